@@ -1,0 +1,84 @@
+/**
+ * The application that a command line asks for.
+ *
+ * @module
+ */
+import { type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
+import { write } from "../lib/platform/program.ts";
+import { type CommandLine, unknown, UsageError } from "./command_line.ts";
+import { visible } from "./visible.ts";
+
+/** Apps of Microsoft's whose ids people know by name. */
+const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
+  "azure-cli": "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
+  "azure-powershell": "1950a258-227b-4e31-a9cf-717495945fc2",
+  "graph-cli": "14d82eec-204b-4c2f-b7e8-296a70dab67e",
+  "visual-studio": "872cd9fa-d31f-45e0-9eab-6e460a02d1f1",
+  "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
+};
+
+const ALL_BROKERS = {
+  enableBrokerOnWindows: true,
+  enableBrokerOnWsl: true,
+  enableBrokerOnMac: true,
+  enableBrokerOnLinux: true,
+};
+
+/**
+ * Makes the application.
+ *
+ * @param line A command line with the options of an app.
+ * @throws {UsageError} when the client id is missing or none, or the authority is none.
+ */
+export function makeApplication(line: CommandLine): PublicClientApplication {
+  const broker = line.text("broker");
+  return makeApplicationOf({
+    clientId: clientId(line.text("client-id")),
+    ...authority(line.text("authority"), line.text("tenant")),
+    ...(broker !== "never" && ALL_BROKERS),
+    requireBroker: broker === "require",
+  }, line);
+}
+
+/** Makes an application with the brokers of all platforms, as the documented sample does. */
+export function makeSampleApplication(
+  options: { clientId: string; authority?: string },
+  line: CommandLine,
+): PublicClientApplication {
+  return makeApplicationOf({ ...options, ...ALL_BROKERS }, line);
+}
+
+function makeApplicationOf(options: PublicClientApplicationOptions, line: CommandLine): PublicClientApplication {
+  try {
+    return new PublicClientApplication({ ...options, logger: logger(line.count("verbose")) });
+  } catch (error) {
+    throw error instanceof TypeError ? new UsageError(error.message) : error;
+  }
+}
+
+function clientId(given: string | undefined): string {
+  if (given === undefined) {
+    throw new UsageError("--client-id is missing: the id of your app registration, or a name such as azure-cli");
+  }
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
+  const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
+  if (known) return known;
+  throw unknown(
+    `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
+    given,
+    Object.keys(WELL_KNOWN_CLIENTS),
+  );
+}
+
+function authority(url: string | undefined, tenant: string | undefined): { authority?: string } {
+  if (tenant === undefined) return url === undefined ? {} : { authority: url };
+  const base = URL.canParse(url ?? "") ? new URL(url!).origin : "https://login.microsoftonline.com";
+  return { authority: `${base}/${encodeURIComponent(tenant)}` };
+}
+
+function logger(verbosity: number): Logger {
+  return (level, message) => {
+    if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
+    write("stderr", `${new Date().toISOString()} ${level} ${visible(message)}\n`);
+  };
+}

@@ -1,0 +1,146 @@
+/**
+ * Command lines read against the table of commands.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { readEnvironment } from "../lib/platform/host.ts";
+import type { Command, Option } from "./command_table.ts";
+
+/** A command line that cannot be meant. Its message is for people. */
+export class UsageError extends Error {
+  /** Always `UsageError`. */
+  override readonly name = "UsageError";
+}
+
+/** A command line that was read. */
+export interface CommandLine {
+  /** Whether the help was asked for. */
+  readonly help: boolean;
+  /** Arguments beside options. */
+  readonly operands: readonly string[];
+  /** Value of a `text` option. */
+  text(name: string): string | undefined;
+  /** Values of a `list` option. */
+  list(name: string): readonly string[];
+  /** Whether a `switch` is on. */
+  isOn(name: string): boolean;
+  /** How often a `count` was given. */
+  count(name: string): number;
+  /** Value of a `seconds` option. */
+  seconds(name: string): number | undefined;
+}
+
+const HELP: Option = { name: "help", alias: "h", kind: "switch", summary: "Show this help" };
+
+/**
+ * Reads a command line. What it does not have is taken from the environment, then from the table's defaults.
+ *
+ * @param command The command.
+ * @param words What follows the command's name.
+ * @throws {UsageError} for an option that the command does not have, a value that it does not take, a missing value.
+ */
+export function readCommandLine(command: Command, words: readonly string[]): CommandLine {
+  const options = [...command.options, HELP];
+  const ofKind = (...kinds: Option["kind"][]) =>
+    options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
+  // A lone `--` ends the options; what follows it is operands.
+  const parsed: Record<string, unknown> & { _: readonly unknown[] } = parseArgs([...words], {
+    string: ["_", ...ofKind("text", "list", "seconds")],
+    boolean: ofKind("switch", "count"),
+    collect: ofKind("list", "count"),
+    alias: Object.fromEntries(options.flatMap(({ name, alias }) => alias ? [[name, alias]] : [])),
+  });
+  const names = new Set(options.flatMap(({ name, alias = name }) => [name, alias]));
+  for (const key of Object.keys(parsed)) {
+    if (key !== "_" && !names.has(key)) {
+      throw unknown(`option --${key}`, key, ofKind("text", "list", "switch", "count", "seconds"), "--");
+    }
+  }
+  const values = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name])]));
+  const operands = parsed._.map(String);
+  if (operands.length > command.operands) {
+    throw new UsageError(`${JSON.stringify(operands[command.operands])} is not an option of ${command.name}`);
+  }
+  const value = <T>(name: string) => values.get(name) as T;
+  return {
+    help: value<boolean>("help"),
+    operands,
+    text: value,
+    list: value,
+    isOn: value,
+    count: value,
+    seconds: value,
+  };
+}
+
+function readOption(option: Option, given: unknown): unknown {
+  const name = `--${option.name}`;
+  const fromEnvironment = () =>
+    option === HELP ? undefined : readEnvironment(`LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`);
+  switch (option.kind) {
+    case "switch":
+      if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
+      return given || isYes(fromEnvironment());
+    case "count": {
+      const times = Array.isArray(given) ? given : [];
+      if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
+      return times.filter(Boolean).length || Number(fromEnvironment() ?? 0) || 0;
+    }
+    case "list": {
+      const values = Array.isArray(given) && given.length > 0 ? given.map(String) : [fromEnvironment() ?? ""];
+      if (Array.isArray(given) && values.includes("")) throw new UsageError(`${name} needs a value`);
+      return values.flatMap((value) => value.split(/\s+/).filter(Boolean));
+    }
+    case "text":
+    case "seconds": {
+      if (given !== undefined && (given === "" || typeof given !== "string")) {
+        throw new UsageError(`${name} needs a value`);
+      }
+      const value = typeof given === "string" ? given : fromEnvironment() ?? option.default;
+      return value === undefined
+        ? undefined
+        : option.kind === "text"
+        ? checkChoice(option, value)
+        : readSeconds(name, value);
+    }
+  }
+}
+
+function isYes(value: string | undefined): boolean {
+  return value !== undefined && !["0", "false", "no", "off"].includes(value.toLowerCase());
+}
+
+function checkChoice({ name, choices }: Option, value: string): string {
+  if (choices && !choices.includes(value)) {
+    throw new UsageError(`--${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
+  }
+  return value;
+}
+
+function readSeconds(name: string, value: string): number {
+  const seconds = Number(value);
+  if (/^\d+(\.\d+)?$/.test(value) && seconds <= 1_000_000) return seconds;
+  throw new UsageError(`${name} takes a number of seconds, not ${JSON.stringify(value)}`);
+}
+
+/** The error for a name that is not one, with the nearest that is. */
+export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
+  const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3))
+    .toSorted((one, other) => one.distance - other.distance);
+  return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
+}
+
+/** How many letters are to be put in, taken out or changed. */
+function editDistance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...one].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < other.length; j++) {
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === other[j] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[other.length]!;
+}

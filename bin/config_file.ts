@@ -1,0 +1,76 @@
+/**
+ * `latchkey CONFIG.json`: the sample that Microsoft documents for MSAL Python, with the broker of every platform.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../mod.ts";
+import { readTextFile, write } from "../lib/platform/program.ts";
+import { makeSampleApplication } from "./app_options.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { writeToken } from "./token.ts";
+import { visible } from "./visible.ts";
+
+const CONSENT_MISSING = 65001;
+
+interface Config {
+  readonly client_id: string;
+  readonly authority?: string;
+  readonly username?: string;
+  readonly scope: readonly string[];
+}
+
+/** Prints a token as the file says. */
+export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const config = await readConfig(line.operands[0]!);
+  const app = makeSampleApplication({
+    clientId: config.client_id,
+    ...(config.authority && { authority: config.authority }),
+  }, line);
+  try {
+    const [account] = config.username ? await app.getAccounts({ username: config.username, signal }) : [];
+    const silent = account && await app.acquireTokenSilent({ scopes: config.scope, account, signal });
+    const request = { scopes: config.scope, username: config.username, interactive: "never", signal } as const;
+    writeToken(silent ?? await app.acquireToken(request), line);
+  } catch (error) {
+    if (error instanceof LatchkeyError && error.errorCodes.includes(CONSENT_MISSING)) {
+      write(
+        "stderr",
+        `Visit this to consent: ${visible(await app.getAuthorizationRequestUrl({ scopes: config.scope }))}\n`,
+      );
+    }
+    throw error;
+  } finally {
+    app.close();
+  }
+}
+
+async function readConfig(path: string): Promise<Config> {
+  const wrong = (why: string) => new UsageError(`Cannot use ${JSON.stringify(path)}: ${why}`);
+  let text;
+  try {
+    text = await readTextFile(path);
+  } catch (error) {
+    throw wrong(error instanceof Error ? error.message : String(error));
+  }
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch {
+    throw wrong("it is not JSON"); // no more: a config can have a secret in it
+  }
+  const { client_id, authority, username, scope } = (config ?? {}) as Record<string, unknown>;
+  const scopes = typeof scope === "string" ? scope.split(" ").filter(Boolean) : scope;
+  if (typeof client_id !== "string") throw wrong("client_id is missing");
+  if (!Array.isArray(scopes) || !scopes.every((one) => typeof one === "string")) {
+    throw wrong("scope has to be a list of strings");
+  }
+  for (const [name, value] of Object.entries({ authority, username })) {
+    if (value !== undefined && typeof value !== "string") throw wrong(`${name} has to be a string`);
+  }
+  return {
+    client_id,
+    scope: scopes,
+    ...(authority ? { authority: String(authority) } : {}),
+    ...(username ? { username: String(username) } : {}),
+  };
+}

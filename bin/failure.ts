@@ -1,0 +1,59 @@
+/**
+ * Failures, for people and for programs.
+ *
+ * @module
+ */
+import type { LatchkeyError, LatchkeyErrorCode } from "../mod.ts";
+import { visible, visibleJson } from "./visible.ts";
+
+/** Exit code of each failure. */
+export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
+  interaction_required: 3,
+  account_unusable: 3,
+  account_not_found: 3,
+  user_canceled: 4,
+  timed_out: 4,
+  no_network: 5,
+  temporarily_unavailable: 5,
+  broker_unavailable: 5,
+  configuration: 1,
+  untrusted_authority: 1,
+  refused: 1,
+  missing_dependency: 1,
+  invalid_response: 1,
+  unexpected: 1,
+};
+
+/** A failure as `--format json` prints it. */
+export function failureJson(error: LatchkeyError): string {
+  const { broker } = error;
+  return `${
+    visibleJson({
+      error: error.error ?? error.code,
+      error_description: error.errorDescription || error.message,
+      error_codes: error.errorCodes,
+      suberror: error.subError,
+      correlation_id: error.correlationId,
+      claims: error.claims,
+      hint: error.hint,
+      broker: broker &&
+        { status: broker.status, sub_status: broker.subStatus, tag: broker.tag, error_code: broker.errorCode },
+    })
+  }\n`;
+}
+
+/** A failure as people read it. */
+export function failureText(error: LatchkeyError): string {
+  const rows: [string, string | undefined][] = [
+    ["error", error.error ?? error.code],
+    ["error_description", error.errorDescription || error.message],
+    ["suberror", error.subError],
+    ...error.errorCodes.map((
+      code,
+    ): [string, string] => ["see", `https://login.microsoftonline.com/error?code=${code}`]),
+    ["correlation_id", error.correlationId],
+    ["time", new Date().toISOString()],
+    ["hint", error.hint],
+  ];
+  return rows.map(([name, value]) => value ? `${name}: ${visible(value)}\n` : "").join("");
+}

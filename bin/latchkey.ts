@@ -1,0 +1,103 @@
+/**
+ * The command line: arguments in, exit code out.
+ *
+ * @module
+ */
+import { programArguments, setExitCode, write } from "../lib/platform/program.ts";
+import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
+import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
+
+/** Runs a command. */
+type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<void>;
+
+const EXIT_USAGE = 2;
+
+/** Each command's code is loaded when it is called. */
+async function load(command: Command): Promise<Run> {
+  switch (command.name) {
+    case "token":
+      return (await import("./token.ts")).printToken;
+    case "accounts":
+      return (await import("./accounts.ts")).printAccounts;
+    default:
+      return (await import("./config_file.ts")).runConfigFile;
+  }
+}
+
+/**
+ * Runs the command line.
+ *
+ * @param words The arguments.
+ * @returns The exit code.
+ */
+export async function main(words: readonly string[]): Promise<number> {
+  const [first, ...rest] = words;
+  let line: CommandLine | undefined;
+  try {
+    if (first === undefined) throw new UsageError("A command is missing");
+    if (first === "--version") return await printVersion();
+    if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
+    const command = findCommand(first);
+    line = readCommandLine(command, command === CONFIG_FILE_COMMAND ? words : rest);
+    if (line.help) return await printHelp(first);
+    await run(await load(command), line);
+    return 0;
+  } catch (error) {
+    return await report(error, line, first);
+  }
+}
+
+async function run(command: Run, line: CommandLine): Promise<void> {
+  const seconds = line.seconds("timeout");
+  const signal = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
+  try {
+    await command(line, signal);
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error;
+    const { LatchkeyError } = await import("../mod.ts");
+    throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`);
+  }
+}
+
+function findCommand(word: string): Command {
+  const command = COMMANDS.find(({ name }) => name === word);
+  if (command) return command;
+  if (word.endsWith(".json")) return CONFIG_FILE_COMMAND;
+  throw unknown(
+    word.startsWith("-") ? `option ${word} before a command` : `command ${JSON.stringify(word)}`,
+    word,
+    COMMANDS.map(({ name }) => name),
+  );
+}
+
+async function printHelp(word: string | undefined): Promise<number> {
+  const { helpOf, overview } = await import("./help.ts");
+  write("stdout", word === undefined ? overview() : helpOf(findCommand(word)));
+  return 0;
+}
+
+async function printVersion(): Promise<number> {
+  const { default: { version } } = await import("../deno.json", { with: { type: "json" } });
+  write("stdout", `latchkey ${version}\n`);
+  return 0;
+}
+
+async function report(error: unknown, line: CommandLine | undefined, word: string | undefined): Promise<number> {
+  // A TypeError is how the library calls a mistake in a call, and the call was made of the command line.
+  if (error instanceof UsageError || error instanceof TypeError) {
+    const { visible } = await import("./visible.ts");
+    const see = COMMANDS.some(({ name }) => name === word) ? `latchkey ${word} --help` : "latchkey --help";
+    write("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
+    return EXIT_USAGE;
+  }
+  const { LatchkeyError } = await import("../mod.ts");
+  const { EXIT, failureJson, failureText } = await import("./failure.ts");
+  if (error instanceof LatchkeyError) {
+    write("stderr", failureText(error));
+    if (line?.text("format") === "json") write("stdout", failureJson(error));
+    return EXIT[error.code];
+  }
+  throw error;
+}
+
+if (import.meta.main) setExitCode(await main(programArguments()));

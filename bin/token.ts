@@ -1,0 +1,56 @@
+/**
+ * `latchkey token`.
+ *
+ * @module
+ */
+import type { AuthenticationResult } from "../mod.ts";
+import { write } from "../lib/platform/program.ts";
+import { makeApplication } from "./app_options.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { TOKEN_FORMATS } from "./token_formats.ts";
+
+/** Prints an access token. */
+export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const app = makeApplication(line);
+  try {
+    const request = {
+      scopes: scopes(line),
+      username: line.text("account"),
+      interactive: "never",
+      forceRefresh: line.isOn("force-refresh"),
+      ...claims(line.text("claims")),
+      signal,
+    } as const;
+    const minTtl = line.seconds("min-ttl") ?? 0;
+    let result = await app.acquireToken(request);
+    if (secondsLeft(result) < minTtl) result = await app.acquireToken({ ...request, forceRefresh: true });
+    if (secondsLeft(result) < minTtl) {
+      write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
+    }
+    writeToken(result, line);
+  } finally {
+    app.close();
+  }
+}
+
+/** Prints a token in the format that was asked for. */
+export function writeToken(result: AuthenticationResult, line: CommandLine): void {
+  write("stdout", TOKEN_FORMATS[line.text("format")!]!(result, Date.now()));
+}
+
+/** A resource's default scope has two slashes where the resource ends in one: Azure SQL and others are named so. */
+function scopes(line: CommandLine): readonly string[] {
+  const scopes = line.list("scope"), resource = line.text("resource");
+  if (resource !== undefined && scopes.length > 0) throw new UsageError("Give --scope or --resource, not both");
+  if (resource !== undefined) return [`${resource}/.default`];
+  if (scopes.length === 0) throw new UsageError("--scope or --resource is missing: what the token is for");
+  return scopes;
+}
+
+function claims(given: string | undefined): { claims?: string } {
+  return given === undefined ? {} : { claims: given };
+}
+
+function secondsLeft({ expiresOn }: AuthenticationResult): number {
+  return Math.floor((expiresOn.getTime() - Date.now()) / 1000);
+}

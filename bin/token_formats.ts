@@ -1,0 +1,68 @@
+/**
+ * A token as standard output has it.
+ *
+ * @module
+ */
+import type { AccountInfo, AuthenticationResult } from "../mod.ts";
+import { visibleJson } from "./visible.ts";
+
+/** Prints a token, by the name of the format. */
+export const TOKEN_FORMATS: Readonly<Record<string, (result: AuthenticationResult, now: number) => string>> = {
+  token: ({ accessToken }) => `${accessToken}\n`,
+  header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
+  env: ({ accessToken, tokenType, expiresOn }) =>
+    // A broker's token has nothing in it that a shell or an env file would read, but for a tilde at its start.
+    `ACCESS_TOKEN=${
+      accessToken.startsWith("~") ? `'${accessToken}'` : accessToken
+    }\nTOKEN_TYPE=${tokenType}\nEXPIRES_ON=${epochSeconds(expiresOn)}\n`,
+  json: (result, now) => `${visibleJson(tokenJson(result, now))}\n`,
+  az: (result) => `${visibleJson(azureCliJson(result))}\n`,
+};
+
+function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
+  return {
+    access_token: result.accessToken,
+    token_type: result.tokenType,
+    expires_in: Math.max(0, Math.floor((result.expiresOn.getTime() - now) / 1000)),
+    expires_on: epochSeconds(result.expiresOn),
+    scope: result.scopes.join(" "),
+    id_token: result.idToken,
+    id_token_claims: result.idTokenClaims,
+    account: accountJson(result.account, ["home_account_id", "local_account_id", "username", "environment", "realm"]),
+    token_source: result.source,
+    correlation_id: result.correlationId,
+  };
+}
+
+/** As `az account get-access-token` prints it; its subscription is the tenant where an account has none. */
+function azureCliJson({ accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult): Record<string, unknown> {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = [expiresOn.getFullYear(), expiresOn.getMonth() + 1, expiresOn.getDate()].map(two).join("-");
+  const time = [expiresOn.getHours(), expiresOn.getMinutes(), expiresOn.getSeconds()].map(two).join(":");
+  return {
+    accessToken,
+    expiresOn: `${date} ${time}.000000`,
+    expires_on: epochSeconds(expiresOn),
+    subscription: tenantId,
+    tenant: tenantId,
+    tokenType,
+  };
+}
+
+/** An account with the names that JSON output has, in the order that is asked for. */
+export function accountJson(account: AccountInfo, keys: readonly string[]): Record<string, unknown> {
+  const all: Record<string, unknown> = {
+    home_account_id: account.homeAccountId,
+    local_account_id: account.localAccountId,
+    username: account.username,
+    name: account.name,
+    environment: account.environment,
+    realm: account.realm,
+    source: account.source,
+  };
+  return Object.fromEntries(keys.map((key) => [key, all[key]]));
+}
+
+function epochSeconds(time: Date): number {
+  return Math.floor(time.getTime() / 1000);
+}

@@ -1,0 +1,28 @@
+/**
+ * Accounts, as broker and cache know them.
+ *
+ * @module
+ */
+
+/** An account that tokens can be had for. Plain data: it may be stored and given back later. */
+export interface AccountInfo {
+  /** `<object id>.<tenant id>` in the account's home tenant: the account's identity everywhere. */
+  readonly homeAccountId: string;
+  /** Object id of the account in the tenant of `realm`. */
+  readonly localAccountId: string;
+  /** Host of the cloud, such as `login.microsoftonline.com`. */
+  readonly environment: string;
+  /** Tenant id. */
+  readonly realm: string;
+  /** User principal name, such as `jane@contoso.com`; empty when it is not known. */
+  readonly username: string;
+  /** The person's display name, when it is known. */
+  readonly name?: string;
+  /** Who knows the account. */
+  readonly source: "broker" | "cache";
+}
+
+/** Whether two user names are one: they compare without case. */
+export function isSameUsername(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
+}

@@ -1,0 +1,345 @@
+/**
+ * The application: in which order a token is looked for.
+ *
+ * @module
+ */
+import { type AccountInfo, isSameUsername } from "./account.ts";
+import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import {
+  type Broker,
+  type BrokerKind,
+  type BrokerTokenRequest,
+  DEFAULT_TIME_LIMITS,
+  type TimeLimits,
+} from "./broker/broker.ts";
+import { type BrokerFinding, type BrokerFlags, findBroker } from "./broker/find_broker.ts";
+import { HeldTokens } from "./cache/held_tokens.ts";
+import { SharedCalls, untilAborted } from "./cache/shared_calls.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
+import { authorizationUrl } from "./oauth/authorization_request.ts";
+import { type AuthenticationResult, checkScopes, concealTokens, mergeClaims } from "./token.ts";
+
+/** How serious a log line is. */
+export type LogLevel = "error" | "warn" | "info" | "debug";
+
+/** Takes log lines. They never have a token, cookie, code or claim in them. */
+export type Logger = (level: LogLevel, message: string) => void;
+
+/** What an application is made of. */
+export interface PublicClientApplicationOptions extends BrokerFlags {
+  /** Application (client) id of the app registration. */
+  readonly clientId: string;
+  /** Who issues the tokens. @default "https://login.microsoftonline.com/common" */
+  readonly authority?: string;
+  /** Fail with `broker_unavailable` rather than go on without a broker. @default false */
+  readonly requireBroker?: boolean;
+  /** What the app can handle, such as `cp1` for continuous access evaluation. @default [] */
+  readonly clientCapabilities?: readonly string[];
+  /** Time limits in milliseconds. */
+  readonly timeLimits?: Partial<TimeLimits>;
+  /** Takes log lines. @default none */
+  readonly logger?: Logger;
+  /** The time, in milliseconds since 1970. @default Date.now */
+  readonly now?: () => number;
+}
+
+/** What every request can carry. */
+export interface RequestOptions {
+  /** UUID under which the request can be found in the logs of the broker and the server. @default a new one */
+  readonly correlationId?: string;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is asked for. */
+export interface TokenRequest extends RequestOptions {
+  /** Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`. */
+  readonly scopes: readonly string[];
+  /** Ask for a new token although a good one is held. @default false */
+  readonly forceRefresh?: boolean;
+  /** A claims challenge to answer, as JSON text. */
+  readonly claims?: string;
+  /** Tenant to ask instead of the authority's. */
+  readonly tenantId?: string;
+}
+
+/** Request of {@linkcode PublicClientApplication.acquireTokenSilent}. */
+export interface SilentRequest extends TokenRequest {
+  /** Whose token. */
+  readonly account: AccountInfo;
+}
+
+/** Request of {@linkcode PublicClientApplication.acquireToken}. */
+export interface AcquireTokenRequest extends TokenRequest {
+  /** Whose token. @default the account that is signed in to the device */
+  readonly account?: AccountInfo;
+  /** Whose token, by user name. */
+  readonly username?: string | undefined;
+  /** `never`: fail rather than show a window. */
+  readonly interactive: "never";
+}
+
+/** What is known of the broker. */
+export interface BrokerStatus {
+  /** `active`: it is used. `off`: it was not asked for, or does not apply. `unavailable`: it was asked for and cannot be used. */
+  readonly state: "active" | "off" | "unavailable";
+  /** How it is reached, when it is active. */
+  readonly kind: BrokerKind | null;
+  /** Its version, when it tells. */
+  readonly version: string | null;
+  /** Why it is not active. */
+  readonly reason: string | null;
+}
+
+/** Refusals after which an interactive sign-in is the way on. */
+const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
+  "interaction_required",
+  "account_unusable",
+  "account_not_found",
+]);
+
+/**
+ * An app that signs people in: a public client, without a secret of its own. Make one and keep it: it holds tokens and
+ * shares calls under way.
+ *
+ * @example A token from the device's broker
+ * ```ts
+ * import { PublicClientApplication } from "@latchkey/latchkey";
+ *
+ * const app = new PublicClientApplication({ clientId: "11111111-2222-4333-8444-555555555555", enableBrokerOnLinux: true });
+ * const { accessToken } = await app.acquireToken({ scopes: ["User.Read"], interactive: "never" });
+ * await fetch("https://graph.microsoft.com/v1.0/me", { headers: { authorization: `Bearer ${accessToken}` } });
+ * app.close();
+ * ```
+ */
+export class PublicClientApplication implements AsyncDisposable {
+  readonly #options: PublicClientApplicationOptions;
+  readonly #authority: Authority;
+  readonly #capabilities: readonly string[];
+  readonly #now: () => number;
+  readonly #held = new HeldTokens();
+  readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
+  #finding: Promise<BrokerFinding> | undefined;
+
+  /**
+   * @param options What the application is made of. Nothing is opened or asked before the first call.
+   * @throws {TypeError} when the client id is missing or the authority is not one.
+   */
+  constructor(options: PublicClientApplicationOptions) {
+    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], now = Date.now } = options;
+    if (typeof clientId !== "string" || !clientId.trim()) {
+      throw new TypeError("Cannot make an application: clientId is missing");
+    }
+    this.#options = options;
+    this.#authority = parseAuthority(authority);
+    this.#capabilities = clientCapabilities;
+    this.#now = now;
+  }
+
+  /**
+   * The accounts that tokens can be had for: the broker's (`getAccounts`).
+   *
+   * @param filter Only the accounts of one user name, compared without case.
+   * @returns The accounts; none when there is no broker.
+   * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
+   */
+  async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
+    const { username, correlationId = crypto.randomUUID(), signal } = filter;
+    const finding = await this.#find(signal);
+    if (finding.state !== "active") {
+      if (this.#options.requireBroker) throw noBroker(finding);
+      return [];
+    }
+    const accounts = await finding.broker.getAccounts({ correlationId, signal });
+    return username === undefined ? accounts : accounts.filter((account) => isSameUsername(account.username, username));
+  }
+
+  /**
+   * A token for an account without any window: one that is held already, else the broker's (`acquireTokenSilently`).
+   *
+   * @param request What is asked for.
+   * @returns The token; `null` when a person is needed, so that an interactive request is the way on.
+   * @throws {LatchkeyError} any code but `interaction_required`, `account_unusable`, `account_not_found`.
+   * @throws {TypeError} when scopes or claims are none.
+   */
+  async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
+    if (typeof request.account?.homeAccountId !== "string") {
+      throw new TypeError("Cannot acquire a token silently: account is missing");
+    }
+    try {
+      return await this.#acquireSilently(request);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
+      this.#log("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
+      return null;
+    }
+  }
+
+  /**
+   * A token in one call: for the account or user name that is given, else for the account that is signed in to the device.
+   *
+   * @param request What is asked for.
+   * @returns The token.
+   * @throws {LatchkeyError} what the silent step was refused with, `claims` and `subError` included.
+   * @throws {TypeError} when scopes or claims are none.
+   */
+  async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
+    if (request.interactive !== "never") throw new TypeError('Cannot acquire a token: interactive has to be "never"');
+    return await this.#acquireSilently(request);
+  }
+
+  /**
+   * The address that a person, or an administrator, opens to consent to what the app asks for (RFC 6749, 4.1.1).
+   *
+   * @param request The scopes that consent is missing for.
+   * @returns The address.
+   * @throws {LatchkeyError} `configuration` when the authority is not one of Microsoft Entra ID's.
+   * @throws {TypeError} when the scopes are none.
+   */
+  // deno-lint-ignore require-await -- other authorities are asked where their endpoint is
+  async getAuthorizationRequestUrl({ scopes }: { readonly scopes: readonly string[] }): Promise<string> {
+    const { clientId } = this.#options;
+    if (this.#authority.kind !== "entra") {
+      throw new LatchkeyError("configuration", `The endpoints of ${this.#authority.url} are not known`);
+    }
+    return authorizationUrl({ clientId, authority: this.#authority, scopes: checkScopes(scopes) });
+  }
+
+  /** What is known of the broker, which is started when it is to be used. Never throws. */
+  async brokerStatus(): Promise<BrokerStatus> {
+    try {
+      const finding = await this.#find(undefined);
+      if (finding.state !== "active") {
+        return { state: finding.state, kind: null, version: null, reason: finding.reason };
+      }
+      return { state: "active", kind: finding.broker.kind, version: await this.#version(finding.broker), reason: null };
+    } catch (error) {
+      return {
+        state: "unavailable",
+        kind: null,
+        version: null,
+        reason: error instanceof Error ? error.message : String(error),
+      };
+    }
+  }
+
+  /** Frees the connection to the broker. A program that is done ends without it, too; a later call connects anew. */
+  close(): void {
+    const finding = this.#finding;
+    this.#finding = undefined;
+    finding?.then(
+      (found) => found.state === "active" && found.broker.close(),
+      () => {/* told to whoever asked for it */},
+    );
+  }
+
+  /** The same as {@linkcode close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  /** A token that is held, or one call for all who ask for the same. */
+  async #acquireSilently(
+    request: TokenRequest & { account?: AccountInfo; username?: string | undefined },
+  ): Promise<AuthenticationResult> {
+    const scopes = checkScopes(request.scopes);
+    const claims = mergeClaims(this.#capabilities, request.claims);
+    const authority = request.tenantId ? authorityOfTenant(this.#authority, request.tenantId) : this.#authority;
+    const who = request.account?.homeAccountId ?? request.username?.toLowerCase() ?? null;
+    const keyFor = (holder: string | null) => JSON.stringify([holder, authority.url, scopes.toSorted()]);
+    const fresh = request.forceRefresh || request.claims !== undefined;
+    const held = this.#held.find(keyFor(who), this.#now());
+    const correlationId = request.correlationId ?? crypto.randomUUID();
+    if (held && !fresh) return concealTokens({ ...held, source: "cache", correlationId });
+
+    const asked = JSON.stringify([keyFor(who), claims, request.forceRefresh, request.correlationId]);
+    return await this.#tokenCalls.run(asked, request.signal, async (signal) => {
+      const broker = await this.#requireBroker(signal);
+      const call = { correlationId, signal };
+      const account = request.account ?? await this.#chosenAccount(broker, request.username, call);
+      const accessTokenToRenew = request.forceRefresh ? held?.accessToken : undefined;
+      const wanted: BrokerTokenRequest = {
+        scopes,
+        authority,
+        account,
+        loginHint: request.username,
+        claims,
+        accessTokenToRenew,
+      };
+      const result = await broker.acquireTokenSilently(wanted, call);
+      refuseOther(result, request.username);
+      if (request.claims === undefined) {
+        this.#held.hold([keyFor(who), keyFor(result.account.homeAccountId)], result, this.#now());
+      }
+      return result;
+    });
+  }
+
+  /** The one account that the user name, or the lack of one, leaves no doubt about. */
+  async #chosenAccount(
+    broker: Broker,
+    username: string | undefined,
+    call: { correlationId: string; signal: AbortSignal },
+  ): Promise<AccountInfo | undefined> {
+    const accounts = await broker.getAccounts(call);
+    const named = username === undefined
+      ? accounts
+      : accounts.filter((account) => isSameUsername(account.username, username));
+    return named.length === 1 ? named[0] : undefined;
+  }
+
+  async #requireBroker(signal: AbortSignal): Promise<Broker> {
+    const finding = await this.#find(signal);
+    if (finding.state === "active") return finding.broker;
+    throw noBroker(finding);
+  }
+
+  /** Looks for the broker once; a broker that cannot be started stays off for this object. */
+  async #find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
+    const { clientId, timeLimits } = this.#options;
+    this.#finding ??= findBroker(this.#options, {
+      clientId,
+      authority: this.#authority,
+      timeLimits: { ...DEFAULT_TIME_LIMITS, ...timeLimits },
+      now: this.#now,
+    }).then((finding) => {
+      if (finding.state === "active") this.#log("info", `The broker (${finding.broker.kind}) is active`);
+      else this.#log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
+      return finding;
+    });
+    return await untilAborted(this.#finding, signal);
+  }
+
+  async #version(broker: Broker): Promise<string | null> {
+    try {
+      return await broker.version({ correlationId: crypto.randomUUID() }) ?? null;
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error;
+      this.#log("debug", `The broker does not tell its version: ${error.code}`);
+      return null;
+    }
+  }
+
+  #log(level: LogLevel, message: string): void {
+    this.#options.logger?.(level, message);
+  }
+}
+
+/** The account of the device may be another person's than the one who is expected. */
+function refuseOther(result: AuthenticationResult, username: string | undefined): void {
+  if (username === undefined || isSameUsername(result.account.username, username)) return;
+  throw new LatchkeyError(
+    "interaction_required",
+    "The broker answered for another account than the one that was asked for",
+    {
+      correlationId: result.correlationId,
+      hint: "Sign in with that account",
+    },
+  );
+}
+
+function noBroker(finding: Exclude<BrokerFinding, { state: "active" }>): LatchkeyError {
+  const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
+  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint });
+}

@@ -1,0 +1,90 @@
+/**
+ * Who issues the tokens: the authority's URL taken apart.
+ *
+ * @module
+ */
+
+/** An authority's kind decides whether a broker serves it: brokers know Microsoft Entra ID alone. */
+export type AuthorityKind = "entra" | "adfs" | "b2c" | "ciam" | "oidc";
+
+/** An authority's URL, taken apart. */
+export interface Authority {
+  /** The whole URL, without a slash at its end. */
+  readonly url: string;
+  /** The host, with a port only where it is not the default one. */
+  readonly host: string;
+  /** First segment of the path: `common`, `organizations`, `consumers`, a tenant's id or domain; empty where there is none. */
+  readonly tenant: string;
+  /** What kind of server stands behind it. */
+  readonly kind: AuthorityKind;
+}
+
+/** Where apps sign in unless they say otherwise: any work, school or personal account. */
+export const DEFAULT_AUTHORITY = "https://login.microsoftonline.com/common";
+
+// The public cloud with its aliases, then China, US government and the sovereign clouds of Europe and Singapore.
+const ENTRA_HOSTS: ReadonlySet<string> = new Set([
+  "login.microsoftonline.com",
+  "login.microsoft.com",
+  "login.windows.net",
+  "sts.windows.net",
+  "login.partner.microsoftonline.cn",
+  "login.chinacloudapi.cn",
+  "login.microsoftonline.us",
+  "login.usgovcloudapi.net",
+  "login-us.microsoftonline.com",
+  "login.sovcloud-identity.fr",
+  "login.sovcloud-identity.de",
+  "login.sovcloud-identity.sg",
+]);
+
+/**
+ * Takes an authority's URL apart.
+ *
+ * @param text An `https:` URL such as `https://login.microsoftonline.com/organizations`.
+ * @returns The authority.
+ * @throws {TypeError} when it is not a URL, not `https:` (`http:` is taken on loopback), or carries a user name, query or fragment.
+ */
+export function parseAuthority(text: string): Authority {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url) throw new TypeError(`Cannot use the authority ${JSON.stringify(text)}: it is not a URL`);
+  const loopback = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && loopback)) {
+    throw new TypeError(`Cannot use the authority ${JSON.stringify(text)}: it has to begin with https://`);
+  }
+  if (url.username || url.password || url.search || url.hash) {
+    throw new TypeError("Cannot use the authority: a user name, query or fragment has no place in it");
+  }
+  const segments = url.pathname.split("/").filter(Boolean);
+  const kind = authorityKind(url.hostname, segments);
+  const tenant = segments[0] ?? "";
+  if (kind === "entra" && !tenant) {
+    throw new TypeError(
+      `Cannot use the authority ${JSON.stringify(text)}: a tenant is missing, as in ${DEFAULT_AUTHORITY}`,
+    );
+  }
+  return { url: [url.origin, ...segments].join("/"), host: url.host, tenant, kind };
+}
+
+function authorityKind(host: string, [first = "", second = ""]: readonly string[]): AuthorityKind {
+  if (first.toLowerCase() === "adfs") return "adfs";
+  if (host.endsWith(".ciamlogin.com")) return "ciam";
+  if (/\.b2clogin\.[a-z.]+$/.test(host) || first.toLowerCase() === "tfp" || /^b2c_1a?_/i.test(second)) return "b2c";
+  return ENTRA_HOSTS.has(host) ? "entra" : "oidc";
+}
+
+/**
+ * The same authority for another tenant.
+ *
+ * @param authority An Entra authority.
+ * @param tenant A tenant's id or domain.
+ * @returns The authority of that tenant.
+ */
+export function authorityOfTenant(authority: Authority, tenant: string): Authority {
+  return parseAuthority(`${new URL(authority.url).origin}/${encodeURIComponent(tenant)}`);
+}
+
+/** Whether the authority stands for many tenants, so that a chosen account's own tenant takes its place. */
+export function isMultiTenant(authority: Authority): boolean {
+  return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());
+}

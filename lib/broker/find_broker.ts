@@ -1,0 +1,55 @@
+/**
+ * Which broker this machine has. On Linux: the one on the session bus.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { operatingSystem } from "../platform/host.ts";
+import type { Broker } from "./broker.ts";
+import type { JsonBrokerOptions } from "./json_broker.ts";
+
+/** On which platforms an app wants the broker. All are off unless they are set. */
+export interface BrokerFlags {
+  /** Windows. @default false */
+  readonly enableBrokerOnWindows?: boolean;
+  /** Windows Subsystem for Linux. @default false */
+  readonly enableBrokerOnWsl?: boolean;
+  /** macOS. @default false */
+  readonly enableBrokerOnMac?: boolean;
+  /** Linux, and Windows Subsystem for Linux. @default false */
+  readonly enableBrokerOnLinux?: boolean;
+}
+
+/** What was found: a broker that was started, or why there is none. */
+export type BrokerFinding =
+  | { readonly state: "active"; readonly broker: Broker }
+  | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
+
+/**
+ * Finds and starts the broker of this machine. With the flag of this platform off, nothing is probed.
+ *
+ * @param flags Where the app wants a broker.
+ * @param options What the broker is asked with.
+ * @returns The broker, or why there is none.
+ * @throws {LatchkeyError} `missing_dependency`, `configuration`: a broker is wanted, and there is no way to ask for it.
+ */
+export async function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Promise<BrokerFinding> {
+  if (options.authority.kind !== "entra") {
+    return { state: "off", reason: `brokers do not serve the authority ${options.authority.url}` };
+  }
+  const system = operatingSystem();
+  if (system !== "linux") {
+    return {
+      state: "off",
+      reason: `this version of latchkey has no broker for the platform ${system || "it runs on"}`,
+    };
+  }
+  if (!flags.enableBrokerOnLinux) return { state: "off", reason: "enableBrokerOnLinux is not set" };
+  const { startLinuxBroker } = await import("./linux_broker.ts");
+  try {
+    return { state: "active", broker: await startLinuxBroker(options) };
+  } catch (error) {
+    if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
+    return { state: "unavailable", reason: error.message, hint: error.hint };
+  }
+}

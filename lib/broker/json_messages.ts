@@ -1,0 +1,271 @@
+/**
+ * The JSON that brokers speak: requests written, replies read by their shape and not by the broker's version. Pure.
+ *
+ * @module
+ */
+import type { AccountInfo } from "../account.ts";
+import { type Authority, authorityOfTenant, isMultiTenant } from "../authority.ts";
+import { LatchkeyError } from "../errors.ts";
+import { type AuthenticationResult, concealTokens, RESERVED_SCOPES } from "../token.ts";
+import type { BrokerTokenRequest } from "./broker.ts";
+import { codeOfStatus, statusOfWire } from "./broker_status.ts";
+
+/** What the broker is told on every platform of the D-Bus dialect; others are registered for the app, never sent. */
+export const BROKER_REDIRECT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
+
+const AUTHORIZATION_TYPE_SILENT = 1;
+/** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
+const MAX_REPLY_LENGTH = 4_000_000;
+const MAX_DESCRIPTION_LENGTH = 4_000;
+
+/** A JSON object as a peer sent it. */
+export type JsonObject = { readonly [key: string]: unknown };
+
+/** Request of `getAccounts`. Microsoft's client sends the client id for the redirect URI as well. */
+export function accountsRequest(clientId: string): string {
+  return JSON.stringify({ clientId, redirectUri: clientId });
+}
+
+/** Request of `getLinuxBrokerVersion`. */
+export function versionRequest(clientVersion: string): string {
+  return JSON.stringify({ msalCppVersion: clientVersion });
+}
+
+/**
+ * Request of `acquireTokenSilently`.
+ *
+ * @param clientId The app.
+ * @param request What is asked for.
+ * @param account The chosen account as the broker gave it; without it the account that is signed in to the device is meant.
+ */
+export function silentRequest(clientId: string, request: BrokerTokenRequest, account: JsonObject | undefined): string {
+  const authParameters = {
+    accessTokenToRenew: request.accessTokenToRenew ?? "",
+    account: account ?? null,
+    additionalQueryParametersForAuthorization: {},
+    authority: effectiveAuthority(request.authority, request.account).url,
+    authorizationType: AUTHORIZATION_TYPE_SILENT,
+    clientId,
+    decodedClaims: request.claims ?? "",
+    enrollmentId: "",
+    isTestMode: false,
+    password: "",
+    popParams: null,
+    redirectUri: BROKER_REDIRECT_URI,
+    requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
+    username: request.account?.username ?? request.loginHint ?? "",
+    uxContextHandle: -1,
+    ...(!account && { isSignIn: true }),
+  };
+  // The first himmelblau releases, known by accounts without an environment, look for the account at the root. A null
+  // there would hide the one below from later ones.
+  return JSON.stringify(account && !account.environment ? { account, authParameters } : { authParameters });
+}
+
+/** The account's own tenant in place of `/common` and `/organizations`. */
+export function effectiveAuthority(authority: Authority, account: AccountInfo | undefined): Authority {
+  return account?.realm && isMultiTenant(authority) ? authorityOfTenant(authority, account.realm) : authority;
+}
+
+/** An account, and what to send when it is meant. */
+export interface BrokerAccount {
+  /** What latchkey's callers see. */
+  readonly info: AccountInfo;
+  /** The account as the broker gave it: it wants it back whole. */
+  readonly raw: JsonObject;
+}
+
+/** Reply of `getAccounts`. */
+export function readAccounts(json: string, authority: Authority, correlationId: string): BrokerAccount[] {
+  const reply = readReply(json, correlationId);
+  if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
+  return reply.accounts.map((raw: unknown) => {
+    if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
+    return { raw, info: readAccount(raw, {}, authority) };
+  });
+}
+
+/** Reply of `getLinuxBrokerVersion`. */
+export function readVersion(json: string, correlationId: string): string | undefined {
+  return text(readReply(json, correlationId).linuxBrokerVersion);
+}
+
+/** What a token's reply is read with. */
+export interface TokenReplyContext {
+  /** The request that it answers. */
+  readonly request: BrokerTokenRequest;
+  /** UUID of the request. */
+  readonly correlationId: string;
+  /** The time, in milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** Reply of `acquireTokenSilently`: the token, and the account as the broker gave it if it did. */
+export function readToken(
+  json: string,
+  context: TokenReplyContext,
+): { result: AuthenticationResult; rawAccount: JsonObject | undefined } {
+  const { request, correlationId, now } = context;
+  const token = readReply(json, correlationId).brokerTokenResponse;
+  if (!isObject(token)) throw invalidResponse("it has no token", correlationId);
+  const accessToken = text(token.accessToken) ?? "";
+  // RFC 6750, 2.1: what else there were could not be put into a header.
+  if (!/^[A-Za-z0-9._~+/-]+=*$/.test(accessToken)) {
+    throw invalidResponse("the access token is missing or malformed", correlationId);
+  }
+  const idToken = text(token.idToken), claims = readIdTokenClaims(idToken);
+  const rawAccount = isObject(token.account) ? token.account : undefined;
+  const account = accountOfToken(token, rawAccount, claims, request);
+  const extendedExpiresOn = readTime(token.extendedExpiresOn);
+  const result: AuthenticationResult = {
+    accessToken,
+    tokenType: readTokenType(token.accessTokenType, correlationId),
+    expiresOn: readExpiry(token.expiresOn, claims, now, correlationId),
+    ...(extendedExpiresOn !== undefined && extendedExpiresOn > now &&
+      { extendedExpiresOn: new Date(extendedExpiresOn) }),
+    scopes: readScopes(token.grantedScopes) ?? request.scopes,
+    ...(idToken?.split(".").length === 3 && { idToken }),
+    ...(claims && { idTokenClaims: claims }),
+    account,
+    tenantId: text(claims?.tid) ?? account.realm,
+    source: "broker",
+    correlationId,
+  };
+  return { result: concealTokens(result), rawAccount };
+}
+
+/** Brokers from 3.x on and himmelblau leave the account out: it is the one that was sent, or the one of the id token. */
+function accountOfToken(
+  token: JsonObject,
+  raw: JsonObject | undefined,
+  claims: JsonObject | undefined,
+  request: BrokerTokenRequest,
+): AccountInfo {
+  if (raw) return readAccount(raw, claims ?? {}, request.authority);
+  return request.account ?? readAccount({ clientInfo: token.clientInfo }, claims ?? {}, request.authority);
+}
+
+/** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
+function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority): AccountInfo {
+  const clientInfo = readBase64UrlJson(text(raw.clientInfo));
+  const uid = text(clientInfo?.uid) ?? text(claims.oid) ?? text(raw.localAccountId);
+  const utid = text(clientInfo?.utid) ?? text(raw.realm) ?? text(claims.tid);
+  const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
+  const homeAccountId = text(raw.homeAccountId) ?? (uid && utid ? `${uid}.${utid}` : username);
+  const [oid = "", tid = ""] = homeAccountId.split(".");
+  const name = text(raw.name) ?? text(claims.name);
+  return {
+    homeAccountId,
+    localAccountId: text(raw.localAccountId) ?? text(claims.oid) ?? oid,
+    environment: text(raw.environment) ?? authority.host,
+    realm: text(raw.realm) ?? text(claims.tid) ?? tid,
+    username,
+    ...(name && { name }),
+    source: "broker",
+  };
+}
+
+/** A number with most brokers, its name with the first himmelblau releases. */
+function readTokenType(type: unknown, correlationId: string): AuthenticationResult["tokenType"] {
+  const name = typeof type === "string" ? type.toLowerCase() : type;
+  if (name === undefined || name === null || name === 0 || name === "bearer") return "Bearer";
+  if (name === 1 || name === "pop") return "pop";
+  throw invalidResponse("the access token is of an unknown type", correlationId);
+}
+
+function readExpiry(value: unknown, claims: JsonObject | undefined, now: number, correlationId: string): Date {
+  const expiresOn = readTime(value);
+  if (expiresOn === undefined) throw invalidResponse("it does not say when the token ends", correlationId);
+  // The first himmelblau releases send the time in milliseconds plus the lifetime in seconds, so that a token seems to end
+  // at once; the id token, issued with it, knows better.
+  const endOfIdToken = readTime(claims?.exp);
+  const mixed = expiresOn - now < 100_000 && endOfIdToken !== undefined && endOfIdToken > expiresOn;
+  return new Date(mixed ? endOfIdToken : expiresOn);
+}
+
+/** A time in milliseconds since 1970, from milliseconds or, as himmelblau has some, seconds. */
+function readTime(value: unknown): number | undefined {
+  const time = typeof value === "string" && value !== "" ? Number(value) : value;
+  if (typeof time !== "number" || !(time > 0)) return undefined;
+  const milliseconds = time < 100_000_000_000 ? time * 1000 : time;
+  return milliseconds <= 8_640_000_000_000_000 ? milliseconds : undefined; // the last time that a Date has
+}
+
+function readScopes(value: unknown): readonly string[] | undefined {
+  if (typeof value === "string") return value.split(" ").filter(Boolean);
+  return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value : undefined;
+}
+
+/** A JWT's payload, or, with the first himmelblau releases, base64 of the payload alone. */
+function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined {
+  const parts = idToken?.split(".") ?? [];
+  return readBase64UrlJson(parts.length === 1 ? parts[0] : parts[1]);
+}
+
+function readBase64UrlJson(encoded: string | undefined): JsonObject | undefined {
+  if (!encoded) return undefined;
+  try {
+    const binary = atob(encoded.replaceAll("-", "+").replaceAll("_", "/"));
+    const value: unknown = JSON.parse(
+      new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0))),
+    );
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined; // claims are for showing, and the account can be known without them
+  }
+}
+
+/** Parses a reply, and throws the error that it carries. */
+function readReply(json: string, correlationId: string): JsonObject {
+  let reply: unknown;
+  try {
+    reply = json.length > MAX_REPLY_LENGTH ? undefined : JSON.parse(json);
+  } catch {
+    throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
+  }
+  if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
+  const error = (isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse.error : undefined) ?? reply.error;
+  if (error !== undefined && error !== null) throw readError(error, correlationId);
+  return reply;
+}
+
+function readError(error: unknown, correlationId: string): LatchkeyError {
+  const details = isObject(error) ? error : { context: error };
+  const status = statusOfWire(number(details.status) ?? 0);
+  const errorDescription = printable(text(details.context) ?? text(details.message) ?? "");
+  const tag = number(details.tag), errorCode = number(details.errorCode), subError = text(details.subError);
+  return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || `status ${status}`}`, {
+    errorDescription,
+    errorCodes: [...new Set([...errorDescription.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))],
+    ...(subError && { subError: printable(subError) }),
+    correlationId,
+    broker: {
+      status,
+      subStatus: number(details.subStatus) ?? 0,
+      ...(tag !== undefined && { tag }),
+      ...(errorCode !== undefined && { errorCode }),
+    },
+  });
+}
+
+/** Foreign text without control characters, marks of writing direction and lone surrogates, and of bearable length. */
+function printable(foreign: string): string {
+  return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim();
+}
+
+function invalidResponse(why: string, correlationId: string): LatchkeyError {
+  return new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${why}`, { correlationId });
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}

@@ -1,0 +1,145 @@
+/**
+ * The Linux broker, `microsoft-identity-broker` or himmelblau, on the session bus.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { openSessionBus } from "../platform/open_session_bus.ts";
+import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
+import type { Broker } from "./broker.ts";
+import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
+
+const NAME = "com.microsoft.identity.broker1";
+const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };
+const INTERFACE = "com.microsoft.identity.Broker1";
+const PROTOCOL_VERSION = "0.0";
+
+/** What the bus says when nobody answers for the name, now or any more. */
+const GONE: ReadonlySet<string> = new Set(
+  [
+    "NoReply",
+    "Disconnected",
+    "ServiceUnknown",
+    "NameHasNoOwner",
+    "NoServer",
+    "FileNotFound",
+    "TimedOut",
+    "Timeout",
+    "NoNetwork",
+  ]
+    .map((name) => BUS_ERROR + name),
+);
+/** What a broker says that lacks a method which every client needs. */
+const TOO_OLD: ReadonlySet<string> = new Set(
+  ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
+);
+
+/**
+ * Starts the broker, or finds it running.
+ *
+ * @param options What it is asked with.
+ * @returns The broker.
+ * @throws {LatchkeyError} `broker_unavailable` when it cannot be started; `missing_dependency`, `configuration` when
+ * there is no D-Bus client to reach it by.
+ */
+export async function startLinuxBroker(options: JsonBrokerOptions): Promise<Broker> {
+  const bus = await openBus();
+  try {
+    await ping(bus, options);
+  } catch (error) {
+    bus.close();
+    throw error;
+  }
+  return jsonBroker(linuxTransport(bus), options);
+}
+
+async function openBus(): Promise<SessionBus> {
+  try {
+    return await openSessionBus();
+  } catch (error) {
+    throw asUnavailable(error);
+  }
+}
+
+/** Ping starts the broker where the bus knows how to; a name without an owner says nothing of that. */
+async function ping(bus: SessionBus, { timeLimits: { pingMs, startMs } }: JsonBrokerOptions): Promise<void> {
+  try {
+    const [runs] = await bus.call({ ...BUS_DAEMON, member: "NameHasOwner", signature: "s", body: [NAME] }, {
+      timeoutMs: pingMs,
+    });
+    await bus.call({ ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" }, {
+      timeoutMs: runs ? pingMs : startMs,
+    });
+  } catch (error) {
+    throw asUnavailable(error);
+  }
+}
+
+function asUnavailable(error: unknown): unknown {
+  const timedOut = error instanceof LatchkeyError && error.code === "timed_out";
+  if (!(error instanceof DBusError) && !timedOut) return error;
+  const name = error instanceof DBusError ? error.errorName : "";
+  const died = name === `${BUS_ERROR}NoReply` || name.includes(".Spawn.");
+  return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
+    cause: error,
+    hint: name === `${BUS_ERROR}ServiceUnknown`
+      ? "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau"
+      : died
+      ? "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY"
+      : undefined,
+  });
+}
+
+function reasonOf(error: Error): string {
+  if (!(error instanceof DBusError)) return error.message;
+  if (error.errorName === `${BUS_ERROR}ServiceUnknown`) return `no service of this session is called ${NAME}`;
+  return error.message || error.errorName;
+}
+
+function linuxTransport(bus: SessionBus): JsonTransport {
+  return {
+    kind: "linux",
+    async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
+      const call = {
+        ...OBJECT,
+        interface: INTERFACE,
+        member: method,
+        signature: "sss",
+        body: [PROTOCOL_VERSION, correlationId, json],
+      };
+      let reply;
+      try {
+        reply = await bus.call(call, { timeoutMs, signal });
+      } catch (error) {
+        throw error instanceof DBusError ? ofCall(error, method, correlationId) : error;
+      }
+      if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
+      throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
+        correlationId,
+      });
+    },
+    close: () => bus.close(),
+  };
+}
+
+/** A D-Bus error in place of a reply: the broker went away, is too old, or said something of its own. */
+function ofCall(error: DBusError, method: string, correlationId: string): LatchkeyError {
+  const details = { cause: error, correlationId, errorDescription: error.message };
+  if (GONE.has(error.errorName) || error.errorName.includes(".Spawn.")) {
+    return new LatchkeyError(
+      "broker_unavailable",
+      `The broker went away during ${method}: ${reasonOf(error)}`,
+      details,
+    );
+  }
+  if (TOO_OLD.has(error.errorName)) {
+    return new LatchkeyError("unexpected", `The broker does not know ${method}`, {
+      ...details,
+      hint: "Update the broker",
+    });
+  }
+  return new LatchkeyError("unexpected", `The broker failed in ${method}: ${error.message || error.errorName}`, {
+    ...details,
+    error: error.errorName,
+  });
+}

@@ -1,0 +1,39 @@
+/**
+ * Broker tokens that this program holds. They live in memory alone: the broker keeps them for the next run.
+ *
+ * @module
+ */
+import { type AuthenticationResult, EXPIRY_MARGIN_MS } from "../token.ts";
+
+/** Tokens by what they were asked for with. */
+export class HeldTokens {
+  readonly #tokens = new Map<string, AuthenticationResult>();
+
+  /**
+   * The token that was held for a request.
+   *
+   * @param key What is asked for.
+   * @param now The time, in milliseconds since 1970.
+   * @returns A token that is good for five more minutes.
+   */
+  find(key: string, now: number): AuthenticationResult | undefined {
+    const token = this.#tokens.get(key);
+    return token && isGood(token, now) ? token : undefined;
+  }
+
+  /** Holds a token for requests like the ones that it answers. What has ended is dropped. */
+  hold(keys: readonly string[], token: AuthenticationResult, now: number): void {
+    for (const key of keys) {
+      this.#tokens.delete(key); // so that the map is in the order of holding, and the oldest is looked at first
+      this.#tokens.set(key, token);
+    }
+    for (const [key, old] of this.#tokens) {
+      if (isGood(old, now)) break;
+      this.#tokens.delete(key);
+    }
+  }
+}
+
+function isGood(token: AuthenticationResult, now: number): boolean {
+  return token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS;
+}

@@ -1,0 +1,60 @@
+/**
+ * Equal calls under way are made once.
+ *
+ * @module
+ */
+
+/** Calls under way, by what they ask for. */
+export class SharedCalls<T> {
+  readonly #running = new Map<
+    string,
+    { readonly result: Promise<T>; readonly controller: AbortController; callers: number }
+  >();
+
+  /**
+   * Joins the call of this key that is under way, or starts one. A caller that aborts goes at once; the call ends when
+   * the last has gone.
+   *
+   * @param key What is asked for.
+   * @param signal The caller's.
+   * @param start Starts the call.
+   * @returns The call's result.
+   */
+  async run(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
+    let call = this.#running.get(key);
+    if (!call) {
+      const controller = new AbortController();
+      const forget = () => {
+        if (this.#running.get(key) === call) this.#running.delete(key);
+      };
+      call = { result: start(controller.signal).finally(forget), controller, callers: 0 };
+      this.#running.set(key, call);
+    }
+    call.callers++;
+    try {
+      return await untilAborted(call.result, signal);
+    } catch (error) {
+      if (signal?.aborted && --call.callers === 0) {
+        this.#running.delete(key);
+        call.controller.abort(signal.reason);
+      }
+      throw error;
+    }
+  }
+}
+
+/**
+ * Waits for a promise, but no longer than until a signal.
+ *
+ * @returns What the promise gives; the promise goes on after an abort.
+ */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

@@ -1,0 +1,133 @@
+/**
+ * Where libdbus is on this machine: always an absolute path, since a bare name fails in Deno's `dlopen` when FFI was
+ * granted for a path (denoland/deno issue 29246), and since the search path could be someone else's.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { readEnvironment } from "./host.ts";
+
+const FILE = "libdbus-1.so.3";
+const LINKER_CACHE = "/etc/ld.so.cache";
+
+/**
+ * Opens the first libdbus that can be opened: the one that `LATCHKEY_LIBDBUS` names, else in the usual directories,
+ * else as the dynamic linker's cache has it.
+ *
+ * @param deno Deno's namespace.
+ * @param open Opens the library at a path, or throws.
+ * @returns What `open` returned.
+ * @throws {LatchkeyError} `missing_dependency`, with what to install or permit; `configuration` when `LATCHKEY_LIBDBUS` cannot be trusted.
+ */
+export function findLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
+  const override = readEnvironment("LATCHKEY_LIBDBUS");
+  if (override) return openOverride(deno, override, open);
+  let permitted = false, failure: unknown;
+  for (const path of candidates(deno)) {
+    if (!isGranted(deno, { name: "ffi", path })) continue;
+    permitted = true;
+    try {
+      return open(path);
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  if (!permitted) {
+    throw new LatchkeyError("missing_dependency", "Cannot reach the session bus: Deno may not open libdbus", {
+      hint: `Run deno with --allow-ffi=${probablePath(deno)}`,
+    });
+  }
+  throw new LatchkeyError("missing_dependency", `Cannot reach the session bus: ${FILE} was not found`, {
+    cause: failure,
+    hint:
+      "Install libdbus (Debian, Ubuntu: apt install libdbus-1-3; Fedora: dnf install dbus-libs; Arch: pacman -S dbus; " +
+      "Alpine: apk add dbus-libs), or set LATCHKEY_LIBDBUS to its absolute path",
+  });
+}
+
+function* candidates(deno: typeof Deno): Generator<string> {
+  for (const directory of usualDirectories(deno)) yield `${directory}/${FILE}`;
+  if (!isGranted(deno, { name: "read", path: LINKER_CACHE })) return;
+  let cache;
+  try {
+    cache = deno.readFileSync(LINKER_CACHE);
+  } catch {
+    return; // musl has no such cache
+  }
+  for (const [, path] of new TextDecoder("latin1").decode(cache).matchAll(/\0(\/[^\0]+\/libdbus-1\.so\.3)(?=\0)/g)) {
+    yield path!;
+  }
+}
+
+function usualDirectories(deno: typeof Deno): string[] {
+  const multiarch = `${deno.build.arch}-linux-gnu`;
+  return [
+    `/usr/lib/${multiarch}`, // Debian, Ubuntu
+    "/usr/lib64", // Fedora, RHEL, openSUSE
+    "/usr/lib", // Arch, Alpine
+    "/run/current-system/sw/lib", // NixOS
+    `/lib/${multiarch}`,
+    "/lib64",
+    "/lib",
+    "/usr/local/lib",
+  ];
+}
+
+/** The path to name in a hint: one that exists, as far as may be looked. */
+function probablePath(deno: typeof Deno): string {
+  const paths = usualDirectories(deno).map((directory) => `${directory}/${FILE}`);
+  const exists = (path: string) => isGranted(deno, { name: "read", path }) && fileInfo(deno, path) !== undefined;
+  return paths.find(exists) ?? paths[0]!;
+}
+
+/** FFI is full trust, so a library that someone else could have put there is not opened. */
+function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) => T): T {
+  const refuse = (why: string, hint: string) =>
+    new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { hint });
+  if (!path.startsWith("/")) throw refuse("it is not an absolute path", `Set it to the absolute path of ${FILE}`);
+  if (
+    !isGranted(deno, { name: "ffi", path }) || !isGranted(deno, { name: "read" }) ||
+    !isGranted(deno, { name: "sys", kind: "uid" })
+  ) {
+    throw new LatchkeyError("missing_dependency", "Cannot use LATCHKEY_LIBDBUS: Deno may not check and open it", {
+      hint: `Run deno with --allow-ffi=${path} --allow-read --allow-sys=uid, or unset LATCHKEY_LIBDBUS`,
+    });
+  }
+  if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
+  for (const place of [path, deno.realPathSync(path)].flatMap(withParents)) {
+    const { mode, uid, isDirectory } = deno.statSync(place);
+    const sticky = isDirectory && (mode! & 0o1000) !== 0;
+    if ((uid !== 0 && uid !== deno.uid()) || ((mode! & 0o022) !== 0 && !sticky)) {
+      throw refuse(
+        `others can write to ${place}`,
+        `Put the library where only root or you can write, or run chmod go-w ${place}`,
+      );
+    }
+  }
+  try {
+    return open(path);
+  } catch (cause) {
+    throw new LatchkeyError("missing_dependency", `Cannot use LATCHKEY_LIBDBUS: ${path} cannot be opened`, {
+      cause,
+      hint: `Set it to the absolute path of ${FILE}, built for ${deno.build.arch}`,
+    });
+  }
+}
+
+/** `/a/b` → `/a/b`, `/a`, `/`. */
+function withParents(path: string): string[] {
+  const segments = path.split("/").filter(Boolean);
+  return segments.map((_, index) => `/${segments.slice(0, segments.length - index).join("/")}`).concat("/");
+}
+
+function fileInfo(deno: typeof Deno, path: string): Deno.FileInfo | undefined {
+  try {
+    return deno.statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function isGranted(deno: typeof Deno, permission: Deno.PermissionDescriptor): boolean {
+  return deno.permissions.querySync(permission).state === "granted";
+}

@@ -1,0 +1,37 @@
+/**
+ * Microsoft Entra ID tokens from the device's authentication broker.
+ *
+ * @example The broker's accounts, and a token for the first
+ * ```ts
+ * import { PublicClientApplication } from "@latchkey/latchkey";
+ *
+ * const app = new PublicClientApplication({ clientId: "11111111-2222-4333-8444-555555555555", enableBrokerOnLinux: true });
+ * const [account] = await app.getAccounts();
+ * const result = account && await app.acquireTokenSilent({ scopes: ["User.Read"], account });
+ * console.log(result?.scopes);
+ * app.close();
+ * ```
+ *
+ * @module
+ */
+export type { AccountInfo } from "./lib/account.ts";
+export {
+  type AcquireTokenRequest,
+  type BrokerStatus,
+  type Logger,
+  type LogLevel,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+  type RequestOptions,
+  type SilentRequest,
+  type TokenRequest,
+} from "./lib/application.ts";
+export type { BrokerKind, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerFlags } from "./lib/broker/find_broker.ts";
+export {
+  type BrokerErrorDetails,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type LatchkeyErrorDetails,
+} from "./lib/errors.ts";
+export type { AuthenticationResult } from "./lib/token.ts";

@@ -1,0 +1,56 @@
+// `bun:test` for Deno and Node: the parts that our suites use, over node:test and the `expect` that Bun's is modelled on.
+// Suites are type-checked against Bun's own declarations, not these.
+import * as node from "node:test";
+export { expect } from "expect";
+
+type Run = () => unknown;
+
+/** Bun's own time limit for a test. */
+const TIMEOUT_MS = 5000;
+
+function defineTest(name: string, run: Run, timeoutMs = TIMEOUT_MS): void {
+  // Node would take a first parameter of `run` for its context, or a second one for a callback.
+  node.test(name, () => withinLimit(run, timeoutMs));
+}
+
+export const test = Object.assign(defineTest, {
+  each: (rows: readonly unknown[]) => (name: string, run: (...row: unknown[]) => unknown, timeoutMs?: number): void => {
+    for (const [index, row] of rows.entries()) {
+      const values: readonly unknown[] = Array.isArray(row) ? row : [row];
+      defineTest(titleOf(name, values, index), () => run(...values), timeoutMs);
+    }
+  },
+});
+export const it = test;
+
+export function describe(name: string, define: () => void): void {
+  node.describe(name, () => define());
+}
+
+export const beforeAll = (run: Run): void => node.before(() => run());
+export const afterAll = (run: Run): void => node.after(() => run());
+export const beforeEach = (run: Run): void => node.beforeEach(() => run());
+export const afterEach = (run: Run): void => node.afterEach(() => run());
+
+/** A row's values in place of `%s` and its like, as printf has them. */
+function titleOf(name: string, values: readonly unknown[], index: number): string {
+  const rest = [...values];
+  return name.replace(/%[spdifjo#%]/g, (place) => {
+    if (place === "%%") return "%";
+    if (place === "%#") return String(index);
+    if (rest.length === 0) return place;
+    const value = rest.shift();
+    return typeof value === "string" || typeof value !== "object" ? String(value) : JSON.stringify(value);
+  });
+}
+
+/** Deno's node:test knows no `timeout`. */
+async function withinLimit(run: Run, timeoutMs: number): Promise<void> {
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(new Error(`The test took more than ${timeoutMs} ms`)), timeoutMs);
+  try {
+    await Promise.race([run(), limit.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,34 @@
+// Where the tools that npm brought are. Plain JavaScript, for Node 20 and later: it runs before any of them is there.
+// `npm ci --ignore-scripts` leaves `.bin/bun` and `.bin/deno` unusable, so the platform packages are looked into instead.
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const modules = new URL("../../node_modules/", import.meta.url);
+const windows = process.platform === "win32";
+const exe = windows ? ".exe" : "";
+const musl = process.platform === "linux" &&
+  existsSync(`/lib/ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`);
+
+const places = {
+  bun: () => {
+    const name = `@oven/bun-${windows ? "windows" : process.platform}-${process.arch === "arm64" ? "aarch64" : "x64"}${
+      musl ? "-musl" : ""
+    }`;
+    return [`${name}/bin/bun${exe}`, `${name}-baseline/bin/bun${exe}`];
+  },
+  deno: () => [`@deno/${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}/deno${exe}`],
+  tsc: () => ["typescript/bin/tsc"],
+};
+
+/**
+ * The absolute path of a tool that `npm ci` has installed.
+ * @param {"bun" | "deno" | "tsc"} name
+ * @returns {string}
+ * @throws {Error} when it is not there
+ */
+export function findTool(name) {
+  const candidates = places[name]().map((place) => fileURLToPath(new URL(place, modules)));
+  const found = candidates.find((path) => existsSync(path));
+  if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm ci`);
+  return found;
+}

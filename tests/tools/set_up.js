@@ -1,0 +1,123 @@
+// What a script needs before it can run: npm's packages, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
+const machineNeeds = [
+  {
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    isThere: () => hasCommand("dbus-daemon"),
+    packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
+  },
+  {
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    isThere: () => hasLibrary("libdbus-1.so.3"),
+    packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
+  },
+  {
+    scripts: ["tests/bench/run.ts"],
+    optional: true,
+    isThere: () => hasCommand("busctl"),
+    packages: { debian: "systemd", fedora: "systemd", arch: "systemd" },
+  },
+  {
+    scripts: ["tests/bench/run.ts"],
+    optional: true,
+    isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
+    packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
+  },
+];
+
+/**
+ * Installs what is missing for a script. Says what to install, and throws, where it must not do so by itself.
+ * @param {string | undefined} script its path below the root
+ */
+export function setUp(script) {
+  installNpmPackages();
+  if (process.platform !== "linux") return;
+  const missing = machineNeeds.filter((need) => need.scripts.includes(script ?? "") && !need.isThere());
+  if (missing.length > 0) installMachinePackages(missing);
+}
+
+function installNpmPackages() {
+  if (isInstalled()) return;
+  const npm = process.platform === "win32" ? "npm.cmd" : "npm";
+  if (hasCommand(npm)) run(npm, ["ci", "--ignore-scripts"]);
+  else if ("Deno" in globalThis) {
+    // Hoisted, as npm does it, since the tools are looked for where npm puts them.
+    run(process.execPath, ["install", "--no-lock", "--node-modules-dir=manual", "--node-modules-linker=hoisted"]);
+    copyFileSync(join(root, "package-lock.json"), denoStamp);
+  } else throw new Error("npm is missing, and without it no package can be installed");
+}
+
+const npmStamp = join(root, "node_modules/.package-lock.json");
+const denoStamp = join(root, "node_modules/.deno/.package-lock.json");
+
+/** Whether `node_modules` is what package-lock.json says. npm leaves a list of what it installed; after Deno, we do. */
+function isInstalled() {
+  const stamp = [npmStamp, denoStamp].find((path) => existsSync(path));
+  if (!stamp) return false;
+  const { "": _root, ...wanted } = packagesIn(join(root, "package-lock.json"));
+  const installed = packagesIn(stamp);
+  const same = (path) => wanted[path]?.version === installed[path]?.version;
+  // Optional ones are there for one platform alone.
+  return Object.keys(installed).every((path) => path === "" || same(path)) &&
+    Object.keys(wanted).every((path) => wanted[path].optional || same(path));
+}
+
+function packagesIn(lockFile) {
+  return JSON.parse(readFileSync(lockFile, "utf8")).packages;
+}
+
+function installMachinePackages(needs) {
+  const required = needs.filter((need) => !need.optional);
+  const names = (system, wanted = required) => [...new Set(wanted.map((need) => need.packages[system]))].join(" ");
+  if (process.getuid?.() === 0 && hasCommand("apt-get")) {
+    const install = `apt-get install -y --no-install-recommends ${names("debian", needs)}`;
+    // A fresh machine knows no package until it has fetched the list.
+    const command = `${install} || { apt-get update && ${install}; }`;
+    const { status, stderr } = spawnSync("sh", ["-c", command], {
+      encoding: "utf8",
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+    if (status === 0) return;
+    process.stderr.write(stderr);
+  }
+  if (required.length === 0) return;
+  throw new Error(
+    `Something of this machine's is missing. Install it with one of\n` +
+      `  sudo apt-get install ${names("debian")}\n` +
+      `  sudo dnf install ${names("fedora")}\n` +
+      `  sudo pacman -S ${names("arch")}`,
+  );
+}
+
+function run(command, args) {
+  process.stderr.write(`Setting up: ${command} ${args.join(" ")}\n`);
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    shell: process.platform === "win32",
+  });
+  if (status !== 0) {
+    throw new Error(`${stdout ?? ""}${stderr ?? ""}${command} failed: ${error?.message ?? `status ${status}`}`);
+  }
+}
+
+function hasCommand(name) {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => folder && existsSync(join(folder, name)));
+}
+
+/** Debian has libraries in a folder per architecture, such as /usr/lib/x86_64-linux-gnu. */
+function hasLibrary(name) {
+  const folders = ["/usr/lib64", "/usr/lib", "/lib64", "/lib"].filter((folder) => existsSync(folder));
+  return folders.some((folder) =>
+    existsSync(join(folder, name)) ||
+    readdirSync(folder).some((below) => below.endsWith("-linux-gnu") && existsSync(join(folder, below, name)))
+  );
+}
