@@ -258,16 +258,14 @@ export class PublicClientApplication implements AsyncDisposable {
       const broker = await this.#requireBroker(signal);
       const call = { correlationId, signal };
       const account = request.account ?? await this.#chosenAccount(broker, request.username, call);
-      const accessTokenToRenew = request.forceRefresh ? held?.accessToken : undefined;
-      const wanted: BrokerTokenRequest = {
-        scopes,
-        authority,
-        account,
-        loginHint: request.username,
-        claims,
-        accessTokenToRenew,
-      };
-      const result = await broker.acquireTokenSilently(wanted, call);
+      const wanted: BrokerTokenRequest = { scopes, authority, account, loginHint: request.username, claims };
+      // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
+      const old = request.forceRefresh ? held ?? await broker.acquireTokenSilently(wanted, call) : undefined;
+      const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
+      this.#log(
+        "info",
+        `Token from the broker until ${result.expiresOn.toISOString()} (correlation id ${correlationId})`,
+      );
       refuseOther(result, request.username);
       if (request.claims === undefined) {
         this.#held.hold([keyFor(who), keyFor(result.account.homeAccountId)], result, this.#now());

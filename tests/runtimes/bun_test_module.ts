@@ -1,6 +1,7 @@
 // `bun:test` for Deno and Node: the parts that our suites use, over node:test and the `expect` that Bun's is modelled on.
 // Suites are type-checked against Bun's own declarations, not these.
 import * as node from "node:test";
+import { inspect } from "node:util";
 export { expect } from "expect";
 
 type Run = () => unknown;
@@ -40,7 +41,7 @@ function titleOf(name: string, values: readonly unknown[], index: number): strin
     if (place === "%#") return String(index);
     if (rest.length === 0) return place;
     const value = rest.shift();
-    return typeof value === "string" || typeof value !== "object" ? String(value) : JSON.stringify(value);
+    return typeof value === "string" ? value : inspect(value, { breakLength: Infinity });
   });
 }
 

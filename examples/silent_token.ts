@@ -1,0 +1,14 @@
+// A token from the device's broker, without any window: silent_token.ts CLIENT_ID SCOPE…
+// deno-lint-ignore-file no-console -- to print is what an example is for
+import { PublicClientApplication } from "@latchkey/latchkey";
+
+const [clientId = "", ...scopes] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
+const app = new PublicClientApplication({ clientId, enableBrokerOnLinux: true, requireBroker: true });
+const [account] = await app.getAccounts();
+const result = account && await app.acquireTokenSilent({ scopes, account });
+if (result) {
+  console.log(`account: ${result.account.username}`);
+  console.log(`expires: ${result.expiresOn.toISOString()}`);
+  console.log(`granted: ${result.scopes.join(" ")}`);
+} else console.log("A person has to sign in first");
+app.close(); // or `await using app = …` above, where the runtime knows it: Deno, Bun, Node 24

@@ -1,0 +1,46 @@
+// A peer on a private bus, for what the bus' own daemon cannot play.
+import { Message, type MessageBus, sessionBus } from "dbus-next";
+
+/** Bus name of the peer. */
+export const ECHO_NAME = "com.example.Echo";
+/** Its object and interface, to be completed with a member. */
+export const ECHO = { destination: ECHO_NAME, path: "/com/example/Echo", interface: "com.example.Echo1" };
+
+/**
+ * Starts the peer. `Echo` answers what it was given, `Fail` with an error, `Hang` never, `Describe` with how the arguments
+ * look to the peer; `Emit` sends a signal of the name in its first argument, with the others.
+ */
+export async function startEchoPeer(busAddress: string): Promise<{ stop(): void }> {
+  const bus = sessionBus({ busAddress });
+  bus.addMethodHandler((message) => answer(bus, message));
+  await bus.requestName(ECHO_NAME, 0);
+  return { stop: () => bus.disconnect() };
+}
+
+function answer(bus: MessageBus, message: Message): boolean {
+  if (message.interface !== ECHO.interface) return false;
+  const reply = (signature: string, body: unknown[]) => bus.send(Message.newMethodReturn(message, signature, body));
+  switch (message.member) {
+    case "Echo":
+      reply(message.signature, message.body);
+      return true;
+    case "Fail":
+      bus.send(Message.newError(message, String(message.body[0]), String(message.body[1])));
+      return true;
+    case "Emit":
+      bus.send(Message.newSignal(ECHO.path, ECHO.interface, String(message.body[0]), message.signature.slice(1), message.body.slice(1)));
+      reply("", []);
+      return true;
+    case "Describe":
+      reply("ss", [message.signature, describe(message.body)]);
+      return true;
+    case "Hang":
+      return true;
+    default:
+      return false;
+  }
+}
+
+function describe(body: unknown): string {
+  return JSON.stringify(body, (_, value) => typeof value === "bigint" ? `${value}n` : value);
+}

@@ -1,0 +1,153 @@
+// A fake that stands in for Microsoft's broker, which no test machine can run. It speaks the captured wire (tests/wire).
+//   bun tests/fakes/fake_broker.ts DIRECTORY     (DIRECTORY: see broker_directory.ts)
+import { Message, sessionBus } from "dbus-next";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  type Behaviour,
+  BROKER_INTERFACE,
+  BROKER_NAME,
+  BROKER_PATH,
+  type BrokerError,
+  type Call,
+  type Reply,
+} from "./behaviour.ts";
+import { announceProcess, appendCall, readBehaviour } from "./broker_directory.ts";
+import { answerMethod } from "./broker_methods.ts";
+import { FakeDirectory } from "./fake_directory.ts";
+import { FakeTokens } from "./fake_tokens.ts";
+import { InteractiveCalls } from "./interactive_calls.ts";
+import { Refusal } from "./refusal.ts";
+import { checkEnvelope, checkRequest } from "./request_rules.ts";
+import { scriptedReply } from "./scripted_reply.ts";
+import { fillWire, hasWire, readIntrospection } from "./wire.ts";
+
+const DBUS_ERROR = "org.freedesktop.DBus.Error.";
+
+/** RequestName's answer when the name is ours. */
+const PRIMARY_OWNER = 1;
+/** Method errors of token requests stand inside the token's response. */
+const TOKEN_METHODS = ["acquireTokenSilently", "acquireTokenInteractively"];
+
+const folder = process.argv[2]!;
+const state = { directory: new FakeDirectory(), tokens: new FakeTokens(), interactive: new InteractiveCalls() };
+
+// Nothing but the connection keeps the process running, so it ends when the bus does.
+const bus = sessionBus();
+bus.addMethodHandler((message) => {
+  void answer(message);
+  return true; // else the library itself would answer Ping and Introspect
+});
+await delay(readBehaviour(folder).startDelayMs ?? 0);
+if (await bus.requestName(BROKER_NAME) !== PRIMARY_OWNER) throw new Error(`${BROKER_NAME} has an owner already`);
+const announcement = announceProcess(folder, process.pid);
+process.on("exit", () => announcement[Symbol.dispose]());
+process.stdout.write("ready\n");
+
+async function answer(message: Message): Promise<void> {
+  const behaviour = readBehaviour(folder), call = readCall(message);
+  appendCall(folder, call);
+  const reply = message.path === BROKER_PATH
+    ? await answerCall(message, call, behaviour)
+    : Message.newError(message, `${DBUS_ERROR}UnknownObject`, `Unknown object '${message.path}'`);
+  if (reply) bus.send(reply);
+}
+
+function readCall(message: Message): Call {
+  const { member, sender, signature = "" } = message;
+  const [protocolVersion, correlationId, json] = signature === "sss" ? message.body as string[] : [];
+  return {
+    member,
+    interface: message.interface ?? "",
+    signature,
+    ...(protocolVersion !== undefined && { protocolVersion }),
+    ...(correlationId !== undefined && { correlationId }),
+    ...(json !== undefined && parsed(json)),
+    sender,
+  };
+}
+
+function parsed(json: string): { request?: unknown } {
+  try {
+    return { request: JSON.parse(json) };
+  } catch {
+    return {};
+  }
+}
+
+/** @returns nothing when the call is never answered */
+async function answerCall(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
+  switch (`${call.interface}.${call.member}`) {
+    case "org.freedesktop.DBus.Peer.Ping":
+      await delay(behaviour.pingDelayMs ?? 0);
+      return behaviour.noPing ? undefined : Message.newMethodReturn(message);
+    case "org.freedesktop.DBus.Introspectable.Introspect": {
+      const introspection = readIntrospection(behaviour.sender);
+      if (introspection) return Message.newMethodReturn(message, "s", [introspection]);
+    }
+  }
+  const isOurs = [BROKER_INTERFACE, ""].includes(call.interface) && hasWire(behaviour.sender, call.member);
+  if (!isOurs) return Message.newError(message, `${DBUS_ERROR}UnknownMethod`, `Unknown method '${call.member}'`);
+  if (call.signature !== "sss") {
+    return Message.newError(message, `${DBUS_ERROR}InvalidArgs`, `The arguments are '${call.signature}', not 'sss'`);
+  }
+  try {
+    const reply = produceReply(message, call, behaviour);
+    const isInteractive = call.member === "acquireTokenInteractively";
+    return await (isInteractive ? state.interactive.wait(call.correlationId!, reply) : reply);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return jsonReply(message, errorJson(call.member, error.details, behaviour));
+  }
+}
+
+async function produceReply(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
+  const scripted = scriptedReply(folder, behaviour, call);
+  if (scripted?.kind === "delay") await delay(scripted.ms);
+  else if (scripted) return await giveScripted(scripted, message, behaviour);
+
+  const [protocolVersion, correlationId, json] = message.body as [string, string, string];
+  const request = checkEnvelope(protocolVersion, correlationId, json);
+  checkRequest(call.member, request, behaviour.sender);
+  return jsonReply(message, answerMethod(call, request, { ...state, behaviour }));
+}
+
+async function giveScripted(
+  reply: Exclude<Reply, { readonly kind: "delay" }>,
+  message: Message,
+  behaviour: Behaviour,
+): Promise<Message | undefined> {
+  switch (reply.kind) {
+    case "text":
+      return Message.newMethodReturn(message, "s", [reply.text]);
+    case "body":
+      return Message.newMethodReturn(message, reply.signature, [...reply.body]);
+    case "broker_error":
+      return jsonReply(message, errorJson(message.member, reply, behaviour));
+    case "dbus_error":
+      return Message.newError(message, reply.name, reply.message);
+    case "exit":
+      return process.exit(1);
+    case "drop_name":
+      await bus.releaseName(BROKER_NAME);
+      return await new Promise(() => {});
+    case "hang":
+      return await new Promise(() => {});
+  }
+}
+
+function jsonReply(message: Message, value: unknown): Message {
+  return Message.newMethodReturn(message, "s", [JSON.stringify(value)]);
+}
+
+function errorJson(member: string, error: BrokerError, { sender }: Behaviour): unknown {
+  return fillWire(sender, TOKEN_METHODS.includes(member) ? "error" : "error_at_top", {
+    context: error.context ?? `(pii) status ${error.status}`,
+    errorCode: error.errorCode ?? 0,
+    rawErrorCode: error.subError ?? "invalid_grant",
+    status: error.status,
+    subError: error.subError ?? "",
+    subStatus: error.subStatus ?? 0,
+    tag: error.tag ?? 508634112,
+  });
+}

@@ -1,0 +1,104 @@
+/** The fake broker as tests hold it: started, told how to behave, asked what it was called with. */
+import { spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { findTool } from "../tools/find_tool.js";
+import { type Behaviour, BROKER_NAME, type Call } from "./behaviour.ts";
+import {
+  readBehaviour,
+  readCalls,
+  readProcessId,
+  removeCalls,
+  removeProcessId,
+  writeBehaviour,
+} from "./broker_directory.ts";
+import type { PrivateBus } from "./private_bus.ts";
+
+export interface FakeBroker {
+  /** Changes the given parts of the behaviour, `replies` as a whole, from the next call on. */
+  behave(behaviour: Partial<Behaviour>): Promise<void>;
+  /** The calls so far, Ping included, in order; those of one method when it is named. */
+  calls(member?: string): Promise<Call[]>;
+  forgetCalls(): Promise<void>;
+  /** Kills the process and waits until it has ended. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const DEFAULT_BEHAVIOUR: Behaviour = { sender: "microsoft-2.5.0" };
+
+/** Starts a broker on the bus, and waits until it owns its name. */
+export async function startFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour> = {}): Promise<FakeBroker> {
+  const broker = await prepareFakeBroker(bus, behaviour);
+  await broker.start();
+  return broker;
+}
+
+/** A broker that the bus starts when it is first called. */
+export async function activatableFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour> = {}): Promise<FakeBroker> {
+  const broker = await prepareFakeBroker(bus, behaviour);
+  await bus.addService(BROKER_NAME, broker.command);
+  return broker;
+}
+
+interface PreparedFakeBroker extends FakeBroker {
+  readonly command: readonly string[];
+}
+
+async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>): Promise<PreparedFakeBroker> {
+  const directory = await mkdtemp(join(bus.directory, "broker-"));
+  const command = [findTool("bun"), fileURLToPath(new URL("fake_broker.ts", import.meta.url)), directory];
+  await writeBehaviour(directory, { ...DEFAULT_BEHAVIOUR, ...behaviour });
+
+  async function kill(): Promise<void> {
+    const pid = readProcessId(directory);
+    if (pid === undefined) return;
+    // It may be the bus's child, whose end is not told to us.
+    for (let signal: NodeJS.Signals | 0 = "SIGKILL"; trySignal(pid, signal); signal = 0) await delay(2);
+    await removeProcessId(directory);
+  }
+
+  return {
+    command,
+    behave: (changes) => writeBehaviour(directory, { ...readBehaviour(directory), ...changes }),
+    calls: async (member) =>
+      (await readCalls(directory)).filter((call) => member === undefined || call.member === member),
+    forgetCalls: () => removeCalls(directory),
+    kill,
+    start: () => startProcess(command, bus.address, join(directory, "broker.log")),
+    stop: kill,
+  };
+}
+
+/** Whether the process was there to get it. */
+function trySignal(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+async function startProcess(command: readonly string[], address: string, logFile: string): Promise<void> {
+  const [program = "", ...args] = command;
+  const log = openSync(logFile, "a");
+  const child = spawn(program, args, {
+    stdio: ["ignore", "pipe", log],
+    env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: address },
+  });
+  closeSync(log);
+  for await (const line of createInterface({ input: child.stdout! })) {
+    if (line !== "ready") continue;
+    child.stdout!.destroy();
+    child.unref();
+    return;
+  }
+  throw new Error(`The fake broker did not start: ${readFileSync(logFile, "utf8")}`);
+}

@@ -1,0 +1,599 @@
+// The library on a real bus, against each broker's wire.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
+import { type Behaviour, type Reply, type Sender } from "../fakes/behaviour.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const CONTOSO = "11111111-1111-1111-1111-111111111111";
+const JANE = { username: "jane@contoso.com" }, JOE = { username: "joe@contoso.com" };
+const SENDERS: Sender[] = [
+  "microsoft-2.0.1",
+  "microsoft-2.0.2",
+  "microsoft-2.5.0",
+  "microsoft-3.0.1",
+  "himmelblau-0.1",
+  "himmelblau-2.0",
+];
+const SCOPES = ["User.Read"];
+
+let bus: PrivateBus;
+let broker: FakeBroker;
+const apps: PublicClientApplication[] = [];
+
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
+  broker = await startFakeBroker(bus);
+});
+
+afterEach(async () => {
+  for (const app of apps.splice(0)) app.close();
+  await broker.forgetCalls();
+});
+
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
+  const app = new PublicClientApplication({ clientId: CLIENT_ID, enableBrokerOnLinux: true, ...options });
+  apps.push(app);
+  return app;
+}
+
+/** Sets the whole behaviour: what an earlier test set is gone. */
+async function behave(behaviour: Partial<Behaviour> = {}): Promise<void> {
+  const normal = {
+    sender: "microsoft-2.5.0",
+    accounts: [JANE],
+    defaultAccount: JANE.username,
+    tokenLifetimeSeconds: 4000,
+    replies: {},
+  } as const;
+  await broker.behave({ ...normal, startDelayMs: 0, pingDelayMs: 0, noPing: false, ...behaviour });
+}
+
+async function failure(promise: Promise<unknown>): Promise<LatchkeyError> {
+  try {
+    await promise;
+  } catch (error) {
+    expect(error).toBeInstanceOf(LatchkeyError);
+    return error as LatchkeyError;
+  }
+  throw new Error("it did not fail");
+}
+
+const silently = (app: PublicClientApplication, more: object = {}) =>
+  app.acquireToken({ scopes: SCOPES, interactive: "never", ...more });
+
+for (const sender of SENDERS) {
+  describe(`with ${sender}`, () => {
+    test("PublicClientApplication.getAccounts() lists the accounts", async () => {
+      await behave({ sender, accounts: [{ ...JANE, name: "Jane Doe" }, JOE] });
+      const accounts = await makeApp().getAccounts();
+      expect(accounts.map(({ username }) => username)).toEqual(["jane@contoso.com", "joe@contoso.com"]);
+      expect(accounts[0]).toMatchObject({
+        homeAccountId: `${accounts[0]!.localAccountId}.${CONTOSO}`,
+        environment: expect.stringMatching(/^login\.(microsoftonline\.com|windows\.net)$/),
+        realm: CONTOSO,
+        name: "Jane Doe",
+        source: "broker",
+      });
+      expect((await makeApp().getAccounts({ username: "JOE@Contoso.com" })).map(({ username }) => username)).toEqual([
+        "joe@contoso.com",
+      ]);
+    });
+
+    test("PublicClientApplication.acquireTokenSilent() gets a token for an account", async () => {
+      await behave({ sender, accounts: [JANE, JOE] });
+      const app = makeApp(), [account] = await app.getAccounts({ username: "joe@contoso.com" });
+      const asked = Date.now();
+      const result = (await app.acquireTokenSilent({
+        scopes: ["User.Read", "openid", "profile", "offline_access"],
+        account: account!,
+      }))!;
+      expect(JSON.parse(atob(result.accessToken.split(".")[1]!))).toMatchObject({
+        upn: "joe@contoso.com",
+        scp: "User.Read",
+      });
+      expect(result).toMatchObject({ tokenType: "Bearer", tenantId: CONTOSO, source: "broker", scopes: ["User.Read"] });
+      expect(result.account).toMatchObject({
+        homeAccountId: account!.homeAccountId,
+        username: "joe@contoso.com",
+        realm: CONTOSO,
+      });
+      expect(Math.abs(result.expiresOn.getTime() - asked - 4_000_000)).toBeLessThan(60_000);
+      expect(result.extendedExpiresOn === undefined || result.extendedExpiresOn >= result.expiresOn).toBe(true);
+      expect(result.idTokenClaims).toMatchObject({ preferred_username: "joe@contoso.com", tid: CONTOSO });
+    });
+
+    test("PublicClientApplication.acquireToken() takes the account of the device", async () => {
+      await behave({ sender });
+      expect((await silently(makeApp())).account.username).toBe("jane@contoso.com");
+      await behave({ sender, accounts: [JANE, JOE], defaultAccount: JOE.username });
+      expect((await silently(makeApp(), { username: "Jane@Contoso.com" })).account.username).toBe("jane@contoso.com");
+      if (sender.startsWith("himmelblau")) return; // it serves the one person who is logged in
+      expect((await silently(makeApp())).account.username).toBe("joe@contoso.com");
+      const error = await failure(silently(makeApp(), { username: "stranger@contoso.com" }));
+      expect(error.code).toBe("interaction_required");
+    });
+
+    test("PublicClientApplication.acquireToken() throws the refusal", async () => {
+      const context = "AADSTS50076: multi-factor authentication needed\u202e\x1b[31m, see AADSTS53003";
+      await behave({
+        sender,
+        replies: { acquireTokenSilently: { kind: "broker_error", status: 2, subStatus: 6001, context } },
+      });
+      const app = makeApp(), error = await failure(silently(app));
+      expect(error).toMatchObject({
+        code: "interaction_required",
+        errorCodes: [50076, 53003],
+        broker: { status: 2, subStatus: 6001 },
+      });
+      expect(error.errorDescription).toBe("AADSTS50076: multi-factor authentication needed [31m, see AADSTS53003");
+      expect(error.correlationId).toMatch(/^[0-9a-f-]{36}$/);
+      expect((await broker.calls("acquireTokenSilently"))[0]!.correlationId).toBe(error.correlationId!);
+      const [account] = await app.getAccounts();
+      expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBeNull();
+    });
+
+    test("PublicClientApplication.brokerStatus() tells the version", async () => {
+      await behave({ sender });
+      const status = await makeApp().brokerStatus();
+      expect(status).toMatchObject({ state: "active", kind: "linux", reason: null });
+      expect(status.version === null || /^\d+\.\d+/.test(status.version)).toBe(true);
+    });
+  });
+}
+
+describe("PublicClientApplication's requests", () => {
+  test("are those of Microsoft's client", async () => {
+    await behave();
+    const app = makeApp({ clientCapabilities: ["cp1"] }), [account] = await app.getAccounts();
+    await app.acquireTokenSilent({
+      scopes: SCOPES,
+      account: account!,
+      correlationId: "99999999-9999-4999-8999-999999999999",
+    });
+    const [accounts, silent] = (await broker.calls()).filter(({ member }) => member !== "Ping");
+    expect(accounts).toMatchObject({
+      member: "getAccounts",
+      signature: "sss",
+      protocolVersion: "0.0",
+      request: { clientId: CLIENT_ID, redirectUri: CLIENT_ID },
+    });
+    const { account: sent, ...parameters } = silent!.request.authParameters;
+    expect(silent).toMatchObject({
+      member: "acquireTokenSilently",
+      correlationId: "99999999-9999-4999-8999-999999999999",
+    });
+    expect(Object.keys(silent!.request)).toEqual(["authParameters"]);
+    expect(sent).toMatchObject({
+      username: "jane@contoso.com",
+      passwordExpiry: expect.anything(),
+      clientInfo: expect.any(String),
+    });
+    expect(parameters).toEqual({
+      accessTokenToRenew: "",
+      additionalQueryParametersForAuthorization: {},
+      authority: `https://login.microsoftonline.com/${CONTOSO}`,
+      authorizationType: 1,
+      clientId: CLIENT_ID,
+      decodedClaims: '{"access_token":{"xms_cc":{"values":["cp1"]}}}',
+      enrollmentId: "",
+      isTestMode: false,
+      password: "",
+      popParams: null,
+      redirectUri: "https://login.microsoftonline.com/common/oauth2/nativeclient",
+      requestedScopes: ["User.Read"],
+      username: "jane@contoso.com",
+      uxContextHandle: -1,
+    });
+  });
+
+  test("sign the device's account in when there is none, or several and none chosen", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    await failure(
+      silently(makeApp({ authority: "https://login.microsoftonline.com/organizations" }), {
+        username: "other@contoso.com",
+      }),
+    );
+    const { request } = (await broker.calls("acquireTokenSilently"))[0]!;
+    expect(request.authParameters).toMatchObject({
+      account: null,
+      isSignIn: true,
+      username: "other@contoso.com",
+      authority: "https://login.microsoftonline.com/organizations",
+    });
+  });
+
+  test("have the only account there is, whole", async () => {
+    await behave();
+    await silently(makeApp());
+    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    expect(authParameters.account).toMatchObject({ username: "jane@contoso.com", familyName: expect.anything() });
+    expect(authParameters.isSignIn).toBeUndefined();
+  });
+
+  test("go to the tenant that was asked for", async () => {
+    await behave();
+    await silently(makeApp(), { tenantId: "fabrikam.com" });
+    expect((await broker.calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
+      "https://login.microsoftonline.com/fabrikam.com",
+    );
+  });
+
+  test("find an account again that an earlier run knew", async () => {
+    await behave();
+    const [account] = await makeApp().getAccounts();
+    const stored = JSON.parse(JSON.stringify(account));
+    expect((await makeApp().acquireTokenSilent({ scopes: SCOPES, account: stored }))!.account.username).toBe(
+      "jane@contoso.com",
+    );
+    const gone = { ...stored, homeAccountId: "a.b" };
+    expect(await makeApp().acquireTokenSilent({ scopes: SCOPES, account: gone })).toBeNull();
+    expect((await failure(silently(makeApp(), { account: gone }))).code).toBe("account_not_found");
+  });
+});
+
+describe("PublicClientApplication's held tokens", () => {
+  test("are returned without asking while they are good for five more minutes", async () => {
+    await behave();
+    let now = Date.now();
+    const app = makeApp({ now: () => now });
+    const first = await silently(app), [account] = await app.getAccounts();
+    await broker.forgetCalls();
+    const held = await silently(app);
+    expect(held).toMatchObject({ accessToken: first.accessToken, source: "cache" });
+    expect(held.correlationId).not.toBe(first.correlationId);
+    expect((await app.acquireTokenSilent({ scopes: SCOPES, account: account! }))!.accessToken).toBe(first.accessToken);
+    expect(await broker.calls()).toEqual([]);
+    now = first.expiresOn.getTime() - 300_000;
+    expect((await silently(app)).source).toBe("broker");
+  });
+
+  test("are passed over with forceRefresh, which renews them", async () => {
+    await behave();
+    const app = makeApp(), first = await silently(app), second = await silently(app, { forceRefresh: true });
+    expect(second.accessToken).not.toBe(first.accessToken);
+    expect((await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
+      first.accessToken,
+    );
+    expect((await silently(app)).accessToken).toBe(second.accessToken);
+    const elsewhere = await silently(makeApp(), { forceRefresh: true });
+    expect(elsewhere.accessToken).not.toBe(second.accessToken);
+  });
+
+  test("are passed over with claims, and those tokens are not held", async () => {
+    await behave();
+    const app = makeApp(), claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
+    const first = await silently(app), challenged = await silently(app, { claims });
+    expect(challenged.source).toBe("broker");
+    expect(JSON.parse((await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
+      .toEqual(JSON.parse(claims));
+    expect((await silently(app)).accessToken).toBe(first.accessToken);
+  });
+
+  test("are one account's and one scope's", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), [jane, joe] = await app.getAccounts();
+    const token = async (account: typeof jane, scopes: string[]) =>
+      (await app.acquireTokenSilent({ account: account!, scopes }))!.accessToken;
+    const tokens = [
+      await token(jane, ["a"]),
+      await token(joe, ["a"]),
+      await token(jane, ["b"]),
+      await token(jane, ["a", "b"]),
+    ];
+    expect(new Set(tokens).size).toBe(4);
+    expect(await token(jane, ["b", "a"])).toBe(tokens[3]!);
+  });
+
+  test("show in no inspection", async () => {
+    await behave();
+    const app = makeApp(), { accessToken } = await silently(app);
+    const { inspect } = await import("node:util");
+    expect(inspect(app, { depth: 9, showHidden: true })).not.toContain(accessToken);
+  });
+});
+
+describe("PublicClientApplication with calls under way", () => {
+  test("makes a thousand equal requests one call", async () => {
+    await behave({ replies: { acquireTokenSilently: { kind: "delay", ms: 50 } } });
+    const app = makeApp(), [account] = await app.getAccounts();
+    const results = await Promise.all(
+      Array.from({ length: 1000 }, () => app.acquireTokenSilent({ scopes: SCOPES, account: account! })),
+    );
+    expect(new Set(results.map((result) => result!.accessToken)).size).toBe(1);
+    expect(await broker.calls("acquireTokenSilently")).toHaveLength(1);
+  });
+
+  test("answers each of many different requests with its own token", async () => {
+    await behave();
+    const app = makeApp(), [account] = await app.getAccounts();
+    const scopes = Array.from({ length: 300 }, (_, index) => [`scope${index}`]);
+    const results = await Promise.all(scopes.map((scopes) => app.acquireTokenSilent({ scopes, account: account! })));
+    expect(results.map((result) => result!.scopes)).toEqual(scopes);
+  });
+
+  test("lets a caller go who aborts, and no other", async () => {
+    await behave();
+    const app = makeApp(), [account] = await app.getAccounts();
+    await behave({ replies: { acquireTokenSilently: { kind: "delay", ms: 100 } } });
+    const leaving = new AbortController(), reason = new Error("enough");
+    const gone = app.acquireTokenSilent({ scopes: SCOPES, account: account!, signal: leaving.signal }).catch((error) =>
+      error
+    );
+    const staying = app.acquireTokenSilent({ scopes: SCOPES, account: account! });
+    leaving.abort(reason);
+    expect(await gone).toBe(reason);
+    expect((await staying)!.source).toBe("broker");
+    expect(
+      await app.acquireTokenSilent({ scopes: ["b"], account: account!, signal: leaving.signal }).catch((error) =>
+        error
+      ),
+    ).toBe(reason);
+  });
+});
+
+describe("PublicClientApplication without a broker", () => {
+  test("probes nothing while the flag is off", async () => {
+    await behave();
+    const app = makeApp({
+      enableBrokerOnLinux: false,
+      enableBrokerOnMac: true,
+      enableBrokerOnWindows: true,
+      enableBrokerOnWsl: true,
+    });
+    expect(await app.getAccounts()).toEqual([]);
+    expect(await app.brokerStatus()).toMatchObject({ state: "off", kind: null, version: null });
+    expect((await failure(silently(app))).code).toBe("broker_unavailable");
+    expect(await broker.calls()).toEqual([]);
+  });
+
+  test.each([
+    ["https://adfs.contoso.com/adfs"],
+    ["https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_a"],
+    ["https://contoso.ciamlogin.com"],
+    ["https://id.contoso.com"],
+  ])("bypasses it for %s", async (authority) => {
+    await behave();
+    const app = makeApp({ authority });
+    expect(await app.brokerStatus()).toMatchObject({ state: "off" });
+    expect(await app.getAccounts()).toEqual([]);
+    expect(await broker.calls()).toEqual([]);
+    expect((await failure(makeApp({ authority, requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
+  });
+
+  test("says why, once, and stays without", async () => {
+    await broker.kill();
+    const lines: string[] = [];
+    const app = makeApp({ logger: (level, message) => lines.push(`${level}: ${message}`) });
+    expect(await app.getAccounts()).toEqual([]);
+    const error = await failure(silently(app));
+    expect(error).toMatchObject({
+      code: "broker_unavailable",
+      hint: expect.stringContaining("microsoft-identity-broker"),
+    });
+    expect(error.message).toContain("com.microsoft.identity.broker1");
+    expect(await app.brokerStatus()).toMatchObject({ state: "unavailable", reason: error.message });
+    expect(lines).toEqual([`warn: Going on without a broker: ${error.message}`]);
+    expect((await failure(makeApp({ requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
+    await behave();
+    await broker.start();
+    expect((await app.brokerStatus()).state).toBe("unavailable");
+    expect((await makeApp().brokerStatus()).state).toBe("active");
+  });
+
+  test("says when there is no bus", async () => {
+    const address = process.env.DBUS_SESSION_BUS_ADDRESS;
+    delete process.env.DBUS_SESSION_BUS_ADDRESS;
+    try {
+      expect(await makeApp().brokerStatus()).toMatchObject({
+        state: "unavailable",
+        reason: expect.stringContaining("DBUS_SESSION_BUS_ADDRESS"),
+      });
+      process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${bus.directory}/nobody`;
+      expect(await makeApp().brokerStatus()).toMatchObject({ state: "unavailable" });
+    } finally {
+      process.env.DBUS_SESSION_BUS_ADDRESS = address;
+    }
+  });
+
+  test("gives up on one that owns its name and never answers", async () => {
+    await behave({ noPing: true });
+    const error = await failure(silently(makeApp({ timeLimits: { pingMs: 50 } })));
+    expect(error).toMatchObject({ code: "broker_unavailable" });
+    expect(error.message).toContain("did not answer Ping within 0.05 s");
+  });
+});
+
+describe("PublicClientApplication with a broker that fails", () => {
+  const fails = (reply: Reply, member = "acquireTokenSilently") => behave({ replies: { [member]: reply } });
+
+  test("does not go on without it once it was there", async () => {
+    await behave();
+    const app = makeApp();
+    await app.getAccounts();
+    await broker.kill();
+    expect((await failure(silently(app))).code).toBe("broker_unavailable");
+    expect((await failure(app.getAccounts())).code).toBe("broker_unavailable");
+    await broker.start();
+    expect((await silently(app)).source).toBe("broker");
+  });
+
+  test("reaches it again after the bus daemon restarted", async () => {
+    await behave();
+    const app = makeApp();
+    await app.getAccounts();
+    await broker.kill();
+    await bus.restart();
+    await broker.start();
+    expect((await silently(app)).source).toBe("broker");
+  });
+
+  test("ends a call that is not answered in time", async () => {
+    await fails({ kind: "hang" });
+    expect((await failure(silently(makeApp({ timeLimits: { silentMs: 50 } })))).code).toBe("timed_out");
+    await fails({ kind: "hang" }, "getAccounts");
+    expect((await failure(makeApp({ timeLimits: { accountsMs: 50 } }).getAccounts())).code).toBe("timed_out");
+  });
+
+  const token = (fields: object) =>
+    JSON.stringify({ brokerTokenResponse: { accessToken: "a.b.c", accessTokenType: 0, expiresOn: 4e12, ...fields } });
+  test.each([
+    [""],
+    ["<html>"],
+    ['{"brokerTokenResponse":'],
+    ["null"],
+    ["[]"],
+    ['"text"'],
+    ["{}"],
+    ['{"brokerTokenResponse":null}'],
+    ['{"brokerTokenResponse":[]}'],
+    [token({ accessToken: "" })],
+    [token({ accessToken: 1 })],
+    [token({ accessToken: "a\nSet-Cookie: b" })],
+    [token({ expiresOn: null })],
+    [token({ expiresOn: "soon" })],
+    [token({ expiresOn: -1 })],
+    [token({ expiresOn: 1e300 })],
+    [token({ accessTokenType: 7 })],
+  ])("refuses the reply %p", async (text) => {
+    await fails({ kind: "text", text });
+    const error = await failure(silently(makeApp()));
+    expect(error).toMatchObject({ code: "invalid_response" });
+    expect(error.message).not.toContain("a.b.c");
+    expect(error.correlationId).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test.each([["{}"], ['{"accounts":{}}'], ['{"accounts":[1]}'], ['{"accounts":[null]}']])(
+    "refuses the accounts %p",
+    async (text) => {
+      await fails({ kind: "text", text }, "getAccounts");
+      expect((await failure(makeApp().getAccounts())).code).toBe("invalid_response");
+    },
+  );
+
+  test("takes accounts with anything left out", async () => {
+    await fails({ kind: "text", text: '{"accounts":[{},{"username":null,"homeAccountId":"o.t"}]}' }, "getAccounts");
+    const [nobody, somebody] = await makeApp().getAccounts();
+    expect(nobody).toMatchObject({ homeAccountId: "", username: "", environment: "login.microsoftonline.com" });
+    expect(somebody).toMatchObject({ homeAccountId: "o.t", localAccountId: "o", realm: "t", username: "" });
+  });
+
+  test("refuses what is not a string", async () => {
+    await fails({ kind: "body", signature: "i", body: [1] });
+    expect((await failure(silently(makeApp()))).code).toBe("invalid_response");
+    await fails({ kind: "body", signature: "", body: [] });
+    expect((await failure(silently(makeApp()))).code).toBe("invalid_response");
+  });
+
+  test("keeps the text of an error that is none of the known ones", async () => {
+    await fails({ kind: "text", text: '{"error":"Unable to find account"}' });
+    expect(await failure(silently(makeApp()))).toMatchObject({
+      code: "unexpected",
+      errorDescription: "Unable to find account",
+    });
+    await fails({ kind: "dbus_error", name: "com.contoso.Error.Own", message: "no, thanks" });
+    expect(await failure(silently(makeApp()))).toMatchObject({
+      code: "unexpected",
+      error: "com.contoso.Error.Own",
+      errorDescription: "no, thanks",
+    });
+    await fails({ kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" });
+    expect(await failure(silently(makeApp()))).toMatchObject({ code: "unexpected", hint: "Update the broker" });
+  });
+
+  test("goes on after each failure", async () => {
+    const app = makeApp();
+    await fails({ kind: "text", text: "<html>" });
+    await failure(silently(app));
+    await behave();
+    expect((await silently(app)).source).toBe("broker");
+  });
+});
+
+describe("PublicClientApplication with a broker that the bus starts", () => {
+  let other: PrivateBus, started: FakeBroker;
+
+  beforeAll(async () => {
+    other = await startPrivateBus();
+    process.env.DBUS_SESSION_BUS_ADDRESS = other.address;
+    started = await activatableFakeBroker(other);
+  });
+  afterEach(() => started.kill());
+  afterAll(async () => {
+    process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
+    await other.stop();
+  });
+
+  test("waits for it longer than for one that runs", async () => {
+    await started.behave({ startDelayMs: 300 });
+    expect((await silently(makeApp({ timeLimits: { pingMs: 100 } }))).source).toBe("broker");
+    await started.behave({ startDelayMs: 0 });
+  });
+
+  test.each(["getAccounts", "acquireTokenSilently"])("tries %s once more when it went away", async (member) => {
+    await started.forgetCalls();
+    await started.behave({ replies: { [member]: { kind: "exit", times: 1 } } });
+    expect((await silently(makeApp())).source).toBe("broker");
+    expect(await started.calls(member)).toHaveLength(2);
+    await started.forgetCalls();
+    await started.behave({ replies: { [member]: { kind: "exit" } } });
+    expect((await failure(silently(makeApp()))).code).toBe("broker_unavailable");
+    expect(await started.calls(member)).toHaveLength(2);
+    await started.behave({ replies: {} });
+  });
+
+  test("starts it again after it stopped", async () => {
+    const app = makeApp();
+    await app.getAccounts();
+    await started.kill();
+    expect((await silently(app)).source).toBe("broker");
+  });
+});
+
+describe("PublicClientApplication", () => {
+  test("refuses mistakes before it asks anything", async () => {
+    await behave();
+    expect(() => new PublicClientApplication({ clientId: " " })).toThrow(TypeError);
+    expect(() => makeApp({ authority: "common" })).toThrow(TypeError);
+    const app = makeApp();
+    for (
+      const mistake of [{ scopes: [] }, { scopes: ["a b"] }, { claims: "x" }, { interactive: "sometimes" as "never" }]
+    ) {
+      expect(await silently(app, mistake).catch((error) => error)).toBeInstanceOf(TypeError);
+    }
+    const nobody = { scopes: SCOPES, account: undefined! };
+    expect(await app.acquireTokenSilent(nobody).catch((error) => error)).toBeInstanceOf(TypeError);
+    expect(await broker.calls()).toEqual([]);
+  });
+
+  test("closes, and connects anew when it is used again", async () => {
+    await behave();
+    const app = makeApp();
+    await app.getAccounts();
+    app.close();
+    app.close();
+    expect(await app.getAccounts()).toHaveLength(1);
+    await app[Symbol.asyncDispose]();
+  });
+
+  test("writes the address to consent at", async () => {
+    const url = new URL(
+      await makeApp({ authority: "https://login.microsoftonline.com/contoso.com" }).getAuthorizationRequestUrl({
+        scopes: SCOPES,
+      }),
+    );
+    expect(url.origin + url.pathname).toBe("https://login.microsoftonline.com/contoso.com/oauth2/v2.0/authorize");
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({
+      client_id: CLIENT_ID,
+      response_type: "code",
+      scope: "User.Read openid profile offline_access",
+    });
+  });
+});

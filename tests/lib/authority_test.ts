@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import { authorityOfTenant, isMultiTenant, parseAuthority } from "../../lib/authority.ts";
+
+const KINDS: [url: string, kind: string, tenant: string][] = [
+  ["https://login.microsoftonline.com/common", "entra", "common"],
+  ["https://login.microsoftonline.com/contoso.com/", "entra", "contoso.com"],
+  ["https://LOGIN.MicrosoftOnline.com/organizations", "entra", "organizations"],
+  ["https://login.windows.net/common", "entra", "common"],
+  ["https://login.microsoftonline.us/common", "entra", "common"],
+  ["https://login.partner.microsoftonline.cn/common", "entra", "common"],
+  ["https://adfs.contoso.com/adfs", "adfs", "adfs"],
+  ["https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin", "b2c", "contoso.onmicrosoft.com"],
+  ["https://login.microsoftonline.com/tfp/contoso.onmicrosoft.com/B2C_1_signin", "b2c", "tfp"],
+  ["https://login.microsoftonline.com/contoso.onmicrosoft.com/b2c_1_signin", "b2c", "contoso.onmicrosoft.com"],
+  ["https://contoso.ciamlogin.com", "ciam", ""],
+  ["https://id.contoso.com/realms/a", "oidc", "realms"],
+  ["http://localhost:8080/common", "oidc", "common"],
+  ["https://login.microsoftonline.com.example.com/common", "oidc", "common"],
+];
+
+test.each(KINDS)("parseAuthority(%s) is %s", (url, kind, tenant) => {
+  expect(parseAuthority(url)).toMatchObject({ kind: kind as "entra", tenant });
+});
+
+test("parseAuthority() has no slash at the end of the URL", () => {
+  expect(parseAuthority("https://login.microsoftonline.com//contoso.com//").url).toBe(
+    "https://login.microsoftonline.com/contoso.com",
+  );
+});
+
+test.each([
+  "",
+  "common",
+  "http://login.microsoftonline.com/common",
+  "https://login.microsoftonline.com",
+  "file:///common",
+])(
+  "parseAuthority(%p) is a mistake",
+  (url) => expect(() => parseAuthority(url)).toThrow(TypeError),
+);
+
+test.each([
+  "https://jane:hunter2@login.microsoftonline.com/common",
+  "https://login.microsoftonline.com/common?secret=hunter2",
+])(
+  "parseAuthority() does not repeat a secret: %s",
+  (url) => {
+    expect(() => parseAuthority(url)).toThrow(TypeError);
+    expect(() => parseAuthority(url)).not.toThrow("hunter2");
+  },
+);
+
+test("authorityOfTenant() keeps the host", () => {
+  const authority = parseAuthority("https://login.microsoftonline.us/common");
+  expect(authorityOfTenant(authority, "contoso.us").url).toBe("https://login.microsoftonline.us/contoso.us");
+  expect(authorityOfTenant(authority, "a/../b").url).toBe("https://login.microsoftonline.us/a%2F..%2Fb");
+});
+
+test("isMultiTenant() is so for common and organizations", () => {
+  const of = (tenant: string) => isMultiTenant(parseAuthority(`https://login.microsoftonline.com/${tenant}`));
+  expect([of("common"), of("Organizations"), of("consumers"), of("contoso.com")]).toEqual([true, true, false, false]);
+});

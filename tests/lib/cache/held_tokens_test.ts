@@ -1,0 +1,22 @@
+import { expect, test } from "bun:test";
+import { HeldTokens } from "../../../lib/cache/held_tokens.ts";
+import type { AuthenticationResult } from "../../../lib/token.ts";
+
+const MINUTE = 60_000;
+const endingAt = (time: number) => ({ expiresOn: new Date(time) }) as AuthenticationResult;
+
+test("HeldTokens.find() gives what is good for five more minutes", () => {
+  const held = new HeldTokens(), token = endingAt(10 * MINUTE);
+  held.hold(["a", "b"], token, 0);
+  expect(held.find("a", 5 * MINUTE - 1)).toBe(token);
+  expect(held.find("b", 5 * MINUTE - 1)).toBe(token);
+  expect(held.find("a", 5 * MINUTE)).toBeUndefined();
+  expect(held.find("c", 0)).toBeUndefined();
+});
+
+test("HeldTokens.hold() puts a new token in the place of an old one", () => {
+  const held = new HeldTokens(), token = endingAt(20 * MINUTE);
+  held.hold(["a"], endingAt(10 * MINUTE), 0);
+  held.hold(["a"], token, 0);
+  expect(held.find("a", 0)).toBe(token);
+});

@@ -1,0 +1,119 @@
+// The package as JSR gets it, tested where JSR cannot be reached: a copy of the checkout in which `links` lead the
+// imports of deno.json to packages beside it that carry the true names.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { findTool } from "../tools/find_tool.js";
+
+const TIMEOUT_MS = 60_000;
+/** Discards: a test that wants something of a registry fails, wherever it runs. */
+const NOWHERE = "http://127.0.0.1:9";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const config = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+const entries = Object.values<string>(config.exports);
+let folder: string, copy: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "latchkey-jsr-"));
+  copy = join(folder, "latchkey");
+  for (const file of commitableFiles()) cpSync(join(root, file), join(copy, file));
+  // npm's packages are where `deno install` would put them.
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  // Deno would take `types` from it, and JSR's users have not got it.
+  rmSync(join(copy, "tsconfig.json"));
+  const { compilerOptions, publish } = config;
+  writeJson(join(copy, "deno.json"), {
+    ...config,
+    links: ["../std_cli"],
+    nodeModulesDir: "manual",
+    // Deno puts imports of all exports before an example, and an example uses a few of them.
+    compilerOptions: { ...compilerOptions, noUnusedLocals: false },
+    publish: { ...publish, exclude: [...publish.exclude, "node_modules"] },
+  });
+  makeStdCli(join(folder, "std_cli"));
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("deno check finds nothing wrong in the entries", async () => {
+  await expectDone("check", ...entries);
+}, TIMEOUT_MS);
+
+test("deno doc --lint finds nothing wrong in mod.ts", async () => {
+  await expectDone("doc", "--lint", "mod.ts");
+}, TIMEOUT_MS);
+
+test("every example in the documentation compiles", async () => {
+  await expectDone("check", "--doc-only", "mod.ts", "lib");
+}, TIMEOUT_MS);
+
+test("the command line tells its version", async () => {
+  const { stdout } = await expectDone("run", "--no-prompt", "bin/latchkey.ts", "--version");
+  expect(stdout).toBe(`latchkey ${config.version}\n`);
+}, TIMEOUT_MS);
+
+test("the command line tells its commands", async () => {
+  const { stdout } = await expectDone("run", "--no-prompt", "bin/latchkey.ts", "--help");
+  expect(stdout).toContain("\n  token ");
+}, TIMEOUT_MS);
+
+test("deno publish finds nothing wrong, and would publish what is needed alone", async () => {
+  const { stderr } = await expectDone("publish", "--dry-run", "--allow-dirty");
+  expect(stderr).not.toContain("warning");
+  const files = [...stderr.matchAll(/^ +(file:.*) \(/gm)].map(([, url]) => relative(copy, fileURLToPath(url!)));
+  const needed = ["LICENSE", "deno.json", ...entries.map(normalize)];
+  expect(files).toEqual(expect.arrayContaining(needed));
+  expect(files.filter((file) => !/^(bin|lib|examples)\/|^[A-Z]+\.md$/.test(file) && !needed.includes(file))).toEqual(
+    [],
+  );
+}, TIMEOUT_MS);
+
+/** What a commit of everything would have in it. */
+function commitableFiles(): readonly string[] {
+  const { stdout, stderr, exitCode } = Bun.spawnSync(
+    ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+    { cwd: root },
+  );
+  if (exitCode !== 0) throw new Error(`git ls-files failed: ${stderr}`);
+  return stdout.toString().split("\0").filter((file) => file && existsSync(join(root, file)));
+}
+
+/** Our stand-in as the package that deno.json names, in the oldest version that will do. */
+function makeStdCli(target: string): void {
+  const [, name, version] = /^jsr:(.+)@\^(.+)$/.exec(config.imports["@std/cli"])!;
+  const source = join(root, "tests/std_cli");
+  mkdirSync(target);
+  writeJson(join(target, "deno.json"), { name, version, exports: { "./parse-args": "./parse_args.js" } });
+  cpSync(join(source, "parse_args.d.ts"), join(target, "parse_args.d.ts"));
+  const code = readFileSync(join(source, "parse_args.js"), "utf8");
+  writeFileSync(join(target, "parse_args.js"), `// @ts-self-types="./parse_args.d.ts"\n${code}`);
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeFileSync(path, JSON.stringify(value));
+}
+
+/** Runs Deno in the copy; fails with all that it said unless it is content. */
+async function expectDone(...args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  const child = Bun.spawn([findTool("deno"), ...args], {
+    cwd: copy,
+    env: {
+      ...process.env,
+      NO_COLOR: "1",
+      DENO_DIR: join(folder, "deno"),
+      JSR_URL: NOWHERE,
+      NPM_CONFIG_REGISTRY: NOWHERE,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, status] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  expect(status, `deno ${args.join(" ")}\n${stdout}${stderr}`).toBe(0);
+  return { stdout, stderr };
+}

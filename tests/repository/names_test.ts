@@ -1,0 +1,100 @@
+// What is said in two places is the same in both, and files are named, and end, as the house's are.
+import { expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const MAX_LINES = 300;
+/** Names under which a heap of things that do not belong together grows. */
+const HEAPS = ["utils", "util", "helpers", "helper", "common", "shared", "types", "constants", "index"];
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const denoJson = JSON.parse(read("deno.json"));
+const packageJson = JSON.parse(read("package.json"));
+/** What a commit of everything would have in it. */
+const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+}).split("\0").filter((file) => file && existsSync(join(root, file)));
+const sources = files.filter((file) => /^(mod\.ts$|bin\/|lib\/|examples\/)/.test(file));
+
+test("deno.json and package.json give the same name, version and licence", () => {
+  const { name, version, license } = packageJson;
+  expect({ name, version, license }).toEqual({
+    name: denoJson.name,
+    version: denoJson.version,
+    license: denoJson.license,
+  });
+});
+
+test("deno.json and package.json give the same entries", () => {
+  const entries = Object.entries<Record<string, string>>(packageJson.exports)
+    .map(([name, conditions]) => [name, conditions["latchkey-source"]]);
+  expect(Object.fromEntries(entries)).toEqual(denoJson.exports);
+});
+
+test("deno.json and package.json give the same scripts", () => {
+  expect(Object.keys(packageJson.scripts).filter((name) => name !== "prepack")).toEqual(Object.keys(denoJson.tasks));
+});
+
+test("deno.json and package.json import the same packages", () => {
+  const dependencies = { ...packageJson.devDependencies, ...packageJson.dependencies };
+  const different = Object.entries<string>(denoJson.imports)
+    .filter(([name, specifier]) => !isSamePackage(specifier, dependencies[name]))
+    .map(([name, specifier]) => `${name}: ${specifier}, ${dependencies[name]}`);
+  expect(different).toEqual([]);
+  const only = Object.keys(packageJson.dependencies ?? {}).filter((name) => !(name in denoJson.imports));
+  expect(only).toEqual([]);
+});
+
+/** Whether npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare. */
+function isSamePackage(specifier: string, npm: string | undefined): boolean {
+  return specifier.startsWith("jsr:") ? npm?.startsWith("file:") ?? false : specifier === npm;
+}
+
+test("no file names a machine's folders or a registry's host", () => {
+  // Put together so that this file does not name them itself.
+  const forbidden = [
+    ...["work", "root", "home/[a-z]"].map((folder) => `(?<![\\w./-])/${folder}/`),
+    ...["registry.npmjs", "registry.yarnpkg", "pypi", "pythonhosted"].map((host) => `${host}\\.(org|com)`),
+  ];
+  const pattern = new RegExp(forbidden.join("|"));
+  expect(findLines(files, (line, file) => pattern.test(line) && !isLockFile(file))).toEqual([]);
+});
+
+test("no source but README.md and deno.json names JSR's host", () => {
+  const places = files.filter((file) => !["README.md", "deno.json"].includes(file) && !isLockFile(file));
+  expect(findLines(places, (line) => line.includes(["jsr", "io"].join(".")))).toEqual([]);
+});
+
+/** Where npm and Bun wrote down what they fetched. */
+function isLockFile(file: string): boolean {
+  return ["package-lock.json", "bun.lock"].includes(file);
+}
+
+test("no file is named for a heap of things", () => {
+  expect(files.filter((file) => HEAPS.includes(basename(file).replace(/\..*$/, "")))).toEqual([]);
+  expect(files.filter((file) => file.split("/").slice(0, -1).some((folder) => HEAPS.includes(folder)))).toEqual([]);
+});
+
+test("every source's name is in snake_case", () => {
+  expect(sources.filter((file) => !/^([a-z0-9]+(_[a-z0-9]+)*[/.])+ts$/.test(file))).toEqual([]);
+});
+
+test(`no source has more than ${MAX_LINES} lines`, () => {
+  const lengths = sources.map((file) => ({ file, lines: read(file).split("\n").length - 1 }));
+  expect(lengths.filter(({ lines }) => lines > MAX_LINES)).toEqual([]);
+});
+
+/** Lines, as `file:number: line`. What is not text has none. */
+function findLines(among: readonly string[], isWanted: (line: string, file: string) => boolean): readonly string[] {
+  return among.map((file) => [file, read(file)] as const).filter(([, text]) => !text.includes("\0"))
+    .flatMap(([file, text]) =>
+      text.split("\n").flatMap((line, index) => isWanted(line, file) ? [`${file}:${index + 1}: ${line.trim()}`] : [])
+    );
+}
+
+function read(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
