@@ -88,9 +88,13 @@ function readOption(option: Option, given: unknown): unknown {
       return times.filter(Boolean).length || Number(fromEnvironment() ?? 0) || 0;
     }
     case "list": {
-      const values = Array.isArray(given) && given.length > 0 ? given.map(String) : [fromEnvironment() ?? ""];
-      if (Array.isArray(given) && values.includes("")) throw new UsageError(`${name} needs a value`);
-      return values.flatMap((value) => value.split(/\s+/).filter(Boolean));
+      const values = Array.isArray(given) ? given : [];
+      if (values.some((value) => typeof value !== "string" || value === "")) {
+        throw new UsageError(`${name} needs a value`);
+      }
+      return (values.length > 0 ? values : [fromEnvironment() ?? ""]).flatMap((value) =>
+        value.split(/\s+/).filter(Boolean)
+      );
     }
     case "text":
     case "seconds": {

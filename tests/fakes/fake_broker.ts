@@ -1,4 +1,4 @@
-// A fake that stands in for Microsoft's broker, which no test machine can run. It speaks the captured wire (tests/wire).
+// A fake that stands in for Microsoft's broker, which no test machine can run. It speaks the wire of tests/wire.
 //   bun tests/fakes/fake_broker.ts DIRECTORY     (DIRECTORY: see broker_directory.ts)
 import { Message, sessionBus } from "dbus-next";
 import process from "node:process";

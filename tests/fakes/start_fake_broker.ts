@@ -60,8 +60,9 @@ async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>)
   async function kill(): Promise<void> {
     const pid = readProcessId(directory);
     if (pid === undefined) return;
+    killProcess(pid);
     // It may be the bus's child, whose end is not told to us.
-    for (let signal: NodeJS.Signals | 0 = "SIGKILL"; trySignal(pid, signal); signal = 0) await delay(2);
+    while (isRunning(pid)) await delay(2);
     await removeProcessId(directory);
   }
 
@@ -77,10 +78,18 @@ async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>)
   };
 }
 
-/** Whether the process was there to get it. */
-function trySignal(pid: number, signal: NodeJS.Signals | 0): boolean {
+function killProcess(pid: number): void {
   try {
-    return process.kill(pid, signal);
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // it has ended by itself
+  }
+}
+
+/** Whether the process runs: the bus leaves a child that has ended a zombie for seconds. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;
   }

@@ -1,0 +1,452 @@
+// The command line on a real bus, with Deno's least permissions.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import type { Behaviour } from "../fakes/behaviour.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { LEAST_PERMISSIONS, LIBDBUS, runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const CONTOSO = "11111111-1111-1111-1111-111111111111";
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+const NORMAL: Behaviour = {
+  sender: "microsoft-2.5.0",
+  accounts: [{ username: "jane@contoso.com", name: "Jane Doe" }],
+  replies: {},
+  tokenLifetimeSeconds: 4000,
+};
+
+let bus: PrivateBus;
+let broker: FakeBroker;
+
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus);
+});
+beforeEach(async () => {
+  await broker.behave(NORMAL);
+  await broker.forgetCalls();
+});
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+const latchkey = (line: string, options: RunOptions = {}) =>
+  runLatchkey(line.split(" ").filter(Boolean), {
+    ...options,
+    env: { DBUS_SESSION_BUS_ADDRESS: bus.address, ...options.env },
+  });
+const withEnvironment = (
+  ...names: string[]
+) => [LEAST_PERMISSIONS[0]!, `--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,${names}`];
+const TOKEN = `token --client-id ${CLIENT_ID} --scope User.Read`;
+
+describe("latchkey token", () => {
+  test("prints the token alone", async () => {
+    const { code, stdout, stderr } = await latchkey(TOKEN);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(JWT);
+    expect(JSON.parse(atob(stdout.split(".")[1]!))).toMatchObject({ scp: "User.Read", upn: "jane@contoso.com" });
+  });
+
+  test("--format json has what design and MSAL call it", async () => {
+    const { code, stdout } = await latchkey(`${TOKEN} --format json`);
+    const answer = JSON.parse(stdout);
+    expect(code).toBe(0);
+    expect(Object.keys(answer)).toEqual([
+      ...["access_token", "token_type", "expires_in", "expires_on", "scope", "id_token", "id_token_claims"],
+      ...["account", "token_source", "correlation_id"],
+    ]);
+    expect(answer).toMatchObject({
+      token_type: "Bearer",
+      scope: "User.Read",
+      id_token_claims: { preferred_username: "jane@contoso.com" },
+      account: { username: "jane@contoso.com", environment: "login.microsoftonline.com", realm: CONTOSO },
+      token_source: "broker",
+    });
+    expect(Object.keys(answer.account)).toEqual([
+      "home_account_id",
+      "local_account_id",
+      "username",
+      "environment",
+      "realm",
+    ]);
+    expect(answer.expires_on - Date.now() / 1000 - answer.expires_in).toBeLessThan(60);
+  });
+
+  test("--format header, env and az print for curl, shells and Azure CLI's friends", async () => {
+    expect((await latchkey(`${TOKEN} --format header`)).stdout).toMatch(/^Authorization: Bearer [\w.-]+\n$/);
+    expect((await latchkey(`${TOKEN} --format env`)).stdout).toMatch(
+      /^ACCESS_TOKEN=[\w.-]+\nTOKEN_TYPE=Bearer\nEXPIRES_ON=\d{10}\n$/,
+    );
+    const az = JSON.parse((await latchkey(`${TOKEN} --format az`, { env: { TZ: "Asia/Kolkata" } })).stdout);
+    expect(az).toEqual({
+      accessToken: expect.any(String),
+      expiresOn: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.000000$/),
+      expires_on: expect.any(Number),
+      subscription: CONTOSO,
+      tenant: CONTOSO,
+      tokenType: "Bearer",
+    });
+    expect(Date.parse(`${az.expiresOn.replace(" ", "T").slice(0, 19)}+05:30`) / 1000).toBe(az.expires_on);
+  });
+
+  test("--resource asks for the default scope, and keeps a slash", async () => {
+    await latchkey("token --client-id azure-cli --resource https://management.core.windows.net/");
+    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    expect(authParameters).toMatchObject({
+      clientId: "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
+      requestedScopes: ["https://management.core.windows.net//.default"],
+    });
+  });
+
+  test("passes --scope, --tenant, --account and --claims on", async () => {
+    const claims = '{"access_token":{"nbf":{"essential":true}}}';
+    await runLatchkey(
+      [
+        ..."token --scope a --scope".split(" "),
+        "b c",
+        "--client-id",
+        CLIENT_ID,
+        "--tenant",
+        "fabrikam.com",
+        "--account",
+        "JANE@contoso.com",
+        "--claims",
+        claims,
+      ],
+      { env: { DBUS_SESSION_BUS_ADDRESS: bus.address } },
+    );
+    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    expect(authParameters).toMatchObject({
+      requestedScopes: ["a", "b", "c"],
+      authority: "https://login.microsoftonline.com/fabrikam.com",
+      username: "jane@contoso.com",
+      decodedClaims: claims,
+    });
+  });
+
+  test("--force-refresh and --min-ttl renew what the broker has", async () => {
+    const { stdout: first } = await latchkey(TOKEN);
+    expect((await latchkey(TOKEN)).stdout).toBe(first);
+    const { stdout: second } = await latchkey(`${TOKEN} --force-refresh`);
+    expect(second).toMatch(JWT);
+    expect(second).not.toBe(first);
+    expect((await latchkey(`${TOKEN} --min-ttl 60`)).stdout).toBe(second);
+    const { code, stdout: third, stderr } = await latchkey(`${TOKEN} --min-ttl 86400`);
+    expect(third).not.toBe(second);
+    expect({ code, warns: stderr.includes("sooner than --min-ttl") }).toEqual({ code: 0, warns: true });
+  });
+
+  test("takes options from the environment, and the command line before them", async () => {
+    const env = {
+      LATCHKEY_CLIENT_ID: CLIENT_ID,
+      LATCHKEY_SCOPE: "a b",
+      LATCHKEY_FORMAT: "header",
+      LATCHKEY_FORCE_REFRESH: "no",
+    };
+    const permissions = withEnvironment(...Object.keys(env));
+    expect((await latchkey("token", { env, permissions })).stdout).toStartWith("Authorization: Bearer ");
+    expect((await latchkey("token --format token --scope c", { env, permissions })).stdout).toMatch(JWT);
+    expect((await broker.calls("acquireTokenSilently")).map(({ request }) => request.authParameters.requestedScopes))
+      .toEqual([["a", "b"], ["c"]]);
+    expect((await latchkey("token", { env: { ...env, LATCHKEY_FORMAT: "xml" }, permissions })).code).toBe(2);
+  });
+
+  test("-v tells on stderr what is done, and no secret", async () => {
+    const { stdout, stderr } = await latchkey(`${TOKEN} -vv`);
+    expect(stderr).toContain("info The broker (linux) is active");
+    expect(stderr).not.toContain(stdout.trim());
+    for (const part of stdout.trim().split(".").slice(1)) expect(stderr).not.toContain(part);
+  });
+});
+
+describe("latchkey token that fails", () => {
+  test("says so on stderr, in JSON on stdout, and by its exit code", async () => {
+    const context = "AADSTS65001: consent is missing. \u001b]0;title\u0007\u202e";
+    await broker.behave({
+      replies: {
+        acquireTokenSilently: { kind: "broker_error", status: 2, subStatus: 5, tag: 7, errorCode: -3, context },
+      },
+    });
+    const plain = await latchkey(TOKEN);
+    expect({ code: plain.code, stdout: plain.stdout }).toEqual({ code: 3, stdout: "" });
+    expect(plain.stderr).toContain(
+      "error: interaction_required\nerror_description: AADSTS65001: consent is missing.  ]0;title\n",
+    );
+    expect(plain.stderr).toContain("https://login.microsoftonline.com/error?code=65001");
+    expect(plain.stderr).toMatch(/correlation_id: [0-9a-f-]{36}\ntime: \d{4}-/);
+    expect(plain.stderr).not.toMatch(/[^\n\x20-\x7e]/);
+    const json = await latchkey(`${TOKEN} --format json`);
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      error: "interaction_required",
+      error_codes: [65001],
+      correlation_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      broker: { status: 2, sub_status: 5, tag: 7, error_code: -3 },
+    });
+  });
+
+  test.each([[3, 5], [4, 5], [6, 1], [7, 4], [9, 1], [11, 1], [13, 3], [19, 3], [99, 1]])(
+    "status %d on the wire exits with %d",
+    async (status, exit) => {
+      await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status } } });
+      expect((await latchkey(TOKEN)).code).toBe(exit);
+    },
+  );
+
+  test("--timeout ends it", async () => {
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
+    const { code, stdout } = await latchkey(`${TOKEN} --timeout 0.2 --format json`);
+    expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "timed_out" });
+  });
+
+  test("exits with 5 when there is no broker, and says why", async () => {
+    const nobody = { env: { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` } };
+    for (const mode of ["auto", "require"]) {
+      const { code, stderr } = await latchkey(`${TOKEN} --broker ${mode}`, nobody);
+      expect(code).toBe(5);
+      expect(stderr).toContain("error: broker_unavailable\nerror_description: Cannot start the broker: ");
+    }
+    expect(await latchkey(`${TOKEN} --broker never`)).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining("There is no broker"),
+    });
+    expect(await broker.calls()).toEqual([]);
+  });
+
+  test("names what Deno has to permit, and never asks", async () => {
+    const without = (permissions: string[]) => latchkey(TOKEN, { permissions });
+    expect(await without([LEAST_PERMISSIONS[1]!])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`--allow-ffi=${LIBDBUS}`),
+    });
+    expect(await without([LEAST_PERMISSIONS[0]!])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR"),
+    });
+  });
+});
+
+describe("latchkey accounts", () => {
+  test("lists them, a line each", async () => {
+    await broker.behave({
+      accounts: [{ username: "jane@contoso.com", name: "Jane\t\u001b[31mDoe\n\u202e" }, {
+        username: "joe@contoso.com",
+      }],
+    });
+    const { stdout } = await latchkey(`accounts --client-id ${CLIENT_ID}`);
+    const [jane, joe, end] = stdout.split("\n");
+    expect(jane).toMatch(
+      new RegExp(`^jane@contoso\\.com\t[0-9a-f-]{36}\\.${CONTOSO}\tJane\ufffd\ufffd\\[31mDoe\ufffd\ufffd$`),
+    );
+    expect([joe!.split("\t")[0], end]).toEqual(["joe@contoso.com", ""]);
+    expect((await latchkey(`accounts --client-id ${CLIENT_ID} --account JOE@contoso.com`)).stdout).toBe(`${joe}\n`);
+  });
+
+  test("--format json has every field, and nothing that a terminal would obey", async () => {
+    await broker.behave({ accounts: [{ username: "jane@contoso.com", name: "Jane \u202e\u009b" }] });
+    const { stdout } = await latchkey(`accounts --client-id ${CLIENT_ID} --format json`);
+    expect(stdout).toContain('"Jane \\u202e\\u009b"');
+    const [jane] = JSON.parse(stdout);
+    expect(Object.keys(jane)).toEqual([
+      "home_account_id",
+      "local_account_id",
+      "username",
+      "name",
+      "environment",
+      "realm",
+      "source",
+    ]);
+    expect(jane).toMatchObject({
+      username: "jane@contoso.com",
+      name: "Jane \u202e\u009b",
+      realm: CONTOSO,
+      source: "broker",
+    });
+  });
+
+  test("says when there are none", async () => {
+    await broker.behave({ accounts: [] });
+    expect(await latchkey(`accounts --client-id ${CLIENT_ID}`)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "latchkey: there are no accounts\n",
+    });
+    const off = await latchkey(`accounts --client-id ${CLIENT_ID} --broker never --format json`);
+    expect(off).toMatchObject({ code: 0, stdout: "[]\n" });
+  });
+});
+
+describe("latchkey CONFIG.json", () => {
+  async function withConfig(config: unknown, options = "") {
+    const path = `${bus.directory}/parameters.json`;
+    writeFileSync(path, typeof config === "string" ? config : JSON.stringify(config));
+    return await latchkey(`${path} ${options}`, { permissions: [...LEAST_PERMISSIONS, `--allow-read=${path}`] });
+  }
+
+  test("runs the documented pattern", async () => {
+    const config = {
+      client_id: CLIENT_ID,
+      authority: "https://login.microsoftonline.com/common",
+      scope: ["User.Read"],
+    };
+    expect((await withConfig({ ...config, username: "jane@contoso.com" })).stdout).toMatch(JWT);
+    expect((await withConfig(config)).stdout).toMatch(JWT);
+    expect(JSON.parse((await withConfig({ ...config, scope: "User.Read Mail.Read" }, "--format json")).stdout).scope)
+      .toBe("User.Read Mail.Read");
+  });
+
+  test("prints error, description, correlation id and the consent URL", async () => {
+    await broker.behave({
+      replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS65001: consent" } },
+    });
+    const { code, stdout, stderr } = await withConfig({ client_id: CLIENT_ID, scope: ["User.Read"] });
+    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect(stderr).toMatch(/^error: .*\nerror_description: .*\n/m);
+    expect(stderr).toMatch(/^correlation_id: [0-9a-f-]{36}$/m);
+    expect(stderr).toContain(`https://login.microsoftonline.com/common/oauth2/v2.0/authorize?client_id=${CLIENT_ID}`);
+  });
+
+  test.each([["{}"], ["nonsense"], ['{"client_id":"x"}'], ['{"client_id":"x","scope":[1]}'], ["null"], [
+    '{"client_id":"x","scope":["a"],"username":1}',
+  ]])(
+    "refuses %s as wrong usage",
+    async (config) => {
+      const { code, stderr } = await withConfig(config);
+      expect({ code, names: stderr.includes("parameters.json") }).toEqual({ code: 2, names: true });
+    },
+  );
+
+  test("refuses a file that is not there as wrong usage", async () => {
+    expect((await latchkey("nobody.json", { permissions: [...LEAST_PERMISSIONS, "--allow-read=nobody.json"] })).code)
+      .toBe(2);
+  });
+});
+
+describe("latchkey", () => {
+  test("--help and --version need no permission", async () => {
+    const overview = await latchkey("--help", { permissions: [] });
+    expect(overview).toMatchObject({ code: 0, stderr: "" });
+    for (const command of ["token", "accounts", "CONFIG.json"]) expect(overview.stdout).toContain(`  ${command} `);
+    for (const command of ["token", "accounts"]) {
+      const help = await latchkey(`${command} --help`, { permissions: [] });
+      expect(help).toMatchObject({ code: 0, stderr: "" });
+      expect(help.stdout).toContain(`\n  latchkey ${command} `);
+      expect((await latchkey(`help ${command}`, { permissions: [] })).stdout).toBe(help.stdout);
+    }
+    const { version } = await Bun.file(new URL("../../deno.json", import.meta.url)).json();
+    expect(await latchkey("--version", { permissions: [] })).toEqual({
+      code: 0,
+      stdout: `latchkey ${version}\n`,
+      stderr: "",
+    });
+  });
+
+  test.each([
+    ["", "A command is missing"],
+    ["tokn", "did you mean token?"],
+    ["acounts", "did you mean accounts?"],
+    ["--client-id x token", "before a command"],
+    ["token --scop a", "did you mean --scope?"],
+    ["token --client_id a", "did you mean --client-id?"],
+    ["token --no-verbose", "There is no option"],
+    ["token --client-id", "--client-id needs a value"],
+    ["token --client-id= --scope a", "There is no option"],
+    ["token --scope a", "--client-id is missing"],
+    ["token --client-id azure-cl --scope a", "did you mean azure-cli?"],
+    ["token --client-id azure-cli", "--scope or --resource is missing"],
+    ["token --client-id azure-cli --scope a --resource b", "not both"],
+    ["token --client-id azure-cli --scope a extra", '"extra" is not an option of token'],
+    ["token --client-id azure-cli --scope a --broker maybe", "--broker takes auto, require, never"],
+    ["token --client-id azure-cli --scope a --format xml", "--format takes"],
+    ["token --client-id azure-cli --scope a --timeout soon", "--timeout takes a number of seconds"],
+    ["token --client-id azure-cli --scope a --min-ttl -5", "There is no option"],
+    ["token --client-id azure-cli --scope a --claims x", "claims has to be a JSON object"],
+    ["token --client-id azure-cli --scope ä", "is not a scope"],
+    ["token --client-id azure-cli --scope a --authority common", "it is not a URL"],
+    ["token --client-id azure-cli --scope a --__proto__ x", "There is no option"],
+  ])("%p is wrong usage", async (line, says) => {
+    const { code, stdout, stderr } = await latchkey(line);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(says);
+    expect(stderr).toMatch(/\nSee latchkey (\w+ )?--help\n$/);
+    expect(await broker.calls()).toEqual([]);
+  });
+});
+
+describe("LATCHKEY_LIBDBUS", () => {
+  const permitted = (
+    path: string,
+    ...more: string[]
+  ) => [`--allow-ffi=${path}`, "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,LATCHKEY_LIBDBUS", ...more];
+  const run = (path: string, ...more: string[]) =>
+    latchkey(TOKEN, {
+      env: { LATCHKEY_LIBDBUS: path },
+      permissions: permitted(path, "--allow-read", "--allow-sys=uid", ...more),
+    });
+
+  test("is taken where only its owner and root can write", async () => {
+    mkdirSync(`${bus.directory}/mine`, { mode: 0o700 });
+    copyFileSync(LIBDBUS, `${bus.directory}/mine/libdbus-1.so.3`);
+    chmodSync(`${bus.directory}/mine/libdbus-1.so.3`, 0o644);
+    expect(await run(`${bus.directory}/mine/libdbus-1.so.3`)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("is refused where others can write, is relative, or is not there", async () => {
+    mkdirSync(`${bus.directory}/open`);
+    chmodSync(`${bus.directory}/open`, 0o777);
+    copyFileSync(LIBDBUS, `${bus.directory}/open/libdbus-1.so.3`);
+    expect(await run(`${bus.directory}/open/libdbus-1.so.3`)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`others can write to ${bus.directory}/open`),
+    });
+    expect(await run("libdbus-1.so.3")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("not an absolute path"),
+    });
+    expect(await run(`${bus.directory}/nobody.so`)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("is not a file"),
+    });
+  });
+
+  test("names the permissions that checking it needs", async () => {
+    const { code, stderr } = await latchkey(TOKEN, {
+      env: { LATCHKEY_LIBDBUS: LIBDBUS },
+      permissions: permitted(LIBDBUS),
+    });
+    expect({ code, names: stderr.includes(`--allow-ffi=${LIBDBUS} --allow-read --allow-sys=uid`) }).toEqual({
+      code: 1,
+      names: true,
+    });
+  });
+});
+
+describe("A program that uses the library", () => {
+  const program = (body: string) =>
+    `data:application/typescript,${
+      encodeURIComponent(`import { PublicClientApplication } from "${new URL("../../mod.ts", import.meta.url)}";
+const app = new PublicClientApplication({ clientId: "${CLIENT_ID}", enableBrokerOnLinux: true });
+${body}`)
+    }`;
+  const run = (body: string) =>
+    runDeno([...LEAST_PERMISSIONS, program(body)], { DBUS_SESSION_BUS_ADDRESS: bus.address });
+
+  test("ends by itself when it is done, without close()", async () => {
+    expect(await run('await app.getAccounts(); console.log("done");')).toEqual({
+      code: 0,
+      stdout: "done\n",
+      stderr: "",
+    });
+  });
+
+  test("does not read process for a silent token", async () => {
+    const body = `Object.defineProperty(globalThis, "process", { get() { throw new Error("process was read"); } });
+console.log((await app.acquireToken({ scopes: ["a"], interactive: "never" })).source);`;
+    expect(await run(body)).toEqual({ code: 0, stdout: "broker\n", stderr: "" });
+  });
+    expect(stdout).not.toContain("node:");
+  });
+});

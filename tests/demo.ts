@@ -1,0 +1,133 @@
+// npm run demo: the command line at work, on this session's broker where there is one, else on one that stands in for it.
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { styleText } from "node:util";
+import { startPrivateBus } from "./fakes/private_bus.ts";
+import { startFakeBroker } from "./fakes/start_fake_broker.ts";
+import { denoCommand } from "./tools/deno_command.ts";
+
+const APP = ["--client-id", "azure-cli"];
+const GRAPH = ["--resource", "https://graph.microsoft.com"];
+/** So much of a stand-in's token is shown. */
+const SHOWN_LETTERS = 24;
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const [deno, ...options] = denoCommand("bin/latchkey.ts");
+
+interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number;
+}
+
+/** A session whose broker is asked. */
+interface Session {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Whether its tokens open something, so that no letter of them may be shown. */
+  readonly isReal: boolean;
+}
+
+const probe = await latchkey(process.env, "accounts", ...APP, "--broker", "require");
+if (probe.status === 0) {
+  print("This session has a broker, and what follows are its answers. Its tokens are not shown.\n");
+  await demonstrate({ environment: process.env, isReal: true });
+} else await demonstrateStandIn();
+
+async function demonstrateStandIn(): Promise<void> {
+  print(
+    "This session has no broker, so that one is started which STANDS IN for Microsoft's, for this demonstration alone.\n" +
+      "Its person is made up, and its tokens open nothing. Command line, library and D-Bus are the real ones.\n",
+  );
+  const bus = await startPrivateBus();
+  try {
+    await startFakeBroker(bus);
+    await demonstrate({ environment: { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address }, isReal: false });
+  } finally {
+    await bus.stop(); // and with it the broker
+  }
+}
+
+async function demonstrate(session: Session): Promise<void> {
+  print(`Below, latchkey is short for this: Deno, with no more permissions than a broker takes.\n`);
+  print(`    deno ${options.join(" \\\n      ")}\n`);
+
+  print("Who is signed in to the device:\n");
+  const accounts = await show(session, ["accounts", ...APP], (text) => text);
+  if (!accounts) return;
+
+  print("An access token for Microsoft Graph, without any window. Alone it prints, for scripts, as one line:\n");
+  if (await show(session, ["token", ...APP, ...GRAPH], (text) => shortened(session, text.trim())) === undefined) return;
+
+  print("The same with all that is known of it (laid out and shortened by this demonstration, else as it comes):\n");
+  const json = await show(session, ["token", ...APP, ...GRAPH, "--format", "json"], (text) => {
+    const { access_token, id_token, ...rest } = JSON.parse(text);
+    const tokens = Object.entries({ access_token, id_token }).filter(([, token]) => token);
+    return laidOut({
+      ...Object.fromEntries(tokens.map(([name, token]) => [name, shortened(session, token)])),
+      ...rest,
+    });
+  });
+  if (json === undefined) return;
+
+  print("What the access token says to those who accept it, decoded by this demonstration:\n");
+  print(`${claimsOf(JSON.parse(json).access_token)}\n`);
+  print(
+    "Try next: README.md has the library's first ten lines, examples/ has whole programs,\n" +
+      "and `latchkey --help` lists all that the command line does.",
+  );
+}
+
+/** Shows a command and what it printed; a failure is shown as it is, and ends the demonstration. */
+async function show(
+  { environment }: Session,
+  args: readonly string[],
+  shorten: (stdout: string) => string,
+): Promise<string | undefined> {
+  print(styleText("bold", `$ latchkey ${args.join(" ")}`));
+  const { stdout, stderr, status } = await latchkey(environment, ...args);
+  if (stderr) process.stderr.write(stderr);
+  if (status === 0) {
+    print(`${shorten(stdout)}\n`);
+    return stdout;
+  }
+  print(`latchkey ended with exit code ${status}.`);
+  process.exitCode = 1;
+  return undefined;
+}
+
+async function latchkey(environment: Session["environment"], ...args: readonly string[]): Promise<Outcome> {
+  const child = Bun.spawn([deno!, ...options, ...args], {
+    cwd: root,
+    env: environment,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, status] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { stdout, stderr, status };
+}
+
+function shortened({ isReal }: Session, token: string): string {
+  return `${isReal ? "" : token.slice(0, SHOWN_LETTERS)}… (${token.length} letters, shortened by this demonstration)`;
+}
+
+/** The claims of a token that is a JWT: those for Microsoft's own accounts are not. */
+function claimsOf(token: string): string {
+  try {
+    return laidOut(
+      JSON.parse(new TextDecoder().decode(Uint8Array.fromBase64(token.split(".")[1]!, { alphabet: "base64url" }))),
+    );
+  } catch {
+    return "Nothing: it is for its issuer's eyes alone.";
+  }
+}
+
+function laidOut(value: unknown): string {
+  return JSON.stringify(value, undefined, 2);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
