@@ -56,9 +56,11 @@ async function demonstrate(session: Session): Promise<void> {
   if (!accounts) return;
 
   print("An access token for Microsoft Graph, without any window. Alone it prints, for scripts, as one line:\n");
-  if (await show(session, ["token", ...APP, ...GRAPH], (text) => shortened(session, text.trim())) === undefined) return;
+  if (await show(session, ["token", ...APP, ...GRAPH], (text) => shortened(session, text.trimEnd())) === undefined) {
+    return;
+  }
 
-  print("The same with all that is known of it (laid out and shortened by this demonstration, else as it comes):\n");
+  print("The same with all that is known of it (laid out by this demonstration, without the tokens):\n");
   const json = await show(session, ["token", ...APP, ...GRAPH, "--format", "json"], (text) => {
     const { access_token, id_token, ...rest } = JSON.parse(text);
     const tokens = Object.entries({ access_token, id_token }).filter(([, token]) => token);
@@ -83,11 +85,12 @@ async function show(
   args: readonly string[],
   shorten: (stdout: string) => string,
 ): Promise<string | undefined> {
-  print(styleText("bold", `$ latchkey ${args.join(" ")}`));
+  const line = `$ latchkey ${args.join(" ")}`;
+  print(process.stdout.isTTY ? styleText("bold", line) : line);
   const { stdout, stderr, status } = await latchkey(environment, ...args);
   if (stderr) process.stderr.write(stderr);
   if (status === 0) {
-    print(`${shorten(stdout)}\n`);
+    print(`${shorten(stdout).trimEnd()}\n`);
     return stdout;
   }
   print(`latchkey ended with exit code ${status}.`);
@@ -110,7 +113,8 @@ async function latchkey(environment: Session["environment"], ...args: readonly s
 }
 
 function shortened({ isReal }: Session, token: string): string {
-  return `${isReal ? "" : token.slice(0, SHOWN_LETTERS)}… (${token.length} letters, shortened by this demonstration)`;
+  if (isReal) return `(${token.length} letters, not shown by this demonstration)`;
+  return `${token.slice(0, SHOWN_LETTERS)}… (${token.length} letters, shortened by this demonstration)`;
 }
 
 /** The claims of a token that is a JWT: those for Microsoft's own accounts are not. */

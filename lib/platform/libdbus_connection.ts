@@ -9,12 +9,19 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { parseSignature } from "./dbus_signature.ts";
-import { copyText, cString, type Libdbus } from "./libdbus.ts";
-import { appendArguments, readArguments } from "./libdbus_message.ts";
+import {
+  type DBusMessage,
+  decodeMessage,
+  encodeMessage,
+  ERROR,
+  METHOD_CALL,
+  METHOD_RETURN,
+  NO_REPLY_EXPECTED,
+  SIGNAL,
+} from "./dbus_message.ts";
+import type { Libdbus } from "./libdbus.ts";
 import { BUS_ERROR, type CallLimits, DBusError, type DBusValue, type MethodCall, type Signal } from "./session_bus.ts";
 
-const METHOD_CALL = 1, METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4;
 const POLLIN = 1, POLLOUT = 4;
 const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 
@@ -22,8 +29,13 @@ const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 const AUTHENTICATION_POLL_MS = 20;
 /** A line of the authentication is read in one step and answered in the next. */
 const AUTHENTICATION_STEPS = 3;
+/** An `int` of milliseconds is what poll takes. */
+const MAX_POLL_MS = 0x7fffffff;
 
 interface PendingCall {
+  /** When the time limit passes, on the clock of `performance.now()`. */
+  readonly deadline: number;
+  readonly giveUp: () => void;
   readonly resolve: (body: readonly DBusValue[]) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -34,39 +46,38 @@ export class LibdbusConnection {
   readonly #connection: bigint;
   readonly #socket: number;
   readonly #wake: number;
+  readonly #onSignal: (signal: Signal) => void;
   readonly #calls = new Map<number, PendingCall>();
-  readonly #onSignal: (read: () => Signal) => void;
+  #serial = 0;
+  /** No call has an earlier one. */
+  #nextDeadline = Infinity;
+  #connected = true;
   #pumping = false;
   #closed = false;
 
   /**
-   * Connects; the daemon's answers are read while calls wait, so a daemon that hangs does not hang the program.
+   * Connects. The daemon's answers are read while calls wait, so a daemon that hangs does not hang the program.
    *
    * @param library libdbus.
    * @param address Address of the bus.
-   * @param onSignal Called for each signal, with a function that reads it and has to be called at once or never.
+   * @param onSignal Called for each signal.
    * @throws {DBusError} when nothing listens there.
    */
-  constructor(library: Libdbus, address: string, onSignal: (read: () => Signal) => void) {
+  constructor(library: Libdbus, address: string, onSignal: (signal: Signal) => void) {
     const failure = new BigUint64Array(4), socket = new Int32Array(1);
     this.#library = library;
     this.#onSignal = onSignal;
-    this.#connection = library.calls.dbus_connection_open_private(cString(address), bytesOf(failure));
-    if (this.#connection === 0n) {
-      const error = new DBusError(copyText(library, failure[0]!), copyText(library, failure[1]!));
-      library.headers.dbus_error_free(bytesOf(failure));
-      throw error;
-    }
+    this.#connection = library.calls.dbus_connection_open_private(encoder.encode(`${address}\0`), bytesOf(failure));
+    if (this.#connection === 0n) throw takeError(library, failure);
     library.calls.dbus_connection_get_unix_fd(this.#connection, bytesOf(socket));
     this.#socket = socket[0]!;
     this.#wake = library.calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   }
 
-  /** Whether calls can be made: what has ended meanwhile is noticed here. */
+  /** Whether calls can be made; what has ended meanwhile is noticed here. */
   isOpen(): boolean {
-    if (this.#closed) return false;
-    if (!this.#pumping) this.process();
-    return this.#isConnected();
+    if (!this.#closed && !this.#pumping) this.process();
+    return !this.#closed && this.#connected;
   }
 
   /** Calls a method; see `SessionBus.call`. */
@@ -76,57 +87,59 @@ export class LibdbusConnection {
     return await new Promise((resolve, reject) => {
       const settle = () => {
         this.#calls.delete(serial);
-        clearTimeout(timer);
         signal?.removeEventListener("abort", abort);
       };
-      const giveUp = (reason: unknown) => {
+      const abort = () => {
         settle();
-        reject(reason);
+        reject(signal?.reason);
         if (this.#calls.size === 0) this.#wakeUp();
       };
-      const abort = () => giveUp(signal?.reason);
-      const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
-        giveUp(
-          new LatchkeyError(
-            "timed_out",
-            `${call.destination} did not answer ${call.member} within ${timeoutMs / 1000} s`,
-          ),
-        );
-      }, timeoutMs);
+      const deadline = performance.now() + (timeoutMs ?? Infinity);
       signal?.addEventListener("abort", abort, { once: true });
       this.#calls.set(serial, {
+        deadline,
+        giveUp: () => {
+          settle();
+          reject(
+            new LatchkeyError(
+              "timed_out",
+              `${call.destination} did not answer ${call.member} within ${timeoutMs! / 1000} s`,
+            ),
+          );
+        },
         resolve: (body) => (settle(), resolve(body)),
         reject: (error) => (settle(), reject(error)),
       });
+      if (deadline < this.#nextDeadline) {
+        this.#nextDeadline = deadline;
+        if (this.#pumping) this.#wakeUp();
+      }
       void this.#pump();
     });
   }
 
   /**
-   * Sends a method call whose reply nobody waits for.
+   * Sends a method call, whether or not somebody waits for its reply.
    *
    * @returns The serial that the reply will name.
+   * @throws {TypeError} when the arguments do not fit the signature.
    */
   send(call: MethodCall): number {
-    const { calls } = this.#library;
-    const types = parseSignature(call.signature ?? "");
-    const names = [call.destination, call.path, call.interface, call.member] as const;
-    const [destination, path, iface, member] = names.map(cString) as [Name, Name, Name, Name];
-    const message = calls.dbus_message_new_method_call(destination, path, iface, member);
-    try {
-      appendArguments(this.#library, message, types, call.body ?? []);
-      return this.#sendMessage(message);
-    } finally {
-      calls.dbus_message_unref(message);
-    }
+    return this.#sendMessage({ ...call, type: METHOD_CALL });
   }
 
-  #sendMessage(message: bigint): number {
-    const { calls } = this.#library, serial = new Uint32Array(1);
-    calls.dbus_connection_send(this.#connection, message, bytesOf(serial));
+  #sendMessage(message: Omit<DBusMessage, "serial">): number {
+    const { calls } = this.#library, serial = ++this.#serial;
+    const bytes = encodeMessage({ ...message, serial });
+    const address = calls.dbus_message_demarshal(bytes, bytes.length, 0n);
+    if (address === 0n) {
+      throw new RangeError("Cannot call over D-Bus: the message breaks a limit of D-Bus, or memory is short");
+    }
+    calls.dbus_connection_send(this.#connection, address, 0n);
+    calls.dbus_message_unref(address);
     // What did not fit into the socket is written when poll says so, and poll was told before there was anything to write.
     if (this.#pumping && calls.dbus_connection_has_messages_to_send(this.#connection)) this.#wakeUp();
-    return serial[0]!;
+    return serial;
   }
 
   /** Writes and reads what can be written and read without waiting. */
@@ -134,16 +147,10 @@ export class LibdbusConnection {
     const { calls } = this.#library;
     let steps = AUTHENTICATION_STEPS;
     do {
-      calls.dbus_connection_read_write(this.#connection, 0);
-      for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) {
-        try {
-          this.#receive(message);
-        } finally {
-          calls.dbus_message_unref(message);
-        }
-      }
-    } while (this.#isConnected() && (this.#isReadable() || (!this.#isAuthenticated() && --steps > 0)));
-    if (!this.#isConnected()) this.#failCalls("the connection to the session bus ended");
+      this.#connected = calls.dbus_connection_read_write(this.#connection, 0) !== 0;
+      for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) this.#receive(message);
+    } while (this.#connected && (this.#isReadable() || (!this.#isAuthenticated() && --steps > 0)));
+    if (!this.#connected) this.#failCalls("the connection to the session bus ended");
   }
 
   /** Ends the connection; calls under way fail. */
@@ -165,66 +172,78 @@ export class LibdbusConnection {
       const authenticated = this.#isAuthenticated();
       const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#connection);
       fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
-      await calls.poll(bytesOf(fds), 2n, authenticated ? -1 : AUTHENTICATION_POLL_MS);
-      if (events[7]) calls.read(this.#wake, new Uint8Array(8), 8n);
-      this.process();
+      await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : AUTHENTICATION_POLL_MS));
+      if (events[7]) this.#library.waking.read(this.#wake, new Uint8Array(8), 8n);
+      if (!this.#closed) this.process();
+      this.#expireCalls();
     }
     this.#pumping = false;
     if (this.#closed) this.#free();
   }
 
-  #receive(message: bigint): void {
-    const { calls } = this.#library;
-    const type = calls.dbus_message_get_type(message);
-    if (type === SIGNAL) return this.#onSignal(() => this.#readSignal(message));
-    if (type === METHOD_CALL) return this.#refuse(message);
-    const pending = this.#calls.get(calls.dbus_message_get_reply_serial(message));
-    if (!pending) return; // abandoned, or never waited for
-    let body;
-    try {
-      body = readArguments(this.#library, message);
-    } catch (cause) {
-      return pending.reject(
-        new LatchkeyError("invalid_response", "A D-Bus peer answered what cannot be read", { cause }),
-      );
-    }
-    if (type === METHOD_RETURN) return pending.resolve(body);
-    if (type === ERROR) {
-      const name = copyText(this.#library, this.#library.headers.dbus_message_get_error_name(message));
-      pending.reject(new DBusError(name, typeof body[0] === "string" ? body[0] : ""));
+  /** How long poll may wait, in milliseconds. It keeps the time limits: to start its own timers takes Deno 4 ms. */
+  #timeout(atMost: number): number {
+    const wait = Math.min(atMost, Math.max(0, Math.ceil(this.#nextDeadline - performance.now())));
+    return wait === Infinity ? -1 : Math.min(wait, MAX_POLL_MS);
+  }
+
+  #expireCalls(): void {
+    const now = performance.now();
+    if (now < this.#nextDeadline) return;
+    this.#nextDeadline = Infinity;
+    for (const { deadline, giveUp } of this.#calls.values()) {
+      if (deadline <= now) giveUp();
+      else this.#nextDeadline = Math.min(this.#nextDeadline, deadline);
     }
   }
 
-  #readSignal(message: bigint): Signal {
-    const { headers } = this.#library, text = (address: bigint) => copyText(this.#library, address);
-    return {
-      sender: text(headers.dbus_message_get_sender(message)),
-      path: text(headers.dbus_message_get_path(message)),
-      interface: text(headers.dbus_message_get_interface(message)),
-      member: text(headers.dbus_message_get_member(message)),
-      body: readArguments(this.#library, message),
-    };
+  #receive(address: bigint): void {
+    let message: DBusMessage;
+    try {
+      message = decodeMessage(this.#takeBytes(address));
+    } catch (error) {
+      // A file descriptor, which we do not carry: the one who waits for it is told when the time limit passes.
+      if (error instanceof TypeError) return;
+      throw error;
+    }
+    const { type, body = [], replySerial = 0 } = message;
+    if (type === SIGNAL) return this.#onSignal(asSignal(message));
+    if (type === METHOD_CALL) return this.#refuse(message);
+    const pending = this.#calls.get(replySerial);
+    if (!pending) return; // abandoned, or never waited for
+    if (type === METHOD_RETURN) pending.resolve(body);
+    if (type === ERROR) {
+      pending.reject(new DBusError(message.errorName ?? "", typeof body[0] === "string" ? body[0] : ""));
+    }
+  }
+
+  /** A message's bytes; the message is given back. */
+  #takeBytes(message: bigint): Uint8Array<ArrayBuffer> {
+    const { calls } = this.#library, address = new BigUint64Array(1), length = new Int32Array(1);
+    const done = calls.dbus_message_marshal(message, bytesOf(address), bytesOf(length));
+    calls.dbus_message_unref(message);
+    if (!done) throw new RangeError("Cannot read from D-Bus: memory is short");
+    const bytes = new Uint8Array(length[0]!);
+    calls.memcpy(bytes, address[0]!, BigInt(bytes.length));
+    calls.dbus_free(address[0]!);
+    return bytes;
   }
 
   /** We serve nothing; whoever calls us is told so instead of being left to wait. */
-  #refuse(message: bigint): void {
-    const { calls, headers } = this.#library;
-    if (headers.dbus_message_get_no_reply(message)) return;
-    const reply = headers.dbus_message_new_error(
-      message,
-      cString(`${BUS_ERROR}UnknownMethod`),
-      cString("latchkey serves no methods"),
-    );
-    this.#sendMessage(reply);
-    calls.dbus_message_unref(reply);
+  #refuse({ flags = 0, sender, serial }: DBusMessage): void {
+    if (flags & NO_REPLY_EXPECTED) return;
+    const text = { signature: "s", body: ["latchkey serves no methods"] };
+    this.#sendMessage({
+      type: ERROR,
+      errorName: `${BUS_ERROR}UnknownMethod`,
+      destination: sender,
+      replySerial: serial,
+      ...text,
+    });
   }
 
   #failCalls(why: string): void {
     for (const pending of this.#calls.values()) pending.reject(new DBusError(`${BUS_ERROR}Disconnected`, why));
-  }
-
-  #isConnected(): boolean {
-    return this.#library.calls.dbus_connection_get_is_connected(this.#connection) !== 0;
   }
 
   #isAuthenticated(): boolean {
@@ -232,26 +251,38 @@ export class LibdbusConnection {
   }
 
   #isReadable(): boolean {
-    const fd = new Int32Array([this.#socket, POLLIN]);
-    return this.#library.calls.poll_now(bytesOf(fd), 1n, 0) > 0;
+    return this.#library.calls.poll_now(bytesOf(new Int32Array([this.#socket, POLLIN])), 1n, 0) > 0;
   }
 
   #wakeUp(): void {
-    this.#library.calls.write(this.#wake, bytesOf(new BigUint64Array([1n])), 8n);
+    this.#library.waking.write(this.#wake, bytesOf(new BigUint64Array([1n])), 8n);
   }
 
   #free(): void {
-    const { calls } = this.#library;
-    calls.dbus_connection_close(this.#connection);
-    calls.dbus_connection_unref(this.#connection);
-    calls.close(this.#wake);
+    const { ending } = this.#library;
+    ending.dbus_connection_close(this.#connection);
+    ending.dbus_connection_unref(this.#connection);
+    ending.close(this.#wake);
   }
 }
 
-type Name = ReturnType<typeof cString>;
+/** The error that libdbus left in a DBusError: name and message are its first two pointers. */
+function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
+  const [name, message] = [...failure].slice(0, 2).map((address) => {
+    const text = new Uint8Array(Number(library.ending.strlen(address)));
+    library.calls.memcpy(text, address, BigInt(text.length));
+    return new TextDecoder().decode(text);
+  });
+  library.ending.dbus_error_free(bytesOf(failure));
+  return new DBusError(name!, message!);
+}
 
-function bytesOf(
-  words: Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>,
-): Uint8Array<ArrayBuffer> {
+function asSignal({ sender = "", path = "", interface: name = "", member = "", body = [] }: DBusMessage): Signal {
+  return { sender, path, interface: name, member, body };
+}
+
+const encoder = new TextEncoder();
+
+function bytesOf(words: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer);
 }

@@ -90,7 +90,7 @@ class LibdbusSessionBus implements SessionBus {
     if (this.#connection?.isOpen()) return this.#connection;
     this.#connection?.close();
     this.#connection = undefined;
-    const connection = new LibdbusConnection(this.#library, this.#address, (read) => this.#deliver(read));
+    const connection = new LibdbusConnection(this.#library, this.#address, (signal) => this.#deliver(signal));
     // The daemon takes messages in order, so nothing has to wait for these replies. The rules were accepted before.
     connection.send({ ...BUS_DAEMON, member: "Hello" });
     for (const { match } of this.#subscriptions) {
@@ -108,14 +108,7 @@ class LibdbusSessionBus implements SessionBus {
     }
   }
 
-  #deliver(read: () => Signal): void {
-    if (this.#subscriptions.size === 0) return;
-    let signal: Signal;
-    try {
-      signal = read();
-    } catch {
-      return; // any peer can send us what cannot be read, and nobody has asked for that
-    }
+  #deliver(signal: Signal): void {
     for (const { match, listener } of this.#subscriptions) {
       // What a listener throws is the program's to see, and must not stop the connection.
       if (isMatch(match, signal)) queueMicrotask(() => listener(signal));
@@ -131,6 +124,7 @@ class LibdbusSessionBus implements SessionBus {
   }
 
   #stopLooking(): void {
+    if (this.#signalTimer === undefined) return;
     clearInterval(this.#signalTimer);
     this.#signalTimer = undefined;
   }

@@ -28,7 +28,15 @@ function answer(bus: MessageBus, message: Message): boolean {
       bus.send(Message.newError(message, String(message.body[0]), String(message.body[1])));
       return true;
     case "Emit":
-      bus.send(Message.newSignal(ECHO.path, ECHO.interface, String(message.body[0]), message.signature.slice(1), message.body.slice(1)));
+      bus.send(
+        Message.newSignal(
+          ECHO.path,
+          ECHO.interface,
+          String(message.body[0]),
+          message.signature.slice(1),
+          message.body.slice(1),
+        ),
+      );
       reply("", []);
       return true;
     case "Describe":

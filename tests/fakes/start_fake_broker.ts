@@ -7,6 +7,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { Message, sessionBus } from "dbus-next";
 import { findTool } from "../tools/find_tool.js";
 import { type Behaviour, BROKER_NAME, type Call } from "./behaviour.ts";
 import {
@@ -63,6 +64,7 @@ async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>)
     killProcess(pid);
     // It may be the bus's child, whose end is not told to us.
     while (isRunning(pid)) await delay(2);
+    await untilNobodyOwns(BROKER_NAME, bus.address);
     await removeProcessId(directory);
   }
 
@@ -92,6 +94,26 @@ function isRunning(pid: number): boolean {
     return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;
+  }
+}
+
+/** The bus notices later than we do that a process has ended. */
+async function untilNobodyOwns(name: string, busAddress: string): Promise<void> {
+  const client = sessionBus({ busAddress });
+  const question = {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+  };
+  try {
+    for (;;) {
+      const reply = await client.call(
+        new Message({ ...question, member: "NameHasOwner", signature: "s", body: [name] }),
+      );
+      if (!reply?.body[0]) return;
+    }
+  } finally {
+    client.disconnect();
   }
 }
 

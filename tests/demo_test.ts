@@ -1,0 +1,54 @@
+import { expect, test } from "bun:test";
+import { fileURLToPath } from "node:url";
+import { startPrivateBus } from "./fakes/private_bus.ts";
+import { startFakeBroker } from "./fakes/start_fake_broker.ts";
+
+const TIMEOUT_MS = 30_000;
+const root = fileURLToPath(new URL("../", import.meta.url));
+/** A whole token, and as little of one as would still be too much. */
+const WHOLE_TOKEN = /eyJ[\w-]+\.[\w-]+\./, PART_OF_TOKEN = /eyJ/;
+
+test("the demonstration says that it stands in where the session has no broker", async () => {
+  const { stdout, status } = await runDemo(undefined);
+  expect(status, stdout).toBe(0);
+  expect(stdout).toContain("STANDS IN for Microsoft's");
+  expect(stdout).toContain("$ latchkey accounts --client-id azure-cli\njane@contoso.com\t");
+  expect(stdout).toContain(`"upn": "jane@contoso.com"`);
+  expect(stdout).not.toMatch(WHOLE_TOKEN);
+  expect(stdout).not.toContain("\x1b");
+}, TIMEOUT_MS);
+
+test("the demonstration shows nothing of the tokens of the session's own broker", async () => {
+  const bus = await startPrivateBus();
+  try {
+    await startFakeBroker(bus);
+    const { stdout, status } = await runDemo(bus.address);
+    expect(status, stdout).toBe(0);
+    expect(stdout).toContain("This session has a broker");
+    expect(stdout).toContain(`"upn": "jane@contoso.com"`);
+    expect(stdout).not.toMatch(PART_OF_TOKEN);
+  } finally {
+    await bus.stop();
+  }
+}, TIMEOUT_MS);
+
+test("the demonstration fails where a command fails", async () => {
+  const bus = await startPrivateBus();
+  try {
+    await startFakeBroker(bus, { replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    const { stdout, status } = await runDemo(bus.address);
+    expect(stdout).toContain("latchkey ended with exit code 3.");
+    expect(status).toBe(1);
+  } finally {
+    await bus.stop();
+  }
+}, TIMEOUT_MS);
+
+async function runDemo(address: string | undefined): Promise<{ stdout: string; status: number }> {
+  const child = Bun.spawn([process.execPath, "tests/demo.ts"], {
+    cwd: root,
+    env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: undefined, FORCE_COLOR: "1" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  return { stdout: await new Response(child.stdout).text(), status: await child.exited };
+}
