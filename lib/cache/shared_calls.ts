@@ -8,27 +8,27 @@
 export class SharedCalls<T> {
   readonly #running = new Map<
     string,
-    { readonly result: Promise<T>; readonly controller: AbortController; callers: number }
+    { readonly result: Promise<T>; readonly controller: AbortController | undefined; callers: number }
   >();
 
   /**
    * Joins the call of this key that is under way, or starts one. A caller that aborts goes at once; the call ends when
-   * the last has gone.
+   * the last has gone, and so never when it was started by one that cannot abort.
    *
    * @param key What is asked for.
    * @param signal The caller's.
    * @param start Starts the call.
    * @returns The call's result.
    */
-  async run(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async run(key: string, signal: AbortSignal | undefined, start: (signal?: AbortSignal) => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
     let call = this.#running.get(key);
     if (!call) {
-      const controller = new AbortController();
+      const controller = signal && new AbortController();
       const forget = () => {
         if (this.#running.get(key) === call) this.#running.delete(key);
       };
-      call = { result: start(controller.signal).finally(forget), controller, callers: 0 };
+      call = { result: start(controller?.signal).finally(forget), controller, callers: 0 };
       this.#running.set(key, call);
     }
     call.callers++;
@@ -37,7 +37,7 @@ export class SharedCalls<T> {
     } catch (error) {
       if (signal?.aborted && --call.callers === 0) {
         this.#running.delete(key);
-        call.controller.abort(signal.reason);
+        call.controller?.abort(signal.reason);
       }
       throw error;
     }

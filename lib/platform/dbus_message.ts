@@ -12,8 +12,8 @@ import type { DBusValue, Variant } from "./session_bus.ts";
 /** Types of message. */
 export const METHOD_CALL = 1, METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4;
 
-/** Flag of a method call whose caller waits for no reply. */
-export const NO_REPLY_EXPECTED = 1;
+/** Flags of a method call: its caller waits for no reply; the bus starts no service for it. */
+export const NO_REPLY_EXPECTED = 1, NO_AUTO_START = 2;
 
 /** A message. Which fields it has goes by its type. */
 export interface DBusMessage {
@@ -44,19 +44,21 @@ export interface DBusMessage {
 }
 
 /** Header fields by their number, and the type of each. */
-const FIELDS: readonly (readonly [code: number, name: keyof DBusMessage, type: string])[] = [
-  [1, "path", "o"],
-  [2, "interface", "s"],
-  [3, "member", "s"],
-  [4, "errorName", "s"],
-  [5, "replySerial", "u"],
-  [6, "destination", "s"],
-  [7, "sender", "s"],
-  [8, "signature", "g"],
+const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undefined)[] = [
+  undefined,
+  ["path", "o"],
+  ["interface", "s"],
+  ["member", "s"],
+  ["errorName", "s"],
+  ["replySerial", "u"],
+  ["destination", "s"],
+  ["sender", "s"],
+  ["signature", "g"],
 ];
 const LITTLE_ENDIAN = 0x6c; // "l"
 const PROTOCOL_VERSION = 1;
-const HEADER = parseSignature("yyyyuua(yv)");
+/** Where a header's array of fields begins: after its length. */
+const FIELDS_START = 16;
 
 /**
  * Writes a message.
@@ -69,16 +71,23 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
     throw new TypeError(`Cannot call over D-Bus: ${types.length} arguments are needed, ${values.length} were given`);
   }
   const body = new Writer();
-  types.forEach((type, index) => body.write(type, values[index]!));
-  const fields = FIELDS.flatMap(([code, name, signature]) => {
-    const value = message[name] as DBusValue | undefined;
-    return value === undefined || value === "" ? [] : [[code, { signature, value }]];
-  });
-  const start = [LITTLE_ENDIAN, message.type, message.flags ?? 0, PROTOCOL_VERSION, body.length, message.serial];
+  for (let index = 0; index < types.length; index++) body.write(types[index]!, values[index]!);
   const whole = new Writer();
-  [...start, fields].forEach((value, index) => whole.write(HEADER[index]!, value));
+  for (const byte of [LITTLE_ENDIAN, message.type, message.flags ?? 0, PROTOCOL_VERSION]) whole.writeBasic("y", byte);
+  whole.writeBasic("u", body.length);
+  whole.writeBasic("u", message.serial);
+  whole.writeArray(8, () => {
+    for (let code = 1; code < FIELDS.length; code++) {
+      const [name, type] = FIELDS[code]!, value = message[name] as DBusValue | undefined;
+      if (value === undefined || value === "") continue;
+      whole.align(8);
+      whole.writeBasic("y", code);
+      whole.writeBasic("g", type);
+      whole.writeBasic(type, value);
+    }
+  });
   whole.align(8);
-  whole.append(body);
+  whole.put(body.bytes());
   return whole.bytes();
 }
 
@@ -88,14 +97,17 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
  * @throws {TypeError} when it carries a file descriptor.
  */
 export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
-  const reader = new Reader(bytes, bytes[0] === LITTLE_ENDIAN);
-  const [, type, flags, , , serial, fields] = HEADER.map((type) => reader.read(type));
-  reader.align(8);
-  const message: Record<string, DBusValue> = { type: type!, flags: flags!, serial: serial! };
-  for (const [code, { value }] of fields as readonly (readonly [number, Variant])[]) {
-    const field = FIELDS.find((field) => field[0] === code);
-    if (field) message[field[1]] = value;
+  const reader = new Reader(bytes);
+  const message: Record<string, DBusValue> = { type: bytes[1]!, flags: bytes[2]!, serial: reader.readAt(8) };
+  const end = FIELDS_START + reader.readAt(12);
+  while (reader.position < end) {
+    reader.align(8);
+    const field = FIELDS[reader.readBasic("y") as number];
+    const type = reader.readBasic("g") as string;
+    const value = reader.read(parseSignature(type)[0]!);
+    if (field) message[field[0]] = value;
   }
+  reader.align(8);
   const body = parseSignature(message.signature as string | undefined ?? "").map((type) => reader.read(type));
   return { ...message, body } as unknown as DBusMessage;
 }
@@ -127,10 +139,6 @@ class Writer {
     return this.#bytes.subarray(0, this.length);
   }
 
-  append(other: Writer): void {
-    this.#put(other.bytes());
-  }
-
   align(boundary: number): void {
     this.#grow(-this.length & (boundary - 1));
   }
@@ -138,17 +146,17 @@ class Writer {
   write(type: DBusType, value: DBusValue): void {
     switch (type.kind) {
       case "basic":
-        return this.#writeBasic(type.code, value);
+        return this.writeBasic(type.code, value);
       case "array": {
         if (value instanceof Uint8Array && type.signature === "ay") {
-          return this.#writeArray(1, () => this.#put(value));
+          return this.writeArray(1, () => this.put(value));
         }
         if (!Array.isArray(value)) throw misfit(type.signature, value);
-        return this.#writeArray(alignment(type.element), () => value.forEach((item) => this.write(type.element, item)));
+        return this.writeArray(alignment(type.element), () => value.forEach((item) => this.write(type.element, item)));
       }
       case "dictionary":
         if (!(value instanceof Map)) throw misfit(type.signature, value);
-        return this.#writeArray(8, () => {
+        return this.writeArray(8, () => {
           for (const [key, item] of value) {
             this.align(8);
             this.write(type.key, key);
@@ -163,14 +171,14 @@ class Writer {
         if (!isVariant(value)) throw misfit(type.signature, value);
         const [only, ...more] = parseSignature(value.signature);
         if (!only || more.length > 0) throw misfit(type.signature, value);
-        this.#writeBasic("g", value.signature);
+        this.writeBasic("g", value.signature);
         return this.write(only, value.value);
       }
     }
   }
 
   /** The length counts the elements, not the padding before the first. */
-  #writeArray(boundary: number, writeElements: () => void): void {
+  writeArray(boundary: number, writeElements: () => void): void {
     this.align(4);
     const length = this.#grow(4);
     this.align(boundary);
@@ -179,7 +187,7 @@ class Writer {
     this.#view.setUint32(length, this.length - start, true);
   }
 
-  #writeBasic(code: string, value: DBusValue): void {
+  writeBasic(code: string, value: DBusValue): void {
     if (code in INTEGERS) return this.#writeInteger(code, value);
     if (code === "b" && typeof value === "boolean") return this.#writeInteger("u", Number(value));
     if (code === "d" && typeof value === "number") {
@@ -190,26 +198,22 @@ class Writer {
     if (typeof value !== "string" || !isText(code, value)) throw misfit(code, value);
     const text = encoder.encode(value);
     this.#writeInteger(code === "g" ? "y" : "u", text.length);
-    this.#put(text);
+    this.put(text);
     this.#grow(1); // the NUL
   }
 
   #writeInteger(code: string, value: DBusValue): void {
     const [size, signed] = INTEGERS[code]!;
-    if (typeof value !== (size === 8 ? "bigint" : "number") || size < 8 && !Number.isInteger(value)) {
-      throw misfit(code, value);
-    }
-    const wide = BigInt(value as number | bigint);
-    if ((signed ? BigInt.asIntN(size * 8, wide) : BigInt.asUintN(size * 8, wide)) !== wide) throw misfit(code, value);
+    if (size === 8 ? !isWide(value, signed) : !isInteger(value, size, signed)) throw misfit(code, value);
     this.align(size);
     const at = this.#grow(size);
-    if (size === 8) this.#view.setBigInt64(at, wide, true);
-    else if (size === 4) this.#view.setInt32(at, Number(wide), true);
-    else if (size === 2) this.#view.setInt16(at, Number(wide), true);
-    else this.#view.setInt8(at, Number(wide));
+    if (typeof value === "bigint") this.#view.setBigInt64(at, value, true);
+    else if (size === 4) this.#view.setInt32(at, value as number, true);
+    else if (size === 2) this.#view.setInt16(at, value as number, true);
+    else this.#view.setInt8(at, value as number);
   }
 
-  #put(bytes: Uint8Array): void {
+  put(bytes: Uint8Array): void {
     const at = this.#grow(bytes.length);
     this.#bytes.set(bytes, at);
   }
@@ -232,22 +236,27 @@ class Reader {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #littleEndian: boolean;
-  #position = 0;
+  position = FIELDS_START;
 
-  constructor(bytes: Uint8Array<ArrayBuffer>, littleEndian: boolean) {
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#littleEndian = littleEndian;
+    this.#littleEndian = bytes[0] === LITTLE_ENDIAN;
+  }
+
+  /** A number of the header, which stand at fixed places. */
+  readAt(position: number): number {
+    return this.#view.getUint32(position, this.#littleEndian);
   }
 
   align(boundary: number): void {
-    this.#position += -this.#position & (boundary - 1);
+    this.position += -this.position & (boundary - 1);
   }
 
   read(type: DBusType): DBusValue {
     switch (type.kind) {
       case "basic":
-        return this.#readBasic(type.code);
+        return this.readBasic(type.code);
       case "array":
         return type.signature === "ay" ? this.#take(this.#readLength()).slice() : this.#readElements(type.element);
       case "dictionary": {
@@ -258,7 +267,7 @@ class Reader {
         this.align(8);
         return type.fields.map((field) => this.read(field));
       case "variant": {
-        const signature = this.#readBasic("g") as string;
+        const signature = this.readBasic("g") as string;
         return { signature, value: this.read(parseSignature(signature)[0]!) };
       }
     }
@@ -267,15 +276,15 @@ class Reader {
   #readElements(element: DBusType): DBusValue[] {
     const length = this.#readLength(), values: DBusValue[] = [];
     this.align(alignment(element));
-    for (const end = this.#position + length; this.#position < end;) values.push(this.read(element));
+    for (const end = this.position + length; this.position < end;) values.push(this.read(element));
     return values;
   }
 
   #readLength(): number {
-    return this.#readBasic("u") as number;
+    return this.readBasic("u") as number;
   }
 
-  #readBasic(code: string): DBusValue {
+  readBasic(code: string): DBusValue {
     const little = this.#littleEndian, view = this.#view;
     switch (code) {
       case "y":
@@ -297,8 +306,8 @@ class Reader {
       case "d":
         return view.getFloat64(this.#skip(8), little);
       default: {
-        const text = decoder.decode(this.#take(this.#readBasic(code === "g" ? "y" : "u") as number));
-        this.#position++; // the NUL
+        const text = decoder.decode(this.#take(this.readBasic(code === "g" ? "y" : "u") as number));
+        this.position++; // the NUL
         return text;
       }
     }
@@ -307,18 +316,27 @@ class Reader {
   /** Passes over a number of so many bytes, and tells where it begins. */
   #skip(size: number): number {
     this.align(size);
-    this.#position += size;
-    return this.#position - size;
+    this.position += size;
+    return this.position - size;
   }
 
   #take(length: number): Uint8Array<ArrayBuffer> {
-    this.#position += length;
-    return this.#bytes.subarray(this.#position - length, this.#position);
+    this.position += length;
+    return this.#bytes.subarray(this.position - length, this.position);
   }
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+function isInteger(value: DBusValue, size: number, signed: boolean): boolean {
+  const range = 2 ** (8 * size), least = signed ? -range / 2 : 0;
+  return typeof value === "number" && Number.isInteger(value) && value >= least && value < least + range;
+}
+
+function isWide(value: DBusValue, signed: boolean): boolean {
+  return typeof value === "bigint" && (signed ? BigInt.asIntN(64, value) : BigInt.asUintN(64, value)) === value;
+}
 
 function isVariant(value: DBusValue): value is Variant {
   return typeof value === "object" && "signature" in value && "value" in value;

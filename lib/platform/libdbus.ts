@@ -14,8 +14,6 @@ const CALLS = {
   dbus_connection_open_private: { parameters: ["buffer", "buffer"], result: "usize" },
   // dbus_bool_t dbus_connection_get_unix_fd(DBusConnection *connection, int *fd)
   dbus_connection_get_unix_fd: { parameters: ["usize", "buffer"], result: "i32" },
-  // dbus_bool_t dbus_connection_get_is_authenticated(DBusConnection *connection)
-  dbus_connection_get_is_authenticated: { parameters: ["usize"], result: "i32" },
   // dbus_bool_t dbus_connection_read_write(DBusConnection *connection, int timeout_milliseconds): whether it is connected
   dbus_connection_read_write: { parameters: ["usize", "i32"], result: "i32" },
   // dbus_bool_t dbus_connection_has_messages_to_send(DBusConnection *connection)

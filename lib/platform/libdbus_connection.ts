@@ -16,6 +16,7 @@ import {
   ERROR,
   METHOD_CALL,
   METHOD_RETURN,
+  NO_AUTO_START,
   NO_REPLY_EXPECTED,
   SIGNAL,
 } from "./dbus_message.ts";
@@ -52,6 +53,8 @@ export class LibdbusConnection {
   /** No call has an earlier one. */
   #nextDeadline = Infinity;
   #connected = true;
+  /** Whether the daemon has let us in: it has sent a message. */
+  #authenticated = false;
   #pumping = false;
   #closed = false;
 
@@ -125,7 +128,7 @@ export class LibdbusConnection {
    * @throws {TypeError} when the arguments do not fit the signature.
    */
   send(call: MethodCall): number {
-    return this.#sendMessage({ ...call, type: METHOD_CALL });
+    return this.#sendMessage({ ...call, type: METHOD_CALL, flags: call.autoStart === false ? NO_AUTO_START : 0 });
   }
 
   #sendMessage(message: Omit<DBusMessage, "serial">): number {
@@ -149,7 +152,7 @@ export class LibdbusConnection {
     do {
       this.#connected = calls.dbus_connection_read_write(this.#connection, 0) !== 0;
       for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) this.#receive(message);
-    } while (this.#connected && (this.#isReadable() || (!this.#isAuthenticated() && --steps > 0)));
+    } while (this.#connected && (this.#isReadable() || (!this.#authenticated && --steps > 0)));
     if (!this.#connected) this.#failCalls("the connection to the session bus ended");
   }
 
@@ -169,7 +172,7 @@ export class LibdbusConnection {
     const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
     this.process();
     while (this.#calls.size > 0) {
-      const authenticated = this.#isAuthenticated();
+      const authenticated = this.#authenticated;
       const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#connection);
       fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
       await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : AUTHENTICATION_POLL_MS));
@@ -198,6 +201,7 @@ export class LibdbusConnection {
   }
 
   #receive(address: bigint): void {
+    this.#authenticated = true;
     let message: DBusMessage;
     try {
       message = decodeMessage(this.#takeBytes(address));
@@ -244,10 +248,6 @@ export class LibdbusConnection {
 
   #failCalls(why: string): void {
     for (const pending of this.#calls.values()) pending.reject(new DBusError(`${BUS_ERROR}Disconnected`, why));
-  }
-
-  #isAuthenticated(): boolean {
-    return this.#library.calls.dbus_connection_get_is_authenticated(this.#connection) !== 0;
   }
 
   #isReadable(): boolean {

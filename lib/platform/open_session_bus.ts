@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, mayReadEnvironment, readEnvironment } from "./host.ts";
 import { BUS_ERROR, DBusError, type SessionBus } from "./session_bus.ts";
+import { openSessionBusLibdbus } from "./session_bus_libdbus.ts";
 
 /**
  * Opens the session bus, by libdbus on Deno.
@@ -14,6 +15,7 @@ import { BUS_ERROR, DBusError, type SessionBus } from "./session_bus.ts";
  * @throws {LatchkeyError} `missing_dependency` when this runtime has no D-Bus client or is not permitted to use it.
  * @throws {DBusError} `…NoServer` when this session has no bus.
  */
+// deno-lint-ignore require-await -- other clients are loaded when they are needed
 export async function openSessionBus(): Promise<SessionBus> {
   const deno = denoNamespace();
   if (!deno) {
@@ -25,7 +27,6 @@ export async function openSessionBus(): Promise<SessionBus> {
       },
     );
   }
-  const { openSessionBusLibdbus } = await import("./session_bus_libdbus.ts");
   return openSessionBusLibdbus(deno, sessionBusAddress());
 }
 

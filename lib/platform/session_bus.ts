@@ -42,6 +42,8 @@ export interface MethodCall {
   readonly signature?: string;
   /** The arguments. @default [] */
   readonly body?: readonly DBusValue[];
+  /** Whether the bus starts the service when it does not run. @default true */
+  readonly autoStart?: boolean;
 }
 
 /** How long a call may take, and what ends it. */

@@ -1,0 +1,128 @@
+// npm run bench [-- --rounds N]: what a silent token costs, a whole process each, and in one process. Nothing is asserted.
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { denoCommand } from "../tools/deno_command.ts";
+import type { CallTimes } from "./calls.ts";
+import { measurePeakMemory, measureTime } from "./measure_process.ts";
+import { type Program, programs } from "./programs.ts";
+import { markdownTable, median, range } from "./report.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const SCOPE = "User.Read";
+const EQUAL_SCOPE = "Equal.Read";
+const WARM_UP_ROUNDS = 3;
+const MEMORY_ROUNDS = 5;
+const CALLS = 1000;
+const CALL_ROUNDS = 5;
+const MIB = 1024 * 1024;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+process.chdir(fileURLToPath(new URL("../../", import.meta.url)));
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "31" } } });
+const rounds = Number(values.rounds);
+if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError("--rounds takes a whole number from 1 on");
+
+const bus = await startPrivateBus();
+try {
+  const broker = await startFakeBroker(bus);
+  const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, DENO_NO_UPDATE_CHECK: "1" };
+  print(await processReport(programs(CLIENT_ID, SCOPE, bus.address), env));
+  print(await callsReport(broker, env));
+} finally {
+  await bus.stop();
+}
+
+/** Programs take turns, so that whatever else the machine does meets all of them. */
+async function processReport(all: readonly Program[], env: Environment): Promise<string> {
+  const there = all.filter(({ missing }) => missing === undefined);
+  const costs = there.map(({ command }) => ({
+    command,
+    walls: [] as number[],
+    cpus: [] as number[],
+    peaks: [] as number[],
+  }));
+  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+    for (const { command, walls, cpus } of costs) {
+      const { wallMs, cpuMs } = measureTime(command, env);
+      if (round >= 0) walls.push(wallMs), cpus.push(cpuMs);
+    }
+  }
+  for (let round = 0; round < MEMORY_ROUNDS; round++) {
+    for (const { command, peaks } of costs) peaks.push(await measurePeakMemory(command, env) / MIB);
+  }
+
+  const medianOf = (id: Program["id"]): number =>
+    median(costs[there.findIndex((program) => program.id === id)]?.walls ?? []);
+  const nothing = medianOf("nothing"), python = medianOf("python");
+  const rows = costs.map(({ walls, cpus, peaks }, index) => {
+    const wall = median(walls), peak = median(peaks);
+    return [
+      there[index]!.name,
+      wall.toFixed(1),
+      range(walls),
+      ratio(wall, nothing),
+      ratio(wall, python),
+      median(cpus).toFixed(1),
+      peak.toFixed(1),
+      there[index]!.isOurs ? verdicts([[wall / python, 1], [wall / nothing, 1.8], [peak, 45]]) : "",
+    ];
+  });
+  const head = [
+    ...["whole process, one silent token", "median ms", "min–max", "× empty Deno", "× python3-dbus", "CPU ms"],
+    ...["peak MiB", "≤ 1.0 × python3-dbus, ≤ 1.8 × empty Deno, ≤ 45 MiB"],
+  ];
+  const notes = all.flatMap(({ name, missing }) => missing ? [`${name}: left out, ${missing}\n`] : []);
+  return `${rounds} rounds in turn, ${MEMORY_ROUNDS} more for the memory; the broker is a fake, and its time is in each\n\n` +
+    `${markdownTable(head, rows)}${notes.join("")}`;
+}
+
+async function callsReport(broker: FakeBroker, env: Environment): Promise<string> {
+  const times: CallTimes[] = [];
+  await broker.forgetCalls();
+  for (let round = 0; round < CALL_ROUNDS; round++) times.push(measureCalls(env));
+  const equalCalls = (await broker.calls("acquireTokenSilently"))
+    .filter(({ request }) => request.authParameters.requestedScopes.includes(EQUAL_SCOPE));
+
+  const inTurn = times.map((one) => one.inTurnMs), atOnce = times.map((one) => one.atOnceMs);
+  const equal = times.map((one) => one.equalAtOnceMs);
+  const row = (name: string, walls: readonly number[], ...more: readonly string[]): readonly string[] => [
+    ...[name, median(walls).toFixed(1), range(walls), (median(walls) / CALLS).toFixed(3)],
+    ...[ratio(median(inTurn), median(walls)), ...more],
+  ];
+  return markdownTable(
+    [`one process, ${CALLS} silent calls`, "median ms", "min–max", "ms a call", "× faster than in turn", "targets"],
+    [
+      row("different, in turn", inTurn, ""),
+      row("different, at once", atOnce, `≥ 3 × faster: ${verdict(median(inTurn) / median(atOnce) >= 3)}`),
+      row("equal, at once", equal, `1 call of the broker: ${verdict(equalCalls.length === CALL_ROUNDS)}`),
+    ],
+  );
+}
+
+function measureCalls(env: Environment): CallTimes {
+  const command = [...denoCommand("tests/bench/calls.ts"), CLIENT_ID, String(CALLS), EQUAL_SCOPE];
+  const { stdout, stderr, exitCode } = Bun.spawnSync(command, { env, stdio: ["ignore", "pipe", "pipe"] });
+  if (exitCode !== 0) throw new Error(`tests/bench/calls.ts failed: ${stderr}`);
+  return JSON.parse(stdout.toString());
+}
+
+function ratio(value: number, base: number): string {
+  return Number.isNaN(base) ? "" : (value / base).toFixed(2);
+}
+
+/** Each value against the most that it may be; what could not be measured has no verdict. */
+function verdicts(limits: readonly (readonly [value: number, most: number])[]): string {
+  return limits.map(([value, most]) => Number.isNaN(value) ? "–" : verdict(value <= most)).join(", ");
+}
+
+function verdict(isMet: boolean): string {
+  return isMet ? "met" : "missed";
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
