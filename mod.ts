@@ -16,17 +16,12 @@
  */
 export type { AccountInfo } from "./lib/account.ts";
 export {
-  type AcquireTokenRequest,
-  type BrokerStatus,
   type Logger,
   type LogLevel,
   PublicClientApplication,
   type PublicClientApplicationOptions,
-  type RequestOptions,
-  type SilentRequest,
-  type TokenRequest,
 } from "./lib/application.ts";
-export type { BrokerKind, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerKind, BrokerStatus, TimeLimits } from "./lib/broker/broker.ts";
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
 export {
   type BrokerErrorDetails,
@@ -34,4 +29,10 @@ export {
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
-export type { AuthenticationResult } from "./lib/token.ts";
+export type {
+  AcquireTokenRequest,
+  AuthenticationResult,
+  RequestOptions,
+  SilentRequest,
+  TokenRequest,
+} from "./lib/token.ts";

@@ -7,17 +7,26 @@ import { type AccountInfo, isSameUsername } from "./account.ts";
 import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
 import {
   type Broker,
-  type BrokerKind,
+  type BrokerStatus,
   type BrokerTokenRequest,
   DEFAULT_TIME_LIMITS,
   type TimeLimits,
 } from "./broker/broker.ts";
-import { type BrokerFinding, type BrokerFlags, findBroker } from "./broker/find_broker.ts";
+import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "./broker/find_broker.ts";
 import { HeldTokens } from "./cache/held_tokens.ts";
 import { SharedCalls, untilAborted } from "./cache/shared_calls.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
 import { authorizationUrl } from "./oauth/authorization_request.ts";
-import { type AuthenticationResult, checkScopes, concealTokens, mergeClaims } from "./token.ts";
+import {
+  type AcquireTokenRequest,
+  type AuthenticationResult,
+  checkScopes,
+  concealTokens,
+  mergeClaims,
+  type RequestOptions,
+  type SilentRequest,
+  type TokenRequest,
+} from "./token.ts";
 
 /** How serious a log line is. */
 export type LogLevel = "error" | "warn" | "info" | "debug";
@@ -41,54 +50,6 @@ export interface PublicClientApplicationOptions extends BrokerFlags {
   readonly logger?: Logger;
   /** The time, in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
-}
-
-/** What every request can carry. */
-export interface RequestOptions {
-  /** UUID under which the request can be found in the logs of the broker and the server. @default a new one */
-  readonly correlationId?: string;
-  /** Ends the call at once with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** What is asked for. */
-export interface TokenRequest extends RequestOptions {
-  /** Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`. */
-  readonly scopes: readonly string[];
-  /** Ask for a new token although a good one is held. @default false */
-  readonly forceRefresh?: boolean;
-  /** A claims challenge to answer, as JSON text. */
-  readonly claims?: string;
-  /** Tenant to ask instead of the authority's. */
-  readonly tenantId?: string;
-}
-
-/** Request of {@linkcode PublicClientApplication.acquireTokenSilent}. */
-export interface SilentRequest extends TokenRequest {
-  /** Whose token. */
-  readonly account: AccountInfo;
-}
-
-/** Request of {@linkcode PublicClientApplication.acquireToken}. */
-export interface AcquireTokenRequest extends TokenRequest {
-  /** Whose token. @default the account that is signed in to the device */
-  readonly account?: AccountInfo;
-  /** Whose token, by user name. */
-  readonly username?: string | undefined;
-  /** `never`: fail rather than show a window. */
-  readonly interactive: "never";
-}
-
-/** What is known of the broker. */
-export interface BrokerStatus {
-  /** `active`: it is used. `off`: it was not asked for, or does not apply. `unavailable`: it was asked for and cannot be used. */
-  readonly state: "active" | "off" | "unavailable";
-  /** How it is reached, when it is active. */
-  readonly kind: BrokerKind | null;
-  /** Its version, when it tells. */
-  readonly version: string | null;
-  /** Why it is not active. */
-  readonly reason: string | null;
 }
 
 /** Refusals after which an interactive sign-in is the way on. */
@@ -122,7 +83,9 @@ export class PublicClientApplication implements AsyncDisposable {
   #finding: Promise<BrokerFinding> | undefined;
 
   /**
-   * @param options What the application is made of. Nothing is opened or asked before the first call.
+   * Makes an application.
+   *
+   * @param options What it is made of. Nothing is opened or asked before the first call.
    * @throws {TypeError} when the client id is missing or the authority is not one.
    */
   constructor(options: PublicClientApplicationOptions) {
@@ -335,9 +298,4 @@ function refuseOther(result: AuthenticationResult, username: string | undefined)
       hint: "Sign in with that account",
     },
   );
-}
-
-function noBroker(finding: Exclude<BrokerFinding, { state: "active" }>): LatchkeyError {
-  const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
-  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint });
 }

@@ -108,6 +108,8 @@ export class LatchkeyError extends Error {
   readonly #claims: string | undefined;
 
   /**
+   * Makes an error.
+   *
    * @param code What went wrong.
    * @param message A sentence for people, without any secret.
    * @param details What else is known.

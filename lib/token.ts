@@ -33,6 +33,42 @@ export interface AuthenticationResult {
   readonly correlationId: string;
 }
 
+/** What every request can carry. */
+export interface RequestOptions {
+  /** UUID under which the request can be found in the logs of the broker and the server. @default a new one */
+  readonly correlationId?: string;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is asked for. */
+export interface TokenRequest extends RequestOptions {
+  /** Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`. */
+  readonly scopes: readonly string[];
+  /** Ask for a new token although a good one is held. @default false */
+  readonly forceRefresh?: boolean;
+  /** A claims challenge to answer, as JSON text. */
+  readonly claims?: string;
+  /** Tenant to ask instead of the authority's. */
+  readonly tenantId?: string;
+}
+
+/** Request of `PublicClientApplication.acquireTokenSilent`. */
+export interface SilentRequest extends TokenRequest {
+  /** Whose token. */
+  readonly account: AccountInfo;
+}
+
+/** Request of `PublicClientApplication.acquireToken`. */
+export interface AcquireTokenRequest extends TokenRequest {
+  /** Whose token. @default the account that is signed in to the device */
+  readonly account?: AccountInfo;
+  /** Whose token, by user name. */
+  readonly username?: string | undefined;
+  /** `never`: fail rather than show a window. */
+  readonly interactive: "never";
+}
+
 /** A token that ends sooner than this, in milliseconds, counts as ended. */
 export const EXPIRY_MARGIN_MS: number = 5 * 60_000;
 

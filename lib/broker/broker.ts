@@ -56,6 +56,18 @@ export interface Broker {
   close(): void;
 }
 
+/** What is known of the broker. */
+export interface BrokerStatus {
+  /** `active`: it is used. `off`: it was not asked for, or does not apply. `unavailable`: it was asked for and cannot be used. */
+  readonly state: "active" | "off" | "unavailable";
+  /** How it is reached, when it is active. */
+  readonly kind: BrokerKind | null;
+  /** Its version, when it tells. */
+  readonly version: string | null;
+  /** Why it is not active. */
+  readonly reason: string | null;
+}
+
 /** Time limits in milliseconds. */
 export interface TimeLimits {
   /** For a sign of life from a broker that runs. @default 5_000 */

@@ -53,3 +53,9 @@ export async function findBroker(flags: BrokerFlags, options: JsonBrokerOptions)
     return { state: "unavailable", reason: error.message, hint: error.hint };
   }
 }
+
+/** The error of a call that needs the broker which was not found. */
+export function noBroker(finding: Exclude<BrokerFinding, { readonly state: "active" }>): LatchkeyError {
+  const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
+  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint });
+}

@@ -11,13 +11,13 @@ import type { Broker, BrokerCall, BrokerKind, BrokerTokenRequest, TimeLimits } f
 import {
   accountsRequest,
   type BrokerAccount,
-  type JsonObject,
   readAccounts,
   readToken,
   readVersion,
   silentRequest,
   versionRequest,
 } from "./json_messages.ts";
+import type { JsonObject } from "./json_values.ts";
 
 /** What `getLinuxBrokerVersion` is told of the asking client: the version of Microsoft's whose requests ours are like. */
 const CLIENT_VERSION = "0.20.7";

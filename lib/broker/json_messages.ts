@@ -9,6 +9,7 @@ import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealTokens, RESERVED_SCOPES } from "../token.ts";
 import type { BrokerTokenRequest } from "./broker.ts";
 import { codeOfStatus, statusOfWire } from "./broker_status.ts";
+import { isObject, type JsonObject, number, printable, readBase64UrlJson, readTime, text } from "./json_values.ts";
 
 /** What the broker is told on every platform of the D-Bus dialect; others are registered for the app, never sent. */
 export const BROKER_REDIRECT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
@@ -16,10 +17,6 @@ export const BROKER_REDIRECT_URI = "https://login.microsoftonline.com/common/oau
 const AUTHORIZATION_TYPE_SILENT = 1;
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
-const MAX_DESCRIPTION_LENGTH = 4_000;
-
-/** A JSON object as a peer sent it. */
-export type JsonObject = { readonly [key: string]: unknown };
 
 /** Request of `getAccounts`. Microsoft's client sends the client id for the redirect URI as well. */
 export function accountsRequest(clientId: string): string {
@@ -187,14 +184,6 @@ function readExpiry(value: unknown, claims: JsonObject | undefined, now: number,
   return new Date(mixed ? endOfIdToken : expiresOn);
 }
 
-/** A time in milliseconds since 1970, from milliseconds or, as himmelblau has some, seconds. */
-function readTime(value: unknown): number | undefined {
-  const time = typeof value === "string" && value !== "" ? Number(value) : value;
-  if (typeof time !== "number" || !(time > 0)) return undefined;
-  const milliseconds = time < 100_000_000_000 ? time * 1000 : time;
-  return milliseconds <= 8_640_000_000_000_000 ? milliseconds : undefined; // the last time that a Date has
-}
-
 function readScopes(value: unknown): readonly string[] | undefined {
   if (typeof value === "string") return value.split(" ").filter(Boolean);
   return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value : undefined;
@@ -204,24 +193,6 @@ function readScopes(value: unknown): readonly string[] | undefined {
 function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined {
   const parts = idToken?.split(".") ?? [];
   return readBase64UrlJson(parts.length === 1 ? parts[0] : parts[1]);
-}
-
-function readBase64UrlJson(encoded: string | undefined): JsonObject | undefined {
-  if (!encoded) return undefined;
-  try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(base64UrlBytes(encoded)));
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined; // claims are for showing, and the account can be known without them
-  }
-}
-
-/** Uint8Array.fromBase64 is not everywhere yet; where it is, it saves the 0.7 ms that Deno takes to load `atob`. */
-function base64UrlBytes(encoded: string): Uint8Array {
-  const base64 = encoded.replaceAll("-", "+").replaceAll("_", "/");
-  const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array };
-  if (fromBase64) return fromBase64.call(Uint8Array, base64);
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
 /** Parses a reply, and throws the error that it carries. */
@@ -257,24 +228,6 @@ function readError(error: unknown, correlationId: string): LatchkeyError {
   });
 }
 
-/** Foreign text without control characters, marks of writing direction and lone surrogates, and of bearable length. */
-function printable(foreign: string): string {
-  return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
-    .trim();
-}
-
 function invalidResponse(why: string, correlationId: string): LatchkeyError {
   return new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${why}`, { correlationId });
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-function number(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }

@@ -30,6 +30,7 @@ const bus = await startPrivateBus();
 try {
   const broker = await startFakeBroker(bus);
   const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, DENO_NO_UPDATE_CHECK: "1" };
+  measureCalls(env); // so that the fake is compiled before it is waited for
   print(await processReport(programs(CLIENT_ID, SCOPE, bus.address), env));
   print(await callsReport(broker, env));
 } finally {

@@ -1,7 +1,7 @@
 // The library on a real bus, against each broker's wire.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
-import { type Behaviour, type Reply, type Sender } from "../fakes/behaviour.ts";
+import type { Behaviour, Reply, Sender } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 
