@@ -197,9 +197,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /** The same as {@linkcode close}, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    this.close();
-    return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** A token that is held, or one call for all who ask for the same. */
