@@ -23,7 +23,11 @@ export const checks: readonly Check[] = [
 
 /** What the tool says when it finds something wrong, and `undefined` when all is well. */
 export async function complaintOf({ command }: Check): Promise<string | undefined> {
-  const child = Bun.spawn([...command], { cwd: fileURLToPath(root), stdio: ["ignore", "pipe", "pipe"] });
+  const child = Bun.spawn([...command], {
+    cwd: fileURLToPath(root),
+    env: { ...process.env, NO_COLOR: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const text = (stream: ReadableStream): Promise<string> => new Response(stream).text();
   const [status, ...output] = await Promise.all([child.exited, text(child.stdout), text(child.stderr)]);
   return status === 0 ? undefined : output.join("");
