@@ -26,10 +26,10 @@ import { BUS_ERROR, type CallLimits, DBusError, type DBusValue, type MethodCall,
 const POLLIN = 1, POLLOUT = 4;
 const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 
-/** libdbus does not say what it waits for until the daemon has let us in, so it is driven again after so many milliseconds. */
-const AUTHENTICATION_POLL_MS = 20;
 /** A line of the authentication is read in one step and answered in the next. */
 const AUTHENTICATION_STEPS = 3;
+/** libdbus does not say what it waits for until the daemon has let us in, so it is driven again after so long, then longer. */
+const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 /** An `int` of milliseconds is what poll takes. */
 const MAX_POLL_MS = 0x7fffffff;
 
@@ -152,7 +152,9 @@ export class LibdbusConnection {
     do {
       this.#connected = calls.dbus_connection_read_write(this.#connection, 0) !== 0;
       for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) this.#receive(message);
-    } while (this.#connected && (this.#isReadable() || (!this.#authenticated && --steps > 0)));
+      if (this.#connected && this.#isReadable()) steps = AUTHENTICATION_STEPS;
+      else steps = this.#authenticated ? 0 : steps - 1;
+    } while (this.#connected && steps > 0);
     if (!this.#connected) this.#failCalls("the connection to the session bus ended");
   }
 
@@ -170,12 +172,14 @@ export class LibdbusConnection {
     this.#pumping = true;
     const { calls } = this.#library;
     const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
+    let waitMs = AUTHENTICATION_POLL_MS.first;
     this.process();
     while (this.#calls.size > 0) {
       const authenticated = this.#authenticated;
       const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#connection);
       fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
-      await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : AUTHENTICATION_POLL_MS));
+      await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
+      waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
       if (events[7]) this.#library.waking.read(this.#wake, new Uint8Array(8), 8n);
       if (!this.#closed) this.process();
       this.#expireCalls();
