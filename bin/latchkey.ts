@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { programArguments, setExitCode, write } from "../lib/platform/program.ts";
+import { exit, programArguments, write } from "../lib/platform/program.ts";
 import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
@@ -100,4 +100,4 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   throw error;
 }
 
-if (import.meta.main) setExitCode(await main(programArguments()));
+if (import.meta.main) exit(await main(programArguments()));

@@ -10,10 +10,13 @@ export function programArguments(): readonly string[] {
   return denoNamespace()?.args ?? globalThis.process.argv.slice(2);
 }
 
-/** The code that the program ends with, once nothing is left to do. */
-export function setExitCode(code: number): void {
+/**
+ * Ends the program. Deno wrote all by then, and saves a millisecond by not taking its engine down; elsewhere what is still
+ * to be written holds the program for as long as it takes.
+ */
+export function exit(code: number): void {
   const deno = denoNamespace();
-  if (deno) deno.exitCode = code;
+  if (deno) deno.exit(code);
   else globalThis.process.exitCode = code;
 }
 

@@ -79,7 +79,7 @@ function parsed(json: string): { request?: unknown } {
 async function answerCall(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
   switch (`${call.interface}.${call.member}`) {
     case "org.freedesktop.DBus.Peer.Ping":
-      await delay(behaviour.pingDelayMs ?? 0);
+      if (behaviour.pingDelayMs) await delay(behaviour.pingDelayMs);
       return behaviour.noPing ? undefined : Message.newMethodReturn(message);
     case "org.freedesktop.DBus.Introspectable.Introspect": {
       const introspection = readIntrospection(behaviour.sender);
