@@ -15,12 +15,7 @@
  * @module
  */
 export type { AccountInfo } from "./lib/account.ts";
-export {
-  type Logger,
-  type LogLevel,
-  PublicClientApplication,
-  type PublicClientApplicationOptions,
-} from "./lib/application.ts";
+export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
 export type { BrokerKind, BrokerStatus, TimeLimits } from "./lib/broker/broker.ts";
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
 export {
@@ -29,6 +24,7 @@ export {
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
+export type { Logger, LogLevel } from "./lib/logger.ts";
 export type {
   AcquireTokenRequest,
   AuthenticationResult,

@@ -58,7 +58,9 @@ function makeApplicationOf(options: PublicClientApplicationOptions, line: Comman
 
 function clientId(given: string | undefined): string {
   if (given === undefined) {
-    throw new UsageError("--client-id is missing: the id of your app registration, or a name such as azure-cli");
+    throw new UsageError(
+      "--client-id is missing: the id of your app registration, or a name such as azure-cli (LATCHKEY_CLIENT_ID, where it may be read)",
+    );
   }
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
   const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
@@ -72,8 +74,11 @@ function clientId(given: string | undefined): string {
 
 function authority(url: string | undefined, tenant: string | undefined): { authority?: string } {
   if (tenant === undefined) return url === undefined ? {} : { authority: url };
+  if (!/^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(tenant)) {
+    throw new UsageError(`--tenant takes an id or a domain, not ${JSON.stringify(tenant)}`);
+  }
   const base = URL.canParse(url ?? "") ? new URL(url!).origin : "https://login.microsoftonline.com";
-  return { authority: `${base}/${encodeURIComponent(tenant)}` };
+  return { authority: `${base}/${tenant}` };
 }
 
 function logger(verbosity: number): Logger {

@@ -54,7 +54,12 @@ export function readCommandLine(command: Command, words: readonly string[]): Com
   const names = new Set(options.flatMap(({ name, alias = name }) => [name, alias]));
   for (const key of Object.keys(parsed)) {
     if (key !== "_" && !names.has(key)) {
-      throw unknown(`option --${key}`, key, ofKind("text", "list", "switch", "count", "seconds"), "--");
+      throw unknown(
+        `option ${key.length === 1 ? "-" : "--"}${key}`,
+        key,
+        ofKind("text", "list", "switch", "count", "seconds"),
+        "--",
+      );
     }
   }
   const values = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name])]));
@@ -81,7 +86,7 @@ function readOption(option: Option, given: unknown): unknown {
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
-      return given || isYes(fromEnvironment());
+      return given || isYes(name, fromEnvironment());
     case "count": {
       const times = Array.isArray(given) ? given : [];
       if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
@@ -111,8 +116,11 @@ function readOption(option: Option, given: unknown): unknown {
   }
 }
 
-function isYes(value: string | undefined): boolean {
-  return value !== undefined && !["0", "false", "no", "off"].includes(value.toLowerCase());
+function isYes(name: string, value: string | undefined): boolean {
+  const word = value?.toLowerCase() ?? "no";
+  if (["1", "true", "yes", "on"].includes(word)) return true;
+  if (["0", "false", "no", "off"].includes(word)) return false;
+  throw new UsageError(`${name} takes yes or no in the environment, not ${JSON.stringify(value)}`);
 }
 
 function checkChoice({ name, choices }: Option, value: string): string {
@@ -124,7 +132,7 @@ function checkChoice({ name, choices }: Option, value: string): string {
 
 function readSeconds(name: string, value: string): number {
   const seconds = Number(value);
-  if (/^\d+(\.\d+)?$/.test(value) && seconds <= 1_000_000) return seconds;
+  if (/^\d+(\.\d+)?$/.test(value) && seconds > 0 && seconds <= 1_000_000) return seconds;
   throw new UsageError(`${name} takes a number of seconds, not ${JSON.stringify(value)}`);
 }
 

@@ -61,7 +61,7 @@ const APP: readonly Option[] = [
     name: "client-id",
     kind: "text",
     value: "ID",
-    summary: "Client id of the app: a GUID, or a well-known name such as azure-cli",
+    summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
   },
   { name: "tenant", kind: "text", value: "TENANT", summary: "Tenant id or domain to ask instead of the authority's" },
   {

@@ -39,8 +39,6 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
       );
     }
     throw error;
-  } finally {
-    app.close();
   }
 }
 
@@ -50,6 +48,7 @@ async function readConfig(path: string): Promise<Config> {
   try {
     text = await readTextFile(path);
   } catch (error) {
+    if (error instanceof LatchkeyError) throw error;
     throw wrong(error instanceof Error ? error.message : String(error));
   }
   let config: unknown;

@@ -15,7 +15,7 @@ Usage: latchkey COMMAND [options]
 Commands:
 ${columns(commands.map(({ name, summary }) => [name, summary]))}
 Options:
-${columns([["--help", "Show this help; after a command, the command's"], ["--version", "Show the version"]])}
+${columns([["-h, --help", "Show this help; after a command, the command's"], ["--version", "Show the version"]])}
 Examples:
 ${examples([...commands.flatMap((command) => command.examples.slice(0, 1))])}
 Every option has its name in the environment as well: LATCHKEY_CLIENT_ID for --client-id.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { exit, programArguments, write } from "../lib/platform/program.ts";
+import { exit, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
 import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
@@ -93,11 +93,14 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   const { LatchkeyError } = await import("../mod.ts");
   const { EXIT, failureJson, failureText } = await import("./failure.ts");
   if (error instanceof LatchkeyError) {
-    write("stderr", failureText(error));
     if (line?.text("format") === "json") write("stdout", failureJson(error));
+    write("stderr", failureText(error));
     return EXIT[error.code];
   }
-  throw error;
+  if (isBrokenPipe(error)) return EXIT.unexpected;
+  const { visible } = await import("./visible.ts");
+  write("stderr", `latchkey: ${visible(String(error))}\n`);
+  return EXIT.unexpected;
 }
 
 if (import.meta.main) exit(await main(programArguments()));

@@ -38,7 +38,14 @@ export function writeToken(result: AuthenticationResult, line: CommandLine): voi
 function scopes(line: CommandLine): readonly string[] {
   const scopes = line.list("scope"), resource = line.text("resource");
   if (resource !== undefined && scopes.length > 0) throw new UsageError("Give --scope or --resource, not both");
+  if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
+    throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
+  }
   if (resource !== undefined) return [`${resource}/.default`];
+  const joined = scopes.find((scope) => scope.includes(","));
+  if (joined !== undefined) {
+    throw new UsageError(`--scope takes scopes apart by spaces, or is repeated, not ${JSON.stringify(joined)}`);
+  }
   if (scopes.length === 0) throw new UsageError("--scope or --resource is missing: what the token is for");
   return scopes;
 }

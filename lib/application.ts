@@ -13,9 +13,11 @@ import {
   type TimeLimits,
 } from "./broker/broker.ts";
 import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "./broker/find_broker.ts";
+import { printable } from "./broker/json_values.ts";
 import { HeldTokens } from "./cache/held_tokens.ts";
 import { SharedCalls, untilAborted } from "./cache/shared_calls.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
+import type { Logger, LogLevel } from "./logger.ts";
 import { authorizationUrl } from "./oauth/authorization_request.ts";
 import {
   type AcquireTokenRequest,
@@ -27,12 +29,6 @@ import {
   type SilentRequest,
   type TokenRequest,
 } from "./token.ts";
-
-/** How serious a log line is. */
-export type LogLevel = "error" | "warn" | "info" | "debug";
-
-/** Takes log lines. They never have a token, cookie, code or claim in them. */
-export type Logger = (level: LogLevel, message: string) => void;
 
 /** What an application is made of. */
 export interface PublicClientApplicationOptions extends BrokerFlags {
@@ -89,7 +85,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the client id is missing or the authority is not one.
    */
   constructor(options: PublicClientApplicationOptions) {
-    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], now = Date.now } = options;
+    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], now = Date.now } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
       throw new TypeError("Cannot make an application: clientId is missing");
     }
@@ -263,6 +259,7 @@ export class PublicClientApplication implements AsyncDisposable {
       authority: this.#authority,
       timeLimits: { ...DEFAULT_TIME_LIMITS, ...timeLimits },
       now: this.#now,
+      log: (level, message) => this.#log(level, message),
     }).then((finding) => {
       if (finding.state === "active") this.#log("info", `The broker (${finding.broker.kind}) is active`);
       else this.#log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
@@ -287,14 +284,15 @@ export class PublicClientApplication implements AsyncDisposable {
 }
 
 /** The account of the device may be another person's than the one who is expected. */
-function refuseOther(result: AuthenticationResult, username: string | undefined): void {
-  if (username === undefined || isSameUsername(result.account.username, username)) return;
+function refuseOther({ account, correlationId }: AuthenticationResult, username: string | undefined): void {
+  if (username === undefined || isSameUsername(account.username, username)) return;
+  const [answered, expected] = [account.username, username].map(printable);
   throw new LatchkeyError(
     "interaction_required",
-    "The broker answered for another account than the one that was asked for",
+    `The broker answered for ${answered || "another account"}, not for ${expected}`,
     {
-      correlationId: result.correlationId,
-      hint: "Sign in with that account",
+      correlationId,
+      hint: `Sign in to the device's broker as ${expected}`,
     },
   );
 }

@@ -83,15 +83,24 @@ function authorityKind(host: string, [first = "", second = ""]: readonly string[
   return ENTRA_HOSTS.has(host) ? "entra" : "oidc";
 }
 
+/** Whether it can be a tenant's id or domain. */
+export function isTenant(text: string): boolean {
+  return /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(text);
+}
+
 /**
  * The same authority for another tenant.
  *
  * @param authority An Entra authority.
  * @param tenant A tenant's id or domain.
  * @returns The authority of that tenant.
+ * @throws {TypeError} when it can be neither.
  */
 export function authorityOfTenant(authority: Authority, tenant: string): Authority {
-  return parseAuthority(`${authority.origin}/${encodeURIComponent(tenant)}`);
+  if (!isTenant(tenant)) {
+    throw new TypeError(`Cannot use the tenant ${JSON.stringify(tenant)}: it is neither an id nor a domain`);
+  }
+  return parseAuthority(`${authority.origin}/${tenant}`);
 }
 
 /** Whether the authority stands for many tenants, so that a chosen account's own tenant takes its place. */

@@ -101,14 +101,14 @@ export function checkScopes(scopes: readonly string[]): string[] {
  * @returns The same object.
  */
 export function concealTokens(result: AuthenticationResult): AuthenticationResult {
-  const concealed = () => ({
-    ...result,
-    accessToken: "[concealed]",
-    ...(result.idToken && { idToken: "[concealed]", idTokenClaims: "[concealed]" }),
-  });
-  for (const runtime of ["Deno.customInspect", "nodejs.util.inspect.custom"]) {
-    Object.defineProperty(result, Symbol.for(runtime), { value: concealed, enumerable: false });
-  }
+  const concealed = () => {
+    const { accessToken: _, idToken, idTokenClaims: __, ...shown } = result;
+    return { accessToken: "[concealed]", ...(idToken && { idToken: "[concealed]" }), ...shown };
+  };
+  const forDeno = (inspect: (value: unknown, options: unknown) => string, options: unknown) =>
+    inspect(concealed(), options);
+  Object.defineProperty(result, Symbol.for("Deno.customInspect"), { value: forDeno });
+  Object.defineProperty(result, Symbol.for("nodejs.util.inspect.custom"), { value: concealed });
   return result;
 }
 

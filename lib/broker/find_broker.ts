@@ -44,7 +44,9 @@ export async function findBroker(flags: BrokerFlags, options: JsonBrokerOptions)
       reason: `this version of latchkey has no broker for the platform ${system || "it runs on"}`,
     };
   }
-  if (!flags.enableBrokerOnLinux) return { state: "off", reason: "enableBrokerOnLinux is not set" };
+  if (!flags.enableBrokerOnLinux) {
+    return { state: "off", reason: "the broker is not enabled on Linux (enableBrokerOnLinux)" };
+  }
   const { startLinuxBroker } = await import("./linux_broker.ts");
   try {
     return { state: "active", broker: await startLinuxBroker(options) };

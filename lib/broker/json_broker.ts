@@ -6,6 +6,7 @@
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type { Broker, BrokerCall, BrokerKind, BrokerTokenRequest, TimeLimits } from "./broker.ts";
 import {
@@ -49,11 +50,13 @@ export interface JsonBrokerOptions {
   readonly timeLimits: TimeLimits;
   /** The time, in milliseconds since 1970. */
   readonly now: () => number;
+  /** Takes log lines. */
+  readonly log: Logger;
 }
 
 /** Makes a broker of a way to it. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
-  const { clientId, authority, timeLimits, now } = options;
+  const { clientId, authority, timeLimits, now, log } = options;
   /** Accounts as the broker gave them, by home account id. */
   const known = new Map<string, JsonObject>();
 
@@ -78,14 +81,31 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     });
   }
 
+  async function send(...request: Parameters<JsonTransport["send"]>): Promise<string> {
+    const [method, , { correlationId }] = request, begin = performance.now();
+    const tell = (how: string) =>
+      log(
+        "debug",
+        `${method} ${how} after ${Math.round(performance.now() - begin)} ms (correlation id ${correlationId})`,
+      );
+    try {
+      const reply = await transport.send(...request);
+      tell("was answered");
+      return reply;
+    } catch (error) {
+      tell("failed");
+      throw error;
+    }
+  }
+
   /** A broker that stops when idle, or is being upgraded, is started again by the second try. */
   async function sendRepeatable(...request: Parameters<JsonTransport["send"]>): Promise<string> {
     try {
-      return await transport.send(...request);
+      return await send(...request);
     } catch (error) {
       if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
       request[2].signal?.throwIfAborted();
-      return await transport.send(...request);
+      return await send(...request);
     }
   }
 
@@ -105,7 +125,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     async version(call: BrokerCall): Promise<string | undefined> {
       const limits = { ...call, timeoutMs: timeLimits.accountsMs };
       return readVersion(
-        await transport.send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
+        await send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
         call.correlationId,
       );
     },

@@ -7,6 +7,7 @@ import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
 import { BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
 import type { Broker } from "./broker.ts";
+import { printable } from "./json_values.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -79,22 +80,29 @@ async function ping(bus: SessionBus, { timeLimits: { pingMs, startMs } }: JsonBr
 function asUnavailable(error: unknown): unknown {
   const timedOut = error instanceof LatchkeyError && error.code === "timed_out";
   if (!(error instanceof DBusError) && !timedOut) return error;
-  const name = error instanceof DBusError ? error.errorName : "";
-  const died = name === `${BUS_ERROR}NoReply` || name.includes(".Spawn.");
   return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
     cause: error,
-    hint: name === `${BUS_ERROR}ServiceUnknown`
-      ? "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau"
-      : died
-      ? "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY"
-      : undefined,
+    hint: error instanceof DBusError
+      ? hintFor(error.errorName)
+      : "Restart it: systemctl --user restart microsoft-identity-broker",
   });
+}
+
+function hintFor(errorName: string): string | undefined {
+  if (errorName === `${BUS_ERROR}ServiceUnknown`) {
+    return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
+  }
+  // A broker that the bus started without a display dies before it answers.
+  if (errorName === `${BUS_ERROR}NoReply` || errorName.includes(".Spawn.")) {
+    return "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY";
+  }
+  return "Run it in a session that has a bus, and see that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
 }
 
 function reasonOf(error: Error): string {
   if (!(error instanceof DBusError)) return error.message;
   if (error.errorName === `${BUS_ERROR}ServiceUnknown`) return `no service of this session is called ${NAME}`;
-  return error.message || error.errorName;
+  return printable(error.message) || error.errorName;
 }
 
 function linuxTransport(bus: SessionBus): JsonTransport {
@@ -112,7 +120,7 @@ function linuxTransport(bus: SessionBus): JsonTransport {
       try {
         reply = await bus.call(call, { timeoutMs, signal });
       } catch (error) {
-        throw error instanceof DBusError ? ofCall(error, method, correlationId) : error;
+        throw ofCall(error, method, correlationId);
       }
       if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
       throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
@@ -124,23 +132,29 @@ function linuxTransport(bus: SessionBus): JsonTransport {
 }
 
 /** A D-Bus error in place of a reply: the broker went away, is too old, or said something of its own. */
-function ofCall(error: DBusError, method: string, correlationId: string): LatchkeyError {
-  const details = { cause: error, correlationId, errorDescription: error.message };
-  if (GONE.has(error.errorName) || error.errorName.includes(".Spawn.")) {
-    return new LatchkeyError(
-      "broker_unavailable",
-      `The broker went away during ${method}: ${reasonOf(error)}`,
-      details,
-    );
+function ofCall(error: unknown, method: string, correlationId: string): unknown {
+  if (error instanceof LatchkeyError) {
+    return new LatchkeyError(error.code, error.message, { cause: error, correlationId });
   }
-  if (TOO_OLD.has(error.errorName)) {
-    return new LatchkeyError("unexpected", `The broker does not know ${method}`, {
+  if (!(error instanceof DBusError)) return error;
+  const { errorName } = error, details = { cause: error, correlationId };
+  if (GONE.has(errorName) || errorName.includes(".Spawn.")) {
+    const hint = "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker";
+    return new LatchkeyError("broker_unavailable", `The broker went away during ${method}: ${reasonOf(error)}`, {
+      ...details,
+      hint,
+    });
+  }
+  if (TOO_OLD.has(errorName)) {
+    return new LatchkeyError("broker_unavailable", `The broker does not know ${method}`, {
       ...details,
       hint: "Update the broker",
     });
   }
-  return new LatchkeyError("unexpected", `The broker failed in ${method}: ${error.message || error.errorName}`, {
+  const errorDescription = printable(error.message);
+  return new LatchkeyError("unexpected", `The broker failed in ${method}: ${reasonOf(error)}`, {
     ...details,
-    error: error.errorName,
+    error: errorName,
+    errorDescription,
   });
 }

@@ -38,9 +38,13 @@ function sessionBusAddress(): string {
   if (directory) return `unix:path=${escapeAddress(`${directory}/bus`)}`;
   const names = ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"];
   if (!names.every(mayReadEnvironment)) {
-    throw new LatchkeyError("missing_dependency", "Cannot reach the session bus: Deno may not read where it is", {
-      hint: `Run deno with --allow-env=${names}`,
-    });
+    throw new LatchkeyError(
+      "missing_dependency",
+      `Cannot reach the session bus: Deno may not read ${names.join(" and ")}`,
+      {
+        hint: `Run deno with --allow-env=${names} --allow-ffi=<path of libdbus-1.so.3>`,
+      },
+    );
   }
   throw new DBusError(`${BUS_ERROR}NoServer`, `this session has no bus: neither ${names.join(" nor ")} is set`);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "./host.ts";
 
 /** The arguments that the program was started with. */
@@ -29,10 +30,23 @@ export function write(stream: "stdout" | "stderr", text: string): void {
   }
 }
 
-/** The text of a file. */
+/**
+ * The text of a file.
+ *
+ * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to read it: it is not prompted for.
+ */
 export async function readTextFile(path: string): Promise<string> {
   const deno = denoNamespace();
-  if (deno) return await deno.readTextFile(path);
-  const { readFile } = await import("node:fs/promises");
-  return await readFile(path, "utf8");
+  if (!deno) return await (await import("node:fs/promises")).readFile(path, "utf8");
+  if (deno.permissions.querySync({ name: "read", path }).state !== "granted") {
+    throw new LatchkeyError("missing_dependency", `Deno may not read ${path}`, {
+      hint: `Run deno with --allow-read=${path}`,
+    });
+  }
+  return await deno.readTextFile(path);
+}
+
+/** Whether an error says that nobody reads what is written any more. */
+export function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && (error.name === "BrokenPipe" || "code" in error && error.code === "EPIPE");
 }

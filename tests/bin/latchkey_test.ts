@@ -272,7 +272,7 @@ describe("latchkey accounts", () => {
     expect(await latchkey(`accounts --client-id ${CLIENT_ID}`)).toEqual({
       code: 0,
       stdout: "",
-      stderr: "latchkey: there are no accounts\n",
+      stderr: "latchkey: there is no account\n",
     });
     const off = await latchkey(`accounts --client-id ${CLIENT_ID} --broker never --format json`);
     expect(off).toMatchObject({ code: 0, stdout: "[]\n" });
@@ -362,7 +362,7 @@ describe("latchkey", () => {
     ["token --client-id azure-cli --scope a --broker maybe", "--broker takes auto, require, never"],
     ["token --client-id azure-cli --scope a --format xml", "--format takes"],
     ["token --client-id azure-cli --scope a --timeout soon", "--timeout takes a number of seconds"],
-    ["token --client-id azure-cli --scope a --min-ttl -5", "There is no option"],
+    ["token --client-id azure-cli --scope a --min-ttl -5", "There is no option -5"],
     ["token --client-id azure-cli --scope a --claims x", "claims has to be a JSON object"],
     ["token --client-id azure-cli --scope ä", "is not a scope"],
     ["token --client-id azure-cli --scope a --authority common", "it is not a URL"],

@@ -505,7 +505,7 @@ describe("PublicClientApplication with a broker that fails", () => {
       errorDescription: "no, thanks",
     });
     await fails({ kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" });
-    expect(await failure(silently(makeApp()))).toMatchObject({ code: "unexpected", hint: "Update the broker" });
+    expect(await failure(silently(makeApp()))).toMatchObject({ code: "broker_unavailable", hint: "Update the broker" });
   });
 
   test("goes on after each failure", async () => {

@@ -53,7 +53,9 @@ test.each([
 test("authorityOfTenant() keeps the host", () => {
   const authority = parseAuthority("https://login.microsoftonline.us/common");
   expect(authorityOfTenant(authority, "contoso.us").url).toBe("https://login.microsoftonline.us/contoso.us");
-  expect(authorityOfTenant(authority, "a/../b").url).toBe("https://login.microsoftonline.us/a%2F..%2Fb");
+  for (const tenant of ["a/../b", "..", "a b", "", "a?b"]) {
+    expect(() => authorityOfTenant(authority, tenant)).toThrow(TypeError);
+  }
 });
 
 test("isMultiTenant() is so for common and organizations", () => {

@@ -19,7 +19,7 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   words: ["words", "errors"],
   errors: [],
 };
-const words = ["account", "token", "authority"];
+const words = ["account", "token", "authority", "logger"];
 
 /** The layer of a file: `lib/broker/x.ts` is in `broker`, `lib/account.ts` among the words, `mod.ts` is `mod`. */
 function layerOf(path: string): string {
