@@ -16,7 +16,10 @@ const KEYS = ["home_account_id", "local_account_id", "username", "name", "enviro
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const app = makeApplication(line), username = line.text("account");
   const accounts = await app.getAccounts({ username, signal });
-  const { state, reason } = accounts.length > 0 ? { state: "active", reason: null } : await app.brokerStatus();
+  const { state, reason } = accounts.length > 0
+    ? { state: "active", reason: null }
+    : await app.brokerStatus({ signal });
+  signal?.throwIfAborted();
   if (state === "unavailable") throw new LatchkeyError("broker_unavailable", reason ?? "");
   if (line.text("format") === "json") {
     return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, KEYS)))}\n`);

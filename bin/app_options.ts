@@ -31,10 +31,10 @@ const ALL_BROKERS = {
  * @throws {UsageError} when the client id is missing or none, or the authority is none.
  */
 export function makeApplication(line: CommandLine): PublicClientApplication {
-  const broker = line.text("broker");
+  const broker = line.text("broker"), authority = line.text("authority");
   return makeApplicationOf({
     clientId: clientId(line.text("client-id")),
-    ...authority(line.text("authority"), line.text("tenant")),
+    ...(authority !== undefined && { authority }),
     ...(broker !== "never" && ALL_BROKERS),
     requireBroker: broker === "require",
   }, line);
@@ -70,15 +70,6 @@ function clientId(given: string | undefined): string {
     given,
     Object.keys(WELL_KNOWN_CLIENTS),
   );
-}
-
-function authority(url: string | undefined, tenant: string | undefined): { authority?: string } {
-  if (tenant === undefined) return url === undefined ? {} : { authority: url };
-  if (!/^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(tenant)) {
-    throw new UsageError(`--tenant takes an id or a domain, not ${JSON.stringify(tenant)}`);
-  }
-  const base = URL.canParse(url ?? "") ? new URL(url!).origin : "https://login.microsoftonline.com";
-  return { authority: `${base}/${tenant}` };
 }
 
 function logger(verbosity: number): Logger {

@@ -63,7 +63,6 @@ const APP: readonly Option[] = [
     value: "ID",
     summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
   },
-  { name: "tenant", kind: "text", value: "TENANT", summary: "Tenant id or domain to ask instead of the authority's" },
   {
     name: "authority",
     kind: "text",
@@ -101,6 +100,12 @@ export const COMMANDS: readonly Command[] = [
         summary: "User name, such as jane@contoso.com (the account of the device)",
       },
       ...APP,
+      {
+        name: "tenant",
+        kind: "text",
+        value: "TENANT",
+        summary: "Tenant id or domain to ask instead of the authority's",
+      },
       {
         name: "interactive",
         kind: "text",

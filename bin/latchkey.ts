@@ -66,7 +66,7 @@ function findCommand(word: string): Command {
   throw unknown(
     word.startsWith("-") ? `option ${word} before a command` : `command ${JSON.stringify(word)}`,
     word,
-    COMMANDS.map(({ name }) => name),
+    [...COMMANDS.map(({ name }) => name), "--help", "--version"],
   );
 }
 

@@ -17,7 +17,8 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
     username: line.text("account"),
     interactive: "never",
     forceRefresh: line.isOn("force-refresh"),
-    ...claims(line.text("claims")),
+    ...given("claims", line.text("claims")),
+    ...given("tenantId", line.text("tenant")),
     signal,
   } as const;
   const minTtl = line.seconds("min-ttl") ?? 0;
@@ -50,8 +51,8 @@ function scopes(line: CommandLine): readonly string[] {
   return scopes;
 }
 
-function claims(given: string | undefined): { claims?: string } {
-  return given === undefined ? {} : { claims: given };
+function given<Name extends string>(name: Name, value: string | undefined): { [key in Name]?: string } {
+  return value === undefined ? {} : { [name]: value } as { [key in Name]: string };
 }
 
 function secondsLeft({ expiresOn }: AuthenticationResult): number {

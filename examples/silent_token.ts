@@ -3,6 +3,7 @@
 import { PublicClientApplication } from "@latchkey/latchkey";
 
 const [clientId = "", ...scopes] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
+if (!clientId || scopes.length === 0) throw new Error("silent_token.ts CLIENT_ID SCOPE…");
 const app = new PublicClientApplication({ clientId, enableBrokerOnLinux: true, requireBroker: true });
 const [account] = await app.getAccounts();
 const result = account && await app.acquireTokenSilent({ scopes, account });

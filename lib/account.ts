@@ -22,6 +22,16 @@ export interface AccountInfo {
   readonly source: "broker" | "cache";
 }
 
+/** Whether two accounts are one person's in the same tenant: a guest has the id of the home tenant everywhere. */
+export function isSameAccount(one: AccountInfo, other: AccountInfo): boolean {
+  return accountKey(one) === accountKey(other);
+}
+
+/** What tells an account from all others. */
+export function accountKey({ homeAccountId, realm }: AccountInfo): string {
+  return `${homeAccountId} ${realm}`.toLowerCase();
+}
+
 /** Whether two user names are one: they compare without case. */
 export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();

@@ -3,8 +3,14 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "./account.ts";
-import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import { type AccountInfo, accountKey, isSameAccount, isSameUsername } from "./account.ts";
+import {
+  type Authority,
+  authorityOfAccount,
+  authorityOfTenant,
+  DEFAULT_AUTHORITY,
+  parseAuthority,
+} from "./authority.ts";
 import {
   type Broker,
   type BrokerStatus,
@@ -15,7 +21,7 @@ import {
 import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "./broker/find_broker.ts";
 import { printable } from "./broker/json_values.ts";
 import { HeldTokens } from "./cache/held_tokens.ts";
-import { SharedCalls, untilAborted } from "./cache/shared_calls.ts";
+import { SharedCalls } from "./cache/shared_calls.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
 import type { Logger, LogLevel } from "./logger.ts";
 import { authorizationUrl } from "./oauth/authorization_request.ts";
@@ -73,25 +79,35 @@ export class PublicClientApplication implements AsyncDisposable {
   readonly #options: PublicClientApplicationOptions;
   readonly #authority: Authority;
   readonly #capabilities: readonly string[];
+  readonly #timeLimits: TimeLimits;
   readonly #now: () => number;
   readonly #held = new HeldTokens();
   readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
-  #finding: Promise<BrokerFinding> | undefined;
+  readonly #findCalls = new SharedCalls<BrokerFinding>();
+  #finding: BrokerFinding | undefined;
 
   /**
    * Makes an application.
    *
    * @param options What it is made of. Nothing is opened or asked before the first call.
    * @throws {TypeError} when the client id is missing or the authority is not one.
+   * @throws {RangeError} when a time limit is not above 0.
    */
   constructor(options: PublicClientApplicationOptions) {
-    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], now = Date.now } = options ?? {};
+    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], timeLimits, now = Date.now } = options ??
+      {};
     if (typeof clientId !== "string" || !clientId.trim()) {
       throw new TypeError("Cannot make an application: clientId is missing");
     }
     this.#options = options;
     this.#authority = parseAuthority(authority);
     this.#capabilities = clientCapabilities;
+    this.#timeLimits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
+    for (const [name, limit] of Object.entries(this.#timeLimits)) {
+      if (!(typeof limit === "number" && limit > 0)) {
+        throw new RangeError(`Cannot make an application: timeLimits.${name} has to be a number above 0`);
+      }
+    }
     this.#now = now;
   }
 
@@ -165,13 +181,18 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
-  async brokerStatus(): Promise<BrokerStatus> {
+  async brokerStatus({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
     try {
-      const finding = await this.#find(undefined);
+      const finding = await this.#find(signal);
       if (finding.state !== "active") {
         return { state: finding.state, kind: null, version: null, reason: finding.reason };
       }
-      return { state: "active", kind: finding.broker.kind, version: await this.#version(finding.broker), reason: null };
+      return {
+        state: "active",
+        kind: finding.broker.kind,
+        version: await this.#version(finding.broker, signal),
+        reason: null,
+      };
     } catch (error) {
       return {
         state: "unavailable",
@@ -182,14 +203,16 @@ export class PublicClientApplication implements AsyncDisposable {
     }
   }
 
-  /** Frees the connection to the broker. A program that is done ends without it, too; a later call connects anew. */
+  /**
+   * Frees the connection to the broker; calls under way fail with `broker_unavailable`. A program that is done ends without
+   * it, too; a later call connects anew.
+   */
   close(): void {
-    const finding = this.#finding;
+    const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
     this.#finding = undefined;
-    finding?.then(
-      (found) => found.state === "active" && found.broker.close(),
-      () => {/* told to whoever asked for it */},
-    );
+    this.#findCalls.abort(reason);
+    this.#tokenCalls.abort(reason);
+    if (finding?.state === "active") finding.broker.close();
   }
 
   /** The same as {@linkcode close}, for `await using`. */
@@ -204,30 +227,29 @@ export class PublicClientApplication implements AsyncDisposable {
     const scopes = checkScopes(request.scopes);
     const claims = mergeClaims(this.#capabilities, request.claims);
     const authority = request.tenantId ? authorityOfTenant(this.#authority, request.tenantId) : this.#authority;
-    const who = request.account?.homeAccountId ?? request.username?.toLowerCase() ?? null;
-    const keyFor = (holder: string | null) => JSON.stringify([holder, authority.url, scopes.toSorted()]);
-    const fresh = request.forceRefresh || request.claims !== undefined;
-    const held = this.#held.find(keyFor(who), this.#now());
-    const correlationId = request.correlationId ?? crypto.randomUUID();
-    if (held && !fresh) return concealTokens({ ...held, source: "cache", correlationId });
+    const keyFor = (account: AccountInfo | undefined) => {
+      const holder = account ? accountKey(account) : request.username?.toLowerCase() ?? null;
+      return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
+    };
+    const key = keyFor(request.account), correlationId = request.correlationId ?? crypto.randomUUID();
+    const held = request.forceRefresh || request.claims !== undefined ? undefined : this.#held.find(key, this.#now());
+    if (held) return concealTokens({ ...held, source: "cache", correlationId });
 
-    const asked = JSON.stringify([keyFor(who), claims, request.forceRefresh, request.correlationId]);
+    const asked = JSON.stringify([key, claims, request.forceRefresh, request.correlationId]);
     return await this.#tokenCalls.run(asked, request.signal, async (signal) => {
       const broker = await this.#requireBroker(signal);
       const call = { correlationId, signal };
       const account = request.account ?? await this.#chosenAccount(broker, request.username, call);
       const wanted: BrokerTokenRequest = { scopes, authority, account, loginHint: request.username, claims };
       // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-      const old = request.forceRefresh ? held ?? await broker.acquireTokenSilently(wanted, call) : undefined;
+      const old = request.forceRefresh
+        ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
+        : undefined;
       const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
-      this.#log(
-        "info",
-        `Token from the broker until ${result.expiresOn.toISOString()} (correlation id ${correlationId})`,
-      );
-      refuseOther(result, request.username);
-      if (request.claims === undefined) {
-        this.#held.hold([keyFor(who), keyFor(result.account.homeAccountId)], result, this.#now());
-      }
+      const until = result.expiresOn.toISOString();
+      this.#log("info", `Token from the broker until ${until} (correlation id ${correlationId})`);
+      refuseOther(result, account, request.username);
+      this.#held.hold([key, keyFor(result.account)], result, this.#now());
       return result;
     });
   }
@@ -236,7 +258,7 @@ export class PublicClientApplication implements AsyncDisposable {
   async #chosenAccount(
     broker: Broker,
     username: string | undefined,
-    call: { correlationId: string; signal: AbortSignal | undefined },
+    call: { correlationId: string; signal: AbortSignal },
   ): Promise<AccountInfo | undefined> {
     const accounts = await broker.getAccounts(call);
     const named = username === undefined
@@ -245,7 +267,7 @@ export class PublicClientApplication implements AsyncDisposable {
     return named.length === 1 ? named[0] : undefined;
   }
 
-  async #requireBroker(signal: AbortSignal | undefined): Promise<Broker> {
+  async #requireBroker(signal: AbortSignal): Promise<Broker> {
     const finding = await this.#find(signal);
     if (finding.state === "active") return finding.broker;
     throw noBroker(finding);
@@ -253,24 +275,23 @@ export class PublicClientApplication implements AsyncDisposable {
 
   /** Looks for the broker once; a broker that cannot be started stays off for this object. */
   async #find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
-    const { clientId, timeLimits } = this.#options;
-    this.#finding ??= findBroker(this.#options, {
-      clientId,
-      authority: this.#authority,
-      timeLimits: { ...DEFAULT_TIME_LIMITS, ...timeLimits },
-      now: this.#now,
-      log: (level, message) => this.#log(level, message),
-    }).then((finding) => {
+    return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
+      const finding = await findBroker(this.#options, {
+        clientId: this.#options.clientId,
+        authority: this.#authority,
+        timeLimits: this.#timeLimits,
+        now: this.#now,
+        log: (level, message) => this.#log(level, message),
+      }, signal);
       if (finding.state === "active") this.#log("info", `The broker (${finding.broker.kind}) is active`);
       else this.#log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
-      return finding;
+      return this.#finding = finding;
     });
-    return await untilAborted(this.#finding, signal);
   }
 
-  async #version(broker: Broker): Promise<string | null> {
+  async #version(broker: Broker, signal: AbortSignal | undefined): Promise<string | null> {
     try {
-      return await broker.version({ correlationId: crypto.randomUUID() }) ?? null;
+      return await broker.version({ correlationId: crypto.randomUUID(), signal }) ?? null;
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       this.#log("debug", `The broker does not tell its version: ${error.code}`);
@@ -283,15 +304,22 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 }
 
-/** The account of the device may be another person's than the one who is expected. */
-function refuseOther({ account, correlationId }: AuthenticationResult, username: string | undefined): void {
-  if (username === undefined || isSameUsername(account.username, username)) return;
-  const [answered, expected] = [account.username, username].map(printable);
+/** The account of the device, or of a confused broker, may be another person's than the one who is expected. */
+function refuseOther(
+  result: AuthenticationResult,
+  account: AccountInfo | undefined,
+  username: string | undefined,
+): void {
+  const isExpected = account
+    ? isSameAccount(account, { ...result.account, realm: account.realm })
+    : username === undefined || isSameUsername(result.account.username, username);
+  if (isExpected) return;
+  const [answered, expected] = [result.account.username, account?.username ?? username!].map(printable);
   throw new LatchkeyError(
     "interaction_required",
     `The broker answered for ${answered || "another account"}, not for ${expected}`,
     {
-      correlationId,
+      correlationId: result.correlationId,
       hint: `Sign in to the device's broker as ${expected}`,
     },
   );

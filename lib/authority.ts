@@ -103,6 +103,11 @@ export function authorityOfTenant(authority: Authority, tenant: string): Authori
   return parseAuthority(`${authority.origin}/${tenant}`);
 }
 
+/** The account's own tenant in place of `/common` and `/organizations`. */
+export function authorityOfAccount(authority: Authority, account: { readonly realm: string } | undefined): Authority {
+  return account?.realm && isMultiTenant(authority) ? authorityOfTenant(authority, account.realm) : authority;
+}
+
 /** Whether the authority stands for many tenants, so that a chosen account's own tenant takes its place. */
 export function isMultiTenant(authority: Authority): boolean {
   return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());

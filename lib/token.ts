@@ -80,7 +80,7 @@ export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline
  *
  * @param scopes Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`.
  * @returns The scopes, each once.
- * @throws {TypeError} when there is none, or one is not a scope token (RFC 6749, 3.3).
+ * @throws {TypeError} when there is none that names a resource, or one is not a scope token (RFC 6749, 3.3).
  */
 export function checkScopes(scopes: readonly string[]): string[] {
   if (!Array.isArray(scopes) || scopes.length === 0) {
@@ -90,6 +90,9 @@ export function checkScopes(scopes: readonly string[]): string[] {
     if (typeof scope !== "string" || !/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) {
       throw new TypeError(`Cannot acquire a token: ${JSON.stringify(scope)} is not a scope`);
     }
+  }
+  if (scopes.every((scope) => RESERVED_SCOPES.includes(scope))) {
+    throw new TypeError(`Cannot acquire a token: scopes has to name more than ${scopes.join(", ")}, as User.Read`);
   }
   return [...new Set(scopes)];
 }

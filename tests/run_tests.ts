@@ -94,7 +94,8 @@ function lose({ name }: Runner, what: string): void {
 /** The environment less what would lead a test to the developer's own session, and to settings of theirs. */
 function ownEnvironment(): Record<string, string | undefined> {
   const theirs = /^(DBUS_SESSION_BUS_ADDRESS$|XDG_RUNTIME_DIR$|WSL|LATCHKEY_)/;
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name)));
+  const plain = process.stdout.isTTY ? {} : { NO_COLOR: "1" };
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name))), ...plain };
 }
 
 function readIfThere(path: string): string {

@@ -30,10 +30,15 @@ export type BrokerFinding =
  *
  * @param flags Where the app wants a broker.
  * @param options What the broker is asked with.
+ * @param signal Gives the search up, with its reason.
  * @returns The broker, or why there is none.
  * @throws {LatchkeyError} `missing_dependency`, `configuration`: a broker is wanted, and there is no way to ask for it.
  */
-export async function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Promise<BrokerFinding> {
+export async function findBroker(
+  flags: BrokerFlags,
+  options: JsonBrokerOptions,
+  signal?: AbortSignal,
+): Promise<BrokerFinding> {
   if (options.authority.kind !== "entra") {
     return { state: "off", reason: `brokers do not serve the authority ${options.authority.url}` };
   }
@@ -49,9 +54,9 @@ export async function findBroker(flags: BrokerFlags, options: JsonBrokerOptions)
   }
   const { startLinuxBroker } = await import("./linux_broker.ts");
   try {
-    return { state: "active", broker: await startLinuxBroker(options) };
+    return { state: "active", broker: await startLinuxBroker(options, signal) };
   } catch (error) {
-    if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
+    if (signal?.aborted || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
     return { state: "unavailable", reason: error.message, hint: error.hint };
   }
 }

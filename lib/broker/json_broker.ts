@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, accountKey } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -57,7 +57,7 @@ export interface JsonBrokerOptions {
 /** Makes a broker of a way to it. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
   const { clientId, authority, timeLimits, now, log } = options;
-  /** Accounts as the broker gave them, by home account id. */
+  /** Accounts as the broker gave them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
 
   async function listAccounts(call: BrokerCall): Promise<BrokerAccount[]> {
@@ -67,14 +67,14 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     });
     const accounts = readAccounts(json, authority, call.correlationId);
     known.clear();
-    for (const { info, raw } of accounts) known.set(info.homeAccountId, raw);
+    for (const { info, raw } of accounts) known.set(accountKey(info), raw);
     return accounts;
   }
 
   /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
   async function rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
-    if (!known.has(account.homeAccountId)) await listAccounts(call);
-    const raw = known.get(account.homeAccountId);
+    if (!known.has(accountKey(account))) await listAccounts(call);
+    const raw = known.get(accountKey(account));
     if (raw) return raw;
     throw new LatchkeyError("account_not_found", "The broker does not know the account", {
       correlationId: call.correlationId,
@@ -119,7 +119,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       const sent = silentRequest(clientId, request, account);
       const json = await sendRepeatable("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
       const { result, rawAccount: used } = readToken(json, { request, correlationId: call.correlationId, now: now() });
-      if (used) known.set(result.account.homeAccountId, used);
+      if (used) known.set(accountKey(result.account), used);
       return result;
     },
     async version(call: BrokerCall): Promise<string | undefined> {

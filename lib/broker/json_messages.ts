@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
-import { type Authority, authorityOfTenant, isMultiTenant } from "../authority.ts";
+import { type AccountInfo, isSameAccount } from "../account.ts";
+import { type Authority, authorityOfAccount, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealTokens, RESERVED_SCOPES } from "../token.ts";
 import type { BrokerTokenRequest } from "./broker.ts";
@@ -40,7 +40,7 @@ export function silentRequest(clientId: string, request: BrokerTokenRequest, acc
     accessTokenToRenew: request.accessTokenToRenew ?? "",
     account: account ?? null,
     additionalQueryParametersForAuthorization: {},
-    authority: effectiveAuthority(request.authority, request.account).url,
+    authority: authorityOfAccount(request.authority, request.account).url,
     authorizationType: AUTHORIZATION_TYPE_SILENT,
     clientId,
     decodedClaims: request.claims ?? "",
@@ -59,11 +59,6 @@ export function silentRequest(clientId: string, request: BrokerTokenRequest, acc
   return JSON.stringify(account && !account.environment ? { account, authParameters } : { authParameters });
 }
 
-/** The account's own tenant in place of `/common` and `/organizations`. */
-export function effectiveAuthority(authority: Authority, account: AccountInfo | undefined): Authority {
-  return account?.realm && isMultiTenant(authority) ? authorityOfTenant(authority, account.realm) : authority;
-}
-
 /** An account, and what to send when it is meant. */
 export interface BrokerAccount {
   /** What latchkey's callers see. */
@@ -78,13 +73,14 @@ export function readAccounts(json: string, authority: Authority, correlationId: 
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
     if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
-    return { raw, info: readAccount(raw, {}, authority) };
+    return { raw, info: readAccount(raw, {}, authority, correlationId) };
   });
 }
 
 /** Reply of `getLinuxBrokerVersion`. */
 export function readVersion(json: string, correlationId: string): string | undefined {
-  return text(readReply(json, correlationId).linuxBrokerVersion);
+  const version = text(readReply(json, correlationId).linuxBrokerVersion);
+  return version && printable(version);
 }
 
 /** What a token's reply is read with. */
@@ -112,12 +108,12 @@ export function readToken(
   }
   const idToken = text(token.idToken), claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
-  const account = accountOfToken(token, rawAccount, claims, request);
+  const account = accountOfToken(token, rawAccount, claims, context);
   const extendedExpiresOn = readTime(token.extendedExpiresOn);
   const result: AuthenticationResult = {
     accessToken,
     tokenType: readTokenType(token.accessTokenType, correlationId),
-    expiresOn: readExpiry(token.expiresOn, claims, now, correlationId),
+    expiresOn: readExpiry(token.expiresOn, claims, correlationId),
     ...(extendedExpiresOn !== undefined && extendedExpiresOn > now &&
       { extendedExpiresOn: new Date(extendedExpiresOn) }),
     scopes: readScopes(token.grantedScopes) ?? request.scopes,
@@ -131,28 +127,33 @@ export function readToken(
   return { result: concealTokens(result), rawAccount };
 }
 
-/** Brokers from 3.x on and himmelblau leave the account out: it is the one that was sent, or the one of the id token. */
+/** Brokers from 3.x on and himmelblau leave the account out: it is the one that was sent, unless `clientInfo` names another. */
 function accountOfToken(
   token: JsonObject,
   raw: JsonObject | undefined,
   claims: JsonObject | undefined,
-  request: BrokerTokenRequest,
+  { request, correlationId }: TokenReplyContext,
 ): AccountInfo {
-  if (raw) return readAccount(raw, claims ?? {}, request.authority);
-  return request.account ?? readAccount({ clientInfo: token.clientInfo }, claims ?? {}, request.authority);
+  const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
+  const isSent = request.account && !raw && (!token.clientInfo || isSameAccount(request.account, account));
+  if (isSent) return request.account!;
+  if (account.homeAccountId) return account;
+  throw invalidResponse("it does not say whose token it is", correlationId);
 }
 
 /** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
-function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority): AccountInfo {
+function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority, correlationId: string): AccountInfo {
   const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
   const homeAccountId = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims) ?? username;
   const [oid = "", tid = ""] = homeAccountId.split(".");
+  const realm = text(raw.realm) ?? text(claims.tid) ?? tid;
+  if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is none", correlationId);
   const name = text(raw.name) ?? text(claims.name);
   return {
     homeAccountId,
     localAccountId: text(raw.localAccountId) ?? text(claims.oid) ?? oid,
     environment: text(raw.environment) ?? authority.host,
-    realm: text(raw.realm) ?? text(claims.tid) ?? tid,
+    realm,
     username,
     ...(name && { name }),
     source: "broker",
@@ -174,13 +175,14 @@ function readTokenType(type: unknown, correlationId: string): AuthenticationResu
   throw invalidResponse("the access token is of an unknown type", correlationId);
 }
 
-function readExpiry(value: unknown, claims: JsonObject | undefined, now: number, correlationId: string): Date {
+function readExpiry(value: unknown, claims: JsonObject | undefined, correlationId: string): Date {
   const expiresOn = readTime(value);
   if (expiresOn === undefined) throw invalidResponse("it does not say when the token ends", correlationId);
-  // The first himmelblau releases send the time in milliseconds plus the lifetime in seconds, so that a token seems to end
-  // at once; the id token, issued with it, knows better.
-  const endOfIdToken = readTime(claims?.exp);
-  const mixed = expiresOn - now < 100_000 && endOfIdToken !== undefined && endOfIdToken > expiresOn;
+  // himmelblau sends the time in milliseconds plus the lifetime in seconds, so that a token seems to end seconds after it was
+  // issued; the id token, issued with it, knows better.
+  const issued = readTime(claims?.iat), endOfIdToken = readTime(claims?.exp);
+  const mixed = issued !== undefined && endOfIdToken !== undefined && expiresOn - issued < 100_000 &&
+    endOfIdToken > expiresOn;
   return new Date(mixed ? endOfIdToken : expiresOn);
 }
 

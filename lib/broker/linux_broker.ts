@@ -41,14 +41,15 @@ const TOO_OLD: ReadonlySet<string> = new Set(
  * Starts the broker, or finds it running.
  *
  * @param options What it is asked with.
+ * @param signal Gives the start up, with its reason.
  * @returns The broker.
  * @throws {LatchkeyError} `broker_unavailable` when it cannot be started; `missing_dependency`, `configuration` when
  * there is no D-Bus client to reach it by.
  */
-export async function startLinuxBroker(options: JsonBrokerOptions): Promise<Broker> {
+export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const bus = await openBus();
   try {
-    await ping(bus, options);
+    await ping(bus, options, signal);
   } catch (error) {
     bus.close();
     throw error;
@@ -65,12 +66,16 @@ async function openBus(): Promise<SessionBus> {
 }
 
 /** A broker that runs has less time than one that the bus has to start first, which it does for the second Ping. */
-async function ping(bus: SessionBus, { timeLimits: { pingMs, startMs } }: JsonBrokerOptions): Promise<void> {
+async function ping(
+  bus: SessionBus,
+  { timeLimits: { pingMs, startMs } }: JsonBrokerOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const call = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
   try {
-    await bus.call({ ...call, autoStart: false }, { timeoutMs: pingMs }).catch((error) => {
+    await bus.call({ ...call, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
       if (!(error instanceof DBusError) || !NOT_RUNNING.has(error.errorName)) throw error;
-      return bus.call(call, { timeoutMs: startMs });
+      return bus.call(call, { timeoutMs: startMs, signal });
     });
   } catch (error) {
     throw asUnavailable(error);
@@ -81,7 +86,7 @@ function asUnavailable(error: unknown): unknown {
   const timedOut = error instanceof LatchkeyError && error.code === "timed_out";
   if (!(error instanceof DBusError) && !timedOut) return error;
   return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
-    cause: error,
+    cause: printableCause(error),
     hint: error instanceof DBusError
       ? hintFor(error.errorName)
       : "Restart it: systemctl --user restart microsoft-identity-broker",
@@ -137,7 +142,7 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
     return new LatchkeyError(error.code, error.message, { cause: error, correlationId });
   }
   if (!(error instanceof DBusError)) return error;
-  const { errorName } = error, details = { cause: error, correlationId };
+  const { errorName } = error, details = { cause: printableCause(error), correlationId };
   if (GONE.has(errorName) || errorName.includes(".Spawn.")) {
     const hint = "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker";
     return new LatchkeyError("broker_unavailable", `The broker went away during ${method}: ${reasonOf(error)}`, {
@@ -151,10 +156,14 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
       hint: "Update the broker",
     });
   }
-  const errorDescription = printable(error.message);
-  return new LatchkeyError("unexpected", `The broker failed in ${method}: ${reasonOf(error)}`, {
+  const errorDescription = `${errorName}: ${printable(error.message)}`;
+  return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {
     ...details,
-    error: errorName,
     errorDescription,
   });
+}
+
+/** A peer's text is not for terminals and logs as it came. */
+function printableCause(error: unknown): unknown {
+  return error instanceof DBusError ? new DBusError(error.errorName, printable(error.message)) : error;
 }

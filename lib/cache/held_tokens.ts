@@ -18,22 +18,19 @@ export class HeldTokens {
    */
   find(key: string, now: number): AuthenticationResult | undefined {
     const token = this.#tokens.get(key);
-    return token && isGood(token, now) ? token : undefined;
+    return token && token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS ? token : undefined;
+  }
+
+  /** The token that was held for a request, good or not: what a broker is shown to renew it. */
+  findOld(key: string): AuthenticationResult | undefined {
+    return this.#tokens.get(key);
   }
 
   /** Holds a token for requests like the ones that it answers. What has ended is dropped. */
   hold(keys: readonly string[], token: AuthenticationResult, now: number): void {
-    for (const key of keys) {
-      this.#tokens.delete(key); // so that the map is in the order of holding, and the oldest is looked at first
-      this.#tokens.set(key, token);
-    }
+    for (const key of keys) this.#tokens.set(key, token);
     for (const [key, old] of this.#tokens) {
-      if (isGood(old, now)) break;
-      this.#tokens.delete(key);
+      if (old.expiresOn.getTime() <= now) this.#tokens.delete(key);
     }
   }
-}
-
-function isGood(token: AuthenticationResult, now: number): boolean {
-  return token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS;
 }

@@ -40,7 +40,7 @@ export interface DBusMessage {
   readonly sender?: string | undefined;
   /** Signature of the body. @default "" */
   readonly signature?: string | undefined;
-  /** The arguments. @default [] */
+  /** The arguments; absent from a message that was read when they cannot be: file descriptors are not carried. */
   readonly body?: readonly DBusValue[] | undefined;
 }
 
@@ -92,11 +92,7 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   return whole.bytes();
 }
 
-/**
- * Reads a message that libdbus has found valid.
- *
- * @throws {TypeError} when it carries a file descriptor.
- */
+/** Reads a message that libdbus has found valid. */
 export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
   const reader = new ValueReader(bytes, bytes[0] === LITTLE_ENDIAN, FIELDS_START);
   const message: Record<string, DBusValue> = { type: bytes[1]!, flags: bytes[2]!, serial: reader.readAt(8) };
@@ -109,6 +105,15 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
     if (field) message[field[0]] = value;
   }
   reader.align(8);
-  const body = parseSignature(message.signature as string | undefined ?? "").map((type) => reader.read(type));
-  return { ...message, body } as unknown as DBusMessage;
+  const body = readBody(reader, message.signature as string | undefined ?? "");
+  return { ...message, ...(body && { body }) } as unknown as DBusMessage;
+}
+
+function readBody(reader: ValueReader, signature: string): DBusValue[] | undefined {
+  try {
+    return parseSignature(signature).map((type) => reader.read(type));
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
 }

@@ -94,15 +94,12 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
-  for (const place of [path, deno.realPathSync(path)].flatMap(withParents)) {
-    const { mode, uid, isDirectory } = deno.statSync(place);
-    const sticky = isDirectory && (mode! & 0o1000) !== 0;
-    if ((uid !== 0 && uid !== deno.uid()) || ((mode! & 0o022) !== 0 && !sticky)) {
-      throw refuse(
-        `others can write to ${place}`,
-        `Put the library where only root or you can write, or run chmod go-w ${place}`,
-      );
-    }
+  const exposed = placeOpenToOthers(deno, path);
+  if (exposed) {
+    throw refuse(
+      `others can write to ${exposed}`,
+      `Put the library where only root or you can write, or run chmod go-w ${exposed}`,
+    );
   }
   try {
     return open(path);
@@ -114,10 +111,29 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
   }
 }
 
-/** `/a/b` → `/a/b`, `/a`, `/`. */
-function withParents(path: string): string[] {
-  const segments = path.split("/").filter(Boolean);
-  return segments.map((_, index) => `/${segments.slice(0, segments.length - index).join("/")}`).concat("/");
+/** The first place on the way to a file, over every link, that someone else than root and us can change. */
+function placeOpenToOthers(deno: typeof Deno, path: string): string | undefined {
+  const ahead = path.split("/");
+  let at = "", links = 0;
+  while (ahead.length > 0) {
+    const name = ahead.shift()!;
+    if (name === "." || (name === "" && at !== "")) continue;
+    if (name === "..") {
+      at = at.slice(0, at.lastIndexOf("/"));
+      continue;
+    }
+    const place = name === "" ? "/" : `${at}/${name}`, { mode, uid, isDirectory, isSymlink } = deno.lstatSync(place);
+    const sticky = isDirectory && (mode! & 0o1000) !== 0;
+    const writable = !isSymlink && (mode! & 0o022) !== 0 && !sticky;
+    if ((uid !== 0 && uid !== deno.uid()) || writable || links > 40) return place;
+    if (isSymlink) {
+      const target = deno.readLinkSync(place);
+      ahead.unshift(...target.split("/"));
+      links++;
+      if (target.startsWith("/")) at = "";
+    } else if (name !== "") at = place;
+  }
+  return undefined;
 }
 
 function fileInfo(deno: typeof Deno, path: string): Deno.FileInfo | undefined {

@@ -28,6 +28,8 @@ const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 
 /** A line of the authentication is read in one step and answered in the next. */
 const AUTHENTICATION_STEPS = 3;
+/** A step reads 2 KiB. */
+const STEPS_A_TURN = 512;
 /** libdbus does not say what it waits for until the daemon has let us in, so it is driven again after so long, then longer. */
 const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 /** An `int` of milliseconds is what poll takes. */
@@ -75,11 +77,12 @@ export class LibdbusConnection {
     library.calls.dbus_connection_get_unix_fd(this.#connection, bytesOf(socket));
     this.#socket = socket[0]!;
     this.#wake = library.calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (this.#wake < 0) throw new DBusError(`${BUS_ERROR}LimitsExceeded`, "no file descriptor is left");
   }
 
   /** Whether calls can be made; what has ended meanwhile is noticed here. */
   isOpen(): boolean {
-    if (!this.#closed && !this.#pumping) this.process();
+    if (!this.#closed && !this.#pumping) this.#process();
     return !this.#closed && this.#connected;
   }
 
@@ -145,24 +148,36 @@ export class LibdbusConnection {
     return serial;
   }
 
-  /** Writes and reads what can be written and read without waiting. */
-  process(): void {
+  /** Writes and reads what can be written and read without waiting, and tells whether the connection goes on. */
+  #process(): boolean {
+    try {
+      this.#exchange();
+      if (!this.#connected) this.#failCalls(disconnected("the connection to the session bus ended"));
+    } catch (error) {
+      this.#connected = false;
+      this.#failCalls(error);
+    }
+    return this.#connected;
+  }
+
+  #exchange(): void {
     const { calls } = this.#library;
     let steps = AUTHENTICATION_STEPS;
-    do {
+    // A peer that floods us gets so many steps; then timers and aborts have their turn.
+    for (let turn = 0; turn < STEPS_A_TURN && steps > 0; turn++) {
       this.#connected = calls.dbus_connection_read_write(this.#connection, 0) !== 0;
       for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) this.#receive(message);
-      if (this.#connected && this.#isReadable()) steps = AUTHENTICATION_STEPS;
+      if (!this.#connected) return;
+      if (this.#isReadable()) steps = AUTHENTICATION_STEPS;
       else steps = this.#authenticated ? 0 : steps - 1;
-    } while (this.#connected && steps > 0);
-    if (!this.#connected) this.#failCalls("the connection to the session bus ended");
+    }
   }
 
   /** Ends the connection; calls under way fail. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#failCalls("the connection to the session bus was closed");
+    this.#failCalls(disconnected("the connection to the session bus was closed"));
     if (this.#pumping) this.#wakeUp();
     else this.#free();
   }
@@ -173,7 +188,7 @@ export class LibdbusConnection {
     const { calls } = this.#library;
     const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
     let waitMs = AUTHENTICATION_POLL_MS.first;
-    this.process();
+    this.#process();
     while (this.#calls.size > 0) {
       const authenticated = this.#authenticated;
       const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#connection);
@@ -181,7 +196,7 @@ export class LibdbusConnection {
       await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
       waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
       if (events[7]) this.#library.waking.read(this.#wake, new Uint8Array(8), 8n);
-      if (!this.#closed) this.process();
+      if (!this.#closed) this.#process();
       this.#expireCalls();
     }
     this.#pumping = false;
@@ -206,21 +221,15 @@ export class LibdbusConnection {
 
   #receive(address: bigint): void {
     this.#authenticated = true;
-    let message: DBusMessage;
-    try {
-      message = decodeMessage(this.#takeBytes(address));
-    } catch (error) {
-      // A file descriptor, which we do not carry: the one who waits for it is told when the time limit passes.
-      if (error instanceof TypeError) return;
-      throw error;
-    }
-    const { type, body = [], replySerial = 0 } = message;
-    if (type === SIGNAL) return this.#onSignal(asSignal(message));
+    const message = decodeMessage(this.#takeBytes(address));
+    const { type, body, replySerial = 0 } = message;
+    if (type === SIGNAL) return body && this.#onSignal(asSignal(message));
     if (type === METHOD_CALL) return this.#refuse(message);
     const pending = this.#calls.get(replySerial);
     if (!pending) return; // abandoned, or never waited for
-    if (type === METHOD_RETURN) pending.resolve(body);
-    if (type === ERROR) {
+    if (!body) pending.reject(new LatchkeyError("invalid_response", "A D-Bus peer answered what is not carried"));
+    else if (type === METHOD_RETURN) pending.resolve(body);
+    else if (type === ERROR) {
       pending.reject(new DBusError(message.errorName ?? "", typeof body[0] === "string" ? body[0] : ""));
     }
   }
@@ -250,8 +259,8 @@ export class LibdbusConnection {
     });
   }
 
-  #failCalls(why: string): void {
-    for (const pending of this.#calls.values()) pending.reject(new DBusError(`${BUS_ERROR}Disconnected`, why));
+  #failCalls(error: unknown): void {
+    for (const pending of this.#calls.values()) pending.reject(error);
   }
 
   #isReadable(): boolean {
@@ -279,6 +288,10 @@ function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBus
   });
   library.ending.dbus_error_free(bytesOf(failure));
   return new DBusError(name!, message!);
+}
+
+function disconnected(why: string): DBusError {
+  return new DBusError(`${BUS_ERROR}Disconnected`, why);
 }
 
 function asSignal({ sender = "", path = "", interface: name = "", member = "", body = [] }: DBusMessage): Signal {

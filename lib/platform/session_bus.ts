@@ -84,8 +84,6 @@ export interface Signal {
 
 /** A connection to the session bus. It is made when first used, and made anew after the daemon restarted. */
 export interface SessionBus extends Disposable {
-  /** Which client carries it: `libdbus` with its path, or `dbus-next`. */
-  readonly client: string;
   /**
    * Calls a method.
    *
@@ -102,7 +100,7 @@ export interface SessionBus extends Disposable {
    * @throws {DBusError} when the bus refuses the match rule.
    */
   subscribe(match: SignalMatch, listener: (signal: Signal) => void, limits?: CallLimits): Promise<Disposable>;
-  /** Ends the connection; calls under way fail with `org.freedesktop.DBus.Error.Disconnected`. */
+  /** Ends the connection for good; calls under way, and later ones, fail with `org.freedesktop.DBus.Error.Disconnected`. */
   close(): void;
 }
 

@@ -7,6 +7,7 @@ import { type Libdbus, openLibdbus } from "./libdbus.ts";
 import { LibdbusConnection } from "./libdbus_connection.ts";
 import {
   BUS_DAEMON,
+  BUS_ERROR,
   type CallLimits,
   DBusError,
   type DBusValue,
@@ -39,16 +40,15 @@ interface Subscription {
 }
 
 class LibdbusSessionBus implements SessionBus {
-  readonly client: string;
   readonly #deno: typeof Deno;
   readonly #library: Libdbus;
   readonly #address: string;
   readonly #subscriptions = new Set<Subscription>();
   #connection: LibdbusConnection | undefined;
   #signalTimer: number | undefined;
+  #closed = false;
 
   constructor(deno: typeof Deno, library: Libdbus, address: string) {
-    this.client = `libdbus ${library.path}`;
     this.#deno = deno;
     this.#library = library;
     this.#address = address;
@@ -65,8 +65,13 @@ class LibdbusSessionBus implements SessionBus {
     limits: CallLimits = {},
   ): Promise<Disposable> {
     const subscription = { match, listener };
-    await this.call({ ...BUS_DAEMON, member: "AddMatch", ...ruleArguments(match) }, limits);
-    this.#subscriptions.add(subscription);
+    this.#subscriptions.add(subscription); // signals may come with the reply
+    try {
+      await this.call({ ...BUS_DAEMON, member: "AddMatch", ...ruleArguments(match) }, limits);
+    } catch (error) {
+      this.#unsubscribe(subscription);
+      throw error;
+    }
     if (this.#signalTimer === undefined) {
       this.#signalTimer = setInterval(() => this.#look(), SIGNAL_POLL_MS) as unknown as number; // Node's types say Timeout
       this.#deno.unrefTimer(this.#signalTimer);
@@ -75,6 +80,7 @@ class LibdbusSessionBus implements SessionBus {
   }
 
   close(): void {
+    this.#closed = true;
     this.#subscriptions.clear();
     this.#stopLooking();
     this.#connection?.close();
@@ -87,6 +93,7 @@ class LibdbusSessionBus implements SessionBus {
 
   /** The connection, made anew when there is none or the daemon ended it. */
   #connected(): LibdbusConnection {
+    if (this.#closed) throw new DBusError(`${BUS_ERROR}Disconnected`, "the session bus was closed");
     if (this.#connection?.isOpen()) return this.#connection;
     this.#connection?.close();
     this.#connection = undefined;

@@ -1,9 +1,10 @@
 // The command line on a real bus, with Deno's least permissions.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { findTool } from "../tools/find_tool.js";
 import { LEAST_PERMISSIONS, LIBDBUS, runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -202,6 +203,13 @@ describe("latchkey token that fails", () => {
     expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "timed_out" });
   });
 
+  test("--timeout ends what comes before it, too", async () => {
+    await broker.behave({ noPing: true });
+    expect((await latchkey(`${TOKEN} --timeout 0.2`)).code).toBe(4);
+    await broker.behave({ noPing: false, accounts: [], replies: { getLinuxBrokerVersion: { kind: "hang" } } });
+    expect((await latchkey(`accounts --client-id ${CLIENT_ID} --timeout 0.2`)).code).toBe(4);
+  });
+
   test("exits with 5 when there is no broker, and says why", async () => {
     const nobody = { env: { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` } };
     for (const mode of ["auto", "require"]) {
@@ -267,6 +275,11 @@ describe("latchkey accounts", () => {
     });
   });
 
+  test("exits with 5 when the broker cannot be asked", async () => {
+    const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` };
+    expect(await latchkey(`accounts --client-id ${CLIENT_ID}`, { env })).toMatchObject({ code: 5, stdout: "" });
+  });
+
   test("says when there are none", async () => {
     await broker.behave({ accounts: [] });
     expect(await latchkey(`accounts --client-id ${CLIENT_ID}`)).toEqual({
@@ -319,6 +332,14 @@ describe("latchkey CONFIG.json", () => {
     },
   );
 
+  test("names the permission to read it, and does not ask for it", async () => {
+    const { code, stderr } = await latchkey("parameters.json");
+    expect({ code, names: stderr.includes("Run deno with --allow-read=parameters.json") }).toEqual({
+      code: 1,
+      names: true,
+    });
+  });
+
   test("refuses a file that is not there as wrong usage", async () => {
     expect((await latchkey("nobody.json", { permissions: [...LEAST_PERMISSIONS, "--allow-read=nobody.json"] })).code)
       .toBe(2);
@@ -367,6 +388,14 @@ describe("latchkey", () => {
     ["token --client-id azure-cli --scope ä", "is not a scope"],
     ["token --client-id azure-cli --scope a --authority common", "it is not a URL"],
     ["token --client-id azure-cli --scope a --__proto__ x", "There is no option"],
+    ["token --client-id azure-cli --scope a --tenant ../x", "neither an id nor a domain"],
+    ["token --client-id azure-cli --scope a,b", "apart by spaces"],
+    ["token --client-id azure-cli --resource graph.microsoft.com", "--resource takes a URL"],
+    ["token --client-id azure-cli --scope a --timeout 0", "--timeout takes a number of seconds"],
+    ["token --client-id azure-cli --scope openid", "scopes has to name more than openid"],
+    ["token --client-id azure-cli --scope a --tenant b --authority login.microsoftonline.us", "it is not a URL"],
+    ["token -x", "There is no option -x"],
+    ["--verison", "did you mean --version?"],
   ])("%p is wrong usage", async (line, says) => {
     const { code, stdout, stderr } = await latchkey(line);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -402,6 +431,12 @@ describe("LATCHKEY_LIBDBUS", () => {
       code: 1,
       stderr: expect.stringContaining(`others can write to ${bus.directory}/open`),
     });
+    symlinkSync(`${bus.directory}/open/link`, `${bus.directory}/mine-to-open`);
+    symlinkSync(LIBDBUS, `${bus.directory}/open/link`);
+    expect(await run(`${bus.directory}/mine-to-open`)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`others can write to ${bus.directory}/open`),
+    });
     expect(await run("libdbus-1.so.3")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("not an absolute path"),
@@ -424,6 +459,24 @@ describe("LATCHKEY_LIBDBUS", () => {
   });
 });
 
+test("latchkey ends quietly when nobody reads what it writes", async () => {
+  const quoted = [
+    findTool("deno"),
+    "run",
+    "--no-prompt",
+    "--no-config",
+    "--node-modules-dir=manual",
+    "bin/latchkey.ts",
+    "--help",
+  ];
+  const command = 'trap "" PIPE; exec 3> >(true); wait $!; "$@" >&3; echo "exit $?" >&2';
+  const child = Bun.spawn(["bash", "-c", command, "bash", ...quoted], {
+    env: { NO_COLOR: "1" },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  expect(await new Response(child.stderr).text()).toBe("exit 1\n");
+});
+
 describe("A program that uses the library", () => {
   const program = (body: string) =>
     `data:application/typescript,${
@@ -440,6 +493,16 @@ ${body}`)
       stdout: "done\n",
       stderr: "",
     });
+  });
+
+  test("shows no token when it prints a result", async () => {
+    const body = `const result = await app.acquireToken({ scopes: ["a"], interactive: "never" });
+console.log(result, [result].length, String(result.accessToken.length > 99));`;
+    const { stdout } = await run(body);
+    expect(stdout).toContain('accessToken: "[concealed]"');
+    expect(stdout).toContain('username: "jane@contoso.com"');
+    expect(stdout).toMatch(/ 1 true\n$/);
+    expect(stdout).not.toContain("eyJ");
   });
 
   test("does not read process for a silent token", async () => {

@@ -1,12 +1,13 @@
 /** A session bus of its own for a test: a real dbus-daemon that sees no service of the machine. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { Message, sessionBus } from "dbus-next";
 
 export interface PrivateBus {
   /** Bus address, for `DBUS_SESSION_BUS_ADDRESS`. */
@@ -25,11 +26,12 @@ export interface PrivateBus {
 }
 
 /**
- * Runs the daemon until its standard input ends. That pipe ends with the test's process, however it ends, so that no
- * daemon is left behind.
+ * Runs the daemon until its standard input ends. That pipe ends with the test's process, however it ends, so that neither a
+ * daemon nor its folder is left behind: an interrupt from the terminal is for the test.
  */
-const UNTIL_INPUT_ENDS = 'exec 3<&0; "$@" </dev/null 3<&- & daemon=$!; ' +
-  "(cat <&3; kill -KILL $daemon) >/dev/null 2>&1 & wait $daemon";
+const UNTIL_INPUT_ENDS = 'trap "" INT TERM HUP; exec 3<&0; folder=$1; shift; "$@" </dev/null 3<&- & daemon=$!; ' +
+  "(cat <&3; kill -KILL $daemon) >/dev/null 2>&1 & wait $daemon; " +
+  '[ -e "$folder/kept" ] || rm -rf "$folder"';
 
 /** Starts a private bus. */
 export async function startPrivateBus(): Promise<PrivateBus> {
@@ -44,7 +46,10 @@ export async function startPrivateBus(): Promise<PrivateBus> {
     address,
     directory,
     async restart() {
+      const kept = join(directory, "kept");
+      await writeFile(kept, "");
       await endDaemon(daemon);
+      await rm(kept);
       daemon = await startDaemon(directory, address);
     },
     pause: () => void process.kill(daemon.pid, "SIGSTOP"),
@@ -56,8 +61,10 @@ export async function startPrivateBus(): Promise<PrivateBus> {
     async addService(name, command) {
       const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
       await writeFile(join(services, `${name}.service`), `[D-BUS Service]\nName=${name}\nExec=${quoted}\n`);
-      // The daemon reloads before it reads the next message.
-      process.kill(daemon.pid, "SIGHUP");
+      const client = sessionBus({ busAddress: address });
+      const daemonObject = { destination: "org.freedesktop.DBus", path: "/org/freedesktop/DBus" };
+      await client.call(new Message({ ...daemonObject, interface: "org.freedesktop.DBus", member: "ReloadConfig" }));
+      client.disconnect();
     },
   };
 }
@@ -70,7 +77,15 @@ interface Daemon {
 async function startDaemon(directory: string, address: string): Promise<Daemon> {
   const logFile = join(directory, "bus.log"), log = openSync(logFile, "a");
   const command = ["dbus-daemon", `--config-file=${join(directory, "bus.conf")}`, "--nofork", "--nosyslog"];
-  const keeper = spawn("/bin/sh", ["-c", UNTIL_INPUT_ENDS, "sh", ...command, "--print-address=1", "--print-pid=1"], {
+  const keeper = spawn("/bin/sh", [
+    "-c",
+    UNTIL_INPUT_ENDS,
+    "sh",
+    directory,
+    ...command,
+    "--print-address=1",
+    "--print-pid=1",
+  ], {
     stdio: ["pipe", "pipe", log],
     env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: address },
   });
@@ -82,7 +97,7 @@ async function startDaemon(directory: string, address: string): Promise<Daemon> 
       const line = /^(\d+)\n/m.exec(printed += chunk);
       if (line) resolve(Number(line[1]));
     });
-    keeper.once("exit", () => reject(new Error(`The bus did not start: ${readFileSync(logFile, "utf8")}`)));
+    keeper.once("exit", () => reject(new Error(`The bus did not start (${logFile})`)));
   });
   // A test that has failed and forgets its bus is not kept running by it.
   const handles: readonly unknown[] = [keeper, keeper.stdin, keeper.stdout];

@@ -267,14 +267,26 @@ describe("PublicClientApplication's held tokens", () => {
     expect(elsewhere.accessToken).not.toBe(second.accessToken);
   });
 
-  test("are passed over with claims, and those tokens are not held", async () => {
+  test("are passed over with claims, and replaced by what answers them", async () => {
     await behave();
     const app = makeApp(), claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
     const first = await silently(app), challenged = await silently(app, { claims });
     expect(challenged.source).toBe("broker");
     expect(JSON.parse((await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
       .toEqual(JSON.parse(claims));
-    expect((await silently(app)).accessToken).toBe(first.accessToken);
+    expect(challenged.accessToken).not.toBe(first.accessToken);
+    expect(await silently(app)).toMatchObject({ accessToken: challenged.accessToken, source: "cache" });
+  });
+
+  test("are shown to the broker to be renewed although they end soon", async () => {
+    await behave({ tokenLifetimeSeconds: 200 });
+    const app = makeApp(), scopes = ["Short.Read"];
+    const { accessToken } = await silently(app, { scopes });
+    await silently(app, { scopes, forceRefresh: true });
+    const sent = (await broker.calls("acquireTokenSilently")).map(({ request }) =>
+      request.authParameters.accessTokenToRenew
+    );
+    expect(sent).toEqual(["", accessToken]);
   });
 
   test("are one account's and one scope's", async () => {
@@ -501,11 +513,79 @@ describe("PublicClientApplication with a broker that fails", () => {
     await fails({ kind: "dbus_error", name: "com.contoso.Error.Own", message: "no, thanks" });
     expect(await failure(silently(makeApp()))).toMatchObject({
       code: "unexpected",
-      error: "com.contoso.Error.Own",
-      errorDescription: "no, thanks",
+      error: undefined,
+      errorDescription: "com.contoso.Error.Own: no, thanks",
     });
     await fails({ kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" });
     expect(await failure(silently(makeApp()))).toMatchObject({ code: "broker_unavailable", hint: "Update the broker" });
+  });
+
+  test("lets no terminal see what a peer's error says to it", async () => {
+    await fails({
+      kind: "dbus_error",
+      name: "com.contoso.Error.Own",
+      message: "\u001b]0;title\u0007\u202e" + "x".repeat(10_000),
+    });
+    const error = await failure(silently(makeApp()));
+    for (const text of [error.message, error.errorDescription!, String((error.cause as Error).message)]) {
+      expect(text).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+      expect(text.length).toBeLessThan(5_000);
+    }
+  });
+
+  test("does not take another account's token", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), [jane, joe] = await app.getAccounts();
+    const ofJoe = await app.acquireTokenSilent({ scopes: SCOPES, account: joe! });
+    for (const account of [{ ...joe, clientInfo: undefined }, undefined]) {
+      const clientInfo = btoa(JSON.stringify({ uid: joe!.homeAccountId.split(".")[0], utid: CONTOSO }));
+      await fails({ kind: "text", text: token({ accessToken: ofJoe!.accessToken, account, clientInfo }) });
+      const error = await failure(silently(app, { scopes: ["b"], account: jane! }));
+      expect(error).toMatchObject({
+        code: "interaction_required",
+        message: expect.stringContaining("not for jane@contoso.com"),
+      });
+    }
+    await fails({ kind: "text", text: token({}) });
+    expect((await failure(silently(app, { scopes: ["b"] }))).code).toBe("invalid_response");
+  });
+
+  test("keeps one person's accounts in two tenants apart", async () => {
+    const FABRIKAM = "33333333-3333-3333-3333-333333333333", homeAccountId = `o.${CONTOSO}`;
+    const accounts = [CONTOSO, FABRIKAM].map((realm) => ({
+      homeAccountId,
+      realm,
+      localAccountId: "o",
+      username: "jane@contoso.com",
+    }));
+    await behave({
+      replies: {
+        getAccounts: { kind: "text", text: JSON.stringify({ accounts }) },
+        acquireTokenSilently: { kind: "text", text: token({}) },
+      },
+    });
+    const app = makeApp();
+    for (const account of await app.getAccounts()) {
+      await app.acquireTokenSilent({ scopes: SCOPES, account });
+      const { authParameters } = (await broker.calls("acquireTokenSilently")).at(-1)!.request;
+      expect([authParameters.account.realm, authParameters.authority]).toEqual([
+        account.realm,
+        `https://login.microsoftonline.com/${account.realm}`,
+      ]);
+    }
+    expect(await broker.calls("acquireTokenSilently")).toHaveLength(2);
+  });
+
+  test("refuses an account whose tenant is none", async () => {
+    await fails({ kind: "text", text: '{"accounts":[{"homeAccountId":"o.t","realm":".."}]}' }, "getAccounts");
+    expect((await failure(makeApp().getAccounts())).code).toBe("invalid_response");
+  });
+
+  test("does not make an expired token good", async () => {
+    const iat = Math.floor(Date.now() / 1000) - 3600, claims = { oid: "o", tid: CONTOSO, iat, exp: iat + 7200 };
+    const idToken = `a.${btoa(JSON.stringify(claims))}.c`, expiresOn = (iat + 3599) * 1000;
+    await fails({ kind: "text", text: token({ expiresOn, idToken }) });
+    expect((await silently(makeApp(), { scopes: ["Old.Read"] })).expiresOn.getTime()).toBe(expiresOn);
   });
 
   test("goes on after each failure", async () => {
@@ -571,6 +651,29 @@ describe("PublicClientApplication", () => {
     const nobody = { scopes: SCOPES, account: undefined! };
     expect(await app.acquireTokenSilent(nobody).catch((error) => error)).toBeInstanceOf(TypeError);
     expect(await broker.calls()).toEqual([]);
+  });
+
+  test("ends its calls when it is closed, whatever they wait for, and asks nothing again", async () => {
+    const closed = { code: "broker_unavailable", message: "The application was closed" };
+    await behave({ noPing: true });
+    const looking = makeApp(), found = failure(silently(looking));
+    while ((await broker.calls("Ping")).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    looking.close();
+    expect(await found).toMatchObject(closed);
+    await behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
+    const asking = makeApp(), asked = failure(silently(asking));
+    while ((await broker.calls("acquireTokenSilently")).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    asking.close();
+    expect(await asked).toMatchObject(closed);
+    expect(await broker.calls("acquireTokenSilently")).toHaveLength(1);
+  });
+
+  test("refuses time limits that are none", () => {
+    for (const limit of [0, -1, NaN, "5" as unknown as number]) {
+      expect(() => makeApp({ timeLimits: { silentMs: limit } })).toThrow(RangeError);
+    }
   });
 
   test("closes, and connects anew when it is used again", async () => {

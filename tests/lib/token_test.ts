@@ -9,7 +9,9 @@ test("checkScopes() takes scopes, each once", () => {
   ]);
 });
 
-test.each([[[]], [[""]], [["a b"]], [['a"']], [["a\n"]], [["ä"]], [[1]], ["User.Read"], [undefined]])(
+test.each([[[]], [["openid", "profile"]], [[""]], [["a b"]], [['a"']], [["a\n"]], [["ä"]], [[1]], ["User.Read"], [
+  undefined,
+]])(
   "checkScopes(%p) is a mistake",
   (scopes) => {
     expect(() => checkScopes(scopes as string[])).toThrow(TypeError);

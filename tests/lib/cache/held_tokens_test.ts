@@ -14,6 +14,14 @@ test("HeldTokens.find() gives what is good for five more minutes", () => {
   expect(held.find("c", 0)).toBeUndefined();
 });
 
+test("HeldTokens.findOld() gives what is held, good or not, until it has ended and another is held", () => {
+  const held = new HeldTokens(), token = endingAt(MINUTE);
+  held.hold(["a"], token, 0);
+  expect([held.find("a", 0), held.findOld("a")]).toEqual([undefined, token]);
+  held.hold(["b"], endingAt(20 * MINUTE), MINUTE);
+  expect(held.findOld("a")).toBeUndefined();
+});
+
 test("HeldTokens.hold() puts a new token in the place of an old one", () => {
   const held = new HeldTokens(), token = endingAt(20 * MINUTE);
   held.hold(["a"], endingAt(10 * MINUTE), 0);

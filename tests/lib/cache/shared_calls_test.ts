@@ -52,6 +52,26 @@ test("SharedCalls.run() ends the call when the last caller has gone; the next st
   expect(await later).toBe("in time");
 });
 
+test("SharedCalls.run() joins a newer call although an older caller aborts late", async () => {
+  const calls = new SharedCalls<string>(), failing = manual(), next = manual(), leaving = new AbortController();
+  const failed = calls.run("a", leaving.signal, failing.start).catch(() => "failed");
+  failing.end.reject(new Error("no"));
+  expect(await failed).toBe("failed");
+  const newer = calls.run("a", undefined, next.start);
+  leaving.abort();
+  const joined = calls.run("a", undefined, next.start);
+  next.end.resolve("yes");
+  expect(await Promise.all([newer, joined])).toEqual(["yes", "yes"]);
+  expect(next.started).toHaveLength(1);
+});
+
+test("SharedCalls.abort() ends all calls with the reason", async () => {
+  const calls = new SharedCalls<string>(), call = manual();
+  const running = calls.run("a", undefined, (signal) => untilAborted(call.start(signal), signal));
+  calls.abort(new Error("closed"));
+  await expect(running).rejects.toThrow("closed");
+});
+
 test("SharedCalls.run() starts nothing for a caller that has gone before", async () => {
   const call = manual();
   await expect(new SharedCalls<string>().run("a", AbortSignal.abort(new Error("bye")), call.start)).rejects.toThrow(

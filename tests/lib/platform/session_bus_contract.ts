@@ -240,6 +240,27 @@ describe("SessionBus.subscribe", () => {
     witness.stop();
   });
 
+  test("loses no signal that comes right behind the reply", async () => {
+    for (let round = 0; round < 20; round++) {
+      const heard = Promise.withResolvers<Signal>();
+      const subscribed = bus.subscribe({ interface: ECHO.interface, member: "Soon" }, heard.resolve);
+      const emitted = emit("Soon");
+      await emitted;
+      await heard.promise;
+      (await subscribed)[Symbol.dispose]();
+    }
+  });
+
+  test("leaves no rule behind when it is abandoned", async () => {
+    const heard: Signal[] = [], leaving = new AbortController();
+    const match = { interface: ECHO.interface, member: "Left" };
+    const abandoned = bus.subscribe(match, (signal) => void heard.push(signal), { signal: leaving.signal });
+    leaving.abort(new Error("bye"));
+    expect(await failure(abandoned)).toMatchObject({ message: "bye" });
+    await emit("Left");
+    expect(heard).toEqual([]);
+  });
+
   test("refuses a match rule as the bus does", async () => {
     expect(await failure(bus.subscribe({ sender: "no name" }, () => {}))).toBeInstanceOf(DBusError);
   });
@@ -272,6 +293,14 @@ describe("SessionBus", () => {
     const call = failure(fresh.call({ ...ECHO, member: "Hang" }));
     fresh.close();
     expect(await call).toMatchObject({ errorName: "org.freedesktop.DBus.Error.Disconnected" });
+  });
+
+  test("makes no call after it was closed", async () => {
+    const fresh = await openSessionBus();
+    fresh.close();
+    expect(await failure(fresh.call({ ...ECHO, member: "Echo" }))).toMatchObject({
+      errorName: "org.freedesktop.DBus.Error.Disconnected",
+    });
   });
 
   test("leaves no connection behind when it is closed", async () => {
