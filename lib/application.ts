@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey, isSameAccount, isSameUsername } from "./account.ts";
+import { type AccountInfo, accountKey, isSameUsername } from "./account.ts";
 import {
   type Authority,
   authorityOfAccount,
@@ -19,7 +19,7 @@ import {
   type TimeLimits,
 } from "./broker/broker.ts";
 import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "./broker/find_broker.ts";
-import { printable } from "./broker/json_values.ts";
+import { refuseOther } from "./broker/refuse_other.ts";
 import { HeldTokens } from "./cache/held_tokens.ts";
 import { SharedCalls } from "./cache/shared_calls.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
@@ -187,12 +187,8 @@ export class PublicClientApplication implements AsyncDisposable {
       if (finding.state !== "active") {
         return { state: finding.state, kind: null, version: null, reason: finding.reason };
       }
-      return {
-        state: "active",
-        kind: finding.broker.kind,
-        version: await this.#version(finding.broker, signal),
-        reason: null,
-      };
+      const { kind } = finding.broker, call = { correlationId: crypto.randomUUID(), signal };
+      return { state: "active", kind, version: await finding.broker.version(call) ?? null, reason: null };
     } catch (error) {
       return {
         state: "unavailable",
@@ -289,38 +285,7 @@ export class PublicClientApplication implements AsyncDisposable {
     });
   }
 
-  async #version(broker: Broker, signal: AbortSignal | undefined): Promise<string | null> {
-    try {
-      return await broker.version({ correlationId: crypto.randomUUID(), signal }) ?? null;
-    } catch (error) {
-      if (!(error instanceof LatchkeyError)) throw error;
-      this.#log("debug", `The broker does not tell its version: ${error.code}`);
-      return null;
-    }
-  }
-
   #log(level: LogLevel, message: string): void {
     this.#options.logger?.(level, message);
   }
-}
-
-/** The account of the device, or of a confused broker, may be another person's than the one who is expected. */
-function refuseOther(
-  result: AuthenticationResult,
-  account: AccountInfo | undefined,
-  username: string | undefined,
-): void {
-  const isExpected = account
-    ? isSameAccount(account, { ...result.account, realm: account.realm })
-    : username === undefined || isSameUsername(result.account.username, username);
-  if (isExpected) return;
-  const [answered, expected] = [result.account.username, account?.username ?? username!].map(printable);
-  throw new LatchkeyError(
-    "interaction_required",
-    `The broker answered for ${answered || "another account"}, not for ${expected}`,
-    {
-      correlationId: result.correlationId,
-      hint: `Sign in to the device's broker as ${expected}`,
-    },
-  );
 }

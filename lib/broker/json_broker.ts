@@ -124,10 +124,15 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     },
     async version(call: BrokerCall): Promise<string | undefined> {
       const limits = { ...call, timeoutMs: timeLimits.accountsMs };
-      return readVersion(
-        await send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
-        call.correlationId,
-      );
+      try {
+        return readVersion(
+          await send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
+          call.correlationId,
+        );
+      } catch (error) {
+        if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
+        return undefined; // not every broker has the method
+      }
     },
     close: () => transport.close(),
   };

@@ -7,6 +7,7 @@
  * @module
  */
 import { findLibdbus } from "./find_libdbus.ts";
+import { DBusError } from "./session_bus.ts";
 
 /** What every method call needs. Binding costs 0.1 ms a symbol, so the rest has tables of its own. */
 const CALLS = {
@@ -99,4 +100,15 @@ function openAt(deno: typeof Deno, path: string): Libdbus {
       return ending ??= deno.dlopen(path, ENDING).symbols;
     },
   };
+}
+
+/** The error that libdbus left in a DBusError: name and message are its first two pointers. */
+export function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
+  const [name, message] = [...failure].slice(0, 2).map((address) => {
+    const text = new Uint8Array(Number(library.ending.strlen(address)));
+    library.calls.memcpy(text, address, BigInt(text.length));
+    return new TextDecoder().decode(text);
+  });
+  library.ending.dbus_error_free(new Uint8Array(failure.buffer));
+  return new DBusError(name!, message!);
 }

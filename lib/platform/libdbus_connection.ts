@@ -20,7 +20,7 @@ import {
   NO_REPLY_EXPECTED,
   SIGNAL,
 } from "./dbus_message.ts";
-import type { Libdbus } from "./libdbus.ts";
+import { type Libdbus, takeError } from "./libdbus.ts";
 import { BUS_ERROR, type CallLimits, DBusError, type DBusValue, type MethodCall, type Signal } from "./session_bus.ts";
 
 const POLLIN = 1, POLLOUT = 4;
@@ -277,17 +277,6 @@ export class LibdbusConnection {
     ending.dbus_connection_unref(this.#connection);
     ending.close(this.#wake);
   }
-}
-
-/** The error that libdbus left in a DBusError: name and message are its first two pointers. */
-function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
-  const [name, message] = [...failure].slice(0, 2).map((address) => {
-    const text = new Uint8Array(Number(library.ending.strlen(address)));
-    library.calls.memcpy(text, address, BigInt(text.length));
-    return new TextDecoder().decode(text);
-  });
-  library.ending.dbus_error_free(bytesOf(failure));
-  return new DBusError(name!, message!);
 }
 
 function disconnected(why: string): DBusError {

@@ -546,7 +546,7 @@ describe("PublicClientApplication with a broker that fails", () => {
         message: expect.stringContaining("not for jane@contoso.com"),
       });
     }
-    await fails({ kind: "text", text: token({}) });
+    await behave({ accounts: [JANE, JOE], replies: { acquireTokenSilently: { kind: "text", text: token({}) } } });
     expect((await failure(silently(app, { scopes: ["b"] }))).code).toBe("invalid_response");
   });
 
