@@ -48,16 +48,20 @@ const WAKING = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What the end of a connection takes, or its failure to begin. */
+/** What the end of a connection takes. */
 const ENDING = {
   // void dbus_connection_close(DBusConnection *connection)
   dbus_connection_close: { parameters: ["usize"], result: "void" },
   // void dbus_connection_unref(DBusConnection *connection)
   dbus_connection_unref: { parameters: ["usize"], result: "void" },
-  // void dbus_error_free(DBusError *error)
-  dbus_error_free: { parameters: ["buffer"], result: "void" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What a connection that did not begin takes. */
+const FAILING = {
+  // void dbus_error_free(DBusError *error)
+  dbus_error_free: { parameters: ["buffer"], result: "void" },
   // size_t strlen(const char *s)
   strlen: { parameters: ["usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -70,8 +74,10 @@ export interface Libdbus {
   readonly calls: Deno.StaticForeignLibraryInterface<typeof CALLS>;
   /** What waking poll takes; bound on first use. */
   readonly waking: Deno.StaticForeignLibraryInterface<typeof WAKING>;
-  /** What the end of a connection takes, or its failure to begin; bound on first use. */
+  /** What the end of a connection takes; bound on first use. */
   readonly ending: Deno.StaticForeignLibraryInterface<typeof ENDING>;
+  /** What a connection that did not begin takes; bound on first use. */
+  readonly failing: Deno.StaticForeignLibraryInterface<typeof FAILING>;
 }
 
 let opened: Libdbus | undefined;
@@ -90,6 +96,7 @@ export function openLibdbus(deno: typeof Deno): Libdbus {
 function openAt(deno: typeof Deno, path: string): Libdbus {
   const { symbols } = deno.dlopen(path, CALLS);
   let waking: Libdbus["waking"] | undefined, ending: Libdbus["ending"] | undefined;
+  let failing: Libdbus["failing"] | undefined;
   return {
     path,
     calls: symbols,
@@ -99,16 +106,19 @@ function openAt(deno: typeof Deno, path: string): Libdbus {
     get ending() {
       return ending ??= deno.dlopen(path, ENDING).symbols;
     },
+    get failing() {
+      return failing ??= deno.dlopen(path, FAILING).symbols;
+    },
   };
 }
 
 /** The error that libdbus left in a DBusError: name and message are its first two pointers. */
 export function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
   const [name, message] = [...failure].slice(0, 2).map((address) => {
-    const text = new Uint8Array(Number(library.ending.strlen(address)));
+    const text = new Uint8Array(Number(library.failing.strlen(address)));
     library.calls.memcpy(text, address, BigInt(text.length));
     return new TextDecoder().decode(text);
   });
-  library.ending.dbus_error_free(new Uint8Array(failure.buffer));
+  library.failing.dbus_error_free(new Uint8Array(failure.buffer));
   return new DBusError(name!, message!);
 }

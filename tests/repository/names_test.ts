@@ -93,3 +93,10 @@ function findLines(among: readonly string[], isWanted: (line: string) => boolean
 function read(file: string): string {
   return readFileSync(join(root, file), "utf8");
 }
+
+test("no document has a place that is still to be filled", () => {
+  const placeholders = files.filter((file) =>
+    file.endsWith(".md") && /^[A-Z]+(_[A-Z]+)+$|\b(TODO|TBD|FIXME)\b/m.test(read(file))
+  );
+  expect(placeholders).toEqual([]);
+});
