@@ -77,7 +77,9 @@ export class LibdbusConnection {
     library.calls.dbus_connection_get_unix_fd(this.#connection, bytesOf(socket));
     this.#socket = socket[0]!;
     this.#wake = library.calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (this.#wake < 0) throw new DBusError(`${BUS_ERROR}LimitsExceeded`, "no file descriptor is left");
+    if (this.#wake >= 0) return;
+    this.#free();
+    throw new DBusError(`${BUS_ERROR}LimitsExceeded`, "no file descriptor is left");
   }
 
   /** Whether calls can be made; what has ended meanwhile is noticed here. */
@@ -148,8 +150,8 @@ export class LibdbusConnection {
     return serial;
   }
 
-  /** Writes and reads what can be written and read without waiting, and tells whether the connection goes on. */
-  #process(): boolean {
+  /** Writes and reads what can be written and read without waiting. */
+  #process(): void {
     try {
       this.#exchange();
       if (!this.#connected) this.#failCalls(disconnected("the connection to the session bus ended"));
@@ -157,7 +159,6 @@ export class LibdbusConnection {
       this.#connected = false;
       this.#failCalls(error);
     }
-    return this.#connected;
   }
 
   #exchange(): void {
