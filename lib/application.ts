@@ -279,6 +279,8 @@ export class PublicClientApplication implements AsyncDisposable {
         now: this.#now,
         log: (level, message) => this.#log(level, message),
       }, signal);
+      if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
+      signal.throwIfAborted();
       if (finding.state === "active") this.#log("info", `The broker (${finding.broker.kind}) is active`);
       else this.#log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
       return this.#finding = finding;
