@@ -132,7 +132,7 @@ function checkChoice({ name, choices }: Option, value: string): string {
 
 function readSeconds(name: string, value: string): number {
   const seconds = Number(value);
-  if (/^\d+(\.\d+)?$/.test(value) && seconds > 0 && seconds <= 1_000_000) return seconds;
+  if (/^\d+(\.\d+)?$/.test(value) && seconds <= 1_000_000) return seconds;
   throw new UsageError(`${name} takes a number of seconds, not ${JSON.stringify(value)}`);
 }
 

@@ -49,6 +49,7 @@ export async function main(words: readonly string[]): Promise<number> {
 
 async function run(command: Run, line: CommandLine): Promise<void> {
   const seconds = line.seconds("timeout");
+  if (seconds === 0) throw new UsageError("--timeout takes a number of seconds above 0");
   const signal = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   try {
     await command(line, signal);
@@ -93,14 +94,23 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   const { LatchkeyError } = await import("../mod.ts");
   const { EXIT, failureJson, failureText } = await import("./failure.ts");
   if (error instanceof LatchkeyError) {
-    if (line?.text("format") === "json") write("stdout", failureJson(error));
-    write("stderr", failureText(error));
+    tryToWrite("stderr", failureText(error));
+    if (line?.text("format") === "json") tryToWrite("stdout", failureJson(error));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   const { visible } = await import("./visible.ts");
-  write("stderr", `latchkey: ${visible(String(error))}\n`);
+  tryToWrite("stderr", `latchkey: ${visible(String(error))}\n`);
   return EXIT.unexpected;
+}
+
+/** The exit code tells of the failure even where nobody reads of it, or nothing can be written. */
+function tryToWrite(stream: "stdout" | "stderr", text: string): void {
+  try {
+    write(stream, text);
+  } catch {
+    // there is nowhere left to say it
+  }
 }
 
 if (import.meta.main) exit(await main(programArguments()));

@@ -74,11 +74,19 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
   async function rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
     if (!known.has(accountKey(account))) await listAccounts(call);
-    const raw = known.get(accountKey(account));
+    const raw = known.get(accountKey(account)) ?? onlyOf(account.homeAccountId);
     if (raw) return raw;
     throw new LatchkeyError("account_not_found", "The broker does not know the account", {
       correlationId: call.correlationId,
     });
+  }
+
+  /** A token of another tenant names its account with that tenant, under which the broker does not list it. */
+  function onlyOf(homeAccountId: string): JsonObject | undefined {
+    const [raw, ...more] = [...known].filter(([key]) => key.startsWith(`${homeAccountId.toLowerCase()} `)).map((
+      [, raw],
+    ) => raw);
+    return more.length === 0 ? raw : undefined;
   }
 
   async function send(...request: Parameters<JsonTransport["send"]>): Promise<string> {
@@ -130,7 +138,9 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
           call.correlationId,
         );
       } catch (error) {
-        if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
+        if (!(error instanceof LatchkeyError) || error.code === "broker_unavailable" || call.signal?.aborted) {
+          throw error;
+        }
         return undefined; // not every broker has the method
       }
     },

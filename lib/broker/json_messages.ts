@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameAccount } from "../account.ts";
+import type { AccountInfo } from "../account.ts";
 import { type Authority, authorityOfAccount, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealTokens, RESERVED_SCOPES } from "../token.ts";
@@ -134,9 +134,11 @@ function accountOfToken(
   claims: JsonObject | undefined,
   { request, correlationId }: TokenReplyContext,
 ): AccountInfo {
+  if (request.account && !raw && !token.clientInfo) return request.account;
   const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
-  const isSent = request.account && !raw && (!token.clientInfo || isSameAccount(request.account, account));
-  if (isSent) return request.account!;
+  // The realm is the token's, and may be another tenant's than the account's.
+  const isSent = account.homeAccountId.toLowerCase() === request.account?.homeAccountId.toLowerCase();
+  if (request.account && !raw && isSent) return request.account;
   if (account.homeAccountId) return account;
   throw invalidResponse("it does not say whose token it is", correlationId);
 }
@@ -144,8 +146,8 @@ function accountOfToken(
 /** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
 function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority, correlationId: string): AccountInfo {
   const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
-  const homeAccountId = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims) ?? username;
-  const [oid = "", tid = ""] = homeAccountId.split(".");
+  const identity = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims), homeAccountId = identity ?? username;
+  const [oid = "", tid = ""] = identity?.split(".") ?? [];
   const realm = text(raw.realm) ?? text(claims.tid) ?? tid;
   if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is none", correlationId);
   const name = text(raw.name) ?? text(claims.name);
@@ -179,9 +181,9 @@ function readExpiry(value: unknown, claims: JsonObject | undefined, correlationI
   const expiresOn = readTime(value);
   if (expiresOn === undefined) throw invalidResponse("it does not say when the token ends", correlationId);
   // himmelblau sends the time in milliseconds plus the lifetime in seconds, so that a token seems to end seconds after it was
-  // issued; the id token, issued with it, knows better.
+  // issued (`iat` is up to five minutes earlier); the id token, issued with it, knows better. No token lives under ten minutes.
   const issued = readTime(claims?.iat), endOfIdToken = readTime(claims?.exp);
-  const mixed = issued !== undefined && endOfIdToken !== undefined && expiresOn - issued < 100_000 &&
+  const mixed = issued !== undefined && endOfIdToken !== undefined && expiresOn - issued < 400_000 &&
     endOfIdToken > expiresOn;
   return new Date(mixed ? endOfIdToken : expiresOn);
 }

@@ -27,6 +27,7 @@ const GONE: ReadonlySet<string> = new Set(
     "TimedOut",
     "Timeout",
     "NoNetwork",
+    "LimitsExceeded",
   ]
     .map((name) => BUS_ERROR + name),
 );
@@ -125,6 +126,7 @@ function linuxTransport(bus: SessionBus): JsonTransport {
       try {
         reply = await bus.call(call, { timeoutMs, signal });
       } catch (error) {
+        signal?.throwIfAborted();
         throw ofCall(error, method, correlationId);
       }
       if (reply.length === 1 && typeof reply[0] === "string") return reply[0];

@@ -64,12 +64,16 @@ class LibdbusSessionBus implements SessionBus {
     listener: (signal: Signal) => void,
     limits: CallLimits = {},
   ): Promise<Disposable> {
-    const subscription = { match, listener };
+    limits.signal?.throwIfAborted();
+    const subscription = { match, listener }, connection = this.#connected();
     this.#subscriptions.add(subscription); // signals may come with the reply
     try {
-      await this.call({ ...BUS_DAEMON, member: "AddMatch", ...ruleArguments(match) }, limits);
+      await connection.call({ ...BUS_DAEMON, member: "AddMatch", ...ruleArguments(match) }, limits);
+      if (this.#closed) throw closed();
     } catch (error) {
-      this.#unsubscribe(subscription);
+      // A rule that the bus refused is not there to be removed, and an equal one may be another subscription's.
+      if (error instanceof DBusError) this.#subscriptions.delete(subscription);
+      else this.#unsubscribe(subscription);
       throw error;
     }
     if (this.#signalTimer === undefined) {
@@ -93,7 +97,7 @@ class LibdbusSessionBus implements SessionBus {
 
   /** The connection, made anew when there is none or the daemon ended it. */
   #connected(): LibdbusConnection {
-    if (this.#closed) throw new DBusError(`${BUS_ERROR}Disconnected`, "the session bus was closed");
+    if (this.#closed) throw closed();
     if (this.#connection?.isOpen()) return this.#connection;
     this.#connection?.close();
     this.#connection = undefined;
@@ -135,6 +139,10 @@ class LibdbusSessionBus implements SessionBus {
     clearInterval(this.#signalTimer);
     this.#signalTimer = undefined;
   }
+}
+
+function closed(): DBusError {
+  return new DBusError(`${BUS_ERROR}Disconnected`, "the session bus was closed");
 }
 
 function ruleArguments(match: SignalMatch): Pick<MethodCall, "signature" | "body"> {

@@ -41,7 +41,7 @@ function issueToken(person: Person, parameters: JsonObject, lifetimeSeconds: num
   const { oid, username, name } = person;
   const scopes = parameters.requestedScopes as string[];
   const tid = /[0-9a-f-]{36}/i.exec(String(parameters.authority ?? ""))?.[0] ?? person.tid;
-  const times = { iat, nbf: iat, exp };
+  const times = { iat: iat - 300, nbf: iat - 300, exp }; // Entra dates tokens back, for clocks that are late
   const accessToken = jwt({
     aud: audienceOf(scopes),
     scp: scopes.join(" "),

@@ -140,6 +140,14 @@ for (const sender of SENDERS) {
       expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBeNull();
     });
 
+    test("PublicClientApplication.acquireTokenSilent() takes the account of a token for another tenant", async () => {
+      await behave({ sender, accounts: [JANE, JOE] });
+      const app = makeApp(), [account] = await app.getAccounts(), tenantId = "33333333-3333-3333-3333-333333333333";
+      const elsewhere = await app.acquireTokenSilent({ scopes: SCOPES, account: account!, tenantId });
+      const again = await app.acquireTokenSilent({ scopes: ["b"], account: elsewhere!.account });
+      expect(again!.account.homeAccountId).toBe(account!.homeAccountId);
+    });
+
     test("PublicClientApplication.brokerStatus() tells the version", async () => {
       await behave({ sender });
       const status = await makeApp().brokerStatus();
@@ -491,9 +499,16 @@ describe("PublicClientApplication with a broker that fails", () => {
   );
 
   test("takes accounts with anything left out", async () => {
-    await fails({ kind: "text", text: '{"accounts":[{},{"username":null,"homeAccountId":"o.t"}]}' }, "getAccounts");
+    await fails({
+      kind: "text",
+      text: '{"accounts":[{"username":"jane.doe@contoso.com"},{"username":null,"homeAccountId":"o.t"}]}',
+    }, "getAccounts");
     const [nobody, somebody] = await makeApp().getAccounts();
-    expect(nobody).toMatchObject({ homeAccountId: "", username: "", environment: "login.microsoftonline.com" });
+    expect(nobody).toMatchObject({
+      homeAccountId: "jane.doe@contoso.com",
+      realm: "",
+      environment: "login.microsoftonline.com",
+    });
     expect(somebody).toMatchObject({ homeAccountId: "o.t", localAccountId: "o", realm: "t", username: "" });
   });
 

@@ -251,6 +251,15 @@ describe("SessionBus.subscribe", () => {
     }
   });
 
+  test("deafens no other when it is abandoned or refused", async () => {
+    const match = { interface: ECHO.interface, member: "Shared" }, signals = await listen(match);
+    const gone = AbortSignal.abort(new Error("bye"));
+    expect(await failure(bus.subscribe(match, () => {}, { signal: gone }))).toMatchObject({ message: "bye" });
+    await emit("Shared");
+    expect((await signals.next()).member).toBe("Shared");
+    signals.stop();
+  });
+
   test("leaves no rule behind when it is abandoned", async () => {
     const heard: Signal[] = [], leaving = new AbortController();
     const match = { interface: ECHO.interface, member: "Left" };
