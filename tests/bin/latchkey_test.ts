@@ -5,7 +5,8 @@ import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { findTool } from "../tools/find_tool.js";
-import { LEAST_PERMISSIONS, LIBDBUS, runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
+import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
+import { runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";

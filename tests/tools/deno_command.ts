@@ -2,14 +2,28 @@ import { existsSync } from "node:fs";
 import { findTool } from "./find_tool.js";
 
 /** Where distributions have libdbus. */
-const LIBDBUS = [
+const PLACES = [
   `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`,
   "/usr/lib64",
   "/usr/lib",
 ].map((folder) => `${folder}/libdbus-1.so.3`);
 
-/** Which environment names tell where the session's bus is. */
-const BUS_NAMES = ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"];
+/** Where libdbus is on this machine: what a person writes behind `--allow-ffi=`. Empty when it is nowhere. */
+export const LIBDBUS: string = PLACES.find((path) => existsSync(path)) ?? "";
+
+/** What is enough for a silent token. */
+export const LEAST_PERMISSIONS: readonly string[] = [
+  `--allow-ffi=${LIBDBUS}`,
+  "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR",
+];
+
+/** Deno, running what follows as the project's programs are run where only npm can be reached. */
+export function denoRun(): string[] {
+  return [
+    ...[findTool("deno"), "run", "--no-prompt", "--no-config", "--node-modules-dir=manual"],
+    "--conditions=latchkey-source",
+  ];
+}
 
 /**
  * A program of ours from its sources under Deno, with no more permissions than a broker takes.
@@ -17,10 +31,6 @@ const BUS_NAMES = ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"];
  * @throws {Error} when libdbus is not where distributions have it
  */
 export function denoCommand(script: string): string[] {
-  const libdbus = LIBDBUS.find((path) => existsSync(path));
-  if (!libdbus) throw new Error(`libdbus is missing (looked for ${LIBDBUS.join(", ")})`);
-  return [
-    ...[findTool("deno"), "run", "--no-prompt", "--no-config", "--node-modules-dir=manual"],
-    ...["--conditions=latchkey-source", `--allow-ffi=${libdbus}`, `--allow-env=${BUS_NAMES}`, script],
-  ];
+  if (!LIBDBUS) throw new Error(`libdbus is missing (looked for ${PLACES.join(", ")})`);
+  return [...denoRun(), ...LEAST_PERMISSIONS, script];
 }
