@@ -16,7 +16,7 @@
  */
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
-export type { BrokerKind, BrokerStatus, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
 export {
   type BrokerErrorDetails,
@@ -27,8 +27,15 @@ export {
 export type { Logger, LogLevel } from "./lib/logger.ts";
 export type {
   AcquireTokenRequest,
-  AuthenticationResult,
+  InteractiveRequest,
+  PopScheme,
+  Prompt,
   RequestOptions,
+  SignedHttpRequest,
+  SignInOptions,
   SilentRequest,
+  SsoCookieRequest,
   TokenRequest,
-} from "./lib/token.ts";
+} from "./lib/request.ts";
+export type { AuthenticationResult } from "./lib/token.ts";
+export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/window_handle.ts";

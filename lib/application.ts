@@ -3,38 +3,33 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey, isSameUsername } from "./account.ts";
+import { type AccountInfo, isSameUsername } from "./account.ts";
+import { type Authority, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
 import {
-  type Authority,
-  authorityOfAccount,
-  authorityOfTenant,
-  DEFAULT_AUTHORITY,
-  parseAuthority,
-} from "./authority.ts";
-import {
-  type Broker,
+  type BrokerChange,
   type BrokerStatus,
-  type BrokerTokenRequest,
   DEFAULT_TIME_LIMITS,
+  type SsoCookie,
   type TimeLimits,
 } from "./broker/broker.ts";
-import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "./broker/find_broker.ts";
-import { refuseOther } from "./broker/refuse_other.ts";
-import { HeldTokens } from "./cache/held_tokens.ts";
-import { SharedCalls } from "./cache/shared_calls.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "./errors.ts";
-import type { Logger, LogLevel } from "./logger.ts";
+import { type BrokerFlags, isBrokerEnabled, noBroker } from "./broker/find_broker.ts";
+import { PERSON_NEEDED } from "./broker/sign_in.ts";
+import { LatchkeyError } from "./errors.ts";
+import type { Logger } from "./logger.ts";
 import { authorizationUrl } from "./oauth/authorization_request.ts";
 import {
   type AcquireTokenRequest,
-  type AuthenticationResult,
+  checkPop,
   checkScopes,
-  concealTokens,
-  mergeClaims,
+  type InteractiveRequest,
   type RequestOptions,
+  type SignedHttpRequest,
   type SilentRequest,
-  type TokenRequest,
-} from "./token.ts";
+  type SsoCookieRequest,
+} from "./request.ts";
+import { BrokerSource } from "./sources/broker_source.ts";
+import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
+import type { AuthenticationResult } from "./token.ts";
 
 /** What an application is made of. */
 export interface PublicClientApplicationOptions extends BrokerFlags {
@@ -54,13 +49,6 @@ export interface PublicClientApplicationOptions extends BrokerFlags {
   readonly now?: () => number;
 }
 
-/** Refusals after which an interactive sign-in is the way on. */
-const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
-  "interaction_required",
-  "account_unusable",
-  "account_not_found",
-]);
-
 /**
  * An app that signs people in: a public client, without a secret of its own. Make one and keep it: it holds tokens and
  * shares calls under way.
@@ -78,13 +66,7 @@ const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
 export class PublicClientApplication implements AsyncDisposable {
   readonly #options: PublicClientApplicationOptions;
   readonly #authority: Authority;
-  readonly #capabilities: readonly string[];
-  readonly #timeLimits: TimeLimits;
-  readonly #now: () => number;
-  readonly #held = new HeldTokens();
-  readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
-  readonly #findCalls = new SharedCalls<BrokerFinding>();
-  #finding: BrokerFinding | undefined;
+  readonly #broker: BrokerSource;
 
   /**
    * Makes an application.
@@ -94,21 +76,25 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {RangeError} when a time limit is not above 0.
    */
   constructor(options: PublicClientApplicationOptions) {
-    const { clientId, authority = DEFAULT_AUTHORITY, clientCapabilities = [], timeLimits, now = Date.now } = options ??
-      {};
+    const { clientId, authority = DEFAULT_AUTHORITY, timeLimits, logger, now = Date.now } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
       throw new TypeError("Cannot make an application: clientId is missing");
     }
     this.#options = options;
     this.#authority = parseAuthority(authority);
-    this.#capabilities = clientCapabilities;
-    this.#timeLimits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
-    for (const [name, limit] of Object.entries(this.#timeLimits)) {
+    const limits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
+    for (const [name, limit] of Object.entries(limits)) {
       if (!(typeof limit === "number" && limit > 0)) {
         throw new RangeError(`Cannot make an application: timeLimits.${name} has to be a number above 0`);
       }
     }
-    this.#now = now;
+    this.#broker = new BrokerSource(options, {
+      clientId,
+      authority: this.#authority,
+      timeLimits: limits,
+      now,
+      log: (level, message) => logger?.(level, message),
+    });
   }
 
   /**
@@ -120,12 +106,12 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
     const { username, correlationId = crypto.randomUUID(), signal } = filter;
-    const finding = await this.#find(signal);
+    const finding = await this.#broker.find(signal);
     if (finding.state !== "active") {
       if (this.#options.requireBroker) throw noBroker(finding);
       return [];
     }
-    const accounts = await finding.broker.getAccounts({ correlationId, signal });
+    const accounts = await this.#broker.accounts(finding.broker, { correlationId, signal });
     return username === undefined ? accounts : accounts.filter((account) => isSameUsername(account.username, username));
   }
 
@@ -138,29 +124,128 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
-    if (typeof request.account?.homeAccountId !== "string") {
-      throw new TypeError("Cannot acquire a token silently: account is missing");
-    }
+    checkAccount(request.account);
     try {
-      return await this.#acquireSilently(request);
+      return await this.#broker.acquireSilently(this.#query(request));
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
-      this.#log("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
+      this.#options.logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
       return null;
     }
   }
 
   /**
-   * A token in one call: for the account or user name that is given, else for the account that is signed in to the device.
+   * A token by the person's sign-in. With a broker silently first, where the prompt allows it: for the account that the
+   * hint names, then for the account that is signed in to the device; then by the broker's window
+   * (`acquireTokenInteractively`), which takes as long as the person does.
    *
    * @param request What is asked for.
    * @returns The token.
-   * @throws {LatchkeyError} what the silent step was refused with, `claims` and `subError` included.
+   * @throws {LatchkeyError} the broker's refusal; `user_canceled`; with the prompt `none`, why nobody had to be asked in vain.
+   * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
+   */
+  async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
+    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+      throw new TypeError(
+        "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
+          "or CONSOLE_WINDOW_HANDLE from a program without windows",
+      );
+    }
+    return await this.#broker.signIn(this.#query({ ...request, username: request.loginHint }), "silent-first");
+  }
+
+  /**
+   * A token in one call: for the account or user name that is given, else for the account that is signed in to the device;
+   * by the person's sign-in where there is none without it.
+   *
+   * @param request What is asked for.
+   * @returns The token.
+   * @throws {LatchkeyError} with `interactive: "never"`, what the silent step was refused with, `claims` and `subError`
+   * included; else what the sign-in was refused with.
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
-    if (request.interactive !== "never") throw new TypeError('Cannot acquire a token: interactive has to be "never"');
-    return await this.#acquireSilently(request);
+    const { interactive = "if-needed" } = request, query = this.#query(request);
+    switch (interactive) {
+      case "always":
+        return await this.#broker.signIn(query, "window");
+      case "never":
+        return await this.#broker.acquireSilently(query);
+      case "if-needed":
+        try {
+          return await this.#broker.acquireSilently(query);
+        } catch (error) {
+          if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
+          this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
+          const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
+          return await this.#broker.signIn(asked, "window");
+        }
+      default:
+        throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
+    }
+  }
+
+  /**
+   * Forgets an account for this app: what is held of it, and any silent use until it signs in again.
+   *
+   * @param account The account.
+   * @param options `fromBroker` takes it from the broker as well (`removeAccount`), and so perhaps from other apps.
+   * @throws {LatchkeyError} with `fromBroker`: the broker's refusal, or why there is no broker. The account is forgotten even so.
+   */
+  async removeAccount(
+    account: AccountInfo,
+    options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
+  ): Promise<void> {
+    checkAccount(account);
+    const { fromBroker, correlationId = crypto.randomUUID(), signal } = options;
+    this.#broker.forget(account);
+    if (fromBroker) await (await this.#broker.broker(signal)).removeAccount(account, { correlationId, signal });
+  }
+
+  /**
+   * Cookies that sign a browser in as an account, without a password (`acquirePrtSsoCookie`). They are as good as a
+   * password: hand them to that browser alone.
+   *
+   * @param request The account, and the address of the sign-in page.
+   * @returns Cookies, as a rule one.
+   * @throws {LatchkeyError} the broker's refusal, or why there is no broker.
+   * @throws {TypeError} when the address does not begin with `https://`.
+   */
+  async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
+    const { account, url, correlationId = crypto.randomUUID(), signal } = request;
+    checkAccount(account);
+    if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
+      throw new TypeError("Cannot acquire cookies: url has to begin with https://");
+    }
+    const broker = await this.#broker.broker(signal);
+    return await broker.acquireSsoCookies({ account, authority: this.#authority, url }, { correlationId, signal });
+  }
+
+  /**
+   * A token that is bound to one HTTP request and signed with it (`generateSignedHttpRequest`), to be sent as
+   * `Authorization: pop <token>`.
+   *
+   * @param request The account, and the request that is signed.
+   * @returns The Signed HTTP Request, a JWT.
+   * @throws {LatchkeyError} the broker's refusal, or why there is no broker.
+   * @throws {TypeError} when method or address are none.
+   */
+  async signHttpRequest(request: SignedHttpRequest): Promise<string> {
+    const { account, method, url, nonce, correlationId = crypto.randomUUID(), signal } = request;
+    checkAccount(account);
+    const scheme = { type: "pop", method, url, nonce } as const;
+    checkPop(scheme);
+    return await (await this.#broker.broker(signal)).signHttpRequest({ account, scheme }, { correlationId, signal });
+  }
+
+  /**
+   * Whether tokens can be bound to HTTP requests (`authenticationScheme`): there is a broker, and it knows how.
+   *
+   * @throws {LatchkeyError} `timed_out`, `broker_unavailable` when the broker that was found does not answer.
+   */
+  async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
+    const { correlationId = crypto.randomUUID(), signal } = options, finding = await this.#broker.find(signal);
+    return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 
   /**
@@ -182,21 +267,17 @@ export class PublicClientApplication implements AsyncDisposable {
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
   async brokerStatus({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
-    try {
-      const finding = await this.#find(signal);
-      if (finding.state !== "active") {
-        return { state: finding.state, kind: null, version: null, reason: finding.reason };
-      }
-      const { kind } = finding.broker, call = { correlationId: crypto.randomUUID(), signal };
-      return { state: "active", kind, version: await finding.broker.version(call) ?? null, reason: null };
-    } catch (error) {
-      return {
-        state: "unavailable",
-        kind: null,
-        version: null,
-        reason: error instanceof Error ? error.message : String(error),
-      };
-    }
+    return await this.#broker.status(signal);
+  }
+
+  /**
+   * Tells when the broker comes and goes: it stops when it is idle, and after an upgrade. The broker is started to find it.
+   * Does not keep the program alive.
+   *
+   * @param listener Called at each change, until what is returned is disposed of or the application is closed.
+   */
+  onBrokerChange(listener: (change: BrokerChange) => void): Disposable {
+    return this.#broker.watch(listener);
   }
 
   /**
@@ -204,11 +285,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * it, too; a later call connects anew.
    */
   close(): void {
-    const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
-    this.#finding = undefined;
-    this.#findCalls.abort(reason);
-    this.#tokenCalls.abort(reason);
-    if (finding?.state === "active") finding.broker.close();
+    this.#broker.close();
   }
 
   /** The same as {@linkcode close}, for `await using`. */
@@ -216,78 +293,8 @@ export class PublicClientApplication implements AsyncDisposable {
     await this.close();
   }
 
-  /** A token that is held, or one call for all who ask for the same. */
-  async #acquireSilently(
-    request: TokenRequest & { account?: AccountInfo; username?: string | undefined },
-  ): Promise<AuthenticationResult> {
-    const scopes = checkScopes(request.scopes);
-    const claims = mergeClaims(this.#capabilities, request.claims);
-    const authority = request.tenantId ? authorityOfTenant(this.#authority, request.tenantId) : this.#authority;
-    const keyFor = (account: AccountInfo | undefined) => {
-      const holder = account ? accountKey(account) : request.username?.toLowerCase() ?? null;
-      return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
-    };
-    const key = keyFor(request.account), correlationId = request.correlationId ?? crypto.randomUUID();
-    const held = request.forceRefresh || request.claims !== undefined ? undefined : this.#held.find(key, this.#now());
-    if (held) return concealTokens({ ...held, source: "cache", correlationId });
-
-    const asked = JSON.stringify([key, claims, request.forceRefresh, request.correlationId]);
-    return await this.#tokenCalls.run(asked, request.signal, async (signal) => {
-      const broker = await this.#requireBroker(signal);
-      const call = { correlationId, signal };
-      const account = request.account ?? await this.#chosenAccount(broker, request.username, call);
-      const wanted: BrokerTokenRequest = { scopes, authority, account, loginHint: request.username, claims };
-      // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-      const old = request.forceRefresh
-        ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
-        : undefined;
-      const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
-      const until = result.expiresOn.toISOString();
-      this.#log("info", `Token from the broker until ${until} (correlation id ${correlationId})`);
-      refuseOther(result, account, request.username);
-      this.#held.hold([key, keyFor(result.account)], result, this.#now());
-      return result;
-    });
-  }
-
-  /** The one account that the user name, or the lack of one, leaves no doubt about. */
-  async #chosenAccount(
-    broker: Broker,
-    username: string | undefined,
-    call: { correlationId: string; signal: AbortSignal },
-  ): Promise<AccountInfo | undefined> {
-    const accounts = await broker.getAccounts(call);
-    const named = username === undefined
-      ? accounts
-      : accounts.filter((account) => isSameUsername(account.username, username));
-    return named.length === 1 ? named[0] : undefined;
-  }
-
-  async #requireBroker(signal: AbortSignal): Promise<Broker> {
-    const finding = await this.#find(signal);
-    if (finding.state === "active") return finding.broker;
-    throw noBroker(finding);
-  }
-
-  /** Looks for the broker once; a broker that cannot be started stays off for this object. */
-  async #find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
-    return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
-      const finding = await findBroker(this.#options, {
-        clientId: this.#options.clientId,
-        authority: this.#authority,
-        timeLimits: this.#timeLimits,
-        now: this.#now,
-        log: (level, message) => this.#log(level, message),
-      }, signal);
-      if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
-      signal.throwIfAborted();
-      if (finding.state === "active") this.#log("info", `The broker (${finding.broker.kind}) is active`);
-      else this.#log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
-      return this.#finding = finding;
-    });
-  }
-
-  #log(level: LogLevel, message: string): void {
-    this.#options.logger?.(level, message);
+  #query(request: AcquireTokenRequest): TokenQuery {
+    const { clientCapabilities } = this.#options;
+    return tokenQuery(request, { authority: this.#authority, clientCapabilities });
   }
 }

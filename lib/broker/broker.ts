@@ -5,7 +5,9 @@
  */
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
+import type { PopScheme } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
+import type { WindowHandle } from "../window_handle.ts";
 
 /** How a broker is reached. */
 export type BrokerKind = "linux";
@@ -30,28 +32,64 @@ export interface BrokerTokenRequest {
   readonly loginHint?: string | undefined;
   /** A claims request as JSON text (OpenID Connect Core, 5.5), client capabilities included. */
   readonly claims?: string | undefined;
+  /** The HTTP request that the token is to be bound to. */
+  readonly pop?: PopScheme | undefined;
+  /** More parameters of the authorization request, such as `domain_hint`. */
+  readonly extraParameters?: Readonly<Record<string, string>> | undefined;
   /** Makes the broker renew this token instead of answering from its cache. */
   readonly accessTokenToRenew?: string | undefined;
 }
 
-/** A broker that was started. */
+/** A request for a token that a person is asked for. */
+export interface BrokerInteractiveRequest extends BrokerTokenRequest {
+  /** The window that the sign-in window belongs to. */
+  readonly parentWindowHandle?: WindowHandle | undefined;
+  /** Called just before the window opens. */
+  readonly onBeforeWindow?: (() => void) | undefined;
+}
+
+/** A cookie that signs a browser in. Inspecting or logging it does not show its value. */
+export interface SsoCookie {
+  /** Such as `x-ms-RefreshTokenCredential`. */
+  readonly name: string;
+  /** As it goes into a `Cookie` header. */
+  readonly value: string;
+}
+
+/** A broker that came or went. */
+export interface BrokerChange {
+  /** Whether it runs now. One that stopped, because it was idle, is started by the next call. */
+  readonly running: boolean;
+}
+
+/** A broker that was started. Every method throws its refusal, `timed_out`, `broker_unavailable`, `invalid_response`. */
 export interface Broker {
   /** How it is reached. */
   readonly kind: BrokerKind;
-  /**
-   * The accounts that it knows.
-   *
-   * @throws {LatchkeyError} the broker's refusal, `timed_out`, `broker_unavailable`, `invalid_response`.
-   */
+  /** The accounts that it knows. */
   getAccounts(call: BrokerCall): Promise<AccountInfo[]>;
-  /**
-   * A token without any window.
-   *
-   * @throws {LatchkeyError} the broker's refusal, `timed_out`, `broker_unavailable`, `invalid_response`.
-   */
+  /** A token without any window. */
   acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult>;
+  /** A token by a window: it takes as long as the person does. An abort lets the caller go at once and ends the window. */
+  acquireTokenInteractively(request: BrokerInteractiveRequest, call: BrokerCall): Promise<AuthenticationResult>;
+  /** Takes an account from the broker, and so perhaps from all apps of the device. */
+  removeAccount(account: AccountInfo, call: BrokerCall): Promise<void>;
+  /** Cookies that sign a browser in at `request.url` with the request's account. */
+  acquireSsoCookies(
+    request: { readonly account: AccountInfo; readonly authority: Authority; readonly url: string },
+    call: BrokerCall,
+  ): Promise<SsoCookie[]>;
+  /** A token that is bound to one HTTP request and names it: a Signed HTTP Request. */
+  signHttpRequest(
+    request: { readonly account: AccountInfo; readonly scheme: PopScheme },
+    call: BrokerCall,
+  ): Promise<string>;
+  /** Whether it can bind tokens to requests. */
+  isPopSupported(call: BrokerCall): Promise<boolean>;
   /** Its version; `undefined` when it does not tell. */
   version(call: BrokerCall): Promise<string | undefined>;
+  /** Tells when it comes and goes, until the returned object is disposed of. Does not keep the program alive. */
+  watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
   /** Frees the connection to it. */
   close(): void;
 }

@@ -54,3 +54,38 @@ export function statusOfWire(wireStatus: number): number {
 export function codeOfStatus(status: number): LatchkeyErrorCode {
   return CODES[status] ?? "unexpected";
 }
+
+const SIGN_IN = "A person has to sign in: latchkey login, or acquireTokenInteractive";
+const SIGN_IN_AGAIN = "Sign in again: latchkey login, or acquireTokenInteractive";
+const LATER = "Try again in a minute";
+const REGISTER = "Register the device in the Intune app (Company Portal); dsreg --status tells how it stands";
+
+/** What to do where the server gave no number of its own. */
+const HINTS: Readonly<Record<number, string>> = {
+  2: SIGN_IN,
+  3: "See that the machine is online, and that its proxy lets login.microsoftonline.com through",
+  4: LATER,
+  5: LATER,
+  9: "Check the client id, the tenant and the redirect URIs of the app registration",
+  11: "Check --authority (authority): the broker does not know its host",
+  12: SIGN_IN_AGAIN,
+  13: SIGN_IN_AGAIN,
+  14: SIGN_IN_AGAIN,
+  15: "Unlock the login keyring (latchkey doctor), then sign in again",
+  16: "See latchkey accounts (getAccounts) for the accounts that there are, or sign in: latchkey login",
+  17: LATER,
+  18: SIGN_IN,
+  19: "Install microsoft-identity-broker, which comes with the Intune app",
+  20: REGISTER,
+  21: "Go without the broker: --broker never",
+};
+
+/**
+ * What to do about a status.
+ *
+ * @param status MSALRuntime's number.
+ * @returns A sentence, or `undefined` when nothing is known.
+ */
+export function hintOfStatus(status: number): string | undefined {
+  return HINTS[status];
+}

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../platform/host.ts";
 import type { Broker } from "./broker.ts";
@@ -39,19 +40,8 @@ export async function findBroker(
   options: JsonBrokerOptions,
   signal?: AbortSignal,
 ): Promise<BrokerFinding> {
-  if (options.authority.kind !== "entra") {
-    return { state: "off", reason: `brokers do not serve the authority ${options.authority.url}` };
-  }
-  const system = operatingSystem();
-  if (system !== "linux") {
-    return {
-      state: "off",
-      reason: `this version of latchkey has no broker for the platform ${system || "it runs on"}`,
-    };
-  }
-  if (!flags.enableBrokerOnLinux) {
-    return { state: "off", reason: "the broker is not enabled on Linux (enableBrokerOnLinux)" };
-  }
+  const reason = whyOff(flags, options.authority);
+  if (reason !== undefined) return { state: "off", reason };
   const { startLinuxBroker } = await import("./linux_broker.ts");
   try {
     return { state: "active", broker: await startLinuxBroker(options, signal) };
@@ -59,6 +49,18 @@ export async function findBroker(
     if (signal?.aborted || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
     return { state: "unavailable", reason: error.message, hint: error.hint };
   }
+}
+
+/** Whether the app wants a broker on this platform, and for an authority that a broker serves. */
+export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
+  return whyOff(flags, authority) === undefined;
+}
+
+function whyOff(flags: BrokerFlags, authority: Authority): string | undefined {
+  if (authority.kind !== "entra") return `brokers do not serve the authority ${authority.url}`;
+  const system = operatingSystem();
+  if (system !== "linux") return `this version of latchkey has no broker for the platform ${system || "it runs on"}`;
+  return flags.enableBrokerOnLinux ? undefined : "the broker is not enabled on Linux (enableBrokerOnLinux)";
 }
 
 /** The error of a call that needs the broker which was not found. */

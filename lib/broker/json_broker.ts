@@ -8,20 +8,42 @@ import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { AuthenticationResult } from "../token.ts";
-import type { Broker, BrokerCall, BrokerKind, BrokerTokenRequest, TimeLimits } from "./broker.ts";
+import type {
+  Broker,
+  BrokerCall,
+  BrokerChange,
+  BrokerInteractiveRequest,
+  BrokerKind,
+  BrokerTokenRequest,
+  TimeLimits,
+} from "./broker.ts";
 import {
-  accountsRequest,
   type BrokerAccount,
   readAccounts,
+  readCookies,
+  readDone,
+  readSignedHttpRequest,
   readToken,
   readVersion,
+  type ReplyContext,
+} from "./json_replies.ts";
+import {
+  accountsRequest,
+  cancelRequest,
+  cookieRequest,
+  emptySignedHttpRequestRequest,
+  interactiveRequest,
+  removeAccountRequest,
+  signedHttpRequestRequest,
   silentRequest,
   versionRequest,
-} from "./json_messages.ts";
+} from "./json_requests.ts";
 import type { JsonObject } from "./json_values.ts";
 
 /** What `getLinuxBrokerVersion` is told of the asking client: the version of Microsoft's whose requests ours are like. */
 const CLIENT_VERSION = "0.20.7";
+/** How long a cancelled window's broker may take to say that it heard of it: nobody waits for that. */
+const CANCEL_MS = 1_000;
 
 /** One way to a broker. */
 export interface JsonTransport {
@@ -36,6 +58,10 @@ export interface JsonTransport {
    * @throws {LatchkeyError} `broker_unavailable` when the broker went away before it answered, `timed_out`.
    */
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
+  /** The redirect URI that an app has to have registered to be served here. */
+  redirectUri(clientId: string): string;
+  /** Tells when the broker comes and goes; see {@linkcode Broker.watch}. */
+  watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
   /** Frees what it holds. */
   close(): void;
 }
@@ -59,13 +85,18 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   const { clientId, authority, timeLimits, now, log } = options;
   /** Accounts as the broker gave them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
+  const redirectUri = transport.redirectUri(clientId);
+
+  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): ReplyContext {
+    return { correlationId, flow: "broker", clientId, redirectUri, scopes };
+  }
 
   async function listAccounts(call: BrokerCall): Promise<BrokerAccount[]> {
     const json = await sendRepeatable("getAccounts", accountsRequest(clientId), {
       ...call,
       timeoutMs: timeLimits.accountsMs,
     });
-    const accounts = readAccounts(json, authority, call.correlationId);
+    const accounts = readAccounts(json, authority, contextOf(call));
     known.clear();
     for (const { info, raw } of accounts) known.set(accountKey(info), raw);
     return accounts;
@@ -117,6 +148,39 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     }
   }
 
+  function readAndKeepAccount(json: string, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
+    const { result, rawAccount } = readToken(json, { ...contextOf(call, request.scopes), request, now: now() });
+    if (rawAccount) known.set(accountKey(result.account), rawAccount);
+    return result;
+  }
+
+  /**
+   * himmelblau's window is for an account that it is told, and it serves one person. Its accounts, unlike Microsoft's, have
+   * no `clientInfo`.
+   */
+  async function accountForWindow(
+    request: BrokerInteractiveRequest,
+    call: BrokerCall,
+  ): Promise<JsonObject | undefined> {
+    if (request.account) return await rawAccount(request.account, call);
+    if (known.size === 0) {
+      await listAccounts(call).catch((error) => {
+        // Microsoft's window needs none, and may be what mends a broker that cannot list them.
+        if (!(error instanceof LatchkeyError)) throw error;
+      });
+    }
+    const [only, ...more] = known.values();
+    return only && more.length === 0 && !only.clientInfo ? only : undefined;
+  }
+
+  /** The person's window is closed at once, or nobody would know what it is still there for. */
+  function cancel(call: BrokerCall): void {
+    const { correlationId } = call;
+    send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs: CANCEL_MS }).catch((error) =>
+      log("info", `The broker did not end its window: ${String(error)} (correlation id ${correlationId})`)
+    );
+  }
+
   return {
     kind: transport.kind,
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
@@ -126,16 +190,61 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       const account = request.account && await rawAccount(request.account, call);
       const sent = silentRequest(clientId, request, account);
       const json = await sendRepeatable("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
-      const { result, rawAccount: used } = readToken(json, { request, correlationId: call.correlationId, now: now() });
-      if (used) known.set(accountKey(result.account), used);
-      return result;
+      return readAndKeepAccount(json, request, call);
+    },
+    async acquireTokenInteractively(
+      request: BrokerInteractiveRequest,
+      call: BrokerCall,
+    ): Promise<AuthenticationResult> {
+      const sent = interactiveRequest(clientId, request, await accountForWindow(request, call));
+      call.signal?.throwIfAborted();
+      request.onBeforeWindow?.();
+      const onAbort = () => cancel(call);
+      call.signal?.addEventListener("abort", onAbort, { once: true });
+      try {
+        return readAndKeepAccount(await send("acquireTokenInteractively", sent, call), request, call);
+      } finally {
+        call.signal?.removeEventListener("abort", onAbort);
+      }
+    },
+    async removeAccount(account: AccountInfo, call: BrokerCall): Promise<void> {
+      const sent = removeAccountRequest(clientId, await rawAccount(account, call));
+      readDone(await send("removeAccount", sent, { ...call, timeoutMs: timeLimits.accountsMs }), contextOf(call));
+      known.delete(accountKey(account));
+    },
+    async acquireSsoCookies(request, call) {
+      const account = await rawAccount(request.account, call);
+      const sent = cookieRequest(clientId, { ...request, scopes: [] }, account);
+      const json = await sendRepeatable("acquirePrtSsoCookie", sent, { ...call, timeoutMs: timeLimits.silentMs });
+      return readCookies(json, contextOf(call));
+    },
+    async signHttpRequest({ account, scheme }, call): Promise<string> {
+      await rawAccount(account, call);
+      const sent = signedHttpRequestRequest(clientId, scheme, account.homeAccountId);
+      const json = await sendRepeatable("generateSignedHttpRequest", sent, { ...call, timeoutMs: timeLimits.silentMs });
+      return readSignedHttpRequest(json, contextOf(call));
+    },
+    async isPopSupported(call: BrokerCall): Promise<boolean> {
+      const limits = { ...call, timeoutMs: timeLimits.accountsMs };
+      try {
+        readDone(
+          await send("generateSignedHttpRequest", emptySignedHttpRequestRequest(clientId), limits),
+          contextOf(call),
+        );
+        return true;
+      } catch (error) {
+        if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
+        if (error.broker) return !/not implemented/i.test(error.errorDescription ?? ""); // it missed what to sign
+        if (error.code === "refused") return false;
+        throw error;
+      }
     },
     async version(call: BrokerCall): Promise<string | undefined> {
       const limits = { ...call, timeoutMs: timeLimits.accountsMs };
       try {
         return readVersion(
           await send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
-          call.correlationId,
+          contextOf(call),
         );
       } catch (error) {
         if (!(error instanceof LatchkeyError) || error.code === "broker_unavailable" || call.signal?.aborted) {
@@ -144,6 +253,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
         return undefined; // not every broker has the method
       }
     },
+    watch: (listener) => transport.watch(listener),
     close: () => transport.close(),
   };
 }

@@ -5,15 +5,22 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
-import { BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
+import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
 import type { Broker } from "./broker.ts";
 import { printable } from "./json_values.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
+import { NATIVE_CLIENT_URI } from "./json_requests.ts";
 
 const NAME = "com.microsoft.identity.broker1";
 const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };
 const INTERFACE = "com.microsoft.identity.Broker1";
 const PROTOCOL_VERSION = "0.0";
+const NAME_CHANGES = {
+  sender: BUS_DAEMON.destination,
+  path: BUS_DAEMON.path,
+  interface: BUS_DAEMON.interface,
+  member: "NameOwnerChanged",
+};
 
 /** What the bus says when nobody answers for the name, now or any more. */
 const GONE: ReadonlySet<string> = new Set(
@@ -33,8 +40,10 @@ const GONE: ReadonlySet<string> = new Set(
 );
 /** What the bus says of a name without an owner when it may not start a service. */
 const NOT_RUNNING: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
-/** What a broker says that lacks a method which every client needs. */
-const TOO_OLD: ReadonlySet<string> = new Set(
+/** Without these a broker is of no use. */
+const NEEDED_METHODS: ReadonlySet<string> = new Set(["getAccounts", "acquireTokenSilently"]);
+/** What a broker says that lacks a method. */
+const UNKNOWN: ReadonlySet<string> = new Set(
   ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
 );
 
@@ -134,6 +143,9 @@ function linuxTransport(bus: SessionBus): JsonTransport {
         correlationId,
       });
     },
+    redirectUri: () => NATIVE_CLIENT_URI,
+    watch: (listener) =>
+      bus.subscribe({ ...NAME_CHANGES, arg0: NAME }, ({ body: [, , owner] }) => listener({ running: owner !== "" })),
     close: () => bus.close(),
   };
 }
@@ -152,11 +164,9 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
       hint,
     });
   }
-  if (TOO_OLD.has(errorName)) {
-    return new LatchkeyError("broker_unavailable", `The broker does not know ${method}`, {
-      ...details,
-      hint: "Update the broker",
-    });
+  if (UNKNOWN.has(errorName)) {
+    const code = NEEDED_METHODS.has(method) ? "broker_unavailable" : "refused";
+    return new LatchkeyError(code, `The broker does not know ${method}`, { ...details, hint: "Update the broker" });
   }
   const errorDescription = `${errorName}: ${printable(error.message)}`;
   return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {

@@ -33,4 +33,11 @@ export class HeldTokens {
       if (old.expiresOn.getTime() <= now) this.#tokens.delete(key);
     }
   }
+
+  /** Drops the tokens that are meant. */
+  forget(isMeant: (token: AuthenticationResult) => boolean): void {
+    for (const [key, token] of this.#tokens) {
+      if (isMeant(token)) this.#tokens.delete(key);
+    }
+  }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Authority } from "../authority.ts";
-import { RESERVED_SCOPES } from "../token.ts";
+import { RESERVED_SCOPES } from "../request.ts";
 
 /** Where the browser comes back to when there is no broker. */
 export const BROWSER_REDIRECT_URI = "http://localhost";

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
-import { checkScopes, concealTokens, mergeClaims } from "../../lib/token.ts";
+import { checkScopes, mergeClaims } from "../../lib/request.ts";
+import { concealTokens } from "../../lib/token.ts";
 
 test("checkScopes() takes scopes, each once", () => {
   expect(checkScopes(["User.Read", "https://graph.microsoft.com/.default", "User.Read"])).toEqual([

@@ -11,7 +11,8 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   mod: ["application", "broker", "oauth", "cache", "words", "errors"],
   azure: ["application", "words", "errors"],
   web: ["oauth", "cache", "words", "errors"],
-  application: ["broker", "oauth", "cache", "words", "errors"],
+  application: ["sources", "broker", "oauth", "cache", "words", "errors"],
+  sources: ["sources", "broker", "oauth", "cache", "words", "errors"],
   broker: ["broker", "platform", "words", "errors"],
   oauth: ["oauth", "platform", "words", "errors"],
   cache: ["cache", "platform", "words", "errors"],
@@ -19,7 +20,7 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   words: ["words", "errors"],
   errors: [],
 };
-const words = ["account", "token", "authority", "logger"];
+const words = ["account", "token", "authority", "logger", "request", "window_handle", "aadsts"];
 
 /** The layer of a file: `lib/broker/x.ts` is in `broker`, `lib/account.ts` among the words, `mod.ts` is `mod`. */
 function layerOf(path: string): string {

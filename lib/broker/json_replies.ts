@@ -1,63 +1,21 @@
 /**
- * The JSON that brokers speak: requests written, replies read by their shape and not by the broker's version. Pure.
+ * Replies of the JSON that brokers speak, read by their shape and not by the broker's version. Pure.
  *
  * @module
  */
 import type { AccountInfo } from "../account.ts";
-import { type Authority, authorityOfAccount, isTenant } from "../authority.ts";
+import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
+import { type Authority, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
-import { type AuthenticationResult, concealTokens, RESERVED_SCOPES } from "../token.ts";
-import type { BrokerTokenRequest } from "./broker.ts";
-import { codeOfStatus, statusOfWire } from "./broker_status.ts";
+import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
+import type { BrokerTokenRequest, SsoCookie } from "./broker.ts";
+import { codeOfStatus, hintOfStatus, statusOfWire } from "./broker_status.ts";
 import { isObject, type JsonObject, number, printable, readBase64UrlJson, readTime, text } from "./json_values.ts";
 
-/** What the broker is told on every platform of the D-Bus dialect; others are registered for the app, never sent. */
-export const BROKER_REDIRECT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
-
-const AUTHORIZATION_TYPE_SILENT = 1;
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
-
-/** Request of `getAccounts`. Microsoft's client sends the client id for the redirect URI as well. */
-export function accountsRequest(clientId: string): string {
-  return JSON.stringify({ clientId, redirectUri: clientId });
-}
-
-/** Request of `getLinuxBrokerVersion`. */
-export function versionRequest(clientVersion: string): string {
-  return JSON.stringify({ msalCppVersion: clientVersion });
-}
-
-/**
- * Request of `acquireTokenSilently`.
- *
- * @param clientId The app.
- * @param request What is asked for.
- * @param account The chosen account as the broker gave it; without it the account that is signed in to the device is meant.
- */
-export function silentRequest(clientId: string, request: BrokerTokenRequest, account: JsonObject | undefined): string {
-  const authParameters = {
-    accessTokenToRenew: request.accessTokenToRenew ?? "",
-    account: account ?? null,
-    additionalQueryParametersForAuthorization: {},
-    authority: authorityOfAccount(request.authority, request.account).url,
-    authorizationType: AUTHORIZATION_TYPE_SILENT,
-    clientId,
-    decodedClaims: request.claims ?? "",
-    enrollmentId: "",
-    isTestMode: false,
-    password: "",
-    popParams: null,
-    redirectUri: BROKER_REDIRECT_URI,
-    requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
-    username: request.account?.username ?? request.loginHint ?? "",
-    uxContextHandle: -1,
-    ...(!account && { isSignIn: true }),
-  };
-  // The first himmelblau releases, known by accounts without an environment, look for the account at the root. A null
-  // there would hide the one below from later ones.
-  return JSON.stringify(account && !account.environment ? { account, authParameters } : { authParameters });
-}
+/** RFC 6750, 2.1: what else there were could not be put into a header. */
+const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /** An account, and what to send when it is meant. */
 export interface BrokerAccount {
@@ -67,9 +25,15 @@ export interface BrokerAccount {
   readonly raw: JsonObject;
 }
 
+/** What every reply is read with: what its refusal is told with. */
+export interface ReplyContext extends HintContext {
+  /** UUID of the request. */
+  readonly correlationId: string;
+}
+
 /** Reply of `getAccounts`. */
-export function readAccounts(json: string, authority: Authority, correlationId: string): BrokerAccount[] {
-  const reply = readReply(json, correlationId);
+export function readAccounts(json: string, authority: Authority, context: ReplyContext): BrokerAccount[] {
+  const reply = readReply(json, context), { correlationId } = context;
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
     if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
@@ -78,33 +42,68 @@ export function readAccounts(json: string, authority: Authority, correlationId: 
 }
 
 /** Reply of `getLinuxBrokerVersion`. */
-export function readVersion(json: string, correlationId: string): string | undefined {
-  const version = text(readReply(json, correlationId).linuxBrokerVersion);
+export function readVersion(json: string, context: ReplyContext): string | undefined {
+  const version = text(readReply(json, context).linuxBrokerVersion);
   return version && printable(version);
 }
 
+/** Reply of a method that says no more than that it was done. */
+export function readDone(json: string, context: ReplyContext): void {
+  if (json !== "") readReply(json, context);
+}
+
+/** Reply of `acquirePrtSsoCookie`: up to 2.0.1 one cookie at the top, later a list. */
+export function readCookies(json: string, context: ReplyContext): SsoCookie[] {
+  const reply = readReply(json, context);
+  const items: readonly unknown[] = Array.isArray(reply.cookieItems) ? reply.cookieItems : [reply];
+  return items.map((item) => {
+    const [name, value] = isObject(item) ? [text(item.cookieName), text(item.cookieContent)] : [];
+    // RFC 6265, 4.1.1: what else there were could not be put into a header.
+    if (
+      !name || !value || !/^[\w!#$%&'*+.^`|~-]+$/.test(name) ||
+      !/^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/.test(value)
+    ) {
+      throw invalidResponse("a cookie is missing or malformed", context.correlationId);
+    }
+    return concealed({ name, value }, () => ({ name, value: "[concealed]" }));
+  });
+}
+
+/** Reply of `generateSignedHttpRequest`. */
+export function readSignedHttpRequest(json: string, context: ReplyContext): string {
+  const signed = text(readReply(json, context).signedHttpRequest);
+  if (signed && TOKEN.test(signed)) return signed;
+  throw invalidResponse("the signed HTTP request is missing or malformed", context.correlationId);
+}
+
 /** What a token's reply is read with. */
-export interface TokenReplyContext {
+export interface TokenReplyContext extends ReplyContext {
   /** The request that it answers. */
   readonly request: BrokerTokenRequest;
-  /** UUID of the request. */
-  readonly correlationId: string;
   /** The time, in milliseconds since 1970. */
   readonly now: number;
 }
 
-/** Reply of `acquireTokenSilently`: the token, and the account as the broker gave it if it did. */
+/** Reply of `acquireTokenSilently` and `acquireTokenInteractively`: the token, and the account as the broker gave it if it did. */
 export function readToken(
   json: string,
   context: TokenReplyContext,
 ): { result: AuthenticationResult; rawAccount: JsonObject | undefined } {
   const { request, correlationId, now } = context;
-  const token = readReply(json, correlationId).brokerTokenResponse;
+  const token = readReply(json, context).brokerTokenResponse;
   if (!isObject(token)) throw invalidResponse("it has no token", correlationId);
   const accessToken = text(token.accessToken) ?? "";
-  // RFC 6750, 2.1: what else there were could not be put into a header.
-  if (!/^[A-Za-z0-9._~+/-]+=*$/.test(accessToken)) {
-    throw invalidResponse("the access token is missing or malformed", correlationId);
+  if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
+  const tokenType = readTokenType(token.accessTokenType, correlationId);
+  if (request.pop && tokenType !== "pop") {
+    throw new LatchkeyError(
+      "invalid_response",
+      "The broker gave a bearer token where one bound to a request was asked for",
+      {
+        correlationId,
+        hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
+      },
+    );
   }
   const idToken = text(token.idToken), claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
@@ -112,7 +111,7 @@ export function readToken(
   const extendedExpiresOn = readTime(token.extendedExpiresOn);
   const result: AuthenticationResult = {
     accessToken,
-    tokenType: readTokenType(token.accessTokenType, correlationId),
+    tokenType,
     expiresOn: readExpiry(token.expiresOn, claims, correlationId),
     ...(extendedExpiresOn !== undefined && extendedExpiresOn > now &&
       { extendedExpiresOn: new Date(extendedExpiresOn) }),
@@ -200,7 +199,8 @@ function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined 
 }
 
 /** Parses a reply, and throws the error that it carries. */
-function readReply(json: string, correlationId: string): JsonObject {
+function readReply(json: string, context: ReplyContext): JsonObject {
+  const { correlationId } = context;
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : JSON.parse(json);
@@ -209,27 +209,39 @@ function readReply(json: string, correlationId: string): JsonObject {
   }
   if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
   const error = (isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse.error : undefined) ?? reply.error;
-  if (error !== undefined && error !== null) throw readError(error, correlationId);
+  if (error !== undefined && error !== null) throw readError(error, context);
   return reply;
 }
 
-function readError(error: unknown, correlationId: string): LatchkeyError {
+function readError(error: unknown, context: ReplyContext): LatchkeyError {
   const details = isObject(error) ? error : { context: error };
-  const status = statusOfWire(number(details.status) ?? 0);
+  const status = statusOfWire(number(details.status) ?? 0), code = codeOfStatus(status);
   const errorDescription = printable(text(details.context) ?? text(details.message) ?? "");
-  const tag = number(details.tag), errorCode = number(details.errorCode), subError = text(details.subError);
-  return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || `status ${status}`}`, {
+  const errorCodes = errorCodesIn(errorDescription), subError = printable(text(details.subError) ?? "") || undefined;
+  const tag = number(details.tag), errorCode = number(details.errorCode);
+  return new LatchkeyError(code, `The broker refused: ${errorDescription || `status ${status}`}`, {
     errorDescription,
-    errorCodes: [...new Set([...errorDescription.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))],
-    ...(subError && { subError: printable(subError) }),
-    correlationId,
+    errorCodes,
+    subError,
+    claims: claimsOf(details),
+    correlationId: context.correlationId,
     broker: {
       status,
       subStatus: number(details.subStatus) ?? 0,
       ...(tag !== undefined && { tag }),
       ...(errorCode !== undefined && { errorCode }),
     },
+    hint: hintFor({ errorCodes, subError, text: errorDescription }, context) ?? hintOfStatus(status),
   });
+}
+
+/** A claims challenge, where the broker passes one on. */
+function claimsOf({ claims }: JsonObject): string | undefined {
+  try {
+    return typeof claims === "string" && isObject(JSON.parse(claims)) ? claims : undefined;
+  } catch {
+    return undefined; // it could not be replayed
+  }
 }
 
 function invalidResponse(why: string, correlationId: string): LatchkeyError {

@@ -1,0 +1,37 @@
+/**
+ * Windows as a broker's JSON has them. Pure.
+ *
+ * @module
+ */
+import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../window_handle.ts";
+
+/** A window by its number (X11), or by the name that a Wayland compositor exported it under. */
+export type JsonWindow = { readonly id: number } | { readonly exportedHandle: string };
+
+/**
+ * Reads a window handle. A console has no window of its own that a broker on Linux could use.
+ *
+ * @throws {TypeError} when it cannot be one.
+ */
+export function readWindow(handle: WindowHandle | undefined): JsonWindow {
+  if (handle === undefined || handle === CONSOLE_WINDOW_HANDLE) return { id: 0 };
+  if (typeof handle === "string") {
+    const [, x11] = /^x11:([0-9a-f]{1,8})$/i.exec(handle) ?? [];
+    if (x11) return { id: Number.parseInt(x11, 16) };
+    const exportedHandle = handle.replace(/^wayland:/, "");
+    if (exportedHandle) return { exportedHandle };
+  }
+  const id = handle instanceof Uint8Array
+    ? numberOfBytes(handle)
+    : typeof handle === "bigint"
+    ? Number(handle)
+    : handle;
+  if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return { id };
+  throw new TypeError("Cannot acquire a token: parentWindowHandle is not a window's handle");
+}
+
+/** As the machine has it in memory: all that this runs on are little-endian. */
+function numberOfBytes(bytes: Uint8Array): number {
+  if (bytes.length !== 4 && bytes.length !== 8) return NaN;
+  return bytes.reduceRight((number, byte) => number * 256 + byte, 0);
+}

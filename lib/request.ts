@@ -1,0 +1,202 @@
+/**
+ * What a token is asked for with, and the checks of it that need no I/O.
+ *
+ * @module
+ */
+import type { AccountInfo } from "./account.ts";
+import type { WindowHandle } from "./window_handle.ts";
+
+/** What every request can carry. */
+export interface RequestOptions {
+  /** UUID under which the request can be found in the logs of the broker and the server. @default a new one */
+  readonly correlationId?: string | undefined;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is asked for. */
+export interface TokenRequest extends RequestOptions {
+  /** Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`. */
+  readonly scopes: readonly string[];
+  /** A claims challenge to answer, as JSON text. */
+  readonly claims?: string | undefined;
+  /** Binds the token to one HTTP request. @default a bearer token */
+  readonly authenticationScheme?: PopScheme | undefined;
+  /** Tenant to ask instead of the authority's. */
+  readonly tenantId?: string | undefined;
+}
+
+/** Request of `PublicClientApplication.acquireTokenSilent`. */
+export interface SilentRequest extends TokenRequest {
+  /** Whose token. */
+  readonly account: AccountInfo;
+  /** Ask for a new token although a good one is held. @default false */
+  readonly forceRefresh?: boolean | undefined;
+}
+
+/** What a sign-in with a window can carry. */
+export interface SignInOptions {
+  /**
+   * The window that the sign-in window belongs to. Needed where a broker is enabled.
+   *
+   * @default none; with `acquireToken`, that of the console
+   */
+  readonly parentWindowHandle?: WindowHandle | undefined;
+  /** What the person is asked for even so, or that nobody is to be asked (OpenID Connect Core, 3.1.2.1). */
+  readonly prompt?: Prompt | undefined;
+  /** The account's domain, such as `contoso.com`: saves the person a step. */
+  readonly domainHint?: string | undefined;
+  /** How many seconds ago the person may have typed a password at most (OpenID Connect Core, 3.1.2.1). */
+  readonly maxAge?: number | undefined;
+  /** More to consent to in the same step. Brokers do not take it. */
+  readonly extraScopesToConsent?: readonly string[] | undefined;
+  /** More parameters of the authorization request. They override none of the protocol's own. */
+  readonly extraQueryParameters?: Readonly<Record<string, string>> | undefined;
+  /** Called just before a window opens. */
+  readonly onBeforeLaunchingUi?: ((event: { readonly ui: "broker" }) => void) | undefined;
+}
+
+/** What the person is asked for. */
+export type Prompt = "none" | "login" | "consent" | "create" | "select_account";
+
+/** Request of `PublicClientApplication.acquireTokenInteractive`. */
+export interface InteractiveRequest extends TokenRequest, SignInOptions {
+  /** User name of the person who is expected. */
+  readonly loginHint?: string | undefined;
+}
+
+/** Request of `PublicClientApplication.acquireToken`. */
+export interface AcquireTokenRequest extends TokenRequest, SignInOptions {
+  /** Whose token. @default the account that is signed in to the device */
+  readonly account?: AccountInfo | undefined;
+  /** Whose token, by user name. */
+  readonly username?: string | undefined;
+  /** Ask for a new token although a good one is held. @default false */
+  readonly forceRefresh?: boolean | undefined;
+  /**
+   * Whether a window may be shown. `if-needed`: when there is no token without one. `never`: the call fails then. `always`:
+   * at once, whatever could be had without.
+   *
+   * @default "if-needed"
+   */
+  readonly interactive?: "if-needed" | "never" | "always" | undefined;
+}
+
+/** Request of `PublicClientApplication.acquireSsoCookies`. */
+export interface SsoCookieRequest extends RequestOptions {
+  /** Who is signed in. */
+  readonly account: AccountInfo;
+  /** Address of the sign-in page, such as `https://login.microsoftonline.com/`; with its `sso_nonce`, if it has one. */
+  readonly url: string;
+}
+
+/** Request of `PublicClientApplication.signHttpRequest`. */
+export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type"> {
+  /** Whose token. */
+  readonly account: AccountInfo;
+}
+
+/** One HTTP request that a token is to be bound to (Microsoft's Signed HTTP Request). */
+export interface PopScheme {
+  /** The only scheme there is beside bearer tokens. */
+  readonly type: "pop";
+  /** Such as `GET`. */
+  readonly method: string;
+  /** The address that is called; host and path are signed. */
+  readonly url: string;
+  /** What the resource sent to be signed. @default none */
+  readonly nonce?: string | undefined;
+}
+
+/** Scopes of OpenID Connect that are asked for in every sign-in and never name a resource. */
+export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
+
+const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
+/** What the protocol itself says in an authorization request. */
+const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*)$/i;
+
+/**
+ * Checks scopes as a caller gave them.
+ *
+ * @param scopes Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`.
+ * @returns The scopes, each once.
+ * @throws {TypeError} when there is none that names a resource, or one is not a scope token (RFC 6749, 3.3).
+ */
+export function checkScopes(scopes: readonly string[]): string[] {
+  if (!Array.isArray(scopes) || scopes.length === 0) throw mistake("scopes has to name at least one scope");
+  for (const scope of scopes) {
+    if (typeof scope !== "string" || !/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) {
+      throw mistake(`${JSON.stringify(scope)} is not a scope`);
+    }
+  }
+  if (scopes.every((scope) => RESERVED_SCOPES.includes(scope))) {
+    throw mistake(`scopes has to name more than ${scopes.join(", ")}, as User.Read`);
+  }
+  return [...new Set(scopes)];
+}
+
+/**
+ * Checks what a sign-in with a window carries.
+ *
+ * @throws {TypeError} for a prompt that is none, or parameters that would override the protocol's own.
+ * @throws {RangeError} for a `maxAge` below 0.
+ */
+export function checkSignIn({ prompt, maxAge, extraQueryParameters = {} }: SignInOptions): void {
+  if (prompt !== undefined && !PROMPTS.includes(prompt)) throw mistake(`prompt has to be one of ${PROMPTS.join(", ")}`);
+  if (maxAge !== undefined && !(typeof maxAge === "number" && maxAge >= 0)) {
+    throw new RangeError("Cannot acquire a token: maxAge has to be a number of seconds, 0 or more");
+  }
+  for (const [name, value] of Object.entries(extraQueryParameters)) {
+    if (OWN_PARAMETERS.test(name)) throw mistake(`extraQueryParameters cannot have ${name}`);
+    if (typeof value !== "string") throw mistake(`extraQueryParameters.${name} has to be a string`);
+  }
+}
+
+/**
+ * Checks the request that a token is to be bound to.
+ *
+ * @throws {TypeError} when the method or address is none.
+ */
+export function checkPop(scheme: PopScheme | undefined): void {
+  if (scheme === undefined) return;
+  const { type, method, url, nonce } = scheme;
+  if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
+  // RFC 9110, 5.6.2: what a method can be.
+  if (typeof method !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(method)) {
+    throw mistake("the method is not one of HTTP's, such as GET");
+  }
+  if (typeof url !== "string" || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw mistake("the url is not an address such as https://graph.microsoft.com/v1.0/me");
+  }
+  if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
+}
+
+/**
+ * Merges what the app can handle with a challenge that a resource or the server made.
+ *
+ * @param capabilities Client capabilities, such as `cp1` for continuous access evaluation.
+ * @param challenge A claims challenge as JSON text (OpenID Connect Core, 5.5).
+ * @returns The claims request as JSON text; `undefined` when there is nothing to ask for.
+ * @throws {TypeError} when the challenge is not a JSON object.
+ */
+export function mergeClaims(capabilities: readonly string[], challenge: string | undefined): string | undefined {
+  if (capabilities.length === 0) return challenge && JSON.stringify(parseClaims(challenge));
+  const claims = challenge ? parseClaims(challenge) : {};
+  const accessToken = typeof claims.access_token === "object" ? claims.access_token : {};
+  return JSON.stringify({ ...claims, access_token: { ...accessToken, xms_cc: { values: capabilities } } });
+}
+
+function parseClaims(challenge: string): Record<string, unknown> {
+  let claims: unknown;
+  try {
+    claims = JSON.parse(challenge);
+  } catch {
+    // no cause: the parser's message quotes the claims
+  }
+  if (typeof claims === "object" && claims !== null && !Array.isArray(claims)) return claims as Record<string, unknown>;
+  throw mistake("claims has to be a JSON object");
+}
+
+function mistake(what: string): TypeError {
+  return new TypeError(`Cannot acquire a token: ${what}`);
+}

@@ -1,0 +1,257 @@
+/**
+ * Tokens from the device's broker: asked for, held, shared by all who want the same, and forgotten at a sign-out.
+ *
+ * @module
+ */
+import { type AccountInfo, accountKey, isSameUsername } from "../account.ts";
+import { authorityOfAccount } from "../authority.ts";
+import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
+import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "../broker/find_broker.ts";
+import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import { refuseOld, refuseOther } from "../broker/refuse_other.ts";
+import { signIn } from "../broker/sign_in.ts";
+import { HeldTokens } from "../cache/held_tokens.ts";
+import { SharedCalls } from "../cache/shared_calls.ts";
+import { LatchkeyError } from "../errors.ts";
+import { type AuthenticationResult, concealTokens } from "../token.ts";
+import type { TokenQuery } from "./token_query.ts";
+
+/** A query under way. */
+type Asked = TokenQuery & { readonly correlationId: string; readonly signal: AbortSignal };
+
+/** The broker as an application uses it. */
+export class BrokerSource {
+  readonly #flags: BrokerFlags;
+  readonly #options: JsonBrokerOptions;
+  readonly #held = new HeldTokens();
+  readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
+  readonly #findCalls = new SharedCalls<BrokerFinding>();
+  /** Home account ids of the accounts that signed out of this app. */
+  readonly #signedOut = new Set<string>();
+  readonly #listeners = new Set<(change: BrokerChange) => void>();
+  #finding: BrokerFinding | undefined;
+  #watching: Disposable | undefined;
+
+  /**
+   * @param flags Where the app wants a broker.
+   * @param options What the broker is asked with.
+   */
+  constructor(flags: BrokerFlags, options: JsonBrokerOptions) {
+    this.#flags = flags;
+    this.#options = options;
+  }
+
+  /** Looks for the broker once; a broker that cannot be started stays off for this object. */
+  async find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
+    return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
+      const finding = await findBroker(this.#flags, this.#options, signal);
+      if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
+      signal.throwIfAborted();
+      const { log } = this.#options;
+      if (finding.state === "active") log("info", `The broker (${finding.broker.kind}) is active`);
+      else log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
+      return this.#finding = finding;
+    });
+  }
+
+  /** The broker, or the error of a call that needs it. */
+  async broker(signal: AbortSignal | undefined): Promise<Broker> {
+    const finding = await this.find(signal);
+    if (finding.state === "active") return finding.broker;
+    throw noBroker(finding);
+  }
+
+  /** The accounts of a broker, but those that signed out of this app. */
+  async accounts(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
+    return (await broker.getAccounts(call)).filter((account) => !this.#isSignedOut(account));
+  }
+
+  /** A token that is held, or one call for all who ask for the same. */
+  async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
+    const key = keyFor(query, query.account), { correlationId = crypto.randomUUID() } = query;
+    const held = query.passHeld ? undefined : this.#held.find(key, this.#options.now());
+    if (held) return concealTokens({ ...held, source: "cache", correlationId });
+    return await this.#tokenCalls.run(
+      sharedKey("silent", query),
+      query.signal,
+      (signal) => this.#askSilently({ ...query, correlationId, signal }, key),
+    );
+  }
+
+  /**
+   * A token by the person's sign-in: silently first, or at once by the window.
+   *
+   * @param how `silent-first` as `acquireTokenInteractive` does it; `window` for what the silent step was refused.
+   */
+  async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
+    // A call of its own has a key of its own: who calls `acquireTokenInteractive` twice means two windows.
+    const key = how === "window" ? sharedKey("window", query) : crypto.randomUUID();
+    return await this.#tokenCalls.run(key, query.signal, async (signal) => {
+      const asked = { ...query, correlationId: query.correlationId ?? crypto.randomUUID(), signal };
+      if (how === "window") return await this.#askByWindow(asked);
+      const { prompt, username: loginHint } = query;
+      return await signIn({ prompt, loginHint }, {
+        accounts: async () => await this.accounts(await this.broker(signal), asked),
+        silently: (account) => this.acquireSilently({ ...asked, account, username: undefined }),
+        byWindow: () => this.#askByWindow(asked),
+      }, signal);
+    });
+  }
+
+  /** Forgets an account for this app: it is not used silently until it signs in again. */
+  forget({ homeAccountId }: AccountInfo): void {
+    this.#signedOut.add(homeAccountId.toLowerCase());
+    this.#held.forget((token) => this.#isSignedOut(token.account));
+  }
+
+  /** What is known of the broker, which is started when it is to be used. Never throws. */
+  async status(signal: AbortSignal | undefined): Promise<BrokerStatus> {
+    const without = (state: "off" | "unavailable", reason: string): BrokerStatus => ({
+      ...{ state, kind: null, version: null, reason },
+    });
+    try {
+      const finding = await this.find(signal);
+      if (finding.state !== "active") return without(finding.state, finding.reason);
+      const { kind } = finding.broker, call = { correlationId: crypto.randomUUID(), signal };
+      return { state: "active", kind, version: await finding.broker.version(call) ?? null, reason: null };
+    } catch (error) {
+      return without("unavailable", error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** Tells when the broker comes and goes, once it was found. */
+  watch(listener: (change: BrokerChange) => void): Disposable {
+    const own = (change: BrokerChange) => listener(change); // the same function may listen twice
+    this.#listeners.add(own);
+    this.#startWatching().catch((error) =>
+      this.#options.log(
+        "warn",
+        `The broker cannot be watched: ${error instanceof Error ? error.message : String(error)}`,
+      )
+    );
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(own);
+        if (this.#listeners.size === 0) this.#stopWatching();
+      },
+    };
+  }
+
+  /** Frees the connection; calls under way fail. A later call connects anew. */
+  close(): void {
+    const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
+    this.#finding = undefined;
+    this.#findCalls.abort(reason);
+    this.#tokenCalls.abort(reason);
+    this.#listeners.clear();
+    this.#stopWatching();
+    if (finding?.state === "active") finding.broker.close();
+  }
+
+  async #startWatching(): Promise<void> {
+    const broker = await this.broker(undefined);
+    if (this.#watching || this.#listeners.size === 0) return;
+    const watching = await broker.watch((change) => {
+      for (const listener of this.#listeners) listener(change);
+    });
+    if (this.#watching || this.#listeners.size === 0) watching[Symbol.dispose]();
+    else this.#watching = watching;
+  }
+
+  #stopWatching(): void {
+    this.#watching?.[Symbol.dispose]();
+    this.#watching = undefined;
+  }
+
+  async #askSilently(query: Asked, key: string): Promise<AuthenticationResult> {
+    const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
+    if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
+    const broker = await this.broker(signal);
+    const account = query.account ?? await this.#chosenAccount(broker, username, call);
+    const wanted = { ...brokerRequest(query), account };
+    // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
+    const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
+    const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
+    this.#logToken(result);
+    refuseOther(result, account, username);
+    if (this.#isSignedOut(result.account)) throw signedOut(correlationId);
+    if (maxAge !== undefined) refuseOld(result, maxAge, this.#options.now());
+    this.#hold(query, [key], result);
+    return result;
+  }
+
+  async #askByWindow(query: Asked): Promise<AuthenticationResult> {
+    const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
+    const broker = await this.broker(signal), request = brokerRequest(query);
+    if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
+    const result = await broker.acquireTokenInteractively({
+      ...request,
+      ...(prompt === "select_account" && { loginHint: undefined }), // the person is to choose
+      extraParameters: { ...request.extraParameters, ...(prompt !== undefined && { prompt }) },
+      parentWindowHandle,
+      onBeforeWindow: () => onBeforeLaunchingUi?.({ ui: "broker" }),
+    }, { correlationId, signal });
+    this.#logToken(result);
+    refuseOther(result, account, undefined);
+    this.#signedOut.delete(result.account.homeAccountId.toLowerCase());
+    this.#hold(query, account ? [keyFor(query, account)] : [], result);
+    return result;
+  }
+
+  /** The one account that the user name, or the lack of one, leaves no doubt about. */
+  async #chosenAccount(
+    broker: Broker,
+    username: string | undefined,
+    call: BrokerCall,
+  ): Promise<AccountInfo | undefined> {
+    const accounts = await broker.getAccounts(call);
+    const named = username === undefined
+      ? accounts
+      : accounts.filter((account) => isSameUsername(account.username, username));
+    return named.length === 1 ? named[0] : undefined;
+  }
+
+  /** A token that is bound to one request is of no use to the next. */
+  #hold(query: TokenQuery, keys: readonly string[], result: AuthenticationResult): void {
+    if (!query.pop) this.#held.hold([...keys, keyFor(query, result.account)], result, this.#options.now());
+  }
+
+  #isSignedOut({ homeAccountId }: AccountInfo): boolean {
+    return this.#signedOut.has(homeAccountId.toLowerCase());
+  }
+
+  #logToken({ expiresOn, correlationId }: AuthenticationResult): void {
+    const until = expiresOn.toISOString();
+    this.#options.log("info", `Token from the broker until ${until} (correlation id ${correlationId})`);
+  }
+}
+
+function brokerRequest(query: TokenQuery): BrokerTokenRequest {
+  const { scopes, authority, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
+  const extraParameters = {
+    ...query.extraQueryParameters,
+    ...(domainHint !== undefined && { domain_hint: domainHint }),
+    ...(maxAge !== undefined && { max_age: String(maxAge) }),
+  };
+  return { scopes, authority, account, loginHint, claims, pop, extraParameters };
+}
+
+/** What a token is held under: whose it is, and what it is for. */
+function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInfo | undefined): string {
+  const holder = account ? accountKey(account) : username?.toLowerCase() ?? null;
+  return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
+}
+
+/** What tells a request from all that are not the same. */
+function sharedKey(way: string, query: TokenQuery): string {
+  const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
+  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId];
+  return JSON.stringify([way, keyFor(query, query.account), ...rest]);
+}
+
+function signedOut(correlationId: string): LatchkeyError {
+  return new LatchkeyError("interaction_required", "The account has signed out of this app", {
+    correlationId,
+    hint: "Sign in again: latchkey login, or acquireTokenInteractive",
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * Requests for tokens, checked before anything is opened or asked.
+ *
+ * @module
+ */
+import type { AccountInfo } from "../account.ts";
+import { type Authority, authorityOfTenant } from "../authority.ts";
+import { readWindow } from "../broker/json_window.ts";
+import {
+  type AcquireTokenRequest,
+  checkPop,
+  checkScopes,
+  checkSignIn,
+  mergeClaims,
+  type PopScheme,
+  type SignInOptions,
+} from "../request.ts";
+
+/** A request, checked and with its defaults. */
+export interface TokenQuery extends SignInOptions {
+  /** What is asked for, each once. */
+  readonly scopes: readonly string[];
+  /** The app's authority, or that of the tenant that was asked for. */
+  readonly authority: Authority;
+  /** Whose token. */
+  readonly account?: AccountInfo | undefined;
+  /** Whose token, by user name, when no account was chosen. */
+  readonly username?: string | undefined;
+  /** A claims request as JSON text, client capabilities included. */
+  readonly claims?: string | undefined;
+  /** Whether a token that is held will not do. */
+  readonly passHeld: boolean;
+  /** Whether what the broker holds will not do either. */
+  readonly renew?: boolean | undefined;
+  /** The HTTP request that the token is to be bound to. */
+  readonly pop?: PopScheme | undefined;
+  /** UUID that the caller chose. */
+  readonly correlationId?: string | undefined;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Checks a request and fills its defaults in.
+ *
+ * @param request As the caller made it.
+ * @param app What the app says of all its requests.
+ * @throws {TypeError} for what cannot be meant.
+ * @throws {RangeError} for a number out of its range.
+ */
+export function tokenQuery(
+  request: AcquireTokenRequest,
+  app: { readonly authority: Authority; readonly clientCapabilities?: readonly string[] | undefined },
+): TokenQuery {
+  const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
+  if (account !== undefined) checkAccount(account);
+  checkSignIn(request);
+  checkPop(pop);
+  readWindow(request.parentWindowHandle);
+  return {
+    ...request,
+    scopes: checkScopes(request.scopes),
+    authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
+    claims: mergeClaims(app.clientCapabilities ?? [], claims),
+    passHeld: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
+    renew: forceRefresh,
+    pop,
+  };
+}
+
+/**
+ * Checks that an account is one.
+ *
+ * @throws {TypeError} when it has no home account id.
+ */
+export function checkAccount(account: AccountInfo | undefined): void {
+  if (typeof account?.homeAccountId !== "string") {
+    throw new TypeError("account is missing, or is not one of getAccounts");
+  }
+}
