@@ -3,14 +3,12 @@
  *
  * @module
  */
-import { LatchkeyError } from "../mod.ts";
+import { type AccountInfo, LatchkeyError } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import type { CommandLine } from "./command_line.ts";
-import { accountJson } from "./token_formats.ts";
+import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { visible, visibleJson } from "./visible.ts";
-
-const KEYS = ["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"];
 
 /** Prints the accounts that tokens can be had for. */
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -22,14 +20,17 @@ export async function printAccounts(line: CommandLine, signal: AbortSignal | und
   signal?.throwIfAborted();
   if (state === "unavailable") throw new LatchkeyError("broker_unavailable", reason ?? "");
   if (line.text("format") === "json") {
-    return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, KEYS)))}\n`);
+    return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
   }
-  for (const { username, homeAccountId, name = "" } of accounts) {
-    write("stdout", `${[username, homeAccountId, name].map(visible).join("\t")}\n`);
-  }
+  for (const account of accounts) write("stdout", accountLine(account));
   if (accounts.length > 0) return;
   write(
     "stderr",
     `latchkey: there is no account${username ? ` ${visible(username)}` : ""}${reason ? `: ${visible(reason)}` : ""}\n`,
   );
+}
+
+/** An account as a line of text: user name, home account id and name, apart by tabs. */
+export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
+  return `${[username, homeAccountId, name].map(visible).join("\t")}\n`;
 }

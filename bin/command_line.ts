@@ -5,7 +5,8 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../lib/platform/host.ts";
-import type { Command, Option } from "./command_table.ts";
+import type { Option } from "./command_options.ts";
+import type { Command } from "./command_table.ts";
 
 /** A command line that cannot be meant. Its message is for people. */
 export class UsageError extends Error {

@@ -3,24 +3,17 @@
  *
  * @module
  */
-
-/** An option of the command line. Each has `LATCHKEY_<NAME>` in the environment as well. */
-export interface Option {
-  /** Long name, without dashes. */
-  readonly name: string;
-  /** `text`: one value; `list`: may be repeated; `switch`: there or not; `count`: the more, the more; `seconds`: a number of them. */
-  readonly kind: "text" | "list" | "switch" | "count" | "seconds";
-  /** One letter. */
-  readonly alias?: string;
-  /** What the value is called in the help. */
-  readonly value?: string;
-  /** The values that are taken. */
-  readonly choices?: readonly string[];
-  /** Value when it is given nowhere. */
-  readonly default?: string;
-  /** What it does, in one line. */
-  readonly summary: string;
-}
+import {
+  ACCOUNT,
+  APP,
+  type Option,
+  SCOPES,
+  TENANT,
+  TEXT_FORMAT,
+  TIMEOUT,
+  TOKEN_FORMAT,
+  VERBOSE,
+} from "./command_options.ts";
 
 /** A command. */
 export interface Command {
@@ -38,46 +31,6 @@ export interface Command {
   readonly examples: readonly (readonly [line: string, why: string])[];
 }
 
-const TOKEN_FORMATS = ["token", "json", "header", "env", "az"];
-
-const VERBOSE: Option = {
-  name: "verbose",
-  alias: "v",
-  kind: "count",
-  summary: "Say on stderr what is done; -vv says all",
-};
-const TIMEOUT: Option = { name: "timeout", kind: "seconds", value: "SECONDS", summary: "Give up after so long" };
-const TOKEN_FORMAT: Option = {
-  name: "format",
-  kind: "text",
-  choices: TOKEN_FORMATS,
-  default: "token",
-  summary: "How to print it; az is what az account get-access-token prints",
-};
-
-/** Options of every command that asks a broker. */
-const APP: readonly Option[] = [
-  {
-    name: "client-id",
-    kind: "text",
-    value: "ID",
-    summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
-  },
-  {
-    name: "authority",
-    kind: "text",
-    value: "URL",
-    summary: "Who issues the token (https://login.microsoftonline.com/common)",
-  },
-  {
-    name: "broker",
-    kind: "text",
-    choices: ["auto", "require", "never"],
-    default: "auto",
-    summary: "Use the device's broker where there is one, always, or never",
-  },
-];
-
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
   {
@@ -86,36 +39,26 @@ export const COMMANDS: readonly Command[] = [
     usage: "token --client-id ID (--scope SCOPE... | --resource URL) [options]",
     operands: 0,
     options: [
-      {
-        name: "scope",
-        kind: "list",
-        value: "SCOPE",
-        summary: "What the token is for, such as User.Read; may be repeated",
-      },
-      { name: "resource", kind: "text", value: "URL", summary: "Short for --scope URL/.default" },
-      {
-        name: "account",
-        kind: "text",
-        value: "USER",
-        summary: "User name, such as jane@contoso.com (the account of the device)",
-      },
+      ...SCOPES,
+      ACCOUNT,
       ...APP,
-      {
-        name: "tenant",
-        kind: "text",
-        value: "TENANT",
-        summary: "Tenant id or domain to ask instead of the authority's",
-      },
+      TENANT,
       {
         name: "interactive",
         kind: "text",
-        choices: ["never"],
-        default: "never",
-        summary: "Whether a window may be shown",
+        choices: ["auto", "never", "always"],
+        default: "auto",
+        summary: "Whether a window may be shown; auto: when stdin and stderr are a terminal",
       },
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
       { name: "min-ttl", kind: "seconds", value: "SECONDS", summary: "Renew a token that ends sooner" },
+      {
+        name: "pop",
+        kind: "text",
+        value: '"METHOD URL"',
+        summary: "Bind the token to one HTTP request (proof of possession)",
+      },
       TOKEN_FORMAT,
       TIMEOUT,
       VERBOSE,
@@ -133,6 +76,52 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "login",
+    summary: "Sign a person in, silently where that is possible, and print the account",
+    usage: "login --client-id ID [options]",
+    operands: 0,
+    options: [
+      { ...ACCOUNT, summary: "User name of the person who is expected" },
+      ...SCOPES,
+      ...APP,
+      TENANT,
+      {
+        name: "prompt",
+        kind: "text",
+        choices: ["none", "login", "consent", "create", "select_account"],
+        summary: "Ask the person even so: login for a password, select_account for whom; none: ask nobody",
+      },
+      { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
+      TEXT_FORMAT,
+      TIMEOUT,
+      VERBOSE,
+    ],
+    examples: [
+      ["latchkey login --client-id azure-cli", "the account of the device, or a window"],
+      ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
+    ],
+  },
+  {
+    name: "logout",
+    summary: "Forget an account",
+    usage: "logout --client-id ID [--account USER] [--from-broker] [options]",
+    operands: 0,
+    options: [
+      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      ...APP,
+      {
+        name: "from-broker",
+        kind: "switch",
+        summary: "Take it from the device's broker, and so perhaps from other apps",
+      },
+      TIMEOUT,
+      VERBOSE,
+    ],
+    examples: [
+      ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
+    ],
+  },
+  {
     name: "accounts",
     summary: "List the accounts that tokens can be had for",
     usage: "accounts --client-id ID [options]",
@@ -140,7 +129,7 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { name: "account", kind: "text", value: "USER", summary: "Only accounts with this user name" },
       ...APP,
-      { name: "format", kind: "text", choices: ["text", "json"], default: "text", summary: "How to print them" },
+      TEXT_FORMAT,
       TIMEOUT,
       VERBOSE,
     ],
@@ -148,6 +137,56 @@ export const COMMANDS: readonly Command[] = [
       ["latchkey accounts --client-id azure-cli", "user name, home account id and name, a line each"],
       ["latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'", "for a script"],
     ],
+  },
+  {
+    name: "cookie",
+    summary: "Print a cookie that signs a browser in",
+    usage: "cookie --client-id ID [options]",
+    operands: 0,
+    options: [
+      {
+        name: "url",
+        kind: "text",
+        value: "URL",
+        default: "https://login.microsoftonline.com/",
+        summary: "Sign-in page that the cookie is for, with its sso_nonce",
+      },
+      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      ...APP,
+      {
+        name: "format",
+        kind: "text",
+        choices: ["cookie", "json", "header"],
+        default: "cookie",
+        summary: "How to print it",
+      },
+      TIMEOUT,
+      VERBOSE,
+    ],
+    examples: [["latchkey cookie --client-id azure-cli --format header", "for the sign-in page alone"]],
+  },
+  {
+    name: "sign",
+    summary: "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
+    usage: "sign --client-id ID --url URL [options]",
+    operands: 0,
+    options: [
+      { name: "url", kind: "text", value: "URL", summary: "Address that is called" },
+      { name: "method", kind: "text", value: "METHOD", default: "GET", summary: "Method of the request" },
+      { name: "nonce", kind: "text", value: "TEXT", summary: "What the resource sent to be signed" },
+      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      ...APP,
+      {
+        name: "format",
+        kind: "text",
+        choices: ["token", "json", "header"],
+        default: "token",
+        summary: "How to print it",
+      },
+      TIMEOUT,
+      VERBOSE,
+    ],
+    examples: [["latchkey sign --client-id ID --url https://api.contoso.com/orders --format header", "for curl -H @-"]],
   },
 ];
 
@@ -158,5 +197,5 @@ export const CONFIG_FILE_COMMAND: Command = {
   usage: "CONFIG.json [options]",
   operands: 1,
   options: [TOKEN_FORMAT, TIMEOUT, VERBOSE],
-  examples: [["latchkey parameters.json", "the documented pattern: accounts, then a silent token"]],
+  examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
 };

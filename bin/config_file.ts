@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../mod.ts";
 import { readTextFile, write } from "../lib/platform/program.ts";
 import { makeSampleApplication } from "./app_options.ts";
+import { byPerson } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { writeToken } from "./token.ts";
 import { visible } from "./visible.ts";
@@ -29,8 +30,8 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   try {
     const [account] = config.username ? await app.getAccounts({ username: config.username, signal }) : [];
     const silent = account && await app.acquireTokenSilent({ scopes: config.scope, account, signal });
-    const request = { scopes: config.scope, username: config.username, interactive: "never", signal } as const;
-    writeToken(silent ?? await app.acquireToken(request), line);
+    const request = { scopes: config.scope, loginHint: config.username, signal };
+    writeToken(silent ?? await byPerson(request, (request) => app.acquireTokenInteractive(request)), line);
   } catch (error) {
     if (error instanceof LatchkeyError && error.errorCodes.includes(CONSENT_MISSING)) {
       write(

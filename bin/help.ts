@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Command, COMMANDS, CONFIG_FILE_COMMAND, type Option } from "./command_table.ts";
+import type { Option } from "./command_options.ts";
+import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 
 /** What `latchkey --help` prints. */
 export function overview(): string {

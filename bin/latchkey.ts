@@ -17,8 +17,16 @@ async function load(command: Command): Promise<Run> {
   switch (command.name) {
     case "token":
       return (await import("./token.ts")).printToken;
+    case "login":
+      return (await import("./login.ts")).logIn;
+    case "logout":
+      return (await import("./logout.ts")).logOut;
     case "accounts":
       return (await import("./accounts.ts")).printAccounts;
+    case "cookie":
+      return (await import("./cookie.ts")).printCookies;
+    case "sign":
+      return (await import("./sign.ts")).printSignedRequest;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }

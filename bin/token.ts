@@ -3,27 +3,32 @@
  *
  * @module
  */
-import type { AuthenticationResult } from "../mod.ts";
-import { write } from "../lib/platform/program.ts";
+import type { AcquireTokenRequest, AuthenticationResult, PopScheme } from "../mod.ts";
+import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = makeApplication(line);
+  const app = makeApplication(line), interactive = interactiveOf(line.text("interactive"));
   const request = {
-    scopes: scopes(line),
+    scopes: scopesOf(line),
     username: line.text("account"),
-    interactive: "never",
-    forceRefresh: line.isOn("force-refresh"),
-    ...given("claims", line.text("claims")),
-    ...given("tenantId", line.text("tenant")),
+    claims: line.text("claims"),
+    tenantId: line.text("tenant"),
+    authenticationScheme: popOf(line.text("pop")),
     signal,
-  } as const;
+  };
+  const acquire = async (more: Partial<AcquireTokenRequest>) => {
+    const asked = { ...request, interactive, ...more };
+    if (asked.interactive === "never") return await app.acquireToken(asked);
+    const { byPerson } = await import("./by_person.ts");
+    return await byPerson(asked, (asked) => app.acquireToken(asked));
+  };
   const minTtl = line.seconds("min-ttl") ?? 0;
-  let result = await app.acquireToken(request);
-  if (secondsLeft(result) < minTtl) result = await app.acquireToken({ ...request, forceRefresh: true });
+  let result = await acquire({ forceRefresh: line.isOn("force-refresh") });
+  if (secondsLeft(result) < minTtl) result = await acquire({ forceRefresh: true, interactive: "never" });
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
@@ -35,24 +40,41 @@ export function writeToken(result: AuthenticationResult, line: CommandLine): voi
   write("stdout", TOKEN_FORMATS[line.text("format")!]!(result, Date.now()));
 }
 
-/** A resource's default scope has two slashes where the resource ends in one: Azure SQL and others are named so. */
-function scopes(line: CommandLine): readonly string[] {
+/**
+ * The scopes that --scope or --resource name.
+ *
+ * @param line A command line with those options.
+ * @param otherwise What is meant where neither is given.
+ * @throws {UsageError} for scopes that cannot be meant, and for none.
+ */
+export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
   const scopes = line.list("scope"), resource = line.text("resource");
   if (resource !== undefined && scopes.length > 0) throw new UsageError("Give --scope or --resource, not both");
   if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
     throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
   }
+  // A resource's default scope has two slashes where the resource ends in one: Azure SQL and others are named so.
   if (resource !== undefined) return [`${resource}/.default`];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes apart by spaces, or is repeated, not ${JSON.stringify(joined)}`);
   }
-  if (scopes.length === 0) throw new UsageError("--scope or --resource is missing: what the token is for");
-  return scopes;
+  if (scopes.length > 0) return scopes;
+  if (otherwise) return otherwise;
+  throw new UsageError("--scope or --resource is missing: what the token is for");
 }
 
-function given<Name extends string>(name: Name, value: string | undefined): { [key in Name]?: string } {
-  return value === undefined ? {} : { [name]: value } as { [key in Name]: string };
+/** Somebody who pipes the token elsewhere still sits at the terminal; a script's standard error is none. */
+function interactiveOf(option: string | undefined): "if-needed" | "never" | "always" {
+  if (option === "always" || option === "never") return option;
+  return isTerminal("stdin") && isTerminal("stderr") ? "if-needed" : "never";
+}
+
+function popOf(option: string | undefined): PopScheme | undefined {
+  if (option === undefined) return undefined;
+  const [method, url, ...more] = option.split(" ").filter(Boolean);
+  if (method && url && more.length === 0) return { type: "pop", method, url };
+  throw new UsageError(`--pop takes a method and an address, as "GET https://api.contoso.com/orders"`);
 }
 
 function secondsLeft({ expiresOn }: AuthenticationResult): number {

@@ -49,6 +49,11 @@ function azureCliJson({ accessToken, expiresOn, tenantId, tokenType }: Authentic
   };
 }
 
+/** Keys of an account where it is the answer. */
+export const ACCOUNT_KEYS: readonly string[] = [
+  ...["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"],
+];
+
 /** An account with the names that JSON output has, in the order that is asked for. */
 export function accountJson(account: AccountInfo, keys: readonly string[]): Record<string, unknown> {
   const all: Record<string, unknown> = {

@@ -1,0 +1,107 @@
+/**
+ * Options that several commands have.
+ *
+ * @module
+ */
+
+/** An option of the command line. Each has `LATCHKEY_<NAME>` in the environment as well. */
+export interface Option {
+  /** Long name, without dashes. */
+  readonly name: string;
+  /** `text`: one value; `list`: may be repeated; `switch`: there or not; `count`: the more, the more; `seconds`: a number of them. */
+  readonly kind: "text" | "list" | "switch" | "count" | "seconds";
+  /** One letter. */
+  readonly alias?: string;
+  /** What the value is called in the help. */
+  readonly value?: string;
+  /** The values that are taken. */
+  readonly choices?: readonly string[];
+  /** Value when it is given nowhere. */
+  readonly default?: string;
+  /** What it does, in one line. */
+  readonly summary: string;
+}
+
+/** How much is said on standard error. */
+export const VERBOSE: Option = {
+  name: "verbose",
+  alias: "v",
+  kind: "count",
+  summary: "Say on stderr what is done; -vv says all",
+};
+
+/** Time limit of the whole command. */
+export const TIMEOUT: Option = {
+  name: "timeout",
+  kind: "seconds",
+  value: "SECONDS",
+  summary: "Give up after so long",
+};
+
+/** How a token is printed. */
+export const TOKEN_FORMAT: Option = {
+  name: "format",
+  kind: "text",
+  choices: ["token", "json", "header", "env", "az"],
+  default: "token",
+  summary: "How to print it; az is what az account get-access-token prints",
+};
+
+/** How accounts and the like are printed. */
+export const TEXT_FORMAT: Option = {
+  name: "format",
+  kind: "text",
+  choices: ["text", "json"],
+  default: "text",
+  summary: "How to print it",
+};
+
+/** Who a token is for. */
+export const ACCOUNT: Option = {
+  name: "account",
+  kind: "text",
+  value: "USER",
+  summary: "User name, such as jane@contoso.com (the account of the device)",
+};
+
+/** What a token is for. */
+export const SCOPES: readonly Option[] = [
+  {
+    name: "scope",
+    kind: "list",
+    value: "SCOPE",
+    summary: "What the token is for, such as User.Read; may be repeated",
+  },
+  { name: "resource", kind: "text", value: "URL", summary: "Short for --scope URL/.default" },
+];
+
+/** Which tenant is asked. */
+export const TENANT: Option = {
+  name: "tenant",
+  kind: "text",
+  value: "TENANT",
+  summary: "Tenant id or domain to ask instead of the authority's",
+};
+
+/** Options of every command that asks a broker. */
+export const APP: readonly Option[] = [
+  {
+    name: "client-id",
+    kind: "text",
+    value: "ID",
+    summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
+  },
+  {
+    name: "authority",
+    kind: "text",
+    value: "URL",
+    summary: "Who issues the token (https://login.microsoftonline.com/common)",
+  },
+  {
+    name: "broker",
+    kind: "text",
+    choices: ["auto", "require", "never"],
+    default: "auto",
+    summary: "Use the device's broker where there is one, always, or never",
+  },
+];

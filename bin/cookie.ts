@@ -1,0 +1,25 @@
+/**
+ * `latchkey cookie`.
+ *
+ * @module
+ */
+import { write } from "../lib/platform/program.ts";
+import { makeApplication } from "./app_options.ts";
+import { chooseAccount } from "./choose_account.ts";
+import type { CommandLine } from "./command_line.ts";
+import { visibleJson } from "./visible.ts";
+
+/** Prints cookies that sign a browser in. */
+export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const app = makeApplication(line), account = await chooseAccount(app, line.text("account"), signal);
+  const cookies = await app.acquireSsoCookies({ account, url: line.text("url")!, signal });
+  const pairs = cookies.map(({ name, value }) => `${name}=${value}`);
+  switch (line.text("format")) {
+    case "json":
+      return write("stdout", `${visibleJson(cookies)}\n`);
+    case "header":
+      return write("stdout", `Cookie: ${pairs.join("; ")}\n`);
+    default:
+      return write("stdout", pairs.map((pair) => `${pair}\n`).join(""));
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * `latchkey sign`.
+ *
+ * @module
+ */
+import { write } from "../lib/platform/program.ts";
+import { makeApplication } from "./app_options.ts";
+import { chooseAccount } from "./choose_account.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { visibleJson } from "./visible.ts";
+
+/** Prints a Signed HTTP Request. */
+export async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const url = line.text("url"), method = line.text("method")!, nonce = line.text("nonce");
+  if (url === undefined) throw new UsageError("--url is missing: the address that is called");
+  const app = makeApplication(line), account = await chooseAccount(app, line.text("account"), signal);
+  const signed = await app.signHttpRequest({ account, method, url, nonce, signal });
+  switch (line.text("format")) {
+    case "json":
+      return write("stdout", `${visibleJson({ signed_http_request: signed, token_type: "pop" })}\n`);
+    case "header":
+      return write("stdout", `Authorization: pop ${signed}\n`);
+    default:
+      return write("stdout", `${signed}\n`);
+  }
+}
