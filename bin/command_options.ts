@@ -75,6 +75,15 @@ export const SCOPES: readonly Option[] = [
   { name: "resource", kind: "text", value: "URL", summary: "Short for --scope URL/.default" },
 ];
 
+/** Whether a person may be asked. */
+export const INTERACTIVE: Option = {
+  name: "interactive",
+  kind: "text",
+  choices: ["auto", "never", "always"],
+  default: "auto",
+  summary: "Whether a window may be shown; auto: when stdin and stderr are a terminal",
+};
+
 /** Which tenant is asked. */
 export const TENANT: Option = {
   name: "tenant",

@@ -6,6 +6,7 @@
 import {
   ACCOUNT,
   APP,
+  INTERACTIVE,
   type Option,
   SCOPES,
   TENANT,
@@ -43,13 +44,7 @@ export const COMMANDS: readonly Command[] = [
       ACCOUNT,
       ...APP,
       TENANT,
-      {
-        name: "interactive",
-        kind: "text",
-        choices: ["auto", "never", "always"],
-        default: "auto",
-        summary: "Whether a window may be shown; auto: when stdin and stderr are a terminal",
-      },
+      INTERACTIVE,
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
       { name: "min-ttl", kind: "seconds", value: "SECONDS", summary: "Renew a token that ends sooner" },
@@ -196,6 +191,6 @@ export const CONFIG_FILE_COMMAND: Command = {
   summary: "Print a token as a file says that has client_id, authority, username and scope",
   usage: "CONFIG.json [options]",
   operands: 1,
-  options: [TOKEN_FORMAT, TIMEOUT, VERBOSE],
+  options: [INTERACTIVE, TOKEN_FORMAT, TIMEOUT, VERBOSE],
   examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
 };

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { LatchkeyError } from "../mod.ts";
+import { type AuthenticationResult, LatchkeyError, type PublicClientApplication } from "../mod.ts";
 import { readTextFile, write } from "../lib/platform/program.ts";
 import { makeSampleApplication } from "./app_options.ts";
 import { byPerson } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { writeToken } from "./token.ts";
+import { interactiveOf, writeToken } from "./token.ts";
 import { visible } from "./visible.ts";
 
 const CONSENT_MISSING = 65001;
@@ -28,10 +28,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
     ...(config.authority && { authority: config.authority }),
   }, line);
   try {
-    const [account] = config.username ? await app.getAccounts({ username: config.username, signal }) : [];
-    const silent = account && await app.acquireTokenSilent({ scopes: config.scope, account, signal });
-    const request = { scopes: config.scope, loginHint: config.username, signal };
-    writeToken(silent ?? await byPerson(request, (request) => app.acquireTokenInteractive(request)), line);
+    writeToken(await runSample(app, config, interactiveOf(line), signal), line);
   } catch (error) {
     if (error instanceof LatchkeyError && error.errorCodes.includes(CONSENT_MISSING)) {
       write(
@@ -41,6 +38,26 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
     }
     throw error;
   }
+}
+
+/** The documented pattern; `always` leaves its first half out, and `never` its second. */
+async function runSample(
+  app: PublicClientApplication,
+  { username, scope: scopes }: Config,
+  interactive: "if-needed" | "never" | "always",
+  signal: AbortSignal | undefined,
+): Promise<AuthenticationResult> {
+  if (interactive === "always") {
+    return await byPerson({ scopes, username, interactive, signal }, (request) => app.acquireToken(request));
+  }
+  const [account] = username ? await app.getAccounts({ username, signal }) : [];
+  const silent = account && await app.acquireTokenSilent({ scopes, account, signal });
+  if (silent) return silent;
+  if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, signal });
+  return await byPerson(
+    { scopes, loginHint: username, signal },
+    (request) => app.acquireTokenInteractive(request),
+  );
 }
 
 async function readConfig(path: string): Promise<Config> {

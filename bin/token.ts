@@ -11,7 +11,7 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = makeApplication(line), interactive = interactiveOf(line.text("interactive"));
+  const app = makeApplication(line), interactive = interactiveOf(line);
   const request = {
     scopes: scopesOf(line),
     username: line.text("account"),
@@ -64,8 +64,9 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   throw new UsageError("--scope or --resource is missing: what the token is for");
 }
 
-/** Somebody who pipes the token elsewhere still sits at the terminal; a script's standard error is none. */
-function interactiveOf(option: string | undefined): "if-needed" | "never" | "always" {
+/** What --interactive says. Somebody who pipes the token elsewhere still sits at the terminal; a script's stderr is none. */
+export function interactiveOf(line: CommandLine): "if-needed" | "never" | "always" {
+  const option = line.text("interactive");
   if (option === "always" || option === "never") return option;
   return isTerminal("stdin") && isTerminal("stderr") ? "if-needed" : "never";
 }

@@ -1,0 +1,252 @@
+// Commands in which a person takes part, on a real bus.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import type { Behaviour } from "../fakes/behaviour.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { runLatchkey } from "./run_latchkey.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const JANE = { username: "jane@contoso.com", name: "Jane Doe" }, JOE = { username: "joe@contoso.com" };
+const NORMAL: Behaviour = { sender: "microsoft-2.5.0", accounts: [JANE], replies: {} };
+const NEEDS_PERSON = {
+  acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076: MFA" },
+} as const;
+
+let bus: PrivateBus;
+let broker: FakeBroker;
+
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus);
+});
+beforeEach(async () => {
+  await broker.behave(NORMAL);
+  await broker.forgetCalls();
+});
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: bus.address });
+const latchkey = (line: string, more: readonly string[] = []) =>
+  runLatchkey([...line.split(" ").filter(Boolean), "--client-id", CLIENT_ID, ...more], { env: environment() });
+const parametersOf = async (member: string) => (await broker.calls(member))[0]!.request.authParameters;
+
+describe("latchkey login", () => {
+  test("takes the account of the device without a window", async () => {
+    const { code, stdout, stderr } = await latchkey("login");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^jane@contoso\.com\t[0-9a-f-]{36}\.[0-9a-f-]{36}\tJane Doe\n$/);
+    expect((await parametersOf("acquireTokenSilently")).requestedScopes).toEqual([
+      "https://graph.microsoft.com/.default",
+    ]);
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
+  test("opens the window where a person is needed, and says so", async () => {
+    await broker.behave({ replies: NEEDS_PERSON });
+    const { code, stdout, stderr } = await latchkey(
+      "login --account jane@contoso.com --scope User.Read --tenant contoso.com --format json",
+    );
+    expect(code).toBe(0);
+    expect(stderr).toContain("sign in at the window");
+    expect(JSON.parse(stdout)).toMatchObject({ username: "jane@contoso.com", source: "broker" });
+    expect(await parametersOf("acquireTokenInteractively")).toMatchObject({
+      username: "jane@contoso.com",
+      requestedScopes: ["User.Read"],
+      authority: "https://login.microsoftonline.com/contoso.com",
+    });
+  });
+
+  test("--prompt and --claims go to the window at once", async () => {
+    const claims = '{"access_token":{"nbf":{"essential":true}}}';
+    await latchkey("login --prompt select_account --account jane@contoso.com", ["--claims", claims]);
+    expect(await broker.calls("acquireTokenSilently")).toEqual([]);
+    const parameters = await parametersOf("acquireTokenInteractively");
+    expect(parameters).toMatchObject({ username: "", account: null, decodedClaims: claims });
+    expect((await latchkey("login --prompt never")).code).toBe(2);
+  });
+
+  test("--prompt none asks nobody", async () => {
+    await broker.behave({ replies: NEEDS_PERSON });
+    const { code, stdout, stderr } = await latchkey("login --prompt none");
+    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect(stderr).toContain("AADSTS50076");
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
+  test("exits with 4 when the person cancels", async () => {
+    const canceled = { kind: "broker_error", status: 7, context: "User cancelled" } as const;
+    await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: canceled } });
+    const { code, stderr } = await latchkey("login");
+    expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 4, error: "user_canceled" });
+  });
+
+  test.each([["an interrupt", true], ["--timeout", false]])("ends the window at %s", async (_, interrupted) => {
+    await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
+    const args = ["login", "--client-id", CLIENT_ID, ...(interrupted ? [] : ["--timeout", "1"])];
+    const child = Bun.spawn([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", ...args], {
+      env: { NO_COLOR: "1", HOME: process.env.HOME, ...environment() },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    while ((await broker.calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
+    if (interrupted) child.kill("SIGINT");
+    expect(await child.exited).toBe(4);
+    expect(await new Response(child.stdout).text()).toBe("");
+    while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+    const [asked] = await broker.calls("acquireTokenInteractively");
+    const [canceled] = await broker.calls("cancelInteractiveFlow");
+    expect(canceled!.correlationId).toBe(asked!.correlationId!);
+  });
+});
+
+describe("latchkey token", () => {
+  const TOKEN = "token --scope User.Read";
+
+  test("--interactive auto asks nobody where there is no terminal", async () => {
+    await broker.behave({ replies: NEEDS_PERSON });
+    expect((await latchkey(TOKEN)).code).toBe(3);
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
+  test("--interactive auto opens the window at a terminal, though standard output is a pipe", async () => {
+    await broker.behave({ replies: NEEDS_PERSON });
+    const command = [
+      ...denoRun(),
+      ...LEAST_PERMISSIONS,
+      "bin/latchkey.ts",
+      ...`${TOKEN} --client-id ${CLIENT_ID}`.split(" "),
+    ];
+    const file = `${bus.directory}/token`;
+    const quoted = command.map((word) => `'${word}'`).join(" ");
+    const child = Bun.spawn(["script", "-qec", `${quoted} > '${file}'`, "/dev/null"], {
+      env: { ...process.env, ...environment() },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    expect(await child.exited).toBe(0);
+    expect(await Bun.file(file).text()).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+  });
+
+  test("--interactive always asks for no silent token", async () => {
+    const { code, stdout } = await latchkey(`${TOKEN} --interactive always --account jane@contoso.com`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^[\w.-]+\n$/);
+    expect(await broker.calls("acquireTokenSilently")).toEqual([]);
+    expect(await parametersOf("acquireTokenInteractively")).toMatchObject({ username: "jane@contoso.com" });
+  });
+
+  test("--pop binds the token to a request", async () => {
+    const { code, stdout } = await latchkey(`${TOKEN} --format header`, [
+      "--pop",
+      "POST https://api.contoso.com/orders",
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Authorization: pop [\w.-]+\n$/);
+    expect((await parametersOf("acquireTokenSilently")).popParams).toMatchObject({
+      httpMethod: "POST",
+      uriHost: "api.contoso.com",
+      uriPath: "/orders",
+    });
+    for (const pop of ["POST", "https://api.contoso.com", "GET ftp://a", "a b c"]) {
+      expect((await latchkey(TOKEN, ["--pop", pop])).code).toBe(2);
+    }
+  });
+});
+
+describe("latchkey CONFIG.json", () => {
+  const withConfig = (more: readonly string[]) => {
+    const path = `${bus.directory}/parameters.json`;
+    writeFileSync(path, JSON.stringify({ client_id: CLIENT_ID, scope: ["User.Read"], username: "jane@contoso.com" }));
+    return runLatchkey([path, ...more], {
+      env: environment(),
+      permissions: [...LEAST_PERMISSIONS, `--allow-read=${path}`],
+    });
+  };
+
+  test("--interactive says whether a person may be asked", async () => {
+    await broker.behave({ replies: NEEDS_PERSON });
+    expect((await withConfig(["--interactive", "auto"])).code).toBe(3);
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    expect((await withConfig(["--interactive", "always"])).code).toBe(0);
+    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+  });
+});
+
+describe("latchkey logout", () => {
+  test("--from-broker takes the account from the broker", async () => {
+    await broker.behave({ accounts: [JANE, JOE] });
+    const { code, stdout, stderr } = await latchkey("logout --account JOE@contoso.com --from-broker");
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
+    expect(stderr).toContain("forgot joe@contoso.com");
+    expect((await broker.calls("removeAccount"))[0]!.request.account.username).toBe("joe@contoso.com");
+    expect((await latchkey("accounts")).stdout).toMatch(/^jane@contoso\.com\t.*\n$/);
+    await broker.kill();
+    await broker.start(); // it has nobody removed
+  });
+
+  test("alone says how long it lasts, and leaves the broker alone", async () => {
+    const { code, stderr } = await latchkey("logout");
+    expect(code).toBe(0);
+    expect(stderr).toContain("for this run alone");
+    expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
+  test("wants to know which of several accounts is meant", async () => {
+    await broker.behave({ accounts: [JANE, JOE] });
+    const { code, stderr } = await latchkey("logout --from-broker");
+    expect(code).toBe(2);
+    expect(stderr).toContain("jane@contoso.com, joe@contoso.com");
+    expect((await latchkey("logout --account stranger@contoso.com")).code).toBe(3);
+    expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
+  test("exits with 5 where there is no broker", async () => {
+    expect((await latchkey("logout --broker never")).code).toBe(5);
+  });
+});
+
+describe("latchkey cookie", () => {
+  test("prints the cookie, as a header and as JSON", async () => {
+    const name = "x-ms-RefreshTokenCredential";
+    expect((await latchkey("cookie")).stdout).toMatch(new RegExp(`^${name}=[\\w.-]+\\n$`));
+    expect((await latchkey("cookie --format header")).stdout).toMatch(new RegExp(`^Cookie: ${name}=[\\w.-]+\\n$`));
+    const { stdout } = await latchkey("cookie --format json --url https://login.microsoftonline.com/?sso_nonce=x");
+    expect(JSON.parse(stdout)).toEqual([{ name, value: expect.any(String) }]);
+    expect((await broker.calls("acquirePrtSsoCookie")).at(-1)!.request.ssoUrl).toBe(
+      "https://login.microsoftonline.com/?sso_nonce=x",
+    );
+    expect((await latchkey("cookie --url http://login.microsoftonline.com/")).code).toBe(2);
+  });
+});
+
+describe("latchkey sign", () => {
+  test("prints a token that is bound to the request", async () => {
+    const { code, stdout } = await latchkey("sign --url https://api.contoso.com/orders?x=1 --method PUT --nonce n");
+    expect(code).toBe(0);
+    const [call] = await broker.calls("generateSignedHttpRequest");
+    expect(call!.request.popParams).toMatchObject({
+      httpMethod: "PUT",
+      uriHost: "api.contoso.com",
+      uriPath: "/orders",
+    });
+    expect(JSON.parse(atob(stdout.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")))).toMatchObject({
+      m: "PUT",
+      u: "api.contoso.com",
+      p: "/orders",
+      nonce: "n",
+    });
+    expect((await latchkey("sign --url https://a --format header")).stdout).toMatch(/^Authorization: pop /);
+    expect((await latchkey("sign")).code).toBe(2);
+  });
+
+  test("says that himmelblau cannot", async () => {
+    await broker.behave({ sender: "himmelblau-2.0" });
+    const { code, stderr } = await latchkey("sign --url https://a");
+    expect(code).toBe(1);
+    expect(stderr).toContain("hint: This broker cannot do that");
+  });
+});
