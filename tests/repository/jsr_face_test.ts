@@ -27,13 +27,14 @@ beforeAll(() => {
   const { compilerOptions, publish } = config;
   writeJson(join(copy, "deno.json"), {
     ...config,
-    links: ["../std_cli"],
+    links: ["../std_cli", "../oauth4webapi"],
     nodeModulesDir: "manual",
     // Deno puts imports of all exports before an example, and an example uses a few of them.
     compilerOptions: { ...compilerOptions, noUnusedLocals: false },
     publish: { ...publish, exclude: [...publish.exclude, "node_modules"] },
   });
   makeStdCli(join(folder, "std_cli"));
+  makeOauth4webapi(join(folder, "oauth4webapi"));
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -81,15 +82,28 @@ function commitableFiles(): readonly string[] {
   return stdout.toString().split("\0").filter((file) => file && existsSync(join(root, file)));
 }
 
-/** Our stand-in as the package that deno.json names, in the oldest version that will do. */
+/** What deno.json names a package as, in the oldest version that will do. */
+function atJsr(alias: string): { name: string; version: string } {
+  const [, name, version] = /^jsr:(.+)@\^(.+)$/.exec(config.imports[alias])!;
+  return { name: name!, version: version! };
+}
+
+/** Our stand-in as the package that deno.json names. */
 function makeStdCli(target: string): void {
-  const [, name, version] = /^jsr:(.+)@\^(.+)$/.exec(config.imports["@std/cli"])!;
   const source = join(root, "tests/std_cli");
   mkdirSync(target);
-  writeJson(join(target, "deno.json"), { name, version, exports: { "./parse-args": "./parse_args.js" } });
+  writeJson(join(target, "deno.json"), { ...atJsr("@std/cli"), exports: { "./parse-args": "./parse_args.js" } });
   cpSync(join(source, "parse_args.d.ts"), join(target, "parse_args.d.ts"));
   const code = readFileSync(join(source, "parse_args.js"), "utf8");
   writeFileSync(join(target, "parse_args.js"), `// @ts-self-types="./parse_args.d.ts"\n${code}`);
+}
+
+/** npm's package under the name that it has at JSR. */
+function makeOauth4webapi(target: string): void {
+  const there = atJsr("@panva/oauth4webapi");
+  mkdirSync(target);
+  writeJson(join(target, "deno.json"), { ...there, exports: "./mod.ts" });
+  writeFileSync(join(target, "mod.ts"), `export * from "npm:oauth4webapi@^${there.version}";\n`);
 }
 
 function writeJson(path: string, value: unknown): void {

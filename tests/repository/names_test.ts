@@ -48,9 +48,13 @@ test("deno.json and package.json import the same packages", () => {
   expect(only).toEqual([]);
 });
 
-/** Whether npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare. */
+/**
+ * Whether npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare; what npm
+ * carries under another name has the same version there.
+ */
 function isSamePackage(specifier: string, npm: string | undefined): boolean {
-  return specifier.startsWith("jsr:") ? npm?.startsWith("file:") ?? false : specifier === npm;
+  const [, name, version] = /^jsr:@[\w-]+\/([\w-]+)@(.+)$/.exec(specifier) ?? [];
+  return name ? npm?.startsWith("file:") || npm === `npm:${name}@${version}` : specifier === npm;
 }
 
 test("no file names a machine's folders or a registry's host", () => {
