@@ -24,21 +24,17 @@ export interface Authority {
 /** Where apps sign in unless they say otherwise: any work, school or personal account. */
 export const DEFAULT_AUTHORITY = "https://login.microsoftonline.com/common";
 
-// The public cloud with its aliases, then China, US government and the sovereign clouds of Europe and Singapore.
-const ENTRA_HOSTS: ReadonlySet<string> = new Set([
-  "login.microsoftonline.com",
-  "login.microsoft.com",
-  "login.windows.net",
-  "sts.windows.net",
-  "login.partner.microsoftonline.cn",
-  "login.chinacloudapi.cn",
-  "login.microsoftonline.us",
-  "login.usgovcloudapi.net",
-  "login-us.microsoftonline.com",
-  "login.sovcloud-identity.fr",
-  "login.sovcloud-identity.de",
-  "login.sovcloud-identity.sg",
-]);
+/** Hosts by cloud, the one that a cloud goes by first: the public one, China, US government, the sovereign ones. */
+const CLOUDS: readonly (readonly string[])[] = [
+  ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"],
+  ["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
+  ["login.microsoftonline.us", "login.usgovcloudapi.net"],
+  ["login-us.microsoftonline.com"],
+  ["login.sovcloud-identity.fr"],
+  ["login.sovcloud-identity.de"],
+  ["login.sovcloud-identity.sg"],
+];
+const ENTRA_HOSTS: ReadonlySet<string> = new Set(CLOUDS.flat());
 
 /**
  * Takes an authority's URL apart.
@@ -111,4 +107,20 @@ export function authorityOfAccount(authority: Authority, account: { readonly rea
 /** Whether the authority stands for many tenants, so that a chosen account's own tenant takes its place. */
 export function isMultiTenant(authority: Authority): boolean {
   return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());
+}
+
+/**
+ * All names of a cloud, the one that it goes by first.
+ *
+ * @param host Host of an authority, or of an account's environment.
+ * @returns The host alone when it is not Microsoft Entra ID's.
+ */
+export function environmentAliases(host: string): readonly string[] {
+  const name = host.toLowerCase();
+  return CLOUDS.find((cloud) => cloud.includes(name)) ?? [name];
+}
+
+/** Whether two hosts are one cloud's: what one of them issued is good at the other. */
+export function isSameEnvironment(one: string, other: string): boolean {
+  return environmentAliases(one)[0] === environmentAliases(other)[0];
 }

@@ -1,5 +1,11 @@
 import { expect, test } from "bun:test";
-import { authorityOfTenant, isMultiTenant, parseAuthority } from "../../lib/authority.ts";
+import {
+  authorityOfTenant,
+  environmentAliases,
+  isMultiTenant,
+  isSameEnvironment,
+  parseAuthority,
+} from "../../lib/authority.ts";
 
 const KINDS: [url: string, kind: string, tenant: string][] = [
   ["https://login.microsoftonline.com/common", "entra", "common"],
@@ -61,4 +67,18 @@ test("authorityOfTenant() keeps the host", () => {
 test("isMultiTenant() is so for common and organizations", () => {
   const of = (tenant: string) => isMultiTenant(parseAuthority(`https://login.microsoftonline.com/${tenant}`));
   expect([of("common"), of("Organizations"), of("consumers"), of("contoso.com")]).toEqual([true, true, false, false]);
+});
+
+test("isSameEnvironment() is so for the names of one cloud", () => {
+  expect(isSameEnvironment("login.windows.net", "login.microsoftonline.com")).toBe(true);
+  expect(isSameEnvironment("STS.windows.net", "login.microsoft.com")).toBe(true);
+  expect(isSameEnvironment("login.chinacloudapi.cn", "login.partner.microsoftonline.cn")).toBe(true);
+  expect(isSameEnvironment("login.microsoftonline.us", "login.microsoftonline.com")).toBe(false);
+  expect(isSameEnvironment("id.contoso.com", "ID.contoso.com")).toBe(true);
+  expect(isSameEnvironment("id.contoso.com", "login.microsoftonline.com")).toBe(false);
+});
+
+test("environmentAliases() begins with the name that the cloud goes by", () => {
+  expect(environmentAliases("login.windows.net")[0]).toBe("login.microsoftonline.com");
+  expect(environmentAliases("id.contoso.com")).toEqual(["id.contoso.com"]);
 });
