@@ -1,0 +1,113 @@
+/**
+ * Opens an address in the person's own browser. No shell sees the address, and it is one argument.
+ *
+ * Deno needs `--allow-run` for the program that opens it: `xdg-open` on Linux, `wslview` or `rundll32.exe` on WSL,
+ * `/usr/bin/open` on macOS; and `--allow-env` for what tells which (`BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION` …).
+ *
+ * @module
+ */
+import { startDetached, type StartOptions } from "./command.ts";
+import { isPermitted } from "./permission.ts";
+import { isSsh, readSurroundings, type Surroundings } from "./surroundings.ts";
+
+/** A program that may open a browser, in the order in which they are tried. */
+export interface BrowserCommand extends StartOptions {
+  /** The program and its arguments. */
+  readonly command: readonly string[];
+}
+
+/** How a browser is opened. */
+export interface BrowserOptions {
+  /** What is around the program. @default as it is found */
+  readonly surroundings?: Surroundings | undefined;
+  /** Starts a program, and tells whether that worked. @default `startDetached` */
+  readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
+  /** Tries no further program, and ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Opens an address in a browser.
+ *
+ * @param url An `http:` or `https:` address.
+ * @param options How.
+ * @returns Whether a browser was opened, as far as one can tell. Print the address in any case.
+ * @throws {TypeError} when it is no such address.
+ */
+export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
+  const address = checkAddress(url);
+  const { surroundings = await readSurroundings(), start = startDetached, signal } = options;
+  for (const { command, ...how } of browserCommands(address, surroundings)) {
+    signal?.throwIfAborted();
+    if (isPermitted({ name: "run", command: command[0]! }) && await start(command, how)) return true;
+  }
+  return false;
+}
+
+/** What may open the address here. None where no browser could be seen: a text browser would take the terminal over. */
+export function browserCommands(url: URL, surroundings: Surroundings): readonly BrowserCommand[] {
+  const { system, variable, isWsl } = surroundings, address = url.href;
+  const chosen = chosenBrowsers(variable("BROWSER") ?? "", system)
+    .map((words) => ({ command: withAddress(words, address) }));
+  if (system === "linux") {
+    return [
+      ...chosen,
+      ...(isWsl && !isSsh(variable) ? windowsFromLinux(address) : []),
+      ...(hasDisplay(variable) ? [{ command: ["xdg-open", address] }] : []),
+    ];
+  }
+  if (isSsh(variable)) return chosen;
+  if (system === "darwin") return [...chosen, { command: ["/usr/bin/open", address] }];
+  if (system !== "win32") return [...chosen, { command: ["xdg-open", address] }];
+  // By its whole path: Windows looks into the current folder first.
+  const rundll32 = `${variable("SystemRoot") ?? "C:\\Windows"}\\System32\\rundll32.exe`;
+  return [...chosen, { command: [rundll32, HANDLER, address] }];
+}
+
+const HANDLER = "url.dll,FileProtocolHandler";
+
+/** `explorer.exe` comes last: an address with a query makes it open a folder instead (microsoft/WSL issue 3832). */
+function windowsFromLinux(address: string): readonly BrowserCommand[] {
+  const quoted = `'${address.replaceAll("'", "%27")}'`;
+  return [
+    { command: ["wslview", address] },
+    { command: ["rundll32.exe", HANDLER, address] },
+    { command: ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", `Start-Process ${quoted}`] },
+    // Windows' folders may be kept out of PATH.
+    { command: ["/mnt/c/Windows/System32/rundll32.exe", HANDLER, address] },
+    { command: ["explorer.exe", address], ignoreCode: true },
+  ];
+}
+
+/** Over SSH a display is seen by the person only when it is forwarded: then it has a host before the colon. */
+function hasDisplay(variable: Surroundings["variable"]): boolean {
+  const display = variable("DISPLAY");
+  if (isSsh(variable)) return display !== undefined && /^[^:/]+:/.test(display) && !display.startsWith("unix:");
+  return display !== undefined || variable("WAYLAND_DISPLAY") !== undefined;
+}
+
+/** `$BROWSER`: commands with a colon between them, their words maybe quoted. */
+function chosenBrowsers(value: string, system: string): readonly (readonly string[])[] {
+  const commands = system === "win32" ? [value] : value.split(":");
+  return commands.map(wordsOf).filter((words) => words.length > 0);
+}
+
+function wordsOf(command: string): readonly string[] {
+  return [...command.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)]
+    .map(([word]) => word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single));
+}
+
+/** The address takes the place of each `%s`, or else stands at the end. */
+function withAddress(words: readonly string[], address: string): readonly string[] {
+  if (!words.some((word) => word.includes("%s"))) return [...words, address];
+  return words.map((word) => word.replaceAll("%s", () => address));
+}
+
+/** A parsed address begins with its scheme, so that no program takes it for an option, and has no space or quote in it. */
+function checkAddress(url: string | URL): URL {
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  if (address?.protocol !== "http:" && address?.protocol !== "https:") {
+    throw new TypeError("Cannot open a browser: the address does not begin with http:// or https://");
+  }
+  return address;
+}

@@ -1,0 +1,43 @@
+/**
+ * Deno's permissions: asked about, never asked for, so that no prompt comes up in the middle of a sign-in.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { denoNamespace } from "./host.ts";
+
+/** Something that Deno permits or not, by the flag's name, and for what. */
+export type Permission =
+  | { readonly name: "net"; readonly host: string }
+  | { readonly name: "run"; readonly command: string }
+  | { readonly name: "read"; readonly path: string };
+
+/** Whether it is permitted; outside Deno everything is. */
+export function isPermitted(permission: Permission): boolean {
+  const deno = denoNamespace();
+  return !deno || deno.permissions.querySync(permission).state === "granted";
+}
+
+/**
+ * Makes sure that it is permitted.
+ *
+ * @throws {LatchkeyError} `missing_dependency` with the flag that permits it.
+ */
+export function requirePermission(permission: Permission): void {
+  if (isPermitted(permission)) return;
+  const { doing, object } = wordsOf(permission);
+  throw new LatchkeyError("missing_dependency", `Deno may not ${doing} ${object}`, {
+    hint: `Run deno with --allow-${permission.name}=${object}`,
+  });
+}
+
+function wordsOf(permission: Permission): { readonly doing: string; readonly object: string } {
+  switch (permission.name) {
+    case "net":
+      return { doing: "use the network address", object: permission.host };
+    case "run":
+      return { doing: "run", object: permission.command };
+    case "read":
+      return { doing: "read", object: permission.path };
+  }
+}
