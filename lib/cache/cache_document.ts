@@ -1,0 +1,141 @@
+/**
+ * A document of the token cache, read once and looked things up in often.
+ *
+ * @module
+ */
+import { type CacheEntry, type CacheSection, idKey, scopesOf, text } from "./cache_schema.ts";
+
+/** An entry and its key. */
+export interface KeyedEntry {
+  /** Its name in its section. */
+  readonly key: string;
+  /** What is stored. */
+  readonly entry: CacheEntry;
+}
+
+/** One entry that comes, changes or goes. */
+export interface CacheChange {
+  /** Where. */
+  readonly section: CacheSection;
+  /** Its name there. */
+  readonly key: string;
+  /** What is stored from then on; nothing when it goes. */
+  readonly entry?: CacheEntry | undefined;
+}
+
+/** What an access token is looked for by. */
+export interface TokenPlace {
+  /** Whose. */
+  readonly homeAccountId: string;
+  /** Host of the cloud. */
+  readonly environment: string;
+  /** The app's. */
+  readonly clientId: string;
+  /** Tenant. */
+  readonly realm: string;
+  /** One of the scopes that it is for. */
+  readonly scope: string;
+}
+
+/**
+ * A document. It never changes: a change makes another. What it does not know of, be it a section, an entry or a field, is
+ * in the other as well.
+ */
+export class CacheDocument {
+  readonly #root: CacheEntry;
+  /** Entries by account; made when first asked for, as a lookup by key needs none. */
+  readonly #byAccount = new Map<CacheSection, ReadonlyMap<string, readonly KeyedEntry[]>>();
+  /** One account's access tokens by place. */
+  readonly #byPlace = new Map<string, ReadonlyMap<string, readonly CacheEntry[]>>();
+
+  private constructor(root: CacheEntry) {
+    this.#root = root;
+  }
+
+  /**
+   * Reads a document.
+   *
+   * @param json Its text; nothing, or nothing but white space, is a document without entries.
+   * @returns The document; `undefined` when it is damaged. Why is not told: a parser's message quotes what it read.
+   */
+  static parse(json: string | undefined): CacheDocument | undefined {
+    try {
+      const trimmed = json?.trim(), root: unknown = trimmed ? JSON.parse(trimmed) : {}; // a byte order mark goes, too
+      return isObject(root) ? new CacheDocument(root) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The entry of that key. */
+  entry(section: CacheSection, key: string): CacheEntry | undefined {
+    const entries = this.#section(section), entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
+    return isObject(entry) ? entry : undefined;
+  }
+
+  /** All entries of a section. */
+  entries(section: CacheSection): readonly KeyedEntry[] {
+    return Object.entries(this.#section(section)).flatMap(([key, entry]) => isObject(entry) ? [{ key, entry }] : []);
+  }
+
+  /** The entries of one account. */
+  ofAccount(section: CacheSection, homeAccountId: string): readonly KeyedEntry[] {
+    let byAccount = this.#byAccount.get(section);
+    if (!byAccount) {
+      byAccount = Map.groupBy(this.entries(section), ({ entry }) => idKey(text(entry.home_account_id) ?? ""));
+      this.#byAccount.set(section, byAccount);
+    }
+    return byAccount.get(idKey(homeAccountId)) ?? [];
+  }
+
+  /** The access tokens at a place, each once. */
+  accessTokensAt(place: TokenPlace): readonly CacheEntry[] {
+    const holder = idKey(place.homeAccountId);
+    let byPlace = this.#byPlace.get(holder);
+    if (!byPlace) {
+      const tokens = this.ofAccount("AccessToken", holder).flatMap(({ entry }) => {
+        const { environment, client_id: clientId, realm, target } = entry;
+        return [...new Set(scopesOf(target))]
+          .map((scope) => ({ entry, place: placeKey(environment, clientId, realm, scope) }));
+      });
+      const grouped = Map.groupBy(tokens, ({ place }) => place);
+      byPlace = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
+      this.#byPlace.set(holder, byPlace);
+    }
+    const { environment, clientId, realm, scope } = place;
+    return byPlace.get(placeKey(environment, clientId, realm, scope)) ?? [];
+  }
+
+  /** The same document with changes made. */
+  with(changes: readonly CacheChange[]): CacheDocument {
+    const root: Record<string, unknown> = { ...this.#root };
+    for (const [section, ofSection] of Map.groupBy(changes, ({ section }) => section)) {
+      const entries: Record<string, unknown> = { ...this.#section(section) };
+      for (const { key, entry } of ofSection) {
+        if (entry) entries[key] = entry;
+        else delete entries[key];
+      }
+      root[section] = entries;
+    }
+    return new CacheDocument(root);
+  }
+
+  /** Its text. */
+  toString(): string {
+    return JSON.stringify(this.#root);
+  }
+
+  #section(section: CacheSection): CacheEntry {
+    const entries = Object.hasOwn(this.#root, section) ? this.#root[section] : undefined;
+    return isObject(entries) ? entries : {};
+  }
+}
+
+function placeKey(environment: unknown, clientId: unknown, realm: unknown, scope: string): string {
+  const host = text(environment)?.toLowerCase(), app = idKey(text(clientId) ?? ""), tenant = text(realm)?.toLowerCase();
+  return JSON.stringify([host, app, tenant, scope.toLowerCase()]);
+}
+
+function isObject(value: unknown): value is CacheEntry {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
