@@ -1,0 +1,84 @@
+/**
+ * Why a request failed, out of what Deno, Bun and Node say of it.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { denoNamespace } from "./host.ts";
+import { hostOf, type HttpRequest, type HttpRoute } from "./http_request.ts";
+
+const UNKNOWN_ISSUER = /UnknownIssuer|UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT/;
+const CERTIFICATE = /invalid peer certificate|\bCERT_|ERR_TLS_CERT/;
+const OUT_OF_TIME = /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|certificate expired|Expired|NotValidYet/;
+
+/** Whether a server's certificate comes from an authority that the runtime does not trust. */
+export function isUnknownIssuer(error: unknown): boolean {
+  return UNKNOWN_ISSUER.test(textOf(error));
+}
+
+/**
+ * A failure as an error of ours. Without a cause: what a runtime says of a failure quotes the address.
+ *
+ * @param error What the runtime threw.
+ * @param request What was asked.
+ * @param route On which way.
+ * @returns `configuration` for a certificate or a proxy's password, `invalid_response` for a redirect, else `no_network`;
+ * the signal's reason when the request was aborted.
+ */
+export function httpFailure(error: unknown, request: HttpRequest, { proxy }: HttpRoute): unknown {
+  if (request.signal.aborted) return request.signal.reason;
+  if (error instanceof LatchkeyError) return error;
+  const host = hostOf(request.url), text = textOf(error);
+  const way = proxy instanceof URL ? ` through the proxy ${proxy.host}` : "";
+  const cannot = `Cannot reach ${host}${way}`;
+
+  if (/redirect/i.test(text)) return new LatchkeyError("invalid_response", `${host} redirects where it has to answer`);
+  if (UNKNOWN_ISSUER.test(text)) {
+    return new LatchkeyError("configuration", `${cannot}: nobody trusted here issued its certificate`, {
+      hint: trustHint(),
+    });
+  }
+  if (OUT_OF_TIME.test(text)) {
+    const hint = "Check this machine's clock: in WSL it can lag behind, and sudo hwclock -s sets it";
+    return new LatchkeyError("configuration", `${cannot}: its certificate is not valid at this time`, { hint });
+  }
+  if (CERTIFICATE.test(text)) {
+    return new LatchkeyError("configuration", `${cannot}: its certificate is for another host`);
+  }
+  if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);
+  return new LatchkeyError("no_network", `${cannot}${reasonOf(text)}`, {
+    hint: "Check the network, and HTTPS_PROXY and NO_PROXY where a proxy is in use",
+  });
+}
+
+/** The error of a proxy that wants a user name and password. */
+export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]): LatchkeyError {
+  const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", { host } = proxy as URL;
+  return new LatchkeyError("configuration", `The proxy ${host} wants a user name and password, or other ones`, {
+    hint: `Set ${name} to http://USER:PASSWORD@${host} (only Basic authentication is known)`,
+  });
+}
+
+function trustHint(): string {
+  const file = "the PEM file of your organisation's certificate authority";
+  return denoNamespace()
+    ? `Set DENO_TLS_CA_STORE=system if this machine trusts your organisation's certificate authority, or DENO_CERT to ${file}`
+    : `Set NODE_EXTRA_CA_CERTS to ${file}`;
+}
+
+function reasonOf(text: string): string {
+  if (/ENOTFOUND|EAI_AGAIN|dns error/i.test(text)) return ": its name is not known";
+  if (/ECONNREFUSED|connection refused/i.test(text)) return ": the connection is refused";
+  if (/unsuccessful tunnel/.test(text)) return ": the proxy does not connect";
+  if (/EPROTO|WRONG_VERSION|InvalidContentType/.test(text)) return ": it does not speak TLS";
+  return "";
+}
+
+/** Codes and messages of an error and its causes. */
+function textOf(error: unknown): string {
+  const texts: string[] = [];
+  for (let at = error; at instanceof Error && texts.length < 5; at = at.cause) {
+    texts.push(`${(at as { code?: unknown }).code ?? ""} ${at.message}`);
+  }
+  return texts.join("\n");
+}

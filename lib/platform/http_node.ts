@@ -1,0 +1,97 @@
+/**
+ * HTTP with a proxy and more certificates on Node, which has neither for its `fetch` before 24, and on Bun.
+ *
+ * @module
+ */
+import http, { type IncomingMessage, type RequestOptions } from "node:http";
+import https from "node:https";
+import { isIP } from "node:net";
+import { Readable } from "node:stream";
+import tls from "node:tls";
+import type { Duplex } from "node:stream";
+import { LatchkeyError } from "../errors.ts";
+import { passwordWanted } from "./http_failure.ts";
+import { hostOf, type HttpRequest, type HttpRoute, portOf, proxyAuthorization } from "./http_request.ts";
+
+/**
+ * Sends a request.
+ *
+ * @param request What is sent.
+ * @param route On which way.
+ * @returns The answer, once its head is there.
+ * @throws {LatchkeyError} what the proxy refused; else what Node throws.
+ */
+export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
+  const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
+  const trust = trustOf(route), secure = url.protocol === "https:", host = hostOf(url);
+  const options: RequestOptions & tls.ConnectionOptions = {
+    ...trust,
+    ...{ method, host, port: portOf(url), path: `${url.pathname}${url.search}`, agent: false, signal },
+    headers: { host: url.host, "accept-encoding": "identity", ...Object.fromEntries(headers) },
+    servername: isIP(host) ? "" : host,
+  };
+  if (proxy instanceof URL && secure) {
+    const socket = await openTunnel(proxy, request, trust);
+    options.createConnection = () => tls.connect({ ...trust, socket, host, servername: options.servername! });
+    delete options.agent; // an agent would connect by itself
+  } else if (proxy instanceof URL) {
+    Object.assign(options, { host: hostOf(proxy), port: portOf(proxy), path: url.href });
+    options.headers = { ...options.headers, ...authorizationFor(proxy) };
+  }
+  const byTls = proxy instanceof URL && !secure ? proxy.protocol === "https:" : secure;
+  const message = await new Promise<IncomingMessage>((resolve, reject) => {
+    const outgoing = (byTls ? https : http).request(options, resolve);
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+  if (message.statusCode === 407 && proxy instanceof URL && !secure) throw passwordWanted(request, proxy);
+  return responseOf(message, { method, redirect, signal });
+}
+
+/** A connection through the proxy to the server, not yet secured. */
+async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.ConnectionOptions): Promise<Duplex> {
+  const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`, host = hostOf(proxy);
+  const options = { ...trust, host, port: portOf(proxy), method: "CONNECT", path: target, agent: false, signal };
+  const headers = { host: target, ...authorizationFor(proxy) };
+  const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
+  (proxy.protocol === "https:" ? https : http).request({ ...options, headers })
+    .on("connect", ({ statusCode = 0 }, socket) => {
+      if (statusCode >= 200 && statusCode < 300) return resolve(socket);
+      socket.destroy();
+      reject(statusCode === 407 ? passwordWanted(request, proxy) : refusal(statusCode));
+    })
+    .on("error", reject)
+    .end();
+  return await promise;
+
+  function refusal(status: number): LatchkeyError {
+    const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${status}`;
+    return new LatchkeyError("no_network", message, {
+      hint: "Ask those who run the proxy, or except the host in NO_PROXY",
+    });
+  }
+}
+
+function authorizationFor(proxy: URL): Record<string, string> {
+  const authorization = proxyAuthorization(proxy);
+  return authorization ? { "proxy-authorization": authorization } : {};
+}
+
+/** More certificates take the place of the runtime's own, so these are added. */
+function trustOf({ certificates }: HttpRoute): tls.ConnectionOptions {
+  return certificates ? { ca: [...tls.rootCertificates, ...certificates] } : {};
+}
+
+function responseOf(message: IncomingMessage, { method, redirect, signal }: Partial<HttpRequest>): Response {
+  const { statusCode: status = 0, rawHeaders } = message;
+  if (redirect === "error" && status >= 300 && status < 400) {
+    message.destroy();
+    throw new TypeError("unexpected redirect");
+  }
+  const headers = new Headers();
+  for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
+  const isEmpty = method === "HEAD" || [204, 205, 304].includes(status);
+  if (isEmpty) message.resume();
+  signal?.addEventListener("abort", () => message.destroy(signal.reason), { once: true });
+  return new Response(isEmpty ? null : Readable.toWeb(message) as unknown as ReadableStream, { status, headers });
+}
