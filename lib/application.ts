@@ -16,7 +16,6 @@ import { type BrokerFlags, isBrokerEnabled, noBroker } from "./broker/find_broke
 import { PERSON_NEEDED } from "./broker/sign_in.ts";
 import { LatchkeyError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
-import { authorizationUrl } from "./oauth/authorization_request.ts";
 import {
   type AcquireTokenRequest,
   checkPop,
@@ -253,16 +252,14 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param request The scopes that consent is missing for.
    * @returns The address.
-   * @throws {LatchkeyError} `configuration` when the authority is not one of Microsoft Entra ID's.
+   * @throws {LatchkeyError} what asking an authority for its endpoints failed with; those of Microsoft Entra ID are known.
    * @throws {TypeError} when the scopes are none.
    */
-  // deno-lint-ignore require-await -- other authorities are asked where their endpoint is
   async getAuthorizationRequestUrl({ scopes }: { readonly scopes: readonly string[] }): Promise<string> {
-    const { clientId } = this.#options;
-    if (this.#authority.kind !== "entra") {
-      throw new LatchkeyError("configuration", `The endpoints of ${this.#authority.url} are not known`);
-    }
-    return authorizationUrl({ clientId, authority: this.#authority, scopes: checkScopes(scopes) });
+    const { clientId, now } = this.#options, asked = checkScopes(scopes);
+    const { authorizationUrl } = await import("./oauth/authorization_request.ts");
+    const { findProvider } = await import("./oauth/find_provider.ts");
+    return authorizationUrl(await findProvider(this.#authority, { now }), { clientId, scopes: asked });
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */

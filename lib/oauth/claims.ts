@@ -1,0 +1,36 @@
+/**
+ * Claims challenges: what a resource or the server wants to see in the next token (continuous access evaluation, step-up).
+ * Pure.
+ *
+ * @module
+ */
+import { readBase64Json, readJson } from "./json_values.ts";
+
+/** One parameter of a challenge (RFC 9110, 11.2): a token or a quoted string. */
+const PARAMETER = /([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/gs;
+
+/**
+ * The claims request in a challenge.
+ *
+ * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, as a rule, base64 of it; or the JSON itself.
+ * @returns JSON text; `undefined` when there is no challenge.
+ * @throws {TypeError} when it has no claims in it. The message does not repeat it.
+ */
+export function readClaims(challenge: string | undefined): string | undefined {
+  if (challenge === undefined || challenge.trim() === "") return undefined;
+  const claims = challenge.trimStart().startsWith("{") ? readJson(challenge) : claimsOfHeader(challenge);
+  if (claims) return JSON.stringify(claims);
+  throw new TypeError(
+    "Cannot acquire a token: claims has to be a JSON object, or a WWW-Authenticate header with claims in it",
+  );
+}
+
+/** A header may have several challenges; the first whose claims can be read counts. */
+function claimsOfHeader(header: string): object | undefined {
+  for (const [, name, quoted, plain] of header.matchAll(PARAMETER)) {
+    if (name?.toLowerCase() !== "claims") continue;
+    const value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain ?? "", claims = readJson(value) ?? readBase64Json(value);
+    if (claims) return claims;
+  }
+  return undefined;
+}

@@ -1,0 +1,182 @@
+/**
+ * Sign-in on another device (RFC 8628): a code that the person types there, and asking until they have.
+ *
+ * @module
+ */
+import {
+  deviceAuthorizationRequest,
+  type DeviceAuthorizationResponse,
+  deviceCodeGrantRequest,
+  None,
+  processDeviceAuthorizationResponse,
+  processDeviceCodeResponse,
+} from "@panva/oauth4webapi";
+import { LatchkeyError } from "../errors.ts";
+import { concealed } from "../token.ts";
+import { scopesToAsk } from "./authorization_request.ts";
+import { type HttpOptions, retryAfterMs, waitByTimer } from "./bounded_fetch.ts";
+import { printable } from "./json_values.ts";
+import { refusalOf } from "./oauth_error.ts";
+import { clientOf, sendOptions, shielded } from "./protocol.ts";
+import { isMicrosoft, type Provider } from "./provider.ts";
+import { requestToken, type TokenContext } from "./token_endpoint.ts";
+import type { TokenReply } from "./token_reply.ts";
+
+/** What a sign-in on another device asks for. */
+export interface DeviceCodeRequest {
+  /** The app. */
+  readonly clientId: string;
+  /** What is asked for; the reserved scopes are added. */
+  readonly scopes: readonly string[];
+  /** A claims request as JSON text, client capabilities included. */
+  readonly claims?: string | undefined;
+}
+
+/** What the person is told. */
+export interface UserCode {
+  /** What the person types. */
+  readonly userCode: string;
+  /** Where. */
+  readonly verificationUri: string;
+  /** The same with the code in it, for a link or a picture to scan. */
+  readonly verificationUriComplete?: string;
+  /** Until when. */
+  readonly expiresOn: Date;
+  /** A sentence that says all of it. */
+  readonly message: string;
+}
+
+/** A code that the person is to type, and the secret that its token is asked for with. */
+export interface DeviceCode extends UserCode {
+  /** The secret. */
+  readonly deviceCode: string;
+  /** Seconds between two questions. */
+  readonly interval: number;
+  /** What was asked for. */
+  readonly request: DeviceCodeRequest;
+  /** UUID of the sign-in. */
+  readonly correlationId: string;
+}
+
+/** RFC 8628, 3.5: how much longer to wait after being told to slow down, and between questions when nothing was said. */
+const STEP_S = 5;
+/** A server that names more than this is not waited for any longer. */
+const MAX_INTERVAL_S = 60;
+
+/**
+ * Asks for a code.
+ *
+ * @param provider Who is asked.
+ * @param request What is asked for.
+ * @param http How the provider is reached.
+ * @throws {LatchkeyError} `configuration` when the provider has no device codes; its refusal; `no_network`, `timed_out`,
+ * `temporarily_unavailable`, `invalid_response`.
+ */
+export async function startDeviceCode(
+  provider: Provider,
+  request: DeviceCodeRequest,
+  http: HttpOptions = {},
+): Promise<DeviceCode> {
+  const { now = Date.now, correlationId = crypto.randomUUID() } = http, { clientId, scopes, claims } = request;
+  const { server, authority } = provider, client = clientOf(clientId, now), step = { ...http, correlationId };
+  if (!server.device_authorization_endpoint) {
+    throw new LatchkeyError("configuration", `${authority.url} has no device codes`, {
+      hint: "Sign in with the browser or the broker",
+    });
+  }
+  const parameters = new URLSearchParams({ scope: scopesToAsk(provider, scopes).join(" ") });
+  if (claims !== undefined && isMicrosoft(provider)) parameters.set("claims", claims);
+  const options = sendOptions(authority.url, step, { retry: true });
+  const response = await shielded(() => deviceAuthorizationRequest(server, client, None(), parameters, options), step);
+  const { status, headers } = response, body = await response.text();
+  if (status !== 200) {
+    throw refusalOf({ status, body }, contextOf(request, correlationId), retryAfterMs(response, now()));
+  }
+  const answer = await shielded(
+    () => processDeviceAuthorizationResponse(server, client, new Response(body, { headers })),
+    step,
+  );
+  const { userCode, verificationUri, verificationUriComplete } = readAddresses(answer, correlationId);
+  const code: DeviceCode = {
+    userCode,
+    verificationUri,
+    ...(verificationUriComplete && { verificationUriComplete }),
+    expiresOn: new Date(now() + Math.min(answer.expires_in, 24 * 60 * 60) * 1000),
+    message: `To sign in, open ${verificationUri} in a browser and enter the code ${userCode}`,
+    deviceCode: answer.device_code,
+    interval: answer.interval ?? STEP_S,
+    request,
+    correlationId,
+  };
+  return concealed(code, () => ({ ...code, deviceCode: "[concealed]" }));
+}
+
+/**
+ * Asks until the person has signed in, as often as the server lets it.
+ *
+ * @param provider Who is asked.
+ * @param code What {@linkcode startDeviceCode} gave.
+ * @param http How the provider is reached.
+ * @throws {LatchkeyError} `timed_out` when the code has ended; `user_canceled`; the provider's refusal; `invalid_response`.
+ */
+export async function pollDeviceCode(
+  provider: Provider,
+  code: DeviceCode,
+  http: HttpOptions = {},
+): Promise<TokenReply> {
+  const { now = Date.now, wait = waitByTimer, signal } = http, { deviceCode, request, correlationId } = code;
+  const context = { ...contextOf(request, correlationId), claims: request.claims, secrets: [deviceCode] };
+  for (let interval = code.interval;;) {
+    const left = code.expiresOn.getTime() - now();
+    if (left <= 0) throw ended(correlationId);
+    await wait(Math.min(interval * 1000, left), signal);
+    try {
+      return await requestToken(provider, {
+        send: (server, client, options) => deviceCodeGrantRequest(server, client, None(), deviceCode, options),
+        read: processDeviceCodeResponse,
+      }, { context, http });
+    } catch (error) {
+      interval = nextInterval(interval, error);
+    }
+  }
+}
+
+/** What the next question waits for; throws an error that is the end. */
+function nextInterval(interval: number, error: unknown): number {
+  if (!(error instanceof LatchkeyError)) throw error;
+  if (error.error === "authorization_pending") return interval;
+  if (error.error === "slow_down") return interval + STEP_S;
+  // RFC 8628, 3.5: a connection that failed is tried again, less and less often.
+  const mayPass = ["no_network", "timed_out", "temporarily_unavailable"].includes(error.code) &&
+    error.error !== "expired_token";
+  if (mayPass) return Math.min(interval * 2, Math.max(interval, MAX_INTERVAL_S));
+  throw error;
+}
+
+/** A person is sent there, so it has to be an address of the web. */
+function readAddresses(answer: DeviceAuthorizationResponse, correlationId: string): {
+  readonly userCode: string;
+  readonly verificationUri: string;
+  readonly verificationUriComplete: string | undefined;
+} {
+  const addresses = [answer.verification_uri, answer.verification_uri_complete].map((text) => {
+    const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
+    return url && /^https?:$/.test(url.protocol) ? url.href : undefined;
+  });
+  const [verificationUri, verificationUriComplete] = addresses, userCode = printable(answer.user_code);
+  if (verificationUri && userCode) return { userCode, verificationUri, verificationUriComplete };
+  throw new LatchkeyError("invalid_response", "The server's answer is not valid: no address to type the code at", {
+    correlationId,
+  });
+}
+
+function contextOf({ clientId, scopes }: DeviceCodeRequest, correlationId: string): TokenContext {
+  return { flow: "device_code", clientId, scopes, redirectUri: "", correlationId };
+}
+
+function ended(correlationId: string): LatchkeyError {
+  return new LatchkeyError("timed_out", "Nobody entered the code in time", {
+    correlationId,
+    hint: "Ask for a new code, and enter it before it ends",
+  });
+}

@@ -1,0 +1,50 @@
+// A real OpenID provider, oidc-provider, on loopback: any user name signs in, and all that is asked for is consented to.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Provider } from "oidc-provider";
+
+/** An OpenID provider that runs. */
+export interface OidcProvider extends AsyncDisposable {
+  /** Its issuer. */
+  readonly url: string;
+  /** The app that is registered with it. */
+  readonly clientId: string;
+}
+
+/** Starts a provider on a port that the system chooses. */
+export async function startOidcProvider(): Promise<OidcProvider> {
+  const clientId = "latchkey-tests";
+  let handle: (...args: [request: never, response: never]) => unknown = () => {};
+  const server = createServer((request, response) => void handle(request as never, response as never));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const provider = new Provider(url, {
+    clients: [{
+      client_id: clientId,
+      application_type: "native",
+      token_endpoint_auth_method: "none",
+      grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+      redirect_uris: ["http://localhost"],
+    }],
+    features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true } },
+    scopes: ["openid", "profile", "offline_access", "api.read", "api.write"],
+    claims: { openid: ["sub"], profile: ["name", "preferred_username"] },
+    conformIdTokenClaims: false,
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    findAccount: (_context: unknown, id: string) => ({
+      accountId: id,
+      claims: () => ({ sub: id, name: "Jane Doe", preferred_username: `${id}@contoso.com` }),
+    }),
+    cookies: { keys: ["tests"] },
+  });
+  handle = provider.callback();
+  return {
+    url,
+    clientId,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
