@@ -1,6 +1,7 @@
 // A real OpenID provider, oidc-provider, on loopback: any user name signs in, and all that is asked for is consented to.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+// @ts-expect-error it brings no types
 import { Provider } from "oidc-provider";
 
 /** An OpenID provider that runs. */

@@ -1,7 +1,6 @@
 // The protocol against a real OpenID provider, oidc-provider, on loopback.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { LatchkeyError } from "../../../lib/errors.ts";
 import {
   type AuthCodeRequest,
   finishAuthorization,
@@ -11,6 +10,7 @@ import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.
 import { findProvider } from "../../../lib/oauth/find_provider.ts";
 import type { Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
+import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 
@@ -87,7 +87,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("an answer that is replayed is refused", async () => {
     const { flow, landing } = await signIn();
     await finishAuthorization(provider, flow, landing.parameters);
-    const error = await failure(finishAuthorization(provider, flow, landing.parameters));
+    const error = await failureOf(finishAuthorization(provider, flow, landing.parameters));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, landing.parameters.get("code")!, flow.codeVerifier);
   });
@@ -97,7 +97,7 @@ describe("lib/oauth with oidc-provider", () => {
     const victims = await signIn({}, browser), own = await signIn({}, browser);
     const injected = new URLSearchParams(own.landing.parameters);
     injected.set("code", victims.landing.parameters.get("code")!);
-    const error = await failure(finishAuthorization(provider, own.flow, injected));
+    const error = await failureOf(finishAuthorization(provider, own.flow, injected));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
   });
 
@@ -105,7 +105,7 @@ describe("lib/oauth with oidc-provider", () => {
     const victims = await signIn(), own = await signIn();
     const injected = new URLSearchParams(own.landing.parameters);
     injected.set("code", victims.landing.parameters.get("code")!);
-    const error = await failure(
+    const error = await failureOf(
       finishAuthorization(provider, { ...own.flow, codeVerifier: victims.flow.codeVerifier }, injected),
     );
     expect(error).toMatchObject({ code: "invalid_response" });
@@ -117,9 +117,9 @@ describe("lib/oauth with oidc-provider", () => {
     const { flow, landing } = await signIn();
     const mixed = new URLSearchParams(landing.parameters);
     mixed.set("iss", "https://id.contoso.com");
-    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    expect((await failureOf(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
     mixed.delete("iss");
-    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    expect((await failureOf(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
     const reply = await finishAuthorization(provider, flow, landing.parameters); // the code was not spent
     expect(reply.result.accessToken).toBeTruthy();
   });
@@ -130,7 +130,7 @@ describe("lib/oauth with oidc-provider", () => {
     const { result } = await finishAuthorization(provider, flow, landing.parameters);
     expect(result.idTokenClaims).toHaveProperty("auth_time");
     const later = await signIn({ maxAge: 600 });
-    const error = await failure(
+    const error = await failureOf(
       finishAuthorization(provider, { ...later.flow, startedOn: Date.now() + 3_600_000 }, later.landing.parameters),
     );
     expect(error.code).toBe("interaction_required");
@@ -138,13 +138,13 @@ describe("lib/oauth with oidc-provider", () => {
 
   test("prompt none without a session is interaction_required", async () => {
     const { flow, landing } = await signIn({ prompt: "none" });
-    const error = await failure(finishAuthorization(provider, flow, landing.parameters));
+    const error = await failureOf(finishAuthorization(provider, flow, landing.parameters));
     expect(error).toMatchObject({ code: "interaction_required", error: "login_required" });
   });
 
   test("a redirect URI other than the flow's is refused", async () => {
     const { flow, landing } = await signIn();
-    const error = await failure(
+    const error = await failureOf(
       finishAuthorization(provider, { ...flow, redirectUri: "http://localhost:4712" }, landing.parameters),
     );
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
@@ -159,7 +159,7 @@ describe("lib/oauth with oidc-provider", () => {
     expect(second.result.account).toEqual(first.result.account);
     expect(second.refreshToken).toBeTruthy();
     expect(second.refreshToken).not.toBe(first.refreshToken);
-    const error = await failure(refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {}));
+    const error = await failureOf(refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {}));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, first.refreshToken!);
   });
@@ -167,7 +167,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("a scope that the provider does not know is the configuration's fault", async () => {
     const { flow, landing } = await signIn({ scopes: ["api.read"], prompt: "consent" });
     const reply = await finishAuthorization(provider, flow, landing.parameters);
-    const error = await failure(
+    const error = await failureOf(
       refreshTokens(provider, {
         clientId: server.clientId,
         scopes: ["api.write"],
@@ -190,27 +190,12 @@ describe("lib/oauth with oidc-provider", () => {
     const { result } = await pollDeviceCode(provider, code, { wait });
     expect(asked).toEqual([5000, 5000]);
     expect(result.account.username).toBe("jane@contoso.com");
-    const error = await failure(pollDeviceCode(provider, code, { wait: () => Promise.resolve() }));
+    const error = await failureOf(pollDeviceCode(provider, code, { wait: () => Promise.resolve() }));
     expect(error.error).toBe("invalid_grant");
   });
 
   async function typeCode(url: string): Promise<void> {
-    const end = await failure(new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" }));
+    const end = await failureOf(new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" }));
     expect(end.message).toContain("Sign-in Success");
   }
 });
-
-async function failure(call: Promise<unknown>): Promise<LatchkeyError> {
-  try {
-    await call;
-  } catch (error) {
-    return error as LatchkeyError;
-  }
-  throw new Error("It did not fail");
-}
-
-function expectNoSecret(error: LatchkeyError, ...secrets: readonly string[]): void {
-  expect(error).toBeInstanceOf(LatchkeyError);
-  expect(error.cause).toBeUndefined();
-  for (const secret of secrets) expect(JSON.stringify([error, error.message, error.stack])).not.toContain(secret);
-}
