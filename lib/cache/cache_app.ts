@@ -16,9 +16,14 @@ export interface CacheApp {
   readonly now: number;
 }
 
+/** The cloud that an entry is of, under the name that it has there. */
+export function hostOf({ environment }: CacheEntry): string | undefined {
+  return text(environment)?.toLowerCase();
+}
+
 /** Whether an entry is of the app's cloud. */
 export function isInCloud(entry: CacheEntry, { environments }: CacheApp): boolean {
-  return environments.includes(text(entry.environment)?.toLowerCase() ?? "");
+  return environments.includes(hostOf(entry) ?? "");
 }
 
 /** Whether an entry is the app's own, under whatever name of the cloud. */
@@ -26,14 +31,13 @@ export function isOfApp(entry: CacheEntry, app: CacheApp): boolean {
   return isInCloud(entry, app) && idKey(text(entry.client_id) ?? "") === idKey(app.clientId);
 }
 
-/** What is known of the app. Two entries under two names of a cloud would make MSAL for Node fail, so there is to be one. */
-export function appMetadataIn(document: CacheDocument, { clientId, environments }: CacheApp): KeyedEntry | undefined {
-  for (const environment of environments) {
-    // MSAL for Node lowers the case of these keys, too.
-    for (const id of [clientId, clientId.toLowerCase()]) {
-      const key = appMetadataKey({ environment, clientId: id }), entry = document.entry("AppMetadata", key);
-      if (entry) return { key, entry };
-    }
-  }
-  return undefined;
+/** What is known of the app: one entry, or one for each name of the cloud, where several programs wrote them. */
+export function appMetadataIn(document: CacheDocument, { clientId, environments }: CacheApp): readonly KeyedEntry[] {
+  // MSAL for Node lowers the case of these keys.
+  const ids = [...new Set([clientId, clientId.toLowerCase()])];
+  return environments.flatMap((environment) => ids.map((clientId) => appMetadataKey({ environment, clientId })))
+    .flatMap((key) => {
+      const entry = document.entry("AppMetadata", key);
+      return entry ? [{ key, entry }] : [];
+    });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { AuthenticationResult } from "../token.ts";
-import { appMetadataIn, type CacheApp, isInCloud, isOfApp } from "./cache_app.ts";
+import { appMetadataIn, type CacheApp, hostOf, isInCloud, isOfApp } from "./cache_app.ts";
 import type { CacheChange, CacheDocument, KeyedEntry } from "./cache_document.ts";
 import { accountRecords, isSignedOutIn, readAccount } from "./cached_accounts.ts";
 import { ownRefreshTokens } from "./cached_refresh_tokens.ts";
@@ -56,7 +56,7 @@ const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
 /**
  * What a reply changes.
  *
- * @returns The changes; `undefined` when the reply renews what has been signed out meanwhile.
+ * @returns The changes; `undefined` when the reply renews what has been signed out meanwhile, or does not say whose it is.
  */
 export function changesOfReply(
   document: CacheDocument,
@@ -65,12 +65,12 @@ export function changesOfReply(
 ): readonly CacheChange[] | undefined {
   const { result, accountSource } = reply, { homeAccountId } = result.account;
   const records = accountRecords(document, homeAccountId, app);
+  if (homeAccountId === "") return undefined;
   if (accountSource === undefined && (records.length === 0 || isSignedOutIn(document, homeAccountId, app))) {
     return undefined;
   }
   // An account stays under the name of the cloud that it has: under two, MSAL would list it twice.
-  const environment = app.environments.find((host) => records.some(({ entry }) => hostOf(entry) === host)) ??
-    app.environments[0]!;
+  const environment = (records[0] && hostOf(records[0].entry)) ?? app.environments[0]!;
   const identity = {
     homeAccountId,
     environment,
@@ -94,7 +94,7 @@ export function changesOfSignOut(
   homeAccountId: string,
   app: CacheApp,
 ): readonly CacheChange[] {
-  const familyId = text(appMetadataIn(document, app)?.entry.family_id);
+  const familyId = text(appMetadataIn(document, app)[0]?.entry.family_id);
   const ofCloud = (section: CacheSection): readonly KeyedEntry[] =>
     document.ofAccount(section, homeAccountId).filter(({ entry }) => isInCloud(entry, app));
   const isOfFamily = ({ entry }: KeyedEntry): boolean => familyId !== undefined && entry.family_id === familyId;
@@ -120,14 +120,13 @@ interface ReplyContext {
   readonly identity: CacheIdentity;
 }
 
-function accountChanges({ document, reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange[] {
+function accountChanges({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange[] {
   const { account } = reply.result, { homeAccountId, environment } = identity;
   // MSAL for Python names records by the authority's path, so that one for this tenant can have another key than ours.
   const isSame = ({ entry }: KeyedEntry): boolean =>
     readAccount(entry)?.realm.toLowerCase() === account.realm.toLowerCase();
-  const own = accountKey({ homeAccountId, environment, realm: account.realm });
-  const key = records.find(isSame)?.key ?? own;
-  const old = document.entry("Account", key);
+  const known = records.find(isSame), old = known?.entry;
+  const key = known?.key ?? accountKey({ homeAccountId, environment, realm: account.realm });
   const entry = {
     realm: account.realm,
     ...old,
@@ -166,8 +165,9 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
       last_modification_time: epochSeconds(app.now),
     }));
   }
-  const known = appMetadataIn(document, app);
-  changes.push(...replace(document, "AppMetadata", [], known?.key ?? appMetadataKey(identity), {
+  // One entry: MSAL for Node fails where there are several under different names of the cloud.
+  const old = appMetadataIn(document, app), [known] = old;
+  changes.push(...replace(document, "AppMetadata", old, known?.key ?? appMetadataKey(identity), {
     client_id: text(known?.entry.client_id) ?? clientId,
     environment: text(known?.entry.environment) ?? environment,
     ...family,
@@ -199,10 +199,6 @@ function accessTokenChanges({ document, reply: { result }, app, identity }: Repl
     extended_expires_on: epochSeconds((result.extendedExpiresOn ?? result.expiresOn).getTime()),
     ...(result.refreshOn && { refresh_on: epochSeconds(result.refreshOn.getTime()) }),
   });
-}
-
-function hostOf({ environment }: CacheEntry): string | undefined {
-  return text(environment)?.toLowerCase();
 }
 
 function isOfRealm({ realm }: CacheEntry, wanted: string): boolean {

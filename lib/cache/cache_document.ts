@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { type CacheEntry, type CacheSection, idKey, scopesOf, text } from "./cache_schema.ts";
+import { environmentAliases } from "../authority.ts";
+import {
+  type CacheEntry,
+  type CacheIdentity,
+  type CacheSection,
+  idKey,
+  scopesOf,
+  tenantOf,
+  text,
+} from "./cache_schema.ts";
 
 /** An entry and its key. */
 export interface KeyedEntry {
@@ -24,15 +33,7 @@ export interface CacheChange {
 }
 
 /** What an access token is looked for by. */
-export interface TokenPlace {
-  /** Whose. */
-  readonly homeAccountId: string;
-  /** Host of the cloud. */
-  readonly environment: string;
-  /** The app's. */
-  readonly clientId: string;
-  /** Tenant. */
-  readonly realm: string;
+export interface TokenPlace extends CacheIdentity {
   /** One of the scopes that it is for. */
   readonly scope: string;
 }
@@ -78,8 +79,9 @@ export class CacheDocument {
     return Object.entries(this.#section(section)).flatMap(([key, entry]) => isObject(entry) ? [{ key, entry }] : []);
   }
 
-  /** The entries of one account. */
+  /** The entries of one account. Those of none, such as the tokens that services have for themselves, are nobody's. */
   ofAccount(section: CacheSection, homeAccountId: string): readonly KeyedEntry[] {
+    if (homeAccountId === "") return [];
     let byAccount = this.#byAccount.get(section);
     if (!byAccount) {
       byAccount = Map.groupBy(this.entries(section), ({ entry }) => idKey(text(entry.home_account_id) ?? ""));
@@ -88,22 +90,26 @@ export class CacheDocument {
     return byAccount.get(idKey(homeAccountId)) ?? [];
   }
 
-  /** The access tokens at a place, each once. */
+  /** The access tokens at a place, under whatever names of the cloud and the tenant. */
   accessTokensAt(place: TokenPlace): readonly CacheEntry[] {
     const holder = idKey(place.homeAccountId);
     let byPlace = this.#byPlace.get(holder);
     if (!byPlace) {
       const tokens = this.ofAccount("AccessToken", holder).flatMap(({ entry }) => {
-        const { environment, client_id: clientId, realm, target } = entry;
-        return [...new Set(scopesOf(target))]
-          .map((scope) => ({ entry, place: placeKey(environment, clientId, realm, scope) }));
+        const { environment, client_id, realm, target } = entry;
+        const identity = {
+          homeAccountId: holder,
+          environment: text(environment) ?? "",
+          clientId: text(client_id) ?? "",
+          realm: text(realm) ?? "",
+        };
+        return [...new Set(scopesOf(target))].map((scope) => ({ entry, place: placeKey({ ...identity, scope }) }));
       });
       const grouped = Map.groupBy(tokens, ({ place }) => place);
       byPlace = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
       this.#byPlace.set(holder, byPlace);
     }
-    const { environment, clientId, realm, scope } = place;
-    return byPlace.get(placeKey(environment, clientId, realm, scope)) ?? [];
+    return byPlace.get(placeKey(place)) ?? [];
   }
 
   /** The same document with changes made. */
@@ -131,9 +137,9 @@ export class CacheDocument {
   }
 }
 
-function placeKey(environment: unknown, clientId: unknown, realm: unknown, scope: string): string {
-  const host = text(environment)?.toLowerCase(), app = idKey(text(clientId) ?? ""), tenant = text(realm)?.toLowerCase();
-  return JSON.stringify([host, app, tenant, scope.toLowerCase()]);
+function placeKey({ homeAccountId, environment, clientId, realm, scope }: TokenPlace): string {
+  const tenant = tenantOf(homeAccountId, realm).toLowerCase();
+  return [environmentAliases(environment)[0], idKey(clientId), tenant, scope.toLowerCase()].join("\n");
 }
 
 function isObject(value: unknown): value is CacheEntry {

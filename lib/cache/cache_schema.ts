@@ -28,7 +28,7 @@ export interface CacheIdentity {
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 const GUID_PAIR = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-const PATH_WORDS = ["organizations", "common", "consumers"];
+const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
 /** Key of an access token. Scopes are in the order of their characters, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[]): string {
@@ -88,15 +88,12 @@ export function isTenantId(realm: string): boolean {
   return GUID.test(realm);
 }
 
-/** Whether it is a word that stands for many tenants in an authority's path. */
-export function isPathWord(realm: string): boolean {
-  return PATH_WORDS.includes(realm.toLowerCase());
-}
-
-/** The names that tokens of a tenant can be stored under: MSAL for Python has the authority's path as it was asked. */
-export function realmsOf(homeAccountId: string, realm: string): readonly string[] {
-  const tenant = realm.toLowerCase();
-  return tenant === homeTenantOf(homeAccountId) ? [tenant, ...PATH_WORDS] : [tenant];
+/**
+ * The tenant that an entry's `realm` means. MSAL for Python has the authority's path there, which can be a word for many
+ * tenants; who is asked by it answers for the account's own.
+ */
+export function tenantOf(homeAccountId: string, realm: string): string {
+  return isTenantId(realm) || !PATH_WORDS.has(realm.toLowerCase()) ? realm : homeTenantOf(homeAccountId) ?? realm;
 }
 
 /** The tenant that an account is at home in. ADFS and other providers have none in their ids. */
@@ -110,9 +107,9 @@ export function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** Whether it can be a token: what else there were could not be sent in a header or a form as it is. */
+/** Whether it can be a token (RFC 6749, A.12 and A.17). A line's end in a header would begin another. */
 export function isSecret(value: unknown): value is string {
-  return typeof value === "string" && /^[\x21-\x7E]+$/.test(value);
+  return typeof value === "string" && /^[\x20-\x7E]+$/.test(value);
 }
 
 /** A time as the schema has it. */

@@ -4,10 +4,10 @@
  * @module
  */
 import type { AccountInfo } from "../account.ts";
-import { type CacheApp, isInCloud, isOfApp } from "./cache_app.ts";
+import { type CacheApp, hostOf, isInCloud, isOfApp } from "./cache_app.ts";
 import type { CacheDocument, KeyedEntry } from "./cache_document.ts";
 import { ownRefreshTokens } from "./cached_refresh_tokens.ts";
-import { type CacheEntry, homeTenantOf, idKey, isPathWord, text } from "./cache_schema.ts";
+import { type CacheEntry, homeTenantOf, idKey, tenantOf, text } from "./cache_schema.ts";
 
 /** An account that was signed in. */
 export interface CachedAccount {
@@ -57,13 +57,15 @@ function rank({ homeAccountId, environment, realm }: AccountInfo, { environments
   return (isAtHome ? 0 : environments.length) + environments.indexOf(environment);
 }
 
-/** The records of one account in the app's cloud. */
+/** The records of one account in the app's cloud, those under its usual name first. */
 export function accountRecords(
   document: CacheDocument,
   homeAccountId: string,
   app: CacheApp,
 ): readonly KeyedEntry[] {
-  return document.ofAccount("Account", homeAccountId).filter(({ entry }) => isInCloud(entry, app));
+  const order = ({ entry }: KeyedEntry): number => app.environments.indexOf(hostOf(entry)!);
+  return document.ofAccount("Account", homeAccountId).filter(({ entry }) => isInCloud(entry, app))
+    .toSorted((one, other) => order(one) - order(other));
 }
 
 /**
@@ -77,15 +79,14 @@ export function isSignedOutIn(document: CacheDocument, homeAccountId: string, ap
 
 /** An account as its record has it; `undefined` when that does not say whose it is. */
 export function readAccount(entry: CacheEntry): AccountInfo | undefined {
-  const homeAccountId = text(entry.home_account_id), environment = text(entry.environment)?.toLowerCase();
+  const homeAccountId = text(entry.home_account_id), environment = hostOf(entry);
   if (!homeAccountId || !environment) return undefined;
-  const realm = text(entry.realm) ?? "", name = text(entry.name);
+  const realm = tenantOf(homeAccountId, text(entry.realm) ?? ""), name = text(entry.name);
   return {
     homeAccountId,
     localAccountId: text(entry.local_account_id) ?? homeAccountId.split(".")[0]!,
     environment,
-    // MSAL for Python has the authority's path here, which need not be a tenant.
-    realm: realm === "" || isPathWord(realm) ? homeTenantOf(homeAccountId) ?? realm : realm,
+    realm,
     username: text(entry.username) ?? "",
     ...(name && { name }),
     source: "cache",

@@ -25,7 +25,7 @@ export interface CachedRefreshToken {
  * was refused is still among them: what it was refused for need not be what is asked next.
  */
 export function refreshTokensIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedRefreshToken[] {
-  const metadata = appMetadataIn(document, app)?.entry, familyId = text(metadata?.family_id);
+  const metadata = appMetadataIn(document, app)[0]?.entry, familyId = text(metadata?.family_id);
   const ofFamily = document.ofAccount("RefreshToken", homeAccountId).filter(({ entry }) =>
     isInCloud(entry, app) && !isOfApp(entry, app) && isUsable(entry) && isOfFamily(entry)
   );

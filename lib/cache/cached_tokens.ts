@@ -16,8 +16,8 @@ import {
   isSecret,
   isTenantId,
   readEpochSeconds,
-  realmsOf,
   scopesOf,
+  tenantOf,
   text,
 } from "./cache_schema.ts";
 
@@ -59,27 +59,20 @@ export function accessTokenIn(
   app: CacheApp,
 ): CachedToken | undefined {
   const { homeAccountId, realm: ownRealm } = query.account, { clientId, environments } = app;
-  const realms = realmsOf(homeAccountId, query.realm ?? ownRealm);
+  const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
   const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope));
-  if (wanted.length === 0) return undefined;
-  for (const realm of realms) {
-    for (const environment of environments) {
-      const entry = document.entry(
-        "AccessToken",
-        accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted),
-      );
-      if (!entry || !isAt(entry) || !isFor(entry, wanted)) continue;
-      if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
-    }
+  if (wanted.length === 0 || homeAccountId === "") return undefined;
+  for (const environment of environments) {
+    const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted);
+    const entry = document.entry("AccessToken", key);
+    if (!entry || !isAt(entry) || !isFor(entry, wanted)) continue;
+    if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
   }
-  const found = realms.flatMap((realm) =>
-    environments.flatMap((environment) =>
-      document.accessTokensAt({ homeAccountId, environment, clientId, realm, scope: wanted[0]! }).flatMap((entry) => {
-        const state = isFor(entry, wanted) ? stateOf(entry, app.now) : undefined;
-        return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
-      })
-    )
-  );
+  const place = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
+  const found = document.accessTokensAt(place).flatMap((entry) => {
+    const state = isFor(entry, wanted) ? stateOf(entry, app.now) : undefined;
+    return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
+  });
   const [best] = found.sort((one, other) =>
     STATES.indexOf(one.state) - STATES.indexOf(other.state) || other.cachedAt - one.cachedAt
   );
@@ -88,7 +81,7 @@ export function accessTokenIn(
   // A key is not proof: it joins what can have its separator in it, and lowers the case of what is not the same without.
   function isAt(entry: CacheEntry): boolean {
     return isOfApp(entry, app) && idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId) &&
-      realms.includes(text(entry.realm)?.toLowerCase() ?? "");
+      realm === (text(entry.realm)?.toLowerCase() ?? "");
   }
 }
 
@@ -125,18 +118,17 @@ function readResult(
   { account, correlationId }: CachedTokenQuery,
   app: CacheApp,
 ): AuthenticationResult {
-  const expiresOn = readEpochSeconds(entry.expires_on)!,
-    extendedExpiresOn = readEpochSeconds(entry.extended_expires_on);
-  const refreshOn = readEpochSeconds(entry.refresh_on), realm = text(entry.realm) ?? "";
+  const { expires_on, extended_expires_on, refresh_on } = entry;
+  const [expiresOn = 0, extendedExpiresOn = 0, refreshOn] = [expires_on, extended_expires_on, refresh_on]
+    .map(readEpochSeconds);
+  const realm = text(entry.realm) ?? "";
   const idToken = idTokenBeside(document, entry, account, app);
   const idTokenClaims = idToken === undefined ? undefined : readClaims(idToken);
   return concealTokens({
     accessToken: text(entry.secret)!,
     tokenType: "Bearer",
     expiresOn: new Date(expiresOn),
-    ...(extendedExpiresOn !== undefined && extendedExpiresOn > expiresOn && {
-      extendedExpiresOn: new Date(extendedExpiresOn),
-    }),
+    ...(extendedExpiresOn > expiresOn && { extendedExpiresOn: new Date(extendedExpiresOn) }),
     ...(refreshOn !== undefined && { refreshOn: new Date(refreshOn) }),
     scopes: text(entry.target)?.split(" ").filter(Boolean) ?? [],
     ...(idToken && { idToken }),

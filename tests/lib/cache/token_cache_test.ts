@@ -110,6 +110,18 @@ test("TokenCache.findAccessToken() tells the case of other providers' ids apart,
   expect(await find(tokenCache(store, { clientId: APP.toUpperCase() }), ["read"], shouting)).toBe("access use");
 });
 
+test("TokenCache gives nothing of what is nobody's, and stores nothing for nobody", async () => {
+  const ofService = { environment: HOST, client_id: APP, realm: CONTOSO, secret: "service's" };
+  const token = { ...ofService, home_account_id: null, target: "A", expires_on: String(NOW / 1000 + 3600) };
+  const store = oneDocumentStore(JSON.stringify({
+    AccessToken: { [`-${HOST}-accesstoken-${APP}-${CONTOSO}-a`]: token },
+    RefreshToken: { [`-${HOST}-refreshtoken-${APP}--`]: ofService },
+  }));
+  const cache = tokenCache(store), nobody = { ...jane, homeAccountId: "" };
+  expect([await find(cache, ["A"], nobody), await refreshTokens(cache, nobody)]).toEqual([undefined, []]);
+  expect([await cache.save(reply("access", ["A"], { account: nobody })), store.writes]).toEqual([false, 0]);
+});
+
 const TIMES: [what: string, minutes: Record<string, number>, state: string | undefined][] = [
   ["good for an hour", { expires: 60 }, "use"],
   ["good for a little more than five minutes", { expires: 5.1 }, "use"],
