@@ -145,6 +145,14 @@ for (const [name, { own, guest, refresh, family, familyRefresh }] of FOUND) {
   });
 }
 
+test("TokenCache.save() leaves an account under the name of the cloud that it has", async () => {
+  const store = sample("msal_node");
+  await tokenCache(store).save(reply("access", ["User.Read"], { refreshToken: "refresh", idToken: idToken({}) }));
+  const { AccessToken, RefreshToken, IdToken, AppMetadata }: Sections = JSON.parse(store.document!);
+  const entries = [AccessToken, RefreshToken, IdToken, AppMetadata].flatMap((section) => Object.values(section!));
+  expect(new Set(entries.map(({ environment }) => environment))).toEqual(new Set(["login.windows.net"]));
+});
+
 test("TokenCache.save() writes the origin where it is read, however many records an account has", async () => {
   const store = sample("msal_both"), { Account, ...rest }: Sections = JSON.parse(store.document!);
   const ofNodeFirst = Object.fromEntries(Object.entries(Account!).toReversed());

@@ -236,6 +236,16 @@ test("TokenCache.save() stores no renewal of an account that has gone, or signed
   expect([await find(cache, ["A"]), await refreshTokens(cache)]).toEqual([undefined, []]);
 });
 
+test("TokenCache.save() leaves nothing of the old token with the new one", async () => {
+  const store = oneDocumentStore(), cache = tokenCache(store);
+  await cache.save(reply("old", ["A"], { refreshOn: new Date(NOW) }));
+  const document = sections(store), [old] = Object.values(document.AccessToken!);
+  Object.assign(old!, { token_type: "ssh-cert", key_id: "key", resource: "https://mcp.example.com" });
+  store.document = JSON.stringify(document);
+  await cache.save(reply("new", ["A"]));
+  expect(await find(cache, ["A"])).toBe("new use");
+});
+
 test("TokenCache.save() lets everything survive that it does not know", async () => {
   const store = oneDocumentStore(), cache = tokenCache(store), strange = { home_account_id: 5, secret: ["?"] };
   await cache.save(reply("access", ["A"], { refreshToken: "refresh", familyId: "1", idToken: idToken({}) }));
@@ -307,6 +317,17 @@ test("TokenCache.findRefreshTokens() gives the app's own, then its family's, the
   await own.save(reply("access", ["A"], renewal({ refreshToken: "own" })));
   expect(await refreshTokens(own)).toEqual(["own app"]);
   expect(Bun.inspect(await own.findRefreshTokens(jane))).not.toContain("own");
+});
+
+test("TokenCache.findRefreshTokens() gives each once, and none that a service has on somebody's behalf", async () => {
+  const store = oneDocumentStore(), own = tokenCache(store), other = tokenCache(store, { clientId: FAMILY_APP });
+  await own.save(reply("access", ["A"], { refreshToken: "same", familyId: "1" }));
+  await other.save(reply("access", ["A"], { refreshToken: "same", familyId: "1" }));
+  expect(await refreshTokens(own)).toEqual(["same app"]);
+  const document = sections(store);
+  for (const entry of Object.values(document.RefreshToken!)) entry.userAssertionHash = "hash";
+  store.document = JSON.stringify(document);
+  expect(await refreshTokens(own)).toEqual([]);
 });
 
 test("TokenCache.removeAccount() takes the app's tokens, and leaves other apps' and people's", async () => {
