@@ -6,8 +6,8 @@
  */
 import { readBase64Json, readJson } from "./json_values.ts";
 
-/** One parameter of a challenge (RFC 9110, 11.2): a token or a quoted string. */
-const PARAMETER = /([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/gs;
+/** What a header is made of (RFC 9110, 11.2): quoted strings, which may be cut off, words, and what joins them. */
+const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
 
 /**
  * The claims request in a challenge.
@@ -27,9 +27,11 @@ export function readClaims(challenge: string | undefined): string | undefined {
 
 /** A header may have several challenges; the first whose claims can be read counts. */
 function claimsOfHeader(header: string): object | undefined {
-  for (const [, name, quoted, plain] of header.matchAll(PARAMETER)) {
-    if (name?.toLowerCase() !== "claims") continue;
-    const value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain ?? "", claims = readJson(value) ?? readBase64Json(value);
+  const parts = [...header.matchAll(PART)];
+  for (const [index, [name]] of parts.entries()) {
+    if (name.toLowerCase() !== "claims" || parts[index + 1]?.[0] !== "=") continue;
+    const [plain = "", quoted] = parts[index + 2] ?? [], value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain;
+    const claims = readJson(value) ?? readBase64Json(value);
     if (claims) return claims;
   }
   return undefined;

@@ -1,0 +1,51 @@
+import { expect, test } from "bun:test";
+import { readClaims } from "../../../lib/oauth/claims.ts";
+
+const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}';
+const BASE64 = btoa(CLAIMS);
+
+test.each([
+  ["JSON", CLAIMS],
+  ["JSON with space around it", `\n ${CLAIMS} `],
+  ["base64", BASE64],
+  [
+    "a header of Microsoft Graph",
+    `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000", error="insufficient_claims", claims="${BASE64}"`,
+  ],
+  ["a header with base64url", `Bearer error="insufficient_claims", claims="${BASE64.replaceAll("=", "")}"`],
+  ["a header with JSON", `Bearer error="insufficient_claims", claims="${CLAIMS.replaceAll('"', '\\"')}"`],
+  ["a header without quotes", `Bearer claims=${BASE64}, error=insufficient_claims`],
+  [
+    "a header with several challenges",
+    `PoP nonce="a, claims=b", Bearer realm="x", Claims = "${BASE64}", Basic realm="y"`,
+  ],
+  ["a header with claims that cannot be read before", `Bearer claims="x", Bearer claims="${BASE64}"`],
+])("readClaims() reads %s", (_what, challenge) => {
+  const challenges = challenge === BASE64 ? `Bearer claims="${challenge}"` : challenge;
+  expect(readClaims(challenges)).toBe(CLAIMS);
+});
+
+test.each([undefined, "", "  "])("readClaims(%p) is nothing", (challenge) => {
+  expect(readClaims(challenge)).toBeUndefined();
+});
+
+test.each([
+  "Bearer",
+  'Bearer error="invalid_token"',
+  'Bearer claims="secret"',
+  `Bearer claims="${btoa("[1]")}"`,
+  `Bearer x="claims=${BASE64}`,
+  "{secret",
+  "[]",
+  '"secret"',
+])("readClaims() refuses %s, and does not repeat it", (challenge) => {
+  expect(() => readClaims(challenge)).toThrow(TypeError);
+  expect(() => readClaims(challenge)).not.toThrow("secret");
+});
+
+test("readClaims() is quick with a header that was made to be slow", () => {
+  expect(() => readClaims(`Bearer ${'a="\\'.repeat(20_000)}`)).toThrow(TypeError);
+  expect(() => readClaims(`Bearer ${"a".repeat(100_000)}`)).toThrow(TypeError);
+  expect(() => readClaims(`Bearer ${" =".repeat(50_000)}`)).toThrow(TypeError);
+  expect(() => readClaims(`Bearer a${" ".repeat(100_000)}`)).toThrow(TypeError);
+});

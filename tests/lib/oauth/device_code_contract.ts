@@ -1,0 +1,162 @@
+// Sign-in on another device at Microsoft Entra ID, played by a fake.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { inspect } from "node:util";
+import { parseAuthority } from "../../../lib/authority.ts";
+import { type DeviceCode, pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
+import { findProvider } from "../../../lib/oauth/find_provider.ts";
+import type { HttpOptions, Provider } from "../../../lib/oauth/provider.ts";
+import type { EntraRefusal } from "../../fakes/entra_error.ts";
+import { FakeEntra, type ScriptedAnswer } from "../../fakes/fake_entra.ts";
+import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const REQUEST = { clientId: CLIENT_ID, scopes: ["User.Read"] };
+
+describe("lib/oauth/device_code with Entra", () => {
+  let entra: FakeEntra, provider: Provider, time: number, waited: number[];
+
+  beforeAll(async () => {
+    entra = await FakeEntra.start();
+    provider = await findProvider(parseAuthority("https://login.microsoftonline.com/common"), entra);
+  });
+  beforeEach(() => {
+    entra.reset();
+    time = Date.now();
+    waited = [];
+  });
+  afterAll(() => entra[Symbol.asyncDispose]());
+
+  /** Time passes as fast as it is waited for, and `then` happens in the meantime. */
+  const http = (then: (times: number) => void = () => {}): HttpOptions => ({
+    fetch: entra.fetch,
+    wait: (milliseconds) => {
+      waited.push(milliseconds / 1000);
+      time += milliseconds;
+      then(waited.length);
+      return Promise.resolve();
+    },
+  });
+
+  async function start(): Promise<DeviceCode> {
+    const code = await startDeviceCode(provider, REQUEST, http());
+    entra.requests.length = 0;
+    return code;
+  }
+
+  const pending: EntraRefusal = { error: "authorization_pending", number: 70016, text: "Not yet." };
+
+  test("startDeviceCode() says what the person is to do, and hides its secret", async () => {
+    const code = await startDeviceCode(provider, { ...REQUEST, claims: '{"access_token":{}}' }, http());
+    expect(code).toMatchObject({ verificationUri: "https://microsoft.com/devicelogin", interval: 5 });
+    expect(code.message).toBe(
+      `To sign in, open https://microsoft.com/devicelogin in a browser and enter the code ${code.userCode}`,
+    );
+    expect(inspect(code)).not.toContain(code.deviceCode);
+    const { url, parameters } = entra.requests[0]!;
+    expect(url).toBe("login.microsoftonline.com/common/oauth2/v2.0/devicecode");
+    expect(Object.fromEntries(parameters)).toEqual({
+      ...{ client_id: CLIENT_ID, scope: "User.Read openid profile offline_access", claims: '{"access_token":{}}' },
+    });
+  });
+
+  test("pollDeviceCode() asks in the server's interval until the person has signed in", async () => {
+    const code = await start();
+    const { result } = await pollDeviceCode(
+      provider,
+      code,
+      http((times) => times === 3 && entra.approve(code.userCode)),
+    );
+    expect(waited).toEqual([5, 5, 5]);
+    expect(result.account.username).toBe("jane@contoso.com");
+    expect(entra.requests.map(({ headers }) => headers["client-request-id"])).toEqual(
+      Array(3).fill(code.correlationId),
+    );
+  });
+
+  test("pollDeviceCode() slows down when it is told to", async () => {
+    const code = await start();
+    entra.behaviour.answers = [pending, { ...pending, error: "slow_down" }, { ...pending, error: "slow_down" }];
+    await pollDeviceCode(provider, code, http((times) => times === 4 && entra.approve(code.userCode)));
+    expect(waited).toEqual([5, 5, 10, 15]);
+  });
+
+  test("pollDeviceCode() goes on, less and less often, when the server cannot be reached", async () => {
+    const code = await start(), busy: ScriptedAnswer = { status: 503, body: "busy" };
+    entra.behaviour.answers = [busy, busy, busy, busy, busy];
+    await pollDeviceCode(provider, code, http((times) => times === 6 && entra.approve(code.userCode)));
+    expect(waited).toEqual([5, 10, 20, 40, 60, 60]);
+  });
+
+  test("pollDeviceCode() ends when the code ends", async () => {
+    const code = await start();
+    const error = await failureOf(pollDeviceCode(provider, code, { ...http(), now: () => time }));
+    expect(error).toMatchObject({ code: "timed_out", correlationId: code.correlationId });
+    expect(waited.reduce((sum, seconds) => sum + seconds)).toBeCloseTo(900, 0);
+    expectNoSecret(error, code.deviceCode);
+  });
+
+  test.each([
+    ["authorization_declined", "user_canceled"],
+    ["access_denied", "user_canceled"],
+    ["expired_token", "timed_out"],
+    ["bad_verification_code", "refused"],
+    ["invalid_grant", "interaction_required"],
+    ["unauthorized_client", "configuration"],
+  ])("pollDeviceCode() ends with %s as %s", async (error, code) => {
+    const device = await start();
+    entra.behaviour.answers = [{ error, number: 70000, text: device.deviceCode }];
+    const made = await failureOf(pollDeviceCode(provider, device, http()));
+    expect({ code: made.code as string, error: made.error }).toEqual({ code, error });
+    expectNoSecret(made, device.deviceCode);
+    expect(entra.requests).toHaveLength(1);
+  });
+
+  test("pollDeviceCode() tells that the tenant may forbid device codes", async () => {
+    const code = await start();
+    entra.behaviour.answers = [{ error: "access_denied", number: 53003, text: "Blocked." }];
+    expect((await failureOf(pollDeviceCode(provider, code, http()))).hint).toContain("forbids device codes");
+  });
+
+  test("pollDeviceCode() ends at once when it is aborted while it waits", async () => {
+    const code = await start(), controller = new AbortController(), reason = new Error("over");
+    const call = pollDeviceCode(provider, code, { fetch: entra.fetch, signal: controller.signal });
+    controller.abort(reason);
+    expect(await failureOf(call)).toBe(reason as never);
+    expect(entra.requests).toEqual([]);
+  });
+
+  test.each([
+    ["no code", { user_code: undefined }],
+    ["no address", { verification_uri: undefined }],
+    ["an address that is a program", { verification_uri: "javascript:alert(1)" }],
+    ["no end", { expires_in: undefined }],
+    ["an interval that is none", { interval: "often" }],
+  ])("startDeviceCode() refuses an answer with %s", async (_what, change) => {
+    const body = {
+      device_code: "secret",
+      user_code: "A",
+      verification_uri: "https://microsoft.com/devicelogin",
+      expires_in: 900,
+    };
+    entra.behaviour.answers = [{ body: { ...body, ...change } }];
+    const error = await failureOf(startDeviceCode(provider, REQUEST, http()));
+    expect(error.code).toBe("invalid_response");
+    expectNoSecret(error, "secret");
+  });
+
+  test("startDeviceCode() takes control characters out of the code", async () => {
+    const body = {
+      device_code: "d",
+      user_code: "A\u001b[2JB",
+      verification_uri: "https://microsoft.com/devicelogin",
+      expires_in: 900,
+    };
+    entra.behaviour.answers = [{ body }];
+    expect((await startDeviceCode(provider, REQUEST, http())).userCode).toBe("A [2JB");
+  });
+
+  test("startDeviceCode() where there are no device codes is the configuration's fault", async () => {
+    const { device_authorization_endpoint: _, ...server } = provider.server;
+    expect((await failureOf(startDeviceCode({ ...provider, server }, REQUEST))).code).toBe("configuration");
+  });
+});

@@ -1,0 +1,193 @@
+import type { TokenEndpointResponse } from "@panva/oauth4webapi";
+import { expect, test } from "bun:test";
+import type { AccountInfo } from "../../../lib/account.ts";
+import { parseAuthority } from "../../../lib/authority.ts";
+import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { tokenReply, type TokenReplyContext } from "../../../lib/oauth/token_reply.ts";
+import { JANE, TENANT } from "../../fakes/fake_entra.ts";
+import { failureOf } from "../../tools/failure_of.ts";
+
+const NOW = 1_700_000_000_000;
+const CLIENT_INFO = btoa(JSON.stringify({ uid: JANE, utid: TENANT }));
+
+function read(
+  body: Record<string, unknown> = {},
+  context: Partial<TokenReplyContext> & { readonly authority?: string } = {},
+) {
+  const { authority = "https://login.microsoftonline.com/common", ...rest } = context;
+  const whole = { access_token: "at", token_type: "bearer", expires_in: 3600, ...body } as TokenEndpointResponse;
+  return tokenReply(whole, {
+    provider: { authority: parseAuthority(authority), server: { issuer: authority } },
+    ...{ claims: { sub: "subject" }, scopes: ["asked"], correlationId: "id", now: NOW },
+    ...rest,
+  });
+}
+
+const seconds = (date: Date | undefined) => date && (date.getTime() - NOW) / 1000;
+const errorOf = (body: Record<string, unknown>, context?: Partial<TokenReplyContext>) =>
+  failureOf((async () => await read(body, { authority: "https://id.contoso.com", ...context }))());
+
+test("tokenReply() reads times that are numbers or texts", () => {
+  const entra = { claims: { oid: JANE, tid: TENANT } };
+  for (const kind of [Number, String]) {
+    const { result } = read({ expires_in: kind(4000), ext_expires_in: kind(8000), refresh_in: kind(2000) }, entra);
+    expect(seconds(result.expiresOn)).toBe(4000);
+    expect(seconds(result.extendedExpiresOn)).toBe(8000);
+    expect(seconds(result.refreshOn)).toBe(2000);
+  }
+});
+
+test.each([[undefined, 600], ["", 600], ["x", 600], [-1, 600], [0, 0], ["0", 0], [1e300, 100 * 365 * 24 * 60 * 60]])(
+  "tokenReply() with a lifetime of %p: %d",
+  (expires_in, lifetime) => {
+    const { result } = read({ expires_in, ext_expires_in: "x", refresh_in: null }, {
+      claims: { oid: JANE, tid: TENANT },
+    });
+    expect(seconds(result.expiresOn)).toBe(lifetime);
+    expect(result).not.toContainAnyKeys(["extendedExpiresOn", "refreshOn"]);
+  },
+);
+
+test.each([[undefined, ["asked"]], ["", ["asked"]], [" ", ["asked"]], ["a  b\tc", ["a", "b", "c"]]])(
+  "tokenReply() with a scope of %p",
+  (scope, scopes) => {
+    expect(read({ scope }, { claims: { oid: JANE, tid: TENANT } }).result.scopes).toEqual(scopes);
+  },
+);
+
+const ACCOUNTS: readonly [
+  what: string,
+  authority: string,
+  clientInfo: string | undefined,
+  claims: Record<string, unknown>,
+  account: Partial<AccountInfo>,
+][] = [
+  ["Entra's client_info", "https://login.windows.net/common", CLIENT_INFO, {
+    oid: "guest",
+    tid: "other",
+    sub: "s",
+    preferred_username: "jane@contoso.com",
+  }, {
+    ...{
+      homeAccountId: `${JANE}.${TENANT}`,
+      localAccountId: "guest",
+      realm: "other",
+      environment: "login.microsoftonline.com",
+    },
+    username: "jane@contoso.com",
+  }],
+  ["Entra's id token", "https://login.microsoftonline.com/common", undefined, {
+    oid: JANE,
+    tid: TENANT,
+    upn: "jane@contoso.com",
+  }, {
+    ...{ homeAccountId: `${JANE}.${TENANT}`, localAccountId: JANE, realm: TENANT, username: "jane@contoso.com" },
+  }],
+  [
+    "B2C's client_info",
+    "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_signin",
+    btoa(JSON.stringify({ uid: `${JANE}-b2c_1_signin`, utid: TENANT })),
+    { oid: JANE, emails: ["jane@contoso.com"] },
+    {
+      ...{
+        homeAccountId: `${JANE}-b2c_1_signin.${TENANT}`,
+        localAccountId: JANE,
+        realm: TENANT,
+        environment: "contoso.b2clogin.com",
+      },
+      username: "jane@contoso.com",
+    },
+  ],
+  ["External ID's client_info", "https://contoso.ciamlogin.com", CLIENT_INFO, {
+    oid: JANE,
+    tid: TENANT,
+    email: "jane@contoso.com",
+  }, {
+    ...{
+      homeAccountId: `${JANE}.${TENANT}`,
+      realm: TENANT,
+      environment: "contoso.ciamlogin.com",
+      username: "jane@contoso.com",
+    },
+  }],
+  ["ADFS' subject", "https://adfs.contoso.com/adfs", undefined, { sub: "subject", upn: "jane@contoso.com" }, {
+    ...{
+      homeAccountId: "subject",
+      localAccountId: "subject",
+      realm: "adfs",
+      environment: "adfs.contoso.com",
+      username: "jane@contoso.com",
+    },
+  }],
+  ["an OpenID provider's subject", "https://id.contoso.com/realms/a", undefined, { sub: "subject", name: "Jane" }, {
+    ...{
+      homeAccountId: "subject",
+      localAccountId: "subject",
+      realm: "realms/a",
+      environment: "id.contoso.com",
+      username: "",
+      name: "Jane",
+    },
+  }],
+  ["half a client_info", "https://id.contoso.com", btoa('{"uid":"x"}'), { sub: "subject" }, {
+    homeAccountId: "subject",
+  }],
+  ["a client_info that is none", "https://id.contoso.com", "%%%", { sub: "subject" }, { homeAccountId: "subject" }],
+];
+
+test.each(ACCOUNTS.map((row) => [...row]))(
+  "tokenReply() knows an account by %s",
+  (_what, authority, clientInfo, claims, account) => {
+    const { result } = read({ client_info: clientInfo }, { authority, claims });
+    expect(result.account).toMatchObject({ source: "cache", ...account });
+  },
+);
+
+test("tokenReply() takes what the answer does not say from the account that was asked for", () => {
+  const account: AccountInfo = {
+    ...{
+      homeAccountId: `${JANE}.${TENANT}`,
+      localAccountId: JANE,
+      environment: "login.microsoftonline.com",
+      realm: TENANT,
+    },
+    ...{ username: "jane@contoso.com", name: "Jane", source: "cache" },
+  };
+  expect(read({}, { account, claims: undefined }).result).toMatchObject({ account, tenantId: TENANT });
+  expect(read({ client_info: CLIENT_INFO.toUpperCase() }, { account, claims: undefined }).result.account).toEqual(
+    account,
+  );
+});
+
+test("tokenReply() has what renews the token", () => {
+  expect(read({ refresh_token: "rt", foci: "1", client_info: CLIENT_INFO })).toMatchObject({
+    ...{ refreshToken: "rt", familyId: "1", clientInfo: CLIENT_INFO },
+  });
+  expect(Object.keys(read({}, { claims: { oid: JANE, tid: TENANT } }))).toEqual(["result"]);
+});
+
+const account: AccountInfo = {
+  ...{
+    homeAccountId: "other",
+    localAccountId: "other",
+    environment: "id.contoso.com",
+    realm: "",
+    username: "",
+    source: "cache",
+  },
+};
+const REFUSED: readonly [
+  what: string,
+  body: Record<string, unknown>,
+  context: Partial<TokenReplyContext>,
+  code: LatchkeyErrorCode,
+][] = [
+  ["a token that would split a header", { access_token: "a\r\nb" }, {}, "invalid_response"],
+  ["a token of another type", { token_type: "dpop" }, {}, "invalid_response"],
+  ["a token of nobody", {}, { claims: undefined }, "invalid_response"],
+  ["a token of somebody else", {}, { account }, "interaction_required"],
+];
+
+test.each(REFUSED.map((row) => [...row]))("tokenReply() refuses %s", async (_what, body, context, code) => {
+  expect(await errorOf(body, context)).toMatchObject({ code, correlationId: "id" });
+});
