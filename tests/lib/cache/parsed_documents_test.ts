@@ -9,6 +9,7 @@ test("ParsedDocuments.parse() reads a text once, and a damaged one never", () =>
   expect(documents.parse("{}")).toBe(document!);
   expect(documents.parse('{"a":1}')).not.toBe(document!);
   expect([documents.parse("{"), documents.parse("[]")]).toEqual([undefined, undefined]);
+  expect(documents.parse("{}")).toBe(document!);
 });
 
 test("ParsedDocuments.replace() holds the new document in the place of the old one", () => {
