@@ -149,23 +149,11 @@ export async function finishAuthorization(
   http: HttpOptions = {},
 ): Promise<TokenReply> {
   checkFlow(flow, provider);
-  const { now = Date.now, signal } = http, { clientId, redirectUri, scopes, claims, codeVerifier } = flow;
-  const correlationId = http.correlationId ?? flow.correlationId, client = clientOf(clientId, now);
-  signal?.throwIfAborted();
-  const fail = (code: "invalid_response" | "timed_out" | "interaction_required", message: string, hint?: string) =>
-    new LatchkeyError(code, message, { correlationId, hint });
-  if (!isAnswerTo(flow, parameters)) throw fail("invalid_response", "The answer is not to this sign-in");
-  if (now() - flow.startedOn > FLOW_LIFETIME_MS) throw fail("timed_out", "The sign-in took too long", "Sign in again");
-  const secrets = [parameters.get("code") ?? "", codeVerifier, flow.state, flow.nonce];
+  const { clientId, redirectUri, scopes, claims, codeVerifier, state, nonce } = flow;
+  const correlationId = http.correlationId ?? flow.correlationId;
+  const secrets = [parameters.get("code") ?? "", codeVerifier, state, nonce];
   const context = { flow: "browser" as const, clientId, redirectUri, scopes, claims, correlationId, secrets };
-  const answering = serverOfResponse(provider, parameters.get("iss"));
-  const answer = await shielded(
-    () => refusing(context, () => validateAuthResponse(answering, client, parameters, flow.state)),
-    {
-      ...http,
-      correlationId,
-    },
-  );
+  const answer = await readAnswer(provider, flow, { parameters, context, http: { ...http, correlationId } });
   const reply = await requestToken(provider, {
     send: (server, client, options) =>
       authorizationCodeGrantRequest(server, client, None(), answer, redirectUri, codeVerifier, {
@@ -173,17 +161,45 @@ export async function finishAuthorization(
         additionalParameters: { ...options.additionalParameters, ...scopeOf(provider, scopes) },
       }),
     read: (server, client, response) =>
-      processAuthorizationCodeResponse(server, client, response, { expectedNonce: flow.nonce, requireIdToken: true }),
+      processAuthorizationCodeResponse(server, client, response, { expectedNonce: nonce, requireIdToken: true }),
   }, { context, http });
-  const authTime = reply.result.idTokenClaims?.auth_time;
+  const { iss, auth_time: authTime } = reply.result.idTokenClaims ?? {};
+  // Where many tenants answer, the answer may have been another's than the one whose token came.
+  if (parameters.has("iss") && parameters.get("iss") !== iss) {
+    throw failure("invalid_response", "The answer and the id token are of different issuers", correlationId);
+  }
   if (flow.maxAge !== undefined && !isRecent(authTime, flow.maxAge, flow.startedOn)) {
-    throw fail(
-      "interaction_required",
-      `The sign-in is not known to be of the last ${flow.maxAge} seconds`,
-      "Sign in again",
-    );
+    const message = `The sign-in is not known to be of the last ${flow.maxAge} seconds`;
+    throw failure("interaction_required", message, correlationId);
   }
   return reply;
+}
+
+/** The answer's parameters, once they are known to be the provider's answer to this sign-in, and none of refusal. */
+async function readAnswer(
+  provider: Provider,
+  flow: AuthorizationFlow,
+  { parameters, context, http }: {
+    readonly parameters: URLSearchParams;
+    readonly context: RefusalContext;
+    readonly http: HttpOptions;
+  },
+): Promise<URLSearchParams> {
+  const { now = Date.now, signal } = http, { correlationId } = context;
+  signal?.throwIfAborted();
+  if (!isAnswerTo(flow, parameters)) {
+    throw failure("invalid_response", "The answer is not to this sign-in", correlationId);
+  }
+  if (now() - flow.startedOn > FLOW_LIFETIME_MS) throw failure("timed_out", "The sign-in took too long", correlationId);
+  const server = serverOfResponse(provider, parameters.get("iss")), client = clientOf(flow.clientId, now);
+  return await shielded(() => {
+    try {
+      return validateAuthResponse(server, client, parameters, flow.state);
+    } catch (error) {
+      if (!(error instanceof AuthorizationResponseError)) throw error;
+      throw oauthError(Object.fromEntries(error.cause), context);
+    }
+  }, http);
 }
 
 /** Extra scopes to consent to are for the person's eyes: Entra gives a token for one resource at a time. */
@@ -199,16 +215,6 @@ function isRecent(authTime: unknown, maxAge: number, startedOn: number): boolean
   return typeof authTime === "number" && authTime + maxAge + AUTH_TIME_TOLERANCE_S >= startedOn / 1000;
 }
 
-/** A refusal, in the answer, as an error of ours. */
-function refusing(context: RefusalContext, validate: () => URLSearchParams): URLSearchParams {
-  try {
-    return validate();
-  } catch (error) {
-    if (!(error instanceof AuthorizationResponseError)) throw error;
-    throw oauthError(Object.fromEntries(error.cause), context);
-  }
-}
-
 function checkFlow(flow: AuthorizationFlow, { authority }: Provider): void {
   const { state, nonce, codeVerifier, clientId, redirectUri, scopes, startedOn } = flow ?? {};
   const texts = [state, nonce, codeVerifier, clientId, redirectUri];
@@ -218,4 +224,12 @@ function checkFlow(flow: AuthorizationFlow, { authority }: Provider): void {
   if (flow.authority !== authority.url) {
     throw new TypeError("Cannot finish a sign-in: it was started at another authority");
   }
+}
+
+function failure(
+  code: "invalid_response" | "timed_out" | "interaction_required",
+  message: string,
+  correlationId: string,
+): LatchkeyError {
+  return new LatchkeyError(code, message, { correlationId, hint: "Sign in again" });
 }

@@ -131,9 +131,11 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
 async function readBody(response: Response): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const reader = response.body?.getReader(), chunks: Uint8Array[] = [];
   let length = 0;
-  for (let part = await reader?.read(); reader && part && !part.done; part = await reader.read()) {
-    chunks.push(part.value);
-    length += part.value.length;
+  while (reader) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    length += value.length;
     if (length > MAX_BODY_BYTES) {
       void reader.cancel().catch(() => {});
       return undefined;

@@ -38,8 +38,8 @@ export function serverOfToken(
 /**
  * The provider's metadata with the issuer that an authorization response has to name, if it names one (RFC 9207).
  *
- * @param provider The provider. Where its issuer is a template, any issuer that it can become will do here: the id token's
- * is compared later.
+ * @param provider The provider. Where its issuer is a template, any issuer that it can become will do until the id token
+ * tells which one it is.
  * @param issuer What the response says.
  */
 export function serverOfResponse({ authority, server }: Provider, issuer: string | null): AuthorizationServer {

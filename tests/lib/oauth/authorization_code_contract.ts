@@ -275,7 +275,6 @@ describe("lib/oauth/authorization_code with Entra", () => {
 
   test.each([
     ["https://id.contoso.com", false],
-    ["https://login.microsoftonline.com/{tenantid}/v2.0", true], // what the metadata say, and no tenant's token is by it
     [`https://login.microsoftonline.com/${TENANT}/v2.0`, true],
     [`https://login.microsoftonline.com/${TENANT}/v2.0/`, false],
     [`https://login.microsoftonline.com/contoso.com/v2.0`, false],
@@ -288,6 +287,12 @@ describe("lib/oauth/authorization_code with Entra", () => {
     if (isTaken) expect((await call).result.tenantId).toBe(TENANT);
     else expect((await failureOf(call)).code).toBe("invalid_response");
     expect(entra.requests).toHaveLength(isTaken ? 1 : 0);
+  });
+
+  test.each(["{tenantid}", OTHER_TENANT])("an answer of %s is refused when the token is another's", async (tenant) => {
+    const provider = await providerOf(), { url, flow } = await start(provider), answer = entra.authorize(url);
+    answer.set("iss", `https://login.microsoftonline.com/${tenant}/v2.0`);
+    expect((await failureOf(finishAuthorization(provider, flow, answer, entra))).code).toBe("invalid_response");
   });
 
   test("an answer of another tenant than was asked is refused before anything is sent", async () => {
