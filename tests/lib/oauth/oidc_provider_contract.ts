@@ -1,5 +1,6 @@
 // The protocol against a real OpenID provider, oidc-provider, on loopback.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { PublicClientApplication } from "../../../lib/application.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import {
   type AuthCodeRequest,
@@ -45,6 +46,16 @@ describe("lib/oauth with oidc-provider", () => {
       authorization_endpoint: `${server.url}/auth`,
       token_endpoint: `${server.url}/token`,
       device_authorization_endpoint: `${server.url}/device/auth`,
+    });
+  });
+
+  test("getAuthorizationRequestUrl() finds where to consent at", async () => {
+    await using app = new PublicClientApplication({ clientId: server.clientId, authority: server.url });
+    const url = new URL(await app.getAuthorizationRequestUrl({ scopes: SCOPES }));
+    expect(url.origin + url.pathname).toBe(`${server.url}/auth`);
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({
+      ...{ client_id: server.clientId, response_type: "code", redirect_uri: "http://localhost" },
+      scope: "api.read openid profile offline_access",
     });
   });
 
