@@ -84,7 +84,7 @@ export class CacheDocument {
     if (homeAccountId === "") return [];
     let byAccount = this.#byAccount.get(section);
     if (!byAccount) {
-      byAccount = Map.groupBy(this.entries(section), ({ entry }) => idKey(text(entry.home_account_id) ?? ""));
+      byAccount = groupByAccount(this.#section(section));
       this.#byAccount.set(section, byAccount);
     }
     return byAccount.get(idKey(homeAccountId)) ?? [];
@@ -135,6 +135,19 @@ export class CacheDocument {
     const entries = Object.hasOwn(this.#root, section) ? this.#root[section] : undefined;
     return isObject(entries) ? entries : {};
   }
+}
+
+/** In one go without lists in between: MSAL's own file can have tens of thousands of entries. */
+function groupByAccount(entries: CacheEntry): ReadonlyMap<string, readonly KeyedEntry[]> {
+  const byAccount = new Map<string, KeyedEntry[]>();
+  for (const key of Object.keys(entries)) {
+    const entry = entries[key];
+    if (!isObject(entry)) continue;
+    const holder = idKey(text(entry.home_account_id) ?? ""), others = byAccount.get(holder);
+    if (others) others.push({ key, entry });
+    else byAccount.set(holder, [{ key, entry }]);
+  }
+  return byAccount;
 }
 
 function placeKey({ homeAccountId, environment, clientId, realm, scope }: TokenPlace): string {

@@ -26,8 +26,7 @@ export interface CacheIdentity {
 }
 
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
-const GUID_PAIR = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
-
+const GUID_OR_TWO = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?:\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/i;
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
 /** Key of an access token. Scopes are in the order of their characters, so that the same ones have the same key. */
@@ -80,7 +79,7 @@ export function scopesOf(target: unknown): readonly string[] {
  * Core, 2: `sub` is case sensitive), or one person would have another's token.
  */
 export function idKey(id: string): string {
-  return GUID.test(id) || GUID_PAIR.test(id) ? id.toLowerCase() : id;
+  return GUID_OR_TWO.test(id) ? id.toLowerCase() : id;
 }
 
 /** Whether it is a tenant's id, and neither a domain nor a word such as `organizations`. */
