@@ -8,7 +8,7 @@
  * @module
  */
 import { denoNamespace, readEnvironment } from "./host.ts";
-import { httpFailure, isUnknownIssuer } from "./http_failure.ts";
+import { httpFailure, isUnknownIssuer, passwordWanted } from "./http_failure.ts";
 import { type HttpRequest, type HttpRoute, portOf } from "./http_request.ts";
 import { requirePermission } from "./permission.ts";
 
@@ -47,10 +47,9 @@ export function makeFetch(options: FetchOptions = {}): Fetch {
         return await send(request, route);
       } catch (error) {
         // The handshake failed before anything was sent.
-        if (more || !isUnknownIssuer(error)) throw error;
+        if (route.certificates || !isUnknownIssuer(error)) throw error;
         const { trustedCertificates } = await import("./certificates.ts");
-        more = trustedCertificates(variable);
-        route.certificates = await more;
+        route.certificates = await (more ??= trustedCertificates(variable));
         return await send(request, route);
       }
     } catch (error) {
@@ -75,6 +74,10 @@ async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpR
 async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
   if (!route.proxy && !route.certificates) return await fetch(request.url, request);
   const deno = denoNamespace();
-  if (deno) return await (await import("./http_deno.ts")).sendByDeno(deno, request, route);
-  return await (await import("./http_node.ts")).sendByNode(request, route);
+  const response = deno
+    ? await (await import("./http_deno.ts")).sendByDeno(deno, request, route)
+    : await (await import("./http_node.ts")).sendByNode(request, route);
+  // Behind TLS it would be the server's word.
+  if (response.status === 407 && request.url.protocol === "http:") throw passwordWanted(request, route.proxy);
+  return response;
 }

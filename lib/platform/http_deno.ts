@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { hostOf, type HttpRequest, type HttpRoute, portOf, proxyAuthorization } from "./http_request.ts";
+import { credentialsOf, hostOf, type HttpRequest, type HttpRoute, portOf } from "./http_request.ts";
 import { requirePermission } from "./permission.ts";
 import { openProxyRelay } from "./proxy_relay.ts";
 
@@ -17,36 +17,28 @@ import { openProxyRelay } from "./proxy_relay.ts";
  * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to reach the proxy; else what Deno throws.
  */
 export async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
-  const caCerts = [...route.certificates ?? []];
-  using way = openWay(deno, { url: request.url, proxy: route.proxy, caCerts });
+  const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
+  if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
+  const isSecret = proxy instanceof URL && url.protocol === "https:" && credentialsOf(proxy) !== undefined;
+  if (isSecret) requirePermission({ name: "net", host: "127.0.0.1" });
+  using relay = isSecret
+    ? openProxyRelay(deno, proxy, { target: `${url.hostname}:${portOf(url)}`, caCerts })
+    : undefined;
   // No connection is kept open: the client goes with the request.
-  using client = deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, ...(way.proxy ? { proxy: way.proxy } : {}) });
-  return await fetch(request.url, { ...request, client } as RequestInit);
-}
-
-interface Way extends Disposable {
-  readonly proxy?: Deno.Proxy;
-}
-
-interface Wanted {
-  readonly url: URL;
-  readonly proxy: HttpRoute["proxy"];
-  readonly caCerts: string[];
-}
-
-function openWay(deno: typeof Deno, { url, proxy, caCerts }: Wanted): Way {
-  const asItIs = { [Symbol.dispose]: () => {} };
-  if (proxy instanceof URL) {
-    requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
-    const { origin, username, password } = proxy,
-      basicAuth = { username: decodeURIComponent(username), password: decodeURIComponent(password) };
-    if (!proxyAuthorization(proxy)) return { ...asItIs, proxy: { url: origin } };
-    if (url.protocol === "http:") return { ...asItIs, proxy: { url: origin, basicAuth } };
-    requirePermission({ name: "net", host: "127.0.0.1" });
-    const relay = openProxyRelay(deno, proxy, { target: `${url.hostname}:${portOf(url)}`, caCerts });
-    return { proxy: { url: relay.url }, [Symbol.dispose]: () => relay[Symbol.dispose]() };
+  using client = deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, ...clientProxy(url, relay?.url ?? proxy) });
+  try {
+    return await fetch(url, { ...request, client } as RequestInit);
+  } catch (error) {
+    throw relay?.failure() ?? error;
   }
-  // Deno takes NO_PROXY into account, but would ask a proxy for what is on loopback.
-  const isPlain = proxy === "direct" && url.protocol === "http:";
-  return isPlain ? { ...asItIs, proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : asItIs;
+}
+
+function clientProxy(url: URL, proxy: HttpRoute["proxy"]): { readonly proxy?: Deno.Proxy } {
+  if (proxy instanceof URL) {
+    const basicAuth = credentialsOf(proxy);
+    return { proxy: { url: proxy.origin, ...(basicAuth ? { basicAuth } : {}) } };
+  }
+  // Deno takes NO_PROXY into account by itself, but would ask the proxy for what is on loopback.
+  const isOnLoopback = proxy === "direct" && url.protocol === "http:";
+  return isOnLoopback ? { proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : {};
 }

@@ -23,19 +23,18 @@ import { hostOf, type HttpRequest, type HttpRoute, portOf, proxyAuthorization } 
  */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
-  const trust = trustOf(route), secure = url.protocol === "https:", host = hostOf(url);
+  const trust = trustOf(route), secure = url.protocol === "https:";
   const options: RequestOptions & tls.ConnectionOptions = {
     ...trust,
-    ...{ method, host, port: portOf(url), path: `${url.pathname}${url.search}`, agent: false, signal },
+    ...{ ...addressOf(url), method, path: `${url.pathname}${url.search}`, agent: false, signal },
     headers: { host: url.host, "accept-encoding": "identity", ...Object.fromEntries(headers) },
-    servername: isIP(host) ? "" : host,
   };
   if (proxy instanceof URL && secure) {
     const socket = await openTunnel(proxy, request, trust);
-    options.createConnection = () => tls.connect({ ...trust, socket, host, servername: options.servername! });
+    options.createConnection = () => tls.connect({ ...trust, ...addressOf(url), socket });
     delete options.agent; // an agent would connect by itself
   } else if (proxy instanceof URL) {
-    Object.assign(options, { host: hostOf(proxy), port: portOf(proxy), path: url.href });
+    Object.assign(options, { ...addressOf(proxy), path: url.href });
     options.headers = { ...options.headers, ...authorizationFor(proxy) };
   }
   const byTls = proxy instanceof URL && !secure ? proxy.protocol === "https:" : secure;
@@ -44,14 +43,13 @@ export async function sendByNode(request: HttpRequest, route: HttpRoute): Promis
     outgoing.on("error", reject);
     outgoing.end(body);
   });
-  if (message.statusCode === 407 && proxy instanceof URL && !secure) throw passwordWanted(request, proxy);
   return responseOf(message, { method, redirect, signal });
 }
 
 /** A connection through the proxy to the server, not yet secured. */
 async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.ConnectionOptions): Promise<Duplex> {
-  const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`, host = hostOf(proxy);
-  const options = { ...trust, host, port: portOf(proxy), method: "CONNECT", path: target, agent: false, signal };
+  const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`;
+  const options = { ...trust, ...addressOf(proxy), method: "CONNECT", path: target, agent: false, signal };
   const headers = { host: target, ...authorizationFor(proxy) };
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
   (proxy.protocol === "https:" ? https : http).request({ ...options, headers })
@@ -72,14 +70,27 @@ async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.Connectio
   }
 }
 
+/** Where to connect, and for whom the certificate has to be: left to itself, Node takes the Host field for it. */
+function addressOf(url: URL): { readonly host: string; readonly port: number; readonly servername: string } {
+  const host = hostOf(url);
+  return { host, port: portOf(url), servername: isIP(host) ? "" : host };
+}
+
 function authorizationFor(proxy: URL): Record<string, string> {
   const authorization = proxyAuthorization(proxy);
   return authorization ? { "proxy-authorization": authorization } : {};
 }
 
+/** To read a hundred certificates takes some 50 ms. */
+const contexts = new WeakMap<readonly string[], tls.SecureContext>();
+
 /** More certificates take the place of the runtime's own, so these are added. */
-function trustOf({ certificates }: HttpRoute): tls.ConnectionOptions {
-  return certificates ? { ca: [...tls.rootCertificates, ...certificates] } : {};
+function trustOf({ certificates }: HttpRoute): { readonly secureContext?: tls.SecureContext } {
+  if (!certificates) return {};
+  const known = contexts.get(certificates);
+  const secureContext = known ?? tls.createSecureContext({ ca: [...tls.rootCertificates, ...certificates] });
+  if (!known) contexts.set(certificates, secureContext);
+  return { secureContext };
 }
 
 function responseOf(message: IncomingMessage, { method, redirect, signal }: Partial<HttpRequest>): Response {

@@ -28,10 +28,17 @@ export interface HttpRoute {
   readonly certificates?: readonly string[] | undefined;
 }
 
-/** The header field that names us to a proxy (RFC 7617); `undefined` when it wants no user name. */
-export function proxyAuthorization({ username, password }: URL): string | undefined {
-  if (!username && !password) return undefined;
-  const bytes = new TextEncoder().encode(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
+/** User name and password of a proxy; `undefined` when it has none. */
+export function credentialsOf(proxy: URL): { readonly username: string; readonly password: string } | undefined {
+  if (!proxy.username && !proxy.password) return undefined;
+  return { username: decodeURIComponent(proxy.username), password: decodeURIComponent(proxy.password) };
+}
+
+/** The header field that gives them to it (RFC 7617). */
+export function proxyAuthorization(proxy: URL): string | undefined {
+  const credentials = credentialsOf(proxy);
+  if (!credentials) return undefined;
+  const bytes = new TextEncoder().encode(`${credentials.username}:${credentials.password}`);
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 

@@ -82,7 +82,8 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
 
 /** One server for each address, on the same port. */
 async function openServers(port: number, onConnection: (socket: Socket) => void): Promise<readonly Server[]> {
-  requirePermission({ name: "net", host: `127.0.0.1:${port}` });
+  const suffix = port === 0 ? "" : `:${port}`;
+  requirePermission({ name: "net", host: `127.0.0.1:${port}` }, `127.0.0.1${suffix},[::1]${suffix}`);
   for (let attempt = 1;; attempt++) {
     const first = await openServer({ host: "127.0.0.1", port }, onConnection).catch((error) => {
       throw portError(port, error);
@@ -184,9 +185,11 @@ const HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
-function bytesOf({ status, headers, body }: LoopbackReply): Uint8Array {
+function bytesOf({ status, headers = {}, body }: LoopbackReply): Uint8Array {
   const content = new TextEncoder().encode(body);
-  const fields = Object.entries({ ...HEADERS, ...headers, "content-length": `${content.length}`, connection: "close" });
-  const lines = fields.map(([name, value]) => `${name}: ${value.replace(/[^\t -~]/g, "")}\r\n`);
+  const fields = new Map<string, string>(Object.entries(HEADERS));
+  for (const [name, value] of Object.entries(headers)) fields.set(name.toLowerCase(), value.replace(/[^\t -~]/g, ""));
+  fields.set("content-length", `${content.length}`).set("connection", "close");
+  const lines = [...fields].map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.concat([Buffer.from(`HTTP/1.1 ${status} \r\n${lines.join("")}\r\n`, "latin1"), content]);
 }

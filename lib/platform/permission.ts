@@ -21,13 +21,15 @@ export function isPermitted(permission: Permission): boolean {
 /**
  * Makes sure that it is permitted.
  *
+ * @param permission What is needed.
+ * @param grant What to name behind the flag, where more is of use. @default what is needed
  * @throws {LatchkeyError} `missing_dependency` with the flag that permits it.
  */
-export function requirePermission(permission: Permission): void {
+export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
   const { doing, object } = wordsOf(permission);
   throw new LatchkeyError("missing_dependency", `Deno may not ${doing} ${object}`, {
-    hint: `Run deno with --allow-${permission.name}=${object}`,
+    hint: `Run deno with --allow-${permission.name}=${grant ?? object}`,
   });
 }
 

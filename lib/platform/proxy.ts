@@ -6,7 +6,7 @@
  */
 import { BlockList, isIP } from "node:net";
 import { LatchkeyError } from "../errors.ts";
-import { hostOf, portOf } from "./http_request.ts";
+import { credentialsOf, hostOf, portOf } from "./http_request.ts";
 
 /** Reads an environment variable. */
 export type Variable = (name: string) => string | undefined;
@@ -29,15 +29,18 @@ export function proxyFor(url: URL, variable: Variable): URL | undefined {
 }
 
 function parseProxy(value: string, name: string): URL {
-  const text = value.includes("://") ? value : `http://${value}`;
-  const proxy = URL.canParse(text) ? new URL(text) : undefined;
-  if (proxy?.hostname && (proxy.protocol === "http:" || proxy.protocol === "https:")) return proxy;
-  // The value is not shown: it may have a password in it.
+  try {
+    const proxy = new URL(value.includes("://") ? value : `http://${value}`);
+    credentialsOf(proxy);
+    if (proxy.hostname && (proxy.protocol === "http:" || proxy.protocol === "https:")) return proxy;
+  } catch {
+    // The same as another scheme. The value is not shown: it may have a password in it.
+  }
   throw new LatchkeyError(
     "configuration",
     `Cannot use the proxy that ${name} names: it is no http:// or https:// address`,
     {
-      hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT`,
+      hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
     },
   );
 }

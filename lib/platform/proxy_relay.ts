@@ -9,7 +9,9 @@ import { hostOf, portOf, proxyAuthorization } from "./http_request.ts";
 /** A relay on loopback. */
 export interface ProxyRelay extends Disposable {
   /** Where it takes its one connection. */
-  readonly url: string;
+  readonly url: URL;
+  /** Why it could not reach the proxy: the client sees its connection end, no more. */
+  failure(): unknown;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
@@ -27,7 +29,7 @@ export function openProxyRelay(
   tunnel: { readonly target: string; readonly caCerts: string[] },
 ): ProxyRelay {
   const listener = deno.listen({ hostname: "127.0.0.1", port: 0 });
-  let isOpen = true;
+  let isOpen = true, failure: unknown;
   const close = () => {
     if (isOpen) listener.close();
     isOpen = false;
@@ -36,14 +38,12 @@ export function openProxyRelay(
 
   async function relay(): Promise<void> {
     const near = await listener.accept();
+    near.setNoDelay();
     close();
     try {
       const head = await readHead(near), [first, ...fields] = head.split("\r\n");
       if (first !== `CONNECT ${tunnel.target} HTTP/1.1`) return;
-      const address = { hostname: hostOf(proxy), port: portOf(proxy) };
-      using far = proxy.protocol === "https:"
-        ? await deno.connectTls({ ...address, caCerts: tunnel.caCerts })
-        : await deno.connect(address);
+      using far = await connect();
       const authorization = `Proxy-Authorization: ${proxyAuthorization(proxy)}`;
       await writeAll(far, [first, authorization, ...fields].join("\r\n"));
       await Promise.all([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
@@ -51,7 +51,23 @@ export function openProxyRelay(
       near.close();
     }
   }
-  return { url: `http://127.0.0.1:${listener.addr.port}`, [Symbol.dispose]: close };
+  async function connect(): Promise<Deno.Conn> {
+    const { caCerts } = tunnel, address = { hostname: hostOf(proxy), port: portOf(proxy) };
+    try {
+      if (proxy.protocol === "http:") {
+        const plain = await deno.connect(address);
+        plain.setNoDelay();
+        return plain;
+      }
+      const secured = await deno.connectTls({ ...address, caCerts });
+      await secured.handshake();
+      return secured;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  }
+  return { url: new URL(`http://127.0.0.1:${listener.addr.port}`), failure: () => failure, [Symbol.dispose]: close };
 }
 
 async function readHead(connection: Deno.Conn): Promise<string> {
