@@ -26,6 +26,9 @@ export interface FakeBroker {
   /** The calls so far, Ping included, in order; those of one method when it is named. */
   calls(member?: string): Promise<Call[]>;
   forgetCalls(): Promise<void>;
+  /** Stops the process from running: it owns its name and takes no message. */
+  pause(): void;
+  resume(): void;
   /** Kills the process and waits until it has ended. */
   kill(): Promise<void>;
   /** Starts it again after `kill`. */
@@ -74,6 +77,8 @@ async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>)
     calls: async (member) =>
       (await readCalls(directory)).filter((call) => member === undefined || call.member === member),
     forgetCalls: () => removeCalls(directory),
+    pause: () => void process.kill(readProcessId(directory)!, "SIGSTOP"),
+    resume: () => void process.kill(readProcessId(directory)!, "SIGCONT"),
     kill,
     start: () => startProcess(command, bus.address, join(directory, "broker.log")),
     stop: kill,
