@@ -10,14 +10,19 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasCommand("dbus-daemon"),
     packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
   },
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasLibrary("libdbus-1.so.3"),
     packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
+  },
+  {
+    scripts: ["tests/run_tests.ts", "tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("gnome-keyring-daemon"),
+    packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
   },
   {
     scripts: ["tests/bench/run.ts"],
@@ -31,6 +36,16 @@ const machineNeeds = [
     isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
     packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
   },
+  ...[
+    ["libwebkit2gtk-4.1.so.0", "libwebkit2gtk-4.1-0", "webkit2gtk4.1", "webkit2gtk-4.1"],
+    ["libgtk-3.so.0", "libgtk-3-0", "gtk3", "gtk3"],
+    ["libsoup-3.0.so.0", "libsoup-3.0-0", "libsoup3", "libsoup3"],
+    ["libsecret-1.so.0", "libsecret-1-0", "libsecret", "libsecret"],
+  ].map(([library, debian, fedora, arch]) => ({
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasLibrary(library),
+    packages: { debian, fedora, arch },
+  })),
 ];
 
 /**
