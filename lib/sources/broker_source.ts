@@ -61,6 +61,12 @@ export class BrokerSource {
     throw noBroker(finding);
   }
 
+  /** The broker, to be used for an account that has not signed out of this app. */
+  async brokerFor(account: AccountInfo, { correlationId, signal }: BrokerCall): Promise<Broker> {
+    if (this.#isSignedOut(account)) throw signedOut(correlationId);
+    return await this.broker(signal);
+  }
+
   /** The accounts of a broker, but those that signed out of this app. */
   async accounts(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
     return (await broker.getAccounts(call)).filter((account) => !this.#isSignedOut(account));
@@ -72,7 +78,7 @@ export class BrokerSource {
     const held = query.passHeld ? undefined : this.#held.find(key, this.#options.now());
     if (held) return concealTokens({ ...held, source: "cache", correlationId });
     return await this.#tokenCalls.run(
-      sharedKey("silent", query),
+      query.pop ? crypto.randomUUID() : sharedKey("silent", query), // a signed request is sent once
       query.signal,
       (signal) => this.#askSilently({ ...query, correlationId, signal }, key),
     );
@@ -168,6 +174,7 @@ export class BrokerSource {
     if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
     const broker = await this.broker(signal);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
+    if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
     const wanted = { ...brokerRequest(query), account };
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
     const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
