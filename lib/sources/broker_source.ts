@@ -129,12 +129,11 @@ export class BrokerSource {
   watch(listener: (change: BrokerChange) => void): Disposable {
     const own = (change: BrokerChange) => listener(change); // the same function may listen twice
     this.#listeners.add(own);
-    this.#startWatching().catch((error) =>
-      this.#options.log(
-        "warn",
-        `The broker cannot be watched: ${error instanceof Error ? error.message : String(error)}`,
-      )
-    );
+    this.#startWatching().catch((error) => {
+      if (!this.#listeners.has(own)) return; // nobody misses it
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.log("warn", `The broker cannot be watched: ${reason}`);
+    });
     return {
       [Symbol.dispose]: () => {
         this.#listeners.delete(own);
