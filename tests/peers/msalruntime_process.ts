@@ -32,8 +32,8 @@ interface AuthParameters {
 }
 
 const REDIRECT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
-/** Window 1, which the library takes for want of one: it refuses 0. */
-const WINDOW = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+/** No window. The addon makes window 1 of it where there is no display. */
+const WINDOW = Buffer.alloc(8);
 
 const library: Library =
   createRequire(new URL("msalruntime/", import.meta.url))("@azure/msal-node-runtime").msalNodeRuntime;

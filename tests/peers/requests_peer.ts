@@ -34,7 +34,7 @@ const SKU = {
 const OF_WINDOW = {
   "authParameters.onboardingBlob": "telemetry",
   "authParameters.parentWindow.handle":
-    "theirs refuses the 0 that ours has for the console, and has 1 for want of a window",
+    "for a console, which has no window that a broker could use, ours has 0 and theirs 1",
   parentWindowHandle: "as above",
 };
 

@@ -1,7 +1,8 @@
 /** Microsoft's client library, MSALRuntime, as tests hold it: in a process of its own on a private bus. */
+import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { PrivateBus } from "../fakes/private_bus.ts";
-import type { PrivateHome } from "./private_keyring.ts";
 
 /** What the library is asked for. */
 export interface PeerRequest {
@@ -78,10 +79,11 @@ export type PeerMessage<T> = { readonly id: number } & T;
  *
  * @throws {Error} when it cannot be loaded, or there is no broker
  */
-export async function startMsalRuntime(bus: PrivateBus, home: PrivateHome): Promise<MsalRuntime> {
+export async function startMsalRuntime(bus: PrivateBus): Promise<MsalRuntime> {
   const waiting = new Map<number, PromiseWithResolvers<PeerAnswer>>();
   const child = Bun.spawn([process.execPath, fileURLToPath(new URL("msalruntime_process.ts", import.meta.url))], {
-    env: { ...home, DBUS_SESSION_BUS_ADDRESS: bus.address },
+    // No folder of the person's who runs the test, and no display of theirs.
+    env: { PATH: process.env.PATH, HOME: join(bus.directory, "home"), DBUS_SESSION_BUS_ADDRESS: bus.address },
     stdio: ["ignore", "inherit", "inherit"],
     ipc: ({ id, ...answer }: PeerMessage<PeerAnswer>) => waiting.get(id)?.resolve(answer),
     onExit() {

@@ -1,8 +1,8 @@
 /** Microsoft's client beside our fake broker, with a bus and a keyring of their own. */
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { addPrivateKeyring } from "./private_keyring.ts";
 import { type MsalRuntime, startMsalRuntime } from "./start_msalruntime.ts";
 
 /** Disposing of it ends all processes. */
@@ -16,7 +16,8 @@ export async function startPair(behaviour: Partial<Behaviour> = {}): Promise<Pai
   const bus = await startPrivateBus();
   try {
     const broker = await startFakeBroker(bus, behaviour);
-    const client = await startMsalRuntime(bus, await addPrivateKeyring(bus));
+    await addPrivateKeyring(bus, "unlocked");
+    const client = await startMsalRuntime(bus);
     return {
       bus,
       broker,
