@@ -10,7 +10,16 @@ import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
 import type { BrokerTokenRequest, SsoCookie } from "./broker.ts";
 import { codeOfStatus, hintOfStatus, statusOfWire } from "./broker_status.ts";
-import { isObject, type JsonObject, number, printable, readBase64UrlJson, readTime, text } from "./json_values.ts";
+import {
+  isObject,
+  type JsonObject,
+  number,
+  parseJson,
+  printable,
+  readBase64UrlJson,
+  readTime,
+  text,
+} from "./json_values.ts";
 
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
@@ -203,7 +212,7 @@ function readReply(json: string, context: ReplyContext): JsonObject {
   const { correlationId } = context;
   let reply: unknown;
   try {
-    reply = json.length > MAX_REPLY_LENGTH ? undefined : JSON.parse(json);
+    reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
   } catch {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }
@@ -238,7 +247,7 @@ function readError(error: unknown, context: ReplyContext): LatchkeyError {
 /** A claims challenge, where the broker passes one on. */
 function claimsOf({ claims }: JsonObject): string | undefined {
   try {
-    return typeof claims === "string" && isObject(JSON.parse(claims)) ? claims : undefined;
+    return typeof claims === "string" && isObject(parseJson(claims)) ? claims : undefined;
   } catch {
     return undefined; // it could not be replayed
   }
