@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, isSameUsername } from "./account.ts";
-import { type Authority, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import { type Authority, authorityOfAccount, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
 import {
   type BrokerChange,
   type BrokerStatus,
@@ -220,7 +220,8 @@ export class PublicClientApplication implements AsyncDisposable {
       throw new TypeError("Cannot acquire cookies: url has to begin with https://");
     }
     const call = { correlationId, signal }, broker = await this.#broker.brokerFor(account, call);
-    return await broker.acquireSsoCookies({ account, authority: this.#authority, url }, call);
+    const authority = authorityOfAccount(this.#authority, account);
+    return await broker.acquireSsoCookies({ account, authority, url }, call);
   }
 
   /**

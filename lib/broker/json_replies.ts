@@ -217,16 +217,19 @@ function readReply(json: string, context: ReplyContext): JsonObject {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }
   if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
-  const error = (isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse.error : undefined) ?? reply.error;
-  if (error !== undefined && error !== null) throw readError(error, context);
+  const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
+    error = token.error ?? reply.error;
+  // From 3.x on the suberror stands beside the error.
+  if (error !== undefined && error !== null) throw readError(error, token.subError, context);
   return reply;
 }
 
-function readError(error: unknown, context: ReplyContext): LatchkeyError {
+function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {
   const details = isObject(error) ? error : { context: error };
   const status = statusOfWire(number(details.status) ?? 0), code = codeOfStatus(status);
   const errorDescription = printable(text(details.context) ?? text(details.message) ?? "");
-  const errorCodes = errorCodesIn(errorDescription), subError = printable(text(details.subError) ?? "") || undefined;
+  const errorCodes = errorCodesIn(errorDescription);
+  const subError = printable(text(details.subError) ?? text(besideIt) ?? "") || undefined;
   const tag = number(details.tag), errorCode = number(details.errorCode);
   return new LatchkeyError(code, `The broker refused: ${errorDescription || `status ${status}`}`, {
     errorDescription,

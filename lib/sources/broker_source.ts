@@ -174,7 +174,9 @@ export class BrokerSource {
     const broker = await this.broker(signal);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
     if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
-    const wanted = { ...brokerRequest(query), account };
+    // The only account there is was not chosen: it is sent, but its tenant is not asked instead of /common.
+    const isChosen = query.account !== undefined || username !== undefined;
+    const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
     const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
@@ -188,7 +190,7 @@ export class BrokerSource {
 
   async #askByWindow(query: Asked): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(signal), request = brokerRequest(query);
+    const broker = await this.broker(signal), request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
       ...request,
@@ -232,13 +234,14 @@ export class BrokerSource {
   }
 }
 
-function brokerRequest(query: TokenQuery): BrokerTokenRequest {
-  const { scopes, authority, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
+function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
+  const { scopes, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
   const extraParameters = {
     ...query.extraQueryParameters,
     ...(domainHint !== undefined && { domain_hint: domainHint }),
     ...(maxAge !== undefined && { max_age: String(maxAge) }),
   };
+  const authority = authorityOfAccount(query.authority, chosen);
   return { scopes, authority, account, loginHint, claims, pop, extraParameters };
 }
 
