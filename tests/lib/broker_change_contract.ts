@@ -121,7 +121,7 @@ describe("onBrokerChange()", () => {
     await behave();
     const told = Promise.withResolvers<string>();
     const logger = (level: string, message: string) => level === "warn" && told.resolve(message);
-    using _ = makeApp({ enableBrokerOnLinux: false, logger }).onBrokerChange(() => {});
+    makeApp({ enableBrokerOnLinux: false, logger }).onBrokerChange(() => {});
     expect(await told.promise).toContain("enableBrokerOnLinux");
   });
 

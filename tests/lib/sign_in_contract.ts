@@ -88,8 +88,19 @@ describe("acquireTokenInteractive() silently first", () => {
     expect(account).toMatchObject({ ...JANE, clientInfo: expect.any(String), familyName: expect.any(String) });
     expect({ isSignIn, authority, username }).toEqual({
       isSignIn: undefined,
-      authority: `https://login.microsoftonline.com/${CONTOSO}`,
+      authority: "https://login.microsoftonline.com/common", // nobody chose the account
       username: "jane@contoso.com",
+    });
+  });
+
+  test("asks the tenant of the account that the hint chose", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    await signIn(makeApp(), { loginHint: "joe@contoso.com" });
+    const { account, isSignIn, authority } = (await requestOf("acquireTokenSilently")).authParameters;
+    expect({ account, isSignIn, authority }).toEqual({
+      account: expect.objectContaining(JOE),
+      isSignIn: undefined,
+      authority: `https://login.microsoftonline.com/${CONTOSO}`,
     });
   });
 
@@ -258,14 +269,14 @@ describe("acquireTokenInteractive() with maxAge", () => {
 });
 
 describe("acquireTokenInteractive()'s window", () => {
-  test.each<[WindowHandle, number]>([
-    [4711, 4711],
-    [4711n, 4711],
-    [new Uint8Array([0x67, 0x12, 0, 0]), 0x1267],
-    [new Uint8Array([0x67, 0x12, 0, 0, 1, 0, 0, 0]), 2 ** 32 + 0x1267],
-    ["x11:1267", 0x1267],
-    [CONSOLE_WINDOW_HANDLE, 0],
-  ])("belongs to that of the number in %p", async (parentWindowHandle, handle) => {
+  test.each<[string, WindowHandle, number]>([
+    ["a number", 4711, 4711],
+    ["a bigint", 4711n, 4711],
+    ["four bytes", new Uint8Array([0x67, 0x12, 0, 0]), 0x1267],
+    ["eight bytes", new Uint8Array([0x67, 0x12, 0, 0, 1, 0, 0, 0]), 2 ** 32 + 0x1267],
+    ["X11's name", "x11:1267", 0x1267],
+    ["the console", CONSOLE_WINDOW_HANDLE, 0],
+  ])("belongs to another by %s", async (_, parentWindowHandle, handle) => {
     await behave();
     await signIn(makeApp(), { prompt: "login", parentWindowHandle });
     const request = await requestOf("acquireTokenInteractively");
@@ -273,13 +284,13 @@ describe("acquireTokenInteractive()'s window", () => {
     expect(request.parentWindowExportedHandle).toBeUndefined();
   });
 
-  test("belongs to that of the name that Wayland gave out", async () => {
+  test("belongs to another by Wayland's name", async () => {
     await behave();
     await signIn(makeApp(), { prompt: "login", parentWindowHandle: "wayland:kde-1" });
     const request = await requestOf("acquireTokenInteractively");
     expect(request.parentWindowExportedHandle).toBe("kde-1");
     expect(request.parentWindowHandle).toBeUndefined();
-    expect(request.authParameters).not.toHaveProperty("parentWindow");
+    expect(request.authParameters.parentWindow).toEqual({ exportedHandle: "kde-1" });
   });
 
   test.each<[object]>([[{}], [{ enableBrokerOnWsl: true }]])(
@@ -308,15 +319,14 @@ describe("acquireTokenInteractive()'s window", () => {
     expect(await broker().calls()).toEqual([]);
   });
 
-  test.each<[unknown]>([[-1], [1.5], [""], ["wayland:"], ["x11:window"], [new Uint8Array(3)], [null], [2n ** 60n]])(
-    "cannot be %p",
-    async (handle) => {
-      await behave();
+  test("cannot belong to what is no window, and the broker does not hear of it", async () => {
+    await behave();
+    for (const handle of [-1, 1.5, "", "wayland:", "x11:window", new Uint8Array(3), null, 2n ** 60n]) {
       const mistake = signIn(makeApp(), { parentWindowHandle: handle as number }).catch(caught);
       expect(await mistake).toBeInstanceOf(TypeError);
-      expect(await broker().calls()).toEqual([]);
-    },
-  );
+    }
+    expect(await broker().calls()).toEqual([]);
+  });
 
   test("is told of once, just before it opens", async () => {
     await behave({ replies: { acquireTokenSilently: refusal(2) } });
