@@ -15,7 +15,10 @@ const { broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
 
 const signIn = (app: PublicClientApplication, more: Partial<InteractiveRequest> = {}) =>
   app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE, ...more });
-const refusal = (status: number): Reply => ({ kind: "broker_error", status });
+const refusal = (status: number, context?: string): Reply => ({
+  ...{ kind: "broker_error", status },
+  ...(context !== undefined && { context }),
+});
 /** What a call is refused or let go with. */
 const caught = (error: unknown) => error;
 
@@ -55,6 +58,20 @@ for (const sender of SENDERS) {
       // A null at the root would hide the account below from himmelblau, whose first releases look at the root alone.
       expect("account" in request).toBe(sender === "himmelblau-0.1");
     });
+
+    test.each(["AADSTS50011", "AADSTS7000218"])(
+      "acquireTokenInteractive() names the URI that %s misses",
+      async (number) => {
+        const reply = refusal(9, `${number}: the redirect URI is not registered`);
+        await behave({ sender, replies: { acquireTokenInteractively: reply } });
+        const error = await failure(signIn(makeApp(), { prompt: "login" }));
+        expect(error).toMatchObject({
+          code: "configuration",
+          errorCodes: [Number(number.replace("AADSTS", ""))],
+          hint: expect.stringContaining("https://login.microsoftonline.com/common/oauth2/nativeclient"),
+        });
+      },
+    );
 
     test("acquireTokenInteractive() tells that the person cancelled", async () => {
       await behave({ sender, replies: { acquireTokenInteractively: refusal(7) } });
