@@ -12,7 +12,7 @@ const POP: PopScheme = { type: "pop", ...ORDERS };
 const POP_PARAMETERS = {
   ...{ clientClaims: "", httpMethod: "POST", nonce: "n-1", uriHost: "api.contoso.com:8443", uriPath: "/orders/7" },
 };
-const { broker, makeApp, behave, requestOf } = useFakeBroker();
+const { broker, makeApp, behave, called, requestOf } = useFakeBroker();
 
 async function appWithAccount(
   behaviour: Partial<Behaviour> = {},
@@ -209,10 +209,46 @@ describe("isPopSupported()", () => {
     expect(await makeApp({ authority: "https://adfs.contoso.com/adfs" }).isPopSupported()).toBe(false);
     expect(await broker().calls()).toEqual([]);
   });
+});
 
-  test("says when the broker does not answer", async () => {
-    await behave({ replies: { generateSignedHttpRequest: { kind: "hang" } } });
-    const app = makeApp({ timeLimits: { accountsMs: 50 } });
-    expect((await failure(app.isPopSupported())).code).toBe("timed_out");
+describe("Calls about an account", () => {
+  const CALLS: readonly [
+    member: string,
+    (app: PublicClientApplication, account: AccountInfo, more?: object) => Promise<unknown>,
+  ][] = [
+    ["acquirePrtSsoCookie", (app, account, more) => app.acquireSsoCookies({ account, url: SIGN_IN_PAGE, ...more })],
+    ["generateSignedHttpRequest", (app, account, more) => app.signHttpRequest({ account, ...ORDERS, ...more })],
+    ["generateSignedHttpRequest", (app, _, more) => app.isPopSupported(more)],
+    ["removeAccount", (app, account, more) => app.removeAccount(account, { fromBroker: true, ...more })],
+  ];
+
+  test("carry the caller's correlation id", async () => {
+    const { app, account } = await appWithAccount();
+    for (const [index, [member, call]] of CALLS.entries()) {
+      const correlationId = `99999999-9999-4999-8999-99999999999${index}`;
+      await call(app, account, { correlationId });
+      expect((await broker().calls(member)).at(-1)!.correlationId).toBe(correlationId);
+    }
+  });
+
+  test("let go at an abort", async () => {
+    const hang = { kind: "hang" } as const, reason = new Error("enough");
+    for (const [member, call] of CALLS) {
+      const { app, account } = await appWithAccount();
+      await behave({ replies: { [member]: hang } });
+      const asked = (await broker().calls(member)).length, leaving = new AbortController();
+      const gone = call(app, account, { signal: leaving.signal }).catch((error) => error);
+      await called(member, asked + 1);
+      leaving.abort(reason);
+      expect(await gone).toBe(reason);
+    }
+  });
+
+  test("end in their time", async () => {
+    for (const [member, call] of CALLS) {
+      await behave({ replies: { [member]: { kind: "hang" } } });
+      const app = makeApp({ timeLimits: { silentMs: 50, accountsMs: 500 } }), [account] = await app.getAccounts();
+      expect((await failure(call(app, account!))).code).toBe("timed_out");
+    }
   });
 });

@@ -11,7 +11,7 @@ import type { Reply } from "../fakes/behaviour.ts";
 import { CLIENT_ID, CONTOSO, failure, JANE, JOE, SENDERS, useFakeBroker } from "../fakes/use_fake_broker.ts";
 
 const SCOPES = ["User.Read"];
-const { broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
+const { bus, broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
 
 const signIn = (app: PublicClientApplication, more: Partial<InteractiveRequest> = {}) =>
   app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE, ...more });
@@ -421,6 +421,15 @@ describe("acquireTokenInteractive()'s request", () => {
     }
   });
 
+  test("says in the log what a broker does not take, and no secret", async () => {
+    await behave({ replies: { acquireTokenSilently: refusal(2) } });
+    const lines: string[] = [], claims = '{"id_token":{"acr":{"value":"of-the-challenge"}}}';
+    const app = makeApp({ logger: (level, message) => lines.push(`${level}: ${message}`) });
+    const { accessToken, idToken } = await signIn(app, { claims, extraScopesToConsent: ["Mail.Read"] });
+    expect(lines).toContain("warn: The broker does not take extraScopesToConsent");
+    for (const secret of [accessToken, idToken!, "of-the-challenge"]) expect(lines.join("\n")).not.toContain(secret);
+  });
+
   test.each([
     ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope", "Scope"],
     ...["code_challenge", "code_challenge_method"],
@@ -456,24 +465,23 @@ describe("acquireTokenInteractive()'s request", () => {
 });
 
 describe("acquireTokenInteractive() that waits for the person", () => {
-  test("lets go at an abort although the broker does not run", async () => {
-    await behave();
-    const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
-    await app.getAccounts();
-    const opening = Promise.withResolvers<void>();
-    broker().pause();
-    const gone = signIn(app, {
-      prompt: "login",
-      signal: leaving.signal,
-      onBeforeLaunchingUi: () => opening.resolve(),
-    }).catch(caught);
-    await opening.promise;
-    leaving.abort(reason);
-    expect(await gone).toBe(reason);
-    broker().resume();
-    const [asked] = await called("acquireTokenInteractively"), [cancel] = await called("cancelInteractiveFlow");
-    expect(cancel!.correlationId).toBe(asked!.correlationId!);
-  });
+  test.each([["broker", broker], ["bus", bus]] as const)(
+    "lets go at an abort although the %s does not run",
+    async (_, stopped) => {
+      await behave();
+      const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
+      await app.getAccounts();
+      const opening = Promise.withResolvers<void>(), onBeforeLaunchingUi = () => opening.resolve();
+      stopped().pause();
+      const gone = signIn(app, { prompt: "login", signal: leaving.signal, onBeforeLaunchingUi }).catch(caught);
+      await opening.promise;
+      leaving.abort(reason);
+      expect(await gone).toBe(reason);
+      stopped().resume();
+      const [asked] = await called("acquireTokenInteractively"), [cancel] = await called("cancelInteractiveFlow");
+      expect(cancel!.correlationId).toBe(asked!.correlationId!);
+    },
+  );
 
   test("lets go at an abort of the silent step, and opens no window", async () => {
     await behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
