@@ -9,6 +9,9 @@ import { denoNamespace, readEnvironment } from "../lib/platform/host.ts";
 import { BUS_DAEMON, DBusError } from "../lib/platform/session_bus.ts";
 import { type Check, failed, notChecked, ok } from "./doctor_check.ts";
 
+/** What a daemon may take that answers by itself, in milliseconds. */
+const ANSWER_MS = 2_500;
+
 /** What speaks D-Bus. */
 export const dbusClient: Check = {
   id: "dbus_client",
@@ -16,7 +19,7 @@ export const dbusClient: Check = {
   async run({ bus }) {
     try {
       const { client } = await bus();
-      return ok(client === "libdbus" ? `libdbus, ${libdbusPath()}` : client);
+      return client === "libdbus" ? ok(`libdbus, ${libdbusPath()}`) : ok(client, adviceForLibdbus());
     } catch (error) {
       if (error instanceof DBusError) return notChecked("there is no session bus to use it for");
       throw error;
@@ -31,8 +34,11 @@ export const sessionBus: Check = {
   async run({ bus }, { signal }) {
     const begin = performance.now();
     try {
-      await (await bus()).call({ ...BUS_DAEMON, member: "GetId" }, { signal });
+      await (await bus()).call({ ...BUS_DAEMON, member: "GetId" }, { timeoutMs: ANSWER_MS, signal });
     } catch (error) {
+      if (error instanceof LatchkeyError && error.code === "timed_out") {
+        return failed(error.message, "Log out and in again: the bus hangs");
+      }
       if (error instanceof LatchkeyError && error.code === "missing_dependency") return notChecked(error.message);
       if (!(error instanceof DBusError)) throw error;
       return failed(
@@ -48,6 +54,16 @@ export const sessionBus: Check = {
 /** The address as the environment has it. */
 function address(): string {
   return readEnvironment("DBUS_SESSION_BUS_ADDRESS") ?? `unix:path=${readEnvironment("XDG_RUNTIME_DIR")}/bus`;
+}
+
+/** Deno takes dbus-next where it has to, though libdbus starts in half the time. */
+function adviceForLibdbus(): string | undefined {
+  try {
+    if (denoNamespace()) libdbusPath();
+  } catch (error) {
+    if (error instanceof LatchkeyError) return `For a quicker start: ${error.hint}`;
+  }
+  return undefined;
 }
 
 function libdbusPath(): string {
