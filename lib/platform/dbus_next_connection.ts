@@ -60,7 +60,7 @@ export class DBusNextConnection implements BusConnection {
       onSignal,
       onWaiting: () => this.#keepTime(),
     }, HELLO_SERIAL);
-    this.#connect(addresses);
+    this.#connectSoon(addresses);
   }
 
   isOpen(): boolean {
@@ -79,13 +79,19 @@ export class DBusNextConnection implements BusConnection {
     this.#end(disconnected("the connection to the session bus was closed"));
   }
 
+  /** `dbus-next` listens for its socket's errors a microtask late, which is in time in a microtask: events wait for all. */
+  #connectSoon(addresses: readonly string[]): void {
+    queueMicrotask(() => this.#ended || this.#connect(addresses));
+  }
+
   #connect([busAddress = "", ...others]: readonly string[]): void {
     const bus = this.#library.sessionBus({ busAddress, authMethods: ["EXTERNAL"] }) as unknown as UndeclaredBus;
     const inner = this.#inner = bus._connection;
     const fail = (error: DBusError) => {
       if (this.#inner !== inner || this.#ended) return;
+      this.#inner = undefined;
       inner.stream?.destroy();
-      if (this.#unsent && others.length > 0) this.#connect(others);
+      if (this.#unsent && others.length > 0) this.#connectSoon(others);
       else this.#end(error);
     };
     bus.on("error", (error) => {

@@ -25,7 +25,7 @@ export async function openSessionBus(): Promise<SessionBus> {
     // Who names a libdbus wants that one.
     if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;
     return await openByDBusNext(address).catch((other) => {
-      throw isMissing(other) ? neither(error, other) : error;
+      throw isMissing(other) ? neither(error, other) : other;
     });
   }
 }
