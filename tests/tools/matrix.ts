@@ -9,7 +9,7 @@ export interface Matrix {
 }
 
 /**
- * Shapes × paths: how many of the tests in a group `with SHAPE` passed, and of how many.
+ * Shapes × paths: how many of the tests in groups "… with SHAPE" passed, and of how many.
  *
  * @param shapes The rows.
  * @param columns The tests that ran on each path.
@@ -19,7 +19,7 @@ export function matrixOf(shapes: readonly string[], columns: ReadonlyMap<string,
   const rows = shapes.map((shape) => [
     shape,
     ...[...columns].map(([path, cases]) => {
-      const own = cases.filter(({ group }) => group === `with ${shape}`);
+      const own = cases.filter(({ group }) => ` ${group}`.endsWith(` with ${shape}`));
       if (own.length === 0) missing.push(`${shape} on ${path}`);
       return `${own.filter(({ outcome }) => outcome === "passed").length}/${own.length}`;
     }),

@@ -12,7 +12,7 @@ const testCase = (group: string, outcome: TestCase["outcome"]): TestCase => ({
 test("matrixOf() counts what passed, by shape and path", () => {
   const columns = new Map([
     ["Deno + libdbus", [testCase("with a-1", "passed"), testCase("with a-1", "failed"), testCase("with b", "passed")]],
-    ["Bun", [testCase("with a-1", "skipped"), testCase("with b", "passed"), testCase("", "passed")]],
+    ["Bun", [testCase("removal with a-1", "skipped"), testCase("with b", "passed"), testCase("", "passed")]],
   ]);
   const { text, missing } = matrixOf(["a-1", "b"], columns);
   expect(text.split("\n")).toEqual([
