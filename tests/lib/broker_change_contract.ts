@@ -11,7 +11,7 @@ import { failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
 import { denoRun } from "../tools/deno_command.ts";
 
 /** Flags of RequestName. */
-const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2;
+const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
 const { bus, broker, makeApp, behave } = useFakeBroker();
 
 /** What is told from now on. */
@@ -46,10 +46,10 @@ describe("onBrokerChange()", () => {
     const { changes } = await listen(makeApp());
     await broker().kill();
     const [one, other] = [1, 2].map(() => sessionBus({ busAddress: bus().address }));
-    await one!.requestName(BROKER_NAME, ALLOW_REPLACEMENT);
+    await one!.requestName(BROKER_NAME, ALLOW_REPLACEMENT | DO_NOT_QUEUE); // else it would get the name back
     await other!.requestName(BROKER_NAME, REPLACE_EXISTING);
     await until(() => changes.length === 3);
-    one!.disconnect(); // it waits in the queue for the name, and would get it back
+    one!.disconnect();
     other!.disconnect();
     await until(() => changes.length === 4);
     await broker().start();
