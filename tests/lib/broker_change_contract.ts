@@ -8,7 +8,7 @@ import { sessionBus } from "dbus-next";
 import type { BrokerChange, PublicClientApplication } from "../../mod.ts";
 import { BROKER_NAME } from "../fakes/behaviour.ts";
 import { failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
-import { denoRun } from "../tools/deno_command.ts";
+import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
 /** Flags of RequestName. */
 const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
@@ -128,9 +128,7 @@ describe("onBrokerChange()", () => {
   test("does not keep a program alive", async () => {
     await behave();
     const script = fileURLToPath(new URL("../fakes/watching_program.ts", import.meta.url));
-    const [program, ...args] = "Deno" in globalThis
-      ? [...denoRun(), "--allow-all"]
-      : [process.execPath, "--conditions", "latchkey-source"];
+    const [program, ...args] = ownRuntimePath().program();
     const child = spawn(program!, [...args, script], { stdio: ["ignore", "pipe", "inherit"], env: process.env });
     let printed = "";
     child.stdout.on("data", (text) => printed += text);
