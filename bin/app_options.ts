@@ -28,15 +28,20 @@ const ALL_BROKERS = {
  * Makes the application.
  *
  * @param line A command line with the options of an app.
+ * @param options What the command wants otherwise.
  * @throws {UsageError} when the client id is missing or none, or the authority is none.
  */
-export function makeApplication(line: CommandLine): PublicClientApplication {
+export function makeApplication(
+  line: CommandLine,
+  options: Partial<PublicClientApplicationOptions> = {},
+): PublicClientApplication {
   const broker = line.text("broker"), authority = line.text("authority");
   return makeApplicationOf({
-    clientId: clientId(line.text("client-id")),
+    clientId: options.clientId ?? clientIdOf(line),
     ...(authority !== undefined && { authority }),
     ...(broker !== "never" && ALL_BROKERS),
     requireBroker: broker === "require",
+    ...options,
   }, line);
 }
 
@@ -56,7 +61,13 @@ function makeApplicationOf(options: PublicClientApplicationOptions, line: Comman
   }
 }
 
-function clientId(given: string | undefined): string {
+/**
+ * The client id that a command line names.
+ *
+ * @throws {UsageError} when it is missing or none.
+ */
+export function clientIdOf(line: CommandLine): string {
+  const given = line.text("client-id");
   if (given === undefined) {
     throw new UsageError(
       "--client-id is missing: the id of your app registration, or a name such as azure-cli (LATCHKEY_CLIENT_ID, where it may be read)",

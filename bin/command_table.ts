@@ -183,6 +183,28 @@ export const COMMANDS: readonly Command[] = [
     ],
     examples: [["latchkey sign --client-id ID --url https://api.contoso.com/orders --format header", "for curl -H @-"]],
   },
+  {
+    name: "doctor",
+    summary: "Look for what stands between this machine and a token, and say what mends it",
+    usage: "doctor [--client-id ID] [options]",
+    operands: 0,
+    options: [
+      ...APP,
+      ...SCOPES,
+      ACCOUNT,
+      TEXT_FORMAT,
+      { ...TIMEOUT, default: "30", summary: "Report what is known after so long" },
+      VERBOSE,
+    ],
+    examples: [
+      ["latchkey doctor", "the machine alone"],
+      ["latchkey doctor --client-id azure-cli", "accounts and a silent token as well; the token is not shown"],
+      [
+        "latchkey doctor --format json | jq '.checks[] | select(.ok | not)'",
+        "for a script: exit code 1 when one fails",
+      ],
+    ],
+  },
 ];
 
 /** `latchkey CONFIG.json`: not a word, but a file's name. */

@@ -7,8 +7,8 @@ import { exit, isBrokenPipe, programArguments, write } from "../lib/platform/pro
 import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
-/** Runs a command. */
-type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<void>;
+/** Runs a command. One that did what it was for and yet has bad news returns an exit code. */
+type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
 
 const EXIT_USAGE = 2;
 
@@ -27,6 +27,8 @@ async function load(command: Command): Promise<Run> {
       return (await import("./cookie.ts")).printCookies;
     case "sign":
       return (await import("./sign.ts")).printSignedRequest;
+    case "doctor":
+      return (await import("./doctor.ts")).examineMachine;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }
@@ -48,19 +50,18 @@ export async function main(words: readonly string[]): Promise<number> {
     const command = findCommand(first);
     line = readCommandLine(command, command === CONFIG_FILE_COMMAND ? words : rest);
     if (line.help) return await printHelp(first);
-    await run(await load(command), line);
-    return 0;
+    return await run(await load(command), line);
   } catch (error) {
     return await report(error, line, first);
   }
 }
 
-async function run(command: Run, line: CommandLine): Promise<void> {
+async function run(command: Run, line: CommandLine): Promise<number> {
   const seconds = line.seconds("timeout");
   if (seconds === 0) throw new UsageError("--timeout takes a number of seconds above 0");
   const signal = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   try {
-    await command(line, signal);
+    return await command(line, signal) ?? 0;
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error;
     const { LatchkeyError } = await import("../mod.ts");

@@ -27,8 +27,8 @@ const REGISTER_AGAIN =
 const NOT_MANAGED: Hint = ({ flow }) =>
   flow === "broker"
     ? "See dsreg --status and the Intune app: the device has to be enrolled and compliant"
-    : "Only the device's broker can show that the device is managed: use --broker require (enableBrokerOnLinux and its like, requireBroker); " +
-      "a device code cannot pass";
+    : "Only the device's broker can show that the device is managed: use --broker require (enableBrokerOnLinux and its like, " +
+      "requireBroker), and see dsreg --status and the Intune app; a device code cannot pass";
 const THROUGH_THE_BROKER: Hint = () =>
   "Send the request through the broker (--broker require); where that was done, no Linux device can meet this rule";
 const SCOPE: Hint = ({ scopes }) =>

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, isSameUsername } from "./account.ts";
-import { type Authority, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import { type Authority, authorityOfAccount, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
 import {
   type BrokerChange,
   type BrokerStatus,
@@ -174,7 +174,9 @@ export class PublicClientApplication implements AsyncDisposable {
         try {
           return await this.#broker.acquireSilently(query);
         } catch (error) {
-          if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
+          if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code) || query.prompt === "none") {
+            throw error;
+          }
           this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
           const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
           return await this.#broker.signIn(asked, "window");
@@ -216,8 +218,9 @@ export class PublicClientApplication implements AsyncDisposable {
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new TypeError("Cannot acquire cookies: url has to begin with https://");
     }
-    const broker = await this.#broker.broker(signal);
-    return await broker.acquireSsoCookies({ account, authority: this.#authority, url }, { correlationId, signal });
+    const call = { correlationId, signal }, broker = await this.#broker.brokerFor(account, call);
+    const authority = authorityOfAccount(this.#authority, account);
+    return await broker.acquireSsoCookies({ account, authority, url }, call);
   }
 
   /**
@@ -231,10 +234,10 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
     const { account, method, url, nonce, correlationId = crypto.randomUUID(), signal } = request;
+    const scheme = { type: "pop", method, url, nonce } as const, call = { correlationId, signal };
     checkAccount(account);
-    const scheme = { type: "pop", method, url, nonce } as const;
     checkPop(scheme);
-    return await (await this.#broker.broker(signal)).signHttpRequest({ account, scheme }, { correlationId, signal });
+    return await (await this.#broker.brokerFor(account, call)).signHttpRequest({ account, scheme }, call);
   }
 
   /**

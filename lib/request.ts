@@ -138,13 +138,16 @@ export function checkScopes(scopes: readonly string[]): string[] {
 /**
  * Checks what a sign-in with a window carries.
  *
- * @throws {TypeError} for a prompt that is none, or parameters that would override the protocol's own.
- * @throws {RangeError} for a `maxAge` below 0.
+ * @throws {TypeError} for a prompt that is none or cannot be meant, or parameters that would override the protocol's own.
+ * @throws {RangeError} for a `maxAge` that is no whole number, or below 0.
  */
-export function checkSignIn({ prompt, maxAge, extraQueryParameters = {} }: SignInOptions): void {
+export function checkSignIn(
+  { prompt, maxAge, extraQueryParameters = {}, interactive }: SignInOptions & Pick<AcquireTokenRequest, "interactive">,
+): void {
   if (prompt !== undefined && !PROMPTS.includes(prompt)) throw mistake(`prompt has to be one of ${PROMPTS.join(", ")}`);
-  if (maxAge !== undefined && !(typeof maxAge === "number" && maxAge >= 0)) {
-    throw new RangeError("Cannot acquire a token: maxAge has to be a number of seconds, 0 or more");
+  if (prompt === "none" && interactive === "always") throw mistake('the prompt "none" forbids interactive: "always"');
+  if (maxAge !== undefined && !(Number.isSafeInteger(maxAge) && maxAge >= 0)) {
+    throw new RangeError("Cannot acquire a token: maxAge has to be a whole number of seconds, 0 or more");
   }
   for (const [name, value] of Object.entries(extraQueryParameters)) {
     if (OWN_PARAMETERS.test(name)) throw mistake(`extraQueryParameters cannot have ${name}`);

@@ -12,8 +12,11 @@
  * import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "@latchkey/latchkey";
  *
  * async function signIn(app: PublicClientApplication): Promise<string> {
- *   const request = { scopes: ["User.Read"], parentWindowHandle: CONSOLE_WINDOW_HANDLE };
- *   return (await app.acquireTokenInteractive(request)).account.username;
+ *   const { account } = await app.acquireTokenInteractive({
+ *     scopes: ["User.Read"],
+ *     parentWindowHandle: CONSOLE_WINDOW_HANDLE,
+ *   });
+ *   return account.username;
  * }
  * ```
  */

@@ -1,11 +1,13 @@
 // npm test [-- PATTERN…]: every suite, or those whose path contains a pattern, on each runtime that it is for.
 // The last line is the sum. Whatever did not run counts as failed, and a skipped test makes the run fail.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { RUNTIME_PATH, RUNTIME_PATHS } from "./runtimes/runtime_paths.ts";
 import { findTool } from "./tools/find_tool.js";
-import { readJunitReport } from "./tools/junit_report.ts";
+import { readJunitReport, type TestCase } from "./tools/junit_report.ts";
+import { matrixOf } from "./tools/matrix.ts";
 
 interface Runner {
   readonly name: string;
@@ -17,9 +19,10 @@ interface Runner {
   command(files: readonly string[], report: string): readonly string[];
 }
 
+/** The unit tests run under Bun; the contracts of what is made for each path to the bus run on each. */
 const runners: readonly Runner[] = [
   {
-    name: "Bun",
+    name: "Bun, unit tests",
     suites: "_test.ts",
     together: true,
     command: (files, report) => [
@@ -27,21 +30,23 @@ const runners: readonly Runner[] = [
       ...["--reporter=junit", `--reporter-outfile=${report}`, ...files],
     ],
   },
-  {
-    name: "Deno + libdbus",
+  ...RUNTIME_PATHS.map((path): Runner => ({
+    name: path.name,
     suites: "_contract.ts",
     together: false,
-    command: (files, report) => [
-      ...[findTool("deno"), "test", "--no-config", "--node-modules-dir=manual", "--conditions=latchkey-source"],
-      ...["--import-map=tests/runtimes/import_map.json", "--allow-all", "--no-check"],
-      ...[`--junit-path=${report}`, ...files],
-    ],
-  },
+    command: ([file = ""], report) => path.suite(file, report),
+  })),
 ];
+/** The first of the suites that have groups of tests for each broker's shape. */
+const SHAPES_SUITE = "tests/lib/application_contract.ts";
+
+/** Node does not end while a suite has left something open. */
+const BATCH_LIMIT_MS = 600_000;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const patterns = process.argv.slice(2);
 const sum = { passed: 0, failed: 0, skipped: 0 };
+const casesByPath = new Map<string, TestCase[]>(RUNTIME_PATHS.map(({ name }) => [name, []]));
 
 for (const runner of runners) {
   const files = [...new Bun.Glob(`tests/**/*${runner.suites}`).scanSync({ cwd: root })].sort()
@@ -55,6 +60,7 @@ if (sum.passed + sum.failed + sum.skipped === 0) {
   process.stdout.write(`No suite's path contains ${patterns.join(" or ")}\n`);
   sum.failed += 1;
 }
+if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrix();
 process.stdout.write(
   `${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}\n`,
 );
@@ -68,12 +74,14 @@ async function runBatch(runner: Runner, files: readonly string[]): Promise<void>
     const command = runner.command(files.map((file) => `./${file}`), report);
     const child = Bun.spawn([...command], {
       cwd: root,
-      env: ownEnvironment(),
+      env: { ...ownEnvironment(), [RUNTIME_PATH]: runner.name },
       stdio: ["ignore", "inherit", "inherit"],
+      timeout: BATCH_LIMIT_MS,
     });
     const status = await child.exited;
     const cases = readJunitReport(readIfThere(report));
     for (const { outcome } of cases) sum[outcome] += 1;
+    casesByPath.get(runner.name)?.push(...cases);
 
     const ran = new Set(files.length === 1 && cases.length > 0 ? files : cases.map(({ file }) => file));
     for (const file of files.filter((file) => !ran.has(file))) lose(runner, `no test of ${file} ran`);
@@ -84,6 +92,16 @@ async function runBatch(runner: Runner, files: readonly string[]): Promise<void>
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** The brokers' shapes are the folders of captures. */
+function printMatrix(): void {
+  const wire = readdirSync(join(root, "tests/wire"), { withFileTypes: true });
+  const shapes = wire.filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
+  const { text, missing } = matrixOf(shapes, casesByPath);
+  process.stdout.write(`\n${text}\n`);
+  for (const cell of missing) process.stdout.write(`no test of ${cell} ran\n`);
+  sum.failed += missing.length;
 }
 
 function lose({ name }: Runner, what: string): void {

@@ -24,7 +24,7 @@ export interface BrokerCall {
 export interface BrokerTokenRequest {
   /** What is asked for; reserved scopes are left out on the way. */
   readonly scopes: readonly string[];
-  /** Authority as the app or the caller named it. */
+  /** Authority that is asked: with a chosen account, that of its tenant. */
   readonly authority: Authority;
   /** The account that was chosen; without it the broker takes the one that is signed in to the device. */
   readonly account?: AccountInfo | undefined;

@@ -10,7 +10,16 @@ import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
 import type { BrokerTokenRequest, SsoCookie } from "./broker.ts";
 import { codeOfStatus, hintOfStatus, statusOfWire } from "./broker_status.ts";
-import { isObject, type JsonObject, number, printable, readBase64UrlJson, readTime, text } from "./json_values.ts";
+import {
+  isObject,
+  type JsonObject,
+  number,
+  parseJson,
+  printable,
+  readBase64UrlJson,
+  readTime,
+  text,
+} from "./json_values.ts";
 
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
@@ -203,21 +212,24 @@ function readReply(json: string, context: ReplyContext): JsonObject {
   const { correlationId } = context;
   let reply: unknown;
   try {
-    reply = json.length > MAX_REPLY_LENGTH ? undefined : JSON.parse(json);
+    reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
   } catch {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }
   if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
-  const error = (isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse.error : undefined) ?? reply.error;
-  if (error !== undefined && error !== null) throw readError(error, context);
+  const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
+    error = token.error ?? reply.error;
+  // From 3.x on the suberror stands beside the error.
+  if (error !== undefined && error !== null) throw readError(error, token.subError, context);
   return reply;
 }
 
-function readError(error: unknown, context: ReplyContext): LatchkeyError {
+function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {
   const details = isObject(error) ? error : { context: error };
   const status = statusOfWire(number(details.status) ?? 0), code = codeOfStatus(status);
   const errorDescription = printable(text(details.context) ?? text(details.message) ?? "");
-  const errorCodes = errorCodesIn(errorDescription), subError = printable(text(details.subError) ?? "") || undefined;
+  const errorCodes = errorCodesIn(errorDescription);
+  const subError = printable(text(details.subError) ?? text(besideIt) ?? "") || undefined;
   const tag = number(details.tag), errorCode = number(details.errorCode);
   return new LatchkeyError(code, `The broker refused: ${errorDescription || `status ${status}`}`, {
     errorDescription,
@@ -238,7 +250,7 @@ function readError(error: unknown, context: ReplyContext): LatchkeyError {
 /** A claims challenge, where the broker passes one on. */
 function claimsOf({ claims }: JsonObject): string | undefined {
   try {
-    return typeof claims === "string" && isObject(JSON.parse(claims)) ? claims : undefined;
+    return typeof claims === "string" && isObject(parseJson(claims)) ? claims : undefined;
   } catch {
     return undefined; // it could not be replayed
   }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { authorityOfAccount } from "../authority.ts";
 import { type PopScheme, RESERVED_SCOPES } from "../request.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
 import { isObject, type JsonObject, text } from "./json_values.ts";
@@ -52,7 +51,7 @@ export function interactiveRequest(
   const window = readWindow(request.parentWindowHandle);
   const authParameters = {
     ...authParametersOf(clientId, request, account, INTERACTIVE),
-    ...("id" in window && { parentWindow: { handle: window.id } }),
+    parentWindow: "id" in window ? { handle: window.id } : window,
   };
   return JSON.stringify({
     ...(account && !account.environment && { account }),
@@ -106,7 +105,7 @@ function authParametersOf(
     accessTokenToRenew: request.accessTokenToRenew ?? "",
     account: account ?? null,
     additionalQueryParametersForAuthorization: request.extraParameters ?? {},
-    authority: authorityOfAccount(request.authority, request.account).url,
+    authority: request.authority.url,
     authorizationType,
     clientId,
     decodedClaims: request.claims ?? "",

@@ -5,9 +5,29 @@
  */
 
 const MAX_DESCRIPTION_LENGTH = 4_000;
+/** Brokers' replies are five deep. What is much deeper can be parsed but not written again: that overflows the stack. */
+const MAX_DEPTH = 50;
+/** A JWT, or the part of one that is there. */
+const JWT = /eyJ[\w.-]+/g;
 
 /** A JSON object as a peer sent it. */
 export type JsonObject = { readonly [key: string]: unknown };
+
+/**
+ * Parses JSON.
+ *
+ * @throws {Error} when it is none, or values stand in each other deeper than any broker has them.
+ */
+export function parseJson(json: string): unknown {
+  const value: unknown = JSON.parse(json);
+  if (isDeeper(value, MAX_DEPTH)) throw new SyntaxError("The JSON is too deep");
+  return value;
+}
+
+function isDeeper(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return depth === 0 || Object.values(value).some((item) => isDeeper(item, depth - 1));
+}
 
 /** Whether it is an object and no array. */
 export function isObject(value: unknown): value is JsonObject {
@@ -36,7 +56,7 @@ export function readTime(value: unknown): number | undefined {
 export function readBase64UrlJson(encoded: string | undefined): JsonObject | undefined {
   if (!encoded) return undefined;
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(base64UrlBytes(encoded)));
+    const value = parseJson(new TextDecoder().decode(base64UrlBytes(encoded)));
     return isObject(value) ? value : undefined;
   } catch {
     return undefined; // claims are for showing, and the account can be known without them
@@ -51,8 +71,11 @@ function base64UrlBytes(encoded: string): Uint8Array {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-/** Foreign text without control characters, marks of writing direction and lone surrogates, and of bearable length. */
+/**
+ * Foreign text without control characters, marks of writing direction, lone surrogates and tokens, which servers and brokers
+ * now and then quote, and of bearable length.
+ */
 export function printable(foreign: string): string {
   return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
-    .trim();
+    .replaceAll(JWT, "[concealed]").trim();
 }

@@ -19,7 +19,7 @@ export function readWindow(handle: WindowHandle | undefined): JsonWindow {
     const [, x11] = /^x11:([0-9a-f]{1,8})$/i.exec(handle) ?? [];
     if (x11) return { id: Number.parseInt(x11, 16) };
     const exportedHandle = handle.replace(/^wayland:/, "");
-    if (exportedHandle) return { exportedHandle };
+    if (exportedHandle && !/^x11:/i.test(handle)) return { exportedHandle };
   }
   const id = handle instanceof Uint8Array
     ? numberOfBytes(handle)

@@ -9,25 +9,42 @@ import { BUS_ERROR, DBusError, type SessionBus } from "./session_bus.ts";
 import { openSessionBusLibdbus } from "./session_bus_libdbus.ts";
 
 /**
- * Opens the session bus, by libdbus on Deno.
+ * Opens the session bus: on Deno by libdbus, which starts in half the time; by `dbus-next` elsewhere, and where libdbus is
+ * not there or Deno may not open it.
  *
  * @returns The bus; it connects when it is first called.
- * @throws {LatchkeyError} `missing_dependency` when this runtime has no D-Bus client or is not permitted to use it.
- * @throws {DBusError} `…NoServer` when this session has no bus.
+ * @throws {LatchkeyError} `missing_dependency` when there is no D-Bus client, or Deno permits none.
+ * @throws {DBusError} `…NoServer` when this session has no bus, `…BadAddress` when its address is none that can be used.
  */
-// deno-lint-ignore require-await -- other clients are loaded when they are needed
 export async function openSessionBus(): Promise<SessionBus> {
-  const deno = denoNamespace();
-  if (!deno) {
-    throw new LatchkeyError(
-      "missing_dependency",
-      "Cannot reach the session bus: there is no D-Bus client for this runtime",
-      {
-        hint: "Run the program with Deno",
-      },
-    );
+  const deno = denoNamespace(), address = sessionBusAddress();
+  if (!deno) return await openByDBusNext(address);
+  try {
+    return openSessionBusLibdbus(deno, address);
+  } catch (error) {
+    // Who names a libdbus wants that one.
+    if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;
+    return await openByDBusNext(address).catch((other) => {
+      throw isMissing(other) ? neither(error, other) : other;
+    });
   }
-  return openSessionBusLibdbus(deno, sessionBusAddress());
+}
+
+async function openByDBusNext(address: string): Promise<SessionBus> {
+  const { openSessionBusDBusNext } = await import("./session_bus_dbus_next.ts");
+  return await openSessionBusDBusNext(address);
+}
+
+function isMissing(error: unknown): error is LatchkeyError {
+  return error instanceof LatchkeyError && error.code === "missing_dependency";
+}
+
+/** Mending libdbus is better, but not in everyone's power. */
+function neither(libdbus: LatchkeyError, dbusNext: LatchkeyError): LatchkeyError {
+  return new LatchkeyError("missing_dependency", libdbus.message, {
+    cause: libdbus.cause,
+    hint: `${libdbus.hint}; or, without libdbus: ${dbusNext.hint}`,
+  });
 }
 
 /** Address of the session bus, as the D-Bus Specification and systemd give it. */

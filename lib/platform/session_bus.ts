@@ -82,8 +82,13 @@ export interface Signal {
   readonly body: readonly DBusValue[];
 }
 
+/** What makes the connection: libdbus through Deno's FFI, or the npm package `dbus-next`. */
+export type SessionBusClient = "libdbus" | "dbus-next";
+
 /** A connection to the session bus. It is made when first used, and made anew after the daemon restarted. */
 export interface SessionBus extends Disposable {
+  /** What makes the connection. */
+  readonly client: SessionBusClient;
   /**
    * Calls a method.
    *

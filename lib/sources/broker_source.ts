@@ -61,6 +61,12 @@ export class BrokerSource {
     throw noBroker(finding);
   }
 
+  /** The broker, to be used for an account that has not signed out of this app. */
+  async brokerFor(account: AccountInfo, { correlationId, signal }: BrokerCall): Promise<Broker> {
+    if (this.#isSignedOut(account)) throw signedOut(correlationId);
+    return await this.broker(signal);
+  }
+
   /** The accounts of a broker, but those that signed out of this app. */
   async accounts(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
     return (await broker.getAccounts(call)).filter((account) => !this.#isSignedOut(account));
@@ -72,7 +78,7 @@ export class BrokerSource {
     const held = query.passHeld ? undefined : this.#held.find(key, this.#options.now());
     if (held) return concealTokens({ ...held, source: "cache", correlationId });
     return await this.#tokenCalls.run(
-      sharedKey("silent", query),
+      query.pop ? crypto.randomUUID() : sharedKey("silent", query), // a signed request is sent once
       query.signal,
       (signal) => this.#askSilently({ ...query, correlationId, signal }, key),
     );
@@ -123,12 +129,11 @@ export class BrokerSource {
   watch(listener: (change: BrokerChange) => void): Disposable {
     const own = (change: BrokerChange) => listener(change); // the same function may listen twice
     this.#listeners.add(own);
-    this.#startWatching().catch((error) =>
-      this.#options.log(
-        "warn",
-        `The broker cannot be watched: ${error instanceof Error ? error.message : String(error)}`,
-      )
-    );
+    this.#startWatching().catch((error) => {
+      if (!this.#listeners.has(own)) return; // nobody misses it
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.log("warn", `The broker cannot be watched: ${reason}`);
+    });
     return {
       [Symbol.dispose]: () => {
         this.#listeners.delete(own);
@@ -168,7 +173,10 @@ export class BrokerSource {
     if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
     const broker = await this.broker(signal);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
-    const wanted = { ...brokerRequest(query), account };
+    if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
+    // The only account there is was not chosen: it is sent, but its tenant is not asked instead of /common.
+    const isChosen = query.account !== undefined || username !== undefined;
+    const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
     const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
@@ -182,7 +190,7 @@ export class BrokerSource {
 
   async #askByWindow(query: Asked): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(signal), request = brokerRequest(query);
+    const broker = await this.broker(signal), request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
       ...request,
@@ -226,13 +234,14 @@ export class BrokerSource {
   }
 }
 
-function brokerRequest(query: TokenQuery): BrokerTokenRequest {
-  const { scopes, authority, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
+function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
+  const { scopes, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
   const extraParameters = {
     ...query.extraQueryParameters,
     ...(domainHint !== undefined && { domain_hint: domainHint }),
     ...(maxAge !== undefined && { max_age: String(maxAge) }),
   };
+  const authority = authorityOfAccount(query.authority, chosen);
   return { scopes, authority, account, loginHint, claims, pop, extraParameters };
 }
 

@@ -28,8 +28,13 @@ export async function runLatchkey(
 
 /** Runs a program on Deno, as the project's programs are run where only npm can be reached. */
 export async function runDeno(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
+  return await runProgram([...denoRun(), ...args], env);
+}
+
+/** Runs a program to its end; the environment has little but what is given. */
+export async function runProgram(command: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
   const child = Bun.spawn(
-    [...denoRun(), ...args],
+    [...command],
     { cwd: root, env: { NO_COLOR: "1", HOME: process.env.HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   const [code, stdout, stderr] = await Promise.all([

@@ -26,7 +26,8 @@ export interface FakeAccount {
 /** An answer in place of the normal one. */
 export type Reply =
   & (
-    | { readonly kind: "text"; readonly text: string }
+    /** The text, so many times over. `repeat` is 1 when it is left out. */
+    | { readonly kind: "text"; readonly text: string; readonly repeat?: number }
     | ({ readonly kind: "broker_error" } & BrokerError)
     | { readonly kind: "dbus_error"; readonly name: string; readonly message: string }
     | { readonly kind: "body"; readonly signature: string; readonly body: readonly unknown[] }
@@ -66,7 +67,11 @@ export interface Behaviour {
   readonly pingDelayMs?: number;
   /** Ping is never answered. @default false */
   readonly noPing?: boolean;
-  /** By method, or by "method scope" for requests of that scope alone. */
+  /** The process runs and never asks for its bus name. @default false */
+  readonly noName?: boolean;
+  /** Takes the bus name from the process that has it. @default false */
+  readonly takesName?: boolean;
+  /** By method, `Ping` included, or by "method scope" for requests of that scope alone. */
   readonly replies?: Readonly<Record<string, Reply>>;
 }
 

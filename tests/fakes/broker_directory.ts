@@ -4,6 +4,8 @@ import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Behaviour, Call } from "./behaviour.ts";
 
+const MAX_REPLY_LENGTH = 1_000_000;
+
 export function readBehaviour(directory: string): Behaviour {
   return JSON.parse(readFileSync(join(directory, "behaviour.json"), "utf8"));
 }
@@ -34,6 +36,17 @@ export async function readCalls(directory: string): Promise<Call[]> {
 
 export async function removeCalls(directory: string): Promise<void> {
   await rm(join(directory, "calls.jsonl"), { force: true });
+}
+
+/** Keeps what was said, but what is too long for anyone to look for something in it. */
+export function appendReply(directory: string, body: readonly unknown[]): void {
+  if (body.some((value) => typeof value === "string" && value.length > MAX_REPLY_LENGTH)) return;
+  appendFileSync(join(directory, "replies.jsonl"), `${JSON.stringify(body)}\n`);
+}
+
+export async function readReplies(directory: string): Promise<unknown[][]> {
+  const file = join(directory, "replies.jsonl");
+  return existsSync(file) ? linesOf(await readFile(file, "utf8")).map((line) => JSON.parse(line)) : [];
 }
 
 /** Says which process is the broker for as long as it runs. */

@@ -1,5 +1,7 @@
 // A peer on a private bus, for what the bus' own daemon cannot play.
-import { Message, type MessageBus, sessionBus } from "dbus-next";
+import type { Socket } from "node:net";
+import { Message, type MessageBus, MessageType, sessionBus } from "dbus-next";
+import { encodeMessage, METHOD_RETURN } from "../../lib/platform/dbus_message.ts";
 
 /** Bus name of the peer. */
 export const ECHO_NAME = "com.example.Echo";
@@ -8,7 +10,9 @@ export const ECHO = { destination: ECHO_NAME, path: "/com/example/Echo", interfa
 
 /**
  * Starts the peer. `Echo` answers what it was given, `Fail` with an error, `Hang` never, `Describe` with how the arguments
- * look to the peer; `Emit` sends a signal of the name in its first argument, with the others.
+ * look to the peer, `Descriptor` with a file descriptor that is not there; `Emit` sends a signal of the name in its first
+ * argument, with the others, and `EmitToCaller` to its caller past all match rules; `CallBack` answers with the name of the
+ * error that its caller answers a call with.
  */
 export async function startEchoPeer(busAddress: string): Promise<{ stop(): void }> {
   const bus = sessionBus({ busAddress });
@@ -39,6 +43,22 @@ function answer(bus: MessageBus, message: Message): boolean {
       );
       reply("", []);
       return true;
+    case "EmitToCaller":
+      bus.send(
+        new Message({
+          ...{ type: MessageType.SIGNAL, destination: message.sender, path: ECHO.path, interface: ECHO.interface },
+          member: String(message.body[0]),
+        }),
+      );
+      reply("", []);
+      return true;
+    case "CallBack":
+      bus.call(new Message({ ...ECHO, destination: message.sender, member: "Any" }))
+        .catch((error) => reply("s", [error.type]));
+      return true;
+    case "Descriptor":
+      replyWithDescriptor(bus, message);
+      return true;
     case "Describe":
       reply("ss", [message.signature, describe(message.body)]);
       return true;
@@ -47,6 +67,16 @@ function answer(bus: MessageBus, message: Message): boolean {
     default:
       return false;
   }
+}
+
+/** Past `dbus-next`, which would need a descriptor. */
+function replyWithDescriptor(bus: MessageBus, { sender, serial }: Message): void {
+  const reply = { type: METHOD_RETURN, serial: bus.newSerial(), destination: sender, replySerial: serial! };
+  const bytes = encodeMessage({ ...reply, signature: "u", body: [0] });
+  const signature = new TextDecoder("latin1").decode(bytes).lastIndexOf("\x01u\0");
+  bytes[signature + 1] = "h".charCodeAt(0);
+  const { stream } = (bus as unknown as { _connection: { stream: Socket } })._connection;
+  stream.write(bytes);
 }
 
 function describe(body: unknown): string {

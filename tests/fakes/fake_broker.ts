@@ -1,6 +1,6 @@
 // A fake that stands in for Microsoft's broker, which no test machine can run. It speaks the wire of tests/wire.
 //   bun tests/fakes/fake_broker.ts DIRECTORY     (DIRECTORY: see broker_directory.ts)
-import { Message, sessionBus } from "dbus-next";
+import { Message, NameFlag, sessionBus } from "dbus-next";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -12,7 +12,7 @@ import {
   type Call,
   type Reply,
 } from "./behaviour.ts";
-import { announceProcess, appendCall, readBehaviour } from "./broker_directory.ts";
+import { announceProcess, appendCall, appendReply, readBehaviour } from "./broker_directory.ts";
 import { answerMethod } from "./broker_methods.ts";
 import { FakeDirectory } from "./fake_directory.ts";
 import { FakeTokens } from "./fake_tokens.ts";
@@ -38,8 +38,12 @@ bus.addMethodHandler((message) => {
   void answer(message);
   return true; // else the library itself would answer Ping and Introspect
 });
-await delay(readBehaviour(folder).startDelayMs ?? 0);
-if (await bus.requestName(BROKER_NAME) !== PRIMARY_OWNER) throw new Error(`${BROKER_NAME} has an owner already`);
+const { noName = false, startDelayMs = 0, takesName = false } = readBehaviour(folder);
+if (noName) await new Promise(() => {});
+await delay(startDelayMs);
+// Who loses the name does not wait to have it back.
+const flags = NameFlag.ALLOW_REPLACEMENT | NameFlag.DO_NOT_QUEUE | (takesName ? NameFlag.REPLACE_EXISTING : 0);
+if (await bus.requestName(BROKER_NAME, flags) !== PRIMARY_OWNER) throw new Error(`${BROKER_NAME} has an owner already`);
 const announcement = announceProcess(folder, process.pid);
 process.on("exit", () => announcement[Symbol.dispose]());
 process.stdout.write("ready\n");
@@ -50,7 +54,9 @@ async function answer(message: Message): Promise<void> {
   const reply = message.path === BROKER_PATH
     ? await answerCall(message, call, behaviour)
     : Message.newError(message, `${DBUS_ERROR}UnknownObject`, `Unknown object '${message.path}'`);
-  if (reply) bus.send(reply);
+  if (!reply) return;
+  appendReply(folder, reply.body);
+  bus.send(reply);
 }
 
 function readCall(message: Message): Call {
@@ -78,9 +84,12 @@ function parsed(json: string): { request?: unknown } {
 /** @returns nothing when the call is never answered */
 async function answerCall(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
   switch (`${call.interface}.${call.member}`) {
-    case "org.freedesktop.DBus.Peer.Ping":
+    case "org.freedesktop.DBus.Peer.Ping": {
+      const scripted = scriptedReply(folder, behaviour, call);
+      if (scripted && scripted.kind !== "delay") return await giveScripted(scripted, message, behaviour);
       if (behaviour.pingDelayMs) await delay(behaviour.pingDelayMs);
       return behaviour.noPing ? undefined : Message.newMethodReturn(message);
+    }
     case "org.freedesktop.DBus.Introspectable.Introspect": {
       const introspection = readIntrospection(behaviour.sender);
       if (introspection) return Message.newMethodReturn(message, "s", [introspection]);
@@ -119,7 +128,7 @@ async function giveScripted(
 ): Promise<Message | undefined> {
   switch (reply.kind) {
     case "text":
-      return Message.newMethodReturn(message, "s", [reply.text]);
+      return Message.newMethodReturn(message, "s", [reply.text.repeat(reply.repeat ?? 1)]);
     case "body":
       return Message.newMethodReturn(message, reply.signature, [...reply.body]);
     case "broker_error":

@@ -66,6 +66,7 @@ function issueToken(person: Person, parameters: JsonObject, lifetimeSeconds: num
     issuedAtMsPlusLifetimeSeconds: nowMs + lifetimeSeconds,
     grantedScopes: scopes.join(" "),
     grantedScopeList: scopes,
+    isAccessTokenSigned: Boolean(pop),
     idToken: jwt(idToken),
     idTokenPayload: base64url(idToken),
   };

@@ -14,6 +14,7 @@ import {
   readBehaviour,
   readCalls,
   readProcessId,
+  readReplies,
   removeCalls,
   removeProcessId,
   writeBehaviour,
@@ -26,6 +27,11 @@ export interface FakeBroker {
   /** The calls so far, Ping included, in order; those of one method when it is named. */
   calls(member?: string): Promise<Call[]>;
   forgetCalls(): Promise<void>;
+  /** The bodies of its replies so far, in order. */
+  replies(): Promise<unknown[][]>;
+  /** Stops the process from running: it owns its name and takes no message. */
+  pause(): void;
+  resume(): void;
   /** Kills the process and waits until it has ended. */
   kill(): Promise<void>;
   /** Starts it again after `kill`. */
@@ -49,11 +55,13 @@ export async function activatableFakeBroker(bus: PrivateBus, behaviour: Partial<
   return broker;
 }
 
-interface PreparedFakeBroker extends FakeBroker {
+/** A broker, and the command that starts it. */
+export interface PreparedFakeBroker extends FakeBroker {
   readonly command: readonly string[];
 }
 
-async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>): Promise<PreparedFakeBroker> {
+/** A broker that is not started yet. */
+export async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>): Promise<PreparedFakeBroker> {
   const directory = await mkdtemp(join(bus.directory, "broker-"));
   const command = [findTool("bun"), fileURLToPath(new URL("fake_broker.ts", import.meta.url)), directory];
   await writeBehaviour(directory, { ...DEFAULT_BEHAVIOUR, ...behaviour });
@@ -74,6 +82,9 @@ async function prepareFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour>)
     calls: async (member) =>
       (await readCalls(directory)).filter((call) => member === undefined || call.member === member),
     forgetCalls: () => removeCalls(directory),
+    replies: () => readReplies(directory),
+    pause: () => void process.kill(readProcessId(directory)!, "SIGSTOP"),
+    resume: () => void process.kill(readProcessId(directory)!, "SIGCONT"),
     kill,
     start: () => startProcess(command, bus.address, join(directory, "broker.log")),
     stop: kill,

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const MAX_LINES = 300;
+const MAX_LINES = 400;
 /** Names under which a heap of things that do not belong together grows. */
 const HEAPS = ["utils", "util", "helpers", "helper", "common", "shared", "types", "constants", "index"];
 

@@ -9,6 +9,9 @@ const exe = windows ? ".exe" : "";
 const musl = process.platform === "linux" &&
   existsSync(`/lib/ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`);
 
+/** The npm package that has Node for this machine. */
+export const NODE_PACKAGE = `node-${windows ? "win" : process.platform}-${process.arch}`;
+
 const places = {
   bun: () => {
     const name = `@oven/bun-${windows ? "windows" : process.platform}-${process.arch === "arm64" ? "aarch64" : "x64"}${
@@ -17,18 +20,20 @@ const places = {
     return [`${name}/bin/bun${exe}`, `${name}-baseline/bin/bun${exe}`];
   },
   deno: () => [`@deno/${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}/deno${exe}`],
+  // Not among the packages of package.json: set_up.js installs it beside them.
+  node: () => [`.latchkey-tools/node_modules/${NODE_PACKAGE}/bin/node${exe}`],
   tsc: () => ["typescript/bin/tsc"],
 };
 
 /**
  * The absolute path of a tool that `npm ci` has installed.
- * @param {"bun" | "deno" | "tsc"} name
+ * @param {"bun" | "deno" | "node" | "tsc"} name
  * @returns {string}
  * @throws {Error} when it is not there
  */
 export function findTool(name) {
   const candidates = places[name]().map((place) => fileURLToPath(new URL(place, modules)));
   const found = candidates.find((path) => existsSync(path));
-  if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm ci`);
+  if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm test`);
   return found;
 }

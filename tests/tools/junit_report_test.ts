@@ -15,9 +15,9 @@ test("readJunitReport reads Bun's, with groups as suites", () => {
   </testsuite>
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "x", file: "tests/a_test.ts", outcome: "passed" },
-    { name: "x &gt; y", file: "tests/a_test.ts", outcome: "skipped" },
-    { name: "z", file: "tests/a_test.ts", outcome: "failed" },
+    { name: "x", group: "d", file: "tests/a_test.ts", outcome: "passed" },
+    { name: "x &gt; y", group: "d", file: "tests/a_test.ts", outcome: "skipped" },
+    { name: "z", group: "d", file: "tests/a_test.ts", outcome: "failed" },
   ]);
 });
 
@@ -40,15 +40,17 @@ test("readJunitReport reads Deno's, without the groups that it lists as tests", 
     </testsuite>
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "top", file: undefined, outcome: "passed" },
-    { name: "outer &gt; inner &gt; deep", file: undefined, outcome: "failed" },
+    { name: "top", group: "", file: undefined, outcome: "passed" },
+    { name: "outer &gt; inner &gt; deep", group: "outer", file: undefined, outcome: "failed" },
   ]);
 });
 
 test("readJunitReport reads Node's, which leaves > as it is", () => {
   const report = `<?xml version="1.0" encoding="utf-8"?>
 <testsuites>
-\t<testcase name="a -> b" time="0.001194" classname="test" file="/project/tests/runtimes/bun_test.ts"/>
+\t<testsuite name="with d" time="0.004901" disabled="0" errors="0" tests="1" failures="0" skipped="0" hostname="a">
+\t\t<testcase name="a -> b" time="0.001194" classname="with d" file="/project/tests/runtimes/bun_test.ts"/>
+\t</testsuite>
 \t<testcase name="c" time="0.001" classname="test" file="/project/tests/runtimes/bun_test.ts" failure="a > b">
 \t\t<failure type="testCodeFailure" message="a > b">
 [Error [ERR_TEST_FAILURE]: a > b]
@@ -58,8 +60,8 @@ test("readJunitReport reads Node's, which leaves > as it is", () => {
 </testsuites>`;
   const file = "/project/tests/runtimes/bun_test.ts";
   expect(readJunitReport(report)).toEqual([
-    { name: "a -> b", file, outcome: "passed" },
-    { name: "c", file, outcome: "failed" },
+    { name: "a -> b", group: "with d", file, outcome: "passed" },
+    { name: "c", group: "test", file, outcome: "failed" },
   ]);
 });
 

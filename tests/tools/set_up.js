@@ -1,23 +1,29 @@
-// What a script needs before it can run: npm's packages, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
+// What a script needs before it can run: npm's packages, Node 24, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { findTool, NODE_PACKAGE } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasCommand("dbus-daemon"),
     packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
   },
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasLibrary("libdbus-1.so.3"),
     packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
+  },
+  {
+    scripts: ["tests/run_tests.ts", "tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("gnome-keyring-daemon"),
+    packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
   },
   {
     scripts: ["tests/bench/run.ts"],
@@ -31,6 +37,16 @@ const machineNeeds = [
     isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
     packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
   },
+  ...[
+    ["libwebkit2gtk-4.1.so.0", "libwebkit2gtk-4.1-0", "webkit2gtk4.1", "webkit2gtk-4.1"],
+    ["libgtk-3.so.0", "libgtk-3-0", "gtk3", "gtk3"],
+    ["libsoup-3.0.so.0", "libsoup-3.0-0", "libsoup3", "libsoup3"],
+    ["libsecret-1.so.0", "libsecret-1-0", "libsecret", "libsecret"],
+  ].map(([library, debian, fedora, arch]) => ({
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasLibrary(library),
+    packages: { debian, fedora, arch },
+  })),
 ];
 
 /**
@@ -39,6 +55,7 @@ const machineNeeds = [
  */
 export function setUp(script) {
   installNpmPackages();
+  if (script === "tests/run_tests.ts") installNode();
   if (process.platform !== "linux") return;
   const missing = machineNeeds.filter((need) => need.scripts.includes(script ?? "") && !need.isThere());
   if (missing.length > 0) installMachinePackages(missing);
@@ -46,13 +63,32 @@ export function setUp(script) {
 
 function installNpmPackages() {
   if (isInstalled()) return;
+  if (installPackages(root, "ci") === "Deno") copyFileSync(join(root, "package-lock.json"), denoStamp);
+}
+
+/** The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone. */
+function installNode() {
+  try {
+    findTool("node");
+  } catch {
+    const folder = join(root, "node_modules/.latchkey-tools");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies: { [NODE_PACKAGE]: "24.x" } }));
+    installPackages(folder, "install");
+  }
+}
+
+/** Installs what the folder's package.json names, and tells by what. */
+function installPackages(folder, npmCommand) {
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-  if (hasCommand(npm)) run(npm, ["ci", "--ignore-scripts"]);
-  else if ("Deno" in globalThis) {
-    // Hoisted, as npm does it, since the tools are looked for where npm puts them.
-    run(process.execPath, ["install", "--no-lock", "--node-modules-dir=manual", "--node-modules-linker=hoisted"]);
-    copyFileSync(join(root, "package-lock.json"), denoStamp);
-  } else throw new Error("npm is missing, and without it no package can be installed");
+  if (hasCommand(npm)) {
+    run(npm, [npmCommand, "--ignore-scripts"], folder);
+    return "npm";
+  }
+  if (!("Deno" in globalThis)) throw new Error("npm is missing, and without it no package can be installed");
+  // Hoisted, as npm does it, since the tools are looked for where npm puts them.
+  run(process.execPath, ["install", "--no-lock", "--node-modules-dir=manual", "--node-modules-linker=hoisted"], folder);
+  return "Deno";
 }
 
 const npmStamp = join(root, "node_modules/.package-lock.json");
@@ -97,10 +133,10 @@ function installMachinePackages(needs) {
   );
 }
 
-function run(command, args) {
+function run(command, args, folder) {
   process.stderr.write(`Setting up: ${command} ${args.join(" ")}\n`);
   const { status, stdout, stderr, error } = spawnSync(command, args, {
-    cwd: root,
+    cwd: folder,
     encoding: "utf8",
     shell: process.platform === "win32",
   });

@@ -1,43 +1,64 @@
-import { expect, test } from "bun:test";
-import { codeOfStatus, statusOfWire } from "../../../lib/broker/broker_status.ts";
+import { describe, expect, test } from "bun:test";
+import { EXIT } from "../../../bin/failure.ts";
+import { codeOfStatus, hintOfStatus, statusOfWire } from "../../../lib/broker/broker_status.ts";
+import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 
-// wire, meaning, code: the wire's numbers agree with MSALRuntime's up to 14.
-const ROWS = [
-  [0, 0, "unexpected"],
-  [1, 1, "unexpected"],
-  [2, 2, "interaction_required"],
-  [3, 3, "no_network"],
-  [4, 4, "temporarily_unavailable"],
-  [5, 5, "temporarily_unavailable"],
-  [6, 6, "refused"],
-  [7, 7, "user_canceled"],
-  [8, 8, "user_canceled"],
-  [9, 9, "configuration"],
-  [10, 10, "unexpected"],
-  [11, 11, "untrusted_authority"],
-  [12, 12, "account_unusable"],
-  [13, 13, "account_unusable"],
-  [14, 14, "account_unusable"],
-  [15, 17, "temporarily_unavailable"],
-  [16, 18, "interaction_required"],
-  [17, 20, "refused"],
-  [18, 15, "unexpected"],
-  [19, 16, "account_not_found"],
-  [20, 19, "broker_unavailable"],
-  [21, 21, "broker_unavailable"],
-  [22, 0, "unexpected"],
-  [99, 0, "unexpected"],
-  [-1, 0, "unexpected"],
-  [2.5, 0, "unexpected"],
-  [1e300, 0, "unexpected"],
-] as const;
+type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: number, hint: RegExp | undefined];
 
-test.each(ROWS as unknown as [number, number, string][])("status %d on the wire means %d: %s", (wire, status, code) => {
-  expect(statusOfWire(wire)).toBe(status);
-  expect(codeOfStatus(status)).toBe(code as ReturnType<typeof codeOfStatus>);
+/** MSALRuntime's statuses: all that there are. */
+const ROWS: readonly Row[] = [
+  [0, "unexpected", "unexpected", 1, undefined],
+  [1, "reserved", "unexpected", 1, undefined],
+  [2, "interaction required", "interaction_required", 3, /sign in: latchkey login, or acquireTokenInteractive/],
+  [3, "no network", "no_network", 5, /online.*login\.microsoftonline\.com/],
+  [4, "network temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
+  [5, "server temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
+  [6, "API contract violation", "refused", 1, undefined],
+  [7, "user cancelled", "user_canceled", 4, undefined],
+  [8, "application cancelled", "user_canceled", 4, undefined],
+  [9, "incorrect configuration", "configuration", 1, /client id.*tenant.*redirect URI/],
+  [10, "insufficient buffer", "unexpected", 1, undefined],
+  [11, "authority untrusted", "untrusted_authority", 1, /--authority/],
+  [12, "user switched", "account_unusable", 3, /Sign in again: latchkey login/],
+  [13, "account unusable", "account_unusable", 3, /Sign in again: latchkey login/],
+  [14, "user data removal required", "account_unusable", 3, /Sign in again: latchkey login/],
+  [15, "key not found", "unexpected", 1, /keyring.*latchkey doctor/],
+  [16, "account not found", "account_not_found", 3, /latchkey accounts.*latchkey login/],
+  [17, "transient error", "temporarily_unavailable", 5, /in a minute/],
+  [18, "account switch", "interaction_required", 3, /sign in: latchkey login/],
+  [19, "required broker missing", "broker_unavailable", 5, /Install microsoft-identity-broker/],
+  [20, "device not registered", "refused", 1, /Register the device.*dsreg --status/],
+  [21, "fall back to native MSAL", "broker_unavailable", 5, /--broker never/],
+];
+
+test.each(ROWS as Row[])("codeOfStatus(%d), %s, is %s, and the command line exits with %d", (status, _, code, exit) => {
+  expect(codeOfStatus(status)).toBe(code);
+  expect(EXIT[code]).toBe(exit);
 });
 
-test("codeOfStatus() of a number without meaning is unexpected", () => {
-  expect(codeOfStatus(22)).toBe("unexpected");
-  expect(codeOfStatus(-1)).toBe("unexpected");
+test.each(ROWS as Row[])("hintOfStatus(%d), %s, says what helps", (status, _, __, ___, hint) => {
+  if (hint) expect(hintOfStatus(status)).toMatch(hint);
+  else expect(hintOfStatus(status)).toBeUndefined();
+});
+
+describe("A number without meaning", () => {
+  test.each([22, 99, -1, 2.5, NaN, Infinity])("%p is unexpected", (status) => {
+    expect(codeOfStatus(status)).toBe("unexpected");
+    expect(hintOfStatus(status)).toBeUndefined();
+    expect(statusOfWire(status)).toBe(0);
+  });
+});
+
+describe("statusOfWire()", () => {
+  test.each(Array.from({ length: 15 }, (_, status) => [status]))("%d means the same on the wire", (status) => {
+    expect(statusOfWire(status)).toBe(status);
+  });
+
+  // Seen by feeding each number to Microsoft's client.
+  test.each([[15, 17], [16, 18], [17, 20], [18, 15], [19, 16], [20, 19], [21, 21]])(
+    "%d on the wire means %d",
+    (wire, status) => {
+      expect(statusOfWire(wire)).toBe(status);
+    },
+  );
 });

@@ -30,6 +30,7 @@ test("decodeMessage() gives back what encodeMessage() was given", () => {
   const body: DBusValue[] = [
     new Map<string, DBusValue>([["a", { signature: "(tay)", value: [2n ** 64n - 1n, new Uint8Array([1, 2, 3])] }]]),
     [["é", -1], ["", 2]],
+    new Map([["__proto__", "a"], ["constructor", "b"]]),
     "x".repeat(5000),
   ];
   const message = {
@@ -42,7 +43,7 @@ test("decodeMessage() gives back what encodeMessage() was given", () => {
       member: "Do",
     },
     ...{ destination: "com.contoso.B", sender: ":1.5", replySerial: 9, errorName: "com.contoso.E" },
-    ...{ signature: "a{sv}a(sn)s", body },
+    ...{ signature: "a{sv}a(sn)a{ss}s", body },
   };
   expect(decodeMessage(encodeMessage(message))).toEqual(message);
 });

@@ -69,7 +69,7 @@ describe("SessionBus.call", () => {
     ["aay", [new Uint8Array([1]), new Uint8Array()]],
     ["a(sx)", [["a", 1n], ["b", -1n]]],
     ["(s(iad))", ["a", [1, [0.5, 2]]]],
-    ["a{ss}", new Map([["__proto__", "a"], ["constructor", "b"]])],
+    ["a{ss}", new Map([["constructor", "a"], ["toString", "b"]])], // dbus-next, the peer, loses __proto__
     ["a{sv}", new Map<string, DBusValue>([["a", variant("s", "b")], ["c", variant("(xb)", [5n, true])]])],
     ["a{sa{sv}}", new Map([["a", new Map([["b", variant("as", ["c"])]])]])],
     ["v", variant("s", "text")],

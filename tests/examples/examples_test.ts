@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { fileURLToPath } from "node:url";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { denoCommand } from "../tools/deno_command.ts";
+import { runExample } from "./run_example.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-const root = fileURLToPath(new URL("../../", import.meta.url));
 let bus: PrivateBus, broker: FakeBroker;
 
 beforeAll(async () => {
@@ -24,7 +22,11 @@ afterAll(async () => {
 });
 
 test("silent_token.ts prints whose token it is, its end and what was granted, and not the token", async () => {
-  const { stdout, stderr, status } = await runExample("User.Read", "Mail.Read");
+  const { stdout, stderr, status } = await runExample(
+    "silent_token.ts",
+    [CLIENT_ID, "User.Read", "Mail.Read"],
+    bus.address,
+  );
   expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
   const [account, expires, granted, ...rest] = stdout.split("\n");
   expect([account, granted, ...rest]).toEqual(["account: jane@contoso.com", "granted: User.Read Mail.Read", ""]);
@@ -38,19 +40,24 @@ test("silent_token.ts prints whose token it is, its end and what was granted, an
 
 test("silent_token.ts says so when a person is needed", async () => {
   await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
-  expect(await runExample("User.Read")).toEqual({ stdout: "A person has to sign in first\n", stderr: "", status: 0 });
+  expect(await runExample("silent_token.ts", [CLIENT_ID, "User.Read"], bus.address)).toEqual({
+    stdout: "A person has to sign in first\n",
+    stderr: "",
+    status: 0,
+  });
 });
 
-async function runExample(...scopes: readonly string[]): Promise<{ stdout: string; stderr: string; status: number }> {
-  const child = Bun.spawn([...denoCommand("examples/silent_token.ts"), CLIENT_ID, ...scopes], {
-    cwd: root,
-    env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, status };
-}
+test("sign_in.ts opens the broker's window when no token is to be had without", async () => {
+  await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+  const { stdout, stderr, status } = await runExample("sign_in.ts", [CLIENT_ID, "User.Read"], bus.address);
+  expect({ stdout, stderr, status }).toEqual({ stdout: "signed in: jane@contoso.com\n", stderr: "", status: 0 });
+  expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+});
+
+test("sign_in.ts says what to do about a refusal", async () => {
+  const refusal = { kind: "broker_error", status: 9, context: "AADSTS50011: redirect URI" } as const;
+  await broker.behave({ replies: { acquireTokenSilently: refusal, acquireTokenInteractively: refusal } });
+  const { stdout, status } = await runExample("sign_in.ts", [CLIENT_ID, "User.Read"], bus.address);
+  expect(status).toBe(0);
+  expect(stdout).toContain("https://login.microsoftonline.com/common/oauth2/nativeclient");
+});

@@ -1,0 +1,92 @@
+/**
+ * Checks of the broker, and of what an app gets from it.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../mod.ts";
+import { readMachine } from "../lib/platform/machine.ts";
+import { type Check, failed, type Finding, notChecked, ok, type Patient } from "./doctor_check.ts";
+
+/** Milliseconds that the app waits for its broker: less than a program would, since a person waits for the report. */
+export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000, silentMs: 15_000 };
+
+const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");
+
+/** The broker: started when it does not run. */
+export const broker: Check = {
+  id: "broker",
+  limitMs: 25_000,
+  needs: ["session_bus"],
+  async run({ app }, { signal }) {
+    const { state, kind, version, reason } = await app.brokerStatus({ signal });
+    if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
+    if (state === "off") return notChecked(reason ?? "it is off");
+    return failed(reason ?? "it cannot be reached", await hintOf(app.getAccounts({ signal })));
+  },
+};
+
+/** The status has no hint, but the error has with which a call is refused that needs the broker. */
+async function hintOf(call: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof LatchkeyError) return error.hint;
+  }
+  return undefined;
+}
+
+/** The redirect URI that the app needs on this platform. Only Microsoft Entra ID knows whether it has it. */
+export const redirectUri: Check = {
+  id: "redirect_uri",
+  limitMs: 2_000,
+  async run({ clientId = "<client id>" }) {
+    const { system, isWsl } = await readMachine();
+    const onWindows = `ms-appx-web://Microsoft.AAD.BrokerPlugin/${clientId}`;
+    const onLinux = "https://login.microsoftonline.com/common/oauth2/nativeclient";
+    const uri = system === "win32" || isWsl
+      ? onWindows
+      : system === "darwin"
+      ? "msauth.com.msauth.unsignedapp://auth"
+      : onLinux + (isWsl === undefined ? ` (in WSL ${onWindows})` : "");
+    return ok(`the app registration ${clientId} has to have ${uri}, and http://localhost where there is no broker`);
+  },
+};
+
+/** Accounts that the broker has for the app. */
+export const accounts: Check = {
+  id: "accounts",
+  limitMs: 12_000,
+  needs: ["broker"],
+  async run({ app, clientId, username }, { signal }) {
+    if (clientId === undefined) return NO_CLIENT_ID;
+    const found = await app.getAccounts({ username, signal });
+    if (found.length > 0) return ok(found.map((account) => account.username).join(", "));
+    return failed(
+      `the broker has no account${username === undefined ? "" : ` ${username}`}`,
+      `Sign in: latchkey login --client-id ${clientId}, or in the Intune app; a locked keyring hides accounts, too`,
+    );
+  },
+};
+
+/** A token as programs get it. It is not shown. */
+export const silentToken: Check = {
+  id: "silent_token",
+  limitMs: 25_000,
+  needs: ["broker"],
+  async run(patient, { signal }) {
+    return patient.clientId === undefined ? NO_CLIENT_ID : await askForToken(patient, signal);
+  },
+};
+
+async function askForToken({ app, scopes, username }: Patient, signal: AbortSignal): Promise<Finding> {
+  const what = scopes.join(" ");
+  try {
+    const { account, expiresOn } = await app.acquireToken({ scopes, username, interactive: "never", signal });
+    return ok(`for ${what} as ${account.username}, good until ${expiresOn.toISOString()}`);
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    const { code, errorDescription, message, correlationId, hint } = error;
+    const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
+    return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint);
+  }
+}

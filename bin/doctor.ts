@@ -1,0 +1,54 @@
+/**
+ * `latchkey doctor`.
+ *
+ * @module
+ */
+import { operatingSystem } from "../lib/platform/host.ts";
+import { openSessionBus } from "../lib/platform/open_session_bus.ts";
+import { write } from "../lib/platform/program.ts";
+import type { SessionBus } from "../lib/platform/session_bus.ts";
+import { clientIdOf, makeApplication } from "./app_options.ts";
+import { accounts, broker, BROKER_LIMITS, redirectUri, silentToken } from "./check_broker.ts";
+import { clock } from "./check_clock.ts";
+import { display } from "./check_display.ts";
+import { keyring } from "./check_keyring.ts";
+import { platform, runtime } from "./check_machine.ts";
+import { dbusClient, sessionBus } from "./check_session_bus.ts";
+import type { CommandLine } from "./command_line.ts";
+import { type Check, examine } from "./doctor_check.ts";
+import { isWell, reportJson, reportText } from "./doctor_report.ts";
+import { scopesOf } from "./token.ts";
+
+/** In the order of the report, which is that of what needs what. */
+const EVERYWHERE: readonly Check[] = [platform, runtime, clock, broker, redirectUri, accounts, silentToken];
+const ON_LINUX: readonly Check[] = [
+  ...[platform, runtime, clock, dbusClient, sessionBus],
+  ...[broker, redirectUri, accounts, silentToken, display, keyring],
+];
+
+/** An app that asks nothing of its own, where none is named. */
+const NAMELESS = "00000000-0000-0000-0000-000000000000";
+
+/**
+ * Looks for what stands between this machine and a token, and prints it.
+ *
+ * @returns The exit code: 1 when something is wrong.
+ */
+export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
+  const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
+  const options = { clientId: clientId ?? NAMELESS, requireBroker: true, timeLimits: BROKER_LIMITS };
+  const app = makeApplication(line, options);
+  let bus: Promise<SessionBus> | undefined;
+  const results = await examine(operatingSystem() === "linux" ? ON_LINUX : EVERYWHERE, {
+    app,
+    clientId,
+    username: line.text("account"),
+    scopes: scopesOf(line, ["https://graph.microsoft.com/.default"]),
+    authorityOrigin: new URL(line.text("authority") ?? "https://login.microsoftonline.com").origin,
+    bus: () => bus ??= openSessionBus(),
+  }, signal);
+  app.close();
+  bus?.then((bus) => bus.close(), () => {});
+  write("stdout", line.text("format") === "json" ? reportJson(results) : reportText(results));
+  return isWell(results) ? 0 : 1;
+}

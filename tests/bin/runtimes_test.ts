@@ -1,0 +1,78 @@
+// The command line on each path to the session bus.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
+import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+
+const TOKEN = "token --client-id 11111111-2222-4333-8444-555555555555 --scope User.Read".split(" ");
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+
+let bus: PrivateBus;
+let broker: FakeBroker;
+
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
+});
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+const environment = (more: Record<string, string> = {}) => ({ DBUS_SESSION_BUS_ADDRESS: bus.address, ...more });
+
+describe.each(RUNTIME_PATHS)("latchkey on $name", ({ program }) => {
+  const latchkey = (args: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
+    runProgram([...program(), "bin/latchkey.ts", ...args], environment(more));
+
+  test("prints a token and ends", async () => {
+    expect(await latchkey(TOKEN)).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
+  });
+
+  test("ends at once although there is a time limit", async () => {
+    expect(await latchkey([...TOKEN, "--timeout", "3600"])).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("tells by its exit code what went wrong", async () => {
+    const address = `unix:path=${bus.directory}/nobody`;
+    expect(await latchkey([...TOKEN, "--broker", "require"], { DBUS_SESSION_BUS_ADDRESS: address })).toEqual({
+      code: 5,
+      stdout: "",
+      stderr: expect.stringContaining("Cannot start the broker"),
+    });
+    expect(await latchkey(["tokne"])).toMatchObject({ code: 2, stdout: "" });
+  });
+});
+
+describe("latchkey on Deno without FFI", () => {
+  const [, environmentFlag = ""] = LEAST_PERMISSIONS;
+  const latchkey = (permissions: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
+    runLatchkey(TOKEN, { permissions: [environmentFlag, ...permissions], env: environment(more) });
+  const socketFlags = () => {
+    const path = `${bus.directory}/bus`;
+    return ["--allow-sys=uid", `--allow-read=${path}`, `--allow-write=${path}`, `--allow-net=unix:${path}`];
+  };
+
+  test("takes what a socket needs, and no more", async () => {
+    expect(await latchkey(socketFlags())).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
+  });
+
+  test("names both ways when one permission is missing", async () => {
+    const flags = socketFlags();
+    for (const left of flags) {
+      const { code, stdout, stderr } = await latchkey(flags.filter((flag) => flag !== left));
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain(`--allow-ffi=${LIBDBUS}; or, without libdbus: Run deno with ${flags.join(" ")}\n`);
+    }
+  });
+
+  test("does not take another way than the libdbus that is named", async () => {
+    const permissions = [...socketFlags(), "--allow-env=LATCHKEY_LIBDBUS"];
+    expect(await latchkey(permissions, { LATCHKEY_LIBDBUS: "/nowhere/libdbus-1.so.3" })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("LATCHKEY_LIBDBUS"),
+    });
+  });
+});

@@ -1,0 +1,124 @@
+import { describe, expect, test } from "bun:test";
+import { errorCodesIn, type HintContext, hintFor } from "../../lib/aadsts.ts";
+
+const CONTEXT: HintContext = {
+  flow: "broker",
+  clientId: "11111111-2222-4333-8444-555555555555",
+  redirectUri: "https://login.microsoftonline.com/common/oauth2/nativeclient",
+  scopes: ["User.Read", "https://vault.azure.net/.default"],
+};
+
+const hintOf = (code: number, context: Partial<HintContext> = {}) =>
+  hintFor({ errorCodes: [code], text: `AADSTS${code}: no` }, { ...CONTEXT, ...context });
+const hintOfText = (text: string, subError?: string) =>
+  hintFor({ errorCodes: errorCodesIn(text), subError, text }, CONTEXT);
+
+/** Each number, and what its hint has to say. */
+const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [
+  [53000, "dsreg --status", "Intune"],
+  [530003, "dsreg --status", "Intune"],
+  [53003, "administrator", "correlation id", "place, app or device"],
+  [530084, "bound to the device", "--broker require"],
+  [50005, "through the broker"],
+  [53001, "no Linux device can meet this rule"],
+  [50097, "Register the device again", "dsreg --status"],
+  [50129, "Register the device again", "dsreg --status"],
+  [50155, "Register the device again", "dsreg --status"],
+  [50187, "Register the device again", "dsreg --status"],
+  [50127, "Install", "microsoft-identity-broker"],
+  [53002, "administrator", "approve the app"],
+  [50072, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50074, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50076, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50078, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50079, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50158, "latchkey login", "acquireTokenInteractive", "claims"],
+  [50173, "password was changed", "latchkey login"],
+  [50132, "password was changed", "latchkey login"],
+  [50133, "password was changed", "latchkey login"],
+  [70008, "not used for too long", "latchkey login"],
+  [700082, "not used for too long", "latchkey login"],
+  [70043, "tenant limits how long", "latchkey login"],
+  [50011, CONTEXT.redirectUri, CONTEXT.clientId],
+  [7000218, "public client flows", CONTEXT.redirectUri, CONTEXT.clientId],
+  [700016, "--client-id", "--tenant"],
+  [700011, "--client-id", "--tenant"],
+  [65001, "onsent", "getAuthorizationRequestUrl"],
+  [65002, "app registration of your own"],
+  [50105, "administrator", "assign"],
+  [50020, "--tenant", "--account"],
+  [16000, "--tenant", "--account"],
+  [50194, "--tenant", "--account"],
+  [500011, ...CONTEXT.scopes, "/.default"],
+  [650057, ...CONTEXT.scopes, "/.default"],
+  [70011, ...CONTEXT.scopes, "/.default"],
+  [50196, "a minute", "which process repeats"],
+  [70016, "keep polling"],
+  [70019, "new one"],
+  [50199, "in the browser"],
+];
+
+test.each(ROWS as unknown as [number, ...string[]][])("hintFor() AADSTS%d says %s", (code, ...said) => {
+  for (const words of said) expect(hintOf(code)).toContain(words);
+});
+
+test.each([[53000], [530003]])("hintFor() AADSTS%d sends what did not go through the broker there", (code) => {
+  for (const flow of ["browser", "device_code"] as const) {
+    for (const words of ["--broker require", "dsreg --status", "Intune", "a device code cannot pass"]) {
+      expect(hintOf(code, { flow })).toContain(words);
+    }
+  }
+});
+
+test("hintFor() AADSTS53003 suspects the device code where there was one", () => {
+  expect(hintOf(53003, { flow: "device_code" })).toMatch(/device codes.*broker.*browser/);
+  expect(hintOf(53003, { flow: "browser" })).toBe(hintOf(53003)!);
+});
+
+test("hintFor() names the redirect URI of the flow", () => {
+  for (const code of [50011, 7000218]) {
+    expect(hintOf(code, { redirectUri: "http://localhost" })).toMatch(/add the redirect URI http:\/\/localhost to/i);
+  }
+});
+
+test("hintFor() goes by the first number; others are what its text refers to", () => {
+  expect(hintOfText("AADSTS50076: MFA. See AADSTS50011.")).toBe(hintOf(50076)!);
+  expect(hintOfText("AADSTS50011: no. See AADSTS50076.")).toBe(hintOf(50011)!);
+  expect(hintOfText("AADSTS90001: of no row. AADSTS50076: MFA")).toBe(hintOf(50076)!);
+  expect(hintOfText("AADSTS50011: 4kv4v")).toBe(hintOf(50011)!);
+});
+
+describe("hintFor() of a text without a number", () => {
+  test.each<[string, ...string[]]>([
+    ["tag 4kv4v: keyring", "gnome-keyring", "KDE", "latchkey doctor"],
+    ["Error 4KV4V", "gnome-keyring"],
+    ["tag=4ko04, key not found", "unlock the login keyring", "sign in"],
+    ["invalid_grant: token_expired", "Sign in again"],
+    ["device_authentication_failed (965ya)", "Register the device again", "dsreg --status"],
+    ["Unable to find account", "log in with an Entra account"],
+    ["Not implemented", "himmelblau"],
+    ["declined scopes: openid", "fewer"],
+  ])("%p says %s", (text, ...said) => {
+    for (const words of said) expect(hintOfText(text)).toContain(words);
+  });
+
+  test.each([
+    ["token_expired", "Sign in again"],
+    ["device_authentication_failed", "Register the device again"],
+  ])("and the suberror %s says %s", (subError, words) => {
+    expect(hintOfText("invalid_grant (965ya)", subError)).toContain(words);
+  });
+
+  test.each(["", "invalid_grant (965ya)", "x4kv4v", "This is not implemented yet", "AADSTS: no number"])(
+    "has nothing to say to %p",
+    (text) => {
+      expect(hintOfText(text)).toBeUndefined();
+    },
+  );
+});
+
+test("errorCodesIn() finds the numbers, each once, in their order", () => {
+  expect(errorCodesIn("AADSTS50076: MFA (AADSTS700016), see AADSTS50076")).toEqual([50076, 700016]);
+  expect(errorCodesIn('{"error_codes":[50076]} AADSTS AADSTSx aadsts50011')).toEqual([]);
+  expect(errorCodesIn("")).toEqual([]);
+});

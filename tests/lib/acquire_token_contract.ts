@@ -1,0 +1,163 @@
+// A token in one call: silently, and by the person where that is needed.
+import { describe, expect, test } from "bun:test";
+import type { AccountInfo, PublicClientApplication } from "../../mod.ts";
+import type { Reply } from "../fakes/behaviour.ts";
+import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const SCOPES = ["User.Read"];
+const { broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
+
+const refusal = (status: number): Reply => ({ kind: "broker_error", status });
+/** What a call is refused or let go with. */
+const caught = (error: unknown) => error;
+
+describe("acquireToken()", () => {
+  const challenge = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}';
+  const challenged: Reply = {
+    kind: "text",
+    text: JSON.stringify({
+      brokerTokenResponse: {
+        error: { context: "AADSTS50076", status: 2, subStatus: 0, subError: "basic_action", claims: challenge },
+      },
+    }),
+  };
+
+  async function accountOf(app: PublicClientApplication): Promise<AccountInfo> {
+    return (await app.getAccounts())[0]!;
+  }
+
+  test("opens no window where none is needed", async () => {
+    await behave();
+    expect((await makeApp().acquireToken({ scopes: SCOPES })).account.username).toBe("jane@contoso.com");
+    expect(await steps()).toEqual(["silently jane@contoso.com"]);
+  });
+
+  // Wire statuses: interaction required, user switched, account unusable, removal required, account switch and not found.
+  test.each(Array.from({ length: 22 }, (_, status) => [status] as const))(
+    "opens a window after the status %d if a person can help",
+    async (status) => {
+      await behave({ replies: { acquireTokenSilently: refusal(status) } });
+      const token = makeApp().acquireToken({ scopes: SCOPES });
+      if ([2, 12, 13, 14, 16, 19].includes(status)) {
+        expect((await token).account.username).toBe("jane@contoso.com");
+        expect(await steps()).toEqual(["silently jane@contoso.com", "window"]);
+      } else {
+        await failure(token);
+        expect(await steps()).toEqual(["silently jane@contoso.com"]);
+      }
+    },
+  );
+
+  test("answers the refusal's challenge in the window, of the console unless another is given", async () => {
+    await behave({ replies: { acquireTokenSilently: challenged } });
+    await makeApp({ clientCapabilities: ["cp1"] }).acquireToken({ scopes: SCOPES, claims: '{"id_token":{}}' });
+    const request = await requestOf("acquireTokenInteractively");
+    expect(JSON.parse(request.authParameters.decodedClaims)).toEqual({
+      access_token: { acrs: { essential: true, value: "c1" }, xms_cc: { values: ["cp1"] } },
+    });
+    expect(request.parentWindowHandle).toBe(0);
+  });
+
+  test("asks the caller's claims again where the refusal has none", async () => {
+    await behave({ replies: { acquireTokenSilently: refusal(2) } });
+    await makeApp().acquireToken({ scopes: SCOPES, claims: challenge, parentWindowHandle: 4711 });
+    const request = await requestOf("acquireTokenInteractively");
+    expect(request).toMatchObject({ parentWindowHandle: 4711, authParameters: { decodedClaims: challenge } });
+  });
+
+  test.each<[object]>([[{ interactive: "never" }], [{ prompt: "none" }]])(
+    "throws what the silent step was refused with: %j",
+    async (more) => {
+      await behave({ replies: { acquireTokenSilently: challenged } });
+      const error = await failure(makeApp().acquireToken({ scopes: SCOPES, ...more }));
+      expect(error).toMatchObject({ code: "interaction_required", subError: "basic_action", errorCodes: [50076] });
+      expect(error.claims).toBe(challenge);
+      expect(await steps()).toEqual(["silently jane@contoso.com"]);
+    },
+  );
+
+  test("cannot always open a window and never ask", async () => {
+    await behave();
+    const mistake = makeApp().acquireToken({ scopes: SCOPES, interactive: "always", prompt: "none" });
+    expect(await mistake.catch(caught)).toBeInstanceOf(TypeError);
+    expect(await broker().calls()).toEqual([]);
+  });
+
+  test("always goes to the window at once, whatever is held", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), account = (await app.getAccounts())[1]!;
+    const held = await app.acquireTokenSilent({ scopes: SCOPES, account });
+    await broker().forgetCalls();
+    const result = await app.acquireToken({ scopes: SCOPES, account, interactive: "always" });
+    expect(result.accessToken).not.toBe(held!.accessToken);
+    expect(await steps()).toEqual(["window"]);
+    expect((await requestOf("acquireTokenInteractively")).authParameters).toMatchObject({
+      account: { ...JOE, clientInfo: expect.any(String) },
+      username: "joe@contoso.com",
+      authority: `https://login.microsoftonline.com/${CONTOSO}`,
+    });
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({
+      accessToken: result.accessToken,
+      source: "cache",
+    });
+  });
+
+  test("always takes a user name to the window as the hint", async () => {
+    await behave();
+    await makeApp().acquireToken({ scopes: SCOPES, username: "joe@contoso.com", interactive: "always" });
+    expect(await steps()).toEqual(["window"]);
+    expect((await requestOf("acquireTokenInteractively")).authParameters).toMatchObject({
+      account: null,
+      isSignIn: true,
+      username: "joe@contoso.com",
+    });
+  });
+
+  test("does not take it when another person than the account's signs in", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), [jane, joe] = await app.getAccounts();
+    const ofJoe = await app.acquireTokenSilent({ scopes: SCOPES, account: joe! });
+    const clientInfo = btoa(JSON.stringify({ uid: joe!.localAccountId, utid: CONTOSO }));
+    const { accessToken } = ofJoe!, brokerTokenResponse = { accessToken, clientInfo, expiresOn: Date.now() + 4e6 };
+    await behave({
+      replies: { acquireTokenInteractively: { kind: "text", text: JSON.stringify({ brokerTokenResponse }) } },
+    });
+    const error = await failure(app.acquireToken({ scopes: SCOPES, account: jane!, interactive: "always" }));
+    expect(error).toMatchObject({ code: "interaction_required" });
+  });
+
+  test("opens one window for equal calls, and another for others", async () => {
+    await behave();
+    const app = makeApp(), account = await accountOf(app);
+    const always = { scopes: SCOPES, account, interactive: "always" } as const;
+    const [one, same, other] = await Promise.all([
+      app.acquireToken(always),
+      app.acquireToken(always),
+      app.acquireToken({ ...always, scopes: ["Mail.Read"] }),
+    ]);
+    expect(same!.accessToken).toBe(one!.accessToken);
+    expect(other!.accessToken).not.toBe(one!.accessToken);
+    expect(await steps()).toEqual(["window", "window"]);
+    await broker().forgetCalls();
+    await behave({ replies: { acquireTokenSilently: refusal(2) } });
+    await Promise.all([1, 2, 3].map(() => app.acquireToken({ scopes: ["Files.Read"], account })));
+    expect(await steps()).toEqual(["silently jane@contoso.com", "window"]);
+  });
+
+  test("ends a window that several wait for when the last of them goes", async () => {
+    await behave({ replies: { acquireTokenInteractively: { kind: "hang" } } });
+    const app = makeApp(), account = await accountOf(app), leaving = [1, 2].map(() => new AbortController());
+    const gone = leaving.map(({ signal }) =>
+      app.acquireToken({ scopes: SCOPES, account, interactive: "always", signal }).catch(caught)
+    );
+    await called("acquireTokenInteractively");
+    leaving[0]!.abort("first");
+    expect(await gone[0]).toBe("first");
+    await app.getAccounts();
+    expect(await broker().calls("cancelInteractiveFlow")).toEqual([]);
+    leaving[1]!.abort("second");
+    expect(await gone[1]).toBe("second");
+    expect(await called("cancelInteractiveFlow")).toHaveLength(1);
+    expect(await steps()).toEqual(["window"]);
+  });
+});

@@ -1,0 +1,107 @@
+import { describe, expect, test } from "bun:test";
+import { checkPop, checkScopes, checkSignIn, mergeClaims, type PopScheme, type Prompt } from "../../lib/request.ts";
+
+describe("checkScopes()", () => {
+  test("takes scopes, each once", () => {
+    expect(checkScopes(["User.Read", "https://graph.microsoft.com/.default", "User.Read", "openid"])).toEqual([
+      "User.Read",
+      "https://graph.microsoft.com/.default",
+      "openid",
+    ]);
+  });
+
+  test.each([[[]], [["openid", "profile"]], [[""]], [["a b"]], [['a"']], [["a\\"]], [["a\n"]], [["ä"]], [[1]], [
+    "User.Read",
+  ], [undefined]])("of %p is a mistake", (scopes) => {
+    expect(() => checkScopes(scopes as string[])).toThrow(TypeError);
+  });
+});
+
+describe("checkSignIn()", () => {
+  test("takes what a sign-in can carry", () => {
+    checkSignIn({});
+    for (const prompt of ["none", "login", "consent", "create", "select_account"] as const) checkSignIn({ prompt });
+    for (const maxAge of [0, 3600]) checkSignIn({ maxAge });
+    checkSignIn({ extraQueryParameters: { dc: "ESTS-PUB", domain_hint: "contoso.com", "": "" } });
+    checkSignIn({ prompt: "login", interactive: "always" });
+    checkSignIn({ prompt: "none", interactive: "never" });
+  });
+
+  test.each(["never", "", "Login", null, 1])("of the prompt %p is a mistake", (prompt) => {
+    expect(() => checkSignIn({ prompt: prompt as Prompt })).toThrow("prompt has to be one of none, login");
+  });
+
+  test("of a window although nobody may be asked is a mistake", () => {
+    expect(() => checkSignIn({ prompt: "none", interactive: "always" })).toThrow(TypeError);
+  });
+
+  test.each([-1, 1.5, NaN, Infinity, 2 ** 60, "60", null])("of the age %p is a mistake", (maxAge) => {
+    expect(() => checkSignIn({ maxAge: maxAge as number })).toThrow(RangeError);
+  });
+
+  test.each([
+    ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope"],
+    ...["code_challenge", "code_challenge_method", "CLIENT_ID", "State"],
+  ])("of the parameter %s is a mistake", (name) => {
+    expect(() => checkSignIn({ extraQueryParameters: { [name]: "x" } })).toThrow(TypeError);
+  });
+
+  test("of a parameter that is no text is a mistake, and does not repeat it", () => {
+    const extraQueryParameters = { dc: ["secret"] } as unknown as Record<string, string>;
+    expect(() => checkSignIn({ extraQueryParameters })).toThrow("extraQueryParameters.dc has to be a string");
+  });
+});
+
+describe("checkPop()", () => {
+  const scheme = { type: "pop", method: "GET", url: "https://api.contoso.com/orders" } as const;
+
+  test("takes a request, or none", () => {
+    checkPop(undefined);
+    checkPop(scheme);
+    checkPop({ ...scheme, method: "M-SEARCH", url: "http://localhost:8080", nonce: "" });
+  });
+
+  test.each<[object]>([
+    [{ type: "bearer" }],
+    [{ type: undefined }],
+    [{ method: "" }],
+    [{ method: "GE T" }],
+    [{ method: "GET\r\nx: y" }],
+    [{ method: undefined }],
+    [{ url: "/orders" }],
+    [{ url: "" }],
+    [{ url: "ftp://api.contoso.com" }],
+    [{ url: new URL("https://api.contoso.com") }],
+    [{ nonce: 1 }],
+    [{ nonce: null }],
+  ])("of %j is a mistake", (mistake) => {
+    expect(() => checkPop({ ...scheme, ...mistake } as PopScheme)).toThrow(TypeError);
+  });
+});
+
+describe("mergeClaims()", () => {
+  test("puts capabilities beside a challenge", () => {
+    expect(mergeClaims([], undefined)).toBeUndefined();
+    expect(JSON.parse(mergeClaims(["cp1"], undefined)!)).toEqual({ access_token: { xms_cc: { values: ["cp1"] } } });
+    const challenge = '{"access_token":{"nbf":{"essential":true}},"id_token":{"a":null}}';
+    expect(JSON.parse(mergeClaims(["cp1"], challenge)!)).toEqual({
+      access_token: { nbf: { essential: true }, xms_cc: { values: ["cp1"] } },
+      id_token: { a: null },
+    });
+    expect(mergeClaims([], ` ${challenge} `)).toBe(challenge);
+  });
+
+  test.each(["x", "[]", "null", "1", '"secret"'])("refuses %p, and does not repeat it", (challenge) => {
+    for (const capabilities of [[], ["cp1"]]) {
+      expect(() => mergeClaims(capabilities, challenge)).toThrow("claims has to be a JSON object");
+      expect(() => mergeClaims(capabilities, challenge)).not.toThrow("secret");
+    }
+  });
+
+  test("keeps a name that objects have of their own", () => {
+    const challenge = '{"__proto__":{"a":1},"access_token":{"__proto__":{"b":2}}}';
+    expect(mergeClaims(["cp1"], challenge)).toBe(
+      '{"__proto__":{"a":1},"access_token":{"__proto__":{"b":2},"xms_cc":{"values":["cp1"]}}}',
+    );
+  });
+});
