@@ -47,7 +47,7 @@ async function systemStore(): Promise<string> {
   return "";
 }
 
-/** macOS and Windows have no file. Deno can ask them since 2.7 or so, and before that only for itself. */
+/** macOS and Windows have no file. Deno 2.6 cannot be asked for theirs, and later ones want `--allow-sys`. */
 async function ownStore(): Promise<string> {
   try {
     const { getCACertificates } = await import("node:tls");

@@ -35,27 +35,32 @@ export function makeFetch(options: FetchOptions = {}): Fetch {
   const { variable = readEnvironment } = options;
   let more: Promise<readonly string[]> | undefined;
   return async (url, init) => {
-    const request = await readRequest(url, init), route: { -readonly [Key in keyof HttpRoute]: HttpRoute[Key] } = {};
+    const request = await readRequest(url, init);
     requirePermission({ name: "net", host: `${request.url.hostname}:${portOf(request.url)}` });
+    let proxy: HttpRoute["proxy"];
     try {
-      if (PROXY_VARIABLES.some((name) => variable(name) !== undefined)) {
-        const { proxyFor } = await import("./proxy.ts");
-        route.proxy = proxyFor(request.url, variable) ?? "direct";
-      }
-      route.certificates = await more;
+      proxy = await findProxy(request.url, variable);
+      const certificates = await more;
       try {
-        return await send(request, route);
+        return await send(request, { proxy, certificates });
       } catch (error) {
         // The handshake failed before anything was sent.
-        if (route.certificates || !isUnknownIssuer(error)) throw error;
+        if (certificates || !isUnknownIssuer(error)) throw error;
         const { trustedCertificates } = await import("./certificates.ts");
-        route.certificates = await (more ??= trustedCertificates(variable));
-        return await send(request, route);
+        more ??= trustedCertificates(variable);
+        return await send(request, { proxy, certificates: await more });
       }
     } catch (error) {
-      throw httpFailure(error, request, route);
+      throw httpFailure(error, request, { proxy });
     }
   };
+}
+
+/** Absent where no variable names a proxy: then nothing needs to be done, and nothing is loaded. */
+async function findProxy(url: URL, variable: (name: string) => string | undefined): Promise<HttpRoute["proxy"]> {
+  if (PROXY_VARIABLES.every((name) => variable(name) === undefined)) return undefined;
+  const { proxyFor } = await import("./proxy.ts");
+  return proxyFor(url, variable) ?? "direct";
 }
 
 async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpRequest> {

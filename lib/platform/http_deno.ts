@@ -38,7 +38,8 @@ function clientProxy(url: URL, proxy: HttpRoute["proxy"]): { readonly proxy?: De
     const basicAuth = credentialsOf(proxy);
     return { proxy: { url: proxy.origin, ...(basicAuth ? { basicAuth } : {}) } };
   }
-  // Deno takes NO_PROXY into account by itself, but would ask the proxy for what is on loopback.
-  const isOnLoopback = proxy === "direct" && url.protocol === "http:";
-  return isOnLoopback ? { proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : {};
+  // What is secured cannot be kept from a proxy that Deno reads from the environment by itself: of NO_PROXY it knows hosts and
+  // ranges, neither `*` nor ports.
+  const isPlain = proxy === "direct" && url.protocol === "http:";
+  return isPlain ? { proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : {};
 }

@@ -103,6 +103,7 @@ function responseOf(message: IncomingMessage, { method, redirect, signal }: Part
   for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
   const isEmpty = method === "HEAD" || [204, 205, 304].includes(status);
   if (isEmpty) message.resume();
+  message.on("error", () => {}); // who reads the body hears of it
   signal?.addEventListener("abort", () => message.destroy(signal.reason), { once: true });
   return new Response(isEmpty ? null : Readable.toWeb(message) as unknown as ReadableStream, { status, headers });
 }

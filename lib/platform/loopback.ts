@@ -21,7 +21,7 @@ export interface LoopbackOptions {
   readonly allowedOrigins?: readonly string[] | undefined;
   /** Answers a request. It must not wait for `close`, which waits for it. */
   readonly onRequest: (request: LoopbackRequest) => LoopbackReply | Promise<LoopbackReply>;
-  /** How long a client may take to send its request, and to read the answer, in milliseconds. @default 10_000 */
+  /** How long a client may take to send its request, and to read the answer, in milliseconds; and `close` at most. @default 10_000 */
   readonly clientLimitMs?: number | undefined;
   /** Closes the listener. */
   readonly signal?: AbortSignal | undefined;
@@ -89,8 +89,9 @@ async function openServers(port: number, onConnection: (socket: Socket) => void)
       throw portError(port, error);
     });
     try {
-      const host = "::1", both = isPermitted({ name: "net", host: `[::1]:${port}` });
-      return both ? [first, await openServer({ host, port: portOf(first) }, onConnection)] : [first];
+      const second = { host: "::1", port: portOf(first) };
+      const both = isPermitted({ name: "net", host: `[::1]:${second.port}` });
+      return both ? [first, await openServer(second, onConnection)] : [first];
     } catch (error) {
       const { code } = error as { code?: string };
       if (code !== "EADDRINUSE") return [first]; // there is no IPv6 here
@@ -157,6 +158,8 @@ function serve(socket: Socket, options: LoopbackOptions & { readonly port: numbe
 
   async function answer(request: LoopbackRequest | LoopbackReply): Promise<void> {
     const reply = "status" in request ? request : await replyTo(request);
+    if (socket.destroyed) return;
+    clearTimeout(timer);
     timer = startTimer();
     socket.end(bytesOf(reply), () => ending && socket.destroy());
   }
@@ -173,7 +176,9 @@ function serve(socket: Socket, options: LoopbackOptions & { readonly port: numbe
     gone: gone.promise,
     end() {
       ending = true;
-      if (!answering || socket.writableFinished) socket.destroy();
+      if (!answering || socket.writableFinished) return void socket.destroy();
+      clearTimeout(timer);
+      timer = startTimer();
     },
   };
 }
