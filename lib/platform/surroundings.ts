@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
+import { denoNamespace, readEnvironment } from "./host.ts";
+import { readMachine } from "./machine.ts";
 import { isPermitted } from "./permission.ts";
 
 /** What is around the program. */
@@ -23,12 +24,11 @@ export interface Surroundings {
 
 /** Looks around. */
 export async function readSurroundings(): Promise<Surroundings> {
-  const system = operatingSystem(), variable = readEnvironment;
+  const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
   const marks = await Promise.all(CONTAINER_FILES.map(exists));
   return {
     system,
-    isWsl: system === "linux" &&
-      (variable("WSL_DISTRO_NAME") !== undefined || /microsoft/i.test(await kernelRelease())),
+    isWsl,
     isContainer: marks.includes(true) || CONTAINER_VARIABLES.some((name) => variable(name) !== undefined),
     variable,
   };
@@ -53,12 +53,6 @@ export function isRemoteSession({ isContainer, variable }: Surroundings): boolea
 /** Whether the session came over SSH. */
 export function isSsh(variable: Surroundings["variable"]): boolean {
   return ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"].some((name) => variable(name) !== undefined);
-}
-
-async function kernelRelease(): Promise<string> {
-  const deno = denoNamespace();
-  if (!deno) return (await import("node:os")).release();
-  return deno.permissions.querySync({ name: "sys", kind: "osRelease" }).state === "granted" ? deno.osRelease() : "";
 }
 
 async function exists(path: string): Promise<boolean> {
