@@ -18,6 +18,8 @@ export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
 export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
+export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
+export { memoryStore } from "./lib/cache/memory_store.ts";
 export {
   type BrokerErrorDetails,
   LatchkeyError,
@@ -27,6 +29,8 @@ export {
 export type { Logger, LogLevel } from "./lib/logger.ts";
 export type {
   AcquireTokenRequest,
+  AuthCodeFlowRequest,
+  DeviceCodeSignIn,
   InteractiveRequest,
   PopScheme,
   Prompt,
@@ -36,6 +40,11 @@ export type {
   SilentRequest,
   SsoCookieRequest,
   TokenRequest,
+  UserCode,
 } from "./lib/request.ts";
+export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_code.ts";
+export type { BrowserSignInOptions } from "./lib/oauth/browser_sign_in.ts";
+export type { Fetch } from "./lib/oauth/provider.ts";
+export type { SignInOutcome } from "./lib/oauth/result_page.ts";
 export type { AuthenticationResult } from "./lib/token.ts";
 export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/window_handle.ts";

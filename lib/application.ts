@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "./account.ts";
+import type { AccountInfo } from "./account.ts";
 import { type Authority, authorityOfAccount, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
 import {
   type BrokerChange,
@@ -12,26 +12,33 @@ import {
   type SsoCookie,
   type TimeLimits,
 } from "./broker/broker.ts";
-import { type BrokerFlags, isBrokerEnabled, noBroker } from "./broker/find_broker.ts";
+import { type BrokerFlags, isBrokerEnabled } from "./broker/find_broker.ts";
+import { readWindow } from "./broker/json_window.ts";
 import { PERSON_NEEDED } from "./broker/sign_in.ts";
+import type { CacheStore } from "./cache/cache_store.ts";
 import { LatchkeyError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
+import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
+import type { Fetch } from "./oauth/provider.ts";
 import {
   type AcquireTokenRequest,
+  type AuthCodeFlowRequest,
   checkPop,
   checkScopes,
+  type DeviceCodeSignIn,
   type InteractiveRequest,
   type RequestOptions,
   type SignedHttpRequest,
   type SilentRequest,
   type SsoCookieRequest,
 } from "./request.ts";
-import { BrokerSource } from "./sources/broker_source.ts";
 import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
+import { TokenSources } from "./sources/token_sources.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 /** What an application is made of. */
-export interface PublicClientApplicationOptions extends BrokerFlags {
+export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSignInOptions {
   /** Application (client) id of the app registration. */
   readonly clientId: string;
   /** Who issues the tokens. @default "https://login.microsoftonline.com/common" */
@@ -42,6 +49,10 @@ export interface PublicClientApplicationOptions extends BrokerFlags {
   readonly clientCapabilities?: readonly string[];
   /** Time limits in milliseconds. */
   readonly timeLimits?: Partial<TimeLimits>;
+  /** Where tokens that came without a broker are kept. @default in memory, for this object */
+  readonly cache?: CacheStore;
+  /** Sends requests. @default one that knows proxies and the system's certificates */
+  readonly fetch?: Fetch;
   /** Takes log lines. @default none */
   readonly logger?: Logger;
   /** The time, in milliseconds since 1970. @default Date.now */
@@ -65,7 +76,7 @@ export interface PublicClientApplicationOptions extends BrokerFlags {
 export class PublicClientApplication implements AsyncDisposable {
   readonly #options: PublicClientApplicationOptions;
   readonly #authority: Authority;
-  readonly #broker: BrokerSource;
+  readonly #sources: TokenSources;
 
   /**
    * Makes an application.
@@ -87,12 +98,17 @@ export class PublicClientApplication implements AsyncDisposable {
         throw new RangeError(`Cannot make an application: timeLimits.${name} has to be a number above 0`);
       }
     }
-    this.#broker = new BrokerSource(options, {
+    this.#sources = new TokenSources({
       clientId,
       authority: this.#authority,
       timeLimits: limits,
       now,
       log: (level, message) => logger?.(level, message),
+      flags: options,
+      requireBroker: options.requireBroker ?? false,
+      store: options.cache,
+      fetch: options.fetch,
+      browser: options,
     });
   }
 
@@ -105,13 +121,7 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
     const { username, correlationId = crypto.randomUUID(), signal } = filter;
-    const finding = await this.#broker.find(signal);
-    if (finding.state !== "active") {
-      if (this.#options.requireBroker) throw noBroker(finding);
-      return [];
-    }
-    const accounts = await this.#broker.accounts(finding.broker, { correlationId, signal });
-    return username === undefined ? accounts : accounts.filter((account) => isSameUsername(account.username, username));
+    return await this.#sources.accounts(username, { correlationId, signal });
   }
 
   /**
@@ -125,7 +135,7 @@ export class PublicClientApplication implements AsyncDisposable {
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
     checkAccount(request.account);
     try {
-      return await this.#broker.acquireSilently(this.#query(request));
+      return await this.#sources.silently(this.#query(request));
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
       this.#options.logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
@@ -150,7 +160,7 @@ export class PublicClientApplication implements AsyncDisposable {
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
       );
     }
-    return await this.#broker.signIn(this.#query({ ...request, username: request.loginHint }), "silent-first");
+    return await this.#sources.signIn(this.#query({ ...request, username: request.loginHint }), "silent-first");
   }
 
   /**
@@ -167,19 +177,19 @@ export class PublicClientApplication implements AsyncDisposable {
     const { interactive = "if-needed" } = request, query = this.#query(request);
     switch (interactive) {
       case "always":
-        return await this.#broker.signIn(query, "window");
+        return await this.#sources.signIn(query, "window");
       case "never":
-        return await this.#broker.acquireSilently(query);
+        return await this.#sources.silently(query);
       case "if-needed":
         try {
-          return await this.#broker.acquireSilently(query);
+          return await this.#sources.silently(query);
         } catch (error) {
           if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code) || query.prompt === "none") {
             throw error;
           }
           this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
           const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
-          return await this.#broker.signIn(asked, "window");
+          return await this.#sources.signIn(asked, "window");
         }
       default:
         throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
@@ -199,8 +209,8 @@ export class PublicClientApplication implements AsyncDisposable {
   ): Promise<void> {
     checkAccount(account);
     const { fromBroker, correlationId = crypto.randomUUID(), signal } = options;
-    this.#broker.forget(account);
-    if (fromBroker) await (await this.#broker.broker(signal)).removeAccount(account, { correlationId, signal });
+    await this.#sources.forget(account, signal);
+    if (fromBroker) await (await this.#sources.broker.broker(signal)).removeAccount(account, { correlationId, signal });
   }
 
   /**
@@ -218,7 +228,7 @@ export class PublicClientApplication implements AsyncDisposable {
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new TypeError("Cannot acquire cookies: url has to begin with https://");
     }
-    const call = { correlationId, signal }, broker = await this.#broker.brokerFor(account, call);
+    const call = { correlationId, signal }, broker = await this.#sources.broker.brokerFor(account, call);
     const authority = authorityOfAccount(this.#authority, account);
     return await broker.acquireSsoCookies({ account, authority, url }, call);
   }
@@ -237,7 +247,7 @@ export class PublicClientApplication implements AsyncDisposable {
     const scheme = { type: "pop", method, url, nonce } as const, call = { correlationId, signal };
     checkAccount(account);
     checkPop(scheme);
-    return await (await this.#broker.brokerFor(account, call)).signHttpRequest({ account, scheme }, call);
+    return await (await this.#sources.broker.brokerFor(account, call)).signHttpRequest({ account, scheme }, call);
   }
 
   /**
@@ -246,7 +256,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `timed_out`, `broker_unavailable` when the broker that was found does not answer.
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
-    const { correlationId = crypto.randomUUID(), signal } = options, finding = await this.#broker.find(signal);
+    const { correlationId = crypto.randomUUID(), signal } = options, finding = await this.#sources.broker.find(signal);
     return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 
@@ -259,15 +269,57 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the scopes are none.
    */
   async getAuthorizationRequestUrl({ scopes }: { readonly scopes: readonly string[] }): Promise<string> {
-    const { clientId, now } = this.#options, asked = checkScopes(scopes);
+    const { clientId } = this.#options, asked = checkScopes(scopes);
     const { authorizationUrl } = await import("./oauth/authorization_request.ts");
-    const { findProvider } = await import("./oauth/find_provider.ts");
-    return authorizationUrl(await findProvider(this.#authority, { now }), { clientId, scopes: asked });
+    const { provider } = await (await this.#sources.provider()).find(this.#authority);
+    return authorizationUrl(provider, { clientId, scopes: asked });
+  }
+
+  /**
+   * A token by a sign-in on another device (RFC 8628), for where no browser can be opened. Organisations that let in managed
+   * devices alone refuse it, and it is never chosen by itself.
+   *
+   * @param request What is asked for; `onUserCode` tells the person what to type where.
+   * @returns The token.
+   * @throws {LatchkeyError} `timed_out` when nobody typed the code in time; `user_canceled`; the server's refusal.
+   * @throws {TypeError} when scopes or claims are none.
+   */
+  async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
+    return await this.#sources.byDeviceCode(this.#query(request), request);
+  }
+
+  /**
+   * Begins a sign-in whose answer comes in another request, as in a web app (RFC 6749, 4.1).
+   *
+   * @param request What is asked for, and the app's address that the answer goes to.
+   * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
+   * needs. Keep it in the person's session.
+   * @throws {TypeError} when scopes, claims or parameters are none.
+   */
+  async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    const query = this.#query({ ...request, username: request.loginHint });
+    return await (await this.#sources.provider()).startFlow(query, request);
+  }
+
+  /**
+   * Ends a sign-in that {@linkcode initiateAuthCodeFlow} began.
+   *
+   * @param flow What it gave. Use it once.
+   * @param response The answer: parameters of the query, or of the form that was posted.
+   * @returns The token.
+   * @throws {LatchkeyError} the server's refusal; `refused` for an answer to another sign-in.
+   */
+  async acquireTokenByAuthCodeFlow(
+    flow: AuthCodeFlow,
+    response: URLSearchParams | Readonly<Record<string, string>>,
+    options: Pick<RequestOptions, "signal"> = {},
+  ): Promise<AuthenticationResult> {
+    return await (await this.#sources.provider()).finishFlow(flow, response, options.signal);
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
   async brokerStatus({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
-    return await this.#broker.status(signal);
+    return await this.#sources.broker.status(signal);
   }
 
   /**
@@ -277,7 +329,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param listener Called at each change, until what is returned is disposed of or the application is closed.
    */
   onBrokerChange(listener: (change: BrokerChange) => void): Disposable {
-    return this.#broker.watch(listener);
+    return this.#sources.broker.watch(listener);
   }
 
   /**
@@ -285,7 +337,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * it, too; a later call connects anew.
    */
   close(): void {
-    this.#broker.close();
+    this.#sources.close();
   }
 
   /** The same as {@linkcode close}, for `await using`. */
@@ -295,6 +347,7 @@ export class PublicClientApplication implements AsyncDisposable {
 
   #query(request: AcquireTokenRequest): TokenQuery {
     const { clientCapabilities } = this.#options;
+    readWindow(request.parentWindowHandle);
     return tokenQuery(request, { authority: this.#authority, clientCapabilities });
   }
 }

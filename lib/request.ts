@@ -53,7 +53,9 @@ export interface SignInOptions {
   /** More parameters of the authorization request. They override none of the protocol's own. */
   readonly extraQueryParameters?: Readonly<Record<string, string>> | undefined;
   /** Called just before a window opens. */
-  readonly onBeforeLaunchingUi?: ((event: { readonly ui: "broker" }) => void) | undefined;
+  readonly onBeforeLaunchingUi?: ((event: { readonly ui: "broker" | "browser" }) => void) | undefined;
+  /** Port of the browser's way back, where one has to be free for it. @default one that the system chooses */
+  readonly port?: number | undefined;
 }
 
 /** What the person is asked for. */
@@ -80,6 +82,44 @@ export interface AcquireTokenRequest extends TokenRequest, SignInOptions {
    * @default "if-needed"
    */
   readonly interactive?: "if-needed" | "never" | "always" | undefined;
+}
+
+/** Request of `PublicClientApplication.acquireTokenByDeviceCode`. */
+export interface DeviceCodeSignIn extends TokenRequest {
+  /** Tells the person what to type where. */
+  readonly onUserCode: (code: UserCode) => void | Promise<void>;
+}
+
+/** What the person is told for a sign-in on another device. */
+export interface UserCode {
+  /** What the person types. */
+  readonly userCode: string;
+  /** Where. */
+  readonly verificationUri: string;
+  /** The same with the code in it, for a link or a picture to scan. */
+  readonly verificationUriComplete?: string;
+  /** Until when. */
+  readonly expiresOn: Date;
+  /** A sentence that says all of it. */
+  readonly message: string;
+}
+
+/** Request of `PublicClientApplication.initiateAuthCodeFlow`. */
+export interface AuthCodeFlowRequest
+  extends
+    Omit<TokenRequest, "authenticationScheme">,
+    Pick<SignInOptions, "prompt" | "domainHint" | "maxAge" | "extraScopesToConsent" | "extraQueryParameters"> {
+  /** The app's address that the answer goes to, one of those in its registration. */
+  readonly redirectUri: string;
+  /** User name of the person who is expected. */
+  readonly loginHint?: string | undefined;
+  /**
+   * How the answer comes: as a form that the browser posts, which cookies that are `SameSite=Lax` do not come with, or in the
+   * query.
+   *
+   * @default "form_post" where the provider offers it, else "query"
+   */
+  readonly responseMode?: "form_post" | "query" | undefined;
 }
 
 /** Request of `PublicClientApplication.acquireSsoCookies`. */
@@ -139,15 +179,20 @@ export function checkScopes(scopes: readonly string[]): string[] {
  * Checks what a sign-in with a window carries.
  *
  * @throws {TypeError} for a prompt that is none or cannot be meant, or parameters that would override the protocol's own.
- * @throws {RangeError} for a `maxAge` that is no whole number, or below 0.
+ * @throws {RangeError} for a `maxAge` that is no whole number, or below 0, or a port that is none.
  */
 export function checkSignIn(
-  { prompt, maxAge, extraQueryParameters = {}, interactive }: SignInOptions & Pick<AcquireTokenRequest, "interactive">,
+  { prompt, maxAge, extraQueryParameters = {}, interactive, port = 0 }:
+    & SignInOptions
+    & Pick<AcquireTokenRequest, "interactive">,
 ): void {
   if (prompt !== undefined && !PROMPTS.includes(prompt)) throw mistake(`prompt has to be one of ${PROMPTS.join(", ")}`);
   if (prompt === "none" && interactive === "always") throw mistake('the prompt "none" forbids interactive: "always"');
   if (maxAge !== undefined && !(Number.isSafeInteger(maxAge) && maxAge >= 0)) {
     throw new RangeError("Cannot acquire a token: maxAge has to be a whole number of seconds, 0 or more");
+  }
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError("Cannot acquire a token: port has to be 0 to 65535");
   }
   for (const [name, value] of Object.entries(extraQueryParameters)) {
     if (OWN_PARAMETERS.test(name)) throw mistake(`extraQueryParameters cannot have ${name}`);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AccountInfo } from "./account.ts";
+import { LatchkeyError } from "./errors.ts";
 
 /** A token and what is known of it. Inspecting or logging it does not show the tokens. */
 export interface AuthenticationResult {
@@ -56,4 +57,21 @@ export function concealed<T extends object>(secret: T, shown: () => unknown): T 
   Object.defineProperty(secret, Symbol.for("Deno.customInspect"), { value: forDeno });
   Object.defineProperty(secret, Symbol.for("nodejs.util.inspect.custom"), { value: shown });
   return secret;
+}
+
+/**
+ * Refuses an answer of somebody who signed in too long ago, or who knows when.
+ *
+ * @param result The answer.
+ * @param maxAge How many seconds ago the person may have typed a password at most.
+ * @param now The time, in milliseconds since 1970.
+ * @throws {LatchkeyError} `interaction_required`
+ */
+export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
+  const at = result.idTokenClaims?.auth_time;
+  if (typeof at === "number" && now / 1000 - at <= maxAge) return;
+  throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
+    correlationId: result.correlationId,
+    hint: "Sign in again: latchkey login, or acquireTokenInteractive",
+  });
 }

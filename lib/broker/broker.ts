@@ -116,7 +116,15 @@ export interface TimeLimits {
   readonly accountsMs: number;
   /** For a silent token. @default 30_000 */
   readonly silentMs: number;
+  /** For the person's sign-in in the browser; a broker's window has none. @default 300_000 */
+  readonly browserMs: number;
 }
 
 /** The limits that hold unless others are given. */
-export const DEFAULT_TIME_LIMITS: TimeLimits = { pingMs: 5_000, startMs: 25_000, accountsMs: 10_000, silentMs: 30_000 };
+export const DEFAULT_TIME_LIMITS: TimeLimits = {
+  pingMs: 5_000,
+  startMs: 25_000,
+  accountsMs: 10_000,
+  silentMs: 30_000,
+  browserMs: 300_000,
+};

@@ -38,7 +38,7 @@ import {
   silentRequest,
   versionRequest,
 } from "./json_requests.ts";
-import type { JsonObject } from "./json_values.ts";
+import type { JsonObject } from "../json_values.ts";
 
 /** What `getLinuxBrokerVersion` is told of the asking client: the version of Microsoft's whose requests ours are like. */
 const CLIENT_VERSION = "0.20.7";

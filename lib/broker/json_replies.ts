@@ -16,10 +16,10 @@ import {
   number,
   parseJson,
   printable,
-  readBase64UrlJson,
+  readBase64Json,
   readTime,
   text,
-} from "./json_values.ts";
+} from "../json_values.ts";
 
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
@@ -171,7 +171,7 @@ function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority, 
 }
 
 function deriveHomeAccountId(raw: JsonObject, claims: JsonObject): string | undefined {
-  const clientInfo = readBase64UrlJson(text(raw.clientInfo));
+  const clientInfo = readBase64Json(text(raw.clientInfo));
   const uid = text(clientInfo?.uid) ?? text(claims.oid) ?? text(raw.localAccountId);
   const utid = text(clientInfo?.utid) ?? text(raw.realm) ?? text(claims.tid);
   return uid && utid ? `${uid}.${utid}` : undefined;
@@ -204,7 +204,7 @@ function readScopes(value: unknown): readonly string[] | undefined {
 /** A JWT's payload, or, with the first himmelblau releases, base64 of the payload alone. */
 function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined {
   const parts = idToken?.split(".") ?? [];
-  return readBase64UrlJson(parts.length === 1 ? parts[0] : parts[1]);
+  return readBase64Json(parts.length === 1 ? parts[0] : parts[1]);
 }
 
 /** Parses a reply, and throws the error that it carries. */

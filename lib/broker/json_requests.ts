@@ -5,7 +5,7 @@
  */
 import { type PopScheme, RESERVED_SCOPES } from "../request.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
-import { isObject, type JsonObject, text } from "./json_values.ts";
+import { isObject, type JsonObject, text } from "../json_values.ts";
 import { readWindow } from "./json_window.ts";
 
 /** What the broker is told on every platform of this dialect; others are registered for the app, never sent. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AccountInfo } from "../account.ts";
+import { readJwt } from "../json_values.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS } from "../token.ts";
 import { type CacheApp, isOfApp } from "./cache_app.ts";
@@ -123,7 +124,7 @@ function readResult(
     .map(readEpochSeconds);
   const realm = text(entry.realm) ?? "";
   const idToken = idTokenBeside(document, entry, account, app);
-  const idTokenClaims = idToken === undefined ? undefined : readClaims(idToken);
+  const idTokenClaims = readJwt(idToken);
   return concealTokens({
     accessToken: text(entry.secret)!,
     tokenType: "Bearer",
@@ -157,17 +158,4 @@ function idTokenBeside(
     ? byKey
     : document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isBeside(entry))?.entry;
   return text(entry?.secret);
-}
-
-/** What an id token says. It was looked at when it came; from the cache it is for showing. */
-function readClaims(idToken: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const payload = atob((idToken.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/"));
-    const claims: unknown = JSON.parse(
-      new TextDecoder().decode(Uint8Array.from(payload, (byte) => byte.charCodeAt(0))),
-    );
-    return typeof claims === "object" && claims !== null && !Array.isArray(claims) ? { ...claims } : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -75,6 +75,12 @@ export interface AuthorizationFlow {
   readonly correlationId: string;
 }
 
+/** A sign-in under way, with the address that the person is sent to. */
+export interface AuthCodeFlow extends AuthorizationFlow {
+  /** Where the person signs in. */
+  readonly authUri: string;
+}
+
 /** How long the answer may take to come, in milliseconds: what lies around longer is nobody's sign-in. */
 const FLOW_LIFETIME_MS = 60 * 60_000;
 /** How much later than it was the server's clock may show a sign-in, in seconds. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readBase64Json, readJson } from "./json_values.ts";
+import { readBase64Json, readJson } from "../json_values.ts";
 
 /** What a header is made of (RFC 9110, 11.2): quoted strings, which may be cut off, words, and what joins them. */
 const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;

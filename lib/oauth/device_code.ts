@@ -12,10 +12,11 @@ import {
   processDeviceCodeResponse,
 } from "@panva/oauth4webapi";
 import { LatchkeyError } from "../errors.ts";
+import type { UserCode } from "../request.ts";
 import { concealed } from "../token.ts";
 import { scopesToAsk } from "./authorization_request.ts";
 import { type HttpOptions, retryAfterMs, waitByTimer } from "./bounded_fetch.ts";
-import { printable } from "./json_values.ts";
+import { printable } from "../json_values.ts";
 import { refusalOf } from "./oauth_error.ts";
 import { clientOf, sendOptions, shielded } from "./protocol.ts";
 import { isMicrosoft, type Provider } from "./provider.ts";
@@ -30,20 +31,6 @@ export interface DeviceCodeRequest {
   readonly scopes: readonly string[];
   /** A claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
-}
-
-/** What the person is told. */
-export interface UserCode {
-  /** What the person types. */
-  readonly userCode: string;
-  /** Where. */
-  readonly verificationUri: string;
-  /** The same with the code in it, for a link or a picture to scan. */
-  readonly verificationUriComplete?: string;
-  /** Until when. */
-  readonly expiresOn: Date;
-  /** A sentence that says all of it. */
-  readonly message: string;
 }
 
 /** A code that the person is to type, and the secret that its token is asked for with. */

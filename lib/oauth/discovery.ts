@@ -12,7 +12,7 @@ import type { Authority } from "../authority.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
 import { isIssuerOf } from "./issuer.ts";
-import { readJson, text } from "./json_values.ts";
+import { readJson, text } from "../json_values.ts";
 import { refusalOf } from "./oauth_error.ts";
 import { sendOptions, shielded } from "./protocol.ts";
 

@@ -7,7 +7,7 @@
 import type { AuthorizationServer } from "@panva/oauth4webapi";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
-import { readJwt, text } from "./json_values.ts";
+import { readJwt, text } from "../json_values.ts";
 import { type Provider, TENANT_PLACE } from "./provider.ts";
 
 /** A tenant's id. */

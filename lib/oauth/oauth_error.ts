@@ -5,7 +5,7 @@
  */
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import { isObject, type JsonObject, printable, readJson, text } from "./json_values.ts";
+import { isObject, type JsonObject, printable, readJson, text } from "../json_values.ts";
 
 /** What a refusal is told with. */
 export interface RefusalContext extends HintContext {

@@ -16,7 +16,7 @@ import type { AccountInfo } from "../account.ts";
 import { BROWSER_REDIRECT_URI, scopesToAsk } from "./authorization_request.ts";
 import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
 import { serverOfToken } from "./issuer.ts";
-import { type JsonObject, readJson, text } from "./json_values.ts";
+import { type JsonObject, readJson, text } from "../json_values.ts";
 import { type RefusalContext, refusalOf } from "./oauth_error.ts";
 import { clientOf, type SendOptions, sendOptions, shielded } from "./protocol.ts";
 import { isMicrosoft, type Provider } from "./provider.ts";

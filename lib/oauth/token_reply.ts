@@ -8,7 +8,7 @@ import type { AccountInfo } from "../account.ts";
 import { environmentAliases, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
-import { type JsonObject, readBase64Json, text } from "./json_values.ts";
+import { type JsonObject, readBase64Json, text } from "../json_values.ts";
 import type { Provider } from "./provider.ts";
 
 /** A token, and what renews it. Inspecting or logging it does not show the tokens. */

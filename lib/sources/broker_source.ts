@@ -3,18 +3,18 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, isSameUsername } from "../account.ts";
 import { authorityOfAccount } from "../authority.ts";
 import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
 import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
-import { refuseOld, refuseOther } from "../broker/refuse_other.ts";
+import { refuseOther } from "../broker/refuse_other.ts";
 import { signIn } from "../broker/sign_in.ts";
 import { HeldTokens } from "../cache/held_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
 import { LatchkeyError } from "../errors.ts";
-import { type AuthenticationResult, concealTokens } from "../token.ts";
-import type { TokenQuery } from "./token_query.ts";
+import { type AuthenticationResult, concealTokens, refuseOld } from "../token.ts";
+import { keyFor, sharedKey, type TokenQuery } from "./token_query.ts";
 
 /** A query under way. */
 type Asked = TokenQuery & { readonly correlationId: string; readonly signal: AbortSignal };
@@ -243,19 +243,6 @@ function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): Brok
   };
   const authority = authorityOfAccount(query.authority, chosen);
   return { scopes, authority, account, loginHint, claims, pop, extraParameters };
-}
-
-/** What a token is held under: whose it is, and what it is for. */
-function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInfo | undefined): string {
-  const holder = account ? accountKey(account) : username?.toLowerCase() ?? null;
-  return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
-}
-
-/** What tells a request from all that are not the same. */
-function sharedKey(way: string, query: TokenQuery): string {
-  const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
-  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId];
-  return JSON.stringify([way, keyFor(query, query.account), ...rest]);
 }
 
 function signedOut(correlationId: string): LatchkeyError {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
-import { type Authority, authorityOfTenant } from "../authority.ts";
-import { readWindow } from "../broker/json_window.ts";
+import { type AccountInfo, accountKey } from "../account.ts";
+import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
+import { readClaims } from "../oauth/claims.ts";
 import {
   type AcquireTokenRequest,
   checkPop,
@@ -56,12 +56,11 @@ export function tokenQuery(
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
-  readWindow(request.parentWindowHandle);
   return {
     ...request,
     scopes: checkScopes(request.scopes),
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
-    claims: mergeClaims(app.clientCapabilities ?? [], claims),
+    claims: mergeClaims(app.clientCapabilities ?? [], readClaims(claims)),
     passHeld: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
@@ -77,4 +76,17 @@ export function checkAccount(account: AccountInfo | undefined): void {
   if (typeof account?.homeAccountId !== "string") {
     throw new TypeError("account is missing, or is not one of getAccounts");
   }
+}
+
+/** What a token is held under: whose it is, and what it is for. */
+export function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInfo | undefined): string {
+  const holder = account ? accountKey(account) : username?.toLowerCase() ?? null;
+  return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
+}
+
+/** What tells a request from all that are not the same. */
+export function sharedKey(way: string, query: TokenQuery): string {
+  const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
+  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId];
+  return JSON.stringify([way, keyFor(query, query.account), ...rest]);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { parseJson, printable, readBase64UrlJson, readTime } from "../../../lib/broker/json_values.ts";
-import { HOSTILE_TEXTS, UNSAFE } from "../../fakes/hostile_texts.ts";
+import { parseJson, printable, readBase64Json, readTime } from "../../lib/json_values.ts";
+import { HOSTILE_TEXTS, UNSAFE } from "../fakes/hostile_texts.ts";
 
 const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
 
@@ -12,9 +12,9 @@ test("parseJson() takes what a broker sends, and nothing that could not be writt
   }
 });
 
-test("readBase64UrlJson() reads no claims that are too deep", () => {
-  expect(readBase64UrlJson(btoa('{"a":1}'))).toEqual({ a: 1 });
-  expect(readBase64UrlJson(btoa(`{"a":${nested(1000)}}`))).toBeUndefined();
+test("readBase64Json() reads no claims that are too deep", () => {
+  expect(readBase64Json(btoa('{"a":1}'))).toEqual({ a: 1 });
+  expect(readBase64Json(btoa(`{"a":${nested(1000)}}`))).toBeUndefined();
 });
 
 test.each(Object.entries(HOSTILE_TEXTS))("printable() takes out %s", (_what, hostile) => {

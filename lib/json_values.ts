@@ -52,15 +52,29 @@ export function readTime(value: unknown): number | undefined {
   return milliseconds <= 8_640_000_000_000_000 ? milliseconds : undefined; // the last time that a Date has
 }
 
-/** An object that was encoded as base64url JSON. */
-export function readBase64UrlJson(encoded: string | undefined): JsonObject | undefined {
-  if (!encoded) return undefined;
+/** The JSON object that a text is. */
+export function readJson(json: string): JsonObject | undefined {
   try {
-    const value = parseJson(new TextDecoder().decode(base64UrlBytes(encoded)));
+    const value = parseJson(json);
     return isObject(value) ? value : undefined;
   } catch {
-    return undefined; // claims are for showing, and the account can be known without them
+    return undefined; // the parser's message would quote it
   }
+}
+
+/** The JSON object that was encoded as base64url or base64. */
+export function readBase64Json(encoded: string | undefined): JsonObject | undefined {
+  if (!encoded) return undefined;
+  try {
+    return readJson(new TextDecoder().decode(base64UrlBytes(encoded)));
+  } catch {
+    return undefined; // it is not base64
+  }
+}
+
+/** What a JWT says. Nothing of it is proven. */
+export function readJwt(jwt: string | undefined): JsonObject | undefined {
+  return readBase64Json(jwt?.split(".")[1]);
 }
 
 /** Uint8Array.fromBase64 is not everywhere yet; where it is, it saves the 0.7 ms that Deno takes to load `atob`. */

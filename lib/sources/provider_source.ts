@@ -1,0 +1,248 @@
+/**
+ * Tokens from the identity provider itself: kept in a cache, renewed, and had by the person's sign-in in the browser or on
+ * another device.
+ *
+ * @module
+ */
+import { type AccountInfo, isSameUsername } from "../account.ts";
+import { type Authority, authorityOfAccount, isMultiTenant, parseAuthority } from "../authority.ts";
+import type { CachedAccount } from "../cache/cached_accounts.ts";
+import type { CachedToken } from "../cache/cached_tokens.ts";
+import type { CacheStore } from "../cache/cache_store.ts";
+import { SharedCalls } from "../cache/shared_calls.ts";
+import { TokenCache } from "../cache/token_cache.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { AuthCodeFlow } from "../oauth/authorization_code.ts";
+import { findProvider } from "../oauth/find_provider.ts";
+import type { HttpOptions, Provider } from "../oauth/provider.ts";
+import { refreshTokens } from "../oauth/token_endpoint.ts";
+import type { TokenReply } from "../oauth/token_reply.ts";
+import type { AuthCodeFlowRequest } from "../request.ts";
+import { type AuthenticationResult, concealed, concealTokens, refuseOld } from "../token.ts";
+import { sharedKey, type TokenQuery } from "./token_query.ts";
+
+/** What the source is made of. */
+export interface ProviderSourceOptions {
+  /** The app. */
+  readonly clientId: string;
+  /** The app's authority. */
+  readonly authority: Authority;
+  /** Where tokens are kept. */
+  readonly store: CacheStore;
+  /** How servers are reached; asked for when it is first needed. */
+  readonly fetch: () => Promise<HttpOptions["fetch"]>;
+  /** The time, in milliseconds since 1970. */
+  readonly now: () => number;
+  /** Takes log lines. */
+  readonly log: Logger;
+}
+
+/** Names of the grants that sign a person in, as MSAL's cache has them. */
+export type AccountSource = "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
+
+/** Failures in which a token that has nearly ended is better than none. */
+const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
+
+/** The identity provider as an application uses it. */
+export class ProviderSource {
+  readonly #options: ProviderSourceOptions;
+  readonly #cache: TokenCache;
+  readonly #calls = new SharedCalls<AuthenticationResult>();
+
+  /** @param options What it is made of. Nothing is read or asked before the first call. */
+  constructor(options: ProviderSourceOptions) {
+    const { clientId, authority: { host: environment }, now, log } = options;
+    this.#options = options;
+    this.#cache = new TokenCache(options.store, { clientId, environment, now, log });
+  }
+
+  /** The accounts that are signed in, and how each was. */
+  async accounts(signal: AbortSignal | undefined): Promise<CachedAccount[]> {
+    return await this.#cache.findAccounts({ signal });
+  }
+
+  /** What the cache knows of one account. */
+  async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
+    return await this.#cache.findAccount(account, { signal });
+  }
+
+  /** A token that is kept, else one for a refresh token that is kept. */
+  async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
+    refusePop(query);
+    return await this.#calls.run(sharedKey("silent", query), query.signal, async (signal) => {
+      const correlationId = query.correlationId ?? crypto.randomUUID();
+      const account = query.account ?? await this.#onlyAccount(query.username, signal);
+      if (!account) throw nobody(query, correlationId);
+      const kept = query.passHeld ? undefined : await this.#kept(query, { account, correlationId, signal });
+      if (kept?.state === "use") return concealTokens(kept.result);
+      try {
+        return await this.#renew(query, { account, correlationId, signal });
+      } catch (error) {
+        if (!kept || signal.aborted || !(error instanceof LatchkeyError)) throw error;
+        if (kept.state === "outage" && !OUTAGES.has(error.code)) throw error;
+        this.#options.log("warn", `The token could not be renewed (${error.code}): the one that is kept is used`);
+        return concealTokens(kept.result);
+      }
+    });
+  }
+
+  /**
+   * A token by the person's sign-in.
+   *
+   * @param query What is asked for.
+   * @param how Signs the person in.
+   * @param accountSource Name of the grant, as MSAL's cache has it.
+   */
+  async signIn(
+    query: TokenQuery,
+    how: (provider: Provider, http: HttpOptions & { readonly signal: AbortSignal }) => Promise<TokenReply>,
+    accountSource: AccountSource,
+  ): Promise<AuthenticationResult> {
+    refusePop(query);
+    return await this.#calls.run(crypto.randomUUID(), query.signal, async (signal) => {
+      const correlationId = query.correlationId ?? crypto.randomUUID();
+      const authority = authorityOfAccount(query.authority, query.account);
+      const { provider, http } = await this.find(authority, { correlationId, signal });
+      const reply = await how(provider, { ...http, signal });
+      const { account } = reply.result;
+      if (query.account && account.homeAccountId.toLowerCase() !== query.account.homeAccountId.toLowerCase()) {
+        throw new LatchkeyError("interaction_required", `Somebody else signed in than ${query.account.username}`, {
+          correlationId,
+          hint: `Sign in as ${query.account.username}`,
+        });
+      }
+      await this.#save(query.authority, reply, accountSource);
+      return reply.result;
+    });
+  }
+
+  /**
+   * Begins a sign-in whose answer comes in another request.
+   *
+   * @param query What is asked for.
+   * @param request Where the answer goes, and how.
+   */
+  async startFlow(
+    query: TokenQuery,
+    { redirectUri, responseMode }: Pick<AuthCodeFlowRequest, "redirectUri" | "responseMode">,
+  ): Promise<AuthCodeFlow> {
+    const { clientId, now } = this.#options, { provider } = await this.find(query.authority, query);
+    const { startAuthorization } = await import("../oauth/authorization_code.ts");
+    const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
+    const { url: authUri, flow } = await startAuthorization(provider, request);
+    return concealed({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
+  }
+
+  /** Ends a sign-in that {@linkcode startFlow} began. */
+  async finishFlow(
+    flow: AuthCodeFlow,
+    response: URLSearchParams | Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<AuthenticationResult> {
+    const authority = parseAuthority(flow.authority), { correlationId } = flow;
+    const { provider, http } = await this.find(authority, { correlationId, signal });
+    const { finishAuthorization } = await import("../oauth/authorization_code.ts");
+    const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
+    await this.#save(authority, reply, "authorization_code");
+    return reply.result;
+  }
+
+  /** The endpoints of an authority, and how it is reached. */
+  async find(
+    authority: Authority,
+    call: Pick<HttpOptions, "correlationId" | "signal"> = {},
+  ): Promise<{ readonly provider: Provider; readonly http: HttpOptions }> {
+    const { signal, correlationId } = call;
+    const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
+    return { provider: await findProvider(authority, http), http };
+  }
+
+  /** Signs an account out of this app. */
+  async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
+    await this.#cache.removeAccount(account, { signal });
+  }
+
+  /** Ends all calls under way, with a reason. */
+  close(reason: unknown): void {
+    this.#calls.abort(reason);
+  }
+
+  async #onlyAccount(username: string | undefined, signal: AbortSignal): Promise<AccountInfo | undefined> {
+    const accounts = (await this.accounts(signal)).map(({ account }) => account);
+    const [only, ...more] = username === undefined
+      ? accounts
+      : accounts.filter((account) => isSameUsername(account.username, username));
+    return more.length === 0 ? only : undefined;
+  }
+
+  async #kept(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
+    const { scopes } = query, realm = realmOf(query.authority);
+    return await this.#cache.findAccessToken({ ...call, scopes, realm });
+  }
+
+  /** Each refresh token is tried until one is taken: the app's own, then those of its family. */
+  async #renew(query: TokenQuery, { account, correlationId, signal }: Call): Promise<AuthenticationResult> {
+    const { scopes, claims, maxAge } = query, { clientId, now } = this.#options;
+    const { provider, http } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
+    let refusal: LatchkeyError | undefined;
+    let isOfFamily = true;
+    for (const { refreshToken, holder } of await this.#cache.findRefreshTokens(account, { signal })) {
+      if (holder === "perhaps" && !isOfFamily) continue;
+      try {
+        const reply = await refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
+        if (maxAge !== undefined) refuseOld(reply.result, maxAge, now());
+        await this.#save(query.authority, reply);
+        return reply.result;
+      } catch (error) {
+        if (signal.aborted || !(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
+        refusal ??= error;
+        isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
+      }
+    }
+    throw refusal ?? nobody(query, correlationId);
+  }
+
+  /** A token that cannot be stored is good even so. */
+  async #save(authority: Authority, reply: TokenReply, accountSource?: AccountSource): Promise<void> {
+    const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
+    try {
+      await this.#cache.save({ ...reply, accountSource, realm, ...kind });
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error;
+      this.#options.log("warn", `The token could not be stored: ${error.message}`);
+    }
+  }
+}
+
+interface Call {
+  readonly account: AccountInfo;
+  readonly correlationId: string;
+  readonly signal: AbortSignal;
+}
+
+/** The tenant that an authority stands for, if it is one. */
+function realmOf(authority: Authority): string | undefined {
+  const isTenant = authority.kind === "entra" && !isMultiTenant(authority) && authority.tenant !== "consumers";
+  return isTenant ? authority.tenant : undefined;
+}
+
+function refusePop({ pop }: TokenQuery): void {
+  if (!pop) return;
+  throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and there is none", {
+    hint: "Ask without authenticationScheme (--pop)",
+  });
+}
+
+function nobody({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
+  const who = account?.username || username;
+  return new LatchkeyError(
+    "interaction_required",
+    who ? `${who} has to sign in` : "Nobody is signed in, or several are",
+    {
+      correlationId,
+      hint:
+        "Sign in: latchkey login, or acquireTokenInteractive; where there are several accounts, choose one (--account)",
+    },
+  );
+}

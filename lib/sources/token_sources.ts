@@ -1,0 +1,205 @@
+/**
+ * In which order a token is looked for: the device's broker, where there is one and it applies; else what is kept, what
+ * renews it, and the person's sign-in in the browser.
+ *
+ * @module
+ */
+import { type AccountInfo, isSameUsername } from "../account.ts";
+import type { Authority } from "../authority.ts";
+import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
+import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import { PERSON_NEEDED } from "../broker/sign_in.ts";
+import type { CacheStore } from "../cache/cache_store.ts";
+import { LatchkeyError } from "../errors.ts";
+import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
+import type { Fetch } from "../oauth/provider.ts";
+import type { DeviceCodeSignIn, RequestOptions } from "../request.ts";
+import type { AuthenticationResult } from "../token.ts";
+import { BrokerSource } from "./broker_source.ts";
+import type { ProviderSource } from "./provider_source.ts";
+import type { TokenQuery } from "./token_query.ts";
+
+/** What the sources are made of. */
+export interface TokenSourcesOptions extends JsonBrokerOptions {
+  /** On which platforms the app wants a broker. */
+  readonly flags: BrokerFlags;
+  /** Whether there is no way on without a broker. */
+  readonly requireBroker: boolean;
+  /** Where tokens that came without a broker are kept. @default in memory */
+  readonly store?: CacheStore | undefined;
+  /** Sends requests. @default one for company networks */
+  readonly fetch?: Fetch | undefined;
+  /** How the browser is used. */
+  readonly browser: BrowserSignInOptions;
+}
+
+/** Who renews an account's tokens: whoever it was signed in with. */
+type Origin = "broker" | "provider" | "unknown";
+
+/** The broker and the identity provider, one after the other. */
+export class TokenSources {
+  /** The broker. */
+  readonly broker: BrokerSource;
+  readonly #options: TokenSourcesOptions;
+  #provider: Promise<ProviderSource> | undefined;
+
+  /** @param options What they are made of. Nothing is opened or asked before the first call. */
+  constructor(options: TokenSourcesOptions) {
+    this.broker = new BrokerSource(options.flags, options);
+    this.#options = options;
+  }
+
+  /** The accounts of both; one that both know is the broker's. */
+  async accounts(
+    username: string | undefined,
+    call: RequestOptions & { readonly correlationId: string },
+  ): Promise<AccountInfo[]> {
+    const finding = await this.#find(call.signal), { signal } = call;
+    const known = finding.state === "active" ? await this.broker.accounts(finding.broker, call) : [];
+    const cached = this.#mayHoldTokens() && !this.#options.requireBroker
+      ? await (await this.provider()).accounts(signal)
+      : [];
+    const ids = new Set(known.map(({ homeAccountId }) => homeAccountId.toLowerCase()));
+    const others = cached.map(({ account }) => account).filter(({ homeAccountId }) =>
+      !ids.has(homeAccountId.toLowerCase())
+    );
+    return [...known, ...others]
+      .filter((account) => username === undefined || isSameUsername(account.username, username));
+  }
+
+  /** A token without any window. */
+  async silently(query: TokenQuery): Promise<AuthenticationResult> {
+    const finding = await this.#find(query.signal);
+    if (finding.state !== "active") return await this.#silentlyWithout(query, finding);
+    const origin = await this.#originOf(query);
+    if (origin === "provider") return await (await this.provider()).acquireSilently(query);
+    try {
+      return await this.broker.acquireSilently(query);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error;
+      if (!this.broker.isActive() && error.code === "broker_unavailable") { // it proved too old
+        return await this.#silentlyWithout(query, await this.#find(query.signal));
+      }
+      if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
+      // Nobody wrote down how this account was signed in: the broker's refusal is not the last word.
+      return await (await this.provider()).acquireSilently(query).catch(() => {
+        throw error;
+      });
+    }
+  }
+
+  /** A token by the person's sign-in: the broker's window, else the browser. */
+  async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
+    const finding = await this.#find(query.signal);
+    if (finding.state === "active") {
+      try {
+        return await this.broker.signIn(query, how);
+      } catch (error) {
+        if (this.broker.isActive() || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") {
+          throw error;
+        }
+        await this.#find(query.signal); // it proved too old
+      }
+    }
+    const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
+    const { clientId, browser, timeLimits } = this.#options, { port, account, username } = query;
+    const asked = { ...query, clientId, loginHint: account?.username || username };
+    const onBeforeLaunching = () => query.onBeforeLaunchingUi?.({ ui: "browser" });
+    return await (await this.provider()).signIn(
+      query,
+      (provider, http) =>
+        signInByBrowser(provider, asked, {
+          ...browser,
+          ...http,
+          port,
+          timeLimitMs: timeLimits.browserMs,
+          onBeforeLaunching,
+        }),
+      "authorization_code",
+    );
+  }
+
+  /** A token by a sign-in on another device: no broker does that. */
+  async byDeviceCode(
+    query: TokenQuery,
+    { onUserCode }: Pick<DeviceCodeSignIn, "onUserCode">,
+  ): Promise<AuthenticationResult> {
+    const { pollDeviceCode, startDeviceCode } = await import("../oauth/device_code.ts");
+    const { clientId } = this.#options;
+    return await (await this.provider()).signIn(
+      query,
+      async (provider, http) => {
+        const code = await startDeviceCode(provider, { ...query, clientId }, http);
+        await onUserCode(code);
+        return await pollDeviceCode(provider, code, http);
+      },
+      "urn:ietf:params:oauth:grant-type:device_code",
+    );
+  }
+
+  /** Forgets an account. */
+  async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
+    this.broker.forget(account);
+    if (this.#mayHoldTokens()) await (await this.provider()).forget(account, signal);
+  }
+
+  /** The identity provider; its code is loaded when it is first needed. */
+  async provider(): Promise<ProviderSource> {
+    return await (this.#provider ??= this.#makeProvider());
+  }
+
+  /** Ends all calls under way, and frees the connection to the broker. */
+  close(): void {
+    this.broker.close();
+    const reason = new LatchkeyError("unexpected", "The application was closed");
+    void this.#provider?.then((provider) => provider.close(reason));
+  }
+
+  async #makeProvider(): Promise<ProviderSource> {
+    const { ProviderSource } = await import("./provider_source.ts");
+    const { store = (await import("../cache/memory_store.ts")).memoryStore(), fetch, ...options } = this.#options;
+    return new ProviderSource({
+      ...options,
+      store,
+      fetch: async () => fetch ?? (await import("../platform/http_client.ts")).systemFetch(),
+    });
+  }
+
+  /** What was found; the error where there is no way on without it. */
+  async #find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
+    const finding = await this.broker.find(signal);
+    if (finding.state !== "active" && this.#options.requireBroker) throw noBroker(finding);
+    return finding;
+  }
+
+  async #silentlyWithout(query: TokenQuery, finding: BrokerFinding): Promise<AuthenticationResult> {
+    try {
+      return await (await this.provider()).acquireSilently(query);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || finding.state !== "unavailable" || !PERSON_NEEDED.has(error.code)) {
+        throw error;
+      }
+      this.#options.log("info", `There was no broker to ask: ${finding.reason}`);
+      throw error;
+    }
+  }
+
+  /** Whether anything can be kept: until a sign-in without the broker, a store of our own has nothing. */
+  #mayHoldTokens(): boolean {
+    return this.#options.store !== undefined || this.#provider !== undefined;
+  }
+
+  async #originOf({ account, username, signal }: TokenQuery): Promise<Origin> {
+    if (account?.source === "broker" || !this.#mayHoldTokens()) return "broker";
+    const provider = await this.provider();
+    const [cached, ...more] = account
+      ? [await provider.account(account, signal)]
+      : (await provider.accounts(signal)).filter(({ account }) =>
+        username === undefined || isSameUsername(account.username, username)
+      );
+    if (!cached || more.length > 0 || cached.accountSource === "broker") return "broker";
+    if (cached.accountSource === undefined) return "unknown";
+    // Without a name, the account of the device goes before one that signed in to this app alone.
+    return account || username !== undefined ? "provider" : "unknown";
+  }
+}
