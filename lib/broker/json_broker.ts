@@ -55,7 +55,8 @@ export interface JsonTransport {
    * @param method D-Bus name of the method.
    * @param json The request.
    * @returns The reply.
-   * @throws {LatchkeyError} `broker_unavailable` when the broker went away before it answered, `timed_out`.
+   * @throws {LatchkeyError} `broker_unavailable` when the broker went away before it answered, `timed_out`, `refused` when it
+   * does not know the method.
    */
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
   /** The redirect URI that an app has to have registered to be served here. */
@@ -78,11 +79,13 @@ export interface JsonBrokerOptions {
   readonly now: () => number;
   /** Takes log lines. */
   readonly log: Logger;
+  /** Called when the broker lacks a method without which it is of no use. */
+  readonly onTooOld: (reason: string) => void;
 }
 
 /** Makes a broker of a way to it. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
-  const { clientId, authority, timeLimits, now, log } = options;
+  const { clientId, authority, timeLimits, now, log, onTooOld } = options;
   /** Accounts as the broker gave them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
   const redirectUri = transport.redirectUri(clientId);
@@ -92,7 +95,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   }
 
   async function listAccounts(call: BrokerCall): Promise<BrokerAccount[]> {
-    const json = await sendRepeatable("getAccounts", accountsRequest(clientId), {
+    const json = await sendNeeded("getAccounts", accountsRequest(clientId), {
       ...call,
       timeoutMs: timeLimits.accountsMs,
     });
@@ -181,6 +184,18 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     );
   }
 
+  /** Without this method a broker is of no use. */
+  async function sendNeeded(...request: Parameters<JsonTransport["send"]>): Promise<string> {
+    try {
+      return await sendRepeatable(...request);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || error.code !== "refused") throw error;
+      const { message, correlationId, hint, cause } = error;
+      onTooOld(message);
+      throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
+    }
+  }
+
   return {
     kind: transport.kind,
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
@@ -189,7 +204,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
       const account = request.account && await rawAccount(request.account, call);
       const sent = silentRequest(clientId, request, account);
-      const json = await sendRepeatable("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
+      const json = await sendNeeded("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
       return readAndKeepAccount(json, request, call);
     },
     async acquireTokenInteractively(

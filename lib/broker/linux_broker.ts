@@ -40,8 +40,6 @@ const GONE: ReadonlySet<string> = new Set(
 );
 /** What the bus says of a name without an owner when it may not start a service. */
 const NOT_RUNNING: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
-/** Without these a broker is of no use. */
-const NEEDED_METHODS: ReadonlySet<string> = new Set(["getAccounts", "acquireTokenSilently"]);
 /** What a broker says that lacks a method. */
 const UNKNOWN: ReadonlySet<string> = new Set(
   ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
@@ -165,8 +163,10 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
     });
   }
   if (UNKNOWN.has(errorName)) {
-    const code = NEEDED_METHODS.has(method) ? "broker_unavailable" : "refused";
-    return new LatchkeyError(code, `The broker does not know ${method}`, { ...details, hint: "Update the broker" });
+    return new LatchkeyError("refused", `The broker does not know ${method}`, {
+      ...details,
+      hint: "Update the broker",
+    });
   }
   const errorDescription = `${errorName}: ${printable(error.message)}`;
   return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {

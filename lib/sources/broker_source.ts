@@ -22,7 +22,7 @@ type Asked = TokenQuery & { readonly correlationId: string; readonly signal: Abo
 /** The broker as an application uses it. */
 export class BrokerSource {
   readonly #flags: BrokerFlags;
-  readonly #options: JsonBrokerOptions;
+  readonly #options: Omit<JsonBrokerOptions, "onTooOld">;
   readonly #held = new HeldTokens();
   readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
   readonly #findCalls = new SharedCalls<BrokerFinding>();
@@ -30,13 +30,14 @@ export class BrokerSource {
   readonly #signedOut = new Set<string>();
   readonly #listeners = new Set<(change: BrokerChange) => void>();
   #finding: BrokerFinding | undefined;
+  #tooOld = false;
   #watching: Disposable | undefined;
 
   /**
    * @param flags Where the app wants a broker.
    * @param options What the broker is asked with.
    */
-  constructor(flags: BrokerFlags, options: JsonBrokerOptions) {
+  constructor(flags: BrokerFlags, options: Omit<JsonBrokerOptions, "onTooOld">) {
     this.#flags = flags;
     this.#options = options;
   }
@@ -44,7 +45,8 @@ export class BrokerSource {
   /** Looks for the broker once; a broker that cannot be started stays off for this object. */
   async find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
     return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
-      const finding = await findBroker(this.#flags, this.#options, signal);
+      const onTooOld = (reason: string) => this.#turnOff(reason);
+      const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, signal);
       if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
       signal.throwIfAborted();
       const { log } = this.#options;
@@ -52,6 +54,11 @@ export class BrokerSource {
       else log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
       return this.#finding = finding;
     });
+  }
+
+  /** Whether a broker was found, and then lacked what every client needs. */
+  isTooOld(): boolean {
+    return this.#tooOld;
   }
 
   /** The broker, or the error of a call that needs it. */
@@ -146,11 +153,22 @@ export class BrokerSource {
   close(): void {
     const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
     this.#finding = undefined;
+    this.#tooOld = false;
     this.#findCalls.abort(reason);
     this.#tokenCalls.abort(reason);
     this.#listeners.clear();
     this.#stopWatching();
     if (finding?.state === "active") finding.broker.close();
+  }
+
+  /** A broker that lacks what every client needs stays off for this object. */
+  #turnOff(reason: string): void {
+    const finding = this.#finding;
+    if (finding?.state !== "active") return;
+    this.#options.log("warn", `Going on without a broker: ${reason}`);
+    this.#finding = { state: "unavailable", reason, hint: "Update the broker" };
+    this.#tooOld = true;
+    finding.broker.close();
   }
 
   async #startWatching(): Promise<void> {

@@ -5,8 +5,8 @@
  * @module
  */
 import { type AccountInfo, isSameUsername } from "../account.ts";
-import type { Authority } from "../authority.ts";
 import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
+import type { Broker, BrokerCall } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import { PERSON_NEEDED } from "../broker/sign_in.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
@@ -20,7 +20,7 @@ import type { ProviderSource } from "./provider_source.ts";
 import type { TokenQuery } from "./token_query.ts";
 
 /** What the sources are made of. */
-export interface TokenSourcesOptions extends JsonBrokerOptions {
+export interface TokenSourcesOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** On which platforms the app wants a broker. */
   readonly flags: BrokerFlags;
   /** Whether there is no way on without a broker. */
@@ -55,7 +55,7 @@ export class TokenSources {
     call: RequestOptions & { readonly correlationId: string },
   ): Promise<AccountInfo[]> {
     const finding = await this.#find(call.signal), { signal } = call;
-    const known = finding.state === "active" ? await this.broker.accounts(finding.broker, call) : [];
+    const known = finding.state === "active" ? await this.#accountsOfBroker(finding.broker, call) : [];
     const cached = this.#mayHoldTokens() && !this.#options.requireBroker
       ? await (await this.provider()).accounts(signal)
       : [];
@@ -65,6 +65,17 @@ export class TokenSources {
     );
     return [...known, ...others]
       .filter((account) => username === undefined || isSameUsername(account.username, username));
+  }
+
+  /** None when the broker proves too old to be asked. */
+  async #accountsOfBroker(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
+    try {
+      return await this.broker.accounts(broker, call);
+    } catch (error) {
+      if (!this.#provedTooOld(error)) throw error;
+      await this.#find(call.signal);
+      return [];
+    }
   }
 
   /** A token without any window. */
@@ -77,7 +88,7 @@ export class TokenSources {
       return await this.broker.acquireSilently(query);
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      if (!this.broker.isActive() && error.code === "broker_unavailable") { // it proved too old
+      if (this.#provedTooOld(error)) {
         return await this.#silentlyWithout(query, await this.#find(query.signal));
       }
       if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
@@ -161,7 +172,7 @@ export class TokenSources {
     return new ProviderSource({
       ...options,
       store,
-      fetch: async () => fetch ?? (await import("../platform/http_client.ts")).systemFetch(),
+      fetch: async () => fetch ?? (await import("../platform/http_client.ts")).makeFetch(),
     });
   }
 
@@ -182,6 +193,10 @@ export class TokenSources {
       this.#options.log("info", `There was no broker to ask: ${finding.reason}`);
       throw error;
     }
+  }
+
+  #provedTooOld(error: unknown): boolean {
+    return error instanceof LatchkeyError && error.code === "broker_unavailable" && this.broker.isTooOld();
   }
 
   /** Whether anything can be kept: until a sign-in without the broker, a store of our own has nothing. */
