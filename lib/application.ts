@@ -108,7 +108,7 @@ export class PublicClientApplication implements AsyncDisposable {
     const { username, correlationId = crypto.randomUUID(), signal } = filter;
     const finding = await this.#broker.find(signal);
     if (finding.state !== "active") {
-      if (this.#options.requireBroker) throw noBroker(finding);
+      if (this.#options.requireBroker) throw noBroker(finding, correlationId);
       return [];
     }
     const accounts = await this.#broker.accounts(finding.broker, { correlationId, signal });
@@ -199,9 +199,9 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker, correlationId = crypto.randomUUID(), signal } = options;
+    const { fromBroker, correlationId = crypto.randomUUID(), signal } = options, call = { correlationId, signal };
     this.#broker.forget(account);
-    if (fromBroker) await (await this.#broker.broker(signal)).removeAccount(account, { correlationId, signal });
+    if (fromBroker) await (await this.#broker.broker(call)).removeAccount(account, call);
   }
 
   /**

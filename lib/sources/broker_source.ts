@@ -55,16 +55,16 @@ export class BrokerSource {
   }
 
   /** The broker, or the error of a call that needs it. */
-  async broker(signal: AbortSignal | undefined): Promise<Broker> {
+  async broker({ correlationId, signal }: Partial<BrokerCall>): Promise<Broker> {
     const finding = await this.find(signal);
     if (finding.state === "active") return finding.broker;
-    throw noBroker(finding);
+    throw noBroker(finding, correlationId);
   }
 
   /** The broker, to be used for an account that has not signed out of this app. */
-  async brokerFor(account: AccountInfo, { correlationId, signal }: BrokerCall): Promise<Broker> {
-    if (this.#isSignedOut(account)) throw signedOut(correlationId);
-    return await this.broker(signal);
+  async brokerFor(account: AccountInfo, call: BrokerCall): Promise<Broker> {
+    if (this.#isSignedOut(account)) throw signedOut(call.correlationId);
+    return await this.broker(call);
   }
 
   /** The accounts of a broker, but those that signed out of this app. */
@@ -97,7 +97,7 @@ export class BrokerSource {
       if (how === "window") return await this.#askByWindow(asked);
       const { prompt, username: loginHint } = query;
       return await signIn({ prompt, loginHint }, {
-        accounts: async () => await this.accounts(await this.broker(signal), asked),
+        accounts: async () => await this.accounts(await this.broker(asked), asked),
         silently: (account) => this.acquireSilently({ ...asked, account, username: undefined }),
         byWindow: () => this.#askByWindow(asked),
       }, signal);
@@ -154,7 +154,7 @@ export class BrokerSource {
   }
 
   async #startWatching(): Promise<void> {
-    const broker = await this.broker(undefined);
+    const broker = await this.broker({});
     if (this.#watching || this.#listeners.size === 0) return;
     const watching = await broker.watch((change) => {
       for (const listener of this.#listeners) listener(change);
@@ -171,7 +171,7 @@ export class BrokerSource {
   async #askSilently(query: Asked, key: string): Promise<AuthenticationResult> {
     const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
     if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
-    const broker = await this.broker(signal);
+    const broker = await this.broker(call);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
     if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
     // The only account there is was not chosen: it is sent, but its tenant is not asked instead of /common.
@@ -190,7 +190,7 @@ export class BrokerSource {
 
   async #askByWindow(query: Asked): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(signal), request = brokerRequest(query, account);
+    const broker = await this.broker(query), request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
       ...request,
