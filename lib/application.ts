@@ -13,14 +13,14 @@ import {
   type TimeLimits,
 } from "./broker/broker.ts";
 import { type BrokerFlags, isBrokerEnabled, noBroker } from "./broker/find_broker.ts";
-import { PERSON_NEEDED } from "./broker/sign_in.ts";
-import { LatchkeyError } from "./errors.ts";
+import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { authorizationUrl } from "./oauth/authorization_request.ts";
 import {
   type AcquireTokenRequest,
   checkPop,
   checkScopes,
+  correlationIdOf,
   type InteractiveRequest,
   type RequestOptions,
   type SignedHttpRequest,
@@ -105,7 +105,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    const { username, correlationId = crypto.randomUUID(), signal } = filter;
+    const { username, signal } = filter, correlationId = correlationIdOf(filter);
     const finding = await this.#broker.find(signal);
     if (finding.state !== "active") {
       if (this.#options.requireBroker) throw noBroker(finding, correlationId);
@@ -124,7 +124,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
-    checkAccount(request.account);
+    checkAccount(request?.account);
     try {
       return await this.#broker.acquireSilently(this.#query(request));
     } catch (error) {
@@ -145,7 +145,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
-    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+    if (request?.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
       throw new TypeError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
@@ -165,7 +165,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
-    const { interactive = "if-needed" } = request, query = this.#query(request);
+    const query = this.#query(request), { interactive = "if-needed" } = request;
     switch (interactive) {
       case "always":
         return await this.#broker.signIn(query, "window");
@@ -199,7 +199,7 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker, correlationId = crypto.randomUUID(), signal } = options, call = { correlationId, signal };
+    const { fromBroker, signal } = options, call = { correlationId: correlationIdOf(options), signal };
     this.#broker.forget(account);
     if (fromBroker) await (await this.#broker.broker(call)).removeAccount(account, call);
   }
@@ -214,7 +214,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the address does not begin with `https://`.
    */
   async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
-    const { account, url, correlationId = crypto.randomUUID(), signal } = request;
+    const correlationId = correlationIdOf(request), { account, url, signal } = request;
     checkAccount(account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new TypeError("Cannot acquire cookies: url has to begin with https://");
@@ -234,7 +234,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when method or address are none.
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
-    const { account, method, url, nonce, correlationId = crypto.randomUUID(), signal } = request;
+    const correlationId = correlationIdOf(request), { account, method, url, nonce, signal } = request;
     const scheme = { type: "pop", method, url, nonce } as const, call = { correlationId, signal };
     checkAccount(account);
     checkPop(scheme);
@@ -247,7 +247,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `timed_out`, `broker_unavailable` when the broker that was found does not answer.
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
-    const { correlationId = crypto.randomUUID(), signal } = options, finding = await this.#broker.find(signal);
+    const correlationId = correlationIdOf(options), { signal } = options, finding = await this.#broker.find(signal);
     return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 

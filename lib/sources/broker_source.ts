@@ -94,7 +94,10 @@ export class BrokerSource {
     const key = how === "window" ? sharedKey("window", query) : crypto.randomUUID();
     return await this.#tokenCalls.run(key, query.signal, async (signal) => {
       const asked = { ...query, correlationId: query.correlationId ?? crypto.randomUUID(), signal };
-      if (how === "window") return await this.#askByWindow(asked);
+      if (how === "window") {
+        const isNamed = query.prompt !== "select_account"; // else the person is to choose
+        return await this.#askByWindow(asked, isNamed ? query.username : undefined);
+      }
       const { prompt, username: loginHint } = query;
       return await signIn({ prompt, loginHint }, {
         accounts: async () => await this.accounts(await this.broker(asked), asked),
@@ -178,7 +181,9 @@ export class BrokerSource {
     const isChosen = query.account !== undefined || username !== undefined;
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-    const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
+    const old = query.renew && !query.pop
+      ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
+      : undefined;
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
     this.#logToken(result);
     refuseOther(result, account, username);
@@ -188,7 +193,7 @@ export class BrokerSource {
     return result;
   }
 
-  async #askByWindow(query: Asked): Promise<AuthenticationResult> {
+  async #askByWindow(query: Asked, username?: string): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
     const broker = await this.broker(query), request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
@@ -200,7 +205,7 @@ export class BrokerSource {
       onBeforeWindow: () => onBeforeLaunchingUi?.({ ui: "broker" }),
     }, { correlationId, signal });
     this.#logToken(result);
-    refuseOther(result, account, undefined);
+    refuseOther(result, account, username);
     this.#signedOut.delete(result.account.homeAccountId.toLowerCase());
     this.#hold(query, account ? [keyFor(query, account)] : [], result);
     return result;
@@ -254,7 +259,8 @@ function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInf
 /** What tells a request from all that are not the same. */
 function sharedKey(way: string, query: TokenQuery): string {
   const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
-  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId];
+  const window = String(query.parentWindowHandle);
+  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId, window];
   return JSON.stringify([way, keyFor(query, query.account), ...rest]);
 }
 

@@ -11,6 +11,7 @@ import {
   checkPop,
   checkScopes,
   checkSignIn,
+  correlationIdOf,
   mergeClaims,
   type PopScheme,
   type SignInOptions,
@@ -52,6 +53,7 @@ export function tokenQuery(
   request: AcquireTokenRequest,
   app: { readonly authority: Authority; readonly clientCapabilities?: readonly string[] | undefined },
 ): TokenQuery {
+  correlationIdOf(request);
   const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -83,6 +84,13 @@ describe("openSessionBus()", () => {
     expect(error).toBeInstanceOf(DBusError);
     expect(error.errorName).toMatch(/^org\.freedesktop\.DBus\.Error\./);
     expect(error.message).not.toBe("");
+  });
+
+  test("runs no program that an address names", async () => {
+    const file = join(daemon.directory, "touched");
+    const error = await callAt(`unixexec:path=/usr/bin/touch,argv1=${file}`).catch((error) => error);
+    expect(error).toMatchObject({ errorName: "org.freedesktop.DBus.Error.BadAddress" });
+    expect(existsSync(file)).toBe(false);
   });
 
   test("tries one address after the other", async () => {
