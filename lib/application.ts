@@ -14,9 +14,8 @@ import {
 } from "./broker/broker.ts";
 import { type BrokerFlags, isBrokerEnabled } from "./broker/find_broker.ts";
 import { readWindow } from "./broker/json_window.ts";
-import { PERSON_NEEDED } from "./broker/sign_in.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
-import { LatchkeyError } from "./errors.ts";
+import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
@@ -26,6 +25,7 @@ import {
   type AuthCodeFlowRequest,
   checkPop,
   checkScopes,
+  correlationIdOf,
   type DeviceCodeSignIn,
   type InteractiveRequest,
   type RequestOptions,
@@ -120,7 +120,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    const { username, correlationId = crypto.randomUUID(), signal } = filter;
+    const { username, signal } = filter, correlationId = correlationIdOf(filter);
     return await this.#sources.accounts(username, { correlationId, signal });
   }
 
@@ -133,7 +133,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
-    checkAccount(request.account);
+    checkAccount(request?.account);
     try {
       return await this.#sources.silently(this.#query(request));
     } catch (error) {
@@ -154,7 +154,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
-    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+    if (request?.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
       throw new TypeError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
@@ -174,7 +174,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
-    const { interactive = "if-needed" } = request, query = this.#query(request);
+    const query = this.#query(request), { interactive = "if-needed" } = request;
     switch (interactive) {
       case "always":
         return await this.#sources.signIn(query, "window");
@@ -208,9 +208,9 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker, correlationId = crypto.randomUUID(), signal } = options;
+    const { fromBroker, signal } = options, call = { correlationId: correlationIdOf(options), signal };
     await this.#sources.forget(account, signal);
-    if (fromBroker) await (await this.#sources.broker.broker(signal)).removeAccount(account, { correlationId, signal });
+    if (fromBroker) await (await this.#sources.broker.broker(call)).removeAccount(account, call);
   }
 
   /**
@@ -223,7 +223,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the address does not begin with `https://`.
    */
   async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
-    const { account, url, correlationId = crypto.randomUUID(), signal } = request;
+    const correlationId = correlationIdOf(request), { account, url, signal } = request;
     checkAccount(account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new TypeError("Cannot acquire cookies: url has to begin with https://");
@@ -243,7 +243,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when method or address are none.
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
-    const { account, method, url, nonce, correlationId = crypto.randomUUID(), signal } = request;
+    const correlationId = correlationIdOf(request), { account, method, url, nonce, signal } = request;
     const scheme = { type: "pop", method, url, nonce } as const, call = { correlationId, signal };
     checkAccount(account);
     checkPop(scheme);
@@ -256,7 +256,8 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `timed_out`, `broker_unavailable` when the broker that was found does not answer.
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
-    const { correlationId = crypto.randomUUID(), signal } = options, finding = await this.#sources.broker.find(signal);
+    const correlationId = correlationIdOf(options), { signal } = options;
+    const finding = await this.#sources.broker.find(signal);
     return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 

@@ -33,6 +33,13 @@ export type LatchkeyErrorCode =
   | "invalid_response"
   | "unexpected";
 
+/** Refusals after which an interactive sign-in is the way on. */
+export const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
+  "interaction_required",
+  "account_unusable",
+  "account_not_found",
+]);
+
 /** How a broker described its refusal, in MSALRuntime's numbers. */
 export interface BrokerErrorDetails {
   /** Response status, 0 to 21. */

@@ -52,7 +52,7 @@ export interface SignInOptions {
   readonly extraScopesToConsent?: readonly string[] | undefined;
   /** More parameters of the authorization request. They override none of the protocol's own. */
   readonly extraQueryParameters?: Readonly<Record<string, string>> | undefined;
-  /** Called just before a window opens. */
+  /** Called just before a window opens; once for equal calls of `acquireToken` under way, which share the window. */
   readonly onBeforeLaunchingUi?: ((event: { readonly ui: "broker" | "browser" }) => void) | undefined;
   /** Port of the browser's way back, where one has to be free for it. @default one that the system chooses */
   readonly port?: number | undefined;
@@ -154,6 +154,21 @@ export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline
 const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
 /** What the protocol itself says in an authorization request. */
 const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*)$/i;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * Checks what every request can carry.
+ *
+ * @returns The request's UUID: the caller's, or a new one.
+ * @throws {TypeError} when the request is none, or its correlation id is no UUID.
+ */
+export function correlationIdOf(request: RequestOptions): string {
+  if (typeof request !== "object" || request === null) throw new TypeError("the request is missing");
+  const { correlationId = crypto.randomUUID() } = request;
+  if (typeof correlationId === "string" && UUID.test(correlationId)) return correlationId;
+  throw new TypeError("correlationId has to be a UUID");
+}
 
 /**
  * Checks scopes as a caller gave them.

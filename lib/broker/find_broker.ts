@@ -64,7 +64,10 @@ function whyOff(flags: BrokerFlags, authority: Authority): string | undefined {
 }
 
 /** The error of a call that needs the broker which was not found. */
-export function noBroker(finding: Exclude<BrokerFinding, { readonly state: "active" }>): LatchkeyError {
+export function noBroker(
+  finding: Exclude<BrokerFinding, { readonly state: "active" }>,
+  correlationId?: string | undefined,
+): LatchkeyError {
   const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
-  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint });
+  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint, correlationId });
 }

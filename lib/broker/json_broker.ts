@@ -180,7 +180,10 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   function cancel(call: BrokerCall): void {
     const { correlationId } = call;
     send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs: CANCEL_MS }).catch((error) =>
-      log("info", `The broker did not end its window: ${String(error)} (correlation id ${correlationId})`)
+      log(
+        "debug",
+        `The broker did not say that it ended its window: ${String(error)} (correlation id ${correlationId})`,
+      )
     );
   }
 

@@ -45,6 +45,8 @@ const UNKNOWN: ReadonlySet<string> = new Set(
   ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
 );
 
+const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker";
+
 /**
  * Starts the broker, or finds it running.
  *
@@ -95,20 +97,23 @@ function asUnavailable(error: unknown): unknown {
   if (!(error instanceof DBusError) && !timedOut) return error;
   return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
     cause: printableCause(error),
-    hint: error instanceof DBusError
-      ? hintFor(error.errorName)
-      : "Restart it: systemctl --user restart microsoft-identity-broker",
+    hint: error instanceof DBusError ? hintFor(error.errorName) : RESTART,
   });
 }
 
-function hintFor(errorName: string): string | undefined {
+function hintFor(errorName: string): string {
   if (errorName === `${BUS_ERROR}ServiceUnknown`) {
     return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
+  }
+  if (/\.Spawn\.(ExecFailed|FileInvalid|PermissionsInvalid|ServiceNotFound)$/.test(errorName)) {
+    return "Install the broker again: the bus cannot run the program that its service file names";
   }
   // A broker that the bus started without a display dies before it answers.
   if (errorName === `${BUS_ERROR}NoReply` || errorName.includes(".Spawn.")) {
     return "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY";
   }
+  // It did not take its name in the bus' own time, or said something of its own.
+  if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
   return "Run it in a session that has a bus, and see that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, isSameUsername } from "../account.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
 import type { Prompt } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import { refuseOther } from "./refuse_other.ts";
@@ -26,13 +26,6 @@ export interface SignInSteps {
   /** A token by a window. */
   byWindow(): Promise<AuthenticationResult>;
 }
-
-/** Refusals after which an interactive sign-in is the way on. */
-export const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
-  "interaction_required",
-  "account_unusable",
-  "account_not_found",
-]);
 
 /** The broker's own words for "a person has to sign in": interaction required, account unusable. */
 const WINDOW_HELPS: readonly number[] = [2, 13];

@@ -102,7 +102,10 @@ export class DBusNextConnection implements BusConnection {
       this.#takeOver(inner.stream!);
       throw TAKEN_OVER;
     });
-    setTimeout(() => this.#keepTime()); // there is a stream by then
+    setTimeout(() => { // there is a stream by then
+      inner.stream?.once("connect", () => this.#keepTime()); // Deno 2.6 forgets what it was told before
+      this.#keepTime();
+    });
   }
 
   #takeOver(stream: Socket): void {

@@ -47,7 +47,8 @@ export class LibdbusConnection implements BusConnection {
   #closed = false;
 
   /**
-   * Connects. The daemon's answers are read while calls wait, so a daemon that hangs does not hang the program.
+   * Connects. The daemon's answers are read while calls wait, so a daemon that hangs does not hang the program; only one
+   * whose queue of new connections is full as well would, in `connect` itself.
    *
    * @param library libdbus.
    * @param address Address of the bus.

@@ -17,7 +17,7 @@ import { openSessionBusLibdbus } from "./session_bus_libdbus.ts";
  * @throws {DBusError} `…NoServer` when this session has no bus, `…BadAddress` when its address is none that can be used.
  */
 export async function openSessionBus(): Promise<SessionBus> {
-  const deno = denoNamespace(), address = sessionBusAddress();
+  const deno = denoNamespace(), address = await ofThisMachine(sessionBusAddress());
   if (!deno) return await openByDBusNext(address);
   try {
     return openSessionBusLibdbus(deno, address);
@@ -28,6 +28,15 @@ export async function openSessionBus(): Promise<SessionBus> {
       throw isMissing(other) ? neither(error, other) : other;
     });
   }
+}
+
+/** A bus of this machine: libdbus would go over the network for another address, and run programs for some. */
+async function ofThisMachine(address: string): Promise<string> {
+  const sockets = address.split(";").filter((one) => one.startsWith("unix:"));
+  if (sockets.length > 0) return sockets.join(";");
+  const { unixSockets } = await import("./dbus_address.ts");
+  unixSockets(address); // throws: it says what is wrong with it
+  return address;
 }
 
 async function openByDBusNext(address: string): Promise<SessionBus> {

@@ -62,16 +62,16 @@ export class BrokerSource {
   }
 
   /** The broker, or the error of a call that needs it. */
-  async broker(signal: AbortSignal | undefined): Promise<Broker> {
+  async broker({ correlationId, signal }: Partial<BrokerCall>): Promise<Broker> {
     const finding = await this.find(signal);
     if (finding.state === "active") return finding.broker;
-    throw noBroker(finding);
+    throw noBroker(finding, correlationId);
   }
 
   /** The broker, to be used for an account that has not signed out of this app. */
-  async brokerFor(account: AccountInfo, { correlationId, signal }: BrokerCall): Promise<Broker> {
-    if (this.#isSignedOut(account)) throw signedOut(correlationId);
-    return await this.broker(signal);
+  async brokerFor(account: AccountInfo, call: BrokerCall): Promise<Broker> {
+    if (this.#isSignedOut(account)) throw signedOut(call.correlationId);
+    return await this.broker(call);
   }
 
   /** The accounts of a broker, but those that signed out of this app. */
@@ -101,10 +101,13 @@ export class BrokerSource {
     const key = how === "window" ? sharedKey("window", query) : crypto.randomUUID();
     return await this.#tokenCalls.run(key, query.signal, async (signal) => {
       const asked = { ...query, correlationId: query.correlationId ?? crypto.randomUUID(), signal };
-      if (how === "window") return await this.#askByWindow(asked);
+      if (how === "window") {
+        const isNamed = query.prompt !== "select_account"; // else the person is to choose
+        return await this.#askByWindow(asked, isNamed ? query.username : undefined);
+      }
       const { prompt, username: loginHint } = query;
       return await signIn({ prompt, loginHint }, {
-        accounts: async () => await this.accounts(await this.broker(signal), asked),
+        accounts: async () => await this.accounts(await this.broker(asked), asked),
         silently: (account) => this.acquireSilently({ ...asked, account, username: undefined }),
         byWindow: () => this.#askByWindow(asked),
       }, signal);
@@ -172,7 +175,7 @@ export class BrokerSource {
   }
 
   async #startWatching(): Promise<void> {
-    const broker = await this.broker(undefined);
+    const broker = await this.broker({});
     if (this.#watching || this.#listeners.size === 0) return;
     const watching = await broker.watch((change) => {
       for (const listener of this.#listeners) listener(change);
@@ -189,14 +192,16 @@ export class BrokerSource {
   async #askSilently(query: Asked, key: string): Promise<AuthenticationResult> {
     const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
     if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
-    const broker = await this.broker(signal);
+    const broker = await this.broker(call);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
     if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
     // The only account there is was not chosen: it is sent, but its tenant is not asked instead of /common.
     const isChosen = query.account !== undefined || username !== undefined;
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-    const old = query.renew ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call) : undefined;
+    const old = query.renew && !query.pop
+      ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
+      : undefined;
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
     this.#logToken(result);
     refuseOther(result, account, username);
@@ -206,9 +211,9 @@ export class BrokerSource {
     return result;
   }
 
-  async #askByWindow(query: Asked): Promise<AuthenticationResult> {
+  async #askByWindow(query: Asked, username?: string): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(signal), request = brokerRequest(query, account);
+    const broker = await this.broker(query), request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
       ...request,
@@ -218,7 +223,7 @@ export class BrokerSource {
       onBeforeWindow: () => onBeforeLaunchingUi?.({ ui: "broker" }),
     }, { correlationId, signal });
     this.#logToken(result);
-    refuseOther(result, account, undefined);
+    refuseOther(result, account, username);
     this.#signedOut.delete(result.account.homeAccountId.toLowerCase());
     this.#hold(query, account ? [keyFor(query, account)] : [], result);
     return result;

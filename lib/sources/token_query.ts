@@ -11,6 +11,7 @@ import {
   checkPop,
   checkScopes,
   checkSignIn,
+  correlationIdOf,
   mergeClaims,
   type PopScheme,
   type SignInOptions,
@@ -52,6 +53,7 @@ export function tokenQuery(
   request: AcquireTokenRequest,
   app: { readonly authority: Authority; readonly clientCapabilities?: readonly string[] | undefined },
 ): TokenQuery {
+  correlationIdOf(request);
   const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
@@ -87,6 +89,7 @@ export function keyFor({ authority, scopes, username }: TokenQuery, account: Acc
 /** What tells a request from all that are not the same. */
 export function sharedKey(way: string, query: TokenQuery): string {
   const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
-  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId];
+  const window = String(query.parentWindowHandle);
+  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId, window];
   return JSON.stringify([way, keyFor(query, query.account), ...rest]);
 }

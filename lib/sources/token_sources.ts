@@ -8,9 +8,8 @@ import { type AccountInfo, isSameUsername } from "../account.ts";
 import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
-import { PERSON_NEEDED } from "../broker/sign_in.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
-import { LatchkeyError } from "../errors.ts";
+import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/provider.ts";
 import type { DeviceCodeSignIn, RequestOptions } from "../request.ts";
@@ -54,7 +53,7 @@ export class TokenSources {
     username: string | undefined,
     call: RequestOptions & { readonly correlationId: string },
   ): Promise<AccountInfo[]> {
-    const finding = await this.#find(call.signal), { signal } = call;
+    const finding = await this.#find(call), { signal } = call;
     const known = finding.state === "active" ? await this.#accountsOfBroker(finding.broker, call) : [];
     const cached = this.#mayHoldTokens() && !this.#options.requireBroker
       ? await (await this.provider()).accounts(signal)
@@ -73,14 +72,14 @@ export class TokenSources {
       return await this.broker.accounts(broker, call);
     } catch (error) {
       if (!this.#provedTooOld(error)) throw error;
-      await this.#find(call.signal);
+      await this.#find(call);
       return [];
     }
   }
 
   /** A token without any window. */
   async silently(query: TokenQuery): Promise<AuthenticationResult> {
-    const finding = await this.#find(query.signal);
+    const finding = await this.#find(query);
     if (finding.state !== "active") return await this.#silentlyWithout(query, finding);
     const origin = await this.#originOf(query);
     if (origin === "provider") return await (await this.provider()).acquireSilently(query);
@@ -89,7 +88,7 @@ export class TokenSources {
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       if (this.#provedTooOld(error)) {
-        return await this.#silentlyWithout(query, await this.#find(query.signal));
+        return await this.#silentlyWithout(query, await this.#find(query));
       }
       if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
       // Nobody wrote down how this account was signed in: the broker's refusal is not the last word.
@@ -101,15 +100,13 @@ export class TokenSources {
 
   /** A token by the person's sign-in: the broker's window, else the browser. */
   async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
-    const finding = await this.#find(query.signal);
+    const finding = await this.#find(query);
     if (finding.state === "active") {
       try {
         return await this.broker.signIn(query, how);
       } catch (error) {
-        if (this.broker.isActive() || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") {
-          throw error;
-        }
-        await this.#find(query.signal); // it proved too old
+        if (!this.#provedTooOld(error)) throw error;
+        await this.#find(query); // throws when there is no way on without it
       }
     }
     const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
@@ -177,9 +174,9 @@ export class TokenSources {
   }
 
   /** What was found; the error where there is no way on without it. */
-  async #find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
+  async #find({ signal, correlationId }: Pick<RequestOptions, "signal" | "correlationId">): Promise<BrokerFinding> {
     const finding = await this.broker.find(signal);
-    if (finding.state !== "active" && this.#options.requireBroker) throw noBroker(finding);
+    if (finding.state !== "active" && this.#options.requireBroker) throw noBroker(finding, correlationId);
     return finding;
   }
 

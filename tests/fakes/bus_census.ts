@@ -1,14 +1,26 @@
 /** What this process has on a bus: what a client leaves behind shows here. */
+import { expect } from "bun:test";
 import process from "node:process";
 import { Message, type MessageBus, sessionBus } from "dbus-next";
+import type { PrivateBus } from "./private_bus.ts";
 
-export interface BusCensus {
+interface BusCensus {
   readonly connections: number;
   readonly matchRules: number;
 }
 
+/**
+ * Expects so many connections of this process, and no match rule. Nobody is told when the bus has noticed that a connection
+ * ended, so it is asked until it has, or often enough.
+ */
+export async function expectConnections({ address }: PrivateBus, connections: number): Promise<void> {
+  let census = await busCensus(address);
+  for (let tries = 0; census.connections !== connections && tries < 200; tries++) census = await busCensus(address);
+  expect(census).toEqual({ connections, matchRules: 0 });
+}
+
 /** Counts the connections of this process and their match rules, but for the one that asks. */
-export async function busCensus(busAddress: string): Promise<BusCensus> {
+async function busCensus(busAddress: string): Promise<BusCensus> {
   const client = sessionBus({ busAddress });
   try {
     const rules: Record<string, readonly string[]> = await ask(client, "Debug.Stats", "GetAllMatchRules");

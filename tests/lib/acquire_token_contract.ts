@@ -113,7 +113,7 @@ describe("acquireToken()", () => {
     });
   });
 
-  test("does not take it when another person than the account's signs in", async () => {
+  test("does not take it when another person signs in, unless the person was to choose", async () => {
     await behave({ accounts: [JANE, JOE] });
     const app = makeApp(), [jane, joe] = await app.getAccounts();
     const ofJoe = await app.acquireTokenSilent({ scopes: SCOPES, account: joe! });
@@ -122,8 +122,14 @@ describe("acquireToken()", () => {
     await behave({
       replies: { acquireTokenInteractively: { kind: "text", text: JSON.stringify({ brokerTokenResponse }) } },
     });
-    const error = await failure(app.acquireToken({ scopes: SCOPES, account: jane!, interactive: "always" }));
-    expect(error).toMatchObject({ code: "interaction_required" });
+    for (const whose of [{ account: jane! }, { username: "jane@contoso.com" }]) {
+      const error = await failure(app.acquireToken({ scopes: SCOPES, ...whose, interactive: "always" }));
+      expect(error).toMatchObject({ code: "interaction_required" });
+    }
+    const chosen = { username: "jane@contoso.com", prompt: "select_account" } as const;
+    expect((await app.acquireToken({ scopes: SCOPES, ...chosen, interactive: "always" })).accessToken).toBe(
+      accessToken,
+    );
   });
 
   test("opens one window for equal calls, and another for others", async () => {

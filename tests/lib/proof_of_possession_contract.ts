@@ -125,6 +125,20 @@ describe("authenticationScheme", () => {
   });
 });
 
+describe("forceRefresh", () => {
+  test("sends the request that a token is bound to once", async () => {
+    const { app, account } = await appWithAccount();
+    await app.acquireToken({
+      scopes: SCOPES,
+      account,
+      authenticationScheme: POP,
+      forceRefresh: true,
+      interactive: "never",
+    });
+    expect(await called("acquireTokenSilently")).toHaveLength(1);
+  });
+});
+
 describe("acquireSsoCookies()", () => {
   const item = (cookieName: unknown, cookieContent: unknown) => ({ cookieName, cookieContent });
 

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { checkPop, checkScopes, checkSignIn, mergeClaims, type PopScheme, type Prompt } from "../../lib/request.ts";
+import {
+  checkPop,
+  checkScopes,
+  checkSignIn,
+  correlationIdOf,
+  mergeClaims,
+  type PopScheme,
+  type Prompt,
+} from "../../lib/request.ts";
 
 describe("checkScopes()", () => {
   test("takes scopes, each once", () => {
@@ -104,4 +112,20 @@ describe("mergeClaims()", () => {
       '{"__proto__":{"a":1},"access_token":{"__proto__":{"b":2},"xms_cc":{"values":["cp1"]}}}',
     );
   });
+});
+
+describe("correlationIdOf()", () => {
+  test("is the caller's, or a new one", () => {
+    const correlationId = "99999999-9999-4999-8999-999999999999";
+    expect(correlationIdOf({ correlationId })).toBe(correlationId);
+    expect(correlationIdOf({})).toMatch(/^[0-9a-f-]{36}$/);
+    expect(correlationIdOf({})).not.toBe(correlationIdOf({}));
+  });
+
+  test.each([[{ correlationId: "\u001b[31m" }], [{ correlationId: "" }], [{ correlationId: 1 }], [undefined], [null]])(
+    "refuses %p",
+    (request) => {
+      expect(() => correlationIdOf(request as object)).toThrow(TypeError);
+    },
+  );
 });

@@ -12,7 +12,7 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   azure: ["application", "words", "errors"],
   web: ["oauth", "cache", "words", "errors"],
   application: ["sources", "broker", "oauth", "cache", "words", "errors"],
-  sources: ["sources", "broker", "oauth", "cache", "words", "errors"],
+  sources: ["sources", "broker", "oauth", "cache", "platform", "words", "errors"],
   broker: ["broker", "platform", "words", "errors"],
   oauth: ["oauth", "platform", "words", "errors"],
   cache: ["cache", "platform", "words", "errors"],

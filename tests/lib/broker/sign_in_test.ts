@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { AccountInfo } from "../../../lib/account.ts";
-import { PERSON_NEEDED, type SignIn, signIn } from "../../../lib/broker/sign_in.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { type SignIn, signIn } from "../../../lib/broker/sign_in.ts";
+import { LatchkeyError, type LatchkeyErrorCode, PERSON_NEEDED } from "../../../lib/errors.ts";
 import type { Prompt } from "../../../lib/request.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 

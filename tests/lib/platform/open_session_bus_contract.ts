@@ -1,13 +1,20 @@
 // How every client of the session bus finds its bus, stands hostile ones, and lets the program end.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { openSessionBus } from "../../../lib/platform/open_session_bus.ts";
-import { BUS_DAEMON, DBusError, type DBusValue, type Signal } from "../../../lib/platform/session_bus.ts";
+import {
+  BUS_DAEMON,
+  DBusError,
+  type DBusValue,
+  type SessionBus,
+  type Signal,
+} from "../../../lib/platform/session_bus.ts";
 import { ECHO, startEchoPeer } from "../../fakes/echo_peer.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
@@ -16,6 +23,7 @@ const GET_ID = { ...BUS_DAEMON, member: "GetId" };
 
 let daemon: PrivateBus;
 let peer: { stop(): void };
+const opened: SessionBus[] = [];
 
 beforeAll(async () => {
   daemon = await startPrivateBus();
@@ -24,16 +32,27 @@ beforeAll(async () => {
   peer = await startEchoPeer(daemon.address);
 });
 
+afterEach(() => {
+  for (const bus of opened.splice(0)) bus.close();
+});
+
 afterAll(async () => {
   peer.stop();
   await daemon.stop();
 });
 
+/** A bus that is closed after the test. */
+async function openBus(): Promise<SessionBus> {
+  const bus = await openSessionBus();
+  opened.push(bus);
+  return bus;
+}
+
 /** Opens the bus at an address and calls it once. */
 async function callAt(address: string, timeoutMs?: number): Promise<readonly DBusValue[]> {
   process.env.DBUS_SESSION_BUS_ADDRESS = address;
   try {
-    using bus = await openSessionBus();
+    const bus = await openBus();
     return await bus.call(GET_ID, { timeoutMs });
   } finally {
     process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
@@ -42,7 +61,7 @@ async function callAt(address: string, timeoutMs?: number): Promise<readonly DBu
 
 describe("openSessionBus()", () => {
   test("takes the client of this path", async () => {
-    using bus = await openSessionBus();
+    const bus = await openBus();
     expect(bus.client).toBe(ownRuntimePath().client);
   });
 
@@ -65,6 +84,13 @@ describe("openSessionBus()", () => {
     expect(error).toBeInstanceOf(DBusError);
     expect(error.errorName).toMatch(/^org\.freedesktop\.DBus\.Error\./);
     expect(error.message).not.toBe("");
+  });
+
+  test("runs no program that an address names", async () => {
+    const file = join(daemon.directory, "touched");
+    const error = await callAt(`unixexec:path=/usr/bin/touch,argv1=${file}`).catch((error) => error);
+    expect(error).toMatchObject({ errorName: "org.freedesktop.DBus.Error.BadAddress" });
+    expect(existsSync(file)).toBe(false);
   });
 
   test("tries one address after the other", async () => {
@@ -111,12 +137,12 @@ describe("SessionBus at a socket where no bus is", () => {
 
 describe("SessionBus with peers of all kinds", () => {
   test("refuses their calls", async () => {
-    using bus = await openSessionBus();
+    const bus = await openBus();
     expect(await bus.call({ ...ECHO, member: "CallBack" })).toEqual(["org.freedesktop.DBus.Error.UnknownMethod"]);
   });
 
   test("takes no signal that was not asked for", async () => {
-    using bus = await openSessionBus();
+    const bus = await openBus();
     const heard: Signal[] = [];
     await bus.subscribe({ interface: ECHO.interface, member: "Wanted" }, (signal) => heard.push(signal));
     for (const member of ["Unwanted", "Wanted"]) {
@@ -126,7 +152,7 @@ describe("SessionBus with peers of all kinds", () => {
   });
 
   test("refuses a reply with a file descriptor, and goes on", async () => {
-    using bus = await openSessionBus();
+    const bus = await openBus();
     const error = await bus.call({ ...ECHO, member: "Descriptor" }).catch((error) => error);
     expect(error).toMatchObject({ code: "invalid_response" });
     expect(await bus.call({ ...ECHO, member: "Echo", signature: "s", body: ["well"] })).toEqual(["well"]);
@@ -135,7 +161,7 @@ describe("SessionBus with peers of all kinds", () => {
   test("starts a service when it may, and not when it may not", async () => {
     const destination = "com.example.Broken", call = { ...ECHO, destination, member: "Echo" };
     await daemon.addService(destination, ["/bin/false"]);
-    using bus = await openSessionBus();
+    const bus = await openBus();
     const [started, notStarted] = await Promise.all(
       [{}, { autoStart: false }].map((more) => bus.call({ ...call, ...more }).catch((error) => error)),
     );

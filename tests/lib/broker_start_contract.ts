@@ -1,0 +1,141 @@
+// Brokers that the bus starts when they are first called, and those that it cannot start.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
+import { expectConnections } from "../fakes/bus_census.ts";
+import { FAILED_STARTS } from "../fakes/failed_starts.ts";
+import { expectHarmless } from "../fakes/harmless_error.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
+
+/** Processes are started, which takes a busy machine longer than a test usually has. */
+const TIMEOUT_MS = 30_000;
+
+let bus: PrivateBus;
+const apps: PublicClientApplication[] = [];
+
+beforeEach(async () => {
+  bus = await startPrivateBus();
+  process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
+});
+afterEach(async () => {
+  for (const app of apps.splice(0)) app.close();
+  await bus.stop();
+});
+
+function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
+  const app = new PublicClientApplication({ clientId: CLIENT_ID, enableBrokerOnLinux: true, ...options });
+  apps.push(app);
+  return app;
+}
+
+const silently = (app: PublicClientApplication, more: object = {}) =>
+  app.acquireToken({ scopes: ["User.Read"], interactive: "never", ...more });
+
+describe("PublicClientApplication, when the broker cannot be started", () => {
+  test.each(FAILED_STARTS.map((start) => [start.name, start] as const))(
+    "because it %s, says so, once, and stays without",
+    async (_name, { install, isSilent, hint }) => {
+      const installed = await install(bus), lines: string[] = [];
+      const options = {
+        timeLimits: isSilent ? { startMs: 300 } : {},
+        logger: (level: string, message: string) => void lines.push(`${level}: ${message}`),
+      };
+      const app = makeApp(options), correlationId = "99999999-9999-4999-8999-999999999999";
+      expect(await app.getAccounts()).toEqual([]);
+      await expectConnections(bus, 0);
+      const error = await failure(silently(app, { correlationId }));
+      expect(error).toMatchObject({ code: "broker_unavailable", correlationId, hint: expect.stringMatching(hint) });
+      expectHarmless(error);
+      expect(error.message).toMatch(/^Cannot start the broker: ./);
+      expect(lines).toEqual([`warn: Going on without a broker: ${error.message}`]);
+      expect(await app.brokerStatus()).toEqual({
+        ...{ state: "unavailable", kind: null, version: null, reason: error.message },
+      });
+      if (isSilent) return; // the bus waits for it on
+
+      expect((await failure(makeApp({ requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
+      await installed?.kill();
+      const mended = await startFakeBroker(bus);
+      expect((await app.brokerStatus()).state).toBe("unavailable");
+      expect((await silently(makeApp())).source).toBe("broker");
+      await mended.stop();
+    },
+    TIMEOUT_MS,
+  );
+
+  test("because it runs and takes no messages, says so in its time", async () => {
+    const broker = await startFakeBroker(bus);
+    broker.pause();
+    const error = await failure(silently(makeApp({ timeLimits: { pingMs: 50 } })));
+    expect(error).toMatchObject({ code: "broker_unavailable", hint: expect.stringContaining("Restart it") });
+    expect(error.message).toContain("did not answer Ping within 0.05 s");
+    broker.resume();
+    expect((await silently(makeApp())).source).toBe("broker");
+    await broker.stop();
+  });
+});
+
+describe("PublicClientApplication, when the bus starts the broker", () => {
+  let broker: FakeBroker;
+
+  beforeEach(async () => {
+    broker = await activatableFakeBroker(bus);
+  });
+  afterEach(() => broker.stop());
+
+  test("waits for it longer than for one that runs", async () => {
+    await broker.behave({ startDelayMs: 1_000 });
+    expect((await silently(makeApp({ timeLimits: { pingMs: 500 } }))).source).toBe("broker");
+  });
+
+  test("starts it once for many calls", async () => {
+    await broker.behave({ startDelayMs: 200 });
+    const app = makeApp();
+    const results = await Promise.all([app.getAccounts(), silently(app), silently(app, { scopes: ["Mail.Read"] })]);
+    expect(results).toHaveLength(3);
+    expect(await broker.calls("Ping")).toHaveLength(1);
+    await expectConnections(bus, 1);
+  });
+
+  test("lets go at an abort while it is being started, and leaves nothing behind", async () => {
+    await broker.behave({ startDelayMs: 200 });
+    const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
+    const gone = silently(app, { signal: leaving.signal }).catch((error) => error);
+    leaving.abort(reason);
+    expect(await gone).toBe(reason);
+    await expectConnections(bus, 0);
+    expect((await silently(app)).source).toBe("broker");
+  });
+
+  test.each(["getAccounts", "acquireTokenSilently"])("tries %s once more when it went away", async (member) => {
+    await broker.behave({ replies: { [member]: { kind: "exit", times: 1 } } });
+    expect((await silently(makeApp())).source).toBe("broker");
+    expect(await broker.calls(member)).toHaveLength(2);
+    await broker.forgetCalls();
+    await broker.behave({ replies: { [member]: { kind: "exit" } } });
+    const error = await failure(silently(makeApp()));
+    expect(error.code).toBe("broker_unavailable");
+    expectHarmless(error);
+    expect(await broker.calls(member)).toHaveLength(2);
+  });
+
+  test("starts it again after it stopped", async () => {
+    const app = makeApp();
+    await app.getAccounts();
+    await broker.kill();
+    expect((await silently(app)).source).toBe("broker");
+  });
+
+  test("cannot start it again, says so, and starts it when it can", async () => {
+    const app = makeApp();
+    await app.getAccounts();
+    await broker.kill();
+    await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+    const error = await failure(silently(app));
+    expect(error.code).toBe("broker_unavailable");
+    expectHarmless(error);
+    broker = await activatableFakeBroker(bus);
+    expect((await silently(app)).source).toBe("broker");
+  });
+});
