@@ -370,7 +370,7 @@ describe("PublicClientApplication without a broker", () => {
     });
     expect(await app.getAccounts()).toEqual([]);
     expect(await app.brokerStatus()).toMatchObject({ state: "off", kind: null, version: null });
-    expect((await failure(silently(app))).code).toBe("broker_unavailable");
+    expect((await failure(silently(app))).code).toBe("interaction_required");
     expect(await broker.calls()).toEqual([]);
   });
 
@@ -436,7 +436,15 @@ describe("PublicClientApplication's reading of replies", () => {
       errorDescription: "com.contoso.Error.Own: no, thanks",
     });
     await answers({ kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" });
-    expect(await failure(silently(makeApp()))).toMatchObject({ code: "broker_unavailable", hint: "Update the broker" });
+    const needing = makeApp({ requireBroker: true });
+    expect(await failure(silently(needing))).toMatchObject({ code: "broker_unavailable", hint: "Update the broker" });
+    const going = makeApp(); // goes on as if there were none, and stays so
+    expect((await failure(silently(going))).code).toBe("interaction_required");
+    expect(await going.getAccounts()).toEqual([]);
+    expect(await going.brokerStatus()).toMatchObject({
+      state: "unavailable",
+      reason: expect.stringContaining("acquire"),
+    });
   });
 
   test("does not take another account's token", async () => {
