@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { findChromium } from "./find_chromium.js";
 import { findTool, NODE_PACKAGE } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -24,6 +25,11 @@ const machineNeeds = [
     scripts: ["tests/run_tests.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasCommand("gnome-keyring-daemon"),
     packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
+  },
+  {
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => findChromium() !== undefined,
+    packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },
   {
     scripts: ["tests/bench/run.ts"],
