@@ -127,6 +127,7 @@ export class ProviderSource {
     query: TokenQuery,
     { redirectUri, responseMode }: Pick<AuthCodeFlowRequest, "redirectUri" | "responseMode">,
   ): Promise<AuthCodeFlow> {
+    if (!URL.canParse(redirectUri)) throw new TypeError("Cannot sign in: redirectUri is missing, or is no address");
     const { clientId, now } = this.#options, { provider } = await this.find(query.authority, query);
     const { startAuthorization } = await import("../oauth/authorization_code.ts");
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
@@ -140,7 +141,10 @@ export class ProviderSource {
     response: URLSearchParams | Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
   ): Promise<AuthenticationResult> {
-    const authority = parseAuthority(flow.authority), { correlationId } = flow;
+    const authority = parseAuthority(flow?.authority), { correlationId } = flow;
+    if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority)) {
+      throw new TypeError("Cannot finish a sign-in: it was started by another app, or at another authority");
+    }
     const { provider, http } = await this.find(authority, { correlationId, signal });
     const { finishAuthorization } = await import("../oauth/authorization_code.ts");
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
@@ -219,6 +223,15 @@ interface Call {
   readonly account: AccountInfo;
   readonly correlationId: string;
   readonly signal: AbortSignal;
+}
+
+/**
+ * Whether an app starts sign-ins at an authority: a flow may have been in the hands of the person, who must not choose whose
+ * word is taken for who they are. `tenantId` leads to other tenants of the same host.
+ */
+function isOwn(authority: Authority, own: Authority): boolean {
+  const hasTenants = own.kind === "entra" || own.kind === "ciam";
+  return authority.url === own.url || hasTenants && authority.kind === own.kind && authority.origin === own.origin;
 }
 
 /** The tenant that an authority stands for, if it is one. */

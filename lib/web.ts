@@ -1,0 +1,199 @@
+/**
+ * Microsoft Entra ID, or another OpenID provider, for web apps and for workers on the edge: sign-in in two requests, renewal,
+ * and a cache in memory. Web APIs are all that this entry needs of a runtime.
+ *
+ * @example A web app's sign-in
+ * ```ts
+ * import { type AuthCodeFlow, WebApplication } from "@latchkey/latchkey/web";
+ *
+ * const app = new WebApplication({ clientId: "11111111-2222-4333-8444-555555555555" });
+ *
+ * async function begin(): Promise<AuthCodeFlow> {
+ *   const redirectUri = "https://app.contoso.com/signed-in";
+ *   return await app.initiateAuthCodeFlow({ scopes: ["User.Read"], redirectUri, responseMode: "query" });
+ * }
+ *
+ * async function end(flow: AuthCodeFlow, request: Request): Promise<string> {
+ *   const { account } = await app.acquireTokenByAuthCodeFlow(flow, new URL(request.url).searchParams);
+ *   return account.homeAccountId;
+ * }
+ * ```
+ *
+ * @module
+ */
+import { type AccountInfo, isSameUsername } from "./account.ts";
+import { DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import type { CacheStore } from "./cache/cache_store.ts";
+import { memoryStore } from "./cache/memory_store.ts";
+import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
+import type { Fetch } from "./oauth/provider.ts";
+import { type AuthCodeFlowRequest, correlationIdOf, type RequestOptions, type SilentRequest } from "./request.ts";
+import { ProviderSource } from "./sources/provider_source.ts";
+import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
+import type { AuthenticationResult } from "./token.ts";
+
+export type { AccountInfo } from "./account.ts";
+export type { CacheCall, CacheStore } from "./cache/cache_store.ts";
+export { memoryStore } from "./cache/memory_store.ts";
+export { type BrokerErrorDetails, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
+export type { Logger, LogLevel } from "./logger.ts";
+export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
+export type { Fetch } from "./oauth/provider.ts";
+export type {
+  AuthCodeFlowRequest,
+  PopScheme,
+  Prompt,
+  RequestOptions,
+  SignInOptions,
+  SilentRequest,
+  TokenRequest,
+} from "./request.ts";
+export type { AuthenticationResult } from "./token.ts";
+export type { WindowHandle } from "./window_handle.ts";
+
+/** What a web application is made of. */
+export interface WebApplicationOptions {
+  /** Application (client) id of the app registration. */
+  readonly clientId: string;
+  /** Who issues the tokens. @default "https://login.microsoftonline.com/common" */
+  readonly authority?: string;
+  /** What the app can handle, such as `cp1` for continuous access evaluation. @default [] */
+  readonly clientCapabilities?: readonly string[];
+  /** Where tokens are kept. @default in memory, for this object */
+  readonly cache?: CacheStore;
+  /** Sends requests. @default globalThis.fetch */
+  readonly fetch?: Fetch;
+  /** Takes log lines. @default none */
+  readonly logger?: Logger;
+  /** The time, in milliseconds since 1970. @default Date.now */
+  readonly now?: () => number;
+}
+
+/**
+ * An app that signs people in over the web: a public client, without a secret of its own. It holds the tokens of all who
+ * signed in: which account a request may use is for the person's session to say. On the edge, where requests do not share
+ * what they wait for, make one for each request, and let them share a store.
+ *
+ * @example A token for the person of a session
+ * ```ts
+ * import { memoryStore, WebApplication } from "@latchkey/latchkey/web";
+ *
+ * const app = new WebApplication({ clientId: "11111111-2222-4333-8444-555555555555", cache: memoryStore() });
+ *
+ * async function tokenOf(homeAccountId: string): Promise<string | undefined> {
+ *   const account = (await app.getAccounts()).find((account) => account.homeAccountId === homeAccountId);
+ *   return account && (await app.acquireTokenSilent({ scopes: ["User.Read"], account }))?.accessToken;
+ * }
+ * ```
+ */
+export class WebApplication {
+  readonly #app: Parameters<typeof tokenQuery>[1];
+  readonly #logger: Logger | undefined;
+  readonly #provider: ProviderSource;
+
+  /**
+   * Makes an application.
+   *
+   * @param options What it is made of. Nothing is asked before the first call.
+   * @throws {TypeError} when the client id is missing or the authority is not one.
+   */
+  constructor(options: WebApplicationOptions) {
+    const { clientId, cache: store = memoryStore(), fetch, logger, now = Date.now, clientCapabilities } = options ?? {};
+    if (typeof clientId !== "string" || !clientId.trim()) {
+      throw new TypeError("Cannot make an application: clientId is missing");
+    }
+    const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
+    this.#app = { authority, clientCapabilities };
+    this.#logger = logger;
+    this.#provider = new ProviderSource({
+      clientId,
+      authority,
+      store,
+      // deno-lint-ignore require-await -- it is asked for asynchronously, and is there already
+      fetch: async () => fetch,
+      now,
+      log: (level, message) => logger?.(level, message),
+    });
+  }
+
+  /**
+   * All accounts that tokens are kept of: not those of one session alone.
+   *
+   * @param filter Only the accounts of one user name, compared without case.
+   * @returns The accounts.
+   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   */
+  async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
+    const { username, signal } = filter;
+    correlationIdOf(filter);
+    return (await this.#provider.accounts(signal)).map(({ account }) => account)
+      .filter((account) => username === undefined || isSameUsername(account.username, username));
+  }
+
+  /**
+   * A token for an account without the person: one that is kept, else one for a refresh token (RFC 6749, 6).
+   *
+   * @param request What is asked for.
+   * @returns The token; `null` when the person has to sign in.
+   * @throws {LatchkeyError} any code but `interaction_required`, `account_unusable`, `account_not_found`.
+   * @throws {TypeError} when scopes or claims are none.
+   */
+  async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
+    checkAccount(request?.account);
+    try {
+      return await this.#provider.acquireSilently(this.#query(request));
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
+      this.#logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
+      return null;
+    }
+  }
+
+  /**
+   * Begins a sign-in whose answer comes in another request (RFC 6749, 4.1).
+   *
+   * @param request What is asked for, and the app's address that the answer goes to.
+   * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
+   * needs. Keep it in the person's session, or sealed in a cookie.
+   * @throws {LatchkeyError} what asking an authority for its endpoints failed with; those of Microsoft Entra ID are known.
+   * @throws {TypeError} when scopes, claims or parameters are none.
+   */
+  async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    return await this.#provider.startFlow(this.#query({ ...request, username: request?.loginHint }), request);
+  }
+
+  /**
+   * Ends a sign-in that {@linkcode initiateAuthCodeFlow} began.
+   *
+   * @param flow What it gave. Use it once.
+   * @param response The answer: parameters of the query, or of the form that was posted.
+   * @returns The token.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in.
+   */
+  async acquireTokenByAuthCodeFlow(
+    flow: AuthCodeFlow,
+    response: URLSearchParams | Readonly<Record<string, string>>,
+    options: Pick<RequestOptions, "signal"> = {},
+  ): Promise<AuthenticationResult> {
+    return await this.#provider.finishFlow(flow, response, options.signal);
+  }
+
+  /**
+   * Forgets an account: its tokens, and any silent use until it signs in again.
+   *
+   * @param account The account.
+   * @throws {LatchkeyError} `configuration` when the store cannot be read or written.
+   * @throws {TypeError} when the account is none.
+   */
+  async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
+    checkAccount(account);
+    correlationIdOf(options);
+    await this.#provider.forget(account, options.signal);
+  }
+
+  #query(request: Parameters<typeof tokenQuery>[0]): TokenQuery {
+    return tokenQuery(request, this.#app);
+  }
+}
