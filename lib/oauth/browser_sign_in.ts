@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { openBrowser as openSystemBrowser } from "../platform/browser.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../platform/loopback.ts";
+import { isRemoteSession, readSurroundings } from "../platform/surroundings.ts";
 import {
   type AuthCodeRequest,
   type AuthorizationFlow,
@@ -23,7 +24,12 @@ export interface BrowserSignInOptions {
   readonly openBrowser?: ((url: string) => boolean | Promise<boolean>) | undefined;
   /** Called with the address that the person has to open, and whether a browser was opened with it. @default none */
   readonly onSignInAddress?: ((address: { readonly url: string; readonly opened: boolean }) => void) | undefined;
-  /** Reads the address that the browser was redirected to, where a person can paste it. @default none */
+  /**
+   * Reads the address that the browser was redirected to, as a person pastes it. Called where no browser was opened, over SSH
+   * and in a container: there the browser may be on another machine.
+   *
+   * @default none
+   */
   readonly readRedirect?: ((signal: AbortSignal) => Promise<string>) | undefined;
   /** HTML of the page that ends the sign-in. @default a page of ours */
   readonly resultPage?: ((outcome: SignInOutcome) => string) | undefined;
@@ -101,13 +107,24 @@ export async function signInByBrowser(
 
   const allowedOrigins = [new URL(provider.server.authorization_endpoint!).origin];
   await using loopback = await listenOnLoopback({ port, allowedOrigins, onRequest: answer, signal: ended });
-  const started = await startAuthorization(provider, { ...request, redirectUri: `http://localhost:${loopback.port}` });
-  flow = started.flow;
+  const redirectUri = `http://localhost:${loopback.port}`, { readRedirect } = options;
+  const start = async (responseMode?: "query"): Promise<string> => {
+    const started = await startAuthorization(provider, { ...request, redirectUri, responseMode });
+    flow = started.flow;
+    return started.url;
+  };
   try {
     options.onBeforeLaunching?.();
-    const opened = await openBrowser(started.url);
-    options.onSignInAddress?.({ url: started.url, opened });
-    if (options.readRedirect) void paste(options.readRedirect);
+    // What a browser posts does not show in its address, which is all that a person can paste.
+    let canPaste = readRedirect !== undefined && isRemoteSession(await readSurroundings());
+    let url = await start(canPaste ? "query" : undefined);
+    const opened = await openBrowser(url);
+    if (!opened && readRedirect && !canPaste) {
+      url = await start("query"); // nobody has seen the first one
+      canPaste = true;
+    }
+    options.onSignInAddress?.({ url, opened });
+    if (readRedirect && canPaste) void paste(readRedirect);
     const result = await reply.promise;
     // The page is on its way to the browser, which may be gone.
     await Promise.race([shown.promise, new Promise((resolve) => setTimeout(resolve, LAST_PAGE_MS))]);
