@@ -27,7 +27,7 @@ import type { CacheStore } from "./cache/cache_store.ts";
 import { memoryStore } from "./cache/memory_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
-import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
+import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/provider.ts";
 import { type AuthCodeFlowRequest, correlationIdOf, type RequestOptions, type SilentRequest } from "./request.ts";
 import { ProviderSource } from "./sources/provider_source.ts";
@@ -167,13 +167,15 @@ export class WebApplication {
   /**
    * Ends a sign-in that {@linkcode initiateAuthCodeFlow} began.
    *
-   * @param flow What it gave. Use it once.
+   * @param flow What it gave, with or without the address. Use it once.
    * @param response The answer: parameters of the query, or of the form that was posted.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in; `timed_out` when that
+   * began an hour ago.
+   * @throws {TypeError} when the flow is none, or another app's.
    */
   async acquireTokenByAuthCodeFlow(
-    flow: AuthCodeFlow,
+    flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
     options: Pick<RequestOptions, "signal"> = {},
   ): Promise<AuthenticationResult> {

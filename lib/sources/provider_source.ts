@@ -13,7 +13,7 @@ import { SharedCalls } from "../cache/shared_calls.ts";
 import { TokenCache } from "../cache/token_cache.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { AuthCodeFlow } from "../oauth/authorization_code.ts";
+import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import { findProvider } from "../oauth/find_provider.ts";
 import type { HttpOptions, Provider } from "../oauth/provider.ts";
 import { refreshTokens } from "../oauth/token_endpoint.ts";
@@ -137,7 +137,7 @@ export class ProviderSource {
 
   /** Ends a sign-in that {@linkcode startFlow} began. */
   async finishFlow(
-    flow: AuthCodeFlow,
+    flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
   ): Promise<AuthenticationResult> {

@@ -38,7 +38,7 @@ export class ScriptedBrowser {
           parameters: form ?? url.searchParams,
         };
       }
-      const response = await this.#send(request.url, request.form), page = await response.text();
+      const response = await this.send(request.url, request.form), page = await response.text();
       const location = response.headers.get("location");
       if (location) request = { url: new URL(location, request.url) };
       else {
@@ -50,7 +50,8 @@ export class ScriptedBrowser {
     throw new Error("The sign-in goes round in circles");
   }
 
-  async #send(url: URL, form: URLSearchParams | undefined): Promise<Response> {
+  /** Fetches one page, or posts a form to it, with the cookies that it has. */
+  async send(url: URL, form?: URLSearchParams): Promise<Response> {
     const cookie = [...this.#cookies.values()].filter(({ path }) => url.pathname.startsWith(path))
       .map(({ pair }) => pair).join("; ");
     const response = await fetch(url, {

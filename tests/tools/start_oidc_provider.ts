@@ -25,7 +25,7 @@ export async function startOidcProvider(): Promise<OidcProvider> {
       application_type: "native",
       token_endpoint_auth_method: "none",
       grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
-      redirect_uris: ["http://localhost"],
+      redirect_uris: ["http://localhost", "http://localhost/signed-in"], // whatever the port (RFC 8252, 7.3)
     }],
     features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true } },
     scopes: ["openid", "profile", "offline_access", "api.read", "api.write"],

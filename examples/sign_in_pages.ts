@@ -1,0 +1,113 @@
+// The pages of a web app that signs people in, on Web APIs alone: web_app.ts serves them with Deno, worker.ts on the edge.
+import {
+  type AccountInfo,
+  type AuthorizationFlow,
+  LatchkeyError,
+  WebApplication,
+  type WebApplicationOptions,
+} from "@latchkey/latchkey/web";
+import { type SealedCookie, sealedCookie } from "./sealed_cookie.ts";
+
+/** What the pages are made of. */
+export interface SignInPagesOptions extends WebApplicationOptions {
+  /** What tokens are asked for. */
+  readonly scopes: readonly string[];
+  /** 32 random bytes or more, as text: seals what a person's browser keeps for the app. */
+  readonly secret: string;
+  /** The app's address as people see it, where a proxy stands in between. @default the request's own */
+  readonly origin?: string | undefined;
+}
+
+interface App {
+  readonly latchkey: WebApplication;
+  readonly scopes: readonly string[];
+  /** Where the provider sends the person back to; it stands in the app's registration. */
+  readonly redirectUri: string;
+  /** A sign-in under way, between the two requests that it takes. */
+  readonly flow: SealedCookie;
+  /** Who signed in with this browser: the one account whose tokens it may use. */
+  readonly session: SealedCookie;
+}
+
+/** Answers a request for a page. */
+export async function signInPages(request: Request, options: SignInPagesOptions): Promise<Response> {
+  const { scopes, secret, origin = new URL(request.url).origin } = options;
+  const isSecure = origin.startsWith("https:");
+  const app: App = {
+    latchkey: new WebApplication(options),
+    scopes,
+    redirectUri: `${origin}/signed-in`,
+    flow: sealedCookie({ name: "sign-in", secret, maxAge: 60 * 60, isSecure }),
+    session: sealedCookie({ name: "session", secret, maxAge: 12 * 60 * 60, isSecure }),
+  };
+  try {
+    switch (`${request.method} ${new URL(request.url).pathname}`) {
+      case "GET /":
+        return await showAccount(request, app);
+      case "GET /sign-in":
+        return await beginSignIn(app);
+      case "GET /signed-in":
+        return await endSignIn(request, app);
+      case "POST /sign-out":
+        return await signOut(request, app);
+      default:
+        return page("There is no such page.", 404);
+    }
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    return page(`${escaped(error.message)}. <a href="/sign-in">Sign in again</a>`, 400);
+  }
+}
+
+async function showAccount(request: Request, { latchkey, scopes, session }: App): Promise<Response> {
+  const account = await session.read(request) as AccountInfo | undefined;
+  const token = account && await latchkey.acquireTokenSilent({ scopes, account });
+  if (!token) return page(`Nobody is signed in. <a href="/sign-in">Sign in</a>`);
+  // Here an app calls the API that it asked for: headers: { authorization: `Bearer ${token.accessToken}` }
+  return page(
+    `${
+      escaped(account.username)
+    } is signed in. <form method="post" action="/sign-out"><button>Sign out</button></form>`,
+  );
+}
+
+async function beginSignIn({ latchkey, scopes, redirectUri, flow }: App): Promise<Response> {
+  // A form that the provider's page posts would come without the cookie, which is SameSite=Lax: so the answer is in the query.
+  const begun = await latchkey.initiateAuthCodeFlow({ scopes, redirectUri, responseMode: "query" });
+  const { authUri, ...kept } = begun;
+  return redirect(authUri, [await flow.write(kept)]);
+}
+
+async function endSignIn(request: Request, { latchkey, flow, session }: App): Promise<Response> {
+  const begun = await flow.read(request) as AuthorizationFlow | undefined;
+  if (!begun) return page(`This sign-in was not begun here. <a href="/sign-in">Sign in</a>`, 400);
+  // With the authority /common this can be anybody: an app for one organisation names that in its authority.
+  const { account } = await latchkey.acquireTokenByAuthCodeFlow(begun, new URL(request.url).searchParams);
+  return redirect("/", [flow.clear, await session.write(account)]);
+}
+
+async function signOut(request: Request, { latchkey, session }: App): Promise<Response> {
+  const account = await session.read(request) as AccountInfo | undefined;
+  if (account) await latchkey.removeAccount(account);
+  return redirect("/", [session.clear]);
+}
+
+function redirect(location: string, cookies: readonly string[]): Response {
+  const headers = new Headers({ location, "cache-control": "no-store", "referrer-policy": "no-referrer" });
+  for (const cookie of cookies) headers.append("set-cookie", cookie);
+  return new Response(null, { status: 303, headers });
+}
+
+function page(html: string, status = 200): Response {
+  const headers = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+  };
+  return new Response(`<!doctype html><title>Sign-in</title><p>${html}`, { status, headers });
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
