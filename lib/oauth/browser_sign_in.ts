@@ -25,8 +25,8 @@ export interface BrowserSignInOptions {
   /** Called with the address that the person has to open, and whether a browser was opened with it. @default none */
   readonly onSignInAddress?: ((address: { readonly url: string; readonly opened: boolean }) => void) | undefined;
   /**
-   * Reads the address that the browser was redirected to, as a person pastes it. Called where no browser was opened, over SSH
-   * and in a container: there the browser may be on another machine.
+   * Reads the address that the browser was redirected to, as a person pastes it; again after one that is none, until the text
+   * is empty. Called where no browser was opened, over SSH and in a container: there the browser may be on another machine.
    *
    * @default none
    */
@@ -36,16 +36,26 @@ export interface BrowserSignInOptions {
 }
 
 /** What else goes with a sign-in. */
-interface Limits {
+interface SignInCall extends HttpOptions {
   readonly port?: number | undefined;
   readonly timeLimitMs: number;
   readonly onBeforeLaunching?: (() => void) | undefined;
+  /** Throws when the answer is not what is wanted, so that the page says so, too. */
+  readonly accept?: ((reply: TokenReply) => void) | undefined;
+}
+
+/** A sign-in that waits for its answer. */
+interface Started {
+  readonly url: string;
+  readonly flow: AuthorizationFlow;
 }
 
 /** Where the browser's address is clean of what it was redirected with. */
 const RESULT_PATH = "/done";
 /** How long the browser may take to fetch the page that it was sent to. */
 const LAST_PAGE_MS = 2_000;
+/** More than this, and a timer fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Signs a person in.
@@ -54,40 +64,66 @@ const LAST_PAGE_MS = 2_000;
  * @param request What is asked for; the redirect URI is ours.
  * @param options How the browser is used, and how the provider is reached.
  * @returns The provider's answer.
- * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` when the port is taken.
+ * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` when the port is taken; `missing_dependency`
+ * when no browser opens and nobody is told the address.
  */
 export async function signInByBrowser(
   provider: Provider,
-  request: Omit<AuthCodeRequest, "redirectUri">,
-  options: BrowserSignInOptions & Limits & HttpOptions,
+  request: Omit<AuthCodeRequest, "redirectUri" | "responseMode" | "now">,
+  options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
-  const { port = 0, timeLimitMs, openBrowser = openSystemBrowser, signal } = options;
-  const limit = AbortSignal.timeout(timeLimitMs), over = new AbortController();
-  const ended = AbortSignal.any([limit, over.signal, ...(signal ? [signal] : [])]);
+  const { port = 0, timeLimitMs, signal, now, correlationId, readRedirect } = options;
+  const over = new AbortController(), ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
+  const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
   const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
-  reply.promise.catch(() => {}); // it may end before it is waited for
-  ended.addEventListener("abort", () => reply.reject(ended.reason), { once: true });
+  let started: Started | undefined, taken = false, announced = false;
+  let isPageDue = false, last: LoopbackReply | undefined;
 
-  let flow: AuthorizationFlow | undefined, taken = false, last: LoopbackReply | undefined;
-
-  /** The first answer with the right state ends the sign-in, whatever it says. */
-  async function take(parameters: URLSearchParams): Promise<boolean> {
-    if (!flow || taken || !isAnswerTo(flow, parameters)) return false;
-    taken = true;
-    let outcome: SignInOutcome;
+  const { authorization_endpoint: signInPage } = provider.server;
+  const allowedOrigins = signInPage ? [new URL(signInPage).origin] : [];
+  const loopback = await listenOnLoopback({ port, allowedOrigins, onRequest: answer, signal: ended });
+  const limit = setTimeout(() => over.abort(tooLong(options)), Math.min(timeLimitMs, MAX_TIMER_MS));
+  ended.addEventListener("abort", () => {
+    reply.reject(ended.reason);
+    shown.resolve();
+  }, { once: true });
+  try {
+    launch().catch(reply.reject);
     try {
-      const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
-      outcome = { ok: true, username: answer.result.account.username };
-      reply.resolve(answer);
-    } catch (error) {
-      reply.reject(error);
-      const shown = error instanceof LatchkeyError
-        ? error
-        : new LatchkeyError("unexpected", "The sign-in was given up");
-      outcome = { ok: false, error: shown };
+      return await reply.promise;
+    } finally {
+      if (isPageDue) await untilShown();
     }
-    last = resultPage(outcome, options.resultPage?.(outcome));
-    return true;
+  } finally {
+    clearTimeout(limit);
+    over.abort(new LatchkeyError("unexpected", "The sign-in is over"));
+    await loopback.close();
+  }
+
+  async function launch(): Promise<void> {
+    options.onBeforeLaunching?.();
+    // What a browser posts does not show in its address, which is all that a person can paste.
+    let canPaste = readRedirect !== undefined && isRemoteSession(await readSurroundings());
+    await start(canPaste ? "query" : undefined);
+    const opened = await openBrowser(started!.url);
+    if (opened === false && readRedirect && !canPaste && !taken) {
+      await start("query"); // nobody has seen the first address
+      canPaste = true;
+    }
+    announce(opened);
+    if (readRedirect && canPaste) await paste(readRedirect);
+    else if (opened === false && !options.onSignInAddress) throw noBrowser(correlationId);
+  }
+
+  async function start(responseMode: "query" | undefined): Promise<void> {
+    const redirectUri = `http://localhost:${loopback.port}`;
+    started = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
+  }
+
+  /** Once: a browser can be back before whatever opened it is done. */
+  function announce(opened: boolean): void {
+    if (!announced && !ended.aborted) options.onSignInAddress?.({ url: started!.url, opened });
+    announced = true;
   }
 
   async function answer({ method, url, form }: LoopbackRequest): Promise<LoopbackReply> {
@@ -95,63 +131,73 @@ export async function signInByBrowser(
       shown.resolve();
       return last;
     }
-    if (url.pathname === "/" && await take(method === "POST" ? form : url.searchParams)) {
-      return { status: 303, headers: { location: RESULT_PATH, "cache-control": "no-store" }, body: "" };
-    }
-    return {
-      status: 400,
-      headers: { "content-type": "text/plain; charset=utf-8" },
-      body: "This is no answer to a sign-in.\n",
-    };
-  }
-
-  const allowedOrigins = [new URL(provider.server.authorization_endpoint!).origin];
-  await using loopback = await listenOnLoopback({ port, allowedOrigins, onRequest: answer, signal: ended });
-  const redirectUri = `http://localhost:${loopback.port}`, { readRedirect } = options;
-  const start = async (responseMode?: "query"): Promise<string> => {
-    const started = await startAuthorization(provider, { ...request, redirectUri, responseMode });
-    flow = started.flow;
-    return started.url;
-  };
-  try {
-    options.onBeforeLaunching?.();
-    // What a browser posts does not show in its address, which is all that a person can paste.
-    let canPaste = readRedirect !== undefined && isRemoteSession(await readSurroundings());
-    let url = await start(canPaste ? "query" : undefined);
-    const opened = await openBrowser(url);
-    if (!opened && readRedirect && !canPaste) {
-      url = await start("query"); // nobody has seen the first one
-      canPaste = true;
-    }
-    options.onSignInAddress?.({ url, opened });
-    if (readRedirect && canPaste) void paste(readRedirect);
-    const result = await reply.promise;
-    // The page is on its way to the browser, which may be gone.
-    await Promise.race([shown.promise, new Promise((resolve) => setTimeout(resolve, LAST_PAGE_MS))]);
-    return result;
-  } catch (error) {
-    if (limit.aborted && error === limit.reason) throw tooLong(timeLimitMs);
-    throw error;
-  } finally {
-    over.abort(new LatchkeyError("unexpected", "The sign-in is over"));
+    const parameters = method === "POST" ? form : url.searchParams;
+    if (url.pathname !== "/" || !isTaken(parameters)) return NO_ANSWER;
+    isPageDue = true;
+    last = await finish(parameters);
+    return { status: 303, headers: { location: RESULT_PATH }, body: "" };
   }
 
   async function paste(read: (signal: AbortSignal) => Promise<string>): Promise<void> {
-    try {
-      for (;;) {
-        const text = (await read(ended)).trim();
-        if (URL.canParse(text) && await take(new URL(text).searchParams)) return;
-      }
-    } catch (error) {
-      if (!ended.aborted) reply.reject(error);
+    while (!ended.aborted) {
+      const text = (await read(ended)).replaceAll(/\s/g, ""); // a terminal may have broken the line
+      if (!text) return;
+      const parameters = new URLSearchParams(URL.canParse(text) ? new URL(text).search : "");
+      if (isTaken(parameters)) return void await finish(parameters);
+      await new Promise((resolve) => setTimeout(resolve)); // who reads without waiting must not stop the rest
     }
+  }
+
+  /** The first answer with the right state is taken, and ends the sign-in, whatever it says. */
+  function isTaken(parameters: URLSearchParams): boolean {
+    return !taken && started !== undefined && (taken = isAnswerTo(started.flow, parameters));
+  }
+
+  async function finish(parameters: URLSearchParams): Promise<LoopbackReply> {
+    try {
+      announce(true);
+      const answer = await finishAuthorization(provider, started!.flow, parameters, { ...options, signal: ended });
+      options.accept?.(answer);
+      const page = pageFor({ ok: true, username: answer.result.account.username });
+      reply.resolve(answer);
+      return page;
+    } catch (error) {
+      reply.reject(error);
+      const isOurs = error instanceof LatchkeyError;
+      return pageFor({ ok: false, error: isOurs ? error : new LatchkeyError("unexpected", "The program gave up") });
+    }
+  }
+
+  function pageFor(outcome: SignInOutcome): LoopbackReply {
+    return resultPage(outcome, options.resultPage?.(outcome));
+  }
+
+  /** The page is on its way to the browser, which may be gone. */
+  async function untilShown(): Promise<void> {
+    const timer = setTimeout(shown.resolve, LAST_PAGE_MS);
+    await shown.promise;
+    clearTimeout(timer);
   }
 }
 
-function tooLong(timeLimitMs: number): LatchkeyError {
+const NO_ANSWER: LoopbackReply = {
+  status: 400,
+  headers: { "content-type": "text/plain; charset=utf-8" },
+  body: "This is no answer to a sign-in.\n",
+};
+
+function tooLong({ timeLimitMs, correlationId }: SignInCall): LatchkeyError {
   return new LatchkeyError("timed_out", `Nobody signed in within ${Math.round(timeLimitMs / 1000)} seconds`, {
+    correlationId,
     hint:
       "Try again. Where the page itself showed an error, such as AADSTS530084 or AADSTS53003, the browser does not pass " +
       "your organisation's rules: sign in through the device's broker (--broker require)",
+  });
+}
+
+function noBrowser(correlationId: string | undefined): LatchkeyError {
+  return new LatchkeyError("missing_dependency", "No browser could be opened", {
+    correlationId,
+    hint: "Show the person the address (onSignInAddress), or let them sign in elsewhere (acquireTokenByDeviceCode)",
   });
 }

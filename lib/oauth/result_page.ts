@@ -6,6 +6,7 @@
  * @module
  */
 import type { LatchkeyError } from "../errors.ts";
+import { printable } from "../json_values.ts";
 
 /** How a sign-in ended. */
 export type SignInOutcome =
@@ -66,7 +67,7 @@ export function resultPage(outcome: SignInOutcome, body?: string): ResultPage {
 }
 
 function success(username: string, nonce: string): string {
-  const who = username ? ` as <strong>${escape(username)}</strong>` : "";
+  const who = username ? ` as <strong><bdi>${escape(username)}</bdi></strong>` : "";
   return page(
     nonce,
     "Signed in",
@@ -120,5 +121,5 @@ function icon(kind: "good" | "bad", shape: string): string {
 
 function escape(text: string): string {
   const names: Readonly<Record<string, string>> = { "&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "#39" };
-  return text.toWellFormed().replaceAll(/[&<>"']/g, (character) => `&${names[character]};`);
+  return printable(text).replaceAll(/[&<>"']/g, (character) => `&${names[character]};`);
 }

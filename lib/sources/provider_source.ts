@@ -14,6 +14,7 @@ import { TokenCache } from "../cache/token_cache.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
+import { printable } from "../json_values.ts";
 import { findProvider } from "../oauth/find_provider.ts";
 import type { HttpOptions, Provider } from "../oauth/provider.ts";
 import { refreshTokens } from "../oauth/token_endpoint.ts";
@@ -38,8 +39,20 @@ export interface ProviderSourceOptions {
   readonly log: Logger;
 }
 
-/** Names of the grants that sign a person in, as MSAL's cache has them. */
-export type AccountSource = "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
+/** A person's sign-in. */
+export interface SignIn {
+  /** Signs the person in. `accept` throws when it was somebody else. */
+  readonly sign: (
+    provider: Provider,
+    call: HttpOptions & { readonly signal: AbortSignal; readonly accept: (reply: TokenReply) => void },
+  ) => Promise<TokenReply>;
+  /** Name of the grant, as MSAL's cache has it. */
+  readonly accountSource: "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
+  /** User name of the one who has to sign in, when the query has no account. @default anybody may */
+  readonly username?: string | undefined;
+  /** Under which the sign-in is shared with others under way that are equal. @default it is one of its own */
+  readonly key?: string | undefined;
+}
 
 /** Failures in which a token that has nearly ended is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
@@ -91,27 +104,17 @@ export class ProviderSource {
    * A token by the person's sign-in.
    *
    * @param query What is asked for.
-   * @param how Signs the person in.
-   * @param accountSource Name of the grant, as MSAL's cache has it.
+   * @param signIn How, and whose it has to be.
    */
-  async signIn(
-    query: TokenQuery,
-    how: (provider: Provider, http: HttpOptions & { readonly signal: AbortSignal }) => Promise<TokenReply>,
-    accountSource: AccountSource,
-  ): Promise<AuthenticationResult> {
+  async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
     refusePop(query);
-    return await this.#calls.run(crypto.randomUUID(), query.signal, async (signal) => {
+    return await this.#calls.run(key ?? crypto.randomUUID(), query.signal, async (signal) => {
       const correlationId = query.correlationId ?? crypto.randomUUID();
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
-      const reply = await how(provider, { ...http, signal });
-      const { account } = reply.result;
-      if (query.account && account.homeAccountId.toLowerCase() !== query.account.homeAccountId.toLowerCase()) {
-        throw new LatchkeyError("interaction_required", `Somebody else signed in than ${query.account.username}`, {
-          correlationId,
-          hint: `Sign in as ${query.account.username}`,
-        });
-      }
+      const accept = ({ result }: TokenReply) => refuseOther(result, query.account, username);
+      const reply = await sign(provider, { ...http, correlationId, signal, accept });
+      accept(reply);
       await this.#save(query.authority, reply, accountSource);
       return reply.result;
     });
@@ -191,24 +194,28 @@ export class ProviderSource {
     const { provider, http } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
     let refusal: LatchkeyError | undefined;
     let isOfFamily = true;
+    // Tokens of its family can be there even so.
+    if (await this.#cache.isSignedOut(account, { signal })) throw nobody(query, correlationId);
     for (const { refreshToken, holder } of await this.#cache.findRefreshTokens(account, { signal })) {
       if (holder === "perhaps" && !isOfFamily) continue;
+      let reply: TokenReply;
       try {
-        const reply = await refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
-        if (maxAge !== undefined) refuseOld(reply.result, maxAge, now());
-        await this.#save(query.authority, reply);
-        return reply.result;
+        reply = await refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
       } catch (error) {
         if (signal.aborted || !(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
         refusal ??= error;
         isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
+        continue;
       }
+      await this.#save(query.authority, reply); // first of all, as the old refresh token may be good no more
+      if (maxAge !== undefined) refuseOld(reply.result, maxAge, now());
+      return reply.result;
     }
     throw refusal ?? nobody(query, correlationId);
   }
 
   /** A token that cannot be stored is good even so. */
-  async #save(authority: Authority, reply: TokenReply, accountSource?: AccountSource): Promise<void> {
+  async #save(authority: Authority, reply: TokenReply, accountSource?: SignIn["accountSource"]): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
       await this.#cache.save({ ...reply, accountSource, realm, ...kind });
@@ -245,6 +252,24 @@ function refusePop({ pop }: TokenQuery): void {
   throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and there is none", {
     hint: "Ask without authenticationScheme (--pop)",
   });
+}
+
+/** The person chooses who signs in, and may choose somebody else than the program goes on for. */
+function refuseOther(
+  { account, correlationId }: AuthenticationResult,
+  expected: AccountInfo | undefined,
+  username: string | undefined,
+): void {
+  const isExpected = expected
+    ? account.homeAccountId.toLowerCase() === expected.homeAccountId.toLowerCase()
+    : username === undefined || isSameUsername(account.username, username);
+  if (isExpected) return;
+  const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(printable);
+  throw new LatchkeyError(
+    "interaction_required",
+    `${answered || "Somebody else"} signed in, and not ${wanted || "the account that was asked for"}`,
+    { correlationId, hint: `Sign in as ${wanted || "that account"}` },
+  );
 }
 
 function nobody({ account, username }: TokenQuery, correlationId: string): LatchkeyError {

@@ -88,8 +88,25 @@ export function keyFor({ authority, scopes, username }: TokenQuery, account: Acc
 
 /** What tells a request from all that are not the same. */
 export function sharedKey(way: string, query: TokenQuery): string {
-  const { claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId } = query;
-  const window = String(query.parentWindowHandle);
-  const rest = [claims, passHeld, renew, pop, maxAge, prompt, domainHint, extraQueryParameters, correlationId, window];
-  return JSON.stringify([way, keyFor(query, query.account), ...rest]);
+  const { claims, passHeld, renew, pop, maxAge, correlationId } = query;
+  const { prompt, domainHint, extraQueryParameters, extraScopesToConsent, port } = query;
+  const window = [
+    String(query.parentWindowHandle),
+    prompt,
+    domainHint,
+    extraQueryParameters,
+    extraScopesToConsent,
+    port,
+  ];
+  return JSON.stringify([
+    way,
+    keyFor(query, query.account),
+    claims,
+    passHeld,
+    renew,
+    pop,
+    maxAge,
+    correlationId,
+    window,
+  ]);
 }

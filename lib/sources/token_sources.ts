@@ -16,7 +16,7 @@ import type { DeviceCodeSignIn, RequestOptions } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import { BrokerSource } from "./broker_source.ts";
 import type { ProviderSource } from "./provider_source.ts";
-import type { TokenQuery } from "./token_query.ts";
+import { sharedKey, type TokenQuery } from "./token_query.ts";
 
 /** What the sources are made of. */
 export interface TokenSourcesOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
@@ -92,8 +92,8 @@ export class TokenSources {
       }
       if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
       // Nobody wrote down how this account was signed in: the broker's refusal is not the last word.
-      return await (await this.provider()).acquireSilently(query).catch(() => {
-        throw error;
+      return await (await this.provider()).acquireSilently(query).catch((second) => {
+        throw second instanceof LatchkeyError && PERSON_NEEDED.has(second.code) ? error : second;
       });
     }
   }
@@ -109,22 +109,24 @@ export class TokenSources {
         await this.#find(query); // throws when there is no way on without it
       }
     }
+    return await this.#signInByBrowser(query, how);
+  }
+
+  async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
-    const { clientId, browser, timeLimits } = this.#options, { port, account, username } = query;
+    const { clientId, browser, timeLimits } = this.#options, { port, account, username, prompt } = query;
     const asked = { ...query, clientId, loginHint: account?.username || username };
     const onBeforeLaunching = () => query.onBeforeLaunchingUi?.({ ui: "browser" });
-    return await (await this.provider()).signIn(
-      query,
-      (provider, http) =>
-        signInByBrowser(provider, asked, {
-          ...browser,
-          ...http,
-          port,
-          timeLimitMs: timeLimits.browserMs,
-          onBeforeLaunching,
-        }),
-      "authorization_code",
-    );
+    const options = { ...browser, port, timeLimitMs: timeLimits.browserMs, onBeforeLaunching };
+    return await (await this.provider()).signIn(query, {
+      accountSource: "authorization_code",
+      sign: (provider, call) => signInByBrowser(provider, asked, { ...options, ...call }),
+      // As with a broker: who calls `acquireTokenInteractive` twice means two windows, and gives a hint and no more.
+      ...(how === "window" && {
+        key: sharedKey("window", query),
+        username: prompt === "select_account" ? undefined : username,
+      }),
+    });
   }
 
   /** A token by a sign-in on another device: no broker does that. */
@@ -134,15 +136,15 @@ export class TokenSources {
   ): Promise<AuthenticationResult> {
     const { pollDeviceCode, startDeviceCode } = await import("../oauth/device_code.ts");
     const { clientId } = this.#options;
-    return await (await this.provider()).signIn(
-      query,
-      async (provider, http) => {
+    return await (await this.provider()).signIn(query, {
+      accountSource: "urn:ietf:params:oauth:grant-type:device_code",
+      sign: async (provider, http) => {
         const code = await startDeviceCode(provider, { ...query, clientId }, http);
-        await onUserCode(code);
+        const { deviceCode: _, interval: __, request: ___, correlationId: ____, ...shown } = code;
+        await onUserCode(shown);
         return await pollDeviceCode(provider, code, http);
       },
-      "urn:ietf:params:oauth:grant-type:device_code",
-    );
+    });
   }
 
   /** Forgets an account. */
@@ -166,11 +168,9 @@ export class TokenSources {
   async #makeProvider(): Promise<ProviderSource> {
     const { ProviderSource } = await import("./provider_source.ts");
     const { store = (await import("../cache/memory_store.ts")).memoryStore(), fetch, ...options } = this.#options;
-    return new ProviderSource({
-      ...options,
-      store,
-      fetch: async () => fetch ?? (await import("../platform/http_client.ts")).makeFetch(),
-    });
+    let made: Promise<Fetch> | undefined; // one for all calls: what was found out through it is known to the next
+    const makeFetch = async () => fetch ?? (await import("../platform/http_client.ts")).makeFetch();
+    return new ProviderSource({ ...options, store, fetch: () => made ??= makeFetch() });
   }
 
   /** What was found; the error where there is no way on without it. */
@@ -187,8 +187,7 @@ export class TokenSources {
       if (!(error instanceof LatchkeyError) || finding.state !== "unavailable" || !PERSON_NEEDED.has(error.code)) {
         throw error;
       }
-      this.#options.log("info", `There was no broker to ask: ${finding.reason}`);
-      throw error;
+      throw withHint(error, [error.hint, `There was no broker to ask: ${finding.reason}`].filter(Boolean).join(". "));
     }
   }
 
@@ -202,7 +201,7 @@ export class TokenSources {
   }
 
   async #originOf({ account, username, signal }: TokenQuery): Promise<Origin> {
-    if (account?.source === "broker" || !this.#mayHoldTokens()) return "broker";
+    if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
     const provider = await this.provider();
     const [cached, ...more] = account
       ? [await provider.account(account, signal)]
@@ -214,4 +213,9 @@ export class TokenSources {
     // Without a name, the account of the device goes before one that signed in to this app alone.
     return account || username !== undefined ? "provider" : "unknown";
   }
+}
+
+/** The same error, to be told with another hint. */
+function withHint(error: LatchkeyError, hint: string): LatchkeyError {
+  return new LatchkeyError(error.code, error.message, { ...error, claims: error.claims, hint });
 }
