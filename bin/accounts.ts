@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, LatchkeyError } from "../mod.ts";
+import type { AccountInfo } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import type { CommandLine } from "./command_line.ts";
@@ -14,11 +14,8 @@ import { visible, visibleJson } from "./visible.ts";
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const app = makeApplication(line), username = line.text("account");
   const accounts = await app.getAccounts({ username, signal });
-  const { state, reason } = accounts.length > 0
-    ? { state: "active", reason: null }
-    : await app.brokerStatus({ signal });
+  const { reason } = accounts.length > 0 ? { reason: null } : await app.brokerStatus({ signal });
   signal?.throwIfAborted();
-  if (state === "unavailable") throw new LatchkeyError("broker_unavailable", reason ?? "");
   if (line.text("format") === "json") {
     return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
   }

@@ -36,26 +36,15 @@ export function makeApplication(
   options: Partial<PublicClientApplicationOptions> = {},
 ): PublicClientApplication {
   const broker = line.text("broker"), authority = line.text("authority");
-  return makeApplicationOf({
-    clientId: options.clientId ?? clientIdOf(line),
-    ...(authority !== undefined && { authority }),
-    ...(broker !== "never" && ALL_BROKERS),
-    requireBroker: broker === "require",
-    ...options,
-  }, line);
-}
-
-/** Makes an application with the brokers of all platforms, as the documented sample does. */
-export function makeSampleApplication(
-  options: { clientId: string; authority?: string },
-  line: CommandLine,
-): PublicClientApplication {
-  return makeApplicationOf({ ...options, ...ALL_BROKERS }, line);
-}
-
-function makeApplicationOf(options: PublicClientApplicationOptions, line: CommandLine): PublicClientApplication {
   try {
-    return new PublicClientApplication({ ...options, logger: logger(line.count("verbose")) });
+    return new PublicClientApplication({
+      clientId: options.clientId ?? clientIdOf(line),
+      ...(authority !== undefined && { authority }),
+      ...(broker !== "never" && ALL_BROKERS),
+      requireBroker: broker === "require",
+      logger: logger(line.count("verbose")),
+      ...options,
+    });
   } catch (error) {
     throw error instanceof TypeError ? new UsageError(error.message) : error;
   }
@@ -76,6 +65,8 @@ export function clientIdOf(line: CommandLine): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
   const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
   if (known) return known;
+  // Only Microsoft Entra ID calls its apps by GUIDs; it is what is asked unless an authority is named.
+  if (line.text("authority") !== undefined) return given;
   throw unknown(
     `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
     given,

@@ -13,7 +13,7 @@ import { UsageError } from "./command_line.ts";
  * @param username The user name, if one was given.
  * @param signal Gives up, with its reason.
  * @throws {UsageError} when several could be meant.
- * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when the broker cannot be asked.
+ * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when a broker is needed.
  */
 export async function chooseAccount(
   app: PublicClientApplication,
@@ -26,9 +26,9 @@ export async function chooseAccount(
     const names = [account, ...more].map((each) => each.username || each.homeAccountId);
     throw new UsageError(`--account is missing: there are ${names.join(", ")}`);
   }
-  const { state, reason } = await app.brokerStatus({ signal });
-  if (state !== "active") throw new LatchkeyError("broker_unavailable", `There is no account: ${reason}`);
-  throw new LatchkeyError("account_not_found", `There is no account${username === undefined ? "" : ` ${username}`}`, {
+  const { reason } = await app.brokerStatus({ signal }), who = username === undefined ? "" : ` ${username}`;
+  signal?.throwIfAborted();
+  throw new LatchkeyError("account_not_found", `There is no account${who}${reason === null ? "" : `: ${reason}`}`, {
     hint: "See latchkey accounts for those that there are, or sign in: latchkey login",
   });
 }

@@ -81,7 +81,7 @@ export const INTERACTIVE: Option = {
   kind: "text",
   choices: ["auto", "never", "always"],
   default: "auto",
-  summary: "Whether a window may be shown; auto: when stdin and stderr are a terminal",
+  summary: "Whether a window or the browser may be opened; auto: when stdin and stderr are a terminal",
 };
 
 /** Which tenant is asked. */
@@ -92,7 +92,26 @@ export const TENANT: Option = {
   summary: "Tenant id or domain to ask instead of the authority's",
 };
 
-/** Options of every command that asks a broker. */
+/** How the browser is used, where there is no broker. */
+export const BROWSER: readonly Option[] = [
+  {
+    name: "no-browser",
+    kind: "switch",
+    summary: "Open no browser: print the address, and take the one that it ends at, pasted",
+  },
+  { name: "port", kind: "text", value: "PORT", summary: "Port of this machine that the browser comes back to" },
+];
+
+/** Whether the device's broker is asked. */
+export const BROKER: Option = {
+  name: "broker",
+  kind: "text",
+  choices: ["auto", "require", "never"],
+  default: "auto",
+  summary: "Use the device's broker where there is one, always, or never",
+};
+
+/** Options of every command that has an app. */
 export const APP: readonly Option[] = [
   {
     name: "client-id",
@@ -106,11 +125,5 @@ export const APP: readonly Option[] = [
     value: "URL",
     summary: "Who issues the token (https://login.microsoftonline.com/common)",
   },
-  {
-    name: "broker",
-    kind: "text",
-    choices: ["auto", "require", "never"],
-    default: "auto",
-    summary: "Use the device's broker where there is one, always, or never",
-  },
+  BROKER,
 ];

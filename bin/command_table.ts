@@ -6,6 +6,8 @@
 import {
   ACCOUNT,
   APP,
+  BROKER,
+  BROWSER,
   INTERACTIVE,
   type Option,
   SCOPES,
@@ -45,6 +47,7 @@ export const COMMANDS: readonly Command[] = [
       ...APP,
       TENANT,
       INTERACTIVE,
+      ...BROWSER,
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
       { name: "min-ttl", kind: "seconds", value: "SECONDS", summary: "Renew a token that ends sooner" },
@@ -86,14 +89,21 @@ export const COMMANDS: readonly Command[] = [
         choices: ["none", "login", "consent", "create", "select_account"],
         summary: "Ask the person even so: login for a password, select_account for whom; none: ask nobody",
       },
+      ...BROWSER,
+      {
+        name: "device-code",
+        kind: "switch",
+        summary: "Sign in on another device, by a code; organisations that let in managed devices alone refuse it",
+      },
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       TEXT_FORMAT,
       TIMEOUT,
       VERBOSE,
     ],
     examples: [
-      ["latchkey login --client-id azure-cli", "the account of the device, or a window"],
+      ["latchkey login --client-id azure-cli", "the account of the device, a window, or the browser"],
       ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
+      ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
     ],
   },
   {
@@ -213,6 +223,6 @@ export const CONFIG_FILE_COMMAND: Command = {
   summary: "Print a token as a file says that has client_id, authority, username and scope",
   usage: "CONFIG.json [options]",
   operands: 1,
-  options: [INTERACTIVE, TOKEN_FORMAT, TIMEOUT, VERBOSE],
+  options: [BROKER, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
   examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
 };

@@ -5,8 +5,8 @@
  */
 import { type AuthenticationResult, LatchkeyError, type PublicClientApplication } from "../mod.ts";
 import { readTextFile, write } from "../lib/platform/program.ts";
-import { makeSampleApplication } from "./app_options.ts";
-import { byPerson } from "./by_person.ts";
+import { makeApplication } from "./app_options.ts";
+import { type Person, personAt } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { interactiveOf, writeToken } from "./token.ts";
 import { visible } from "./visible.ts";
@@ -23,12 +23,10 @@ interface Config {
 /** Prints a token as the file says. */
 export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const config = await readConfig(line.operands[0]!);
-  const app = makeSampleApplication({
-    clientId: config.client_id,
-    ...(config.authority && { authority: config.authority }),
-  }, line);
+  const { client_id: clientId, authority } = config, person = personAt(line);
+  const app = makeApplication(line, { clientId, ...(authority && { authority }), ...person.browser });
   try {
-    writeToken(await runSample(app, config, interactiveOf(line), signal), line);
+    writeToken(await runSample({ app, person, interactive: interactiveOf(line) }, config, signal), line);
   } catch (error) {
     if (error instanceof LatchkeyError && error.errorCodes.includes(CONSENT_MISSING)) {
       write(
@@ -40,21 +38,26 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   }
 }
 
+interface Sample {
+  readonly app: PublicClientApplication;
+  readonly person: Person;
+  readonly interactive: "if-needed" | "never" | "always";
+}
+
 /** The documented pattern; `always` leaves its first half out, and `never` its second. */
 async function runSample(
-  app: PublicClientApplication,
+  { app, person, interactive }: Sample,
   { username, scope: scopes }: Config,
-  interactive: "if-needed" | "never" | "always",
   signal: AbortSignal | undefined,
 ): Promise<AuthenticationResult> {
   if (interactive === "always") {
-    return await byPerson({ scopes, username, interactive, signal }, (request) => app.acquireToken(request));
+    return await person.ask({ scopes, username, interactive, signal }, (request) => app.acquireToken(request));
   }
   const [account] = username ? await app.getAccounts({ username, signal }) : [];
   const silent = account && await app.acquireTokenSilent({ scopes, account, signal });
   if (silent) return silent;
   if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, signal });
-  return await byPerson(
+  return await person.ask(
     { scopes, loginHint: username, signal },
     (request) => app.acquireTokenInteractive(request),
   );

@@ -11,7 +11,9 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = makeApplication(line), interactive = interactiveOf(line);
+  const interactive = interactiveOf(line);
+  const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
+  const app = makeApplication(line, person?.browser);
   const request = {
     scopes: scopesOf(line),
     username: line.text("account"),
@@ -22,9 +24,8 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   };
   const acquire = async (more: Partial<AcquireTokenRequest>) => {
     const asked = { ...request, interactive, ...more };
-    if (asked.interactive === "never") return await app.acquireToken(asked);
-    const { byPerson } = await import("./by_person.ts");
-    return await byPerson(asked, (asked) => app.acquireToken(asked));
+    if (!person || asked.interactive === "never") return await app.acquireToken(asked);
+    return await person.ask(asked, (asked) => app.acquireToken(asked));
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
   let result = await acquire({ forceRefresh: line.isOn("force-refresh") });

@@ -211,16 +211,20 @@ describe("latchkey token that fails", () => {
     expect((await latchkey(`accounts --client-id ${CLIENT_ID} --timeout 0.2`)).code).toBe(4);
   });
 
-  test("exits with 5 when there is no broker, and says why", async () => {
+  test("exits with 3 when there is no broker, and nobody may be asked; with 5 when it is required; says why", async () => {
     const nobody = { env: { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` } };
-    for (const mode of ["auto", "require"]) {
-      const { code, stderr } = await latchkey(`${TOKEN} --broker ${mode}`, nobody);
-      expect(code).toBe(5);
-      expect(stderr).toContain("error: broker_unavailable\nerror_description: Cannot start the broker: ");
+    for (const options of ["", "--interactive never"]) {
+      const { code, stderr } = await latchkey(`${TOKEN} ${options}`, nobody);
+      expect(code).toBe(3);
+      expect(stderr).toContain("error: interaction_required\n");
+      expect(stderr).toMatch(/^hint: Sign in: latchkey login.*There was no broker to ask: Cannot start the broker: /m);
     }
+    const { code, stderr } = await latchkey(`${TOKEN} --broker require`, nobody);
+    expect(code).toBe(5);
+    expect(stderr).toContain("error: broker_unavailable\nerror_description: Cannot start the broker: ");
     expect(await latchkey(`${TOKEN} --broker never`)).toMatchObject({
-      code: 5,
-      stderr: expect.stringContaining("There is no broker"),
+      code: 3,
+      stderr: expect.stringMatching(/^hint: Sign in: latchkey login(?!.*no broker)/m),
     });
     expect(await broker.calls()).toEqual([]);
   });
@@ -276,9 +280,15 @@ describe("latchkey accounts", () => {
     });
   });
 
-  test("exits with 5 when the broker cannot be asked", async () => {
+  test("says why there are none without a broker, and exits with 5 when it is required", async () => {
     const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` };
-    expect(await latchkey(`accounts --client-id ${CLIENT_ID}`, { env })).toMatchObject({ code: 5, stdout: "" });
+    expect(await latchkey(`accounts --client-id ${CLIENT_ID}`, { env })).toMatchObject({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringContaining("there is no account: Cannot start the broker: "),
+    });
+    const required = await latchkey(`accounts --client-id ${CLIENT_ID} --broker require`, { env });
+    expect(required).toMatchObject({ code: 5, stdout: "" });
   });
 
   test("says when there are none", async () => {
@@ -396,6 +406,10 @@ describe("latchkey", () => {
     ["token --client-id azure-cli --scope openid", "scopes has to name more than openid"],
     ["token --client-id azure-cli --scope a --tenant b --authority login.microsoftonline.us", "it is not a URL"],
     ["token -x", "There is no option -x"],
+    ["token --client-id azure-cli --scope a --interactive always --port 0", "--port takes a port, 1 to 65535"],
+    ["login --client-id azure-cli --port 65536", "--port takes a port, 1 to 65535"],
+    ["login --client-id azure-cli --device-code --broker require", "No broker has device codes"],
+    ["login --client-id azure-cli --device-code --prompt login", "has no --prompt"],
     ["--verison", "did you mean --version?"],
   ])("%p is wrong usage", async (line, says) => {
     const { code, stdout, stderr } = await latchkey(line);

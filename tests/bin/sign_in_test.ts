@@ -204,9 +204,15 @@ describe("latchkey logout", () => {
     expect(await broker.calls("removeAccount")).toEqual([]);
   });
 
-  test("exits with 5 where there is no broker", async () => {
-    expect((await latchkey("logout --broker never")).code).toBe(5);
+  test("exits with 3 where there is no account, and says why", async () => {
+    const { code, stderr } = await latchkey("logout --broker never");
+    expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 3, error: "account_not_found" });
+    expect(stderr).toContain("There is no account: the broker is not enabled");
   });
+});
+
+test.each(["cookie", "sign --url https://a"])("latchkey %s exits with 5 where there is no broker", async (line) => {
+  expect((await latchkey(`${line} --broker never`)).code).toBe(5);
 });
 
 describe("latchkey cookie", () => {

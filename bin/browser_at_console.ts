@@ -1,0 +1,81 @@
+/**
+ * A sign-in in the browser, as somebody at a console is told of it: the address, what to do when nothing comes back, the time
+ * that is left, and where to paste what a browser elsewhere ended at.
+ *
+ * @module
+ */
+import type { BrowserSignInOptions, PublicClientApplicationOptions } from "../mod.ts";
+import { openBrowser } from "../lib/platform/browser.ts";
+import { missingBrowserFlags } from "../lib/platform/browser_permissions.ts";
+import { isTerminal, write } from "../lib/platform/program.ts";
+import { readLine } from "../lib/platform/read_line.ts";
+import type { CommandLine } from "./command_line.ts";
+import { countDown, timeText } from "./countdown.ts";
+import { visible } from "./visible.ts";
+
+/** What the application needs to know for it. */
+export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
+
+/** The browser of somebody at a console; disposed of when the sign-in is over. */
+export interface ConsoleBrowser extends Disposable {
+  /** What the application needs to know. */
+  readonly options: ConsoleBrowserOptions;
+}
+
+/** How long a person may take, unless `--timeout` says it. */
+const LIMIT_S = 300;
+
+const DEAD_END = "a page that shows an error does not come back here";
+const DEAD_END_OF_ENTRA =
+  "; where it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
+  "broker can pass (--broker require)";
+
+/** Makes it as a command line says. */
+export function browserAtConsole(line: CommandLine): ConsoleBrowser {
+  const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
+  let until = 0, timesRead = 0, missingFlags: readonly string[] = [], countdown: Disposable | undefined;
+
+  async function open(url: string): Promise<boolean> {
+    if (line.isOn("no-browser")) return false;
+    const opened = await openBrowser(url);
+    if (!opened) missingFlags = await missingBrowserFlags(url);
+    return opened;
+  }
+
+  function tell({ url, opened }: { readonly url: string; readonly opened: boolean }): void {
+    until = (timeout === undefined ? Date.now() : begin) + limitMs;
+    say(
+      opened ? "sign in with the browser that opened, or open this address in one:" : "to sign in, open this address:",
+    );
+    write("stderr", `${visible(url)}\n`);
+    if (missingFlags.length > 0) say(`to open a browser, Deno needs ${missingFlags.join(" ")}`);
+    say(`${DEAD_END}, and then Ctrl-C gives up${new URL(url).pathname.includes("/oauth2/") ? DEAD_END_OF_ENTRA : ""}`);
+    if (line.count("verbose") === 0) countdown = countDown(until);
+  }
+
+  /** What is typed would be written over by a countdown. */
+  async function readRedirect(signal: AbortSignal): Promise<string> {
+    countdown?.[Symbol.dispose]();
+    say(
+      timesRead++ === 0
+        ? "when the browser is on another machine, it ends at a page that it cannot open, http://localhost…: " +
+          `paste that address here within ${timeText(until - Date.now())} minutes, and press Enter`
+        : "that is not where this sign-in ends: paste the whole address",
+    );
+    return await readLine(signal);
+  }
+
+  return {
+    options: {
+      timeLimits: { browserMs: limitMs },
+      openBrowser: open,
+      onSignInAddress: tell,
+      readRedirect: isTerminal("stdin") && isTerminal("stderr") ? readRedirect : undefined,
+    },
+    [Symbol.dispose]: () => countdown?.[Symbol.dispose](),
+  };
+}
+
+function say(text: string): void {
+  write("stderr", `latchkey: ${text}\n`);
+}

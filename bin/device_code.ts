@@ -1,0 +1,44 @@
+/**
+ * Sign-in on another device, as somebody at a console is told of it.
+ *
+ * @module
+ */
+import type { AuthenticationResult, PublicClientApplication, TokenRequest } from "../mod.ts";
+import { write } from "../lib/platform/program.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { countDown } from "./countdown.ts";
+import { interruptible } from "./interruptible.ts";
+import { visible } from "./visible.ts";
+
+/**
+ * Signs a person in on another device.
+ *
+ * @param app The application.
+ * @param request What is asked for.
+ * @param line The command line.
+ * @throws {UsageError} when it has an option that a device code cannot heed.
+ */
+export async function signInByDeviceCode(
+  app: PublicClientApplication,
+  request: TokenRequest,
+  line: CommandLine,
+): Promise<AuthenticationResult> {
+  if (line.text("broker") === "require") throw new UsageError("No broker has device codes: --broker require cannot be");
+  if (line.text("prompt") !== undefined) throw new UsageError("A device code has no --prompt");
+  const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
+  let countdown: Disposable | undefined;
+  try {
+    return await interruptible(request.signal, (signal, begin) =>
+      app.acquireTokenByDeviceCode({
+        ...request,
+        signal,
+        onUserCode: ({ message, expiresOn }) => {
+          begin();
+          write("stderr", `latchkey: ${visible(message)}\n`);
+          if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
+        },
+      }));
+  } finally {
+    countdown?.[Symbol.dispose]();
+  }
+}
