@@ -8,7 +8,7 @@ const [clientId = "", authority = "", ...scopes] = Deno.args;
 if (!clientId || scopes.length === 0) throw new Error("web_app.ts CLIENT_ID AUTHORITY SCOPE…");
 // With a secret of its own a restart signs everybody out.
 const secret = Deno.env.get("SECRET") ?? crypto.randomUUID() + crypto.randomUUID();
-const origin = Deno.env.get("ORIGIN");
+const origin = Deno.env.get("ORIGIN") || undefined; // where a proxy stands before it: https://app.contoso.com
 const cache = memoryStore();
 
 Deno.serve(

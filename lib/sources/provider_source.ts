@@ -20,7 +20,7 @@ import type { HttpOptions, Provider } from "../oauth/provider.ts";
 import { refreshTokens } from "../oauth/token_endpoint.ts";
 import type { TokenReply } from "../oauth/token_reply.ts";
 import type { AuthCodeFlowRequest } from "../request.ts";
-import { type AuthenticationResult, concealed, concealTokens, refuseOld } from "../token.ts";
+import { type AuthenticationResult, concealed, refuseOld } from "../token.ts";
 import { sharedKey, type TokenQuery } from "./token_query.ts";
 
 /** What the source is made of. */
@@ -88,14 +88,14 @@ export class ProviderSource {
       const account = query.account ?? await this.#onlyAccount(query.username, signal);
       if (!account) throw nobody(query, correlationId);
       const kept = query.passHeld ? undefined : await this.#kept(query, { account, correlationId, signal });
-      if (kept?.state === "use") return concealTokens(kept.result);
+      if (kept?.state === "use") return kept.result;
       try {
         return await this.#renew(query, { account, correlationId, signal });
       } catch (error) {
         if (!kept || signal.aborted || !(error instanceof LatchkeyError)) throw error;
         if (kept.state === "outage" && !OUTAGES.has(error.code)) throw error;
         this.#options.log("warn", `The token could not be renewed (${error.code}): the one that is kept is used`);
-        return concealTokens(kept.result);
+        return kept.result;
       }
     });
   }

@@ -10,7 +10,7 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   bin: ["bin", "mod", "platform", "deno.json"],
   mod: ["application", "broker", "oauth", "cache", "words", "errors"],
   azure: ["application", "words", "errors"],
-  web: ["oauth", "cache", "words", "errors"],
+  web: ["sources", "oauth", "cache", "words", "errors"],
   application: ["sources", "broker", "oauth", "cache", "words", "errors"],
   sources: ["sources", "broker", "oauth", "cache", "platform", "words", "errors"],
   broker: ["broker", "platform", "words", "errors"],
@@ -97,4 +97,10 @@ test("every file is reached from an entry, so that the rules hold for it", () =>
     readdirSync(new URL(folder, root), { recursive: true, encoding: "utf8" }).map((file) => `${folder}/${file}`)
   );
   expect(files.filter((file) => file.endsWith(".ts") && !reached.has(file))).toEqual([]);
+});
+
+test("lib/web.ts reaches nothing of a platform's, however late", () => {
+  const modules = modulesBelow("lib/web.ts").map(({ specifier }) => specifier);
+  expect(modules.map(ownPath)).toContain("lib/sources/provider_source.ts");
+  expect(modules.filter((url) => /^node:|^npm:.*dbus|\/lib\/(platform|broker|application)\b/.test(url))).toEqual([]);
 });
