@@ -20,7 +20,7 @@ export function countDown(until: number): Disposable {
     write("stderr", `\r${line.padEnd(width)}`);
     width = line.length;
   };
-  show();
+  // Not at once: what follows may be a prompt.
   const timer = setInterval(show, 1000);
   return {
     [Symbol.dispose]: () => {

@@ -48,10 +48,10 @@ function readByNode(found: (line: string) => void): () => void {
     const [line, ...rest] = text.split("\n");
     if (rest.length > 0) found(line!);
   };
-  stdin.on("data", read).on("error", () => {});
+  const ignore = (): void => {}; // nobody can type anything: the browser may still come back
+  stdin.on("data", read).on("error", ignore).resume();
   return () => {
-    stdin.off("data", read);
-    stdin.pause();
-    stdin.unref?.(); // a pipe has none
+    // A stream that is paused keeps no program.
+    stdin.off("data", read).off("error", ignore).pause();
   };
 }

@@ -1,0 +1,262 @@
+// Sign-ins without a broker, at a real OpenID provider (oidc-provider) and with a scripted browser.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { denoRun } from "../tools/deno_command.ts";
+import { findTool } from "../tools/find_tool.js";
+import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
+import { runLatchkey } from "./run_latchkey.ts";
+import { startLatchkey, type StartOptions } from "./running_latchkey.ts";
+
+const JANE = { login: "jane", password: "x" };
+const ACCOUNT = "jane@contoso.com\tjane\tJane Doe\n";
+const BUN = findTool("bun"), BROWSER_SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
+const LOOPBACK = "--allow-net=127.0.0.1,[::1]";
+const ENVIRONMENT = "--allow-env=BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION";
+/** What a sign-in takes on Deno, the provider being on loopback as well. */
+const PERMISSIONS = [LOOPBACK, ENVIRONMENT, `--allow-run=${BUN},true`];
+
+let provider: OidcProvider, folder: string;
+beforeAll(async () => {
+  provider = await startOidcProvider();
+  folder = mkdtempSync(join(tmpdir(), "browser-sign-in-"));
+});
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+
+let pages = 0;
+/** A `BROWSER` that signs jane in, and the file that has its last page. */
+function playedBrowser(): { readonly BROWSER: string; readonly page: string } {
+  const page = join(folder, `page-${++pages}`);
+  return { BROWSER: `${BUN} ${BROWSER_SCRIPT} ${page}`, page };
+}
+/** The last page: the browser may have it a little later than the program ends. */
+async function textOf(page: string): Promise<string> {
+  while (!existsSync(page)) await Bun.sleep(2);
+  return readFileSync(page, "utf8");
+}
+const wordsOf = (line: string) => [
+  ...line.split(" "),
+  ...["--client-id", provider.clientId, "--scope", "api.read", "--authority", provider.url],
+];
+const run = (line: string, env: Record<string, string>, permissions: readonly string[] = PERMISSIONS) =>
+  runLatchkey(wordsOf(line), { permissions, env });
+const start = (line: string, options: StartOptions = {}, program = [...denoRun(), ...PERMISSIONS]) =>
+  startLatchkey([...program, "bin/latchkey.ts", ...wordsOf(line)], options);
+/** Where the program asks the person to go. */
+const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
+const redirectOf = (address: string) => new URL(new URL(address).searchParams.get("redirect_uri")!);
+const isListening = async ({ port }: URL): Promise<boolean> =>
+  await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false);
+/** The address that a browser ends at on a machine where it cannot be opened. */
+async function pastedFrom(address: string): Promise<string> {
+  const { host } = redirectOf(address);
+  const landing = await new ScriptedBrowser().open(address, (url) => url.host === host, JANE);
+  return `${landing.url}?${landing.parameters}`;
+}
+
+describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ program }) => {
+  test("signs in with the browser, prints the account, and ends", async () => {
+    const { BROWSER, page } = playedBrowser();
+    const { code, stdout, stderr } = await start("login", { env: { BROWSER } }, program()).ended();
+    expect({ code, stdout }).toEqual({ code: 0, stdout: ACCOUNT });
+    expect(stderr).toMatch(ADDRESS);
+    expect(stderr).not.toMatch(/[^\n\x20-\x7e]/);
+    expect(await textOf(page)).toContain("You are signed in as jane@contoso.com");
+  });
+
+  test("gives up at Ctrl-C, and listens no longer", async () => {
+    const latchkey = start("login", { env: { BROWSER: "true" } }, program());
+    const [, address] = await latchkey.printed(ADDRESS), redirect = redirectOf(address!);
+    expect(await isListening(redirect)).toBe(true);
+    latchkey.interrupt();
+    const { code, stdout, stderr } = await latchkey.ended();
+    expect({ code, stdout, error: /^error: (.*)$/m.exec(stderr)?.[1] }).toEqual({
+      ...{ code: 4, stdout: "", error: "user_canceled" },
+    });
+    expect(await isListening(redirect)).toBe(false);
+  });
+
+  test("takes the address that is pasted at a terminal, and no other", async () => {
+    const latchkey = start("login --no-browser", { terminal: true }, program());
+    const [, address] = await latchkey.printed(ADDRESS);
+    expect(address).not.toContain("form_post"); // the answer would not be in the address
+    await latchkey.printed(/paste that address here within 5:00/);
+    latchkey.type("http://localhost/?code=x&state=y\n");
+    await latchkey.printed(/not where this sign-in ends/);
+    latchkey.type(`  ${await pastedFrom(address!)} \n`);
+    const { code, stderr } = await latchkey.ended();
+    expect(code).toBe(0);
+    expect(stderr.replaceAll("\r", "")).toEndWith(ACCOUNT);
+    expect(stderr).not.toContain("\u001b");
+  });
+});
+
+describe("latchkey login without a broker", () => {
+  test("names the permission of Deno that is missing, and never asks", async () => {
+    const { host } = new URL(provider.url), { BROWSER } = playedBrowser();
+    const without = (permissions: string[]) => run("login --timeout 1", { BROWSER }, permissions);
+    expect(await without([ENVIRONMENT])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`hint: Run deno with --allow-net=${host}\n`),
+    });
+    expect(await without([`--allow-net=${host}`])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("hint: Run deno with --allow-net=127.0.0.1,[::1]\n"),
+    });
+    expect(await without([LOOPBACK])).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining(
+        "Deno needs --allow-env=BROWSER,DISPLAY,WAYLAND_DISPLAY --allow-run=xdg-open\n",
+      ),
+    });
+    expect(await without([LOOPBACK, ENVIRONMENT])).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining(`Deno needs --allow-run=${BUN}\n`),
+    });
+  });
+
+  test("shows the time that is left on a terminal, without escape codes", async () => {
+    const latchkey = start("login --timeout 900", { env: { BROWSER: "true" }, terminal: true });
+    await latchkey.printed(/\rlatchkey: 1[45]:\d\d left; Ctrl-C gives up/);
+    await latchkey.printed(/\rlatchkey: 14:\d\d left; Ctrl-C gives up/);
+    latchkey.type("\u0003");
+    const { code, stderr } = await latchkey.ended();
+    expect(code).toBe(4);
+    expect(stderr).toMatch(/\r +\rerror: user_canceled/);
+    expect(stderr).not.toContain("\u001b");
+  });
+
+  test("takes a pasted address over SSH, although a browser was opened", async () => {
+    const env = { BROWSER: "true", SSH_CONNECTION: "192.0.2.1 1 192.0.2.2 22" };
+    const latchkey = start("login", { env, terminal: true });
+    const [, address] = await latchkey.printed(ADDRESS);
+    await latchkey.printed(/paste that address here/);
+    latchkey.type(`${await pastedFrom(address!)}\n`);
+    expect((await latchkey.ended()).code).toBe(0);
+  });
+
+  test("--port is where the browser comes back to", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as { port: number };
+    const taken = await run(`login --port ${port}`, playedBrowser());
+    expect(taken).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining(`port ${port} of the loopback`),
+    });
+    await new Promise((resolve) => server.close(resolve));
+    const { code, stderr } = await run(`login --port ${port}`, playedBrowser());
+    expect({ code, redirect: redirectOf(ADDRESS.exec(stderr)![1]!).href }).toEqual({
+      ...{ code: 0, redirect: `http://localhost:${port}/` },
+    });
+  });
+
+  test("--timeout ends the waiting, and what was said before is what to do", async () => {
+    const args = ["login", "--client-id", "azure-cli", "--authority", "https://login.microsoftonline.com/contoso.com"];
+    const { code, stdout, stderr } = await runLatchkey(
+      [...args, "--broker", "never", "--no-browser", "--timeout", "1", "--format", "json"],
+      { permissions: [LOOPBACK] },
+    );
+    expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "timed_out" });
+    expect(stderr).toMatch(/^https:\/\/login\.microsoftonline\.com\/contoso\.com\/oauth2\/v2\.0\/authorize\?/m);
+    expect(stderr).toMatch(/does not come back here.*AADSTS530084 \(token protection\).*--broker require/);
+  });
+
+  test("says beforehand that a page that shows an error does not come back", async () => {
+    const { BROWSER, page } = playedBrowser();
+    const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
+    const latchkey = startLatchkey([...denoRun(), ...PERMISSIONS, "bin/latchkey.ts", ...args], { env: { BROWSER } });
+    await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C gives up\n/);
+    expect(await textOf(page)).toContain("invalid_client");
+    latchkey.interrupt();
+    expect((await latchkey.ended()).code).toBe(4);
+  });
+
+  test("shows nothing that a terminal obeys of what the provider says", async () => {
+    using server = refusingProvider(HOSTILE_TEXT);
+    const args = ["login", "--client-id", "x", "--scope", "a", "--authority", server.url.origin, "--format", "json"];
+    const { code, stdout, stderr } = await runLatchkey(args, { permissions: PERMISSIONS, env: playedBrowser() });
+    expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "access_denied" });
+    expect(stderr).toContain("red");
+    for (const text of [stdout, stderr]) expect(text.replaceAll("\n", "")).not.toMatch(UNSAFE);
+    expect(stderr.match(/^error: .*/gm)).toEqual(["error: access_denied"]);
+  });
+});
+
+describe("latchkey token without a broker", () => {
+  test("--interactive always prints the token alone", async () => {
+    const { code, stdout, stderr } = await run("token --interactive always --format json", playedBrowser());
+    expect(code).toBe(0);
+    const { access_token, ...answer } = JSON.parse(stdout);
+    expect(answer).toMatchObject({
+      token_type: "Bearer",
+      token_source: "identity_provider",
+      account: { username: "jane@contoso.com" },
+    });
+    expect(stderr).not.toContain(access_token);
+  });
+
+  test("--interactive never, and auto without a terminal, exit with 3 and say what to do", async () => {
+    for (const line of ["token --interactive never", "token"]) {
+      const { code, stdout, stderr } = await run(line, playedBrowser());
+      expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+      expect(stderr).toContain("hint: Sign in: latchkey login");
+    }
+  });
+});
+
+describe("latchkey login --device-code", () => {
+  test("signs in on another device", async () => {
+    const latchkey = start("login --device-code");
+    const [, address, code] = await latchkey.printed(/^latchkey: To sign in, open (\S+) .* code (\S+)\n/m);
+    const typed = { ...JANE, user_code: code! };
+    await expect(new ScriptedBrowser().open(address!, () => false, typed)).rejects.toThrow("Sign-in Success");
+    const { stderr, ...rest } = await latchkey.ended();
+    expect(rest).toEqual({ code: 0, stdout: ACCOUNT });
+    expect(stderr).not.toMatch(/[^\n\x20-\x7e]/);
+  }, 30_000);
+
+  test("gives up at Ctrl-C", async () => {
+    const latchkey = start("login --device-code");
+    await latchkey.printed(/enter the code/);
+    latchkey.interrupt();
+    expect(await latchkey.ended()).toMatchObject({ code: 4, stderr: expect.stringContaining("error: user_canceled") });
+  });
+
+  test("tells that the provider does not know the app", async () => {
+    const { code, stderr } = await runLatchkey(
+      ["login", "--device-code", "--client-id", "stranger", "--scope", "a", "--authority", provider.url],
+      { permissions: PERMISSIONS },
+    );
+    expect({ code, error: /^error: (.*)$/m.exec(stderr)?.[1] }).toEqual({ code: 1, error: "invalid_client" });
+  });
+});
+
+/** A provider that sends everybody back with an error. */
+function refusingProvider(description: string): ReturnType<typeof Bun.serve> {
+  return Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch(request) {
+      const { origin, pathname, searchParams } = new URL(request.url);
+      if (pathname !== "/auth") {
+        return Response.json({
+          ...{ issuer: origin, authorization_endpoint: `${origin}/auth`, token_endpoint: `${origin}/token` },
+          response_types_supported: ["code"],
+        });
+      }
+      const answer = { error: "access_denied", error_description: description, state: searchParams.get("state")! };
+      return Response.redirect(`${searchParams.get("redirect_uri")}/?${new URLSearchParams(answer)}`);
+    },
+  });
+}
