@@ -1,15 +1,11 @@
 // The pages of a web app that signs people in, on Web APIs alone: web_app.ts serves them with Deno, worker.ts on the edge.
-import {
-  type AccountInfo,
-  type AuthorizationFlow,
-  LatchkeyError,
-  WebApplication,
-  type WebApplicationOptions,
-} from "@latchkey/latchkey/web";
+import { type AccountInfo, type AuthorizationFlow, LatchkeyError, type WebApplication } from "@latchkey/latchkey/web";
 import { type SealedCookie, sealedCookie } from "./sealed_cookie.ts";
 
 /** What the pages are made of. */
-export interface SignInPagesOptions extends WebApplicationOptions {
+export interface SignInPagesOptions {
+  /** Signs people in. */
+  readonly app: WebApplication;
   /** What tokens are asked for. */
   readonly scopes: readonly string[];
   /** 32 random bytes or more, as text: seals what a person's browser keeps for the app. */
@@ -18,9 +14,7 @@ export interface SignInPagesOptions extends WebApplicationOptions {
   readonly origin?: string | undefined;
 }
 
-interface App {
-  readonly latchkey: WebApplication;
-  readonly scopes: readonly string[];
+interface Pages extends Pick<SignInPagesOptions, "app" | "scopes"> {
   /** Where the provider sends the person back to; it stands in the app's registration. */
   readonly redirectUri: string;
   /** A sign-in under way, between the two requests that it takes. */
@@ -31,10 +25,10 @@ interface App {
 
 /** Answers a request for a page. */
 export async function signInPages(request: Request, options: SignInPagesOptions): Promise<Response> {
-  const { scopes, secret, origin = new URL(request.url).origin } = options;
+  const { app, scopes, secret, origin = new URL(request.url).origin } = options;
   const isSecure = origin.startsWith("https:");
-  const app: App = {
-    latchkey: new WebApplication(options),
+  const pages: Pages = {
+    app,
     scopes,
     redirectUri: `${origin}/signed-in`,
     flow: sealedCookie({ name: "sign-in", secret, maxAge: 60 * 60, isSecure }),
@@ -43,13 +37,13 @@ export async function signInPages(request: Request, options: SignInPagesOptions)
   try {
     switch (`${request.method} ${new URL(request.url).pathname}`) {
       case "GET /":
-        return await showAccount(request, app);
+        return await showAccount(request, pages);
       case "GET /sign-in":
-        return await beginSignIn(app);
+        return await beginSignIn(pages);
       case "GET /signed-in":
-        return await endSignIn(request, app);
+        return await endSignIn(request, pages);
       case "POST /sign-out":
-        return await signOut(request, app);
+        return await signOut(request, pages);
       default:
         return page("There is no such page.", 404);
     }
@@ -59,9 +53,9 @@ export async function signInPages(request: Request, options: SignInPagesOptions)
   }
 }
 
-async function showAccount(request: Request, { latchkey, scopes, session }: App): Promise<Response> {
+async function showAccount(request: Request, { app, scopes, session }: Pages): Promise<Response> {
   const account = await session.read(request) as AccountInfo | undefined;
-  const token = account && await latchkey.acquireTokenSilent({ scopes, account });
+  const token = account && await app.acquireTokenSilent({ scopes, account });
   if (!token) return page(`Nobody is signed in. <a href="/sign-in">Sign in</a>`);
   // Here an app calls the API that it asked for: headers: { authorization: `Bearer ${token.accessToken}` }
   return page(
@@ -71,24 +65,24 @@ async function showAccount(request: Request, { latchkey, scopes, session }: App)
   );
 }
 
-async function beginSignIn({ latchkey, scopes, redirectUri, flow }: App): Promise<Response> {
+async function beginSignIn({ app, scopes, redirectUri, flow }: Pages): Promise<Response> {
   // A form that the provider's page posts would come without the cookie, which is SameSite=Lax: so the answer is in the query.
-  const begun = await latchkey.initiateAuthCodeFlow({ scopes, redirectUri, responseMode: "query" });
+  const begun = await app.initiateAuthCodeFlow({ scopes, redirectUri, responseMode: "query" });
   const { authUri, ...kept } = begun;
   return redirect(authUri, [await flow.write(kept)]);
 }
 
-async function endSignIn(request: Request, { latchkey, flow, session }: App): Promise<Response> {
+async function endSignIn(request: Request, { app, flow, session }: Pages): Promise<Response> {
   const begun = await flow.read(request) as AuthorizationFlow | undefined;
   if (!begun) return page(`This sign-in was not begun here. <a href="/sign-in">Sign in</a>`, 400);
   // With the authority /common this can be anybody: an app for one organisation names that in its authority.
-  const { account } = await latchkey.acquireTokenByAuthCodeFlow(begun, new URL(request.url).searchParams);
+  const { account } = await app.acquireTokenByAuthCodeFlow(begun, new URL(request.url).searchParams);
   return redirect("/", [flow.clear, await session.write(account)]);
 }
 
-async function signOut(request: Request, { latchkey, session }: App): Promise<Response> {
+async function signOut(request: Request, { app, session }: Pages): Promise<Response> {
   const account = await session.read(request) as AccountInfo | undefined;
-  if (account) await latchkey.removeAccount(account);
+  if (account) await app.removeAccount(account);
   return redirect("/", [session.clear]);
 }
 

@@ -1,7 +1,7 @@
 // A web app that signs people in, served by Deno: web_app.ts CLIENT_ID AUTHORITY SCOPE…
 // deno run --allow-net --allow-env=ORIGIN,PORT,SECRET
 // deno-lint-ignore-file no-console -- to print is what an example is for
-import { memoryStore } from "@latchkey/latchkey/web";
+import { WebApplication } from "@latchkey/latchkey/web";
 import { signInPages } from "./sign_in_pages.ts";
 
 const [clientId = "", authority = "", ...scopes] = Deno.args;
@@ -9,7 +9,7 @@ if (!clientId || scopes.length === 0) throw new Error("web_app.ts CLIENT_ID AUTH
 // With a secret of its own a restart signs everybody out.
 const secret = Deno.env.get("SECRET") ?? crypto.randomUUID() + crypto.randomUUID();
 const origin = Deno.env.get("ORIGIN") || undefined; // where a proxy stands before it: https://app.contoso.com
-const cache = memoryStore();
+const app = new WebApplication({ clientId, authority });
 
 Deno.serve(
   {
@@ -17,5 +17,5 @@ Deno.serve(
     port: Number(Deno.env.get("PORT") ?? 0),
     onListen: ({ port }) => console.log(`http://localhost:${port}`),
   },
-  (request) => signInPages(request, { clientId, authority, scopes, secret, origin, cache }),
+  (request) => signInPages(request, { app, scopes, secret, origin }),
 );

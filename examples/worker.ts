@@ -1,5 +1,5 @@
 // A worker on the edge that signs people in. Bundle it, and set CLIENT_ID, AUTHORITY, SCOPES and SECRET.
-import { memoryStore } from "@latchkey/latchkey/web";
+import { memoryStore, WebApplication } from "@latchkey/latchkey/web";
 import { signInPages } from "./sign_in_pages.ts";
 
 /** What the worker is configured with. */
@@ -17,12 +17,8 @@ const cache = memoryStore();
 
 export default {
   async fetch(request: Request, { CLIENT_ID, AUTHORITY, SCOPES, SECRET }: Environment): Promise<Response> {
-    return await signInPages(request, {
-      clientId: CLIENT_ID,
-      authority: AUTHORITY,
-      scopes: SCOPES.split(" "),
-      secret: SECRET,
-      cache,
-    });
+    // One for each request: on the edge a request must not wait for what another one has begun.
+    const app = new WebApplication({ clientId: CLIENT_ID, authority: AUTHORITY, cache });
+    return await signInPages(request, { app, scopes: SCOPES.split(" "), secret: SECRET });
   },
 };

@@ -76,6 +76,9 @@ export interface WebApplicationOptions {
  * signed in: which account a request may use is for the person's session to say. On the edge, where requests do not share
  * what they wait for, make one for each request, and let them share a store.
  *
+ * Microsoft Entra ID wants a secret of redirect URIs that are registered for the platform "Web": register this app's among
+ * those of "Mobile and desktop applications".
+ *
  * @example A token for the person of a session
  * ```ts
  * import { memoryStore, WebApplication } from "@latchkey/latchkey/web";

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Authority, environmentAliases } from "../authority.ts";
+import { waitByTimer } from "./bounded_fetch.ts";
 import { type HttpOptions, type Provider, TENANT_PLACE } from "./provider.ts";
 
 /** Hosts of Microsoft's whose endpoints are asked for: nobody wrote down who issues their tokens. */
@@ -14,6 +15,8 @@ const TIMEOUT_MS = 30_000;
 /** What was discovered through one way of reaching servers, by authority. */
 interface Discovered {
   readonly provider: Promise<Provider>;
+  /** Whether it is there, and not under way. */
+  isFound: boolean;
   until: number;
 }
 
@@ -36,13 +39,17 @@ export async function findProvider(authority: Authority, http: HttpOptions): Pro
   const discovered = discoveredBy.get(fetch) ?? new Map<string, Discovered>();
   discoveredBy.set(fetch, discovered);
   const kept = discovered.get(key);
-  if (kept && now() < kept.until) return await untilAborted(kept.provider, signal);
+  if (kept && now() < kept.until) {
+    if (kept.isFound) return await kept.provider;
+    // A worker's request that is cancelled takes its promises along unsettled: who waits for those asks by itself at last.
+    const joined = await withPatience(kept.provider, timeoutMs / 10, signal);
+    if (joined) return joined;
+  }
   // Without the signal: whoever else waits is not to lose it when the first caller goes. The request's time limit ends it.
   const provider = discover(authority, { ...http, signal: undefined });
-  // A worker's request that is cancelled takes its promises along unsettled: nobody is to wait for those for ever.
-  const entry = { provider, until: now() + timeoutMs };
+  const entry: Discovered = { provider, isFound: false, until: now() + timeoutMs };
   discovered.set(key, entry);
-  const keep = () => entry.until = now() + KEPT_MS;
+  const keep = () => Object.assign(entry, { isFound: true, until: now() + KEPT_MS });
   const drop = () => discovered.get(key) === entry && discovered.delete(key);
   provider.then(keep, drop);
   return await untilAborted(provider, signal);
@@ -71,6 +78,21 @@ function knownProvider(authority: Authority): Provider {
 async function discover(authority: Authority, http: HttpOptions): Promise<Provider> {
   const { discoverServer } = await import("./discovery.ts");
   return { authority, server: await discoverServer(authority, http) };
+}
+
+/** What a promise gives; `undefined` when that takes too long. */
+async function withPatience<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  const over = new AbortController();
+  const limit = waitByTimer(milliseconds, signal ? AbortSignal.any([signal, over.signal]) : over.signal);
+  try {
+    return await Promise.race([promise, limit.then(() => undefined)]);
+  } finally {
+    over.abort();
+  }
 }
 
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

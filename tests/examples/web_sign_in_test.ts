@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { signInPages } from "../../examples/sign_in_pages.ts";
+import { WebApplication } from "../../lib/web.ts";
 import { bundleForEdge } from "../tools/bundle_for_edge.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
@@ -124,8 +125,8 @@ for (const [name, start] of examples) {
 
 test("signInPages() has its cookie sent by https alone where it is reached so, and lets no subdomain set it", async () => {
   const request = new Request("https://app.contoso.com/sign-in");
-  const options = { clientId: provider.clientId, authority: provider.url, scopes: ["api.read"], secret: SECRET };
-  const { headers } = await signInPages(request, options);
+  const app = new WebApplication({ clientId: provider.clientId, authority: provider.url });
+  const { headers } = await signInPages(request, { app, scopes: ["api.read"], secret: SECRET });
   expect(headers.get("set-cookie")).toMatch(/^__Host-sign-in=.*; Path=\/; HttpOnly; SameSite=Lax; Secure$/);
   expect(new URL(headers.get("location")!).searchParams.get("redirect_uri")).toBe("https://app.contoso.com/signed-in");
 });

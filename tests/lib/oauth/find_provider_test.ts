@@ -134,6 +134,22 @@ test("findProvider() does not wait for ever for a call that has lost its answer"
   await lost;
 });
 
+test("findProvider() asks by itself when a call that was under way does not come to an end", async () => {
+  let calls = 0;
+  const fetch = () =>
+    ++calls === 1
+      ? new Promise<Response>(() => {})
+      : Promise.resolve(new Response(JSON.stringify(documentOf("https://id.contoso.com"))));
+  const authority = parseAuthority("https://id.contoso.com"), controller = new AbortController();
+  const lost = failureOf(findProvider(authority, { fetch, signal: controller.signal }));
+  const own = await findProvider(authority, { fetch, timeoutMs: 1_000 });
+  expect(own.server.issuer).toBe("https://id.contoso.com");
+  expect(await findProvider(authority, { fetch })).toBe(own);
+  expect(calls).toBe(2);
+  controller.abort();
+  await lost;
+});
+
 test("findProvider() falls back to the metadata of OAuth (RFC 8414)", async () => {
   const asked: string[] = [];
   const fetch = (url: string) => {
