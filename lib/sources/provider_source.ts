@@ -6,6 +6,7 @@
  */
 import { type AccountInfo, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, isMultiTenant, parseAuthority } from "../authority.ts";
+import { idKey } from "../cache/cache_schema.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
@@ -261,7 +262,7 @@ function refuseOther(
   username: string | undefined,
 ): void {
   const isExpected = expected
-    ? account.homeAccountId.toLowerCase() === expected.homeAccountId.toLowerCase()
+    ? idKey(account.homeAccountId) === idKey(expected.homeAccountId)
     : username === undefined || isSameUsername(account.username, username);
   if (isExpected) return;
   const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(printable);

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey } from "../account.ts";
+import type { AccountInfo } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
+import { idKey } from "../cache/cache_schema.ts";
 import { readClaims } from "../oauth/claims.ts";
 import {
   type AcquireTokenRequest,
@@ -82,7 +83,8 @@ export function checkAccount(account: AccountInfo | undefined): void {
 
 /** What a token is held under: whose it is, and what it is for. */
 export function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInfo | undefined): string {
-  const holder = account ? accountKey(account) : username?.toLowerCase() ?? null;
+  const ofAccount = account && [idKey(account.homeAccountId), account.realm.toLowerCase()];
+  const holder = ofAccount ?? username?.toLowerCase() ?? null;
   return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
 }
 

@@ -1,0 +1,223 @@
+// Sign-in in the browser at Microsoft Entra ID, as far as it differs from other providers: a fake of its endpoints.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { Buffer } from "node:buffer";
+import {
+  type CacheStore,
+  memoryStore,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+} from "../../mod.ts";
+import { entraPerson } from "../fakes/entra_person.ts";
+import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { failureOf } from "../tools/failure_of.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const FAMILY = [CLIENT_ID, "22222222-2222-4333-8444-555555555555"];
+const OTHER = "33333333-2222-4333-8444-555555555555";
+const SCOPES = ["User.Read"];
+const CHALLENGE = { access_token: { nbf: { essential: true, value: "1700000000" } } };
+/** A resource's answer to a token that is good no more, as Microsoft Graph writes it. */
+const HEADER = `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", ` +
+  `error="insufficient_claims", claims="${Buffer.from(JSON.stringify(CHALLENGE)).toString("base64")}"`;
+const MINUTE_MS = 60_000;
+const BUSY = { status: 503, headers: { "retry-after": "0" }, body: {} };
+
+let entra: FakeEntra, now = Date.now();
+const apps: PublicClientApplication[] = [];
+
+beforeAll(async () => {
+  entra = await FakeEntra.start();
+});
+afterEach(() => {
+  for (const app of apps.splice(0)) app.close();
+  entra.reset();
+  now = Date.now();
+});
+afterAll(() => entra[Symbol.asyncDispose]());
+
+function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
+  const { openBrowser } = entraPerson(entra), { fetch } = entra;
+  const app = new PublicClientApplication({ clientId: CLIENT_ID, fetch, openBrowser, now: () => now, ...options });
+  apps.push(app);
+  return app;
+}
+
+const sent = () => entra.requests.map(({ url, parameters }) => `${parameters.get("grant_type")} ${url}`);
+
+describe("a browser sign-in at Entra", () => {
+  test("costs one request, under one correlation id from the address to the result", async () => {
+    const jane = entraPerson(entra), app = makeApp({ openBrowser: jane.openBrowser });
+    const result = await app.acquireTokenInteractive({ scopes: SCOPES });
+    expect(sent()).toEqual(["authorization_code login.microsoftonline.com/common/oauth2/v2.0/token"]);
+    const { searchParams } = (await jane.visit()).address, [request] = entra.requests;
+    expect(searchParams.get("client-request-id")).toBe(result.correlationId);
+    expect(request!.headers["client-request-id"]).toBe(result.correlationId);
+    expect([searchParams, request!.parameters].map((all) => all.get("client_info"))).toEqual(["1", "1"]);
+    const correlationId = crypto.randomUUID();
+    await app.acquireTokenInteractive({ scopes: SCOPES, correlationId });
+    expect((await jane.visit()).address.searchParams.get("client-request-id")).toBe(correlationId);
+    expect(entra.requests.at(-1)!.headers["client-request-id"]).toBe(correlationId);
+  });
+
+  test("knows a guest by the account at home", async () => {
+    entra.behaviour.idToken = { oid: "guest", preferred_username: "jane_contoso.com#EXT#@fabrikam.com" };
+    const { account } = await makeApp().acquireTokenInteractive({ scopes: SCOPES });
+    expect(account).toMatchObject({ homeAccountId: `${JANE}.${TENANT}`, localAccountId: "guest", realm: TENANT });
+  });
+
+  test("goes by the app's clock on the way there and back", async () => {
+    now = Date.now() + 4 * MINUTE_MS;
+    const { expiresOn } = await makeApp().acquireTokenInteractive({ scopes: SCOPES });
+    expect(expiresOn.getTime()).toBe(now + 4_000_000);
+    now = Date.now() + 24 * 60 * MINUTE_MS;
+    const at = Math.floor(now / 1000);
+    entra.behaviour.idToken = { iat: at, nbf: at, exp: at + 3600, auth_time: at };
+    expect(await makeApp().acquireTokenInteractive({ scopes: SCOPES, maxAge: 60 })).toHaveProperty("accessToken");
+  });
+
+  test("asks the tenant that is named, and with an account the account's own", async () => {
+    const jane = entraPerson(entra), app = makeApp({ openBrowser: jane.openBrowser });
+    const { account } = await app.acquireToken({ scopes: SCOPES });
+    await app.acquireToken({ scopes: SCOPES, account, interactive: "always" });
+    expect((await jane.visit()).address.pathname).toBe(`/${TENANT}/oauth2/v2.0/authorize`);
+    await app.acquireToken({ scopes: SCOPES, tenantId: "contoso.com", interactive: "always" });
+    expect((await jane.visit()).address.pathname).toBe("/contoso.com/oauth2/v2.0/authorize");
+  });
+
+  test("where consent is missing, page and error have the server's words and what to do", async () => {
+    const jane = entraPerson(entra, {
+      error: "access_denied",
+      error_subcode: "cancel",
+      error_description: "AADSTS65001: The user or administrator has not consented to use the application.",
+    });
+    const error = await failureOf(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
+    expect(error).toMatchObject({
+      code: "user_canceled",
+      error: "access_denied",
+      errorCodes: [65001],
+      subError: "cancel",
+    });
+    expect(error.hint).toContain("getAuthorizationRequestUrl");
+    expect((await jane.visit()).page).toContain("AADSTS65001");
+  });
+
+  test("where a device rule stands in the way, tells of the broker", async () => {
+    entra.behaviour.answers = [{
+      error: "invalid_grant",
+      number: 530084,
+      text: "Access has been blocked by token protection.",
+    }];
+    const jane = entraPerson(entra);
+    const error = await failureOf(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
+    expect(error.hint).toContain("broker");
+    expect((await jane.visit()).page).toContain("530084");
+  });
+});
+
+describe("claims", () => {
+  test("of a whole WWW-Authenticate header pass the kept token, and are merged with the app's capabilities", async () => {
+    const app = makeApp({ clientCapabilities: ["cp1"] });
+    const { account } = await app.acquireToken({ scopes: SCOPES });
+    const result = await app.acquireTokenSilent({ scopes: SCOPES, account, claims: HEADER });
+    expect(result!.source).toBe("identity_provider");
+    expect(JSON.parse(entra.requests.at(-1)!.parameters.get("claims")!))
+      .toEqual({ access_token: { ...CHALLENGE.access_token, xms_cc: { values: ["cp1"] } } });
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
+  });
+
+  test("of a refusal are asked for in the browser", async () => {
+    const jane = entraPerson(entra), app = makeApp({ openBrowser: jane.openBrowser });
+    const { account } = await app.acquireToken({ scopes: SCOPES });
+    const refusal = { error: "interaction_required", number: 50076, text: "MFA is needed.", suberror: "basic_action" };
+    entra.behaviour.answers = [{ ...refusal, claims: JSON.stringify(CHALLENGE) }];
+    await app.acquireToken({ scopes: SCOPES, account, forceRefresh: true });
+    const { searchParams } = (await jane.visit()).address;
+    expect(JSON.parse(searchParams.get("claims")!)).toEqual(CHALLENGE);
+    expect(searchParams.get("login_hint")).toBe("jane@contoso.com");
+    expect(sent().slice(1).map((line) => line.split(" ")[0])).toEqual(["refresh_token", "authorization_code"]);
+  });
+
+  test("are in the error when nobody is to be asked", async () => {
+    const app = makeApp(), { account } = await app.acquireToken({ scopes: SCOPES });
+    const refusal = {
+      error: "invalid_grant",
+      number: 50173,
+      text: "The grant was revoked.",
+      suberror: "token_expired",
+    };
+    entra.behaviour.answers = [{ ...refusal, claims: JSON.stringify(CHALLENGE) }];
+    const request = { scopes: SCOPES, account, forceRefresh: true, interactive: "never" } as const;
+    const error = await failureOf(app.acquireToken(request));
+    expect(error).toMatchObject({ code: "interaction_required", subError: "token_expired", errorCodes: [50173] });
+    expect(JSON.parse(error.claims!)).toEqual(CHALLENGE);
+    entra.behaviour.answers = [refusal];
+    expect(await app.acquireTokenSilent(request)).toBe(null);
+  });
+});
+
+describe("a family of apps", () => {
+  /** An app that shares the store. */
+  const appOf = (clientId: string, cache: CacheStore) => makeApp({ clientId, cache });
+
+  test("shares what one of them signed in", async () => {
+    entra.behaviour.family = FAMILY;
+    const store = memoryStore(), [first, second] = FAMILY.map((clientId) => appOf(clientId, store));
+    await first!.acquireToken({ scopes: SCOPES });
+    const [account] = await second!.getAccounts();
+    const result = await second!.acquireTokenSilent({ scopes: SCOPES, account: account! });
+    expect(result).toMatchObject({ source: "identity_provider", account: { username: "jane@contoso.com" } });
+    expect(sent().at(-1)).toBe(`refresh_token login.microsoftonline.com/${TENANT}/oauth2/v2.0/token`);
+    expect(entra.requests.at(-1)!.parameters.get("client_id")).toBe(FAMILY[1]!);
+  });
+
+  test("an app that is not of it asks once, and then for a person", async () => {
+    entra.behaviour.family = FAMILY;
+    const store = memoryStore();
+    for (const clientId of FAMILY) await appOf(clientId, store).acquireToken({ scopes: SCOPES, interactive: "always" });
+    const app = appOf(OTHER, store), [account] = await app.getAccounts();
+    entra.requests.length = 0;
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBe(null);
+    expect(sent()).toHaveLength(1);
+  });
+
+  test("does not give a token to an app that the account signed out of", async () => {
+    entra.behaviour.family = FAMILY;
+    const store = memoryStore(), [first, second] = FAMILY.map((clientId) => appOf(clientId, store));
+    await first!.acquireToken({ scopes: SCOPES });
+    const [account] = await second!.getAccounts();
+    await second!.removeAccount(account!);
+    entra.requests.length = 0;
+    expect(await second!.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBe(null);
+    expect(sent()).toEqual([]);
+    expect(await first!.acquireTokenSilent({ scopes: SCOPES, account: account! })).toMatchObject({ source: "cache" });
+  });
+});
+
+describe("while Entra is unavailable", () => {
+  test("a token that is to be renewed ahead of its end is used", async () => {
+    entra.behaviour.reply = { refresh_in: 600 };
+    const app = makeApp(), { account } = await app.acquireToken({ scopes: SCOPES });
+    now += 11 * MINUTE_MS;
+    entra.behaviour.answers = [BUSY, BUSY];
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "identity_provider" });
+  });
+
+  test("a token that has ended is used for as long as Entra lets it, and no longer", async () => {
+    const app = makeApp(), { account } = await app.acquireToken({ scopes: SCOPES });
+    for (const [minutes, code] of [[70, undefined], [70, "temporarily_unavailable"]] as const) {
+      now += minutes * MINUTE_MS;
+      entra.behaviour.answers = [BUSY, BUSY];
+      const call = app.acquireTokenSilent({ scopes: SCOPES, account });
+      if (code) expect((await failureOf(call)).code).toBe(code);
+      else expect(await call).toMatchObject({ source: "cache" });
+    }
+  });
+
+  test("a token that has ended is not used after a refusal", async () => {
+    const app = makeApp(), { account } = await app.acquireToken({ scopes: SCOPES });
+    now += 70 * MINUTE_MS;
+    entra.behaviour.answers = [{ error: "invalid_grant", number: 700082, text: "The refresh token has expired." }];
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toBe(null);
+  });
+});
