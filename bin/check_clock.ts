@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { denoNamespace } from "../lib/platform/host.ts";
+import { makeFetch } from "../lib/platform/http_client.ts";
 import { readMachine } from "../lib/platform/machine.ts";
+import { notPermitted } from "./check_network.ts";
 import { type Check, failed, notChecked, ok } from "./doctor_check.ts";
 
 /** What Microsoft Entra ID and its resources let pass. */
@@ -14,12 +15,10 @@ const TOLERANCE_S = 300;
 export const clock: Check = {
   id: "clock",
   limitMs: 3_000,
-  async run({ authorityOrigin }, { signal }) {
-    const { host } = new URL(authorityOrigin), deno = denoNamespace();
-    if (deno && deno.permissions.querySync({ name: "net", host }).state !== "granted") {
-      return notChecked(`Deno may not connect to ${host}`, `Run deno with --allow-net=${host}`);
-    }
-    const begin = Date.now(), date = await serverTime(authorityOrigin, signal);
+  async run({ authority }, { signal }) {
+    const notAllowed = notPermitted(authority);
+    if (notAllowed) return notAllowed;
+    const { host, origin } = new URL(authority), begin = Date.now(), date = await serverTime(origin, signal);
     if (date === undefined) return notChecked(`${host} did not say what time it is; is there a network?`);
     const offset = Math.round(((begin + Date.now()) / 2 - date) / 1000);
     const detail = offset === 0
@@ -34,7 +33,7 @@ export const clock: Check = {
 /** In milliseconds since 1970; `undefined` when the server cannot be asked, as from a machine without a network. */
 async function serverTime(origin: string, signal: AbortSignal): Promise<number | undefined> {
   try {
-    const response = await fetch(origin, { method: "HEAD", redirect: "manual", signal });
+    const response = await makeFetch()(origin, { method: "HEAD", signal });
     await response.body?.cancel();
     return Date.parse(response.headers.get("date") ?? "") || undefined;
   } catch {

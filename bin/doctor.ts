@@ -13,6 +13,7 @@ import { clock } from "./check_clock.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
 import { platform, runtime } from "./check_machine.ts";
+import { network } from "./check_network.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, examine } from "./doctor_check.ts";
@@ -20,10 +21,10 @@ import { isWell, reportJson, reportText } from "./doctor_report.ts";
 import { scopesOf } from "./token.ts";
 
 /** In the order of the report, which is that of what needs what. */
-const EVERYWHERE: readonly Check[] = [platform, runtime, clock, broker, redirectUri, accounts, silentToken];
+const EVERYWHERE: readonly Check[] = [platform, runtime, clock, broker, redirectUri, accounts, silentToken, network];
 const ON_LINUX: readonly Check[] = [
   ...[platform, runtime, clock, dbusClient, sessionBus],
-  ...[broker, redirectUri, accounts, silentToken, display, keyring],
+  ...[broker, redirectUri, accounts, silentToken, network, display, keyring],
 ];
 
 /** An app that asks nothing of its own, where none is named. */
@@ -44,7 +45,7 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
     clientId,
     username: line.text("account"),
     scopes: scopesOf(line, ["https://graph.microsoft.com/.default"]),
-    authorityOrigin: new URL(line.text("authority") ?? "https://login.microsoftonline.com").origin,
+    authority: line.text("authority") ?? "https://login.microsoftonline.com/common",
     bus: () => bus ??= openSessionBus(),
   }, signal);
   app.close();

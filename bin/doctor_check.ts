@@ -28,8 +28,8 @@ export interface Patient {
   readonly username: string | undefined;
   /** What a token is asked for. */
   readonly scopes: readonly string[];
-  /** Where the authority's server is, such as `https://login.microsoftonline.com`. */
-  readonly authorityOrigin: string;
+  /** The authority's URL. */
+  readonly authority: string;
   /** The session bus: opened by the first who asks, and the same for all. */
   bus(): Promise<SessionBus>;
 }

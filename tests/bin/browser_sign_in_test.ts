@@ -98,6 +98,14 @@ describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ prog
     expect(stderr.replaceAll("\r", "")).toEndWith(ACCOUNT);
     expect(stderr).not.toContain("\u001b");
   });
+
+  test("ends when the browser comes back although it waits for a pasted address", async () => {
+    const latchkey = start("login --no-browser", { terminal: true }, program());
+    const [, address] = await latchkey.printed(ADDRESS);
+    await latchkey.printed(/paste that address here/);
+    await expect(new ScriptedBrowser().open(address!, () => false, JANE)).rejects.toThrow("You are signed in");
+    expect((await latchkey.ended()).code).toBe(0);
+  });
 });
 
 describe("latchkey login without a broker", () => {

@@ -1,15 +1,20 @@
 // The doctor at machines that are well and that are not: real buses and keyrings, a fake broker.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Variant } from "dbus-next";
 import { startAnsweringPeer } from "../fakes/answering_peer.ts";
 import type { Behaviour } from "../fakes/behaviour.ts";
+import { makeCertificateAuthority } from "../fakes/certificates.ts";
+import { type ConnectProxy, startConnectProxy } from "../fakes/connect_proxy.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
-import { runLatchkey, type RunOptions } from "./run_latchkey.ts";
+import { runLatchkey, type RunOptions, runProgram } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const NORMAL: Behaviour = {
@@ -20,7 +25,7 @@ const NORMAL: Behaviour = {
 };
 const IDS = [
   ...["platform", "runtime", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
-  ...["silent_token", "display", "keyring"],
+  ...["silent_token", "network", "display", "keyring"],
 ];
 /** No test asks Microsoft's servers for the time. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
@@ -86,7 +91,9 @@ describe("latchkey doctor on a machine that is well", () => {
       .toEqual([]);
     expect(of.platform).toMatchObject({ fix: "Run deno with --allow-read=/etc/os-release --allow-sys=osRelease" });
     expect(of.runtime!.detail).toMatch(/^Deno \d+\.\d+\.\d+/);
-    expect(of.clock).toMatchObject({ ok: true, fix: "Run deno with --allow-net=login.microsoftonline.com" });
+    for (const row of [of.clock, of.network]) {
+      expect(row).toMatchObject({ ok: true, fix: "Run deno with --allow-net=login.microsoftonline.com" });
+    }
     expect(of.dbus_client!.detail).toBe(`libdbus, ${LIBDBUS}`);
     expect(of.session_bus!.detail).toMatch(/^unix:path=.* answered in \d+ ms$/);
     expect(of.broker!.detail).toBe("linux broker, version 2.5.0");
@@ -111,7 +118,10 @@ describe("latchkey doctor on a machine that is well", () => {
       });
       const text = await new Response(child.stdout).text();
       expect(await child.exited).toBe(0);
-      expect(text.match(/^--.*/gm)).toEqual([expect.stringContaining("clock")]);
+      expect(text.match(/^--.*/gm)).toEqual([
+        expect.stringContaining("clock"),
+        expect.stringMatching(/ network .*refused; there was a silent token nevertheless$/),
+      ]);
       expect(text).toMatch(new RegExp(`^ok +runtime +${name.split(" ")[0]} \\d`, "m"));
       expect(text).toMatch(new RegExp(`^ok +dbus_client +${path.client}\\b`, "m"));
     },
@@ -127,7 +137,7 @@ describe("latchkey doctor on a machine that is well", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [lines, ...rest] = stdout.split("\n\n");
     expect(lines!.split("\n").map((line) => line.split(/ +/).slice(0, 2).join(" "))).toEqual(
-      IDS.map((id) => `${["clock", "accounts", "silent_token"].includes(id) ? "--" : "ok"} ${id}`),
+      IDS.map((id) => `${["clock", "accounts", "silent_token", "network"].includes(id) ? "--" : "ok"} ${id}`),
     );
     expect(rest.join()).toContain("  accounts, silent_token: Give --client-id");
   });
@@ -387,5 +397,69 @@ describe("latchkey doctor beside a server's clock", () => {
       const { clock } = await report(undefined, `--authority http://127.0.0.1:${port}/common`, { permissions });
       expect(clock).toMatchObject({ ok: true, detail: expect.stringMatching(/^not checked: 127\.0\.0\.1/) });
     }
+  });
+});
+
+describe("latchkey doctor in a company's network", () => {
+  const stops: (() => void)[] = [];
+  let proxy: ConnectProxy, folder: string, authorityFile: string;
+  beforeAll(async () => {
+    const company = makeCertificateAuthority();
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: company.issue(["login.microsoftonline.com"]),
+      fetch: (request) => {
+        const isKnown = new URL(request.url).pathname === "/common/.well-known/openid-configuration";
+        return new Response("{}", { status: isKnown || request.method === "HEAD" ? 200 : 404 });
+      },
+    });
+    proxy = await startConnectProxy({ port: server.port! });
+    folder = mkdtempSync(join(tmpdir(), "doctor-network-"));
+    authorityFile = join(folder, "authority.pem");
+    writeFileSync(authorityFile, company.cert);
+    stops.push(() => proxy.stop(), () => void server.stop(true), () => rmSync(folder, { recursive: true }));
+  });
+  afterAll(() => {
+    for (const stop of stops) stop();
+  });
+
+  const inCompany = async (program: readonly string[], line: string, env: Record<string, string> = {}) => {
+    const { stdout } = await runProgram([
+      ...program,
+      "bin/latchkey.ts",
+      "doctor",
+      "--format",
+      "json",
+      ...line.split(" "),
+    ], {
+      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+      ...env,
+    });
+    const { checks } = JSON.parse(stdout) as { checks: readonly Row[] };
+    return checks.find(({ id }) => id === "network")!;
+  };
+
+  test.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))(
+    "names the variable that a certificate asks for on %s, and the proxy",
+    async (name, { program }) => {
+      const variable = name.startsWith("Deno") ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
+      const unknown = await inCompany(program(), "--broker never");
+      expect(unknown).toMatchObject({ ok: false, detail: expect.stringContaining("nobody trusted here issued") });
+      expect(unknown.fix).toContain(variable);
+      expect(await inCompany(program(), "--broker never", { [variable]: authorityFile })).toMatchObject({
+        ok: true,
+        detail: expect.stringMatching(
+          new RegExp(`^login\\.microsoftonline\\.com answered through the proxy 127\\.0\\.0\\.1:${proxy.port} in`),
+        ),
+      });
+    },
+  );
+
+  test("says when what answers is no authority", async () => {
+    const line = "--broker never --authority https://login.microsoftonline.com/nobody";
+    expect(await inCompany(RUNTIME_PATHS[0]!.program(), line, { DENO_CERT: authorityFile })).toMatchObject({
+      ...{ ok: false, fix: "Check --authority", detail: expect.stringContaining("(status 404)") },
+    });
   });
 });
