@@ -1,0 +1,196 @@
+// Who renews an account's tokens, where both the broker (a fake) and the identity provider (a fake of Entra) could.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  type CacheStore,
+  CONSOLE_WINDOW_HANDLE,
+  memoryStore,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+} from "../../mod.ts";
+import { entraPerson } from "../fakes/entra_person.ts";
+import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { failure, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import type { BrowsingPerson } from "../tools/browsing_person.ts";
+
+const SCOPES = ["User.Read"];
+/** The person who signs in at the fake of Entra, as the broker knows her. */
+const SAME_JANE = { username: "jane@contoso.com", oid: JANE, tid: TENANT };
+const HOUR_MS = 60 * 60_000;
+
+const { broker, makeApp, behave, steps } = useFakeBroker();
+let entra: FakeEntra, store: CacheStore, browser: BrowsingPerson;
+
+beforeAll(async () => {
+  entra = await FakeEntra.start();
+});
+beforeEach(() => {
+  store = memoryStore();
+  browser = entraPerson(entra);
+  entra.reset();
+});
+afterAll(() => entra[Symbol.asyncDispose]());
+
+/** An app that could do either. */
+function appOf(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
+  return makeApp({ cache: store, fetch: entra.fetch, openBrowser: browser.openBrowser, ...options });
+}
+
+/** Jane's account, signed in in the browser by a run of the app without a broker. */
+async function signedInWithoutBroker() {
+  const { account } = await appOf({ enableBrokerOnLinux: false }).acquireToken({ scopes: SCOPES });
+  entra.requests.length = 0;
+  return account;
+}
+
+const grants = () => entra.requests.map(({ parameters }) => parameters.get("grant_type"));
+
+describe("an account that signed in without the broker", () => {
+  test("stays with the cache while a broker is active, and is renewed without it", async () => {
+    await behave({ accounts: [SAME_JANE, JOE] });
+    const account = await signedInWithoutBroker(), app = appOf();
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
+    const later = appOf({ now: () => Date.now() + HOUR_MS });
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account, forceRefresh: true }))
+      .toMatchObject({ source: "identity_provider" });
+    expect(await later.acquireToken({ scopes: SCOPES, account, forceRefresh: true, interactive: "never" }))
+      .toMatchObject({ source: "identity_provider" });
+    expect(grants()).toEqual(["refresh_token", "refresh_token"]);
+    expect(await steps()).toEqual([]);
+  });
+
+  test("is not handed to the broker when its refresh token is refused", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const account = await signedInWithoutBroker(), app = appOf();
+    entra.behaviour.answers = [{ error: "invalid_grant", number: 50173, text: "The grant was revoked." }];
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account, forceRefresh: true })).toBe(null);
+    expect(await steps()).toEqual([]);
+  });
+
+  test("is one entry with the broker's, and the broker's by it", async () => {
+    await behave({ accounts: [SAME_JANE, JOE] });
+    const account = await signedInWithoutBroker(), app = appOf();
+    const accounts = await app.getAccounts();
+    expect(accounts.map(({ username, source }) => [username, source]))
+      .toEqual([["jane@contoso.com", "broker"], ["joe@contoso.com", "broker"]]);
+    expect(accounts[0]!.homeAccountId).toBe(account.homeAccountId);
+    const result = await app.acquireTokenSilent({ scopes: SCOPES, account: accounts[0]! });
+    expect(result!.source).toBe("broker");
+    expect(grants()).toEqual([]);
+  });
+
+  test("is listed beside the broker's that it does not know", async () => {
+    await behave({ accounts: [JOE] });
+    await signedInWithoutBroker();
+    expect((await appOf().getAccounts()).map(({ username, source }) => [username, source]))
+      .toEqual([["joe@contoso.com", "broker"], ["jane@contoso.com", "cache"]]);
+    expect(await appOf().getAccounts({ username: "JANE@contoso.com" })).toHaveLength(1);
+  });
+
+  test("is none where the broker is required", async () => {
+    await behave({ accounts: [JOE] });
+    const account = await signedInWithoutBroker(), app = appOf({ requireBroker: true });
+    expect((await app.getAccounts()).map(({ username }) => username)).toEqual(["joe@contoso.com"]);
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toBe(null);
+    expect(grants()).toEqual([]);
+  });
+});
+
+describe("an account of unknown origin", () => {
+  /** As an older MSAL left it. */
+  async function ofUnknownOrigin() {
+    const account = await signedInWithoutBroker();
+    await store.update(account.homeAccountId, (json) => json!.replaceAll(/,?"account_source":"[^"]*"/g, ""));
+    return account;
+  }
+
+  test("is the broker's, where the broker knows it", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const account = await ofUnknownOrigin();
+    expect(await appOf().acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "broker" });
+    expect(grants()).toEqual([]);
+  });
+
+  test("goes on to the cache and the refresh token after the broker's refusal", async () => {
+    await behave({ accounts: [SAME_JANE], replies: { acquireTokenSilently: { kind: "broker_error", status: 13 } } });
+    const account = await ofUnknownOrigin(), app = appOf();
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
+    expect(await app.acquireTokenSilent({ scopes: SCOPES, account, forceRefresh: true }))
+      .toMatchObject({ source: "identity_provider" });
+    expect(grants()).toEqual(["refresh_token"]);
+    expect(await steps()).toEqual(Array(2).fill("silently jane@contoso.com"));
+  });
+
+  test("has the broker's refusal, when the refresh token is refused, too", async () => {
+    await behave({
+      accounts: [SAME_JANE],
+      replies: { acquireTokenSilently: { kind: "broker_error", status: 6, context: "No." } },
+    });
+    const account = await ofUnknownOrigin(), request = { scopes: SCOPES, account, forceRefresh: true };
+    entra.behaviour.answers = [{ error: "invalid_grant", number: 50173, text: "The grant was revoked." }];
+    const error = await failure(appOf().acquireToken({ ...request, interactive: "never" }));
+    expect(error).toMatchObject({ code: "refused", broker: { status: 6 } });
+  });
+
+  test("has the network's failure, when that is what stands in the way", async () => {
+    await behave({ accounts: [SAME_JANE], replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    const account = await ofUnknownOrigin(), request = { scopes: SCOPES, account, forceRefresh: true };
+    const fetch = () => Promise.reject(new TypeError("unreachable"));
+    expect((await failure(appOf({ fetch }).acquireTokenSilent(request))).code).toBe("no_network");
+  });
+});
+
+describe("where a broker is wanted", () => {
+  test("and cannot be started, the browser takes over, and the status says why", async () => {
+    await broker().kill();
+    const app = appOf({ timeLimits: { pingMs: 1_000 } }), uis: string[] = [];
+    const result = await app.acquireTokenInteractive({
+      ...{ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE },
+      onBeforeLaunchingUi: ({ ui }) => uis.push(ui),
+    });
+    expect(result).toMatchObject({ source: "identity_provider", account: { username: "jane@contoso.com" } });
+    expect(uis).toEqual(["browser"]);
+    expect(await app.brokerStatus()).toMatchObject({ state: "unavailable", reason: expect.any(String) });
+    const required = appOf({ requireBroker: true, timeLimits: { pingMs: 1_000 } });
+    expect((await failure(required.acquireToken({ scopes: SCOPES }))).code).toBe("broker_unavailable");
+    expect(browser.times()).toBe(1);
+    await broker().start();
+  });
+
+  test("no browser opens for what the broker refused", async () => {
+    await behave({ replies: { acquireTokenInteractively: { kind: "broker_error", status: 7 } } });
+    const request = { scopes: SCOPES, interactive: "always" } as const;
+    expect((await failure(appOf().acquireToken(request))).code).toBe("user_canceled");
+    expect(browser.times()).toBe(0);
+  });
+
+  test("an authority that no broker serves has the browser, and needs no window", async () => {
+    await behave();
+    const issuer = "https://sts.contoso.com/adfs", uis: string[] = [];
+    entra.behaviour.idToken = { iss: issuer, oid: undefined, tid: undefined, upn: "jane@contoso.com" };
+    entra.behaviour.reply = { client_info: undefined };
+    const app = appOf({ authority: issuer });
+    const { account } = await app.acquireTokenInteractive({
+      scopes: SCOPES,
+      onBeforeLaunchingUi: ({ ui }) => uis.push(ui),
+    });
+    expect(account).toMatchObject({ homeAccountId: "pairwise", environment: "sts.contoso.com" });
+    expect(uis).toEqual(["browser"]);
+    expect(await steps()).toEqual([]);
+  });
+
+  test("a device code signs in without it", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const { account } = await appOf({ fetch: impatient }).acquireTokenByDeviceCode({
+      scopes: SCOPES,
+      onUserCode: ({ userCode }) => entra.approve(userCode),
+    });
+    expect(await appOf().acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
+    expect(await steps()).toEqual([]);
+  });
+
+  /** Entra as one that may be asked at once. */
+  async function impatient(url: string, init: RequestInit): Promise<Response> {
+    const response = await entra.fetch(url, init);
+    return url.endsWith("/devicecode") ? Response.json({ ...await response.json(), interval: 0.001 }) : response;
+  }
+});
