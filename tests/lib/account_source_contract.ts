@@ -156,6 +156,17 @@ describe("where a broker is wanted", () => {
     await broker().start();
   });
 
+  test("and proves too old, the browser takes over", async () => {
+    const reply = { kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" } as const;
+    await behave({ replies: { getAccounts: reply, acquireTokenSilently: reply, acquireTokenInteractively: reply } });
+    const app = appOf(), request = { scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE };
+    expect(await app.acquireTokenInteractive(request)).toMatchObject({ source: "identity_provider" });
+    expect((await app.getAccounts()).map(({ source }) => source)).toEqual(["cache"]);
+    const required = appOf({ requireBroker: true });
+    expect((await failure(required.acquireTokenInteractive(request))).code).toBe("broker_unavailable");
+    expect(browser.times()).toBe(1);
+  });
+
   test("no browser opens for what the broker refused", async () => {
     await behave({ replies: { acquireTokenInteractively: { kind: "broker_error", status: 7 } } });
     const request = { scopes: SCOPES, interactive: "always" } as const;
