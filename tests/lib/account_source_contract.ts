@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import {
   type CacheStore,
   CONSOLE_WINDOW_HANDLE,
+  type InteractiveRequest,
   memoryStore,
   PublicClientApplication,
   type PublicClientApplicationOptions,
@@ -159,7 +160,7 @@ describe("where a broker is wanted", () => {
   test("and proves too old, the browser takes over", async () => {
     const reply = { kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" } as const;
     await behave({ replies: { getAccounts: reply, acquireTokenSilently: reply, acquireTokenInteractively: reply } });
-    const app = appOf(), request = { scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE };
+    const app = appOf(), request: InteractiveRequest = { scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE };
     expect(await app.acquireTokenInteractive(request)).toMatchObject({ source: "identity_provider" });
     expect((await app.getAccounts()).map(({ source }) => source)).toEqual(["cache"]);
     const required = appOf({ requireBroker: true });
