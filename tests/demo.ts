@@ -1,7 +1,9 @@
-// npm run demo: the command line at work, on this session's broker where there is one, else on one that stands in for it.
+// npm run demo: the command line at work, on this session's broker where there is one, else on one that stands in for it; then
+// without a broker.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { styleText } from "node:util";
+import { demonstrateWithoutBroker } from "./demo_without_broker.ts";
 import { startPrivateBus } from "./fakes/private_bus.ts";
 import { startFakeBroker } from "./fakes/start_fake_broker.ts";
 import { denoCommand } from "./tools/deno_command.ts";
@@ -14,7 +16,7 @@ const GRAPH = ["--resource", "https://graph.microsoft.com"];
 const SHOWN_LETTERS = 24;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const [deno, ...options] = denoCommand("bin/latchkey.ts");
+const command = denoCommand("bin/latchkey.ts");
 
 interface Outcome {
   readonly stdout: string;
@@ -22,21 +24,31 @@ interface Outcome {
   readonly status: number;
 }
 
-/** A session whose broker is asked. */
-interface Session {
+/** How the command line is run. */
+interface Run {
+  readonly command: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** A session whose broker is asked. */
+interface Session extends Run {
   /** Whether its tokens open something, so that no letter of them may be shown. */
   readonly isReal: boolean;
 }
 
-const probe = await latchkey(process.env, "accounts", ...APP, "--broker", "require");
+const probe = await latchkey({ command, environment: process.env }, "accounts", ...APP, "--broker", "require");
 if (probe.status === 0) {
   print("This session has a broker, and what follows are its answers. Its tokens are not shown.\n");
-  await demonstrate({ environment: process.env, isReal: true });
+  await demonstrate({ command, environment: process.env, isReal: true });
 } else {
   if (probe.status !== EXIT_UNAVAILABLE) process.stderr.write(probe.stderr); // it is there, and something is wrong with it
   await demonstrateStandIn();
 }
+await demonstrateWithoutBroker({ print, show }, (text) => withoutTokens(text, shortened));
+print(
+  "Try next: README.md has the library's first ten lines, examples/ has whole programs,\n" +
+    "and `latchkey --help` lists all that the command line does.",
+);
 
 async function demonstrateStandIn(): Promise<void> {
   print(
@@ -46,7 +58,11 @@ async function demonstrateStandIn(): Promise<void> {
   const bus = await startPrivateBus();
   try {
     await startFakeBroker(bus);
-    await demonstrate({ environment: { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address }, isReal: false });
+    await demonstrate({
+      command,
+      environment: { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
+      isReal: false,
+    });
   } finally {
     await bus.stop(); // and with it the broker
   }
@@ -54,45 +70,37 @@ async function demonstrateStandIn(): Promise<void> {
 
 async function demonstrate(session: Session): Promise<void> {
   print(`Below, latchkey is short for this: Deno, with no more permissions than a broker takes.\n`);
-  print(`    deno ${options.join(" \\\n      ")}\n`);
+  print(`    deno ${command.slice(1).join(" \\\n      ")}\n`);
 
   print("Who is signed in to the device:\n");
   const accounts = await show(session, ["accounts", ...APP], (text) => text);
   if (!accounts) return;
 
   print("An access token for Microsoft Graph, without any window. Alone it prints, for scripts, as one line:\n");
-  if (await show(session, ["token", ...APP, ...GRAPH], (text) => shortened(session, text.trimEnd())) === undefined) {
-    return;
-  }
+  const shorten = session.isReal ? hidden : shortened;
+  if (await show(session, ["token", ...APP, ...GRAPH], (text) => shorten(text.trimEnd())) === undefined) return;
 
   print("The same with all that is known of it (laid out by this demonstration, without the tokens):\n");
-  const json = await show(session, ["token", ...APP, ...GRAPH, "--format", "json"], (text) => {
-    const { access_token, id_token, ...rest } = JSON.parse(text);
-    const tokens = Object.entries({ access_token, id_token }).filter(([, token]) => token);
-    return laidOut({
-      ...Object.fromEntries(tokens.map(([name, token]) => [name, shortened(session, token)])),
-      ...rest,
-    });
-  });
+  const json = await show(
+    session,
+    ["token", ...APP, ...GRAPH, "--format", "json"],
+    (text) => withoutTokens(text, shorten),
+  );
   if (json === undefined) return;
 
   print("What the access token says to those who accept it, decoded by this demonstration:\n");
   print(`${claimsOf(JSON.parse(json).access_token)}\n`);
-  print(
-    "Try next: README.md has the library's first ten lines, examples/ has whole programs,\n" +
-      "and `latchkey --help` lists all that the command line does.",
-  );
 }
 
 /** Shows a command and what it printed; a failure is shown as it is, and ends the demonstration. */
 async function show(
-  { environment }: Session,
+  run: Run,
   args: readonly string[],
   shorten: (stdout: string) => string,
 ): Promise<string | undefined> {
   const line = `$ latchkey ${args.join(" ")}`;
   print(process.stdout.isTTY ? styleText("bold", line) : line);
-  const { stdout, stderr, status } = await latchkey(environment, ...args);
+  const { stdout, stderr, status } = await latchkey(run, ...args);
   if (stderr) process.stderr.write(stderr);
   if (status === 0) {
     print(`${shorten(stdout).trimEnd()}\n`);
@@ -103,8 +111,8 @@ async function show(
   return undefined;
 }
 
-async function latchkey(environment: Session["environment"], ...args: readonly string[]): Promise<Outcome> {
-  const child = Bun.spawn([deno!, ...options, ...args], {
+async function latchkey({ command, environment }: Run, ...args: readonly string[]): Promise<Outcome> {
+  const child = Bun.spawn([...command, ...args], {
     cwd: root,
     env: environment,
     stdio: ["ignore", "pipe", "pipe"],
@@ -117,8 +125,18 @@ async function latchkey(environment: Session["environment"], ...args: readonly s
   return { stdout, stderr, status };
 }
 
-function shortened({ isReal }: Session, token: string): string {
-  if (isReal) return `(${token.length} letters, not shown by this demonstration)`;
+/** JSON of a token, laid out. */
+function withoutTokens(text: string, shorten: (token: string) => string): string {
+  const { access_token, id_token, ...rest } = JSON.parse(text);
+  const tokens = Object.entries({ access_token, id_token }).filter(([, token]) => token);
+  return laidOut({ ...Object.fromEntries(tokens.map(([name, token]) => [name, shorten(token)])), ...rest });
+}
+
+function hidden(token: string): string {
+  return `(${token.length} letters, not shown by this demonstration)`;
+}
+
+function shortened(token: string): string {
   return `${token.slice(0, SHOWN_LETTERS)}… (${token.length} letters, shortened by this demonstration)`;
 }
 
