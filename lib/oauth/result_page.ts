@@ -30,14 +30,14 @@ const STYLE = `:root{color-scheme:light dark;--back:#f5f6f8;--card:#fff;--text:#
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;min-height:100dvh;display:grid;place-items:center;padding:1.5rem;background:var(--back);\
 color:var(--text);font:1rem/1.5 system-ui,sans-serif}
-main{width:100%;max-width:30rem;padding:2rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem;\
+main{width:100%;max-width:30rem;padding:clamp(1.25rem,6vw,2rem);background:var(--card);border:1px solid var(--line);border-radius:.75rem;\
 overflow-wrap:anywhere}
 svg{display:block;width:3rem;height:3rem;margin-bottom:1rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
-h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25}
-p{margin:.5rem 0}
-dl{margin:1rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size:.875rem;color:var(--soft)}
-dt{font-weight:600}dd{margin:0 0 .5rem}`;
+h1{margin:0;font-size:1.5rem;line-height:1.25}
+p{margin:.5rem 0 0;text-wrap:pretty}
+dl{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size:.875rem;color:var(--soft)}
+dt{font-weight:600}dd{margin:0}dd+dt{margin-top:.5rem}`;
 
 const TICK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
 
@@ -81,15 +81,16 @@ function failure(error: LatchkeyError, nonce: string): string {
   const rows = [
     ["Error", error.error ?? error.code],
     ["Details", error.errorDescription || error.message],
-    ["What to do", error.hint],
     ["Correlation id", error.correlationId],
   ].flatMap(([name, value]) => value ? [`<dt>${name}</dt><dd>${escape(value)}</dd>`] : []);
   return page(
     nonce,
     "Not signed in",
     icon("bad", CROSS),
-    `<p>The sign-in failed. The program tells more.</p>
-<dl>${rows.join("\n")}</dl>`,
+    `${error.hint ? `<p>${escape(error.hint)}.</p>\n` : ""}<p>You can close this page and go back to the program.</p>
+<dl>
+${rows.join("\n")}
+</dl>`,
   );
 }
 
