@@ -1,4 +1,5 @@
-// npm run bench [-- --rounds N]: what a silent token costs, a whole process each, and in one process. Nothing is asserted.
+// npm run bench [-- --rounds N]: what a silent token costs, a whole process each, and in one process; what a sign-in in the browser
+// costs. Nothing is asserted.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -9,6 +10,7 @@ import type { CallTimes } from "./calls.ts";
 import { measurePeakMemory, measureTime } from "./measure_process.ts";
 import { type Program, programs } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
+import { signInReport } from "./sign_in_report.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPE = "User.Read";
@@ -33,6 +35,7 @@ try {
   measureCalls(env); // so that the fake is compiled before it is waited for
   print(await processReport(programs(CLIENT_ID, SCOPE, bus.address), env));
   print(await callsReport(broker, env));
+  print(await signInReport(env));
 } finally {
   await bus.stop();
 }
