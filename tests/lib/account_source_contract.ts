@@ -5,7 +5,7 @@ import {
   CONSOLE_WINDOW_HANDLE,
   type InteractiveRequest,
   memoryStore,
-  PublicClientApplication,
+  type PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
