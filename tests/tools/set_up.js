@@ -1,6 +1,6 @@
 // What a script needs before it can run: npm's packages, Node 24, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -63,15 +63,21 @@ export function setUp(script) {
 
 function installNpmPackages() {
   if (isInstalled()) return;
-  if (installPackages(root, "ci") === "Deno") copyFileSync(join(root, "package-lock.json"), denoStamp);
+  if (installPackages(root, "ci") === "npm") return;
+  // Deno has the package by its own name alone.
+  symlinkSync("@jellybrick/dbus-next", join(root, "node_modules/dbus-next"));
+  copyFileSync(join(root, "package-lock.json"), denoStamp);
 }
 
-/** The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone. */
+/**
+ * The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone; nor in
+ * node_modules, where Deno installs nothing into what is below.
+ */
 function installNode() {
   try {
     findTool("node");
   } catch {
-    const folder = join(root, "node_modules/.latchkey-tools");
+    const folder = join(root, ".latchkey-tools");
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies: { [NODE_PACKAGE]: "24.x" } }));
     installPackages(folder, "install");
