@@ -97,7 +97,7 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   if (error instanceof UsageError || error instanceof TypeError) {
     const { visible } = await import("./visible.ts");
     const see = COMMANDS.some(({ name }) => name === word) ? `latchkey ${word} --help` : "latchkey --help";
-    write("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
+    tryToWrite("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
     return EXIT_USAGE;
   }
   const { LatchkeyError } = await import("../mod.ts");

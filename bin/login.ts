@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Prompt } from "../mod.ts";
+import type { AuthenticationResult, InteractiveRequest, Prompt, PublicClientApplication } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { accountLine } from "./accounts.ts";
 import { byPerson } from "./by_person.ts";
 import type { CommandLine } from "./command_line.ts";
+import { withConsentUrl } from "./consent.ts";
 import { scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { visibleJson } from "./visible.ts";
@@ -27,9 +28,17 @@ export async function logIn(line: CommandLine, signal: AbortSignal | undefined):
     tenantId: line.text("tenant"),
     signal,
   };
-  const { account } = await byPerson(request, (request) => app.acquireTokenInteractive(request));
+  const { account } = await signIn(app, request);
   write(
     "stdout",
     line.text("format") === "json" ? `${visibleJson(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
   );
+}
+
+async function signIn(app: PublicClientApplication, request: InteractiveRequest): Promise<AuthenticationResult> {
+  try {
+    return await byPerson(request, (request) => app.acquireTokenInteractive(request));
+  } catch (error) {
+    throw await withConsentUrl(error, app, request);
+  }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AcquireTokenRequest, AuthenticationResult, PopScheme } from "../mod.ts";
+import type { AcquireTokenRequest, AuthenticationResult, PopScheme, PublicClientApplication } from "../mod.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
@@ -14,18 +14,13 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   const app = makeApplication(line), interactive = interactiveOf(line);
   const request = {
     scopes: scopesOf(line),
-    username: line.text("account"),
+    ...await whose(app, line.text("account"), signal),
     claims: line.text("claims"),
     tenantId: line.text("tenant"),
     authenticationScheme: popOf(line.text("pop")),
     signal,
   };
-  const acquire = async (more: Partial<AcquireTokenRequest>) => {
-    const asked = { ...request, interactive, ...more };
-    if (asked.interactive === "never") return await app.acquireToken(asked);
-    const { byPerson } = await import("./by_person.ts");
-    return await byPerson(asked, (asked) => app.acquireToken(asked));
-  };
+  const acquire = (more: Partial<AcquireTokenRequest>) => askFor(app, { ...request, interactive, ...more });
   const minTtl = line.seconds("min-ttl") ?? 0;
   let result = await acquire({ forceRefresh: line.isOn("force-refresh") });
   if (secondsLeft(result) < minTtl) result = await acquire({ forceRefresh: true, interactive: "never" });
@@ -33,6 +28,26 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
   writeToken(result, line);
+}
+
+/** A home account id is what two accounts of one user name are told apart by. */
+async function whose(
+  app: PublicClientApplication,
+  given: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
+  if (!given || !/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(given)) return { username: given };
+  return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
+}
+
+async function askFor(app: PublicClientApplication, request: AcquireTokenRequest): Promise<AuthenticationResult> {
+  try {
+    if (request.interactive === "never") return await app.acquireToken(request);
+    const { byPerson } = await import("./by_person.ts");
+    return await byPerson(request, (request) => app.acquireToken(request));
+  } catch (error) {
+    throw await (await import("./consent.ts")).withConsentUrl(error, app, request);
+  }
 }
 
 /** Prints a token in the format that was asked for. */
