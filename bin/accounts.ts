@@ -18,7 +18,9 @@ export async function printAccounts(line: CommandLine, signal: AbortSignal | und
     ? { state: "active", reason: null }
     : await app.brokerStatus({ signal });
   signal?.throwIfAborted();
-  if (state === "unavailable") throw new LatchkeyError("broker_unavailable", reason ?? "");
+  if (state === "unavailable") {
+    throw new LatchkeyError("broker_unavailable", reason ?? "", { hint: "Run latchkey doctor" });
+  }
   if (line.text("format") === "json") {
     return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
   }

@@ -25,7 +25,7 @@ export async function chooseAccount(
   if (account && more.length === 0) return account;
   if (account) throw new UsageError(whichOf([account, ...more], given));
   const { state, reason } = await app.brokerStatus({ signal });
-  if (state !== "active") throw new LatchkeyError("broker_unavailable", `There is no account: ${reason}`);
+  if (state !== "active") throw new LatchkeyError("broker_unavailable", reason ?? "", { hint: "Run latchkey doctor" });
   throw new LatchkeyError("account_not_found", `There is no account${given === undefined ? "" : ` ${given}`}`, {
     hint: "See latchkey accounts for those that there are, or sign in: latchkey login",
   });

@@ -65,7 +65,9 @@ async function run(command: Run, line: CommandLine): Promise<number> {
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error;
     const { LatchkeyError } = await import("../mod.ts");
-    throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`);
+    throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
+      hint: "Give it longer, or see what hangs: latchkey doctor",
+    });
   }
 }
 

@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import { findTool, NODE_PACKAGE } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+/** A download that takes longer has stalled. */
+const MINUTES = 10;
 
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
@@ -123,8 +125,10 @@ function installMachinePackages(needs) {
     const install = `apt-get install -y --no-install-recommends ${names("debian", needs)}`;
     // A fresh machine knows no package until it has fetched the list.
     const command = `${install} || { apt-get update && ${install}; }`;
+    process.stderr.write(`Setting up: ${install}\n`);
     const { status, stderr } = spawnSync("sh", ["-c", command], {
       encoding: "utf8",
+      timeout: MINUTES * 60_000,
       env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
     });
     if (status === 0) return;
@@ -145,7 +149,11 @@ function run(command, args, folder) {
     cwd: folder,
     encoding: "utf8",
     shell: process.platform === "win32",
+    timeout: MINUTES * 60_000,
   });
+  if (error?.code === "ETIMEDOUT") {
+    throw new Error(`${command} did not end in ${MINUTES} minutes: run ${command} ${args.join(" ")} yourself`);
+  }
   if (status !== 0) {
     throw new Error(`${stdout ?? ""}${stderr ?? ""}${command} failed: ${error?.message ?? `status ${status}`}`);
   }
