@@ -3,13 +3,18 @@
  *
  * @module
  */
-import { LatchkeyError } from "../mod.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../mod.ts";
 import { readMachine } from "../lib/platform/machine.ts";
-import { type Check, failed, type Finding, notChecked, ok, type Patient } from "./doctor_check.ts";
+import { withConsentUrl } from "./consent.ts";
+import { type Check, failed, type Finding, LOOK_CLOSER, notChecked, ok, type Patient } from "./doctor_check.ts";
 
 /** Milliseconds that the app waits for its broker: less than a program would, since a person waits for the report. */
 export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000, silentMs: 15_000 };
 
+/** Finding of what only a broker needs, where none is wanted. */
+export const NO_BROKER_WANTED: Finding = notChecked("no broker is asked for");
+
+const SIGN_IN_HELPS: readonly LatchkeyErrorCode[] = ["interaction_required", "account_unusable", "account_not_found"];
 const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");
 
 /** The broker: started when it does not run. */
@@ -21,7 +26,8 @@ export const broker: Check = {
     const { state, kind, version, reason } = await app.brokerStatus({ signal });
     if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
     if (state === "off") return notChecked(reason ?? "it is off");
-    return failed(reason ?? "it cannot be reached", await hintOf(app.getAccounts({ signal })));
+    const hint = await hintOf(app.getAccounts({ signal }));
+    return failed(reason ?? "it cannot be reached", hint ?? "systemctl --user restart microsoft-identity-broker");
   },
 };
 
@@ -78,15 +84,17 @@ export const silentToken: Check = {
   },
 };
 
-async function askForToken({ app, scopes, username }: Patient, signal: AbortSignal): Promise<Finding> {
+async function askForToken({ app, clientId, scopes, username }: Patient, signal: AbortSignal): Promise<Finding> {
   const what = scopes.join(" ");
   try {
     const { account, expiresOn } = await app.acquireToken({ scopes, username, interactive: "never", signal });
     return ok(`for ${what} as ${account.username}, good until ${expiresOn.toISOString()}`);
-  } catch (error) {
+  } catch (cause) {
+    const error = await withConsentUrl(cause, app, { scopes });
     if (!(error instanceof LatchkeyError)) throw error;
     const { code, errorDescription, message, correlationId, hint } = error;
     const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
-    return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint);
+    const fix = SIGN_IN_HELPS.includes(code) ? `Sign in: latchkey login --client-id ${clientId}` : LOOK_CLOSER;
+    return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint ?? fix);
   }
 }

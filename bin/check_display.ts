@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../mod.ts";
 import { type ActivationEnvironment, readActivationEnvironment } from "../lib/platform/activation_environment.ts";
 import { readEnvironment } from "../lib/platform/host.ts";
+import { NO_BROKER_WANTED } from "./check_broker.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
 
 const DISPLAYS = ["WAYLAND_DISPLAY", "DISPLAY"];
@@ -17,9 +18,11 @@ export const display: Check = {
   limitMs: 3_000,
   needs: ["session_bus"],
   after: ["broker"],
-  async run({ bus }, { signal, isOk }) {
+  async run({ bus }, { signal, stateOf }) {
+    const broker = stateOf("broker");
+    if (broker === "unknown") return NO_BROKER_WANTED;
     try {
-      return judge(await readActivationEnvironment(await bus(), { signal }), isOk("broker"));
+      return judge(await readActivationEnvironment(await bus(), { signal }), broker === "ok");
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !["missing_dependency", "unexpected"].includes(error.code)) throw error;
       return notChecked(error.message, error.hint);

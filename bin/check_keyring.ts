@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { LatchkeyError, type PublicClientApplication } from "../mod.ts";
 import { readSecretService, type SecretService } from "../lib/platform/secret_service.ts";
+import { NO_BROKER_WANTED } from "./check_broker.ts";
 import { type Check, failed, type Finding, ok } from "./doctor_check.ts";
 
 const LOG_IN = "log out and in again with your password (not by autologin or fingerprint)";
@@ -17,13 +19,33 @@ export const keyring: Check = {
   id: "keyring",
   limitMs: 5_000,
   needs: ["session_bus"],
-  after: ["silent_token"],
-  async run({ bus }, { signal, isOk }) {
+  after: ["broker", "silent_token"],
+  async run({ bus, app }, { signal, stateOf }) {
+    const broker = stateOf("broker");
+    if (broker === "unknown") return NO_BROKER_WANTED;
     const finding = judge(await readSecretService(await bus(), { signal }));
-    if (finding.state !== "failed" || !isOk("silent_token")) return finding;
-    return { ...finding, state: "unknown", detail: `${finding.detail}; there was a silent token nevertheless` };
+    if (finding.state !== "failed") return finding;
+    const nevertheless = (why: string): Finding => ({
+      ...finding,
+      state: "unknown",
+      detail: `${finding.detail}; ${why}`,
+    });
+    if (stateOf("silent_token") === "ok") return nevertheless("there was a silent token nevertheless");
+    if (broker === "ok" && !await isMicrosofts(app, signal)) return nevertheless("himmelblau needs none");
+    return finding;
   },
 };
+
+/** Microsoft's brokers sign requests, and himmelblau does not: their versions do not tell them apart. */
+async function isMicrosofts(app: PublicClientApplication, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await app.isPopSupported({ signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof LatchkeyError) return true; // it may be
+    throw error;
+  }
+}
 
 function judge({ state, provider, hasKdePortal }: SecretService): Finding {
   const who = provider ?? "the program behind org.freedesktop.secrets";

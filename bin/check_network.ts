@@ -17,9 +17,9 @@ export const network: Check = {
   id: "network",
   limitMs: 5_000,
   after: ["silent_token"],
-  async run({ authority }, { signal, isOk }) {
+  async run({ authority }, { signal, stateOf }) {
     const finding = notPermitted(authority) ?? await reach(authority, signal);
-    if (finding.state !== "failed" || !isOk("silent_token")) return finding;
+    if (finding.state !== "failed" || stateOf("silent_token") !== "ok") return finding;
     return { ...finding, state: "unknown", detail: `${finding.detail}; there was a silent token nevertheless` };
   },
 };

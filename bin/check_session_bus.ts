@@ -7,7 +7,7 @@ import { LatchkeyError } from "../mod.ts";
 import { findLibdbus } from "../lib/platform/find_libdbus.ts";
 import { denoNamespace, readEnvironment } from "../lib/platform/host.ts";
 import { BUS_DAEMON, DBusError } from "../lib/platform/session_bus.ts";
-import { type Check, failed, notChecked, ok } from "./doctor_check.ts";
+import { blockedBy, type Check, failed, ok } from "./doctor_check.ts";
 
 /** What a daemon may take that answers by itself, in milliseconds. */
 const ANSWER_MS = 2_500;
@@ -21,7 +21,7 @@ export const dbusClient: Check = {
       const { client } = await bus();
       return client === "libdbus" ? ok(`libdbus, ${libdbusPath()}`) : ok(client, adviceForLibdbus());
     } catch (error) {
-      if (error instanceof DBusError) return notChecked("there is no session bus to use it for");
+      if (error instanceof DBusError) return blockedBy(sessionBus.id);
       throw error;
     }
   },
@@ -39,7 +39,7 @@ export const sessionBus: Check = {
       if (error instanceof LatchkeyError && error.code === "timed_out") {
         return failed(error.message, "Log out and in again: the bus hangs");
       }
-      if (error instanceof LatchkeyError && error.code === "missing_dependency") return notChecked(error.message);
+      if (error instanceof LatchkeyError && error.code === "missing_dependency") return blockedBy(dbusClient.id);
       if (!(error instanceof DBusError)) throw error;
       return failed(
         error.message || error.errorName,

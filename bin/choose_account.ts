@@ -7,28 +7,41 @@ import { type AccountInfo, LatchkeyError, type PublicClientApplication } from ".
 import { UsageError } from "./command_line.ts";
 
 /**
- * The account of a user name, or the only one there is.
+ * The account of a user name or home account id, or the only one there is.
  *
  * @param app The application.
- * @param username The user name, if one was given.
+ * @param given The user name or home account id, if one was given.
  * @param signal Gives up, with its reason.
  * @throws {UsageError} when several could be meant.
  * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when a broker is needed.
  */
 export async function chooseAccount(
   app: PublicClientApplication,
-  username: string | undefined,
+  given: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<AccountInfo> {
-  const [account, ...more] = await app.getAccounts({ username, signal });
+  const accounts = await app.getAccounts({ signal });
+  const [account, ...more] = given === undefined ? accounts : accounts.filter((each) => isCalled(each, given));
   if (account && more.length === 0) return account;
-  if (account) {
-    const names = [account, ...more].map((each) => each.username || each.homeAccountId);
-    throw new UsageError(`--account is missing: there are ${names.join(", ")}`);
-  }
-  const { reason } = await app.brokerStatus({ signal }), who = username === undefined ? "" : ` ${username}`;
+  if (account) throw new UsageError(whichOf([account, ...more], given));
+  const { reason } = await app.brokerStatus({ signal }), who = given === undefined ? "" : ` ${given}`;
   signal?.throwIfAborted();
   throw new LatchkeyError("account_not_found", `There is no account${who}${reason === null ? "" : `: ${reason}`}`, {
     hint: "See latchkey accounts for those that there are, or sign in: latchkey login",
   });
+}
+
+function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {
+  return [username, homeAccountId].some((name) => name.toLowerCase() === given.toLowerCase());
+}
+
+/** A user name that several have is of no use: they are told apart by their home account ids. */
+function whichOf(accounts: readonly AccountInfo[], given: string | undefined): string {
+  const byName = Map.groupBy(accounts, ({ username }) => username.toLowerCase());
+  const names = accounts.map(({ username, homeAccountId }) => {
+    if (!username) return homeAccountId;
+    return byName.get(username.toLowerCase())!.length === 1 ? username : `${homeAccountId} (${username})`;
+  });
+  const why = given === undefined ? "is missing" : `${given} can be several`;
+  return `--account ${why}: there are ${names.join(", ")}`;
 }

@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../lib/platform/host.ts";
 import type { Option } from "./command_options.ts";
-import type { Command } from "./command_table.ts";
+import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 
 /** A command line that cannot be meant. Its message is for people. */
 export class UsageError extends Error {
@@ -32,7 +32,7 @@ export interface CommandLine {
   seconds(name: string): number | undefined;
 }
 
-const HELP: Option = { name: "help", alias: "h", kind: "switch", summary: "Show this help" };
+const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: false, summary: "Show this help" };
 
 /**
  * Reads a command line. What it does not have is taken from the environment, then from the table's defaults.
@@ -82,12 +82,12 @@ export function readCommandLine(command: Command, words: readonly string[]): Com
 
 function readOption(option: Option, given: unknown): unknown {
   const name = `--${option.name}`;
-  const fromEnvironment = () =>
-    option === HELP ? undefined : readEnvironment(`LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`);
+  const variable = `LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`;
+  const fromEnvironment = () => option.environment === false ? undefined : readEnvironment(variable);
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
-      return given || isYes(name, fromEnvironment());
+      return given || isYes(variable, fromEnvironment());
     case "count": {
       const times = Array.isArray(given) ? given : [];
       if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
@@ -107,26 +107,33 @@ function readOption(option: Option, given: unknown): unknown {
       if (given !== undefined && (given === "" || typeof given !== "string")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const value = typeof given === "string" ? given : fromEnvironment() ?? option.default;
-      return value === undefined
-        ? undefined
-        : option.kind === "text"
-        ? checkChoice(option, value)
-        : readSeconds(name, value);
+      const read = (name: string, value: string) =>
+        option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices);
+      if (typeof given === "string") return read(name, given);
+      const set = fromEnvironment();
+      if (set !== undefined && !isForOthers(option, set)) return read(variable, set);
+      return option.default === undefined ? undefined : read(name, option.default);
     }
   }
+}
+
+/** What is set for all commands can be what another one knows: `az` is a format of tokens, and accounts have it not. */
+function isForOthers({ name, choices }: Option, value: string): boolean {
+  if (!choices || choices.includes(value)) return false;
+  const commands = [...COMMANDS, CONFIG_FILE_COMMAND];
+  return commands.some(({ options }) => options.some((other) => other.name === name && other.choices?.includes(value)));
 }
 
 function isYes(name: string, value: string | undefined): boolean {
   const word = value?.toLowerCase() ?? "no";
   if (["1", "true", "yes", "on"].includes(word)) return true;
   if (["0", "false", "no", "off"].includes(word)) return false;
-  throw new UsageError(`${name} takes yes or no in the environment, not ${JSON.stringify(value)}`);
+  throw new UsageError(`${name} takes yes or no, not ${JSON.stringify(value)}`);
 }
 
-function checkChoice({ name, choices }: Option, value: string): string {
+function checkChoice(name: string, value: string, choices: readonly string[] | undefined): string {
   if (choices && !choices.includes(value)) {
-    throw new UsageError(`--${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
+    throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
   }
   return value;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** An option of the command line. Each has `LATCHKEY_<NAME>` in the environment as well. */
+/** An option of the command line. */
 export interface Option {
   /** Long name, without dashes. */
   readonly name: string;
@@ -18,6 +18,8 @@ export interface Option {
   readonly choices?: readonly string[];
   /** Value when it is given nowhere. */
   readonly default?: string;
+  /** Whether `LATCHKEY_<NAME>` in the environment says it as well: not where commands mean different things by it. @default true */
+  readonly environment?: boolean;
   /** What it does, in one line. */
   readonly summary: string;
 }
@@ -61,7 +63,7 @@ export const ACCOUNT: Option = {
   name: "account",
   kind: "text",
   value: "USER",
-  summary: "User name, such as jane@contoso.com (the account of the device)",
+  summary: "User name, such as jane@contoso.com, or home account id (the account of the device)",
 };
 
 /** What a token is for. */

@@ -112,7 +112,7 @@ export const COMMANDS: readonly Command[] = [
     usage: "logout --client-id ID [--account USER] [--from-broker] [options]",
     operands: 0,
     options: [
-      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
       ...APP,
       {
         name: "from-broker",
@@ -153,10 +153,11 @@ export const COMMANDS: readonly Command[] = [
         name: "url",
         kind: "text",
         value: "URL",
+        environment: false,
         default: "https://login.microsoftonline.com/",
         summary: "Sign-in page that the cookie is for, with its sso_nonce",
       },
-      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
       ...APP,
       {
         name: "format",
@@ -176,10 +177,10 @@ export const COMMANDS: readonly Command[] = [
     usage: "sign --client-id ID --url URL [options]",
     operands: 0,
     options: [
-      { name: "url", kind: "text", value: "URL", summary: "Address that is called" },
+      { name: "url", kind: "text", value: "URL", environment: false, summary: "Address that is called" },
       { name: "method", kind: "text", value: "METHOD", default: "GET", summary: "Method of the request" },
       { name: "nonce", kind: "text", value: "TEXT", summary: "What the resource sent to be signed" },
-      { ...ACCOUNT, summary: "User name; needed when there are several" },
+      { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
       ...APP,
       {
         name: "format",

@@ -4,14 +4,12 @@
  * @module
  */
 import { type AuthenticationResult, LatchkeyError, type PublicClientApplication } from "../mod.ts";
-import { readTextFile, write } from "../lib/platform/program.ts";
+import { readTextFile } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { type Person, personAt } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
+import { withConsentUrl } from "./consent.ts";
 import { interactiveOf, writeToken } from "./token.ts";
-import { visible } from "./visible.ts";
-
-const CONSENT_MISSING = 65001;
 
 interface Config {
   readonly client_id: string;
@@ -28,13 +26,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   try {
     writeToken(await runSample({ app, person, interactive: interactiveOf(line) }, config, signal), line);
   } catch (error) {
-    if (error instanceof LatchkeyError && error.errorCodes.includes(CONSENT_MISSING)) {
-      write(
-        "stderr",
-        `Visit this to consent: ${visible(await app.getAuthorizationRequestUrl({ scopes: config.scope }))}\n`,
-      );
-    }
-    throw error;
+    throw await withConsentUrl(error, app, { scopes: config.scope });
   }
 }
 

@@ -6,9 +6,12 @@
 import { LatchkeyError, type PublicClientApplication } from "../mod.ts";
 import type { SessionBus } from "../lib/platform/session_bus.ts";
 
-/** How a check ended. `unknown`: it could not, or need not, be done. */
+/**
+ * How a check ended. `unknown`: it need not be done, or Deno does not permit it. `blocked`: it was to be done, and could
+ * not; whoever waits for it to be ok waits on.
+ */
 export interface Finding {
-  readonly state: "ok" | "failed" | "unknown";
+  readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** What was seen, in a line. May have foreign text in it. */
   readonly detail: string;
   /** What to do about it. */
@@ -52,23 +55,32 @@ export interface Check {
 export interface Meanwhile {
   /** Aborted when its time is over. */
   readonly signal: AbortSignal;
-  /** Whether an earlier check (`after`, `needs`) ended with ok. */
-  isOk(id: string): boolean;
+  /** How an earlier check (`after`, `needs`) ended; `undefined` where this platform has it not. */
+  stateOf(id: string): Finding["state"] | undefined;
 }
+
+/** What to do about a failure of which no more is known. */
+export const LOOK_CLOSER = "Run latchkey doctor -vv to see what was done until then";
+const GIVE_TIME = "Give it more time: latchkey doctor --timeout 120";
 
 /** All is well. */
 export function ok(detail: string, fix?: string): Finding {
   return { state: "ok", detail, fix };
 }
 
-/** Something is wrong. */
-export function failed(detail: string, fix?: string): Finding {
+/** Something is wrong, and this is what mends it. */
+export function failed(detail: string, fix: string): Finding {
   return { state: "failed", detail, fix };
 }
 
-/** It could not, or need not, be looked at. */
+/** It need not, or may not, be looked at. */
 export function notChecked(why: string, fix?: string): Finding {
   return { state: "unknown", detail: `not checked: ${why}`, fix };
+}
+
+/** It cannot be looked at before another check is ok. */
+export function blockedBy(id: string): Finding {
+  return { state: "blocked", detail: `not checked: it needs ${id}`, fix: `Mend ${id} first` };
 }
 
 /**
@@ -98,12 +110,14 @@ async function examineOne(
   const { id, needs = [], after = [] } = check;
   const earlier = await Promise.all([...needs, ...after].flatMap((name) => results.get(name) ?? []));
   const missing = earlier.find(({ id, state }) => needs.includes(id) && state !== "ok");
-  if (missing) return { id, ...notChecked(`it needs ${missing.id}`) };
-  if (signal?.aborted) return { id, ...notChecked("the time was over") };
-  const isOk = (name: string) => earlier.some(({ id, state }) => id === name && state === "ok");
+  if (missing) {
+    return { id, ...(missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id)) };
+  }
+  if (signal?.aborted) return { id, state: "blocked", detail: "not checked: the time was over", fix: GIVE_TIME };
+  const stateOf = (name: string) => earlier.find(({ id }) => id === name)?.state;
   return {
     id,
-    ...await withinLimit(check.limitMs, signal, async (signal) => await check.run(patient, { signal, isOk })),
+    ...await withinLimit(check.limitMs, signal, async (signal) => await check.run(patient, { signal, stateOf })),
   };
 }
 
@@ -120,7 +134,7 @@ async function withinLimit(
   try {
     return await Promise.race([run(signal), end.promise]);
   } catch (error) {
-    return outer?.aborted ? failed("it was not done when the time was over") : asFailure(error);
+    return outer?.aborted ? failed("it was not done when the time was over", GIVE_TIME) : asFailure(error);
   } finally {
     clearTimeout(timer);
     limit.abort();
@@ -129,6 +143,8 @@ async function withinLimit(
 
 /** A failure in the words of its error. */
 export function asFailure(error: unknown): Finding {
-  if (error instanceof LatchkeyError) return failed(error.errorDescription || error.message, error.hint);
-  return failed(error instanceof Error ? error.message || error.name : String(error));
+  if (error instanceof LatchkeyError) {
+    return failed(error.errorDescription || error.message, error.hint ?? LOOK_CLOSER);
+  }
+  return failed(error instanceof Error ? error.message || error.name : String(error), LOOK_CLOSER);
 }

@@ -7,16 +7,22 @@ import type { CheckResult, Finding } from "./doctor_check.ts";
 import { visible, visibleJson } from "./visible.ts";
 
 /** Marks that say it without colour, too. */
-const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", unknown: "--" };
+const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
 
-/** Whether nothing was found that is wrong. What could not be looked at is not. */
+/** Whether nothing was found that is wrong. What need not be looked at is not. */
 export function isWell(results: readonly CheckResult[]): boolean {
-  return results.every(({ state }) => state !== "failed");
+  return results.every(isFine);
+}
+
+function isFine({ state }: Finding): boolean {
+  return state === "ok" || state === "unknown";
 }
 
 /** The report as `--format json` prints it. */
 export function reportJson(results: readonly CheckResult[]): string {
-  const checks = results.map(({ id, state, detail, fix }) => ({ id, ok: state !== "failed", detail, fix }));
+  const checks = results.map((result) => ({
+    ...{ id: result.id, ok: isFine(result), detail: result.detail, fix: result.fix },
+  }));
   return `${visibleJson({ ok: isWell(results), checks })}\n`;
 }
 
@@ -27,7 +33,7 @@ export function reportText(results: readonly CheckResult[]): string {
   return [
     ...lines,
     ...advice("To mend it:", results.filter(({ state }) => state === "failed")),
-    ...advice("Beside that:", results.filter(({ state }) => state !== "failed")),
+    ...advice("Beside that:", results.filter(isFine)),
   ].map((line) => `${visible(line)}\n`).join("");
 }
 

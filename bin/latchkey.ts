@@ -65,7 +65,9 @@ async function run(command: Run, line: CommandLine): Promise<number> {
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error;
     const { LatchkeyError } = await import("../mod.ts");
-    throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`);
+    throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
+      hint: "Give it longer, or see what hangs: latchkey doctor",
+    });
   }
 }
 
@@ -97,7 +99,7 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   if (error instanceof UsageError || error instanceof TypeError) {
     const { visible } = await import("./visible.ts");
     const see = COMMANDS.some(({ name }) => name === word) ? `latchkey ${word} --help` : "latchkey --help";
-    write("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
+    tryToWrite("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
     return EXIT_USAGE;
   }
   const { LatchkeyError } = await import("../mod.ts");

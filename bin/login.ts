@@ -9,6 +9,7 @@ import { makeApplication } from "./app_options.ts";
 import { accountLine } from "./accounts.ts";
 import { personAt } from "./by_person.ts";
 import type { CommandLine } from "./command_line.ts";
+import { withConsentUrl } from "./consent.ts";
 import { scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { visibleJson } from "./visible.ts";
@@ -32,12 +33,21 @@ async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Pro
     loginHint: line.text("account"),
     prompt: line.text("prompt") as Prompt | undefined,
   };
-  return await person.ask(request, (request) => app.acquireTokenInteractive(request));
+  try {
+    return await person.ask(request, (request) => app.acquireTokenInteractive(request));
+  } catch (error) {
+    throw await withConsentUrl(error, app, request);
+  }
 }
 
 async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
   const { signInByDeviceCode } = await import("./device_code.ts");
-  return await signInByDeviceCode(makeApplication(line), requestOf(line, signal), line);
+  const app = makeApplication(line), request = requestOf(line, signal);
+  try {
+    return await signInByDeviceCode(app, request, line);
+  } catch (error) {
+    throw await withConsentUrl(error, app, request);
+  }
 }
 
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {

@@ -11,7 +11,8 @@ import { visible } from "./visible.ts";
 
 /** Forgets an account. */
 export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = makeApplication(line), fromBroker = line.isOn("from-broker");
+  const fromBroker = line.isOn("from-broker");
+  const app = makeApplication(line, fromBroker ? { requireBroker: true } : {});
   const account = await chooseAccount(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, signal });
   const name = visible(account.username || account.homeAccountId);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AcquireTokenRequest, AuthenticationResult, PopScheme } from "../mod.ts";
+import type { AcquireTokenRequest, AuthenticationResult, PopScheme, PublicClientApplication } from "../mod.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
@@ -16,7 +16,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   const app = makeApplication(line, person?.browser);
   const request = {
     scopes: scopesOf(line),
-    username: line.text("account"),
+    ...await whose(app, line.text("account"), signal),
     claims: line.text("claims"),
     tenantId: line.text("tenant"),
     authenticationScheme: popOf(line.text("pop")),
@@ -24,8 +24,12 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   };
   const acquire = async (more: Partial<AcquireTokenRequest>) => {
     const asked = { ...request, interactive, ...more };
-    if (!person || asked.interactive === "never") return await app.acquireToken(asked);
-    return await person.ask(asked, (asked) => app.acquireToken(asked));
+    try {
+      if (!person || asked.interactive === "never") return await app.acquireToken(asked);
+      return await person.ask(asked, (asked) => app.acquireToken(asked));
+    } catch (error) {
+      throw await (await import("./consent.ts")).withConsentUrl(error, app, asked);
+    }
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
   let result = await acquire({ forceRefresh: line.isOn("force-refresh") });
@@ -34,6 +38,16 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
   writeToken(result, line);
+}
+
+/** A home account id is what two accounts of one user name are told apart by. */
+async function whose(
+  app: PublicClientApplication,
+  given: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
+  if (!given || !/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(given)) return { username: given };
+  return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
 }
 
 /** Prints a token in the format that was asked for. */

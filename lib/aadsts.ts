@@ -65,7 +65,7 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[70043], always(`Your tenant limits how long a sign-in lasts. ${SIGN_IN_AGAIN}`)],
   [
     [65001],
-    always("Consent is missing: open the address of getAuthorizationRequestUrl, or ask an administrator to consent"),
+    always("Ask an administrator to consent, or visit the address of getAuthorizationRequestUrl"),
   ],
   [
     [65002],

@@ -156,7 +156,8 @@ function linuxTransport(bus: SessionBus): JsonTransport {
 /** A D-Bus error in place of a reply: the broker went away, is too old, or said something of its own. */
 function ofCall(error: unknown, method: string, correlationId: string): unknown {
   if (error instanceof LatchkeyError) {
-    return new LatchkeyError(error.code, error.message, { cause: error, correlationId });
+    const hint = error.code === "timed_out" ? `${RESTART}; latchkey doctor looks for the cause` : error.hint;
+    return new LatchkeyError(error.code, error.message, { cause: error, correlationId, hint });
   }
   if (!(error instanceof DBusError)) return error;
   const { errorName } = error, details = { cause: printableCause(error), correlationId };

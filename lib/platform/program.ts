@@ -11,23 +11,39 @@ export function programArguments(): readonly string[] {
   return denoNamespace()?.args ?? globalThis.process.argv.slice(2);
 }
 
-/**
- * Ends the program. Deno wrote all by then, and saves a millisecond by not taking its engine down; elsewhere what is still
- * to be written holds the program for as long as it takes.
- */
+/** Ends the program: all is written by then. Deno saves a millisecond by not taking its engine down. */
 export function exit(code: number): void {
   const deno = denoNamespace();
   if (deno) deno.exit(code);
   else globalThis.process.exitCode = code;
 }
 
-/** Writes to standard output or standard error. */
+/**
+ * Writes to standard output or standard error, all of it before it returns: a stream of Node's would end the program with
+ * a stack trace when nobody reads any more.
+ *
+ * @throws {Error} one that {@linkcode isBrokenPipe} knows when nobody reads any more.
+ */
 export function write(stream: "stdout" | "stderr", text: string): void {
+  const writeSome = writer(stream);
+  for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+/** What writes some of the bytes that it is given, and says how many. */
+function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const deno = denoNamespace();
-  if (!deno) return void globalThis.process[stream].write(text);
-  for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) {
-    bytes = bytes.subarray(deno[stream].writeSync(bytes));
-  }
+  if (deno) return (bytes) => deno[stream].writeSync(bytes);
+  const { writeSync } = globalThis.process.getBuiltinModule("node:fs"), fd = stream === "stdout" ? 1 : 2;
+  return (bytes) => {
+    try {
+      return writeSync(fd, bytes);
+    } catch (error) {
+      // Whoever shares the pipe can have set it not to wait, and its reader can be slow.
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      return 0;
+    }
+  };
 }
 
 /** Whether a person sits at the other end of a standard stream. */

@@ -1,5 +1,14 @@
 import { expect, test } from "bun:test";
-import { type Check, examine, failed, notChecked, ok, type Patient } from "../../bin/doctor_check.ts";
+import {
+  blockedBy,
+  type Check,
+  examine,
+  failed,
+  LOOK_CLOSER,
+  notChecked,
+  ok,
+  type Patient,
+} from "../../bin/doctor_check.ts";
 import { LatchkeyError } from "../../mod.ts";
 
 const patient = {} as Patient;
@@ -44,22 +53,25 @@ test("examine() makes a failed check of one that throws", async () => {
     throws(undefined),
   ], patient);
   expect(known).toMatchObject({ state: "failed", detail: "AADSTS1: no", fix: "Ask" });
-  expect(plain).toMatchObject({ state: "failed", detail: "out of it" });
-  expect(odd).toMatchObject({ state: "failed", detail: "undefined" });
+  expect(plain).toMatchObject({ state: "failed", detail: "out of it", fix: LOOK_CLOSER });
+  expect(odd).toMatchObject({ state: "failed", detail: "undefined", fix: LOOK_CLOSER });
 });
 
 test("examine() leaves out what needs a check that is not ok, and what needs that", async () => {
   let ran = false;
   const run = () => (ran = true, ok(""));
-  const [, b, c] = await examine([
-    check("a", () => notChecked("it may not")),
-    check("b", run, { needs: ["a"] }),
-    check("c", run, { needs: ["b"] }),
-  ], patient);
-  expect([b, c]).toMatchObject([
+  const after = (first: Check["run"]) =>
+    examine([check("a", first), check("b", run, { needs: ["a"] }), check("c", run, { needs: ["b"] })], patient);
+  expect((await after(() => notChecked("it may not"))).slice(1)).toMatchObject([
     { state: "unknown", detail: "not checked: it needs a" },
     { state: "unknown", detail: "not checked: it needs b" },
   ]);
+  for (const first of [() => failed("gone", "mend it"), () => blockedBy("z")]) {
+    expect((await after(first)).slice(1)).toMatchObject([
+      { state: "blocked", detail: "not checked: it needs a", fix: "Mend a first" },
+      { state: "blocked", detail: "not checked: it needs b", fix: "Mend b first" },
+    ]);
+  }
   expect(ran).toBe(false);
 });
 
@@ -70,11 +82,11 @@ test("examine() does what needs a check that this platform has not", async () =>
 
 test("examine() tells a check how those before it ended", async () => {
   const [, , c] = await examine([
-    check("a", () => failed("")),
+    check("a", () => failed("", "mend it")),
     check("b", () => ok("")),
-    check("c", (_, { isOk }) => ok(`${isOk("a")} ${isOk("b")} ${isOk("nobody")}`), { after: ["a", "b"] }),
+    check("c", (_, { stateOf }) => ok(["a", "b", "nobody"].map(stateOf).join()), { after: ["a", "b"] }),
   ], patient);
-  expect(c!.detail).toBe("false true false");
+  expect(c!.detail).toBe("failed,ok,");
 });
 
 test("examine() ends with its signal, and says what was not done", async () => {
@@ -86,7 +98,7 @@ test("examine() ends with its signal, and says what was not done", async () => {
   ];
   expect(await examine(checks, patient, end.signal)).toMatchObject([
     { state: "ok" },
-    { state: "failed", detail: "it was not done when the time was over" },
-    { state: "unknown", detail: "not checked: the time was over" },
+    { state: "failed", detail: "it was not done when the time was over", fix: expect.stringContaining("--timeout") },
+    { state: "blocked", detail: "not checked: the time was over", fix: expect.stringContaining("--timeout") },
   ]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { failed, notChecked, ok } from "../../bin/doctor_check.ts";
+import { blockedBy, failed, notChecked, ok } from "../../bin/doctor_check.ts";
 import { isWell, reportJson, reportText } from "../../bin/doctor_report.ts";
 
 const SICK = [
@@ -37,6 +37,19 @@ test("reportJson() has ok, id, detail, and fix where there is one", () => {
       { id: "clock", ok: true, detail: "not checked: no network", fix: "Run deno with --allow-net" },
     ],
   });
+});
+
+test("a check that another one stands in the way of is not ok, and its advice is not repeated to people", () => {
+  const results = [{ id: "broker", ...failed("gone", "Install it") }, { id: "accounts", ...blockedBy("broker") }];
+  expect(reportText(results)).toBe(`FAIL  broker    gone
+--    accounts  not checked: it needs broker
+
+To mend it:
+  broker: Install it
+`);
+  const accounts = { id: "accounts", ok: false, detail: "not checked: it needs broker", fix: "Mend broker first" };
+  expect(JSON.parse(reportJson(results)).checks[1]).toEqual(accounts);
+  expect(isWell(results.slice(1))).toBe(false);
 });
 
 test("isWell() is not troubled by what could not be looked at", () => {

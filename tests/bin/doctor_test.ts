@@ -49,6 +49,7 @@ async function report(bus: PrivateBus | undefined, line = "", options: RunOption
   const { code, stdout, stderr } = await doctor(bus, `${line} --format json`, options);
   const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: readonly Row[] };
   expect({ stderr, ok }).toEqual({ stderr: "", ok: checks.every((row) => row.ok) });
+  expect(checks.filter((row) => !row.ok && !row.fix)).toEqual([]);
   return { code, checks, ...Object.fromEntries(checks.map((row) => [row.id, row])) } as
     & { code: number; checks: readonly Row[] }
     & Record<string, Row>;
@@ -178,6 +179,13 @@ describe("latchkey doctor on a machine that is well", () => {
     expect(row!.fix).toContain("https://login.microsoftonline.com/common/oauth2/nativeclient");
   });
 
+  test("says where to consent", async () => {
+    const context = "AADSTS65001: consent is missing";
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context } } });
+    const { silent_token: row } = await report(bus, `--client-id ${CLIENT_ID} --scope User.Read`);
+    expect(row!.fix).toMatch(/visit this to consent: https:\/\/\S+\/authorize\?\S+User\.Read/);
+  });
+
   test("says how to sign in where there is no account", async () => {
     await broker.behave({ accounts: [] });
     const { code, accounts } = await report(bus, `--client-id ${CLIENT_ID}`);
@@ -194,7 +202,7 @@ describe("latchkey doctor on a machine that is well", () => {
       broker: { ok: true },
       accounts: { ok: false, detail: "it was not done when the time was over" },
       silent_token: { ok: false },
-      keyring: { ok: true, detail: "not checked: the time was over" },
+      keyring: { ok: false, detail: "not checked: the time was over", fix: expect.stringContaining("--timeout") },
     });
   });
 
@@ -226,8 +234,8 @@ describe("latchkey doctor on a machine that is well", () => {
     expect(none.code).toBe(1);
     expect(none).toMatchObject({
       dbus_client: { ok: false, fix: expect.stringContaining("--allow-env=DBUS_SESSION_BUS_ADDRESS") },
-      session_bus: { ok: true, detail: expect.stringMatching(/^not checked: /) },
-      broker: { ok: true, detail: "not checked: it needs session_bus" },
+      session_bus: { ok: false, detail: "not checked: it needs dbus_client", fix: "Mend dbus_client first" },
+      broker: { ok: false, detail: "not checked: it needs session_bus", fix: "Mend session_bus first" },
     });
   });
 });
@@ -245,7 +253,8 @@ describe("latchkey doctor on a machine that is not", () => {
     expect(of).toMatchObject({
       session_bus: { ok: true },
       broker: { ok: false, fix: expect.stringContaining("Install microsoft-identity-broker") },
-      accounts: { ok: true, detail: "not checked: it needs broker" },
+      accounts: { ok: false, detail: "not checked: it needs broker", fix: "Mend broker first" },
+      silent_token: { ok: false, detail: "not checked: it needs broker", fix: "Mend broker first" },
       keyring: { ok: false, fix: expect.stringContaining("nstall gnome-keyring") },
       display: { ok: true, fix: "Run deno with --allow-all" },
     });
@@ -258,9 +267,34 @@ describe("latchkey doctor on a machine that is not", () => {
       expect(code).toBe(1);
       expect(of).toMatchObject({
         session_bus: { ok: false, fix: expect.stringContaining("DBUS_SESSION_BUS_ADDRESS") },
-        broker: { ok: true, detail: "not checked: it needs session_bus" },
+        broker: { ok: false, detail: "not checked: it needs session_bus" },
       });
     }
+  });
+
+  test("misses neither display nor keyring where no broker is asked for", async () => {
+    const { code, ...of } = await report(bus, "--broker never", { permissions: ["--allow-all"] });
+    const row = { ok: true, detail: "not checked: no broker is asked for" };
+    expect({ code, of }).toMatchObject({ code: 0, of: { display: row, keyring: row } });
+  });
+
+  test("misses the keyring with Microsoft's broker alone", async () => {
+    const broker = await startFakeBroker(bus, { ...NORMAL, sender: "himmelblau-2.0" });
+    for (const sender of ["himmelblau-0.1", "himmelblau-2.0"] as const) {
+      await broker.behave({ sender });
+      const { code, keyring } = await report(bus);
+      const detail = "nothing serves org.freedesktop.secrets; himmelblau needs none";
+      expect({ code, keyring }).toMatchObject({ code: 0, keyring: { ok: true, detail } });
+    }
+    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.0", "microsoft-3.0.1"] as const) {
+      await broker.behave({ sender });
+      const { code, keyring } = await report(bus);
+      expect({ code, keyring }).toMatchObject({
+        code: 1,
+        keyring: { ok: false, detail: "nothing serves org.freedesktop.secrets" },
+      });
+    }
+    await broker.stop();
   });
 
   test("does not wait for a bus that hangs", async () => {
@@ -383,7 +417,7 @@ describe("latchkey doctor beside a server's clock", () => {
     });
     expect(clock).toMatchObject({ ok, ...(fix && { fix }) });
     expect(clock!.detail).toContain(`127.0.0.1:${server.port}`);
-    expect(broker!.ok).toBe(true);
+    expect(broker!.detail).toBe("not checked: it needs session_bus");
   });
 
   test("is not troubled when the server is out of reach, or tells no time", async () => {

@@ -4,7 +4,6 @@ import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { findTool } from "../tools/find_tool.js";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
 import { runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
 
@@ -153,7 +152,38 @@ describe("latchkey token", () => {
     expect((await latchkey("token --format token --scope c", { env, permissions })).stdout).toMatch(JWT);
     expect((await broker.calls("acquireTokenSilently")).map(({ request }) => request.authParameters.requestedScopes))
       .toEqual([["a", "b"], ["c"]]);
-    expect((await latchkey("token", { env: { ...env, LATCHKEY_FORMAT: "xml" }, permissions })).code).toBe(2);
+    const wrong = await latchkey("token", { env: { ...env, LATCHKEY_FORMAT: "xml" }, permissions });
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("LATCHKEY_FORMAT takes token, json") });
+    for (const [name, value] of [["LATCHKEY_TIMEOUT", "soon"], ["LATCHKEY_FORCE_REFRESH", "perhaps"]] as const) {
+      const { code, stderr } = await latchkey("token", {
+        env: { ...env, [name]: value },
+        permissions: withEnvironment(...Object.keys(env), name),
+      });
+      expect({ code, names: stderr.includes(`${name} takes`) }).toEqual({ code: 2, names: true });
+    }
+  });
+
+  test("leaves to other commands what they alone know in the environment", async () => {
+    const permissions = withEnvironment("LATCHKEY_CLIENT_ID", "LATCHKEY_FORMAT");
+    const run = (line: string, format: string) =>
+      latchkey(line, { env: { LATCHKEY_CLIENT_ID: CLIENT_ID, LATCHKEY_FORMAT: format }, permissions });
+    expect(await run("accounts", "az")).toMatchObject({ code: 0, stdout: expect.stringContaining("jane@") });
+    expect(await run("token --scope a", "text")).toMatchObject({ code: 0, stdout: expect.stringMatching(JWT) });
+    expect(await run("accounts --format az", "json")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--format takes text, json"),
+    });
+  });
+
+  test("takes no --url from the environment: a cookie's is not that of a signed request", async () => {
+    const env = { LATCHKEY_URL: "https://api.contoso.com/" }, permissions = withEnvironment("LATCHKEY_URL");
+    expect(await latchkey(`sign --client-id ${CLIENT_ID}`, { env, permissions })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--url is missing"),
+    });
+    expect((await latchkey(`cookie --client-id ${CLIENT_ID}`, { env, permissions })).code).toBe(0);
+    const [call] = await broker.calls("acquirePrtSsoCookie");
+    expect(call!.request.ssoUrl).toBe("https://login.microsoftonline.com/");
   });
 
   test("-v tells on stderr what is done, and no secret", async () => {
@@ -188,6 +218,24 @@ describe("latchkey token that fails", () => {
       correlation_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       broker: { status: 2, sub_status: 5, tag: 7, error_code: -3 },
     });
+  });
+
+  test("says where to consent, whatever the command and the tenant", async () => {
+    const missing = { kind: "broker_error", status: 2, context: "AADSTS65001: consent" } as const;
+    await broker.behave({ replies: { acquireTokenSilently: missing, acquireTokenInteractively: missing } });
+    const hint = (tenant: string) =>
+      `consent: https://login.microsoftonline.com/${tenant}/oauth2/v2.0/authorize?client_id=${CLIENT_ID}`;
+    for (const line of [TOKEN, `${TOKEN} --interactive always`, `login --client-id ${CLIENT_ID}`]) {
+      expect((await latchkey(line)).stderr).toContain(hint("common"));
+      const json = await latchkey(`${line} --tenant fabrikam.com --format json`);
+      expect(json.code).toBe(3);
+      expect(JSON.parse(json.stdout)).toMatchObject({
+        error_codes: [65001],
+        hint: expect.stringContaining(hint("fabrikam.com")),
+        broker: { status: 2 },
+        correlation_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      });
+    }
   });
 
   test.each([[3, 5], [4, 5], [6, 1], [7, 4], [9, 1], [11, 1], [13, 3], [19, 3], [99, 1]])(
@@ -472,24 +520,6 @@ describe("LATCHKEY_LIBDBUS", () => {
       names: true,
     });
   });
-});
-
-test("latchkey ends quietly when nobody reads what it writes", async () => {
-  const quoted = [
-    findTool("deno"),
-    "run",
-    "--no-prompt",
-    "--no-config",
-    "--node-modules-dir=manual",
-    "bin/latchkey.ts",
-    "--help",
-  ];
-  const command = 'trap "" PIPE; exec 3> >(true); wait $!; "$@" >&3; echo "exit $?" >&2';
-  const child = Bun.spawn(["bash", "-c", command, "bash", ...quoted], {
-    env: { NO_COLOR: "1" },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  expect(await new Response(child.stderr).text()).toBe("exit 1\n");
 });
 
 describe("A program that uses the library", () => {

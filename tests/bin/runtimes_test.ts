@@ -1,5 +1,6 @@
 // The command line on each path to the session bus.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
@@ -23,17 +24,20 @@ afterAll(async () => {
 
 const environment = (more: Record<string, string> = {}) => ({ DBUS_SESSION_BUS_ADDRESS: bus.address, ...more });
 
+/** Node takes its time to start from sources, and more where other tests run. */
+const START_LIMIT_MS = 30_000;
+
 describe.each(RUNTIME_PATHS)("latchkey on $name", ({ program }) => {
   const latchkey = (args: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
     runProgram([...program(), "bin/latchkey.ts", ...args], environment(more));
 
   test("prints a token and ends", async () => {
     expect(await latchkey(TOKEN)).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
-  });
+  }, START_LIMIT_MS);
 
   test("ends at once although there is a time limit", async () => {
     expect(await latchkey([...TOKEN, "--timeout", "3600"])).toMatchObject({ code: 0, stderr: "" });
-  });
+  }, START_LIMIT_MS);
 
   test("tells by its exit code what went wrong", async () => {
     const address = `unix:path=${bus.directory}/nobody`;
@@ -43,7 +47,29 @@ describe.each(RUNTIME_PATHS)("latchkey on $name", ({ program }) => {
       stderr: expect.stringContaining("Cannot start the broker"),
     });
     expect(await latchkey(["tokne"])).toMatchObject({ code: 2, stdout: "" });
-  });
+  }, START_LIMIT_MS);
+
+  test.each([["--help"], ["accounts --client-id azure-cli"], [TOKEN.join(" ")]])(
+    "ends quietly when nobody reads what %s writes",
+    async (line) => {
+      const command = 'trap "" PIPE; exec 3> >(true); wait $!; "$@" >&3; echo "exit $?" >&2';
+      const words = [...program(), "bin/latchkey.ts", ...line.split(" ")];
+      const { stderr } = await runProgram(["bash", "-c", command, "bash", ...words], environment());
+      expect(stderr).toBe("exit 1\n");
+    },
+    START_LIMIT_MS,
+  );
+
+  test("writes all of a long answer, also where standard output does not wait for its reader", async () => {
+    const file = `${bus.directory}/long_answer.ts`, url = new URL("../../lib/platform/program.ts", import.meta.url);
+    // A runtime that has looked at its stream has set it not to wait.
+    const body = `import process from "node:process";
+import { write } from ${JSON.stringify(url.href)};
+if (process.stdout.writable) write("stdout", "x".repeat(1_000_000));`;
+    writeFileSync(file, body);
+    const { code, stdout, stderr } = await runProgram([...program(), file], environment());
+    expect({ code, length: stdout.length, stderr }).toEqual({ code: 0, length: 1_000_000, stderr: "" });
+  }, START_LIMIT_MS);
 });
 
 describe("latchkey on Deno without FFI", () => {

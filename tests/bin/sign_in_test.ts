@@ -4,10 +4,12 @@ import { writeFileSync } from "node:fs";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const CONTOSO = "11111111-1111-1111-1111-111111111111";
 const JANE = { username: "jane@contoso.com", name: "Jane Doe" }, JOE = { username: "joe@contoso.com" };
 const NORMAL: Behaviour = { sender: "microsoft-2.5.0", accounts: [JANE], replies: {} };
 const NEEDS_PERSON = {
@@ -85,10 +87,18 @@ describe("latchkey login", () => {
     expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 4, error: "user_canceled" });
   });
 
-  test.each([["an interrupt", true], ["--timeout", false]])("ends the window at %s", async (_, interrupted) => {
+  const PROGRAMS = [
+    { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
+    ...RUNTIME_PATHS,
+  ].map(({ name, program }) => [name, program] as const);
+  const ENDS = [["an interrupt", true], ["--timeout", false]] as const;
+
+  test.each(
+    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, interrupted]) => [name, end, program, interrupted] as const)),
+  )("on %s ends the window at %s", async (_name, _end, program, interrupted) => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
-    const args = ["login", "--client-id", CLIENT_ID, ...(interrupted ? [] : ["--timeout", "1"])];
-    const child = Bun.spawn([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", ...args], {
+    const args = ["login", "--client-id", CLIENT_ID, ...(interrupted ? [] : ["--timeout", "2"])];
+    const child = Bun.spawn([...program(), "bin/latchkey.ts", ...args], {
       env: { NO_COLOR: "1", HOME: process.env.HOME, ...environment() },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -202,6 +212,26 @@ describe("latchkey logout", () => {
     expect(stderr).toContain("jane@contoso.com, joe@contoso.com");
     expect((await latchkey("logout --account stranger@contoso.com")).code).toBe(3);
     expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
+  test("takes a home account id where a user name is that of several", async () => {
+    const accounts = ["22222222-2222-2222-2222-222222222222", "22222222-2222-4222-8222-222222222222"].map((oid) => ({
+      ...{ username: JANE.username, homeAccountId: `${oid}.${CONTOSO}`, localAccountId: oid, realm: CONTOSO },
+      environment: "login.microsoftonline.com",
+    }));
+    const text = (value: unknown) => ({ kind: "text", text: JSON.stringify(value) }) as const;
+    await broker.behave({ replies: { getAccounts: text({ accounts }), removeAccount: text({}) } });
+    const ids = (await latchkey("accounts")).stdout.match(/[0-9a-f-]{36}\.[0-9a-f-]{36}/g)!;
+    for (const account of ["", "--account jane@contoso.com"]) {
+      const { code, stderr } = await latchkey(`logout --from-broker ${account}`);
+      expect(code).toBe(2);
+      for (const id of ids) expect(stderr).toContain(`${id} (jane@contoso.com)`);
+    }
+    const { code } = await latchkey(`logout --from-broker --account ${ids[1]!.toUpperCase()}`);
+    const [removed] = await broker.calls("removeAccount");
+    expect({ code, id: removed!.request.account.homeAccountId }).toEqual({ code: 0, id: ids[1] });
+    await latchkey(`token --scope User.Read --account ${ids[0]}`);
+    expect((await parametersOf("acquireTokenSilently")).account.homeAccountId).toBe(ids[0]);
   });
 
   test("exits with 3 where there is no account, and says why", async () => {

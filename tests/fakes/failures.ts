@@ -5,7 +5,21 @@ import { HOSTILE_DBUS_TEXT, HOSTILE_TEXT, HOSTILE_TEXTS } from "./hostile_texts.
 import type { Stage } from "./stage.ts";
 
 /** Methods of the broker that a failure can happen to. */
-export type Method = "getAccounts" | "acquireTokenSilently" | "acquireTokenInteractively";
+export type Method =
+  | "getAccounts"
+  | "acquireTokenSilently"
+  | "acquireTokenInteractively"
+  | "acquirePrtSsoCookie"
+  | "generateSignedHttpRequest";
+
+/** All of them. */
+export const METHODS: readonly Method[] = [
+  "getAccounts",
+  "acquireTokenSilently",
+  "acquireTokenInteractively",
+  "acquirePrtSsoCookie",
+  "generateSignedHttpRequest",
+];
 
 export interface Failure {
   readonly name: string;
@@ -57,7 +71,15 @@ const restart = async ({ broker }: Stage) => {
 };
 
 const PROCESSES: readonly Failure[] = [
-  { name: "never answers", replies: toImpatient({ kind: "hang" }), code: "timed_out" },
+  {
+    name: "never answers",
+    replies: {
+      ...toImpatient({ kind: "hang" }),
+      acquirePrtSsoCookie: { kind: "hang" },
+      generateSignedHttpRequest: { kind: "hang" },
+    },
+    code: "timed_out",
+  },
   {
     name: "owns its name and takes no messages",
     replies: toImpatient({ kind: "hang" }),
@@ -243,14 +265,41 @@ const ACCOUNTS: readonly Failure[] = ([
   code: "invalid_response",
 }));
 
-/** All failures of a broker that was found. */
-export const FAILURES: readonly Failure[] = [...PROCESSES, ...DBUS, ...TEXTS, ...REFUSALS, ...TOKENS, ...ACCOUNTS];
+const cookie = (cookieName: unknown, cookieContent: unknown): Reply =>
+  json({ cookieItems: [{ cookieName, cookieContent }] });
 
-/** Each failure with each method that it can happen to, for `test.each`: "%s: the broker %s". */
-export function failuresOf(...methods: readonly Method[]): [method: Method, name: string, failure: Failure][] {
-  return FAILURES.flatMap((failure) =>
-    methods.filter((method) => failure.replies[method]).map((
-      method,
-    ): [Method, string, Failure] => [method, failure.name, failure])
-  );
-}
+const COOKIES: readonly Failure[] = ([
+  ["a number for cookies", json({ cookieItems: 1 })],
+  ["a list of numbers for cookies", json({ cookieItems: [1] })],
+  ["a cookie without a name", cookie("", SECRET)],
+  ["a cookie without a value", cookie("a", undefined)],
+  ["a cookie that is a list", cookie("a", [SECRET])],
+  ["a cookie that ends its header", cookie("a", `${SECRET}; Domain=contoso.com`)],
+  ["a cookie whose name does", cookie("a=b; c", SECRET)],
+  ["a cookie whose name is hostile", cookie(`a${HOSTILE_TEXT}`, SECRET)],
+  ...Object.entries(HOSTILE_TEXTS).map(([what, hostile]) =>
+    [`a cookie with ${what}`, cookie("a", SECRET + hostile)] as const
+  ),
+] as const).map(([what, reply]) => ({
+  name: `gives ${what}`,
+  replies: { acquirePrtSsoCookie: reply },
+  code: "invalid_response",
+}));
+
+const SIGNED: readonly Failure[] = ([
+  ["no signed request", {}],
+  ["a number for a signed request", { signedHttpRequest: 1 }],
+  ["a signed request with a space", { signedHttpRequest: `${SECRET} b` }],
+  ["a signed request that is hostile", { signedHttpRequest: SECRET + HOSTILE_TEXT }],
+] as const).map(([what, reply]) => ({
+  name: `gives ${what}`,
+  replies: { generateSignedHttpRequest: json(reply) },
+  code: "invalid_response",
+}));
+
+/** Failures of a broker that was found: each with each method that it can happen to, for `test.each`. */
+export const FAILURES: readonly (readonly [method: Method, name: string, failure: Failure])[] = [
+  ...[PROCESSES, DBUS, TEXTS, REFUSALS, TOKENS, ACCOUNTS, COOKIES, SIGNED],
+].flat().flatMap((failure) =>
+  METHODS.filter((method) => failure.replies[method]).map((method) => [method, failure.name, failure] as const)
+);

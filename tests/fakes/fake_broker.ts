@@ -38,15 +38,18 @@ bus.addMethodHandler((message) => {
   void answer(message);
   return true; // else the library itself would answer Ping and Introspect
 });
-const { noName = false, startDelayMs = 0, takesName = false } = readBehaviour(folder);
-if (noName) await new Promise(() => {});
-await delay(startDelayMs);
-// Who loses the name does not wait to have it back.
-const flags = NameFlag.ALLOW_REPLACEMENT | NameFlag.DO_NOT_QUEUE | (takesName ? NameFlag.REPLACE_EXISTING : 0);
-if (await bus.requestName(BROKER_NAME, flags) !== PRIMARY_OWNER) throw new Error(`${BROKER_NAME} has an owner already`);
-const announcement = announceProcess(folder, process.pid);
-process.on("exit", () => announcement[Symbol.dispose]());
-process.stdout.write("ready\n");
+if (!readBehaviour(folder).noName) await takeName(readBehaviour(folder));
+
+async function takeName({ startDelayMs = 0, takesName = false }: Behaviour): Promise<void> {
+  await delay(startDelayMs);
+  // Who loses the name does not wait to have it back.
+  const flags = NameFlag.ALLOW_REPLACEMENT | NameFlag.DO_NOT_QUEUE | (takesName ? NameFlag.REPLACE_EXISTING : 0);
+  const answer = await bus.requestName(BROKER_NAME, flags);
+  if (answer !== PRIMARY_OWNER) throw new Error(`${BROKER_NAME} has an owner already`);
+  const announcement = announceProcess(folder, process.pid);
+  process.on("exit", () => announcement[Symbol.dispose]());
+  process.stdout.write("ready\n");
+}
 
 async function answer(message: Message): Promise<void> {
   const behaviour = readBehaviour(folder), call = readCall(message);

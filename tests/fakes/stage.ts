@@ -1,4 +1,5 @@
 /** A bus with a broker on it, on which failures are played. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Behaviour } from "./behaviour.ts";
 import type { Failure, Method } from "./failures.ts";
 import { type PrivateBus, startPrivateBus } from "./private_bus.ts";
@@ -30,10 +31,8 @@ export interface Play<T> {
   readonly failure: Failure;
   /** The method that it happens to. */
   readonly method: Method;
-  /** Calls the method, by as many callers as are said; what they fail with is their result. */
+  /** Calls the method; what it fails with is its result. */
   readonly call: () => Promise<T>;
-  /** @default 1 */
-  readonly callers?: number;
   /** Looks at the result while the broker is well again. */
   readonly afterwards: (result: T) => void | Promise<void>;
 }
@@ -41,15 +40,16 @@ export interface Play<T> {
 /** Plays a failure, and leaves the stage as it was. */
 export async function play<T>(
   stage: Stage,
-  { failure, method, call, callers = 1, afterwards }: Play<T>,
+  { failure, method, call, afterwards }: Play<T>,
 ): Promise<void> {
   const { broker } = stage;
   await broker.behave({ replies: { [method]: failure.replies[method]! } });
   try {
     await failure.before?.(stage);
-    const called = call();
+    let isUnderWay = true;
+    const called = call().finally(() => isUnderWay = false);
     if (failure.meanwhile) {
-      while ((await broker.calls(method)).length < callers) await new Promise((resolve) => setTimeout(resolve, 1));
+      while (isUnderWay && (await broker.calls(method)).length === 0) await delay(1);
       await failure.meanwhile(stage);
     }
     const result = await called;

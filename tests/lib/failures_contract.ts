@@ -10,7 +10,7 @@ import {
 } from "../../mod.ts";
 import type { Call, Reply } from "../fakes/behaviour.ts";
 import { expectConnections } from "../fakes/bus_census.ts";
-import { failuresOf, type Method, SECRET } from "../fakes/failures.ts";
+import { FAILURES, type Method, SECRET } from "../fakes/failures.ts";
 import { expectHarmless, expectHarmlessText } from "../fakes/harmless_error.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
@@ -42,6 +42,9 @@ const CALLS: Readonly<Record<Method, MethodCall>> = {
   acquireTokenSilently: (app, account) => app.acquireTokenSilent({ scopes: SCOPES, account }),
   acquireTokenInteractively: (app) =>
     app.acquireTokenInteractive({ scopes: SCOPES, prompt: "login", parentWindowHandle: CONSOLE_WINDOW_HANDLE }),
+  acquirePrtSsoCookie: (app, account) => app.acquireSsoCookies({ account, url: "https://login.microsoftonline.com/" }),
+  generateSignedHttpRequest: (app, account) =>
+    app.signHttpRequest({ account, method: "GET", url: "https://graph.microsoft.com/v1.0/me" }),
 };
 
 /** Calls with an application of its own. */
@@ -57,7 +60,7 @@ async function withApp<T>(call: (app: PublicClientApplication) => Promise<T>, lo
 const silently = (app: PublicClientApplication, scopes = SCOPES) => app.acquireToken({ scopes, interactive: "never" });
 
 describe("PublicClientApplication, when the broker fails", () => {
-  test.each(failuresOf("getAccounts", "acquireTokenSilently", "acquireTokenInteractively"))(
+  test.each(FAILURES)(
     "in %s: it %s",
     async (method, _name, row) => {
       const lines: string[] = [];

@@ -20,8 +20,8 @@ const places = {
     return [`${name}/bin/bun${exe}`, `${name}-baseline/bin/bun${exe}`];
   },
   deno: () => [`@deno/${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}/deno${exe}`],
-  // Not among the packages of package.json: set_up.js installs it beside them.
-  node: () => [`.latchkey-tools/node_modules/${NODE_PACKAGE}/bin/node${exe}`],
+  // Not among the packages of package.json: set_up.js installs it by itself.
+  node: () => [`../.latchkey-tools/node_modules/${NODE_PACKAGE}/bin/node${exe}`],
   tsc: () => ["typescript/bin/tsc"],
 };
 

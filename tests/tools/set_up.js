@@ -1,6 +1,6 @@
 // What a script needs before it can run: npm's packages, Node 24, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -8,6 +8,8 @@ import { findChromium } from "./find_chromium.js";
 import { findTool, NODE_PACKAGE } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+/** A download that takes longer has stalled. */
+const MINUTES = 10;
 
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
@@ -69,15 +71,21 @@ export function setUp(script) {
 
 function installNpmPackages() {
   if (isInstalled()) return;
-  if (installPackages(root, "ci") === "Deno") copyFileSync(join(root, "package-lock.json"), denoStamp);
+  if (installPackages(root, "ci") === "npm") return;
+  // Deno has the package by its own name alone.
+  symlinkSync("@jellybrick/dbus-next", join(root, "node_modules/dbus-next"));
+  copyFileSync(join(root, "package-lock.json"), denoStamp);
 }
 
-/** The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone. */
+/**
+ * The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone; nor in
+ * node_modules, where Deno installs nothing into what is below.
+ */
 function installNode() {
   try {
     findTool("node");
   } catch {
-    const folder = join(root, "node_modules/.latchkey-tools");
+    const folder = join(root, ".latchkey-tools");
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies: { [NODE_PACKAGE]: "24.x" } }));
     installPackages(folder, "install");
@@ -123,8 +131,10 @@ function installMachinePackages(needs) {
     const install = `apt-get install -y --no-install-recommends ${names("debian", needs)}`;
     // A fresh machine knows no package until it has fetched the list.
     const command = `${install} || { apt-get update && ${install}; }`;
+    process.stderr.write(`Setting up: ${install}\n`);
     const { status, stderr } = spawnSync("sh", ["-c", command], {
       encoding: "utf8",
+      timeout: MINUTES * 60_000,
       env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
     });
     if (status === 0) return;
@@ -145,7 +155,11 @@ function run(command, args, folder) {
     cwd: folder,
     encoding: "utf8",
     shell: process.platform === "win32",
+    timeout: MINUTES * 60_000,
   });
+  if (error?.code === "ETIMEDOUT") {
+    throw new Error(`${command} did not end in ${MINUTES} minutes: run ${command} ${args.join(" ")} yourself`);
+  }
   if (status !== 0) {
     throw new Error(`${stdout ?? ""}${stderr ?? ""}${command} failed: ${error?.message ?? `status ${status}`}`);
   }

@@ -29,4 +29,5 @@ test.each(RUNTIME_PATHS.filter(({ client }) => client === "dbus-next"))(
       rmSync(folder, { recursive: true });
     }
   },
+  30_000, // Node takes its time to start from sources
 );
