@@ -5,10 +5,7 @@
  * @module
  */
 import type { BrowserSignInOptions, PublicClientApplicationOptions } from "../mod.ts";
-import { openBrowser } from "../lib/platform/browser.ts";
-import { missingBrowserFlags } from "../lib/platform/browser_permissions.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
-import { readLine } from "../lib/platform/read_line.ts";
 import type { CommandLine } from "./command_line.ts";
 import { countDown, timeText } from "./countdown.ts";
 import { visible } from "./visible.ts";
@@ -37,9 +34,11 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
 
   async function open(url: string): Promise<boolean> {
     if (line.isOn("no-browser")) return false;
-    const opened = await openBrowser(url);
-    if (!opened) missingFlags = await missingBrowserFlags(url);
-    return opened;
+    const { openBrowser } = await import("../lib/platform/browser.ts");
+    if (await openBrowser(url)) return true;
+    const { missingBrowserFlags } = await import("../lib/platform/browser_permissions.ts");
+    missingFlags = await missingBrowserFlags(url);
+    return false;
   }
 
   function tell({ url, opened }: { readonly url: string; readonly opened: boolean }): void {
@@ -62,6 +61,7 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
           `paste that address here within ${timeText(until - Date.now())} minutes, and press Enter`
         : "that is not where this sign-in ends: paste the whole address",
     );
+    const { readLine } = await import("../lib/platform/read_line.ts");
     return await readLine(signal);
   }
 

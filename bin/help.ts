@@ -9,7 +9,7 @@ import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts"
 /** What `latchkey --help` prints. */
 export function overview(): string {
   const commands = [...COMMANDS, CONFIG_FILE_COMMAND];
-  return `latchkey gets Microsoft Entra ID tokens from the device's authentication broker.
+  return `latchkey gets Microsoft Entra ID tokens from the device's authentication broker, or by the browser where there is none.
 
 Usage: latchkey COMMAND [options]
 

@@ -113,10 +113,11 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * The accounts that tokens can be had for: the broker's (`getAccounts`).
+   * The accounts that tokens can be had for: the broker's (`getAccounts`), and those that are kept in the cache. One that both
+   * know is listed once, as the broker's.
    *
    * @param filter Only the accounts of one user name, compared without case.
-   * @returns The accounts; none when there is no broker.
+   * @returns The accounts.
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
@@ -125,7 +126,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * A token for an account without any window: one that is held already, else the broker's (`acquireTokenSilently`).
+   * A token for an account without any window: one that is held already, else the broker's (`acquireTokenSilently`); for an
+   * account that signed in without a broker, one for its refresh token.
    *
    * @param request What is asked for.
    * @returns The token; `null` when a person is needed, so that an interactive request is the way on.
@@ -146,11 +148,13 @@ export class PublicClientApplication implements AsyncDisposable {
   /**
    * A token by the person's sign-in. With a broker silently first, where the prompt allows it: for the account that the
    * hint names, then for the account that is signed in to the device; then by the broker's window
-   * (`acquireTokenInteractively`), which takes as long as the person does.
+   * (`acquireTokenInteractively`), which takes as long as the person does. Without one in the browser, whose way back is
+   * `http://localhost`: add that to the app's redirect URIs for desktop apps.
    *
    * @param request What is asked for.
    * @returns The token.
-   * @throws {LatchkeyError} the broker's refusal; `user_canceled`; with the prompt `none`, why nobody had to be asked in vain.
+   * @throws {LatchkeyError} the broker's or the server's refusal; `user_canceled`; `timed_out` when nobody came back from the
+   * browser; with the prompt `none`, why nobody had to be asked in vain.
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
@@ -308,7 +312,9 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param flow What it gave. Use it once.
    * @param response The answer: parameters of the query, or of the form that was posted.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `refused` for an answer to another sign-in.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in; `timed_out` when that
+   * began an hour ago.
+   * @throws {TypeError} when the flow is none, or another app's.
    */
   async acquireTokenByAuthCodeFlow(
     flow: AuthCodeFlow,
@@ -334,7 +340,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * Frees the connection to the broker; calls under way fail with `broker_unavailable`. A program that is done ends without
+   * Frees the connection to the broker; calls of it under way fail with `broker_unavailable`, other calls with `unexpected`, and
+   * sign-ins are listened for no longer. A program that is done ends without
    * it, too; a later call connects anew.
    */
   close(): void {

@@ -14,7 +14,7 @@ import {
   isAnswerTo,
   startAuthorization,
 } from "./authorization_code.ts";
-import type { HttpOptions, Provider } from "./provider.ts";
+import { type HttpOptions, isMicrosoft, type Provider } from "./provider.ts";
 import { resultPage, type SignInOutcome } from "./result_page.ts";
 import type { TokenReply } from "./token_reply.ts";
 
@@ -79,9 +79,10 @@ export async function signInByBrowser(
   let started: Started | undefined, taken = false, announced = false;
   let isPageDue = false, last: LoopbackReply | undefined;
 
-  const { authorization_endpoint: signInPage } = provider.server;
-  const allowedOrigins = signInPage ? [new URL(signInPage).origin] : [];
-  const loopback = await listenOnLoopback({ port, allowedOrigins, onRequest: answer, signal: ended });
+  const loopback = await listenOnLoopback({
+    ...{ port, signal: ended, onRequest: answer },
+    allowedOrigins: originsOf(provider),
+  });
   const limit = setTimeout(() => over.abort(tooLong(options)), Math.min(timeLimitMs, MAX_TIMER_MS));
   ended.addEventListener("abort", () => {
     reply.reject(ended.reason);
@@ -135,6 +136,7 @@ export async function signInByBrowser(
     if (url.pathname !== "/" || !isTaken(parameters)) return NO_ANSWER;
     isPageDue = true;
     last = await finish(parameters);
+    if (ended.aborted && method === "POST") return last; // nobody listens any more where it would be sent
     return { status: 303, headers: { location: RESULT_PATH }, body: "" };
   }
 
@@ -178,6 +180,12 @@ export async function signInByBrowser(
     await shown.promise;
     clearTimeout(timer);
   }
+}
+
+/** Where the form is posted from: personal accounts of Microsoft's sign in at a host of their own. */
+function originsOf(provider: Provider): readonly string[] {
+  const { authorization_endpoint: page } = provider.server;
+  return [...page ? [new URL(page).origin] : [], ...isMicrosoft(provider) ? ["https://login.live.com"] : []];
 }
 
 const NO_ANSWER: LoopbackReply = {

@@ -1,6 +1,6 @@
 // Sign-ins without a broker, at a real OpenID provider (oidc-provider) and with a scripted browser.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -214,6 +214,13 @@ describe("latchkey token without a broker", () => {
     expect(stderr).not.toContain(access_token);
   });
 
+  test("--interactive auto opens the browser at a terminal", async () => {
+    const { BROWSER } = playedBrowser();
+    const { code, stderr } = await start("token --format header", { env: { BROWSER }, terminal: true }).ended();
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^Authorization: Bearer [\w.~-]+\r?\n$/m);
+  });
+
   test("--interactive never, and auto without a terminal, exit with 3 and say what to do", async () => {
     for (const line of ["token --interactive never", "token"]) {
       const { code, stdout, stderr } = await run(line, playedBrowser());
@@ -221,6 +228,17 @@ describe("latchkey token without a broker", () => {
       expect(stderr).toContain("hint: Sign in: latchkey login");
     }
   });
+});
+
+test("latchkey CONFIG.json without a broker signs in with the browser", async () => {
+  const path = join(folder, "parameters.json"), { clientId: client_id, url: authority } = provider;
+  writeFileSync(path, JSON.stringify({ client_id, authority, scope: ["api.read"] }));
+  const { BROWSER } = playedBrowser(), permissions = [...PERMISSIONS, `--allow-read=${path}`];
+  const config = (...more: string[]) => runLatchkey([path, ...more], { permissions, env: { BROWSER } });
+  const { code, stdout } = await config("--interactive", "always", "--format", "json");
+  expect({ code, source: JSON.parse(stdout).token_source }).toEqual({ code: 0, source: "identity_provider" });
+  expect(await config("--interactive", "never")).toMatchObject({ code: 3, stdout: "" });
+  expect(await config("--broker", "require")).toMatchObject({ code: 5, stdout: "" });
 });
 
 describe("latchkey login --device-code", () => {

@@ -383,6 +383,21 @@ describe("a sign-in that nobody ends", () => {
     await untilFree(port);
   });
 
+  test("ends with an abort while the code is exchanged, and the browser has a page", async () => {
+    const controller = new AbortController(), reason = new Error("enough"), jane = browsingPerson();
+    const app = appOf(jane, {
+      fetch: async (url, init) => {
+        if (!url.endsWith("/token")) return await fetch(url, init);
+        controller.abort(reason);
+        return await new Promise(() => {});
+      },
+    });
+    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, signal: controller.signal }));
+    expect(error).toBe(reason as never);
+    expect(await jane.visit()).toMatchObject({ status: 400, location: null });
+    await untilFree(portOf((await jane.visit()).address));
+  });
+
   test("ends with an abort although the browser is still being opened", async () => {
     const controller = new AbortController(), reason = new Error("enough"), opening = Promise.withResolvers<boolean>();
     const app = makeApp({
