@@ -495,7 +495,7 @@ describe("readRedirect", () => {
     const { app, reads } = pasting((url) => {
       const wrong = new URL(url);
       wrong.searchParams.set("state", "x".repeat(43));
-      return ["what?", wrong.href, ` ${url.slice(0, 60)}\r\n${url.slice(60)}\n`];
+      return ["what?", wrong.href, ` ${url.slice(0, 60)}\r\n  ${url.slice(60)}\n`];
     });
     await app.acquireTokenInteractive({ scopes: SCOPES });
     expect(reads).toHaveLength(3);
