@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { openBrowser as openSystemBrowser } from "../platform/browser.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../platform/loopback.ts";
-import { isRemoteSession, readSurroundings } from "../platform/surroundings.ts";
+import { isRemoteSession, readSurroundings, type Surroundings } from "../platform/surroundings.ts";
 import {
   type AuthCodeRequest,
   type AuthorizationFlow,
@@ -40,6 +40,8 @@ interface SignInCall extends HttpOptions {
   readonly port?: number | undefined;
   readonly timeLimitMs: number;
   readonly onBeforeLaunching?: (() => void) | undefined;
+  /** What is around the program. @default as it is found */
+  readonly surroundings?: Surroundings | undefined;
   /** Throws when the answer is not what is wanted, so that the page says so, too. */
   readonly accept?: ((reply: TokenReply) => void) | undefined;
 }
@@ -104,7 +106,7 @@ export async function signInByBrowser(
   async function launch(): Promise<void> {
     options.onBeforeLaunching?.();
     // What a browser posts does not show in its address, which is all that a person can paste.
-    let canPaste = readRedirect !== undefined && isRemoteSession(await readSurroundings());
+    let canPaste = readRedirect !== undefined && isRemoteSession(options.surroundings ?? await readSurroundings());
     await start(canPaste ? "query" : undefined);
     const opened = await openBrowser(started!.url);
     if (opened === false && readRedirect && !canPaste && !taken) {

@@ -187,7 +187,8 @@ export class TokenSources {
       if (!(error instanceof LatchkeyError) || finding.state !== "unavailable" || !PERSON_NEEDED.has(error.code)) {
         throw error;
       }
-      throw withHint(error, [error.hint, `There was no broker to ask: ${finding.reason}`].filter(Boolean).join(". "));
+      const why = `There was no broker to ask: ${finding.reason}`;
+      throw withHint(error, [error.hint, why, finding.hint].filter(Boolean).join(". "));
     }
   }
 

@@ -303,6 +303,17 @@ describe("acquireTokenSilent() without a broker", () => {
     expect(paths).toEqual(["/token"]);
   });
 
+  test("accounts whose ids differ by case alone are two, and share no call", async () => {
+    const people = ["jane", "JANE"].map((login) => browsingPerson({ login })), queue = [...people];
+    const app = makeApp({ openBrowser: (url) => queue.shift()!.openBrowser(url) });
+    const accounts = [];
+    for (const _ of people) accounts.push((await app.acquireTokenInteractive({ scopes: SCOPES })).account);
+    expect(await app.getAccounts()).toHaveLength(2);
+    const request = { scopes: SCOPES, forceRefresh: true };
+    const results = await Promise.all(accounts.map((account) => app.acquireTokenSilent({ ...request, account })));
+    expect(results.map((result) => result!.idTokenClaims!.sub)).toEqual(["jane", "JANE"]);
+  });
+
   test("a refused refresh token is null, and interaction_required where the error is asked for", async () => {
     const store = memoryStore(), app = appOf(browsingPerson(), { cache: store });
     const { account } = await app.acquireToken({ scopes: SCOPES });
@@ -484,7 +495,7 @@ describe("readRedirect", () => {
     const { app, reads } = pasting((url) => {
       const wrong = new URL(url);
       wrong.searchParams.set("state", "x".repeat(43));
-      return ["what?", wrong.href, ` ${url.slice(0, 60)}\r\n${url.slice(60)}\n`];
+      return ["what?", wrong.href, ` ${url.slice(0, 60)}\r\n  ${url.slice(60)}\n`];
     });
     await app.acquireTokenInteractive({ scopes: SCOPES });
     expect(reads).toHaveLength(3);

@@ -21,8 +21,9 @@ const programs: Program[] = [], servers: Server[] = [];
 
 beforeAll(async () => {
   provider = await startOidcProvider();
+  const executablePath = findChromium();
   browser = await chromium.launch({
-    executablePath: findChromium()!,
+    ...(executablePath ? { executablePath } : { channel: "chrome" }), // where macOS and Windows have it
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [], // Chromium's own refuses to be root's
   });
 }, TIMEOUT_MS);

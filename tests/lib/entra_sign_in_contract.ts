@@ -7,8 +7,9 @@ import {
   PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
-import { entraPerson } from "../fakes/entra_person.ts";
+import { entraLanding, entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { deliver } from "../tools/browsing_person.ts";
 import { failureOf } from "../tools/failure_of.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -82,6 +83,22 @@ describe("a browser sign-in at Entra", () => {
     expect((await jane.visit()).address.pathname).toBe(`/${TENANT}/oauth2/v2.0/authorize`);
     await app.acquireToken({ scopes: SCOPES, tenantId: "contoso.com", interactive: "always" });
     expect((await jane.visit()).address.pathname).toBe("/contoso.com/oauth2/v2.0/authorize");
+  });
+
+  test("takes the form of a personal account, which another host of Microsoft's posts", async () => {
+    const answered: number[] = [];
+    const openBrowser = (url: string) => {
+      void (async () => {
+        for (const host of ["login.live.com.attacker.example", "login.live.com"]) {
+          const response = await deliver(entraLanding(entra, url), `https://${host}`);
+          answered.push(response.status);
+        }
+        await fetch(new URL("/done", entraLanding(entra, url).url));
+      })();
+      return true;
+    };
+    expect(await makeApp({ openBrowser }).acquireTokenInteractive({ scopes: SCOPES })).toHaveProperty("accessToken");
+    expect(answered).toEqual([403, 303]);
   });
 
   test("where consent is missing, page and error have the server's words and what to do", async () => {

@@ -63,9 +63,9 @@ export function browsingPerson(options: PersonOptions = {}): BrowsingPerson {
   };
 }
 
-/** Brings an answer to the program, as a browser that was redirected does. */
-export async function deliver({ url, method, parameters }: Landing): Promise<Response> {
+/** Brings an answer to the program, as a browser that was redirected does. A form's page can be named as its origin. */
+export async function deliver({ url, method, parameters }: Landing, origin = "null"): Promise<Response> {
   return method === "POST"
-    ? await fetch(url, { method, body: parameters, redirect: "manual" })
+    ? await fetch(url, { method, body: parameters, redirect: "manual", headers: { origin } })
     : await fetch(`${url}?${parameters}`, { redirect: "manual" });
 }

@@ -1,0 +1,77 @@
+// Where a person is asked to paste the address that the browser was redirected to, and how the answer has to come for that.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { parseAuthority } from "../../../lib/authority.ts";
+import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
+import { findProvider } from "../../../lib/oauth/find_provider.ts";
+import type { Surroundings } from "../../../lib/platform/surroundings.ts";
+import { type BrowsingPerson, browsingPerson } from "../../tools/browsing_person.ts";
+import { ScriptedBrowser } from "../../tools/scripted_browser.ts";
+import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
+
+const DESK: Surroundings = { system: "linux", isWsl: false, isContainer: false, variable: () => undefined };
+const SSH: Surroundings = {
+  ...DESK,
+  variable: (name) => name === "SSH_CONNECTION" ? "10.0.0.1 1 10.0.0.2 22" : undefined,
+};
+const CONTAINER: Surroundings = { ...DESK, isContainer: true };
+
+let server: OidcProvider;
+
+beforeAll(async () => {
+  server = await startOidcProvider();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** A sign-in, and how the answers were to come: to the browser that was opened, and to the address that was shown. */
+async function signIn(surroundings: Surroundings, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
+  const opened: string[] = [], shown: string[] = [];
+  let reads = 0;
+  const modeOf = (url: string) => new URL(url).searchParams.get("response_mode") ?? "query";
+  const { result } = await signInByBrowser(
+    await findProvider(parseAuthority(server.url), {}),
+    { clientId: server.clientId, scopes: ["api.read"] },
+    {
+      ...{ surroundings, timeLimitMs: 4_000 },
+      openBrowser: (url) => {
+        opened.push(url);
+        return jane?.openBrowser(url) ?? false;
+      },
+      onSignInAddress: ({ url }) => shown.push(url),
+      readRedirect: async () => {
+        reads++;
+        return paste ? await redirected(shown[0]!) : "";
+      },
+    },
+  );
+  expect(result.account.username).toBe("jane@contoso.com");
+  return { opened: opened.map(modeOf), shown: shown.map(modeOf), reads, isSame: opened[0] === shown[0] };
+}
+
+/** Where a browser on another machine ends: at a port where nobody listens. */
+async function redirected(url: string): Promise<string> {
+  const browser = new ScriptedBrowser(), typed = { login: "jane", password: "x" };
+  const landing = await browser.open(url, ({ hostname }) => hostname === "localhost", typed);
+  return `${landing.url}?${landing.parameters}`;
+}
+
+describe("signInByBrowser() with readRedirect", () => {
+  test("at the person's own machine, posts the answer and asks for nothing to be pasted", async () => {
+    expect(await signIn(DESK, { jane: browsingPerson() }))
+      .toEqual({ opened: ["form_post"], shown: ["form_post"], reads: 0, isSame: true });
+  });
+
+  test("where no browser opens, shows an address whose answer can be pasted", async () => {
+    expect(await signIn(DESK, { paste: true }))
+      .toEqual({ opened: ["form_post"], shown: ["query"], reads: 1, isSame: false });
+  });
+
+  test.each([["over SSH", SSH], ["in a container", CONTAINER]] as const)(
+    "%s, takes what is pasted, and a browser that comes back by itself",
+    async (_, surroundings) => {
+      expect(await signIn(surroundings, { paste: true }))
+        .toEqual({ opened: ["query"], shown: ["query"], reads: 1, isSame: true });
+      expect(await signIn(surroundings, { jane: browsingPerson() }))
+        .toMatchObject({ opened: ["query"], shown: ["query"], isSame: true });
+    },
+  );
+});
