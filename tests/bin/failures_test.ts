@@ -23,7 +23,9 @@ beforeAll(async () => {
 afterAll(() => endStage(stage));
 
 const latchkey = (line: string, { address } = stage.bus): Promise<Run> =>
-  runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], { env: { DBUS_SESSION_BUS_ADDRESS: address } });
+  runLatchkey([...line.split(" "), "--client-id", CLIENT_ID, "--broker", "require"], {
+    env: { DBUS_SESSION_BUS_ADDRESS: address },
+  });
 
 /** The commands that call each method, to be completed with a format. */
 const COMMANDS: Readonly<Record<Method, string>> = {

@@ -31,7 +31,12 @@ beforeAll(async () => {
 afterAll(() => endStage(stage));
 
 function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  return new PublicClientApplication({ clientId: CLIENT_ID, enableBrokerOnLinux: true, ...options });
+  return new PublicClientApplication({
+    clientId: CLIENT_ID,
+    enableBrokerOnLinux: true,
+    requireBroker: true,
+    ...options,
+  });
 }
 
 type MethodCall = (app: PublicClientApplication, account: AccountInfo) => Promise<unknown>;
