@@ -71,8 +71,7 @@ export class TokenSources {
     try {
       return await this.broker.accounts(broker, call);
     } catch (error) {
-      if (!this.#provedTooOld(error)) throw error;
-      await this.#find(call);
+      if (!this.#goesOn(error)) throw error;
       return [];
     }
   }
@@ -87,9 +86,7 @@ export class TokenSources {
       return await this.broker.acquireSilently(query);
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      if (this.#provedTooOld(error)) {
-        return await this.#silentlyWithout(query, await this.#find(query));
-      }
+      if (this.#goesOn(error)) return await this.#silentlyWithout(query, await this.#find(query));
       if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
       // Nobody wrote down how this account was signed in: the broker's refusal is not the last word.
       return await (await this.provider()).acquireSilently(query).catch((second) => {
@@ -105,8 +102,7 @@ export class TokenSources {
       try {
         return await this.broker.signIn(query, how);
       } catch (error) {
-        if (!this.#provedTooOld(error)) throw error;
-        await this.#find(query); // throws when there is no way on without it
+        if (!this.#goesOn(error)) throw error;
       }
     }
     return await this.#signInByBrowser(query, how);
@@ -192,8 +188,10 @@ export class TokenSources {
     }
   }
 
-  #provedTooOld(error: unknown): boolean {
-    return error instanceof LatchkeyError && error.code === "broker_unavailable" && this.broker.isTooOld();
+  /** Whether a call failed because the broker is too old, and there is a way on without it. */
+  #goesOn(error: unknown): boolean {
+    const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable";
+    return isGone && this.broker.isTooOld() && !this.#options.requireBroker;
   }
 
   /** Whether anything can be kept: until a sign-in without the broker, a store of our own has nothing. */

@@ -33,6 +33,8 @@ export interface Failure {
   readonly meanwhile?: (stage: Stage) => void | Promise<void>;
   /** What makes the broker answer again, when its normal behaviour is not enough. */
   readonly mend?: (stage: Stage) => void | Promise<void>;
+  /** Whether the application does without the broker from then on. */
+  readonly isLasting?: boolean;
   /** What puts the stage in order again. */
   readonly restore?: (stage: Stage) => void | Promise<void>;
 }
@@ -139,6 +141,7 @@ const DBUS: readonly Failure[] = [
     name: "does not know the method",
     replies: toImpatient(dbusError("org.freedesktop.DBus.Error.UnknownMethod")),
     code: "broker_unavailable",
+    isLasting: true,
   },
   { name: "has no reply", replies: toAll(dbusError("org.freedesktop.DBus.Error.NoReply")), code: "broker_unavailable" },
 ];
