@@ -46,5 +46,6 @@ export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_
 export type { BrowserSignInOptions } from "./lib/oauth/browser_sign_in.ts";
 export type { Fetch } from "./lib/oauth/provider.ts";
 export type { SignInOutcome } from "./lib/oauth/result_page.ts";
+export type { FinishOptions } from "./lib/sources/provider_source.ts";
 export type { AuthenticationResult } from "./lib/token.ts";
 export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/window_handle.ts";

@@ -24,12 +24,8 @@ interface Asked {
  */
 export async function withConsentUrl(error: unknown, app: PublicClientApplication, asked: Asked): Promise<unknown> {
   if (!(error instanceof LatchkeyError) || !error.errorCodes.includes(CONSENT_MISSING)) return error;
-  const { code, message, claims } = error;
-  const hint = `Ask an administrator to consent, or visit this to consent: ${await consentUrl(app, asked)}`;
+  const { code, message, claims } = error, { scopes, tenantId } = asked;
+  const url = await app.getAuthorizationRequestUrl({ scopes, tenantId });
+  const hint = `Ask an administrator to consent, or visit this to consent: ${url}`;
   return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
-}
-
-async function consentUrl(app: PublicClientApplication, { scopes, tenantId }: Asked): Promise<string> {
-  const url = await app.getAuthorizationRequestUrl({ scopes });
-  return tenantId === undefined ? url : url.replace(/^(https:\/\/[^/]+\/)[^/]+/, `$1${tenantId}`);
 }

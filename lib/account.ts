@@ -4,6 +4,8 @@
  * @module
  */
 
+const GUID_OR_TWO = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?:\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/i;
+
 /** An account that tokens can be had for. Plain data: it may be stored and given back later. */
 export interface AccountInfo {
   /** `<object id>.<tenant id>` in the account's home tenant: the account's identity everywhere. */
@@ -35,4 +37,12 @@ export function accountKey({ homeAccountId, realm }: AccountInfo): string {
 /** Whether two user names are one: they compare without case. */
 export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();
+}
+
+/**
+ * An id such that equal ones are the same text. GUIDs compare without case; another provider's ids do not (OpenID Connect
+ * Core, 2: `sub` is case sensitive), or one person would have another's token.
+ */
+export function idKey(id: string): string {
+  return GUID_OR_TWO.test(id) ? id.toLowerCase() : id;
 }

@@ -24,7 +24,6 @@ import {
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
   checkPop,
-  checkScopes,
   correlationIdOf,
   type DeviceCodeSignIn,
   type InteractiveRequest,
@@ -35,6 +34,7 @@ import {
 } from "./request.ts";
 import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
 import { TokenSources } from "./sources/token_sources.ts";
+import type { FinishOptions } from "./sources/provider_source.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 /** What an application is made of. */
@@ -268,16 +268,16 @@ export class PublicClientApplication implements AsyncDisposable {
   /**
    * The address that a person, or an administrator, opens to consent to what the app asks for (RFC 6749, 4.1.1).
    *
-   * @param request The scopes that consent is missing for.
+   * @param request The scopes that consent is missing for, and what else the address is to say.
    * @returns The address.
    * @throws {LatchkeyError} what asking an authority for its endpoints failed with; those of Microsoft Entra ID are known.
    * @throws {TypeError} when the scopes are none.
    */
-  async getAuthorizationRequestUrl({ scopes }: { readonly scopes: readonly string[] }): Promise<string> {
-    const { clientId } = this.#options, asked = checkScopes(scopes);
+  async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
+    const { clientId } = this.#options, { loginHint } = request, query = this.#query(request);
     const { authorizationUrl } = await import("./oauth/authorization_request.ts");
-    const { provider } = await (await this.#sources.provider()).find(this.#authority);
-    return authorizationUrl(provider, { clientId, scopes: asked });
+    const { provider } = await (await this.#sources.provider()).find(query.authority, query);
+    return authorizationUrl(provider, { ...query, clientId, loginHint });
   }
 
   /**
@@ -319,9 +319,9 @@ export class PublicClientApplication implements AsyncDisposable {
   async acquireTokenByAuthCodeFlow(
     flow: AuthCodeFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    options: Pick<RequestOptions, "signal"> = {},
+    options: FinishOptions = {},
   ): Promise<AuthenticationResult> {
-    return await (await this.#sources.provider()).finishFlow(flow, response, options.signal);
+    return await (await this.#sources.provider()).finishFlow(flow, response, options);
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */

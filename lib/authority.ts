@@ -93,6 +93,9 @@ export function isTenant(text: string): boolean {
  * @throws {TypeError} when it can be neither.
  */
 export function authorityOfTenant(authority: Authority, tenant: string): Authority {
+  if (authority.kind !== "entra" && authority.kind !== "ciam") {
+    throw new TypeError(`Cannot use a tenant: ${authority.url} has none to choose from`);
+  }
   if (!isTenant(tenant)) {
     throw new TypeError(`Cannot use the tenant ${JSON.stringify(tenant)}: it is neither an id nor a domain`);
   }
@@ -118,6 +121,14 @@ export function isMultiTenant(authority: Authority): boolean {
 export function environmentAliases(host: string): readonly string[] {
   const name = host.toLowerCase();
   return CLOUDS.find((cloud) => cloud.includes(name)) ?? [name];
+}
+
+/**
+ * What accounts of an authority are told apart by from those of others: an OpenID provider's ids mean nothing to another one,
+ * which can be on the same host.
+ */
+export function environmentOf({ kind, host, url }: Authority): string {
+  return kind === "oidc" ? url.replace(/^https?:\/\//, "").toLowerCase() : environmentAliases(host)[0]!;
 }
 
 /** Whether two hosts are one cloud's: what one of them issued is good at the other. */

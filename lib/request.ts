@@ -153,7 +153,7 @@ export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline
 
 const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
 /** What the protocol itself says in an authorization request. */
-const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*)$/i;
+const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 

@@ -32,6 +32,7 @@ import type { Fetch } from "./oauth/provider.ts";
 import { type AuthCodeFlowRequest, correlationIdOf, type RequestOptions, type SilentRequest } from "./request.ts";
 import { ProviderSource } from "./sources/provider_source.ts";
 import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
+import type { FinishOptions } from "./sources/provider_source.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 export type { AccountInfo } from "./account.ts";
@@ -50,6 +51,7 @@ export type {
   SilentRequest,
   TokenRequest,
 } from "./request.ts";
+export type { FinishOptions } from "./sources/provider_source.ts";
 export type { AuthenticationResult } from "./token.ts";
 export type { WindowHandle } from "./window_handle.ts";
 
@@ -180,9 +182,9 @@ export class WebApplication {
   async acquireTokenByAuthCodeFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    options: Pick<RequestOptions, "signal"> = {},
+    options: FinishOptions = {},
   ): Promise<AuthenticationResult> {
-    return await this.#provider.finishFlow(flow, response, options.signal);
+    return await this.#provider.finishFlow(flow, response, options);
   }
 
   /**

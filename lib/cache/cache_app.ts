@@ -4,7 +4,8 @@
  * @module
  */
 import type { CacheDocument, KeyedEntry } from "./cache_document.ts";
-import { appMetadataKey, type CacheEntry, idKey, text } from "./cache_schema.ts";
+import { idKey } from "../account.ts";
+import { appMetadataKey, type CacheEntry, text } from "./cache_schema.ts";
 
 /** The app that looks. */
 export interface CacheApp {

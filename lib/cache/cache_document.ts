@@ -3,16 +3,9 @@
  *
  * @module
  */
+import { idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
-import {
-  type CacheEntry,
-  type CacheIdentity,
-  type CacheSection,
-  idKey,
-  scopesOf,
-  tenantOf,
-  text,
-} from "./cache_schema.ts";
+import { type CacheEntry, type CacheIdentity, type CacheSection, scopesOf, tenantOf, text } from "./cache_schema.ts";
 
 /** An entry and its key. */
 export interface KeyedEntry {

@@ -26,7 +26,6 @@ export interface CacheIdentity {
 }
 
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
-const GUID_OR_TWO = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?:\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/i;
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
 /** Key of an access token. Scopes are in the order of their characters, so that the same ones have the same key. */
@@ -72,14 +71,6 @@ export function targetOf(scopes: readonly string[]): string {
 /** The scopes of a `target`. They compare without case. */
 export function scopesOf(target: unknown): readonly string[] {
   return (text(target) ?? "").toLowerCase().split(" ").filter(Boolean);
-}
-
-/**
- * An id such that equal ones are the same text. GUIDs compare without case; another provider's ids do not (OpenID Connect
- * Core, 2: `sub` is case sensitive), or one person would have another's token.
- */
-export function idKey(id: string): string {
-  return GUID_OR_TWO.test(id) ? id.toLowerCase() : id;
 }
 
 /** Whether it is a tenant's id, and neither a domain nor a word such as `organizations`. */

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, idKey } from "../account.ts";
 import { type CacheApp, hostOf, isInCloud, isOfApp } from "./cache_app.ts";
 import type { CacheDocument, KeyedEntry } from "./cache_document.ts";
 import { ownRefreshTokens } from "./cached_refresh_tokens.ts";
-import { type CacheEntry, homeTenantOf, idKey, tenantOf, text } from "./cache_schema.ts";
+import { type CacheEntry, homeTenantOf, tenantOf, text } from "./cache_schema.ts";
 
 /** An account that was signed in. */
 export interface CachedAccount {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, idKey } from "../account.ts";
 import { readJwt } from "../json_values.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS } from "../token.ts";
@@ -12,7 +12,6 @@ import type { CacheDocument } from "./cache_document.ts";
 import {
   accessTokenKey,
   type CacheEntry,
-  idKey,
   idTokenKey,
   isSecret,
   isTenantId,

@@ -4,14 +4,13 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { CacheApp } from "./cache_app.ts";
 import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./cache_changes.ts";
 import { type CacheChange, CacheDocument } from "./cache_document.ts";
-import { idKey } from "./cache_schema.ts";
 import type { CacheCall, CacheStore } from "./cache_store.ts";
 import { accountIn, accountsIn, type CachedAccount, isSignedOutIn } from "./cached_accounts.ts";
 import { type CachedRefreshToken, refreshTokensIn } from "./cached_refresh_tokens.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { TokenEndpointResponse } from "@panva/oauth4webapi";
-import type { AccountInfo } from "../account.ts";
-import { environmentAliases, isTenant } from "../authority.ts";
+import { type AccountInfo, idKey } from "../account.ts";
+import { environmentOf, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
 import { type JsonObject, readBase64Json, text } from "../json_values.ts";
@@ -99,7 +99,7 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
   const { provider: { authority }, account: asked, correlationId } = context, claims = context.claims ?? {};
   const info = readBase64Json(clientInfo ?? ""), homeAccountId = homeAccountIdOf(info, claims) ?? asked?.homeAccountId;
   if (!homeAccountId) throw invalidResponse("it does not say whose token it is", correlationId);
-  if (asked && homeAccountId.toLowerCase() !== asked.homeAccountId.toLowerCase()) {
+  if (asked && idKey(homeAccountId) !== idKey(asked.homeAccountId)) {
     throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
   }
   const realm = text(claims.tid) ?? asked?.realm ?? text(info?.utid) ?? realmOf(authority);
@@ -112,7 +112,7 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
   return {
     homeAccountId,
     localAccountId: text(claims.oid) ?? text(claims.sub) ?? asked?.localAccountId ?? homeAccountId.split(".")[0]!,
-    environment: environmentAliases(authority.host)[0]!,
+    environment: environmentOf(authority),
     realm,
     username: username ?? asked?.username ?? "",
     ...(name && { name }),

@@ -19,10 +19,16 @@ import { keyFor, sharedKey, type TokenQuery } from "./token_query.ts";
 /** A query under way. */
 type Asked = TokenQuery & { readonly correlationId: string; readonly signal: AbortSignal };
 
+/** What the broker is asked with. */
+export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
+  /** Whether an account signed out of this app in an earlier run. */
+  readonly isSignedOut: (account: AccountInfo, signal: AbortSignal | undefined) => Promise<boolean>;
+}
+
 /** The broker as an application uses it. */
 export class BrokerSource {
   readonly #flags: BrokerFlags;
-  readonly #options: Omit<JsonBrokerOptions, "onTooOld">;
+  readonly #options: BrokerSourceOptions;
   readonly #held = new HeldTokens();
   readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
   readonly #findCalls = new SharedCalls<BrokerFinding>();
@@ -37,7 +43,7 @@ export class BrokerSource {
    * @param flags Where the app wants a broker.
    * @param options What the broker is asked with.
    */
-  constructor(flags: BrokerFlags, options: Omit<JsonBrokerOptions, "onTooOld">) {
+  constructor(flags: BrokerFlags, options: BrokerSourceOptions) {
     this.#flags = flags;
     this.#options = options;
   }
@@ -70,13 +76,15 @@ export class BrokerSource {
 
   /** The broker, to be used for an account that has not signed out of this app. */
   async brokerFor(account: AccountInfo, call: BrokerCall): Promise<Broker> {
-    if (this.#isSignedOut(account)) throw signedOut(call.correlationId);
+    if (await this.#isSignedOut(account, call.signal)) throw signedOut(call.correlationId);
     return await this.broker(call);
   }
 
   /** The accounts of a broker, but those that signed out of this app. */
   async accounts(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
-    return (await broker.getAccounts(call)).filter((account) => !this.#isSignedOut(account));
+    const accounts = await broker.getAccounts(call);
+    const signedOut = await Promise.all(accounts.map((account) => this.#isSignedOut(account, call.signal)));
+    return accounts.filter((_, index) => !signedOut[index]);
   }
 
   /** A token that is held, or one call for all who ask for the same. */
@@ -117,7 +125,7 @@ export class BrokerSource {
   /** Forgets an account for this app: it is not used silently until it signs in again. */
   forget({ homeAccountId }: AccountInfo): void {
     this.#signedOut.add(homeAccountId.toLowerCase());
-    this.#held.forget((token) => this.#isSignedOut(token.account));
+    this.#held.forget(({ account }) => this.#signedOut.has(account.homeAccountId.toLowerCase()));
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
@@ -191,10 +199,10 @@ export class BrokerSource {
 
   async #askSilently(query: Asked, key: string): Promise<AuthenticationResult> {
     const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
-    if (query.account && this.#isSignedOut(query.account)) throw signedOut(correlationId);
+    if (query.account && await this.#isSignedOut(query.account, signal)) throw signedOut(correlationId);
     const broker = await this.broker(call);
     const account = query.account ?? await this.#chosenAccount(broker, username, call);
-    if (account && this.#isSignedOut(account)) throw signedOut(correlationId);
+    if (account && !query.account && await this.#isSignedOut(account, signal)) throw signedOut(correlationId);
     // The only account there is was not chosen: it is sent, but its tenant is not asked instead of /common.
     const isChosen = query.account !== undefined || username !== undefined;
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
@@ -205,7 +213,7 @@ export class BrokerSource {
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
     this.#logToken(result);
     refuseOther(result, account, username);
-    if (this.#isSignedOut(result.account)) throw signedOut(correlationId);
+    if (await this.#isSignedOut(result.account, signal)) throw signedOut(correlationId);
     if (maxAge !== undefined) refuseOld(result, maxAge, this.#options.now());
     this.#hold(query, [key], result);
     return result;
@@ -247,8 +255,8 @@ export class BrokerSource {
     if (!query.pop) this.#held.hold([...keys, keyFor(query, result.account)], result, this.#options.now());
   }
 
-  #isSignedOut({ homeAccountId }: AccountInfo): boolean {
-    return this.#signedOut.has(homeAccountId.toLowerCase());
+  async #isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
+    return this.#signedOut.has(account.homeAccountId.toLowerCase()) || await this.#options.isSignedOut(account, signal);
   }
 
   #logToken({ expiresOn, correlationId }: AuthenticationResult): void {

@@ -4,9 +4,15 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "../account.ts";
-import { type Authority, authorityOfAccount, isMultiTenant, parseAuthority } from "../authority.ts";
-import { idKey } from "../cache/cache_schema.ts";
+import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import {
+  type Authority,
+  authorityOfAccount,
+  authorityOfTenant,
+  environmentOf,
+  isMultiTenant,
+  parseAuthority,
+} from "../authority.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
@@ -55,6 +61,14 @@ export interface SignIn {
   readonly key?: string | undefined;
 }
 
+/** What goes with the end of a sign-in that was started earlier. */
+export interface FinishOptions {
+  /** The tenant that the sign-in was started at, when it was another than the app's. */
+  readonly tenantId?: string | undefined;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Failures in which a token that has nearly ended is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
@@ -66,7 +80,7 @@ export class ProviderSource {
 
   /** @param options What it is made of. Nothing is read or asked before the first call. */
   constructor(options: ProviderSourceOptions) {
-    const { clientId, authority: { host: environment }, now, log } = options;
+    const { clientId, now, log } = options, environment = environmentOf(options.authority);
     this.#options = options;
     this.#cache = new TokenCache(options.store, { clientId, environment, now, log });
   }
@@ -143,10 +157,10 @@ export class ProviderSource {
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    signal: AbortSignal | undefined,
+    { signal, tenantId }: FinishOptions = {},
   ): Promise<AuthenticationResult> {
     const authority = parseAuthority(flow?.authority), { correlationId } = flow;
-    if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority)) {
+    if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority, tenantId)) {
       throw new TypeError("Cannot finish a sign-in: it was started by another app, or at another authority");
     }
     const { provider, http } = await this.find(authority, { correlationId, signal });
@@ -164,6 +178,16 @@ export class ProviderSource {
     const { signal, correlationId } = call;
     const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
     return { provider: await findProvider(authority, http), http };
+  }
+
+  /** Whether an account signed out of this app, in this run or an earlier one. */
+  async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
+    return await this.#cache.isSignedOut(account, { signal });
+  }
+
+  /** Notes that an account signed in with a broker, which renews its tokens from now on. None of them is stored. */
+  async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
+    await this.#save(this.#options.authority, { result }, "broker");
   }
 
   /** Signs an account out of this app. */
@@ -216,7 +240,11 @@ export class ProviderSource {
   }
 
   /** A token that cannot be stored is good even so. */
-  async #save(authority: Authority, reply: TokenReply, accountSource?: SignIn["accountSource"]): Promise<void> {
+  async #save(
+    authority: Authority,
+    reply: TokenReply,
+    accountSource?: SignIn["accountSource"] | "broker",
+  ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
       await this.#cache.save({ ...reply, accountSource, realm, ...kind });
@@ -235,11 +263,13 @@ interface Call {
 
 /**
  * Whether an app starts sign-ins at an authority: a flow may have been in the hands of the person, who must not choose whose
- * word is taken for who they are. `tenantId` leads to other tenants of the same host.
+ * word is taken for who they are. Where the app is for one tenant, another is taken only when
+ * the app names it again.
  */
-function isOwn(authority: Authority, own: Authority): boolean {
-  const hasTenants = own.kind === "entra" || own.kind === "ciam";
-  return authority.url === own.url || hasTenants && authority.kind === own.kind && authority.origin === own.origin;
+function isOwn(authority: Authority, own: Authority, tenantId: string | undefined): boolean {
+  const asked = tenantId === undefined ? own : authorityOfTenant(own, tenantId);
+  const isAnyTenant = isMultiTenant(asked) && authority.kind === own.kind && authority.origin === own.origin;
+  return authority.url === asked.url || isAnyTenant;
 }
 
 /** The tenant that an authority stands for, if it is one. */
@@ -263,7 +293,8 @@ function refuseOther(
 ): void {
   const isExpected = expected
     ? idKey(account.homeAccountId) === idKey(expected.homeAccountId)
-    : username === undefined || isSameUsername(account.username, username);
+    // Providers may leave the user name out of id tokens (OpenID Connect Core, 5.4).
+    : username === undefined || account.username === "" || isSameUsername(account.username, username);
   if (isExpected) return;
   const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(printable);
   throw new LatchkeyError(

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, idKey } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
-import { idKey } from "../cache/cache_schema.ts";
 import { readClaims } from "../oauth/claims.ts";
 import {
   type AcquireTokenRequest,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "../account.ts";
+import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
@@ -44,7 +44,11 @@ export class TokenSources {
 
   /** @param options What they are made of. Nothing is opened or asked before the first call. */
   constructor(options: TokenSourcesOptions) {
-    this.broker = new BrokerSource(options.flags, options);
+    this.broker = new BrokerSource(options.flags, {
+      ...options,
+      isSignedOut: async (account, signal) =>
+        options.store !== undefined && await (await this.provider()).isSignedOut(account, signal),
+    });
     this.#options = options;
   }
 
@@ -58,10 +62,8 @@ export class TokenSources {
     const cached = this.#mayHoldTokens() && !this.#options.requireBroker
       ? await (await this.provider()).accounts(signal)
       : [];
-    const ids = new Set(known.map(({ homeAccountId }) => homeAccountId.toLowerCase()));
-    const others = cached.map(({ account }) => account).filter(({ homeAccountId }) =>
-      !ids.has(homeAccountId.toLowerCase())
-    );
+    const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
+    const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
     return [...known, ...others]
       .filter((account) => username === undefined || isSameUsername(account.username, username));
   }
@@ -100,12 +102,18 @@ export class TokenSources {
     const finding = await this.#find(query);
     if (finding.state === "active") {
       try {
-        return await this.broker.signIn(query, how);
+        return await this.#noted(await this.broker.signIn(query, how));
       } catch (error) {
         if (!this.#goesOn(error)) throw error;
       }
     }
     return await this.#signInByBrowser(query, how);
+  }
+
+  /** Whoever signed in with the broker is its from now on, whatever the cache had of them. */
+  async #noted(result: AuthenticationResult): Promise<AuthenticationResult> {
+    if (this.#mayHoldTokens()) await (await this.provider()).noteBrokerSignIn(result);
+    return result;
   }
 
   async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
@@ -158,7 +166,7 @@ export class TokenSources {
   close(): void {
     this.broker.close();
     const reason = new LatchkeyError("unexpected", "The application was closed");
-    void this.#provider?.then((provider) => provider.close(reason));
+    this.#provider?.then((provider) => provider.close(reason), () => {}); // whoever waits for it has the error
   }
 
   async #makeProvider(): Promise<ProviderSource> {
@@ -207,6 +215,7 @@ export class TokenSources {
       : (await provider.accounts(signal)).filter(({ account }) =>
         username === undefined || isSameUsername(account.username, username)
       );
+    if (!cached && account) return "provider"; // it was the cache's, and signed out
     if (!cached || more.length > 0 || cached.accountSource === "broker") return "broker";
     if (cached.accountSource === undefined) return "unknown";
     // Without a name, the account of the device goes before one that signed in to this app alone.

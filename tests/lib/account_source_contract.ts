@@ -67,6 +67,34 @@ describe("an account that signed in without the broker", () => {
     expect(await steps()).toEqual([]);
   });
 
+  test("is the broker's once it signed in there, so that no second window opens", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const account = await signedInWithoutBroker(), app = appOf();
+    entra.behaviour.answers = Array.from({ length: 5 }, () => (
+      { error: "invalid_grant", number: 50173, text: "The grant was revoked." }
+    ));
+    for (let round = 0; round < 3; round++) {
+      await app.acquireToken({ scopes: SCOPES, account, forceRefresh: round === 0 });
+    }
+    expect((await steps()).filter((step) => step === "window")).toHaveLength(1);
+  });
+
+  test("that signed out is given to nobody by another object with the same cache", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const account = await signedInWithoutBroker(), ofBroker = (await appOf().getAccounts())[0]!;
+    await appOf().removeAccount(account);
+    const app = appOf();
+    expect(await app.getAccounts()).toEqual([]);
+    for (const one of [account, ofBroker]) {
+      expect(await app.acquireTokenSilent({ scopes: SCOPES, account: one })).toBe(null);
+    }
+    expect((await failure(app.acquireToken({ scopes: SCOPES, interactive: "never" }))).code).toBe(
+      "interaction_required",
+    );
+    await app.acquireToken({ scopes: SCOPES, username: account.username, interactive: "always" });
+    expect((await appOf().getAccounts()).map(({ source }) => source)).toEqual(["broker"]);
+  });
+
   test("is one entry with the broker's, and the broker's by it", async () => {
     await behave({ accounts: [SAME_JANE, JOE] });
     const account = await signedInWithoutBroker(), app = appOf();

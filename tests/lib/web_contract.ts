@@ -24,7 +24,7 @@ describe("lib/web.ts with Entra", () => {
 
   async function signIn(app: WebApplication, more: Partial<AuthCodeFlowRequest> = {}) {
     const flow = await app.initiateAuthCodeFlow({ ...REQUEST, ...more });
-    return await app.acquireTokenByAuthCodeFlow(flow, entra.authorize(flow.authUri));
+    return await app.acquireTokenByAuthCodeFlow(flow, entra.authorize(flow.authUri), { tenantId: more.tenantId });
   }
 
   test("a person signs in, in two requests to two objects that share a store", async () => {
@@ -103,6 +103,14 @@ describe("lib/web.ts with Entra", () => {
     const { tenantId } = await signIn(app, { tenantId: TENANT });
     expect(tenantId).toBe(TENANT);
     expect(entra.requests[0]!.url).toBe(`login.microsoftonline.com/${TENANT}/oauth2/v2.0/token`);
+  });
+
+  test("a tenant that a person named in place of the app's is refused, unless the app names it", async () => {
+    const app = makeApp({ authority: `${ENTRA}/contoso.com` }), flow = await app.initiateAuthCodeFlow(REQUEST);
+    const changed = { ...flow, authority: `${ENTRA}/${TENANT}` };
+    const finished = app.acquireTokenByAuthCodeFlow(changed, entra.authorize(flow.authUri));
+    expect(await finished.catch((error) => error)).toBeInstanceOf(TypeError);
+    expect(entra.requests).toEqual([]);
   });
 
   test("an answer to another sign-in is refused, and nothing is sent", async () => {

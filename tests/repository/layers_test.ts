@@ -8,7 +8,7 @@ import { findTool } from "../tools/find_tool.js";
 /** A layer, and the layers that it may import. What is not listed is in no layer, and may be imported by nobody. */
 const rightOf: Readonly<Record<string, readonly string[]>> = {
   bin: ["bin", "mod", "platform", "deno.json"],
-  mod: ["application", "broker", "oauth", "cache", "words", "errors"],
+  mod: ["application", "sources", "broker", "oauth", "cache", "words", "errors"],
   azure: ["application", "words", "errors"],
   web: ["sources", "oauth", "cache", "words", "errors"],
   application: ["sources", "broker", "oauth", "cache", "words", "errors"],

@@ -124,7 +124,7 @@ const ACCOUNTS: readonly [
       homeAccountId: "subject",
       localAccountId: "subject",
       realm: "realms/a",
-      environment: "id.contoso.com",
+      environment: "id.contoso.com/realms/a",
       username: "",
       name: "Jane",
     },

@@ -1,0 +1,41 @@
+// Accounts of two OpenID providers on one host.
+import { expect, test } from "bun:test";
+import type { AccountInfo, AuthenticationResult } from "../../../mod.ts";
+import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
+import { memoryStore } from "../../../lib/cache/memory_store.ts";
+import { TokenCache } from "../../../lib/cache/token_cache.ts";
+
+const CLIENT = "app";
+
+test("TokenCache keeps the accounts of two providers on one host apart, whatever their ids", async () => {
+  const store = memoryStore();
+  const [a, b] = ["a", "b"].map((realm) => {
+    const environment = environmentOf(parseAuthority(`https://id.contoso.com/realms/${realm}`));
+    return { environment, cache: new TokenCache(store, { clientId: CLIENT, environment }) };
+  });
+  const account: AccountInfo = {
+    homeAccountId: "jane",
+    localAccountId: "jane",
+    environment: a!.environment,
+    realm: "realms/a",
+    username: "jane@contoso.com",
+    source: "cache",
+  };
+  const result: AuthenticationResult = {
+    accessToken: "a.b.c",
+    tokenType: "Bearer",
+    expiresOn: new Date(Date.now() + 3_600_000),
+    scopes: ["read"],
+    account,
+    tenantId: "realms/a",
+    source: "identity_provider",
+    correlationId: crypto.randomUUID(),
+  };
+  await a!.cache.save({ result, refreshToken: "r", accountSource: "authorization_code" });
+  expect(await a!.cache.findRefreshTokens(account)).toHaveLength(1);
+  expect(await b!.cache.findAccounts()).toEqual([]);
+  expect(await b!.cache.findRefreshTokens(account)).toEqual([]);
+  const query = { account, scopes: ["read"], correlationId: crypto.randomUUID() };
+  expect((await a!.cache.findAccessToken(query))?.result.accessToken).toBe("a.b.c");
+  expect(await b!.cache.findAccessToken(query)).toBeUndefined();
+});
