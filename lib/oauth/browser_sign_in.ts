@@ -14,13 +14,14 @@ import {
   isAnswerTo,
   startAuthorization,
 } from "./authorization_code.ts";
+import { waitByTimer } from "./bounded_fetch.ts";
 import { type HttpOptions, isMicrosoft, type Provider } from "./provider.ts";
 import { resultPage, type SignInOutcome } from "./result_page.ts";
 import type { TokenReply } from "./token_reply.ts";
 
 /** How an app wants the browser to be used. All that is left out is done the usual way. */
 export interface BrowserSignInOptions {
-  /** Opens an address; says whether it did. @default the system's browser */
+  /** Opens an address; says whether it did. One that takes long is not waited for. @default the system's browser */
   readonly openBrowser?: ((url: string) => boolean | Promise<boolean>) | undefined;
   /** Called with the address that the person has to open, and whether a browser was opened with it. @default none */
   readonly onSignInAddress?: ((address: { readonly url: string; readonly opened: boolean }) => void) | undefined;
@@ -31,7 +32,7 @@ export interface BrowserSignInOptions {
    * @default none
    */
   readonly readRedirect?: ((signal: AbortSignal) => Promise<string>) | undefined;
-  /** HTML of the page that ends the sign-in. @default a page of ours */
+  /** HTML of the page that ends the sign-in; ours takes its place when it throws. @default a page of ours */
   readonly resultPage?: ((outcome: SignInOutcome) => string) | undefined;
 }
 
@@ -42,6 +43,8 @@ interface SignInCall extends HttpOptions {
   readonly onBeforeLaunching?: (() => void) | undefined;
   /** What is around the program. @default as it is found */
   readonly surroundings?: Surroundings | undefined;
+  /** How long the address is kept back while the browser is being opened. @default 3 seconds */
+  readonly openingLimitMs?: number | undefined;
   /** Throws when the answer is not what is wanted, so that the page says so, too. */
   readonly accept?: ((reply: TokenReply) => void) | undefined;
 }
@@ -52,8 +55,8 @@ interface Started {
   readonly flow: AuthorizationFlow;
 }
 
-/** Where the browser's address is clean of what it was redirected with. */
-const RESULT_PATH = "/done";
+/** A browser that is opened says so sooner. */
+const OPENING_LIMIT_MS = 3_000;
 /** How long the browser may take to fetch the page that it was sent to. */
 const LAST_PAGE_MS = 2_000;
 /** More than this, and a timer fires at once. */
@@ -78,8 +81,10 @@ export async function signInByBrowser(
   const over = new AbortController(), ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
   const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
-  let started: Started | undefined, taken = false, announced = false;
-  let isPageDue = false, last: LoopbackReply | undefined;
+  // Where the browser's address is clean of what it was redirected with; nobody else fetches what they cannot guess.
+  const resultPath = `/done/${crypto.randomUUID()}`;
+  const started: Started[] = [];
+  let taken: Started | undefined, announced = false, isPageDue = false, last: LoopbackReply | undefined;
 
   const loopback = await listenOnLoopback({
     ...{ port, signal: ended, onRequest: answer },
@@ -107,39 +112,45 @@ export async function signInByBrowser(
     options.onBeforeLaunching?.();
     // What a browser posts does not show in its address, which is all that a person can paste.
     let canPaste = readRedirect !== undefined && isRemoteSession(options.surroundings ?? await readSurroundings());
-    await start(canPaste ? "query" : undefined);
-    const opened = await openBrowser(started!.url);
+    let { url } = await start(canPaste ? "query" : undefined);
+    const opening = (async () => await openBrowser(url))();
+    const tooLate = waitByTimer(options.openingLimitMs ?? OPENING_LIMIT_MS, ended).then(() => false);
+    const opened = await Promise.race([opening, tooLate]);
     if (opened === false && readRedirect && !canPaste && !taken) {
-      await start("query"); // nobody has seen the first address
+      ({ url } = await start("query")); // the first address is good still: a browser may have it nevertheless
       canPaste = true;
     }
-    announce(opened);
+    announce(url, opened);
     if (readRedirect && canPaste) await paste(readRedirect);
-    else if (opened === false && !options.onSignInAddress) throw noBrowser(correlationId);
+    else if (!options.onSignInAddress && await opening === false) throw noBrowser(correlationId);
   }
 
-  async function start(responseMode: "query" | undefined): Promise<void> {
+  async function start(responseMode: "query" | undefined): Promise<Started> {
     const redirectUri = `http://localhost:${loopback.port}`;
-    started = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
+    const asked = { ...request, redirectUri, responseMode, now, correlationId };
+    const begun = await startAuthorization(provider, asked);
+    started.push(begun);
+    return begun;
   }
 
   /** Once: a browser can be back before whatever opened it is done. */
-  function announce(opened: boolean): void {
-    if (!announced && !ended.aborted) options.onSignInAddress?.({ url: started!.url, opened });
+  function announce(url: string, opened: boolean): void {
+    if (!announced && !ended.aborted) options.onSignInAddress?.({ url, opened });
     announced = true;
   }
 
   async function answer({ method, url, form }: LoopbackRequest): Promise<LoopbackReply> {
-    if (url.pathname === RESULT_PATH && last) {
+    if (url.pathname === resultPath && last) {
       shown.resolve();
       return last;
     }
     const parameters = method === "POST" ? form : url.searchParams;
-    if (url.pathname !== "/" || !isTaken(parameters)) return NO_ANSWER;
+    const signIn = url.pathname === "/" ? take(parameters) : undefined;
+    if (!signIn) return NO_ANSWER;
     isPageDue = true;
-    last = await finish(parameters);
+    last = await finish(signIn, parameters);
     if (ended.aborted && method === "POST") return last; // nobody listens any more where it would be sent
-    return { status: 303, headers: { location: RESULT_PATH }, body: "" };
+    return { status: 303, headers: { location: resultPath }, body: "" };
   }
 
   async function paste(read: (signal: AbortSignal) => Promise<string>): Promise<void> {
@@ -147,24 +158,25 @@ export async function signInByBrowser(
       const text = (await read(ended)).replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
       const parameters = new URLSearchParams(URL.canParse(text) ? new URL(text).search : "");
-      if (isTaken(parameters)) return void await finish(parameters);
+      const signIn = take(parameters);
+      if (signIn) return void await finish(signIn, parameters);
       await new Promise((resolve) => setTimeout(resolve)); // who reads without waiting must not stop the rest
     }
   }
 
-  /** The first answer with the right state is taken, and ends the sign-in, whatever it says. */
-  function isTaken(parameters: URLSearchParams): boolean {
-    return !taken && started !== undefined && (taken = isAnswerTo(started.flow, parameters));
+  /** The first answer with a right state is taken, and ends the sign-in, whatever it says. */
+  function take(parameters: URLSearchParams): Started | undefined {
+    if (taken) return undefined;
+    return taken = started.find(({ flow }) => isAnswerTo(flow, parameters));
   }
 
-  async function finish(parameters: URLSearchParams): Promise<LoopbackReply> {
+  async function finish({ url, flow }: Started, parameters: URLSearchParams): Promise<LoopbackReply> {
     try {
-      announce(true);
-      const answer = await finishAuthorization(provider, started!.flow, parameters, { ...options, signal: ended });
+      announce(url, true);
+      const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
       options.accept?.(answer);
-      const page = pageFor({ ok: true, username: answer.result.account.username });
       reply.resolve(answer);
-      return page;
+      return pageFor({ ok: true, username: answer.result.account.username });
     } catch (error) {
       reply.reject(error);
       const isOurs = error instanceof LatchkeyError;
@@ -173,7 +185,11 @@ export async function signInByBrowser(
   }
 
   function pageFor(outcome: SignInOutcome): LoopbackReply {
-    return resultPage(outcome, options.resultPage?.(outcome));
+    try {
+      return resultPage(outcome, options.resultPage?.(outcome));
+    } catch {
+      return resultPage(outcome); // the sign-in has ended as it has, whatever the app makes of it
+    }
   }
 
   /** The page is on its way to the browser, which may be gone. */

@@ -71,8 +71,8 @@ async function expectSuccess({ result, landing, exchanges }: SignIn): Promise<vo
 async function finish(landing: Landing): Promise<string> {
   const response = await deliver(landing), location = response.headers.get("location");
   await response.text();
-  expect([response.status, location]).toEqual([303, "/done"]);
-  return await (await fetch(new URL("/done", landing.url))).text();
+  expect([response.status, location]).toEqual([303, expect.stringMatching(/^\/done\/[0-9a-f-]{36}$/)]);
+  return await (await fetch(new URL(location!, landing.url))).text();
 }
 
 /** Sends what no `fetch` would, and gives what comes until the connection ends. */
@@ -184,9 +184,9 @@ describe("a sign-in under way", () => {
         "Sec-Fetch-Mode: navigate",
         "Sec-Fetch-Dest: document",
       ];
-      const answer = exchange(waiting.port, post(waiting, fields));
-      expect(statusOf(await answer)).toBe(303);
-      await fetch(new URL("/done", waiting.landing.url));
+      const answer = await exchange(waiting.port, post(waiting, fields));
+      expect(statusOf(answer)).toBe(303);
+      await fetch(new URL(/^location: (.*)\r$/im.exec(answer)![1]!, waiting.landing.url));
       expect((await waiting.result).account.username).toBe("jane@contoso.com");
     }
   });
@@ -254,10 +254,22 @@ describe("an answer with the right state", () => {
     expectNoSecret(await failureOf(waiting.result), state);
   });
 
+  test("ends at a page whose address nobody can guess: who asks for another does not have it, and it is waited for", async () => {
+    const waiting = await signIn(), response = await deliver(waiting.landing);
+    await response.text();
+    for (const path of ["/done", `/done/${crypto.randomUUID()}`]) {
+      expect((await fetch(new URL(path, waiting.landing.url))).status).toBe(400);
+    }
+    const page = await fetch(new URL(response.headers.get("location")!, waiting.landing.url));
+    expect(await page.text()).toContain("Signed in");
+    await waiting.result;
+  });
+
   test("ends at a page that loads nothing, runs nothing, and is kept by nobody", async () => {
     const waiting = await signIn();
-    await (await deliver(waiting.landing)).text();
-    const { status, headers } = await fetch(new URL("/done", waiting.landing.url));
+    const response = await deliver(waiting.landing);
+    await response.text();
+    const { status, headers } = await fetch(new URL(response.headers.get("location")!, waiting.landing.url));
     expect(status).toBe(200);
     expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; style-src 'nonce-[\w-]+'; /);
     expect(Object.fromEntries(headers)).toMatchObject({

@@ -81,13 +81,13 @@ describe.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))("Chromium
     const program = start(path, mode), { page } = await openTab(program), asked: string[] = [];
     page.on("request", (request) => asked.push(`${request.method()} ${request.url()}`));
     await signIn(page);
-    await page.waitForURL("**/done");
+    await page.waitForURL("**/done/*");
     expect(await program.next()).toEqual({ username: "jane@contoso.com" });
     expect(await page.textContent("h1")).toBe("Signed in");
     expect(await page.textContent("main")).toContain("jane@contoso.com");
 
     const { origin } = new URL(page.url());
-    expect(page.url()).toBe(`${origin}/done`);
+    expect(page.url()).toMatch(/^http:\/\/localhost:\d+\/done\/[0-9a-f-]{36}$/);
     const [code] = asked.flatMap((line) => new URL(line.split(" ")[1]!).searchParams.get("code") ?? []);
     expect(code === undefined).toBe(mode === "form_post");
     const left = [await page.title(), await page.content(), JSON.stringify(await historyOf(page))].join("\n");
@@ -95,7 +95,7 @@ describe.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))("Chromium
     if (code) expect(left).not.toContain(code);
     // Nothing but the answer and the page: no icon, style, font or script is asked for.
     expect(asked.filter((line) => line.includes(origin)).map((line) => line.replace(/\?.*/, "")))
-      .toEqual([mode === "query" ? `GET ${origin}/` : `POST ${origin}/`, `GET ${origin}/done`]);
+      .toEqual([mode === "query" ? `GET ${origin}/` : `POST ${origin}/`, `GET ${page.url()}`]);
     expect(await program.child.exited).toBe(0);
   }, TIMEOUT_MS);
 });
@@ -104,7 +104,7 @@ describe("Chromium", () => {
   test("shows why a sign-in failed, at a clean address", async () => {
     const program = start(BUN, "query"), { page } = await openTab(program);
     await page.click("text=Cancel");
-    await page.waitForURL("**/done");
+    await page.waitForURL("**/done/*");
     expect(await program.next()).toEqual({ code: "user_canceled", error: "access_denied" });
     expect(await page.textContent("h1")).toBe("Not signed in");
     expect(await page.textContent("main")).toContain("access_denied");
@@ -131,7 +131,7 @@ fetch("${address}/", { method: "POST", mode: "no-cors", body: new URLSearchParam
       expect(new Set(statuses)).toEqual(new Set([403]));
       await other.close();
       await signIn(page);
-      await page.waitForURL("**/done");
+      await page.waitForURL("**/done/*");
       expect(await program.next()).toEqual({ username: "jane@contoso.com" });
     },
     TIMEOUT_MS,

@@ -65,6 +65,29 @@ describe("signInByBrowser() with readRedirect", () => {
       .toEqual({ opened: ["form_post"], shown: ["query"], reads: 1, isSame: false });
   });
 
+  test("takes the answer to the address that was opened, too, although the opener said that it could not", async () => {
+    const jane = browsingPerson(), shown: string[] = [];
+    let opened = "";
+    const { result } = await signInByBrowser(
+      await findProvider(parseAuthority(server.url), {}),
+      { clientId: server.clientId, scopes: ["api.read"] },
+      {
+        ...{ surroundings: DESK, timeLimitMs: 4_000, onSignInAddress: ({ url }) => shown.push(url) },
+        openBrowser: (url) => {
+          opened = url;
+          return false;
+        },
+        readRedirect: async () => {
+          jane.openBrowser(opened);
+          return await new Promise<never>(() => {});
+        },
+      },
+    );
+    expect(result.account.username).toBe("jane@contoso.com");
+    expect((await jane.visit()).pageStatus).toBe(200);
+    expect(shown).not.toEqual([opened]);
+  });
+
   test.each([["over SSH", SSH], ["in a container", CONTAINER]] as const)(
     "%s, takes what is pasted, and a browser that comes back by itself",
     async (_, surroundings) => {
@@ -72,6 +95,30 @@ describe("signInByBrowser() with readRedirect", () => {
         .toEqual({ opened: ["query"], shown: ["query"], reads: 1, isSame: true });
       expect(await signIn(surroundings, { jane: browsingPerson() }))
         .toMatchObject({ opened: ["query"], shown: ["query"], isSame: true });
+    },
+  );
+});
+
+describe("signInByBrowser() with an openBrowser that does not return", () => {
+  test.each([["without readRedirect", false], ["with readRedirect", true]] as const)(
+    "%s, tells the address nevertheless",
+    async (_, pasted) => {
+      const shown: { readonly url: string; readonly opened: boolean }[] = [], jane = browsingPerson();
+      const { result } = await signInByBrowser(
+        await findProvider(parseAuthority(server.url), {}),
+        { clientId: server.clientId, scopes: ["api.read"] },
+        {
+          ...{ surroundings: DESK, timeLimitMs: 4_000, openingLimitMs: 1 },
+          openBrowser: () => new Promise<never>(() => {}),
+          onSignInAddress: (address) => {
+            shown.push(address);
+            if (!pasted) jane.openBrowser(address.url);
+          },
+          ...(pasted && { readRedirect: async () => await redirected(shown[0]!.url) }),
+        },
+      );
+      expect(result.account.username).toBe("jane@contoso.com");
+      expect(shown.map(({ opened }) => opened)).toEqual([false]);
     },
   );
 });
