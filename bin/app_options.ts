@@ -17,6 +17,10 @@ const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
   "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
 };
 
+/** Hosts, and what they end in, at which Microsoft signs people in. */
+const MICROSOFT =
+  /(^|\.)(microsoftonline\.(com|us|cn|de)|login\.(windows\.net|microsoft\.com|usgovcloudapi\.net|chinacloudapi\.cn)|sts\.windows\.net|sovcloud-identity\.[a-z]+|ciamlogin\.com|b2clogin\.[a-z.]+)$/;
+
 const ALL_BROKERS = {
   enableBrokerOnWindows: true,
   enableBrokerOnWsl: true,
@@ -65,8 +69,11 @@ export function clientIdOf(line: CommandLine): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
   const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
   if (known) return known;
-  // Only Microsoft Entra ID calls its apps by GUIDs; it is what is asked unless an authority is named.
-  if (line.text("authority") !== undefined) return given;
+  // Only Microsoft calls its apps by GUIDs; it is who is asked unless another authority is named.
+  const authority = line.text("authority");
+  if (authority !== undefined && !(URL.canParse(authority) && MICROSOFT.test(new URL(authority).hostname))) {
+    return given;
+  }
   throw unknown(
     `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
     given,

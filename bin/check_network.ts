@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { LatchkeyError } from "../mod.ts";
+import { LatchkeyError, PublicClientApplication } from "../mod.ts";
 import { denoNamespace, readEnvironment } from "../lib/platform/host.ts";
 import { makeFetch } from "../lib/platform/http_client.ts";
 import { proxyFor } from "../lib/platform/proxy.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
 
-/** Where authorities say what their endpoints are (OpenID Connect Discovery, 4); Microsoft's newer ones have it a step below. */
-const DOCUMENTS = ["/.well-known/openid-configuration", "/v2.0/.well-known/openid-configuration"];
+/** Where Microsoft Entra ID says what its endpoints are (OpenID Connect Discovery, 4). */
+const DOCUMENT = "/v2.0/.well-known/openid-configuration";
 
 /** The way to the server that tokens come from. A broker has its own, and may get there nevertheless. */
 export const network: Check = {
@@ -33,20 +33,32 @@ export function notPermitted(url: string): Finding | undefined {
 
 async function reach(authority: string, signal: AbortSignal): Promise<Finding> {
   const send = makeFetch(), url = new URL(authority), begin = performance.now();
-  let status = 0;
+  let isAsked = false;
+  const app = new PublicClientApplication({
+    ...{ clientId: "latchkey", authority },
+    fetch: (url, init) => {
+      isAsked = true;
+      return send(url, { ...init, signal: AbortSignal.any([signal, ...init.signal ? [init.signal] : []]) });
+    },
+  });
   try {
     const proxy = proxyFor(url, readEnvironment), way = proxy ? ` through the proxy ${proxy.host}` : "";
-    for (const document of DOCUMENTS) {
-      const response = await send(`${url.href.replace(/\/+$/, "")}${document}`, { signal });
-      await response.body?.cancel();
-      status = response.status;
-      if (status === 200) return ok(`${url.host} answered${way} in ${Math.ceil(performance.now() - begin)} ms`);
+    await app.getAuthorizationRequestUrl({ scopes: ["User.Read"] }); // asks whoever's endpoints are not known
+    if (!isAsked) {
+      const [, tenant] = url.pathname.split(/\/+/); // whatever follows is none of its endpoints
+      const { status, body } = await send(`${url.origin}/${tenant}${DOCUMENT}`, { signal });
+      await body?.cancel();
+      if (status !== 200) {
+        return failed(`${url.host} answered${way} that it is no authority (status ${status})`, "Check --authority");
+      }
     }
-    return failed(`${url.host} answered${way} that it is no authority (status ${status})`, "Check --authority");
+    return ok(`${url.host} answered${way} in ${Math.ceil(performance.now() - begin)} ms`);
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === "missing_dependency") {
       return notChecked(error.message, error.hint); // the proxy's address
     }
     return asFailure(error);
+  } finally {
+    app.close();
   }
 }

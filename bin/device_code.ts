@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AuthenticationResult, PublicClientApplication, TokenRequest } from "../mod.ts";
+import { type AuthenticationResult, LatchkeyError, type PublicClientApplication, type TokenRequest } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { countDown } from "./countdown.ts";
@@ -17,6 +17,7 @@ import { visible } from "./visible.ts";
  * @param request What is asked for.
  * @param line The command line.
  * @throws {UsageError} when it has an option that a device code cannot heed.
+ * @throws {LatchkeyError} `interaction_required` when somebody else signed in than the one who was expected.
  */
 export async function signInByDeviceCode(
   app: PublicClientApplication,
@@ -24,11 +25,14 @@ export async function signInByDeviceCode(
   line: CommandLine,
 ): Promise<AuthenticationResult> {
   if (line.text("broker") === "require") throw new UsageError("No broker has device codes: --broker require cannot be");
-  if (line.text("prompt") !== undefined) throw new UsageError("A device code has no --prompt");
+  for (const name of ["prompt", "port"]) {
+    if (line.text(name) !== undefined) throw new UsageError(`A device code has no --${name}`);
+  }
+  if (line.isOn("no-browser")) throw new UsageError("A device code has no --no-browser: it opens none");
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
   let countdown: Disposable | undefined;
   try {
-    return await interruptible(request.signal, (signal, begin) =>
+    const result = await interruptible(request.signal, (signal, begin) =>
       app.acquireTokenByDeviceCode({
         ...request,
         signal,
@@ -38,7 +42,18 @@ export async function signInByDeviceCode(
           if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
         },
       }));
+    refuseOther(result, line.text("account"));
+    return result;
   } finally {
     countdown?.[Symbol.dispose]();
   }
+}
+
+/** A code is anybody's who is told it. */
+function refuseOther({ account: { username }, correlationId }: AuthenticationResult, wanted: string | undefined): void {
+  if (wanted === undefined || username.toLowerCase() === wanted.toLowerCase()) return;
+  throw new LatchkeyError("interaction_required", `${username || "Somebody else"} signed in, and not ${wanted}`, {
+    correlationId,
+    hint: `Sign in as ${wanted}`,
+  });
 }

@@ -259,6 +259,18 @@ describe("latchkey login --device-code", () => {
     expect(await latchkey.ended()).toMatchObject({ code: 4, stderr: expect.stringContaining("error: user_canceled") });
   });
 
+  test("--account is who has to sign in", async () => {
+    const latchkey = start("login --device-code --account joe@contoso.com");
+    const [, address, code] = await latchkey.printed(/open (\S+) .* code (\S+)\n/);
+    const typed = { ...JANE, user_code: code! };
+    await expect(new ScriptedBrowser().open(address!, () => false, typed)).rejects.toThrow("Sign-in Success");
+    const { stderr, ...rest } = await latchkey.ended();
+    expect(rest).toEqual({ code: 3, stdout: "" });
+    expect(stderr).toContain(
+      "error: interaction_required\nerror_description: jane@contoso.com signed in, and not joe@",
+    );
+  }, 30_000);
+
   test("tells that the provider does not know the app", async () => {
     const { code, stderr } = await runLatchkey(
       ["login", "--device-code", "--client-id", "stranger", "--scope", "a", "--authority", provider.url],

@@ -442,9 +442,17 @@ describe("latchkey doctor in a company's network", () => {
     const server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
-      tls: company.issue(["login.microsoftonline.com"]),
+      tls: company.issue(["login.microsoftonline.com", "contoso.ciamlogin.com", "fabrikam.ciamlogin.com"]),
       fetch: (request) => {
-        const isKnown = new URL(request.url).pathname === "/common/.well-known/openid-configuration";
+        const { pathname } = new URL(request.url), at = "https://contoso.ciamlogin.com/contoso.onmicrosoft.com";
+        if (/^\/(contoso|fabrikam)\.onmicrosoft\.com\/v2\.0\/\.well-known\/openid-configuration$/.test(pathname)) {
+          return Response.json({
+            issuer: `${at}/v2.0`,
+            authorization_endpoint: `${at}/oauth2/v2.0/authorize`,
+            token_endpoint: `${at}/oauth2/v2.0/token`,
+          });
+        }
+        const isKnown = pathname === "/common/v2.0/.well-known/openid-configuration";
         return new Response("{}", { status: isKnown || request.method === "HEAD" ? 200 : 404 });
       },
     });
@@ -489,6 +497,18 @@ describe("latchkey doctor in a company's network", () => {
       });
     },
   );
+
+  test("asks an authority as a sign-in does: another host's document is no answer, and Entra External ID has its own", async () => {
+    const of = (authority: string) =>
+      inCompany(RUNTIME_PATHS[0]!.program(), `--broker never --authority ${authority}`, { DENO_CERT: authorityFile });
+    expect(await of("https://contoso.ciamlogin.com")).toMatchObject({
+      ok: true,
+      detail: expect.stringContaining("contoso.ciamlogin.com answered through the proxy"),
+    });
+    expect(await of("https://fabrikam.ciamlogin.com")).toMatchObject({
+      ...{ ok: false, detail: "https://fabrikam.ciamlogin.com says that it is another issuer" },
+    });
+  });
 
   test("says when what answers is no authority", async () => {
     const line = "--broker never --authority https://login.microsoftonline.com/nobody";

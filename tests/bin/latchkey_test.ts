@@ -458,6 +458,15 @@ describe("latchkey", () => {
     ["login --client-id azure-cli --port 65536", "--port takes a port, 1 to 65535"],
     ["login --client-id azure-cli --device-code --broker require", "No broker has device codes"],
     ["login --client-id azure-cli --device-code --prompt login", "has no --prompt"],
+    ["login --client-id azure-cli --device-code --port 8400", "has no --port"],
+    ["login --client-id azure-cli --device-code --no-browser", "has no --no-browser"],
+    ["token --client-id azure-cly --scope a", "did you mean azure-cli?"],
+    [
+      "token --client-id azure-cly --scope a --authority https://login.microsoftonline.com/contoso.com",
+      "mean azure-cli?",
+    ],
+    ["token --client-id x --scope a --authority https://contoso.ciamlogin.com", "--client-id takes a GUID"],
+    ["token --client-id x --scope a --authority https://contoso.b2clogin.com/contoso.com/b2c_1_in", "takes a GUID"],
     ["--verison", "did you mean --version?"],
   ])("%p is wrong usage", async (line, says) => {
     const { code, stdout, stderr } = await latchkey(line);
