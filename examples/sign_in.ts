@@ -4,7 +4,12 @@ import { CONSOLE_WINDOW_HANDLE, LatchkeyError, PublicClientApplication } from "@
 
 const [clientId = "", ...scopes] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
 if (!clientId || scopes.length === 0) throw new Error("sign_in.ts CLIENT_ID SCOPE…");
-const app = new PublicClientApplication({ clientId, enableBrokerOnLinux: true, enableBrokerOnWsl: true });
+const app = new PublicClientApplication({
+  clientId,
+  enableBrokerOnLinux: true,
+  enableBrokerOnWsl: true,
+  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // where there is no broker
+});
 try {
   const [account] = await app.getAccounts();
   const result = (account && await app.acquireTokenSilent({ scopes, account })) ??

@@ -1,5 +1,6 @@
 // A web app that signs people in, served by Deno: web_app.ts CLIENT_ID AUTHORITY SCOPE…
-// deno run --allow-net --allow-env=ORIGIN,PORT,SECRET
+// deno run --allow-net --allow-env=ORIGIN,PORT,SECRET (from a clone: --no-config --node-modules-dir=manual
+// --conditions=latchkey-source as well). The app registration has to have ORIGIN/signed-in as a redirect URI.
 // deno-lint-ignore-file no-console -- to print is what an example is for
 import { WebApplication } from "@latchkey/latchkey/web";
 import { signInPages } from "./sign_in_pages.ts";

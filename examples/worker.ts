@@ -1,4 +1,5 @@
-// A worker on the edge that signs people in. Bundle it, and set CLIENT_ID, AUTHORITY, SCOPES and SECRET.
+// A worker on the edge that signs people in. Bundle it (from a clone with --conditions latchkey-source), set CLIENT_ID,
+// AUTHORITY, SCOPES and SECRET, and register the worker's address with /signed-in as a redirect URI.
 import { memoryStore, WebApplication } from "@latchkey/latchkey/web";
 import { signInPages } from "./sign_in_pages.ts";
 

@@ -290,6 +290,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
+    if (typeof request?.onUserCode !== "function") throw new TypeError("onUserCode has to be a function");
     return await this.#sources.byDeviceCode(this.#query(request), request);
   }
 

@@ -155,7 +155,7 @@ export async function signInByBrowser(
 
   async function paste(read: (signal: AbortSignal) => Promise<string>): Promise<void> {
     while (!ended.aborted) {
-      const text = (await read(ended)).replaceAll(/\s/g, ""); // a terminal may have broken the line
+      const text = (await read(ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
       const parameters = new URLSearchParams(URL.canParse(text) ? new URL(text).search : "");
       const signIn = take(parameters);
@@ -224,6 +224,6 @@ function tooLong({ timeLimitMs, correlationId }: SignInCall): LatchkeyError {
 function noBrowser(correlationId: string | undefined): LatchkeyError {
   return new LatchkeyError("missing_dependency", "No browser could be opened", {
     correlationId,
-    hint: "Show the person the address (onSignInAddress), or let them sign in elsewhere (acquireTokenByDeviceCode)",
+    hint: "Show the person the address (onSignInAddress), and let them paste where it led to (readRedirect)",
   });
 }

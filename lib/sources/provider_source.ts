@@ -312,7 +312,8 @@ function nobody({ account, username }: TokenQuery, correlationId: string): Latch
     {
       correlationId,
       hint:
-        "Sign in: latchkey login, or acquireTokenInteractive; where there are several accounts, choose one (--account)",
+        "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive; where there are several accounts, " +
+        "choose one (--account)",
     },
   );
 }
