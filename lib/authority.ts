@@ -130,8 +130,3 @@ export function environmentAliases(host: string): readonly string[] {
 export function environmentOf({ kind, host, url }: Authority): string {
   return kind === "oidc" ? url.replace(/^https?:\/\//, "").toLowerCase() : environmentAliases(host)[0]!;
 }
-
-/** Whether two hosts are one cloud's: what one of them issued is good at the other. */
-export function isSameEnvironment(one: string, other: string): boolean {
-  return environmentAliases(one)[0] === environmentAliases(other)[0];
-}

@@ -4,6 +4,7 @@
  * @module
  */
 import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
+import { isPermitted } from "./permission.ts";
 import { readTextFile } from "./program.ts";
 
 /** A machine. What is `undefined` may not be looked at, or is not told. */
@@ -28,7 +29,8 @@ const OS_RELEASE = "/etc/os-release";
 /** Reads what the machine is. Asks for no permission. */
 export async function readMachine(): Promise<Machine> {
   const system = operatingSystem(), isLinux = system === "linux";
-  const mayRead = isGranted({ name: "read", path: OS_RELEASE }), mayAsk = isGranted({ name: "sys", kind: "osRelease" });
+  const mayRead = isPermitted({ name: "read", path: OS_RELEASE }),
+    mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
   const release = mayAsk ? await kernelRelease() : undefined;
   return {
     system,
@@ -41,10 +43,6 @@ export async function readMachine(): Promise<Machine> {
       ...(mayAsk ? [] : ["--allow-sys=osRelease"]),
     ],
   };
-}
-
-function isGranted(permission: Deno.PermissionDescriptor): boolean {
-  return (denoNamespace()?.permissions.querySync(permission).state ?? "granted") === "granted";
 }
 
 function processor(): string {

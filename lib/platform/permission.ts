@@ -13,7 +13,7 @@ export type Permission =
   | { readonly name: "read"; readonly path: string };
 
 /** Whether it is permitted; outside Deno everything is. */
-export function isPermitted(permission: Permission): boolean {
+export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
   const deno = denoNamespace();
   return !deno || deno.permissions.querySync(permission).state === "granted";
 }

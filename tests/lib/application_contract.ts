@@ -1,70 +1,11 @@
 // The library on a real bus, against each broker's wire.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
-import type { Behaviour, Reply, Sender } from "../fakes/behaviour.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { describe, expect, test } from "bun:test";
+import { PublicClientApplication } from "../../mod.ts";
+import type { Reply } from "../fakes/behaviour.ts";
+import { CLIENT_ID, CONTOSO, failure, JANE, JOE, SENDERS, useFakeBroker } from "../fakes/use_fake_broker.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-const CONTOSO = "11111111-1111-1111-1111-111111111111";
-const JANE = { username: "jane@contoso.com" }, JOE = { username: "joe@contoso.com" };
-const SENDERS: Sender[] = [
-  "microsoft-2.0.1",
-  "microsoft-2.0.2",
-  "microsoft-2.5.0",
-  "microsoft-3.0.1",
-  "himmelblau-0.1",
-  "himmelblau-2.0",
-];
 const SCOPES = ["User.Read"];
-
-let bus: PrivateBus;
-let broker: FakeBroker;
-const apps: PublicClientApplication[] = [];
-
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
-  broker = await startFakeBroker(bus);
-});
-
-afterEach(async () => {
-  for (const app of apps.splice(0)) app.close();
-  await broker.forgetCalls();
-});
-
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
-
-function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  const app = new PublicClientApplication({ clientId: CLIENT_ID, enableBrokerOnLinux: true, ...options });
-  apps.push(app);
-  return app;
-}
-
-/** Sets the whole behaviour: what an earlier test set is gone. */
-async function behave(behaviour: Partial<Behaviour> = {}): Promise<void> {
-  const normal = {
-    sender: "microsoft-2.5.0",
-    accounts: [JANE],
-    defaultAccount: JANE.username,
-    tokenLifetimeSeconds: 4000,
-    replies: {},
-  } as const;
-  await broker.behave({ ...normal, startDelayMs: 0, pingDelayMs: 0, noPing: false, ...behaviour });
-}
-
-async function failure(promise: Promise<unknown>): Promise<LatchkeyError> {
-  try {
-    await promise;
-  } catch (error) {
-    expect(error).toBeInstanceOf(LatchkeyError);
-    return error as LatchkeyError;
-  }
-  throw new Error("it did not fail");
-}
+const { bus, broker, makeApp, behave } = useFakeBroker();
 
 const silently = (app: PublicClientApplication, more: object = {}) =>
   app.acquireToken({ scopes: SCOPES, interactive: "never", ...more });
@@ -135,7 +76,7 @@ for (const sender of SENDERS) {
       });
       expect(error.errorDescription).toBe("AADSTS50076: multi-factor authentication needed [31m, see AADSTS53003");
       expect(error.correlationId).toMatch(/^[0-9a-f-]{36}$/);
-      expect((await broker.calls("acquireTokenSilently"))[0]!.correlationId).toBe(error.correlationId!);
+      expect((await broker().calls("acquireTokenSilently"))[0]!.correlationId).toBe(error.correlationId!);
       const [account] = await app.getAccounts();
       expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBeNull();
     });
@@ -166,7 +107,7 @@ describe("PublicClientApplication's requests", () => {
       account: account!,
       correlationId: "99999999-9999-4999-8999-999999999999",
     });
-    const [accounts, silent] = (await broker.calls()).filter(({ member }) => member !== "Ping");
+    const [accounts, silent] = (await broker().calls()).filter(({ member }) => member !== "Ping");
     expect(accounts).toMatchObject({
       member: "getAccounts",
       signature: "sss",
@@ -209,7 +150,7 @@ describe("PublicClientApplication's requests", () => {
         username: "other@contoso.com",
       }),
     );
-    const { request } = (await broker.calls("acquireTokenSilently"))[0]!;
+    const { request } = (await broker().calls("acquireTokenSilently"))[0]!;
     expect(request.authParameters).toMatchObject({
       account: null,
       isSignIn: true,
@@ -221,7 +162,7 @@ describe("PublicClientApplication's requests", () => {
   test("have the only account there is, whole", async () => {
     await behave();
     await silently(makeApp());
-    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    const { authParameters } = (await broker().calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters.account).toMatchObject({ username: "jane@contoso.com", familyName: expect.anything() });
     expect(authParameters.isSignIn).toBeUndefined();
   });
@@ -229,7 +170,7 @@ describe("PublicClientApplication's requests", () => {
   test("go to the tenant that was asked for", async () => {
     await behave();
     await silently(makeApp(), { tenantId: "fabrikam.com" });
-    expect((await broker.calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
+    expect((await broker().calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
       "https://login.microsoftonline.com/fabrikam.com",
     );
   });
@@ -253,12 +194,12 @@ describe("PublicClientApplication's held tokens", () => {
     let now = Date.now();
     const app = makeApp({ now: () => now });
     const first = await silently(app), [account] = await app.getAccounts();
-    await broker.forgetCalls();
+    await broker().forgetCalls();
     const held = await silently(app);
     expect(held).toMatchObject({ accessToken: first.accessToken, source: "cache" });
     expect(held.correlationId).not.toBe(first.correlationId);
     expect((await app.acquireTokenSilent({ scopes: SCOPES, account: account! }))!.accessToken).toBe(first.accessToken);
-    expect(await broker.calls()).toEqual([]);
+    expect(await broker().calls()).toEqual([]);
     now = first.expiresOn.getTime() - 300_000;
     expect((await silently(app)).source).toBe("broker");
   });
@@ -267,7 +208,7 @@ describe("PublicClientApplication's held tokens", () => {
     await behave();
     const app = makeApp(), first = await silently(app), second = await silently(app, { forceRefresh: true });
     expect(second.accessToken).not.toBe(first.accessToken);
-    expect((await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
+    expect((await broker().calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
       first.accessToken,
     );
     expect((await silently(app)).accessToken).toBe(second.accessToken);
@@ -280,7 +221,7 @@ describe("PublicClientApplication's held tokens", () => {
     const app = makeApp(), claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
     const first = await silently(app), challenged = await silently(app, { claims });
     expect(challenged.source).toBe("broker");
-    expect(JSON.parse((await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
+    expect(JSON.parse((await broker().calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
       .toEqual(JSON.parse(claims));
     expect(challenged.accessToken).not.toBe(first.accessToken);
     expect(await silently(app)).toMatchObject({ accessToken: challenged.accessToken, source: "cache" });
@@ -291,7 +232,7 @@ describe("PublicClientApplication's held tokens", () => {
     const app = makeApp(), scopes = ["Short.Read"];
     const { accessToken } = await silently(app, { scopes });
     await silently(app, { scopes, forceRefresh: true });
-    const sent = (await broker.calls("acquireTokenSilently")).map(({ request }) =>
+    const sent = (await broker().calls("acquireTokenSilently")).map(({ request }) =>
       request.authParameters.accessTokenToRenew
     );
     expect(sent).toEqual(["", accessToken]);
@@ -328,7 +269,7 @@ describe("PublicClientApplication with calls under way", () => {
       Array.from({ length: 1000 }, () => app.acquireTokenSilent({ scopes: SCOPES, account: account! })),
     );
     expect(new Set(results.map((result) => result!.accessToken)).size).toBe(1);
-    expect(await broker.calls("acquireTokenSilently")).toHaveLength(1);
+    expect(await broker().calls("acquireTokenSilently")).toHaveLength(1);
   });
 
   test("answers each of many different requests with its own token", async () => {
@@ -371,7 +312,7 @@ describe("PublicClientApplication without a broker", () => {
     expect(await app.getAccounts()).toEqual([]);
     expect(await app.brokerStatus()).toMatchObject({ state: "off", kind: null, version: null });
     expect((await failure(silently(app))).code).toBe("interaction_required");
-    expect(await broker.calls()).toEqual([]);
+    expect(await broker().calls()).toEqual([]);
   });
 
   test.each([
@@ -384,7 +325,7 @@ describe("PublicClientApplication without a broker", () => {
     const app = makeApp({ authority });
     expect(await app.brokerStatus()).toMatchObject({ state: "off" });
     expect(await app.getAccounts()).toEqual([]);
-    expect(await broker.calls()).toEqual([]);
+    expect(await broker().calls()).toEqual([]);
     expect((await failure(makeApp({ authority, requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
   });
 
@@ -396,7 +337,7 @@ describe("PublicClientApplication without a broker", () => {
         state: "unavailable",
         reason: expect.stringContaining("DBUS_SESSION_BUS_ADDRESS"),
       });
-      process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${bus.directory}/nobody`;
+      process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${bus().directory}/nobody`;
       expect(await makeApp().brokerStatus()).toMatchObject({ state: "unavailable" });
     } finally {
       process.env.DBUS_SESSION_BUS_ADDRESS = address;
@@ -481,13 +422,13 @@ describe("PublicClientApplication's reading of replies", () => {
     const app = makeApp();
     for (const account of await app.getAccounts()) {
       await app.acquireTokenSilent({ scopes: SCOPES, account });
-      const { authParameters } = (await broker.calls("acquireTokenSilently")).at(-1)!.request;
+      const { authParameters } = (await broker().calls("acquireTokenSilently")).at(-1)!.request;
       expect([authParameters.account.realm, authParameters.authority]).toEqual([
         account.realm,
         `https://login.microsoftonline.com/${account.realm}`,
       ]);
     }
-    expect(await broker.calls("acquireTokenSilently")).toHaveLength(2);
+    expect(await broker().calls("acquireTokenSilently")).toHaveLength(2);
   });
 
   test("does not make an expired token good", async () => {
@@ -511,24 +452,24 @@ describe("PublicClientApplication", () => {
     }
     const nobody = { scopes: SCOPES, account: undefined! };
     expect(await app.acquireTokenSilent(nobody).catch((error) => error)).toBeInstanceOf(TypeError);
-    expect(await broker.calls()).toEqual([]);
+    expect(await broker().calls()).toEqual([]);
   });
 
   test("ends its calls when it is closed, whatever they wait for, and asks nothing again", async () => {
     const closed = { code: "broker_unavailable", message: "The application was closed" };
     await behave({ noPing: true });
     const looking = makeApp(), found = failure(silently(looking));
-    while ((await broker.calls("Ping")).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    while ((await broker().calls("Ping")).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     looking.close();
     expect(await found).toMatchObject(closed);
     await behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
     const asking = makeApp(), asked = failure(silently(asking));
-    while ((await broker.calls("acquireTokenSilently")).length === 0) {
+    while ((await broker().calls("acquireTokenSilently")).length === 0) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     asking.close();
     expect(await asked).toMatchObject(closed);
-    expect(await broker.calls("acquireTokenSilently")).toHaveLength(1);
+    expect(await broker().calls("acquireTokenSilently")).toHaveLength(1);
   });
 
   test("refuses time limits that are none", () => {

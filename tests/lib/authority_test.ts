@@ -1,11 +1,5 @@
 import { expect, test } from "bun:test";
-import {
-  authorityOfTenant,
-  environmentAliases,
-  isMultiTenant,
-  isSameEnvironment,
-  parseAuthority,
-} from "../../lib/authority.ts";
+import { authorityOfTenant, environmentAliases, isMultiTenant, parseAuthority } from "../../lib/authority.ts";
 
 const KINDS: [url: string, kind: string, tenant: string][] = [
   ["https://login.microsoftonline.com/common", "entra", "common"],
@@ -69,7 +63,8 @@ test("isMultiTenant() is so for common and organizations", () => {
   expect([of("common"), of("Organizations"), of("consumers"), of("contoso.com")]).toEqual([true, true, false, false]);
 });
 
-test("isSameEnvironment() is so for the names of one cloud", () => {
+test("environmentAliases() tells which names are one cloud's", () => {
+  const isSameEnvironment = (one: string, other: string) => environmentAliases(one)[0] === environmentAliases(other)[0];
   expect(isSameEnvironment("login.windows.net", "login.microsoftonline.com")).toBe(true);
   expect(isSameEnvironment("STS.windows.net", "login.microsoft.com")).toBe(true);
   expect(isSameEnvironment("login.chinacloudapi.cn", "login.partner.microsoftonline.cn")).toBe(true);
