@@ -46,6 +46,8 @@ const BATCH_LIMIT_MS = 600_000;
 const root = fileURLToPath(new URL("../", import.meta.url));
 const patterns = process.argv.slice(2);
 const sum = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, said again before the sum, where it is found in a long log. */
+const losses: string[] = [];
 const casesByPath = new Map<string, TestCase[]>(RUNTIME_PATHS.map(({ name }) => [name, []]));
 
 for (const runner of runners) {
@@ -61,6 +63,7 @@ if (sum.passed + sum.failed + sum.skipped === 0) {
   sum.failed += 1;
 }
 if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrix();
+for (const loss of losses) process.stdout.write(`${loss}\n`);
 process.stdout.write(
   `${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}\n`,
 );
@@ -80,7 +83,12 @@ async function runBatch(runner: Runner, files: readonly string[]): Promise<void>
     });
     const status = await child.exited;
     const cases = readJunitReport(readIfThere(report));
-    for (const { outcome } of cases) sum[outcome] += 1;
+    for (const { outcome, group, name, file } of cases) {
+      sum[outcome] += 1;
+      if (outcome !== "passed") {
+        losses.push(`${runner.name}: ${file ?? files[0]}: ${[group, name].join(" ")} (${outcome})`);
+      }
+    }
     casesByPath.get(runner.name)?.push(...cases);
 
     const ran = new Set(files.length === 1 && cases.length > 0 ? files : cases.map(({ file }) => file));
@@ -106,6 +114,7 @@ function printMatrix(): void {
 
 function lose({ name }: Runner, what: string): void {
   process.stdout.write(`${name}: ${what}\n`);
+  losses.push(`${name}: ${what}`);
   sum.failed += 1;
 }
 

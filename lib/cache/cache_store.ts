@@ -70,4 +70,15 @@ export interface CacheStore {
     isDamaged: (document: string) => boolean,
     call?: CacheCall,
   ): Promise<string | undefined>;
+
+  /**
+   * Does what one at a time is to do for an account, in whatever process, and however long it takes: a renewal, so that a
+   * hundred programs that need a token send one request. Whoever waits looks again at what is stored before it works.
+   * Without this method nobody waits.
+   *
+   * @param homeAccountId Whose.
+   * @param work Is called once nobody else is at work. It is called even when that cannot be seen to.
+   * @returns What `work` gives.
+   */
+  alone?<T>(homeAccountId: string, work: () => Promise<T>, call?: CacheCall): Promise<T>;
 }
