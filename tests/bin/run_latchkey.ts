@@ -1,6 +1,7 @@
 /** The command line as people run it from the sources: Deno, with no permission that a silent token does not need. */
 import { fileURLToPath } from "node:url";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { makeOwnHome } from "./own_home.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,7 +19,7 @@ export interface RunOptions {
   readonly permissions?: readonly string[];
 }
 
-/** Runs the command line to its end; the environment has nothing but what is given. */
+/** Runs the command line to its end; the environment has nothing but what is given, and a new home. */
 export async function runLatchkey(
   args: readonly string[],
   { env = {}, permissions = LEAST_PERMISSIONS }: RunOptions = {},
@@ -31,11 +32,12 @@ export async function runDeno(args: readonly string[], env: Readonly<Record<stri
   return await runProgram([...denoRun(), ...args], env);
 }
 
-/** Runs a program to its end; the environment has little but what is given. */
+/** Runs a program to its end; the environment has little but what is given. Unless that names a home, it has a new one. */
 export async function runProgram(command: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
+  using home = makeOwnHome();
   const child = Bun.spawn(
     [...command],
-    { cwd: root, env: { NO_COLOR: "1", HOME: process.env.HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+    { cwd: root, env: { NO_COLOR: "1", ...home.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   const [code, stdout, stderr] = await Promise.all([
     child.exited,

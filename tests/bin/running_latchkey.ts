@@ -1,5 +1,6 @@
 /** The command line while it runs: what it printed so far, what is typed, and how it ends. */
 import { fileURLToPath } from "node:url";
+import { makeOwnHome } from "./own_home.ts";
 
 /** A run under way. */
 export interface RunningLatchkey {
@@ -20,7 +21,7 @@ export interface StartOptions {
   readonly terminal?: boolean;
 }
 
-/** Starts a program; the environment has little but what is given. */
+/** Starts a program; the environment has little but what is given. Unless that names a home, it has a new one. */
 export function startLatchkey(
   command: readonly string[],
   { env = {}, terminal = false }: StartOptions = {},
@@ -28,9 +29,10 @@ export function startLatchkey(
   const quoted = command.map((word) => `'${word}'`).join(" ");
   // Without the echo, what is typed is not among what was printed.
   const all = terminal ? ["script", "-qec", `stty -echo; exec ${quoted}`, "/dev/null"] : [...command];
+  const home = makeOwnHome();
   const child = Bun.spawn(all, {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
-    env: { NO_COLOR: "1", HOME: process.env.HOME, PATH: process.env.PATH, ...env },
+    env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env, ...env },
     stdio: [terminal ? "pipe" : "ignore", "pipe", "pipe"],
   });
   const stdout = terminal ? "" : new Response(child.stdout).text();
@@ -66,6 +68,7 @@ export function startLatchkey(
     async ended() {
       const code = await child.exited;
       await reading;
+      home[Symbol.dispose]();
       return { code, stdout: await stdout, stderr: text };
     },
   };

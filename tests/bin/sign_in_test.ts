@@ -6,6 +6,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { makeOwnHome } from "./own_home.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -98,8 +99,9 @@ describe("latchkey login", () => {
   )("on %s ends the window at %s", async (_name, _end, program, interrupted) => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
     const args = ["login", "--client-id", CLIENT_ID, ...(interrupted ? [] : ["--timeout", "2"])];
+    using home = makeOwnHome();
     const child = Bun.spawn([...program(), "bin/latchkey.ts", ...args], {
-      env: { NO_COLOR: "1", HOME: process.env.HOME, ...environment() },
+      env: { NO_COLOR: "1", ...home.env, ...environment() },
       stdio: ["ignore", "pipe", "pipe"],
     });
     while ((await broker.calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
@@ -132,8 +134,9 @@ describe("latchkey token", () => {
     ];
     const file = `${bus.directory}/token`;
     const quoted = command.map((word) => `'${word}'`).join(" ");
+    using home = makeOwnHome();
     const child = Bun.spawn(["script", "-qec", `${quoted} > '${file}'`, "/dev/null"], {
-      env: { ...process.env, ...environment() },
+      env: { ...process.env, ...home.env, ...environment() },
       stdio: ["ignore", "pipe", "pipe"],
     });
     expect(await child.exited).toBe(0);
