@@ -22,9 +22,10 @@
  * @module
  */
 import { type AccountInfo, isSameUsername } from "./account.ts";
-import { DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
 import { memoryStore } from "./cache/memory_store.ts";
+import { TokenCache } from "./cache/token_cache.ts";
 import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
@@ -96,6 +97,7 @@ export interface WebApplicationOptions {
 export class WebApplication {
   readonly #app: Parameters<typeof tokenQuery>[1];
   readonly #logger: Logger | undefined;
+  readonly #cache: TokenCache;
   readonly #provider: ProviderSource;
 
   /**
@@ -112,14 +114,16 @@ export class WebApplication {
     const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
     this.#app = { authority, clientCapabilities };
     this.#logger = logger;
+    const log: Logger = (level, message) => logger?.(level, message);
+    this.#cache = new TokenCache(store, { clientId, environment: environmentOf(authority), now, log });
     this.#provider = new ProviderSource({
       clientId,
       authority,
-      store,
+      cache: this.#cache,
       // deno-lint-ignore require-await -- it is asked for asynchronously, and is there already
       fetch: async () => fetch,
       now,
-      log: (level, message) => logger?.(level, message),
+      log,
     });
   }
 
@@ -133,7 +137,7 @@ export class WebApplication {
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
     const { username, signal } = filter;
     correlationIdOf(filter);
-    return (await this.#provider.accounts(signal)).map(({ account }) => account)
+    return (await this.#cache.findAccounts({ signal })).map(({ account }) => account)
       .filter((account) => username === undefined || isSameUsername(account.username, username));
   }
 
@@ -197,7 +201,7 @@ export class WebApplication {
   async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
     checkAccount(account);
     correlationIdOf(options);
-    await this.#provider.forget(account, options.signal);
+    await this.#cache.removeAccount(account, { signal: options.signal });
   }
 
   #query(request: Parameters<typeof tokenQuery>[0]): TokenQuery {

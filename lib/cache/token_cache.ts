@@ -121,6 +121,16 @@ export class TokenCache {
     await this.#change(homeAccountId, (document) => changesOfSignOut(document, homeAccountId, this.#app()), call);
   }
 
+  /**
+   * Renews an account's tokens while nobody else does so, in whatever process.
+   *
+   * @param work Looks whether it was done meanwhile, then does it.
+   * @returns What `work` gives.
+   */
+  async alone<T>({ homeAccountId }: AccountInfo, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
+    return await (this.#store.alone?.(idKey(homeAccountId), work, { signal }) ?? work());
+  }
+
   #app(): CacheApp {
     const { clientId, now = Date.now } = this.#options;
     return { clientId, environments: this.#environments, now: now() };

@@ -5,26 +5,15 @@
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
-import {
-  type Authority,
-  authorityOfAccount,
-  authorityOfTenant,
-  environmentOf,
-  isMultiTenant,
-  parseAuthority,
-} from "../authority.ts";
-import type { CachedAccount } from "../cache/cached_accounts.ts";
+import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
-import type { CacheStore } from "../cache/cache_store.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
-import { TokenCache } from "../cache/token_cache.ts";
+import type { TokenCache } from "../cache/token_cache.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import { printable } from "../json_values.ts";
-import { findProvider } from "../oauth/find_provider.ts";
 import type { HttpOptions, Provider } from "../oauth/provider.ts";
-import { refreshTokens } from "../oauth/token_endpoint.ts";
 import type { TokenReply } from "../oauth/token_reply.ts";
 import type { AuthCodeFlowRequest } from "../request.ts";
 import { type AuthenticationResult, concealed, refuseOld } from "../token.ts";
@@ -37,7 +26,7 @@ export interface ProviderSourceOptions {
   /** The app's authority. */
   readonly authority: Authority;
   /** Where tokens are kept. */
-  readonly store: CacheStore;
+  readonly cache: TokenCache;
   /** How servers are reached; asked for when it is first needed. */
   readonly fetch: () => Promise<HttpOptions["fetch"]>;
   /** The time, in milliseconds since 1970. */
@@ -80,19 +69,8 @@ export class ProviderSource {
 
   /** @param options What it is made of. Nothing is read or asked before the first call. */
   constructor(options: ProviderSourceOptions) {
-    const { clientId, now, log } = options, environment = environmentOf(options.authority);
     this.#options = options;
-    this.#cache = new TokenCache(options.store, { clientId, environment, now, log });
-  }
-
-  /** The accounts that are signed in, and how each was. */
-  async accounts(signal: AbortSignal | undefined): Promise<CachedAccount[]> {
-    return await this.#cache.findAccounts({ signal });
-  }
-
-  /** What the cache knows of one account. */
-  async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
-    return await this.#cache.findAccount(account, { signal });
+    this.#cache = options.cache;
   }
 
   /** A token that is kept, else one for a refresh token that is kept. */
@@ -102,10 +80,15 @@ export class ProviderSource {
       const correlationId = query.correlationId ?? crypto.randomUUID();
       const account = query.account ?? await this.#onlyAccount(query.username, signal);
       if (!account) throw nobody(query, correlationId);
-      const kept = query.passHeld ? undefined : await this.#kept(query, { account, correlationId, signal });
+      const call = { account, correlationId, signal };
+      const kept = query.passHeld ? undefined : await this.#kept(query, call);
       if (kept?.state === "use") return kept.result;
       try {
-        return await this.#renew(query, { account, correlationId, signal });
+        return await this.#cache.alone(account, async () => {
+          // Whoever had to wait finds what was renewed meanwhile.
+          const renewed = query.passHeld ? undefined : await this.#kept(query, call);
+          return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
+        }, call);
       } catch (error) {
         if (!kept || signal.aborted || !(error instanceof LatchkeyError)) throw error;
         if (kept.state === "outage" && !OUTAGES.has(error.code)) throw error;
@@ -177,22 +160,13 @@ export class ProviderSource {
   ): Promise<{ readonly provider: Provider; readonly http: HttpOptions }> {
     const { signal, correlationId } = call;
     const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
+    const { findProvider } = await import("../oauth/find_provider.ts"); // who has a token that is kept does without
     return { provider: await findProvider(authority, http), http };
-  }
-
-  /** Whether an account signed out of this app, in this run or an earlier one. */
-  async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    return await this.#cache.isSignedOut(account, { signal });
   }
 
   /** Notes that an account signed in with a broker, which renews its tokens from now on. None of them is stored. */
   async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
     await this.#save(this.#options.authority, { result }, "broker");
-  }
-
-  /** Signs an account out of this app. */
-  async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
-    await this.#cache.removeAccount(account, { signal });
   }
 
   /** Ends all calls under way, with a reason. */
@@ -201,7 +175,7 @@ export class ProviderSource {
   }
 
   async #onlyAccount(username: string | undefined, signal: AbortSignal): Promise<AccountInfo | undefined> {
-    const accounts = (await this.accounts(signal)).map(({ account }) => account);
+    const accounts = (await this.#cache.findAccounts({ signal })).map(({ account }) => account);
     const [only, ...more] = username === undefined
       ? accounts
       : accounts.filter((account) => isSameUsername(account.username, username));
@@ -217,6 +191,7 @@ export class ProviderSource {
   async #renew(query: TokenQuery, { account, correlationId, signal }: Call): Promise<AuthenticationResult> {
     const { scopes, claims, maxAge } = query, { clientId, now } = this.#options;
     const { provider, http } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
+    const { refreshTokens } = await import("../oauth/token_endpoint.ts");
     let refusal: LatchkeyError | undefined;
     let isOfFamily = true;
     // Tokens of its family can be there even so.

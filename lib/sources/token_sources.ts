@@ -8,6 +8,7 @@ import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
@@ -15,6 +16,7 @@ import type { Fetch } from "../oauth/provider.ts";
 import type { DeviceCodeSignIn, RequestOptions } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import { BrokerSource } from "./broker_source.ts";
+import { KeptAccounts } from "./kept_accounts.ts";
 import type { ProviderSource } from "./provider_source.ts";
 import { sharedKey, type TokenQuery } from "./token_query.ts";
 
@@ -40,16 +42,15 @@ export class TokenSources {
   /** The broker. */
   readonly broker: BrokerSource;
   readonly #options: TokenSourcesOptions;
+  readonly #kept: KeptAccounts;
   #provider: Promise<ProviderSource> | undefined;
 
   /** @param options What they are made of. Nothing is opened or asked before the first call. */
   constructor(options: TokenSourcesOptions) {
-    this.broker = new BrokerSource(options.flags, {
-      ...options,
-      isSignedOut: async (account, signal) =>
-        options.store !== undefined && await (await this.provider()).isSignedOut(account, signal),
-    });
     this.#options = options;
+    this.#kept = new KeptAccounts(options);
+    const isSignedOut = this.#kept.isSignedOut.bind(this.#kept);
+    this.broker = new BrokerSource(options.flags, { ...options, isSignedOut });
   }
 
   /** The accounts of both; one that both know is the broker's. */
@@ -59,13 +60,17 @@ export class TokenSources {
   ): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
     const known = finding.state === "active" ? await this.#accountsOfBroker(finding.broker, call) : [];
-    const cached = this.#mayHoldTokens() && !this.#options.requireBroker
-      ? await (await this.provider()).accounts(signal)
-      : [];
+    const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, signal);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
     return [...known, ...others]
       .filter((account) => username === undefined || isSameUsername(account.username, username));
+  }
+
+  /** Those of a cache that cannot be read are missing beside a broker's; without a broker that is an error. */
+  async #cachedAccounts(finding: BrokerFinding, signal: AbortSignal | undefined): Promise<readonly CachedAccount[]> {
+    if (finding.state === "active") return await this.#kept.accounts(signal);
+    return this.#mayHoldTokens() ? await (await this.#kept.cache()).findAccounts({ signal }) : [];
   }
 
   /** None when the broker proves too old to be asked. */
@@ -110,9 +115,9 @@ export class TokenSources {
     return await this.#signInByBrowser(query, how);
   }
 
-  /** Whoever signed in with the broker is its from now on, whatever the cache had of them. */
+  /** Whoever signed in with the broker is its from now on, whatever the cache had of them; where it had nothing, it stays so. */
   async #noted(result: AuthenticationResult): Promise<AuthenticationResult> {
-    if (this.#mayHoldTokens()) await (await this.provider()).noteBrokerSignIn(result);
+    if (await this.#kept.has(result.account)) await (await this.provider()).noteBrokerSignIn(result);
     return result;
   }
 
@@ -154,7 +159,7 @@ export class TokenSources {
   /** Forgets an account. */
   async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
     this.broker.forget(account);
-    if (this.#mayHoldTokens()) await (await this.provider()).forget(account, signal);
+    if (this.#mayHoldTokens()) await (await this.#kept.cache()).removeAccount(account, { signal });
   }
 
   /** The identity provider; its code is loaded when it is first needed. */
@@ -171,10 +176,10 @@ export class TokenSources {
 
   async #makeProvider(): Promise<ProviderSource> {
     const { ProviderSource } = await import("./provider_source.ts");
-    const { store = (await import("../cache/memory_store.ts")).memoryStore(), fetch, ...options } = this.#options;
+    const cache = await this.#kept.cache(), { fetch, ...options } = this.#options;
     let made: Promise<Fetch> | undefined; // one for all calls: what was found out through it is known to the next
     const makeFetch = async () => fetch ?? (await import("../platform/http_client.ts")).makeFetch();
-    return new ProviderSource({ ...options, store, fetch: () => made ??= makeFetch() });
+    return new ProviderSource({ ...options, cache, fetch: () => made ??= makeFetch() });
   }
 
   /** What was found; the error where there is no way on without it. */
@@ -209,10 +214,9 @@ export class TokenSources {
 
   async #originOf({ account, username, signal }: TokenQuery): Promise<Origin> {
     if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
-    const provider = await this.provider();
     const [cached, ...more] = account
-      ? [await provider.account(account, signal)]
-      : (await provider.accounts(signal)).filter(({ account }) =>
+      ? [await this.#kept.account(account, signal)]
+      : (await this.#kept.accounts(signal)).filter(({ account }) =>
         username === undefined || isSameUsername(account.username, username)
       );
     if (!cached && account) return "provider"; // it was the cache's, and signed out
