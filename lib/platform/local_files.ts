@@ -1,0 +1,89 @@
+/**
+ * The few things that private files and locks ask of a file system, which Deno gives by functions of its own.
+ *
+ * All but the flushing is synchronous: the files are small and on this machine, and a promise costs more than the call. What
+ * fails throws the runtime's error, which has a system's error name as its `code`.
+ *
+ * @module
+ */
+
+/** What is known of something in a folder. */
+export interface FileFacts {
+  /** What it is; a symbolic link is not followed. */
+  readonly kind: "file" | "folder" | "link" | "other";
+  /** The same text for as long as it is the same file. */
+  readonly id: string;
+  /** User id of its owner; `undefined` on Windows. */
+  readonly owner: number | undefined;
+  /** Permission bits; `undefined` on Windows. */
+  readonly mode: number | undefined;
+  /** In bytes. */
+  readonly size: number;
+  /** When its content was last changed, in milliseconds since 1970, by the clock of the file system. */
+  readonly changedMs: number;
+}
+
+/** An open file. */
+export interface OpenFile {
+  /** What is known of the file that is open, whatever has its name by now. */
+  facts(): FileFacts;
+  /** All that is in it. */
+  read(): Uint8Array<ArrayBuffer>;
+  /** Writes from the beginning of it. */
+  write(bytes: Uint8Array): void;
+  /** Waits until it is on the disk. */
+  flush(): Promise<void>;
+  /** Closes it. */
+  close(): void;
+}
+
+/** A name in a folder. */
+export interface FolderEntry {
+  /** The name alone. */
+  readonly name: string;
+  /** Whether it is a file, not a link to one. */
+  readonly isFile: boolean;
+}
+
+/** A file system. */
+export interface LocalFiles {
+  /** User id of this process; `undefined` on Windows. */
+  ownUser(): number | undefined;
+  /** What is there, links not followed; `undefined` when nothing is. */
+  look(path: string): FileFacts | undefined;
+  /**
+   * Opens what is there for reading: neither what it links to, nor ever waiting for somebody to write into a pipe.
+   *
+   * @returns `undefined` when nothing is there.
+   * @throws an error with code `ELOOP` for a symbolic link.
+   */
+  open(path: string): OpenFile | undefined;
+  /** Makes a file that only its owner can read and write; `EEXIST` when there is anything, be it a dangling link. */
+  create(path: string): OpenFile;
+  /** Renames a file, in place of whatever file has the new name. */
+  rename(from: string, to: string): void;
+  /** Removes a file. */
+  remove(path: string): void;
+  /** Makes a folder and those above it, where they are missing, for their owner alone. */
+  makeFolder(path: string): void;
+  /** What is in a folder. */
+  list(path: string): readonly FolderEntry[];
+  /** Waits until what was renamed in a folder is on the disk. Where that is not to be had, as on Windows, does nothing. */
+  flushFolder(path: string): Promise<void>;
+}
+
+/** The system's name of an error, such as `ENOENT`; empty when it has none. */
+export function errorNameOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === "string" ? code : "";
+}
+
+/** Whether an error says that nothing is there. */
+export function isNotThere(error: unknown): boolean {
+  return errorNameOf(error) === "ENOENT";
+}
+
+/** Whether an error of flushing a folder says that this file system has no such thing. */
+export function cannotFlushFolders(error: unknown): boolean {
+  return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorNameOf(error));
+}

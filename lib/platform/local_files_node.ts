@@ -1,0 +1,73 @@
+/**
+ * The file system by Node's functions, on Bun and Node.
+ *
+ * @module
+ */
+import { promisify } from "node:util";
+import fs, { type Stats } from "node:fs";
+import { cannotFlushFolders, type FileFacts, isNotThere, type LocalFiles, type OpenFile } from "./local_files.ts";
+import { readWhole } from "./read_whole.ts";
+
+const flush = promisify(fs.fsync);
+
+/** The file system, on Bun and Node. */
+export function nodeFiles(): LocalFiles {
+  const isWindows = globalThis.process.platform === "win32";
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
+
+  const factsOf = (stats: Stats): FileFacts => ({
+    kind: stats.isSymbolicLink() ? "link" : stats.isFile() ? "file" : stats.isDirectory() ? "folder" : "other",
+    id: `${stats.dev}:${stats.ino}`,
+    owner: isWindows ? undefined : stats.uid,
+    mode: isWindows ? undefined : stats.mode & 0o7777,
+    size: stats.size,
+    changedMs: stats.mtimeMs,
+  });
+
+  const handle = (file: number): OpenFile => ({
+    facts: () => factsOf(fs.fstatSync(file)),
+    read: () => readWhole(fs.fstatSync(file).size, (buffer, at) => fs.readSync(file, buffer, 0, buffer.length, at)),
+    write(bytes) {
+      for (let at = 0; at < bytes.length;) at += fs.writeSync(file, bytes, at, bytes.length - at, at);
+    },
+    flush: () => flush(file),
+    close: () => fs.closeSync(file),
+  });
+
+  const look = (path: string): FileFacts | undefined => {
+    const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+    return stats && factsOf(stats);
+  };
+
+  return {
+    ownUser: () => globalThis.process.getuid?.(),
+    look,
+    open(path) {
+      // Windows cannot open without following a link.
+      if (isWindows && look(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
+      try {
+        return handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+      } catch (error) {
+        if (isNotThere(error)) return undefined;
+        throw error;
+      }
+    },
+    create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
+    rename: (from, to) => fs.renameSync(from, to),
+    remove: (path) => fs.unlinkSync(path),
+    makeFolder: (path) => void fs.mkdirSync(path, { recursive: true, mode: 0o700 }),
+    list: (path) =>
+      fs.readdirSync(path, { withFileTypes: true }).map((each) => ({ name: each.name, isFile: each.isFile() })),
+    async flushFolder(path) {
+      if (isWindows) return;
+      const folder = fs.openSync(path, O_RDONLY);
+      try {
+        await flush(folder);
+      } catch (error) {
+        if (!cannotFlushFolders(error)) throw error;
+      } finally {
+        fs.closeSync(folder);
+      }
+    },
+  };
+}

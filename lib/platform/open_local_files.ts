@@ -1,0 +1,36 @@
+/**
+ * Which functions reach the file system, and whether Deno permits them.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { denoNamespace, operatingSystem } from "./host.ts";
+import type { LocalFiles } from "./local_files.ts";
+import { isPermitted } from "./permission.ts";
+
+/**
+ * The file system, for the files of one folder.
+ *
+ * @param folder The folder.
+ * @param access What is to be done there.
+ * @throws {LatchkeyError} `missing_dependency` when Deno does not permit it.
+ */
+export async function openLocalFiles(folder: string, access: "read" | "write"): Promise<LocalFiles> {
+  if (!denoNamespace()) return (await import("./local_files_node.ts")).nodeFiles();
+  const flags = missingFlags(folder, access);
+  if (flags.length > 0) {
+    throw new LatchkeyError("missing_dependency", `Deno may not ${access} private files in ${folder}`, {
+      hint: `Run deno with ${flags.join(" ")}`,
+    });
+  }
+  return (await import("./local_files_deno.ts")).denoFiles();
+}
+
+function missingFlags(path: string, access: "read" | "write"): readonly string[] {
+  return [
+    ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
+    ...(access === "read" || isPermitted({ name: "write", path }) ? [] : [`--allow-write=${path}`]),
+    // To see whose the files are.
+    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
+  ];
+}

@@ -1,0 +1,231 @@
+/**
+ * Small files that only their owner can read, replaced as a whole or not at all.
+ *
+ * On Deno they need `--allow-read=FOLDER --allow-write=FOLDER --allow-sys=uid`.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { fileFailure } from "./file_failure.ts";
+import { operatingSystem } from "./host.ts";
+import { errorNameOf, type LocalFiles } from "./local_files.ts";
+import { openLocalFiles } from "./open_local_files.ts";
+import {
+  folderOf,
+  isPrivateFolder,
+  makePrivateFolder,
+  openRegularFile,
+  requirePrivateFile,
+  withoutSlashes,
+} from "./private_folder.ts";
+
+/** Ends a call early. */
+export interface PrivateFileCall {
+  /** Ends the call with the signal's reason; a file is replaced or not, never in part. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is larger is no token cache, and would take the program's memory. */
+const MAX_BYTES = 256 * 1024 * 1024;
+/** What a file is called while it is being written. */
+const UNFINISHED = /^\.latchkey-[\da-f-]{36}\.tmp$/;
+/** When a file that is still being written has been left behind by a process that was killed. */
+const ABANDONED_MS = 3_600_000;
+/** How often Windows is asked to rename what another program has open for a moment, and how long it takes in between. */
+const WINDOWS_ATTEMPTS = 50, WINDOWS_PAUSE_MS = 20;
+
+/** When the unfinished files of a folder were last looked for, in milliseconds since 1970. */
+const sweptMs = new Map<string, number>();
+
+/**
+ * Reads a file.
+ *
+ * @param path Its path.
+ * @param options Ends the call early.
+ * @returns What is in it; `undefined` when it, or its folder, is not there.
+ * @throws {LatchkeyError} `configuration` when it cannot be read, is not this user's, or others could have written it;
+ * `missing_dependency` when Deno does not permit it.
+ */
+export async function readPrivateFile(
+  path: string,
+  { signal }: PrivateFileCall = {},
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const folder = folderOf(path);
+  signal?.throwIfAborted();
+  const files = await openLocalFiles(folder, "read");
+  try {
+    return isPrivateFolder(files, folder) ? readNow(files, path) : undefined;
+  } catch (error) {
+    throw fileFailure(error, { doing: "read", path, signal });
+  }
+}
+
+function readNow(files: LocalFiles, path: string): Uint8Array<ArrayBuffer> | undefined {
+  const file = openRegularFile(files, path);
+  if (!file) return undefined;
+  try {
+    const facts = file.facts();
+    requirePrivateFile(files, path, facts);
+    if (facts.size > MAX_BYTES) {
+      throw new LatchkeyError("configuration", `Cannot read ${path}: it has ${facts.size} bytes, more than any cache`, {
+        hint: "Move it away",
+      });
+    }
+    return file.read();
+  } finally {
+    file.close();
+  }
+}
+
+/**
+ * Replaces a file, or makes it, and its folder when that is missing. Who reads it meanwhile, or after the machine lost its
+ * power, finds what was there before or what is there now.
+ *
+ * @param path Its path.
+ * @param bytes What is to be in it.
+ * @param options Ends the call early.
+ * @throws {LatchkeyError} `configuration` when it cannot be written or is not safe; `missing_dependency` when Deno does not
+ * permit it.
+ */
+export async function replacePrivateFile(
+  path: string,
+  bytes: Uint8Array,
+  { signal }: PrivateFileCall = {},
+): Promise<void> {
+  const folder = folderOf(path);
+  signal?.throwIfAborted();
+  const files = await openLocalFiles(folder, "write");
+  try {
+    makePrivateFolder(files, folder);
+    const facts = files.look(path);
+    if (facts) requirePrivateFile(files, path, facts);
+    sweep(files, folder);
+    await replace(files, { path, bytes, signal, unfinished: besides(path, unfinishedName()) });
+    await files.flushFolder(folder);
+  } catch (error) {
+    throw fileFailure(error, { doing: "write", path, signal });
+  }
+}
+
+interface Replacement extends PrivateFileCall {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly unfinished: string;
+}
+
+async function replace(files: LocalFiles, { path, bytes, signal, unfinished }: Replacement): Promise<void> {
+  const file = files.create(unfinished);
+  try {
+    try {
+      file.write(bytes);
+      await file.flush();
+    } finally {
+      file.close();
+    }
+    signal?.throwIfAborted();
+    await rename(files, unfinished, path);
+  } catch (error) {
+    removeIfPossible(files, unfinished);
+    throw error;
+  }
+}
+
+/**
+ * Renames a file that cannot be made sense of to a free name beside it.
+ *
+ * @param path Its path.
+ * @returns Where it is now.
+ * @throws {LatchkeyError} `configuration` when that cannot be done; `missing_dependency` when Deno does not permit it.
+ */
+export async function setAsideFile(path: string): Promise<string> {
+  const folder = folderOf(path), files = await openLocalFiles(folder, "write");
+  try {
+    isPrivateFolder(files, folder);
+    const facts = files.look(path);
+    if (facts) requirePrivateFile(files, path, facts);
+    const aside = reserve(files, `${path}.damaged-${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}`);
+    try {
+      await rename(files, path, aside);
+    } catch (error) {
+      removeIfPossible(files, aside);
+      throw error;
+    }
+    await files.flushFolder(folder);
+    return aside;
+  } catch (error) {
+    throw fileFailure(error, { doing: "set aside", path });
+  }
+}
+
+/** Makes an empty file of a name that is free, so that only what is ours is renamed over. */
+function reserve(files: LocalFiles, wanted: string): string {
+  for (let count = 1;; count++) {
+    const path = count === 1 ? wanted : `${wanted}-${count}`;
+    try {
+      files.create(path).close();
+      return path;
+    } catch (error) {
+      if (errorNameOf(error) !== "EEXIST") throw error;
+    }
+  }
+}
+
+/**
+ * Names of the files in a folder, those that are being written left out.
+ *
+ * @param path The folder.
+ * @returns The names in no order; none when the folder is not there.
+ * @throws {LatchkeyError} `configuration` when it cannot be read or is not safe; `missing_dependency` when Deno does not
+ * permit it.
+ */
+export async function listPrivateFolder(path: string): Promise<readonly string[]> {
+  const folder = withoutSlashes(path), files = await openLocalFiles(folder, "read");
+  try {
+    if (!isPrivateFolder(files, folder)) return [];
+    return files.list(folder).filter(({ name, isFile }) => isFile && !UNFINISHED.test(name)).map(({ name }) => name);
+  } catch (error) {
+    throw fileFailure(error, { doing: "read", path });
+  }
+}
+
+function unfinishedName(): string {
+  return `.latchkey-${crypto.randomUUID()}.tmp`;
+}
+
+function besides(path: string, name: string): string {
+  const folder = folderOf(path);
+  return folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
+}
+
+/** Removes what killed processes left, at most once an hour, so that no write pays for it twice. */
+function sweep(files: LocalFiles, folder: string): void {
+  const now = Date.now();
+  if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
+  sweptMs.set(folder, now);
+  for (const { name } of files.list(folder).filter(({ name, isFile }) => isFile && UNFINISHED.test(name))) {
+    const path = `${folder}/${name}`, facts = files.look(path);
+    if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
+  }
+}
+
+/** Windows does not rename a file over one that another program has open, which mostly is for a moment. */
+async function rename(files: LocalFiles, from: string, to: string): Promise<void> {
+  const attempts = operatingSystem() === "win32" ? WINDOWS_ATTEMPTS : 1;
+  for (let attempt = 1;; attempt++) {
+    try {
+      return files.rename(from, to);
+    } catch (error) {
+      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorNameOf(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, WINDOWS_PAUSE_MS));
+    }
+  }
+}
+
+/** What cannot be removed is no reason to hide why it was to be: the next sweep finds it. */
+function removeIfPossible(files: LocalFiles, path: string): void {
+  try {
+    files.remove(path);
+  } catch {
+    // It is gone, or the sweep of another day gets it.
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * What makes a file, and the folder that it is in, safe from other people of the machine.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { operatingSystem } from "./host.ts";
+import type { FileFacts, LocalFiles, OpenFile } from "./local_files.ts";
+
+/** Permission bits by which group and others may write. */
+const OTHERS_WRITE = 0o022;
+
+/**
+ * The folder of a file.
+ *
+ * @param path Path of the file.
+ * @throws {TypeError} when that is no path of a file.
+ */
+export function folderOf(path: string): string {
+  const [, folder, name] = separators().exec(path) ?? [];
+  if (!name || path.includes("\0")) throw new TypeError(`A path of a file is wanted, not ${JSON.stringify(path)}`);
+  return folder === undefined ? "." : withoutSlashes(folder);
+}
+
+/** A folder's path without the slashes at its end, by which a link would be followed. */
+export function withoutSlashes(folder: string): string {
+  const pattern = operatingSystem() === "win32" ? /(?<=[^:\\/])[\\/]+$/ : /(?<=[^/])\/+$/;
+  return folder.replace(pattern, "");
+}
+
+/** Everything before the name, with the last separator, and the name, which is not `.` or `..`. */
+function separators(): RegExp {
+  return operatingSystem() === "win32"
+    ? /^(.*[\\/]|[A-Za-z]:)?(?!\.{1,2}$)([^\\/:]+)$/s
+    : /^(.*\/)?(?!\.{1,2}$)([^/]+)$/s;
+}
+
+/**
+ * Whether a folder is there, and nobody else may change what is in it.
+ *
+ * @throws {LatchkeyError} `configuration` when it is not safe.
+ */
+export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
+  const facts = files.look(folder);
+  if (!facts) return false;
+  if (facts.kind === "link") refuse(folder, "it is a symbolic link", "Give the path of the folder that it links to");
+  if (facts.kind !== "folder") refuse(folder, "it is no folder", "Name a folder, or move away what is there");
+  requireOwner(files, folder, facts);
+  requireUnshared(folder, facts);
+  return true;
+}
+
+/**
+ * Makes a folder when it is missing, for its owner alone, and sees to it that it is safe.
+ *
+ * @throws {LatchkeyError} `configuration` when it is not.
+ */
+export function makePrivateFolder(files: LocalFiles, folder: string): void {
+  if (isPrivateFolder(files, folder)) return;
+  files.makeFolder(folder);
+  isPrivateFolder(files, folder);
+}
+
+/**
+ * Makes sure that a file is a file of ours that nobody else may write.
+ *
+ * @throws {LatchkeyError} `configuration` when it is not.
+ */
+export function requirePrivateFile(files: LocalFiles, path: string, facts: FileFacts): void {
+  requireFile(path, facts);
+  requireOwner(files, path, facts);
+  requireUnshared(path, facts);
+}
+
+/**
+ * Opens a file for reading.
+ *
+ * @returns `undefined` when nothing is there.
+ * @throws {LatchkeyError} `configuration` when it is no file.
+ */
+export function openRegularFile(files: LocalFiles, path: string): OpenFile | undefined {
+  let file;
+  try {
+    file = files.open(path);
+  } catch (error) {
+    const facts = files.look(path); // a link or a socket, as a rule
+    if (facts) requireFile(path, facts);
+    throw error;
+  }
+  try {
+    if (file) requireFile(path, file.facts());
+    return file;
+  } catch (error) {
+    file?.close();
+    throw error;
+  }
+}
+
+function requireFile(path: string, { kind }: FileFacts): void {
+  if (kind === "link") refuse(path, "it is a symbolic link", "Give the path of the file that it links to");
+  if (kind !== "file") refuse(path, "it is no regular file", "Name another file, or move away what is there");
+}
+
+function requireOwner(files: LocalFiles, path: string, { owner }: FileFacts): void {
+  const own = files.ownUser();
+  if (owner === own) return;
+  refuse(path, `it belongs to user ${owner}, and this is user ${own}`, `Run sudo chown ${own} ${quoted(path)}`);
+}
+
+function requireUnshared(path: string, { mode = 0 }: FileFacts): void {
+  if ((mode & OTHERS_WRITE) === 0) return;
+  // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
+  const isDrive = /^\/mnt\/[a-z](\/|$)/.test(path);
+  refuse(
+    path,
+    "others may write it",
+    isDrive ? "Choose a folder of Linux: a Windows drive keeps no permissions" : `Run chmod go-w ${quoted(path)}`,
+  );
+}
+
+function refuse(path: string, reason: string, hint: string): never {
+  throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { hint });
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./@%+=:,~-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
