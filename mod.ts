@@ -20,6 +20,8 @@ export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } fr
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
 export { memoryStore } from "./lib/cache/memory_store.ts";
+export type { RedisClient } from "./lib/cache/redis_client.ts";
+export { redisStore, type RedisStoreOptions } from "./lib/cache/redis_store.ts";
 export {
   type BrokerErrorDetails,
   LatchkeyError,

@@ -39,6 +39,8 @@ import type { AuthenticationResult } from "./token.ts";
 export type { AccountInfo } from "./account.ts";
 export type { CacheCall, CacheStore } from "./cache/cache_store.ts";
 export { memoryStore } from "./cache/memory_store.ts";
+export type { RedisClient } from "./cache/redis_client.ts";
+export { redisStore, type RedisStoreOptions } from "./cache/redis_store.ts";
 export { type BrokerErrorDetails, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
 export type { Logger, LogLevel } from "./logger.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";

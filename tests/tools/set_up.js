@@ -30,6 +30,12 @@ const machineNeeds = [
   },
   {
     scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand("redis-server"),
+    // The same by another name, since Redis is not free software everywhere.
+    packages: { debian: "redis-server", fedora: "valkey-compat-redis", arch: "valkey" },
+  },
+  {
+    scripts: ["tests/run_tests.ts"],
     isThere: () => findChromium() !== undefined,
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },

@@ -1,0 +1,104 @@
+/**
+ * What went wrong where a Redis server refused, or could not be asked. Pure.
+ *
+ * @module
+ */
+import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { printable } from "../json_values.ts";
+
+interface Meaning {
+  readonly code: LatchkeyErrorCode;
+  /** What Redis did. */
+  readonly what: string;
+  readonly hint: string;
+}
+
+const CREDENTIALS: Meaning = {
+  code: "configuration",
+  what: "Redis wants other credentials",
+  hint: "Give the client a user and a password that may run EVAL on keys that begin with the store's prefix",
+};
+const NOT_READY: Meaning = {
+  code: "temporarily_unavailable",
+  what: "Redis is not ready",
+  hint: "Try again later; the server's log says more",
+};
+const CLUSTER: Meaning = {
+  code: "configuration",
+  what: "Redis is a cluster, and the client does not know",
+  hint: "Use the library's client for clusters",
+};
+
+/** By the first word of a reply that is an error. */
+const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
+  ["NOAUTH", CREDENTIALS],
+  ["WRONGPASS", CREDENTIALS],
+  ["NOPERM", CREDENTIALS],
+  ["DENIED", CREDENTIALS],
+  ["MOVED", CLUSTER],
+  ["ASK", CLUSTER],
+  ["CROSSSLOT", CLUSTER],
+  ["BUSY", NOT_READY],
+  ["CLUSTERDOWN", NOT_READY],
+  ["LOADING", NOT_READY],
+  ["MASTERDOWN", NOT_READY],
+  ["MISCONF", NOT_READY],
+  ["NOREPLICAS", NOT_READY],
+  ["TRYAGAIN", NOT_READY],
+  ["UNBLOCKED", NOT_READY],
+  ["OOM", {
+    code: "temporarily_unavailable",
+    what: "the memory of Redis is full",
+    hint: "Give Redis more memory: maxmemory",
+  }],
+  ["READONLY", {
+    code: "temporarily_unavailable",
+    what: "Redis is a replica, which can only be read",
+    hint: "Connect the client to the primary, and once more after another server has become that",
+  }],
+  ["WRONGTYPE", {
+    code: "configuration",
+    what: "something else is stored under a key of the store",
+    hint: "Give the store a prefix that nothing else uses",
+  }],
+]);
+
+/** A reply that is an error begins with a word in capitals (RESP, "Simple errors"). */
+const REPLY = /^-?[A-Z][A-Z\d]+ /;
+const QUOTE = /['"`]/;
+const MAX_LENGTH = 200;
+
+/**
+ * The error of a command that failed. Nothing is a `cause` of it: ioredis hangs the command at its errors, tokens and all.
+ *
+ * @param reason What the client rejected with.
+ * @returns The error to throw.
+ */
+export function redisFailure(reason: unknown): LatchkeyError {
+  const text = reason instanceof Error ? reason.message : "";
+  if (!REPLY.test(text)) {
+    return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
+      hint: "Look whether Redis runs, and whether the client is connected to it",
+    });
+  }
+  // Redis 6 says what a script met with behind words of its own.
+  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
+  const meaning = MEANINGS.get(word);
+  if (meaning) {
+    return new LatchkeyError(meaning.code, `Cannot use the token cache: ${meaning.what} (${word})`, {
+      hint: meaning.hint,
+    });
+  }
+  return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
+    // Words of the command stand in quotes, if anywhere.
+    errorDescription: printable(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
+    hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
+  });
+}
+
+/** Such as ` (ECONNREFUSED)` or ` (SocketClosedUnexpectedlyError)`. */
+function nameOf(reason: unknown): string {
+  const { code, constructor } = (reason ?? {}) as { code?: unknown; constructor?: { name?: unknown } };
+  const name = [code, constructor?.name].find((name) => typeof name === "string" && /^[A-Za-z]\w{2,60}$/.test(name));
+  return name ? ` (${name})` : "";
+}

@@ -1,0 +1,212 @@
+/**
+ * A token cache in a Redis server, for web apps on many machines.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { accountsExcerpt } from "./accounts_excerpt.ts";
+import type { CacheCall, CacheStore } from "./cache_store.ts";
+import { type RedisClient, scriptRunner, strangeReply } from "./redis_client.ts";
+import { withRedisLock } from "./redis_lock.ts";
+import { waitAbout } from "./wait_about.ts";
+
+/** How a store in Redis is kept. */
+export interface RedisStoreOptions {
+  /** What the keys of the store begin with. Apps that share a server share their sign-ins by the same. @default "latchkey:" */
+  readonly prefix?: string | undefined;
+  /**
+   * For how many seconds an account is kept that nothing is written for, 1 to 2^31 - 1.
+   *
+   * @default 7_776_000, 90 days: for so long Microsoft Entra's refresh tokens are good
+   */
+  readonly timeToLiveSeconds?: number | undefined;
+  /** For how many milliseconds the server's answer to a command is waited for, 1 to 2^31 - 1. @default 5_000 */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** What is stored for an account: its document, and what tells it from all others that were stored for it. */
+interface Entry {
+  readonly version: string | null;
+  readonly document: string | null;
+}
+
+const DAYS_90_S = 90 * 24 * 60 * 60;
+const TIMEOUT_MS = 5_000;
+const MAX_INT32 = 2 ** 31 - 1;
+
+/** With as many machines at the same account, one of them is the quickest each time. */
+const MAX_ATTEMPTS = 100;
+const FIRST_DELAY_MS = 2;
+const MAX_DELAY_MS = 100;
+/** How many accounts are read at a time. */
+const BATCH = 100;
+
+const READ = "return redis.call('HMGET', KEYS[1], 'version', 'document')";
+const READ_ACCOUNTS = "return redis.call('HGET', KEYS[1], 'accounts')";
+/**
+ * A version is not used twice, not even after the entry has ended. A client that lost its connection may send this twice:
+ * what the first one wrote is not another's.
+ */
+const REPLACE = `
+local version = redis.call('HGET', KEYS[1], 'version') or ''
+if version == ARGV[2] then return 'done' end
+if version ~= ARGV[1] then return redis.call('HMGET', KEYS[1], 'version', 'document') end
+redis.call('HSET', KEYS[1], 'version', ARGV[2], 'document', ARGV[3], 'accounts', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 'done'`;
+const REMOVE = `
+if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 'changed' end
+redis.call('DEL', KEYS[1])
+return 'done'`;
+const KEEP_COPY = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) and 'done' or 'taken'";
+const DROP_COPY = "redis.call('DEL', KEYS[1])";
+/** Ids by the time at which they end. By the server's clock: those of machines differ. */
+const NOTE = `
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return 'done'`;
+const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
+
+/**
+ * A store in a Redis server, an entry for each account, which ends when nothing has been written to it for long enough.
+ *
+ * Tokens lie there as they are, so whoever can read the server's memory, its files or its replicas has them: let it be
+ * reached by TLS, and by the app alone. A server that evicts keys signs people out.
+ *
+ * @param client The client of a library. It is the program's: nothing connects or closes it.
+ * @param options How the store is kept.
+ * @returns The store. Nothing is sent before the first call.
+ * @throws {TypeError} when the client or an option is none.
+ * @throws {RangeError} when a number is out of its range.
+ *
+ * @example A web app on many machines
+ * ```ts
+ * import { redisStore, WebApplication } from "@latchkey/latchkey/web";
+ * import { createClient } from "npm:redis@^6.3.1"; // Node and Bun: "redis"
+ *
+ * const client = createClient({ url: "rediss://cache.contoso.com:6380" });
+ * client.on("error", (error) => console.error(error.message));
+ * await client.connect();
+ * const app = new WebApplication({ clientId: "11111111-2222-4333-8444-555555555555", cache: redisStore(client) });
+ * ```
+ */
+export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): CacheStore {
+  const { prefix = "latchkey:", timeToLiveSeconds = DAYS_90_S, timeoutMs = TIMEOUT_MS } = options;
+  check(client, { prefix, timeToLiveSeconds, timeoutMs });
+  const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds);
+  const index = `${prefix}accounts`;
+  const keyOf = (homeAccountId: string): string => `${prefix}account:${homeAccountId}`;
+
+  async function readEntry(homeAccountId: string, call: CacheCall): Promise<Entry> {
+    return entryIn(await run({ lua: READ, key: keyOf(homeAccountId) }, call));
+  }
+
+  async function readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
+    const ids = await run({ lua: LIST, key: index }, call), documents: string[] = [];
+    if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) throw strangeReply();
+    for (let start = 0; start < ids.length; start += BATCH) {
+      const batch = ids.slice(start, start + BATCH);
+      const replies = await Promise.all(batch.map((id) => run({ lua: READ_ACCOUNTS, key: keyOf(id) }, call)));
+      for (const reply of replies) {
+        if (isText(reply)) documents.push(reply);
+        else if (reply !== null) throw strangeReply();
+      }
+    }
+    return documents;
+  }
+
+  async function read(homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
+    return (await readEntry(homeAccountId, call)).document ?? undefined;
+  }
+
+  async function update(
+    homeAccountId: string,
+    change: (document: string | undefined) => string | undefined,
+    call: CacheCall = {},
+  ): Promise<void> {
+    const next = crypto.randomUUID();
+    let entry = await readEntry(homeAccountId, call), isNoted = false, delayMs = FIRST_DELAY_MS;
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      const old = entry.document ?? undefined, document = change(old);
+      if (document === undefined || document === old) return;
+      // First of all: an account that is listed and not there does no harm.
+      if (!isNoted) expectDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
+      isNoted = true;
+      const words = [entry.version ?? "", next, document, accountsExcerpt(document), lifetime];
+      const reply = await run({ lua: REPLACE, key: keyOf(homeAccountId), words }, call);
+      if (reply === "done") return;
+      entry = entryIn(reply);
+      await waitAbout(delayMs, call.signal);
+      delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
+    }
+    throw new LatchkeyError(
+      "temporarily_unavailable",
+      "Cannot write to the token cache: others are quicker each time",
+      {
+        hint: "Try again in a moment",
+      },
+    );
+  }
+
+  async function setAside(
+    homeAccountId: string,
+    isDamaged: (document: string) => boolean,
+    call: CacheCall = {},
+  ): Promise<string | undefined> {
+    const { version, document } = await readEntry(homeAccountId, call);
+    if (document === null || !isDamaged(document)) return undefined;
+    // Not a renaming: in a cluster the two keys can be on two servers.
+    const place = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
+    expectDone(await run({ lua: KEEP_COPY, key: place, words: [document, lifetime] }, call));
+    const reply = await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call);
+    if (reply === "done") return place;
+    if (reply !== "changed") throw strangeReply();
+    await run({ lua: DROP_COPY, key: place }, call); // somebody else has mended it, or set it aside
+    return undefined;
+  }
+
+  async function alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
+    return await withRedisLock(run, { key: `${prefix}lock:${homeAccountId}`, work, signal });
+  }
+
+  return { readAccounts, read, update, setAside, alone };
+}
+
+function check(client: RedisClient, options: Required<RedisStoreOptions>): void {
+  const { prefix, timeToLiveSeconds, timeoutMs } = options, fail = "Cannot make a store in Redis: ";
+  const { sendCommand, call, send } = (client ?? {}) as { readonly [name: string]: unknown } & RedisClient;
+  // ioredis has a method of that name, too, which takes something else.
+  if (typeof sendCommand !== "function" || typeof call === "function" || typeof send === "function") {
+    const how = typeof send === "function" ? "client.send(name, words)" : "client.call(name, ...words)";
+    throw new TypeError(
+      `${fail}the client is none. node-redis's is one; for another pass { sendCommand: ([name, ...words]) => ${how} }`,
+    );
+  }
+  if (typeof prefix !== "string") throw new TypeError(`${fail}prefix is no text`);
+  for (const [name, value] of Object.entries({ timeToLiveSeconds, timeoutMs })) {
+    if (typeof value !== "number") throw new TypeError(`${fail}${name} is no number`);
+    if (!Number.isInteger(value) || value < 1 || value > MAX_INT32) {
+      throw new RangeError(`${fail}${name} has to be a whole number from 1 to ${MAX_INT32}`);
+    }
+  }
+}
+
+function entryIn(reply: unknown): Entry {
+  const [version, document] = Array.isArray(reply) && reply.length === 2 ? reply : [];
+  if (!isTextOrNull(version) || !isTextOrNull(document)) throw strangeReply();
+  return { version, document };
+}
+
+function expectDone(reply: unknown): void {
+  if (reply !== "done") throw strangeReply();
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === "string";
+}
