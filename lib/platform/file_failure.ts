@@ -27,6 +27,7 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>>
   EROFS: ["its file system is read-only", `Mount it for writing, or ${ELSEWHERE}`],
   ENOSPC: ["the disk is full", "Free some space and try again"],
   EDQUOT: ["this user's quota of the disk is used up", "Free some space and try again"],
+  EFBIG: ["a file may not become so large", "Raise the limit with ulimit -f"],
   ENAMETOOLONG: ["its name is too long", "Choose a shorter path"],
   ENOTDIR: ["a part of its path is a file, not a folder", "Choose a path whose folders are folders"],
   EISDIR: ["it is a folder", "Name a file"],

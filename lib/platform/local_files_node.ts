@@ -3,9 +3,17 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 import fs, { type Stats } from "node:fs";
-import { cannotFlushFolders, type FileFacts, isNotThere, type LocalFiles, type OpenFile } from "./local_files.ts";
+import {
+  cannotFlushFolders,
+  errorNameOf,
+  type FileFacts,
+  isNotThere,
+  type LocalFiles,
+  type OpenFile,
+} from "./local_files.ts";
 import { readWhole } from "./read_whole.ts";
 
 const flush = promisify(fs.fsync);
@@ -55,7 +63,7 @@ export function nodeFiles(): LocalFiles {
     create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => fs.unlinkSync(path),
-    makeFolder: (path) => void fs.mkdirSync(path, { recursive: true, mode: 0o700 }),
+    makeFolder,
     list: (path) =>
       fs.readdirSync(path, { withFileTypes: true }).map((each) => ({ name: each.name, isFile: each.isFile() })),
     async flushFolder(path) {
@@ -70,4 +78,17 @@ export function nodeFiles(): LocalFiles {
       }
     },
   };
+}
+
+/** Not by `recursive`, which on Node says of a read-only file system that the folder is not there. */
+function makeFolder(path: string): void {
+  try {
+    fs.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const above = dirname(path);
+    if (errorNameOf(error) === "EEXIST") return; // what it is is looked at by the caller
+    if (!isNotThere(error) || above === path) throw error;
+    makeFolder(above);
+    fs.mkdirSync(path, { mode: 0o700 });
+  }
 }

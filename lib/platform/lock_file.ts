@@ -57,11 +57,15 @@ export async function withLockFile<T>(
   return await inTurn(path, async () => {
     const lock = await untilTaken(files, { path, folder }, limit);
     lock.keepAlive();
+    let result: T;
     try {
-      return await work();
-    } finally {
-      letGo(lock, path);
+      result = await work();
+    } catch (error) {
+      giveUp(lock);
+      throw error;
     }
+    letGo(lock, path);
+    return result;
   }, { signal, waitMs, onTooLate: () => tooLate(path, "this program itself") });
 }
 
@@ -99,6 +103,15 @@ function letGo(lock: HeldLock, path: string): void {
     lock.release();
   } catch (error) {
     throw fileFailure(error, { doing: "remove", path });
+  }
+}
+
+/** What the work failed with says more than that its lock stays, which others take over. */
+function giveUp(lock: HeldLock): void {
+  try {
+    lock.release();
+  } catch {
+    // See above.
   }
 }
 

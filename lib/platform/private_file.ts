@@ -66,15 +66,18 @@ function readNow(files: LocalFiles, path: string): Uint8Array<ArrayBuffer> | und
   try {
     const facts = file.facts();
     requirePrivateFile(files, path, facts);
-    if (facts.size > MAX_BYTES) {
-      throw new LatchkeyError("configuration", `Cannot read ${path}: it has ${facts.size} bytes, more than any cache`, {
-        hint: "Move it away",
-      });
-    }
+    requireReadable(path, facts.size);
     return file.read();
   } finally {
     file.close();
   }
+}
+
+function requireReadable(path: string, size: number): void {
+  if (size <= MAX_BYTES) return;
+  throw new LatchkeyError("configuration", `${path} is not for ${size} bytes, more than any token cache has`, {
+    hint: `Look at what ${path} is, and move it away`,
+  });
 }
 
 /**
@@ -94,6 +97,7 @@ export async function replacePrivateFile(
 ): Promise<void> {
   const folder = folderOf(path);
   signal?.throwIfAborted();
+  requireReadable(path, bytes.length);
   const files = await openLocalFiles(folder, "write");
   try {
     makePrivateFolder(files, folder);

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { denoNamespace, operatingSystem } from "./host.ts";
-import { errorNameOf, isNotThere } from "./local_files.ts";
+import { denoNamespace } from "./host.ts";
+import { errorNameOf } from "./local_files.ts";
 import { isPermitted } from "./permission.ts";
 
 /** The number of this process. */
@@ -15,38 +15,19 @@ export function ownPid(): number {
 /**
  * Whether no process has a number.
  *
- * @returns `undefined` when that cannot be known: Deno tells on Linux alone, with `--allow-all`.
+ * @returns `undefined` when that cannot be known: Deno tells it with `--allow-run` alone.
  */
 export function isProcessGone(pid: number): boolean | undefined {
   const deno = denoNamespace();
-  return deno ? isGoneByDeno(deno, pid) : isGoneBySignal(pid);
-}
-
-function isGoneByDeno(deno: typeof Deno, pid: number): boolean | undefined {
-  const path = `/proc/${pid}`;
-  if (operatingSystem() !== "linux" || !isPermitted({ name: "read", path })) return undefined;
+  if (deno && !isPermitted({ name: "run" })) return undefined;
   try {
-    deno.lstatSync(path);
+    // Signal 0 asks, and sends nothing. Deno has no name for it, and takes the number.
+    if (deno) deno.kill(pid, 0 as unknown as Deno.Signal);
+    else globalThis.process.kill(pid, 0);
     return false;
   } catch (error) {
-    // Deno shows /proc to nobody who has fewer permissions than all, and it may not be mounted.
-    return isNotThere(error) && isProcMounted(deno) ? true : undefined;
-  }
-}
-
-function isProcMounted(deno: typeof Deno): boolean {
-  try {
-    return deno.lstatSync(`/proc/${deno.pid}`).isDirectory;
-  } catch {
-    return false;
-  }
-}
-
-function isGoneBySignal(pid: number): boolean {
-  try {
-    globalThis.process.kill(pid, 0); // asks, and sends nothing
-    return false;
-  } catch (error) {
-    return errorNameOf(error) === "ESRCH"; // else it is somebody else's
+    if (errorNameOf(error) === "ESRCH" || (error as Error).name === "NotFound") return true;
+    // EPERM: it is somebody else's.
+    return errorNameOf(error) === "EPERM" || (error as Error).name === "PermissionDenied" ? false : undefined;
   }
 }

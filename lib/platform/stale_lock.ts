@@ -5,7 +5,7 @@
  */
 import { isHeldHere, takeLock } from "./held_lock.ts";
 import { errorNameOf, type LocalFiles } from "./local_files.ts";
-import { holderOf, isStale } from "./lock_holder.ts";
+import { isStale } from "./lock_holder.ts";
 import { openRegularFile } from "./private_folder.ts";
 import { isProcessGone, ownPid } from "./process_life.ts";
 
@@ -92,8 +92,10 @@ export function removeStaleLock(
   { watch, staleMs, depth = 0 }: StaleLockOptions,
 ): void {
   const judge = (sight: LockSight, nowMs: number) => {
-    const { text } = sight, watchedMs = watch.unchangedMs(path, sight);
-    return isStale({ text, isGone: isHolderGone(sight), ageMs: nowMs - sight.changedMs, watchedMs, staleMs });
+    const { id, changedMs, text } = sight, watchedMs = watch.unchangedMs(path, sight);
+    // With this process's number, yet not of its making: of one before it, as happens in containers, or of a worker's.
+    const isGone = (pid: number) => pid === ownPid() ? !isHeldHere(id) : isProcessGone(pid);
+    return isStale({ text, isGone, ageMs: nowMs - changedMs, watchedMs, staleMs });
   };
   // By this machine's clock for now; the file system's, which may be another machine's, is asked by making a file.
   if (!judge(sight, Date.now())) return;
@@ -110,11 +112,4 @@ export function removeStaleLock(
   }
   const other = depth < MAX_DEPTH ? lookAtLock(files, takeover) : undefined;
   if (other) removeStaleLock(files, { path: takeover, sight: other }, { watch, staleMs, depth: depth + 1 });
-}
-
-function isHolderGone({ id, text = "" }: LockSight): boolean | undefined {
-  const pid = holderOf(text);
-  if (pid === undefined) return undefined;
-  // With this process's number, yet not of its making: of one before it, as happens in containers, or of a worker's.
-  return pid === ownPid() ? !isHeldHere(id) : isProcessGone(pid);
 }
