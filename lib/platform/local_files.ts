@@ -2,10 +2,11 @@
  * The few things that private files and locks ask of a file system, which Deno gives by functions of its own.
  *
  * All but the flushing is synchronous: the files are small and on this machine, and a promise costs more than the call. What
- * fails throws the runtime's error, which has a system's error name as its `code`.
+ * fails throws the runtime's own error.
  *
  * @module
  */
+import { operatingSystem } from "./host.ts";
 
 /** What is known of something in a folder. */
 export interface FileFacts {
@@ -64,6 +65,8 @@ export interface LocalFiles {
   rename(from: string, to: string): void;
   /** Removes a file. */
   remove(path: string): void;
+  /** Sets when a file was last changed, in milliseconds since 1970. */
+  setChanged(path: string, changedMs: number): void;
   /** Makes a folder and those above it, where they are missing, for their owner alone. */
   makeFolder(path: string): void;
   /** What is in a folder. */
@@ -72,10 +75,19 @@ export interface LocalFiles {
   flushFolder(path: string): Promise<void>;
 }
 
-/** The system's name of an error, such as `ENOENT`; empty when it has none. */
+/** Errors that Deno gives by number alone, in the message. */
+const BY_NUMBER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  linux: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 116: "ESTALE", 122: "EDQUOT" },
+  darwin: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 70: "ESTALE" },
+  win32: { 112: "ENOSPC", 1295: "EDQUOT" },
+};
+
+/** The system's name of an error, such as `ENOENT`, or `E` and its number; empty when it has none. */
 export function errorNameOf(error: unknown): string {
-  const code = (error as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : "";
+  const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+  if (typeof code === "string") return code;
+  const [, number] = /\(os error (\d+)\)/.exec(String(message)) ?? [];
+  return number ? BY_NUMBER[operatingSystem()]?.[number] ?? `E${number}` : "";
 }
 
 /** Whether an error says that nothing is there. */

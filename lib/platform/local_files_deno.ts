@@ -67,6 +67,7 @@ export function denoFiles(): LocalFiles {
     create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: 0o600 })),
     rename: (from, to) => deno.renameSync(from, to),
     remove: (path) => deno.removeSync(path),
+    setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: 0o700 }),
     list: (path) => Array.from(deno.readDirSync(path), ({ name, isFile }) => ({ name, isFile })),
     async flushFolder(path) {

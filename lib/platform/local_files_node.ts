@@ -63,6 +63,7 @@ export function nodeFiles(): LocalFiles {
     create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => fs.unlinkSync(path),
+    setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder,
     list: (path) =>
       fs.readdirSync(path, { withFileTypes: true }).map((each) => ({ name: each.name, isFile: each.isFile() })),

@@ -58,11 +58,11 @@ function absolute(name: string): string {
   });
 }
 
-/** A folder's path; a relative one counts as not set, as the XDG Base Directory Specification says. */
+/** A folder's path, without a slash at its end; a relative one counts as not set, as the XDG Base Directory Specification says. */
 function valueOf(name: string): string | undefined {
-  const value = readEnvironment(name)?.replace(/(?<=[^:\\/])[\\/]+$/, "");
+  const value = readEnvironment(name);
   const isAbsolute = operatingSystem() === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//;
-  return value !== undefined && isAbsolute.test(value) ? value : undefined;
+  return value !== undefined && isAbsolute.test(value) ? value.replace(/[\\/]+$/, "") : undefined;
 }
 
 function requireReadable(names: readonly string[]): void {

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { type LockOptions, withLockFile } from "../../../lib/platform/lock_file.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { failureOf } from "../../tools/failure_of.ts";
-import { FULL_DISK, READ_ONLY_DISK, type WornDisk } from "../../tools/worn_disk.ts";
+import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 
 const program = [...ownRuntimePath().program(), fileURLToPath(new URL("file_program.ts", import.meta.url))];
 /** A number that no process has: Linux gives none beyond 4,194,304. */
@@ -101,7 +101,7 @@ describe("withLockFile()", () => {
         await new Promise((resolve) => setImmediate(resolve));
         events.push(`${name} ends`);
       });
-    await Promise.all([work("a"), work("b"), work(`c`)]);
+    await Promise.all([work("a"), work("b"), work("c")]);
     expect(events).toEqual(["a", "b", "c"].flatMap((name) => [`${name} begins`, `${name} ends`]));
   });
 
@@ -273,8 +273,7 @@ describe("A lock that is not safe", () => {
   });
 
   test("is told when the disk is full or read-only, and none is left there", async () => {
-    const cases: readonly [disk: WornDisk, doing: string][] = [[FULL_DISK, "lock"], [READ_ONLY_DISK, "lock"]];
-    for (const [disk] of cases) {
+    for (const disk of [FULL_DISK, READ_ONLY_DISK]) {
       const path = newLock(), folder = join(path, "..");
       const [file, ...rest] = disk.command(folder, [...program, "lock", path]);
       const { left, ...failure } = JSON.parse((await promisify(execFile)(file!, rest)).stdout);
