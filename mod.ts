@@ -19,6 +19,8 @@ export { PublicClientApplication, type PublicClientApplicationOptions } from "./
 export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
 export type { BrokerFlags } from "./lib/broker/find_broker.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
+export { describeFileStore, type FileStoreDescription } from "./lib/cache/describe_file_store.ts";
+export { fileStore, type FileStoreOptions } from "./lib/cache/file_store.ts";
 export { memoryStore } from "./lib/cache/memory_store.ts";
 export type { RedisClient } from "./lib/cache/redis_client.ts";
 export { redisStore, type RedisStoreOptions } from "./lib/cache/redis_store.ts";
