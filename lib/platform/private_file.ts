@@ -25,6 +25,15 @@ export interface PrivateFileCall {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How a file is replaced. */
+export interface ReplaceOptions extends PrivateFileCall {
+  /**
+   * Called when all is on the disk, and only the name is missing. When it throws, the file stays what it was, and the error is
+   * the caller's.
+   */
+  readonly beforeRenaming?: (() => void) | undefined;
+}
+
 /** What is larger is no token cache, and would take the program's memory. */
 const MAX_BYTES = 256 * 1024 * 1024;
 /** What a file is called while it is being written. */
@@ -86,14 +95,14 @@ function requireReadable(path: string, size: number): void {
  *
  * @param path Its path.
  * @param bytes What is to be in it.
- * @param options Ends the call early.
+ * @param options Ends the call early, or gives it up at the last moment.
  * @throws {LatchkeyError} `configuration` when it cannot be written or is not safe; `missing_dependency` when Deno does not
  * permit it.
  */
 export async function replacePrivateFile(
   path: string,
   bytes: Uint8Array,
-  { signal }: PrivateFileCall = {},
+  { signal, beforeRenaming }: ReplaceOptions = {},
 ): Promise<void> {
   const folder = folderOf(path);
   signal?.throwIfAborted();
@@ -104,20 +113,23 @@ export async function replacePrivateFile(
     const facts = files.look(path);
     if (facts) requirePrivateFile(files, path, facts);
     sweep(files, folder);
-    await replace(files, { path, bytes, signal, unfinished: besides(path, unfinishedName()) });
+    await replace(files, { path, bytes, signal, beforeRenaming, unfinished: besides(path, unfinishedName()) });
     await files.flushFolder(folder);
   } catch (error) {
     throw fileFailure(error, { doing: "write", path, signal });
   }
 }
 
-interface Replacement extends PrivateFileCall {
+interface Replacement extends ReplaceOptions {
   readonly path: string;
   readonly bytes: Uint8Array;
   readonly unfinished: string;
 }
 
-async function replace(files: LocalFiles, { path, bytes, signal, unfinished }: Replacement): Promise<void> {
+async function replace(
+  files: LocalFiles,
+  { path, bytes, signal, beforeRenaming, unfinished }: Replacement,
+): Promise<void> {
   const file = files.create(unfinished);
   try {
     try {
@@ -127,6 +139,7 @@ async function replace(files: LocalFiles, { path, bytes, signal, unfinished }: R
       file.close();
     }
     signal?.throwIfAborted();
+    beforeRenaming?.();
     await rename(files, unfinished, path);
   } catch (error) {
     removeIfPossible(files, unfinished);

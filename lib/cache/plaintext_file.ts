@@ -1,0 +1,176 @@
+/**
+ * MSAL's one file, read and written beside MSAL.
+ *
+ * What MSAL does to it, in msal-extensions 1.3.1 for Python and @azure/msal-node-extensions 5.6.1, and what is done about it:
+ * - Both write in place, so that who reads meanwhile finds it empty or in part: it is looked at again, with their lock.
+ * - Both read it again only when it was changed after they last read it: what is renamed into place gets a time that is after
+ *   the renaming, not the one of writing it before.
+ * - Node's removes a lock that is another program's, when it was done with its own before; Python's does when it has
+ *   `portalocker` and waited for 5 seconds. Hence a file that somebody else has written is not replaced, and a change that was
+ *   made without a lock is made again.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { type KnownFile, readKnownFile } from "../platform/known_file.ts";
+import type { FileFacts } from "../platform/local_files.ts";
+import { withLockFile } from "../platform/lock_file.ts";
+import { openLocalFiles } from "../platform/open_local_files.ts";
+import { readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
+import { folderOf } from "../platform/private_folder.ts";
+import type { CacheCall, CacheStore } from "./cache_store.ts";
+import { type SlicedDocument, sliceDocument } from "./document_slice.ts";
+import type { PlaintextStoreOptions } from "./plaintext_store.ts";
+import { waitAbout } from "./wait_about.ts";
+
+/** How far ahead the file's time is set, in milliseconds: for so long a program can take between reading it and the clock. */
+const AHEAD_MS = 100;
+/** For how long a file that is empty or ends too early has not to change, in milliseconds, to be taken for what it is. */
+const STILL_MS = 300, PAUSE_MS = 30;
+/** How often others may come in between. */
+const MAX_ATTEMPTS = 20;
+/** How long a renewal by another process is waited for, in milliseconds. */
+const RENEWAL_WAIT_MS = 60_000;
+
+/** Somebody else has written the file. */
+class Overtaken extends Error {}
+
+/** The store, its path being known. */
+export class PlaintextFile implements Required<CacheStore> {
+  readonly #path: string;
+  readonly #options: PlaintextStoreOptions;
+  #known: KnownFile | undefined;
+  #document: SlicedDocument | undefined;
+
+  /**
+   * @param path Path of the file.
+   * @param options How it is used.
+   */
+  constructor(path: string, options: PlaintextStoreOptions) {
+    this.#path = path;
+    this.#options = options;
+  }
+
+  /** What is known of all accounts. */
+  async readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
+    const document = await this.#read(call);
+    return document ? [document.accounts()] : [];
+  }
+
+  /** What is one account's. */
+  async read(homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
+    return (await this.#read(call))?.account(homeAccountId);
+  }
+
+  /** Changes the file. */
+  async update(
+    _homeAccountId: string,
+    change: (document: string | undefined) => string | undefined,
+    call: CacheCall = {},
+  ): Promise<void> {
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      if (await this.#locked(call, () => this.#change(change, call))) return;
+    }
+    throw new LatchkeyError("timed_out", `Cannot write ${this.#path}: other programs write it all the time`, {
+      hint: "Try again",
+    });
+  }
+
+  /** Sets the file aside when it is damaged. */
+  async setAside(
+    _homeAccountId: string,
+    isDamaged: (document: string) => boolean,
+    call: CacheCall = {},
+  ): Promise<string | undefined> {
+    return await this.#locked(call, async () => {
+      const { document } = await this.#readStill(call);
+      return document && isDamaged(document.whole()) ? await setAsideFile(this.#path) : undefined;
+    });
+  }
+
+  /** Renews alone; where no lock can be had, renewing is better than not doing so. */
+  async alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
+    signal?.throwIfAborted();
+    if (!(await this.#look())) return await work(); // nothing is there to be renewed
+    let isWorking = false;
+    try {
+      return await withLockFile(`${this.#path}.${await hashOf(homeAccountId)}.renewal.lockfile`, async () => {
+        isWorking = true;
+        return await work();
+      }, { signal, waitMs: RENEWAL_WAIT_MS });
+    } catch (error) {
+      if (isWorking || !(error instanceof LatchkeyError)) throw error;
+      this.#options.logger?.("warn", `The token is renewed without a lock: ${error.message}`);
+      return await work();
+    }
+  }
+
+  async #read(call: CacheCall): Promise<SlicedDocument | undefined> {
+    const known = await readKnownFile(this.#path, this.#known, call);
+    if (known !== this.#known || !known) this.#document = known && sliceDocument(known.bytes);
+    this.#known = known;
+    const document = this.#document;
+    if (!document || known?.settled || document.isWhole()) return document;
+    try {
+      return (await this.#locked(call, () => this.#readStill(call))).document;
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error;
+      return document; // without a lock, more is not to be had
+    }
+  }
+
+  /** Reads when nobody has the lock; yet somebody who lost it may still be writing. */
+  async #readStill(call: CacheCall): Promise<{ document: SlicedDocument | undefined; mark: string | undefined }> {
+    for (let seen: string | undefined, sinceMs = 0;;) {
+      const mark = markOf(await this.#look()), bytes = await readPrivateFile(this.#path, call);
+      const document = bytes && sliceDocument(bytes), nowMs = performance.now();
+      if (mark !== seen) seen = mark, sinceMs = nowMs;
+      if (!document || document.isWhole() || nowMs - sinceMs >= STILL_MS) return { document, mark };
+      await waitAbout(PAUSE_MS, call.signal);
+    }
+  }
+
+  /** Reads, merges and writes. @returns Whether that lasts, as far as can be told. */
+  async #change(
+    change: (document: string | undefined) => string | undefined,
+    { signal }: CacheCall,
+  ): Promise<boolean> {
+    const files = await openLocalFiles(folderOf(this.#path), "write"), lock = files.look(this.#lockPath)?.id;
+    const { document, mark } = await this.#readStill({ signal }), before = document?.whole(), after = change(before);
+    if (after === undefined || after === before) return true;
+    const beforeRenaming = () => {
+      if (markOf(files.look(this.#path)) !== mark) throw new Overtaken();
+    };
+    try {
+      await replacePrivateFile(this.#path, new TextEncoder().encode(after), { signal, beforeRenaming });
+    } catch (error) {
+      if (error instanceof Overtaken) return false;
+      throw error;
+    }
+    files.setChanged(this.#path, Date.now() + AHEAD_MS);
+    return lock !== undefined && files.look(this.#lockPath)?.id === lock;
+  }
+
+  async #look(): Promise<FileFacts | undefined> {
+    return (await openLocalFiles(folderOf(this.#path), "read")).look(this.#path);
+  }
+
+  async #locked<T>({ signal }: CacheCall, work: () => Promise<T>): Promise<T> {
+    return await withLockFile(this.#lockPath, work, { signal });
+  }
+
+  get #lockPath(): string {
+    return `${this.#path}.lockfile`;
+  }
+}
+
+/** What changes when a file is written. */
+function markOf(facts: FileFacts | undefined): string | undefined {
+  return facts && [facts.id, facts.size, facts.changedMs].join(" ");
+}
+
+/** Names a lock: ids can have any characters in them, and be of any length. */
+async function hashOf(homeAccountId: string): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(homeAccountId)));
+  return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
