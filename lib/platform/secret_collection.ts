@@ -92,5 +92,10 @@ async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string
     signature: "a{sv}s",
     body: [new Map([["org.freedesktop.Secret.Collection.Label", label]]), "default"],
   }, call);
-  return readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made! }, call));
+  try {
+    return readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made! }, call));
+  } catch (error) {
+    const isRefused = error instanceof KeyringError && ["dismissed", "unanswered"].includes(error.problem);
+    throw isRefused ? new KeyringError("no_keyring") : error;
+  }
 }

@@ -1,0 +1,39 @@
+/**
+ * libgcr's own mock prompter, which speaks gnome-keyring's real protocol and answers in place of a person. Run by Bun, with
+ * the answers as arguments: `password:TEXT`, `cancel`, or `ignore`. It prints its bus name, then `shown` and `gone` for each
+ * prompt, and ends with its standard input.
+ */
+import { dlopen, FFIType } from "bun:ffi";
+
+const { symbols: gcr } = dlopen("libgcr-base-3.so.1", {
+  gcr_mock_prompter_start: { args: [], returns: FFIType.cstring },
+  gcr_mock_prompter_expect_password_ok: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.void },
+  gcr_mock_prompter_expect_password_cancel: { args: [], returns: FFIType.void },
+  gcr_mock_prompter_is_prompting: { args: [], returns: FFIType.bool },
+  gcr_mock_prompter_set_delay_msec: { args: [FFIType.u32], returns: FFIType.void },
+});
+
+/** Longer than any test. */
+const NEVER_MS = 3_600_000;
+
+const name = gcr.gcr_mock_prompter_start();
+/** C holds on to them. */
+const passwords: Uint8Array[] = [];
+for (const answer of process.argv.slice(2)) {
+  const [, password] = /^password:(.*)$/.exec(answer) ?? [];
+  if (answer === "ignore") gcr.gcr_mock_prompter_set_delay_msec(NEVER_MS);
+  if (password === undefined) gcr.gcr_mock_prompter_expect_password_cancel();
+  else {
+    const text = new TextEncoder().encode(`${password}\0`);
+    passwords.push(text);
+    gcr.gcr_mock_prompter_expect_password_ok(text, null);
+  }
+}
+process.stdout.write(`${name}\n`);
+let shown = false;
+setInterval(() => {
+  const now = gcr.gcr_mock_prompter_is_prompting();
+  if (now !== shown) process.stdout.write(now ? "shown\n" : "gone\n");
+  shown = now;
+}, 1);
+process.stdin.on("end", () => process.exit()).resume();

@@ -1,0 +1,459 @@
+// The key of the token cache, in a real gnome-keyring whose prompts libgcr's own mock prompter answers, and in files.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { inspect, promisify } from "node:util";
+import { describeStoreKey, findStoreKey, openStoreKey, type StoreKeyOptions } from "../../../lib/cache/store_key.ts";
+import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
+import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
+import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
+import { addPrivateKeyring, keyringProcess, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+
+const COLLECTION = "/org/freedesktop/secrets/collection/login";
+const LOCKED = "the keyring (Secret Service) is locked";
+const DISMISSED = `${LOCKED}, and its prompt was dismissed or could not be shown`;
+const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+
+let daemon: PrivateBus;
+let folder: string;
+const prompters: KeyringPrompter[] = [];
+let lines: string[];
+
+beforeEach(async () => {
+  daemon = await startPrivateBus();
+  folder = join(daemon.directory, "cache");
+  lines = [];
+  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+});
+
+afterEach(async () => {
+  await Promise.all(prompters.splice(0).map((prompter) => prompter.kill()));
+  await daemon.stop();
+});
+
+const log: StoreKeyOptions["log"] = (level, message) => void lines.push(`${level} ${message}`);
+const open = (options: StoreKeyOptions = {}) => openStoreKey(folder, { log, ...options });
+const find = (options: StoreKeyOptions = {}) => findStoreKey(folder, { log, ...options });
+const describeKey = (options: StoreKeyOptions = {}) => describeStoreKey(folder, { log, ...options });
+const record = async () => JSON.parse(await readFile(join(folder, "key.json"), "utf8"));
+
+async function addKeyring(
+  state: Parameters<typeof addPrivateKeyring>[1],
+  answers: Parameters<typeof startKeyringPrompter>[1] = [],
+): Promise<KeyringPrompter> {
+  const prompter = await startKeyringPrompter(daemon.address, answers);
+  prompters.push(prompter);
+  await addPrivateKeyring(daemon, state, prompter.name);
+  return prompter;
+}
+
+// deno-lint-ignore require-await -- as the other beginnings
+async function useNoBus(): Promise<void> {
+  process.env.DBUS_SESSION_BUS_ADDRESS = "unix:path=/nonexistent";
+}
+
+/** A key in an open keyring, which is then locked by its restart. */
+async function addLockedKey(answers: Parameters<typeof startKeyringPrompter>[1]) {
+  await addPrivateKeyring(daemon, "unlocked");
+  const key = await open();
+  const prompter = await addKeyring("untouched", answers);
+  await killKeyring(daemon.address);
+  return { key, prompter };
+}
+
+describe("openStoreKey()", () => {
+  test("puts a new key into an open keyring, and finds it there", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const key = await open();
+    expect(key).toMatchObject({ place: "secret-service", why: "it is there and can be used" });
+    expect(key.bytes.length).toBe(32);
+    expect(await record()).toEqual({
+      id: key.id,
+      place: "secret-service",
+      why: key.why,
+      collection: COLLECTION,
+    });
+    for (const again of [await open(), await find()]) expect(again).toMatchObject({ id: key.id, bytes: key.bytes });
+    expect(lines).toEqual(["info The key of the token cache was put into the keyring (Secret Service)"]);
+  });
+
+  test("keeps what is written of it for this user alone", async () => {
+    await open({ keyPlace: "file" });
+    expect((await stat(folder)).mode & 0o777).toBe(0o700);
+    expect((await stat(join(folder, "key.json"))).mode & 0o777).toBe(0o600);
+    expect(await readdir(folder)).toEqual(["key.json"]);
+  });
+
+  test("makes a key of its own for each folder", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const key = await open(), other = await openStoreKey(join(daemon.directory, "other"));
+    expect(other.id).not.toBe(key.id);
+    expect(other.bytes).not.toEqual(key.bytes);
+    expect((await find())?.bytes).toEqual(key.bytes);
+  });
+
+  test("finds the key after the keyring was killed and started again", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const key = await open();
+    await killKeyring(daemon.address);
+    expect((await find())?.bytes).toEqual(key.bytes);
+  });
+
+  test("is one key for twenty processes at once", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const [program, ...args] = ownRuntimePath().program(), script = new URL("key_program.ts", import.meta.url);
+    const printed = await Promise.all(Array.from({ length: 20 }, async () => {
+      const { stdout } = await promisify(execFile)(program!, [...args, fileURLToPath(script), folder]);
+      return stdout;
+    }));
+    expect(new Set(printed).size).toBe(1);
+    expect(JSON.parse(printed[0]!)).toMatchObject({ id: (await record()).id, place: "secret-service" });
+    expect(await readdir(folder)).toEqual(["key.json"]);
+  });
+
+  test.each(["file", "auto"] as const)("puts it into a file where there is no keyring (%s)", async (keyPlace) => {
+    const key = await open({ keyPlace });
+    expect(key.place).toBe("file");
+    expect(await record()).toEqual({ id: key.id, place: "file", why: key.why, key: base64(key.bytes) });
+    for (const again of [await open(), await find()]) expect(again).toMatchObject({ id: key.id, bytes: key.bytes });
+    const why = "the keyring (Secret Service) is not there: no program serves it, nor can be started";
+    expect(key.why).toBe(keyPlace === "file" ? "a file was asked for" : why);
+    expect(lines).toEqual(
+      keyPlace === "file" ? [] : [`info The key of the token cache is in ${folder}/key.json: ${why}`],
+    );
+  });
+
+  test.each(
+    [
+      ["without a bus", "no bus", () => useNoBus()],
+      [
+        "when the keyring cannot be started",
+        "nor can be started",
+        () => daemon.addService("org.freedesktop.secrets", ["/bin/false"]),
+      ],
+      [
+        "when the keyring does not know what it is asked",
+        "failed",
+        () => startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], {}),
+      ],
+    ] as const,
+  )("puts it into a file %s, and not when only a keyring will do", async (_, why, begin) => {
+    await begin();
+    const error = await failureOf(open({ keyPlace: "keyring" }));
+    expect(error).toMatchObject({ name: "LatchkeyError", code: "configuration" });
+    expect(error.message).toContain(why);
+    expect(error.hint).toContain('keyPlace "auto"');
+    expect(await find()).toBeUndefined();
+    expect(await open()).toMatchObject({ place: "file", why: expect.stringContaining(why) });
+    expect(lines.length).toBe(1);
+    expect(lines[0]).toContain(why);
+  });
+
+  test("leaves a key where it is, whatever is asked for", async () => {
+    const inFile = await open({ keyPlace: "file" });
+    await addPrivateKeyring(daemon, "unlocked");
+    expect(await open({ keyPlace: "keyring" })).toMatchObject({ id: inFile.id, place: "file" });
+  });
+
+  test("asks the person to unlock the keyring, and puts the key into it", async () => {
+    const prompter = await addKeyring("locked", ["password:wrong", "password:password"]);
+    expect((await open()).place).toBe("secret-service");
+    expect(prompter.count()).toBe(1);
+  });
+
+  test("asks the person to make a keyring where there is none, and puts the key into it", async () => {
+    await addKeyring("empty", ["password:new"]);
+    const key = await open();
+    expect(key.place).toBe("secret-service");
+    expect((await find({ mayPrompt: false }))?.bytes).toEqual(key.bytes);
+  });
+
+  test.each(
+    [
+      ["locked", "cancel", true, DISMISSED],
+      ["locked", "cancel", false, LOCKED],
+      ["empty", "cancel", true, "the keyring (Secret Service) has no default keyring"],
+      ["empty", "cancel", false, "the keyring (Secret Service) has no default keyring"],
+      ["locked", "ignore", true, `${LOCKED}, and nobody answered its prompt`],
+    ] as const,
+  )(
+    "puts it into a file when the keyring is %s and the person would %s (mayPrompt: %p)",
+    async (state, answer, mayPrompt, why) => {
+      const prompter = await addKeyring(state, [answer]);
+      expect(await open({ mayPrompt, promptMs: answer === "ignore" ? 300 : 60_000 })).toMatchObject({
+        place: "file",
+        why,
+      });
+      expect(prompter.count()).toBe(mayPrompt ? 1 : 0);
+      expect(lines).toEqual([`warn The key of the token cache is in ${folder}/key.json: ${why}`]);
+    },
+  );
+
+  test("asks nobody where nobody shows prompts", async () => {
+    await addPrivateKeyring(daemon, "locked");
+    expect(await open()).toMatchObject({ place: "file", why: DISMISSED });
+  });
+
+  test("makes a new key when the keyring lost it, and sets aside what was written of the old one", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const key = await open(), before = await readFile(join(folder, "key.json"), "utf8");
+    await writeFile(join(folder, "key.json"), before.replace(key.id, crypto.randomUUID()));
+    lines.length = 0;
+    const next = await open();
+    expect(next.place).toBe("secret-service");
+    expect(next.bytes).not.toEqual(key.bytes);
+    expect(lines.filter((line) => line.startsWith("warn"))).toEqual([
+      expect.stringMatching(
+        /^warn .*the keyring \(Secret Service\) has not got it any more; set aside as .*sign in again$/,
+      ),
+    ]);
+    const [, place = ""] = /set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
+    expect(JSON.parse(await readFile(place, "utf8")).collection).toBe(COLLECTION);
+  });
+
+  test.each(["", "{", "[]", '{"place":"file","id":"x","key":"y"}', "\xff", "null"])(
+    "makes a new key when what was written of it is damaged: %p",
+    async (text) => {
+      await mkdir(folder, { mode: 0o700 });
+      await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
+      const key = await open({ keyPlace: "file" });
+      expect((await find())?.bytes).toEqual(key.bytes);
+      const [, place = ""] = /key.json is damaged; set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
+      expect(await readFile(place, "utf8")).toBe(text);
+      expect(lines.length).toBe(1);
+    },
+  );
+
+  test("takes no key from a place that it does not know, or that is another system's", async () => {
+    await mkdir(folder, { mode: 0o700 });
+    const id = crypto.randomUUID();
+    for (const [place, says] of [["moon", "is not known"], ["keychain", "is in the macOS Keychain"]]) {
+      await writeFile(join(folder, "key.json"), JSON.stringify({ id, place, why: "" }), { mode: 0o600 });
+      expect(await failureOf(open())).toMatchObject({ code: "configuration", message: expect.stringContaining(says!) });
+    }
+  });
+
+  test("refuses a file that others can write", async () => {
+    await open({ keyPlace: "file" });
+    await chmod(join(folder, "key.json"), 0o666);
+    expect(await failureOf(open())).toMatchObject({ code: "configuration", hint: expect.stringContaining("chmod") });
+  });
+
+  test("gives back the key that was had before, while it is the one, without asking the keyring", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const known = await open();
+    process.env.DBUS_SESSION_BUS_ADDRESS = "unix:path=/nonexistent";
+    expect(await open({ known })).toBe(known);
+    expect(await failureOf(open({ known: { ...known, id: crypto.randomUUID() } }))).toMatchObject({
+      code: "configuration",
+    });
+  });
+});
+
+describe("findStoreKey()", () => {
+  test("makes nothing, and does not start the keyring, when there is no key", async () => {
+    await daemon.addService("org.freedesktop.secrets", ["/usr/bin/touch", join(daemon.directory, "started")]);
+    expect(await find()).toBeUndefined();
+    expect(await readdir(daemon.directory)).not.toContain("cache");
+    expect(await readdir(daemon.directory)).not.toContain("started");
+  });
+
+  test("asks the person to unlock the keyring that the key is in", async () => {
+    const { key, prompter } = await addLockedKey(["password:password"]);
+    expect((await find())?.bytes).toEqual(key.bytes);
+    expect(prompter.count()).toBe(1);
+    expect((await find({ mayPrompt: false }))?.bytes).toEqual(key.bytes);
+  });
+
+  test.each(
+    [
+      ["cancel", true, "configuration", DISMISSED],
+      ["cancel", false, "configuration", LOCKED],
+      ["ignore", true, "timed_out", `${LOCKED}, and nobody answered its prompt`],
+    ] as const,
+  )("says what to do when the person would %s (mayPrompt: %p)", async (answer, mayPrompt, code, says) => {
+    const { prompter } = await addLockedKey([answer]);
+    const error = await failureOf(find({ mayPrompt, promptMs: answer === "ignore" ? 300 : 60_000 }));
+    expect(error).toMatchObject({ code, message: `Cannot read the token cache in ${folder}: ${says}` });
+    expect(error.hint).toContain("seahorse");
+    expect(error.hint).toContain(`move ${folder} away`);
+    expect(prompter.count()).toBe(mayPrompt ? 1 : 0);
+    expect(await readdir(folder)).toEqual(["key.json"]);
+  });
+
+  test("asks the person once for five programs at a time", async () => {
+    const { key, prompter } = await addLockedKey(["password:password"]);
+    const found = await Promise.all(Array.from({ length: 5 }, () => find()));
+    for (const one of found) expect(one?.bytes).toEqual(key.bytes);
+    expect(prompter.count()).toBe(1);
+  });
+
+  test("takes the prompt away when the call is aborted, and gives the reason", async () => {
+    const { prompter } = await addLockedKey(["ignore"]), controller = new AbortController(), reason = { why: "enough" };
+    const finding = find({ signal: controller.signal });
+    await prompter.next("shown");
+    controller.abort(reason);
+    await expect(finding).rejects.toBe(reason);
+    await prompter.next("gone");
+  });
+
+  test("ends when the keyring is killed while its prompt is shown", async () => {
+    const { prompter } = await addLockedKey(["ignore"]), pid = await keyringProcess(daemon.address);
+    const finding = failureOf(find());
+    await prompter.next("shown");
+    process.kill(pid, "SIGKILL");
+    expect(await finding).toMatchObject({
+      code: "configuration",
+      message: expect.stringContaining("the keyring (Secret Service) went away"),
+    });
+  });
+
+  test("ends when the bus is killed while a prompt is shown", async () => {
+    const { prompter } = await addLockedKey(["ignore"]), finding = failureOf(find());
+    await prompter.next("shown");
+    await daemon.restart();
+    expect(await finding).toMatchObject({ code: "configuration" });
+  });
+
+  test("says that the prompt could not be shown when the prompter dies", async () => {
+    const { prompter } = await addLockedKey(["ignore"]), finding = failureOf(find());
+    await prompter.next("shown");
+    await prompter.kill();
+    expect(await finding).toMatchObject({ message: expect.stringContaining(DISMISSED) });
+  });
+
+  test.each([
+    ["no bus", useNoBus],
+    ["not there", async () => {
+      await daemon.addService("org.freedesktop.secrets", ["/bin/false"]);
+      await killKeyring(daemon.address);
+    }],
+  ])("says what to do when the keyring is gone (%s)", async (says, begin) => {
+    await addPrivateKeyring(daemon, "unlocked");
+    await open();
+    await begin();
+    const error = await failureOf(find());
+    expect(error).toMatchObject({ code: "configuration", message: expect.stringContaining(says) });
+    expect(error.hint).toContain(`move ${folder} away and sign in again`);
+    expect(await failureOf(open())).toMatchObject({ code: "configuration", message: error.message });
+  });
+
+  test("does not take a key for lost whose keyring is not there", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    await open();
+    const written = await record(), elsewhere = { ...written, id: crypto.randomUUID(), collection: `${COLLECTION}2` };
+    await writeFile(join(folder, "key.json"), JSON.stringify(elsewhere));
+    expect(await failureOf(find())).toMatchObject({
+      code: "configuration",
+      message: expect.stringContaining("went away"),
+    });
+    expect(await record()).toEqual(elsewhere);
+  });
+
+  test("sets aside what was written of a lost or damaged key, once, and finds none", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    await open();
+    for (const text of [JSON.stringify({ ...await record(), id: crypto.randomUUID() }), "{}"]) {
+      await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
+      lines.length = 0;
+      expect(await find()).toBeUndefined();
+      expect(await find()).toBeUndefined();
+      expect(lines).toEqual([expect.stringMatching(/^warn .*set aside as /)]);
+    }
+  });
+
+  test("refuses what is no key under the key's name", async () => {
+    await mkdir(folder, { mode: 0o700 });
+    const id = crypto.randomUUID();
+    await addPrivateKeyring(daemon, "unlocked");
+    await storeElsewhere(id, "bm8ga2V5");
+    await writeFile(
+      join(folder, "key.json"),
+      JSON.stringify({ id, place: "secret-service", why: "", collection: COLLECTION }),
+      { mode: 0o600 },
+    );
+    const error = await failureOf(find());
+    expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("Remove that item") });
+    expectNoSecret(error, "bm8ga2V5");
+  });
+});
+
+/** Stores what is no key where a key is looked for. */
+async function storeElsewhere(id: string, text: string): Promise<void> {
+  const { openSessionBus } = await import("../../../lib/platform/open_session_bus.ts");
+  const { storeSecret } = await import("../../../lib/platform/secret_item.ts");
+  const attributes = { "xdg:schema": "org.latchkey.StoreKey", application: "latchkey", key: id };
+  using bus = await openSessionBus();
+  await storeSecret(bus, { label: "test", attributes, text }, { mayPrompt: false, promptMs: 1000 });
+}
+
+describe("describeStoreKey()", () => {
+  test.each(
+    [
+      ["unlocked", "secret-service", undefined],
+      ["locked", "secret-service", LOCKED],
+      ["empty", "secret-service", "has no default keyring"],
+      [undefined, "file", undefined],
+    ] as const,
+  )(
+    "tells where a key would be when the keyring is %s, asks nobody and makes nothing",
+    async (state, place, problem) => {
+      const prompter = state && await addKeyring(state, ["password:password"]);
+      const description = await describeKey();
+      expect(description).toMatchObject({ place, isMade: false });
+      if (problem) expect(description.problem?.message).toContain(problem);
+      else expect(description.problem).toBeUndefined();
+      expect(prompter?.count() ?? 0).toBe(0);
+      expect(await readdir(daemon.directory)).not.toContain("cache");
+      expect(lines).toEqual([]);
+    },
+  );
+
+  test("tells of a file that is asked for, and of a keyring that is, and cannot be used", async () => {
+    expect(await describeKey({ keyPlace: "file" })).toEqual({
+      place: "file",
+      isMade: false,
+      why: "a file was asked for",
+    });
+    expect((await describeKey({ keyPlace: "keyring" })).problem?.message).toContain("is not there");
+  });
+
+  test("tells where a key is, and what stands in its way", async () => {
+    const { prompter } = await addLockedKey(["password:password"]);
+    const made = { place: "secret-service", isMade: true };
+    expect(await describeKey()).toMatchObject({ ...made, problem: { message: expect.stringContaining(LOCKED) } });
+    expect(prompter.count()).toBe(0);
+    await find();
+    expect(await describeKey()).toMatchObject({ ...made, problem: undefined });
+    await writeFile(join(folder, "key.json"), JSON.stringify({ ...await record(), id: crypto.randomUUID() }));
+    expect((await describeKey()).problem?.message).toContain("is lost");
+    expect(await readdir(folder)).toEqual(["key.json"]);
+  });
+});
+
+describe("a key", () => {
+  test("is in no log line, no inspection and no JSON", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const keys = [await open(), await openStoreKey(join(daemon.directory, "file"), { log, keyPlace: "file" })];
+    await lockKeyring(daemon.address);
+    const error = await failureOf(find({ mayPrompt: false }));
+    for (const key of keys) {
+      const secrets = [
+        base64(key.bytes),
+        Buffer.from(key.bytes).toString("hex"),
+        String(key.bytes),
+        inspect(key.bytes),
+      ];
+      const shown = [...lines, inspect(key, { depth: 9, showHidden: true }), JSON.stringify(key), String(key)].join(
+        "\n",
+      );
+      for (const secret of secrets) expect(shown).not.toContain(secret);
+      expectNoSecret(error, ...secrets);
+    }
+  });
+});
