@@ -21,7 +21,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "./account.ts";
+import type { AccountInfo } from "./account.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
 import { memoryStore } from "./cache/memory_store.ts";
@@ -139,8 +139,7 @@ export class WebApplication {
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
     const { username, signal } = filter;
     correlationIdOf(filter);
-    return (await this.#cache.findAccounts({ signal })).map(({ account }) => account)
-      .filter((account) => username === undefined || isSameUsername(account.username, username));
+    return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
   }
 
   /**

@@ -69,7 +69,12 @@ export class CacheDocument {
 
   /** All entries of a section. */
   entries(section: CacheSection): readonly KeyedEntry[] {
-    return Object.entries(this.#section(section)).flatMap(([key, entry]) => isObject(entry) ? [{ key, entry }] : []);
+    const entries = this.#section(section), found: KeyedEntry[] = [];
+    for (const key of Object.keys(entries)) { // without lists in between: there can be thousands
+      const entry = entries[key];
+      if (isObject(entry)) found.push({ key, entry });
+    }
+    return found;
   }
 
   /** The entries of one account. Those of none, such as the tokens that services have for themselves, are nobody's. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, idKey } from "../account.ts";
+import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { type CacheApp, hostOf, isInCloud, isOfApp } from "./cache_app.ts";
 import type { CacheDocument, KeyedEntry } from "./cache_document.ts";
 import { ownRefreshTokens } from "./cached_refresh_tokens.ts";
@@ -25,11 +25,24 @@ interface AccountRecord {
   readonly entry: CacheEntry;
 }
 
-/** Who is signed in, each account once however many tenants it has a record for. */
-export function accountsIn(documents: readonly CacheDocument[], app: CacheApp): CachedAccount[] {
-  const records = documents.flatMap((document) => readRecords(document, document.entries("Account"), app));
+/**
+ * Who is signed in, each account once however many tenants it has a record for.
+ *
+ * @param documents Where.
+ * @param app The app that looks.
+ * @param username Only the accounts of one user name, compared without case: of thousands, the others are hardly looked at.
+ */
+export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, username?: string): CachedAccount[] {
+  const isMeant = (name: string): boolean => username === undefined || isSameUsername(name, username);
+  const records = documents.flatMap((document) => {
+    const entries = document.entries("Account");
+    if (username === undefined) return readRecords(document, entries, app);
+    const idOf = ({ entry }: KeyedEntry): string => text(entry.home_account_id)?.toLowerCase() ?? "";
+    const ids = new Set(entries.filter(({ entry }) => isMeant(text(entry.username) ?? "")).map(idOf));
+    return readRecords(document, entries.filter((one) => ids.has(idOf(one))), app);
+  });
   return [...Map.groupBy(records, ({ account }) => idKey(account.homeAccountId)).values()]
-    .flatMap((ofOne) => accountOf(ofOne, app) ?? []);
+    .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => isMeant(account.username));
 }
 
 /** One account, when it is signed in. */

@@ -48,17 +48,19 @@ export class TokenCache {
   }
 
   /**
-   * Who is signed in, but those who signed out of this app.
+   * Who is signed in, but those who signed out of this app; of one user name alone, where one is given.
    *
    * @throws {LatchkeyError} `configuration` when the store cannot be read.
    */
-  async findAccounts(call: CacheCall = {}): Promise<CachedAccount[]> {
-    const documents = (await this.#store.readAccounts(call)).flatMap((json) => {
+  async findAccounts(
+    { username, signal }: CacheCall & { readonly username?: string | undefined } = {},
+  ): Promise<CachedAccount[]> {
+    const documents = (await this.#store.readAccounts({ signal })).flatMap((json) => {
       const document = this.#parsed.parse(json);
       if (!document) this.#options.log?.("warn", "A document of the token cache is damaged and was passed over");
       return document ?? [];
     });
-    return accountsIn(documents, this.#app());
+    return accountsIn(documents, this.#app(), username);
   }
 
   /**

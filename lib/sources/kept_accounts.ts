@@ -42,10 +42,10 @@ export class KeptAccounts {
   }
 
   /** Who is signed in beside the broker's accounts. A cache that cannot be read does not stand in a broker's way. */
-  async accounts(signal: AbortSignal | undefined): Promise<CachedAccount[]> {
+  async accounts(username: string | undefined, signal: AbortSignal | undefined): Promise<CachedAccount[]> {
     return await this.#orElse([], async (store) => {
       if (!this.#cache && (await store?.readAccounts({ signal }))?.length === 0) return [];
-      return await (await this.cache()).findAccounts({ signal });
+      return await (await this.cache()).findAccounts({ username, signal });
     });
   }
 

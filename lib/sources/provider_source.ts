@@ -175,11 +175,8 @@ export class ProviderSource {
   }
 
   async #onlyAccount(username: string | undefined, signal: AbortSignal): Promise<AccountInfo | undefined> {
-    const accounts = (await this.#cache.findAccounts({ signal })).map(({ account }) => account);
-    const [only, ...more] = username === undefined
-      ? accounts
-      : accounts.filter((account) => isSameUsername(account.username, username));
-    return more.length === 0 ? only : undefined;
+    const [only, ...more] = await this.#cache.findAccounts({ username, signal });
+    return more.length === 0 ? only?.account : undefined;
   }
 
   async #kept(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {

@@ -60,17 +60,23 @@ export class TokenSources {
   ): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
     const known = finding.state === "active" ? await this.#accountsOfBroker(finding.broker, call) : [];
-    const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, signal);
+    const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, username, signal);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
-    return [...known, ...others]
-      .filter((account) => username === undefined || isSameUsername(account.username, username));
+    return [
+      ...known.filter((account) => username === undefined || isSameUsername(account.username, username)),
+      ...others,
+    ];
   }
 
   /** Those of a cache that cannot be read are missing beside a broker's; without a broker that is an error. */
-  async #cachedAccounts(finding: BrokerFinding, signal: AbortSignal | undefined): Promise<readonly CachedAccount[]> {
-    if (finding.state === "active") return await this.#kept.accounts(signal);
-    return this.#mayHoldTokens() ? await (await this.#kept.cache()).findAccounts({ signal }) : [];
+  async #cachedAccounts(
+    finding: BrokerFinding,
+    username: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly CachedAccount[]> {
+    if (finding.state === "active") return await this.#kept.accounts(username, signal);
+    return this.#mayHoldTokens() ? await (await this.#kept.cache()).findAccounts({ username, signal }) : [];
   }
 
   /** None when the broker proves too old to be asked. */
@@ -216,9 +222,7 @@ export class TokenSources {
     if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
     const [cached, ...more] = account
       ? [await this.#kept.account(account, signal)]
-      : (await this.#kept.accounts(signal)).filter(({ account }) =>
-        username === undefined || isSameUsername(account.username, username)
-      );
+      : await this.#kept.accounts(username, signal);
     if (!cached && account) return "provider"; // it was the cache's, and signed out
     if (!cached || more.length > 0 || cached.accountSource === "broker") return "broker";
     if (cached.accountSource === undefined) return "unknown";
