@@ -1,6 +1,7 @@
 // Where the tools that npm brought are. Plain JavaScript, for Node 20 and later: it runs before any of them is there.
 // `npm ci --ignore-scripts` leaves `.bin/bun` and `.bin/deno` unusable, so the platform packages are looked into instead.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const modules = new URL("../../node_modules/", import.meta.url);
@@ -11,6 +12,15 @@ const musl = process.platform === "linux" &&
 
 /** The npm package that has Node for this machine. */
 export const NODE_PACKAGE = `node-${windows ? "win" : process.platform}-${process.arch}`;
+
+/** What the tests bring for themselves: in no list of dependencies, as users and most who work on this need none of it. */
+export const TOOLS_FOLDER = fileURLToPath(new URL("../../.latchkey-tools/", import.meta.url));
+
+/** The folder that has MSAL for Python and its extensions, for `PYTHONPATH`. */
+export const MSAL_PYTHON = join(TOOLS_FOLDER, "python");
+
+/** The folder of MSAL for Node's extensions. As a whole they do not load: their broker and keyring are native. */
+export const MSAL_NODE_EXTENSIONS = join(TOOLS_FOLDER, "node_modules/@azure/msal-node-extensions");
 
 const places = {
   bun: () => {

@@ -5,11 +5,14 @@ import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { findChromium } from "./find_chromium.js";
-import { findTool, NODE_PACKAGE } from "./find_tool.js";
+import { findTool, MSAL_NODE_EXTENSIONS, MSAL_PYTHON, NODE_PACKAGE, TOOLS_FOLDER } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** A download that takes longer has stalled. */
 const MINUTES = 10;
+/** Which of MSAL's packages the tests run, beside the one in package.json. Azure CLI takes the lock of portalocker, too. */
+const MSAL_NODE_EXTENSIONS_VERSION = "5.6.1";
+const MSAL_PYTHON_VERSIONS = { "msal": "1.39.0", "msal-extensions": "1.3.1", "portalocker": "3.2.0" };
 
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
@@ -33,6 +36,16 @@ const machineNeeds = [
     isThere: () => hasCommand("redis-server"),
     // The same by another name, since Redis is not free software everywhere.
     packages: { debian: "redis-server", fedora: "valkey-compat-redis", arch: "valkey" },
+  },
+  {
+    scripts: ["tests/run_tests.ts", "tests/bench/run.ts"],
+    isThere: () => hasCommand("python3"),
+    packages: { debian: "python3", fedora: "python3", arch: "python" },
+  },
+  {
+    scripts: ["tests/run_tests.ts", "tests/bench/run.ts"],
+    isThere: () => isMsalForPythonInstalled() || hasCommand("pip3"),
+    packages: { debian: "python3-pip", fedora: "python3-pip", arch: "python-pip" },
   },
   {
     scripts: ["tests/run_tests.ts"],
@@ -69,10 +82,13 @@ const machineNeeds = [
  */
 export function setUp(script) {
   installNpmPackages();
-  if (script === "tests/run_tests.ts") installNode();
-  if (process.platform !== "linux") return;
-  const missing = machineNeeds.filter((need) => need.scripts.includes(script ?? "") && !need.isThere());
-  if (missing.length > 0) installMachinePackages(missing);
+  const needsTools = script === "tests/run_tests.ts" || script === "tests/bench/run.ts";
+  if (needsTools) installTools();
+  if (process.platform === "linux") {
+    const missing = machineNeeds.filter((need) => need.scripts.includes(script ?? "") && !need.isThere());
+    if (missing.length > 0) installMachinePackages(missing);
+  }
+  if (needsTools) installMsalForPython();
 }
 
 function installNpmPackages() {
@@ -84,18 +100,43 @@ function installNpmPackages() {
 }
 
 /**
- * The Node that suites run on. Not in package.json, since each of its packages is for one kind of machine alone; nor in
- * node_modules, where Deno installs nothing into what is below.
+ * The Node that suites run on, and MSAL's extensions. Not in package.json, since each package of Node is for one kind of machine
+ * alone, and the extensions bring 60 MB of native code that is not used; nor in node_modules, where Deno installs nothing into
+ * what is below.
  */
-function installNode() {
+function installTools() {
+  if (isToolThere("node") && versionOf(MSAL_NODE_EXTENSIONS) === MSAL_NODE_EXTENSIONS_VERSION) return;
+  mkdirSync(TOOLS_FOLDER, { recursive: true });
+  const dependencies = { [NODE_PACKAGE]: "24.x", "@azure/msal-node-extensions": MSAL_NODE_EXTENSIONS_VERSION };
+  writeFileSync(join(TOOLS_FOLDER, "package.json"), JSON.stringify({ dependencies }));
+  installPackages(TOOLS_FOLDER, "install");
+}
+
+function isToolThere(name) {
   try {
-    findTool("node");
+    return findTool(name) !== "";
   } catch {
-    const folder = join(root, ".latchkey-tools");
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies: { [NODE_PACKAGE]: "24.x" } }));
-    installPackages(folder, "install");
+    return false;
   }
+}
+
+/** The version of a package of npm's in its folder. */
+function versionOf(folder) {
+  const file = join(folder, "package.json");
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).version : undefined;
+}
+
+/** Into a folder of its own, as systems do not let pip into theirs. */
+function installMsalForPython() {
+  if (isMsalForPythonInstalled()) return;
+  const packages = Object.entries(MSAL_PYTHON_VERSIONS).map(([name, version]) => `${name}==${version}`);
+  const options = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--only-binary=:all:", "--upgrade"];
+  run("python3", ["-m", "pip", "install", ...options, "--target", MSAL_PYTHON, ...packages], root);
+}
+
+function isMsalForPythonInstalled() {
+  return Object.entries(MSAL_PYTHON_VERSIONS)
+    .every(([name, version]) => existsSync(join(MSAL_PYTHON, `${name.replaceAll("-", "_")}-${version}.dist-info`)));
 }
 
 /** Installs what the folder's package.json names, and tells by what. */
