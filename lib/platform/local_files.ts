@@ -63,7 +63,7 @@ export interface LocalFiles {
   create(path: string): OpenFile;
   /** Renames a file, in place of whatever file has the new name. */
   rename(from: string, to: string): void;
-  /** Removes a file. */
+  /** Removes a file, if it is still there. */
   remove(path: string): void;
   /** Sets when a file was last changed, in milliseconds since 1970. */
   setChanged(path: string, changedMs: number): void;

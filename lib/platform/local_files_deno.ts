@@ -66,7 +66,13 @@ export function denoFiles(): LocalFiles {
     },
     create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: 0o600 })),
     rename: (from, to) => deno.renameSync(from, to),
-    remove: (path) => deno.removeSync(path),
+    remove(path) {
+      try {
+        deno.removeSync(path);
+      } catch (error) {
+        if (!isNotThere(error)) throw error;
+      }
+    },
     setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: 0o700 }),
     list: (path) => Array.from(deno.readDirSync(path), ({ name, isFile }) => ({ name, isFile })),

@@ -62,7 +62,13 @@ export function nodeFiles(): LocalFiles {
     },
     create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
     rename: (from, to) => fs.renameSync(from, to),
-    remove: (path) => fs.unlinkSync(path),
+    remove(path) {
+      try {
+        fs.unlinkSync(path);
+      } catch (error) {
+        if (!isNotThere(error)) throw error;
+      }
+    },
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder,
     list: (path) =>

@@ -88,7 +88,7 @@ async function untilTaken(
       const lock = takeLock(files, path);
       if (lock) return lock;
       const sight = lookAtLock(files, path);
-      if (sight) removeStaleLock(files, { path, sight }, { watch, staleMs });
+      if (sight && removeStaleLock(files, { path, sight }, { watch, staleMs })) continue;
       if (performance.now() >= untilMs) throw tooLate(path, holderIn(sight?.text));
       // Not all at the same time.
       await pause(pauseMs * (0.5 + Math.random()), signal);

@@ -85,12 +85,13 @@ export interface StaleLockOptions {
  * @param path The lock.
  * @param sight What it was found to be.
  * @param options How it is judged.
+ * @returns Whether it was removed.
  */
 export function removeStaleLock(
   files: LocalFiles,
   { path, sight }: { readonly path: string; readonly sight: LockSight },
   { watch, staleMs, depth = 0 }: StaleLockOptions,
-): void {
+): boolean {
   const judge = (sight: LockSight, nowMs: number) => {
     const { id, changedMs, text } = sight, watchedMs = watch.unchangedMs(path, sight);
     // With this process's number, yet not of its making: of one before it, as happens in containers, or of a worker's.
@@ -98,18 +99,20 @@ export function removeStaleLock(
     return isStale({ text, isGone, ageMs: nowMs - changedMs, watchedMs, staleMs });
   };
   // By this machine's clock for now; the file system's, which may be another machine's, is asked by making a file.
-  if (!judge(sight, Date.now())) return;
+  if (!judge(sight, Date.now())) return false;
 
   const takeover = `${path}.takeover`, turn = takeLock(files, takeover);
   if (turn) {
     try {
       const now = lookAtLock(files, path);
-      if (now && judge(now, turn.madeMs)) files.remove(path);
+      if (!now || !judge(now, turn.madeMs)) return false;
+      files.remove(path);
+      return true;
     } finally {
       turn.release();
     }
-    return;
   }
   const other = depth < MAX_DEPTH ? lookAtLock(files, takeover) : undefined;
   if (other) removeStaleLock(files, { path: takeover, sight: other }, { watch, staleMs, depth: depth + 1 });
+  return false;
 }

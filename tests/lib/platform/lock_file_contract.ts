@@ -194,7 +194,7 @@ describe("withLockFile()", () => {
 
 describe("A lock that was left behind", () => {
   test("is taken over when its process is gone, after 2 seconds", async () => {
-    expect(await taken(leave(`${NOBODY} latchkey`, 3000))).toBe("taken");
+    expect(await taken(leave(`${NOBODY} latchkey`, 3000), { waitMs: 0 })).toBe("taken");
     expect(await taken(leave(`${NOBODY}`, 3000))).toBe("taken");
     const path = leave(`${NOBODY} /usr/bin/az`, 0);
     expect(await failureOf(taken(path, { waitMs: 30 }))).toMatchObject(held(path, `process ${NOBODY}`));
