@@ -3,9 +3,11 @@
  *
  * @module
  */
-import { type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
+import { type CacheStore, type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
+import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
+import type { TokenStoreOptions } from "./token_store.ts";
 import { visible } from "./visible.ts";
 
 /** Apps of Microsoft's whose ids people know by name. */
@@ -33,20 +35,24 @@ const ALL_BROKERS = {
  *
  * @param line A command line with the options of an app.
  * @param options What the command wants otherwise.
- * @throws {UsageError} when the client id is missing or none, or the authority is none.
+ * @throws {UsageError} when the client id is missing or none, or the authority is none, or options of its store contradict
+ * each other.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when the store that was asked for cannot be.
  */
-export function makeApplication(
+export async function makeApplication(
   line: CommandLine,
-  options: Partial<PublicClientApplicationOptions> = {},
-): PublicClientApplication {
-  const broker = line.text("broker"), authority = line.text("authority");
+  { mayPrompt, needsCache, ...options }: Partial<PublicClientApplicationOptions> & TokenStoreOptions = {},
+): Promise<PublicClientApplication> {
+  const broker = line.text("broker"), authority = line.text("authority"), log = logger(line.count("verbose"));
+  const cache = options.cache ?? await storeOf(line, log, { mayPrompt, needsCache });
   try {
     return new PublicClientApplication({
       clientId: options.clientId ?? clientIdOf(line),
       ...(authority !== undefined && { authority }),
       ...(broker !== "never" && ALL_BROKERS),
       requireBroker: broker === "require",
-      logger: logger(line.count("verbose")),
+      logger: log,
+      ...(cache && { cache }),
       ...options,
     });
   } catch (error) {
@@ -63,7 +69,8 @@ export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
     throw new UsageError(
-      "--client-id is missing: the id of your app registration, or a name such as azure-cli (LATCHKEY_CLIENT_ID, where it may be read)",
+      "--client-id is missing: the id of your app registration, or a name such as azure-cli (LATCHKEY_CLIENT_ID, where it may " +
+        "be read; or --profile)",
     );
   }
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
@@ -79,6 +86,14 @@ export function clientIdOf(line: CommandLine): string {
     given,
     Object.keys(WELL_KNOWN_CLIENTS),
   );
+}
+
+/** Where Deno may do what a broker takes and no more, nothing can be kept: no code for that is loaded. */
+async function storeOf(line: CommandLine, log: Logger, options: TokenStoreOptions): Promise<CacheStore | undefined> {
+  const isAsked = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
+  const mayBe = !denoNamespace() || mayReadEnvironment("HOME");
+  if (!isAsked && !mayBe && line.count("verbose") === 0) return undefined;
+  return (await import("./token_store.ts")).openTokenStore(line, log, options);
 }
 
 function logger(verbosity: number): Logger {

@@ -14,6 +14,20 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** Where a value can be said, the nearest first: what is nearer counts. */
+export const ORIGINS = ["command line", "environment", "profile", "default"] as const;
+
+/** Where a value was said. */
+export type Origin = (typeof ORIGINS)[number];
+
+/** Values that a profile gives to options. */
+export interface ProfileValues {
+  /** The profile's name. */
+  readonly name: string;
+  /** Values by the options' names. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
 /** A command line that was read. */
 export interface CommandLine {
   /** Whether the help was asked for. */
@@ -30,18 +44,24 @@ export interface CommandLine {
   count(name: string): number;
   /** Value of a `seconds` option. */
   seconds(name: string): number | undefined;
+  /** Where an option's value was said; `undefined` when it was nowhere. */
+  origin(name: string): Origin | undefined;
+  /** Of options that take the place of one another, those whose values were said nearest. */
+  nearest(...names: readonly string[]): readonly string[];
 }
 
 const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: false, summary: "Show this help" };
 
 /**
- * Reads a command line. What it does not have is taken from the environment, then from the table's defaults.
+ * Reads a command line. What it does not have is taken from the environment, then from a profile, then from the table's
+ * defaults.
  *
  * @param command The command.
  * @param words What follows the command's name.
+ * @param profile The profile. @default none
  * @throws {UsageError} for an option that the command does not have, a value that it does not take, a missing value.
  */
-export function readCommandLine(command: Command, words: readonly string[]): CommandLine {
+export function readCommandLine(command: Command, words: readonly string[], profile?: ProfileValues): CommandLine {
   const options = [...command.options, HELP];
   const ofKind = (...kinds: Option["kind"][]) =>
     options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
@@ -63,12 +83,12 @@ export function readCommandLine(command: Command, words: readonly string[]): Com
       );
     }
   }
-  const values = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name])]));
+  const read = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name], profile)]));
   const operands = parsed._.map(String);
   if (operands.length > command.operands) {
     throw new UsageError(`${JSON.stringify(operands[command.operands])} is not an option of ${command.name}`);
   }
-  const value = <T>(name: string) => values.get(name) as T;
+  const value = <T>(name: string) => read.get(name)?.value as T, origin = (name: string) => read.get(name)?.origin;
   return {
     help: value<boolean>("help"),
     operands,
@@ -77,44 +97,65 @@ export function readCommandLine(command: Command, words: readonly string[]): Com
     isOn: value,
     count: value,
     seconds: value,
+    origin,
+    nearest: (...names) => {
+      const nearest = ORIGINS.find((each) => names.some((name) => origin(name) === each));
+      return nearest === undefined ? [] : names.filter((name) => origin(name) === nearest);
+    },
   };
 }
 
-function readOption(option: Option, given: unknown): unknown {
+/** A value, and where it was said. */
+interface Said {
+  readonly value: unknown;
+  readonly origin: Origin | undefined;
+}
+
+function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): Said {
   const name = `--${option.name}`;
   const variable = `LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`;
-  const fromEnvironment = () => option.environment === false ? undefined : readEnvironment(variable);
+  const set = option.environment === false ? undefined : readEnvironment(variable);
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
-      return given || isYes(variable, fromEnvironment());
+      return { value: given || isYes(variable, set), origin: originOf(given, set) };
     case "count": {
       const times = Array.isArray(given) ? given : [];
       if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
-      return times.filter(Boolean).length || Number(fromEnvironment() ?? 0) || 0;
+      return { value: times.filter(Boolean).length || Number(set ?? 0) || 0, origin: originOf(given, set) };
     }
     case "list": {
-      const values = Array.isArray(given) ? given : [];
+      const values = Array.isArray(given) ? given : [], scopes = (value: string) => value.split(/\s+/).filter(Boolean);
       if (values.some((value) => typeof value !== "string" || value === "")) {
         throw new UsageError(`${name} needs a value`);
       }
-      return (values.length > 0 ? values : [fromEnvironment() ?? ""]).flatMap((value) =>
-        value.split(/\s+/).filter(Boolean)
-      );
+      const told = profile?.values[option.name];
+      if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
+      return { value: scopes(set ?? told ?? ""), origin: originOf(undefined, set, told) };
     }
     case "text":
     case "seconds": {
       if (given !== undefined && (given === "" || typeof given !== "string")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const read = (name: string, value: string) =>
-        option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices);
-      if (typeof given === "string") return read(name, given);
-      const set = fromEnvironment();
-      if (set !== undefined && !isForOthers(option, set)) return read(variable, set);
-      return option.default === undefined ? undefined : read(name, option.default);
+      const read = (name: string, value: string, origin: Origin): Said => ({
+        value: option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices),
+        origin,
+      });
+      if (typeof given === "string") return read(name, given, "command line");
+      if (set !== undefined && !isForOthers(option, set)) return read(variable, set, "environment");
+      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
+      if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
+      if (option.default !== undefined) return read(name, option.default, "default");
+      return { value: undefined, origin: undefined };
     }
   }
+}
+
+function originOf(given: unknown, set: string | undefined, told?: string): Origin | undefined {
+  if (given) return "command line";
+  if (set !== undefined) return "environment";
+  return told === undefined ? undefined : "profile";
 }
 
 /** What is set for all commands can be what another one knows: `az` is a format of tokens, and accounts have it not. */

@@ -20,6 +20,8 @@ export interface Option {
   readonly default?: string;
   /** Whether `LATCHKEY_<NAME>` in the environment says it as well: not where commands mean different things by it. @default true */
   readonly environment?: boolean;
+  /** Whether a profile says it, where it can: not where the command means another thing by it. @default true */
+  readonly fromProfile?: boolean;
   /** What it does, in one line. */
   readonly summary: string;
 }
@@ -113,6 +115,33 @@ export const BROKER: Option = {
   summary: "Use the device's broker where there is one, always, or never",
 };
 
+/** Where tokens are kept that came without a broker. */
+export const STORE: readonly Option[] = [
+  {
+    name: "store",
+    kind: "text",
+    choices: ["auto", "file", "plaintext", "memory"],
+    default: "auto",
+    summary: "Keep tokens that came without a broker in encrypted files, in MSAL's plain one, or for this run alone; " +
+      "auto: in encrypted files, where that can be",
+  },
+  {
+    name: "cache-file",
+    kind: "text",
+    value: "PATH",
+    summary: "Keep them in this file, unencrypted: one that MSAL and Azure CLI share",
+  },
+];
+
+/** Which options are taken from the configuration file. */
+export const PROFILE: Option = {
+  name: "profile",
+  kind: "text",
+  value: "NAME",
+  summary: "Take client id, authority, tenant, account and more from the profile that latchkey login --profile wrote " +
+    "(default, where there is no --client-id either)",
+};
+
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [
   {
@@ -128,4 +157,6 @@ export const APP: readonly Option[] = [
     summary: "Who issues the token (https://login.microsoftonline.com/common)",
   },
   BROKER,
+  ...STORE,
+  PROFILE,
 ];

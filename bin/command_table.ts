@@ -10,7 +10,9 @@ import {
   BROWSER,
   INTERACTIVE,
   type Option,
+  PROFILE,
   SCOPES,
+  STORE,
   TENANT,
   TEXT_FORMAT,
   TIMEOUT,
@@ -81,7 +83,11 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { ...ACCOUNT, summary: "User name of the person who is expected" },
       ...SCOPES,
-      ...APP,
+      ...APP.map((option) =>
+        option === PROFILE
+          ? { ...PROFILE, summary: "Take the options from this profile, and write them, and who signed in, to it" }
+          : option
+      ),
       TENANT,
       {
         name: "prompt",
@@ -104,11 +110,15 @@ export const COMMANDS: readonly Command[] = [
       ["latchkey login --client-id azure-cli", "the account of the device, a window, or the browser"],
       ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
       ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
+      [
+        "latchkey login --profile work --client-id ID --tenant contoso.com",
+        "and remember that: latchkey token --profile work --scope User.Read",
+      ],
     ],
   },
   {
     name: "logout",
-    summary: "Forget an account",
+    summary: "Sign an account out of this app",
     usage: "logout --client-id ID [--account USER] [--from-broker] [options]",
     operands: 0,
     options: [
@@ -123,6 +133,7 @@ export const COMMANDS: readonly Command[] = [
       VERBOSE,
     ],
     examples: [
+      ["latchkey logout --client-id azure-cli", "no token without a new sign-in; other apps keep theirs"],
       ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
     ],
   },
@@ -132,7 +143,7 @@ export const COMMANDS: readonly Command[] = [
     usage: "accounts --client-id ID [options]",
     operands: 0,
     options: [
-      { name: "account", kind: "text", value: "USER", summary: "Only accounts with this user name" },
+      { ...ACCOUNT, fromProfile: false, summary: "Only accounts with this user name" },
       ...APP,
       TEXT_FORMAT,
       TIMEOUT,
@@ -224,6 +235,6 @@ export const CONFIG_FILE_COMMAND: Command = {
   summary: "Print a token as a file says that has client_id, authority, username and scope",
   usage: "CONFIG.json [options]",
   operands: 1,
-  options: [BROKER, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
+  options: [BROKER, ...STORE, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
   examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
 };

@@ -21,10 +21,15 @@ interface Config {
 /** Prints a token as the file says. */
 export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const config = await readConfig(line.operands[0]!);
-  const { client_id: clientId, authority } = config, person = personAt(line);
-  const app = makeApplication(line, { clientId, ...(authority && { authority }), ...person.browser });
+  const { client_id: clientId, authority } = config, person = personAt(line), interactive = interactiveOf(line);
+  const app = await makeApplication(line, {
+    ...{ clientId, ...(authority && { authority }), ...person.browser },
+    mayPrompt: interactive !== "never",
+  });
   try {
-    writeToken(await runSample({ app, person, interactive: interactiveOf(line) }, config, signal), line);
+    const result = await runSample({ app, person, interactive }, config, signal);
+    if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
+    writeToken(result, line);
   } catch (error) {
     throw await withConsentUrl(error, app, { scopes: config.scope });
   }

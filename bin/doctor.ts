@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type CacheStore, LatchkeyError, memoryStore } from "../mod.ts";
 import { operatingSystem } from "../lib/platform/host.ts";
 import { openSessionBus } from "../lib/platform/open_session_bus.ts";
 import { write } from "../lib/platform/program.ts";
@@ -15,16 +16,20 @@ import { keyring } from "./check_keyring.ts";
 import { platform, runtime } from "./check_machine.ts";
 import { network } from "./check_network.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
+import { tokenCache } from "./check_token_cache.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, examine } from "./doctor_check.ts";
 import { isWell, reportJson, reportText } from "./doctor_report.ts";
 import { scopesOf } from "./token.ts";
+import { openTokenStore, tokenPlace } from "./token_store.ts";
 
 /** In the order of the report, which is that of what needs what. */
-const EVERYWHERE: readonly Check[] = [platform, runtime, clock, broker, redirectUri, accounts, silentToken, network];
+const EVERYWHERE: readonly Check[] = [
+  ...[platform, runtime, clock, broker, redirectUri, accounts, silentToken, network, tokenCache],
+];
 const ON_LINUX: readonly Check[] = [
   ...[platform, runtime, clock, dbusClient, sessionBus],
-  ...[broker, redirectUri, accounts, silentToken, network, display, keyring],
+  ...[broker, redirectUri, accounts, silentToken, network, tokenCache, display, keyring],
 ];
 
 /** An app that asks nothing of its own, where none is named. */
@@ -37,8 +42,10 @@ const NAMELESS = "00000000-0000-0000-0000-000000000000";
  */
 export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
-  const options = { clientId: clientId ?? NAMELESS, requireBroker: true, timeLimits: BROKER_LIMITS };
-  const app = makeApplication(line, options);
+  const cache = openStore(line) ?? memoryStore();
+  const app = await makeApplication(line, {
+    ...{ clientId: clientId ?? NAMELESS, requireBroker: true, timeLimits: BROKER_LIMITS, cache },
+  });
   let bus: Promise<SessionBus> | undefined;
   const results = await examine(operatingSystem() === "linux" ? ON_LINUX : EVERYWHERE, {
     app,
@@ -46,10 +53,22 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
     username: line.text("account"),
     scopes: scopesOf(line, ["https://graph.microsoft.com/.default"]),
     authority: line.text("authority") ?? "https://login.microsoftonline.com/common",
+    tokenPlace: () => tokenPlace(line),
+    cache,
     bus: () => bus ??= openSessionBus(),
   }, signal);
   app.close();
   bus?.then((bus) => bus.close(), () => {});
   write("stdout", line.text("format") === "json" ? reportJson(results) : reportText(results));
   return isWell(results) ? 0 : 1;
+}
+
+/** Where tokens are kept; nothing where that cannot be, which is the business of a check. */
+function openStore(line: CommandLine): CacheStore | undefined {
+  try {
+    return openTokenStore(line, () => {}, { mayPrompt: false, needsCache: true });
+  } catch (error) {
+    if (error instanceof LatchkeyError) return undefined;
+    throw error;
+  }
 }

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { LatchkeyError, type PublicClientApplication } from "../mod.ts";
+import { type CacheStore, LatchkeyError, type PublicClientApplication } from "../mod.ts";
 import type { SessionBus } from "../lib/platform/session_bus.ts";
+import type { TokenPlace } from "./token_store.ts";
 
 /**
  * How a check ended. `unknown`: it need not be done, or Deno does not permit it. `blocked`: it was to be done, and could
@@ -33,6 +34,10 @@ export interface Patient {
   readonly scopes: readonly string[];
   /** The authority's URL. */
   readonly authority: string;
+  /** Where tokens are kept that came without a broker. Throws where what was asked for cannot be. */
+  tokenPlace(): TokenPlace;
+  /** What is kept there. */
+  readonly cache: CacheStore;
   /** The session bus: opened by the first who asks, and the same for all. */
   bus(): Promise<SessionBus>;
 }

@@ -48,12 +48,23 @@ export async function main(words: readonly string[]): Promise<number> {
     if (first === "--version") return await printVersion();
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
     const command = findCommand(first);
-    line = readCommandLine(command, command === CONFIG_FILE_COMMAND ? words : rest);
+    const given = command === CONFIG_FILE_COMMAND ? words : rest;
+    line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
+    line = await withProfile(command, given, line);
     return await run(await load(command), line);
   } catch (error) {
     return await report(error, line, first);
   }
+}
+
+/** A profile is looked for where one is named, and where no app is. */
+async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
+  const isNamed = line.origin("profile") !== undefined, isPossible = command !== CONFIG_FILE_COMMAND;
+  if (!isNamed && !(isPossible && line.origin("client-id") === undefined)) return line;
+  const { profileOf } = await import("./profile_file.ts");
+  const profile = await profileOf(line, { mayBeNew: command.name === "login" });
+  return profile ? readCommandLine(command, words, profile) : line;
 }
 
 async function run(command: Run, line: CommandLine): Promise<number> {

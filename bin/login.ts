@@ -12,14 +12,21 @@ import type { CommandLine } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
 import { scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
+import { tellIfNotKept } from "./token_store.ts";
 import { visibleJson } from "./visible.ts";
 
 /** What is asked for where nothing is named: all that the app has been allowed of Microsoft Graph. */
 const DEFAULT_SCOPES = ["https://graph.microsoft.com/.default"];
 
-/** Signs a person in, and prints the account. */
+/** Signs a person in, prints the account, and writes the profile that is named. */
 export async function logIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const { account } = line.isOn("device-code") ? await byDeviceCode(line, signal) : await byPerson(line, signal);
+  const profiles = line.origin("profile") === undefined ? undefined : await import("./profile_file.ts");
+  profiles?.requireWritableProfiles();
+  const { account, source } = line.isOn("device-code")
+    ? await byDeviceCode(line, signal)
+    : await byPerson(line, signal);
+  await profiles?.writeProfile(line, account, signal);
+  if (source === "identity_provider") tellIfNotKept(line, { isEvenChosen: true });
   write(
     "stdout",
     line.text("format") === "json" ? `${visibleJson(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
@@ -27,7 +34,7 @@ export async function logIn(line: CommandLine, signal: AbortSignal | undefined):
 }
 
 async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const person = personAt(line), app = makeApplication(line, person.browser);
+  const person = personAt(line), app = await makeApplication(line, { ...person.browser, mayPrompt: true });
   const request = {
     ...requestOf(line, signal),
     loginHint: line.text("account"),
@@ -42,7 +49,7 @@ async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Pro
 
 async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
   const { signInByDeviceCode } = await import("./device_code.ts");
-  const app = makeApplication(line), request = requestOf(line, signal);
+  const app = await makeApplication(line, { mayPrompt: true }), request = requestOf(line, signal);
   try {
     return await signInByDeviceCode(app, request, line);
   } catch (error) {

@@ -3,23 +3,28 @@
  *
  * @module
  */
+import type { AccountInfo } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount } from "./choose_account.ts";
 import type { CommandLine } from "./command_line.ts";
+import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
 import { visible } from "./visible.ts";
 
-/** Forgets an account. */
+/** Signs an account out. */
 export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const fromBroker = line.isOn("from-broker");
-  const app = makeApplication(line, fromBroker ? { requireBroker: true } : {});
+  // Somebody who believes to be signed out has to be.
+  const app = await makeApplication(line, { needsCache: true, ...(fromBroker && { requireBroker: true }) });
   const account = await chooseAccount(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, signal });
-  const name = visible(account.username || account.homeAccountId);
-  write(
-    "stderr",
-    fromBroker
-      ? `latchkey: the device's broker forgot ${name}\n`
-      : `latchkey: ${name} is forgotten for this run alone, since nothing of it is stored; --from-broker takes it from the device's broker\n`,
-  );
+  write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);
+}
+
+function outcome({ username, homeAccountId, source }: AccountInfo, place: TokenPlace, fromBroker: boolean): string {
+  const name = username || homeAccountId;
+  if (fromBroker) return `the device's broker forgot ${name}`;
+  const rest = source === "broker" ? "; --from-broker takes it from the device's broker" : "";
+  if (place.kind !== "memory") return `${name} is signed out of this app; other apps keep theirs${rest}`;
+  return `${name} is signed out for this run alone, since nothing is stored${rest}. ${notKept(place)}`;
 }

@@ -13,7 +13,7 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const interactive = interactiveOf(line);
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
-  const app = makeApplication(line, person?.browser);
+  const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined });
   const request = {
     scopes: scopesOf(line),
     ...await whose(app, line.text("account"), signal),
@@ -37,6 +37,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
+  if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
   writeToken(result, line);
 }
 
@@ -63,8 +64,10 @@ export function writeToken(result: AuthenticationResult, line: CommandLine): voi
  * @throws {UsageError} for scopes that cannot be meant, and for none.
  */
 export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
-  const scopes = line.list("scope"), resource = line.text("resource");
-  if (resource !== undefined && scopes.length > 0) throw new UsageError("Give --scope or --resource, not both");
+  const named = line.nearest("scope", "resource");
+  if (named.length > 1) throw new UsageError("Give --scope or --resource, not both");
+  const scopes = named[0] === "scope" ? line.list("scope") : [];
+  const resource = named[0] === "resource" ? line.text("resource") : undefined;
   if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
     throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
   }

@@ -10,7 +10,8 @@ import { denoNamespace } from "./host.ts";
 export type Permission =
   | { readonly name: "net"; readonly host: string }
   | { readonly name: "run"; readonly command: string }
-  | { readonly name: "read"; readonly path: string };
+  | { readonly name: "read"; readonly path: string }
+  | { readonly name: "write"; readonly path: string };
 
 /** Whether it is permitted; outside Deno everything is. */
 export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
@@ -40,6 +41,7 @@ function wordsOf(permission: Permission): { readonly doing: string; readonly obj
     case "run":
       return { doing: "run", object: permission.command };
     case "read":
-      return { doing: "read", object: permission.path };
+    case "write":
+      return { doing: permission.name, object: permission.path };
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace } from "./host.ts";
+import { denoNamespace, operatingSystem } from "./host.ts";
 
 /** The arguments that the program was started with. */
 export function programArguments(): readonly string[] {
@@ -78,6 +78,25 @@ export async function readTextFile(path: string): Promise<string> {
     });
   }
   return await deno.readTextFile(path);
+}
+
+/** Whether anything has a path; a link is not followed. */
+export function isThere(path: string): boolean {
+  const deno = denoNamespace();
+  try {
+    if (deno) deno.lstatSync(path);
+    else globalThis.process.getBuiltinModule("node:fs").lstatSync(path);
+    return true;
+  } catch (error) {
+    // What cannot be looked at may be there: who goes on is told why.
+    return !(error instanceof Error && "code" in error && error.code === "ENOENT");
+  }
+}
+
+/** A path as it is from everywhere; a relative one begins at the folder that the program was started in. */
+export function absolutePath(path: string): string {
+  if (operatingSystem() === "win32" ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
+  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
 }
 
 /** Whether an error says that nobody reads what is written any more. */

@@ -1,52 +1,36 @@
 // Sign-ins without a broker, at a real OpenID provider (oidc-provider) and with a scripted browser.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
-import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
+import {
+  BROWSER_ENVIRONMENT,
+  JANE_LINE,
+  LOOPBACK,
+  type ProviderStage,
+  SIGN_IN_PERMISSIONS,
+  startProviderStage,
+  textOf,
+} from "./provider_stage.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 import { startLatchkey, type StartOptions } from "./running_latchkey.ts";
 
 const JANE = { login: "jane", password: "x" };
-const ACCOUNT = "jane@contoso.com\tjane\tJane Doe\n";
-const BUN = findTool("bun"), BROWSER_SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
-const LOOPBACK = "--allow-net=127.0.0.1,[::1]";
-const ENVIRONMENT = "--allow-env=BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION";
-/** What a sign-in takes on Deno, the provider being on loopback as well. */
-const PERMISSIONS = [LOOPBACK, ENVIRONMENT, `--allow-run=${BUN},true`];
+const BUN = findTool("bun"), ACCOUNT = JANE_LINE, ENVIRONMENT = BROWSER_ENVIRONMENT, PERMISSIONS = SIGN_IN_PERMISSIONS;
 
-let provider: OidcProvider, folder: string;
+let provider: ProviderStage, folder: string;
 beforeAll(async () => {
-  provider = await startOidcProvider();
-  folder = mkdtempSync(join(tmpdir(), "browser-sign-in-"));
+  provider = await startProviderStage();
+  folder = provider.folder;
 });
-afterAll(async () => {
-  await provider[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => provider[Symbol.asyncDispose]());
 
-let pages = 0;
-/** A `BROWSER` that signs jane in, and the file that has its last page. */
-function playedBrowser(): { readonly BROWSER: string; readonly page: string } {
-  const page = join(folder, `page-${++pages}`);
-  return { BROWSER: `${BUN} ${BROWSER_SCRIPT} ${page}`, page };
-}
-/** The last page: the browser may have it a little later than the program ends. */
-async function textOf(page: string): Promise<string> {
-  while (!existsSync(page)) await Bun.sleep(2);
-  return readFileSync(page, "utf8");
-}
-const wordsOf = (line: string) => [
-  ...line.split(" "),
-  ...["--client-id", provider.clientId, "--scope", "api.read", "--authority", provider.url],
-];
+const playedBrowser = () => provider.playedBrowser(), wordsOf = (line: string) => provider.wordsOf(line);
 const run = (line: string, env: Record<string, string>, permissions: readonly string[] = PERMISSIONS) =>
   runLatchkey(wordsOf(line), { permissions, env });
 const start = (line: string, options: StartOptions = {}, program = [...denoRun(), ...PERMISSIONS]) =>

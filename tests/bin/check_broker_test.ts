@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { accounts, broker, silentToken } from "../../bin/check_broker.ts";
 import { examine } from "../../bin/doctor_check.ts";
-import { PublicClientApplication } from "../../mod.ts";
+import { memoryStore, PublicClientApplication } from "../../mod.ts";
 import { FAILED_STARTS } from "../fakes/failed_starts.ts";
 import { FAILURES } from "../fakes/failures.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
@@ -31,7 +31,8 @@ async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
     results: async () => {
       const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
       const patient = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"], authority: "" };
-      const found = await examine([broker, accounts, silentToken], { ...patient, bus: nobody });
+      const kept = { tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+      const found = await examine([broker, accounts, silentToken], { ...patient, ...kept, bus: nobody });
       app.close();
       return found;
     },

@@ -26,7 +26,7 @@ const NORMAL: Behaviour = {
 };
 const IDS = [
   ...["platform", "runtime", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
-  ...["silent_token", "network", "display", "keyring"],
+  ...["silent_token", "network", "token_cache", "display", "keyring"],
 ];
 /** No test asks Microsoft's servers for the time. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
@@ -106,6 +106,7 @@ describe("latchkey doctor on a machine that is well", () => {
     expect(of.silent_token!.detail).toMatch(
       /^for https:\/\/graph\.microsoft\.com\/\.default as jane@contoso\.com, good until \d{4}-\S+Z$/,
     );
+    expect(of.token_cache).toMatchObject({ ok: true, fix: "Run deno with --allow-env=XDG_STATE_HOME,HOME" });
     expect(of.display!.detail).toBe("systemd's user manager has WAYLAND_DISPLAY=wayland-0, DISPLAY=:0");
     expect(of.keyring!.detail).toBe("gnome-keyring, unlocked");
   });
@@ -140,7 +141,9 @@ describe("latchkey doctor on a machine that is well", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [lines, ...rest] = stdout.split("\n\n");
     expect(lines!.split("\n").map((line) => line.split(/ +/).slice(0, 2).join(" "))).toEqual(
-      IDS.map((id) => `${["clock", "accounts", "silent_token", "network"].includes(id) ? "--" : "ok"} ${id}`),
+      IDS.map((id) =>
+        `${["clock", "accounts", "silent_token", "network", "token_cache"].includes(id) ? "--" : "ok"} ${id}`
+      ),
     );
     expect(rest.join()).toContain("  accounts, silent_token: Give --client-id");
   });

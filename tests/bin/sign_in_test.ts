@@ -201,11 +201,33 @@ describe("latchkey logout", () => {
     await broker.start(); // it has nobody removed
   });
 
-  test("alone says how long it lasts, and leaves the broker alone", async () => {
+  test("alone leaves the broker alone, and says that it does not last where nothing can be stored", async () => {
     const { code, stderr } = await latchkey("logout");
     expect(code).toBe(0);
-    expect(stderr).toContain("for this run alone");
+    expect(stderr).toMatch(
+      /^latchkey: jane@contoso\.com is signed out for this run alone.*; --from-broker takes it.*--allow-env=/,
+    );
     expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
+  test("lasts: the broker's token is not taken before the next sign-in", async () => {
+    using home = makeOwnHome();
+    const run = (line: string) =>
+      runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], {
+        env: { ...environment(), ...home.env },
+        permissions: ["--allow-all"],
+      });
+    expect(await run("logout")).toMatchObject({
+      code: 0,
+      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep theirs; " +
+        "--from-broker takes it from the device's broker\n",
+    });
+    expect(await run("token --scope User.Read")).toMatchObject({
+      ...{ code: 3, stdout: "", stderr: expect.stringContaining("signed out of this app") },
+    });
+    expect(await run("accounts")).toMatchObject({ code: 0, stdout: "" });
+    expect(await run("login --account jane@contoso.com --prompt login")).toMatchObject({ code: 0 });
+    expect(await run("token --scope User.Read")).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("wants to know which of several accounts is meant", async () => {

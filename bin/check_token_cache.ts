@@ -1,0 +1,109 @@
+/**
+ * Check of where tokens are kept that came without a broker.
+ *
+ * @module
+ */
+import { type CacheStore, describeFileStore, type FileStoreDescription } from "../mod.ts";
+import { openLocalFiles } from "../lib/platform/open_local_files.ts";
+import { listPrivateFolder } from "../lib/platform/private_file.ts";
+import { folderOf } from "../lib/platform/private_folder.ts";
+import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
+import type { TokenPlace } from "./token_store.ts";
+
+/** Permission bits of group and others. */
+const OTHERS = 0o077;
+
+const KEY_PLACES: Readonly<Record<FileStoreDescription["keyPlace"], (folder: string) => string>> = {
+  "secret-service": () => "in the keyring (Secret Service)",
+  "keychain": () => "in the macOS Keychain",
+  "dpapi": (folder) => `in ${folder}/key.json, protected by Windows for this user (DPAPI)`,
+  "file": (folder) => `in ${folder}/key.json`,
+};
+
+/** Whether tokens can be kept, and nobody else has them. */
+export const tokenCache: Check = {
+  id: "token_cache",
+  limitMs: 10_000,
+  async run({ tokenPlace, cache }, { signal }) {
+    const place = tokenPlace();
+    switch (place.kind) {
+      case "memory":
+        if (!place.why) return ok("sign-ins without a broker last for one run each, as --store memory asks for");
+        return notChecked(`sign-ins without a broker last for one run each: ${place.why.message}`, place.why.hint);
+      case "plaintext":
+        return await examinePlaintext(place.path, cache, signal);
+      case "file":
+        return await examineFiles(place, cache, signal);
+    }
+  },
+};
+
+async function examineFiles(
+  { folder }: TokenPlace & { readonly kind: "file" },
+  store: CacheStore,
+  signal: AbortSignal,
+): Promise<Finding> {
+  // First of all: it says what is wrong with the folder.
+  const names = await listPrivateFolder(folder);
+  const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
+  const key = `${KEY_PLACES[keyPlace](folder)} (${why})`;
+  if (!isKeyMade) {
+    const detail = `nothing is kept yet; it would be in ${folder}, encrypted, and its key ${key}`;
+    return ok(problem ? `${detail}, but: ${problem.message}` : detail, problem?.hint);
+  }
+  if (problem) {
+    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Look at ${folder}/key.json`);
+  }
+  const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
+  if (open.length > 0) return failed(...exposed(open, `chmod -R go-rwx ${shellWord(folder)}`));
+  return ok(`${countAccounts(await store.readAccounts({ signal }))} in ${folder}, encrypted; the key is ${key}`);
+}
+
+async function examinePlaintext(path: string, store: CacheStore, signal: AbortSignal): Promise<Finding> {
+  const documents = await store.readAccounts({ signal });
+  if (documents.length === 0) return ok(`nothing is kept yet; it would be in ${path}, unencrypted`);
+  const open = await openToOthers(folderOf(path), [path]);
+  if (open.length > 0) return failed(...exposed(open, `chmod go-rwx ${shellWord(path)}`));
+  return ok(`${countAccounts(documents)} in ${path}, unencrypted`);
+}
+
+/** How many accounts documents have, in words. */
+function countAccounts(documents: readonly string[]): string {
+  const ids = new Set(documents.flatMap(accountIds)), damaged = documents.filter((each) => !isObject(parse(each)));
+  const count = `${ids.size} account${ids.size === 1 ? "" : "s"}`;
+  return damaged.length === 0 ? count : `${count}, and ${damaged.length} damaged or sealed with a lost key,`;
+}
+
+function accountIds(document: string): readonly unknown[] {
+  const root = parse(document), accounts = isObject(root) ? root.Account : undefined;
+  return isObject(accounts)
+    ? Object.values(accounts).flatMap((each) => isObject(each) ? [each.home_account_id] : [])
+    : [];
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Those that others can read: what they can write is refused before. */
+async function openToOthers(folder: string, paths: readonly string[]): Promise<readonly string[]> {
+  const files = await openLocalFiles(folder, "read");
+  return paths.filter((path) => ((files.look(path)?.mode ?? 0) & OTHERS) !== 0);
+}
+
+function exposed([path, ...more]: readonly string[], fix: string): [detail: string, fix: string] {
+  return [`others can look into ${path}${more.length > 0 ? ` and ${more.length} more` : ""}`, fix];
+}
+
+/** A path as a shell takes it. */
+function shellWord(path: string): string {
+  return /^[\w./@%+=:,~-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,131 @@
+/**
+ * Profiles as the configuration file has them: options under a name. Pure.
+ *
+ * @module
+ */
+import type { AccountInfo } from "../mod.ts";
+import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
+
+/** The configuration file. */
+export interface ProfileFile {
+  /** Where it is, for messages. */
+  readonly path: string;
+  /** What is in it; `undefined` when it is not there. */
+  readonly text: string | undefined;
+}
+
+/** Options that a profile can have. None is secret, nor may one ever be: the file is copied and shown around. */
+const OPTIONS = [
+  ...["client-id", "authority", "tenant", "account", "scope", "resource", "broker", "store", "cache-file"],
+];
+/** Options that take the place of one another: when one is written, the other goes. */
+const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
+const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
+
+/**
+ * Makes sure that a name can be a profile's.
+ *
+ * @throws {UsageError} when it has other characters than letters, digits, `-`, `_` and `.`.
+ */
+export function checkProfileName(name: string): void {
+  if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return;
+  throw new UsageError(`A profile's name has letters, digits, "-", "_" and "." alone, unlike ${JSON.stringify(name)}`);
+}
+
+/**
+ * The values of a profile.
+ *
+ * @param file The file.
+ * @param name The profile's name.
+ * @returns The values; `undefined` when there is no such profile.
+ * @throws {UsageError} when the file cannot be made sense of.
+ */
+export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
+  const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
+  if (profile === undefined) return undefined;
+  if (!isObject(profile)) throw wrong(file, `the profile ${name} has to be an object`);
+  const values = OPTIONS.flatMap((option): [string, string][] => {
+    const value = profile[keyOf(option)];
+    if (value === undefined || value === "") return [];
+    const text = option === "scope" && Array.isArray(value) && value.every((each) => typeof each === "string")
+      ? value.join(" ")
+      : value;
+    if (typeof text !== "string") throw wrong(file, `${keyOf(option)} of the profile ${name} has to be a string`);
+    if (option === "cache-file" && !ABSOLUTE.test(text)) {
+      throw wrong(file, `cache_file of the profile ${name} has to be an absolute path`);
+    }
+    return [[option, text]];
+  });
+  return { name, values: Object.fromEntries(values) };
+}
+
+/** The error for a name that no profile has. */
+export function noSuchProfile(file: ProfileFile, name: string): UsageError {
+  const names = Object.keys(profilesIn(file));
+  const { message } = unknown(`profile ${name} in ${file.path}`, name, names);
+  const there = names.length === 0 ? "it has none" : `it has ${names.join(", ")}`;
+  return new UsageError(`${message}${message.endsWith("?") ? "" : ";"} ${there}. Write one: latchkey login --profile`);
+}
+
+/**
+ * The file's text with a profile changed or added; what is not known of stays as it is.
+ *
+ * @param file The file.
+ * @param profile The profile's name, and the values that are to be written. What a value takes the place of goes.
+ * @throws {UsageError} when the file cannot be made sense of.
+ */
+export function withProfile(file: ProfileFile, { name, values }: ProfileValues): string {
+  const root = rootOf(file), profiles = profilesIn(file);
+  const old = Object.hasOwn(profiles, name) && isObject(profiles[name]) ? profiles[name] : {};
+  const gone = ALTERNATIVES.flatMap(([one, other]) => one in values ? [other] : other in values ? [one] : []).map(
+    keyOf,
+  );
+  const profile = {
+    ...Object.fromEntries(Object.entries(old).filter(([key]) => !gone.includes(key))),
+    ...Object.fromEntries(Object.entries(values).map(([option, value]) => [keyOf(option), value])),
+  };
+  return `${JSON.stringify({ ...root, profiles: { ...profiles, [name]: profile } }, undefined, 2)}\n`;
+}
+
+/**
+ * What a sign-in leaves in a profile: the options that it was given, and who signed in.
+ *
+ * @param line The command line.
+ * @param account Who signed in.
+ */
+export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues["values"] {
+  const given = OPTIONS.filter((option) => ["command line", "environment"].includes(line.origin(option) ?? ""))
+    .filter((option) => ALTERNATIVES.every((pair) => !pair.includes(option) || line.nearest(...pair).includes(option)))
+    .map((option): [string, string] => [option, option === "scope" ? line.list(option).join(" ") : line.text(option)!]);
+  // Without a user name the only account is meant: the id that a plain OpenID provider gives is no --account.
+  return { ...Object.fromEntries(given), ...(account.username && { account: account.username }) };
+}
+
+function profilesIn(file: ProfileFile): Readonly<Record<string, unknown>> {
+  const { profiles = {} } = rootOf(file);
+  if (!isObject(profiles)) throw wrong(file, "profiles has to be an object");
+  return profiles;
+}
+
+function rootOf(file: ProfileFile): Readonly<Record<string, unknown>> {
+  let root: unknown;
+  try {
+    root = JSON.parse(file.text?.trim() || "{}");
+  } catch {
+    throw wrong(file, "it is not JSON"); // no more: a parser's message quotes what it read
+  }
+  if (isObject(root)) return root;
+  throw wrong(file, "it has to be a JSON object");
+}
+
+function wrong({ path }: ProfileFile, why: string): UsageError {
+  return new UsageError(`Cannot use ${path}: ${why}`);
+}
+
+function keyOf(option: string): string {
+  return option.replaceAll("-", "_");
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

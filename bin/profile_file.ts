@@ -1,0 +1,96 @@
+/**
+ * The configuration file of the profiles: read for every command that one is named for, written by `latchkey login`.
+ *
+ * @module
+ */
+import { type AccountInfo, LatchkeyError } from "../mod.ts";
+import { withLockFile } from "../lib/platform/lock_file.ts";
+import { requirePermission } from "../lib/platform/permission.ts";
+import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
+import { absolutePath } from "../lib/platform/program.ts";
+import { configFolder } from "../lib/platform/user_folders.ts";
+import { type CommandLine, type ProfileValues, UsageError } from "./command_line.ts";
+import {
+  checkProfileName,
+  noSuchProfile,
+  type ProfileFile,
+  readProfile,
+  valuesOf,
+  withProfile,
+} from "./profile_document.ts";
+
+/** The profile of those who name none. */
+const DEFAULT = "default";
+
+/**
+ * The profile that a command line names; else the default one, as far as there is one.
+ *
+ * @param line A command line with that option.
+ * @param options `mayBeNew`: the command may make it.
+ * @returns The profile; `undefined` when there is none.
+ * @throws {UsageError} when it is not there, or the file cannot be used.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when it is not known where a file would be, or Deno may not
+ * look, and a profile was named.
+ */
+export async function profileOf(
+  line: CommandLine,
+  { mayBeNew }: { readonly mayBeNew: boolean },
+): Promise<ProfileValues | undefined> {
+  const name = line.text("profile");
+  if (name !== undefined) checkProfileName(name);
+  const file = await readFile().catch((error) => {
+    if (name === undefined && error instanceof LatchkeyError) return undefined; // nobody asked for one
+    throw error;
+  });
+  const profile = file && readProfile(file, name ?? DEFAULT);
+  if (file && !profile && name !== undefined && !mayBeNew) throw noSuchProfile(file, name);
+  return profile;
+}
+
+/**
+ * Makes sure, before a person signs in, that a profile can be written.
+ *
+ * @throws {LatchkeyError} `missing_dependency` when Deno does not permit it.
+ */
+export function requireWritableProfiles(): void {
+  requirePermission({ name: "write", path: configFolder() });
+}
+
+/**
+ * Writes what a sign-in was given, and who signed in, to the profile that the command line names.
+ *
+ * @param line The command line.
+ * @param account Who signed in.
+ * @param signal Gives up, with its reason.
+ * @throws {UsageError} when the file cannot be made sense of: it stays as it is.
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` when it cannot be written.
+ */
+export async function writeProfile(
+  line: CommandLine,
+  account: AccountInfo,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { "cache-file": path, ...others } = valuesOf(line, account), name = line.text("profile")!;
+  // It is used wherever the next command is called.
+  const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
+  await withLockFile(`${filePath()}.lockfile`, async () => {
+    const file = await readFile(), text = withProfile(file, { name, values });
+    if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });
+  }, { signal });
+}
+
+async function readFile(): Promise<ProfileFile> {
+  const path = filePath();
+  try {
+    const bytes = await readPrivateFile(path);
+    return { path, text: bytes && new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(`Cannot use ${path}: it is not UTF-8`);
+    if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
+    throw new UsageError(`${error.message}. ${error.hint}`);
+  }
+}
+
+function filePath(): string {
+  return `${configFolder()}/config.json`;
+}

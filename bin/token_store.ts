@@ -1,0 +1,144 @@
+/**
+ * Where a command keeps tokens that came without a broker.
+ *
+ * @module
+ */
+import { type CacheStore, fileStore, LatchkeyError, type Logger, memoryStore, plaintextStore } from "../mod.ts";
+import { denoNamespace, operatingSystem } from "../lib/platform/host.ts";
+import { isPermitted } from "../lib/platform/permission.ts";
+import { isTerminal, isThere, write } from "../lib/platform/program.ts";
+import { stateFolder } from "../lib/platform/user_folders.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { forgivingStore } from "./forgiving_store.ts";
+import { visible } from "./visible.ts";
+
+/** A place for tokens. */
+export type TokenPlace =
+  | { readonly kind: "file"; readonly folder: string }
+  | { readonly kind: "plaintext"; readonly path: string }
+  /** `why`: what stands in the way of another place, and what mends it, where none was asked for. */
+  | { readonly kind: "memory"; readonly why?: LatchkeyError };
+
+/** How a store is opened. */
+export interface TokenStoreOptions {
+  /** Whether a person may be asked to unlock the keyring. @default where stdin and stderr are a terminal */
+  readonly mayPrompt?: boolean | undefined;
+  /** Whether to fail where the store cannot be used, instead of going on without. @default false */
+  readonly needsCache?: boolean | undefined;
+}
+
+/** What `--store plaintext` alone means: the name that MSAL's own examples have. */
+const PLAINTEXT_NAME = "msal_token_cache.json";
+
+/**
+ * The place that a command line asks for. Nothing is read or made.
+ *
+ * @throws {UsageError} for options that contradict each other.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when the folder of a place that was asked for is not known.
+ */
+export function tokenPlace(line: CommandLine): TokenPlace {
+  const nearest = line.nearest("store", "cache-file"), store = line.text("store"), path = line.text("cache-file");
+  if (path !== undefined && nearest.includes("cache-file")) {
+    if (!nearest.includes("store") || store === "plaintext") return { kind: "plaintext", path };
+    throw new UsageError(`--cache-file is for --store plaintext, and not for --store ${store}`);
+  }
+  switch (store) {
+    case "memory":
+      return { kind: "memory" };
+    case "plaintext":
+      return { kind: "plaintext", path: path ?? `${stateFolder()}/${PLAINTEXT_NAME}` };
+    case "file":
+      return { kind: "file", folder: permitted(stateFolder()) };
+    default:
+      return placeOfItself();
+  }
+}
+
+/**
+ * Opens the store that a command line asks for. Nothing is read or made before its first call.
+ *
+ * @param line A command line with those options.
+ * @param logger Takes log lines.
+ * @param options How it is opened.
+ * @returns The store; `undefined` where the app's own memory is it.
+ * @throws {UsageError} for options that contradict each other.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when what was asked for cannot be.
+ */
+export function openTokenStore(
+  line: CommandLine,
+  logger: Logger,
+  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache }: TokenStoreOptions = {},
+): CacheStore | undefined {
+  const place = tokenPlace(line);
+  if (place.kind === "memory") {
+    if (place.why) logger("info", notKept(place));
+    return undefined;
+  }
+  const store = place.kind === "file"
+    ? onceMade(place.folder, fileStore({ folder: place.folder, mayPrompt, logger }))
+    : plaintextStore(place.path);
+  if (needsCache) return store;
+  return forgivingStore(store, {
+    tell: (what, error) => write("stderr", `latchkey: ${visible(because(what, error))}\n`),
+    // Who named a place wants to know what is wrong with it before anything else.
+    ...(place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
+  });
+}
+
+/**
+ * Tells somebody who just signed in without a broker that it ends with the run.
+ *
+ * @param line The command line.
+ * @param options `isEvenChosen`: also where memory was asked for by name.
+ */
+export function tellIfNotKept(
+  line: CommandLine,
+  { isEvenChosen }: { readonly isEvenChosen: boolean } = { isEvenChosen: false },
+): void {
+  const place = tokenPlace(line);
+  if (place.kind !== "memory" || !(place.why || isEvenChosen)) return;
+  write("stderr", `latchkey: ${visible(notKept(place))}\n`);
+}
+
+/** What to say to somebody whose sign-in ends with the run. */
+export function notKept({ why }: TokenPlace & { readonly kind: "memory" }): string {
+  const what = "Sign-ins last for this run alone";
+  return why ? because(what, why) : what;
+}
+
+function because(what: string, { message, hint }: LatchkeyError): string {
+  return `${what}: ${message}${hint === undefined ? "" : `. ${hint}`}`;
+}
+
+/** Files in a folder; until that is made, they are none, and no code is loaded that could read them. */
+function onceMade(folder: string, store: CacheStore): CacheStore {
+  return {
+    ...store,
+    readAccounts: async (call) => isThere(folder) ? await store.readAccounts(call) : [],
+    read: async (homeAccountId, call) => isThere(folder) ? await store.read(homeAccountId, call) : undefined,
+  };
+}
+
+/** The encrypted files, where they can be used at all. */
+function placeOfItself(): TokenPlace {
+  try {
+    return { kind: "file", folder: permitted(stateFolder()) };
+  } catch (error) {
+    if (error instanceof LatchkeyError) return { kind: "memory", why: error };
+    throw error;
+  }
+}
+
+/** A folder that Deno lets us use. */
+function permitted(folder: string): string {
+  if (!denoNamespace()) return folder;
+  const flags = [
+    ...(isPermitted({ name: "read", path: folder }) ? [] : [`--allow-read=${folder}`]),
+    ...(isPermitted({ name: "write", path: folder }) ? [] : [`--allow-write=${folder}`]),
+    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
+  ];
+  if (flags.length === 0) return folder;
+  throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
+    hint: `Run deno with ${flags.join(" ")}`,
+  });
+}

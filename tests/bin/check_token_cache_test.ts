@@ -1,0 +1,159 @@
+// What the doctor says of where tokens are kept, to real folders and keyrings.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { fileStore } from "../../mod.ts";
+import { addPrivateKeyring } from "../fakes/private_keyring.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { denoRun } from "../tools/deno_command.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { runProgram } from "./run_latchkey.ts";
+
+const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+/** No test asks Microsoft's servers for anything. */
+const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
+const DOCUMENT = JSON.stringify({
+  Account: {
+    "jane-login.microsoftonline.com-contoso": { home_account_id: "jane", username: "jane@contoso.com" },
+    "jane-login.microsoftonline.com-fabrikam": { home_account_id: "jane", username: "jane@contoso.com" },
+  },
+});
+const TIMEOUT_MS = 30_000;
+
+interface Options {
+  readonly home: OwnHome;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly program?: readonly string[];
+}
+
+async function check({ home, env = {}, program = BUN }: Options, more = "") {
+  const words = ["doctor", "--broker", "never", "--format", "json", ...more.split(" ").filter(Boolean)];
+  const { stdout } = await runProgram([...program, "bin/latchkey.ts", ...words], { ...OFFLINE, ...home.env, ...env });
+  return JSON.parse(stdout).checks.find(({ id }: { id: string }) => id === "token_cache");
+}
+const keep = ({ state }: OwnHome, ...ids: string[]) => {
+  const store = fileStore({ folder: state, keyPlace: "file" });
+  return Promise.all(ids.map((id) => store.update(id, () => DOCUMENT.replaceAll("jane", id))));
+};
+
+describe.each(RUNTIME_PATHS)("the doctor's token_cache on $name", ({ program: programOf }) => {
+  test("says where tokens are, or would be, and their key, and makes nothing", async () => {
+    using home = makeOwnHome();
+    const options = { home, program: programOf() };
+    expect(await check(options)).toEqual({
+      ...{ id: "token_cache", ok: true },
+      detail: expect.stringContaining(
+        `nothing is kept yet; it would be in ${home.state}, encrypted, and its key in ${home.state}/key.json (`,
+      ),
+    });
+    expect(existsSync(home.state)).toBe(false);
+    await keep(home, "jane", "joe");
+    expect(await check(options)).toEqual({
+      ...{ id: "token_cache", ok: true },
+      detail: `2 accounts in ${home.state}, encrypted; the key is in ${home.state}/key.json (a file was asked for)`,
+    });
+  }, TIMEOUT_MS);
+});
+
+describe("the doctor's token_cache", () => {
+  test(
+    "names the permissions of Deno that are missing: there is no cache without, and --store file fails",
+    async () => {
+      using home = makeOwnHome();
+      const fix = `Run deno with --allow-read=${home.state} --allow-write=${home.state} --allow-sys=uid`;
+      const program = [...denoRun(), "--allow-env"];
+      expect(await check({ home, program })).toMatchObject({
+        ...{
+          ok: true,
+          fix,
+          detail: expect.stringMatching(/^not checked: sign-ins without a broker last for one run each/),
+        },
+      });
+      expect(await check({ home, program }, "--store file")).toMatchObject({ ok: false, fix });
+    },
+    TIMEOUT_MS,
+  );
+
+  test("is content with memory that was asked for", async () => {
+    using home = makeOwnHome();
+    expect(await check({ home }, "--store memory")).toMatchObject({
+      ok: true,
+      detail: expect.stringContaining("one run"),
+    });
+    expect(await check({ home, env: { HOME: "", XDG_STATE_HOME: "" } })).toMatchObject({
+      ...{ ok: true, detail: expect.stringContaining("HOME is not set"), fix: expect.stringContaining("Set HOME") },
+    });
+  }, TIMEOUT_MS);
+
+  test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
+    using home = makeOwnHome();
+    const path = `${home.path}/its cache.json`, env = { LATCHKEY_CACHE_FILE: path };
+    expect((await check({ home, env })).detail).toBe(`nothing is kept yet; it would be in ${path}, unencrypted`);
+    writeFileSync(path, DOCUMENT, { mode: 0o600 });
+    expect((await check({ home, env })).detail).toBe(`1 account in ${path}, unencrypted`);
+    chmodSync(path, 0o640);
+    expect(await check({ home, env })).toMatchObject({
+      ...{ ok: false, detail: `others can look into ${path}`, fix: `chmod go-rwx '${path}'` },
+    });
+  }, TIMEOUT_MS);
+
+  test("says who can look into the files, and how that is mended", async () => {
+    using home = makeOwnHome();
+    await keep(home, "jane");
+    const fix = `chmod -R go-rwx ${home.state}`;
+    chmodSync(home.state, 0o755);
+    expect(await check({ home })).toMatchObject({ ok: false, detail: `others can look into ${home.state}`, fix });
+    chmodSync(`${home.state}/key.json`, 0o644);
+    expect(await check({ home })).toMatchObject({
+      ...{ ok: false, detail: `others can look into ${home.state} and 1 more`, fix },
+    });
+    Bun.spawnSync(fix.split(" "));
+    expect(await check({ home })).toMatchObject({ ok: true });
+    chmodSync(home.state, 0o770);
+    expect(await check({ home })).toMatchObject({ ok: false, fix: `Run chmod go-w ${home.state}` });
+    rmSync(home.state, { recursive: true });
+    symlinkSync(home.path, home.state);
+    expect(await check({ home })).toMatchObject({
+      ok: false,
+      detail: expect.stringContaining("it is a symbolic link"),
+    });
+  }, TIMEOUT_MS);
+
+  test("counts nobody when all have signed out, and what cannot be read", async () => {
+    using home = makeOwnHome();
+    await fileStore({ folder: home.state, keyPlace: "file" }).update("jane", () => "{}");
+    expect((await check({ home })).detail).toStartWith(`0 accounts in ${home.state}`);
+    mkdirSync(`${home.path}/other`, { mode: 0o700 });
+    writeFileSync(`${home.path}/other/cache.json`, "{", { mode: 0o600 });
+    expect(await check({ home }, `--cache-file ${home.path}/other/cache.json`)).toMatchObject({
+      detail: expect.stringContaining("0 accounts, and 1 damaged"),
+    });
+  }, TIMEOUT_MS);
+
+  describe("where the key is in the keyring", () => {
+    let bus: PrivateBus;
+    beforeAll(async () => {
+      bus = await startPrivateBus();
+      await addPrivateKeyring(bus, "unlocked");
+    });
+    afterAll(() => bus.stop());
+
+    test("says so, and what is in the way of it", async () => {
+      using home = makeOwnHome();
+      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+      expect((await check({ home, env })).detail).toContain("its key in the keyring (Secret Service)");
+      process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
+      try {
+        await fileStore({ folder: home.state, keyPlace: "keyring" }).update("jane", () => DOCUMENT);
+      } finally {
+        delete process.env.DBUS_SESSION_BUS_ADDRESS;
+      }
+      expect((await check({ home, env })).detail).toMatch(
+        /^1 account in .*the key is in the keyring \(Secret Service\)/,
+      );
+      const without = await check({ home });
+      expect(without).toMatchObject({ ok: false, detail: expect.stringContaining("the key is in the keyring") });
+      expect(without.fix).toMatch(/DBUS_SESSION_BUS_ADDRESS|--store/);
+    }, TIMEOUT_MS);
+  });
+});

@@ -1,0 +1,317 @@
+// Sign-ins without a broker that last: what one process keeps, another one finds.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { addPrivateKeyring } from "../fakes/private_keyring.ts";
+import { startPrivateBus } from "../fakes/private_bus.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { denoRun } from "../tools/deno_command.ts";
+import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { JANE_LINE, type ProviderStage, SIGN_IN_PERMISSIONS, startProviderStage } from "./provider_stage.ts";
+import { type Run, runProgram } from "./run_latchkey.ts";
+
+/** Runtimes start from sources, and a sign-in starts a browser. */
+const TIMEOUT_MS = 60_000;
+const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+
+let provider: ProviderStage;
+beforeAll(async () => {
+  provider = await startProviderStage();
+});
+afterAll(() => provider[Symbol.asyncDispose]());
+
+interface Options {
+  readonly home: OwnHome;
+  readonly program?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const latchkey = (words: readonly string[], { home, program = BUN, env = {} }: Options): Promise<Run> => {
+  const { BROWSER } = provider.playedBrowser();
+  return runProgram([...program, "bin/latchkey.ts", ...words], { ...home.env, BROWSER, ...env });
+};
+const token = (options: Options, more = "") =>
+  latchkey(provider.wordsOf(`token --format json ${more}`.trim()), options);
+const login = (options: Options, more = "") => latchkey(provider.wordsOf(`login ${more}`.trim()), options);
+const logout = (options: Options, more = "") => latchkey(provider.appWordsOf(`logout ${more}`.trim()), options);
+const accounts = (options: Options, more = "") => latchkey(provider.appWordsOf(`accounts ${more}`.trim()), options);
+const sourceOf = ({ code, stdout }: Run) => ({ code, source: JSON.parse(stdout).token_source });
+const errorOf = ({ code, stdout }: Run) => ({ code, error: JSON.parse(stdout).error });
+const SILENT = "--interactive never", BY_BROWSER = "--interactive always";
+const FROM_CACHE = { code: 0, source: "cache" }, FRESH = { code: 0, source: "identity_provider" };
+const SIGN_IN = { code: 3, error: "interaction_required" };
+
+/** Every file in a home, by its path, but for what Bun has compiled. */
+function filesIn({ path: home }: OwnHome): ReadonlyMap<string, Buffer> {
+  const paths = readdirSync(home, { recursive: true, encoding: "utf8" }).filter((path) => !path.startsWith(".bun/"));
+  return new Map(
+    paths.map((path) => join(home, path)).filter((path) => statSync(path).isFile())
+      .map((path) => [path, readFileSync(path)]),
+  );
+}
+
+describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ program: programOf }) => {
+  test("is the last sign-in until latchkey logout: other processes have tokens without a window", async () => {
+    using home = makeOwnHome();
+    const options = { home, program: programOf() };
+    expect(await login(options)).toMatchObject({ code: 0, stdout: JANE_LINE });
+
+    const first = await token(options, SILENT);
+    expect(sourceOf(first)).toEqual(FROM_CACHE);
+    const renewed = await token(options, `${SILENT} --force-refresh`);
+    expect(sourceOf(renewed)).toEqual(FRESH);
+    const second = await token(options, SILENT);
+    expect(sourceOf(second)).toEqual(FROM_CACHE);
+    expect(JSON.parse(second.stdout).access_token).toBe(JSON.parse(renewed.stdout).access_token);
+    for (const { stderr } of [first, renewed, second]) expect(stderr).toBe("");
+    expect(await accounts(options)).toMatchObject({ code: 0, stdout: JANE_LINE, stderr: "" });
+
+    const tokens = [first, renewed].flatMap((
+      { stdout },
+    ) => [JSON.parse(stdout).access_token, JSON.parse(stdout).id_token]);
+    const files = filesIn(home);
+    expect([...files.keys()].filter((path) => path.startsWith(`${home.state}/`))).not.toEqual([]);
+    for (const [path, bytes] of files) {
+      expect({ path, hasToken: tokens.some((token) => bytes.includes(token)), hasName: bytes.includes("jane@") })
+        .toEqual({
+          ...{ path, hasToken: false, hasName: false },
+        });
+      expect(statSync(path).mode & 0o077).toBe(0);
+    }
+    expect(statSync(home.state).mode & 0o777).toBe(0o700);
+
+    expect(await logout(options)).toEqual({
+      ...{ code: 0, stdout: "" },
+      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep theirs\n",
+    });
+    expect(errorOf(await token(options, SILENT))).toEqual(SIGN_IN);
+    expect(await accounts(options)).toMatchObject({ code: 0, stdout: "" });
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey --store", () => {
+  test("plaintext is one file of MSAL's, which --cache-file alone names as well", async () => {
+    using home = makeOwnHome();
+    const path = join(home.path, "shared.json");
+    expect(await login({ home }, `--cache-file ${path}`)).toMatchObject({ code: 0, stdout: JANE_LINE });
+    expect(Object.keys(JSON.parse(readFileSync(path, "utf8")))).toEqual(
+      expect.arrayContaining(["AccessToken", "RefreshToken", "IdToken", "Account", "AppMetadata"]),
+    );
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(sourceOf(await token({ home }, `${SILENT} --store plaintext --cache-file ${path}`))).toEqual(FROM_CACHE);
+    const env = { LATCHKEY_CACHE_FILE: path };
+    expect(sourceOf(await token({ home, env }, SILENT))).toEqual(FROM_CACHE);
+    expect(errorOf(await token({ home, env }, `${SILENT} --store memory`))).toEqual(SIGN_IN);
+    expect(existsSync(home.state)).toBe(false);
+  }, TIMEOUT_MS);
+
+  test("plaintext without a file is one in the folder of the others", async () => {
+    using home = makeOwnHome();
+    expect((await login({ home }, "--store plaintext")).code).toBe(0);
+    expect(existsSync(`${home.state}/msal_token_cache.json`)).toBe(true);
+    expect(sourceOf(await token({ home, env: { LATCHKEY_STORE: "plaintext" } }, SILENT))).toEqual(FROM_CACHE);
+    expect(errorOf(await token({ home }, SILENT))).toEqual(SIGN_IN);
+  }, TIMEOUT_MS);
+
+  test("memory keeps nothing, and says so", async () => {
+    using home = makeOwnHome();
+    expect(await login({ home }, "--store memory")).toMatchObject({
+      ...{ code: 0, stdout: JANE_LINE },
+      stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run alone$/m),
+    });
+    expect(filesIn(home).size).toBe(0);
+    expect(errorOf(await token({ home }, SILENT))).toEqual(SIGN_IN);
+  }, TIMEOUT_MS);
+
+  test("auto and file are the same files", async () => {
+    using home = makeOwnHome();
+    expect((await login({ home }, "--store file")).code).toBe(0);
+    expect(sourceOf(await token({ home }, `${SILENT} --store auto`))).toEqual(FROM_CACHE);
+  }, TIMEOUT_MS);
+
+  test("is what latchkey CONFIG.json keeps tokens in, too", async () => {
+    using home = makeOwnHome();
+    const path = join(home.path, "parameters.json"), { clientId: client_id, url: authority } = provider;
+    writeFileSync(path, JSON.stringify({ client_id, authority, scope: ["api.read"] }));
+    const run = (...more: string[]) => latchkey([path, "--format", "json", ...more], { home });
+    expect(sourceOf(await run("--interactive", "always"))).toEqual(FRESH);
+    expect(sourceOf(await run("--interactive", "never"))).toEqual(FROM_CACHE);
+    expect(errorOf(await run("--interactive", "never", "--cache-file", join(home.path, "other.json")))).toEqual(
+      SIGN_IN,
+    );
+  }, TIMEOUT_MS);
+
+  test.each([
+    ["--store file --cache-file /tmp/a", "--cache-file is for --store plaintext, and not for --store file"],
+    ["--store memory --cache-file /tmp/a", "not for --store memory"],
+    ["--store cloud", "--store takes auto, file, plaintext, memory"],
+    ["--cache-file", "--cache-file needs a value"],
+  ])("with %s is wrong usage", async (more, says) => {
+    using home = makeOwnHome();
+    expect(await accounts({ home }, more)).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringContaining(says),
+    });
+  });
+});
+
+describe("latchkey --store auto where it cannot be used", () => {
+  const deno = (...more: string[]) => [...denoRun(), ...SIGN_IN_PERMISSIONS, ...more];
+  const NAMES = "BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION,HOME,XDG_STATE_HOME";
+
+  test("keeps nothing without Deno's permissions, and names them to who signs in", async () => {
+    using home = makeOwnHome();
+    const { code, stderr } = await login({ home, program: deno() });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /^latchkey: Sign-ins last for this run alone: Deno may not read .*Run deno with --allow-env=/m,
+    );
+    const named = await login({ home, program: deno(`--allow-env=${NAMES}`) });
+    expect(named.stderr).toContain(
+      `Run deno with --allow-read=${home.state} --allow-write=${home.state} --allow-sys=uid\n`,
+    );
+    expect(filesIn(home).size).toBe(0);
+    expect(await token({ home, program: deno() }, SILENT)).toMatchObject({
+      code: 3,
+      stderr: expect.not.stringContaining("Deno"),
+    });
+    expect((await token({ home, program: deno() }, `${SILENT} -v`)).stderr).toMatch(
+      /info Sign-ins last .*--allow-env=/,
+    );
+  }, TIMEOUT_MS);
+
+  test("keeps tokens with the permissions that it names", async () => {
+    using home = makeOwnHome();
+    mkdirSync(home.state, { recursive: true, mode: 0o700 });
+    const folder = [`--allow-read=${home.state}`, `--allow-write=${home.state}`, "--allow-sys=uid"];
+    const program = deno(`--allow-env=${NAMES}`, ...folder);
+    const { code, stderr } = await login({ home, program });
+    expect({ code, warns: stderr.includes("Deno") }).toEqual({ code: 0, warns: false });
+    expect(sourceOf(await token({ home, program }, SILENT))).toEqual(FROM_CACHE);
+  }, TIMEOUT_MS);
+
+  test("file is an error there", async () => {
+    using home = makeOwnHome();
+    expect(await accounts({ home, program: deno() }, "--store file")).toMatchObject({
+      ...{ code: 1, stdout: "", stderr: expect.stringContaining("hint: Run deno with --allow-env=") },
+    });
+    const { code, stderr } = await accounts({ home, program: deno(`--allow-env=${NAMES}`) }, "--store file");
+    expect({ code, names: stderr.includes(`--allow-read=${home.state}`) }).toEqual({ code: 1, names: true });
+  });
+
+  test("keeps nothing without a home folder", async () => {
+    using home = makeOwnHome();
+    const env = { HOME: "", XDG_STATE_HOME: "" };
+    expect(await login({ home, env })).toMatchObject({
+      ...{ code: 0, stdout: JANE_LINE },
+      stderr: expect.stringContaining("latchkey: Sign-ins last for this run alone: HOME is not set"),
+    });
+    expect(await logout({ home, env })).toMatchObject({ code: 3 });
+    expect(await accounts({ home, env }, "--store file")).toMatchObject({ code: 1, stdout: "" });
+  }, TIMEOUT_MS);
+
+  const SPOILT: readonly [string, (home: OwnHome) => void, RegExp][] = [
+    ["is one that others can write", ({ state }) => {
+      mkdirSync(state);
+      chmodSync(state, 0o777);
+    }, /others may write it/],
+    ["is a link", ({ state, path }) => {
+      mkdirSync(`${path}/elsewhere`, { mode: 0o700 });
+      symlinkSync(`${path}/elsewhere`, state);
+    }, /it is a symbolic link/],
+    ["is a file", ({ state }) => writeFileSync(state, ""), /it is no folder/],
+  ];
+  test.each(SPOILT)("prints the token all the same, and warns once, where the folder %s", async (_, spoil, why) => {
+    using home = makeOwnHome();
+    mkdirSync(join(home.state, ".."), { recursive: true });
+    spoil(home);
+    const { stderr, ...run } = await token({ home }, BY_BROWSER);
+    expect(sourceOf({ ...run, stderr })).toEqual(FRESH);
+    expect(stderr.match(/^latchkey: The token cache cannot be .*, and nothing is kept for the next run: .*$/gm))
+      .toEqual([
+        expect.stringMatching(why),
+      ]);
+    expect(errorOf(await token({ home }, SILENT))).toEqual(SIGN_IN);
+    expect(await logout({ home })).toMatchObject({ code: 1, stderr: expect.stringMatching(why) });
+    expect(await accounts({ home }, "--store file")).toMatchObject({ code: 1, stderr: expect.stringMatching(why) });
+  }, TIMEOUT_MS);
+});
+
+describe("a disk that cannot be written", () => {
+  test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])(
+    "and is %s leaves the token to who asked for it, with a warning",
+    async (_, disk) => {
+      using home = makeOwnHome();
+      mkdirSync(home.state, { recursive: true, mode: 0o700 });
+      const program = disk.command(home.state, BUN);
+      const places = ["", `--cache-file ${home.state}/cache.json`];
+      for (const place of places) {
+        const run = await token({ home, program }, `${BY_BROWSER} ${place}`.trim());
+        expect(sourceOf(run)).toEqual(FRESH);
+        expect(run.stderr.match(/^latchkey: The token cache cannot be written.*$/gm)).toEqual([
+          expect.stringContaining(disk.reason),
+        ]);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test("is in the way of a sign-out, which says so", async () => {
+    using home = makeOwnHome();
+    const path = `${home.state}/cache.json`;
+    expect((await login({ home }, `--cache-file ${path}`)).code).toBe(0);
+    const program = READ_ONLY_DISK.command(home.state, BUN);
+    expect(await logout({ home, program }, `--cache-file ${path}`)).toMatchObject({
+      ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
+    });
+    expect(sourceOf(await token({ home }, `${SILENT} --cache-file ${path}`))).toEqual(FROM_CACHE);
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey --cache-file", () => {
+  test("refuses a link: the error says why, and who signs in has the token", async () => {
+    using home = makeOwnHome();
+    const path = join(home.path, "link.json"), target = join(home.path, "target.json");
+    writeFileSync(target, "{}", { mode: 0o600 });
+    symlinkSync(target, path);
+    const silent = await token({ home }, `${SILENT} --cache-file ${path}`);
+    expect(errorOf(silent)).toEqual({ code: 1, error: "configuration" });
+    expect(silent.stderr).toContain("it is a symbolic link");
+    const run = await token({ home }, `${BY_BROWSER} --cache-file ${path}`);
+    expect(sourceOf(run)).toEqual(FRESH);
+    expect(run.stderr).toMatch(/^latchkey: The token cache cannot be written, .*it is a symbolic link/m);
+    expect(readFileSync(target, "utf8")).toBe("{}");
+  }, TIMEOUT_MS);
+});
+
+test("latchkey login keeps the key of its files in the keyring where there is one", async () => {
+  await using bus = disposable(await startPrivateBus());
+  await addPrivateKeyring(bus.bus, "unlocked");
+  using home = makeOwnHome();
+  const env = { DBUS_SESSION_BUS_ADDRESS: bus.bus.address };
+  expect((await login({ home, env })).code).toBe(0);
+  const key = JSON.parse(readFileSync(`${home.state}/key.json`, "utf8"));
+  expect(key).toMatchObject({ place: "secret-service" });
+  expect(key).not.toHaveProperty("key");
+  expect(sourceOf(await token({ home, env }, SILENT))).toEqual(FROM_CACHE);
+  const { code, stderr } = await token({ home }, SILENT);
+  expect({ code, warns: stderr.includes("latchkey: The token cache cannot be used") }).toEqual({
+    code: 3,
+    warns: true,
+  });
+}, TIMEOUT_MS);
+
+function disposable(bus: Awaited<ReturnType<typeof startPrivateBus>>) {
+  return { bus, [Symbol.asyncDispose]: () => bus.stop() };
+}

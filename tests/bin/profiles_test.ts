@@ -1,0 +1,279 @@
+// Options by name: latchkey login --profile writes them, and every other command takes them.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555", OTHER_ID = "22222222-2222-4333-8444-555555555555";
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+const TIMEOUT_MS = 60_000;
+const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+
+let bus: PrivateBus, broker: FakeBroker;
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus, {
+    accounts: [{ username: "jane@contoso.com" }, { username: "joe@contoso.com" }],
+  });
+});
+beforeEach(() => broker.forgetCalls());
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+interface Options {
+  readonly home: OwnHome;
+  readonly program?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+const latchkey = (line: string, { home, program = BUN, env }: Options): Promise<Run> =>
+  runProgram([...program, "bin/latchkey.ts", ...line.split(" ").filter(Boolean)], {
+    ...home.env,
+    DBUS_SESSION_BUS_ADDRESS: bus.address,
+    ...env,
+  });
+const pathIn = ({ config }: OwnHome) => `${config}/config.json`;
+const configOf = (home: OwnHome) => JSON.parse(readFileSync(pathIn(home), "utf8"));
+function configure(home: OwnHome, config: unknown): void {
+  mkdirSync(home.config, { recursive: true, mode: 0o700 });
+  writeFileSync(pathIn(home), typeof config === "string" ? config : JSON.stringify(config), { mode: 0o600 });
+}
+const asked = async (member = "acquireTokenSilently") => (await broker.calls(member)).at(-1)!.request.authParameters;
+
+describe.each(RUNTIME_PATHS)("latchkey --profile on $name", ({ program: programOf }) => {
+  test("login writes it, and other commands take it", async () => {
+    using home = makeOwnHome();
+    const options = { home, program: programOf() };
+    const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --tenant contoso.com`;
+    expect(await latchkey(`login ${words}`, options)).toMatchObject({ code: 0, stderr: "" });
+    expect(configOf(home)).toEqual({
+      profiles: { work: { client_id: CLIENT_ID, tenant: "contoso.com", account: "jane@contoso.com" } },
+    });
+    expect(statSync(pathIn(home)).mode & 0o777).toBe(0o600);
+    expect(readdirSync(home.config)).toEqual(["config.json"]);
+
+    await broker.forgetCalls();
+    expect(await latchkey("token --profile work --scope User.Read", options)).toEqual({
+      ...{ code: 0, stdout: expect.stringMatching(JWT), stderr: "" },
+    });
+    expect(await asked()).toMatchObject({
+      clientId: CLIENT_ID,
+      username: "jane@contoso.com",
+      authority: "https://login.microsoftonline.com/contoso.com",
+      requestedScopes: ["User.Read"],
+    });
+    expect((await latchkey("accounts", { ...options, env: { LATCHKEY_PROFILE: "work" } })).stdout.split("\n"))
+      .toHaveLength(3);
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey login --profile", () => {
+  test("changes what it is given and who signed in; other profiles, and what it does not know, stay", async () => {
+    using home = makeOwnHome();
+    const home_ = { client_id: OTHER_ID, tenant: "fabrikam.com" };
+    const work = { client_id: OTHER_ID, account: "joe@contoso.com", scope: ["Mail.Read"], note: { is: "mine" } };
+    configure(home, { $schema: "x", profiles: { home: home_, work } });
+    const words =
+      `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --resource https://graph.microsoft.com`;
+    expect((await latchkey(`login ${words}`, { home })).code).toBe(0);
+    expect(configOf(home)).toEqual({
+      $schema: "x",
+      profiles: {
+        home: home_,
+        work: {
+          client_id: CLIENT_ID,
+          account: "jane@contoso.com",
+          note: { is: "mine" },
+          resource: "https://graph.microsoft.com",
+        },
+      },
+    });
+    expect((await latchkey("token --profile work", { home })).stdout).toMatch(JWT);
+    expect((await asked()).requestedScopes).toEqual(["https://graph.microsoft.com/.default"]);
+  }, TIMEOUT_MS);
+
+  test("signs in with what the profile has already", async () => {
+    using home = makeOwnHome();
+    configure(home, { profiles: { work: { client_id: CLIENT_ID, account: "joe@contoso.com" } } });
+    expect((await latchkey("login", { home, env: { LATCHKEY_PROFILE: "work" } })).stdout).toStartWith(
+      "joe@contoso.com\t",
+    );
+    expect(await asked()).toMatchObject({ clientId: CLIENT_ID, username: "joe@contoso.com" });
+  }, TIMEOUT_MS);
+
+  test("writes an absolute path of a cache file", async () => {
+    using home = makeOwnHome();
+    const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --cache-file ./some/cache.json`;
+    expect((await latchkey(`login ${words}`, { home })).code).toBe(0);
+    expect(configOf(home).profiles.work.cache_file).toBe(`${process.cwd()}/some/cache.json`);
+  }, TIMEOUT_MS);
+
+  test("by many processes at once loses none", async () => {
+    using home = makeOwnHome();
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const runs = await Promise.all(
+      names.map((name) =>
+        latchkey(`login --profile ${name} --client-id ${CLIENT_ID} --account jane@contoso.com`, { home })
+      ),
+    );
+    expect(runs.map(({ code }) => code)).toEqual(names.map(() => 0));
+    expect(Object.keys(configOf(home).profiles).toSorted()).toEqual(names);
+  }, TIMEOUT_MS);
+
+  test("writes nothing when nobody signed in", async () => {
+    using home = makeOwnHome();
+    const { code } = await latchkey(
+      `login --profile work --client-id ${CLIENT_ID} --account nobody@contoso.com --prompt none`,
+      {
+        home,
+      },
+    );
+    expect({ code, isThere: existsSync(pathIn(home)) }).toEqual({ code: 3, isThere: false });
+  }, TIMEOUT_MS);
+
+  test("names Deno's permissions before anybody signs in", async () => {
+    using home = makeOwnHome();
+    const login = (...more: string[]) =>
+      runLatchkey(["login", "--profile", "work", "--client-id", CLIENT_ID], {
+        env: { ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
+        permissions: [LEAST_PERMISSIONS[0]!, ...more],
+      });
+    const environment = "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR", names = ",XDG_CONFIG_HOME,HOME";
+    const reading = [`${environment}${names}`, `--allow-read=${home.config}`, "--allow-sys=uid"];
+    for (
+      const [flags, missing] of [
+        [[environment], "--allow-env=XDG_CONFIG_HOME,HOME"],
+        [[`${environment}${names}`], `--allow-read=${home.config}`],
+        [reading, `--allow-write=${home.config}`],
+      ] as const
+    ) {
+      expect(await login(...flags)).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) });
+    }
+    expect(await broker.calls()).toEqual([]);
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey with a profile", () => {
+  const PROFILES = {
+    default: { client_id: CLIENT_ID, account: "jane@contoso.com", scope: "User.Read" },
+    work: { client_id: OTHER_ID, account: "joe@contoso.com", tenant: "contoso.com", scope: "Mail.Read" },
+  };
+
+  test("takes the command line first, then the environment, then the profile", async () => {
+    using home = makeOwnHome();
+    configure(home, { profiles: PROFILES });
+    const env = { LATCHKEY_TENANT: "fabrikam.com", LATCHKEY_ACCOUNT: "nobody@contoso.com" };
+    const words = "token --profile work --account jane@contoso.com --resource https://graph.microsoft.com";
+    expect((await latchkey(words, { home, env })).code).toBe(0);
+    expect(await asked()).toMatchObject({
+      clientId: OTHER_ID,
+      username: "jane@contoso.com",
+      authority: "https://login.microsoftonline.com/fabrikam.com",
+      requestedScopes: ["https://graph.microsoft.com/.default"],
+    });
+  }, TIMEOUT_MS);
+
+  test("is the one named default where neither profile nor client id is given", async () => {
+    using home = makeOwnHome();
+    configure(home, { profiles: PROFILES });
+    expect((await latchkey("token", { home })).stdout).toMatch(JWT);
+    expect(await asked()).toMatchObject({ clientId: CLIENT_ID, requestedScopes: ["User.Read"] });
+    expect(await latchkey(`token --client-id ${OTHER_ID}`, { home })).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining("--scope or --resource is missing") },
+    });
+    expect((await latchkey("token", { home, env: { LATCHKEY_PROFILE: "work" } })).stdout).toMatch(JWT);
+    expect(await asked()).toMatchObject({ clientId: OTHER_ID });
+  }, TIMEOUT_MS);
+
+  test("is none where there is none, or Deno may not look", async () => {
+    using home = makeOwnHome();
+    expect(await latchkey("token --scope a", { home })).toMatchObject({
+      ...{ code: 2, stderr: expect.stringMatching(/^latchkey: --client-id is missing: .*or --profile/) },
+    });
+    configure(home, { profiles: PROFILES });
+    const run = await runLatchkey(["token", "--scope", "a"], { env: home.env });
+    expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
+    const named = await runLatchkey(["token", "--profile", "work"], { env: home.env });
+    expect(named).toMatchObject({ code: 1, stderr: expect.stringContaining("--allow-env=XDG_CONFIG_HOME,HOME") });
+  }, TIMEOUT_MS);
+
+  test.each([
+    ["--profile wrok", "There is no profile wrok in "],
+    ["--profile wrok", "did you mean work? it has default, work. Write one: latchkey login --profile"],
+    ["--profile ../work", 'A profile\'s name has letters, digits, "-", "_" and "." alone, unlike "../work"'],
+    ["--profile toString", "There is no profile toString"],
+    ["--profile", "--profile needs a value"],
+  ])("and %s is wrong usage", async (words, says) => {
+    using home = makeOwnHome();
+    configure(home, { profiles: PROFILES });
+    for (const env of words === "--profile" ? [{}] : [{}, { LATCHKEY_PROFILE: words.split(" ")[1]! }]) {
+      const line = "LATCHKEY_PROFILE" in env ? "token --scope a" : `token --scope a ${words}`;
+      expect(await latchkey(line, { home, env })).toMatchObject({
+        ...{ code: 2, stdout: "", stderr: expect.stringContaining(says) },
+      });
+    }
+    expect(await broker.calls()).toEqual([]);
+  }, TIMEOUT_MS);
+
+  const HOSTILE: readonly [string, unknown, string][] = [
+    ["no JSON", '{"profiles": {"work": {"client_id": "hunter2"', "it is not JSON"],
+    ["bytes that are no text", Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), "it is not UTF-8"],
+    ["another kind of value", "[1]", "it has to be a JSON object"],
+    ["profiles that are none", { profiles: ["work"] }, "profiles has to be an object"],
+    ["a profile that is none", { profiles: { work: "azure-cli" } }, "the profile work has to be an object"],
+    ["an id that is none", { profiles: { work: { client_id: [CLIENT_ID] } } }, "client_id of the profile work"],
+    ["a path from nowhere", { profiles: { work: { cache_file: "../cache" } } }, "has to be an absolute path"],
+    ["an unknown word", { profiles: { work: { store: HOSTILE_TEXT } } }, "store of the profile work takes auto, file"],
+    ["100,000 brackets", "[".repeat(100_000), "it is not JSON"],
+  ];
+  test.each(HOSTILE)("refuses a file with %s as wrong usage, and leaves it as it is", async (_, config, says) => {
+    using home = makeOwnHome();
+    configure(home, "");
+    const bytes = Buffer.isBuffer(config)
+      ? config
+      : Buffer.from(typeof config === "string" ? config : JSON.stringify(config));
+    writeFileSync(pathIn(home), bytes);
+    for (const line of ["token --scope a --profile work", `login --profile work --client-id ${CLIENT_ID}`]) {
+      const { code, stdout, stderr } = await latchkey(line, { home });
+      expect({ code, stdout, says: stderr.includes(says) }).toEqual({ code: 2, stdout: "", says: true });
+      expect(stderr).not.toMatch(/[^\n\x20-\x7e\ufffd]|hunter2/);
+      expect(readFileSync(pathIn(home)).equals(bytes)).toBe(true);
+    }
+    expect(await broker.calls()).toEqual([]);
+  }, TIMEOUT_MS);
+
+  test("refuses a file that others could have written, and says what mends it", async () => {
+    using home = makeOwnHome();
+    configure(home, { profiles: PROFILES });
+    chmodSync(pathIn(home), 0o666);
+    expect(await latchkey("token --profile work", { home })).toMatchObject({
+      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe .*others may write it\. Run chmod go-w /) },
+    });
+  });
+
+  test("refuses a link in its place", async () => {
+    using home = makeOwnHome();
+    const target = `${home.path}/elsewhere.json`;
+    writeFileSync(target, JSON.stringify({ profiles: PROFILES }), { mode: 0o600 });
+    mkdirSync(home.config, { recursive: true, mode: 0o700 });
+    symlinkSync(target, pathIn(home));
+    expect(await latchkey("token --profile work", { home })).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining("it is a symbolic link") },
+    });
+  });
+});

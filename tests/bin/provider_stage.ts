@@ -1,0 +1,61 @@
+/** A real OpenID provider, and a browser that is told by `BROWSER` and signs jane in at it. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { findTool } from "../tools/find_tool.js";
+import { startOidcProvider } from "../tools/start_oidc_provider.ts";
+
+/** A provider, and what goes with it. */
+export interface ProviderStage extends AsyncDisposable {
+  readonly url: string;
+  readonly clientId: string;
+  /** A folder of the test's own. */
+  readonly folder: string;
+  /** A `BROWSER` that signs jane in, and the file that has its last page. */
+  playedBrowser(): { readonly BROWSER: string; readonly page: string };
+  /** The words of a command line, with those that name the app. */
+  appWordsOf(line: string): readonly string[];
+  /** The same, with a scope. */
+  wordsOf(line: string): readonly string[];
+}
+
+const BUN = findTool("bun"), SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
+
+/** What a sign-in takes on Deno, the provider being on loopback as well. */
+export const LOOPBACK = "--allow-net=127.0.0.1,[::1]";
+export const BROWSER_ENVIRONMENT = "--allow-env=BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION";
+export const RUN_BROWSER = `--allow-run=${BUN},true`;
+export const SIGN_IN_PERMISSIONS: readonly string[] = [LOOPBACK, BROWSER_ENVIRONMENT, RUN_BROWSER];
+
+/** Who signs in, as `latchkey accounts` prints it. */
+export const JANE_LINE = "jane@contoso.com\tjane\tJane Doe\n";
+
+/** Starts a provider. */
+export async function startProviderStage(): Promise<ProviderStage> {
+  const provider = await startOidcProvider(), { url, clientId } = provider;
+  const folder = mkdtempSync(join(tmpdir(), "provider-stage-"));
+  let pages = 0;
+  const appWordsOf = (line: string) => [...line.split(" "), "--client-id", clientId, "--authority", url];
+  return {
+    url,
+    clientId,
+    folder,
+    playedBrowser() {
+      const page = join(folder, `page-${++pages}`);
+      return { BROWSER: `${BUN} ${SCRIPT} ${page}`, page };
+    },
+    appWordsOf,
+    wordsOf: (line) => [...appWordsOf(line), "--scope", "api.read"],
+    async [Symbol.asyncDispose]() {
+      await provider[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** The last page of a browser: it may have it a little later than the program ends. */
+export async function textOf(page: string): Promise<string> {
+  while (!existsSync(page)) await Bun.sleep(2);
+  return readFileSync(page, "utf8");
+}
