@@ -51,9 +51,9 @@ const SILENT = "--interactive never", BY_BROWSER = "--interactive always";
 const FROM_CACHE = { code: 0, source: "cache" }, FRESH = { code: 0, source: "identity_provider" };
 const SIGN_IN = { code: 3, error: "interaction_required" };
 
-/** Every file in a home, by its path, but for what Bun has compiled. */
+/** Every file in a home, by its path. */
 function filesIn({ path: home }: OwnHome): ReadonlyMap<string, Buffer> {
-  const paths = readdirSync(home, { recursive: true, encoding: "utf8" }).filter((path) => !path.startsWith(".bun/"));
+  const paths = readdirSync(home, { recursive: true, encoding: "utf8" });
   return new Map(
     paths.map((path) => join(home, path)).filter((path) => statSync(path).isFile())
       .map((path) => [path, readFileSync(path)]),

@@ -27,6 +27,7 @@ export function makeOwnHome(): OwnHome {
       XDG_STATE_HOME: join(path, "state"),
       XDG_CONFIG_HOME: join(path, "config"),
       DENO_DIR, // what Deno has compiled need not be compiled again
+      BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0", // Bun would keep it there
     },
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };

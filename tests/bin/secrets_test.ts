@@ -1,10 +1,16 @@
-// No secret that a broker gave out, or was given, stands on standard error, however much is to be said there.
+// No secret that a broker or a provider gave out, or was given, stands on standard error, however much is to be said there,
+// and none in a file but where it was asked for by name.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Reply } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
-import { runLatchkey } from "./run_latchkey.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { startProviderStage } from "./provider_stage.ts";
+import { runLatchkey, runProgram } from "./run_latchkey.ts";
 
 /** Keys of JSON whose text is one. */
 const SECRET_KEYS = [
@@ -84,3 +90,49 @@ test.each<[string, Record<string, Reply>]>([
   expect(secrets).not.toEqual([]);
   expect(secrets.filter((secret) => stderr.includes(secret))).toEqual([]);
 });
+
+/** Secrets of a token cache of MSAL's. */
+function secretsOf(path: string): string[] {
+  const { AccessToken, RefreshToken, IdToken } = JSON.parse(readFileSync(path, "utf8"));
+  return [AccessToken, RefreshToken, IdToken].flatMap((section) => Object.values<{ secret: string }>(section))
+    .flatMap(({ secret }) => [secret, ...secret.split(".")]).filter((secret) => secret.length >= MIN_LENGTH);
+}
+
+/** All that is written in a home. */
+function textsIn({ path }: OwnHome): string {
+  const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+  return files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join("\n");
+}
+
+test.each(RUNTIME_PATHS.map(({ name, program }) => [name, program] as const))(
+  "latchkey -vv without a broker on %s tells no secret, and writes none that is not sealed",
+  async (_, program) => {
+    await using provider = await startProviderStage();
+    using home = makeOwnHome();
+    const shared = join(provider.folder, "cache.json");
+    const run = (line: string, words = provider.appWordsOf(line)) =>
+      runProgram([...program(), "bin/latchkey.ts", ...words, "-vv"], { ...home.env, ...provider.playedBrowser() });
+    const outputs = [], secrets = new Set<string>();
+    for (const place of ["", ` --cache-file ${shared}`]) {
+      outputs.push(await run(`login --profile work --scope api.read${place}`));
+      for (const line of ["token --scope api.read", "token --scope api.read --force-refresh"]) {
+        const { stdout, stderr, code } = await run(`${line} --interactive never${place}`);
+        expect({ code, stderr }).toMatchObject({ code: 0 });
+        secrets.add(stdout.trim());
+        outputs.push({ stdout: "", stderr });
+        if (place !== "") { for (const secret of secretsOf(shared)) secrets.add(secret); }
+      }
+      outputs.push(await run(`doctor --broker never${place}`), await run(`accounts${place}`));
+      if (place === "") secrets.add(JSON.parse(readFileSync(`${home.state}/key.json`, "utf8")).key);
+      outputs.push(await run(`logout${place}`));
+    }
+    expect(secrets.size).toBeGreaterThan(5);
+    const told = outputs.map(({ stdout, stderr }) => stdout + stderr).join("\n");
+    expect([...secrets].filter((secret) => told.includes(secret))).toEqual([]);
+
+    const key = JSON.parse(readFileSync(`${home.state}/key.json`, "utf8")).key, written = textsIn(home);
+    expect(written).toContain("latchkey-tests"); // the profile
+    expect([...secrets].filter((secret) => secret !== key && written.includes(secret))).toEqual([]);
+  },
+  60_000,
+);
