@@ -10,6 +10,8 @@ export interface OidcProvider extends AsyncDisposable {
   readonly url: string;
   /** The app that is registered with it. */
   readonly clientId: string;
+  /** What tokens were asked for by, such as `refresh_token`, each time that they were given. */
+  readonly grants: readonly string[];
 }
 
 /** Starts a provider on a port that the system chooses. */
@@ -39,10 +41,15 @@ export async function startOidcProvider(): Promise<OidcProvider> {
     }),
     cookies: { keys: ["tests"] },
   });
+  const grants: string[] = [];
+  provider.on("grant.success", ({ oidc }: { oidc: { params: { grant_type: string } } }) => {
+    grants.push(oidc.params.grant_type);
+  });
   handle = provider.callback();
   return {
     url,
     clientId,
+    grants,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -1,0 +1,71 @@
+// A hundred processes at once that read, renew and write one cache, with a real OpenID provider.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import process from "node:process";
+import { type CacheStore, fileStore, plaintextStore, PublicClientApplication } from "../../../mod.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { browsingPerson } from "../../tools/browsing_person.ts";
+import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
+
+const path = ownRuntimePath();
+/** The others take more of the processor to start than to do what is tested here. */
+const PROCESSES = path.name === "Deno + libdbus" ? 100 : 12;
+
+let folder: string, provider: OidcProvider;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "latchkey-many-"));
+  provider = await startOidcProvider();
+});
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const STORES: Readonly<Record<string, (place: string) => CacheStore>> = {
+  file: (place) => fileStore({ folder: place, keyPlace: "file" }),
+  plaintext: plaintextStore,
+};
+
+for (const [kind, makeStore] of Object.entries(STORES)) {
+  test(`${PROCESSES} processes with the ${kind} store send one renewal, and lose nothing`, async () => {
+    const { clientId, url: authority, grants } = provider,
+      place = join(folder, kind, "cache"),
+      store = makeStore(place);
+    const app = new PublicClientApplication({
+      ...{ clientId, authority, cache: store },
+      openBrowser: browsingPerson().openBrowser,
+    });
+    const { account } = await app.acquireToken({ scopes: ["api.read"] });
+    // Its token has ended.
+    await store.update(
+      account.homeAccountId,
+      (json) => json!.replaceAll(/"(expires_on|extended_expires_on)":"\d+"/g, '"$1":"1"'),
+    );
+    const before = grants.length;
+
+    const names = Array.from({ length: PROCESSES }, (_, number) => `process-${number}`);
+    const tokens = await Promise.all(names.map((name) => run([clientId, authority, kind, place, name])));
+    expect([...new Set(tokens)]).toHaveLength(1);
+    expect(tokens[0]).not.toBe("");
+    expect(grants.slice(before)).toEqual(["refresh_token"]);
+
+    const documents = await makeStore(place).readAccounts();
+    const known = documents.flatMap((json) => Object.values<{ username: string }>(JSON.parse(json).Account))
+      .map(({ username }) => username);
+    expect(known.toSorted()).toEqual([...names, account.username].toSorted());
+  }, 120_000);
+}
+
+async function run(args: readonly string[]): Promise<string> {
+  const [command = "", ...words] = [...path.program(), "tests/tools/renewing_program.ts", ...args];
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"], env: process.env });
+  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+  expect(errors).toBe("");
+  return output;
+}
