@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AuthenticationResult, LatchkeyError, type PublicClientApplication, type TokenRequest } from "../mod.ts";
+import type { AuthenticationResult, PublicClientApplication, TokenRequest } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { countDown } from "./countdown.ts";
@@ -32,9 +32,10 @@ export async function signInByDeviceCode(
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
   let countdown: Disposable | undefined;
   try {
-    const result = await interruptible(request.signal, (signal, begin) =>
+    return await interruptible(request.signal, (signal, begin) =>
       app.acquireTokenByDeviceCode({
         ...request,
+        username: line.text("account"),
         signal,
         onUserCode: ({ message, expiresOn }) => {
           begin();
@@ -42,18 +43,7 @@ export async function signInByDeviceCode(
           if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
         },
       }));
-    refuseOther(result, line.text("account"));
-    return result;
   } finally {
     countdown?.[Symbol.dispose]();
   }
-}
-
-/** A code is anybody's who is told it. */
-function refuseOther({ account: { username }, correlationId }: AuthenticationResult, wanted: string | undefined): void {
-  if (wanted === undefined || username.toLowerCase() === wanted.toLowerCase()) return;
-  throw new LatchkeyError("interaction_required", `${username || "Somebody else"} signed in, and not ${wanted}`, {
-    correlationId,
-    hint: `Sign in as ${wanted}`,
-  });
 }

@@ -286,7 +286,8 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param request What is asked for; `onUserCode` tells the person what to type where.
    * @returns The token.
-   * @throws {LatchkeyError} `timed_out` when nobody typed the code in time; `user_canceled`; the server's refusal.
+   * @throws {LatchkeyError} `timed_out` when nobody typed the code in time; `user_canceled`; the server's refusal;
+   * `interaction_required` when somebody else signed in than `username` names, of whom nothing is kept.
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {

@@ -86,6 +86,8 @@ export interface AcquireTokenRequest extends TokenRequest, SignInOptions {
 
 /** Request of `PublicClientApplication.acquireTokenByDeviceCode`. */
 export interface DeviceCodeSignIn extends TokenRequest {
+  /** User name of the one who has to sign in: a code is anybody's who is told it. @default anybody may */
+  readonly username?: string | undefined;
   /** Tells the person what to type where. */
   readonly onUserCode: (code: UserCode) => void | Promise<void>;
 }

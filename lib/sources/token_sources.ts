@@ -153,6 +153,7 @@ export class TokenSources {
     const { clientId } = this.#options;
     return await (await this.provider()).signIn(query, {
       accountSource: "urn:ietf:params:oauth:grant-type:device_code",
+      username: query.username,
       sign: async (provider, http) => {
         const code = await startDeviceCode(provider, { ...query, clientId }, http);
         const { deviceCode: _, interval: __, request: ___, correlationId: ____, ...shown } = code;

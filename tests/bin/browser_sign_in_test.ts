@@ -1,6 +1,6 @@
 // Sign-ins without a broker, at a real OpenID provider (oidc-provider) and with a scripted browser.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
@@ -8,6 +8,7 @@ import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { makeOwnHome } from "./own_home.ts";
 import {
   BROWSER_ENVIRONMENT,
   JANE_LINE,
@@ -243,8 +244,10 @@ describe("latchkey login --device-code", () => {
     expect(await latchkey.ended()).toMatchObject({ code: 4, stderr: expect.stringContaining("error: user_canceled") });
   });
 
-  test("--account is who has to sign in", async () => {
-    const latchkey = start("login --device-code --account joe@contoso.com");
+  test("--account is who has to sign in: of somebody else nothing is kept", async () => {
+    using home = makeOwnHome();
+    const path = join(home.path, "cache.json"), more = `--account joe@contoso.com --cache-file ${path}`;
+    const latchkey = start(`login --device-code ${more}`, { env: home.env }, [...denoRun(), "--allow-all"]);
     const [, address, code] = await latchkey.printed(/open (\S+) .* code (\S+)\n/);
     const typed = { ...JANE, user_code: code! };
     await expect(new ScriptedBrowser().open(address!, () => false, typed)).rejects.toThrow("Sign-in Success");
@@ -253,6 +256,7 @@ describe("latchkey login --device-code", () => {
     expect(stderr).toContain(
       "error: interaction_required\nerror_description: jane@contoso.com signed in, and not joe@",
     );
+    expect(existsSync(path)).toBe(false);
   }, 30_000);
 
   test("tells that the provider does not know the app", async () => {

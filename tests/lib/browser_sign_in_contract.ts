@@ -546,6 +546,22 @@ describe("other ways to sign in without a broker", () => {
     expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
   });
 
+  test("acquireTokenByDeviceCode() takes the one who is named alone, and keeps nothing of somebody else", async () => {
+    const app = makeApp({ fetch: impatient }), browser = new ScriptedBrowser();
+    const signIn = (username: string) =>
+      app.acquireTokenByDeviceCode({
+        ...{ scopes: SCOPES, username },
+        onUserCode: async ({ verificationUriComplete }) => {
+          await failureOf(browser.open(verificationUriComplete!, () => false, { login: "jane", password: "x" }));
+        },
+      });
+    expect(await failureOf(signIn("joe@contoso.com"))).toMatchObject({
+      ...{ code: "interaction_required", message: "jane@contoso.com signed in, and not joe@contoso.com" },
+    });
+    expect(await app.getAccounts()).toEqual([]);
+    expect((await signIn("JANE@contoso.com")).account.username).toBe("jane@contoso.com");
+  });
+
   test("acquireTokenByDeviceCode() ends with an abort", async () => {
     const controller = new AbortController(), reason = new Error("enough");
     const request = { scopes: SCOPES, signal: controller.signal, onUserCode: () => controller.abort(reason) };
