@@ -4,7 +4,6 @@
  * @module
  */
 import { type AccountInfo, LatchkeyError } from "../mod.ts";
-import { withLockFile } from "../lib/platform/lock_file.ts";
 import { requirePermission } from "../lib/platform/permission.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath } from "../lib/platform/program.ts";
@@ -73,6 +72,7 @@ export async function writeProfile(
   const { "cache-file": path, ...others } = valuesOf(line, account), name = line.text("profile")!;
   // It is used wherever the next command is called.
   const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
+  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who reads needs none
   await withLockFile(`${filePath()}.lockfile`, async () => {
     const file = await readFile(), text = withProfile(file, { name, values });
     if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });

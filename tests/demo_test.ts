@@ -14,7 +14,7 @@ test("the demonstration says that it stands in where the session has no broker",
   expect(stdout).toContain("STANDS IN for Microsoft's");
   expect(stdout).toContain("$ latchkey accounts --client-id azure-cli\njane@contoso.com\t");
   expect(stdout).toContain(`"upn": "jane@contoso.com"`);
-  expect(stdout).toMatch(/"token_source": "identity_provider"[^]*in (Chromium|a script):\n\n +Signed in/);
+  expect(stdout).toMatch(/in (Chromium|a script):\n\n +Signed in[^]*"token_source": "cache"/);
   expect(stdout).toContain("You are signed in as jane@contoso.com");
   expect(stdout).not.toMatch(WHOLE_TOKEN);
   expect(stdout).not.toContain("\x1b");

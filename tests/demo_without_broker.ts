@@ -35,7 +35,10 @@ export async function demonstrateWithoutBroker(
   const folder = mkdtempSync(join(tmpdir(), "latchkey-demo-")), file = join(folder, "visit.json");
   try {
     const bun = findTool("bun"), script = fileURLToPath(new URL("demo_browser.ts", import.meta.url));
-    const permissions = ["--allow-net=127.0.0.1,[::1]", "--allow-env=BROWSER", `--allow-run=${bun}`];
+    const permissions = [
+      ...["--allow-net=127.0.0.1,[::1]", `--allow-run=${bun}`, "--allow-env=BROWSER,HOME,XDG_STATE_HOME"],
+      ...[`--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"],
+    ];
     const [deno, ...options] = [...denoRun(), ...permissions, "bin/latchkey.ts"];
     print(
       "\nAnd without a broker: a sign-in in the browser (authorization code and PKCE). The provider is a real one, oidc-provider,\n" +
@@ -43,17 +46,20 @@ export async function demonstrateWithoutBroker(
         "told by $BROWSER, and signs in by itself. Here latchkey is short for this:\n",
     );
     print(`    deno ${options.join(" \\\n      ")}\n`);
-    const environment = { ...process.env, BROWSER: `${bun} ${script} ${file}`, DISPLAY: undefined };
+    const BROWSER = `${bun} ${script} ${file}`,
+      run = {
+        command: [deno!, ...options],
+        environment: { ...process.env, BROWSER, DISPLAY: undefined, XDG_STATE_HOME: folder },
+      };
     const app = ["--client-id", provider.clientId, "--authority", provider.url, "--scope", "api.read"];
-    const answer = await show(
-      { command: [deno!, ...options], environment },
-      ["token", ...app, "--interactive", "always", "--format", "json"],
-      shorten,
-    );
-    if (answer === undefined) return;
+    if (await show(run, ["login", ...app], (text) => text) === undefined) return;
     const { browser, text } = await visitOf(file);
     print(`What the person saw at last, in ${browser}:\n`);
     print(`${text.trim().split(/\s*\n\s*/).map((line) => `    ${line}`).join("\n")}\n`);
+    print(
+      "The sign-in is kept in encrypted files (here in a folder that this demonstration removes): no window any more.\n",
+    );
+    await show(run, ["token", ...app, "--interactive", "never", "--format", "json"], shorten);
   } finally {
     rmSync(folder, { recursive: true });
   }
