@@ -17,7 +17,6 @@ import {
   writeAccountList,
 } from "./account_list.ts";
 import type { CacheCall, CacheStore } from "./cache_store.ts";
-import type { FileStoreOptions } from "./file_store.ts";
 import { keyIdOf, seal, unseal } from "./sealed_text.ts";
 import { findStoreKey, openStoreKey, type StoreKey, type StoreKeyOptions } from "./store_key.ts";
 
@@ -28,17 +27,20 @@ const UNREADABLE = "(sealed)";
 /** How long a renewal by another process is waited for, in milliseconds. */
 const RENEWAL_WAIT_MS = 60_000;
 
+/** How the key is had, and where log lines go. */
+export type AccountFilesOptions = Pick<StoreKeyOptions, "keyPlace" | "mayPrompt" | "log">;
+
 /** The store, its folder being known. */
 export class AccountFiles implements Required<CacheStore> {
   readonly #folder: string;
-  readonly #options: FileStoreOptions;
+  readonly #options: AccountFilesOptions;
   #key: StoreKey | undefined;
 
   /**
    * @param folder Absolute path of the folder.
    * @param options How the key is had.
    */
-  constructor(folder: string, options: FileStoreOptions) {
+  constructor(folder: string, options: AccountFilesOptions) {
     this.#folder = folder;
     this.#options = options;
   }
@@ -104,7 +106,7 @@ export class AccountFiles implements Required<CacheStore> {
       }, { signal, waitMs: RENEWAL_WAIT_MS });
     } catch (error) {
       if (isWorking || !(error instanceof LatchkeyError)) throw error;
-      this.#options.logger?.("warn", `The token is renewed without a lock: ${error.message}`);
+      this.#options.log?.("warn", `The token is renewed without a lock: ${error.message}`);
       return await work();
     }
   }
@@ -134,7 +136,7 @@ export class AccountFiles implements Required<CacheStore> {
       return await this.#changeList((list) => list, call);
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      this.#options.logger?.("info", `The list of accounts cannot be stored: ${error.message}`);
+      this.#options.log?.("info", `The list of accounts cannot be stored: ${error.message}`);
       return { ...NO_ACCOUNTS, unsure };
     }
   }
@@ -169,8 +171,7 @@ export class AccountFiles implements Required<CacheStore> {
   }
 
   #keyOptions({ signal }: CacheCall): StoreKeyOptions {
-    const { keyPlace, mayPrompt, logger: log } = this.#options;
-    return { keyPlace, mayPrompt, log, known: this.#key, signal };
+    return { ...this.#options, known: this.#key, signal };
   }
 
   async #locked<T>(name: string, { signal }: CacheCall, work: () => Promise<T>): Promise<T> {

@@ -62,10 +62,10 @@ export function fileStore(options: FileStoreOptions = {}): CacheStore {
   };
 }
 
-async function open({ folder, ...options }: FileStoreOptions): Promise<AccountFiles> {
+async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<AccountFiles> {
   const [{ AccountFiles }, { stateFolder }] = await Promise.all([
     import("./account_files.ts"),
     import("../platform/user_folders.ts"),
   ]);
-  return new AccountFiles(folder ?? stateFolder(), options);
+  return new AccountFiles(folder ?? stateFolder(), { keyPlace, mayPrompt, log });
 }
