@@ -5,6 +5,7 @@
  */
 import { idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
+import { LatchkeyError } from "../errors.ts";
 import { type CacheEntry, type CacheIdentity, type CacheSection, scopesOf, tenantOf, text } from "./cache_schema.ts";
 
 /** An entry and its key. */
@@ -124,9 +125,20 @@ export class CacheDocument {
     return new CacheDocument(root);
   }
 
-  /** Its text. */
+  /**
+   * Its text.
+   *
+   * @throws {LatchkeyError} `configuration` when what others wrote into it can be read, and not written again.
+   */
   toString(): string {
-    return JSON.stringify(this.#root);
+    try {
+      return JSON.stringify(this.#root);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // the stack's end: values stand in each other thousands deep
+      throw new LatchkeyError("configuration", "Cannot write the token cache: values in it are nested too deeply", {
+        hint: "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive",
+      });
+    }
   }
 
   #section(section: CacheSection): CacheEntry {

@@ -27,6 +27,8 @@ import { waitAbout } from "./wait_about.ts";
 const AHEAD_MS = 100;
 /** For how long a file that is empty or ends too early has not to change, in milliseconds, to be taken for what it is. */
 const STILL_MS = 300, PAUSE_MS = 30;
+/** How old its last change is, in milliseconds, when nobody is writing it by any clock. */
+const OLD_MS = 5000;
 /** How often others may come in between. */
 const MAX_ATTEMPTS = 20;
 /** How long a renewal by another process is waited for, in milliseconds. */
@@ -122,10 +124,11 @@ export class PlaintextFile implements Required<CacheStore> {
   /** Reads when nobody has the lock; yet somebody who lost it may still be writing. */
   async #readStill(call: CacheCall): Promise<{ document: SlicedDocument | undefined; mark: string | undefined }> {
     for (let seen: string | undefined, sinceMs = 0;;) {
-      const mark = markOf(await this.#look()), bytes = await readPrivateFile(this.#path, call);
+      const facts = await this.#look(), mark = markOf(facts), bytes = await readPrivateFile(this.#path, call);
       const document = bytes && sliceDocument(bytes), nowMs = performance.now();
       if (mark !== seen) seen = mark, sinceMs = nowMs;
-      if (!document || document.isWhole() || nowMs - sinceMs >= STILL_MS) return { document, mark };
+      const isStill = nowMs - sinceMs >= STILL_MS || facts && Date.now() - facts.changedMs >= OLD_MS;
+      if (!document || isStill || document.isWhole()) return { document, mark };
       await waitAbout(PAUSE_MS, call.signal);
     }
   }
