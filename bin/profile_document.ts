@@ -97,8 +97,7 @@ export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues
   const given = OPTIONS.filter((option) => ["command line", "environment"].includes(line.origin(option) ?? ""))
     .filter((option) => ALTERNATIVES.every((pair) => !pair.includes(option) || line.nearest(...pair).includes(option)))
     .map((option): [string, string] => [option, option === "scope" ? line.list(option).join(" ") : line.text(option)!]);
-  // Without a user name the only account is meant: the id that a plain OpenID provider gives is no --account.
-  return { ...Object.fromEntries(given), ...(account.username && { account: account.username }) };
+  return { ...Object.fromEntries(given), account: account.username || account.homeAccountId };
 }
 
 function profilesIn(file: ProfileFile): Readonly<Record<string, unknown>> {

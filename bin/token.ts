@@ -41,14 +41,19 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   writeToken(result, line);
 }
 
-/** A home account id is what two accounts of one user name are told apart by. */
+/** A home account id is what two accounts of one user name are told apart by; an OpenID provider's can be any text. */
 async function whose(
   app: PublicClientApplication,
   given: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
-  if (!given || !/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(given)) return { username: given };
-  return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
+  if (given === undefined || given.includes("@")) return { username: given };
+  if (/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(given)) {
+    return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
+  }
+  const accounts = await app.getAccounts({ signal });
+  const account = accounts.find(({ homeAccountId }) => homeAccountId.toLowerCase() === given.toLowerCase());
+  return account ? { account } : { username: given };
 }
 
 /** Prints a token in the format that was asked for. */

@@ -39,14 +39,14 @@ const PLAINTEXT_NAME = "msal_token_cache.json";
 export function tokenPlace(line: CommandLine): TokenPlace {
   const nearest = line.nearest("store", "cache-file"), store = line.text("store"), path = line.text("cache-file");
   if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return { kind: "plaintext", path };
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path);
     throw new UsageError(`--cache-file is for --store plaintext, and not for --store ${store}`);
   }
   switch (store) {
     case "memory":
       return { kind: "memory" };
     case "plaintext":
-      return { kind: "plaintext", path: path ?? `${stateFolder()}/${PLAINTEXT_NAME}` };
+      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`);
     case "file":
       return { kind: "file", folder: permitted(stateFolder()) };
     default:
@@ -127,6 +127,12 @@ function placeOfItself(): TokenPlace {
     if (error instanceof LatchkeyError) return { kind: "memory", why: error };
     throw error;
   }
+}
+
+function plaintextIn(path: string): TokenPlace {
+  const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
+  permitted(folder || "/");
+  return { kind: "plaintext", path };
 }
 
 /** A folder that Deno lets us use. */

@@ -75,6 +75,9 @@ describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ prog
     expect(JSON.parse(second.stdout).access_token).toBe(JSON.parse(renewed.stdout).access_token);
     for (const { stderr } of [first, renewed, second]) expect(stderr).toBe("");
     expect(await accounts(options)).toMatchObject({ code: 0, stdout: JANE_LINE, stderr: "" });
+    expect(sourceOf(await token(options, `${SILENT} --account JANE@contoso.com`))).toEqual(FROM_CACHE);
+    expect(sourceOf(await token(options, `${SILENT} --account jane`))).toEqual(FROM_CACHE); // the home account id
+    expect(errorOf(await token(options, `${SILENT} --account joe`))).toEqual(SIGN_IN);
 
     const tokens = [first, renewed].flatMap((
       { stdout },
@@ -201,13 +204,18 @@ describe("latchkey --store auto where it cannot be used", () => {
     expect(sourceOf(await token({ home, program }, SILENT))).toEqual(FROM_CACHE);
   }, TIMEOUT_MS);
 
-  test("file is an error there", async () => {
+  test("a place that was asked for is an error there, before anybody signs in", async () => {
     using home = makeOwnHome();
     expect(await accounts({ home, program: deno() }, "--store file")).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("hint: Run deno with --allow-env=") },
     });
     const { code, stderr } = await accounts({ home, program: deno(`--allow-env=${NAMES}`) }, "--store file");
     expect({ code, names: stderr.includes(`--allow-read=${home.state}`) }).toEqual({ code: 1, names: true });
+    for (const [path, folder] of [["/some/where/cache.json", "/some/where"], ["cache.json", "."], ["/a.json", "/"]]) {
+      expect(await login({ home, program: deno() }, `--cache-file ${path}`)).toMatchObject({
+        ...{ code: 1, stdout: "", stderr: expect.stringContaining(`--allow-read=${folder} --allow-write=${folder} `) },
+      });
+    }
   });
 
   test("keeps nothing without a home folder", async () => {

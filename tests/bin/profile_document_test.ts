@@ -143,7 +143,7 @@ describe("valuesOf()", () => {
       ...{ "client-id": "azure-cli", scope: "a b", account: "jane@contoso.com" },
     });
     expect(values("--account jane")).toEqual({ account: "jane@contoso.com" });
-    expect(values("", { ...JANE, username: "" })).toEqual({});
+    expect(values("", { ...JANE, username: "" })).toEqual({ account: "jane.contoso" });
   });
 
   test("has the place of tokens that was given", () => {
