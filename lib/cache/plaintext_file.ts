@@ -14,7 +14,6 @@
 import { LatchkeyError } from "../errors.ts";
 import { type KnownFile, readKnownFile } from "../platform/known_file.ts";
 import type { FileFacts } from "../platform/local_files.ts";
-import { withLockFile } from "../platform/lock_file.ts";
 import { openLocalFiles } from "../platform/open_local_files.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
 import { folderOf } from "../platform/private_folder.ts";
@@ -95,6 +94,7 @@ export class PlaintextFile implements Required<CacheStore> {
     signal?.throwIfAborted();
     if (!(await this.#look())) return await work(); // nothing is there to be renewed
     let isWorking = false;
+    const { withLockFile } = await import("../platform/lock_file.ts");
     try {
       return await withLockFile(`${this.#path}.${await hashOf(homeAccountId)}.renewal.lockfile`, async () => {
         isWorking = true;
@@ -159,6 +159,7 @@ export class PlaintextFile implements Required<CacheStore> {
   }
 
   async #locked<T>({ signal }: CacheCall, work: () => Promise<T>): Promise<T> {
+    const { withLockFile } = await import("../platform/lock_file.ts"); // who has a token that is kept does without
     return await withLockFile(this.#lockPath, work, { signal });
   }
 
