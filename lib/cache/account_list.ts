@@ -8,7 +8,7 @@
  * @module
  */
 import { CacheDocument } from "./cache_document.ts";
-import type { CacheSection } from "./cache_schema.ts";
+import type { CacheEntry, CacheSection } from "./cache_schema.ts";
 
 /** A list that was read. */
 export interface AccountList {
@@ -73,8 +73,13 @@ function changed(
     ...all.entries(section).filter(({ key }) => documents.has(key.split(" ", 1)[0]!))
       .map(({ key }) => ({ section, key })),
     ...parsed.flatMap(({ name, one }) =>
-      one.entries(section).map(({ key, entry }) => ({ section, key: `${name} ${key}`, entry }))
+      one.entries(section).map(({ entry }, number) => ({ section, key: `${name} ${number}`, entry: inShort(entry) }))
     ),
   ]);
   return { unsure, accounts: all.with(changes).toString() };
+}
+
+/** Without what is long and tells no account from another. */
+function inShort({ client_info: _, ...entry }: CacheEntry): CacheEntry {
+  return entry;
 }

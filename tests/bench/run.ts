@@ -8,6 +8,7 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { denoCommand } from "../tools/deno_command.ts";
 import type { CallTimes } from "./calls.ts";
 import { measurePeakMemory, measureTime } from "./measure_process.ts";
+import { keptTokensReport } from "./kept_tokens_report.ts";
 import { type Program, programs } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
 import { signInReport } from "./sign_in_report.ts";
@@ -35,6 +36,7 @@ try {
   measureCalls(env); // so that the fake is compiled before it is waited for
   print(await processReport(programs(CLIENT_ID, SCOPE, bus.address), env));
   print(await callsReport(broker, env));
+  print(await keptTokensReport(env, Math.ceil(rounds / 3)));
   print(await signInReport(env));
 } finally {
   await bus.stop();
