@@ -122,14 +122,14 @@ export const STORE: readonly Option[] = [
     kind: "text",
     choices: ["auto", "file", "plaintext", "memory"],
     default: "auto",
-    summary: "Keep tokens that came without a broker in encrypted files, in MSAL's plain one, or for this run alone; " +
-      "auto: in encrypted files, where that can be",
+    summary:
+      "Where sign-ins without a broker are kept: encrypted files (auto: where they can be used), MSAL's file, nowhere",
   },
   {
     name: "cache-file",
     kind: "text",
     value: "PATH",
-    summary: "Keep them in this file, unencrypted: one that MSAL and Azure CLI share",
+    summary: "Keep them in this file, unencrypted: MSAL and Azure CLI can share it",
   },
 ];
 
@@ -138,8 +138,7 @@ export const PROFILE: Option = {
   name: "profile",
   kind: "text",
   value: "NAME",
-  summary: "Take client id, authority, tenant, account and more from the profile that latchkey login --profile wrote " +
-    "(default, where there is no --client-id either)",
+  summary: "Take client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
 };
 
 /** Options of every command that has an app. */

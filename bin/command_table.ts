@@ -112,7 +112,7 @@ export const COMMANDS: readonly Command[] = [
       ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
       [
         "latchkey login --profile work --client-id ID --tenant contoso.com",
-        "and remember that: latchkey token --profile work --scope User.Read",
+        "remembered by a name, for latchkey token --profile work --scope User.Read",
       ],
     ],
   },
