@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import type { CacheCall } from "./cache_store.ts";
-import { redisFailure } from "./redis_failure.ts";
+import { noAnswer, redisFailure } from "./redis_failure.ts";
 
 /**
  * What is needed of a client library: that it sends a command and gives the reply, texts as texts. node-redis (npm's
@@ -122,13 +122,5 @@ export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
 export function strangeReply(): LatchkeyError {
   return new LatchkeyError("invalid_response", "Cannot use the token cache: Redis answered what it must not", {
     hint: "Let the client give texts as strings, not as buffers, and pass replies on as they come",
-  });
-}
-
-function noAnswer(timeoutMs: number): LatchkeyError {
-  const message = `Cannot use the token cache: Redis did not answer within ${timeoutMs / 1000} seconds`;
-  return new LatchkeyError("timed_out", message, {
-    hint:
-      "Look whether Redis runs, and whether the client is connected to it; the store's timeoutMs says how long it may take",
   });
 }

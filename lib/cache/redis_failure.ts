@@ -65,6 +65,8 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
 
 /** A reply that is an error begins with a word in capitals (RESP, "Simple errors"). */
 const REPLY = /^-?[A-Z][A-Z\d]+ /;
+/** node-redis's TimeoutError, ioredis's "Command timed out". */
+const TIMEOUT = /timed? ?out/i;
 const QUOTE = /['"`]/;
 const MAX_LENGTH = 200;
 
@@ -77,6 +79,7 @@ const MAX_LENGTH = 200;
 export function redisFailure(reason: unknown): LatchkeyError {
   const text = reason instanceof Error ? reason.message : "";
   if (!REPLY.test(text)) {
+    if (TIMEOUT.test(nameOf(reason) + text)) return noAnswer();
     return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
       hint: "Look whether Redis runs, and whether the client is connected to it",
     });
@@ -93,6 +96,20 @@ export function redisFailure(reason: unknown): LatchkeyError {
     // Words of the command stand in quotes, if anywhere.
     errorDescription: printable(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
     hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
+  });
+}
+
+/**
+ * The server took too long.
+ *
+ * @param timeoutMs How long it had, in milliseconds, if that was a limit of ours.
+ * @returns The error to throw.
+ */
+export function noAnswer(timeoutMs?: number): LatchkeyError {
+  const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
+  return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
+    hint:
+      "Look whether Redis runs, and whether the client is connected to it. The store's timeoutMs says how long it has",
   });
 }
 

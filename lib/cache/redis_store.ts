@@ -34,10 +34,10 @@ const DAYS_90_S = 90 * 24 * 60 * 60;
 const TIMEOUT_MS = 5_000;
 const MAX_INT32 = 2 ** 31 - 1;
 
-/** With as many machines at the same account, one of them is the quickest each time. */
-const MAX_ATTEMPTS = 100;
+/** About two seconds. */
+const MAX_ATTEMPTS = 60;
 const FIRST_DELAY_MS = 2;
-const MAX_DELAY_MS = 100;
+const MAX_DELAY_MS = 50;
 /** How many accounts are read at a time. */
 const BATCH = 100;
 
@@ -50,7 +50,7 @@ const READ_ACCOUNTS = "return redis.call('HGET', KEYS[1], 'accounts')";
 const REPLACE = `
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version == ARGV[2] then return 'done' end
-if version ~= ARGV[1] then return redis.call('HMGET', KEYS[1], 'version', 'document') end
+if version ~= ARGV[1] then return 'changed' end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'document', ARGV[3], 'accounts', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 'done'`;
@@ -58,8 +58,12 @@ const REMOVE = `
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 'changed' end
 redis.call('DEL', KEYS[1])
 return 'done'`;
-const KEEP_COPY = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) and 'done' or 'taken'";
-const DROP_COPY = "redis.call('DEL', KEYS[1])";
+const KEEP_COPY = `
+redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2])
+return 'done'`;
+const DROP_COPY = `
+redis.call('DEL', KEYS[1])
+return 'done'`;
 /** Ids by the time at which they end. By the server's clock: those of machines differ. */
 const NOTE = `
 local now = tonumber(redis.call('TIME')[1])
@@ -126,28 +130,20 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
     change: (document: string | undefined) => string | undefined,
     call: CacheCall = {},
   ): Promise<void> {
-    const next = crypto.randomUUID();
-    let entry = await readEntry(homeAccountId, call), isNoted = false, delayMs = FIRST_DELAY_MS;
-    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-      const old = entry.document ?? undefined, document = change(old);
-      if (document === undefined || document === old) return;
+    const next = crypto.randomUUID(), key = keyOf(homeAccountId);
+    for (let attempt = 1, delayMs = FIRST_DELAY_MS; attempt <= MAX_ATTEMPTS; attempt++) {
+      const { version, document } = await readEntry(homeAccountId, call), old = document ?? undefined;
+      const changed = change(old);
+      if (changed === undefined || changed === old) return;
       // First of all: an account that is listed and not there does no harm.
-      if (!isNoted) expectDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
-      isNoted = true;
-      const words = [entry.version ?? "", next, document, accountsExcerpt(document), lifetime];
-      const reply = await run({ lua: REPLACE, key: keyOf(homeAccountId), words }, call);
-      if (reply === "done") return;
-      entry = entryIn(reply);
+      if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
+      const words = [version ?? "", next, changed, accountsExcerpt(changed), lifetime];
+      if (isDone(await run({ lua: REPLACE, key, words }, call))) return;
       await waitAbout(delayMs, call.signal);
       delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
     }
-    throw new LatchkeyError(
-      "temporarily_unavailable",
-      "Cannot write to the token cache: others are quicker each time",
-      {
-        hint: "Try again in a moment",
-      },
-    );
+    const message = "Cannot write to the token cache: other machines are quicker each time";
+    throw new LatchkeyError("temporarily_unavailable", message, { hint: "Try again in a moment" });
   }
 
   async function setAside(
@@ -159,11 +155,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
     if (document === null || !isDamaged(document)) return undefined;
     // Not a renaming: in a cluster the two keys can be on two servers.
     const place = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
-    expectDone(await run({ lua: KEEP_COPY, key: place, words: [document, lifetime] }, call));
-    const reply = await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call);
-    if (reply === "done") return place;
-    if (reply !== "changed") throw strangeReply();
-    await run({ lua: DROP_COPY, key: place }, call); // somebody else has mended it, or set it aside
+    isDone(await run({ lua: KEEP_COPY, key: place, words: [document, lifetime] }, call));
+    if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call))) return place;
+    isDone(await run({ lua: DROP_COPY, key: place }, call)); // somebody else has mended it, or set it aside
     return undefined;
   }
 
@@ -199,8 +193,10 @@ function entryIn(reply: unknown): Entry {
   return { version, document };
 }
 
-function expectDone(reply: unknown): void {
-  if (reply !== "done") throw strangeReply();
+/** Whether a script has done what it is for; if not, another machine was quicker. */
+function isDone(reply: unknown): boolean {
+  if (reply !== "done" && reply !== "changed") throw strangeReply();
+  return reply === "done";
 }
 
 function isText(value: unknown): value is string {

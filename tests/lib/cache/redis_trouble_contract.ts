@@ -1,0 +1,177 @@
+// redisStore at a real Redis server that is not well, by each client library that this runtime has.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { redisStore } from "../../../lib/cache/redis_store.ts";
+import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
+import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
+import { APP, HOST, jane, NOW, reply } from "./sample_replies.ts";
+
+const SECRET = "0.AXkAsecret-refresh-token", PASSWORD = "the server's password";
+const DOCUMENT = JSON.stringify({ RefreshToken: { jane: { secret: SECRET } } });
+
+for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
+  describe(`redisStore with ${name}, in trouble`, () => {
+    let redis: PrivateRedis, connected: ConnectedRedis;
+    beforeAll(async () => {
+      // What has been written is there after a restart.
+      redis = await startPrivateRedis(["--appendonly", "yes"]);
+      connected = await connect(redis.socket);
+    });
+    beforeEach(async () => void await connected.send("FLUSHALL"));
+    afterAll(async () => {
+      await connected[Symbol.asyncDispose]();
+      await redis[Symbol.asyncDispose]();
+    });
+
+    test("full memory is told, what is there can be read, and alone() works without a lock", async () => {
+      const store = redisStore(connected.client);
+      await store.update("jane", () => "{}");
+      await connected.send("CONFIG", "SET", "maxmemory", "1mb");
+      try {
+        const error = await failureOf(store.update("jane", () => DOCUMENT));
+        expect(error).toMatchObject({ code: "temporarily_unavailable", message: expect.stringContaining("OOM") });
+        expect(error.hint).toContain("maxmemory");
+        expectNoSecret(error, SECRET);
+        expect(await store.read("jane")).toBe("{}");
+        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+      } finally {
+        await connected.send("CONFIG", "SET", "maxmemory", "0");
+      }
+      await store.update("jane", () => DOCUMENT);
+      expect(await store.read("jane")).toBe(DOCUMENT);
+    });
+
+    test("a replica can be read and is not written to", async () => {
+      const store = redisStore(connected.client);
+      await store.update("jane", () => "{}");
+      await connected.send("REPLICAOF", "127.0.0.1", "1");
+      try {
+        const error = await failureOf(store.update("jane", () => DOCUMENT));
+        expect(error).toMatchObject({ code: "temporarily_unavailable", message: expect.stringContaining("READONLY") });
+        expect(error.hint).toContain("primary");
+        expectNoSecret(error, SECRET);
+        expect([await store.read("jane"), await store.readAccounts()]).toEqual(["{}", ["{}"]]);
+        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+      } finally {
+        await connected.send("REPLICAOF", "NO", "ONE");
+      }
+    });
+
+    test("another program's key is not the store's", async () => {
+      const store = redisStore(connected.client);
+      await connected.send("SET", "latchkey:account:jane", "not ours");
+      for (const call of [store.read("jane"), store.update("jane", () => DOCUMENT)]) {
+        const error = await failureOf(call);
+        expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("prefix") });
+        expectNoSecret(error, SECRET, "not ours");
+      }
+    });
+
+    test("a user who may not run scripts, or not touch the keys, is told so", async () => {
+      const store = redisStore(connected.client);
+      for (const rule of ["-eval", "resetkeys"]) {
+        await connected.send("ACL", "SETUSER", "default", rule);
+        try {
+          const error = await failureOf(store.update("jane", () => DOCUMENT));
+          expect(error).toMatchObject({ code: "configuration", message: expect.stringContaining("NOPERM") });
+          expect(error.hint).toContain("EVAL");
+          expectNoSecret(error, SECRET);
+        } finally {
+          await connected.send("ACL", "SETUSER", "default", "+eval", "allkeys");
+        }
+      }
+    });
+
+    test("a server without scripts is told, and no word of the command", async () => {
+      const client = { sendCommand: ([_, ...words]: string[]) => connected.client.sendCommand(["EVIL", ...words]) };
+      const error = await failureOf(redisStore(client).update("jane", () => DOCUMENT));
+      expect(error).toMatchObject({ code: "unexpected", errorDescription: "ERR unknown command" });
+      expectNoSecret(error, SECRET, "jane", "redis.call");
+    });
+
+    test("a server that has stopped is waited for until the limit, and what it did late does no harm", async () => {
+      const store = redisStore(connected.client, { timeoutMs: 50 }), patient = redisStore(connected.client);
+      await patient.update("jane", () => "{}");
+      redis.pause();
+      try {
+        for (const call of [store.read("jane"), store.readAccounts(), store.update("jane", () => DOCUMENT)]) {
+          const error = await failureOf(call);
+          expect(error).toMatchObject({ code: "timed_out", hint: expect.any(String) });
+          expect(error.message).toContain("0.05 seconds");
+        }
+        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+      } finally {
+        redis.resume();
+      }
+      expect(await patient.read("jane")).toBe("{}");
+      expect(await connected.send("EXISTS", "latchkey:lock:jane")).toBe(0);
+    });
+
+    test("every call to a server that has stopped ends with the signal", async () => {
+      const store = redisStore(connected.client), reason = new Error("no more");
+      let works = 0;
+      redis.pause();
+      try {
+        const calls = [
+          (signal: AbortSignal) => store.read("jane", { signal }),
+          (signal: AbortSignal) => store.readAccounts({ signal }),
+          (signal: AbortSignal) => store.update("jane", () => DOCUMENT, { signal }),
+          (signal: AbortSignal) => store.setAside!("jane", () => true, { signal }),
+          (signal: AbortSignal) => store.alone!("jane", () => Promise.resolve(++works), { signal }),
+        ];
+        for (const call of calls) {
+          const controller = new AbortController(), failure = failureOf(call(controller.signal));
+          controller.abort(reason);
+          expect(await failure as Error).toBe(reason);
+        }
+      } finally {
+        redis.resume();
+      }
+      // All of the above has been answered before this is.
+      expect(await connected.send("EXISTS", "latchkey:lock:jane", "latchkey:account:jane")).toBe(0);
+      expect(works).toBe(0);
+    });
+
+    test("a restart in between loses nothing that the server keeps", async () => {
+      const store = redisStore(connected.client);
+      await store.update("jane", () => "{}");
+      await redis.kill();
+      const error = await failureOf(redisStore(connected.client, { timeoutMs: 500 }).read("jane"));
+      expect(["no_network", "timed_out"]).toContain(error.code);
+      await redis.start();
+      await store.update("jane", (document) => JSON.stringify({ ...JSON.parse(document!), more: true }));
+      expect(await store.read("jane")).toBe('{"more":true}');
+    }, 20_000);
+
+    test("a token cache at a server that forgot all begins anew", async () => {
+      const cache = new TokenCache(redisStore(connected.client), { clientId: APP, environment: HOST, now: () => NOW });
+      await cache.save(reply("hers", ["User.Read"], { refreshToken: SECRET }));
+      await connected.send("FLUSHALL");
+      expect(await cache.findAccounts()).toEqual([]);
+      expect(await cache.findRefreshTokens(jane)).toEqual([]);
+      await cache.save(reply("hers again", ["User.Read"], { refreshToken: SECRET }));
+      expect(await cache.findAccounts()).toHaveLength(1);
+    });
+  });
+
+  test(`redisStore with ${name} whose connection has no password says so`, async () => {
+    await using redis = await startPrivateRedis();
+    await using connected = await connect(redis.socket);
+    await connected.send("CONFIG", "SET", "requirepass", PASSWORD);
+    await connected.send("RESET"); // this connection is as new
+    const error = await failureOf(redisStore(connected.client).update("jane", () => DOCUMENT));
+    expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("password") });
+    expectNoSecret(error, SECRET, PASSWORD);
+  });
+
+  test(`redisStore with ${name} whose connection was closed says so`, async () => {
+    await using redis = await startPrivateRedis();
+    const connected = await connect(redis.socket);
+    await connected.send("PING");
+    await connected[Symbol.asyncDispose]();
+    const error = await failureOf(redisStore(connected.client).update("jane", () => DOCUMENT));
+    expect(error).toMatchObject({ code: "no_network", hint: expect.any(String) });
+    expectNoSecret(error, SECRET);
+  });
+}
