@@ -13,7 +13,8 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { type KnownFile, readKnownFile } from "../platform/known_file.ts";
-import type { FileFacts } from "../platform/local_files.ts";
+import { fileFailure } from "../platform/file_failure.ts";
+import type { FileFacts, LocalFiles } from "../platform/local_files.ts";
 import { openLocalFiles } from "../platform/open_local_files.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
 import { folderOf } from "../platform/private_folder.ts";
@@ -28,6 +29,8 @@ const AHEAD_MS = 100;
 const STILL_MS = 300, PAUSE_MS = 30;
 /** How old its last change is, in milliseconds, when nobody is writing it by any clock. */
 const OLD_MS = 5000;
+/** How much can be written so quickly, in bytes, that the file's time does not tell it from what was written before. */
+const MOMENTS_BYTES = 1024 * 1024;
 /** How often others may come in between. */
 const MAX_ATTEMPTS = 20;
 /** How long a renewal by another process is waited for, in milliseconds. */
@@ -92,7 +95,7 @@ export class PlaintextFile implements Required<CacheStore> {
   /** Renews alone; where no lock can be had, renewing is better than not doing so. */
   async alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
     signal?.throwIfAborted();
-    if (!(await this.#look())) return await work(); // nothing is there to be renewed
+    if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
     let isWorking = false;
     const { withLockFile } = await import("../platform/lock_file.ts");
     try {
@@ -122,13 +125,15 @@ export class PlaintextFile implements Required<CacheStore> {
   }
 
   /** Reads when nobody has the lock; yet somebody who lost it may still be writing. */
-  async #readStill(call: CacheCall): Promise<{ document: SlicedDocument | undefined; mark: string | undefined }> {
+  async #readStill(call: CacheCall): Promise<StillFile> {
+    const files = await openLocalFiles(folderOf(this.#path), "read");
     for (let seen: string | undefined, sinceMs = 0;;) {
-      const facts = await this.#look(), mark = markOf(facts), bytes = await readPrivateFile(this.#path, call);
-      const document = bytes && sliceDocument(bytes), nowMs = performance.now();
+      const facts = this.#guarded("read", () => files.look(this.#path)), mark = markOf(facts);
+      const bytes = await readPrivateFile(this.#path, call), document = bytes && sliceDocument(bytes);
+      const nowMs = performance.now();
       if (mark !== seen) seen = mark, sinceMs = nowMs;
       const isStill = nowMs - sinceMs >= STILL_MS || facts && Date.now() - facts.changedMs >= OLD_MS;
-      if (!document || isStill || document.isWhole()) return { document, mark };
+      if (!document || isStill || document.isWhole()) return { bytes, document, mark };
       await waitAbout(PAUSE_MS, call.signal);
     }
   }
@@ -138,11 +143,13 @@ export class PlaintextFile implements Required<CacheStore> {
     change: (document: string | undefined) => string | undefined,
     { signal }: CacheCall,
   ): Promise<boolean> {
-    const files = await openLocalFiles(folderOf(this.#path), "write"), lock = files.look(this.#lockPath)?.id;
-    const { document, mark } = await this.#readStill({ signal }), before = document?.whole(), after = change(before);
+    const files = await openLocalFiles(folderOf(this.#path), "write"),
+      lookAtLock = () => files.look(this.#lockPath)?.id;
+    const lock = this.#guarded("write", lookAtLock), read = await this.#readStill({ signal });
+    const before = read.document?.whole(), after = change(before);
     if (after === undefined || after === before) return true;
     const beforeRenaming = () => {
-      if (markOf(files.look(this.#path)) !== mark) throw new Overtaken();
+      if (!isAsRead(files, this.#path, read)) throw new Overtaken();
     };
     try {
       await replacePrivateFile(this.#path, new TextEncoder().encode(after), { signal, beforeRenaming });
@@ -150,12 +157,27 @@ export class PlaintextFile implements Required<CacheStore> {
       if (error instanceof Overtaken) return false;
       throw error;
     }
-    files.setChanged(this.#path, Date.now() + AHEAD_MS);
-    return lock !== undefined && files.look(this.#lockPath)?.id === lock;
+    return this.#guarded("write", () => {
+      files.setChanged(this.#path, Date.now() + AHEAD_MS);
+      return lock !== undefined && lookAtLock() === lock;
+    });
   }
 
-  async #look(): Promise<FileFacts | undefined> {
-    return (await openLocalFiles(folderOf(this.#path), "read")).look(this.#path);
+  /** Whether there is a file, as far as can be told. */
+  async #isThere(): Promise<boolean> {
+    try {
+      return (await openLocalFiles(folderOf(this.#path), "read")).look(this.#path) !== undefined;
+    } catch {
+      return true; // whoever uses it finds out what is wrong
+    }
+  }
+
+  #guarded<T>(doing: string, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw fileFailure(error, { doing, path: this.#path });
+    }
   }
 
   async #locked<T>({ signal }: CacheCall, work: () => Promise<T>): Promise<T> {
@@ -168,9 +190,25 @@ export class PlaintextFile implements Required<CacheStore> {
   }
 }
 
-/** What changes when a file is written. */
+/** What was in the file, and how it looked then. */
+interface StillFile {
+  readonly bytes: Uint8Array | undefined;
+  readonly document: SlicedDocument | undefined;
+  readonly mark: string | undefined;
+}
+
+/** What changes when a file is written, unless that is twice in the same moment. */
 function markOf(facts: FileFacts | undefined): string | undefined {
   return facts && [facts.id, facts.size, facts.changedMs].join(" ");
+}
+
+/** Whether a file is as it was. To write a large one takes longer than a moment. */
+function isAsRead(files: LocalFiles, path: string, { bytes, mark }: StillFile): boolean {
+  if (markOf(files.look(path)) !== mark) return false;
+  if (!bytes || bytes.length > MOMENTS_BYTES) return true;
+  const file = files.open(path), now = file?.read();
+  file?.close();
+  return now?.length === bytes.length && now.every((byte, at) => byte === bytes[at]);
 }
 
 /** Names a lock: ids can have any characters in them, and be of any length. */
