@@ -23,7 +23,7 @@ export interface DpapiCall {
 
 /** PowerShell takes a second to start, and more on a machine that is busy. */
 const TIMEOUT_MS = 60_000;
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 /** Said in place of a result, with the number of what went wrong. */
 const FAILED = /^failed (-?\d+)$/;
 /** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's. */

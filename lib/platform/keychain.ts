@@ -49,7 +49,7 @@ const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed
 ];
 /** errSecItemNotFound */
 const NOT_FOUND = /specified item could not be found|-25300|returned 44\b/;
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
 /**
  * Reads a secret.

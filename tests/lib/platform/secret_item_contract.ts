@@ -63,6 +63,14 @@ function watching(member: string): { readonly watched: SessionBus; readonly call
 /** All that was sent before has been taken by the bus, and all that came before has been heard. */
 const roundTrip = () => bus.call({ ...BUS_DAEMON, member: "GetId" });
 
+const pingKeyring = () =>
+  bus.call({
+    destination: "org.freedesktop.secrets",
+    path: "/org/freedesktop/secrets",
+    interface: "org.freedesktop.DBus.Peer",
+    member: "Ping",
+  });
+
 describe("storeSecret(), readSecret()", () => {
   test("store a secret and read it", async () => {
     await addPrivateKeyring(daemon, "unlocked");
@@ -158,13 +166,14 @@ describe("readSecret()", () => {
     await lockSecret();
     const { watched, called } = watching("Prompt"), controller = new AbortController(), reason = new Error("enough");
     const reading = readSecret(watched, PLACE, { ...ASKING, signal: controller.signal });
-    reading.catch(() => {});
+    let isEnded = false;
+    reading.catch(() => isEnded = true);
     const { path } = await called;
     await prompter!.next("shown");
     const stranger = sessionBus({ busAddress: daemon.address });
-    const [own] = await bus.call({ ...BUS_DAEMON, member: "GetId" }).then(() => uniqueNames());
+    const names = await uniqueNames();
     for (const dismissed of [true, false]) {
-      for (const destination of [undefined, ...own!]) {
+      for (const destination of [undefined, ...names]) {
         const signal = Message.newSignal(path, "org.freedesktop.Secret.Prompt", "Completed", "bv", [
           dismissed,
           new Variant("ao", [COLLECTION]),
@@ -173,10 +182,11 @@ describe("readSecret()", () => {
         stranger.send(signal);
       }
     }
-    await stranger.call(
-      new Message({ ...BUS_DAEMON, member: "GetId" }),
-    );
+    await stranger.call(new Message({ ...BUS_DAEMON, member: "GetId" }));
     await roundTrip();
+    await pingKeyring(); // what was said to it before, such as that the prompt is to go, has been answered
+    await pingKeyring();
+    expect(isEnded).toBe(false);
     controller.abort(reason);
     await expect(reading).rejects.toBe(reason);
     await prompter!.next("gone");
@@ -220,9 +230,9 @@ function stopping(watched: SessionBus, member: string, pid: number): SessionBus 
 }
 
 /** All unique names on the bus. */
-async function uniqueNames(): Promise<readonly (readonly string[])[]> {
+async function uniqueNames(): Promise<readonly string[]> {
   const [names] = await bus.call({ ...BUS_DAEMON, member: "ListNames" });
-  return [(names as readonly string[]).filter((name) => name.startsWith(":"))];
+  return (names as readonly string[]).filter((name) => name.startsWith(":"));
 }
 
 describe("storeSecret()", () => {
