@@ -12,6 +12,8 @@ export interface PrivateRedis extends AsyncDisposable {
   readonly socket: string;
   /** Its port at 127.0.0.1, when it was started with one. */
   readonly port: number | undefined;
+  /** The port at which other servers of a cluster reach it, likewise. */
+  readonly clusterPort: number | undefined;
   /** Stops the server from running, with all connections open. */
   pause(): void;
   resume(): void;
@@ -43,13 +45,16 @@ export async function startPrivateRedis(
   const [port, clusterPort] = onPort ? await freePorts() : [];
   const command = [
     ...["redis-server", "--unixsocket", socket, "--dir", folder, "--save", "", "--port", String(port ?? 0)],
-    ...(clusterPort ? ["--bind", "127.0.0.1", "--cluster-port", String(clusterPort)] : []),
+    ...(clusterPort
+      ? ["--bind", "127.0.0.1", "--cluster-port", String(clusterPort), "--cluster-announce-ip", "127.0.0.1"]
+      : []),
     ...settings,
   ];
   let server = await startServer(folder, command);
   return {
     socket,
     port,
+    clusterPort,
     pause: () => void process.kill(server.pid, "SIGSTOP"),
     resume: () => void process.kill(server.pid, "SIGCONT"),
     async kill() {

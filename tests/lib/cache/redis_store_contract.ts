@@ -261,7 +261,9 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
 }
 
 test("redisStore with a client that gives buffers says so", async () => {
-  const client = createClient({ socket: { path: redis.socket } }).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const client = createClient({ socket: { path: redis.socket, tls: false } }).withTypeMapping({
+    [RESP_TYPES.BLOB_STRING]: Buffer,
+  });
   client.on("error", () => {});
   await client.connect();
   await client.sendCommand(["HSET", "latchkey:account:jane", "version", "1", "document", "{}", "accounts", "{}"]);
