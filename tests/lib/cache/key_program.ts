@@ -1,8 +1,15 @@
-// A program that a suite starts many of: key_program.ts FOLDER [FILE-OR-KEYRING]. It prints the key's id, place and a hash.
+// A program that a suite starts many of, or with few permissions: key_program.ts FOLDER. It prints the key's id, place, why
+// and hash, or how it failed.
 import process from "node:process";
+import { LatchkeyError } from "../../../lib/errors.ts";
 import { openStoreKey } from "../../../lib/cache/store_key.ts";
 
-const [folder = "", keyPlace] = process.argv.slice(2);
-const { id, bytes, place } = await openStoreKey(folder, { keyPlace: keyPlace as "file" | undefined });
-const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toString();
-process.stdout.write(`${JSON.stringify({ id, place, hash })}\n`);
+try {
+  const { id, bytes, place, why } = await openStoreKey(process.argv[2] ?? "");
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toString();
+  process.stdout.write(`${JSON.stringify({ id, place, why, hash })}\n`);
+} catch (error) {
+  if (!(error instanceof LatchkeyError)) throw error;
+  const { code, message, hint } = error;
+  process.stdout.write(`${JSON.stringify({ code, message, hint })}\n`);
+}
