@@ -1,4 +1,5 @@
-// The pages of a web app that signs people in, on Web APIs alone: web_app.ts serves them with Deno, worker.ts on the edge.
+// The pages of a web app that signs people in, on Web APIs alone: web_app.ts serves them with Deno, web_app_on_machines.ts
+// with Bun, worker.ts on the edge.
 import { type AccountInfo, type AuthorizationFlow, LatchkeyError, type WebApplication } from "@latchkey/latchkey/web";
 import { type SealedCookie, sealedCookie } from "./sealed_cookie.ts";
 

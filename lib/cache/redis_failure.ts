@@ -16,7 +16,8 @@ interface Meaning {
 const CREDENTIALS: Meaning = {
   code: "configuration",
   what: "Redis wants other credentials",
-  hint: "Give the client a user and a password that may run EVAL on keys that begin with the store's prefix",
+  hint:
+    "Give the client a user and a password that may run EVAL, and what the store's scripts call, on keys with its prefix",
 };
 const NOT_READY: Meaning = {
   code: "temporarily_unavailable",
@@ -65,6 +66,8 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
 
 /** A reply that is an error begins with a word in capitals (RESP, "Simple errors"). */
 const REPLY = /^-?[A-Z][A-Z\d]+ /;
+/** How Redis 7 says that a script was not permitted a command. */
+const NOT_PERMITTED = "The user executing the script";
 /** node-redis's TimeoutError, ioredis's "Command timed out". */
 const TIMEOUT = /timed? ?out/i;
 const QUOTE = /['"`]/;
@@ -86,7 +89,7 @@ export function redisFailure(reason: unknown): LatchkeyError {
   }
   // Redis 6 says what a script met with behind words of its own.
   const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
-  const meaning = MEANINGS.get(word);
+  const meaning = text.includes(NOT_PERMITTED) ? CREDENTIALS : MEANINGS.get(word);
   if (meaning) {
     return new LatchkeyError(meaning.code, `Cannot use the token cache: ${meaning.what} (${word})`, {
       hint: meaning.hint,

@@ -58,6 +58,7 @@ export async function withRedisLock<T>(
     readonly work: () => Promise<T>;
   },
 ): Promise<T> {
+  signal?.throwIfAborted();
   const lock = { key, token: crypto.randomUUID(), leaseMs };
   if (!await acquire(run, lock, { signal, waitMs })) return await work();
   return await untilAborted(workWith(run, lock, work), signal);

@@ -77,7 +77,11 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * A store in a Redis server, an entry for each account, which ends when nothing has been written to it for long enough.
  *
  * Tokens lie there as they are, so whoever can read the server's memory, its files or its replicas has them: let it be
- * reached by TLS, and by the app alone. A server that evicts keys signs people out.
+ * reached by TLS, and by the app alone. A server that evicts keys signs people out. A user of the server's own access control
+ * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
+ *
+ * To find who of thousands a request is for, keep the account in their session: {@linkcode WebApplication.getAccounts} asks
+ * for all of them.
  *
  * @param client The client of a library. It is the program's: nothing connects or closes it.
  * @param options How the store is kept.
@@ -114,7 +118,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
       const batch = ids.slice(start, start + BATCH);
       const replies = await Promise.all(batch.map((id) => run({ lua: READ_ACCOUNTS, key: keyOf(id) }, call)));
       for (const reply of replies) {
-        if (isText(reply)) documents.push(reply);
+        if (typeof reply === "string") documents.push(reply);
         else if (reply !== null) throw strangeReply();
       }
     }
@@ -197,10 +201,6 @@ function entryIn(reply: unknown): Entry {
 function isDone(reply: unknown): boolean {
   if (reply !== "done" && reply !== "changed") throw strangeReply();
   return reply === "done";
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === "string";
 }
 
 function isTextOrNull(value: unknown): value is string | null {

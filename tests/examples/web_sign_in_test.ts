@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { signInPages } from "../../examples/sign_in_pages.ts";
 import { WebApplication } from "../../lib/web.ts";
+import { type PrivateRedis, startPrivateRedis } from "../fakes/private_redis.ts";
 import { bundleForEdge } from "../tools/bundle_for_edge.ts";
 import { denoRun } from "../tools/deno_command.ts";
+import { findTool } from "../tools/find_tool.js";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 import { startWorker } from "../tools/start_worker.ts";
@@ -19,9 +21,15 @@ interface WebApp extends AsyncDisposable {
   readonly url: string;
 }
 
-let provider: OidcProvider;
-beforeAll(async () => void (provider = await startOidcProvider()));
-afterAll(() => provider[Symbol.asyncDispose]());
+let provider: OidcProvider, redis: PrivateRedis;
+beforeAll(async () => {
+  provider = await startOidcProvider();
+  redis = await startPrivateRedis();
+});
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  await redis[Symbol.asyncDispose]();
+});
 
 async function startExampleWorker(): Promise<WebApp> {
   return await startWorker(await bundleForEdge("examples/worker.ts"), {
@@ -32,12 +40,22 @@ async function startExampleWorker(): Promise<WebApp> {
   });
 }
 
-async function startExampleServer(): Promise<WebApp> {
+function startExampleServer(): Promise<WebApp> {
   const permissions = ["--allow-net=localhost,127.0.0.1", "--allow-env=ORIGIN,PORT,SECRET"];
-  const args = [provider.clientId, provider.url, "api.read"];
-  const child = Bun.spawn([...denoRun(), ...permissions, "examples/web_app.ts", ...args], {
+  return startProgram([...denoRun(), ...permissions, "examples/web_app.ts"]);
+}
+
+function startExampleMachine(): Promise<WebApp> {
+  return startProgram([findTool("bun"), "--conditions=latchkey-source", "examples/web_app_on_machines.ts"], {
+    REDIS_URL: `redis+unix://${redis.socket}`,
+  });
+}
+
+/** Starts a program that prints its address. */
+async function startProgram(command: readonly string[], settings: Record<string, string> = {}): Promise<WebApp> {
+  const child = Bun.spawn([...command, provider.clientId, provider.url, "api.read"], {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
-    env: { ...process.env, ORIGIN: "", PORT: "0", SECRET, NO_COLOR: "1" },
+    env: { ...process.env, ORIGIN: "", PORT: "0", SECRET, NO_COLOR: "1", ...settings },
     stdio: ["ignore", "pipe", "inherit"],
   });
   let url = "";
@@ -57,6 +75,7 @@ async function startExampleServer(): Promise<WebApp> {
 const examples: readonly (readonly [name: string, start: () => Promise<WebApp>])[] = [
   ["worker.ts in workerd", startExampleWorker],
   ["web_app.ts on Deno", startExampleServer],
+  ["web_app_on_machines.ts on Bun", startExampleMachine],
 ];
 
 for (const [name, start] of examples) {
@@ -122,6 +141,23 @@ for (const [name, start] of examples) {
     });
   });
 }
+
+test(
+  "web_app_on_machines.ts has who signed in at one machine signed in at the other, until they sign out",
+  async () => {
+    await using one = await startExampleMachine();
+    await using other = await startExampleMachine();
+    const browser = new ScriptedBrowser(), grants = provider.grants.length;
+    const textOf = async ({ url }: WebApp) => await (await browser.send(new URL("/", url))).text();
+    const { url, parameters } = await browser.open(`${one.url}/sign-in`, ({ href }) => href === `${one.url}/`, JANE);
+    expect([url, parameters.size]).toEqual([`${one.url}/`, 0]);
+    expect(await textOf(other)).toContain("jane@contoso.com is signed in");
+    expect(provider.grants.slice(grants)).toEqual(["authorization_code"]);
+    await browser.send(new URL("/sign-out", other.url), new URLSearchParams());
+    expect(await textOf(one)).toContain("Nobody is signed in");
+  },
+  TIMEOUT_MS,
+);
 
 test("signInPages() has its cookie sent by https alone where it is reached so, and lets no subdomain set it", async () => {
   const request = new Request("https://app.contoso.com/sign-in");
