@@ -47,17 +47,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
  * is worth more than that nobody else does it.
  *
  * @param run Has scripts run.
- * @param key The lock's key.
- * @param work What to do. After an abort it is not waited for, and has the lock until it ends.
+ * @param locked `key`: the lock's. `work`: what to do; after an abort it is not waited for, and has the lock until it ends.
  * @returns What `work` gives.
  */
 export async function withRedisLock<T>(
   run: RunScript,
-  { key, work, signal, leaseMs = LEASE_MS, waitMs = WAIT_MS }: RedisLockOptions & {
-    readonly key: string;
-    readonly work: () => Promise<T>;
-  },
+  locked: RedisLockOptions & { readonly key: string; readonly work: () => Promise<T> },
 ): Promise<T> {
+  const { key, work, signal, leaseMs = LEASE_MS, waitMs = WAIT_MS } = locked;
   signal?.throwIfAborted();
   const lock = { key, token: crypto.randomUUID(), leaseMs };
   if (!await acquire(run, lock, { signal, waitMs })) return await work();
@@ -101,6 +98,6 @@ async function release(run: RunScript, { key, token }: Lock): Promise<void> {
   try {
     await run({ lua: RELEASE, key, words: [token] }, { timeoutMs: RELEASE_MS });
   } catch (error) {
-    if (!(error instanceof LatchkeyError)) throw error;
+    if (!(error instanceof LatchkeyError)) throw error; // the lease ends by itself
   }
 }
