@@ -17,6 +17,7 @@ import {
   writeAccountList,
 } from "./account_list.ts";
 import type { CacheCall, CacheStore } from "./cache_store.ts";
+import { renewAlone } from "./renewal_lock.ts";
 import { keyIdOf, seal, unseal } from "./sealed_text.ts";
 import { findStoreKey, openStoreKey, type StoreKey, type StoreKeyOptions } from "./store_key.ts";
 
@@ -24,8 +25,6 @@ const DOCUMENT_NAME = /^[\da-f]{32}\.sealed$/;
 const LIST_NAME = "accounts.sealed";
 /** What stands for a document that cannot be unsealed: no document, whoever reads it. */
 const UNREADABLE = "(sealed)";
-/** How long a renewal by another process is waited for, in milliseconds. */
-const RENEWAL_WAIT_MS = 60_000;
 
 /** How the key is had, and where log lines go. */
 export type AccountFilesOptions = Pick<StoreKeyOptions, "keyPlace" | "mayPrompt" | "log">;
@@ -48,7 +47,8 @@ export class AccountFiles implements Required<CacheStore> {
   /** The list of accounts, and the documents that it is not sure of. */
   async readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
     const list = await this.#readList(call) ?? await this.#makeList(call);
-    const unsure = await Promise.all(list.unsure.map((name) => this.#read(name, call)));
+    const names = list.unsure.filter((name) => DOCUMENT_NAME.test(name));
+    const unsure = await Promise.all(names.map((name) => this.#read(name, call)));
     return [list.accounts, ...unsure.flatMap((document) => document ?? [])].filter((document) => document !== "{}");
   }
 
@@ -94,21 +94,11 @@ export class AccountFiles implements Required<CacheStore> {
     });
   }
 
-  /** Renews alone; where no lock can be had, renewing is better than not doing so. */
+  /** Renews alone. */
   async alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
     const path = this.#path(await nameOf(homeAccountId));
     if (await readPrivateFile(path, { signal }) === undefined) return await work(); // nothing is there to be renewed
-    let isWorking = false;
-    try {
-      return await withLockFile(`${path}.renewal.lockfile`, async () => {
-        isWorking = true;
-        return await work();
-      }, { signal, waitMs: RENEWAL_WAIT_MS });
-    } catch (error) {
-      if (isWorking || !(error instanceof LatchkeyError)) throw error;
-      this.#options.log?.("warn", `The token is renewed without a lock: ${error.message}`);
-      return await work();
-    }
+    return await renewAlone(path, work, { signal, log: this.#options.log });
   }
 
   async #read(name: string, call: CacheCall): Promise<string | undefined> {

@@ -7,8 +7,9 @@
  *
  * @module
  */
+import { ACCOUNT_SECTIONS } from "./accounts_excerpt.ts";
 import { CacheDocument } from "./cache_document.ts";
-import type { CacheEntry, CacheSection } from "./cache_schema.ts";
+import type { CacheEntry } from "./cache_schema.ts";
 
 /** A list that was read. */
 export interface AccountList {
@@ -17,8 +18,6 @@ export interface AccountList {
   /** A document that has the accounts of all others. */
   readonly accounts: string;
 }
-
-const SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
 
 /** An empty list. */
 export const NO_ACCOUNTS: AccountList = { unsure: [], accounts: "{}" };
@@ -44,7 +43,7 @@ export function writeAccountList({ unsure, accounts }: AccountList): string {
 export function accountsOf(document: string | undefined): string {
   const parsed = CacheDocument.parse(document);
   return JSON.stringify(
-    SECTIONS.map((section) => parsed?.entries(section).map(({ key, entry }) => [key, entry]) ?? []),
+    ACCOUNT_SECTIONS.map((section) => parsed?.entries(section).map(({ key, entry }) => [key, entry]) ?? []),
   );
 }
 
@@ -69,7 +68,7 @@ function changed(
     const one = document === undefined ? undefined : CacheDocument.parse(document);
     return one ? [{ name, one }] : [];
   });
-  const changes = SECTIONS.flatMap((section) => [
+  const changes = ACCOUNT_SECTIONS.flatMap((section) => [
     ...all.entries(section).filter(({ key }) => documents.has(key.split(" ", 1)[0]!))
       .map(({ key }) => ({ section, key })),
     ...parsed.flatMap(({ name, one }) =>

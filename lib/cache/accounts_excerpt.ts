@@ -5,7 +5,8 @@
  */
 import type { CacheSection } from "./cache_schema.ts";
 
-const SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
+/** The sections of a document that tell it. */
+export const ACCOUNT_SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
 
 /**
  * What a store of many documents keeps for its `readAccounts`.
@@ -16,7 +17,7 @@ const SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
 export function accountsExcerpt(json: string): string {
   try {
     const document = JSON.parse(json);
-    return JSON.stringify(Object.fromEntries(SECTIONS.map((section) => [section, document[section]])));
+    return JSON.stringify(Object.fromEntries(ACCOUNT_SECTIONS.map((section) => [section, document[section]])));
   } catch {
     return json;
   }

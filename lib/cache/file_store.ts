@@ -6,6 +6,7 @@
 import type { Logger } from "../logger.ts";
 import type { CacheStore } from "./cache_store.ts";
 import type { AccountFiles } from "./account_files.ts";
+import { lateStore } from "./late_store.ts";
 
 /** Where a token cache is kept, and how its key is had. */
 export interface FileStoreOptions {
@@ -51,15 +52,7 @@ export function fileStore(options: FileStoreOptions = {}): CacheStore {
   if (!["auto", "keyring", "file"].includes(keyPlace)) {
     throw new TypeError('Cannot keep tokens in files: keyPlace has to be "auto", "keyring" or "file"');
   }
-  let opened: Promise<AccountFiles> | undefined;
-  const files = () => opened ??= open(options);
-  return {
-    readAccounts: async (call) => await (await files()).readAccounts(call),
-    read: async (homeAccountId, call) => await (await files()).read(homeAccountId, call),
-    update: async (homeAccountId, change, call) => await (await files()).update(homeAccountId, change, call),
-    setAside: async (homeAccountId, isDamaged, call) => await (await files()).setAside(homeAccountId, isDamaged, call),
-    alone: async (homeAccountId, work, call) => await (await files()).alone(homeAccountId, work, call),
-  };
+  return lateStore(() => open(options));
 }
 
 async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<AccountFiles> {

@@ -12,6 +12,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import { type KnownFile, readKnownFile } from "../platform/known_file.ts";
 import { fileFailure } from "../platform/file_failure.ts";
 import type { FileFacts, LocalFiles } from "../platform/local_files.ts";
@@ -20,7 +21,6 @@ import { readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/p
 import { folderOf } from "../platform/private_folder.ts";
 import type { CacheCall, CacheStore } from "./cache_store.ts";
 import { type SlicedDocument, sliceDocument } from "./document_slice.ts";
-import type { PlaintextStoreOptions } from "./plaintext_store.ts";
 import { waitAbout } from "./wait_about.ts";
 
 /** How far ahead the file's time is set, in milliseconds: for so long a program can take between reading it and the clock. */
@@ -33,8 +33,6 @@ const OLD_MS = 5000;
 const MOMENTS_BYTES = 1024 * 1024;
 /** How often others may come in between. */
 const MAX_ATTEMPTS = 20;
-/** How long a renewal by another process is waited for, in milliseconds. */
-const RENEWAL_WAIT_MS = 60_000;
 
 /** Somebody else has written the file. */
 class Overtaken extends Error {}
@@ -42,17 +40,17 @@ class Overtaken extends Error {}
 /** The store, its path being known. */
 export class PlaintextFile implements Required<CacheStore> {
   readonly #path: string;
-  readonly #options: PlaintextStoreOptions;
+  readonly #log: Logger | undefined;
   #known: KnownFile | undefined;
   #document: SlicedDocument | undefined;
 
   /**
    * @param path Path of the file.
-   * @param options How it is used.
+   * @param log Takes log lines.
    */
-  constructor(path: string, options: PlaintextStoreOptions) {
+  constructor(path: string, log: Logger | undefined) {
     this.#path = path;
-    this.#options = options;
+    this.#log = log;
   }
 
   /** What is known of all accounts. */
@@ -92,22 +90,13 @@ export class PlaintextFile implements Required<CacheStore> {
     });
   }
 
-  /** Renews alone; where no lock can be had, renewing is better than not doing so. */
+  /** Renews alone. */
   async alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
     signal?.throwIfAborted();
     if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
-    let isWorking = false;
-    const { withLockFile } = await import("../platform/lock_file.ts");
-    try {
-      return await withLockFile(`${this.#path}.${await hashOf(homeAccountId)}.renewal.lockfile`, async () => {
-        isWorking = true;
-        return await work();
-      }, { signal, waitMs: RENEWAL_WAIT_MS });
-    } catch (error) {
-      if (isWorking || !(error instanceof LatchkeyError)) throw error;
-      this.#options.logger?.("warn", `The token is renewed without a lock: ${error.message}`);
-      return await work();
-    }
+    const { renewAlone } = await import("./renewal_lock.ts"); // who has a token that is kept does without
+    const path = `${this.#path}.${await hashOf(homeAccountId)}`;
+    return await renewAlone(path, work, { signal, log: this.#log });
   }
 
   async #read(call: CacheCall): Promise<SlicedDocument | undefined> {

@@ -5,7 +5,7 @@
  */
 import type { Logger } from "../logger.ts";
 import type { CacheStore } from "./cache_store.ts";
-import type { PlaintextFile } from "./plaintext_file.ts";
+import { lateStore } from "./late_store.ts";
 
 /** How the file is used. */
 export interface PlaintextStoreOptions {
@@ -42,18 +42,8 @@ export function plaintextStore(path: string, options: PlaintextStoreOptions = {}
   if (typeof path !== "string" || path === "") {
     throw new TypeError("Cannot keep tokens in a file: its path is missing");
   }
-  let opened: Promise<PlaintextFile> | undefined;
-  const file = () => opened ??= open(path, options);
-  return {
-    readAccounts: async (call) => await (await file()).readAccounts(call),
-    read: async (homeAccountId, call) => await (await file()).read(homeAccountId, call),
-    update: async (homeAccountId, change, call) => await (await file()).update(homeAccountId, change, call),
-    setAside: async (homeAccountId, isDamaged, call) => await (await file()).setAside(homeAccountId, isDamaged, call),
-    alone: async (homeAccountId, work, call) => await (await file()).alone(homeAccountId, work, call),
-  };
-}
-
-async function open(path: string, options: PlaintextStoreOptions): Promise<PlaintextFile> {
-  const { PlaintextFile } = await import("./plaintext_file.ts");
-  return new PlaintextFile(path, options);
+  return lateStore(async () => {
+    const { PlaintextFile } = await import("./plaintext_file.ts");
+    return new PlaintextFile(path, options.logger);
+  });
 }

@@ -6,7 +6,6 @@
 import { asKeyringError, KeyringError } from "../platform/keyring_error.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
 import { readSecret, storeSecret } from "../platform/secret_item.ts";
-import { readSecretService } from "../platform/secret_service.ts";
 import type { SessionBus } from "../platform/session_bus.ts";
 import { KEY_LABEL, type KeyKeeper } from "./key_keeper.ts";
 import type { KeySpot } from "./key_record.ts";
@@ -28,6 +27,7 @@ export function secretServiceKeeper(): KeyKeeper<Extract<KeySpot, { place: "secr
       withBus((bus) => readSecret(bus, { attributes: attributesOf(id), collection: spot.collection }, call)),
     probe: ({ signal }) =>
       withBus(async (bus) => {
+        const { readSecretService } = await import("../platform/secret_service.ts");
         const { state } = await readSecretService(bus, { timeoutMs: PROBE_MS, signal });
         if (state === "missing") throw new KeyringError("no_service");
         if (state === "no_default") throw new KeyringError("no_keyring");
