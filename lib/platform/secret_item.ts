@@ -91,7 +91,9 @@ async function isThereAndLocked(bus: SessionBus, collection: string, call: Promp
   const properties = { ...SECRET_SERVICE, interface: "org.freedesktop.DBus.Properties" };
   const body = [SECRET_SERVICE.interface, "Collections"];
   const [all] = await callSecrets(bus, { ...properties, member: "Get", signature: "ss", body }, call);
-  if (!readPaths(readVariant(all).value).includes(collection)) throw new KeyringError("gone");
+  if (!readPaths(readVariant(all).value).includes(collection)) {
+    throw new KeyringError("gone", `it has no keyring ${collection} any more`);
+  }
   return await isLocked(bus, collection, call);
 }
 

@@ -9,10 +9,10 @@ import { findTool } from "../tools/find_tool.js";
 export interface KeyringPrompter {
   /** Its unique bus name, for the keyring. */
   readonly name: string;
-  /** Resolves when the next prompt is shown, or has gone. */
+  /** Resolves when the next prompt that is to be ignored is shown, or has gone. */
   next(event: "shown" | "gone"): Promise<void>;
-  /** How many prompts have been shown. */
-  count(): number;
+  /** Whether there are answers that no prompt has got. */
+  hasAnswersLeft(): Promise<boolean>;
   /** Ends it as a crash does. */
   kill(): Promise<void>;
 }
@@ -32,31 +32,41 @@ export async function startKeyringPrompter(
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: busAddress },
   });
-  const lines = createInterface({ input: child.stdout! }), events: string[] = [];
-  const waiting: (() => void)[] = [];
-  lines.on("line", (line) => {
-    events.push(line);
-    for (const wake of waiting.splice(0)) wake();
-  });
-  child.once("exit", () => waiting.splice(0).forEach((wake) => wake()));
-  let seen = 0;
-  const nextLine = async (): Promise<string> => {
-    while (seen === events.length) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error("The prompter has ended");
-      await new Promise<void>((resolve) => waiting.push(resolve));
+  const waiting: Waiting[] = [], events: string[] = [];
+  const settle = () => {
+    for (const one of waiting.splice(0)) {
+      const index = events.findIndex(one.isWanted);
+      if (index >= 0) one.resolve(events.splice(index, 1)[0]!);
+      else if (child.exitCode !== null || child.signalCode !== null) one.reject(new Error("The prompter has ended"));
+      else waiting.push(one);
     }
-    return events[seen++]!;
   };
+  const lineOf = (isWanted: Waiting["isWanted"]) =>
+    new Promise<string>((resolve, reject) => {
+      waiting.push({ isWanted, resolve, reject });
+      settle();
+    });
+  createInterface({ input: child.stdout! }).on("line", (line) => (events.push(line), settle()));
+  child.once("exit", settle);
   return {
-    name: await nextLine(),
+    name: await lineOf((line) => line.startsWith(":")),
     async next(event) {
-      while (await nextLine() !== event);
+      await lineOf((line) => line === event);
     },
-    count: () => events.filter((event) => event === "shown").length,
+    async hasAnswersLeft() {
+      child.stdin!.write("\n");
+      return await lineOf((line) => line.endsWith("left")) === "left";
+    },
     async kill() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill("SIGKILL");
       await once(child, "exit");
     },
   };
+}
+
+interface Waiting {
+  readonly isWanted: (line: string) => boolean;
+  readonly resolve: (line: string) => void;
+  readonly reject: (error: Error) => void;
 }

@@ -1,17 +1,30 @@
 /**
  * libgcr's own mock prompter, which speaks gnome-keyring's real protocol and answers in place of a person. Run by Bun, with
- * the answers as arguments: `password:TEXT`, `cancel`, or `ignore`. It prints its bus name, then `shown` and `gone` for each
- * prompt, and ends with its standard input.
+ * the answers as arguments: `password:TEXT`, `cancel`, or `ignore`. It prints its bus name, then `shown` and `gone` for
+ * prompts that stand for a while, and `left` or `none left` for each line of its standard input, with which it ends.
  */
 import { dlopen, FFIType } from "bun:ffi";
 
-const { symbols: gcr } = dlopen("libgcr-base-3.so.1", {
+/** Of gnome-keyring's own generation, and of the next. */
+const LIBRARIES = ["libgcr-base-3.so.1", "libgcr-4.so.4"];
+
+const gcr = openFirst(LIBRARIES, {
   gcr_mock_prompter_start: { args: [], returns: FFIType.cstring },
   gcr_mock_prompter_expect_password_ok: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.void },
   gcr_mock_prompter_expect_password_cancel: { args: [], returns: FFIType.void },
+  gcr_mock_prompter_is_expecting: { args: [], returns: FFIType.bool },
   gcr_mock_prompter_is_prompting: { args: [], returns: FFIType.bool },
   gcr_mock_prompter_set_delay_msec: { args: [FFIType.u32], returns: FFIType.void },
 });
+
+function openFirst<const T extends Parameters<typeof dlopen>[1]>([library, ...others]: readonly string[], symbols: T) {
+  try {
+    return dlopen(library!, symbols).symbols;
+  } catch (error) {
+    if (others.length === 0) throw error;
+    return openFirst(others, symbols);
+  }
+}
 
 /** Longer than any test. */
 const NEVER_MS = 3_600_000;
@@ -36,4 +49,7 @@ setInterval(() => {
   if (now !== shown) process.stdout.write(now ? "shown\n" : "gone\n");
   shown = now;
 }, 1);
-process.stdin.on("end", () => process.exit()).resume();
+for await (const _line of console) {
+  process.stdout.write(gcr.gcr_mock_prompter_is_expecting() ? "left\n" : "none left\n");
+}
+process.exit();

@@ -49,6 +49,11 @@ const machineNeeds = [
   },
   {
     scripts: ["tests/run_tests.ts"],
+    isThere: () => hasLibrary("libgcr-base-3.so.1") || hasLibrary("libgcr-4.so.4"),
+    packages: { debian: "gcr", fedora: "gcr", arch: "gcr" },
+  },
+  {
+    scripts: ["tests/run_tests.ts"],
     isThere: () => findChromium() !== undefined,
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },

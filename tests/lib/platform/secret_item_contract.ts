@@ -21,6 +21,7 @@ const ASKING: PromptCall = { ...QUIETLY, mayPrompt: true };
 let daemon: PrivateBus;
 let bus: SessionBus;
 let prompter: KeyringPrompter | undefined;
+const peers: { stop(): void }[] = [];
 
 beforeEach(async () => {
   daemon = await startPrivateBus();
@@ -30,10 +31,15 @@ beforeEach(async () => {
 
 afterEach(async () => {
   bus.close();
+  for (const peer of peers.splice(0)) peer.stop();
   await prompter?.kill();
   prompter = undefined;
   await daemon.stop();
 });
+
+async function startPeer(answers: Answers): Promise<void> {
+  peers.push(await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], answers));
+}
 
 /** A stored secret, in a keyring that is locked and whose prompt stands until it is taken away. */
 async function lockSecret(): Promise<void> {
@@ -120,7 +126,7 @@ describe("readSecret()", () => {
       ["an empty secret", { GetSecret: ["(oayays)", ["/s", Buffer.alloc(16), Buffer.alloc(0), "text/plain"]] }],
     ] as [string, Answers][],
   )("refuses a keyring that answers %s", async (_, answers) => {
-    await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], {
+    await startPeer({
       OpenSession: ["vo", new Variant("ay", Buffer.from([2])), "/session"],
       SearchItems: ["aoao", ["/item"], []],
       ...answers,
@@ -243,12 +249,12 @@ describe("storeSecret()", () => {
       ["texts to the making of a keyring", { ReadAlias: ["o", "/"], CreateCollection: ["ss", "x", "y"] }],
     ] as [string, Answers][],
   )("refuses a keyring that answers %s", async (_, answers) => {
-    await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], answers);
+    await startPeer(answers);
     expect(await failureOf(storeSecret(bus, NEW, ASKING))).toMatchObject({ code: "invalid_response" });
   });
 
   test("does not put a secret into the keyring that ends with the session", async () => {
-    await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], { ReadAlias: ["o", "/session"] });
+    await startPeer({ ReadAlias: ["o", "/session"] });
     expect(await failureOf(storeSecret(bus, NEW, QUIETLY))).toMatchObject({ problem: "no_keyring" });
   });
 
