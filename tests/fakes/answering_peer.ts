@@ -19,5 +19,10 @@ export async function startAnsweringPeer(
     return true;
   });
   for (const name of names) await bus.requestName(name, 0);
-  return { stop: () => bus.disconnect() };
+  return {
+    stop() {
+      (bus as unknown as NodeJS.EventEmitter).on("error", () => {}); // the bus can end before the connection has
+      bus.disconnect();
+    },
+  };
 }
