@@ -1,6 +1,6 @@
 // How fuzzing suites run: a few inputs, always the same, among the other tests; new ones for as long as `npm run fuzz` says.
 import process from "node:process";
-import * as fc from "fast-check";
+import type * as fc from "fast-check";
 
 /** For how long each property is tried, in seconds; `undefined` in `npm test`. */
 const seconds = process.env.FUZZ_SECONDS === undefined ? undefined : Number(process.env.FUZZ_SECONDS);
