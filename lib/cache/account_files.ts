@@ -67,6 +67,7 @@ export class AccountFiles implements Required<CacheStore> {
     call: CacheCall = {},
   ): Promise<void> {
     const name = await nameOf(homeAccountId);
+    await this.#openKey(call); // a person may have to unlock it: no lock is held meanwhile
     await this.#locked(name, call, async () => {
       const before = await this.#read(name, call), after = change(before);
       if (after === undefined || after === before) return;
@@ -109,8 +110,12 @@ export class AccountFiles implements Required<CacheStore> {
   }
 
   async #replace(name: string, document: string, call: CacheCall): Promise<void> {
-    const key = this.#key = await openStoreKey(this.#folder, this.#keyOptions(call));
+    const key = await this.#openKey(call);
     await replacePrivateFile(this.#path(name), await seal(document, key, { place: name }), call);
+  }
+
+  async #openKey(call: CacheCall): Promise<StoreKey> {
+    return this.#key = await openStoreKey(this.#folder, this.#keyOptions(call));
   }
 
   async #readList(call: CacheCall): Promise<AccountList | undefined> {

@@ -73,7 +73,7 @@ export async function readRecord(
   folder: string,
   { signal }: StoreKeyOptions,
 ): Promise<KeyRecord | "damaged" | undefined> {
-  const path = pathOf(folder), bytes = await readPrivateFile(path, { signal });
+  const path = pathOf(folder), bytes = await readPrivateFile(path, { signal, isSecret: true });
   if (!bytes) return undefined;
   const record = readKeyRecord(bytes);
   if (record !== "unknown_place") return record ?? "damaged";

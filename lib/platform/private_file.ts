@@ -16,6 +16,7 @@ import {
   makePrivateFolder,
   openRegularFile,
   requirePrivateFile,
+  requireSecretFile,
   withoutSlashes,
 } from "./private_folder.ts";
 
@@ -23,6 +24,12 @@ import {
 export interface PrivateFileCall {
   /** Ends the call with the signal's reason; a file is replaced or not, never in part. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** How a file is read. */
+export interface ReadOptions extends PrivateFileCall {
+  /** Whether to refuse what others may read: a key. A folder's permissions get lost where it is copied. @default false */
+  readonly isSecret?: boolean | undefined;
 }
 
 /** How a file is replaced. */
@@ -57,24 +64,25 @@ const sweptMs = new Map<string, number>();
  */
 export async function readPrivateFile(
   path: string,
-  { signal }: PrivateFileCall = {},
+  { signal, isSecret }: ReadOptions = {},
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const folder = folderOf(path);
   signal?.throwIfAborted();
   const files = await openLocalFiles(folder, "read");
   try {
-    return isPrivateFolder(files, folder) ? readNow(files, path) : undefined;
+    return isPrivateFolder(files, folder) ? readNow(files, path, { isSecret }) : undefined;
   } catch (error) {
     throw fileFailure(error, { doing: "read", path, signal });
   }
 }
 
-function readNow(files: LocalFiles, path: string): Uint8Array<ArrayBuffer> | undefined {
+function readNow(files: LocalFiles, path: string, { isSecret }: ReadOptions): Uint8Array<ArrayBuffer> | undefined {
   const file = openRegularFile(files, path);
   if (!file) return undefined;
   try {
     const facts = file.facts();
     requirePrivateFile(files, path, facts);
+    if (isSecret) requireSecretFile(path, facts);
     requireReadable(path, facts.size);
     return file.read();
   } finally {

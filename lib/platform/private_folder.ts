@@ -7,8 +7,8 @@ import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "./host.ts";
 import type { FileFacts, LocalFiles, OpenFile } from "./local_files.ts";
 
-/** Permission bits by which group and others may write. */
-const OTHERS_WRITE = 0o022;
+/** Permission bits by which group and others may write, and read. */
+const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
 
 /**
  * The folder of a file.
@@ -70,6 +70,15 @@ export function requirePrivateFile(files: LocalFiles, path: string, facts: FileF
   requireFile(path, facts);
   requireOwner(files, path, facts);
   requireUnshared(path, facts);
+}
+
+/**
+ * Makes sure that nobody else may read a file.
+ *
+ * @throws {LatchkeyError} `configuration` when others may.
+ */
+export function requireSecretFile(path: string, { mode = 0 }: FileFacts): void {
+  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run chmod 600 ${quoted(path)}`);
 }
 
 /**

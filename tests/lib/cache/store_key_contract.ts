@@ -242,9 +242,9 @@ describe("openStoreKey()", () => {
     }
   });
 
-  test("refuses a file that others can write", async () => {
+  test.each([0o666, 0o620, 0o644, 0o640])("refuses a file that others can read or write (%o)", async (mode) => {
     await open({ keyPlace: "file" });
-    await chmod(join(folder, "key.json"), 0o666);
+    await chmod(join(folder, "key.json"), mode);
     expect(await failureOf(open())).toMatchObject({ code: "configuration", hint: expect.stringContaining("chmod") });
   });
 
