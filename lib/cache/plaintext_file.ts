@@ -8,6 +8,8 @@
  * - Node's removes a lock that is another program's, when it was done with its own before; Python's does when it has
  *   `portalocker` and waited for 5 seconds. Hence a file that somebody else has written is not replaced, and a change that was
  *   made without a lock is made again.
+ * - Node's looks whether the file was changed before it waits for the lock: a program of its that wrote before can undo what
+ *   others wrote meanwhile, programs of its own kind included. Nothing can be done about that from here.
  *
  * @module
  */
