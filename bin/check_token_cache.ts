@@ -45,6 +45,8 @@ async function examineFiles(
 ): Promise<Finding> {
   // First of all: it says what is wrong with the folder.
   const names = await listPrivateFolder(folder);
+  const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
+  if (open.length > 0) return failed(...exposed(open, `chmod -R go-rwx ${shellWord(folder)}`));
   const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   const key = `${KEY_PLACES[keyPlace](folder)} (${why})`;
   if (!isKeyMade) {
@@ -54,8 +56,6 @@ async function examineFiles(
   if (problem) {
     return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Look at ${folder}/key.json`);
   }
-  const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
-  if (open.length > 0) return failed(...exposed(open, `chmod -R go-rwx ${shellWord(folder)}`));
   return ok(`${countAccounts(await store.readAccounts({ signal }))} in ${folder}, encrypted; the key is ${key}`);
 }
 
