@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "./host.ts";
 import type { FileFacts, LocalFiles, OpenFile } from "./local_files.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** Permission bits by which group and others may write, and read. */
 const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
@@ -78,7 +79,7 @@ export function requirePrivateFile(files: LocalFiles, path: string, facts: FileF
  * @throws {LatchkeyError} `configuration` when others may.
  */
 export function requireSecretFile(path: string, { mode = 0 }: FileFacts): void {
-  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run chmod 600 ${quoted(path)}`);
+  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run chmod 600 ${shellWord(path)}`);
 }
 
 /**
@@ -113,7 +114,7 @@ function requireFile(path: string, { kind }: FileFacts): void {
 function requireOwner(files: LocalFiles, path: string, { owner }: FileFacts): void {
   const own = files.ownUser();
   if (owner === own) return;
-  refuse(path, `it belongs to user ${owner}, and this is user ${own}`, `Run sudo chown ${own} ${quoted(path)}`);
+  refuse(path, `it belongs to user ${owner}, and this is user ${own}`, `Run sudo chown ${own} ${shellWord(path)}`);
 }
 
 function requireUnshared(path: string, { mode = 0 }: FileFacts): void {
@@ -123,15 +124,10 @@ function requireUnshared(path: string, { mode = 0 }: FileFacts): void {
   refuse(
     path,
     "others may write it",
-    isDrive ? "Choose a folder of Linux: a Windows drive keeps no permissions" : `Run chmod go-w ${quoted(path)}`,
+    isDrive ? "Choose a folder of Linux: a Windows drive keeps no permissions" : `Run chmod go-w ${shellWord(path)}`,
   );
 }
 
 function refuse(path: string, reason: string, hint: string): never {
   throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { hint });
-}
-
-/** A path as a shell takes it. */
-function quoted(path: string): string {
-  return /^[\w./@%+=:,~-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
