@@ -8,8 +8,8 @@ import type { Logger } from "../logger.ts";
 import { withLockFile } from "../platform/lock_file.ts";
 import type { CacheCall } from "./cache_store.ts";
 
-/** How long a renewal by another process is waited for, in milliseconds. */
-const WAIT_MS = 60_000;
+/** How long a renewal by another process is waited for, in milliseconds: requests are repeated, and may find the endpoints first. */
+const WAIT_MS = 150_000;
 
 /**
  * Renews alone; where no lock can be had, renewing is better than not doing so, and what was renewed counts even where the

@@ -14,6 +14,8 @@ export interface HeldLock {
   readonly madeMs: number;
   /** From now on shows others twice a second that this process lives, for as long as the lock is held. */
   keepAlive(): void;
+  /** Whether nobody has taken it over: a machine that slept, or a stopped process, counts as dead after a while. */
+  isHeld(): boolean;
   /** Removes it, unless somebody else has taken it over. */
   release(): void;
 }
@@ -45,6 +47,13 @@ export function takeLock(files: LocalFiles, path: string): HeldLock | undefined 
   const isOurs = () => files.look(path)?.id === id && new TextDecoder().decode(file.read()) === text;
   const write = () => file.write(new TextEncoder().encode(text));
 
+  const isHeld = () => {
+    try {
+      return isOurs();
+    } catch {
+      return false; // who cannot look at it does not know
+    }
+  };
   const showLife = () => {
     try {
       if (isOurs()) write(); // not a time of ours: the clock of the file system counts
@@ -65,6 +74,7 @@ export function takeLock(files: LocalFiles, path: string): HeldLock | undefined 
       first = AbortSignal.timeout(SIGN_OF_LIFE_MS);
       first.addEventListener("abort", goOn);
     },
+    isHeld,
     release() {
       first?.removeEventListener("abort", goOn);
       clearInterval(timer);

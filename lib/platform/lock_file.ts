@@ -28,6 +28,9 @@ export interface LockOptions {
   readonly staleMs?: number | undefined;
 }
 
+/** The lock, while it is worked under. */
+export type Lock = Pick<HeldLock, "isHeld">;
+
 const WAIT_MS = 15_000;
 const STALE_MS = 60_000;
 /** How long to wait between two looks at a lock, in milliseconds: at first, and at most. */
@@ -37,7 +40,8 @@ const FIRST_PAUSE_MS = 2, LONGEST_PAUSE_MS = 50;
  * Works while nobody else does, in this process or another, on this machine or, where they share the folder, on others.
  *
  * @param path The lock's own path, such as `tokens.json.lockfile`. Its folder is made when it is missing.
- * @param work What is to be done. It may take long, as long as it does not stop the process.
+ * @param work What is to be done. It may take long, as long as it does not stop the process: others take the lock over then, which
+ * `isHeld` tells; what must not undo what they did is done right after asking it.
  * @param options How long to wait.
  * @returns What `work` gives.
  * @throws {LatchkeyError} `timed_out` when others held it for too long; `configuration` when it cannot be made, or when others
@@ -45,7 +49,7 @@ const FIRST_PAUSE_MS = 2, LONGEST_PAUSE_MS = 50;
  */
 export async function withLockFile<T>(
   path: string,
-  work: () => Promise<T>,
+  work: (lock: Lock) => Promise<T>,
   { signal, waitMs = WAIT_MS, staleMs = STALE_MS }: LockOptions = {},
 ): Promise<T> {
   const folder = folderOf(path);
@@ -59,7 +63,7 @@ export async function withLockFile<T>(
     lock.keepAlive();
     let result: T;
     try {
-      result = await work();
+      result = await work(lock);
     } catch (error) {
       giveUp(lock);
       throw error;

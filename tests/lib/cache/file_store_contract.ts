@@ -1,5 +1,6 @@
 // The encrypted files: what is in them, and what becomes of them when they are lost, damaged, or changed by others.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,7 @@ import { fileStore } from "../../../lib/cache/file_store.ts";
 import { seal, unseal } from "../../../lib/cache/sealed_text.ts";
 import { openStoreKey } from "../../../lib/cache/store_key.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { failureOf } from "../../tools/failure_of.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
 const LIST = { place: "accounts.sealed" };
@@ -91,11 +93,16 @@ describe("fileStore()", () => {
     await signIn();
     const path = join(folder, "accounts.sealed"), everybody = ["jane@contoso.com", "john@contoso.com"];
     const whole = await readFile(path);
-    for (const bytes of [undefined, new Uint8Array(), whole.subarray(0, 40), new TextEncoder().encode("{}")]) {
+    const damages = [undefined, new Uint8Array(), whole.subarray(0, 40), new TextEncoder().encode("{}")];
+    for (const [number, bytes] of damages.entries()) {
       await rm(path, { force: true });
       if (bytes) await writeFile(path, bytes, { mode: 0o600 });
       expect(await usernames()).toEqual(everybody);
-      expect((await readFile(path)).length).toBe(whole.length);
+      await newCache().cache.removeAccount({ ...john, homeAccountId: `somebody.${number}` });
+      expect((await readFile(path)).length).toBeGreaterThan(whole.length);
+      expect(await usernames()).toEqual(everybody);
+      await rm(path);
+      await writeFile(path, whole, { mode: 0o600 });
     }
   });
 
@@ -141,6 +148,21 @@ describe("fileStore()", () => {
     expect(lines.join("\n")).toMatch(/set aside/);
   });
 
+  test("is not read where the key is lost, and stays as it is", async () => {
+    await signIn();
+    const before = await readdir(folder);
+    await rename(join(folder, "key.json"), join(root, "key.json"));
+    for (const read of [newCache().cache.findAccounts(), newCache().cache.findAccessToken(QUERY)]) {
+      expect(await failureOf(read)).toMatchObject({
+        code: "configuration",
+        hint: expect.stringContaining("latchkey login"),
+      });
+    }
+    await rename(join(root, "key.json"), join(folder, "key.json"));
+    expect(await readdir(folder)).toEqual(before);
+    expect(await usernames()).toHaveLength(2);
+  });
+
   test("begins anew with a new key where the key is lost, and sets aside what it sealed", async () => {
     await signIn();
     await rm(join(folder, "key.json"));
@@ -150,6 +172,17 @@ describe("fileStore()", () => {
     expect(lines.join("\n")).toMatch(/set aside/);
     expect((await readdir(folder)).filter((name) => name.includes(".damaged-"))).toHaveLength(1);
     expect(await newCache().cache.findAccessToken(JOHNS)).toBeUndefined();
+  });
+
+  test("does not write over what others wrote who took its lock over", async () => {
+    const [janes] = await signIn(), store = newStore(), seen: (string | undefined)[] = [];
+    await store.update(jane.homeAccountId, (document) => {
+      // Under the lock: it looks abandoned to somebody, who takes it over and is done.
+      if (seen.push(document) === 2) rmSync(join(folder, `${janes}.lockfile`));
+      return JSON.stringify({ ...JSON.parse(document!), Own: { seen: seen.length } });
+    });
+    expect(seen).toHaveLength(3);
+    expect(JSON.parse((await newStore().read(jane.homeAccountId))!).Own).toEqual({ seen: 3 });
   });
 
   test("an object that is in use finds what was sealed with a key that another process made", async () => {
