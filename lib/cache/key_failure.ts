@@ -48,6 +48,19 @@ const HINTS: Readonly<Record<KeyringProblem, string>> = {
   failed: `Start it again: ${LOG_IN}`,
 };
 
+/** What comes first for a new key to get into the keyring. */
+const FIRST_STEPS: Readonly<Record<KeyringProblem, string>> = {
+  no_bus: "work in a session that has a bus",
+  no_service: "start a keyring",
+  no_keyring: "make a default keyring",
+  locked: "unlock the keyring",
+  dismissed: "unlock the keyring",
+  unanswered: "unlock the keyring",
+  silent: "start the keyring again",
+  gone: "start the keyring again",
+  failed: "start the keyring again",
+};
+
 /** For people: what keeps the keys of a place. */
 export function nameOf(place: KeyPlace): string {
   return NAMES[place];
@@ -72,6 +85,43 @@ export function cannotRead(error: unknown, { folder, place }: KeyHome): unknown 
     otherwise: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
       `or move ${folder} away and sign in again`,
   });
+}
+
+/**
+ * What is said of a key that cannot be had again here: its place has not got it, or what is written down of it is damaged.
+ *
+ * @returns `configuration`.
+ */
+export function keyLost(
+  { folder, place }: { readonly folder: string; readonly place?: KeyPlace | undefined },
+): LatchkeyError {
+  const what = place ? `${nameOf(place)} has not got it` : `${folder}/key.json is damaged`;
+  const anew = "latchkey login begins anew, and what was kept is set aside";
+  const hint = place === "secret-service"
+    ? `Where another session's keyring has it, work there; else sign in again: ${anew}`
+    : `Sign in again: ${anew}`;
+  return new LatchkeyError("configuration", `The key of the token cache in ${folder} is lost: ${what}`, { hint });
+}
+
+/**
+ * What stands in the way of a new key where a person can still mend it, and what becomes of the key if they do not.
+ *
+ * @returns `configuration`.
+ */
+export function mayBeInFile(error: KeyringError, { folder, place }: KeyHome): LatchkeyError {
+  const step = error.problem === "locked" ? "unlock it" : "make one";
+  return new LatchkeyError(
+    "configuration",
+    `For now ${reasonOf(error, place)}. A sign-in asks to ${step} where somebody can be asked; ` +
+      `if that is not done, the key goes into ${folder}/key.json`,
+    { hint: `${HINTS[error.problem]}, before you sign in` },
+  );
+}
+
+/** For people: how a key gets from a file into the keyring, such as `unlock the keyring, move … away, and sign in again`. */
+export function wayOutOfFile(error: KeyringError | LatchkeyError, folder: string): string {
+  const first = error instanceof KeyringError ? FIRST_STEPS[error.problem] : "mend that";
+  return `${first}, move ${folder} away, and sign in again`;
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { PromptListener } from "../platform/secret_prompt.ts";
 import type { KeySpot } from "./key_record.ts";
 
 /** What people see of a key in their keyring. */
@@ -14,14 +15,14 @@ export interface KeeperCall {
   readonly mayPrompt: boolean;
   /** How long they have, in milliseconds. */
   readonly promptMs: number;
+  /** Called before the keyring shows a window of its own, where that is known. */
+  readonly onPrompt?: PromptListener | undefined;
   /** Ends the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** A keyring, or what does for one. Texts are keys, as base64. */
 export interface KeyKeeper<Spot extends KeySpot = KeySpot> {
-  /** For people, such as `the macOS Keychain`. */
-  readonly name: string;
   /**
    * Keeps a key.
    *

@@ -54,6 +54,12 @@ export type KeyFinding =
 /** How long a person has to answer, in milliseconds, when nothing else is said. */
 export const PROMPT_MS = 120_000;
 
+/** The window can be behind others: who waits at a terminal is told of it there. */
+const PROMPT_NOTICES = {
+  unlock: "The keyring asks to be unlocked, in a window of its own",
+  make: "The keyring asks for the password of a new keyring, in a window of its own",
+} as const;
+
 /**
  * Looks for a key.
  *
@@ -83,7 +89,11 @@ export async function readRecord(
 }
 
 /** The key that is written down, or that it is lost. */
-export async function getKey(folder: string, record: KeyRecord, options: StoreKeyOptions): Promise<KeyFinding> {
+export async function getKey(
+  folder: string,
+  record: KeyRecord,
+  options: StoreKeyOptions,
+): Promise<Extract<KeyFinding, { readonly state: "found" | "lost" }>> {
   if (options.known?.id === record.id) return { state: "found", key: options.known };
   const text = record.place === "file" ? record.key : await getFromKeeper(folder, record, options);
   if (text === undefined) return { state: "lost", record };
@@ -117,8 +127,8 @@ async function getFromKeeper(
 }
 
 /** How a keeper is asked. */
-export function keeperCall({ mayPrompt = true, promptMs = PROMPT_MS, signal }: StoreKeyOptions): KeeperCall {
-  return { mayPrompt, promptMs, signal };
+export function keeperCall({ mayPrompt = true, promptMs = PROMPT_MS, signal, log }: StoreKeyOptions): KeeperCall {
+  return { mayPrompt, promptMs, signal, onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])) };
 }
 
 /** A key out of its bytes. */

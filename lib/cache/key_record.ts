@@ -4,6 +4,7 @@
  * @module
  */
 import { isObject, parseJson, printable, text } from "../json_values.ts";
+import { isBase64 } from "../platform/base64_text.ts";
 
 /** Where a key is. */
 export type KeyPlace = "secret-service" | "keychain" | "dpapi" | "file";
@@ -39,7 +40,6 @@ export type KeySpot =
 export const KEY_BYTES = 32;
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
 /** The bytes of a record. */
 export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
@@ -64,7 +64,7 @@ export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | 
       return { ...base, place };
     case "dpapi": {
       const sealed = text(fields.protected) ?? "";
-      return BASE64.test(sealed) ? { ...base, place, protected: sealed } : undefined;
+      return isBase64(sealed) ? { ...base, place, protected: sealed } : undefined;
     }
     case "file": {
       const key = text(fields.key) ?? "";
@@ -91,7 +91,7 @@ export function writeKey(bytes: Uint8Array): string {
 
 /** The key that a text is; `undefined` when it is none. */
 export function readKey(base64: string): Uint8Array<ArrayBuffer> | undefined {
-  if (!BASE64.test(base64)) return undefined;
+  if (!isBase64(base64)) return undefined;
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   return bytes.length === KEY_BYTES ? bytes : undefined;
 }

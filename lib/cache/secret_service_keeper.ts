@@ -16,7 +16,6 @@ const PROBE_MS = 25_000;
 /** The Secret Service as a keeper of keys. */
 export function secretServiceKeeper(): KeyKeeper<Extract<KeySpot, { place: "secret-service" }>> {
   return {
-    name: "the keyring (Secret Service)",
     put: (key, call) =>
       withBus(async (bus) => {
         const secret = { label: KEY_LABEL, attributes: attributesOf(key.id), text: key.text };

@@ -8,7 +8,7 @@ import { KeyringError } from "../platform/keyring_error.ts";
 import { withLockFile } from "../platform/lock_file.ts";
 import { replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
 import { findKeyKeeper } from "./find_key_keeper.ts";
-import { cannotKeep, nameOf, reasonOf } from "./key_failure.ts";
+import { cannotKeep, keyLost, mayBeInFile, nameOf, reasonOf, wayOutOfFile } from "./key_failure.ts";
 import {
   getKey,
   keeperCall,
@@ -37,13 +37,20 @@ export interface StoreKeyDescription {
   readonly problem?: LatchkeyError | undefined;
 }
 
+type Lost = Extract<KeyFinding, { readonly state: "lost" | "damaged" }>;
+
 /** How long the making of a key takes when nobody has to be asked, at most, in milliseconds. */
 const MAKING_MS = 60_000;
+/** How long that goes on before it is said what is waited for, in milliseconds. */
+const QUIET_MS = 2000;
+const WAITING = "Another program makes the key of the token cache, and may wait for somebody to unlock the keyring";
 const ASKED_FOR = "a file was asked for";
 const USABLE = "it is there and can be used";
+const DAMAGED = "what was written down of it is damaged";
 
 /**
- * The key of a folder, made when there is none, or when it is lost.
+ * The key of a folder, made when there is none, or when it is lost: then what was written down of it is set aside, and a
+ * warning logged.
  *
  * @param folder Folder of what it seals.
  * @param options How it is had.
@@ -56,37 +63,23 @@ export async function openStoreKey(folder: string, options: StoreKeyOptions = {}
   if (finding.state === "found") return finding.key;
   return await alone(folder, options, async () => {
     const again = await lookForKey(folder, options); // another process can have been here
-    if (again.state === "found") return again.key;
-    if (again.state !== "none") await setAside(folder, again, options);
-    return await make(folder, options);
+    return again.state === "found" ? again.key : await make(folder, again, options);
   });
 }
 
 /**
- * The key of a folder. None is made.
+ * The key of a folder. None is made, and nothing changes: what is lost here, another session can still have.
  *
  * @param folder Folder of what it seals.
  * @param options How it is had.
- * @returns The key; `undefined` when there is none, or when it is lost.
- * @throws {LatchkeyError} as {@linkcode openStoreKey}.
+ * @returns The key; `undefined` when there is none.
+ * @throws {LatchkeyError} `configuration` when it is lost; else as {@linkcode openStoreKey}.
  */
 export async function findStoreKey(folder: string, options: StoreKeyOptions = {}): Promise<StoreKey | undefined> {
   const finding = await lookForKey(folder, options);
   if (finding.state === "found") return finding.key;
   if (finding.state === "none") return undefined;
-  try {
-    return await alone(folder, options, async () => {
-      const again = await lookForKey(folder, options);
-      if (again.state === "found") return again.key;
-      if (again.state !== "none") await setAside(folder, again, options);
-      return undefined;
-    });
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    if (!(error instanceof LatchkeyError)) throw error;
-    options.log?.("warn", `${pathOf(folder)} has no key that can be used, and stays as it is: ${error.message}`);
-    return undefined;
-  }
+  throw lost(folder, finding);
 }
 
 /**
@@ -100,11 +93,14 @@ export async function findStoreKey(folder: string, options: StoreKeyOptions = {}
 export async function describeStoreKey(folder: string, options: StoreKeyOptions = {}): Promise<StoreKeyDescription> {
   const quiet = { ...options, mayPrompt: false, log: undefined, known: undefined },
     record = await readRecord(folder, options);
-  if (record === undefined || record === "damaged") return await describeNext(folder, quiet);
+  if (record === undefined) return await describeNext(folder, quiet);
+  if (record === "damaged") {
+    return { place: "file", isMade: true, why: DAMAGED, problem: lost(folder, { state: record }) };
+  }
   const { place, why } = record;
   try {
-    const { state } = await getKey(folder, record, quiet);
-    return { place, isMade: true, why, problem: state === "lost" ? lost(folder, record) : undefined };
+    const finding = await getKey(folder, record, quiet);
+    return { place, isMade: true, why, problem: finding.state === "found" ? undefined : lost(folder, finding) };
   } catch (error) {
     options.signal?.throwIfAborted();
     if (!(error instanceof LatchkeyError)) throw error;
@@ -125,15 +121,23 @@ async function describeNext(folder: string, options: StoreKeyOptions): Promise<S
     // A person can still unlock it.
     const canBeMended = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
     if (keyPlace === "auto" && !canBeMended) return { place: "file", isMade: false, why: reasonOf(error, place) };
-    const problem = cannotKeep(error, { folder, place }) as LatchkeyError;
+    const problem = keyPlace === "auto" && canBeMended
+      ? mayBeInFile(error, { folder, place })
+      : cannotKeep(error, { folder, place }) as LatchkeyError;
     return { place, isMade: false, why: "it is there", problem };
   }
 }
 
-async function make(folder: string, options: StoreKeyOptions): Promise<StoreKey> {
+/** Nothing is set aside before there is a key to take its place. */
+async function make(
+  folder: string,
+  before: Lost | { readonly state: "none" },
+  options: StoreKeyOptions,
+): Promise<StoreKey> {
   const bytes = crypto.getRandomValues(new Uint8Array(KEY_BYTES)), id = crypto.randomUUID();
   const { spot, why } = await keep({ id, text: writeKey(bytes) }, folder, options);
   const record: KeyRecord = { id, why, ...spot };
+  if (before.state !== "none") await setAside(folder, before, options);
   await replacePrivateFile(pathOf(folder), writeKeyRecord(record), options);
   return keyOf(record, bytes);
 }
@@ -156,7 +160,11 @@ async function keep(
     const why = reasonOf(error, place),
       isUsual = error instanceof KeyringError && /^no_(bus|service)$/.test(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
-    log?.(isUsual ? "info" : "warn", `The key of the token cache is in ${pathOf(folder)}: ${why}${hint}`);
+    log?.(
+      isUsual ? "info" : "warn",
+      `The key of the token cache goes into ${pathOf(folder)}: ${why}${hint}. ` +
+        `To move it into ${nameOf(place)}: ${wayOutOfFile(error, folder)}`,
+    );
     return { spot: inFile, why };
   }
 }
@@ -166,25 +174,32 @@ function isUnusable(error: unknown): error is KeyringError | LatchkeyError {
   return error instanceof KeyringError || error instanceof LatchkeyError;
 }
 
-async function setAside(folder: string, finding: KeyFinding, { log }: StoreKeyOptions): Promise<void> {
-  const place = await setAsideFile(pathOf(folder));
-  const what = finding.state === "lost" ? lost(folder, finding.record).message : `${pathOf(folder)} is damaged`;
-  log?.("warn", `${what}; set aside as ${place}. What was sealed with that key cannot be read: sign in again`);
+async function setAside(folder: string, finding: Lost, { log }: StoreKeyOptions): Promise<void> {
+  const { message } = lost(folder, finding), place = await setAsideFile(pathOf(folder));
+  log?.(
+    "warn",
+    `${message}; set aside as ${place}. There is a new key now. What was sealed with the old one cannot be read: ` +
+      `accounts that were kept have to sign in again`,
+  );
 }
 
-function lost(folder: string, { place }: KeyRecord): LatchkeyError {
-  return new LatchkeyError(
-    "configuration",
-    `The key of the token cache in ${folder} is lost: ${nameOf(place)} has not got it any more`,
-    { hint: "Sign in again" },
-  );
+function lost(folder: string, finding: Lost): LatchkeyError {
+  return keyLost({ folder, place: finding.state === "lost" ? finding.record.place : undefined });
 }
 
 /** Processes that come at the same time make one key. Who is asked for a password takes their time. */
 async function alone<T>(
   folder: string,
-  { signal, promptMs = PROMPT_MS }: StoreKeyOptions,
+  { signal, promptMs = PROMPT_MS, log }: StoreKeyOptions,
   work: () => Promise<T>,
 ): Promise<T> {
-  return await withLockFile(`${folder}/key.lockfile`, work, { signal, waitMs: promptMs + MAKING_MS });
+  const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
+  try {
+    return await withLockFile(`${folder}/key.lockfile`, async () => (clearTimeout(notice), await work()), {
+      signal,
+      waitMs: promptMs + MAKING_MS,
+    });
+  } finally {
+    clearTimeout(notice);
+  }
 }

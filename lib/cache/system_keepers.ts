@@ -13,7 +13,6 @@ const SERVICE = "latchkey";
 /** The macOS Keychain as a keeper of keys. */
 export function keychainKeeper(): KeyKeeper<Extract<KeySpot, { place: "keychain" }>> {
   return {
-    name: "the macOS Keychain",
     async put({ id, text }, call) {
       await writeKeychain({ service: SERVICE, account: id, label: KEY_LABEL, text }, call);
       return { place: "keychain" };
@@ -27,7 +26,6 @@ export function keychainKeeper(): KeyKeeper<Extract<KeySpot, { place: "keychain"
 /** Windows' Data Protection API as a keeper of keys. */
 export function dpapiKeeper(): KeyKeeper<Extract<KeySpot, { place: "dpapi" }>> {
   return {
-    name: "Windows (DPAPI)",
     put: async ({ text }, call) => ({ place: "dpapi", protected: await protect(text, call) }),
     get: ({ spot }, call) => unprotect(spot.protected, call),
     probe: () => Promise.resolve(),

@@ -10,6 +10,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { isBase64 } from "./base64_text.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import { readEnvironment } from "./host.ts";
 import { KeyringError } from "./keyring_error.ts";
@@ -23,7 +24,6 @@ export interface DpapiCall {
 
 /** PowerShell takes a second to start, and more on a machine that is busy. */
 const TIMEOUT_MS = 60_000;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 /** Said in place of a result, with the number of what went wrong. */
 const FAILED = /^failed (-?\d+)$/;
 /** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's. */
@@ -77,7 +77,7 @@ export function commandOf(method: "Protect" | "Unprotect", systemRoot: string): 
  */
 export function readReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
-  if (BASE64.test(text)) return text;
+  if (isBase64(text)) return text;
   const [, code] = FAILED.exec(text) ?? [];
   if (code === undefined) throw new KeyringError("failed", stderr.trim());
   if (NOT_OURS.has(Number(code) | 0)) return undefined;

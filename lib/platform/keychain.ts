@@ -8,6 +8,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { isBase64 } from "./base64_text.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import { KeyringError } from "./keyring_error.ts";
 import { StartError } from "./start_process.ts";
@@ -49,7 +50,6 @@ const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed
 ];
 /** errSecItemNotFound */
 const NOT_FOUND = /specified item could not be found|-25300|returned 44\b/;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
 /**
  * Reads a secret.
@@ -93,7 +93,7 @@ export function addCommand({ service, account, label, text }: KeychainSecret): s
  */
 export function readReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
-  if (BASE64.test(text)) return text;
+  if (isBase64(text)) return text;
   const [, problem] = PROBLEMS.find(([says]) => says.test(stderr)) ?? [];
   if (problem) throw new KeyringError(problem);
   if (NOT_FOUND.test(stderr)) return undefined;

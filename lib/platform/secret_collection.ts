@@ -69,15 +69,17 @@ export interface PromptOrResult {
   readonly path: string;
   /** What the call gave, when it wanted none. */
   readonly otherwise: DBusValue;
+  /** What the prompt asks for. @default "unlock" */
+  readonly purpose?: "unlock" | "make" | undefined;
 }
 
 /** The result of a call, from its prompt when it wanted one. */
 export async function afterPrompt(
   bus: SessionBus,
-  { owner, path, otherwise }: PromptOrResult,
+  { owner, path, otherwise, purpose }: PromptOrResult,
   call: PromptCall,
 ): Promise<DBusValue> {
-  return path === NO_OBJECT ? otherwise : await answerOf(bus, { path, owner }, call);
+  return path === NO_OBJECT ? otherwise : await answerOf(bus, { path, owner, purpose }, call);
 }
 
 async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string> {
@@ -93,7 +95,8 @@ async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string
     body: [new Map([["org.freedesktop.Secret.Collection.Label", label]]), "default"],
   }, call);
   try {
-    return readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made! }, call));
+    const reply = { owner, path: readPath(prompt), otherwise: made!, purpose: "make" } as const;
+    return readPath(await afterPrompt(bus, reply, call));
   } catch (error) {
     const isRefused = error instanceof KeyringError && ["dismissed", "unanswered"].includes(error.problem);
     throw isRefused ? new KeyringError("no_keyring") : error;

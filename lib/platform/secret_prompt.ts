@@ -7,12 +7,17 @@ import { asKeyringError, KeyringError } from "./keyring_error.ts";
 import { readVariant } from "./secret_replies.ts";
 import { BUS_DAEMON, type DBusValue, type SessionBus, type Signal } from "./session_bus.ts";
 
+/** Told before a person is asked: to unlock what is there, or to make a keyring. */
+export type PromptListener = (purpose: "unlock" | "make") => void;
+
 /** How a person is asked. */
 export interface PromptCall {
   /** Whether they may be asked. */
   readonly mayPrompt: boolean;
   /** How long they have, in milliseconds. */
   readonly promptMs: number;
+  /** Called before the keyring's window is shown: whoever waits for it may not see it. @default nothing is called */
+  readonly onPrompt?: PromptListener | undefined;
   /** Takes the prompt away, and ends the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -23,6 +28,8 @@ export interface Prompt {
   readonly path: string;
   /** Unique bus name of who made it. */
   readonly owner: string;
+  /** What it asks for. @default "unlock" */
+  readonly purpose?: "unlock" | "make" | undefined;
 }
 
 const INTERFACE = "org.freedesktop.Secret.Prompt";
@@ -45,12 +52,13 @@ const CALL_MS = 10_000, DISMISS_MS = 1000;
  * @throws {LatchkeyError} `invalid_response`.
  */
 export async function answerOf(bus: SessionBus, prompt: Prompt, call: PromptCall): Promise<DBusValue> {
-  const { mayPrompt, promptMs, signal } = call;
+  const { mayPrompt, promptMs, onPrompt, signal } = call;
   if (!mayPrompt) {
     await dismiss(bus, prompt);
     throw new KeyringError("locked");
   }
   const completed = Promise.withResolvers<Signal>();
+  completed.promise.catch(() => {}); // an abort can come before anybody waits for it
   const match = { sender: prompt.owner, path: prompt.path, interface: INTERFACE, member: "Completed" };
   const subscription = await bus.subscribe(match, completed.resolve, { timeoutMs: CALL_MS, signal });
   const watch = watchOver(bus, prompt, promptMs);
@@ -58,6 +66,7 @@ export async function answerOf(bus: SessionBus, prompt: Prompt, call: PromptCall
   signal?.addEventListener("abort", abort);
   try {
     signal?.throwIfAborted();
+    onPrompt?.(prompt.purpose ?? "unlock");
     await bus.call({ ...objectOf(prompt), member: "Prompt", signature: "s", body: [""] }, {
       timeoutMs: CALL_MS,
       signal,

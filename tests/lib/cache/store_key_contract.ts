@@ -1,12 +1,14 @@
 // The key of the token cache, in a real gnome-keyring whose prompts libgcr's own mock prompter answers, and in files.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { execFile } from "node:child_process";
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inspect, promisify } from "node:util";
 import { describeStoreKey, findStoreKey, openStoreKey, type StoreKeyOptions } from "../../../lib/cache/store_key.ts";
+import { withLockFile } from "../../../lib/platform/lock_file.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -16,6 +18,7 @@ import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const LOCKED = "the keyring (Secret Service) is locked";
+const UNLOCK = "The keyring asks to be unlocked, in a window of its own";
 const DISMISSED = `${LOCKED}, and its prompt was dismissed or could not be shown`;
 /** Twenty programs on a machine that has other work. */
 const SLOW_MS = 60_000;
@@ -128,7 +131,10 @@ describe("openStoreKey()", () => {
     const why = "the keyring (Secret Service) is not there: no program serves it, nor can be started";
     expect(key.why).toBe(keyPlace === "file" ? "a file was asked for" : why);
     expect(lines).toEqual(
-      keyPlace === "file" ? [] : [`info The key of the token cache is in ${folder}/key.json: ${why}`],
+      keyPlace === "file" ? [] : [
+        `info The key of the token cache goes into ${folder}/key.json: ${why}. To move it into the keyring ` +
+        `(Secret Service): start a keyring, move ${folder} away, and sign in again`,
+      ],
     );
   });
 
@@ -168,11 +174,13 @@ describe("openStoreKey()", () => {
     const prompter = await addKeyring("locked", ["password:wrong", "password:password"]);
     expect((await open()).place).toBe("secret-service");
     expect(await prompter.hasAnswersLeft()).toBe(false);
+    expect(lines[0]).toBe(`warn ${UNLOCK}`);
   });
 
   test("asks the person to make a keyring where there is none, and puts the key into it", async () => {
     await addKeyring("empty", ["password:new"]);
     const key = await open();
+    expect(lines[0]).toBe("warn The keyring asks for the password of a new keyring, in a window of its own");
     expect(key.place).toBe("secret-service");
     expect((await find({ mayPrompt: false }))?.bytes).toEqual(key.bytes);
   });
@@ -194,9 +202,44 @@ describe("openStoreKey()", () => {
         why,
       });
       expect(await prompter.hasAnswersLeft()).toBe(!mayPrompt);
-      expect(lines).toEqual([`warn The key of the token cache is in ${folder}/key.json: ${why}`]);
+      const first = state === "empty" ? "make a default keyring" : "unlock the keyring";
+      expect(lines.slice(mayPrompt ? 1 : 0)).toEqual([
+        `warn The key of the token cache goes into ${folder}/key.json: ${why}. To move it into the keyring ` +
+        `(Secret Service): ${first}, move ${folder} away, and sign in again`,
+      ]);
     },
   );
+
+  test("says that the key goes into a file before it does", async () => {
+    await addKeyring("locked", ["cancel"]);
+    let isThere: boolean | undefined;
+    const look: StoreKeyOptions["log"] = (_, message) => {
+      if (message.includes("goes into")) isThere = existsSync(join(folder, "key.json"));
+    };
+    await open({ log: look });
+    expect(isThere).toBe(false);
+    expect(await readdir(folder)).toEqual(["key.json"]);
+  });
+
+  test("moves the key into the keyring as the warning says: the folder moved away, the keyring unlocked", async () => {
+    await addKeyring("locked", ["cancel", "password:password"]);
+    expect((await open()).place).toBe("file");
+    await rename(folder, `${folder}-old`);
+    expect((await open()).place).toBe("secret-service");
+  });
+
+  test("says what it waits for while another program makes the key", async () => {
+    const { promise: warned, resolve } = Promise.withResolvers<string>();
+    await mkdir(folder, { mode: 0o700 });
+    let opening: Promise<unknown> | undefined;
+    await withLockFile(join(folder, "key.lockfile"), async () => {
+      opening = open({ keyPlace: "file", log: (level, message) => resolve(`${level} ${message}`) });
+      expect(await warned).toBe(
+        "warn Another program makes the key of the token cache, and may wait for somebody to unlock the keyring",
+      );
+    });
+    expect(await opening).toMatchObject({ place: "file" });
+  });
 
   test("asks nobody where nobody shows prompts", async () => {
     await addPrivateKeyring(daemon, "locked");
@@ -213,11 +256,20 @@ describe("openStoreKey()", () => {
     expect(next.bytes).not.toEqual(key.bytes);
     expect(lines.filter((line) => line.startsWith("warn"))).toEqual([
       expect.stringMatching(
-        /^warn .*the keyring \(Secret Service\) has not got it any more; set aside as .*sign in again$/,
+        /^warn .*is lost: the keyring \(Secret Service\) has not got it; set aside as .* have to sign in again$/,
       ),
     ]);
     const [, place = ""] = /set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
     expect(JSON.parse(await readFile(place, "utf8")).collection).toBe(COLLECTION);
+  });
+
+  test("leaves what was written as it is when no new key can be kept", async () => {
+    await addKeyring("locked");
+    await mkdir(folder, { mode: 0o700 });
+    await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
+    expect(await failureOf(open({ keyPlace: "keyring", mayPrompt: false }))).toMatchObject({ code: "configuration" });
+    expect(await record()).toEqual({});
+    expect(await readdir(folder)).toEqual(["key.json"]);
   });
 
   test.each(["", "{", "[]", '{"place":"file","id":"x","key":"y"}', "\xff", "null"])(
@@ -359,16 +411,49 @@ describe("findStoreKey()", () => {
     expect(await record()).toEqual(elsewhere);
   });
 
-  test("sets aside what was written of a lost or damaged key, once, and finds none", async () => {
+  test("changes nothing when the key is lost or damaged, and says so", async () => {
     await addPrivateKeyring(daemon, "unlocked");
     await open();
-    for (const text of [JSON.stringify({ ...await record(), id: crypto.randomUUID() }), "{}"]) {
+    const lost = JSON.stringify({ ...await record(), id: crypto.randomUUID() });
+    lines.length = 0;
+    for (
+      const [text, why, hint] of [
+        [lost, "the keyring (Secret Service) has not got it", "Where another session's keyring has it, work there"],
+        ["{}", `${folder}/key.json is damaged`, "Sign in again: latchkey login begins anew"],
+      ] as const
+    ) {
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
-      lines.length = 0;
-      expect(await find()).toBeUndefined();
-      expect(await find()).toBeUndefined();
-      expect(lines).toEqual([expect.stringMatching(/^warn .*set aside as /)]);
+      const error = await failureOf(find());
+      expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining(hint) });
+      expect(error.message).toBe(`The key of the token cache in ${folder} is lost: ${why}`);
+      expect(await readFile(join(folder, "key.json"), "utf8")).toBe(text);
     }
+    expect(await readdir(folder)).toEqual(["key.json"]);
+    expect(lines).toEqual([]);
+  });
+
+  test("still gives a key in the session whose keyring has it, after another session looked for it", async () => {
+    await addPrivateKeyring(daemon, "unlocked");
+    const key = await open(), another = await startPrivateBus();
+    try {
+      await addPrivateKeyring(another, "unlocked");
+      process.env.DBUS_SESSION_BUS_ADDRESS = another.address;
+      expect((await failureOf(find())).message).toContain("is lost");
+    } finally {
+      process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+      await another.stop();
+    }
+    expect((await find())?.bytes).toEqual(key.bytes);
+  });
+
+  test("says that the keyring asks for its password while its window stands", async () => {
+    const { prompter } = await addLockedKey(["ignore"]), controller = new AbortController();
+    lines.length = 0;
+    const finding = find({ signal: controller.signal });
+    await prompter.next("shown");
+    expect(lines).toEqual([`warn ${UNLOCK}`]);
+    controller.abort("enough");
+    await expect(finding).rejects.toBe("enough");
   });
 
   test("refuses what is no key under the key's name", async () => {
@@ -418,6 +503,21 @@ describe("describeStoreKey()", () => {
     },
   );
 
+  test.each(
+    [
+      ["locked", "asks to unlock it"],
+      ["empty", "asks to make one"],
+    ] as const,
+  )("says what becomes of a new key when the keyring is %s, and names no option to keep it", async (state, says) => {
+    await addKeyring(state);
+    const { problem } = await describeKey();
+    expect(problem?.message).toContain(`${says} where somebody can be asked; if that is not done, the key goes into`);
+    expect(problem?.message).toContain(`${folder}/key.json`);
+    expect(problem?.hint).toMatch(/seahorse .*, before you sign in$/);
+    expect((await describeKey({ keyPlace: "keyring" })).problem?.message).toContain("Cannot keep the key");
+    expect((await open({ mayPrompt: false })).place).toBe("file");
+  });
+
   test("tells of a file that is asked for, and of a keyring that is, and cannot be used", async () => {
     expect(await describeKey({ keyPlace: "file" })).toEqual({
       place: "file",
@@ -435,6 +535,9 @@ describe("describeStoreKey()", () => {
     await find();
     expect(await describeKey()).toMatchObject({ ...made, problem: undefined });
     await writeFile(join(folder, "key.json"), JSON.stringify({ ...await record(), id: crypto.randomUUID() }));
+    expect((await describeKey()).problem?.message).toContain("is lost");
+    await writeFile(join(folder, "key.json"), "{");
+    expect(await describeKey()).toMatchObject({ place: "file", isMade: true });
     expect((await describeKey()).problem?.message).toContain("is lost");
     expect(await readdir(folder)).toEqual(["key.json"]);
   });

@@ -160,6 +160,28 @@ describe("readSecret()", () => {
     await expect(reading).rejects.toBe(reason);
   });
 
+  test("ends with the reason, and nothing else fails, when it is aborted while the prompt is being called for", async () => {
+    await lockSecret();
+    const controller = new AbortController(), reason = new Error("enough"), unhandled: unknown[] = [];
+    const hear = (error: unknown) => void unhandled.push(error);
+    process.on("unhandledRejection", hear);
+    const aborting: SessionBus = {
+      client: bus.client,
+      subscribe: (match, listener, limits) => bus.subscribe(match, listener, limits),
+      call(call, limits) {
+        const reply = bus.call(call, limits);
+        if (call.member === "Prompt") controller.abort(reason);
+        return reply;
+      },
+      close: () => bus.close(),
+      [Symbol.dispose]: () => bus.close(),
+    };
+    await expect(readSecret(aborting, PLACE, { ...ASKING, signal: controller.signal })).rejects.toBe(reason);
+    await roundTrip();
+    process.off("unhandledRejection", hear);
+    expect(unhandled).toEqual([]);
+  });
+
   test("says that the keyring is gone when it was killed and cannot be started", async () => {
     await addPrivateKeyring(daemon, "unlocked");
     await storeSecret(bus, NEW, QUIETLY);
