@@ -153,8 +153,8 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param request What is asked for.
    * @returns The token.
-   * @throws {LatchkeyError} the broker's or the server's refusal; `user_canceled`; `timed_out` when nobody came back from the
-   * browser; with the prompt `none`, why nobody had to be asked in vain.
+   * @throws {LatchkeyError} the broker's or the server's refusal; `user_canceled`; `interaction_required` when somebody else
+   * signed in than `username` names; `timed_out` when nobody came back from the browser; with the prompt `none`, why nobody had to be asked in vain.
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
@@ -164,7 +164,8 @@ export class PublicClientApplication implements AsyncDisposable {
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
       );
     }
-    return await this.#sources.signIn(this.#query({ ...request, username: request.loginHint }), "silent-first");
+    const { loginHint, username } = request, query = this.#query({ ...request, username: loginHint ?? username });
+    return await this.#sources.signIn({ ...query, requiredUsername: username }, "silent-first");
   }
 
   /**

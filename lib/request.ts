@@ -63,8 +63,10 @@ export type Prompt = "none" | "login" | "consent" | "create" | "select_account";
 
 /** Request of `PublicClientApplication.acquireTokenInteractive`. */
 export interface InteractiveRequest extends TokenRequest, SignInOptions {
-  /** User name of the person who is expected. */
+  /** User name of the person who is expected; another may sign in even so. */
   readonly loginHint?: string | undefined;
+  /** User name of the one who has to sign in: of another nothing is kept. @default anybody may */
+  readonly username?: string | undefined;
 }
 
 /** Request of `PublicClientApplication.acquireToken`. */

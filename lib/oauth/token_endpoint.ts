@@ -13,6 +13,7 @@ import {
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
 import type { AccountInfo } from "../account.ts";
+import { LatchkeyError } from "../errors.ts";
 import { BROWSER_REDIRECT_URI, scopesToAsk } from "./authorization_request.ts";
 import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
 import { serverOfToken } from "./issuer.ts";
@@ -21,6 +22,8 @@ import { type RefusalContext, refusalOf } from "./oauth_error.ts";
 import { clientOf, type SendOptions, sendOptions, shielded } from "./protocol.ts";
 import { isMicrosoft, type Provider } from "./provider.ts";
 import { type TokenReply, tokenReply } from "./token_reply.ts";
+
+const GRANT_MORE = "Sign in for these scopes: latchkey login --scope, or acquireTokenInteractive";
 
 /** What a token is asked for with, whatever is given for it. */
 export interface TokenContext extends RefusalContext {
@@ -115,7 +118,7 @@ export async function refreshTokens(
   const { clientId, refreshToken, scopes, claims, account } = request, { correlationId = crypto.randomUUID() } = http;
   // A person may have been asked for less than the profile elsewhere, and no more than was granted may be asked for here.
   const wanted = scopesToAsk(provider, scopes).filter((scope) => scope !== "profile" || isMicrosoft(provider));
-  return await requestToken(provider, {
+  const reply = requestToken(provider, {
     retry: true,
     send: (server, client, options) =>
       refreshTokenGrantRequest(server, client, None(), refreshToken, {
@@ -129,5 +132,12 @@ export async function refreshTokens(
       ...{ clientId, scopes, claims, account, correlationId, secrets: [refreshToken] },
     },
     http,
+  });
+  return await reply.catch((error) => {
+    // Elsewhere a refresh token is for what the person granted, and no more (RFC 6749, 6): they can grant it.
+    const isForMore = error instanceof LatchkeyError && error.error === "invalid_scope" && !isMicrosoft(provider);
+    throw isForMore
+      ? new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint: GRANT_MORE })
+      : error;
   });
 }

@@ -114,11 +114,13 @@ export class BrokerSource {
         return await this.#askByWindow(asked, isNamed ? query.username : undefined);
       }
       const { prompt, username: loginHint } = query;
-      return await signIn({ prompt, loginHint }, {
+      const result = await signIn({ prompt, loginHint }, {
         accounts: async () => await this.accounts(await this.broker(asked), asked),
         silently: (account) => this.acquireSilently({ ...asked, account, username: undefined }),
-        byWindow: () => this.#askByWindow(asked),
+        byWindow: () => this.#askByWindow(asked, query.requiredUsername),
       }, signal);
+      refuseOther(result, undefined, query.requiredUsername);
+      return result;
     });
   }
 

@@ -27,6 +27,8 @@ export interface TokenQuery extends SignInOptions {
   readonly account?: AccountInfo | undefined;
   /** Whose token, by user name, when no account was chosen. */
   readonly username?: string | undefined;
+  /** User name of the one who has to sign in; `username` alone suggests one. */
+  readonly requiredUsername?: string | undefined;
   /** A claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
   /** Whether a token that is held will not do. */

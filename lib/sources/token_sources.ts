@@ -136,6 +136,7 @@ export class TokenSources {
     return await (await this.provider()).signIn(query, {
       accountSource: "authorization_code",
       sign: (provider, call) => signInByBrowser(provider, asked, { ...options, ...call }),
+      username: query.requiredUsername,
       // As with a broker: who calls `acquireTokenInteractive` twice means two windows, and gives a hint and no more.
       ...(how === "window" && {
         key: sharedKey("window", query),

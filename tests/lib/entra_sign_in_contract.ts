@@ -60,6 +60,16 @@ describe("a browser sign-in at Entra", () => {
     expect(entra.requests.at(-1)!.headers["client-request-id"]).toBe(correlationId);
   });
 
+  test("keeps nothing of somebody else than the one who has to sign in; a hint lets anybody in", async () => {
+    const cache = memoryStore(), app = makeApp({ cache }), joe = "joe@contoso.com";
+    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, username: joe }));
+    expect(error).toMatchObject({ code: "interaction_required", hint: `Sign in as ${joe}` });
+    expect(await cache.readAccounts()).toEqual([]);
+    const { account: { username } } = await app.acquireTokenInteractive({ scopes: SCOPES, loginHint: joe });
+    expect(username).toBe("jane@contoso.com");
+    expect(await app.acquireTokenInteractive({ scopes: SCOPES, username })).toMatchObject({ account: { username } });
+  });
+
   test("knows a guest by the account at home", async () => {
     entra.behaviour.idToken = { oid: "guest", preferred_username: "jane_contoso.com#EXT#@fabrikam.com" };
     const { account } = await makeApp().acquireTokenInteractive({ scopes: SCOPES });

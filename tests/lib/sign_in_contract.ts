@@ -24,6 +24,15 @@ const refusal = (status: number, context?: string): Reply => ({
 /** What a call is refused or let go with. */
 const caught = (error: unknown) => error;
 
+test("acquireTokenInteractive() refuses somebody else than the one who has to sign in", async () => {
+  await behave({ accounts: [JANE] });
+  const prompt = "select_account"; // which leaves it to the person
+  const error = await failure(signIn(makeApp(), { prompt, username: "joe@contoso.com" }));
+  expect(error).toMatchObject({ code: "interaction_required", hint: expect.stringContaining("joe@contoso.com") });
+  expect((await steps()).at(-1)).toBe("window");
+  expect(await signIn(makeApp(), { username: "JANE@contoso.com" })).toMatchObject({ source: "broker" });
+});
+
 for (const sender of SENDERS) {
   const isMicrosoft = sender.startsWith("microsoft");
 

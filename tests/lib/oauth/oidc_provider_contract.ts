@@ -175,7 +175,7 @@ describe("lib/oauth with oidc-provider", () => {
     expectNoSecret(error, first.refreshToken!);
   });
 
-  test("a scope that the provider does not know is the configuration's fault", async () => {
+  test("refreshTokens() for more than the person granted needs the person, and says for what", async () => {
     const { flow, landing } = await signIn({ scopes: ["api.read"], prompt: "consent" });
     const reply = await finishAuthorization(provider, flow, landing.parameters);
     const error = await failureOf(
@@ -185,7 +185,8 @@ describe("lib/oauth with oidc-provider", () => {
         refreshToken: reply.refreshToken!,
       }, {}),
     );
-    expect(error).toMatchObject({ code: "configuration", error: "invalid_scope" });
+    const hint = expect.stringContaining("latchkey login --scope");
+    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_scope", hint });
   });
 
   test("a person signs in on another device", async () => {
