@@ -10,6 +10,10 @@ import { shellWord } from "./shell_word.ts";
 
 /** Permission bits by which group and others may write, and read. */
 const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
+/** Permission bits of a folder that people share on purpose, as /tmp and /var/local are: sticky, and for a group. */
+const SHARED = 0o3000;
+/** No command mends a folder that others need as it is. */
+const ELSEWHERE = "choose a file in a folder of your own";
 
 /**
  * The folder of a file.
@@ -111,21 +115,32 @@ function requireFile(path: string, { kind }: FileFacts): void {
   if (kind !== "file") refuse(path, "it is no regular file", "Name another file, or move away what is there");
 }
 
-function requireOwner(files: LocalFiles, path: string, { owner }: FileFacts): void {
+function requireOwner(files: LocalFiles, path: string, { owner, kind }: FileFacts): void {
   const own = files.ownUser();
   if (owner === own) return;
-  refuse(path, `it belongs to user ${owner}, and this is user ${own}`, `Run sudo chown ${own} ${shellWord(path)}`);
-}
-
-function requireUnshared(path: string, { mode = 0 }: FileFacts): void {
-  if ((mode & OTHERS_WRITE) === 0) return;
-  // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
-  const isDrive = /^\/mnt\/[a-z](\/|$)/.test(path);
+  // A file is looked at when its folder was found to be this user's: there it can be renamed, whoever's it is.
+  const hint = kind === "folder" ? ELSEWHERE : "move it away, or choose another file";
   refuse(
     path,
-    "others may write it",
-    isDrive ? "Choose a folder of Linux: a Windows drive keeps no permissions" : `Run chmod go-w ${shellWord(path)}`,
+    `it belongs to user ${owner}, and this is user ${own}`,
+    own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint),
   );
+}
+
+function requireUnshared(path: string, { mode = 0, kind }: FileFacts): void {
+  if ((mode & OTHERS_WRITE) === 0) return;
+  refuse(path, "others may write it", hintForShared(path, kind === "folder" && (mode & SHARED) !== 0));
+}
+
+/** What helps where this user's own file or folder can be written by others. */
+function hintForShared(path: string, onPurpose: boolean): string {
+  // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
+  if (/^\/mnt\/[a-z](\/|$)/.test(path)) return "Choose a folder of Linux: a Windows drive keeps no permissions";
+  return onPurpose ? capitalized(ELSEWHERE) : `Run chmod go-w ${shellWord(path)}`;
+}
+
+function capitalized(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
 }
 
 function refuse(path: string, reason: string, hint: string): never {

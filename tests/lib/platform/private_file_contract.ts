@@ -22,6 +22,7 @@ import { FULL_DISK, READ_ONLY_DISK, type WornDisk } from "../../tools/worn_disk.
 const isRoot = process.getuid?.() === 0;
 const program = [...ownRuntimePath().program(), fileURLToPath(new URL("file_program.ts", import.meta.url))];
 const encoder = new TextEncoder();
+const ELSEWHERE = "Choose a file in a folder of your own";
 let top: string;
 let count = 0;
 
@@ -247,13 +248,24 @@ describe("A path that is not safe", () => {
     }
   });
 
-  test("is refused when others may write the folder, sticky or not", async () => {
-    for (const mode of [0o770, 0o707, 0o1777]) {
+  test("is refused when others may write the folder", async () => {
+    for (const mode of [0o770, 0o707, 0o777]) {
       const { folder, path } = newFile();
       fs.chmodSync(folder, mode);
       expect(await refusals(path)).toEqual(refused(folder, "others may write it", `Run chmod go-w ${folder}`));
       expect(await failureOf(listPrivateFolder(folder))).toMatchObject({ hint: `Run chmod go-w ${folder}` });
     }
+  });
+
+  test("is refused in a folder that people share, whose permissions nobody is told to change", async () => {
+    for (const mode of [0o1777, 0o2775, 0o3770]) {
+      const { folder, path } = newFile();
+      fs.chmodSync(folder, mode);
+      expect(await refusals(path)).toEqual(refused(folder, "others may write it", ELSEWHERE));
+    }
+    // /tmp: root's, or that of who is not root's.
+    const [error] = await refusals(join(tmpdir(), `nothing-${crypto.randomUUID()}`));
+    expect(error).toMatchObject({ code: "configuration", hint: ELSEWHERE });
   });
 
   test("is quoted in the command of the hint", async () => {
@@ -267,17 +279,20 @@ describe("A path that is not safe", () => {
   });
 
   test("is refused when it belongs to somebody else", async () => {
-    // Who is not root has no other's file in a folder of theirs, and /etc is root's.
-    const { folder, path } = isRoot ? newFile() : { folder: "/etc", path: "/etc/passwd" };
-    const owner = isRoot ? 65_534 : 0, own = process.getuid!();
-    const reason = `it belongs to user ${owner}, and this is user ${own}`;
-    if (isRoot) {
-      fs.chownSync(path, owner, owner);
-      expect(await refusals(path)).toEqual(refused(path, reason, `Run sudo chown ${own} ${path}`));
-      fs.chownSync(path, own, own);
-      fs.chownSync(folder, owner, owner);
+    // Who is not root can make no file another's, and /etc is root's.
+    if (!isRoot) {
+      const reason = `it belongs to user 0, and this is user ${process.getuid!()}`;
+      return expect(await refusals("/etc/passwd")).toEqual(refused("/etc", reason, ELSEWHERE));
     }
-    expect(await refusals(path)).toEqual(refused(folder, reason, `Run sudo chown ${own} ${folder}`));
+    const { folder, path } = newFile(), reason = "it belongs to user 65534, and this is user 0";
+    fs.chownSync(path, 65_534, 65_534);
+    const hint = "Run this as that user, or move it away, or choose another file";
+    expect(await refusals(path)).toEqual(refused(path, reason, hint));
+    fs.chownSync(path, 0, 0);
+    fs.chownSync(folder, 65_534, 65_534);
+    expect(await refusals(path)).toEqual(
+      refused(folder, reason, "Run this as that user, or choose a file in a folder of your own"),
+    );
   });
 });
 
