@@ -29,6 +29,8 @@ import { waitAbout } from "./wait_about.ts";
 const AHEAD_MS = 100;
 /** For how long a file that is empty or ends too early has not to change, in milliseconds, to be taken for what it is. */
 const STILL_MS = 300, PAUSE_MS = 30;
+/** For how long one may go on changing, in milliseconds: to write a cache takes much less, and others wait for the lock. */
+const RESTLESS_MS = 2000;
 /** How old its last change is, in milliseconds, when nobody is writing it by any clock. */
 const OLD_MS = 5000;
 /** How much can be written so quickly, in bytes, that the file's time does not tell it from what was written before. */
@@ -110,21 +112,26 @@ export class PlaintextFile implements Required<CacheStore> {
     try {
       return (await this.#locked(call, () => this.#readStill(call))).document;
     } catch (error) {
-      if (!(error instanceof LatchkeyError)) throw error;
-      return document; // without a lock, more is not to be had
+      if (!(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
+      return document; // where no lock can be made, more is not to be had
     }
   }
 
-  /** Reads when nobody has the lock; yet somebody who lost it may still be writing. */
+  /**
+   * Reads when nobody has the lock; yet somebody who lost it may still be writing.
+   *
+   * @throws {LatchkeyError} `timed_out` when that does not end.
+   */
   async #readStill(call: CacheCall): Promise<StillFile> {
-    const files = await openLocalFiles(folderOf(this.#path), "read");
+    const files = await openLocalFiles(folderOf(this.#path), "read"), startMs = performance.now();
     for (let seen: string | undefined, sinceMs = 0;;) {
       const facts = this.#guarded("read", () => files.look(this.#path)), mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call), document = bytes && sliceDocument(bytes);
-      const nowMs = performance.now();
-      if (mark !== seen) seen = mark, sinceMs = nowMs;
+      const nowMs = performance.now(), isChanged = mark !== seen;
+      if (isChanged) seen = mark, sinceMs = nowMs;
       const isStill = nowMs - sinceMs >= STILL_MS || facts && Date.now() - facts.changedMs >= OLD_MS;
       if (!document || isStill || document.isWhole()) return { bytes, document, mark };
+      if (isChanged && nowMs - startMs >= RESTLESS_MS) throw neverWhole(this.#path);
       await waitAbout(PAUSE_MS, call.signal);
     }
   }
@@ -179,6 +186,12 @@ export class PlaintextFile implements Required<CacheStore> {
   get #lockPath(): string {
     return `${this.#path}.lockfile`;
   }
+}
+
+function neverWhole(path: string): LatchkeyError {
+  return new LatchkeyError("timed_out", `Cannot read ${path}: another program writes it all the time`, {
+    hint: "End the program that writes it, or choose another file: a token cache is written as a whole",
+  });
 }
 
 /** What was in the file, and how it looked then. */

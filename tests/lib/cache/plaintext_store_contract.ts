@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import type { CacheStore } from "../../../lib/cache/cache_store.ts";
 import { plaintextStore } from "../../../lib/cache/plaintext_store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { failureOf } from "../../tools/failure_of.ts";
@@ -144,6 +145,27 @@ describe("plaintextStore()", () => {
     }));
     expect([error.name, error.code]).toEqual(["LatchkeyError", "timed_out"]);
     expect(fs.readFileSync(path, "utf8")).toBe(JSON.stringify({ round }));
+  });
+
+  test("all of it gives up with timed_out on a file that is never whole and never still, and leaves no lock", async () => {
+    const calls: readonly ((store: Required<CacheStore>) => Promise<unknown>)[] = [
+      (store) => store.read("jane"),
+      (store) => store.readAccounts(),
+      (store) => store.update("jane", () => "{}"),
+      (store) => store.setAside("jane", () => true),
+    ];
+    await Promise.all(calls.map(async (call) => {
+      const { folder, path, store } = newFile("{");
+      const writing = setInterval(() => fs.appendFileSync(path, "x", { mode: 0o600 }), 20);
+      try {
+        expect(await failureOf(call(store as Required<CacheStore>))).toMatchObject({
+          ...{ code: "timed_out", message: `Cannot read ${path}: another program writes it all the time` },
+        });
+      } finally {
+        clearInterval(writing);
+      }
+      expect([fs.readdirSync(folder), /^\{x+$/.test(fs.readFileSync(path, "utf8"))]).toEqual([["tokens.json"], true]);
+    }));
   });
 
   test("update() gives the file a time after whatever was read of it before", async () => {
