@@ -61,14 +61,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 
 function check(client: RedisClient, options: Required<RedisStoreOptions>): void {
   const { prefix, timeToLiveSeconds, timeoutMs } = options, fail = "Cannot make a store in Redis: ";
-  const { sendCommand, call, send } = (client ?? {}) as { readonly [name: string]: unknown } & RedisClient;
-  // ioredis has a method of that name, too, which takes something else.
-  if (typeof sendCommand !== "function" || typeof call === "function" || typeof send === "function") {
-    const how = typeof send === "function" ? "client.send(name, words)" : "client.call(name, ...words)";
-    throw new TypeError(
-      `${fail}the client is none. node-redis's is one; for another pass { sendCommand: ([name, ...words]) => ${how} }`,
-    );
-  }
+  const how = howToPass(client);
+  if (how) throw new TypeError(`${fail}the client is none as it is. node-redis's is one; for another pass ${how}`);
   if (typeof prefix !== "string") throw new TypeError(`${fail}prefix is no text`);
   for (const [name, value] of Object.entries({ timeToLiveSeconds, timeoutMs })) {
     if (typeof value !== "number") throw new TypeError(`${fail}${name} is no number`);
@@ -76,4 +70,18 @@ function check(client: RedisClient, options: Required<RedisStoreOptions>): void 
       throw new RangeError(`${fail}${name} has to be a whole number from 1 to ${MAX_INT32}`);
     }
   }
+}
+
+/** What is to be passed instead of a client that does not do, or whose method of that name takes something else. */
+function howToPass(client: RedisClient): string | undefined {
+  const has = (name: string) =>
+    typeof (client as unknown as Record<string, unknown> | undefined)?.[name] === "function";
+  // node-redis's cluster, whose client of each node is to be had, and its sentinel.
+  if (has("nodeClient")) return "{ sendCommand: (command) => client.sendCommand(command[3], false, command) }";
+  if (has("getMasterNode")) return "{ sendCommand: (command) => client.sendCommand(false, command) }";
+  if (has("send")) return "{ sendCommand: ([name, ...words]) => client.send(name, words) }"; // Bun's
+  if (has("call") || !has("sendCommand")) {
+    return "{ sendCommand: ([name, ...words]) => client.call(name, ...words) }"; // ioredis's
+  }
+  return undefined;
 }

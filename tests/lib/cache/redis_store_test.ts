@@ -1,23 +1,43 @@
 // What redisStore and its parts do without a server.
 import { describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { accountsExcerpt } from "../../../lib/cache/accounts_excerpt.ts";
+import type { RedisClient } from "../../../lib/cache/redis_client.ts";
 import { redisFailure } from "../../../lib/cache/redis_failure.ts";
 import { redisStore, type RedisStoreOptions } from "../../../lib/cache/redis_store.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { expectNoSecret } from "../../tools/failure_of.ts";
 
 const client = { sendCommand: () => Promise.reject(new Error("It was asked")) };
+const newSentinel = () => createSentinel({ name: "primary", sentinelRootNodes: [] });
 
 describe("redisStore()", () => {
   test.each<[string, unknown, RegExp]>([
     ["nothing", undefined, /client\.call/],
     ["an object", {}, /client\.call/],
     ["ioredis's client as it is", new Redis({ lazyConnect: true }), /client\.call\(name, \.\.\.words\)/],
+    [
+      "node-redis's cluster as it is",
+      createCluster({ rootNodes: [] }),
+      /client\.sendCommand\(command\[3\], false, command\)/,
+    ],
+    ["node-redis's sentinel as it is", newSentinel(), /client\.sendCommand\(false, command\)/],
     ["Bun's client as it is", new Bun.RedisClient("redis://127.0.0.1:1"), /client\.send\(name, words\)/],
   ])("refuses %s, and says what to pass", (_what, wrong, how) => {
     expect(() => redisStore(wrong as never)).toThrow(TypeError);
     expect(() => redisStore(wrong as never)).toThrow(how);
+  });
+
+  test("takes node-redis's client and its pool as they are, and its cluster and its sentinel by an arrow function", () => {
+    const cluster = createCluster({ rootNodes: [] }), sentinel = newSentinel();
+    const clients: readonly RedisClient[] = [
+      createClient(),
+      createClientPool(),
+      { sendCommand: (command) => cluster.sendCommand(command[3], false, command) },
+      { sendCommand: (command) => sentinel.sendCommand(false, command) },
+    ];
+    for (const each of clients) expect(redisStore(each)).toBeDefined();
   });
 
   test.each<[unknown, ErrorConstructor]>([
