@@ -6,6 +6,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
+import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
@@ -61,6 +62,9 @@ export interface FinishOptions {
 /** Failures in which a token that has nearly ended is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
+/** How many accounts a message names. */
+const MAX_NAMES = 5;
+
 /** The identity provider as an application uses it. */
 export class ProviderSource {
   readonly #options: ProviderSourceOptions;
@@ -78,8 +82,7 @@ export class ProviderSource {
     refusePop(query);
     return await this.#calls.run(sharedKey("silent", query), query.signal, async (signal) => {
       const correlationId = query.correlationId ?? crypto.randomUUID();
-      const account = query.account ?? await this.#onlyAccount(query.username, signal);
-      if (!account) throw nobody(query, correlationId);
+      const account = query.account ?? await this.#onlyAccount(query, { correlationId, signal });
       const call = { account, correlationId, signal };
       const kept = query.passHeld ? undefined : await this.#kept(query, call);
       if (kept?.state === "use") return kept.result;
@@ -174,9 +177,10 @@ export class ProviderSource {
     this.#calls.abort(reason);
   }
 
-  async #onlyAccount(username: string | undefined, signal: AbortSignal): Promise<AccountInfo | undefined> {
-    const [only, ...more] = await this.#cache.findAccounts({ username, signal });
-    return more.length === 0 ? only?.account : undefined;
+  async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
+    const [only, ...more] = await this.#cache.findAccounts({ username: query.username, signal });
+    if (only && more.length === 0) return only.account;
+    throw only ? several([only, ...more], correlationId) : nobody(query, correlationId);
   }
 
   async #kept(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
@@ -280,12 +284,16 @@ function nobody({ account, username }: TokenQuery, correlationId: string): Latch
   const who = account?.username || username;
   return new LatchkeyError(
     "interaction_required",
-    who ? `${who} has to sign in` : "Nobody is signed in, or several are",
-    {
-      correlationId,
-      hint:
-        "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive; where there are several accounts, " +
-        "choose one (--account)",
-    },
+    who ? `${who} has to sign in` : "Nobody is signed in",
+    { correlationId, hint: "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive" },
   );
+}
+
+function several(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
+  const names = accounts.slice(0, MAX_NAMES).map(({ account }) => printable(account.username || account.homeAccountId));
+  const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
+  return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
+    correlationId,
+    hint: "Choose one: --account, or account in the request",
+  });
 }
