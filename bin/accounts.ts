@@ -12,7 +12,7 @@ import { visible, visibleJson } from "./visible.ts";
 
 /** Prints the accounts that tokens can be had for. */
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = await makeApplication(line), username = line.text("account");
+  const app = await makeApplication(line, { signal }), username = line.text("account");
   const accounts = await app.getAccounts({ username, signal });
   const { reason } = accounts.length > 0 ? { reason: null } : await app.brokerStatus({ signal });
   signal?.throwIfAborted();

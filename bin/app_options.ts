@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { type CacheStore, type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
+import {
+  type CacheCall,
+  type CacheStore,
+  type Logger,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+} from "../mod.ts";
 import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
@@ -30,28 +36,31 @@ const ALL_BROKERS = {
   enableBrokerOnLinux: true,
 };
 
+/** What a command wants of its app. `signal` gives up looking at the store. */
+type ApplicationOptions = Partial<PublicClientApplicationOptions> & TokenStoreOptions & CacheCall;
+
 /**
  * Makes the application.
  *
  * @param line A command line with the options of an app.
  * @param options What the command wants otherwise.
  * @throws {UsageError} when the client id is missing or none, or the authority is none, or options of its store contradict
- * each other.
+ * each other, or --cache-file names what is no token cache.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` when the store that was asked for cannot be.
  */
 export async function makeApplication(
   line: CommandLine,
-  { mayPrompt, needsCache, ...options }: Partial<PublicClientApplicationOptions> & TokenStoreOptions = {},
+  { mayPrompt, needsCache, signal, ...options }: ApplicationOptions = {},
 ): Promise<PublicClientApplication> {
-  const broker = line.text("broker"), authority = line.text("authority"), log = logger(line.count("verbose"));
-  const cache = options.cache ?? await storeOf(line, log, { mayPrompt, needsCache });
+  const broker = line.text("broker"), authority = line.text("authority");
+  const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, signal });
   try {
     return new PublicClientApplication({
       clientId: options.clientId ?? clientIdOf(line),
       ...(authority !== undefined && { authority }),
       ...(broker !== "never" && ALL_BROKERS),
       requireBroker: broker === "require",
-      logger: log,
+      logger: logger(line.count("verbose")),
       ...(cache && { cache }),
       ...options,
     });
@@ -89,15 +98,26 @@ export function clientIdOf(line: CommandLine): string {
 }
 
 /** Where Deno may do what a broker takes and no more, nothing can be kept: no code for that is loaded. */
-async function storeOf(line: CommandLine, log: Logger, options: TokenStoreOptions): Promise<CacheStore | undefined> {
+async function storeOf(
+  line: CommandLine,
+  { signal, ...options }: TokenStoreOptions & CacheCall,
+): Promise<CacheStore | undefined> {
   const isAsked = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
-  const mayBe = !denoNamespace() || mayReadEnvironment("HOME");
-  if (!isAsked && !mayBe && line.count("verbose") === 0) return undefined;
-  return (await import("./token_store.ts")).openTokenStore(line, log, options);
+  const mayBe = !denoNamespace() || mayReadEnvironment("HOME"), verbosity = line.count("verbose");
+  if (!isAsked && !mayBe && verbosity === 0) return undefined;
+  const { openTokenStore, tokenPlace } = await import("./token_store.ts");
+  // What a store warns of is about what the person has, or is waiting for.
+  const store = openTokenStore(line, logger(verbosity, { warns: true }), options), place = tokenPlace(line);
+  if (store && place.kind === "plaintext" && place.isNamed) {
+    await (await import("./named_cache_file.ts")).requireCacheFile(store, { path: place.path, signal });
+  }
+  return store;
 }
 
-function logger(verbosity: number): Logger {
+/** Prints log lines as far as -v asks for them; `warns`: warnings always. */
+function logger(verbosity: number, { warns = false }: { readonly warns?: boolean } = {}): Logger {
   return (level, message) => {
+    if (verbosity === 0 && warns && level === "warn") write("stderr", `latchkey: ${visible(message)}\n`);
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
     write("stderr", `${new Date().toISOString()} ${level} ${visible(message)}\n`);
   };

@@ -7,7 +7,9 @@ import { type CacheStore, describeFileStore, type FileStoreDescription } from ".
 import { openLocalFiles } from "../lib/platform/open_local_files.ts";
 import { listPrivateFolder } from "../lib/platform/private_file.ts";
 import { folderOf } from "../lib/platform/private_folder.ts";
+import { shellWord } from "../lib/platform/shell_word.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
+import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
 import type { TokenPlace } from "./token_store.ts";
 
 /** Permission bits of group and others. */
@@ -50,13 +52,34 @@ async function examineFiles(
   const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   const key = `${KEY_PLACES[keyPlace](folder)} (${why})`;
   if (!isKeyMade) {
+    const { length } = names.filter((name) => name.endsWith(".sealed"));
+    if (length > 0) {
+      const what = `the key of the token cache in ${folder} is lost: key.json is missing`;
+      const many = length === 1 ? "1 file is" : `${length} files are`;
+      return failed(
+        `${what}, and ${many} sealed with it`,
+        `Bring key.json back, or go on without. ${beginAnew(folder)}`,
+      );
+    }
     const detail = `nothing is kept yet; it would be in ${folder}, encrypted, and its key ${key}`;
-    return ok(problem ? `${detail}, but: ${problem.message}` : detail, problem?.hint);
+    return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
   }
   if (problem) {
     return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Look at ${folder}/key.json`);
   }
-  return ok(`${countAccounts(await store.readAccounts({ signal }))} in ${folder}, encrypted; the key is ${key}`);
+  const documents = await store.readAccounts({ signal }), lost = documents.filter((each) => !isCacheText(each)).length;
+  const detail = `${countAccounts(documents)} in ${folder}, encrypted; the key is ${key}`;
+  if (lost === 0) return ok(detail);
+  return failed(
+    `${detail}; ${lost} beside ${lost === 1 ? "is" : "are"} damaged or sealed with a lost key`,
+    beginAnew(folder),
+  );
+}
+
+/** What leaves nothing unreadable behind. */
+function beginAnew(folder: string): string {
+  const [from, to] = [folder, `${folder}.old`].map(shellWord);
+  return `Sign in again: latchkey login. Should files stay that nothing can read: mv ${from} ${to}`;
 }
 
 async function examinePlaintext(path: string, store: CacheStore, signal: AbortSignal): Promise<Finding> {
@@ -64,29 +87,21 @@ async function examinePlaintext(path: string, store: CacheStore, signal: AbortSi
   if (documents.length === 0) return ok(`nothing is kept yet; it would be in ${path}, unencrypted`);
   const open = await openToOthers(folderOf(path), [path]);
   if (open.length > 0) return failed(...exposed(open, `chmod go-rwx ${shellWord(path)}`));
+  if (!documents.every(isCacheText)) return failed(noCache(path), OTHER_FILE);
   return ok(`${countAccounts(documents)} in ${path}, unencrypted`);
 }
 
 /** How many accounts documents have, in words. */
 function countAccounts(documents: readonly string[]): string {
-  const ids = new Set(documents.flatMap(accountIds)), damaged = documents.filter((each) => !isObject(parse(each)));
-  const count = `${ids.size} account${ids.size === 1 ? "" : "s"}`;
-  return damaged.length === 0 ? count : `${count}, and ${damaged.length} damaged or sealed with a lost key,`;
+  const ids = new Set(documents.filter(isCacheText).flatMap(accountIds));
+  return `${ids.size} account${ids.size === 1 ? "" : "s"}`;
 }
 
 function accountIds(document: string): readonly unknown[] {
-  const root = parse(document), accounts = isObject(root) ? root.Account : undefined;
+  const { Account: accounts } = JSON.parse(document.trim() || "{}") as { readonly Account?: unknown };
   return isObject(accounts)
     ? Object.values(accounts).flatMap((each) => isObject(each) ? [each.home_account_id] : [])
     : [];
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -101,9 +116,4 @@ async function openToOthers(folder: string, paths: readonly string[]): Promise<r
 
 function exposed([path, ...more]: readonly string[], fix: string): [detail: string, fix: string] {
   return [`others can look into ${path}${more.length > 0 ? ` and ${more.length} more` : ""}`, fix];
-}
-
-/** A path as a shell takes it. */
-function shellWord(path: string): string {
-  return /^[\w./@%+=:,~-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

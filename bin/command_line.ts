@@ -32,6 +32,10 @@ export interface ProfileValues {
 export interface CommandLine {
   /** Whether the help was asked for. */
   readonly help: boolean;
+  /** Name of the profile that it was read with. */
+  readonly profile: string | undefined;
+  /** Why no profile could be read, to the command that goes on without. */
+  readonly profileProblem?: Error | undefined;
   /** Arguments beside options. */
   readonly operands: readonly string[];
   /** Value of a `text` option. */
@@ -91,6 +95,7 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   const value = <T>(name: string) => read.get(name)?.value as T, origin = (name: string) => read.get(name)?.origin;
   return {
     help: value<boolean>("help"),
+    profile: profile?.name,
     operands,
     text: value,
     list: value,

@@ -24,7 +24,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   const { client_id: clientId, authority } = config, person = personAt(line), interactive = interactiveOf(line);
   const app = await makeApplication(line, {
     ...{ clientId, ...(authority && { authority }), ...person.browser },
-    mayPrompt: interactive !== "never",
+    ...{ mayPrompt: interactive !== "never", signal },
   });
   try {
     const result = await runSample({ app, person, interactive }, config, signal);

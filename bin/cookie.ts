@@ -11,7 +11,7 @@ import { visibleJson } from "./visible.ts";
 
 /** Prints cookies that sign a browser in. */
 export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = await makeApplication(line, { requireBroker: true }),
+  const app = await makeApplication(line, { requireBroker: true, signal }),
     account = await chooseAccount(app, line.text("account"), signal);
   const cookies = await app.acquireSsoCookies({ account, url: line.text("url")!, signal });
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);

@@ -15,6 +15,7 @@ import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
 import { platform, runtime } from "./check_machine.ts";
 import { network } from "./check_network.ts";
+import { profile } from "./check_profile.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
 import { tokenCache } from "./check_token_cache.ts";
 import type { CommandLine } from "./command_line.ts";
@@ -25,10 +26,10 @@ import { openTokenStore, tokenPlace } from "./token_store.ts";
 
 /** In the order of the report, which is that of what needs what. */
 const EVERYWHERE: readonly Check[] = [
-  ...[platform, runtime, clock, broker, redirectUri, accounts, silentToken, network, tokenCache],
+  ...[platform, runtime, profile, clock, broker, redirectUri, accounts, silentToken, network, tokenCache],
 ];
 const ON_LINUX: readonly Check[] = [
-  ...[platform, runtime, clock, dbusClient, sessionBus],
+  ...[platform, runtime, profile, clock, dbusClient, sessionBus],
   ...[broker, redirectUri, accounts, silentToken, network, tokenCache, display, keyring],
 ];
 
@@ -53,6 +54,7 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
     username: line.text("account"),
     scopes: scopesOf(line, ["https://graph.microsoft.com/.default"]),
     authority: line.text("authority") ?? "https://login.microsoftonline.com/common",
+    profile: { name: line.profile, problem: line.profileProblem },
     tokenPlace: () => tokenPlace(line),
     cache,
     bus: () => bus ??= openSessionBus(),

@@ -7,11 +7,14 @@ import { type CacheCall, type CacheStore, LatchkeyError } from "../mod.ts";
 
 /** What becomes of failures. */
 export interface ForgivingOptions {
-  /** Told of the first failure to write, and of the one to read. */
-  readonly tell: (what: string, error: LatchkeyError) => void;
-  /** Makes what is used from the first failure to read on. @default none: a failure to read is the caller's */
+  /** Told of the first failure to read, and of the first one to write; `error` only when it was not told before. */
+  readonly tell: (what: string, error: LatchkeyError | undefined) => void;
+  /** Makes what is used once reading has failed. @default none: a failure to read is the caller's */
   readonly instead?: (() => CacheStore) | undefined;
 }
+
+const READING = "The token cache cannot be read";
+const WRITING = "The token cache cannot be written, and nothing is kept for the next run";
 
 /**
  * Makes it.
@@ -20,11 +23,15 @@ export interface ForgivingOptions {
  * @param options What becomes of failures.
  */
 export function forgivingStore(store: CacheStore, { tell, instead }: ForgivingOptions): CacheStore {
-  let used = store, isTold = false;
+  /** Accounts whose damaged documents could not be set aside, and why: they have none. */
+  const given = new Map<string, LatchkeyError>();
+  const told = new Set<string>();
+  let used = store, spare: CacheStore | undefined;
 
   function tellOnce(what: string, error: LatchkeyError): void {
-    if (!isTold) tell(what, error);
-    isTold = true;
+    if (told.has(what)) return;
+    tell(what, told.has(error.message) ? undefined : error);
+    told.add(what).add(error.message);
   }
 
   /** Reads, once more from what is used instead when it fails. */
@@ -32,27 +39,43 @@ export function forgivingStore(store: CacheStore, { tell, instead }: ForgivingOp
     try {
       return await read(used);
     } catch (error) {
-      if (!instead || used !== store || !isFailure(error, signal)) throw error;
-      tellOnce("The token cache cannot be used, and nothing is kept for the next run", error);
-      used = instead();
+      if (used !== store || !isFailure(error, signal)) throw error;
+      tellOnce(READING, error);
+      if (!instead) throw error;
+      used = spare ??= instead();
       return await read(used);
     }
   }
 
   return {
     readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
-    read: (homeAccountId, call = {}) => reading(call, (store) => store.read(homeAccountId, call)),
+    read: (homeAccountId, call = {}) =>
+      reading(call, async (used) => {
+        return used === store && given.has(homeAccountId) ? undefined : await used.read(homeAccountId, call);
+      }),
     async update(homeAccountId, change, call = {}) {
+      const unusable = given.get(homeAccountId);
       try {
-        await used.update(homeAccountId, change, call);
+        if (unusable) throw unusable;
+        await store.update(homeAccountId, change, call); // what cannot be read can often be begun anew
+        used = store; // what was just written is there
       } catch (error) {
-        if (isFailure(error, call.signal)) {
-          tellOnce("The token cache cannot be written, and nothing is kept for the next run", error);
-        }
-        throw error;
+        if (!isFailure(error, call.signal)) throw error;
+        tellOnce(WRITING, error);
+        if (used === store) throw error;
+        await used.update(homeAccountId, change, call);
       }
     },
-    setAside: async (homeAccountId, isDamaged, call) => await used.setAside?.(homeAccountId, isDamaged, call),
+    async setAside(homeAccountId, isDamaged, call = {}) {
+      try {
+        return await store.setAside?.(homeAccountId, isDamaged, call);
+      } catch (error) {
+        if (!isFailure(error, call.signal)) throw error;
+        given.set(homeAccountId, error);
+        tellOnce(WRITING, error);
+        return undefined;
+      }
+    },
     alone: async (homeAccountId, work, call) => await (used.alone?.(homeAccountId, work, call) ?? work()),
   };
 }

@@ -63,8 +63,14 @@ async function withProfile(command: Command, words: readonly string[], line: Com
   const isNamed = line.origin("profile") !== undefined, isPossible = command !== CONFIG_FILE_COMMAND;
   if (!isNamed && !(isPossible && line.origin("client-id") === undefined)) return line;
   const { profileOf } = await import("./profile_file.ts");
-  const profile = await profileOf(line, { mayBeNew: command.name === "login" });
-  return profile ? readCommandLine(command, words, profile) : line;
+  try {
+    const profile = await profileOf(line, { mayBeNew: command.name === "login" });
+    return profile ? readCommandLine(command, words, profile) : line;
+  } catch (error) {
+    // What is wrong with the file is the doctor's to report.
+    if (command.name === "doctor" && error instanceof Error) return { ...line, profileProblem: error };
+    throw error;
+  }
 }
 
 async function run(command: Run, line: CommandLine): Promise<number> {

@@ -15,7 +15,7 @@ import { visible } from "./visible.ts";
 export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const fromBroker = line.isOn("from-broker");
   // Somebody who believes to be signed out has to be.
-  const app = await makeApplication(line, { needsCache: true, ...(fromBroker && { requireBroker: true }) });
+  const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
   const account = await chooseAccount(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, signal });
   write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);

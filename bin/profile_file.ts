@@ -47,12 +47,17 @@ export async function profileOf(
 }
 
 /**
- * Makes sure, before a person signs in, that a profile can be written.
+ * Makes sure, before a person signs in, that a profile can be written: as far as that shows in its lock.
  *
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit it.
+ * @param line A command line that names a profile.
+ * @param signal Gives up, with its reason.
+ * @throws {UsageError} when the file cannot be made sense of.
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` when it cannot be written.
  */
-export function requireWritableProfiles(): void {
+export async function requireWritableProfiles(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const name = line.text("profile")!;
   requirePermission({ name: "write", path: configFolder() });
+  await alone(async () => void withProfile(await readFile(), { name, values: {} }), signal);
 }
 
 /**
@@ -72,11 +77,16 @@ export async function writeProfile(
   const { "cache-file": path, ...others } = valuesOf(line, account), name = line.text("profile")!;
   // It is used wherever the next command is called.
   const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
-  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who reads needs none
-  await withLockFile(`${filePath()}.lockfile`, async () => {
+  await alone(async () => {
     const file = await readFile(), text = withProfile(file, { name, values });
     if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });
-  }, { signal });
+  }, signal);
+}
+
+/** Works while nobody else changes the file. */
+async function alone(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who reads needs none
+  await withLockFile(`${filePath()}.lockfile`, work, { signal });
 }
 
 async function readFile(): Promise<ProfileFile> {
@@ -87,7 +97,9 @@ async function readFile(): Promise<ProfileFile> {
   } catch (error) {
     if (error instanceof TypeError) throw new UsageError(`Cannot use ${path}: it is not UTF-8`);
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
-    throw new UsageError(`${error.message}. ${error.hint}`);
+    // It is looked at as tokens are, and has none.
+    const message = error.message.replace(" is not safe for tokens:", " is not safe:"), { hint } = error;
+    throw new UsageError(`${message}. ${hint}`, { cause: new LatchkeyError(error.code, message, { hint }) });
   }
 }
 

@@ -13,7 +13,7 @@ import { visibleJson } from "./visible.ts";
 export async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const url = line.text("url"), method = line.text("method")!, nonce = line.text("nonce");
   if (url === undefined) throw new UsageError("--url is missing: the address that is called");
-  const app = await makeApplication(line, { requireBroker: true }),
+  const app = await makeApplication(line, { requireBroker: true, signal }),
     account = await chooseAccount(app, line.text("account"), signal);
   const signed = await app.signHttpRequest({ account, method, url, nonce, signal });
   switch (line.text("format")) {

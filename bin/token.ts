@@ -13,7 +13,7 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const interactive = interactiveOf(line);
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
-  const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined });
+  const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined, signal });
   const request = {
     scopes: scopesOf(line),
     ...await whose(app, line.text("account"), signal),

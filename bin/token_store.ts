@@ -4,18 +4,21 @@
  * @module
  */
 import { type CacheStore, fileStore, LatchkeyError, type Logger, memoryStore, plaintextStore } from "../mod.ts";
-import { denoNamespace, operatingSystem } from "../lib/platform/host.ts";
-import { isPermitted } from "../lib/platform/permission.ts";
+import { denoNamespace } from "../lib/platform/host.ts";
+import { missingFlags } from "../lib/platform/open_local_files.ts";
 import { isTerminal, isThere, write } from "../lib/platform/program.ts";
 import { stateFolder } from "../lib/platform/user_folders.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
+import { withDamageNotices } from "./damage_notices.ts";
 import { forgivingStore } from "./forgiving_store.ts";
+import { inNamedFile, isCacheText } from "./named_cache_file.ts";
 import { visible } from "./visible.ts";
 
 /** A place for tokens. */
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
-  | { readonly kind: "plaintext"; readonly path: string }
+  /** `isNamed`: whether it was the person who said where. */
+  | { readonly kind: "plaintext"; readonly path: string; readonly isNamed: boolean }
   /** `why`: what stands in the way of another place, and what mends it, where none was asked for. */
   | { readonly kind: "memory"; readonly why?: LatchkeyError };
 
@@ -39,14 +42,14 @@ const PLAINTEXT_NAME = "msal_token_cache.json";
 export function tokenPlace(line: CommandLine): TokenPlace {
   const nearest = line.nearest("store", "cache-file"), store = line.text("store"), path = line.text("cache-file");
   if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path);
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
     throw new UsageError(`--cache-file is for --store plaintext, and not for --store ${store}`);
   }
   switch (store) {
     case "memory":
       return { kind: "memory" };
     case "plaintext":
-      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`);
+      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`, { isNamed: path !== undefined });
     case "file":
       return { kind: "file", folder: permitted(stateFolder()) };
     default:
@@ -58,7 +61,7 @@ export function tokenPlace(line: CommandLine): TokenPlace {
  * Opens the store that a command line asks for. Nothing is read or made before its first call.
  *
  * @param line A command line with those options.
- * @param logger Takes log lines.
+ * @param logger Takes the store's log lines.
  * @param options How it is opened.
  * @returns The store; `undefined` where the app's own memory is it.
  * @throws {UsageError} for options that contradict each other.
@@ -74,12 +77,10 @@ export function openTokenStore(
     if (place.why) logger("info", notKept(place));
     return undefined;
   }
-  const store = place.kind === "file"
-    ? onceMade(place.folder, fileStore({ folder: place.folder, mayPrompt, logger }))
-    : plaintextStore(place.path);
+  const store = storeIn(place, { mayPrompt, logger });
   if (needsCache) return store;
   return forgivingStore(store, {
-    tell: (what, error) => write("stderr", `latchkey: ${visible(because(what, error))}\n`),
+    tell: (what, error) => tell(because(what, error)),
     // Who named a place wants to know what is wrong with it before anything else.
     ...(place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
   });
@@ -97,17 +98,36 @@ export function tellIfNotKept(
 ): void {
   const place = tokenPlace(line);
   if (place.kind !== "memory" || !(place.why || isEvenChosen)) return;
-  write("stderr", `latchkey: ${visible(notKept(place))}\n`);
+  tell(notKept(place));
 }
 
 /** What to say to somebody whose sign-in ends with the run. */
 export function notKept({ why }: TokenPlace & { readonly kind: "memory" }): string {
   const what = "Sign-ins last for this run alone";
-  return why ? because(what, why) : what;
+  return because(what, why);
 }
 
-function because(what: string, { message, hint }: LatchkeyError): string {
-  return `${what}: ${message}${hint === undefined ? "" : `. ${hint}`}`;
+function because(what: string, why: LatchkeyError | undefined): string {
+  if (!why) return what;
+  return `${what}: ${why.message}${why.hint === undefined ? "" : `. ${why.hint}`}`;
+}
+
+function tell(what: string): void {
+  write("stderr", `latchkey: ${visible(what)}\n`);
+}
+
+function storeIn(
+  place: Exclude<TokenPlace, { readonly kind: "memory" }>,
+  options: { readonly mayPrompt: boolean; readonly logger: Logger },
+): CacheStore {
+  if (place.kind === "file") {
+    // What is sealed comes whole or not at all: to parse it would take a silent token's time.
+    const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{") };
+    return onceMade(place.folder, withDamageNotices(fileStore({ folder: place.folder, ...options }), notices));
+  }
+  const store = plaintextStore(place.path, { logger: options.logger });
+  if (place.isNamed) return inNamedFile(store);
+  return withDamageNotices(store, { notice: tell, isDamaged: (document) => !isCacheText(document) });
 }
 
 /** Files in a folder; until that is made, they are none, and no code is loaded that could read them. */
@@ -129,20 +149,15 @@ function placeOfItself(): TokenPlace {
   }
 }
 
-function plaintextIn(path: string): TokenPlace {
+function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
   const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
   permitted(folder || "/");
-  return { kind: "plaintext", path };
+  return { kind: "plaintext", path, isNamed };
 }
 
 /** A folder that Deno lets us use. */
 function permitted(folder: string): string {
-  if (!denoNamespace()) return folder;
-  const flags = [
-    ...(isPermitted({ name: "read", path: folder }) ? [] : [`--allow-read=${folder}`]),
-    ...(isPermitted({ name: "write", path: folder }) ? [] : [`--allow-write=${folder}`]),
-    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
-  ];
+  const flags = denoNamespace() ? missingFlags(folder, "write") : [];
   if (flags.length === 0) return folder;
   throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
     hint: `Run deno with ${flags.join(" ")}`,

@@ -26,7 +26,14 @@ export async function openLocalFiles(folder: string, access: "read" | "write"): 
   return (await import("./local_files_deno.ts")).denoFiles();
 }
 
-function missingFlags(path: string, access: "read" | "write"): readonly string[] {
+/**
+ * The flags of Deno that are missing for the files of a folder.
+ *
+ * @param path The folder.
+ * @param access What is to be done there.
+ * @returns The flags; none where all is permitted.
+ */
+export function missingFlags(path: string, access: "read" | "write"): readonly string[] {
   return [
     ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
     ...(access === "read" || isPermitted({ name: "write", path }) ? [] : [`--allow-write=${path}`]),

@@ -31,7 +31,8 @@ async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
     results: async () => {
       const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
       const patient = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"], authority: "" };
-      const kept = { tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+      const profile = { name: undefined, problem: undefined };
+      const kept = { profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
       const found = await examine([broker, accounts, silentToken], { ...patient, ...kept, bus: nobody });
       app.close();
       return found;

@@ -1,8 +1,8 @@
 // What the doctor says of where tokens are kept, to real folders and keyrings.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { fileStore } from "../../mod.ts";
-import { addPrivateKeyring } from "../fakes/private_keyring.ts";
+import { addPrivateKeyring, killKeyring, lockKeyring } from "../fakes/private_keyring.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
@@ -123,11 +123,48 @@ describe("the doctor's token_cache", () => {
     using home = makeOwnHome();
     await fileStore({ folder: home.state, keyPlace: "file" }).update("jane", () => "{}");
     expect((await check({ home })).detail).toStartWith(`0 accounts in ${home.state}`);
-    mkdirSync(`${home.path}/other`, { mode: 0o700 });
-    writeFileSync(`${home.path}/other/cache.json`, "{", { mode: 0o600 });
-    expect(await check({ home }, `--cache-file ${home.path}/other/cache.json`)).toMatchObject({
-      detail: expect.stringContaining("0 accounts, and 1 damaged"),
+  }, TIMEOUT_MS);
+
+  test.each(["{", "[]", "shopping: bread"])(
+    "fails for a --cache-file with %s in it, and leaves it there",
+    async (text) => {
+      using home = makeOwnHome();
+      const path = `${home.path}/notes.txt`;
+      writeFileSync(path, text, { mode: 0o600 });
+      expect(await check({ home }, `--cache-file ${path}`)).toMatchObject({
+        ok: false,
+        detail: expect.stringContaining(`${path} is no token cache`),
+        fix: expect.stringContaining("Name another file with --cache-file"),
+      });
+      expect(readdirSync(home.path)).toEqual(["notes.txt"]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test("fails when the key is missing, damaged, or another one than was sealed with", async () => {
+    using home = makeOwnHome();
+    await keep(home, "jane", "joe");
+    const path = `${home.state}/key.json`, key = readFileSync(path);
+    rmSync(path);
+    expect(await check({ home })).toMatchObject({
+      ok: false,
+      detail:
+        `the key of the token cache in ${home.state} is lost: key.json is missing, and 3 files are sealed with it`,
+      fix: expect.stringMatching(/^Bring key\.json back, or go on without\. Sign in again: latchkey login\. .*: mv /),
     });
+    writeFileSync(path, "{}", { mode: 0o600 });
+    expect(await check({ home })).toMatchObject({
+      ...{ ok: false, detail: expect.stringContaining("is lost"), fix: expect.stringContaining("latchkey login") },
+    });
+    rmSync(path);
+    await keep(home, "jim"); // with a new key
+    expect(await check({ home })).toMatchObject({
+      ok: false,
+      detail: expect.stringMatching(/^1 account in .*; 2 beside are damaged or sealed with a lost key$/),
+      fix: expect.stringContaining(`mv ${home.state} ${home.state}.old`),
+    });
+    writeFileSync(path, key, { mode: 0o600 });
+    expect((await check({ home })).ok).toBe(false);
   }, TIMEOUT_MS);
 
   describe("where the key is in the keyring", () => {
@@ -138,10 +175,16 @@ describe("the doctor's token_cache", () => {
     });
     afterAll(() => bus.stop());
 
-    test("says so, and what is in the way of it", async () => {
+    test("says so, what is in the way of it, and what becomes of the key then", async () => {
       using home = makeOwnHome();
       const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
       expect((await check({ home, env })).detail).toContain("its key in the keyring (Secret Service)");
+      await lockKeyring(bus.address);
+      const locked = await check({ home, env });
+      expect(locked.detail).toContain(`if that is not done, the key goes into ${home.state}/key.json`);
+      expect(`${locked.detail} ${locked.fix}`).not.toMatch(/keyPlace|Cannot keep/);
+      await addPrivateKeyring(bus, "unlocked");
+      await killKeyring(bus.address);
       process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
       try {
         await fileStore({ folder: home.state, keyPlace: "keyring" }).update("jane", () => DOCUMENT);

@@ -25,7 +25,7 @@ const NORMAL: Behaviour = {
   replies: {},
 };
 const IDS = [
-  ...["platform", "runtime", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
+  ...["platform", "runtime", "profile", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
   ...["silent_token", "network", "token_cache", "display", "keyring"],
 ];
 /** No test asks Microsoft's servers for the time. */

@@ -21,6 +21,8 @@ import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", OTHER_ID = "22222222-2222-4333-8444-555555555555";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
 const TIMEOUT_MS = 60_000;
+/** No test asks Microsoft's servers for the time. */
+const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let bus: PrivateBus, broker: FakeBroker;
@@ -262,7 +264,7 @@ describe("latchkey with a profile", () => {
     configure(home, { profiles: PROFILES });
     chmodSync(pathIn(home), 0o666);
     expect(await latchkey("token --profile work", { home })).toMatchObject({
-      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe .*others may write it\. Run chmod go-w /) },
+      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe: others may write it\. Run chmod go-w /) },
     });
   });
 
@@ -276,4 +278,34 @@ describe("latchkey with a profile", () => {
       ...{ code: 2, stderr: expect.stringContaining("it is a symbolic link") },
     });
   });
+
+  test("that cannot be read is a failed check of the doctor, which looks at all else without", async () => {
+    using home = makeOwnHome();
+    const check = async (more = "") => {
+      const { code, stdout } = await latchkey(`doctor --broker never --format json ${more}`, { home, env: OFFLINE });
+      const { checks } = JSON.parse(stdout) as { checks: readonly { id: string }[] };
+      return { code, count: checks.length, ...checks.find(({ id }) => id === "profile") };
+    };
+    configure(home, { profiles: PROFILES });
+    const { count } = await check();
+    expect(await check("--profile work")).toMatchObject({ ok: true, detail: "options are taken from work" });
+    expect(await check("--profile wrok")).toMatchObject({
+      ...{ code: 1, count, ok: false, detail: expect.stringContaining("There is no profile wrok in ") },
+    });
+    chmodSync(pathIn(home), 0o664);
+    expect(await check()).toMatchObject({
+      ...{ code: 1, count, ok: false, fix: `Run chmod go-w ${pathIn(home)}` },
+      detail: `${pathIn(home)} is not safe: others may write it; all else was looked at without a profile`,
+    });
+    chmodSync(pathIn(home), 0o600);
+    configure(home, "{");
+    expect(await check("--profile work")).toMatchObject({
+      ...{ code: 1, count, ok: false, detail: expect.stringContaining("it is not JSON") },
+      fix: expect.stringContaining("Mend that file"),
+    });
+    configure(home, { profiles: { work: { store: "cloud" } } });
+    expect(await check("--profile work")).toMatchObject({
+      ...{ code: 1, count, ok: false, detail: expect.stringContaining("store of the profile work takes auto") },
+    });
+  }, TIMEOUT_MS);
 });
