@@ -6,25 +6,26 @@
 import type { AccountInfo } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
+import { whyNobody } from "./choose_account.ts";
 import type { CommandLine } from "./command_line.ts";
+import { heldNotices } from "./held_notices.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { visible, visibleJson } from "./visible.ts";
 
 /** Prints the accounts that tokens can be had for. */
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const app = await makeApplication(line, { signal }), username = line.text("account");
-  const accounts = await app.getAccounts({ username, signal });
-  const { reason } = accounts.length > 0 ? { reason: null } : await app.brokerStatus({ signal });
-  signal?.throwIfAborted();
+  const { hold, around } = heldNotices(), app = await makeApplication(line, { hold, signal });
+  const username = line.text("account"), accounts = await around(() => app.getAccounts({ username, signal }));
   if (line.text("format") === "json") {
     return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
   }
   for (const account of accounts) write("stdout", accountLine(account));
   if (accounts.length > 0) return;
-  write(
-    "stderr",
-    `latchkey: there is no account${username ? ` ${visible(username)}` : ""}${reason ? `: ${visible(reason)}` : ""}\n`,
-  );
+  const why = await whyNobody(app, username, signal), { notKept, tokenPlace } = await import("./token_store.ts");
+  const place = tokenPlace(line);
+  const memory = place.kind === "memory" && why !== undefined ? `. ${notKept(place)}` : "";
+  const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
+  write("stderr", `latchkey: ${visible(`${what}. Sign in: latchkey login${memory}`)}\n`);
 }
 
 /** An account as a line of text: user name, home account id and name, apart by tabs. */

@@ -3,17 +3,11 @@
  *
  * @module
  */
-import {
-  type CacheCall,
-  type CacheStore,
-  type Logger,
-  PublicClientApplication,
-  type PublicClientApplicationOptions,
-} from "../mod.ts";
+import { type CacheCall, type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
 import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
-import type { TokenStoreOptions } from "./token_store.ts";
+import type { TokenStore, TokenStoreOptions } from "./token_store.ts";
 import { visible } from "./visible.ts";
 
 /** Apps of Microsoft's whose ids people know by name. */
@@ -50,10 +44,10 @@ type ApplicationOptions = Partial<PublicClientApplicationOptions> & TokenStoreOp
  */
 export async function makeApplication(
   line: CommandLine,
-  { mayPrompt, needsCache, signal, ...options }: ApplicationOptions = {},
+  { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
 ): Promise<PublicClientApplication> {
   const broker = line.text("broker"), authority = line.text("authority");
-  const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, signal });
+  const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
   try {
     return new PublicClientApplication({
       clientId: options.clientId ?? clientIdOf(line),
@@ -85,11 +79,7 @@ export function clientIdOf(line: CommandLine): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
   const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
   if (known) return known;
-  // Only Microsoft calls its apps by GUIDs; it is who is asked unless another authority is named.
-  const authority = line.text("authority");
-  if (authority !== undefined && !(URL.canParse(authority) && MICROSOFT.test(new URL(authority).hostname))) {
-    return given;
-  }
+  if (!isAtMicrosoft(line)) return given; // only Microsoft calls its apps by GUIDs
   throw unknown(
     `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
     given,
@@ -97,11 +87,26 @@ export function clientIdOf(line: CommandLine): string {
   );
 }
 
-/** Where Deno may do what a broker takes and no more, nothing can be kept: no code for that is loaded. */
-async function storeOf(
+/** Whether Microsoft issues the tokens: it does unless another authority is named. */
+export function isAtMicrosoft(line: CommandLine): boolean {
+  const authority = line.text("authority");
+  return authority === undefined || URL.canParse(authority) && MICROSOFT.test(new URL(authority).hostname);
+}
+
+/**
+ * The store that a command line asks for. Where Deno may do what a broker takes and no more, nothing can be kept: no code for
+ * that is loaded.
+ *
+ * @param line A command line with the options of a store.
+ * @param options How it is opened; `signal` gives up looking at it.
+ * @returns The store; `undefined` where the app's own memory is it.
+ * @throws {UsageError} when options of it contradict each other, or --cache-file names what is no token cache.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when the store that was asked for cannot be.
+ */
+export async function storeOf(
   line: CommandLine,
   { signal, ...options }: TokenStoreOptions & CacheCall,
-): Promise<CacheStore | undefined> {
+): Promise<TokenStore | undefined> {
   const isAsked = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
   const mayBe = !denoNamespace() || mayReadEnvironment("HOME"), verbosity = line.count("verbose");
   if (!isAsked && !mayBe && verbosity === 0) return undefined;

@@ -30,6 +30,7 @@ const DEAD_END_OF_ENTRA =
 /** Makes it as a command line says. */
 export function browserAtConsole(line: CommandLine): ConsoleBrowser {
   const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
+  const isTyped = isTerminal("stdin") && isTerminal("stderr");
   let until = 0, timesRead = 0, missingFlags: readonly string[] = [], countdown: Disposable | undefined;
 
   async function open(url: string): Promise<boolean> {
@@ -52,13 +53,14 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
     if (line.count("verbose") === 0) countdown = countDown(until);
   }
 
-  /** What is typed would be written over by a countdown. */
+  /** What is typed would be written over by a countdown; a script writes it to a pipe. */
   async function readRedirect(signal: AbortSignal): Promise<string> {
     countdown?.[Symbol.dispose]();
     say(
       timesRead++ === 0
         ? "when the browser is on another machine, it ends at a page that it cannot open, http://localhost…: " +
-          `paste that address here within ${timeText(until - Date.now())} minutes, and press Enter`
+          (isTyped ? "paste that address here" : "write that address to standard input, as a line,") +
+          ` within ${timeText(until - Date.now())} minutes${isTyped ? ", and press Enter" : ""}`
         : "that is not where this sign-in ends: paste the whole address",
     );
     const { readLine } = await import("../lib/platform/read_line.ts");
@@ -70,7 +72,7 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
       timeLimits: { browserMs: limitMs },
       openBrowser: open,
       onSignInAddress: tell,
-      readRedirect: isTerminal("stdin") && isTerminal("stderr") ? readRedirect : undefined,
+      readRedirect: isTyped || line.isOn("no-browser") ? readRedirect : undefined,
     },
     [Symbol.dispose]: () => countdown?.[Symbol.dispose](),
   };

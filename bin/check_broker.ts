@@ -5,6 +5,7 @@
  */
 import { LatchkeyError, type LatchkeyErrorCode } from "../mod.ts";
 import { readMachine } from "../lib/platform/machine.ts";
+import { shellWord } from "../lib/platform/shell_word.ts";
 import { withConsentUrl } from "./consent.ts";
 import { type Check, failed, type Finding, LOOK_CLOSER, notChecked, ok, type Patient } from "./doctor_check.ts";
 
@@ -13,6 +14,9 @@ export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000
 
 /** Finding of what only a broker needs, where none is wanted. */
 export const NO_BROKER_WANTED: Finding = notChecked("no broker is asked for");
+
+/** Who is asked where no authority is named. */
+export const DEFAULT_AUTHORITY = "https://login.microsoftonline.com/common";
 
 const SIGN_IN_HELPS: readonly LatchkeyErrorCode[] = ["interaction_required", "account_unusable", "account_not_found"];
 const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");
@@ -58,18 +62,20 @@ export const redirectUri: Check = {
   },
 };
 
-/** Accounts that the broker has for the app. */
+/** Accounts that the broker has for the app; where none is to serve, those that are kept. */
 export const accounts: Check = {
   id: "accounts",
   limitMs: 12_000,
   needs: ["broker"],
-  async run({ app, clientId, username }, { signal }) {
+  async run(patient, { signal, stateOf }) {
+    const { app, clientId, username } = patient;
     if (clientId === undefined) return NO_CLIENT_ID;
-    const found = await app.getAccounts({ username, signal });
-    if (found.length > 0) return ok(found.map((account) => account.username).join(", "));
+    const found = await app.getAccounts({ username, signal }), who = username === undefined ? "" : ` ${username}`;
+    if (found.length > 0) return ok(found.map((account) => account.username || account.homeAccountId).join(", "));
+    if (stateOf("broker") === "unknown") return failed(`no account${who} is kept for this app`, signInTo(patient));
     return failed(
-      `the broker has no account${username === undefined ? "" : ` ${username}`}`,
-      `Sign in: latchkey login --client-id ${clientId}, or in the Intune app; a locked keyring hides accounts, too`,
+      `the broker has no account${who}`,
+      `${signInTo(patient)}, or in the Intune app; a locked keyring hides accounts, too`,
     );
   },
 };
@@ -84,17 +90,23 @@ export const silentToken: Check = {
   },
 };
 
-async function askForToken({ app, clientId, scopes, username }: Patient, signal: AbortSignal): Promise<Finding> {
+function signInTo({ clientId = "ID", authority }: Patient): string {
+  const at = authority && authority !== DEFAULT_AUTHORITY ? ` --authority ${shellWord(authority)}` : "";
+  return `Sign in: latchkey login --client-id ${shellWord(clientId)}${at}`;
+}
+
+async function askForToken(patient: Patient, signal: AbortSignal): Promise<Finding> {
+  const { app, scopes, username } = patient;
   const what = scopes.join(" ");
   try {
     const { account, expiresOn } = await app.acquireToken({ scopes, username, interactive: "never", signal });
-    return ok(`for ${what} as ${account.username}, good until ${expiresOn.toISOString()}`);
+    return ok(`for ${what} as ${account.username || account.homeAccountId}, good until ${expiresOn.toISOString()}`);
   } catch (cause) {
     const error = await withConsentUrl(cause, app, { scopes });
     if (!(error instanceof LatchkeyError)) throw error;
     const { code, errorDescription, message, correlationId, hint } = error;
     const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
-    const fix = SIGN_IN_HELPS.includes(code) ? `Sign in: latchkey login --client-id ${clientId}` : LOOK_CLOSER;
+    const fix = SIGN_IN_HELPS.includes(code) ? signInTo(patient) : LOOK_CLOSER;
     return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint ?? fix);
   }
 }

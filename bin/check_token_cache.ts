@@ -33,7 +33,7 @@ export const tokenCache: Check = {
         if (!place.why) return ok("sign-ins without a broker last for one run each, as --store memory asks for");
         return notChecked(`sign-ins without a broker last for one run each: ${place.why.message}`, place.why.hint);
       case "plaintext":
-        return await examinePlaintext(place.path, cache, signal);
+        return await examinePlaintext(place, cache, signal);
       case "file":
         return await examineFiles(place, cache, signal);
     }
@@ -50,7 +50,8 @@ async function examineFiles(
   const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
   if (open.length > 0) return failed(...exposed(open, `chmod -R go-rwx ${shellWord(folder)}`));
   const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
-  const key = `${KEY_PLACES[keyPlace](folder)} (${why})`;
+  // The reason was written down with the key, and need not be true any more.
+  const key = `${KEY_PLACES[keyPlace](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
     const { length } = names.filter((name) => name.endsWith(".sealed"));
     if (length > 0) {
@@ -82,12 +83,20 @@ function beginAnew(folder: string): string {
   return `Sign in again: latchkey login. Should files stay that nothing can read: mv ${from} ${to}`;
 }
 
-async function examinePlaintext(path: string, store: CacheStore, signal: AbortSignal): Promise<Finding> {
+async function examinePlaintext(
+  { path, isNamed }: TokenPlace & { readonly kind: "plaintext" },
+  store: CacheStore,
+  signal: AbortSignal,
+): Promise<Finding> {
   const documents = await store.readAccounts({ signal });
   if (documents.length === 0) return ok(`nothing is kept yet; it would be in ${path}, unencrypted`);
   const open = await openToOthers(folderOf(path), [path]);
   if (open.length > 0) return failed(...exposed(open, `chmod go-rwx ${shellWord(path)}`));
-  if (!documents.every(isCacheText)) return failed(noCache(path), OTHER_FILE);
+  if (!documents.every(isCacheText)) {
+    return isNamed
+      ? failed(noCache(path), OTHER_FILE)
+      : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside, and begins anew");
+  }
   return ok(`${countAccounts(documents)} in ${path}, unencrypted`);
 }
 

@@ -24,11 +24,30 @@ export async function chooseAccount(
   const [account, ...more] = given === undefined ? accounts : accounts.filter((each) => isCalled(each, given));
   if (account && more.length === 0) return account;
   if (account) throw new UsageError(whichOf([account, ...more], given));
-  const { reason } = await app.brokerStatus({ signal }), who = given === undefined ? "" : ` ${given}`;
-  signal?.throwIfAborted();
-  throw new LatchkeyError("account_not_found", `There is no account${who}${reason === null ? "" : `: ${reason}`}`, {
+  const why = await whyNobody(app, given, signal), who = given === undefined ? "" : ` ${given}`;
+  throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
     hint: "See latchkey accounts for those that there are, or sign in: latchkey login",
   });
+}
+
+/**
+ * Why there is no account, in words.
+ *
+ * @param app The application that has none.
+ * @param given The user name or home account id that it has none of, if one was given.
+ * @param signal Gives up, with its reason.
+ * @returns `undefined` where a broker serves: it has none, and there is no more to say.
+ */
+export async function whyNobody(
+  app: PublicClientApplication,
+  given: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const { state, reason } = await app.brokerStatus({ signal });
+  signal?.throwIfAborted();
+  if (state === "active") return undefined;
+  const why = `nothing is kept ${given === undefined ? "for this app" : "of it for this app"}`;
+  return state === "off" ? why : `${why}, and there was no broker to ask: ${reason}`;
 }
 
 function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {

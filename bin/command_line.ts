@@ -78,6 +78,8 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   });
   const names = new Set(options.flatMap(({ name, alias = name }) => [name, alias]));
   for (const key of Object.keys(parsed)) {
+    const why = Object.hasOwn(command.unlike ?? {}, key) ? command.unlike![key] : undefined;
+    if (why !== undefined) throw new UsageError(`latchkey ${command.name} has no --${key}: ${why}`);
     if (key !== "_" && !names.has(key)) {
       throw unknown(
         `option ${key.length === 1 ? "-" : "--"}${key}`,

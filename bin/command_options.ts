@@ -79,6 +79,16 @@ export const SCOPES: readonly Option[] = [
   { name: "resource", kind: "text", value: "URL", summary: "Short for --scope URL/.default" },
 ];
 
+/** The same, where a command has a default. */
+export const SCOPES_OR_DEFAULT: readonly Option[] = SCOPES.map((option) =>
+  option.name === "scope"
+    ? {
+      ...option,
+      summary: `${option.summary} (https://graph.microsoft.com/.default; email where the authority is not Microsoft's)`,
+    }
+    : option
+);
+
 /** Whether a person may be asked. */
 export const INTERACTIVE: Option = {
   name: "interactive",

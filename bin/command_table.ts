@@ -12,6 +12,7 @@ import {
   type Option,
   PROFILE,
   SCOPES,
+  SCOPES_OR_DEFAULT,
   STORE,
   TENANT,
   TEXT_FORMAT,
@@ -32,6 +33,8 @@ export interface Command {
   readonly operands: number;
   /** Its options. */
   readonly options: readonly Option[];
+  /** What to say of options that others have and this one has not, for a reason. */
+  readonly unlike?: Readonly<Record<string, string>>;
   /** What people type, and why. */
   readonly examples: readonly (readonly [line: string, why: string])[];
 }
@@ -81,8 +84,8 @@ export const COMMANDS: readonly Command[] = [
     usage: "login --client-id ID [options]",
     operands: 0,
     options: [
-      { ...ACCOUNT, summary: "User name of the person who is expected" },
-      ...SCOPES,
+      { ...ACCOUNT, summary: "User name of the person who has to sign in: of another nothing is kept" },
+      ...SCOPES_OR_DEFAULT,
       ...APP.map((option) =>
         option === PROFILE
           ? { ...PROFILE, summary: "Take the options from this profile, and write them, and who signed in, to it" }
@@ -132,6 +135,9 @@ export const COMMANDS: readonly Command[] = [
       TIMEOUT,
       VERBOSE,
     ],
+    unlike: {
+      tenant: "it signs an account out of all its tenants; --account USER, or a home account id, says which account",
+    },
     examples: [
       ["latchkey logout --client-id azure-cli", "no token without a new sign-in; other apps keep theirs"],
       ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
@@ -149,6 +155,7 @@ export const COMMANDS: readonly Command[] = [
       TIMEOUT,
       VERBOSE,
     ],
+    unlike: { tenant: "it lists the accounts of all tenants; --account USER lists one alone" },
     examples: [
       ["latchkey accounts --client-id azure-cli", "user name, home account id and name, a line each"],
       ["latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'", "for a script"],
@@ -212,7 +219,7 @@ export const COMMANDS: readonly Command[] = [
     operands: 0,
     options: [
       ...APP,
-      ...SCOPES,
+      ...SCOPES_OR_DEFAULT,
       ACCOUNT,
       TEXT_FORMAT,
       { ...TIMEOUT, default: "30", summary: "Report what is known after so long" },

@@ -9,6 +9,7 @@ import { makeApplication } from "./app_options.ts";
 import { type Person, personAt } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
+import { heldNotices } from "./held_notices.ts";
 import { interactiveOf, writeToken } from "./token.ts";
 
 interface Config {
@@ -22,12 +23,13 @@ interface Config {
 export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const config = await readConfig(line.operands[0]!);
   const { client_id: clientId, authority } = config, person = personAt(line), interactive = interactiveOf(line);
+  const mayPrompt = interactive !== "never", { hold, around } = heldNotices();
   const app = await makeApplication(line, {
     ...{ clientId, ...(authority && { authority }), ...person.browser },
-    ...{ mayPrompt: interactive !== "never", signal },
+    ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
   });
   try {
-    const result = await runSample({ app, person, interactive }, config, signal);
+    const result = await around(() => runSample({ app, person, interactive }, config, signal));
     if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
     writeToken(result, line);
   } catch (error) {

@@ -5,8 +5,8 @@
  */
 import type { CacheStore } from "../mod.ts";
 
-const PASSED_OVER =
-  "A part of the token cache cannot be read: it is damaged, or its key is lost. Sign in again: latchkey login";
+const passedOver = (why: string): string =>
+  `A part of the token cache cannot be read: ${why}. Sign in again: latchkey login`;
 
 /** How it is told. */
 export interface DamageNotices {
@@ -14,6 +14,8 @@ export interface DamageNotices {
   readonly notice: (what: string) => void;
   /** Whether a document is damaged. */
   readonly isDamaged: (document: string) => boolean;
+  /** Whether the key that it was sealed with can be lost instead. @default false */
+  readonly mayBeKey?: boolean | undefined;
 }
 
 /**
@@ -22,7 +24,11 @@ export interface DamageNotices {
  * @param store Whose documents.
  * @param notices How it is told.
  */
-export function withDamageNotices(store: CacheStore, { notice, isDamaged }: DamageNotices): CacheStore {
+export function withDamageNotices(
+  store: CacheStore,
+  { notice, isDamaged, mayBeKey = false }: DamageNotices,
+): CacheStore {
+  const why = mayBeKey ? "it is damaged, or its key is lost" : "it is damaged";
   const told = new Set<string>();
   const tellOnce = (kind: string, what: string): void => {
     if (!told.has(kind)) notice(what);
@@ -32,7 +38,7 @@ export function withDamageNotices(store: CacheStore, { notice, isDamaged }: Dama
     ...store,
     async readAccounts(call) {
       const documents = await store.readAccounts(call);
-      if (documents.some(isDamaged)) tellOnce("passed over", PASSED_OVER);
+      if (documents.some(isDamaged)) tellOnce("passed over", passedOver(why));
       return documents;
     },
     ...(store.setAside && {

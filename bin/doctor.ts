@@ -9,7 +9,7 @@ import { openSessionBus } from "../lib/platform/open_session_bus.ts";
 import { write } from "../lib/platform/program.ts";
 import type { SessionBus } from "../lib/platform/session_bus.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
-import { accounts, broker, BROKER_LIMITS, redirectUri, silentToken } from "./check_broker.ts";
+import { accounts, broker, BROKER_LIMITS, DEFAULT_AUTHORITY, redirectUri, silentToken } from "./check_broker.ts";
 import { clock } from "./check_clock.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
@@ -21,8 +21,10 @@ import { tokenCache } from "./check_token_cache.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, examine } from "./doctor_check.ts";
 import { isWell, reportJson, reportText } from "./doctor_report.ts";
+import { defaultScopesOf } from "./default_scopes.ts";
 import { scopesOf } from "./token.ts";
 import { openTokenStore, tokenPlace } from "./token_store.ts";
+import { whyNoBroker, withoutBroker } from "./without_broker.ts";
 
 /** In the order of the report, which is that of what needs what. */
 const EVERYWHERE: readonly Check[] = [
@@ -44,16 +46,18 @@ const NAMELESS = "00000000-0000-0000-0000-000000000000";
 export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
+  const why = await whyNoBroker(line), requireBroker = why === undefined;
   const app = await makeApplication(line, {
-    ...{ clientId: clientId ?? NAMELESS, requireBroker: true, timeLimits: BROKER_LIMITS, cache },
+    ...{ clientId: clientId ?? NAMELESS, requireBroker, timeLimits: BROKER_LIMITS, cache },
   });
+  const checks = operatingSystem() === "linux" ? ON_LINUX : EVERYWHERE;
   let bus: Promise<SessionBus> | undefined;
-  const results = await examine(operatingSystem() === "linux" ? ON_LINUX : EVERYWHERE, {
+  const results = await examine(why === undefined ? checks : withoutBroker(checks, why), {
     app,
     clientId,
     username: line.text("account"),
-    scopes: scopesOf(line, ["https://graph.microsoft.com/.default"]),
-    authority: line.text("authority") ?? "https://login.microsoftonline.com/common",
+    scopes: scopesOf(line, defaultScopesOf(line)),
+    authority: line.text("authority") ?? DEFAULT_AUTHORITY,
     profile: { name: line.profile, problem: line.profileProblem },
     tokenPlace: () => tokenPlace(line),
     cache,

@@ -11,6 +11,14 @@ export interface ForgivingOptions {
   readonly tell: (what: string, error: LatchkeyError | undefined) => void;
   /** Makes what is used once reading has failed. @default none: a failure to read is the caller's */
   readonly instead?: (() => CacheStore) | undefined;
+  /** Finds out whether anything can be written. @default that is not known beforehand */
+  readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
+}
+
+/** A store that can be tried out. */
+export interface ForgivingStore extends CacheStore {
+  /** Tells what stands in the way of keeping anything, as far as that is known beforehand. Nothing is kept. */
+  tryOut(call?: CacheCall): Promise<void>;
 }
 
 const READING = "The token cache cannot be read";
@@ -22,7 +30,10 @@ const WRITING = "The token cache cannot be written, and nothing is kept for the 
  * @param store What may fail.
  * @param options What becomes of failures.
  */
-export function forgivingStore(store: CacheStore, { tell, instead }: ForgivingOptions): CacheStore {
+export function forgivingStore(
+  store: CacheStore,
+  { tell, instead, tryToWrite }: ForgivingOptions,
+): ForgivingStore {
   /** Accounts whose damaged documents could not be set aside, and why: they have none. */
   const given = new Map<string, LatchkeyError>();
   const told = new Set<string>();
@@ -77,6 +88,17 @@ export function forgivingStore(store: CacheStore, { tell, instead }: ForgivingOp
       }
     },
     alone: async (homeAccountId, work, call) => await (used.alone?.(homeAccountId, work, call) ?? work()),
+    async tryOut(call = {}) {
+      let isWriting = true;
+      try {
+        await tryToWrite?.(call);
+        isWriting = false;
+        await store.readAccounts(call); // a keyring asks now, and not once the person has signed in
+      } catch (error) {
+        if (!isFailure(error, call.signal)) throw error;
+        tellOnce(isWriting ? WRITING : READING, error);
+      }
+    },
   };
 }
 

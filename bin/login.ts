@@ -3,34 +3,39 @@
  *
  * @module
  */
-import { type AuthenticationResult, LatchkeyError, type Prompt, type TokenRequest } from "../mod.ts";
+import {
+  type AuthenticationResult,
+  type CacheCall,
+  LatchkeyError,
+  memoryStore,
+  type Prompt,
+  type PublicClientApplication,
+  type TokenRequest,
+} from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
+import { makeApplication, storeOf } from "./app_options.ts";
 import { accountLine } from "./accounts.ts";
+import type { ConsoleBrowserOptions } from "./browser_at_console.ts";
 import { personAt } from "./by_person.ts";
+import { chooseAccount } from "./choose_account.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
-import { scopesOf } from "./token.ts";
+import { defaultScopesOf } from "./default_scopes.ts";
+import { isHomeAccountId, scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { tellIfNotKept } from "./token_store.ts";
 import { visible, visibleJson } from "./visible.ts";
-
-/** What is asked for where nothing is named: all that the app has been allowed of Microsoft Graph. */
-const DEFAULT_SCOPES = ["https://graph.microsoft.com/.default"];
 
 /** Signs a person in, prints the account, and writes the profile that is named. */
 export async function logIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const profiles = line.origin("profile") === undefined ? undefined : await import("./profile_file.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const { account, source } = line.isOn("device-code")
-    ? await byDeviceCode(line, signal)
-    : await byPerson(line, signal);
+  const { account } = line.isOn("device-code") ? await byDeviceCode(line, signal) : await byPerson(line, signal);
   const problem = await profiles?.writeProfile(line, account, signal).catch((error) => asProblem(error, signal));
   if (problem) {
     const what = `${account.username || account.homeAccountId} is signed in, but the profile was not written`;
     write("stderr", `latchkey: ${visible(`${what}: ${problem}`)}\n`);
   }
-  if (source === "identity_provider") tellIfNotKept(line, { isEvenChosen: true });
   write(
     "stdout",
     line.text("format") === "json" ? `${visibleJson(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
@@ -46,12 +51,16 @@ function asProblem(error: unknown, signal: AbortSignal | undefined): string {
 }
 
 async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const person = personAt(line), app = await makeApplication(line, { ...person.browser, mayPrompt: true, signal });
+  const person = personAt(line), { app, tryStore } = await signInApplication(line, { ...person.browser, signal });
+  const username = await usernameOf(app, line, signal), prompt = line.text("prompt") as Prompt | undefined;
+  // Who is to be asked whom they are may be another person than the last time.
+  const isFree = prompt === "select_account" && line.origin("account") === "profile";
   const request = {
-    ...requestOf(line, signal),
-    loginHint: line.text("account"),
-    prompt: line.text("prompt") as Prompt | undefined,
+    ...{ ...requestOf(line, signal), prompt, loginHint: username },
+    ...(!isFree && { username }),
   };
+  const { state } = await app.brokerStatus({ signal });
+  if (state !== "active" && line.text("broker") !== "require") await tryStore();
   try {
     return await person.ask(request, (request) => app.acquireTokenInteractive(request));
   } catch (error) {
@@ -60,8 +69,11 @@ async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Pro
 }
 
 async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const { signInByDeviceCode } = await import("./device_code.ts");
-  const app = await makeApplication(line, { mayPrompt: true, signal }), request = requestOf(line, signal);
+  const { requireDeviceCodeLine, signInByDeviceCode } = await import("./device_code.ts");
+  requireDeviceCodeLine(line);
+  const { app, tryStore } = await signInApplication(line, { signal });
+  const request = { ...requestOf(line, signal), username: await usernameOf(app, line, signal) };
+  await tryStore();
   try {
     return await signInByDeviceCode(app, request, line);
   } catch (error) {
@@ -69,9 +81,36 @@ async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined):
   }
 }
 
+/** The application, and what tells the person, before they sign in without a broker, that this will not be kept. */
+async function signInApplication(
+  line: CommandLine,
+  { signal, ...browser }: ConsoleBrowserOptions & CacheCall,
+): Promise<{ readonly app: PublicClientApplication; readonly tryStore: () => Promise<void> }> {
+  const store = await storeOf(line, { mayPrompt: true, signal });
+  const app = await makeApplication(line, { ...browser, cache: store ?? memoryStore() });
+  return {
+    app,
+    async tryStore() {
+      tellIfNotKept(line, { isEvenChosen: true });
+      await store?.tryOut?.({ signal });
+    },
+  };
+}
+
+/** Who has to sign in: of an account that is known by its id, the user name. */
+async function usernameOf(
+  app: PublicClientApplication,
+  line: CommandLine,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const given = line.text("account");
+  if (given === undefined || !isHomeAccountId(given)) return given;
+  return (await chooseAccount(app, given, signal)).username;
+}
+
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {
   return {
-    scopes: scopesOf(line, DEFAULT_SCOPES),
+    scopes: scopesOf(line, defaultScopesOf(line)),
     claims: line.text("claims"),
     tenantId: line.text("tenant"),
     signal,

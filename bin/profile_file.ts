@@ -8,6 +8,7 @@ import { requirePermission } from "../lib/platform/permission.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath } from "../lib/platform/program.ts";
 import { configFolder } from "../lib/platform/user_folders.ts";
+import { cacheFilePath } from "./cache_file_path.ts";
 import { type CommandLine, type ProfileValues, UsageError } from "./command_line.ts";
 import {
   checkProfileName,
@@ -74,8 +75,9 @@ export async function writeProfile(
   account: AccountInfo,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { "cache-file": path, ...others } = valuesOf(line, account), name = line.text("profile")!;
+  const { "cache-file": given, ...others } = valuesOf(line, account), name = line.text("profile")!;
   // It is used wherever the next command is called.
+  const path = given === undefined ? undefined : cacheFilePath(line);
   const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
   await alone(async () => {
     const file = await readFile(), text = withProfile(file, { name, values });

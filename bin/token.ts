@@ -6,14 +6,35 @@
 import type { AcquireTokenRequest, AuthenticationResult, PopScheme, PublicClientApplication } from "../mod.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
+import type { Person } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
+import { heldNotices } from "./held_notices.ts";
 import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const interactive = interactiveOf(line);
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
-  const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined, signal });
+  const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
+  // Where nobody can be asked, a cache that cannot be read is what stands in the way.
+  const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
+  const result = await around(() => acquire(line, { app, person, interactive, signal }));
+  if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
+  writeToken(result, line);
+}
+
+/** How a token is had. */
+interface Means {
+  readonly app: PublicClientApplication;
+  readonly person: Person | undefined;
+  readonly interactive: "if-needed" | "never" | "always";
+  readonly signal: AbortSignal | undefined;
+}
+
+async function acquire(
+  line: CommandLine,
+  { app, person, interactive, signal }: Means,
+): Promise<AuthenticationResult> {
   const request = {
     scopes: scopesOf(line),
     ...await whose(app, line.text("account"), signal),
@@ -22,7 +43,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
     authenticationScheme: popOf(line.text("pop")),
     signal,
   };
-  const acquire = async (more: Partial<AcquireTokenRequest>) => {
+  const ask = async (more: Partial<AcquireTokenRequest>) => {
     const asked = { ...request, interactive, ...more };
     try {
       if (!person || asked.interactive === "never") return await app.acquireToken(asked);
@@ -32,13 +53,12 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
     }
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
-  let result = await acquire({ forceRefresh: line.isOn("force-refresh") });
-  if (secondsLeft(result) < minTtl) result = await acquire({ forceRefresh: true, interactive: "never" });
+  let result = await ask({ forceRefresh: line.isOn("force-refresh") });
+  if (secondsLeft(result) < minTtl) result = await ask({ forceRefresh: true, interactive: "never" });
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
-  if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
-  writeToken(result, line);
+  return result;
 }
 
 /** A home account id is what two accounts of one user name are told apart by; an OpenID provider's can be any text. */
@@ -48,12 +68,17 @@ async function whose(
   signal: AbortSignal | undefined,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (given === undefined || given.includes("@")) return { username: given };
-  if (/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(given)) {
+  if (isHomeAccountId(given)) {
     return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
   }
   const accounts = await app.getAccounts({ signal });
   const account = accounts.find(({ homeAccountId }) => homeAccountId.toLowerCase() === given.toLowerCase());
   return account ? { account } : { username: given };
+}
+
+/** Whether a text is a home account id of Microsoft Entra ID's. */
+export function isHomeAccountId(text: string): boolean {
+  return /^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(text);
 }
 
 /** Prints a token in the format that was asked for. */

@@ -3,14 +3,24 @@
  *
  * @module
  */
-import { type CacheStore, fileStore, LatchkeyError, type Logger, memoryStore, plaintextStore } from "../mod.ts";
+import {
+  type CacheCall,
+  type CacheStore,
+  fileStore,
+  LatchkeyError,
+  type Logger,
+  memoryStore,
+  plaintextStore,
+} from "../mod.ts";
 import { denoNamespace } from "../lib/platform/host.ts";
 import { missingFlags } from "../lib/platform/open_local_files.ts";
 import { isTerminal, isThere, write } from "../lib/platform/program.ts";
 import { stateFolder } from "../lib/platform/user_folders.ts";
+import { cacheFilePath } from "./cache_file_path.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withDamageNotices } from "./damage_notices.ts";
-import { forgivingStore } from "./forgiving_store.ts";
+import { type ForgivingStore, forgivingStore } from "./forgiving_store.ts";
+import type { Tell } from "./held_notices.ts";
 import { inNamedFile, isCacheText } from "./named_cache_file.ts";
 import { visible } from "./visible.ts";
 
@@ -28,7 +38,15 @@ export interface TokenStoreOptions {
   readonly mayPrompt?: boolean | undefined;
   /** Whether to fail where the store cannot be used, instead of going on without. @default false */
   readonly needsCache?: boolean | undefined;
+  /**
+   * Takes what would be told of the store, where the command is to fail when that cannot be read and nothing else gives what
+   * it wants. @default it is told at once, and the command goes on without
+   */
+  readonly hold?: Tell | undefined;
 }
+
+/** A store as a command uses it. Where the command fails with it, it cannot be tried out. */
+export type TokenStore = CacheStore & Partial<Pick<ForgivingStore, "tryOut">>;
 
 /** What `--store plaintext` alone means: the name that MSAL's own examples have. */
 const PLAINTEXT_NAME = "msal_token_cache.json";
@@ -36,11 +54,12 @@ const PLAINTEXT_NAME = "msal_token_cache.json";
 /**
  * The place that a command line asks for. Nothing is read or made.
  *
- * @throws {UsageError} for options that contradict each other.
+ * @throws {UsageError} for options that contradict each other, or a path that cannot be meant.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` when the folder of a place that was asked for is not known.
  */
 export function tokenPlace(line: CommandLine): TokenPlace {
-  const nearest = line.nearest("store", "cache-file"), store = line.text("store"), path = line.text("cache-file");
+  const nearest = line.nearest("store", "cache-file"), store = line.text("store");
+  const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
   if (path !== undefined && nearest.includes("cache-file")) {
     if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
     throw new UsageError(`--cache-file is for --store plaintext, and not for --store ${store}`);
@@ -70,8 +89,8 @@ export function tokenPlace(line: CommandLine): TokenPlace {
 export function openTokenStore(
   line: CommandLine,
   logger: Logger,
-  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache }: TokenStoreOptions = {},
-): CacheStore | undefined {
+  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache, hold }: TokenStoreOptions = {},
+): TokenStore | undefined {
   const place = tokenPlace(line);
   if (place.kind === "memory") {
     if (place.why) logger("info", notKept(place));
@@ -80,10 +99,16 @@ export function openTokenStore(
   const store = storeIn(place, { mayPrompt, logger });
   if (needsCache) return store;
   return forgivingStore(store, {
-    tell: (what, error) => tell(because(what, error)),
+    tell: hold ?? tellFailure,
     // Who named a place wants to know what is wrong with it before anything else.
-    ...(place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
+    ...(!hold && place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
+    tryToWrite: (call) => tryToWrite(place, call),
   });
+}
+
+/** Tells somebody what failed, and why. */
+export function tellFailure(what: string, error: LatchkeyError | undefined): void {
+  tell(because(what, error));
 }
 
 /**
@@ -116,13 +141,27 @@ function tell(what: string): void {
   write("stderr", `latchkey: ${visible(what)}\n`);
 }
 
+/** Whether a file can be made shows in one beside it, which goes at once. */
+async function tryToWrite(
+  place: Exclude<TokenPlace, { readonly kind: "memory" }>,
+  { signal }: CacheCall,
+): Promise<void> {
+  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who needs no sign-in does without
+  const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
+  try {
+    await withLockFile(path, async () => {}, { signal, waitMs: 1000 });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError && error.code === "timed_out")) throw error; // somebody else tries
+  }
+}
+
 function storeIn(
   place: Exclude<TokenPlace, { readonly kind: "memory" }>,
   options: { readonly mayPrompt: boolean; readonly logger: Logger },
 ): CacheStore {
   if (place.kind === "file") {
     // What is sealed comes whole or not at all: to parse it would take a silent token's time.
-    const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{") };
+    const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{"), mayBeKey: true };
     return onceMade(place.folder, withDamageNotices(fileStore({ folder: place.folder, ...options }), notices));
   }
   const store = plaintextStore(place.path, { logger: options.logger });

@@ -50,7 +50,8 @@ describe.each(RUNTIME_PATHS)("the doctor's token_cache on $name", ({ program: pr
     await keep(home, "jane", "joe");
     expect(await check(options)).toEqual({
       ...{ id: "token_cache", ok: true },
-      detail: `2 accounts in ${home.state}, encrypted; the key is in ${home.state}/key.json (a file was asked for)`,
+      detail:
+        `2 accounts in ${home.state}, encrypted; the key is in ${home.state}/key.json (when the key was made: a file was asked for)`,
     });
   }, TIMEOUT_MS);
 });

@@ -422,7 +422,7 @@ describe("latchkey doctor beside a server's clock", () => {
     });
     expect(clock).toMatchObject({ ok, ...(fix && { fix }) });
     expect(clock!.detail).toContain(`127.0.0.1:${server.port}`);
-    expect(broker!.detail).toBe("not checked: it needs session_bus");
+    expect(broker!.detail).toMatch(/^not checked: brokers do not serve the authority /);
   });
 
   test("is not troubled when the server is out of reach, or tells no time", async () => {

@@ -54,17 +54,18 @@ describe.each(RUNTIME_PATHS)("a token cache whose key is lost, on $name", ({ pro
     expect((await login(options)).code).toBe(0);
     lose(join(home.state, "key.json"));
     const before = filesOf(home);
-    const told =
-      /^latchkey: The token cache cannot be read: The key of the token cache in .* is lost: .*latchkey login/m;
-    expect(await accounts(options)).toMatchObject({ code: 0, stdout: "", stderr: expect.stringMatching(told) });
+    const said =
+      /^error: configuration\nerror_description: The key of the token cache in .* is lost: .*\n.*\nhint: .*latchkey login/;
+    expect(await accounts(options)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(said) });
     const silent = await token(options, SILENT);
-    expect(errorOf(silent)).toEqual(SIGN_IN);
-    expect(silent.stderr).toMatch(told);
-    expect(await accounts(options, "--store file")).toMatchObject({ stdout: "", stderr: expect.stringMatching(told) });
+    expect(errorOf(silent)).toEqual({ code: 1, error: "configuration" });
+    expect(silent.stderr).toMatch(said);
+    expect(await accounts(options, "--store file")).toMatchObject({ stdout: "", stderr: expect.stringMatching(said) });
     expect(filesOf(home)).toEqual(before);
 
     const again = await login(options);
     expect(again).toMatchObject({ code: 0, stdout: JANE_LINE });
+    expect(again.stderr).toMatch(/^latchkey: The token cache cannot be read: The key .* is lost: [^]*^http/m);
     expect(again.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.sealed\.damaged-/m);
     if (how === "damaged") {
       expect(again.stderr).toMatch(/^latchkey: .* is lost: .*; set aside as .*key\.json\.damaged-/m);

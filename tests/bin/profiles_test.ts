@@ -133,7 +133,7 @@ describe("latchkey login --profile", () => {
         latchkey(`login --profile ${name} --client-id ${CLIENT_ID} --account jane@contoso.com`, { home })
       ),
     );
-    expect(runs.map(({ code }) => code)).toEqual(names.map(() => 0));
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(names.map(() => ({ code: 0, stderr: "" })));
     expect(Object.keys(configOf(home).profiles).toSorted()).toEqual(names);
   }, TIMEOUT_MS);
 

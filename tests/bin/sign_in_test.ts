@@ -262,7 +262,7 @@ describe("latchkey logout", () => {
   test("exits with 3 where there is no account, and says why", async () => {
     const { code, stderr } = await latchkey("logout --broker never");
     expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 3, error: "account_not_found" });
-    expect(stderr).toContain("There is no account: the broker is not enabled");
+    expect(stderr).toContain("There is no account: nothing is kept for this app\n");
   });
 });
 
