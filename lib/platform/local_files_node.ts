@@ -96,6 +96,6 @@ function makeFolder(path: string): void {
     if (errorNameOf(error) === "EEXIST") return; // what it is is looked at by the caller
     if (!isNotThere(error) || above === path) throw error;
     makeFolder(above);
-    fs.mkdirSync(path, { mode: 0o700 });
+    makeFolder(path);
   }
 }

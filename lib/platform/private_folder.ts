@@ -15,6 +15,9 @@ const SHARED = 0o3000;
 /** No command mends a folder that others need as it is. */
 const ELSEWHERE = "choose a file in a folder of your own";
 
+/** How often others may be making the same folders. */
+const MAX_ATTEMPTS = 5;
+
 /**
  * The folder of a file.
  *
@@ -61,7 +64,14 @@ export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
  * @throws {LatchkeyError} `configuration` when it is not.
  */
 export function makePrivateFolder(files: LocalFiles, folder: string): void {
-  if (isPrivateFolder(files, folder)) return;
+  for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
+    if (isPrivateFolder(files, folder)) return;
+    try {
+      files.makeFolder(folder);
+    } catch {
+      // Others can be making it, or one above it, at this moment: Deno takes what they made for a file then.
+    }
+  }
   files.makeFolder(folder);
   isPrivateFolder(files, folder);
 }
