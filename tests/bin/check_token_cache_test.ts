@@ -1,6 +1,15 @@
 // What the doctor says of where tokens are kept, to real folders and keyrings.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { fileStore } from "../../mod.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../fakes/private_keyring.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
@@ -141,6 +150,17 @@ describe("the doctor's token_cache", () => {
     },
     TIMEOUT_MS,
   );
+
+  test("says that MSAL's file of our own is damaged, and not that a key is lost", async () => {
+    using home = makeOwnHome();
+    mkdirSync(home.state, { recursive: true, mode: 0o700 });
+    const path = `${home.state}/msal_token_cache.json`;
+    writeFileSync(path, "{", { mode: 0o600 });
+    expect(await check({ home }, "--store plaintext")).toEqual({
+      ...{ id: "token_cache", ok: false, detail: `${path} is damaged` },
+      fix: "Sign in again: latchkey login sets it aside, and begins anew",
+    });
+  }, TIMEOUT_MS);
 
   test("fails when the key is missing, damaged, or another one than was sealed with", async () => {
     using home = makeOwnHome();

@@ -118,6 +118,31 @@ describe("latchkey login --profile", () => {
     expect(await asked()).toMatchObject({ clientId: CLIENT_ID, username: "joe@contoso.com" });
   }, TIMEOUT_MS);
 
+  test(
+    "--prompt select_account lets somebody else sign in than the profile names, and nobody else than --account does",
+    async () => {
+      using home = makeOwnHome();
+      const words = "login --profile work --prompt select_account";
+      configure(home, { profiles: { work: { client_id: CLIENT_ID, account: "joe@contoso.com" } } });
+      expect((await latchkey(`${words} --account joe@contoso.com`, { home })).code).toBe(3);
+      expect(configOf(home).profiles.work.account).toBe("joe@contoso.com");
+      expect((await latchkey(words, { home })).stdout).toStartWith("jane@contoso.com\t");
+      expect(configOf(home).profiles.work.account).toBe("jane@contoso.com");
+    },
+    TIMEOUT_MS,
+  );
+
+  test("takes a home account id for the account that it is of", async () => {
+    using home = makeOwnHome();
+    const { stdout } = await latchkey(`accounts --client-id ${CLIENT_ID} --account joe@contoso.com`, { home });
+    const [, id] = stdout.split("\t"), words = `login --client-id ${CLIENT_ID} --account`;
+    expect((await latchkey(`${words} ${id}`, { home })).stdout).toStartWith("joe@contoso.com\t");
+    expect(await latchkey(`${words} ${id!.replaceAll(/[0-9]/g, "0")}`, { home })).toMatchObject({
+      code: 3,
+      stdout: "",
+    });
+  }, TIMEOUT_MS);
+
   test("writes an absolute path of a cache file", async () => {
     using home = makeOwnHome();
     const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --cache-file ./some/cache.json`;

@@ -1,0 +1,227 @@
+// What latchkey login sees to before somebody signs in with a browser, and that it is who it was to be.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { addPrivateKeyring, lockKeyring } from "../fakes/private_keyring.ts";
+import { startPrivateBus } from "../fakes/private_bus.ts";
+import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { JANE_LINE, type ProviderStage, startProviderStage } from "./provider_stage.ts";
+import { type Run, runProgram } from "./run_latchkey.ts";
+import { startLatchkey } from "./running_latchkey.ts";
+
+const TIMEOUT_MS = 60_000;
+const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+/** Where the program asks the person to go. */
+const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
+
+let provider: ProviderStage;
+beforeAll(async () => {
+  provider = await startProviderStage();
+});
+afterAll(() => provider[Symbol.asyncDispose]());
+
+interface Options {
+  readonly home: OwnHome;
+  readonly program?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const latchkey = (words: readonly string[], { home, program = BUN, env = {} }: Options): Promise<Run> =>
+  runProgram([...program, "bin/latchkey.ts", ...words], {
+    ...home.env,
+    BROWSER: provider.playedBrowser().BROWSER,
+    ...env,
+  });
+const login = (options: Options, more = "") => latchkey(provider.wordsOf(`login ${more}`.trim()), options);
+const silently = (options: Options, more = "") =>
+  latchkey(provider.wordsOf(`token --interactive never --format json ${more}`.trim()), options);
+const scopesIn = (text: string) => new URL(ADDRESS.exec(text)![1]!).searchParams.get("scope")!.split(" ");
+/** What is said before the address is. */
+const saidBefore = ({ stderr }: Run) => stderr.slice(0, ADDRESS.exec(stderr)!.index);
+
+describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf }) => {
+  test("--account is who has to sign in: of another nothing is kept, and the profile stays", async () => {
+    using home = makeOwnHome();
+    const options = { home, program: programOf() };
+    const { code, stdout, stderr } = await login(options, "--account joe@contoso.com --profile work");
+    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect(stderr).toMatch(/^error: interaction_required\nerror_description: .* signed in, and not joe@contoso\.com$/m);
+    expect(existsSync(home.config) ? readdirSync(home.config) : []).toEqual([]);
+    expect(existsSync(home.state) ? readdirSync(home.state) : []).toEqual([]);
+  }, TIMEOUT_MS);
+
+  test("--no-browser takes the address that is written to a pipe", async () => {
+    using home = makeOwnHome();
+    const child = Bun.spawn([...programOf(), "bin/latchkey.ts", ...provider.wordsOf("login --no-browser")], {
+      env: { NO_COLOR: "1", ...home.env },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let stderr = "";
+    for await (const chunk of child.stderr) {
+      stderr += new TextDecoder().decode(chunk);
+      if (!stderr.includes("write that address to standard input, as a line, within")) continue;
+      const address = ADDRESS.exec(stderr)![1]!, { host } = new URL(new URL(address).searchParams.get("redirect_uri")!);
+      const landing = await new ScriptedBrowser().open(address, (url) => url.host === host, {
+        login: "jane",
+        password: "x",
+      });
+      child.stdin.write(`${landing.url}?${landing.parameters}\n`);
+      await child.stdin.flush();
+      break;
+    }
+    expect(await child.exited).toBe(0);
+    expect(await new Response(child.stdout).text()).toBe(JANE_LINE);
+    child.stdin.end();
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey login", () => {
+  test("asks for what every provider knows where the authority is not Microsoft's", async () => {
+    using home = makeOwnHome();
+    const { code, stdout, stderr } = await latchkey(provider.appWordsOf("login"), { home });
+    expect({ code, stdout, scopes: scopesIn(stderr).toSorted() }).toEqual({
+      ...{ code: 0, stdout: JANE_LINE, scopes: ["email", "offline_access", "openid", "profile"] },
+    });
+  }, TIMEOUT_MS);
+
+  test("asks for Microsoft Graph at Microsoft's", async () => {
+    using home = makeOwnHome();
+    const words = "login --client-id azure-cli --broker never --no-browser --authority";
+    const latchkey = startLatchkey(
+      [...BUN, "bin/latchkey.ts", ...words.split(" "), "https://login.microsoftonline.com/contoso.com"],
+      { env: home.env },
+    );
+    const [, address] = await latchkey.printed(/^(https:\S+\/authorize\?\S+)\n/m);
+    expect(new URL(address!).searchParams.get("scope")!.split(" ")).toContain("https://graph.microsoft.com/.default");
+    latchkey.interrupt();
+    expect((await latchkey.ended()).code).toBe(4);
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey login says before the browser opens that the sign-in will not be kept", () => {
+  test("where memory is all there is", async () => {
+    using home = makeOwnHome();
+    for (const env of [{ LATCHKEY_STORE: "memory" }, { HOME: "", XDG_STATE_HOME: "" }]) {
+      const run = await login({ home, env });
+      expect(run.code).toBe(0);
+      expect(saidBefore(run)).toMatch(/^latchkey: Sign-ins last for this run alone/m);
+      expect(run.stderr.match(/Sign-ins last for this run alone/g)).toHaveLength(1);
+    }
+  }, TIMEOUT_MS);
+
+  test("where the folder is a link", async () => {
+    using home = makeOwnHome();
+    mkdirSync(join(home.path, "elsewhere"), { mode: 0o700 });
+    mkdirSync(join(home.state, ".."), { recursive: true });
+    symlinkSync(join(home.path, "elsewhere"), home.state);
+    const run = await login({ home });
+    expect(run.code).toBe(0);
+    expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be written, .*it is a symbolic link/m);
+    expect(run.stderr.match(/The token cache/g)).toHaveLength(1);
+  }, TIMEOUT_MS);
+
+  test("where the key can be read by others", async () => {
+    using home = makeOwnHome();
+    expect((await login({ home })).code).toBe(0);
+    chmodSync(join(home.state, "key.json"), 0o644);
+    const run = await login({ home });
+    expect(run.code).toBe(0);
+    expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*key\.json .*Run chmod 600 /m);
+  }, TIMEOUT_MS);
+
+  test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])("where the disk is %s", async (_, disk) => {
+    using home = makeOwnHome();
+    mkdirSync(home.state, { recursive: true, mode: 0o700 });
+    const program = disk.command(home.state, BUN);
+    for (const place of ["", `--cache-file ${home.state}/cache.json`]) {
+      const run = await login({ home, program }, place);
+      expect(run.code).toBe(0);
+      expect(saidBefore(run)).toContain(disk.reason);
+      expect(run.stderr.match(/The token cache cannot be written/g)).toHaveLength(1);
+    }
+  }, TIMEOUT_MS);
+
+  test("where the keyring stays locked, which asks then and not later", async () => {
+    const bus = await startPrivateBus();
+    try {
+      await addPrivateKeyring(bus, "unlocked");
+      using home = makeOwnHome();
+      const options = { home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } };
+      expect((await login(options)).code).toBe(0);
+      await lockKeyring(bus.address);
+      const run = await login(options);
+      expect(run.code).toBe(0);
+      expect(saidBefore(run)).toMatch(/^latchkey: The keyring asks to be unlocked/m);
+      expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*is locked/m);
+      const silent = await silently(options);
+      expect({ code: silent.code, error: JSON.parse(silent.stdout).error }).toEqual({
+        code: 1,
+        error: "configuration",
+      });
+      expect(silent.stderr).toMatch(/^error: configuration\n.*is locked\n.*\nhint: Unlock it/);
+    } finally {
+      await bus.stop();
+    }
+  }, TIMEOUT_MS);
+
+  test("and nothing where it will be", async () => {
+    using home = makeOwnHome();
+    const run = await login({ home });
+    expect(saidBefore(run)).toBe("latchkey: sign in with the browser that opened, or open this address in one:\n");
+    expect(readdirSync(home.state).filter((name) => name.includes("sign_in"))).toEqual([]);
+  }, TIMEOUT_MS);
+});
+
+describe("latchkey --cache-file", () => {
+  test("begins at the home folder with ~/, in a variable and in a profile as well", async () => {
+    using home = makeOwnHome();
+    const path = join(home.path, "cache.json");
+    expect((await login({ home }, "--profile work --cache-file=~/cache.json")).code).toBe(0);
+    expect(existsSync(path)).toBe(true);
+    const { profiles } = JSON.parse(readFileSync(join(home.config, "config.json"), "utf8"));
+    expect(profiles.work.cache_file).toBe(path);
+    for (const env of [{ LATCHKEY_CACHE_FILE: "~/cache.json" }, { LATCHKEY_PROFILE: "work" }]) {
+      expect(JSON.parse((await silently({ home, env })).stdout).token_source).toBe("cache");
+    }
+  }, TIMEOUT_MS);
+
+  test.each(["~jane/cache.json", "~", "~/", "~cache.json"])("%s is wrong usage", async (path) => {
+    using home = makeOwnHome();
+    const run = await latchkey(provider.appWordsOf("accounts"), { home, env: { LATCHKEY_CACHE_FILE: path } });
+    expect(run).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(`"./${path}"`) });
+    expect(readdirSync(home.path)).toEqual([]);
+  });
+
+  test("names the home folder's variable where it is not set, or Deno may not read it", async () => {
+    using home = makeOwnHome();
+    const env = { HOME: "", LATCHKEY_CACHE_FILE: "~/cache.json" };
+    expect(await latchkey(provider.appWordsOf("accounts"), { home, env })).toMatchObject({
+      ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set, and --cache-file begins with ~") },
+    });
+  });
+});
+
+test.each([["accounts", "--account USER lists one alone"], ["logout", "--account USER, or a home account id"]])(
+  "latchkey %s --tenant is wrong usage, which says what there is instead",
+  async (command, says) => {
+    using home = makeOwnHome();
+    const run = await latchkey(provider.appWordsOf(`${command} --tenant contoso.com`), { home });
+    expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 2, stdout: "" });
+    expect(run.stderr).toStartWith(`latchkey: latchkey ${command} has no --tenant: `);
+    expect(run.stderr).toContain(says);
+  },
+);
+
+test("latchkey accounts says that nothing is kept, and how to sign in", async () => {
+  using home = makeOwnHome();
+  const accounts = (...more: string[]) => latchkey([...provider.appWordsOf("accounts"), ...more], { home });
+  expect(await accounts()).toEqual({
+    ...{ code: 0, stdout: "" },
+    stderr: "latchkey: there is no account: nothing is kept for this app. Sign in: latchkey login\n",
+  });
+  expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is kept of it");
+  expect((await accounts("--store", "memory")).stderr).toContain("latchkey login. Sign-ins last for this run alone");
+});
