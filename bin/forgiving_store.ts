@@ -5,10 +5,13 @@
  */
 import { type CacheCall, type CacheStore, LatchkeyError } from "../mod.ts";
 
+/** Says what failed, and why where that was not said before. */
+export type Tell = (what: string, error: LatchkeyError | undefined) => void;
+
 /** What becomes of failures. */
 export interface ForgivingOptions {
-  /** Told of the first failure to read, and of the first one to write; `error` only when it was not told before. */
-  readonly tell: (what: string, error: LatchkeyError | undefined) => void;
+  /** Told of the first failure to read, and of the first one to write. */
+  readonly tell: Tell;
   /** Makes what is used once reading has failed. @default none: a failure to read is the caller's */
   readonly instead?: (() => CacheStore) | undefined;
   /** Finds out whether anything can be written. @default that is not known beforehand */

@@ -3,10 +3,7 @@
  *
  * @module
  */
-import type { LatchkeyError } from "../mod.ts";
-
-/** Says what failed, and why where that was not said before. */
-export type Tell = (what: string, error: LatchkeyError | undefined) => void;
+import type { Tell } from "./forgiving_store.ts";
 
 /** What is held back until a command ends. */
 export interface HeldNotices {

@@ -19,8 +19,7 @@ import { stateFolder } from "../lib/platform/user_folders.ts";
 import { cacheFilePath } from "./cache_file_path.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withDamageNotices } from "./damage_notices.ts";
-import { type ForgivingStore, forgivingStore } from "./forgiving_store.ts";
-import type { Tell } from "./held_notices.ts";
+import { type ForgivingStore, forgivingStore, type Tell } from "./forgiving_store.ts";
 import { inNamedFile, isCacheText } from "./named_cache_file.ts";
 import { visible } from "./visible.ts";
 

@@ -71,4 +71,26 @@ describe("forgivingStore()", () => {
     expect(await forgiving.read("jane").catch((error) => error.message)).toBe("The key is lost");
     expect(told).toEqual(["The token cache cannot be read: The key is lost"]);
   });
+
+  test("tryOut() says what stands in the way of writing, else of reading; neither is said again", async () => {
+    for (const [name, says] of [["written, and nothing is kept for the next run", readOnly], ["read", lost]] as const) {
+      const { told, fails, store, tell } = makeStores();
+      const tryToWrite = () => says === readOnly ? Promise.reject(readOnly()) : Promise.resolve();
+      const forgiving = forgivingStore(store, { tell, instead: memoryStore, tryToWrite });
+      fails.set(says === readOnly ? "update" : "read", says);
+      await forgiving.tryOut();
+      expect(told).toEqual([`The token cache cannot be ${name}: ${says().message}`]);
+      await forgiving.read("jane");
+      await forgiving.update("jane", () => "{}").catch(() => {});
+      expect(told).toHaveLength(1);
+    }
+  });
+
+  test("tryOut() says nothing where all is well, and heeds its signal", async () => {
+    const { told, store, tell } = makeStores(), tryToWrite = () => Promise.reject(readOnly());
+    await forgivingStore(store, { tell }).tryOut();
+    const call = { signal: AbortSignal.abort() };
+    await expect(forgivingStore(store, { tell, tryToWrite }).tryOut(call)).rejects.toThrow("read-only");
+    expect(told).toEqual([]);
+  });
 });

@@ -113,8 +113,8 @@ test.each(RUNTIME_PATHS.map(({ name, program }) => [name, program] as const))(
     const run = (line: string, words = provider.appWordsOf(line)) =>
       runProgram([...program(), "bin/latchkey.ts", ...words, "-vv"], { ...home.env, ...provider.playedBrowser() });
     const outputs = [], secrets = new Set<string>();
-    for (const place of ["", ` --cache-file ${shared}`]) {
-      outputs.push(await run(`login --profile work --scope api.read${place}`));
+    for (const [profile, place] of [["work", ""], ["shared", ` --cache-file ${shared}`]] as const) {
+      outputs.push(await run(`login --profile ${profile} --scope api.read${place}`));
       for (const line of ["token --scope api.read", "token --scope api.read --force-refresh"]) {
         const { stdout, stderr, code } = await run(`${line} --interactive never${place}`);
         expect({ code, stderr }).toMatchObject({ code: 0 });
