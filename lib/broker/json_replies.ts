@@ -40,9 +40,13 @@ export interface ReplyContext extends HintContext {
   readonly correlationId: string;
 }
 
-/** Reply of `getAccounts`. */
+/**
+ * Reply of `getAccounts`. Windows' broker asks two services, for work and for personal accounts: beside the accounts of one
+ * it tells what the other failed with.
+ */
 export function readAccounts(json: string, authority: Authority, context: ReplyContext): BrokerAccount[] {
-  const reply = readReply(json, context), { correlationId } = context;
+  const reply = parseReply(json, context), { correlationId } = context;
+  if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) throwErrorIn(reply, context);
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
     if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
@@ -209,7 +213,12 @@ function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined 
 
 /** Parses a reply, and throws the error that it carries. */
 function readReply(json: string, context: ReplyContext): JsonObject {
-  const { correlationId } = context;
+  const reply = parseReply(json, context);
+  throwErrorIn(reply, context);
+  return reply;
+}
+
+function parseReply(json: string, { correlationId }: ReplyContext): JsonObject {
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
@@ -217,11 +226,14 @@ function readReply(json: string, context: ReplyContext): JsonObject {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }
   if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
+  return reply;
+}
+
+function throwErrorIn(reply: JsonObject, context: ReplyContext): void {
   const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
     error = token.error ?? reply.error;
   // From 3.x on the suberror stands beside the error.
   if (error !== undefined && error !== null) throw readError(error, token.subError, context);
-  return reply;
 }
 
 function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {

@@ -5,9 +5,10 @@
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
-import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
+import { type BrokerFinding, noBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
