@@ -1,13 +1,265 @@
 /**
- * Windows' and macOS' broker, through Microsoft's library.
+ * Windows' and macOS' broker, through Microsoft's library MSALRuntime. On Linux it is how latchkey is held to that library.
+ *
+ * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, PACKAGE being the folder of `@azure/msal-node-runtime` and ADDON the
+ * file in it that is for the machine.
  *
  * @module
  */
+import type { AccountInfo } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Broker } from "./broker.ts";
+import { operatingSystem } from "../platform/host.ts";
+import type { AuthenticationResult } from "../token.ts";
+import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
+import type { RefusalContext } from "./broker_refusal.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
+import { readAccount, readTokenResponse } from "./json_replies.ts";
+import { callNative } from "./msalruntime_call.ts";
+import {
+  type MsalRuntime,
+  type NativeAccount,
+  type NativeAccounts,
+  type NativeCall,
+  type NativeParameters,
+  type NativeReadAccount,
+  type NativeResult,
+  type NativeToken,
+  openMsalRuntime,
+  versionOfMsalRuntime,
+} from "./msalruntime_library.ts";
+import { passLogOn } from "./msalruntime_log.ts";
+import { fillParameters, nativeRequest, redirectUriOf, windowBytes, windowWay } from "./msalruntime_request.ts";
+import { checkResult, nativeError, rawAccountOf, rawTokenOf } from "./msalruntime_result.ts";
 
-/** Starts it. */
-export function startMsalRuntimeBroker(_options: JsonBrokerOptions, _signal?: AbortSignal): Promise<Broker> {
-  return Promise.reject(new LatchkeyError("missing_dependency", "MSALRuntime is not here yet"));
+/** All calls, where one at a time is all that the library does. */
+const ALL = "MSALRuntime";
+/** There is one window at a time everywhere (microsoft-authentication-library-for-dotnet issue 4033). */
+const WINDOWS = "MSALRuntime's window";
+
+/**
+ * Starts the library, which looks for the broker.
+ *
+ * @param options What it is asked with.
+ * @param signal Gives the start up, with its reason.
+ * @returns The broker.
+ * @throws {LatchkeyError} `missing_dependency` when the package `@azure/msal-node-runtime` is not there, cannot be loaded, or
+ * Deno does not permit it; `configuration` when `LATCHKEY_MSALRUNTIME` cannot be meant; `broker_unavailable` when there is no
+ * broker.
+ */
+export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
+  const { library, path } = await openMsalRuntime();
+  signal?.throwIfAborted();
+  return msalRuntimeBroker(library, {
+    ...options,
+    system: operatingSystem(),
+    version: () => versionOfMsalRuntime(path),
+  });
+}
+
+/** What a broker over the library is made with. */
+interface MsalRuntimeBrokerOptions extends JsonBrokerOptions {
+  /** Operating system, in Node's words. */
+  readonly system: string;
+  /** The library's version. */
+  readonly version: () => Promise<string | undefined>;
+}
+
+function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptions): Broker {
+  const { clientId, authority, timeLimits, now, log, system } = options;
+  const redirectUri = redirectUriOf(clientId, system);
+  /** The library's accounts, by home account id in lower case. */
+  const known = new Map<string, NativeAccount>();
+  const closing = new AbortController(), logging = passLogOn(library, log);
+  // On Linux the library waits on the one connection that it has: to cancel a call waits as well, for the call's answer.
+  const isLinux = system === "linux";
+
+  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
+    return { correlationId, flow: "broker", clientId, redirectUri, scopes };
+  }
+
+  /** Makes a call, and throws what it failed with. */
+  async function ask<T extends NativeResult>(
+    name: string,
+    start: (done: (result: T) => void) => NativeCall,
+    call: BrokerCall & { readonly timeoutMs?: number; readonly scopes?: readonly string[] },
+  ): Promise<T> {
+    const { correlationId, timeoutMs } = call, context = contextOf(call, call.scopes), begin = performance.now();
+    const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
+    const queue = isLinux ? ALL : timeoutMs === undefined ? WINDOWS : undefined;
+    const tell = (how: string) => {
+      const ms = Math.round(performance.now() - begin);
+      log("debug", `${name} ${how} after ${ms} ms (correlation id ${correlationId})`);
+    };
+    try {
+      const result = await callNative<T>((done) => startNative(start, done, context), {
+        ...{ name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux },
+      });
+      checkResult(result, context);
+      tell("was answered");
+      return result;
+    } catch (error) {
+      tell("failed");
+      throw error;
+    }
+  }
+
+  /** A broker that stops when idle, or is being upgraded, is started again by the second try. */
+  async function askTwice<T extends NativeResult>(...asked: Parameters<typeof ask<T>>): Promise<T> {
+    try {
+      return await ask<T>(...asked);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable" || closing.signal.aborted) {
+        throw error;
+      }
+      return await ask<T>(...asked);
+    }
+  }
+
+  async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
+    const { accounts } = await askTwice<NativeAccounts>(
+      "DiscoverAccounts",
+      (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done),
+      { ...call, timeoutMs: timeLimits.accountsMs },
+    );
+    known.clear();
+    for (const account of accounts) keep(account);
+    return accounts;
+  }
+
+  function keep(account: NativeAccount): void {
+    if (account.homeAccountId) known.set(account.homeAccountId.toLowerCase(), account);
+  }
+
+  /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
+  async function findAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
+    const key = homeAccountId.toLowerCase();
+    if (!known.has(key)) await readKnownAccount(key, call);
+    if (!known.has(key)) await listAccounts(call);
+    const account = known.get(key);
+    if (account) return account;
+    throw new LatchkeyError("account_not_found", "The broker does not know the account", {
+      correlationId: call.correlationId,
+    });
+  }
+
+  /** The library knows an account by its object id. It is no failure that it does not. */
+  async function readKnownAccount(key: string, call: BrokerCall): Promise<void> {
+    const [objectId = ""] = key.split(".");
+    try {
+      const { account } = await ask<NativeReadAccount>(
+        "ReadAccountById",
+        (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done),
+        { ...call, timeoutMs: timeLimits.accountsMs },
+      );
+      if (account?.homeAccountId?.toLowerCase() === key) keep(account);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || !error.broker) throw error;
+    }
+  }
+
+  function parametersOf(request: BrokerTokenRequest, { correlationId }: BrokerCall): NativeParameters {
+    const asked = nativeRequest(clientId, request, system);
+    for (const name of asked.leftOut) {
+      log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${correlationId})`);
+    }
+    return fillParameters(new library.AuthParameters(), asked);
+  }
+
+  function resultOf(token: NativeToken, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
+    const context = { ...contextOf(call, request.scopes), request, now: now() };
+    const { result } = readTokenResponse(rawTokenOf(token), context);
+    if (token.account) keep(token.account);
+    return result;
+  }
+
+  function cannot(what: string, hint: string, { correlationId }: Partial<BrokerCall> = {}): Promise<never> {
+    const error = new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint });
+    return Promise.reject(error);
+  }
+
+  return {
+    kind: "msalruntime",
+    async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
+      const accounts = await listAccounts(call);
+      return accounts.map((account) => readAccount(rawAccountOf(account), {}, authority, call.correlationId));
+    },
+    async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
+      const { correlationId } = call, account = request.account && await findAccount(request.account, call);
+      const parameters = parametersOf(request, call);
+      const limits = { ...call, timeoutMs: timeLimits.silentMs, scopes: request.scopes };
+      const token = account
+        ? await askTwice<NativeToken>(
+          "AcquireTokenSilently",
+          (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done),
+          limits,
+        )
+        : await askTwice<NativeToken>(
+          "SignInSilently",
+          (done) => library.SignInSilentlyAsync(parameters, correlationId, done),
+          limits,
+        );
+      return resultOf(token, request, call);
+    },
+    async acquireTokenInteractively(
+      request: BrokerInteractiveRequest,
+      call: BrokerCall,
+    ): Promise<AuthenticationResult> {
+      const { correlationId } = call, window = windowBytes(request.parentWindowHandle), chosen = windowWay(request);
+      const account = chosen.way === "account" ? await findAccount(request.account!, call) : undefined;
+      const parameters = parametersOf(request, call), hint = chosen.way === "anyone" ? chosen.hint : "";
+      call.signal?.throwIfAborted();
+      request.onBeforeWindow?.();
+      const limits = { ...call, scopes: request.scopes };
+      const token = account
+        ? await ask<NativeToken>(
+          "AcquireTokenInteractively",
+          (done) => library.AcquireTokenInteractivelyAsync(window, parameters, correlationId, account, done),
+          limits,
+        )
+        : await ask<NativeToken>(
+          "SignInInteractively",
+          (done) => library.SignInInteractivelyAsync(window, parameters, correlationId, hint, done),
+          limits,
+        );
+      return resultOf(token, request, call);
+    },
+    async removeAccount(account: AccountInfo, call: BrokerCall): Promise<void> {
+      const found = await findAccount(account, call);
+      await ask(
+        "SignOutSilently",
+        (done) => library.SignOutSilentlyAsync(clientId, call.correlationId, found, done),
+        { ...call, timeoutMs: timeLimits.accountsMs },
+      );
+      known.delete(account.homeAccountId.toLowerCase());
+    },
+    acquireSsoCookies: (_request, call) =>
+      cannot("give cookies", "On Windows and macOS browsers have them by an extension of their own", call),
+    signHttpRequest: (_request, call) =>
+      cannot(
+        "sign a request alone",
+        "Ask for a token with an authenticationScheme (--pop): it is signed as a whole",
+        call,
+      ),
+    // As MSAL for Python has it: on Linux it depends on the broker, and shows when it is tried.
+    isPopSupported: () => Promise.resolve(!isLinux),
+    version: () => options.version(),
+    watch: () => cannot("tell when the broker comes and goes", "Ask brokerStatus when it matters"),
+    close(): void {
+      closing.abort(new LatchkeyError("broker_unavailable", "The connection to the broker was closed"));
+      logging[Symbol.dispose]();
+    },
+  };
+}
+
+/** What the library throws at once is not of our class. */
+function startNative<T>(
+  start: (done: (result: T) => void) => NativeCall,
+  done: (result: T) => void,
+  context: RefusalContext,
+): NativeCall {
+  try {
+    return start(done);
+  } catch (error) {
+    throw nativeError(error, context);
+  }
 }
