@@ -49,7 +49,9 @@ function wslTransport(path: string, log: Logger): JsonTransport {
     isOverheard: true,
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
       const request = { method, version: PROTOCOL_VERSION, correlationId, json };
-      const end = AbortSignal.any([closing.signal, ...(signal ? [signal] : [])]);
+      // That a window is to be closed is told even when nobody waits any more; it takes no longer than its time limit.
+      const isLast = method === "cancelInteractiveFlow";
+      const end = AbortSignal.any([...(isLast ? [] : [closing.signal]), ...(signal ? [signal] : [])]);
       try {
         return await askWslProxy(path, request, { timeoutMs, signal: end, log });
       } catch (error) {
