@@ -223,7 +223,9 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       // Where nobody may look, that is how an addon is missing.
-      if (isThere || !message.startsWith(path)) failures.push(addonFailure(message, { path, system, install }));
+      if (isThere || !message.startsWith(`${path}: cannot open shared object file`)) {
+        failures.push(addonFailure(message, { path, system, install }));
+      }
     }
   }
   throw failures[0] ?? notFound(paths, install);
