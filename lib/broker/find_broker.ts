@@ -9,7 +9,7 @@ import { operatingSystem, processor, readEnvironment } from "../platform/host.ts
 import { isWsl } from "../platform/wsl.ts";
 import type { Broker, BrokerKind } from "./broker.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
-import { type BrokerFacts, type BrokerFlags, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
+import { type BrokerFlags, type BrokerPlatform, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
 
 /** What was found: a broker that was started, or why there is none. */
 export type BrokerFinding =
@@ -21,44 +21,53 @@ export type BrokerFinding =
   }
   | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
 
+/** How a broker is looked for. */
+export interface BrokerSearch {
+  /** What the program runs on. @default as it is found */
+  readonly platform?: BrokerPlatform | undefined;
+  /** Starts a broker, or throws why it cannot. @default by the code of each, which is loaded when it is tried */
+  readonly start?: typeof startBroker | undefined;
+  /** Gives the search up, with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Finds and starts the broker of this machine. With the flag of this platform off, nothing is probed.
  *
  * @param flags Where the app wants a broker.
  * @param options What the broker is asked with.
- * @param signal Gives the search up, with its reason.
+ * @param search How it is looked for.
  * @returns The broker, or why there is none.
  * @throws {LatchkeyError} `missing_dependency`, `configuration`: a broker is wanted, and there is no way to ask for it.
  */
 export async function findBroker(
   flags: BrokerFlags,
   options: JsonBrokerOptions,
-  signal?: AbortSignal,
+  search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
-  const facts = readFacts(flags, options.authority), plan = planBrokers(facts);
+  const { platform = ownPlatform(), start = startBroker, signal } = search, { authority } = options;
+  const plan = planBrokers({ ...platform, flags, authority });
   if ("off" in plan) return { state: "off", reason: plan.off };
   const failures: LatchkeyError[] = [];
   for (const kind of plan.kinds) {
     try {
-      const broker = await startBroker(kind, options, signal);
+      const broker = await start(kind, options, signal);
       return { state: "active", broker, reason: failures.map(({ message }) => message).join("; ") || undefined };
     } catch (error) {
       if (signal?.aborted || !isMissing(error)) throw error;
       failures.push(error);
     }
   }
-  return without(failures, facts);
+  return without(failures, platform);
 }
 
 /** Whether the app wants a broker on this platform, and for an authority that a broker serves. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
-  return "kinds" in planBrokers(readFacts(flags, authority));
+  return "kinds" in planBrokers({ ...ownPlatform(), flags, authority });
 }
 
-function readFacts(flags: BrokerFlags, authority: Authority): BrokerFacts {
+function ownPlatform(): BrokerPlatform {
   return {
-    flags,
-    authority,
     system: operatingSystem(),
     arch: processor(),
     isWsl: isWsl(),
@@ -66,7 +75,6 @@ function readFacts(flags: BrokerFlags, authority: Authority): BrokerFacts {
   };
 }
 
-/** The code of each is loaded when it is tried. */
 async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   switch (kind) {
     case "linux":
@@ -85,7 +93,7 @@ function isMissing(error: unknown): error is LatchkeyError {
 }
 
 /** What can be mended by installing or permitting something is told before what cannot. */
-function without(failures: readonly LatchkeyError[], { system, isWsl }: BrokerFacts): BrokerFinding {
+function without(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPlatform): BrokerFinding {
   const mendable = failures.find(({ code }) => code !== "broker_unavailable");
   if (mendable && failures.length === 1) throw mendable;
   const told = mendable ? [mendable, ...failures.filter((failure) => failure !== mendable)] : failures;

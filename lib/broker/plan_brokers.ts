@@ -19,12 +19,8 @@ export interface BrokerFlags {
   readonly enableBrokerOnLinux?: boolean;
 }
 
-/** What decides over the brokers. */
-export interface BrokerFacts {
-  /** Where the app wants a broker. */
-  readonly flags: BrokerFlags;
-  /** Who issues its tokens. */
-  readonly authority: Pick<Authority, "kind" | "url">;
+/** What a program runs on, as far as brokers differ by it. */
+export interface BrokerPlatform {
   /** Operating system, in Node's words. */
   readonly system: string;
   /** Processor, in the kernel's words. */
@@ -33,6 +29,14 @@ export interface BrokerFacts {
   readonly isWsl: boolean | undefined;
   /** The one broker to try, as `LATCHKEY_BROKER_KIND` has it. @default those of the platform */
   readonly chosen?: string | undefined;
+}
+
+/** What decides over the brokers. */
+export interface BrokerFacts extends BrokerPlatform {
+  /** Where the app wants a broker. */
+  readonly flags: BrokerFlags;
+  /** Who issues its tokens. */
+  readonly authority: Pick<Authority, "kind" | "url">;
 }
 
 /** The brokers to try, at least one, the best first; or why there is none to try. */

@@ -6,7 +6,7 @@
 import { type AccountInfo, isSameUsername } from "../account.ts";
 import { authorityOfAccount } from "../authority.ts";
 import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
-import { type BrokerFinding, findBroker, noBroker } from "../broker/find_broker.ts";
+import { type BrokerFinding, type BrokerSearch, findBroker, noBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import { refuseOther } from "../broker/refuse_other.ts";
@@ -24,6 +24,8 @@ type Asked = TokenQuery & { readonly correlationId: string; readonly signal: Abo
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** Whether an account signed out of this app in an earlier run. */
   readonly isSignedOut: (account: AccountInfo, signal: AbortSignal | undefined) => Promise<boolean>;
+  /** How it is looked for. */
+  readonly search?: BrokerSearch | undefined;
 }
 
 /** The broker as an application uses it. */
@@ -53,7 +55,10 @@ export class BrokerSource {
   async find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
     return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
       const onTooOld = (reason: string) => this.#turnOff(reason);
-      const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, signal);
+      const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, {
+        ...this.#options.search,
+        signal,
+      });
       if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
       signal.throwIfAborted();
       const { log } = this.#options;
