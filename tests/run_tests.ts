@@ -27,6 +27,7 @@ const BROKER_SUITES = [
   "lib/sign_out_contract.ts",
   "lib/account_source_contract.ts",
   "lib/proof_of_possession_contract.ts",
+  "lib/failures_contract.ts",
 ];
 
 /**
