@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, accountKey } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../platform/host.ts";
 import type { AuthenticationResult } from "../token.ts";
@@ -67,7 +67,7 @@ interface MsalRuntimeBrokerOptions extends JsonBrokerOptions {
 function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptions): Broker {
   const { clientId, authority, timeLimits, now, log, system } = options;
   const redirectUri = redirectUriOf(clientId, system);
-  /** The library's accounts, by home account id in lower case. */
+  /** The library's accounts, by {@linkcode accountKey}. */
   const known = new Map<string, NativeAccount>();
   const closing = new AbortController(), logging = passLogOn(library, log);
   // On Linux the library waits on the one connection that it has: to cancel a call waits as well, for the call's answer.
@@ -108,16 +108,15 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
     try {
       return await ask<T>(...asked);
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable" || closing.signal.aborted) {
-        throw error;
-      }
+      const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
+      if (!isGone || closing.signal.aborted) throw error;
       return await ask<T>(...asked);
     }
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
     const { accounts } = await askTwice<NativeAccounts>(
-      "DiscoverAccounts",
+      "getAccounts",
       (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done),
       { ...call, timeoutMs: timeLimits.accountsMs },
     );
@@ -127,31 +126,38 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   }
 
   function keep(account: NativeAccount): void {
-    if (account.homeAccountId) known.set(account.homeAccountId.toLowerCase(), account);
+    const { homeAccountId, realm = "" } = account;
+    if (homeAccountId) known.set(keyOf(homeAccountId, realm), account);
   }
 
   /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
-  async function findAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
-    const key = homeAccountId.toLowerCase();
-    if (!known.has(key)) await readKnownAccount(key, call);
+  async function findAccount(wanted: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
+    const key = accountKey(wanted);
+    if (!known.has(key)) await readOwnAccount(wanted, call);
     if (!known.has(key)) await listAccounts(call);
-    const account = known.get(key);
+    const account = known.get(key) ?? onlyOf(wanted.homeAccountId);
     if (account) return account;
     throw new LatchkeyError("account_not_found", "The broker does not know the account", {
       correlationId: call.correlationId,
     });
   }
 
-  /** The library knows an account by its object id. It is no failure that it does not. */
-  async function readKnownAccount(key: string, call: BrokerCall): Promise<void> {
-    const [objectId = ""] = key.split(".");
+  /** An account that another tenant's token came with is listed with its own tenant. */
+  function onlyOf(homeAccountId: string): NativeAccount | undefined {
+    const [account, ...more] = [...known].filter(([key]) => key.startsWith(keyOf(homeAccountId, "")));
+    return more.length === 0 ? account?.[1] : undefined;
+  }
+
+  /** The library knows an account that it has seen by its object id. It is no failure that it does not. */
+  async function readOwnAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
+    const [objectId = ""] = homeAccountId.split(".");
     try {
       const { account } = await ask<NativeReadAccount>(
-        "ReadAccountById",
+        "readAccount",
         (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done),
         { ...call, timeoutMs: timeLimits.accountsMs },
       );
-      if (account?.homeAccountId?.toLowerCase() === key) keep(account);
+      if (account?.homeAccountId?.toLowerCase() === homeAccountId.toLowerCase()) keep(account);
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !error.broker) throw error;
     }
@@ -181,7 +187,8 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
     kind: "msalruntime",
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
       const accounts = await listAccounts(call);
-      return accounts.map((account) => readAccount(rawAccountOf(account), {}, authority, call.correlationId));
+      return accounts.map((account) => readAccount(rawAccountOf(account), {}, authority, call.correlationId))
+        .sort(byName); // the library's own order is another one each time
     },
     async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
       const { correlationId } = call, account = request.account && await findAccount(request.account, call);
@@ -189,12 +196,12 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       const limits = { ...call, timeoutMs: timeLimits.silentMs, scopes: request.scopes };
       const token = account
         ? await askTwice<NativeToken>(
-          "AcquireTokenSilently",
+          "acquireTokenSilently",
           (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done),
           limits,
         )
         : await askTwice<NativeToken>(
-          "SignInSilently",
+          "acquireTokenSilently",
           (done) => library.SignInSilentlyAsync(parameters, correlationId, done),
           limits,
         );
@@ -212,12 +219,12 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       const limits = { ...call, scopes: request.scopes };
       const token = account
         ? await ask<NativeToken>(
-          "AcquireTokenInteractively",
+          "acquireTokenInteractively",
           (done) => library.AcquireTokenInteractivelyAsync(window, parameters, correlationId, account, done),
           limits,
         )
         : await ask<NativeToken>(
-          "SignInInteractively",
+          "acquireTokenInteractively",
           (done) => library.SignInInteractivelyAsync(window, parameters, correlationId, hint, done),
           limits,
         );
@@ -226,11 +233,11 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
     async removeAccount(account: AccountInfo, call: BrokerCall): Promise<void> {
       const found = await findAccount(account, call);
       await ask(
-        "SignOutSilently",
+        "removeAccount",
         (done) => library.SignOutSilentlyAsync(clientId, call.correlationId, found, done),
         { ...call, timeoutMs: timeLimits.accountsMs },
       );
-      known.delete(account.homeAccountId.toLowerCase());
+      known.delete(accountKey(account));
     },
     acquireSsoCookies: (_request, call) =>
       cannot("give cookies", "On Windows and macOS browsers have them by an extension of their own", call),
@@ -249,6 +256,16 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       logging[Symbol.dispose]();
     },
   };
+}
+
+/** As {@linkcode accountKey} has it. */
+function keyOf(homeAccountId: string, realm: string): string {
+  return `${homeAccountId} ${realm}`.toLowerCase();
+}
+
+function byName(one: AccountInfo, other: AccountInfo): number {
+  const [name, otherName] = [one, other].map(({ username, homeAccountId }) => `${username} ${homeAccountId}`);
+  return name! < otherName! ? -1 : 1;
 }
 
 /** What the library throws at once is not of our class. */

@@ -1,5 +1,5 @@
 // Who renews an account's tokens, where both the broker (a fake) and the identity provider (a fake of Entra) could.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect } from "bun:test";
 import {
   type CacheStore,
   CONSOLE_WINDOW_HANDLE,
@@ -10,9 +10,12 @@ import {
 } from "../../mod.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
 import { BROKER } from "../fakes/tested_broker.ts";
 import { failure, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 import type { BrowsingPerson } from "../tools/browsing_person.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 /** The person who signs in at the fake of Entra, as the broker knows her. */

@@ -1,9 +1,12 @@
 // The library on a real bus, against each broker's wire.
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 const { bus, broker, makeApp, behave } = useFakeBroker();

@@ -1,5 +1,5 @@
 // Sign-ins through the broker: silently first, then by its window.
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import {
   CONSOLE_WINDOW_HANDLE,
   type InteractiveRequest,
@@ -8,10 +8,13 @@ import {
   type WindowHandle,
 } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { BROKER, registeredUri, SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 const { bus, broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();

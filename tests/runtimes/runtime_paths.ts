@@ -53,12 +53,22 @@ export const WSL_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({ name })
     suite: (file, report) => inWsl(path.suite(file, report)),
   }));
 
+/** The ways to a broker through Microsoft's library; the suites of brokers run on each, among the peers. */
+export const MSALRUNTIME_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next")
+  .map((path) => ({
+    ...path,
+    name: `MSALRuntime, ${path.name.split(" ")[0]}`,
+    broker: "msalruntime",
+    suite: (file, report) => [findTool("bun"), "tests/peers/msalruntime_stage.ts", ...path.suite(file, report)],
+  }));
+
 /** Environment variable by which a suite learns on which path it runs. */
 export const RUNTIME_PATH = "RUNTIME_PATH";
 
 /** The path that this process runs on; `undefined` for a suite that is for no path. */
 export function runtimePath(): RuntimePath | undefined {
-  return [...RUNTIME_PATHS, ...WSL_PATHS].find(({ name }) => name === process.env[RUNTIME_PATH]);
+  const paths = [...RUNTIME_PATHS, ...WSL_PATHS, ...MSALRUNTIME_PATHS];
+  return paths.find(({ name }) => name === process.env[RUNTIME_PATH]);
 }
 
 /**
