@@ -32,6 +32,7 @@ export {
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
 export type { Logger, LogLevel } from "./lib/logger.ts";
+export { type RedirectUri, redirectUris, type SignInWay } from "./lib/redirect_uris.ts";
 export type {
   AcquireTokenRequest,
   AuthCodeFlowRequest,

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../redirect_uris.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import type { WindowHandle } from "../window_handle.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
-import { NATIVE_CLIENT_URI } from "./json_requests.ts";
 import { readWindow } from "./json_window.ts";
 import type { NativeParameters } from "./msalruntime_library.ts";
 
@@ -50,9 +50,9 @@ export type WindowWay = { readonly way: "account" } | { readonly way: "anyone"; 
 export function redirectUriOf(clientId: string, system: string): string {
   switch (system) {
     case "win32":
-      return `ms-appx-web://Microsoft.AAD.BrokerPlugin/${clientId}`;
+      return brokerPluginUri(clientId);
     case "darwin":
-      return "msauth.com.msauth.unsignedapp://auth";
+      return UNSIGNED_APP_URI;
     default:
       return NATIVE_CLIENT_URI;
   }

@@ -8,9 +8,11 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { findWslProxy, WSL_HINTS } from "../platform/wsl_program.ts";
+import { brokerPluginUri } from "../redirect_uris.ts";
 import type { Broker } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
-import { askWslProxy, findWslProxy, pingWslProxy, WSL_HINTS } from "./wsl_proxy.ts";
+import { askWslProxy, pingWslProxy } from "./wsl_proxy.ts";
 
 const PROTOCOL_VERSION = "0.0";
 
@@ -60,7 +62,7 @@ function wslTransport(path: string, log: Logger): JsonTransport {
       }
     },
     // Never sent: it is what Microsoft Entra ID holds the app to when Windows' broker asks.
-    redirectUri: (clientId) => `ms-appx-web://Microsoft.AAD.BrokerPlugin/${clientId}`,
+    redirectUri: brokerPluginUri,
     // Windows starts its broker for each request, so none comes or goes.
     watch: () => Promise.resolve({ [Symbol.dispose]: () => {} }),
     close: () => closing.abort(new LatchkeyError("broker_unavailable", "the connection to it was closed")),

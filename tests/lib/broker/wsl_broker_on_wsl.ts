@@ -141,9 +141,9 @@ describe("the broker of WSL", () => {
   });
 
   test.each<[play: string, code: string, message: RegExp, times: number]>([
-    ["exit", "broker_unavailable", /acquireTokenSilently: it failed with exit code 3$/, 2],
-    ["crash", "broker_unavailable", /exit code 139$/, 2],
-    ["cut", "broker_unavailable", /exit code 1$/, 2],
+    ["exit", "broker_unavailable", /acquireTokenSilently: it failed \(exit code 3\)$/, 2],
+    ["crash", "broker_unavailable", /exit code 139\)$/, 2],
+    ["cut", "broker_unavailable", /exit code 1\)$/, 2],
     ["gone", "broker_unavailable", /way to Windows is gone$/, 2],
     ["garbage", "invalid_response", /it is not JSON$/, 1],
     ["nothing", "invalid_response", /it is not JSON$/, 1],
