@@ -1,7 +1,7 @@
 /** A bus that was there before the suite: Microsoft's library takes the address that its process was started with. */
 import process from "node:process";
 import { Message, sessionBus } from "dbus-next";
-import type { PrivateBus } from "./private_bus.ts";
+import { addBusService, type PrivateBus } from "./private_bus.ts";
 
 /** Environment variable with the folder of the bus. */
 export const BUS_FOLDER = "BUS_FOLDER";
@@ -18,13 +18,9 @@ export function givenBus(): PrivateBus {
     throw new Error("The bus is another process's");
   };
   return {
-    address,
-    directory,
-    restart: cannot,
-    pause: cannot,
-    resume: cannot,
-    stop: async () => {},
-    addService: cannot,
+    ...{ address, directory, restart: cannot, pause: cannot, resume: cannot },
+    stop: () => Promise.resolve(),
+    addService: (name, command) => addBusService({ address, directory }, name, command),
   };
 }
 

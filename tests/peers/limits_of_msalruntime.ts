@@ -56,7 +56,7 @@ const BY_REASON: readonly (readonly [why: string, tests: Readonly<Record<string,
     },
   ],
   [
-    "a hint reaches the broker neither with SignInSilently nor with SignInInteractively",
+    "a hint does not reach the broker: SignInSilently takes none, SignInInteractively passes on whom the library has signed in",
     {
       acquire_token: ["always takes a user name to the window as the hint"],
       application: ["sign the device's account in when there is none, or several and none chosen"],

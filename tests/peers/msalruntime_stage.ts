@@ -10,11 +10,12 @@ import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 const bus = await startPrivateBus();
 try {
   await addPrivateKeyring(bus, "unlocked");
-  // No display of the person's who runs the tests, and no folder of theirs.
-  const { DISPLAY: _, WAYLAND_DISPLAY: __, ...environment } = process.env;
+  // No display of the person's who runs the tests, and no settings of theirs.
+  const theirs = /^(DISPLAY|WAYLAND_DISPLAY|XDG_RUNTIME_DIR|LATCHKEY_.*)$/;
+  const environment = Object.entries(process.env).filter(([name]) => !theirs.test(name));
   const child = Bun.spawn(process.argv.slice(2), {
     env: {
-      ...environment,
+      ...Object.fromEntries(environment),
       HOME: join(bus.directory, "home"),
       DBUS_SESSION_BUS_ADDRESS: bus.address,
       [BUS_FOLDER]: bus.directory,
