@@ -298,6 +298,25 @@ describe("with the flag for Linux", () => {
     await broker().start();
   });
 
+  test("LATCHKEY_BROKER_KIND chooses one of the two, and no other", async () => {
+    const statusWith = async (kind: string) => {
+      process.env.LATCHKEY_BROKER_KIND = kind;
+      try {
+        return await both().brokerStatus();
+      } finally {
+        delete process.env.LATCHKEY_BROKER_KIND;
+      }
+    };
+    expect(await statusWith("linux")).toMatchObject({ state: "active", kind: "linux", reason: null });
+    expect(started()).toEqual([]);
+    expect(await statusWith("wsl")).toMatchObject({ state: "active", kind: "wsl" });
+    const { state, reason } = await statusWith("wam");
+    expect({ state, reason }).toEqual({
+      state: "unavailable",
+      reason: "LATCHKEY_BROKER_KIND names no broker of this platform",
+    });
+  });
+
   test("an abort ends the search, and nothing else is tried", async () => {
     play({ proxy: "ping hang" });
     const leaving = new AbortController(), reason = new Error("enough");

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { chownSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import process from "node:process";
 import { interopEnvironment } from "../../../lib/platform/wsl_interop.ts";
@@ -63,10 +63,16 @@ describe("interopEnvironment()", () => {
     expect(await interopEnvironment()).toEqual({});
   });
 
-  test("takes nothing that another one put there, and no file", async () => {
+  test("takes no file for a socket", async () => {
     writeFileSync(`${INTEROP_FOLDER}/${process.pid}_interop`, "");
-    const strange = await makeSocket(process.ppid, 1000);
-    chownSync(strange, 12345, 12345);
     expect(await interopEnvironment()).toEqual({});
   });
+
+  // A namespace of a user's own has no other users.
+  if (readFileSync("/proc/self/uid_map", "utf8").includes("4294967295")) {
+    test("takes nothing that another one put there", async () => {
+      chownSync(await makeSocket(process.ppid, 1000), 12345, 12345);
+      expect(await interopEnvironment()).toEqual({});
+    });
+  }
 });
