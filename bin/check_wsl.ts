@@ -50,7 +50,7 @@ async function examine(brokerRuns: boolean, signal: AbortSignal): Promise<Findin
   // The files only hint at it: they are named otherwise now and then.
   if (!brokerRuns && isInteropOff()) return failed(`${facts}: interop seems to be off`, WSL_HINTS.interop);
   const isOld = version === undefined || !isAtLeast(version, FIRST_WITH_WINDOW);
-  return isOld ? ok(facts, `When a sign-in window does not show: ${decapitalized(WSL_HINTS.update)}`) : ok(facts);
+  return isOld ? ok(facts, `${WSL_HINTS.update}, when a sign-in window does not show`) : ok(facts);
 }
 
 /** What there is to say of the session's way to Windows. */
@@ -63,8 +63,4 @@ async function interopFact(): Promise<string | undefined> {
 
 function isInteropOff(): boolean {
   return INTEROP.every((path) => isPermitted({ name: "read", path }) && !isThere(path));
-}
-
-function decapitalized(sentence: string): string {
-  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
 }

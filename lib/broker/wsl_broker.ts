@@ -72,15 +72,9 @@ function wslTransport(path: string, log: Logger): JsonTransport {
 function ofCall(error: unknown, method: string, correlationId: string): unknown {
   if (!(error instanceof LatchkeyError)) return error;
   const { code, message } = error, isGone = code === "broker_unavailable";
-  const hint = code === "timed_out"
-    ? `Try again; if it stays so, ${decapitalized(WSL_HINTS.restart)}; latchkey doctor looks for the cause`
-    : error.hint;
+  const hint = code === "timed_out" ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause` : error.hint;
   return new LatchkeyError(code, isGone ? `Windows' broker cannot be asked for ${method}: ${message}` : message, {
     correlationId,
     hint,
   });
-}
-
-function decapitalized(sentence: string): string {
-  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
 }

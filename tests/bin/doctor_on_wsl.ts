@@ -62,7 +62,7 @@ describe("latchkey doctor in WSL", () => {
     const { code, of } = await report(WELL, undefined, "");
     expect(code).toBe(0);
     expect(of.wsl).toMatchObject({ ok: true, detail: expect.stringMatching(/^WSL 2\.3\.26, /) });
-    expect(of.wsl!.fix).toMatch(/^When a sign-in window does not show: update WSL/);
+    expect(of.wsl!.fix).toMatch(/^Update WSL: .*, when a sign-in window does not show$/);
   });
 
   test("says which socket is taken where the environment's is gone", async () => {
