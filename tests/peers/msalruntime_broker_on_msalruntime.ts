@@ -1,7 +1,7 @@
 // What latchkey makes of Microsoft's library itself, beside what the suites of brokers say of every way to one.
 import { afterAll, describe, expect, test } from "bun:test";
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -118,7 +118,7 @@ describe("A call", () => {
   test("has its own answer among many", async () => {
     await behave();
     const app = makeApp(), [account] = await app.getAccounts();
-    const scopes = Array.from({ length: 30 }, (_, index) => [`scope${index}`]);
+    const scopes = Array.from({ length: 12 }, (_, index) => [`scope${index}`]);
     const results = await Promise.all(scopes.map((scopes) => app.acquireTokenSilent({ scopes, account: account! })));
     expect(results.map((result) => result!.scopes)).toEqual(scopes);
   });
@@ -334,6 +334,35 @@ describe("A program", () => {
     const [reply] = (await broker().replies()).slice(-1), tokens = JSON.stringify(reply).match(/eyJ[\w.-]{20,}/g)!;
     expect(tokens.length).toBeGreaterThan(1);
     for (const secret of [...tokens, "eyJ"]) expect(lines).not.toContain(secret);
+  }, START_LIMIT_MS);
+
+  test("is the command line as well, and ends although it has the library's log", async () => {
+    await behave();
+    const latchkey = fileURLToPath(new URL("../../bin/latchkey.ts", import.meta.url));
+    const command = [
+      ...ownRuntimePath().program(),
+      latchkey,
+      "token",
+      "--client-id",
+      "azure-cli",
+      "--scope",
+      "User.Read",
+    ];
+    const { stdout, stderr } = await promisify(execFile)(command[0]!, [...command.slice(1), "-vv"], {
+      env: { ...process.env, LATCHKEY_MSALRUNTIME_LOG: "1", NO_COLOR: "1" },
+    });
+    expect(stdout).toMatch(/^eyJ\S+\n$/);
+    expect(stderr).toContain("MSALRuntime: ");
+    expect(stderr).not.toContain("eyJ");
+  }, START_LIMIT_MS);
+
+  test("is the documented sample as well", async () => {
+    await behave();
+    const file = join(bus().directory, "config.json");
+    writeFileSync(file, JSON.stringify({ client_id: "11111111-2222-4333-8444-555555555555", scope: SCOPES }));
+    const sample = fileURLToPath(new URL("../../examples/console_app.ts", import.meta.url));
+    const printed = await outputOf([...ownRuntimePath().program(), sample], file);
+    expect(printed).toMatch(/^Access token of jane@contoso\.com, from broker: eyJ\S+\n$/);
   }, START_LIMIT_MS);
 
   test("that finds no broker is told so by its first call", async () => {
