@@ -81,7 +81,12 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   async function ask<T extends NativeResult>(
     name: string,
     start: (done: (result: T) => void) => NativeCall,
-    call: BrokerCall & { readonly timeoutMs?: number; readonly scopes?: readonly string[] },
+    call: BrokerCall & {
+      readonly timeoutMs?: number;
+      readonly scopes?: readonly string[];
+      /** Called when the call's turn has come. */
+      readonly onBefore?: (() => void) | undefined;
+    },
   ): Promise<T> {
     const { correlationId, timeoutMs } = call, context = contextOf(call, call.scopes), begin = performance.now();
     const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
@@ -91,9 +96,11 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       log("debug", `${name} ${how} after ${ms} ms (correlation id ${correlationId})`);
     };
     try {
-      const result = await callNative<T>((done) => startNative(start, done, context), {
-        ...{ name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux },
-      });
+      const options = { name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux };
+      const result = await callNative<T>((done) => {
+        call.onBefore?.();
+        return asOurs(context, () => start(done));
+      }, options);
       checkResult(result, context);
       tell("was answered");
       return result;
@@ -163,19 +170,21 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
     }
   }
 
-  function parametersOf(request: BrokerTokenRequest, { correlationId }: BrokerCall): NativeParameters {
+  function parametersOf(request: BrokerTokenRequest, call: BrokerCall): NativeParameters {
     const asked = nativeRequest(clientId, request, system);
     for (const name of asked.leftOut) {
-      log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${correlationId})`);
+      log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${call.correlationId})`);
     }
-    return fillParameters(new library.AuthParameters(), asked);
+    return asOurs(contextOf(call), () => fillParameters(new library.AuthParameters(), asked));
   }
 
   function resultOf(token: NativeToken, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
     const context = { ...contextOf(call, request.scopes), request, now: now() };
-    const { result } = readTokenResponse(rawTokenOf(token), context);
-    if (token.account) keep(token.account);
-    return result;
+    const raw = asOurs(context, () => {
+      if (token.account) keep(token.account);
+      return rawTokenOf(token);
+    });
+    return readTokenResponse(raw, context).result;
   }
 
   function cannot(what: string, hint: string, { correlationId }: Partial<BrokerCall> = {}): Promise<never> {
@@ -214,9 +223,7 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       const { correlationId } = call, window = windowBytes(request.parentWindowHandle), chosen = windowWay(request);
       const account = chosen.way === "account" ? await findAccount(request.account!, call) : undefined;
       const parameters = parametersOf(request, call), hint = chosen.way === "anyone" ? chosen.hint : "";
-      call.signal?.throwIfAborted();
-      request.onBeforeWindow?.();
-      const limits = { ...call, scopes: request.scopes };
+      const limits = { ...call, scopes: request.scopes, onBefore: request.onBeforeWindow };
       const token = account
         ? await ask<NativeToken>(
           "acquireTokenInteractively",
@@ -268,14 +275,10 @@ function byName(one: AccountInfo, other: AccountInfo): number {
   return name! < otherName! ? -1 : 1;
 }
 
-/** What the library throws at once is not of our class. */
-function startNative<T>(
-  start: (done: (result: T) => void) => NativeCall,
-  done: (result: T) => void,
-  context: RefusalContext,
-): NativeCall {
+/** What the library throws is of no class of ours. */
+function asOurs<T>(context: RefusalContext, act: () => T): T {
   try {
-    return start(done);
+    return act();
   } catch (error) {
     throw nativeError(error, context);
   }

@@ -22,11 +22,16 @@ export function packageFolders(name: string): readonly string[] {
   return [...new Set(startingFiles().flatMap((file) => packageFoldersAbove(file, name)))];
 }
 
-/** Folders that a package can be in for a file, from the nearest to the root's. Pure. */
+/**
+ * Folders that a package can be in for a file, from the nearest to the root's. A drive's root is none of them, since
+ * everybody may make folders there on Windows. Pure.
+ */
 export function packageFoldersAbove(file: string, name: string): readonly string[] {
-  const separator = file.includes("\\") ? "\\" : "/", [first = "", ...names] = file.split(/[\\/]/);
-  const above = names.slice(0, -1).map((_, index, all) => [first, ...all.slice(0, all.length - index)]);
-  return [...above, [first]].filter((folder) => folder.at(-1) !== "node_modules")
+  const isWindows = file.includes("\\"), separator = isWindows ? "\\" : "/";
+  const isShare = file.startsWith("\\\\"), roots = isShare ? 4 : isWindows ? 1 : 0; // \\server\share is four
+  const parts = file.split(/[\\/]/);
+  const above = parts.slice(0, -1).map((_, index, all) => all.slice(0, all.length - index));
+  return above.filter((folder) => folder.length > roots && folder.at(-1) !== "node_modules")
     .map((folder) => [...folder, "node_modules", ...name.split("/")].join(separator));
 }
 
@@ -43,9 +48,9 @@ function startingFiles(): readonly string[] {
   return [getBuiltinModule("node:path").resolve(here), ...(own === undefined ? [] : [own])];
 }
 
-/** The path of a file's URL; `undefined` for what is no file, such as a module that Deno fetched. */
+/** The path of a file's URL; `undefined` for what is no file of this machine, such as a module that Deno fetched. */
 function pathOfUrl(url: string): string | undefined {
-  if (!url.startsWith("file:")) return undefined;
+  if (!url.startsWith("file:///")) return undefined;
   const path = decodeURIComponent(new URL(url).pathname);
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1).replaceAll("/", "\\") : path;
 }

@@ -269,6 +269,7 @@ describe("A request", () => {
     const authenticationScheme = { type: "pop", method: "GET", url: "https://api.contoso.com/" } as const;
     const error = await failure(silently(app, { account, authenticationScheme }));
     expect(error).toMatchObject({ code: "unexpected", errorDescription: "PoP is not available" });
+    expect(error.hint).toContain("isPopSupported");
   });
 });
 
