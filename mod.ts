@@ -17,7 +17,7 @@
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
 export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
-export type { BrokerFlags } from "./lib/broker/find_broker.ts";
+export type { BrokerFlags } from "./lib/broker/plan_brokers.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
 export { describeFileStore, type FileStoreDescription } from "./lib/cache/describe_file_store.ts";
 export { fileStore, type FileStoreOptions } from "./lib/cache/file_store.ts";
@@ -32,6 +32,7 @@ export {
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
 export type { Logger, LogLevel } from "./lib/logger.ts";
+export { type RedirectUri, redirectUris, type SignInWay } from "./lib/redirect_uris.ts";
 export type {
   AcquireTokenRequest,
   AuthCodeFlowRequest,

@@ -19,6 +19,11 @@ const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
   "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
 };
 
+/** What people call an app of Microsoft's; `undefined` for others. */
+export function wellKnownName(clientId: string): string | undefined {
+  return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
+}
+
 /** Hosts, and what they end in, at which Microsoft signs people in. */
 const MICROSOFT =
   /(^|\.)(microsoftonline\.(com|us|cn|de)|login\.(windows\.net|microsoft\.com|usgovcloudapi\.net|chinacloudapi\.cn)|sts\.windows\.net|sovcloud-identity\.[a-z]+|ciamlogin\.com|b2clogin\.[a-z.]+)$/;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LatchkeyError, type LatchkeyErrorCode } from "../mod.ts";
+import { LatchkeyError, type LatchkeyErrorCode, redirectUris, type SignInWay } from "../mod.ts";
 import { readMachine } from "../lib/platform/machine.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
 import { withConsentUrl } from "./consent.ts";
@@ -50,15 +50,17 @@ export const redirectUri: Check = {
   id: "redirect_uri",
   limitMs: 2_000,
   async run({ clientId = "<client id>" }) {
-    const { system, isWsl } = await readMachine();
-    const onWindows = `ms-appx-web://Microsoft.AAD.BrokerPlugin/${clientId}`;
-    const onLinux = "https://login.microsoftonline.com/common/oauth2/nativeclient";
+    const { system, isWsl } = await readMachine(), uris = redirectUris(clientId);
+    const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
     const uri = system === "win32" || isWsl
-      ? onWindows
+      ? uriFor("windows")
       : system === "darwin"
-      ? "msauth.com.msauth.unsignedapp://auth"
-      : onLinux + (isWsl === undefined ? ` (in WSL ${onWindows})` : "");
-    return ok(`the app registration ${clientId} has to have ${uri}, and http://localhost where there is no broker`);
+      ? uriFor("macos")
+      : uriFor("linux") + (isWsl === undefined ? ` (in WSL ${uriFor("wsl")})` : "");
+    return ok(
+      `the app registration ${clientId} has to have ${uri}, and ${uriFor("browser")} where there is no broker ` +
+        "(latchkey app tells how to add them)",
+    );
   },
 };
 

@@ -151,14 +151,17 @@ export const PROFILE: Option = {
   summary: "Take client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
 };
 
+/** Which app. */
+export const CLIENT_ID: Option = {
+  name: "client-id",
+  kind: "text",
+  value: "ID",
+  summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
+};
+
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [
-  {
-    name: "client-id",
-    kind: "text",
-    value: "ID",
-    summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
-  },
+  CLIENT_ID,
   {
     name: "authority",
     kind: "text",

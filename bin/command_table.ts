@@ -8,6 +8,7 @@ import {
   APP,
   BROKER,
   BROWSER,
+  CLIENT_ID,
   INTERACTIVE,
   type Option,
   PROFILE,
@@ -231,6 +232,20 @@ export const COMMANDS: readonly Command[] = [
       [
         "latchkey doctor --format json | jq '.checks[] | select(.ok | not)'",
         "for a script: exit code 1 when one fails",
+      ],
+    ],
+  },
+  {
+    name: "app",
+    summary: "Print the redirect URIs that an app registration has to have, and how to add them",
+    usage: "app --client-id ID [options]",
+    operands: 0,
+    options: [CLIENT_ID, PROFILE, TEXT_FORMAT],
+    examples: [
+      ["latchkey app --client-id ID", "what to register, by Azure CLI or in the portal"],
+      [
+        "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
+        "the redirect URIs alone, for a script",
       ],
     ],
   },

@@ -8,6 +8,7 @@ import { operatingSystem } from "../lib/platform/host.ts";
 import { openSessionBus } from "../lib/platform/open_session_bus.ts";
 import { write } from "../lib/platform/program.ts";
 import type { SessionBus } from "../lib/platform/session_bus.ts";
+import { isWsl } from "../lib/platform/wsl.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
 import { accounts, broker, BROKER_LIMITS, DEFAULT_AUTHORITY, redirectUri, silentToken } from "./check_broker.ts";
 import { clock } from "./check_clock.ts";
@@ -18,6 +19,7 @@ import { network } from "./check_network.ts";
 import { profile } from "./check_profile.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
 import { tokenCache } from "./check_token_cache.ts";
+import { wsl } from "./check_wsl.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, examine } from "./doctor_check.ts";
 import { isWell, reportJson, reportText } from "./doctor_report.ts";
@@ -33,6 +35,10 @@ const EVERYWHERE: readonly Check[] = [
 const ON_LINUX: readonly Check[] = [
   ...[platform, runtime, profile, clock, dbusClient, sessionBus],
   ...[broker, redirectUri, accounts, silentToken, network, tokenCache, display, keyring],
+];
+/** The session bus is the second way there, and the broker's check says what became of it. */
+const ON_WSL: readonly Check[] = [
+  ...[platform, runtime, profile, clock, broker, wsl, redirectUri, accounts, silentToken, network, tokenCache],
 ];
 
 /** An app that asks nothing of its own, where none is named. */
@@ -50,7 +56,7 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
   const app = await makeApplication(line, {
     ...{ clientId: clientId ?? NAMELESS, requireBroker, timeLimits: BROKER_LIMITS, cache },
   });
-  const checks = operatingSystem() === "linux" ? ON_LINUX : EVERYWHERE;
+  const checks = checksOf(operatingSystem());
   let bus: Promise<SessionBus> | undefined;
   const results = await examine(why === undefined ? checks : withoutBroker(checks, why), {
     app,
@@ -67,6 +73,11 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
   bus?.then((bus) => bus.close(), () => {});
   write("stdout", line.text("format") === "json" ? reportJson(results) : reportText(results));
   return isWell(results) ? 0 : 1;
+}
+
+function checksOf(system: string): readonly Check[] {
+  if (system !== "linux") return EVERYWHERE;
+  return isWsl() ? ON_WSL : ON_LINUX;
 }
 
 /** Where tokens are kept; nothing where that cannot be, which is the business of a check. */

@@ -27,6 +27,8 @@ async function load(command: Command): Promise<Run> {
       return (await import("./cookie.ts")).printCookies;
     case "sign":
       return (await import("./sign.ts")).printSignedRequest;
+    case "app":
+      return (await import("./app.ts")).printRegistration;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
     default:

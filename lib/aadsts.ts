@@ -103,6 +103,10 @@ const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
     /^not implemented$/i,
     "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests",
   ],
+  [
+    /^PoP is not available/i,
+    "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
+  ],
   [/declined scopes/i, "Microsoft Entra did not grant all scopes: ask for fewer, or for the resource's /.default"],
 ];
 

@@ -12,8 +12,9 @@ import {
   type SsoCookie,
   type TimeLimits,
 } from "./broker/broker.ts";
-import { type BrokerFlags, isBrokerEnabled } from "./broker/find_broker.ts";
+import { isBrokerEnabled } from "./broker/find_broker.ts";
 import { readWindow } from "./broker/json_window.ts";
+import type { BrokerFlags } from "./broker/plan_brokers.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";

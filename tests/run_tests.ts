@@ -4,39 +4,54 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RUNTIME_PATH, RUNTIME_PATHS } from "./runtimes/runtime_paths.ts";
+import { RUNTIME_PATH, RUNTIME_PATHS, type RuntimePath, WSL_PATHS } from "./runtimes/runtime_paths.ts";
 import { findTool } from "./tools/find_tool.js";
 import { readJunitReport, type TestCase } from "./tools/junit_report.ts";
 import { matrixOf } from "./tools/matrix.ts";
 
 interface Runner {
   readonly name: string;
-  /** How the names of its suites end. */
-  readonly suites: "_test.ts" | "_contract.ts";
+  /** Its suites, as globs below `tests`. */
+  readonly suites: readonly string[];
   /** Whether one process runs all suites, which is quicker, instead of one each. */
   readonly together: boolean;
   /** What runs `files` and writes a JUnit report. */
   command(files: readonly string[], report: string): readonly string[];
 }
 
-/** The unit tests run under Bun; the contracts of what is made for each path to the bus run on each. */
+/** Suites of what an application makes of a broker, however that is reached. */
+const BROKER_SUITES = [
+  "lib/application_contract.ts",
+  "lib/acquire_token_contract.ts",
+  "lib/sign_in_contract.ts",
+  "lib/sign_out_contract.ts",
+  "lib/account_source_contract.ts",
+  "lib/proof_of_possession_contract.ts",
+  "lib/failures_contract.ts",
+];
+
+/**
+ * The unit tests run under Bun; the contracts of what is made for each path to the bus run on each; those of brokers, and of
+ * WSL itself, on WSL as well.
+ */
 const runners: readonly Runner[] = [
   {
     name: "Bun, unit tests",
-    suites: "_test.ts",
+    suites: ["**/*_test.ts"],
     together: true,
     command: (files, report) => [
       ...[findTool("bun"), "test", "--conditions", "latchkey-source"],
       ...["--reporter=junit", `--reporter-outfile=${report}`, ...files],
     ],
   },
-  ...RUNTIME_PATHS.map((path): Runner => ({
-    name: path.name,
-    suites: "_contract.ts",
-    together: false,
-    command: ([file = ""], report) => path.suite(file, report),
-  })),
+  ...RUNTIME_PATHS.map((path) => runnerOn(path, ["**/*_contract.ts"])),
+  ...WSL_PATHS.map((path) => runnerOn(path, ["**/*_on_wsl.ts", ...BROKER_SUITES])),
 ];
+
+function runnerOn(path: RuntimePath, suites: readonly string[]): Runner {
+  return { name: path.name, suites, together: false, command: ([file = ""], report) => path.suite(file, report) };
+}
+
 /** The first of the suites that have groups of tests for each broker's shape. */
 const SHAPES_SUITE = "tests/lib/application_contract.ts";
 
@@ -48,10 +63,10 @@ const patterns = process.argv.slice(2);
 const sum = { passed: 0, failed: 0, skipped: 0 };
 /** What failed, said again before the sum, where it is found in a long log. */
 const losses: string[] = [];
-const casesByPath = new Map<string, TestCase[]>(RUNTIME_PATHS.map(({ name }) => [name, []]));
+const casesByPath = new Map<string, TestCase[]>([...RUNTIME_PATHS, ...WSL_PATHS].map(({ name }) => [name, []]));
 
 for (const runner of runners) {
-  const files = [...new Bun.Glob(`tests/**/*${runner.suites}`).scanSync({ cwd: root })].sort()
+  const files = runner.suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort()
     .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)));
   if (files.length === 0) {
     if (patterns.length === 0) lose(runner, "there are no suites");
@@ -62,7 +77,7 @@ if (sum.passed + sum.failed + sum.skipped === 0) {
   process.stdout.write(`No suite's path contains ${patterns.join(" or ")}\n`);
   sum.failed += 1;
 }
-if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrix();
+if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrices();
 for (const loss of losses) process.stdout.write(`${loss}\n`);
 process.stdout.write(
   `${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}\n`,
@@ -102,11 +117,16 @@ async function runBatch(runner: Runner, files: readonly string[]): Promise<void>
   }
 }
 
-/** The brokers' shapes are the folders of captures. */
-function printMatrix(): void {
+/** The brokers' shapes are the folders of captures; Windows' broker has Microsoft's. */
+function printMatrices(): void {
   const wire = readdirSync(join(root, "tests/wire"), { withFileTypes: true });
   const shapes = wire.filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
-  const { text, missing } = matrixOf(shapes, casesByPath);
+  printMatrix(shapes, RUNTIME_PATHS);
+  printMatrix(shapes.filter((shape) => shape.startsWith("microsoft")), WSL_PATHS);
+}
+
+function printMatrix(shapes: readonly string[], paths: readonly RuntimePath[]): void {
+  const { text, missing } = matrixOf(shapes, new Map(paths.map(({ name }) => [name, casesByPath.get(name)!])));
   process.stdout.write(`\n${text}\n`);
   for (const cell of missing) process.stdout.write(`no test of ${cell} ran\n`);
   sum.failed += missing.length;

@@ -9,8 +9,11 @@ import type { PopScheme } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type { WindowHandle } from "../window_handle.ts";
 
-/** How a broker is reached. */
-export type BrokerKind = "linux";
+/**
+ * How a broker is reached. `linux`: on the session bus. `wsl`: Windows' own, from WSL. `msalruntime`: through Microsoft's
+ * library, on Windows and macOS.
+ */
+export type BrokerKind = "linux" | "wsl" | "msalruntime";
 
 /** What goes with each call. */
 export interface BrokerCall {
@@ -66,6 +69,11 @@ export interface BrokerChange {
 export interface Broker {
   /** How it is reached. */
   readonly kind: BrokerKind;
+  /**
+   * Whether others on the machine can read what it is asked, in the list of processes: then it is shown no token, and
+   * renews none. @default false
+   */
+  readonly isOverheard?: boolean;
   /** The accounts that it knows. */
   getAccounts(call: BrokerCall): Promise<AccountInfo[]>;
   /** A token without any window. */
@@ -102,7 +110,7 @@ export interface BrokerStatus {
   readonly kind: BrokerKind | null;
   /** Its version, when it tells. */
   readonly version: string | null;
-  /** Why it is not active. */
+  /** Why it is not active; when it is, why another one, which goes before it, is not. */
   readonly reason: string | null;
 }
 

@@ -1,66 +1,107 @@
 /**
- * Which broker this machine has. On Linux: the one on the session bus.
+ * Which broker this machine has: those of its platform are tried, the best first.
  *
  * @module
  */
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
-import { operatingSystem } from "../platform/host.ts";
-import type { Broker } from "./broker.ts";
+import { operatingSystem, processor, readEnvironment } from "../platform/host.ts";
+import { isWsl } from "../platform/wsl.ts";
+import type { Broker, BrokerKind } from "./broker.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
-
-/** On which platforms an app wants the broker. All are off unless they are set. */
-export interface BrokerFlags {
-  /** Windows. @default false */
-  readonly enableBrokerOnWindows?: boolean;
-  /** Windows Subsystem for Linux. @default false */
-  readonly enableBrokerOnWsl?: boolean;
-  /** macOS. @default false */
-  readonly enableBrokerOnMac?: boolean;
-  /** Linux, and Windows Subsystem for Linux. @default false */
-  readonly enableBrokerOnLinux?: boolean;
-}
+import { type BrokerFlags, type BrokerPlatform, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
 
 /** What was found: a broker that was started, or why there is none. */
 export type BrokerFinding =
-  | { readonly state: "active"; readonly broker: Broker }
+  | {
+    readonly state: "active";
+    readonly broker: Broker;
+    /** Why one that goes before it is not the one. */
+    readonly reason?: string | undefined;
+  }
   | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
+
+/** How a broker is looked for. */
+export interface BrokerSearch {
+  /** What the program runs on. @default as it is found */
+  readonly platform?: BrokerPlatform | undefined;
+  /** Starts a broker, or throws why it cannot. @default by the code of each, which is loaded when it is tried */
+  readonly start?: typeof startBroker | undefined;
+  /** Gives the search up, with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * Finds and starts the broker of this machine. With the flag of this platform off, nothing is probed.
  *
  * @param flags Where the app wants a broker.
  * @param options What the broker is asked with.
- * @param signal Gives the search up, with its reason.
+ * @param search How it is looked for.
  * @returns The broker, or why there is none.
  * @throws {LatchkeyError} `missing_dependency`, `configuration`: a broker is wanted, and there is no way to ask for it.
  */
 export async function findBroker(
   flags: BrokerFlags,
   options: JsonBrokerOptions,
-  signal?: AbortSignal,
+  search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
-  const reason = whyOff(flags, options.authority);
-  if (reason !== undefined) return { state: "off", reason };
-  const { startLinuxBroker } = await import("./linux_broker.ts");
-  try {
-    return { state: "active", broker: await startLinuxBroker(options, signal) };
-  } catch (error) {
-    if (signal?.aborted || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
-    return { state: "unavailable", reason: error.message, hint: error.hint };
+  const { platform = ownPlatform(), start = startBroker, signal } = search, { authority } = options;
+  const plan = planBrokers({ ...platform, flags, authority });
+  if ("off" in plan) return { state: "off", reason: plan.off };
+  const failures: LatchkeyError[] = [];
+  for (const kind of plan.kinds) {
+    try {
+      const broker = await start(kind, options, signal);
+      return { state: "active", broker, reason: failures.map(({ message }) => message).join("; ") || undefined };
+    } catch (error) {
+      if (signal?.aborted || !isMissing(error)) throw error;
+      failures.push(error);
+    }
   }
+  return without(failures, platform);
 }
 
 /** Whether the app wants a broker on this platform, and for an authority that a broker serves. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
-  return whyOff(flags, authority) === undefined;
+  return "kinds" in planBrokers({ ...ownPlatform(), flags, authority });
 }
 
-function whyOff(flags: BrokerFlags, authority: Authority): string | undefined {
-  if (authority.kind !== "entra") return `brokers do not serve the authority ${authority.url}`;
-  const system = operatingSystem();
-  if (system !== "linux") return `this version of latchkey has no broker for the platform ${system || "it runs on"}`;
-  return flags.enableBrokerOnLinux ? undefined : "the broker is not enabled on Linux (enableBrokerOnLinux)";
+function ownPlatform(): BrokerPlatform {
+  return {
+    system: operatingSystem(),
+    arch: processor(),
+    isWsl: isWsl(),
+    chosen: readEnvironment("LATCHKEY_BROKER_KIND"),
+  };
+}
+
+async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
+  switch (kind) {
+    case "linux":
+      return await (await import("./linux_broker.ts")).startLinuxBroker(options, signal);
+    case "wsl":
+      return await (await import("./wsl_broker.ts")).startWslBroker(options, signal);
+    case "msalruntime":
+      return await (await import("./msalruntime_broker.ts")).startMsalRuntimeBroker(options, signal);
+  }
+}
+
+/** Whether an error says that there is no such broker, or no way to it, so that the next one is tried. */
+function isMissing(error: unknown): error is LatchkeyError {
+  return error instanceof LatchkeyError &&
+    ["broker_unavailable", "missing_dependency", "configuration"].includes(error.code);
+}
+
+/** What can be mended by installing or permitting something is told before what cannot. */
+function without(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPlatform): BrokerFinding {
+  const mendable = failures.find(({ code }) => code !== "broker_unavailable");
+  if (mendable && failures.length === 1) throw mendable;
+  const told = mendable ? [mendable, ...failures.filter((failure) => failure !== mendable)] : failures;
+  const reason = told.map(({ message }) => message).join("; ");
+  const inWsl = system === "linux" && isWsl === undefined ? [`in WSL, run deno with ${WSL_FLAG}`] : [];
+  const hint = [...told.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
+  if (mendable) throw new LatchkeyError(mendable.code, reason, { cause: mendable.cause, hint });
+  return { state: "unavailable", reason, hint };
 }
 
 /** The error of a call that needs the broker which was not found. */

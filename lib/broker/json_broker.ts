@@ -49,6 +49,8 @@ const CANCEL_MS = 1_000;
 export interface JsonTransport {
   /** How the broker is reached. */
   readonly kind: BrokerKind;
+  /** Whether others can read what is sent; see {@linkcode Broker.isOverheard}. @default false */
+  readonly isOverheard?: boolean;
   /**
    * Sends a request.
    *
@@ -159,13 +161,14 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   /**
    * himmelblau's window is for an account that it is told, and it serves one person. Its accounts, unlike Microsoft's, have
-   * no `clientInfo`.
+   * no `clientInfo`. It is on the session bus alone.
    */
   async function accountForWindow(
     request: BrokerInteractiveRequest,
     call: BrokerCall,
   ): Promise<JsonObject | undefined> {
     if (request.account) return await rawAccount(request.account, call);
+    if (transport.kind !== "linux") return undefined;
     if (known.size === 0) {
       await listAccounts(call).catch((error) => {
         // Microsoft's window needs none, and may be what mends a broker that cannot list them.
@@ -199,14 +202,20 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     }
   }
 
+  /** A token has no place where others read it. */
+  function shown<T extends BrokerTokenRequest>(request: T): T {
+    return transport.isOverheard ? { ...request, accessTokenToRenew: undefined } : request;
+  }
+
   return {
     kind: transport.kind,
+    ...(transport.isOverheard && { isOverheard: true }),
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
       return (await listAccounts(call)).map(({ info }) => info);
     },
     async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
       const account = request.account && await rawAccount(request.account, call);
-      const sent = silentRequest(clientId, request, account);
+      const sent = silentRequest(clientId, shown(request), account);
       const json = await sendNeeded("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
       return readAndKeepAccount(json, request, call);
     },
@@ -214,7 +223,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       request: BrokerInteractiveRequest,
       call: BrokerCall,
     ): Promise<AuthenticationResult> {
-      const sent = interactiveRequest(clientId, request, await accountForWindow(request, call));
+      const sent = interactiveRequest(clientId, shown(request), await accountForWindow(request, call));
       call.signal?.throwIfAborted();
       request.onBeforeWindow?.();
       const onAbort = () => cancel(call);

@@ -4,12 +4,12 @@
  * @module
  */
 import type { AccountInfo } from "../account.ts";
-import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { type Authority, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
 import type { BrokerTokenRequest, SsoCookie } from "./broker.ts";
-import { codeOfStatus, hintOfStatus, statusOfWire } from "./broker_status.ts";
+import { type RefusalContext, refusalError } from "./broker_refusal.ts";
+import { statusOfWire } from "./broker_status.ts";
 import {
   isObject,
   type JsonObject,
@@ -35,14 +35,15 @@ export interface BrokerAccount {
 }
 
 /** What every reply is read with: what its refusal is told with. */
-export interface ReplyContext extends HintContext {
-  /** UUID of the request. */
-  readonly correlationId: string;
-}
+export type ReplyContext = RefusalContext;
 
-/** Reply of `getAccounts`. */
+/**
+ * Reply of `getAccounts`. Windows' broker asks two services, for work and for personal accounts: beside the accounts of one
+ * it tells what the other failed with.
+ */
 export function readAccounts(json: string, authority: Authority, context: ReplyContext): BrokerAccount[] {
-  const reply = readReply(json, context), { correlationId } = context;
+  const reply = parseReply(json, context), { correlationId } = context;
+  if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) throwErrorIn(reply, context);
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
     if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
@@ -93,14 +94,24 @@ export interface TokenReplyContext extends ReplyContext {
   readonly now: number;
 }
 
-/** Reply of `acquireTokenSilently` and `acquireTokenInteractively`: the token, and the account as the broker gave it if it did. */
-export function readToken(
-  json: string,
-  context: TokenReplyContext,
-): { result: AuthenticationResult; rawAccount: JsonObject | undefined } {
-  const { request, correlationId, now } = context;
+/** A token, and the account as the broker gave it if it did. */
+export interface BrokerToken {
+  /** What latchkey's callers see. */
+  readonly result: AuthenticationResult;
+  /** The account as the broker gave it. */
+  readonly rawAccount: JsonObject | undefined;
+}
+
+/** Reply of `acquireTokenSilently` and `acquireTokenInteractively`. */
+export function readToken(json: string, context: TokenReplyContext): BrokerToken {
   const token = readReply(json, context).brokerTokenResponse;
-  if (!isObject(token)) throw invalidResponse("it has no token", correlationId);
+  if (!isObject(token)) throw invalidResponse("it has no token", context.correlationId);
+  return readTokenResponse(token, context);
+}
+
+/** The part of a reply that has the token. */
+export function readTokenResponse(token: JsonObject, context: TokenReplyContext): BrokerToken {
+  const { request, correlationId, now } = context;
   const accessToken = text(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
   const tokenType = readTokenType(token.accessTokenType, correlationId);
@@ -152,7 +163,12 @@ function accountOfToken(
 }
 
 /** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
-function readAccount(raw: JsonObject, claims: JsonObject, authority: Authority, correlationId: string): AccountInfo {
+export function readAccount(
+  raw: JsonObject,
+  claims: JsonObject,
+  authority: Authority,
+  correlationId: string,
+): AccountInfo {
   const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
   const identity = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims), homeAccountId = identity ?? username;
   const [oid = "", tid = ""] = identity?.split(".") ?? [];
@@ -209,7 +225,12 @@ function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined 
 
 /** Parses a reply, and throws the error that it carries. */
 function readReply(json: string, context: ReplyContext): JsonObject {
-  const { correlationId } = context;
+  const reply = parseReply(json, context);
+  throwErrorIn(reply, context);
+  return reply;
+}
+
+function parseReply(json: string, { correlationId }: ReplyContext): JsonObject {
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
@@ -217,34 +238,27 @@ function readReply(json: string, context: ReplyContext): JsonObject {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }
   if (!isObject(reply)) throw invalidResponse("it is not a JSON object", correlationId);
+  return reply;
+}
+
+function throwErrorIn(reply: JsonObject, context: ReplyContext): void {
   const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
     error = token.error ?? reply.error;
   // From 3.x on the suberror stands beside the error.
   if (error !== undefined && error !== null) throw readError(error, token.subError, context);
-  return reply;
 }
 
 function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {
   const details = isObject(error) ? error : { context: error };
-  const status = statusOfWire(number(details.status) ?? 0), code = codeOfStatus(status);
-  const errorDescription = printable(text(details.context) ?? text(details.message) ?? "");
-  const errorCodes = errorCodesIn(errorDescription);
-  const subError = printable(text(details.subError) ?? text(besideIt) ?? "") || undefined;
-  const tag = number(details.tag), errorCode = number(details.errorCode);
-  return new LatchkeyError(code, `The broker refused: ${errorDescription || `status ${status}`}`, {
-    errorDescription,
-    errorCodes,
-    subError,
+  return refusalError({
+    status: statusOfWire(number(details.status) ?? 0),
+    subStatus: number(details.subStatus),
+    tag: number(details.tag),
+    errorCode: number(details.errorCode),
+    text: text(details.context) ?? text(details.message) ?? "",
+    subError: text(details.subError) ?? text(besideIt),
     claims: claimsOf(details),
-    correlationId: context.correlationId,
-    broker: {
-      status,
-      subStatus: number(details.subStatus) ?? 0,
-      ...(tag !== undefined && { tag }),
-      ...(errorCode !== undefined && { errorCode }),
-    },
-    hint: hintFor({ errorCodes, subError, text: errorDescription }, context) ?? hintOfStatus(status),
-  });
+  }, context);
 }
 
 /** A claims challenge, where the broker passes one on. */

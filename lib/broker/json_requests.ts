@@ -3,13 +3,11 @@
  *
  * @module
  */
+import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import { type PopScheme, RESERVED_SCOPES } from "../request.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
 import { isObject, type JsonObject, text } from "../json_values.ts";
 import { readWindow } from "./json_window.ts";
-
-/** What the broker is told on every platform of this dialect; others are registered for the app, never sent. */
-export const NATIVE_CLIENT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
 
 /** Ways to a token, by the numbers of `authorizationType`. */
 const SILENT = 1, INTERACTIVE = 6, SSO_COOKIE = 8;
@@ -113,7 +111,7 @@ function authParametersOf(
     isTestMode: false,
     password: "",
     popParams: request.pop ? popParameters(request.pop, homeAccountId) : null,
-    redirectUri: NATIVE_CLIENT_URI,
+    redirectUri: NATIVE_CLIENT_URI, // on every platform of this dialect; others are registered, never sent
     requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
     username: text(isObject(account) ? account.username : undefined) ?? request.loginHint ?? "",
     uxContextHandle: -1,

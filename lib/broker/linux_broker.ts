@@ -8,8 +8,8 @@ import { openSessionBus } from "../platform/open_session_bus.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
 import type { Broker } from "./broker.ts";
 import { printable } from "../json_values.ts";
+import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
-import { NATIVE_CLIENT_URI } from "./json_requests.ts";
 
 const NAME = "com.microsoft.identity.broker1";
 const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };

@@ -17,6 +17,12 @@ export function operatingSystem(): string {
   return globalThis.process?.platform ?? "";
 }
 
+/** Processor, in the kernel's words: `x86_64`, `aarch64` …; empty on an edge runtime. */
+export function processor(): string {
+  const arch = denoNamespace()?.build.arch ?? globalThis.process?.arch ?? "";
+  return { x64: "x86_64", arm64: "aarch64" }[arch as string] ?? arch;
+}
+
 /**
  * Whether an environment variable may be read. On Deno this asks for nothing that was not granted, so that no prompt
  * stands between a person and an optional setting.

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
+import { denoNamespace, operatingSystem, processor } from "./host.ts";
 import { isPermitted } from "./permission.ts";
 import { readTextFile } from "./program.ts";
+import { isWsl } from "./wsl.ts";
 
 /** A machine. What is `undefined` may not be looked at, or is not told. */
 export interface Machine {
@@ -37,17 +38,12 @@ export async function readMachine(): Promise<Machine> {
     arch: processor(),
     release,
     distribution: isLinux && mayRead ? await distribution() : undefined,
-    isWsl: isLinux ? isWsl(release) : false,
+    isWsl: isWsl(),
     missingFlags: [
       ...(isLinux && !mayRead ? [`--allow-read=${OS_RELEASE}`] : []),
       ...(mayAsk ? [] : ["--allow-sys=osRelease"]),
     ],
   };
-}
-
-function processor(): string {
-  const arch = denoNamespace()?.build.arch ?? globalThis.process.arch;
-  return { x64: "x86_64", arm64: "aarch64" }[arch as string] ?? arch;
 }
 
 async function kernelRelease(): Promise<string> {
@@ -61,10 +57,4 @@ async function distribution(): Promise<string | undefined> {
   } catch {
     return undefined; // not every distribution has it
   }
-}
-
-/** Microsoft's kernel says whose it is. Its name in the environment is a second sign, which sudo and services lack. */
-function isWsl(release: string | undefined): boolean | undefined {
-  if (release !== undefined) return /microsoft/i.test(release);
-  return readEnvironment("WSL_DISTRO_NAME") === undefined ? undefined : true;
 }

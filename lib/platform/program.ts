@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, operatingSystem } from "./host.ts";
+import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
 
 /** The arguments that the program was started with. */
 export function programArguments(): readonly string[] {
@@ -15,6 +15,8 @@ export function programArguments(): readonly string[] {
 export function exit(code: number): void {
   const deno = denoNamespace();
   if (deno) deno.exit(code);
+  // MSALRuntime's log, where it is wanted, would keep the program from ending by itself.
+  else if (readEnvironment("LATCHKEY_MSALRUNTIME_LOG") !== undefined) globalThis.process.exit(code);
   else globalThis.process.exitCode = code;
 }
 

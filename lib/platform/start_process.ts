@@ -35,12 +35,15 @@ export class StartError extends Error {
   override readonly name = "StartError";
   /** Whether there is no such program, as opposed to one that cannot be run. */
   readonly isMissing: boolean;
+  /** The system's code, such as `EACCES`, or text for what went wrong. */
+  readonly reason: string;
 
   /** Takes the program, and the system's code or text for what went wrong. */
   constructor(program: string, reason: string) {
     const isMissing = reason === "ENOENT";
     super(`Cannot run ${program}: ${isMissing ? "there is no such program" : reason}`);
     this.isMissing = isMissing;
+    this.reason = reason;
   }
 }
 

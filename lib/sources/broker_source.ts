@@ -6,8 +6,9 @@
 import { type AccountInfo, isSameUsername } from "../account.ts";
 import { authorityOfAccount } from "../authority.ts";
 import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
-import { type BrokerFinding, type BrokerFlags, findBroker, noBroker } from "../broker/find_broker.ts";
+import { type BrokerFinding, type BrokerSearch, findBroker, noBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import { refuseOther } from "../broker/refuse_other.ts";
 import { signIn } from "../broker/sign_in.ts";
 import { HeldTokens } from "../cache/held_tokens.ts";
@@ -23,6 +24,8 @@ type Asked = TokenQuery & { readonly correlationId: string; readonly signal: Abo
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** Whether an account signed out of this app in an earlier run. */
   readonly isSignedOut: (account: AccountInfo, signal: AbortSignal | undefined) => Promise<boolean>;
+  /** How it is looked for. */
+  readonly search?: BrokerSearch | undefined;
 }
 
 /** The broker as an application uses it. */
@@ -52,12 +55,17 @@ export class BrokerSource {
   async find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
     return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
       const onTooOld = (reason: string) => this.#turnOff(reason);
-      const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, signal);
+      const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, {
+        ...this.#options.search,
+        signal,
+      });
       if (signal.aborted && finding.state === "active") finding.broker.close(); // it came too late for anyone
       signal.throwIfAborted();
       const { log } = this.#options;
-      if (finding.state === "active") log("info", `The broker (${finding.broker.kind}) is active`);
-      else log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
+      if (finding.state === "active") {
+        const passedOver = finding.reason ? `; ${finding.reason}` : "";
+        log("info", `The broker (${finding.broker.kind}) is active${passedOver}`);
+      } else log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
       return this.#finding = finding;
     });
   }
@@ -139,7 +147,12 @@ export class BrokerSource {
       const finding = await this.find(signal);
       if (finding.state !== "active") return without(finding.state, finding.reason);
       const { kind } = finding.broker, call = { correlationId: crypto.randomUUID(), signal };
-      return { state: "active", kind, version: await finding.broker.version(call) ?? null, reason: null };
+      return {
+        state: "active",
+        kind,
+        version: await finding.broker.version(call) ?? null,
+        reason: finding.reason ?? null,
+      };
     } catch (error) {
       return without("unavailable", error instanceof Error ? error.message : String(error));
     }
@@ -209,7 +222,7 @@ export class BrokerSource {
     const isChosen = query.account !== undefined || username !== undefined;
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-    const old = query.renew && !query.pop
+    const old = query.renew && !query.pop && !broker.isOverheard
       ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
       : undefined;
     const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);

@@ -5,9 +5,10 @@
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
-import { type BrokerFinding, type BrokerFlags, noBroker } from "../broker/find_broker.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
+import { type BrokerFinding, type BrokerSearch, noBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
+import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
@@ -24,6 +25,8 @@ import { sharedKey, type TokenQuery } from "./token_query.ts";
 export interface TokenSourcesOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** On which platforms the app wants a broker. */
   readonly flags: BrokerFlags;
+  /** How the broker is looked for. */
+  readonly search?: BrokerSearch | undefined;
   /** Whether there is no way on without a broker. */
   readonly requireBroker: boolean;
   /** Where tokens that came without a broker are kept. @default in memory */

@@ -37,7 +37,7 @@ const UNTIL_INPUT_ENDS = 'trap "" INT TERM HUP; exec 3<&0; folder=$1; shift; "$@
 export async function startPrivateBus(): Promise<PrivateBus> {
   const directory = await mkdtemp(join(tmpdir(), "private-bus-"));
   const address = `unix:path=${join(directory, "bus")}`;
-  const services = join(directory, "services");
+  const services = servicesIn(directory);
   await mkdir(services);
   await writeFile(join(directory, "bus.conf"), configuration(address, services));
   let daemon = await startDaemon(directory, address);
@@ -58,15 +58,27 @@ export async function startPrivateBus(): Promise<PrivateBus> {
       await endDaemon(daemon);
       await rm(directory, { recursive: true, force: true });
     },
-    async addService(name, command) {
-      const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-      await writeFile(join(services, `${name}.service`), `[D-BUS Service]\nName=${name}\nExec=${quoted}\n`);
-      const client = sessionBus({ busAddress: address });
-      const daemonObject = { destination: "org.freedesktop.DBus", path: "/org/freedesktop/DBus" };
-      await client.call(new Message({ ...daemonObject, interface: "org.freedesktop.DBus", member: "ReloadConfig" }));
-      client.disconnect();
-    },
+    addService: (name, command) => addBusService({ address, directory }, name, command),
   };
+}
+
+/** Makes a name activatable on a bus; see {@linkcode PrivateBus.addService}. */
+export async function addBusService(
+  { address, directory }: Pick<PrivateBus, "address" | "directory">,
+  name: string,
+  command: readonly string[],
+): Promise<void> {
+  const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+  const file = join(servicesIn(directory), `${name}.service`);
+  await writeFile(file, `[D-BUS Service]\nName=${name}\nExec=${quoted}\n`);
+  const client = sessionBus({ busAddress: address });
+  const daemonObject = { destination: "org.freedesktop.DBus", path: "/org/freedesktop/DBus" };
+  await client.call(new Message({ ...daemonObject, interface: "org.freedesktop.DBus", member: "ReloadConfig" }));
+  client.disconnect();
+}
+
+function servicesIn(directory: string): string {
+  return join(directory, "services");
 }
 
 interface Daemon {

@@ -2,22 +2,16 @@
 import { afterAll, afterEach, beforeAll, expect } from "bun:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
-import type { Behaviour, Call, Sender } from "./behaviour.ts";
+import type { Behaviour, Call } from "./behaviour.ts";
+import { emptyKeyring, givenBus } from "./given_bus.ts";
 import { type PrivateBus, startPrivateBus } from "./private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "./start_fake_broker.ts";
+import { BROKER } from "./tested_broker.ts";
 
 export const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 /** Tenant of the people at contoso.com. */
 export const CONTOSO = "11111111-1111-1111-1111-111111111111";
 export const JANE = { username: "jane@contoso.com" }, JOE = { username: "joe@contoso.com" };
-export const SENDERS: readonly Sender[] = [
-  "microsoft-2.0.1",
-  "microsoft-2.0.2",
-  "microsoft-2.5.0",
-  "microsoft-3.0.1",
-  "himmelblau-0.1",
-  "himmelblau-2.0",
-];
 
 /** What the fake keeps a memory of, so that the next test would see it. */
 const LASTING = ["acquireTokenInteractively", "removeAccount", "signOutSilently"];
@@ -44,7 +38,7 @@ export function useFakeBroker(): FakeBrokerFixture {
   const apps: PublicClientApplication[] = [];
 
   beforeAll(async () => {
-    bus = await startPrivateBus();
+    bus = BROKER === "msalruntime" ? givenBus() : await startPrivateBus();
     process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
     broker = await startFakeBroker(bus);
   });
@@ -56,6 +50,7 @@ export function useFakeBroker(): FakeBrokerFixture {
       await broker.start();
     }
     await broker.forgetCalls();
+    if (BROKER === "msalruntime") await emptyKeyring(bus.address);
   });
 
   afterAll(async () => {

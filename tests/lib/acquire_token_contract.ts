@@ -1,8 +1,11 @@
 // A token in one call: silently, and by the person where that is needed.
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import type { AccountInfo, PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
 import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 const { broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();

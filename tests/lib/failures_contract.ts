@@ -10,10 +10,11 @@ import {
 } from "../../mod.ts";
 import type { Call, Reply } from "../fakes/behaviour.ts";
 import { expectConnections } from "../fakes/bus_census.ts";
-import { FAILURES, type Method, SECRET } from "../fakes/failures.ts";
+import { type Failure, FAILURES, type Method, SECRET } from "../fakes/failures.ts";
 import { expectHarmless, expectHarmlessText } from "../fakes/harmless_error.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
+import { BROKER } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
 
 const SCOPES = ["User.Read"];
@@ -21,6 +22,10 @@ const SCOPES = ["User.Read"];
 const IMPATIENT = { accountsMs: 400, silentMs: 400 }, PATIENT = { accountsMs: 50_000, silentMs: 50_000 };
 const TIMEOUT_MS = 60_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What an app has on the bus: Windows' broker is asked by a program. */
+const CONNECTIONS = BROKER === "wsl" ? 0 : 1;
+const BUS_REPLIES: readonly Reply["kind"][] = ["body", "dbus_error"];
 
 let stage: Stage;
 
@@ -37,6 +42,12 @@ function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicC
     requireBroker: true,
     ...options,
   });
+}
+
+/** What happens to the bus, or is said by it, Windows' broker has nothing of. */
+function canHappen({ replies, before, meanwhile }: Failure): boolean {
+  const isOfBus = before || meanwhile || Object.values(replies).some(({ kind }) => BUS_REPLIES.includes(kind));
+  return BROKER !== "wsl" || !isOfBus;
 }
 
 type MethodCall = (app: PublicClientApplication, account: AccountInfo) => Promise<unknown>;
@@ -65,7 +76,7 @@ async function withApp<T>(call: (app: PublicClientApplication) => Promise<T>, lo
 const silently = (app: PublicClientApplication, scopes = SCOPES) => app.acquireToken({ scopes, interactive: "never" });
 
 describe("PublicClientApplication, when the broker fails", () => {
-  test.each(FAILURES)(
+  test.each(FAILURES.filter(([, , failure]) => canHappen(failure)))(
     "in %s: it %s",
     async (method, _name, row) => {
       const lines: string[] = [];
@@ -90,7 +101,7 @@ describe("PublicClientApplication, when the broker fails", () => {
             if (row.code === "timed_out") await withApp((fresh) => fresh.getAccounts());
             if (row.isLasting) return expect((await failure(call())).code).toBe(row.code);
             expect(await call()).toBeTruthy();
-            await expectConnections(stage.bus, 1);
+            await expectConnections(stage.bus, CONNECTIONS);
           },
         });
       } finally {

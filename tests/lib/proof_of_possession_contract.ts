@@ -1,9 +1,13 @@
 // Cookies, signed requests and tokens that are bound to one request.
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { inspect } from "node:util";
 import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PopScheme, type PublicClientApplication } from "../../mod.ts";
 import type { Behaviour } from "../fakes/behaviour.ts";
-import { failure, JANE, SENDERS, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
+import { SENDERS } from "../fakes/tested_broker.ts";
+import { failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 const SIGN_IN_PAGE = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize?sso_nonce=n";

@@ -1,7 +1,11 @@
 // An account that the app forgets, and the broker only when it is told to.
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
-import { CLIENT_ID, failure, JANE, JOE, SENDERS, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { limitedTest } from "../fakes/limited_test.ts";
+import { SENDERS } from "../fakes/tested_broker.ts";
+import { CLIENT_ID, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+
+const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
 const { broker, makeApp, behave, called, steps } = useFakeBroker();

@@ -1,25 +1,30 @@
-/** The ways to the session bus that users have, each a runtime and a D-Bus client; every contract suite runs on each. */
+/** The ways to a broker that users have: each a runtime, and what it reaches the broker by. */
 import process from "node:process";
+import type { BrokerKind } from "../../lib/broker/broker.ts";
 import type { SessionBusClient } from "../../lib/platform/session_bus.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
+import { inWsl } from "../tools/wsl_machine.ts";
 
-/** A runtime and the D-Bus client that it has. */
+/** A runtime, the D-Bus client that it has, and the broker that its suites are about. */
 export interface RuntimePath {
   readonly name: string;
   readonly client: SessionBusClient;
+  readonly broker: BrokerKind;
   /** Runs the program that follows, from its sources. */
   program(): string[];
   /** Runs a suite and writes a JUnit report. */
   suite(file: string, report: string): string[];
 }
 
+/** The ways to the session bus; every contract suite runs on each. */
 export const RUNTIME_PATHS: readonly RuntimePath[] = [
   onDeno("Deno + libdbus", "libdbus", ["--allow-all"]),
   onDeno("Deno + dbus-next", "dbus-next", ["--allow-all", "--deny-ffi"]),
   {
     name: "Bun",
     client: "dbus-next",
+    broker: "linux",
     program: () => [findTool("bun"), "--conditions", "latchkey-source"],
     suite: (file, report) => [
       ...[findTool("bun"), "test", "--conditions", "latchkey-source"],
@@ -29,6 +34,7 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
   {
     name: "Node",
     client: "dbus-next",
+    broker: "linux",
     program: () => [findTool("node"), "--conditions=latchkey-source"],
     suite: (file, report) => [
       ...[findTool("node"), "--conditions=latchkey-source", "--import=./tests/runtimes/node_bun_test.mjs"],
@@ -38,8 +44,32 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
   },
 ];
 
+/** The ways to Windows' broker from WSL; the suites of brokers run on each. */
+export const WSL_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next")
+  .map((path) => ({
+    ...path,
+    name: `WSL, ${path.name.split(" ")[0]}`,
+    broker: "wsl",
+    suite: (file, report) => inWsl(path.suite(file, report)),
+  }));
+
+/** The ways to a broker through Microsoft's library; the suites of brokers run on each, among the peers. */
+export const MSALRUNTIME_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next")
+  .map((path) => ({
+    ...path,
+    name: `MSALRuntime, ${path.name.split(" ")[0]}`,
+    broker: "msalruntime",
+    suite: (file, report) => [findTool("bun"), "tests/peers/msalruntime_stage.ts", ...path.suite(file, report)],
+  }));
+
 /** Environment variable by which a suite learns on which path it runs. */
 export const RUNTIME_PATH = "RUNTIME_PATH";
+
+/** The path that this process runs on; `undefined` for a suite that is for no path. */
+export function runtimePath(): RuntimePath | undefined {
+  const paths = [...RUNTIME_PATHS, ...WSL_PATHS, ...MSALRUNTIME_PATHS];
+  return paths.find(({ name }) => name === process.env[RUNTIME_PATH]);
+}
 
 /**
  * The path that this process runs on.
@@ -47,8 +77,8 @@ export const RUNTIME_PATH = "RUNTIME_PATH";
  * @throws {Error} when the suite was not started by run_tests.ts
  */
 export function ownRuntimePath(): RuntimePath {
-  const own = RUNTIME_PATHS.find(({ name }) => name === process.env[RUNTIME_PATH]);
-  if (!own) throw new Error(`${RUNTIME_PATH} names none of ${RUNTIME_PATHS.map(({ name }) => name).join(", ")}`);
+  const own = runtimePath();
+  if (!own) throw new Error(`${RUNTIME_PATH} names no way to a broker`);
   return own;
 }
 
@@ -56,6 +86,7 @@ function onDeno(name: string, client: SessionBusClient, permissions: readonly st
   return {
     name,
     client,
+    broker: "linux",
     program: () => [...denoRun(), ...permissions],
     suite: (file, report) => [
       ...[findTool("deno"), "test", "--no-config", "--node-modules-dir=manual", "--conditions=latchkey-source"],

@@ -27,6 +27,11 @@ const machineNeeds = [
     packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
   },
   {
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand("dbus-send"),
+    packages: { debian: "dbus", fedora: "dbus-tools", arch: "dbus" },
+  },
+  {
     scripts: ["tests/run_tests.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasCommand("gnome-keyring-daemon"),
     packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },

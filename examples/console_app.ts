@@ -1,0 +1,37 @@
+// The console sample that Microsoft documents for MSAL's brokers: console_app.ts CONFIG.json, which has client_id and scope, and
+// may have authority and username: { "client_id": "…", "authority": "https://…/common", "scope": ["User.Read"] }
+// deno-lint-ignore-file no-console -- to print is what an example is for
+import { readFileSync } from "node:fs";
+import { CONSOLE_WINDOW_HANDLE, LatchkeyError, PublicClientApplication } from "@latchkey/latchkey";
+
+const [file] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
+if (!file) throw new Error("console_app.ts CONFIG.json");
+const { client_id: clientId, authority, username, scope: scopes } = JSON.parse(readFileSync(file, "utf8"));
+
+const app = new PublicClientApplication({
+  clientId,
+  authority,
+  enableBrokerOnWindows: true,
+  enableBrokerOnMac: true,
+  enableBrokerOnLinux: true,
+  enableBrokerOnWsl: true,
+  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // where there is no broker
+});
+try {
+  const [account] = await app.getAccounts({ username });
+  // Nothing to be had without the person: a sign-in.
+  const result = (account && await app.acquireTokenSilent({ scopes, account })) ??
+    await app.acquireTokenInteractive({ scopes, loginHint: username, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
+  console.log(`Access token of ${result.account.username}, from ${result.source}: ${result.accessToken}`);
+} catch (error) {
+  if (!(error instanceof LatchkeyError)) throw error;
+  console.log(error.error ?? error.code);
+  console.log(error.errorDescription ?? error.message);
+  if (error.hint) console.log(error.hint);
+  console.log(`Correlation id: ${error.correlationId}, error codes: ${error.errorCodes.join(" ")}`);
+  if (error.errorCodes.includes(65001)) {
+    console.log(`To consent, visit ${await app.getAuthorizationRequestUrl({ scopes })}`);
+  }
+} finally {
+  app.close();
+}

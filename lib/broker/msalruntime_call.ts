@@ -1,0 +1,75 @@
+/**
+ * Calls of MSALRuntime: their callbacks as promises, each with a limit, and let go of at once by who does not want it any more.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { inTurn } from "../platform/in_turn.ts";
+import type { NativeCall } from "./msalruntime_library.ts";
+
+/** How a call is made. */
+export interface NativeCallOptions {
+  /** What is asked, for people. */
+  readonly name: string;
+  /** UUID of the request. */
+  readonly correlationId: string;
+  /** Lets the caller go, with its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long it may take, in milliseconds, the wait for its turn included. @default for ever */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Who goes one after the other: calls of one queue. A call that nobody waits for any more keeps its turn to its end where it
+   * cannot be cancelled.
+   */
+  readonly queue?: string | undefined;
+  /** Whether the library lets a call be cancelled without waiting for the broker. */
+  readonly isCancellable: boolean;
+}
+
+/**
+ * Makes a call.
+ *
+ * @param start Starts it. It can give its result before it returns.
+ * @param options How it is made.
+ * @returns The result; one that comes after the caller has gone is dropped.
+ * @throws {LatchkeyError} `timed_out`
+ */
+export async function callNative<T>(
+  start: (done: (result: T) => void) => NativeCall,
+  options: NativeCallOptions,
+): Promise<T> {
+  const { signal, timeoutMs, queue, isCancellable, correlationId } = options;
+  signal?.throwIfAborted();
+  const answer = Promise.withResolvers<T>(), gone = Promise.withResolvers<never>();
+  let call: NativeCall | undefined, isLeft = false;
+  const leave = (reason: unknown) => {
+    isLeft = true;
+    gone.reject(reason);
+    if (isCancellable) call?.CancelAsyncOperation();
+  };
+  const onAbort = () => leave(signal!.reason);
+  const timer = timeoutMs === undefined ? undefined : setTimeout(() => leave(tooLate(options)), timeoutMs);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const work = async (): Promise<T> => {
+    if (isLeft) return await gone.promise; // before its turn came
+    call = start(answer.resolve);
+    return await (isCancellable ? Promise.race([answer.promise, gone.promise]) : answer.promise);
+  };
+  // In a queue the time limit above holds.
+  const onTooLate = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
+  const worked = queue === undefined ? work() : inTurn(queue, work, { waitMs: Infinity, onTooLate });
+  worked.catch(() => {}); // the caller may have gone
+  try {
+    return await Promise.race([worked, gone.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function tooLate({ name, correlationId, timeoutMs }: NativeCallOptions): LatchkeyError {
+  return new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
+    correlationId,
+    hint: "Try again; latchkey doctor looks for the cause",
+  });
+}

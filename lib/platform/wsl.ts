@@ -1,0 +1,33 @@
+/**
+ * Whether this is Linux on Windows (WSL).
+ *
+ * @module
+ */
+import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
+import { isPermitted } from "./permission.ts";
+
+/** Where Linux has the release of its kernel. Deno reads it for `osRelease()`, and lets nobody else without `--allow-all`. */
+const OS_RELEASE = "/proc/sys/kernel/osrelease";
+
+/**
+ * Whether this is WSL: Microsoft's kernel says whose it is. Its name in the environment is a second sign, which sudo and
+ * services lack.
+ *
+ * @returns `undefined` where Deno does not tell: `--allow-sys=osRelease` is missing.
+ */
+export function isWsl(): boolean | undefined {
+  if (operatingSystem() !== "linux") return false;
+  const release = linuxRelease();
+  if (release !== undefined) return /microsoft/i.test(release);
+  return readEnvironment("WSL_DISTRO_NAME") === undefined ? undefined : true;
+}
+
+function linuxRelease(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return isPermitted({ name: "sys", kind: "osRelease" }) ? deno.osRelease() : undefined;
+  try {
+    return globalThis.process.getBuiltinModule("node:fs").readFileSync(OS_RELEASE, "utf8");
+  } catch {
+    return undefined; // not every container has it
+  }
+}

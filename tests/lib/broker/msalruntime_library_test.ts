@@ -1,0 +1,149 @@
+// Where Microsoft's library is looked for: by programs of each runtime, in folders of their own, with addons that are none.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { addonBelowPackage, PACKAGE } from "../../../lib/broker/msalruntime_place.ts";
+import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
+import { findTool } from "../../tools/find_tool.js";
+
+/** Node takes its time to start from sources, and more where other tests run. */
+const TIMEOUT_MS = 30_000;
+/** Microsoft builds it for this processor alone. */
+const IS_BUILT = process.arch === "x64";
+const BELOW = IS_BUILT ? addonBelowPackage({ system: "linux", arch: "x86_64", osRelease: "" }) : "";
+const PROGRAM = `import { openMsalRuntime } from "LATCHKEY/lib/broker/msalruntime_library.ts";
+await openMsalRuntime().catch((error) => console.log(JSON.stringify({ ...error, message: error.message })));
+`;
+
+const runtimes = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
+let folder: string, latchkey: string;
+
+beforeAll(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "latchkey-msalruntime-")));
+  latchkey = join(folder, "latchkey");
+  cpSync(fileURLToPath(new URL("../../../lib", import.meta.url)), join(latchkey, "lib"), { recursive: true });
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A program in a folder of its own. */
+function makeProgram(name: string): string {
+  const path = join(mkdtempSync(join(folder, "app-")), name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, PROGRAM.replace("LATCHKEY", latchkey));
+  return path;
+}
+
+/** The package in a folder, with an addon that cannot be opened: the error names it. */
+function install(packageFolder: string): string {
+  const addon = join(packageFolder, BELOW);
+  mkdirSync(dirname(addon), { recursive: true });
+  writeFileSync(addon, "this is no addon");
+  return addon;
+}
+
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What a program fails with. */
+function failureOf(
+  command: readonly string[],
+  options: { readonly cwd?: string; readonly place?: string } = {},
+): Failure {
+  const { cwd = folder, place } = options;
+  const env = { HOME: process.env.HOME!, ...(place !== undefined && { LATCHKEY_MSALRUNTIME: place }) };
+  const { stdout, stderr } = Bun.spawnSync([...command], { cwd, env });
+  expect(`${stderr}`).toBe("");
+  return JSON.parse(`${stdout}`);
+}
+
+if (!IS_BUILT) {
+  test("openMsalRuntime() says that Microsoft has none for this processor", () => {
+    expect(failureOf([...runtimes[0]!.program(), makeProgram("main.ts")]).code).toBe("broker_unavailable");
+  });
+}
+
+describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, program }) => {
+  test("names the command to install the package with", () => {
+    const own = { "Deno + libdbus": "deno add npm:", Bun: "bun add ", Node: "npm install " }[name];
+    expect(failureOf([...program(), makeProgram("main.ts")])).toMatchObject({
+      code: "missing_dependency",
+      message: "The package @azure/msal-node-runtime is not installed",
+      hint: expect.stringContaining(`Install it: ${own}@azure/msal-node-runtime`),
+    });
+  }, TIMEOUT_MS);
+
+  test("finds the package above the program's main file", () => {
+    const main = makeProgram("src/main.ts");
+    const addon = install(join(dirname(main), "../node_modules", PACKAGE));
+    const found = failureOf([...program(), main]);
+    expect(found).toMatchObject({
+      code: "missing_dependency",
+      hint: expect.stringContaining("Install the package anew"),
+    });
+    expect(found.message).toStartWith(`Cannot load MSALRuntime: ${addon} cannot be opened: `);
+  }, TIMEOUT_MS);
+
+  test("finds the nearest package", () => {
+    const main = makeProgram("src/main.ts");
+    install(join(dirname(main), "../node_modules", PACKAGE));
+    const addon = install(join(dirname(main), "node_modules", PACKAGE));
+    expect(failureOf([...program(), main]).message).toContain(`${addon} cannot be opened`);
+  }, TIMEOUT_MS);
+
+  test("finds no package in the folder that a program is started in: whose that is, nobody knows", () => {
+    const cwd = dirname(makeProgram("main.ts"));
+    install(join(cwd, "node_modules", PACKAGE));
+    expect(failureOf([...program(), makeProgram("main.ts")], { cwd }).message).toContain("is not installed");
+  }, TIMEOUT_MS);
+
+  test("takes LATCHKEY_MSALRUNTIME for the package's folder, or for the addon", () => {
+    const main = makeProgram("main.ts"), place = join(dirname(main), "elsewhere");
+    install(join(dirname(main), "node_modules", PACKAGE));
+    const addon = install(place);
+    for (const named of [place, `${place}/`, addon]) {
+      expect(failureOf([...program(), main], { place: named }).message).toContain(`${addon} cannot be opened`);
+    }
+  }, TIMEOUT_MS);
+
+  test.each([
+    ["is not absolute", "node_modules/@azure/msal-node-runtime", "configuration", "it is not an absolute path"],
+    [
+      "is not there",
+      "/nowhere/msal-node-runtime",
+      "missing_dependency",
+      "there is no /nowhere/msal-node-runtime/dist/",
+    ],
+  ])("refuses a LATCHKEY_MSALRUNTIME that %s", (_, place, code, why) => {
+    const error = failureOf([...program(), makeProgram("main.ts")], { place });
+    expect(error).toMatchObject({ code, message: expect.stringContaining(`Cannot use LATCHKEY_MSALRUNTIME: ${why}`) });
+    expect(error.hint).toContain("Set it to");
+  }, TIMEOUT_MS);
+});
+
+describe.each(IS_BUILT ? ["Deno"] : [])("openMsalRuntime() on %s with few permissions", () => {
+  const run = (main: string, ...flags: readonly string[]) =>
+    failureOf([findTool("deno"), "run", "--no-config", "--no-check", ...flags, main]);
+
+  test("names those that are missing, and asks for none", () => {
+    const main = makeProgram("main.ts"), place = join(dirname(main), "node_modules", PACKAGE), addon = install(place);
+    const missing = {
+      code: "missing_dependency",
+      message: "Deno may not open @azure/msal-node-runtime",
+      hint: expect.stringContaining(`--allow-ffi=${addon} --allow-read=${place}`),
+    };
+    expect(run(main)).toMatchObject(missing);
+    expect(run(main, `--allow-read=${place}`)).toMatchObject(missing);
+  });
+
+  test("needs no more than to open the addon", () => {
+    const main = makeProgram("main.ts"), addon = install(join(dirname(main), "node_modules", PACKAGE));
+    expect(run(main, `--allow-ffi=${addon}`).message).toContain("cannot be opened");
+    expect(run(main, `--allow-ffi=${addon}`, `--allow-read=${folder}`).message).toContain("cannot be opened");
+  });
+});

@@ -1,0 +1,9 @@
+import { expect, test } from "bun:test";
+import { levelOf } from "../../../lib/broker/msalruntime_log.ts";
+
+test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], [6, "error"], [0, "debug"]] as const)(
+  "levelOf(%d) is %s",
+  (level, name) => {
+    expect(levelOf(level)).toBe(name);
+  },
+);

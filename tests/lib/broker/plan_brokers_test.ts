@@ -1,0 +1,111 @@
+// Which brokers are tried: every combination of platform, flags, authority and choice, against the table of the design.
+import { describe, expect, test } from "bun:test";
+import type { AuthorityKind } from "../../../lib/authority.ts";
+import type { LatchkeyError } from "../../../lib/errors.ts";
+import { type BrokerFacts, type BrokerFlags, type BrokerPlan, planBrokers } from "../../../lib/broker/plan_brokers.ts";
+
+/** Platforms as they show, by the name that the table has for them. */
+const PLATFORMS: Readonly<Record<string, Pick<BrokerFacts, "system" | "arch" | "isWsl">>> = {
+  "Windows x64": { system: "win32", arch: "x86_64", isWsl: false },
+  "Windows arm64": { system: "win32", arch: "aarch64", isWsl: false },
+  "macOS arm64": { system: "darwin", arch: "aarch64", isWsl: false },
+  "macOS Intel": { system: "darwin", arch: "x86_64", isWsl: false },
+  "Linux x64": { system: "linux", arch: "x86_64", isWsl: false },
+  "Linux arm64": { system: "linux", arch: "aarch64", isWsl: false },
+  "Linux, perhaps WSL": { system: "linux", arch: "x86_64", isWsl: undefined },
+  "WSL x64": { system: "linux", arch: "x86_64", isWsl: true },
+  "WSL arm64": { system: "linux", arch: "aarch64", isWsl: true },
+  "FreeBSD": { system: "freebsd", arch: "x86_64", isWsl: false },
+  "an edge runtime": { system: "", arch: "", isWsl: false },
+};
+const FLAGS = ["enableBrokerOnWindows", "enableBrokerOnWsl", "enableBrokerOnMac", "enableBrokerOnLinux"] as const;
+const KINDS: readonly AuthorityKind[] = ["entra", "adfs", "b2c", "ciam", "oidc"];
+const CHOICES = [undefined, "linux", "wsl", "msalruntime", "none"];
+
+/** What is tried by platform, and with which of the flags, any of which is enough. */
+const TABLE: Readonly<Record<string, readonly (readonly [flag: keyof BrokerFlags, kinds: string])[]>> = {
+  "Windows x64": [["enableBrokerOnWindows", "msalruntime"]],
+  "Windows arm64": [["enableBrokerOnWindows", "msalruntime"]],
+  "macOS arm64": [["enableBrokerOnMac", "msalruntime"]],
+  "Linux x64": [["enableBrokerOnLinux", "linux"]],
+  "Linux arm64": [["enableBrokerOnLinux", "linux"]],
+  "Linux, perhaps WSL": [["enableBrokerOnLinux", "linux"]],
+  "WSL x64": [["enableBrokerOnLinux", "wsl linux"], ["enableBrokerOnWsl", "wsl"]],
+  "WSL arm64": [["enableBrokerOnLinux", "wsl linux"], ["enableBrokerOnWsl", "wsl"]],
+};
+
+/** All that a set of flags can be: each on, off, or not said. */
+function allFlags(): readonly BrokerFlags[] {
+  return FLAGS.reduce<readonly BrokerFlags[]>(
+    (sets, flag) => sets.flatMap((set) => [set, { ...set, [flag]: false }, { ...set, [flag]: true }]),
+    [{}],
+  );
+}
+
+/** What the table says: kinds in order, or `off`, or `configuration` for a choice that cannot be. */
+function expected(platform: string, flags: BrokerFlags, kind: AuthorityKind, choice: string | undefined): string {
+  const row = kind === "entra" ? TABLE[platform]?.find(([flag]) => flags[flag]) : undefined;
+  if (!row) return "off";
+  const possible = row[1].split(" ");
+  if (choice === undefined) return row[1];
+  const isLinux = platform.startsWith("Linux") || platform.startsWith("WSL");
+  return possible.includes(choice) || (isLinux && choice === "msalruntime") ? choice : "configuration";
+}
+
+function outcome(facts: BrokerFacts): string {
+  let plan: BrokerPlan;
+  try {
+    plan = planBrokers(facts);
+  } catch (error) {
+    return (error as LatchkeyError).code;
+  }
+  return "off" in plan ? "off" : plan.kinds.join(" ");
+}
+
+describe("planBrokers()", () => {
+  test.each(Object.entries(PLATFORMS))("on %s is as the table has it, whatever else", (name, platform) => {
+    const wrong = allFlags().flatMap((flags) =>
+      KINDS.flatMap((kind) =>
+        CHOICES.flatMap((chosen) => {
+          const authority = { kind, url: "https://id.contoso.com" };
+          const is = outcome({ ...platform, flags, authority, chosen }), should = expected(name, flags, kind, chosen);
+          return is === should ? [] : [{ flags, kind, chosen, is, should }];
+        })
+      )
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  const reasonOf = (platform: string, flags: BrokerFlags, kind: AuthorityKind = "entra") => {
+    const plan = planBrokers({ ...PLATFORMS[platform]!, flags, authority: { kind, url: "https://id.contoso.com" } });
+    return "off" in plan ? plan.off : plan;
+  };
+
+  test.each<[platform: string, flags: BrokerFlags, reason: RegExp]>([
+    ["Windows x64", {}, /not enabled on Windows \(enableBrokerOnWindows\)$/],
+    ["macOS arm64", { enableBrokerOnLinux: true }, /not enabled on macOS \(enableBrokerOnMac\)$/],
+    ["macOS Intel", { enableBrokerOnMac: true }, /Apple silicon/],
+    ["Linux x64", { enableBrokerOnWsl: true }, /not enabled on Linux \(enableBrokerOnLinux\)$/],
+    ["Linux, perhaps WSL", { enableBrokerOnWsl: true }, /Deno tells with --allow-sys=osRelease alone$/],
+    ["WSL x64", { enableBrokerOnWindows: true }, /not enabled on WSL \(enableBrokerOnWsl or enableBrokerOnLinux\)$/],
+    ["FreeBSD", { enableBrokerOnLinux: true }, /knows no broker for the platform freebsd$/],
+    ["an edge runtime", { enableBrokerOnLinux: true }, /knows no broker for the platform it runs on$/],
+  ])("says why there is none on %s with %j", (platform, flags, reason) => {
+    expect(reasonOf(platform, flags)).toMatch(reason);
+  });
+
+  test("says which authority no broker serves", () => {
+    expect(reasonOf("Linux x64", { enableBrokerOnLinux: true }, "oidc")).toContain("https://id.contoso.com");
+  });
+
+  test("says what LATCHKEY_BROKER_KIND can be", () => {
+    const facts = { ...PLATFORMS["WSL x64"]!, authority: { kind: "entra", url: "" } as const, chosen: "wam" };
+    let error: unknown;
+    try {
+      planBrokers({ ...facts, flags: { enableBrokerOnLinux: true } });
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toMatchObject({ code: "configuration", hint: "Unset it, or set it to wsl or linux or msalruntime" });
+  });
+});
