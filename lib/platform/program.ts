@@ -4,20 +4,19 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, operatingSystem, readEnvironment } from "./host.ts";
+import { denoNamespace, operatingSystem } from "./host.ts";
 
 /** The arguments that the program was started with. */
 export function programArguments(): readonly string[] {
   return denoNamespace()?.args ?? globalThis.process.argv.slice(2);
 }
 
-/** Ends the program: all is written by then. Deno saves a millisecond by not taking its engine down. */
-export function exit(code: number): void {
-  const deno = denoNamespace();
-  if (deno) deno.exit(code);
-  // MSALRuntime's log, where it is wanted, would keep the program from ending by itself.
-  else if (readEnvironment("LATCHKEY_MSALRUNTIME_LOG") !== undefined) globalThis.process.exit(code);
-  else globalThis.process.exitCode = code;
+/**
+ * Ends the program: all is written by then, since {@linkcode write} does not return before. What still runs is not waited
+ * for: a call of MSALRuntime that was given up keeps Node from ending by itself.
+ */
+export function exit(code: number): never {
+  return denoNamespace()?.exit(code) ?? globalThis.process.exit(code);
 }
 
 /**
