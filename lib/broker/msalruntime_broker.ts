@@ -4,6 +4,9 @@
  * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, PACKAGE being the folder of `@azure/msal-node-runtime` and ADDON the
  * file in it that is for the machine.
  *
+ * A call that was given up while the broker does not answer keeps Node from ending by itself: a program that is not to wait
+ * ends with `process.exit()`.
+ *
  * @module
  */
 import { type AccountInfo, accountKey } from "../account.ts";
@@ -27,7 +30,7 @@ import {
   openMsalRuntime,
   versionOfMsalRuntime,
 } from "./msalruntime_library.ts";
-import { passLogOn } from "./msalruntime_log.ts";
+import { heedlessly, passLogOn } from "./msalruntime_log.ts";
 import { fillParameters, nativeRequest, redirectUriOf, windowBytes, windowWay } from "./msalruntime_request.ts";
 import { checkResult, nativeError, rawAccountOf, rawTokenOf } from "./msalruntime_result.ts";
 
@@ -96,7 +99,11 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       log("debug", `${name} ${how} after ${ms} ms (correlation id ${correlationId})`);
     };
     try {
-      const options = { name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux };
+      const onNotCancelled = (thrown: unknown) => {
+        const { message } = nativeError(thrown, context);
+        heedlessly(log)("debug", `${name} was not cancelled: ${message} (correlation id ${correlationId})`);
+      };
+      const options = { name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux, onNotCancelled };
       const result = await callNative<T>((done) => {
         call.onBefore?.();
         return asOurs(context, () => start(done));
@@ -122,14 +129,17 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
-    const { accounts } = await askTwice<NativeAccounts>(
+    const found = await askTwice<NativeAccounts>(
       "getAccounts",
       (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done),
       { ...call, timeoutMs: timeLimits.accountsMs },
     );
-    known.clear();
-    for (const account of accounts) keep(account);
-    return accounts;
+    return asOurs(contextOf(call), () => {
+      const { accounts } = found;
+      known.clear();
+      for (const account of accounts) keep(account);
+      return accounts;
+    });
   }
 
   function keep(account: NativeAccount): void {
@@ -159,12 +169,15 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   async function readOwnAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
     const [objectId = ""] = homeAccountId.split(".");
     try {
-      const { account } = await ask<NativeReadAccount>(
+      const found = await ask<NativeReadAccount>(
         "readAccount",
         (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done),
         { ...call, timeoutMs: timeLimits.accountsMs },
       );
-      if (account?.homeAccountId?.toLowerCase() === homeAccountId.toLowerCase()) keep(account);
+      asOurs(contextOf(call), () => {
+        const { account } = found;
+        if (account?.homeAccountId?.toLowerCase() === homeAccountId.toLowerCase()) keep(account);
+      });
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !error.broker) throw error;
     }
@@ -195,8 +208,8 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   return {
     kind: "msalruntime",
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
-      const accounts = await listAccounts(call);
-      return accounts.map((account) => readAccount(rawAccountOf(account), {}, authority, call.correlationId))
+      const accounts = await listAccounts(call), raw = asOurs(contextOf(call), () => accounts.map(rawAccountOf));
+      return raw.map((account) => readAccount(account, {}, authority, call.correlationId))
         .sort(byName); // the library's own order is another one each time
     },
     async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {

@@ -1,6 +1,10 @@
 /**
  * Calls of MSALRuntime: their callbacks as promises, each with a limit, and let go of at once by who does not want it any more.
  *
+ * Two things they cannot do. On macOS the addon holds JavaScript up while its window is open: no timer and no listener runs
+ * until the person has closed it, so an abort is heard only then. And a call that was given up and cannot be cancelled keeps
+ * Node from ending by itself until the broker answers: a program that is not to wait calls `process.exit()`.
+ *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
@@ -24,6 +28,8 @@ export interface NativeCallOptions {
   readonly queue?: string | undefined;
   /** Whether the library lets a call be cancelled without waiting for the broker. */
   readonly isCancellable: boolean;
+  /** Told what the library threw instead of cancelling a call. It must not throw. @default nobody is told */
+  readonly onNotCancelled?: ((thrown: unknown) => void) | undefined;
 }
 
 /**
@@ -45,7 +51,7 @@ export async function callNative<T>(
   const leave = (reason: unknown) => {
     isLeft = true;
     gone.reject(reason);
-    if (isCancellable) call?.CancelAsyncOperation();
+    if (isCancellable && call) cancel(call, options);
   };
   const onAbort = () => leave(signal!.reason);
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => leave(tooLate(options)), timeoutMs);
@@ -53,6 +59,8 @@ export async function callNative<T>(
   const work = async (): Promise<T> => {
     if (isLeft) return await gone.promise; // before its turn came
     call = start(answer.resolve);
+    // Who was asked before the window opened may have gone then.
+    if (isLeft && isCancellable) cancel(call, options);
     return await (isCancellable ? Promise.race([answer.promise, gone.promise]) : answer.promise);
   };
   // In a queue the time limit above holds.
@@ -64,6 +72,15 @@ export async function callNative<T>(
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** A timer and a listener call this: what the library throws would end the program, and the caller has gone. */
+function cancel(call: NativeCall, { onNotCancelled }: NativeCallOptions): void {
+  try {
+    call.CancelAsyncOperation();
+  } catch (error) {
+    onNotCancelled?.(error);
   }
 }
 

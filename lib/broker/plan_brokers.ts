@@ -9,11 +9,11 @@ import type { BrokerKind } from "./broker.ts";
 
 /** On which platforms an app wants the broker. All are off unless they are set. */
 export interface BrokerFlags {
-  /** Windows. @default false */
+  /** Windows. A call that was given up keeps Node from ending by itself until the broker answers. @default false */
   readonly enableBrokerOnWindows?: boolean;
   /** Windows Subsystem for Linux. @default false */
   readonly enableBrokerOnWsl?: boolean;
-  /** macOS. @default false */
+  /** macOS. While the broker's window is open JavaScript stands still: neither a signal nor a time limit is heeded. @default false */
   readonly enableBrokerOnMac?: boolean;
   /** Linux, and Windows Subsystem for Linux. @default false */
   readonly enableBrokerOnLinux?: boolean;
@@ -63,6 +63,12 @@ export function planBrokers(facts: BrokerFacts): BrokerPlan {
   throw new LatchkeyError("configuration", `LATCHKEY_BROKER_KIND names no broker of this platform`, {
     hint: `Unset it, or set it to ${known.join(" or ")}`,
   });
+}
+
+/** Whether a broker is wanted on any platform. */
+export function isAnyWanted(flags: BrokerFlags): boolean {
+  const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
+  return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);
 }
 
 function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {

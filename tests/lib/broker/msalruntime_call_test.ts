@@ -120,3 +120,44 @@ test("callNative() gives the turn of a call that was cancelled to the next one",
   (await second.begun)("two");
   expect(await result).toBe("two");
 });
+
+/** What the library throws is of no class. */
+const NATIVE_FAILURE = { errorStatus: 1, errorContext: "no such operation", errorTag: 1, errorCode: 1 };
+
+function makeUncancellable() {
+  const begun = Promise.withResolvers<void>();
+  const start = () => {
+    begun.resolve();
+    return {
+      CancelAsyncOperation() {
+        throw NATIVE_FAILURE;
+      },
+    };
+  };
+  return { start, begun: begun.promise };
+}
+
+test("callNative() lets the caller go, and tells of it, when a call cannot be cancelled", async () => {
+  const controller = new AbortController(), reason = new Error("enough"), thrown: unknown[] = [];
+  const { start, begun } = makeUncancellable();
+  const options = { ...OPTIONS, onNotCancelled: (error: unknown) => void thrown.push(error) };
+  const result = callNative(start, { ...options, signal: controller.signal });
+  await begun;
+  controller.abort(reason);
+  expect<Error>(await failureOf(result)).toBe(reason);
+  expect(await failureOf(callNative(makeUncancellable().start, { ...options, timeoutMs: 1 }))).toMatchObject({
+    code: "timed_out",
+  });
+  expect(thrown).toEqual([NATIVE_FAILURE, NATIVE_FAILURE]);
+});
+
+test("callNative() cancels a call whose caller goes while it is made", async () => {
+  const controller = new AbortController(), reason = new Error("enough");
+  let cancelled = 0;
+  const start = () => {
+    controller.abort(reason);
+    return { CancelAsyncOperation: () => void cancelled++ };
+  };
+  expect<Error>(await failureOf(callNative(start, { ...OPTIONS, signal: controller.signal }))).toBe(reason);
+  expect(cancelled).toBe(1);
+});

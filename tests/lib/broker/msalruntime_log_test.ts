@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { levelOf } from "../../../lib/broker/msalruntime_log.ts";
+import { heedlessly, levelOf } from "../../../lib/broker/msalruntime_log.ts";
 
 test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], [6, "error"], [0, "debug"]] as const)(
   "levelOf(%d) is %s",
@@ -7,3 +7,13 @@ test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], 
     expect(levelOf(level)).toBe(name);
   },
 );
+
+test("heedlessly() passes lines on, and over what the logger throws", () => {
+  const lines: string[] = [];
+  const log = heedlessly((level, message) => {
+    lines.push(`${level} ${message}`);
+    throw new Error("disk full");
+  });
+  log("debug", "a line");
+  expect(lines).toEqual(["debug a line"]);
+});
