@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { LatchkeyError } from "../errors.ts";
 import { mayReadEnvironment, readEnvironment } from "./host.ts";
-import { isNotThere, type LocalFiles } from "./local_files.ts";
+import type { LocalFiles } from "./local_files.ts";
 import { openLocalFiles } from "./open_local_files.ts";
 import { isProcessGone } from "./process_life.ts";
 
@@ -19,22 +18,28 @@ const NAME = /^(\d+)_interop$/;
 /**
  * What to set for a program of Windows': the newest socket that is in use, where the environment names none that is.
  *
- * @returns Variables; none where the environment is right, nothing better is known, or Deno may not look
- * (`--allow-env=WSL_INTEROP --allow-read=/run/WSL --allow-sys=uid`).
+ * @returns Variables; none where the environment is right or names what is not of that folder, nothing better is known, or
+ * Deno may not look (`--allow-env=WSL_INTEROP --allow-read=/run/WSL --allow-sys=uid`).
  */
 export async function interopEnvironment(): Promise<Readonly<Record<string, string>>> {
   if (!mayReadEnvironment(VARIABLE)) return {};
   const own = readEnvironment(VARIABLE);
+  // What is elsewhere is somebody's own doing: Deno need not permit to look there.
+  if (own !== undefined && !isOfFolder(own)) return {};
   try {
     const files = await openLocalFiles(FOLDER, "read");
     if (own !== undefined && isInUse(files, own)) return {};
     const newest = findNewest(files);
     return newest === undefined ? {} : { [VARIABLE]: newest };
-  } catch (error) {
-    // It is a help, and no more: whether the program can be run shows when it is.
-    if (isNotThere(error) || (error instanceof LatchkeyError && error.code === "missing_dependency")) return {};
-    throw error;
+  } catch {
+    // It is a help, and no more, whatever the look at the sockets failed for: whether the program can be run shows when it is.
+    return {};
   }
+}
+
+/** Whether it is a name in the folder, and no way out of it. */
+function isOfFolder(path: string): boolean {
+  return path.startsWith(`${FOLDER}/`) && !path.includes("/", FOLDER.length + 1);
 }
 
 function isInUse(files: LocalFiles, path: string): boolean {

@@ -63,6 +63,22 @@ describe("interopEnvironment()", () => {
     expect(await interopEnvironment()).toEqual({});
   });
 
+  test.each([
+    "/etc/passwd/x",
+    "/tmp/1_interop",
+    `${INTEROP_FOLDER}/../../etc/passwd/1_interop`,
+    "interop",
+  ])("leaves what is not of WSL's folder as it is, and does not look at it: %s", async (interop) => {
+    await makeSocket(process.pid, 1000);
+    play({ interop });
+    expect(await interopEnvironment()).toEqual({});
+  });
+
+  test("is no help, and no harm, where the look at the sockets fails", async () => {
+    play({ interop: `${INTEROP_FOLDER}/${"x".repeat(300)}` }); // ENAMETOOLONG
+    expect(await interopEnvironment()).toEqual({});
+  });
+
   test("takes no file for a socket", async () => {
     writeFileSync(`${INTEROP_FOLDER}/${process.pid}_interop`, "");
     expect(await interopEnvironment()).toEqual({});
