@@ -34,9 +34,17 @@ test.each([
   [["p", '{"claims":"{\\"a\\":1}"}'], 'p "{\\"claims\\":\\"{\\\\\\"a\\\\\\":1}\\"}"'],
   [["p", "C:\\folder\\", "a b\\"], 'p C:\\folder\\ "a b\\\\"'],
   [["p", "𝒜"], "p 𝒜"],
+  [["p", 'a\\\\b \\\\"\\'], 'p "a\\\\b \\\\\\\\\\"\\\\"'],
 ])("commandLineLength() of %j is that of what Windows is given", (words, line) => {
   expect(wordsOf(line)).toEqual(words);
   expect(commandLineLength(words)).toBe(line.length + 1);
+});
+
+test("commandLineLength() takes no longer for many backslashes", () => {
+  const backslashes = "\\".repeat(30_000);
+  expect(commandLineLength([`${backslashes} "`])).toBe(30_000 + 2 + 1 + 2 + 1);
+  expect(commandLineLength([` ${backslashes}`])).toBe(60_000 + 1 + 2 + 1);
+  expect(commandLineLength([`"${"\\".repeat(1_000_000)}`])).toBe(1_000_002); // too long as it is
 });
 
 test("commandLineLength() counts UTF-16 units, and the zero at the end", () => {
