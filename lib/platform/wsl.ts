@@ -10,10 +10,10 @@ import { isPermitted } from "./permission.ts";
 const OS_RELEASE = "/proc/sys/kernel/osrelease";
 
 /**
- * Whether this is WSL: Microsoft's kernel says whose it is. Its name in the environment is a second sign, which sudo and
- * services lack.
+ * Whether this is WSL: Microsoft's kernel says whose it is. Where its release cannot be read, the name of the distribution in
+ * the environment counts, which sudo and services take away.
  *
- * @returns `undefined` where Deno does not tell: `--allow-sys=osRelease` is missing.
+ * @returns `undefined` where neither is to be seen: on Deno `--allow-sys=osRelease` is missing.
  */
 export function isWsl(): boolean | undefined {
   if (operatingSystem() !== "linux") return false;
