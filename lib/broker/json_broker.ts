@@ -39,10 +39,11 @@ import {
   versionRequest,
 } from "./json_requests.ts";
 import type { JsonObject } from "../json_values.ts";
+import type { WindowHandle } from "../window_handle.ts";
 
 /** What `getLinuxBrokerVersion` is told of the asking client: the version of Microsoft's whose requests ours are like. */
 const CLIENT_VERSION = "0.20.7";
-/** How long a cancelled window's broker may take to say that it heard of it: nobody waits for that. */
+/** How long a cancelled window's broker may take to say that it heard of it, if its way there is no slow one. */
 const CANCEL_MS = 1_000;
 
 /** One way to a broker. */
@@ -51,6 +52,13 @@ export interface JsonTransport {
   readonly kind: BrokerKind;
   /** Whether others can read what is sent; see {@linkcode Broker.isOverheard}. @default false */
   readonly isOverheard?: boolean;
+  /**
+   * How long a cancelled window's broker may take to say that it heard of it, in milliseconds: nobody waits for that.
+   * @default 1,000
+   */
+  readonly cancelMs?: number;
+  /** The window that the broker is told of an app's. @default that one */
+  parentWindow?(handle: WindowHandle | undefined): WindowHandle | undefined;
   /**
    * Sends a request.
    *
@@ -181,8 +189,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   /** The person's window is closed at once, or nobody would know what it is still there for. */
   function cancel(call: BrokerCall): void {
-    const { correlationId } = call;
-    send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs: CANCEL_MS }).catch((error) =>
+    const { correlationId } = call, { cancelMs: timeoutMs = CANCEL_MS } = transport;
+    send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs }).catch((error) =>
       log(
         "debug",
         `The broker did not say that it ended its window: ${String(error)} (correlation id ${correlationId})`,
@@ -207,6 +215,11 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     return transport.isOverheard ? { ...request, accessTokenToRenew: undefined } : request;
   }
 
+  function withItsWindow(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
+    const { parentWindowHandle } = request, { parentWindow } = transport;
+    return parentWindow ? { ...request, parentWindowHandle: parentWindow(parentWindowHandle) } : request;
+  }
+
   return {
     kind: transport.kind,
     ...(transport.isOverheard && { isOverheard: true }),
@@ -223,7 +236,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       request: BrokerInteractiveRequest,
       call: BrokerCall,
     ): Promise<AuthenticationResult> {
-      const sent = interactiveRequest(clientId, shown(request), await accountForWindow(request, call));
+      const account = await accountForWindow(request, call);
+      const sent = interactiveRequest(clientId, withItsWindow(shown(request)), account);
       call.signal?.throwIfAborted();
       request.onBeforeWindow?.();
       const onAbort = () => cancel(call);

@@ -10,11 +10,14 @@ import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { findWslProxy, WSL_HINTS } from "../platform/wsl_program.ts";
 import { brokerPluginUri } from "../redirect_uris.ts";
+import type { WindowHandle } from "../window_handle.ts";
 import type { Broker } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
 import { askWslProxy, pingWslProxy } from "./wsl_proxy.ts";
 
 const PROTOCOL_VERSION = "0.0";
+/** How long a message may take that nobody waits for: Windows takes seconds to start a program now and then. */
+const CANCEL_MS = 10_000;
 
 /**
  * Finds the broker, and makes sure that it can be reached.
@@ -49,6 +52,8 @@ function wslTransport(path: string, log: Logger): JsonTransport {
   return {
     kind: "wsl",
     isOverheard: true,
+    cancelMs: CANCEL_MS,
+    parentWindow: windowOfWindows,
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
       const request = { method, version: PROTOCOL_VERSION, correlationId, json };
       // That a window is to be closed is told even when nobody waits any more; it takes no longer than its time limit.
@@ -67,6 +72,11 @@ function wslTransport(path: string, log: Logger): JsonTransport {
     watch: () => Promise.resolve({ [Symbol.dispose]: () => {} }),
     close: () => closing.abort(new LatchkeyError("broker_unavailable", "the connection to it was closed")),
   };
+}
+
+/** A window of X11 or Wayland means nothing to Windows; a number may be a HWND that the app was given. */
+function windowOfWindows(handle: WindowHandle | undefined): WindowHandle | undefined {
+  return typeof handle === "number" || typeof handle === "bigint" ? handle : undefined;
 }
 
 function ofCall(error: unknown, method: string, correlationId: string): unknown {

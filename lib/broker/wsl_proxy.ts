@@ -38,7 +38,7 @@ export async function pingWslProxy(path: string, { log, ...limits }: ProxyOption
   const result = await runWslProxy(commandOf(path, request), limits);
   logChatter(result, { request, log });
   // Its answer is not quite JSON.
-  if (result.code === 0 && /success/i.test(result.stdout)) return;
+  if (result.code === 0 && /\bsuccess/i.test(textOf(result.stdout))) return;
   throw whyNotRun(result, path) ?? failed("it does not answer", result);
 }
 

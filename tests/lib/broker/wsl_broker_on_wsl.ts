@@ -2,7 +2,12 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { CONSOLE_WINDOW_HANDLE, type LatchkeyError, type PublicClientApplication } from "../../../mod.ts";
+import {
+  CONSOLE_WINDOW_HANDLE,
+  type LatchkeyError,
+  type PublicClientApplication,
+  type WindowHandle,
+} from "../../../mod.ts";
 import { SECRET } from "../../fakes/failures.ts";
 import { expectHarmless, expectHarmlessText } from "../../fakes/harmless_error.ts";
 import { untilEnded, usePlayedWsl } from "../../fakes/play_wsl.ts";
@@ -69,6 +74,7 @@ describe("the broker of WSL cannot be reached", () => {
     ["exit", /it does not answer \(exit code 3\)$/, RESTART],
     ["crash", /it does not answer \(exit code 139\)$/, RESTART],
     ["garbage", /it does not answer \(exit code 0\)$/, RESTART],
+    ["unsuccessful", /it does not answer \(exit code 0\)$/, RESTART],
     ["gone", /the session's way to Windows is gone$/, SESSION],
     ["hang", /did not end within 300 ms$/, RESTART],
     ["much", /printed more than/, RESTART],
@@ -138,6 +144,24 @@ describe("the broker of WSL", () => {
     expect(started().map(({ args }) => args[1])).toEqual(["-n", "ping", "acquireTokenInteractively"]);
     const request = JSON.parse(started("acquireTokenInteractively")[0]!.args[7]!);
     expect(request).toMatchObject({ parentWindowHandle: 0, authParameters: { parentWindow: { handle: 0 } } });
+  });
+
+  test("is there when it says so in UTF-16", async () => {
+    play({ proxy: "ping wide" });
+    expect(await makeApp().brokerStatus()).toMatchObject({ state: "active", kind: "wsl" });
+  });
+
+  test.each<[what: string, handle: WindowHandle, sent: number]>([
+    ["a number", 0x50066, 0x50066],
+    ["a bigint", 0x50066n, 0x50066],
+    ["a name of X11", "x11:1a00007", 0],
+    ["a name of Wayland", "wayland:kde-1", 0],
+    ["bytes, as Electron has an X11 window", new Uint8Array([7, 0, 0xA0, 1]), 0],
+  ])("is told of a window as Windows can know it: %s", async (_what, parentWindowHandle, sent) => {
+    await byWindow(makeApp(), { parentWindowHandle });
+    const request = JSON.parse(started("acquireTokenInteractively")[0]!.args[7]!);
+    expect(request).toMatchObject({ parentWindowHandle: sent, authParameters: { parentWindow: { handle: sent } } });
+    expect(request).not.toHaveProperty("parentWindowExportedHandle");
   });
 
   test.each<[play: string, code: string, message: RegExp, times: number]>([
@@ -216,6 +240,18 @@ describe("the broker of WSL", () => {
     const [cancel] = await called("cancelInteractiveFlow");
     expect(cancel!.correlationId).toBe(window!.args[5]!);
   });
+
+  test("hears of an abort of the window although Windows is slow, and the application closed", async () => {
+    play({ proxy: "cancelInteractiveFlow slow" });
+    await behave({ replies: { acquireTokenInteractively: { kind: "hang" } } });
+    const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
+    const gone = byWindow(app, { signal: leaving.signal }).catch(caught);
+    while (started("acquireTokenInteractively").length === 0) await delay(1);
+    leaving.abort(reason);
+    expect(await gone).toBe(reason);
+    app.close();
+    expect(await called("cancelInteractiveFlow")).toHaveLength(1);
+  }, TIMEOUT_MS);
 
   test("has its programs ended when the application is closed", async () => {
     play({ proxy: "acquirePrtSsoCookie hang" });
