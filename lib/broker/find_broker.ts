@@ -9,7 +9,7 @@ import { operatingSystem, processor, readEnvironment } from "../platform/host.ts
 import { isWsl } from "../platform/wsl.ts";
 import type { Broker, BrokerKind } from "./broker.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
-import { type BrokerFlags, type BrokerPlatform, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
+import { type BrokerFlags, type BrokerPlatform, isAnyWanted, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
 
 /** What was found: a broker that was started, or why there is none. */
 export type BrokerFinding =
@@ -45,7 +45,7 @@ export async function findBroker(
   options: JsonBrokerOptions,
   search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
-  const { platform = ownPlatform(), start = startBroker, signal } = search, { authority } = options;
+  const { platform = ownPlatform(flags), start = startBroker, signal } = search, { authority } = options;
   const plan = planBrokers({ ...platform, flags, authority });
   if ("off" in plan) return { state: "off", reason: plan.off };
   const failures: LatchkeyError[] = [];
@@ -63,16 +63,14 @@ export async function findBroker(
 
 /** Whether the app wants a broker on this platform, and for an authority that a broker serves. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
-  return "kinds" in planBrokers({ ...ownPlatform(), flags, authority });
+  return "kinds" in planBrokers({ ...ownPlatform(flags), flags, authority });
 }
 
-function ownPlatform(): BrokerPlatform {
-  return {
-    system: operatingSystem(),
-    arch: processor(),
-    isWsl: isWsl(),
-    chosen: readEnvironment("LATCHKEY_BROKER_KIND"),
-  };
+function ownPlatform(flags: BrokerFlags): BrokerPlatform {
+  const platform = { system: operatingSystem(), arch: processor() };
+  // Who wants no broker has nothing read for one.
+  if (!isAnyWanted(flags)) return { ...platform, isWsl: undefined };
+  return { ...platform, isWsl: isWsl(), chosen: readEnvironment("LATCHKEY_BROKER_KIND") };
 }
 
 async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
