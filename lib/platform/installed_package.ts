@@ -49,8 +49,8 @@ function startingFiles(): readonly string[] {
 }
 
 /** The path of a file's URL; `undefined` for what is no file of this machine, such as a module that Deno fetched. */
-function pathOfUrl(url: string): string | undefined {
-  if (!url.startsWith("file:///")) return undefined;
+function pathOfUrl(url: string | undefined): string | undefined {
+  if (!url?.startsWith("file:///")) return undefined; // bundlers leave none
   const path = decodeURIComponent(new URL(url).pathname);
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1).replaceAll("/", "\\") : path;
 }

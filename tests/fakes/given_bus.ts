@@ -28,16 +28,11 @@ export function givenBus(): PrivateBus {
 export async function emptyKeyring(busAddress: string): Promise<void> {
   const client = sessionBus({ busAddress });
   const secrets = { destination: "org.freedesktop.secrets", path: "/org/freedesktop/secrets" };
+  const search = { ...secrets, interface: "org.freedesktop.Secret.Service", member: "SearchItems" };
+  const searched = () => client.call(new Message({ ...search, signature: "a{ss}", body: [{}] }));
   try {
-    const found = await client.call(
-      new Message({
-        ...secrets,
-        interface: "org.freedesktop.Secret.Service",
-        member: "SearchItems",
-        signature: "a{ss}",
-        body: [{}],
-      }),
-    );
+    // Now and then gnome-keyring says to a client that it has yet to make out that it has no such method.
+    const found = await searched().catch(searched);
     for (const path of found!.body.flat() as string[]) {
       await client.call(new Message({ ...secrets, path, interface: "org.freedesktop.Secret.Item", member: "Delete" }));
     }
