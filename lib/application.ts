@@ -13,7 +13,7 @@ import {
   type TimeLimits,
 } from "./broker/broker.ts";
 import { isBrokerEnabled } from "./broker/find_broker.ts";
-import { readWindow } from "./broker/json_window.ts";
+import { checkWindow } from "./broker/json_window.ts";
 import type { BrokerFlags } from "./broker/plan_brokers.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
@@ -359,7 +359,7 @@ export class PublicClientApplication implements AsyncDisposable {
 
   #query(request: AcquireTokenRequest): TokenQuery {
     const { clientCapabilities } = this.#options;
-    readWindow(request.parentWindowHandle);
+    checkWindow(request.parentWindowHandle);
     return tokenQuery(request, { authority: this.#authority, clientCapabilities });
   }
 }

@@ -30,6 +30,30 @@ export function readWindow(handle: WindowHandle | undefined): JsonWindow {
   throw new TypeError("Cannot acquire a token: parentWindowHandle is not a window's handle");
 }
 
+/**
+ * A window of Windows': 64 bits, whatever sign a number was given with.
+ *
+ * @returns `undefined` for what has no number of 64 bits.
+ */
+export function windowBits(handle: WindowHandle | undefined): bigint | undefined {
+  if (handle instanceof Uint8Array && [4, 8].includes(handle.length)) {
+    return handle.reduceRight((number, byte) => number * 256n + BigInt(byte), 0n);
+  }
+  const number = typeof handle === "number" && Number.isSafeInteger(handle) ? BigInt(handle) : handle;
+  if (typeof number !== "bigint") return undefined;
+  const bits = BigInt.asUintN(64, number);
+  return number === bits || number === BigInt.asIntN(64, number) ? bits : undefined;
+}
+
+/**
+ * Makes sure that a handle can be a window's on some system: which broker serves shows later.
+ *
+ * @throws {TypeError} when it cannot be one.
+ */
+export function checkWindow(handle: WindowHandle | undefined): void {
+  if (windowBits(handle) === undefined) readWindow(handle);
+}
+
 /** As the machine has it in memory: all that this runs on are little-endian. */
 function numberOfBytes(bytes: Uint8Array): number {
   if (bytes.length !== 4 && bytes.length !== 8) return NaN;

@@ -7,7 +7,7 @@ import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../redirec
 import { RESERVED_SCOPES } from "../request.ts";
 import type { WindowHandle } from "../window_handle.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
-import { readWindow } from "./json_window.ts";
+import { readWindow, windowBits } from "./json_window.ts";
 import type { NativeParameters } from "./msalruntime_library.ts";
 
 /** What the library refuses a request over: it says these itself. */
@@ -103,12 +103,16 @@ export function windowWay({ account, loginHint, extraParameters }: BrokerInterac
  * @throws {TypeError} for a window of Wayland, which it does not know.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
-  const window = readWindow(handle), bytes = new Uint8Array(8);
-  if (!("id" in window)) {
-    throw new TypeError("Cannot acquire a token: MSALRuntime knows no window by the name that Wayland gives it");
-  }
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(window.id), true);
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, windowBits(handle) ?? namedWindow(handle), true);
   return bytes;
+}
+
+/** A window by X11's name; none, and the console's, is 0. */
+function namedWindow(handle: WindowHandle | undefined): bigint {
+  const window = readWindow(handle);
+  if ("id" in window) return BigInt(window.id);
+  throw new TypeError("Cannot acquire a token: MSALRuntime knows no window by the name that Wayland gives it");
 }
 
 function isOwn(name: string): boolean {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readWindow } from "../../../lib/broker/json_window.ts";
+import { checkWindow, readWindow } from "../../../lib/broker/json_window.ts";
 import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/window_handle.ts";
 
 test("readWindow() takes no window, and the console, for none that a broker knows", () => {
@@ -49,4 +49,14 @@ test.each<[string, unknown]>([
   ["another symbol", Symbol("latchkey.consoleWindow")],
 ])("readWindow() refuses %s", (_, handle) => {
   expect(() => readWindow(handle as WindowHandle)).toThrow(TypeError);
+});
+
+test.each<WindowHandle | undefined>(
+  [undefined, CONSOLE_WINDOW_HANDLE, 1, -1, 2n ** 64n - 1n, "wayland:kde", new Uint8Array(8).fill(255)],
+)("checkWindow() takes what a broker of some system may know: %p", (handle) => {
+  checkWindow(handle);
+});
+
+test.each<unknown>([1.5, 2n ** 64n, "", new Uint8Array(3), null, {}])("checkWindow() refuses %p", (handle) => {
+  expect(() => checkWindow(handle as WindowHandle)).toThrow(TypeError);
 });

@@ -133,6 +133,10 @@ test.each<[string, WindowHandle | undefined, number[]]>([
   ["a bigint", 0x0102030405n, [5, 4, 3, 2, 1, 0, 0, 0]],
   ["four bytes", new Uint8Array([1, 2, 3, 0xff]), [1, 2, 3, 0xff, 0, 0, 0, 0]],
   ["eight bytes", new Uint8Array([1, 2, 3, 4, 5, 6, 0, 0]), [1, 2, 3, 4, 5, 6, 0, 0]],
+  ["eight full bytes", new Uint8Array(8).fill(0xff), [255, 255, 255, 255, 255, 255, 255, 255]],
+  ["a handle with its sign extended", 0xFFFFFFFF80001234n, [0x34, 0x12, 0, 0x80, 255, 255, 255, 255]],
+  ["the same with a sign", -0x7FFFEDCCn, [0x34, 0x12, 0, 0x80, 255, 255, 255, 255]],
+  ["the same as a number", -0x7FFFEDCC, [0x34, 0x12, 0, 0x80, 255, 255, 255, 255]],
   ["X11's name", "x11:ff", [0xff, 0, 0, 0, 0, 0, 0, 0]],
 ])("windowBytes() of %s has the eight bytes that the library reads", (_, handle, bytes) => {
   expect([...windowBytes(handle)]).toEqual(bytes);
@@ -140,4 +144,14 @@ test.each<[string, WindowHandle | undefined, number[]]>([
 
 test("windowBytes() refuses what only Wayland knows", () => {
   expect(() => windowBytes("wayland:abc")).toThrow(TypeError);
+});
+
+test.each<[string, WindowHandle]>([
+  ["a bigint of more than 64 bits", 2n ** 64n],
+  ["a bigint that is too far below 0", -(2n ** 63n) - 1n],
+  ["a fraction", 1.5],
+  ["a number that is not exact", 2 ** 53],
+  ["three bytes", new Uint8Array(3)],
+])("windowBytes() refuses %s", (_, handle) => {
+  expect(() => windowBytes(handle)).toThrow(TypeError);
 });

@@ -1,14 +1,15 @@
 import { expect, test } from "bun:test";
+import { findTool } from "../../tools/find_tool.js";
 
 const PROGRAM = new URL("../../../lib/platform/program.ts", import.meta.url).href;
 
-test.each([["Bun", process.execPath, ["-e"]], ["Node", "node", ["--input-type=module", "-e"]]])(
+test.each([["Bun", process.execPath, ["-e"]], ["Node", findTool("node"), ["--input-type=module", "-e"]]])(
   "exit() on %s waits for nothing that still runs, and what was written is there",
   async (_, runtime, flags) => {
     const code = `const { exit, write } = await import(${JSON.stringify(PROGRAM)}); setInterval(() => {}, 1e6);` +
       `write("stdout", "x".repeat(1e6)); exit(3);`;
     const child = Bun.spawn([runtime, ...flags, code], { stdout: "pipe", stderr: "inherit" });
-    expect((await child.stdout.text()).length).toBe(1e6);
+    expect((await new Response(child.stdout).text()).length).toBe(1e6);
     expect(await child.exited).toBe(3);
   },
 );
