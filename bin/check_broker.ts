@@ -4,8 +4,11 @@
  * @module
  */
 import { LatchkeyError, type LatchkeyErrorCode, redirectUris, type SignInWay } from "../mod.ts";
+import { operatingSystem } from "../lib/platform/host.ts";
 import { readMachine } from "../lib/platform/machine.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
+import { isWsl } from "../lib/platform/wsl.ts";
+import { WSL_HINTS } from "../lib/platform/wsl_program.ts";
 import { withConsentUrl } from "./consent.ts";
 import { type Check, failed, type Finding, LOOK_CLOSER, notChecked, ok, type Patient } from "./doctor_check.ts";
 
@@ -31,9 +34,18 @@ export const broker: Check = {
     if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
     if (state === "off") return notChecked(reason ?? "it is off");
     const hint = await hintOf(app.getAccounts({ signal }));
-    return failed(reason ?? "it cannot be reached", hint ?? "systemctl --user restart microsoft-identity-broker");
+    return failed(reason ?? "it cannot be reached", hint ?? howToMend(operatingSystem(), isWsl()));
   },
 };
+
+/** What to do about a broker of which no more is known than that it does not answer. Pure. */
+export function howToMend(system: string, isWsl: boolean | undefined): string {
+  if (system === "win32") {
+    return "See that the Windows account manager works (dsregcmd /status), then sign out of Windows and in";
+  }
+  if (system === "darwin") return "See in Company Portal that the device is enrolled, then restart this Mac";
+  return isWsl ? WSL_HINTS.restart : "systemctl --user restart microsoft-identity-broker";
+}
 
 /** The status has no hint, but the error has with which a call is refused that needs the broker. */
 async function hintOf(call: Promise<unknown>): Promise<string | undefined> {

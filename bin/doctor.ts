@@ -15,6 +15,7 @@ import { clock } from "./check_clock.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
 import { platform, runtime } from "./check_machine.ts";
+import { msalRuntime } from "./check_msalruntime.ts";
 import { network } from "./check_network.ts";
 import { profile } from "./check_profile.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
@@ -30,7 +31,7 @@ import { whyNoBroker, withoutBroker } from "./without_broker.ts";
 
 /** In the order of the report, which is that of what needs what. */
 const EVERYWHERE: readonly Check[] = [
-  ...[platform, runtime, profile, clock, broker, redirectUri, accounts, silentToken, network, tokenCache],
+  ...[platform, runtime, profile, clock, broker, msalRuntime, redirectUri, accounts, silentToken, network, tokenCache],
 ];
 const ON_LINUX: readonly Check[] = [
   ...[platform, runtime, profile, clock, dbusClient, sessionBus],

@@ -7,12 +7,13 @@ import { PublicClientApplication } from "../mod.ts";
 import { broker, redirectUri } from "./check_broker.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
+import { msalRuntime } from "./check_msalruntime.ts";
 import { dbusClient, sessionBus } from "./check_session_bus.ts";
 import { wsl } from "./check_wsl.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, notChecked, ok } from "./doctor_check.ts";
 
-const OF_BROKERS: readonly Check[] = [dbusClient, sessionBus, wsl, display, keyring];
+const OF_BROKERS: readonly Check[] = [dbusClient, sessionBus, wsl, msalRuntime, display, keyring];
 
 /** Why no broker is to be looked for; `undefined` where one is. */
 export async function whyNoBroker(line: CommandLine): Promise<string | undefined> {
