@@ -28,10 +28,12 @@ try {
   console.log(error.error ?? error.code);
   console.log(error.errorDescription ?? error.message);
   if (error.hint) console.log(error.hint);
-  console.log(`Correlation id: ${error.correlationId}, error codes: ${error.errorCodes.join(" ")}`);
+  if (error.correlationId) console.log(`Correlation id: ${error.correlationId}`);
+  if (error.errorCodes.length > 0) console.log(`Error codes: ${error.errorCodes.join(" ")}`);
   if (error.errorCodes.includes(65001)) {
     console.log(`To consent, visit ${await app.getAuthorizationRequestUrl({ scopes })}`);
   }
+  process.exitCode = 1;
 } finally {
   app.close();
 }
