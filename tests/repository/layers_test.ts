@@ -20,7 +20,17 @@ const rightOf: Readonly<Record<string, readonly string[]>> = {
   words: ["words", "errors"],
   errors: [],
 };
-const words = ["account", "token", "authority", "logger", "request", "window_handle", "aadsts", "json_values", "redirect_uris"];
+const words = [
+  "account",
+  "token",
+  "authority",
+  "logger",
+  "request",
+  "window_handle",
+  "aadsts",
+  "json_values",
+  "redirect_uris",
+];
 
 /** The layer of a file: `lib/broker/x.ts` is in `broker`, `lib/account.ts` among the words, `mod.ts` is `mod`. */
 function layerOf(path: string): string {
