@@ -68,16 +68,16 @@ describe.each(runtimes)("console_app.ts on $name", ({ name, program }) => {
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
   }, TIMEOUT_MS);
 
-  test("prints why there is none", async () => {
+  test("prints why there is none, and fails", async () => {
     const refusal = { kind: "broker_error", status: 9, context: "AADSTS65001: nobody consented" } as const;
     await broker.behave({ replies: { acquireTokenSilently: refusal } });
     const { code, stdout } = await run();
-    expect(code).toBe(0);
-    const [error, description, hint, ids, consent] = stdout.split("\n");
+    expect(code).toBe(1);
+    const [error, description, hint, id, errorCodes, consent] = stdout.split("\n");
     expect([error, description]).toEqual(["configuration", refusal.context]);
     expect(hint).toContain("consent");
     const [call] = await broker.calls("acquireTokenSilently");
-    expect(ids).toBe(`Correlation id: ${call!.correlationId}, error codes: 65001`);
+    expect([id, errorCodes]).toEqual([`Correlation id: ${call!.correlationId}`, "Error codes: 65001"]);
     expect(consent).toStartWith(
       "To consent, visit https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize?",
     );
