@@ -45,7 +45,18 @@ describe("latchkey doctor in WSL", () => {
   test("finds nothing wrong, and looks at no session bus", async () => {
     const { code, ids, of } = await report(WELL);
     expect(ids).toEqual([
-      ...["platform", "runtime", "clock", "broker", "wsl", "redirect_uri", "accounts", "silent_token", "network"],
+      ...[
+        "platform",
+        "runtime",
+        "profile",
+        "clock",
+        "broker",
+        "wsl",
+        "redirect_uri",
+        "accounts",
+        "silent_token",
+        "network",
+      ],
       "token_cache",
     ]);
     expect(code).toBe(0);
