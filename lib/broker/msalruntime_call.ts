@@ -24,6 +24,8 @@ export interface NativeCallOptions {
   readonly queue?: string | undefined;
   /** Whether the library lets a call be cancelled without waiting for the broker. */
   readonly isCancellable: boolean;
+  /** How long a call that was cancelled may keep its turn, in milliseconds: its window has to close first. @default 5_000 */
+  readonly closingMs?: number | undefined;
 }
 
 /**
@@ -38,14 +40,18 @@ export async function callNative<T>(
   start: (done: (result: T) => void) => NativeCall,
   options: NativeCallOptions,
 ): Promise<T> {
-  const { signal, timeoutMs, queue, isCancellable, correlationId } = options;
+  const { signal, timeoutMs, queue, isCancellable, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
   const answer = Promise.withResolvers<T>(), gone = Promise.withResolvers<never>();
   let call: NativeCall | undefined, isLeft = false;
   const leave = (reason: unknown) => {
     isLeft = true;
     gone.reject(reason);
-    if (isCancellable) call?.CancelAsyncOperation();
+    try {
+      if (isCancellable) call?.CancelAsyncOperation();
+    } catch {
+      // It goes on, and what it gives is dropped.
+    }
   };
   const onAbort = () => leave(signal!.reason);
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => leave(tooLate(options)), timeoutMs);
@@ -53,7 +59,8 @@ export async function callNative<T>(
   const work = async (): Promise<T> => {
     if (isLeft) return await gone.promise; // before its turn came
     call = start(answer.resolve);
-    return await (isCancellable ? Promise.race([answer.promise, gone.promise]) : answer.promise);
+    if (isCancellable) await Promise.race([answer.promise, gone.promise.catch(() => ended(answer.promise, closingMs))]);
+    return await (isLeft && isCancellable ? gone.promise : answer.promise);
   };
   // In a queue the time limit above holds.
   const onTooLate = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
@@ -65,6 +72,13 @@ export async function callNative<T>(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** Waits until a promise has its value, or the time has passed. */
+async function ended(promise: Promise<unknown>, limitMs: number): Promise<void> {
+  const limit = Promise.withResolvers<void>(), timer = setTimeout(limit.resolve, limitMs);
+  await Promise.race([promise, limit.promise]);
+  clearTimeout(timer);
 }
 
 function tooLate({ name, correlationId, timeoutMs }: NativeCallOptions): LatchkeyError {
