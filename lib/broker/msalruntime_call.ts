@@ -30,6 +30,8 @@ export interface NativeCallOptions {
   readonly isCancellable: boolean;
   /** Told what the library threw instead of cancelling a call. It must not throw. @default nobody is told */
   readonly onNotCancelled?: ((thrown: unknown) => void) | undefined;
+  /** How long a call that was cancelled may keep its turn, in milliseconds: its window has to close first. @default 5_000 */
+  readonly closingMs?: number | undefined;
 }
 
 /**
@@ -44,7 +46,7 @@ export async function callNative<T>(
   start: (done: (result: T) => void) => NativeCall,
   options: NativeCallOptions,
 ): Promise<T> {
-  const { signal, timeoutMs, queue, isCancellable, correlationId } = options;
+  const { signal, timeoutMs, queue, isCancellable, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
   const answer = Promise.withResolvers<T>(), gone = Promise.withResolvers<never>();
   let call: NativeCall | undefined, isLeft = false;
@@ -61,7 +63,8 @@ export async function callNative<T>(
     call = start(answer.resolve);
     // Who was asked before the window opened may have gone then.
     if (isLeft && isCancellable) cancel(call, options);
-    return await (isCancellable ? Promise.race([answer.promise, gone.promise]) : answer.promise);
+    if (isCancellable) await Promise.race([answer.promise, gone.promise.catch(() => ended(answer.promise, closingMs))]);
+    return await (isLeft && isCancellable ? gone.promise : answer.promise);
   };
   // In a queue the time limit above holds.
   const onTooLate = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
@@ -82,6 +85,13 @@ function cancel(call: NativeCall, { onNotCancelled }: NativeCallOptions): void {
   } catch (error) {
     onNotCancelled?.(error);
   }
+}
+
+/** Waits until a promise has its value, or the time has passed. */
+async function ended(promise: Promise<unknown>, limitMs: number): Promise<void> {
+  const limit = Promise.withResolvers<void>(), timer = setTimeout(limit.resolve, limitMs);
+  await Promise.race([promise, limit.promise]);
+  clearTimeout(timer);
 }
 
 function tooLate({ name, correlationId, timeoutMs }: NativeCallOptions): LatchkeyError {

@@ -109,16 +109,35 @@ test("callNative() leaves a call that cannot be cancelled its turn when nobody w
   expect(await Promise.race([second.begun.then(() => true), Promise.resolve(false)])).toBe(false);
 });
 
-test("callNative() gives the turn of a call that was cancelled to the next one", async () => {
-  const first = makeCall(), second = makeCall(), controller = new AbortController();
-  const queued = { ...OPTIONS, queue: "cancelled" };
-  const left = callNative(first.start, { ...queued, signal: controller.signal });
-  await first.begun;
-  const result = callNative(second.start, queued);
-  controller.abort(new Error("enough"));
-  await failureOf(left);
-  (await second.begun)("two");
-  expect(await result).toBe("two");
+test.each([["has ended", 600_000], ["does not end in its time", 1]])(
+  "callNative() gives the turn of a call that was cancelled to the next one when that %s",
+  async (how, closingMs) => {
+    const first = makeCall(), second = makeCall(), controller = new AbortController();
+    const queued = { ...OPTIONS, queue: `cancelled ${closingMs}`, closingMs };
+    const left = callNative(first.start, { ...queued, signal: controller.signal });
+    const done = await first.begun;
+    const result = callNative(second.start, queued);
+    controller.abort(new Error("enough"));
+    await failureOf(left);
+    if (how === "has ended") {
+      expect(await Promise.race([second.begun.then(() => true), Promise.resolve(false)])).toBe(false);
+      done("dropped");
+    }
+    (await second.begun)("two");
+    expect(await result).toBe("two");
+  },
+);
+
+test("callNative() lets go although the call cannot be cancelled after all", async () => {
+  const controller = new AbortController(), reason = new Error("enough");
+  const stubborn = () => ({
+    CancelAsyncOperation() {
+      throw { errorStatus: 0, errorContext: "no" };
+    },
+  });
+  const left = callNative(stubborn, { ...OPTIONS, signal: controller.signal });
+  controller.abort(reason);
+  expect<Error>(await failureOf(left)).toBe(reason);
 });
 
 /** What the library throws is of no class. */
