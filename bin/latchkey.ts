@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { exit, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
+import { exit, exitSoon, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
 import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
@@ -11,6 +11,8 @@ import { type CommandLine, readCommandLine, unknown, UsageError } from "./comman
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
 
 const EXIT_USAGE = 2;
+/** The code of a command that was given up, by a person or for its time: the broker may still be told. */
+const EXIT_GIVEN_UP = 4;
 
 /** Each command's code is loaded when it is called. */
 async function load(command: Command): Promise<Run> {
@@ -143,4 +145,8 @@ function tryToWrite(stream: "stdout" | "stderr", text: string): void {
   }
 }
 
-if (import.meta.main) exit(await main(programArguments()));
+if (import.meta.main) {
+  const code = await main(programArguments());
+  if (code === EXIT_GIVEN_UP) exitSoon(code);
+  else exit(code);
+}

@@ -19,6 +19,21 @@ export function exit(code: number): never {
   return denoNamespace()?.exit(code) ?? globalThis.process.exit(code);
 }
 
+/** How long what is under way may take after a command was given up, in milliseconds: a broker is told to close its window. */
+const GRACE_MS = 500;
+
+/** Ends the program as soon as nothing is under way any more, and in any case soon. */
+export function exitSoon(code: number): void {
+  const deno = denoNamespace(), timer = setTimeout(() => exit(code), GRACE_MS);
+  if (deno) {
+    deno.exitCode = code;
+    deno.unrefTimer(Number(timer));
+  } else {
+    globalThis.process.exitCode = code;
+    timer.unref();
+  }
+}
+
 /**
  * Writes to standard output or standard error, all of it before it returns: a stream of Node's would end the program with
  * a stack trace when nobody reads any more.

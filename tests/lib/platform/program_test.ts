@@ -13,3 +13,14 @@ test.each([["Bun", process.execPath, ["-e"]], ["Node", findTool("node"), ["--inp
     expect(await child.exited).toBe(3);
   },
 );
+
+test.each([["Bun", process.execPath, ["-e"]], ["Node", findTool("node"), ["--input-type=module", "-e"]]])(
+  "exitSoon() on %s waits for what ends, and not for what does not",
+  async (_, runtime, flags) => {
+    const code = `const { exitSoon, write } = await import(${JSON.stringify(PROGRAM)}); setInterval(() => {}, 1e6);` +
+      `setTimeout(() => write("stdout", "told"), 10); exitSoon(4);`;
+    const child = Bun.spawn([runtime, ...flags, code], { stdout: "pipe", stderr: "inherit" });
+    expect(await new Response(child.stdout).text()).toBe("told");
+    expect(await child.exited).toBe(4);
+  },
+);
