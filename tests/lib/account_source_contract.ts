@@ -10,7 +10,7 @@ import {
 } from "../../mod.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER } from "../fakes/tested_broker.ts";
 import { failure, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 import type { BrowsingPerson } from "../tools/browsing_person.ts";

@@ -2,7 +2,7 @@
 import { describe, expect } from "bun:test";
 import type { AccountInfo, PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 
 const test = limitedTest(import.meta.url);

@@ -2,7 +2,7 @@
 import { describe, expect } from "bun:test";
 import { PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 

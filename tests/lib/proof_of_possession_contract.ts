@@ -3,7 +3,7 @@ import { describe, expect } from "bun:test";
 import { inspect } from "node:util";
 import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PopScheme, type PublicClientApplication } from "../../mod.ts";
 import type { Behaviour } from "../fakes/behaviour.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
 import { failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 

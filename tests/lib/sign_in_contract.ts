@@ -8,7 +8,7 @@ import {
   type WindowHandle,
 } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { BROKER, registeredUri, SENDERS } from "../fakes/tested_broker.ts";

@@ -1,7 +1,7 @@
 // An account that the app forgets, and the broker only when it is told to.
 import { describe, expect } from "bun:test";
 import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
-import { limitedTest } from "../fakes/limited_test.ts";
+import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 
