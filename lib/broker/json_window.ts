@@ -1,8 +1,9 @@
 /**
- * Windows as a broker's JSON has them. Pure.
+ * Windows as a broker's JSON has them.
  *
  * @module
  */
+import { operatingSystem } from "../platform/host.ts";
 import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../window_handle.ts";
 
 /** A window by its number (X11), or by the name that a Wayland compositor exported it under. */
@@ -46,12 +47,14 @@ export function windowBits(handle: WindowHandle | undefined): bigint | undefined
 }
 
 /**
- * Makes sure that a handle can be a window's on some system: which broker serves shows later.
+ * Makes sure, before a broker is looked for, that a handle can be a window's: Windows' have all 64 bits.
  *
+ * @param handle The handle.
+ * @param system Operating system, in Node's words.
  * @throws {TypeError} when it cannot be one.
  */
-export function checkWindow(handle: WindowHandle | undefined): void {
-  if (windowBits(handle) === undefined) readWindow(handle);
+export function checkWindow(handle: WindowHandle | undefined, system: string = operatingSystem()): void {
+  if (system !== "win32" || windowBits(handle) === undefined) readWindow(handle);
 }
 
 /** As the machine has it in memory: all that this runs on are little-endian. */

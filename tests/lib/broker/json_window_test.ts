@@ -53,10 +53,19 @@ test.each<[string, unknown]>([
 
 test.each<WindowHandle | undefined>(
   [undefined, CONSOLE_WINDOW_HANDLE, 1, -1, 2n ** 64n - 1n, "wayland:kde", new Uint8Array(8).fill(255)],
-)("checkWindow() takes what a broker of some system may know: %p", (handle) => {
-  checkWindow(handle);
+)("checkWindow() takes what Windows' broker may know: %p", (handle) => {
+  checkWindow(handle, "win32");
 });
 
+test.each<WindowHandle>([-1, 2n ** 64n - 1n, new Uint8Array(8).fill(255)])(
+  "checkWindow() refuses on Linux what only Windows has: %p",
+  (handle) => {
+    expect(() => checkWindow(handle, "linux")).toThrow(TypeError);
+  },
+);
+
 test.each<unknown>([1.5, 2n ** 64n, "", new Uint8Array(3), null, {}])("checkWindow() refuses %p", (handle) => {
-  expect(() => checkWindow(handle as WindowHandle)).toThrow(TypeError);
+  for (const system of ["win32", "linux", undefined]) {
+    expect(() => checkWindow(handle as WindowHandle, system)).toThrow(TypeError);
+  }
 });
