@@ -41,6 +41,7 @@ export class BrokerSource {
   #finding: BrokerFinding | undefined;
   #tooOld = false;
   #watching: Disposable | undefined;
+  #starting: Promise<void> | undefined;
 
   /**
    * @param flags Where the app wants a broker.
@@ -197,7 +198,17 @@ export class BrokerSource {
     finding.broker.close();
   }
 
+  /** Once for all listeners: two subscriptions would tell each of them twice. */
   async #startWatching(): Promise<void> {
+    const starting = this.#starting ??= this.#beginWatching();
+    try {
+      await starting;
+    } finally {
+      if (this.#starting === starting) this.#starting = undefined;
+    }
+  }
+
+  async #beginWatching(): Promise<void> {
     const broker = await this.broker({});
     if (this.#watching || this.#listeners.size === 0) return;
     const watching = await broker.watch((change) => {
@@ -208,6 +219,7 @@ export class BrokerSource {
   }
 
   #stopWatching(): void {
+    this.#starting = undefined;
     this.#watching?.[Symbol.dispose]();
     this.#watching = undefined;
   }
