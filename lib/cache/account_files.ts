@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { idKey } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type Lock, withLockFile } from "../platform/lock_file.ts";
 import { listPrivateFolder, readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
+import { accountHash } from "./account_hash.ts";
 import {
   type AccountList,
   accountsOf,
@@ -205,9 +205,7 @@ export class AccountFiles implements Required<CacheStore> {
   }
 }
 
-/** The name of an account's document: ids can have any characters in them, and be of any length. */
+/** The name of an account's document. */
 async function nameOf(homeAccountId: string): Promise<string> {
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(idKey(homeAccountId)));
-  const hex = [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return `${hex.slice(0, 32)}.sealed`;
+  return `${await accountHash(homeAccountId)}.sealed`;
 }

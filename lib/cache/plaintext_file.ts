@@ -99,7 +99,8 @@ export class PlaintextFile implements Required<CacheStore> {
     signal?.throwIfAborted();
     if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
     const { renewAlone } = await import("./renewal_lock.ts"); // who has a token that is kept does without
-    const path = `${this.#path}.${await hashOf(homeAccountId)}`;
+    const { accountHash } = await import("./account_hash.ts");
+    const path = `${this.#path}.${await accountHash(homeAccountId)}`;
     return await renewAlone(path, work, { signal, log: this.#log });
   }
 
@@ -213,10 +214,4 @@ function isAsRead(files: LocalFiles, path: string, { bytes, mark }: StillFile): 
   const file = files.open(path), now = file?.read();
   file?.close();
   return now?.length === bytes.length && now.every((byte, at) => byte === bytes[at]);
-}
-
-/** Names a lock: ids can have any characters in them, and be of any length. */
-async function hashOf(homeAccountId: string): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(homeAccountId)));
-  return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
