@@ -6,7 +6,8 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../lib/platform/host.ts";
 import type { Option } from "./command_options.ts";
-import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
+import type { Command } from "./command.ts";
+import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 
 /** A command line that cannot be meant. Its message is for people. */
 export class UsageError extends Error {

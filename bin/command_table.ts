@@ -10,7 +10,6 @@ import {
   BROWSER,
   CLIENT_ID,
   INTERACTIVE,
-  type Option,
   PROFILE,
   SCOPES,
   SCOPES_OR_DEFAULT,
@@ -21,24 +20,8 @@ import {
   TOKEN_FORMAT,
   VERBOSE,
 } from "./command_options.ts";
-
-/** A command. */
-export interface Command {
-  /** The word that calls it. */
-  readonly name: string;
-  /** What it does, in one line. */
-  readonly summary: string;
-  /** Its arguments, as the help shows them. */
-  readonly usage: string;
-  /** How many arguments it takes beside options. */
-  readonly operands: number;
-  /** Its options. */
-  readonly options: readonly Option[];
-  /** What to say of options that others have and this one has not, for a reason. */
-  readonly unlike?: Readonly<Record<string, string>>;
-  /** What people type, and why. */
-  readonly examples: readonly (readonly [line: string, why: string])[];
-}
+import type { Command } from "./command.ts";
+import { TOOL_COMMANDS } from "./tool_commands.ts";
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -249,6 +232,7 @@ export const COMMANDS: readonly Command[] = [
       ],
     ],
   },
+  ...TOOL_COMMANDS,
 ];
 
 /** `latchkey CONFIG.json`: not a word, but a file's name. */

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Option } from "./command_options.ts";
-import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
+import type { Command } from "./command.ts";
+import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 
 /** What `latchkey --help` prints. */
 export function overview(): string {

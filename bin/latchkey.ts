@@ -4,7 +4,8 @@
  * @module
  */
 import { exit, exitSoon, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
-import { type Command, COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
+import type { Command } from "./command.ts";
+import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
 /** Runs a command. One that did what it was for and yet has bad news returns an exit code. */

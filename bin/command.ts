@@ -1,0 +1,24 @@
+/**
+ * What a command is.
+ *
+ * @module
+ */
+import type { Option } from "./command_options.ts";
+
+/** A command. */
+export interface Command {
+  /** The word that calls it. */
+  readonly name: string;
+  /** What it does, in one line. */
+  readonly summary: string;
+  /** Its arguments, as the help shows them. */
+  readonly usage: string;
+  /** How many arguments it takes beside options. */
+  readonly operands: number;
+  /** Its options. */
+  readonly options: readonly Option[];
+  /** What to say of options that others have and this one has not, for a reason. */
+  readonly unlike?: Readonly<Record<string, string>>;
+  /** What people type, and why. */
+  readonly examples: readonly (readonly [line: string, why: string])[];
+}
