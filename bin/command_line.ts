@@ -121,7 +121,7 @@ interface Said {
 
 function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): Said {
   const name = `--${option.name}`;
-  const variable = `LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`;
+  const variable = variableOf(option);
   const set = option.environment === false ? undefined : readEnvironment(variable);
   switch (option.kind) {
     case "switch":
@@ -158,6 +158,11 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       return { value: undefined, origin: undefined };
     }
   }
+}
+
+/** The name of an option in the environment. */
+export function variableOf({ name }: Option): string {
+  return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 function originOf(given: unknown, set: string | undefined, told?: string): Origin | undefined {

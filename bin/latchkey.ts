@@ -34,6 +34,10 @@ async function load(command: Command): Promise<Run> {
       return (await import("./app.ts")).printRegistration;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
+    case "completions":
+      return (await import("./completions.ts")).printCompletions;
+    case "man":
+      return (await import("./manual.ts")).printManual;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }
@@ -63,9 +67,10 @@ export async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-/** A profile is looked for where one is named, and where no app is. */
+/** A profile is looked for where one is named, and where no app is; not for a command that has none. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
-  const isNamed = line.origin("profile") !== undefined, isPossible = command !== CONFIG_FILE_COMMAND;
+  const isNamed = line.origin("profile") !== undefined,
+    isPossible = command.options.some(({ name }) => name === "profile");
   if (!isNamed && !(isPossible && line.origin("client-id") === undefined)) return line;
   const { profileOf } = await import("./profile_file.ts");
   try {
