@@ -54,7 +54,7 @@ export async function main(words: readonly string[]): Promise<number> {
   let line: CommandLine | undefined;
   try {
     if (first === undefined) throw new UsageError("A command is missing");
-    if (first === "--version") return await printVersion();
+    if (first === "--version") return await printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
     const command = findCommand(first);
     const given = command === CONFIG_FILE_COMMAND ? words : rest;
@@ -115,9 +115,8 @@ async function printHelp(word: string | undefined): Promise<number> {
   return 0;
 }
 
-async function printVersion(): Promise<number> {
-  const { default: { version } } = await import("../deno.json", { with: { type: "json" } });
-  write("stdout", `latchkey ${version}\n`);
+async function printVersion(words: readonly string[]): Promise<number> {
+  await (await import("./version.ts")).printVersion(words);
   return 0;
 }
 
