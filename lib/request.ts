@@ -20,6 +20,8 @@ export interface TokenRequest extends RequestOptions {
   readonly scopes: readonly string[];
   /** A claims challenge to answer, as JSON text. */
   readonly claims?: string | undefined;
+  /** What can be handled of the token, such as `cp1`. Those of others are not used. @default the application's */
+  readonly clientCapabilities?: readonly string[] | undefined;
   /** Binds the token to one HTTP request. @default a bearer token */
   readonly authenticationScheme?: PopScheme | undefined;
   /** Tenant to ask instead of the authority's. */

@@ -39,13 +39,15 @@ export interface ReplyToSave {
   readonly accountSource?: string | undefined;
   /** The tenant that was asked: its domain, when it was asked by that. @default the result's `tenantId` */
   readonly realm?: string | undefined;
+  /** The client capabilities that the token was asked for with. @default none */
+  readonly capabilities?: string | undefined;
   /** MSAL's name for the kind of server. @default "MSSTS" */
   readonly authorityType?: "MSSTS" | "ADFS" | undefined;
 }
 
 /** Fields that an entry of ours sets or leaves out. Any other outlives what is written in its place. */
 const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
-  AccessToken: ["refresh_on", ...TOKEN_BINDINGS],
+  AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
   RefreshToken: ["family_id", "target"],
   IdToken: [],
   Account: [],
@@ -176,7 +178,7 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
 }
 
 /** A token takes the place of those that are for more or for fewer scopes: which of them were good, nobody could tell. */
-function accessTokenChanges({ document, reply: { result }, app, identity }: ReplyContext): CacheChange[] {
+function accessTokenChanges({ document, reply: { result, capabilities }, app, identity }: ReplyContext): CacheChange[] {
   const { homeAccountId, environment, clientId, realm } = identity, scopes = scopesOf(targetOf(result.scopes));
   const old = document.ofAccount("AccessToken", homeAccountId).filter(({ entry }) => {
     const others = scopesOf(entry.target), end = endOf(entry);
@@ -197,6 +199,7 @@ function accessTokenChanges({ document, reply: { result }, app, identity }: Repl
     cached_at: epochSeconds(app.now),
     expires_on: epochSeconds(result.expiresOn.getTime()),
     extended_expires_on: epochSeconds((result.extendedExpiresOn ?? result.expiresOn).getTime()),
+    ...(capabilities && { client_capabilities: capabilities }),
     ...(result.refreshOn && { refresh_on: epochSeconds(result.refreshOn.getTime()) }),
   });
 }

@@ -29,6 +29,8 @@ export interface CachedTokenQuery {
   readonly scopes: readonly string[];
   /** The tenant that is asked: its id, or its domain when it is asked by that. @default the account's `realm` */
   readonly realm?: string | undefined;
+  /** The client capabilities of who is to use it. @default none */
+  readonly capabilities?: string | undefined;
   /** UUID of the request that it answers. */
   readonly correlationId: string;
 }
@@ -60,17 +62,17 @@ export function accessTokenIn(
 ): CachedToken | undefined {
   const { homeAccountId, realm: ownRealm } = query.account, { clientId, environments } = app;
   const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
-  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope));
+  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)), { capabilities = "" } = query;
   if (wanted.length === 0 || homeAccountId === "") return undefined;
   for (const environment of environments) {
     const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted);
     const entry = document.entry("AccessToken", key);
-    if (!entry || !isAt(entry) || !isFor(entry, wanted)) continue;
+    if (!entry || !isAt(entry) || !isFor(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
     if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
   }
   const place = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
   const found = document.accessTokensAt(place).flatMap((entry) => {
-    const state = isFor(entry, wanted) ? stateOf(entry, app.now) : undefined;
+    const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities ? stateOf(entry, app.now) : undefined;
     return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
   });
   const [best] = found.sort((one, other) =>
@@ -90,6 +92,14 @@ export function isPlainToken(entry: CacheEntry): boolean {
   return (text(entry.credential_type) ?? "AccessToken").toLowerCase() === "accesstoken" &&
     (text(entry.token_type) ?? "Bearer").toLowerCase() === "bearer" &&
     TOKEN_BINDINGS.every((field) => entry[field] === undefined || entry[field] === null || entry[field] === "");
+}
+
+/**
+ * The client capabilities that a token was asked for with: whoever cannot answer a claims challenge must not have a token
+ * that can be revoked by one. MSAL writes none down.
+ */
+function capabilitiesIn({ client_capabilities }: CacheEntry): string {
+  return text(client_capabilities) ?? "";
 }
 
 /** When a token can no longer be used for anything, in milliseconds since 1970. */

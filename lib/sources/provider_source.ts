@@ -6,6 +6,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
+import { capabilitiesOf } from "../claims.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
@@ -116,7 +117,7 @@ export class ProviderSource {
       const accept = ({ result }: TokenReply) => refuseOther(result, query.account, username);
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
-      await this.#save(query.authority, reply, accountSource);
+      await this.#save(query, reply, accountSource);
       return reply.result;
     });
   }
@@ -152,7 +153,7 @@ export class ProviderSource {
     const { provider, http } = await this.find(authority, { correlationId, signal });
     const { finishAuthorization } = await import("../oauth/authorization_code.ts");
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
-    await this.#save(authority, reply, "authorization_code");
+    await this.#save({ authority, claims: flow.claims }, reply, "authorization_code");
     return reply.result;
   }
 
@@ -169,7 +170,7 @@ export class ProviderSource {
 
   /** Notes that an account signed in with a broker, which renews its tokens from now on. None of them is stored. */
   async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
-    await this.#save(this.#options.authority, { result }, "broker");
+    await this.#save(this.#options, { result }, "broker");
   }
 
   /** Ends all calls under way, with a reason. */
@@ -184,8 +185,8 @@ export class ProviderSource {
   }
 
   async #kept(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
-    const { scopes } = query, realm = realmOf(query.authority);
-    return await this.#cache.findAccessToken({ ...call, scopes, realm });
+    const { scopes, claims } = query, realm = realmOf(query.authority), capabilities = capabilitiesOf(claims);
+    return await this.#cache.findAccessToken({ ...call, scopes, realm, capabilities });
   }
 
   /** Each refresh token is tried until one is taken: the app's own, then those of its family. */
@@ -208,7 +209,7 @@ export class ProviderSource {
         isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
         continue;
       }
-      await this.#save(query.authority, reply); // first of all, as the old refresh token may be good no more
+      await this.#save(query, reply); // first of all, as the old refresh token may be good no more
       if (maxAge !== undefined) refuseOld(reply.result, maxAge, now());
       return reply.result;
     }
@@ -217,13 +218,13 @@ export class ProviderSource {
 
   /** A token that cannot be stored is good even so. */
   async #save(
-    authority: Authority,
+    { authority, claims }: Pick<TokenQuery, "authority" | "claims">,
     reply: TokenReply,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
-      await this.#cache.save({ ...reply, accountSource, realm, ...kind });
+      await this.#cache.save({ ...reply, accountSource, realm, capabilities: capabilitiesOf(claims), ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       this.#options.log("warn", `The token could not be stored: ${error.message}`);

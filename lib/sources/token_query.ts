@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, idKey } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
-import { readClaims } from "../oauth/claims.ts";
+import { capabilitiesOf, readClaims } from "../claims.ts";
 import {
   type AcquireTokenRequest,
   checkPop,
@@ -57,6 +57,7 @@ export function tokenQuery(
 ): TokenQuery {
   correlationIdOf(request);
   const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
+  const { clientCapabilities = app.clientCapabilities ?? [] } = request;
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
@@ -64,7 +65,7 @@ export function tokenQuery(
     ...request,
     scopes: checkScopes(request.scopes),
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
-    claims: mergeClaims(app.clientCapabilities ?? [], readClaims(claims)),
+    claims: mergeClaims(clientCapabilities, readClaims(claims)),
     passHeld: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
@@ -83,10 +84,15 @@ export function checkAccount(account: AccountInfo | undefined): void {
 }
 
 /** What a token is held under: whose it is, and what it is for. */
-export function keyFor({ authority, scopes, username }: TokenQuery, account: AccountInfo | undefined): string {
+export function keyFor({ authority, scopes, username, claims }: TokenQuery, account: AccountInfo | undefined): string {
   const ofAccount = account && [idKey(account.homeAccountId), account.realm.toLowerCase()];
   const holder = ofAccount ?? username?.toLowerCase() ?? null;
-  return JSON.stringify([holder, authorityOfAccount(authority, account).url, scopes.toSorted()]);
+  return JSON.stringify([
+    holder,
+    authorityOfAccount(authority, account).url,
+    scopes.toSorted(),
+    capabilitiesOf(claims),
+  ]);
 }
 
 /** What tells a request from all that are not the same. */

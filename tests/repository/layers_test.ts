@@ -9,7 +9,7 @@ import { findTool } from "../tools/find_tool.js";
 const rightOf: Readonly<Record<string, readonly string[]>> = {
   bin: ["bin", "mod", "platform", "deno.json"],
   mod: ["application", "sources", "broker", "oauth", "cache", "words", "errors"],
-  azure: ["application", "words", "errors"],
+  azure: ["azure", "application", "words", "errors"],
   web: ["sources", "oauth", "cache", "words", "errors"],
   application: ["sources", "broker", "oauth", "cache", "words", "errors"],
   sources: ["sources", "broker", "oauth", "cache", "platform", "words", "errors"],
@@ -28,6 +28,7 @@ const words = [
   "request",
   "window_handle",
   "aadsts",
+  "claims",
   "json_values",
   "redirect_uris",
 ];

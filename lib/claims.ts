@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readBase64Json, readJson } from "../json_values.ts";
+import { isObject, readBase64Json, readJson } from "./json_values.ts";
 
 /** What a header is made of (RFC 9110, 11.2): quoted strings, which may be cut off, words, and what joins them. */
 const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
@@ -12,16 +12,18 @@ const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
 /**
  * The claims request in a challenge.
  *
- * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, as a rule, base64 of it; or the JSON itself.
+ * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, as a rule, base64 of it; or either by itself.
  * @returns JSON text; `undefined` when there is no challenge.
  * @throws {TypeError} when it has no claims in it. The message does not repeat it.
  */
 export function readClaims(challenge: string | undefined): string | undefined {
   if (challenge === undefined || challenge.trim() === "") return undefined;
-  const claims = challenge.trimStart().startsWith("{") ? readJson(challenge) : claimsOfHeader(challenge);
+  const claims = challenge.trimStart().startsWith("{")
+    ? readJson(challenge)
+    : claimsOfHeader(challenge) ?? readBase64Json(challenge.trim());
   if (claims) return JSON.stringify(claims);
   throw new TypeError(
-    "Cannot acquire a token: claims has to be a JSON object, or a WWW-Authenticate header with claims in it",
+    "Cannot acquire a token: claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it",
   );
 }
 
@@ -35,4 +37,16 @@ function claimsOfHeader(header: string): object | undefined {
     if (claims) return claims;
   }
   return undefined;
+}
+
+/**
+ * The client capabilities that a claims request tells of, such as `cp1`: tokens for it are for who has them.
+ *
+ * @param claims A claims request as JSON text.
+ * @returns The capabilities, in one order; empty when there are none.
+ */
+export function capabilitiesOf(claims: string | undefined): string {
+  const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
+  const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
+  return Array.isArray(capabilities) ? capabilities.map(String).toSorted().join(" ").toLowerCase() : "";
 }

@@ -1,0 +1,192 @@
+/**
+ * A credential for Azure's SDKs.
+ *
+ * @module
+ */
+import type { AccountInfo } from "../account.ts";
+import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
+import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
+import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
+import type { AuthenticationResult } from "../token.ts";
+import { credentialError, CredentialUnavailableError } from "./credential_error.ts";
+import type { AbortSignalLike, AccessToken, GetTokenOptions, ProofOfPossessionOptions } from "./token_credential.ts";
+
+/** What a credential is made of: an application, and whose tokens it gives. */
+export interface LatchkeyCredentialOptions
+  extends PublicClientApplicationOptions, Pick<SignInOptions, "parentWindowHandle" | "onBeforeLaunchingUi"> {
+  /** Whose tokens. @default the account that is signed in to the device, or the one that signs in first */
+  readonly account?: AccountInfo | undefined;
+  /** Whose tokens, by user name. */
+  readonly username?: string | undefined;
+  /** Whether a person may be asked where there is no token without. @default "if-needed" */
+  readonly interactive?: "if-needed" | "never" | undefined;
+  /**
+   * Tenants beside the authority's that a client, or the challenge of a service, may ask for; `*` for any. Where the
+   * authority is for many tenants, any may be asked for.
+   *
+   * @default []
+   */
+  readonly additionallyAllowedTenants?: readonly string[] | undefined;
+}
+
+/** Tells resources that their claims challenges will be answered. */
+const CONTINUOUS_ACCESS_EVALUATION = "cp1";
+
+/**
+ * A credential that Azure's SDKs for JavaScript take: tokens from the device's broker, or by the browser where there is
+ * none. It answers claims challenges, asks other tenants where it may, and binds tokens to requests where the broker can.
+ *
+ * @example A secret from Key Vault
+ * ```ts
+ * import { SecretClient } from "@azure/keyvault-secrets";
+ * import { LatchkeyCredential } from "@latchkey/latchkey/azure";
+ *
+ * const credential = new LatchkeyCredential({
+ *   clientId: "11111111-2222-4333-8444-555555555555",
+ *   enableBrokerOnLinux: true,
+ * });
+ * const { value } = await new SecretClient("https://contoso.vault.azure.net", credential).getSecret("password");
+ * credential.close();
+ * ```
+ */
+export class LatchkeyCredential implements AsyncDisposable {
+  /** The application that the tokens are of: to list accounts, or to sign one out. */
+  readonly app: PublicClientApplication;
+  readonly #options: LatchkeyCredentialOptions;
+  #whose: Pick<AcquireTokenRequest, "account" | "username">;
+
+  /**
+   * Makes a credential.
+   *
+   * @param options What it is made of. Nothing is opened or asked before the first call.
+   * @throws {TypeError} when the client id is missing, the authority is not one, or `interactive` is none of its words.
+   * @throws {RangeError} when a time limit is not above 0.
+   */
+  constructor(options: LatchkeyCredentialOptions) {
+    this.app = new PublicClientApplication(options);
+    const { account, username, interactive = "if-needed" } = options;
+    if (!["if-needed", "never"].includes(interactive)) {
+      throw new TypeError('Cannot make a credential: interactive has to be "if-needed" or "never"');
+    }
+    this.#options = options;
+    this.#whose = account ? { account } : { username };
+  }
+
+  /**
+   * A token, as Azure's SDKs ask for it: one that is held and good for five more minutes, the broker's, a renewed one, or
+   * by the person's sign-in where that is allowed.
+   *
+   * @param scopes What it is for, such as `https://vault.azure.net/.default`.
+   * @param options What else is said of it. A token for a client that answers claims challenges (`enableCae`) is never given
+   * to one that does not, nor the reverse.
+   * @returns The token.
+   * @throws {CredentialUnavailableError} where there is no broker and one is needed, or for a tenant that is not allowed.
+   * @throws {AuthenticationRequiredError} with `interactive: "never"`, when a person is needed.
+   * @throws {LatchkeyError} what else the request failed with, after which a chain of credentials ends.
+   * @throws {TypeError} when scopes or claims are none.
+   */
+  async getToken(scopes: string | readonly string[], options: GetTokenOptions = {}): Promise<AccessToken> {
+    const { interactive } = this.#options;
+    const { accessToken, expiresOn, refreshOn, tokenType } = await this.#acquire(scopes, options, interactive);
+    return {
+      token: accessToken,
+      expiresOnTimestamp: expiresOn.getTime(),
+      ...(refreshOn && { refreshAfterTimestamp: refreshOn.getTime() }),
+      tokenType,
+    };
+  }
+
+  /**
+   * Signs a person in where that is needed, whatever `interactive` says: the way on from an
+   * {@linkcode AuthenticationRequiredError}, whose `scopes` and `getTokenOptions` are what to give.
+   *
+   * @param scopes What they are to consent to.
+   * @param options The claims that they have to fulfil, and what else is said of the token.
+   * @returns Who signed in: whose tokens the credential gives from now on.
+   * @throws {LatchkeyError} what the sign-in was refused with; `user_canceled`; `timed_out`.
+   */
+  async authenticate(scopes: string | readonly string[], options: GetTokenOptions = {}): Promise<AccountInfo> {
+    return (await this.#acquire(scopes, options, "if-needed")).account;
+  }
+
+  /** Frees the connection to the broker; calls under way fail. A program that is done ends without it, too. */
+  close(): void {
+    this.app.close();
+  }
+
+  /** The same as {@linkcode close}, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.app[Symbol.asyncDispose]();
+  }
+
+  async #acquire(
+    scopes: string | readonly string[],
+    options: GetTokenOptions,
+    interactive: "if-needed" | "never" = "if-needed",
+  ): Promise<AuthenticationResult> {
+    const { parentWindowHandle, onBeforeLaunchingUi, clientCapabilities = [] } = this.#options;
+    const { claims, enableCae = false, proofOfPossessionOptions, abortSignal } = options;
+    const wanted = typeof scopes === "string" ? [scopes] : scopes, listening = signalOf(abortSignal);
+    const others = clientCapabilities.filter((each) => each.toLowerCase() !== CONTINUOUS_ACCESS_EVALUATION);
+    try {
+      const result = await this.app.acquireToken({
+        ...this.#whose,
+        scopes: wanted,
+        claims: claims || undefined,
+        clientCapabilities: enableCae ? [...others, CONTINUOUS_ACCESS_EVALUATION] : others,
+        tenantId: this.#tenantFor(options.tenantId),
+        authenticationScheme: popOf(proofOfPossessionOptions),
+        interactive,
+        parentWindowHandle,
+        onBeforeLaunchingUi,
+        signal: listening.signal,
+      });
+      this.#keepTo(result.account);
+      return result;
+    } catch (error) {
+      throw credentialError(error, { scopes: wanted, options, mayAsk: interactive !== "never" });
+    } finally {
+      listening.stop();
+    }
+  }
+
+  /** Whoever was chosen first is meant from now on: another scope must not be had for another person. */
+  #keepTo(account: AccountInfo): void {
+    if (this.#whose.account || this.#whose.username !== undefined) return;
+    // An account as a guest of one tenant would have that tenant asked for all else.
+    this.#whose = account.username ? { username: account.username } : { account };
+  }
+
+  #tenantFor(asked: string | undefined): string | undefined {
+    const { additionallyAllowedTenants = [] } = this.#options;
+    const authority = parseAuthority(this.#options.authority ?? DEFAULT_AUTHORITY);
+    const isSame = (tenant: string) => tenant.toLowerCase() === asked?.toLowerCase();
+    if (!asked || authority.kind !== "entra" || isSame(authority.tenant)) return undefined;
+    if (isMultiTenant(authority) || additionallyAllowedTenants.some((tenant) => tenant === "*" || isSame(tenant))) {
+      return asked;
+    }
+    throw new CredentialUnavailableError(
+      `The credential is for ${authority.url}, and not for the tenant ${JSON.stringify(asked)}: ` +
+        "name that, or *, among additionallyAllowedTenants",
+    );
+  }
+}
+
+function popOf(options: ProofOfPossessionOptions | undefined): PopScheme | undefined {
+  if (!options) return undefined;
+  const { nonce, resourceRequestMethod: method, resourceRequestUrl: url } = options;
+  return { type: "pop", method, url, nonce };
+}
+
+/** A signal of the platform's for one that only looks like it, and what stops it from listening to that. */
+function signalOf(like: AbortSignalLike | undefined): {
+  readonly signal: AbortSignal | undefined;
+  readonly stop: () => void;
+} {
+  if (!like || like instanceof AbortSignal) return { signal: like, stop: () => {} };
+  const controller = new AbortController();
+  const abort = () => controller.abort(new DOMException("The operation was aborted", "AbortError"));
+  if (like.aborted) abort();
+  else like.addEventListener("abort", abort);
+  return { signal: controller.signal, stop: () => like.removeEventListener("abort", abort) };
+}
