@@ -15,6 +15,8 @@ export interface Command {
   readonly usage: string;
   /** How many arguments it takes beside options. */
   readonly operands: number;
+  /** Whether its arguments are the words of another command, which come after `--` alone, as they are. @default false */
+  readonly wraps?: boolean;
   /** Its options. */
   readonly options: readonly Option[];
   /** What to say of options that others have and this one has not, for a reason. */
