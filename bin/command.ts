@@ -25,6 +25,8 @@ export interface Command {
   readonly operands: number;
   /** What they are, for a shell that completes them. @default files */
   readonly operand?: Operand;
+  /** Whether its arguments are the words of another command, which come after `--` alone, as they are. @default false */
+  readonly wraps?: boolean;
   /** Its options. */
   readonly options: readonly Option[];
   /** What to say of options that others have and this one has not, for a reason. */

@@ -32,6 +32,8 @@ async function load(command: Command): Promise<Run> {
       return (await import("./sign.ts")).printSignedRequest;
     case "app":
       return (await import("./app.ts")).printRegistration;
+    case "serve":
+      return (await import("./serve.ts")).serve;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
     case "completions":
