@@ -1,14 +1,14 @@
 // npm test [-- PATTERN…]: every suite, or those whose path contains a pattern, on each runtime that it is for.
 // The last line is the sum. Whatever did not run counts as failed, and a skipped test makes the run fail.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RUNTIME_PATH, RUNTIME_PATHS, type RuntimePath, WSL_PATHS } from "./runtimes/runtime_paths.ts";
 import { findTool } from "./tools/find_tool.js";
-import { readJunitReport, type TestCase } from "./tools/junit_report.ts";
+import type { TestCase } from "./tools/junit_report.ts";
 import { matrixOf } from "./tools/matrix.ts";
 import { printSum } from "./tools/print_sum.ts";
+import { Tally } from "./tools/tally.ts";
 
 interface Runner {
   readonly name: string;
@@ -61,57 +61,31 @@ const BATCH_LIMIT_MS = 600_000;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const patterns = process.argv.slice(2);
-const sum = { passed: 0, failed: 0, skipped: 0 };
-/** What failed, said again before the sum, where it is found in a long log. */
-const losses: string[] = [];
+const tally = new Tally();
 const casesByPath = new Map<string, TestCase[]>([...RUNTIME_PATHS, ...WSL_PATHS].map(({ name }) => [name, []]));
 
 for (const runner of runners) {
   const files = runner.suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort()
     .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)));
   if (files.length === 0) {
-    if (patterns.length === 0) lose(runner, "there are no suites");
+    if (patterns.length === 0) tally.lose(`${runner.name}: there are no suites`);
   } else if (runner.together) await runBatch(runner, files);
   else for (const file of files) await runBatch(runner, [file]);
 }
-if (sum.passed + sum.failed + sum.skipped === 0) {
-  losses.push(`No suite's path contains ${patterns.join(" or ")}`);
-  sum.failed += 1;
-}
+const { passed, failed, skipped } = tally.sum;
+if (passed + failed + skipped === 0) tally.lose(`No suite's path contains ${patterns.join(" or ")}`);
 if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrices();
-printSum(sum, losses);
+printSum(tally.sum, tally.losses);
 
 async function runBatch(runner: Runner, files: readonly string[]): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "latchkey-tests-"));
-  try {
-    const report = join(folder, "report.xml");
-    process.stdout.write(`\n${runner.name}: ${files.length === 1 ? files[0] : `${files.length} suites`}\n`);
-    const command = runner.command(files.map((file) => `./${file}`), report);
-    const child = Bun.spawn([...command], {
-      cwd: root,
-      env: { ...ownEnvironment(), [RUNTIME_PATH]: runner.name },
-      stdio: ["ignore", "inherit", "inherit"],
-      timeout: BATCH_LIMIT_MS,
-    });
-    const status = await child.exited;
-    const cases = readJunitReport(readIfThere(report));
-    for (const { outcome, group, name, file } of cases) {
-      sum[outcome] += 1;
-      if (outcome !== "passed") {
-        losses.push(`${runner.name}: ${file ?? files[0]}: ${[group, name].join(" ")} (${outcome})`);
-      }
-    }
-    casesByPath.get(runner.name)?.push(...cases);
-
-    const ran = new Set(files.length === 1 && cases.length > 0 ? files : cases.map(({ file }) => file));
-    for (const file of files.filter((file) => !ran.has(file))) lose(runner, `no test of ${file} ran`);
-    // A suite that broke outside its tests has no failed test to show.
-    if (status !== 0 && !cases.some(({ outcome }) => outcome === "failed")) {
-      lose(runner, `exited with ${child.signalCode ?? status}`);
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const cases = await tally.run({
+    name: runner.name,
+    files,
+    command: (report) => runner.command(files.map((file) => `./${file}`), report),
+    env: { ...ownEnvironment(), [RUNTIME_PATH]: runner.name },
+    limitMs: BATCH_LIMIT_MS,
+  });
+  casesByPath.get(runner.name)?.push(...cases);
 }
 
 /** The brokers' shapes are the folders of captures; Windows' broker has Microsoft's. */
@@ -125,14 +99,7 @@ function printMatrices(): void {
 function printMatrix(shapes: readonly string[], paths: readonly RuntimePath[]): void {
   const { text, missing } = matrixOf(shapes, new Map(paths.map(({ name }) => [name, casesByPath.get(name)!])));
   process.stdout.write(`\n${text}\n`);
-  losses.push(...missing.map((cell) => `no test of ${cell} ran`));
-  sum.failed += missing.length;
-}
-
-function lose({ name }: Runner, what: string): void {
-  process.stdout.write(`${name}: ${what}\n`);
-  losses.push(`${name}: ${what}`);
-  sum.failed += 1;
+  for (const cell of missing) tally.lose(`no test of ${cell} ran`);
 }
 
 /** The environment less what would lead a test to the developer's own session, and to settings of theirs. */
@@ -140,12 +107,4 @@ function ownEnvironment(): Record<string, string | undefined> {
   const theirs = /^(DBUS_SESSION_BUS_ADDRESS$|XDG_RUNTIME_DIR$|WSL|LATCHKEY_)/;
   const plain = process.stdout.isTTY ? {} : { NO_COLOR: "1" };
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name))), ...plain };
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
 }
