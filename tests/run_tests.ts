@@ -1,23 +1,19 @@
-// npm test [-- PATTERN…]: every suite, or those whose path contains a pattern, on each runtime that it is for.
+// npm test [-- [--repeat N] PATTERN…]: every suite, or those whose path contains a pattern, on each runtime that it is for.
 // The last line is the sum. Whatever did not run counts as failed, and a skipped test makes the run fail.
 import { readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RUNTIME_PATH, RUNTIME_PATHS, type RuntimePath, WSL_PATHS } from "./runtimes/runtime_paths.ts";
-import { findTool } from "./tools/find_tool.js";
-import type { TestCase } from "./tools/junit_report.ts";
+import { RUNTIME_PATHS, type RuntimePath, UNITS, WSL_PATHS } from "./runtimes/runtime_paths.ts";
 import { matrixOf } from "./tools/matrix.ts";
-import { printSum } from "./tools/print_sum.ts";
-import { Tally } from "./tools/tally.ts";
+import type { Batch, BatchRun, Loss } from "./tools/run_batch.ts";
+import { runBatches } from "./tools/run_batches.ts";
+import { isWanted, readTestArguments } from "./tools/test_arguments.ts";
+import { sumUp } from "./tools/test_sum.ts";
 
-interface Runner {
-  readonly name: string;
+interface Runner extends Pick<RuntimePath, "name" | "suite"> {
   /** Its suites, as globs below `tests`. */
   readonly suites: readonly string[];
-  /** Whether one process runs all suites, which is quicker, instead of one each. */
-  readonly together: boolean;
-  /** What runs `files` and writes a JUnit report. */
-  command(files: readonly string[], report: string): readonly string[];
 }
 
 /** Suites of what an application makes of a broker, however that is reached. */
@@ -36,75 +32,63 @@ const BROKER_SUITES = [
  * WSL itself, on WSL as well.
  */
 const runners: readonly Runner[] = [
-  {
-    name: "Bun, unit tests",
-    suites: ["**/*_test.ts"],
-    together: true,
-    command: (files, report) => [
-      ...[findTool("bun"), "test", "--conditions", "latchkey-source"],
-      ...["--reporter=junit", `--reporter-outfile=${report}`, ...files],
-    ],
-  },
-  ...RUNTIME_PATHS.map((path) => runnerOn(path, ["**/*_contract.ts"])),
-  ...WSL_PATHS.map((path) => runnerOn(path, ["**/*_on_wsl.ts", ...BROKER_SUITES])),
+  { ...UNITS, suites: ["**/*_test.ts"] },
+  ...RUNTIME_PATHS.map((path) => ({ ...path, suites: ["**/*_contract.ts"] })),
+  ...WSL_PATHS.map((path) => ({ ...path, suites: ["**/*_on_wsl.ts", ...BROKER_SUITES] })),
 ];
-
-function runnerOn(path: RuntimePath, suites: readonly string[]): Runner {
-  return { name: path.name, suites, together: false, command: ([file = ""], report) => path.suite(file, report) };
-}
 
 /** The first of the suites that have groups of tests for each broker's shape. */
 const SHAPES_SUITE = "tests/lib/application_contract.ts";
 
-/** Node does not end while a suite has left something open. */
-const BATCH_LIMIT_MS = 600_000;
+/** Longer than any takes, several times. */
+const BATCH_LIMIT_MS = 300_000;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const patterns = process.argv.slice(2);
-const tally = new Tally();
-const casesByPath = new Map<string, TestCase[]>([...RUNTIME_PATHS, ...WSL_PATHS].map(({ name }) => [name, []]));
+const asked = readTestArguments(), others: Loss[] = [];
+const batches = runners.flatMap(batchesOf);
+if (batches.length === 0) lose(`no suite's path contains ${asked.patterns.join(" or ")}`);
+const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
+  // Most suites wait for processes most of the time.
+  atOnce: availableParallelism() + 1,
+  again: asked.repeat === 1,
+  limitMs: BATCH_LIMIT_MS,
+  environment: ownEnvironment(),
+});
+if (isWanted(SHAPES_SUITE, asked)) printMatrices(run.runs);
+const { text, isGood } = sumUp(run, others);
+process.stdout.write(`\n${text}`);
+process.exitCode = isGood ? 0 : 1;
 
-for (const runner of runners) {
-  const files = runner.suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort()
-    .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)));
-  if (files.length === 0) {
-    if (patterns.length === 0) tally.lose(`${runner.name}: there are no suites`);
-  } else if (runner.together) await runBatch(runner, files);
-  else for (const file of files) await runBatch(runner, [file]);
-}
-const { passed, failed, skipped } = tally.sum;
-if (passed + failed + skipped === 0) tally.lose(`No suite's path contains ${patterns.join(" or ")}`);
-if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrices();
-printSum(tally.sum, tally.losses);
-
-async function runBatch(runner: Runner, files: readonly string[]): Promise<void> {
-  const cases = await tally.run({
-    name: runner.name,
-    files,
-    command: (report) => runner.command(files.map((file) => `./${file}`), report),
-    env: { ...ownEnvironment(), [RUNTIME_PATH]: runner.name },
-    limitMs: BATCH_LIMIT_MS,
-  });
-  casesByPath.get(runner.name)?.push(...cases);
+function batchesOf({ name, suites, suite }: Runner): readonly Batch[] {
+  const files = suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort();
+  if (files.length === 0) lose(`${name}: there are no suites`);
+  return files.filter((file) => isWanted(file, asked))
+    .map((file) => ({ name, file, command: (report) => suite(`./${file}`, report) }));
 }
 
 /** The brokers' shapes are the folders of captures; Windows' broker has Microsoft's. */
-function printMatrices(): void {
+function printMatrices(runs: readonly BatchRun[]): void {
   const wire = readdirSync(join(root, "tests/wire"), { withFileTypes: true });
   const shapes = wire.filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
-  printMatrix(shapes, RUNTIME_PATHS);
-  printMatrix(shapes.filter((shape) => shape.startsWith("microsoft")), WSL_PATHS);
+  for (
+    const [rows, paths] of [
+      [shapes, RUNTIME_PATHS],
+      [shapes.filter((shape) => shape.startsWith("microsoft")), WSL_PATHS],
+    ] as const
+  ) {
+    const casesOf = (path: string) => runs.filter(({ batch }) => batch.name === path).flatMap(({ cases }) => cases);
+    const { text, missing } = matrixOf(rows, new Map(paths.map(({ name }) => [name, casesOf(name)])));
+    process.stdout.write(`\n${text}`);
+    for (const cell of missing) lose(`no test of ${cell} ran`);
+  }
 }
 
-function printMatrix(shapes: readonly string[], paths: readonly RuntimePath[]): void {
-  const { text, missing } = matrixOf(shapes, new Map(paths.map(({ name }) => [name, casesByPath.get(name)!])));
-  process.stdout.write(`\n${text}\n`);
-  for (const cell of missing) tally.lose(`no test of ${cell} ran`);
+function lose(what: string): void {
+  others.push({ what, why: "" });
 }
 
 /** The environment less what would lead a test to the developer's own session, and to settings of theirs. */
 function ownEnvironment(): Record<string, string | undefined> {
   const theirs = /^(DBUS_SESSION_BUS_ADDRESS$|XDG_RUNTIME_DIR$|WSL|LATCHKEY_)/;
-  const plain = process.stdout.isTTY ? {} : { NO_COLOR: "1" };
-  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name))), ...plain };
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name))), NO_COLOR: "1" };
 }
