@@ -1,48 +1,46 @@
-// npm run test:peers [-- PATTERN…]: with Microsoft's own client, which is downloaded for it. Our fake broker is held to what it
+// npm run test:peers [-- [--repeat N] PATTERN…]: with Microsoft's own client, which is downloaded for it. Our fake broker is held to what it
 // sends and takes; and it is the way to the broker for the suites of brokers, on each runtime. The last line is the sum.
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MSALRUNTIME_PATHS, RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
-import { printSum } from "../tools/print_sum.ts";
-import { type Batch, Tally } from "../tools/tally.ts";
+import { MSALRUNTIME_PATHS, UNITS } from "../runtimes/runtime_paths.ts";
+import type { Batch } from "../tools/run_batch.ts";
+import { runBatches } from "../tools/run_batches.ts";
+import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
+import { sumUp } from "../tools/test_sum.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
-/** Longer than any takes: a library that waits for ever is seen. */
-const BATCH_LIMIT_MS = 120_000;
+/** Longer than any takes, several times: a library that waits for ever is seen. */
+const BATCH_LIMIT_MS = 300_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
-const patterns = process.argv.slice(2);
-const tally = new Tally();
+const asked = readTestArguments();
 
 installClient();
-for (const { name, files, command } of batches()) {
-  await tally.run({ name, files, command, env: { ...process.env, [RUNTIME_PATH]: name }, limitMs: BATCH_LIMIT_MS });
-}
-if (tally.sum.passed + tally.sum.failed === 0) tally.lose("nothing ran");
+const batches = [
+  ...batchesOf({ ...UNITS, name: "Bun, peers" }, filesOf("tests/peers/*_peer.ts")),
+  ...MSALRUNTIME_PATHS.flatMap((path) =>
+    batchesOf(path, [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)])
+  ),
+];
+const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
+  atOnce: availableParallelism() + 1,
+  again: asked.repeat === 1,
+  limitMs: BATCH_LIMIT_MS,
+  environment: { ...process.env, NO_COLOR: "1" },
+});
 process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-printSum(tally.sum, tally.losses);
+const { text, isGood } = sumUp(run, batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []);
+process.stdout.write(text);
+process.exitCode = isGood ? 0 : 1;
 
-function* batches(): Generator<Pick<Batch, "name" | "files" | "command">> {
-  const peers = filesOf("tests/peers/*_peer.ts");
-  if (peers.length > 0) {
-    const command = (report: string) => [
-      ...[process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`],
-      ...peers.map((file) => `./${file}`),
-    ];
-    yield { name: "Bun, peers", files: peers, command };
-  }
-  for (const { name, suite } of MSALRUNTIME_PATHS) {
-    for (
-      const file of [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)]
-    ) {
-      yield { name, files: [file], command: (report) => suite(`./${file}`, report) };
-    }
-  }
+function batchesOf({ name, suite }: typeof UNITS, files: readonly string[]): readonly Batch[] {
+  return files.map((file) => ({ name, file, command: (report) => suite(`./${file}`, report) }));
 }
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */
@@ -50,9 +48,9 @@ function isOfBrokers(file: string): boolean {
   return readFileSync(join(root, file), "utf8").includes("limitedTest(");
 }
 
-function filesOf(glob: string, isWanted: (file: string) => boolean = () => true): readonly string[] {
+function filesOf(glob: string, isOurs: (file: string) => boolean = () => true): readonly string[] {
   return [...new Bun.Glob(glob).scanSync({ cwd: root })].sort()
-    .filter((file) => isWanted(file) && (patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))));
+    .filter((file) => isOurs(file) && isWanted(file, asked));
 }
 
 /** Installs the version that is locked, unless it is there. */
