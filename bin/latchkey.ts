@@ -34,6 +34,10 @@ async function load(command: Command): Promise<Run> {
       return (await import("./app.ts")).printRegistration;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
+    case "git":
+      return (await import("./git.ts")).answerGit;
+    case "kube":
+      return (await import("./kube.ts")).printExecCredential;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }
