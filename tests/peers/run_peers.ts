@@ -1,11 +1,13 @@
-// npm run test:peers [-- PATTERN…]: with Microsoft's own client, which is downloaded for it. Our fake broker is held to what it
-// sends and takes; and it is the way to the broker for the suites of brokers, on each runtime. The last line is the sum.
+// npm run test:peers [-- PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held to what
+// Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes' calls
+// latchkey. The last line is the sum.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MSALRUNTIME_PATHS, RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
 import { readJunitReport } from "../tools/junit_report.ts";
+import { buildKubernetesClient } from "./build_kubernetes_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
 /** A run of some suites in a process of their own. */
@@ -15,6 +17,7 @@ interface Batch {
   command(report: string): readonly string[];
 }
 
+const KUBERNETES = "tests/peers/kubernetes_peer.ts";
 /** Longer than any takes: a library that waits for ever is seen. */
 const BATCH_LIMIT_MS = 120_000;
 
@@ -25,7 +28,6 @@ const sum = { passed: 0, failed: 0 };
 /** What failed, said again before the sum, where it is found in a long log. */
 const losses: string[] = [];
 
-installClient();
 for (const batch of batches()) await run(batch);
 if (sum.passed + sum.failed === 0) lose("", "nothing ran");
 process.stdout.write(
@@ -37,21 +39,26 @@ process.stdout.write(`${sum.passed} passed, ${sum.failed} failed\n`);
 process.exitCode = Number(sum.failed > 0);
 
 function* batches(): Generator<Batch> {
-  const peers = filesOf("tests/peers/*_peer.ts");
-  if (peers.length > 0) {
-    const command = (report: string) => [
-      ...[process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`],
-      ...peers.map((file) => `./${file}`),
-    ];
-    yield { name: "Bun, peers", files: peers, command };
-  }
+  const peers = filesOf("tests/peers/*_peer.ts", (file) => file !== KUBERNETES);
+  const suites = [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)];
+  if (peers.length + suites.length > 0) installClient();
+  if (peers.length > 0) yield peerBatch(peers);
   for (const { name, suite } of MSALRUNTIME_PATHS) {
-    for (
-      const file of [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)]
-    ) {
-      yield { name, files: [file], command: (report) => suite(`./${file}`, report) };
-    }
+    for (const file of suites) yield { name, files: [file], command: (report) => suite(`./${file}`, report) };
   }
+  const kubernetes = filesOf(KUBERNETES);
+  if (kubernetes.length === 0) return;
+  buildKubernetesClient();
+  yield peerBatch(kubernetes);
+}
+
+function peerBatch(files: readonly string[]): Batch {
+  const options = (report: string) => ["--reporter=junit", `--reporter-outfile=${report}`];
+  return {
+    name: "Bun, peers",
+    files,
+    command: (report) => [process.execPath, "test", ...options(report), ...files.map((file) => `./${file}`)],
+  };
 }
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */

@@ -23,7 +23,7 @@ export async function startPostgres(): Promise<Postgres> {
   const data = join(folder, "data"), env = { PATH: process.env.PATH, LC_ALL: "C" };
   if (user) chownSync(folder, user.uid, user.gid);
   const options = ["--no-sync", "--auth-local=trust", "--username=admin", "--encoding=UTF8", "--no-instructions"];
-  execFileSync(join(programs, "initdb"), [...options, data], { env, stdio: ["ignore", "ignore", "inherit"], ...user });
+  execFileSync(join(programs, "initdb"), [...options, data], { env, stdio: ["ignore", "ignore", "pipe"], ...user });
   writeFileSync(join(data, "pg_hba.conf"), "local all admin trust\nlocal all all password\n");
   const settings = [`unix_socket_directories=${folder}`, "listen_addresses=", "fsync=off", "shared_buffers=1MB"];
   const server = spawn(
