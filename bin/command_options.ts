@@ -44,6 +44,14 @@ export const TIMEOUT: Option = {
   summary: "Give up after so long",
 };
 
+/** How long a token has to be good for. */
+export const MIN_TTL: Option = {
+  name: "min-ttl",
+  kind: "seconds",
+  value: "SECONDS",
+  summary: "Renew a token that ends sooner",
+};
+
 /** How a token is printed. */
 export const TOKEN_FORMAT: Option = {
   name: "format",

@@ -10,6 +10,7 @@ import {
   BROWSER,
   CLIENT_ID,
   INTERACTIVE,
+  MIN_TTL,
   PROFILE,
   SCOPES,
   SCOPES_OR_DEFAULT,
@@ -39,7 +40,7 @@ const TOKEN_COMMANDS: readonly Command[] = [
       ...BROWSER,
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
-      { name: "min-ttl", kind: "seconds", value: "SECONDS", summary: "Renew a token that ends sooner" },
+      MIN_TTL,
       {
         name: "pop",
         kind: "text",

@@ -40,6 +40,10 @@ async function load(command: Command): Promise<Run> {
       return (await import("./completions.ts")).printCompletions;
     case "man":
       return (await import("./manual.ts")).printManual;
+    case "git":
+      return (await import("./git.ts")).answerGit;
+    case "kube":
+      return (await import("./kube.ts")).printExecCredential;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }

@@ -14,36 +14,62 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const interactive = interactiveOf(line);
+  writeToken(await acquireToken(line, { interactive, signal, asked: () => askedOf(line) }), line);
+}
+
+/** How a token is had. */
+export interface Means {
+  readonly interactive: "if-needed" | "never" | "always";
+  readonly signal: AbortSignal | undefined;
+  /** What is asked for beside what all commands have an option for. It is read after the options of the app. */
+  readonly asked: () => Pick<AcquireTokenRequest, "scopes" | "claims" | "authenticationScheme" | "forceRefresh">;
+}
+
+/**
+ * A token for what a command line has: an app, an account, a tenant.
+ *
+ * @param line A command line with the options of an app.
+ * @param means How.
+ * @throws {UsageError} when the command line cannot be meant.
+ * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and its store.
+ */
+export async function acquireToken(line: CommandLine, means: Means): Promise<AuthenticationResult> {
+  const { interactive, signal } = means;
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
   const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
   // Where nobody can be asked, a cache that cannot be read is what stands in the way.
   const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
-  const result = await around(() => acquire(line, { app, person, interactive, signal }));
+  const result = await around(() => ask(line, { ...means, app, person }));
   if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
-  writeToken(result, line);
+  return result;
 }
 
-/** How a token is had. */
-interface Means {
+function askedOf(line: CommandLine): ReturnType<Means["asked"]> {
+  return {
+    scopes: scopesOf(line),
+    claims: line.text("claims"),
+    authenticationScheme: popOf(line.text("pop")),
+    forceRefresh: line.isOn("force-refresh"),
+  };
+}
+
+/** How it is had by an app. */
+interface AppMeans extends Means {
   readonly app: PublicClientApplication;
   readonly person: Person | undefined;
-  readonly interactive: "if-needed" | "never" | "always";
-  readonly signal: AbortSignal | undefined;
 }
 
-async function acquire(
+async function ask(
   line: CommandLine,
-  { app, person, interactive, signal }: Means,
+  { app, person, interactive, signal, asked }: AppMeans,
 ): Promise<AuthenticationResult> {
   const request = {
-    scopes: scopesOf(line),
+    ...asked(),
     ...await whose(app, line.text("account"), signal),
-    claims: line.text("claims"),
     tenantId: line.text("tenant"),
-    authenticationScheme: popOf(line.text("pop")),
     signal,
   };
-  const ask = async (more: Partial<AcquireTokenRequest>) => {
+  const send = async (more: Partial<AcquireTokenRequest>) => {
     const asked = { ...request, interactive, ...more };
     try {
       if (!person || asked.interactive === "never") return await app.acquireToken(asked);
@@ -53,8 +79,8 @@ async function acquire(
     }
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
-  let result = await ask({ forceRefresh: line.isOn("force-refresh") });
-  if (secondsLeft(result) < minTtl) result = await ask({ forceRefresh: true, interactive: "never" });
+  let result = await send({});
+  if (secondsLeft(result) < minTtl) result = await send({ forceRefresh: true, interactive: "never" });
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }

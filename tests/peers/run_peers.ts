@@ -1,5 +1,6 @@
-// npm run test:peers [-- [--repeat N] PATTERN…]: with Microsoft's own client, which is downloaded for it. Our fake broker is held to what it
-// sends and takes; and it is the way to the broker for the suites of brokers, on each runtime. The last line is the sum.
+// npm run test:peers [-- [--repeat N] PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held
+// to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
+// calls latchkey. The last line is the sum.
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -9,8 +10,10 @@ import type { Batch } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/test_sum.ts";
+import { buildKubernetesClient } from "./build_kubernetes_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
+const KUBERNETES = "tests/peers/kubernetes_peer.ts";
 /** Longer than any takes, several times: a library that waits for ever is seen. */
 const BATCH_LIMIT_MS = 300_000;
 
@@ -18,13 +21,14 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
 const asked = readTestArguments();
 
-installClient();
 const batches = [
   ...batchesOf({ ...UNITS, name: "Bun, peers" }, filesOf("tests/peers/*_peer.ts")),
   ...MSALRUNTIME_PATHS.flatMap((path) =>
     batchesOf(path, [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)])
   ),
 ];
+if (batches.some(({ file }) => file === KUBERNETES)) buildKubernetesClient();
+if (batches.some(({ file }) => file !== KUBERNETES)) installClient();
 const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
   atOnce: availableParallelism() + 1,
   again: asked.repeat === 1,

@@ -73,6 +73,21 @@ const machineNeeds = [
     isThere: () => hasCommand(command),
     packages: { debian, fedora, arch },
   })),
+  ...["git", "curl"].map((command) => ({
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand(command),
+    packages: { debian: command, fedora: command, arch: command },
+  })),
+  {
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand("psql") && (hasCommand("initdb") || existsSync("/usr/lib/postgresql")),
+    packages: { debian: "postgresql", fedora: "postgresql-server", arch: "postgresql" },
+  },
+  {
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("go"),
+    packages: { debian: "golang-go", fedora: "golang", arch: "go" },
+  },
   {
     scripts: ["tests/bench/run.ts"],
     optional: true,
