@@ -204,6 +204,23 @@ describe("latchkey serve --socket", () => {
     expect(stderr).not.toContain("\x1b");
   }, LIMIT_MS);
 
+  test("opens the broker's window at a terminal, where it is told that it may", async () => {
+    const folder = newFolder(), socketPath = join(folder, "identity");
+    const command = [...denoRun(), ...LEAST_PERMISSIONS, ...socketFlags(folder), "bin/latchkey.ts", "serve"];
+    const server = startLatchkey([...command, "--socket", socketPath, "--interactive", "auto", ...words("")], {
+      env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
+      terminal: true,
+    });
+    await server.printed(/serving at/);
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    expect(await askEndpoint({ socketPath }, ARM)).toMatchObject({ status: 200 });
+    await server.printed(/sign in at the window that the device's broker opens/);
+    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    server.type("\x03");
+    expect((await server.ended()).code).toBe(0);
+    expect(existsSync(socketPath)).toBe(false);
+  }, LIMIT_MS);
+
   test.each<[number, Behaviour["replies"]]>([
     [503, { acquireTokenSilently: { kind: "broker_error", status: 3 } }],
     [503, { acquireTokenSilently: { kind: "broker_error", status: 4 } }],
