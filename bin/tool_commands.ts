@@ -21,8 +21,8 @@ import {
 const SERVE: Command = {
   name: "serve",
   summary: "Hand tokens to programs that know of managed identities, in containers and elsewhere",
-  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options]\n" +
-    "       latchkey serve --forward SOCKET -- COMMAND...",
+  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options], " +
+    "or serve --forward SOCKET -- COMMAND...",
   operands: Infinity,
   operand: { value: "COMMAND" },
   wraps: true,
