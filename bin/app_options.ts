@@ -7,17 +7,9 @@ import { type CacheCall, type Logger, PublicClientApplication, type PublicClient
 import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
+import { WELL_KNOWN_CLIENTS } from "./command_options.ts";
 import type { TokenStore, TokenStoreOptions } from "./token_store.ts";
 import { visible } from "./visible.ts";
-
-/** Apps of Microsoft's whose ids people know by name. */
-const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
-  "azure-cli": "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
-  "azure-powershell": "1950a258-227b-4e31-a9cf-717495945fc2",
-  "graph-cli": "14d82eec-204b-4c2f-b7e8-296a70dab67e",
-  "visual-studio": "872cd9fa-d31f-45e0-9eab-6e460a02d1f1",
-  "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
-};
 
 /** What people call an app of Microsoft's; `undefined` for others. */
 export function wellKnownName(clientId: string): string | undefined {

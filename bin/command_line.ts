@@ -71,7 +71,8 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   const ofKind = (...kinds: Option["kind"][]) =>
     options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
   // A lone `--` ends the options; what follows it is operands.
-  const parsed: Record<string, unknown> & { _: readonly unknown[] } = parseArgs([...words], {
+  const parsed: Record<string, unknown> & { _: readonly unknown[]; "--"?: readonly string[] } = parseArgs([...words], {
+    "--": command.wraps ?? false,
     string: ["_", ...ofKind("text", "list", "seconds")],
     boolean: ofKind("switch", "count"),
     collect: ofKind("list", "count"),
@@ -81,7 +82,7 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   for (const key of Object.keys(parsed)) {
     const why = Object.hasOwn(command.unlike ?? {}, key) ? command.unlike![key] : undefined;
     if (why !== undefined) throw new UsageError(`latchkey ${command.name} has no --${key}: ${why}`);
-    if (key !== "_" && !names.has(key)) {
+    if (key !== "_" && key !== "--" && !names.has(key)) {
       throw unknown(
         `option ${key.length === 1 ? "-" : "--"}${key}`,
         key,
@@ -91,7 +92,10 @@ export function readCommandLine(command: Command, words: readonly string[], prof
     }
   }
   const read = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name], profile)]));
-  const operands = parsed._.map(String);
+  if (command.wraps && parsed._.length > 0) {
+    throw new UsageError(`What ${command.name} is to run comes after "--", unlike ${JSON.stringify(parsed._[0])}`);
+  }
+  const operands = [...parsed._.map(String), ...parsed["--"] ?? []];
   if (operands.length > command.operands) {
     throw new UsageError(`${JSON.stringify(operands[command.operands])} is not an option of ${command.name}`);
   }
@@ -121,7 +125,7 @@ interface Said {
 
 function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): Said {
   const name = `--${option.name}`;
-  const variable = `LATCHKEY_${option.name.replaceAll("-", "_").toUpperCase()}`;
+  const variable = variableOf(option);
   const set = option.environment === false ? undefined : readEnvironment(variable);
   switch (option.kind) {
     case "switch":
@@ -137,7 +141,7 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (values.some((value) => typeof value !== "string" || value === "")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const told = profile?.values[option.name];
+      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
       return { value: scopes(set ?? told ?? ""), origin: originOf(undefined, set, told) };
     }
@@ -158,6 +162,11 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       return { value: undefined, origin: undefined };
     }
   }
+}
+
+/** The name of an option in the environment. */
+export function variableOf({ name }: Option): string {
+  return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 function originOf(given: unknown, set: string | undefined, told?: string): Origin | undefined {

@@ -12,10 +12,12 @@ export interface Option {
   readonly kind: "text" | "list" | "switch" | "count" | "seconds";
   /** One letter. */
   readonly alias?: string;
-  /** What the value is called in the help. */
+  /** What the value is called in the help. A shell completes PATH, FILE and SOCKET, FOLDER, and COMMAND. */
   readonly value?: string;
   /** The values that are taken. */
   readonly choices?: readonly string[];
+  /** Values that a shell offers, though others are taken as well. */
+  readonly suggestions?: readonly string[];
   /** Value when it is given nowhere. */
   readonly default?: string;
   /** Whether `LATCHKEY_<NAME>` in the environment says it as well: not where commands mean different things by it. @default true */
@@ -151,11 +153,21 @@ export const PROFILE: Option = {
   summary: "Take client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
 };
 
+/** Apps of Microsoft's whose ids people know by name. */
+export const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
+  "azure-cli": "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
+  "azure-powershell": "1950a258-227b-4e31-a9cf-717495945fc2",
+  "graph-cli": "14d82eec-204b-4c2f-b7e8-296a70dab67e",
+  "visual-studio": "872cd9fa-d31f-45e0-9eab-6e460a02d1f1",
+  "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
+};
+
 /** Which app. */
 export const CLIENT_ID: Option = {
   name: "client-id",
   kind: "text",
   value: "ID",
+  suggestions: Object.keys(WELL_KNOWN_CLIENTS),
   summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
 };
 

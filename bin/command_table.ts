@@ -1,5 +1,5 @@
 /**
- * The commands and their options: read by the parser and by `--help`.
+ * The commands and their options: read by the parser, by `--help`, and for the shells' completions and the manual page.
  *
  * @module
  */
@@ -23,8 +23,8 @@ import {
 import type { Command } from "./command.ts";
 import { TOOL_COMMANDS } from "./tool_commands.ts";
 
-/** All commands, in the order of the help. */
-export const COMMANDS: readonly Command[] = [
+/** Commands about tokens and accounts. */
+const TOKEN_COMMANDS: readonly Command[] = [
   {
     name: "token",
     summary: "Print an access token",
@@ -196,6 +196,10 @@ export const COMMANDS: readonly Command[] = [
     ],
     examples: [["latchkey sign --client-id ID --url https://api.contoso.com/orders --format header", "for curl -H @-"]],
   },
+];
+
+/** Commands about this machine. */
+const MACHINE_COMMANDS: readonly Command[] = [
   {
     name: "doctor",
     summary: "Look for what stands between this machine and a token, and say what mends it",
@@ -232,7 +236,37 @@ export const COMMANDS: readonly Command[] = [
       ],
     ],
   },
-  ...TOOL_COMMANDS,
+  {
+    name: "completions",
+    summary: "Print what makes a shell complete latchkey's commands, options and values",
+    usage: "completions bash|zsh|fish",
+    operands: 1,
+    operand: { value: "SHELL", choices: ["bash", "zsh", "fish"] },
+    options: [
+      {
+        name: "profiles",
+        kind: "switch",
+        environment: false,
+        summary: "Print the names of the profiles instead: what the shells ask for",
+      },
+    ],
+    examples: [
+      ["source <(latchkey completions bash)", "in ~/.bashrc"],
+      ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit"],
+      ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once"],
+    ],
+  },
+  {
+    name: "man",
+    summary: "Print the manual page",
+    usage: "man",
+    operands: 0,
+    options: [],
+    examples: [
+      ["latchkey man | man -l -", "to read it"],
+      ["latchkey man > ~/.local/share/man/man1/latchkey.1", "to keep it, for man latchkey"],
+    ],
+  },
 ];
 
 /** `latchkey CONFIG.json`: not a word, but a file's name. */
@@ -244,3 +278,19 @@ export const CONFIG_FILE_COMMAND: Command = {
   options: [BROKER, ...STORE, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
   examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
 };
+
+/** Commands that belong together. */
+export interface CommandGroup {
+  readonly title: string;
+  readonly commands: readonly Command[];
+}
+
+/** All that can be called, in the order of the help. */
+export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  { title: "Tokens and accounts", commands: [...TOKEN_COMMANDS, CONFIG_FILE_COMMAND] },
+  { title: "For other programs", commands: TOOL_COMMANDS },
+  { title: "This machine", commands: MACHINE_COMMANDS },
+].filter(({ commands }) => commands.length > 0);
+
+/** The commands that a word calls. */
+export const COMMANDS: readonly Command[] = [...TOKEN_COMMANDS, ...TOOL_COMMANDS, ...MACHINE_COMMANDS];

@@ -5,24 +5,30 @@
  */
 import type { Option } from "./command_options.ts";
 import type { Command } from "./command.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
+import { COMMAND_GROUPS } from "./command_table.ts";
+
+/** So many commands have an example in the overview: the first ones, which are what most people come for. */
+const OVERVIEW_EXAMPLES = 2;
 
 /** What `latchkey --help` prints. */
 export function overview(): string {
-  const commands = [...COMMANDS, CONFIG_FILE_COMMAND];
+  const commands = COMMAND_GROUPS.flatMap((group) => group.commands);
+  const width = widthOf(commands.map(({ name }) => name));
+  const groups = COMMAND_GROUPS.map(({ title, commands }) =>
+    `${title}:\n${columns(commands.map(({ name, summary }) => [name, summary]), width)}`
+  );
   return `latchkey gets Microsoft Entra ID tokens from the device's authentication broker, or by the browser where there is none.
 
 Usage: latchkey COMMAND [options]
 
-Commands:
-${columns(commands.map(({ name, summary }) => [name, summary]))}
+${groups.join("\n")}
 Options:
 ${columns([["-h, --help", "Show this help; after a command, the command's"], ["--version", "Show the version"]])}
 Examples:
-${examples([...commands.flatMap((command) => command.examples.slice(0, 1))])}
-Every option but --url has its name in the environment as well: LATCHKEY_CLIENT_ID for --client-id. What neither says
-is taken from the profile (--profile NAME, else the one named default where there is no --client-id), a few options under
-a name in latchkey/config.json, in the folder of the person's settings (~/.config).
+${examples(commands.slice(0, OVERVIEW_EXAMPLES).flatMap((command) => command.examples.slice(0, 1)))}
+Options have names in the environment as well: LATCHKEY_CLIENT_ID for --client-id. What neither says is taken from the
+profile (--profile NAME, else the one named default where there is no --client-id), a few options under a name in
+latchkey/config.json, in the folder of the person's settings (~/.config).
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a person is needed, 4 cancelled or timed out,
 5 broker or network unavailable.
 `;
@@ -46,8 +52,14 @@ function row(option: Option): [string, string] {
   return [name, `${option.summary}${option.default ? ` (${option.default})` : ""}`];
 }
 
-function columns(rows: readonly (readonly [string, string])[]): string {
-  const width = Math.min(32, Math.max(...rows.map(([name]) => name.length)));
+function widthOf(names: readonly string[]): number {
+  return Math.min(32, Math.max(...names.map((name) => name.length)));
+}
+
+function columns(
+  rows: readonly (readonly [string, string])[],
+  width: number = widthOf(rows.map(([name]) => name)),
+): string {
   return rows.map(([name, summary]) =>
     name.length > width ? `  ${name}\n  ${" ".repeat(width)}  ${summary}\n` : `  ${name.padEnd(width)}  ${summary}\n`
   ).join("");

@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../mod.ts";
-import { onInterrupt } from "../lib/platform/program.ts";
+import { onSignals } from "../lib/platform/signals.ts";
 
 /**
  * Makes a call that Ctrl-C ends.
@@ -24,7 +24,7 @@ export async function interruptible<T>(
   try {
     return await send(
       AbortSignal.any([...(signal ? [signal] : []), givenUp.signal]),
-      () => interrupts ??= onInterrupt(giveUp),
+      () => interrupts ??= onSignals(["SIGINT"], giveUp),
     );
   } finally {
     interrupts?.[Symbol.dispose]();

@@ -32,8 +32,14 @@ async function load(command: Command): Promise<Run> {
       return (await import("./sign.ts")).printSignedRequest;
     case "app":
       return (await import("./app.ts")).printRegistration;
+    case "serve":
+      return (await import("./serve.ts")).serve;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
+    case "completions":
+      return (await import("./completions.ts")).printCompletions;
+    case "man":
+      return (await import("./manual.ts")).printManual;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }
@@ -50,7 +56,7 @@ export async function main(words: readonly string[]): Promise<number> {
   let line: CommandLine | undefined;
   try {
     if (first === undefined) throw new UsageError("A command is missing");
-    if (first === "--version") return await printVersion();
+    if (first === "--version") return await printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
     const command = findCommand(first);
     const given = command === CONFIG_FILE_COMMAND ? words : rest;
@@ -63,9 +69,10 @@ export async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-/** A profile is looked for where one is named, and where no app is. */
+/** A profile is looked for where one is named, and where no app is; not for a command that has none. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
-  const isNamed = line.origin("profile") !== undefined, isPossible = command !== CONFIG_FILE_COMMAND;
+  const isNamed = line.origin("profile") !== undefined,
+    isPossible = command.options.some(({ name }) => name === "profile");
   if (!isNamed && !(isPossible && line.origin("client-id") === undefined)) return line;
   const { profileOf } = await import("./profile_file.ts");
   try {
@@ -110,9 +117,8 @@ async function printHelp(word: string | undefined): Promise<number> {
   return 0;
 }
 
-async function printVersion(): Promise<number> {
-  const { default: { version } } = await import("../deno.json", { with: { type: "json" } });
-  write("stdout", `latchkey ${version}\n`);
+async function printVersion(words: readonly string[]): Promise<number> {
+  await (await import("./version.ts")).printVersion(words);
   return 0;
 }
 

@@ -20,6 +20,7 @@ const OPTIONS = [
 ];
 /** Options that take the place of one another: when one is written, the other goes. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
 
 /**
@@ -28,7 +29,7 @@ const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
  * @throws {UsageError} when it has other characters than letters, digits, `-`, `_` and `.`.
  */
 export function checkProfileName(name: string): void {
-  if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return;
+  if (NAME.test(name)) return;
   throw new UsageError(`A profile's name has letters, digits, "-", "_" and "." alone, unlike ${JSON.stringify(name)}`);
 }
 
@@ -57,6 +58,15 @@ export function readProfile(file: ProfileFile, name: string): ProfileValues | un
     return [[option, text]];
   });
   return { name, values: Object.fromEntries(values) };
+}
+
+/**
+ * The names of the profiles, of those that can be named.
+ *
+ * @throws {UsageError} when the file cannot be made sense of.
+ */
+export function namesIn(file: ProfileFile): readonly string[] {
+  return Object.keys(profilesIn(file)).filter((name) => NAME.test(name));
 }
 
 /** The error for a name that no profile has. */

@@ -12,6 +12,7 @@ import { cacheFilePath } from "./cache_file_path.ts";
 import { type CommandLine, type ProfileValues, UsageError } from "./command_line.ts";
 import {
   checkProfileName,
+  namesIn,
   noSuchProfile,
   type ProfileFile,
   readProfile,
@@ -45,6 +46,17 @@ export async function profileOf(
   const profile = file && readProfile(file, name ?? DEFAULT);
   if (file && !profile && name !== undefined && !mayBeNew) throw noSuchProfile(file, name);
   return profile;
+}
+
+/**
+ * The names of the profiles.
+ *
+ * @throws {UsageError} when the file cannot be used.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when it is not known where a file would be, or Deno may not
+ * look.
+ */
+export async function profileNames(): Promise<readonly string[]> {
+  return namesIn(await readFile());
 }
 
 /**

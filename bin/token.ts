@@ -61,8 +61,16 @@ async function acquire(
   return result;
 }
 
-/** A home account id is what two accounts of one user name are told apart by; an OpenID provider's can be any text. */
-async function whose(
+/**
+ * Whom `--account` means: a home account id is what two accounts of one user name are told apart by; an OpenID provider's can be
+ * any text.
+ *
+ * @param app The application.
+ * @param given What the option says.
+ * @param signal Gives up, with its reason.
+ * @throws {LatchkeyError} `account_not_found` when nobody has a home account id.
+ */
+export async function whose(
   app: PublicClientApplication,
   given: string | undefined,
   signal: AbortSignal | undefined,

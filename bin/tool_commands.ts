@@ -4,6 +4,86 @@
  * @module
  */
 import type { Command } from "./command.ts";
+import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "./command_options.ts";
+
+/** Tokens for programs that know of managed identities. */
+const SERVE: Command = {
+  name: "serve",
+  summary: "Hand tokens to programs that know of managed identities, in containers and elsewhere",
+  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options]\n" +
+    "       latchkey serve --forward SOCKET -- COMMAND...",
+  operands: Infinity,
+  operand: { value: "COMMAND" },
+  wraps: true,
+  options: [
+    // What is handed out is said where it is served, and nowhere else.
+    ...SCOPES.map((option): Option => ({
+      ...option,
+      kind: "list",
+      environment: false,
+      fromProfile: false,
+      summary: option.name === "scope"
+        ? "A scope to hand out, written as it is asked for; may be repeated"
+        : "A resource to hand out, written as it is asked for; may be repeated",
+    })),
+    {
+      name: "socket",
+      kind: "text",
+      value: "PATH",
+      summary: "Serve on this Unix socket, which this user alone can reach",
+    },
+    {
+      name: "port",
+      kind: "text",
+      value: "PORT",
+      environment: false,
+      summary: "Serve on this port of 127.0.0.1, to who knows the secret that is printed; 0: the system chooses one",
+    },
+    {
+      name: "forward",
+      kind: "text",
+      value: "SOCKET",
+      summary: "Run COMMAND, and pass on what it asks for to the server on this socket",
+    },
+    {
+      name: "secret-file",
+      kind: "text",
+      value: "PATH",
+      summary: "Keep the secret of --port in this file, and do not print it",
+    },
+    { name: "idle", kind: "seconds", value: "SECONDS", summary: "End when nobody has asked for so long" },
+    {
+      name: "identity",
+      kind: "list",
+      value: "ID",
+      summary: "Client, object or resource id of a managed identity that may be asked for; may be repeated",
+    },
+    {
+      ...INTERACTIVE,
+      choices: ["never", "auto"],
+      default: "never",
+      environment: false,
+      summary:
+        "Whether a window or the browser may be opened for a request; auto: when stdin and stderr are a terminal",
+    },
+    ACCOUNT,
+    TENANT,
+    ...APP,
+    VERBOSE,
+  ],
+  unlike: { timeout: "it serves until it is ended; --idle SECONDS ends it when nobody asks" },
+  examples: [
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com -- python3 app.py",
+      "DefaultAzureCredential in app.py finds the person's token",
+    ],
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
+      "for containers that the socket's folder is mounted in",
+    ],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+  ],
+};
 
 /** These commands, in the order of the help. */
-export const TOOL_COMMANDS: readonly Command[] = [];
+export const TOOL_COMMANDS: readonly Command[] = [SERVE];

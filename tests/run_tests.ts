@@ -8,6 +8,7 @@ import { RUNTIME_PATH, RUNTIME_PATHS, type RuntimePath, WSL_PATHS } from "./runt
 import { findTool } from "./tools/find_tool.js";
 import { readJunitReport, type TestCase } from "./tools/junit_report.ts";
 import { matrixOf } from "./tools/matrix.ts";
+import { printSum } from "./tools/print_sum.ts";
 
 interface Runner {
   readonly name: string;
@@ -74,15 +75,11 @@ for (const runner of runners) {
   else for (const file of files) await runBatch(runner, [file]);
 }
 if (sum.passed + sum.failed + sum.skipped === 0) {
-  process.stdout.write(`No suite's path contains ${patterns.join(" or ")}\n`);
+  losses.push(`No suite's path contains ${patterns.join(" or ")}`);
   sum.failed += 1;
 }
 if (patterns.length === 0 || patterns.some((pattern) => SHAPES_SUITE.includes(pattern))) printMatrices();
-for (const loss of losses) process.stdout.write(`${loss}\n`);
-process.stdout.write(
-  `${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}\n`,
-);
-process.exitCode = sum.failed + sum.skipped > 0 ? 1 : 0;
+printSum(sum, losses);
 
 async function runBatch(runner: Runner, files: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-tests-"));
@@ -128,7 +125,7 @@ function printMatrices(): void {
 function printMatrix(shapes: readonly string[], paths: readonly RuntimePath[]): void {
   const { text, missing } = matrixOf(shapes, new Map(paths.map(({ name }) => [name, casesByPath.get(name)!])));
   process.stdout.write(`\n${text}\n`);
-  for (const cell of missing) process.stdout.write(`no test of ${cell} ran\n`);
+  losses.push(...missing.map((cell) => `no test of ${cell} ran`));
   sum.failed += missing.length;
 }
 

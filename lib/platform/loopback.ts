@@ -6,12 +6,13 @@
  *
  * @module
  */
-import type { AddressInfo, Server, Socket } from "node:net";
-import { LatchkeyError } from "../errors.ts";
-import { type LoopbackReply, type LoopbackRequest, readLoopbackRequest } from "./loopback_request.ts";
+import type { Server, Socket } from "node:net";
+import { httpConnections, type HttpReply } from "./http_connections.ts";
+import { type LoopbackRequest, readLoopbackRequest } from "./loopback_request.ts";
+import { openServer, portError, portOf } from "./open_server.ts";
 import { isPermitted, requirePermission } from "./permission.ts";
 
-export type { LoopbackReply, LoopbackRequest };
+export type { HttpReply as LoopbackReply, LoopbackRequest };
 
 /** What is listened for. */
 export interface LoopbackOptions {
@@ -19,8 +20,8 @@ export interface LoopbackOptions {
   readonly port?: number | undefined;
   /** Origins that may post forms, beside our own and `null`. @default none */
   readonly allowedOrigins?: readonly string[] | undefined;
-  /** Answers a request. It must not wait for `close`, which waits for it. */
-  readonly onRequest: (request: LoopbackRequest) => LoopbackReply | Promise<LoopbackReply>;
+  /** Answers a request, with UTF-8 HTML unless a header field says otherwise. It must not wait for `close`, which waits for it. */
+  readonly onRequest: (request: LoopbackRequest) => HttpReply | Promise<HttpReply>;
   /** How long a client may take to send its request, and to read the answer, in milliseconds; and `close` at most. @default 10_000 */
   readonly clientLimitMs?: number | undefined;
   /** Closes the listener. */
@@ -37,8 +38,12 @@ export interface LoopbackListener {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const CLIENT_LIMIT_MS = 10_000;
-const MAX_CONNECTIONS = 32;
+const HEADERS = {
+  "content-type": "text/html; charset=utf-8",
+  "cache-control": "no-store",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+};
 /** How often another port is tried when ::1 has the one that 127.0.0.1 had free. */
 const MAX_ATTEMPTS = 20;
 
@@ -51,17 +56,17 @@ const MAX_ATTEMPTS = 20;
  * @throws {RangeError} when it is no port.
  */
 export async function listenOnLoopback(options: LoopbackOptions): Promise<LoopbackListener> {
-  const { port: wanted = 0, signal } = options;
+  const { port: wanted = 0, allowedOrigins = [], onRequest, clientLimitMs, signal } = options;
   if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new RangeError("port has to be 0 to 65535");
   signal?.throwIfAborted();
-  const connections = new Set<Connection>();
   let port = wanted, closed: Promise<void> | undefined;
-  const servers = await openServers(wanted, (socket) => {
-    if (closed || connections.size >= MAX_CONNECTIONS) return void socket.destroy();
-    const connection = serve(socket, { ...options, port });
-    connections.add(connection);
-    void connection.gone.then(() => connections.delete(connection));
+  const connections = httpConnections<LoopbackRequest>({
+    headers: HEADERS,
+    read: (received) => readLoopbackRequest(received, { port, allowedOrigins }),
+    onRequest,
+    clientLimitMs,
   });
+  const servers = await openServers(wanted, connections.accept);
   port = portOf(servers[0]!);
 
   const close = (): Promise<void> => closed ??= closeAll();
@@ -69,8 +74,7 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
     signal?.removeEventListener("abort", close);
     // Deno 2.6 never calls back when a connection came and went before.
     for (const server of servers) server.close();
-    for (const connection of connections) connection.end();
-    await Promise.all([...connections].map(({ gone }) => gone));
+    await connections.close();
   }
   signal?.addEventListener("abort", close);
   if (signal?.aborted) {
@@ -89,7 +93,7 @@ async function openServers(port: number, onConnection: (socket: Socket) => void)
       throw portError(port, error);
     });
     try {
-      const second = { host: "::1", port: portOf(first) };
+      const second = { host: "::1", port: portOf(first) } as const;
       const both = isPermitted({ name: "net", host: `[::1]:${second.port}` });
       return both ? [first, await openServer(second, onConnection)] : [first];
     } catch (error) {
@@ -99,102 +103,4 @@ async function openServers(port: number, onConnection: (socket: Socket) => void)
       if (port !== 0 || attempt === MAX_ATTEMPTS) throw portError(port, error);
     }
   }
-}
-
-interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-async function openServer(address: Address, onConnection: (socket: Socket) => void): Promise<Server> {
-  const { createServer } = await import("node:net");
-  return await new Promise((resolve, reject) => {
-    const server = createServer(onConnection);
-    server.once("error", reject).once("listening", () => resolve(server));
-    // `exclusive`: the workers of a cluster would share the port.
-    server.listen({ ...address, exclusive: true, ipv6Only: address.host === "::1" });
-  });
-}
-
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
-}
-
-function portError(port: number, error: unknown): LatchkeyError {
-  const { code } = error as { code?: string };
-  const why = code === "EADDRINUSE" ? "another program has it" : `the system does not give it (${code})`;
-  return new LatchkeyError("configuration", `Cannot listen on port ${port} of the loopback interface: ${why}`, {
-    hint: "Choose another port, or none, so that the system chooses one",
-  });
-}
-
-interface Connection {
-  /** Resolves when it has ended. */
-  readonly gone: Promise<void>;
-  /** Ends it, once an answer that is due is sent. */
-  end(): void;
-}
-
-/** Reads one request and answers it. The connection is not kept for another one: `close` would have to wait for it. */
-function serve(socket: Socket, options: LoopbackOptions & { readonly port: number }): Connection {
-  const { port, allowedOrigins = [], onRequest, clientLimitMs = CLIENT_LIMIT_MS } = options;
-  const startTimer = () => setTimeout(() => socket.destroy(), clientLimitMs), gone = Promise.withResolvers<void>();
-  let received: Uint8Array = new Uint8Array(), answering = false, ending = false, timer = startTimer();
-
-  socket.on("error", () => {}); // the browser may go at any time
-  socket.on("close", () => {
-    clearTimeout(timer);
-    gone.resolve();
-  });
-  socket.on("data", (chunk: Uint8Array) => {
-    if (answering) return;
-    received = Buffer.concat([received, chunk]);
-    const request = readLoopbackRequest(received, { port, allowedOrigins });
-    if (!request) return;
-    answering = true;
-    clearTimeout(timer);
-    void answer(request);
-  });
-
-  async function answer(request: LoopbackRequest | LoopbackReply): Promise<void> {
-    const reply = "status" in request ? request : await replyTo(request);
-    if (socket.destroyed) return;
-    clearTimeout(timer);
-    timer = startTimer();
-    socket.end(bytesOf(reply), () => ending && socket.destroy());
-  }
-
-  async function replyTo(request: LoopbackRequest): Promise<LoopbackReply> {
-    try {
-      return await onRequest(request);
-    } catch {
-      return { status: 500, body: "" }; // what went wrong is for no page to tell
-    }
-  }
-
-  return {
-    gone: gone.promise,
-    end() {
-      ending = true;
-      if (!answering || socket.writableFinished) return void socket.destroy();
-      clearTimeout(timer);
-      timer = startTimer();
-    },
-  };
-}
-
-const HEADERS = {
-  "content-type": "text/html; charset=utf-8",
-  "cache-control": "no-store",
-  "referrer-policy": "no-referrer",
-  "x-content-type-options": "nosniff",
-};
-
-function bytesOf({ status, headers = {}, body }: LoopbackReply): Uint8Array {
-  const content = new TextEncoder().encode(body);
-  const fields = new Map<string, string>(Object.entries(HEADERS));
-  for (const [name, value] of Object.entries(headers)) fields.set(name.toLowerCase(), value.replace(/[^\t -~]/g, ""));
-  fields.set("content-length", `${content.length}`).set("connection", "close");
-  const lines = [...fields].map(([name, value]) => `${name}: ${value}\r\n`);
-  return Buffer.concat([Buffer.from(`HTTP/1.1 ${status} \r\n${lines.join("")}\r\n`, "latin1"), content]);
 }

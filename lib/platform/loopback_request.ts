@@ -1,10 +1,11 @@
 /**
- * The one HTTP/1.1 request of a connection to the loopback listener (RFC 9112), read from bytes; what a browser that was
- * redirected to us would not send is turned away. No runtime's own server is used for it: Bun waits for ever for a client
- * that sends nothing, and Deno up to 2.6 for a slow one.
+ * The one HTTP/1.1 request of a connection to the loopback listener, read from bytes; what a browser that was redirected to us
+ * would not send is turned away.
  *
  * @module
  */
+import type { HttpReply } from "./http_connections.ts";
+import { hostsOf, readRequestHead, type RequestHead, splitTarget } from "./request_head.ts";
 
 /** A request to the loopback listener. */
 export interface LoopbackRequest {
@@ -16,16 +17,6 @@ export interface LoopbackRequest {
   readonly form: URLSearchParams;
 }
 
-/** What is answered to a request. */
-export interface LoopbackReply {
-  /** HTTP status. */
-  readonly status: number;
-  /** Header fields beside those that every answer has. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** The page, as UTF-8 HTML unless a header field says otherwise. */
-  readonly body: string;
-}
-
 /** Who may ask. */
 export interface RequestRules {
   /** The port that is listened on, which a Host field has to name. */
@@ -34,7 +25,6 @@ export interface RequestRules {
   readonly allowedOrigins: readonly string[];
 }
 
-const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 
 /**
@@ -47,13 +37,13 @@ const MAX_BODY_BYTES = 64 * 1024;
 export function readLoopbackRequest(
   received: Uint8Array,
   rules: RequestRules,
-): LoopbackRequest | LoopbackReply | undefined {
-  const text = new TextDecoder("latin1").decode(received.subarray(0, MAX_HEAD_BYTES));
-  const end = text.indexOf("\r\n\r\n");
-  if (end === -1) return received.length >= MAX_HEAD_BYTES ? turnAway(431) : undefined;
-  const head = readHead(text.slice(0, end), rules);
+): LoopbackRequest | HttpReply | undefined {
+  const read = readRequestHead(received);
+  if (!read) return undefined;
+  if (typeof read === "number") return turnAway(read);
+  const head = judge(read, rules);
   if ("status" in head) return head;
-  const { method, url, length } = head, body = received.subarray(end + 4);
+  const { method, url, length } = head, body = received.subarray(read.length);
   if (body.length < length) return undefined;
   return { method, url, form: new URLSearchParams(new TextDecoder().decode(body.subarray(0, length))) };
 }
@@ -65,16 +55,8 @@ interface Head {
   readonly length: number;
 }
 
-function readHead(text: string, { port, allowedOrigins }: RequestRules): Head | LoopbackReply {
-  const [first = "", ...lines] = text.split("\r\n");
-  const [, method, target] = /^([A-Z]+) (\/[!-~]*) HTTP\/1\.[01]$/.exec(first) ?? [];
-  const fields = readFields(lines);
-  if (!method || !target || !fields) return turnAway(400);
-
-  const hosts = ["localhost", "127.0.0.1", "[::1]"].flatMap((host) =>
-    port === 80 ? [host, `${host}:80`] : `${host}:${port}`
-  );
-  // Another name that leads to us is how a page of someone else's would get to read our answers (DNS rebinding).
+function judge({ method, target, fields }: RequestHead, { port, allowedOrigins }: RequestRules): Head | HttpReply {
+  const hosts = hostsOf(["localhost", "127.0.0.1", "[::1]"], port);
   if (!hosts.includes(fields.get("host")?.toLowerCase() ?? "")) return turnAway(421);
   if (method !== "GET" && method !== "POST") return turnAway(405, { allow: "GET, POST" });
   if (isFromElsewhere(fields, [...hosts.map((host) => `http://${host}`), ...allowedOrigins])) return turnAway(403);
@@ -89,19 +71,6 @@ function readHead(text: string, { port, allowedOrigins }: RequestRules): Head | 
   return { method, url, length: Number(length) };
 }
 
-/** Header fields by their lower-case names; `undefined` when a line is none, or a field that counts comes twice. */
-function readFields(lines: readonly string[]): ReadonlyMap<string, string> | undefined {
-  const fields = new Map<string, string>();
-  for (const line of lines) {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\u0080-\uffff]*)$/.exec(line) ?? [];
-    if (!name) return undefined;
-    const key = name.toLowerCase();
-    if (fields.has(key) && /^(host|origin|content-length|content-type|sec-fetch-)/.test(key)) return undefined;
-    fields.set(key, value!.trim());
-  }
-  return fields;
-}
-
 /**
  * Whether a page that we know nothing of sent it. A provider's form comes with the origin `null`, since it goes from https
  * to http (Fetch Standard, "append a request Origin header"), or with its own. Images, scripts and frames of other pages
@@ -113,12 +82,6 @@ function isFromElsewhere(fields: ReadonlyMap<string, string>, origins: readonly 
   return !(origin === "null" || origins.includes(origin)) || !(isPage || site === "none" || site === "same-origin");
 }
 
-/** Path and query. They are set apart, so that a path such as `//host` stays one. */
-function splitTarget(target: string): readonly [path: string, query: string] {
-  const mark = target.indexOf("?");
-  return mark === -1 ? [target, ""] : [target.slice(0, mark), target.slice(mark)];
-}
-
-function turnAway(status: number, headers?: Readonly<Record<string, string>>): LoopbackReply {
+function turnAway(status: number, headers?: Readonly<Record<string, string>>): HttpReply {
   return { status, headers: { "content-type": "text/plain", ...headers }, body: "" };
 }

@@ -67,19 +67,6 @@ export function isTerminal(stream: "stdin" | "stderr"): boolean {
   return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
 }
 
-/** Calls `listener` at Ctrl-C, instead of ending the program, until what is returned is disposed of. */
-export function onInterrupt(listener: () => void): Disposable {
-  const deno = denoNamespace();
-  if (deno) deno.addSignalListener("SIGINT", listener);
-  else globalThis.process.on("SIGINT", listener);
-  return {
-    [Symbol.dispose]: () => {
-      if (deno) deno.removeSignalListener("SIGINT", listener);
-      else globalThis.process.off("SIGINT", listener);
-    },
-  };
-}
-
 /**
  * The text of a file.
  *

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MSALRUNTIME_PATHS, RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
 import { readJunitReport } from "../tools/junit_report.ts";
+import { printSum } from "../tools/print_sum.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
 /** A run of some suites in a process of their own. */
@@ -32,9 +33,7 @@ process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-for (const loss of losses) process.stdout.write(`${loss}\n`);
-process.stdout.write(`${sum.passed} passed, ${sum.failed} failed\n`);
-process.exitCode = Number(sum.failed > 0);
+printSum(sum, losses);
 
 function* batches(): Generator<Batch> {
   const peers = filesOf("tests/peers/*_peer.ts");

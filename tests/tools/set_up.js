@@ -62,6 +62,17 @@ const machineNeeds = [
     isThere: () => findChromium() !== undefined,
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },
+  ...[
+    ["zsh", "zsh", "zsh", "zsh"],
+    ["fish", "fish", "fish", "fish"],
+    ["man", "man-db", "man-db", "man-db"],
+    ["groff", "groff", "groff", "groff"],
+    ["mandoc", "mandoc", "mandoc", "mandoc"],
+  ].map(([command, debian, fedora, arch]) => ({
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand(command),
+    packages: { debian, fedora, arch },
+  })),
   {
     scripts: ["tests/bench/run.ts"],
     optional: true,

@@ -1,16 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import {
-  type LoopbackReply,
-  type LoopbackRequest,
-  readLoopbackRequest,
-} from "../../../lib/platform/loopback_request.ts";
+import type { HttpReply } from "../../../lib/platform/http_connections.ts";
+import { type LoopbackRequest, readLoopbackRequest } from "../../../lib/platform/loopback_request.ts";
 
 const PORT = 51234;
 const PROVIDER = "https://login.contoso.com";
 const OWN = `Host: localhost:${PORT}`;
 const FORM = "Content-Type: application/x-www-form-urlencoded";
 
-function read(head: readonly string[], body = "", port = PORT): LoopbackRequest | LoopbackReply | undefined {
+function read(head: readonly string[], body = "", port = PORT): LoopbackRequest | HttpReply | undefined {
   const bytes = new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n${body}`);
   return readLoopbackRequest(bytes, { port, allowedOrigins: [PROVIDER] });
 }

@@ -1,0 +1,64 @@
+/** Sources of ours, and what they import, in as few files as their late imports allow: for programs that are started often. */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { BuildFacts } from "../bin/build_facts.ts";
+
+/** The folder of the checkout. */
+export const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** How something is bundled. */
+export interface BundleOptions {
+  /** The folder that gets the files. */
+  readonly folder: string;
+  /** What `--version --format json` tells of the build. */
+  readonly facts: BuildFacts;
+  /** Packages that stay imports. @default none */
+  readonly external?: readonly string[];
+  /** Files of ours that others stand in for, as paths below the root. @default none */
+  readonly insteadOf?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
+ *
+ * @param entries Their paths below the root.
+ * @throws {Error} with all that the bundler complains of.
+ */
+export async function bundle(
+  entries: readonly string[],
+  { folder, facts, external = [], insteadOf = {} }: BundleOptions,
+): Promise<void> {
+  await Bun.build({
+    entrypoints: entries.map((entry) => `${ROOT}${entry}`),
+    root: ROOT,
+    outdir: folder,
+    format: "esm",
+    // For Node it would load node:module at once, which costs Deno as much as the rest of a silent token.
+    target: "browser",
+    external: ["node:*", ...external],
+    conditions: ["latchkey-source"],
+    splitting: true,
+    naming: { entry: "[dir]/[name].[ext]", chunk: "chunks/[name]-[hash].[ext]" },
+    // Names stay as they are, so that what a stack trace says can be found in the sources.
+    minify: { whitespace: true, syntax: true, identifiers: false },
+    define: { LATCHKEY_BUILD: JSON.stringify(facts) },
+    plugins: Object.entries(insteadOf).map(([path, other]) => ({
+      name: `${other} instead of ${path}`,
+      setup: (build) => {
+        const filter = new RegExp(`${RegExp.escape(path.slice(path.lastIndexOf("/")))}$`);
+        build.onResolve(
+          { filter },
+          ({ path: specifier, importer }) =>
+            Bun.resolveSync(specifier, importer) === `${ROOT}${path}` ? { path: `${ROOT}${other}` } : undefined,
+        );
+      },
+    })),
+  });
+}
+
+/** The commit that is checked out, with `-dirty` behind it where files were changed; `null` outside of a repository. */
+export function currentCommit(): string | null {
+  const args = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
+  const { status, stdout } = spawnSync("git", args, { cwd: ROOT, encoding: "utf8" });
+  return status === 0 ? stdout.trim() : null;
+}
