@@ -13,6 +13,11 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  writeToken(await tokenOf(line, signal), line);
+}
+
+/** The token that a command line asks for. */
+export async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
   const interactive = interactiveOf(line);
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
   const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
@@ -20,7 +25,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
   const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
   const result = await around(() => acquire(line, { app, person, interactive, signal }));
   if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
-  writeToken(result, line);
+  return result;
 }
 
 /** How a token is had. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Command } from "./command.ts";
-import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "./command_options.ts";
+import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, TIMEOUT, VERBOSE } from "./command_options.ts";
 
 /** Tokens for programs that know of managed identities. */
 const SERVE: Command = {
@@ -85,5 +85,52 @@ const SERVE: Command = {
   ],
 };
 
+const SUBSCRIPTION: Option = {
+  name: "subscription",
+  kind: "text",
+  value: "ID",
+  summary: "Subscription that az account show names (the tenant, as for an account without subscriptions)",
+};
+
+/** What the shim runs. */
+const AZ: Command = {
+  name: "az",
+  summary: "Answer what programs ask Azure CLI for: tokens, the account, the version",
+  usage: "az --client-id ID [options] -- account get-access-token | account show | login | version ...",
+  operands: Infinity,
+  operand: { value: "WORD" },
+  wraps: true,
+  options: [ACCOUNT, ...APP, TENANT, SUBSCRIPTION, TIMEOUT, VERBOSE],
+  examples: [
+    [
+      "latchkey az --client-id azure-cli -- account get-access-token --resource https://management.azure.com",
+      "as az prints it",
+    ],
+    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "whose tokens programs get"],
+  ],
+};
+
+/** Installs it. */
+const AZ_SHIM: Command = {
+  name: "az-shim",
+  summary: "Write a program named az that answers Azure's SDKs and Terraform by latchkey",
+  usage: "az-shim --install DIR --client-id ID [options]",
+  operands: 0,
+  options: [
+    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
+    { name: "force", kind: "switch", environment: false, summary: "Write it in the place of an az that is there" },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    SUBSCRIPTION,
+  ],
+  examples: [
+    [
+      'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
+      "AzureCliCredential and Terraform in this shell get the broker's tokens",
+    ],
+  ],
+};
+
 /** These commands, in the order of the help. */
-export const TOOL_COMMANDS: readonly Command[] = [SERVE];
+export const TOOL_COMMANDS: readonly Command[] = [SERVE, AZ_SHIM, AZ];

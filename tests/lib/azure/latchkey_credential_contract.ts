@@ -2,7 +2,7 @@
 import { afterEach, describe, expect } from "bun:test";
 import { inspect } from "node:util";
 import { memoryStore } from "../../../mod.ts";
-import { LatchkeyCredential, type LatchkeyCredentialOptions } from "../../../lib/azure.ts";
+import { type AbortSignalLike, LatchkeyCredential, type LatchkeyCredentialOptions } from "../../../lib/azure.ts";
 import { entraPerson } from "../../fakes/entra_person.ts";
 import { FakeEntra } from "../../fakes/fake_entra.ts";
 import { limitedTest } from "../../fakes/test_within_limits.ts";
@@ -136,10 +136,10 @@ describe("LatchkeyCredential.getToken()", () => {
   test("ends at once by an AbortError, also for a signal that only looks like one", async () => {
     await behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
     const credential = make(), controller = new AbortController(), listeners = new Set<() => void>();
-    const like = {
+    const like: AbortSignalLike = {
       aborted: false,
-      addEventListener: (_: "abort", listener: () => void) => void listeners.add(listener),
-      removeEventListener: (_: "abort", listener: () => void) => void listeners.delete(listener),
+      addEventListener: (_, listener) => void listeners.add(listener as () => void),
+      removeEventListener: (_, listener) => void listeners.delete(listener as () => void),
     };
     const calls = [controller.signal, like].map((abortSignal) =>
       failureOf(credential.getToken(SCOPE, { abortSignal }))
