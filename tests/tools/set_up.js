@@ -10,9 +10,17 @@ import { findTool, MSAL_NODE_EXTENSIONS, MSAL_PYTHON, NODE_PACKAGE, TOOLS_FOLDER
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** A download that takes longer has stalled. */
 const MINUTES = 10;
-/** Which of MSAL's packages the tests run, beside the one in package.json. Azure CLI takes the lock of portalocker, too. */
+/**
+ * Which of MSAL's packages, and Azure's library over it, the tests run, beside those in package.json. Azure CLI takes the lock of
+ * portalocker, too.
+ */
 const MSAL_NODE_EXTENSIONS_VERSION = "5.6.1";
-const MSAL_PYTHON_VERSIONS = { "msal": "1.39.0", "msal-extensions": "1.3.1", "portalocker": "3.2.0" };
+const MSAL_PYTHON_VERSIONS = {
+  "msal": "1.39.0",
+  "msal-extensions": "1.3.1",
+  "portalocker": "3.2.0",
+  "azure-identity": "1.27.0",
+};
 
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
