@@ -34,6 +34,10 @@ async function load(command: Command): Promise<Run> {
       return (await import("./app.ts")).printRegistration;
     case "serve":
       return (await import("./serve.ts")).serve;
+    case "az":
+      return (await import("./az.ts")).answerAzureCli;
+    case "az-shim":
+      return (await import("./az_shim.ts")).installShim;
     case "doctor":
       return (await import("./doctor.ts")).examineMachine;
     case "completions":

@@ -13,6 +13,11 @@ import { TOKEN_FORMATS } from "./token_formats.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  writeToken(await tokenOf(line, signal), line);
+}
+
+/** The token that a command line asks for. */
+export async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
   const interactive = interactiveOf(line);
   writeToken(await acquireToken(line, { interactive, signal, asked: () => askedOf(line) }), line);
 }

@@ -35,7 +35,9 @@ function tokenJson(result: AuthenticationResult, now: number): Record<string, un
 }
 
 /** As `az account get-access-token` prints it; its subscription is the tenant where an account has none. */
-function azureCliJson({ accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult): Record<string, unknown> {
+export function azureCliJson(
+  { accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult,
+): Record<string, unknown> {
   const two = (value: number) => String(value).padStart(2, "0");
   const date = [expiresOn.getFullYear(), expiresOn.getMonth() + 1, expiresOn.getDate()].map(two).join("-");
   const time = [expiresOn.getHours(), expiresOn.getMinutes(), expiresOn.getSeconds()].map(two).join(":");

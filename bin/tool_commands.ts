@@ -96,70 +96,118 @@ const SERVE: Command = {
   ],
 };
 
-/** These commands, in the order of the help. */
-export const TOOL_COMMANDS: readonly Command[] = [
-  {
-    name: "git",
-    summary: "Give git tokens for Azure DevOps, as a credential helper",
-    usage: "git --client-id ID [options] get|store|erase",
-    operands: 1,
-    options: [
-      ACCOUNT,
-      ...APP,
-      TENANT,
-      {
-        ...INTERACTIVE,
-        summary: "Whether a window or the browser may be opened; auto: when stderr is a terminal",
-      },
-      ...BROWSER.filter(({ name }) => name !== "no-browser"),
-      TIMEOUT,
-      VERBOSE,
+const SUBSCRIPTION: Option = {
+  name: "subscription",
+  kind: "text",
+  value: "ID",
+  summary: "Subscription that az account show names (the tenant, as for an account without subscriptions)",
+};
+
+/** What the shim runs. */
+const AZ: Command = {
+  name: "az",
+  summary: "Answer what programs ask Azure CLI for: tokens, the account, the version",
+  usage: "az --client-id ID [options] -- account get-access-token | account show | login | version ...",
+  operands: Infinity,
+  operand: { value: "WORD" },
+  wraps: true,
+  options: [ACCOUNT, ...APP, TENANT, SUBSCRIPTION, TIMEOUT, VERBOSE],
+  examples: [
+    [
+      "latchkey az --client-id azure-cli -- account get-access-token --resource https://management.azure.com",
+      "as az prints it",
     ],
-    unlike: {
-      "no-browser":
-        "git has its standard input, where the address would be pasted; latchkey login --no-browser takes it",
-      scope: "the server says what the token is for; git in latchkey/config.json has it for other servers",
-      resource: "the server says what the token is for; git in latchkey/config.json has it for other servers",
+    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "whose tokens programs get"],
+  ],
+};
+
+/** Installs it. */
+const AZ_SHIM: Command = {
+  name: "az-shim",
+  summary: "Write a program named az that answers Azure's SDKs and Terraform by latchkey",
+  usage: "az-shim --install DIR --client-id ID [options]",
+  operands: 0,
+  options: [
+    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
+    { name: "force", kind: "switch", environment: false, summary: "Write it in the place of an az that is there" },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    SUBSCRIPTION,
+  ],
+  examples: [
+    [
+      'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
+      "AzureCliCredential and Terraform in this shell get the broker's tokens",
+    ],
+  ],
+};
+
+/** git's credential helper. */
+const GIT: Command = {
+  name: "git",
+  summary: "Give git tokens for Azure DevOps, as a credential helper",
+  usage: "git --client-id ID [options] get|store|erase",
+  operands: 1,
+  options: [
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    {
+      ...INTERACTIVE,
+      summary: "Whether a window or the browser may be opened; auto: when stderr is a terminal",
     },
-    examples: [
-      [
-        "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
-        "git asks for what it needs from then on",
-      ],
-      [
-        "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
-        "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
-      ],
-    ],
+    ...BROWSER.filter(({ name }) => name !== "no-browser"),
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: {
+    "no-browser": "git has its standard input, where the address would be pasted; latchkey login --no-browser takes it",
+    scope: "the server says what the token is for; git in latchkey/config.json has it for other servers",
+    resource: "the server says what the token is for; git in latchkey/config.json has it for other servers",
   },
-  {
-    name: "kube",
-    summary: "Print a token for kubectl, as its credential plugin",
-    usage: "kube --client-id ID --server-id ID [options]",
-    operands: 0,
-    options: [
-      {
-        name: "server-id",
-        kind: "text",
-        value: "ID",
-        summary: "App that the cluster takes tokens for: a GUID or a URL",
-      },
-      ACCOUNT,
-      ...APP,
-      TENANT,
-      { ...INTERACTIVE, summary: `${INTERACTIVE.summary}, and the caller lets` },
-      ...BROWSER,
-      { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
-      MIN_TTL,
-      TIMEOUT,
-      VERBOSE,
+  examples: [
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
+      "git asks for what it needs from then on",
     ],
-    examples: [
-      [
-        "latchkey kube --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
-        "for Azure Kubernetes Service: what a kubeconfig's exec section calls",
-      ],
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
+      "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
     ],
-  },
-  SERVE,
-];
+  ],
+};
+
+/** kubectl's credential plugin. */
+const KUBE: Command = {
+  name: "kube",
+  summary: "Print a token for kubectl, as its credential plugin",
+  usage: "kube --client-id ID --server-id ID [options]",
+  operands: 0,
+  options: [
+    {
+      name: "server-id",
+      kind: "text",
+      value: "ID",
+      summary: "App that the cluster takes tokens for: a GUID or a URL",
+    },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    { ...INTERACTIVE, summary: `${INTERACTIVE.summary}, and the caller lets` },
+    ...BROWSER,
+    { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
+    MIN_TTL,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    [
+      "latchkey kube --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
+      "for Azure Kubernetes Service: what a kubeconfig's exec section calls",
+    ],
+  ],
+};
+
+/** These commands, in the order of the help. */
+export const TOOL_COMMANDS: readonly Command[] = [AZ_SHIM, AZ, GIT, KUBE, SERVE];

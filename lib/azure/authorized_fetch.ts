@@ -167,7 +167,9 @@ function challengeOf({ status, headers }: Response): string | undefined {
 function checkOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isSafe = url?.protocol === "https:" || url?.protocol === "http:" && LOOPBACK.includes(url.hostname);
-  if (url && isSafe && text.replace(/\/$/, "").toLowerCase() === url.origin) return url.origin;
+  if (url && isSafe && !url.hostname.includes("*") && text.replace(/\/$/, "").toLowerCase() === url.origin) {
+    return url.origin;
+  }
   throw new TypeError(
     `Cannot send a token to ${JSON.stringify(text)}: origins takes such as https://graph.microsoft.com, without a path`,
   );

@@ -222,7 +222,10 @@ export class FakeEntra implements AsyncDisposable {
           expires_in: 4000,
           ext_expires_in: 8000,
         },
-        ...{ access_token: jwt({ alg: "RS256", typ: "JWT" }, { aud: "resource", tid }), refresh_token },
+        ...{
+          access_token: jwt({ alg: "RS256", typ: "JWT" }, { aud: "resource", tid, uti: randomUUID() }),
+          refresh_token,
+        },
         ...{ id_token: jwt({ alg: "RS256", typ: "JWT", kid: "1", ...header }, claims), client_info: clientInfo() },
         ...(family.includes(clientId) && { foci: "1" }),
         ...reply,

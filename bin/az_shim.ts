@@ -1,0 +1,91 @@
+/**
+ * `latchkey az-shim`: a program named `az` that runs `latchkey az`.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../mod.ts";
+import { operatingSystem } from "../lib/platform/host.ts";
+import { ownCommand } from "../lib/platform/own_command.ts";
+import { isPermitted, requirePermission } from "../lib/platform/permission.ts";
+import { placeFile } from "../lib/platform/placed_file.ts";
+import { absolutePath, isThere, write } from "../lib/platform/program.ts";
+import { shellWord } from "../lib/platform/shell_word.ts";
+import { clientIdOf } from "./app_options.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
+import { COMMANDS } from "./command_table.ts";
+import { givenWords } from "./given_words.ts";
+import { visible } from "./visible.ts";
+
+/** Permission bits of a program. */
+const PROGRAM_MODE = 0o755;
+/** All that Deno permits or not. */
+const PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
+
+/** Writes the program, and prints the line that a shell finds it by. */
+export async function installShim(line: CommandLine): Promise<void> {
+  const folder = line.text("install");
+  if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
+  clientIdOf(line); // the first program that runs it would be told
+  const isWindows = operatingSystem() === "win32", place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
+  const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
+  requirePermission({ name: "read", path: place });
+  if (isThere(path) && !line.isOn("force")) {
+    throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
+  }
+  await placeFile(path, shimText([...ownCommand({ denoFlags }), ...azWords(line)], isWindows), PROGRAM_MODE);
+  write("stderr", `latchkey: wrote ${visible(path)}; programs find it where its folder is first in PATH\n`);
+  write("stdout", `${pathLine(place, isWindows)}\n`);
+}
+
+/** Programs run it from a folder of their own. */
+function azWords(line: CommandLine): readonly string[] {
+  const { options } = COMMANDS.find(({ name }) => name === "az")!, cacheFile = line.text("cache-file");
+  const words = givenWords(line, options.filter(({ name }) => name !== "cache-file"));
+  const isGiven = line.origin("cache-file") === "command line" && cacheFile !== undefined;
+  return ["az", ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFile)}`] : []), "--"];
+}
+
+/**
+ * The program: a script of one line. Pure.
+ *
+ * @param command What it runs; what it is called with is put behind.
+ * @param isWindows Whether for `cmd` or for a POSIX shell.
+ * @throws {UsageError} for what `cmd` cannot be told.
+ */
+export function shimText(command: readonly string[], isWindows: boolean): string {
+  if (isWindows) return `@${command.map(cmdWord).join(" ")} %*\r\n`;
+  return `#!/bin/sh
+# az, as latchkey answers in its place; written by latchkey az-shim
+exec ${command.map(shellWord).join(" ")} "$@"
+`;
+}
+
+function cmdWord(word: string): string {
+  if (/["\r\n]/.test(word)) throw new UsageError(`A quotation mark has no place in ${JSON.stringify(word)}`);
+  const plain = word.replaceAll("%", "%%");
+  return /^[\w.\\/:@+=,-]+$/.test(word) ? plain : `"${plain}"`;
+}
+
+/** What makes a shell find a program in the folder. */
+function pathLine(folder: string, isWindows: boolean): string {
+  return isWindows ? `set "PATH=${folder};%PATH%"` : `export PATH=${shellWord(folder)}:"$PATH"`;
+}
+
+/** Deno does not tell a program which permissions it was given for what: all of them, or it is not known how to run it again. */
+function denoFlags(): readonly string[] {
+  if (!PERMISSIONS.every((name) => isPermitted({ name }))) {
+    throw new LatchkeyError("missing_dependency", "Deno does not tell what az is to be permitted", {
+      hint: "Run deno with --allow-all, as az is then run as well; or install the executable, or npm's package",
+    });
+  }
+  return ["--no-prompt", ...(isByPackageJson() ? ["--no-config", "--node-modules-dir=manual"] : []), "--allow-all"];
+}
+
+/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
+function isByPackageJson(): boolean {
+  try {
+    return import.meta.resolve("@std/cli/parse-args").startsWith("file:");
+  } catch {
+    return false; // it was bundled
+  }
+}
