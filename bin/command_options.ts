@@ -159,6 +159,12 @@ export const CLIENT_ID: Option = {
   summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
 };
 
+/**
+ * The same, where the app is the browser's: the one client id that is built in is Microsoft Edge's, as which linux-entra-sso asks
+ * for what signs a browser in.
+ */
+export const BROWSER_CLIENT_ID: Option = { ...CLIENT_ID, default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87" };
+
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [
   CLIENT_ID,

@@ -8,6 +8,7 @@ import {
   APP,
   BROKER,
   BROWSER,
+  BROWSER_CLIENT_ID,
   CLIENT_ID,
   INTERACTIVE,
   PROFILE,
@@ -148,7 +149,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "cookie",
     summary: "Print a cookie that signs a browser in",
-    usage: "cookie --client-id ID [options]",
+    usage: "cookie [options]",
     operands: 0,
     options: [
       {
@@ -160,7 +161,7 @@ export const COMMANDS: readonly Command[] = [
         summary: "Sign-in page that the cookie is for, with its sso_nonce",
       },
       { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
-      ...APP,
+      ...APP.map((option) => option === CLIENT_ID ? BROWSER_CLIENT_ID : option),
       {
         name: "format",
         kind: "text",
@@ -168,10 +169,19 @@ export const COMMANDS: readonly Command[] = [
         default: "cookie",
         summary: "How to print it",
       },
+      {
+        name: "yes-print-secret",
+        kind: "switch",
+        environment: false,
+        summary: "Print it on a terminal, too: whoever sees the cookie can sign in with it",
+      },
       TIMEOUT,
       VERBOSE,
     ],
-    examples: [["latchkey cookie --client-id azure-cli --format header", "for the sign-in page alone"]],
+    examples: [
+      ["latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/", "for the sign-in page alone"],
+      ["latchkey cookie --yes-print-secret", "on the terminal"],
+    ],
   },
   {
     name: "sign",

@@ -20,9 +20,10 @@ Options:
 ${columns([["-h, --help", "Show this help; after a command, the command's"], ["--version", "Show the version"]])}
 Examples:
 ${examples([...commands.flatMap((command) => command.examples.slice(0, 1))])}
-Every option but --url has its name in the environment as well: LATCHKEY_CLIENT_ID for --client-id. What neither says
-is taken from the profile (--profile NAME, else the one named default where there is no --client-id), a few options under
-a name in latchkey/config.json, in the folder of the person's settings (~/.config).
+Options have their names in the environment as well, LATCHKEY_CLIENT_ID for --client-id, but for --url and what is to be
+said each time: --yes-print-secret, and the options of browser-host --install. What neither says is taken from the profile
+(--profile NAME, else the one named default where there is no --client-id), a few options under a name in
+latchkey/config.json, in the folder of the person's settings (~/.config).
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a person is needed, 4 cancelled or timed out,
 5 broker or network unavailable.
 `;

@@ -1,0 +1,36 @@
+/**
+ * The command that runs this program again, for programs that start it later.
+ *
+ * @module
+ */
+import { denoNamespace } from "./host.ts";
+
+/** How Deno is to run it: what it was given itself, a program cannot see. */
+export interface OwnCommandOptions {
+  /** The flags between `deno run` and the program. */
+  readonly denoFlags: () => readonly string[];
+}
+
+/**
+ * The command: a compiled executable alone, else the runtime, its options and the program.
+ *
+ * @param options How Deno is to run it.
+ * @returns Words, the first of them an absolute path.
+ */
+export function ownCommand({ denoFlags }: OwnCommandOptions): readonly string[] {
+  const deno = denoNamespace();
+  if (deno) {
+    if (deno.build.standalone) return [deno.execPath()];
+    return [deno.execPath(), "run", ...denoFlags(), moduleWord(deno.mainModule)];
+  }
+  const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;
+  // Where Bun has the files of an executable that it made.
+  return program.startsWith("/$bunfs/") ? [execPath] : [execPath, ...execArgv, program];
+}
+
+/** A module as it is named to `deno run`: a file's path, a package's name, else its address. */
+export function moduleWord(url: string): string {
+  if (url.startsWith("file://")) return decodeURIComponent(new URL(url).pathname);
+  const [, name, version, entry] = /^https:\/\/jsr\.io\/(@[^/]+\/[^/]+)\/([^/]+)\/bin\/(latchkey)\.ts$/.exec(url) ?? [];
+  return entry === undefined ? url : `jsr:${name}@${version}/cli`;
+}
