@@ -37,6 +37,8 @@ export class BrowserConversation {
   /** Fails when the conversation cannot go on: the browser is gone. */
   readonly #gone = Promise.withResolvers<never>();
   #watching: Promise<void> | undefined;
+  /** How often the broker was seen to come or go. */
+  #changes = 0;
   #isOnline: boolean | undefined;
   #told: boolean | undefined;
   #telling: Promise<void> | undefined;
@@ -98,46 +100,44 @@ export class BrowserConversation {
       const question = message.question();
       await this.#watch(); // the browser is told of the broker first
       const { channel, version } = this.#options;
-      if (question.method !== "getLinuxBrokerVersion") return await this.#ask(() => channel.ask(question));
-      const answer = await this.#ask(() => channel.ask(question)).catch((error) => {
+      if (question.method !== "getLinuxBrokerVersion") return await this.#seen(() => channel.ask(question));
+      const answer = await this.#seen(() => channel.ask(question)).catch((error) => {
         if (error instanceof LatchkeyError && error.code === "refused") return {}; // not every broker tells
         throw error;
       });
       return { ...answer, native: version };
     } catch (error) {
       if (!(error instanceof LatchkeyError || error instanceof TypeError)) throw error; // a mistake of ours
-      const hint = error instanceof LatchkeyError ? error.hint : undefined;
-      const text = visible([error.message, ...(hint ? [hint] : [])].join(". "));
-      this.#options.complain(`${message.command ?? "a message"}: ${text}`);
+      const text = textOf(error);
+      this.#options.complain(`${visible(message.command ?? "a message")}: ${text}`);
       return { error: text };
     }
   }
 
-  /** Who answers is there, whatever was seen of it before. */
-  async #ask(send: () => Promise<BrokerAnswer>): Promise<BrokerAnswer> {
-    const answer = await send();
-    this.#tell(true);
+  /** Who answers is there, unless it was seen to come or go meanwhile. */
+  async #seen<T>(call: () => Promise<T>): Promise<T> {
+    const before = this.#changes, answer = await call();
+    if (this.#changes === before) this.#tell(true);
     return answer;
   }
 
   /** Looks once whether there is a broker, and from then on sees it come and go; again where there was no bus to see it on. */
   #watch(): Promise<void> {
     return this.#watching ??= (async () => {
-      const { channel, complain } = this.#options;
+      const { channel, complain } = this.#options, before = this.#changes;
       try {
-        await channel.onChange(({ running }) => this.#tell(running));
+        await channel.onChange(({ running }) => {
+          this.#changes++;
+          this.#tell(running);
+        });
+        await this.#seen(() => channel.start()).catch((error) => {
+          if (this.#changes === before) this.#tell(false);
+          complain(textOf(error));
+        });
       } catch (error) {
         this.#watching = undefined;
         this.#tell(false);
-        complain(visible(String(error)));
-        return;
-      }
-      try {
-        await channel.start();
-        this.#tell(true);
-      } catch (error) {
-        this.#tell(false);
-        complain(visible(String(error)));
+        complain(textOf(error));
       }
     })();
   }
@@ -145,14 +145,17 @@ export class BrowserConversation {
   /** Tells the browser of the broker, unless it knows; of a broker that comes and goes while nobody reads, what is so last. */
   #tell(isOnline: boolean): void {
     this.#isOnline = isOnline;
-    this.#telling ??= (async () => {
-      while (this.#told !== this.#isOnline) {
-        this.#told = this.#isOnline;
-        const frame = frameOf({ command: "brokerStateChanged", message: this.#told ? "online" : "offline" })!;
-        await this.#options.write(frame);
-      }
-      this.#telling = undefined;
-    })().catch((error) => this.#gone.reject(error));
+    if (this.#told === isOnline) return;
+    this.#telling ??= this.#tellAll().catch((error) => this.#gone.reject(error));
+  }
+
+  async #tellAll(): Promise<void> {
+    while (this.#told !== this.#isOnline) {
+      this.#told = this.#isOnline;
+      const frame = frameOf({ command: "brokerStateChanged", message: this.#told ? "online" : "offline" })!;
+      await this.#options.write(frame);
+    }
+    this.#telling = undefined;
   }
 }
 
@@ -160,4 +163,10 @@ function messageOf(incoming: Exclude<IncomingMessage, { readonly kind: "cut off"
   return incoming.kind === "message"
     ? readBrowserMessage(incoming.bytes)
     : mistaken(null, `The message is too long: ${incoming.length} bytes`);
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return visible(String(error));
+  const hint = error instanceof LatchkeyError ? error.hint : undefined;
+  return visible(hint ? `${error.message}. ${hint}` : error.message);
 }

@@ -52,7 +52,7 @@ export async function installHost(line: CommandLine): Promise<void> {
   }
   write(
     "stderr",
-    "Next, the extension linux-entra-sso in the browser: see docs/browsers.md. Restart a browser that runs.\n",
+    "Next, install the extension in the browser, https://github.com/siemens/linux-entra-sso, or restart a browser that has it\n",
   );
 }
 
