@@ -60,6 +60,14 @@ export const TEXT_FORMAT: Option = {
   summary: "How to print it",
 };
 
+/** What goes into a signed request beside the request. */
+export const NONCE: Option = {
+  name: "nonce",
+  kind: "text",
+  value: "TEXT",
+  summary: "What the resource sent to be signed with the request",
+};
+
 /** Who a token is for. */
 export const ACCOUNT: Option = {
   name: "account",

@@ -11,6 +11,7 @@ import {
   BROWSER_CLIENT_ID,
   CLIENT_ID,
   INTERACTIVE,
+  NONCE,
   PROFILE,
   SCOPES,
   SCOPES_OR_DEFAULT,
@@ -47,6 +48,7 @@ export const COMMANDS: readonly Command[] = [
         value: '"METHOD URL"',
         summary: "Bind the token to one HTTP request (proof of possession)",
       },
+      NONCE,
       TOKEN_FORMAT,
       TIMEOUT,
       VERBOSE,
@@ -191,7 +193,7 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { name: "url", kind: "text", value: "URL", environment: false, summary: "Address that is called" },
       { name: "method", kind: "text", value: "METHOD", default: "GET", summary: "Method of the request" },
-      { name: "nonce", kind: "text", value: "TEXT", summary: "What the resource sent to be signed" },
+      NONCE,
       { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
       ...APP,
       {
