@@ -133,6 +133,8 @@ function requestOf(question: BrokerQuestion, clientId: string): string {
       }
       return cookieRequest(clientId, { ...tokenRequest(account, []), url }, account);
     }
+    default:
+      throw new TypeError("Cannot ask the broker: there is no such question");
   }
 }
 
