@@ -53,7 +53,7 @@ function askedOf(line: CommandLine): ReturnType<Means["asked"]> {
   return {
     scopes: scopesOf(line),
     claims: line.text("claims"),
-    authenticationScheme: popOf(line.text("pop")),
+    authenticationScheme: popOf(line),
     forceRefresh: line.isOn("force-refresh"),
   };
 }
@@ -158,10 +158,17 @@ export function interactiveOf(line: CommandLine): "if-needed" | "never" | "alway
   return isTerminal("stdin") && isTerminal("stderr") ? "if-needed" : "never";
 }
 
-function popOf(option: string | undefined): PopScheme | undefined {
-  if (option === undefined) return undefined;
+function popOf(line: CommandLine): PopScheme | undefined {
+  const option = line.text("pop"), nonce = line.text("nonce");
+  if (option === undefined) {
+    // In the environment it can be meant for other commands.
+    if (line.origin("nonce") === "command line") {
+      throw new UsageError("--nonce goes with --pop: it is signed with a request");
+    }
+    return undefined;
+  }
   const [method, url, ...more] = option.split(" ").filter(Boolean);
-  if (method && url && more.length === 0) return { type: "pop", method, url };
+  if (method && url && more.length === 0) return { type: "pop", method, url, nonce };
   throw new UsageError(`--pop takes a method and an address, as "GET https://api.contoso.com/orders"`);
 }
 
