@@ -249,6 +249,16 @@ describe("latchkey logout", () => {
     await broker.start(); // it has nobody removed
   });
 
+  test("--from-broker=no leaves the broker alone, and what is neither yes nor no is wrong usage", async () => {
+    for (const word of ["no", "0", "off", "FALSE", "false"]) {
+      expect(await latchkey(`logout --from-broker=${word}`)).toMatchObject({ code: 0 });
+    }
+    expect(await latchkey("logout --from-broker=maybe")).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('--from-broker takes yes or no, not "maybe"') },
+    });
+    expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
   test("wants to know which of several accounts is meant", async () => {
     await broker.behave({ accounts: [JANE, JOE] });
     const { code, stderr } = await latchkey("logout --from-broker");
