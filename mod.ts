@@ -36,6 +36,7 @@ export {
 export type { Logger, LogLevel } from "./lib/logger.ts";
 export { type RedirectUri, redirectUris, type SignInWay } from "./lib/redirect_uris.ts";
 export type {
+  AccountFilter,
   AcquireTokenRequest,
   AuthCodeFlowRequest,
   DeviceCodeSignIn,

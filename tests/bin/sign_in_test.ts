@@ -249,6 +249,35 @@ describe("latchkey logout", () => {
     expect(await run("token --scope User.Read")).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test("--from-broker takes an account that has signed out of the app before", async () => {
+    await broker.behave({ accounts: [JANE, JOE] });
+    using home = makeOwnHome();
+    const run = (line: string) =>
+      runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], {
+        env: { ...environment(), ...home.env },
+        permissions: ["--allow-all"],
+      });
+    expect(await run("logout --account joe@contoso.com")).toMatchObject({ code: 0 });
+    expect(await run("accounts")).toMatchObject({ stdout: expect.not.stringContaining("joe@contoso.com") });
+    expect(await run("logout --from-broker")).toMatchObject({ code: 2, stderr: expect.stringContaining("--account") });
+    expect(await run("logout --account joe@contoso.com --from-broker")).toMatchObject({
+      ...{ code: 0, stderr: "latchkey: the device's broker forgot joe@contoso.com\n" },
+    });
+    expect((await broker.calls("removeAccount"))[0]!.request.account.username).toBe("joe@contoso.com");
+    await broker.kill();
+    await broker.start(); // it has nobody removed
+  });
+
+  test("--from-broker=no leaves the broker alone, and what is neither yes nor no is wrong usage", async () => {
+    for (const word of ["no", "0", "off", "FALSE", "false"]) {
+      expect(await latchkey(`logout --from-broker=${word}`)).toMatchObject({ code: 0 });
+    }
+    expect(await latchkey("logout --from-broker=maybe")).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('--from-broker takes yes or no, not "maybe"') },
+    });
+    expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
   test("wants to know which of several accounts is meant", async () => {
     await broker.behave({ accounts: [JANE, JOE] });
     const { code, stderr } = await latchkey("logout --from-broker");
