@@ -18,8 +18,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
 
 /** The token that a command line asks for. */
 export async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const interactive = interactiveOf(line);
-  writeToken(await acquireToken(line, { interactive, signal, asked: () => askedOf(line) }), line);
+  return await acquireToken(line, { interactive: interactiveOf(line), signal, asked: () => askedOf(line) });
 }
 
 /** How a token is had. */
