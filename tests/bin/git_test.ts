@@ -3,15 +3,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { type GitServer, OWN_GIT_ENVIRONMENT, startGitServer } from "../tools/git_server.ts";
+import { putLatchkeyInPath } from "./latchkey_in_path.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
-import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+import { type Run, runLatchkey, type RunOptions, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", FABRIKAM = "33333333-2222-4333-8444-555555555555";
@@ -41,7 +41,7 @@ afterAll(async () => {
 });
 
 const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: bus.address });
-const git = (operation: string, input: string | Uint8Array, options = `--client-id ${CLIENT_ID}`): Promise<Run> =>
+const git = (operation: string, input: RunOptions["input"], options = `--client-id ${CLIENT_ID}`): Promise<Run> =>
   runLatchkey([...`git ${options}`.trim().split(" "), operation], { env: environment(), input });
 const asked = async () => (await broker.calls("acquireTokenSilently")).at(-1)?.request.authParameters;
 const valuesOf = (stdout: string) => Object.fromEntries(stdout.trim().split("\n").map((line) => line.split(/=(.*)/s)));
@@ -74,7 +74,8 @@ describe("latchkey git get", () => {
   test("uses each capability by itself, and gives no bearer token to a server that wants Basic alone", async () => {
     const only = (name: string) => git("get", `capability[]=${name}\n${OLD}`);
     const [authtype, state, basic] = await Promise.all([
-      ...[only("authtype"), only("state")],
+      only("authtype"),
+      only("state"),
       git("get", `capability[]=authtype\n${OLD}wwwauth[]=Basic realm="contoso"\n`),
     ]);
     expect(Object.keys(valuesOf(authtype.stdout))).toEqual([
@@ -219,7 +220,11 @@ describe("latchkey git erase", () => {
 
   test("renews a bearer token that is its own", async () => {
     const { credential: first, "state[]": state } = valuesOf((await git("get", NEW)).stdout);
-    expect(await git("erase", `${NEW}authtype=Bearer\ncredential=${first}\nstate[]=${state}\n`)).toEqual(NOTHING);
+    const [capabilities, where] = [NEW.slice(0, NEW.indexOf("protocol")), NEW.slice(NEW.indexOf("protocol"))];
+    const told = `authtype=Bearer\ncredential=${first}\nephemeral=1\n`;
+    expect(await git("erase", `${capabilities}${told}${where}password_expiry_utc=1\nstate[]=${state}\n`)).toEqual(
+      NOTHING,
+    );
     const { credential: second } = valuesOf((await git("get", NEW)).stdout);
     expect(second).not.toBe(first);
   }, TIMEOUT_MS);
@@ -274,14 +279,19 @@ describe.each(RUNTIME_PATHS)("latchkey git on $name", ({ program }) => {
     const child = Bun.spawn(command, { env: { ...home.env, ...environment() }, stdio: ["pipe", "pipe", "pipe"] });
     child.stdin.write(OLD);
     await child.stdin.flush();
-    const [code, stdout, stderr] = await Promise.all([child.exited, child.stdout.text(), child.stderr.text()]);
+    const [code, stdout, stderr] = await Promise.all([
+      child.exited,
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
     expect({ code, stdout }).toEqual({ code: 4, stdout: "" });
     expect(stderr).toContain("longer than --timeout 0.5");
   }, TIMEOUT_MS);
 });
 
 describe("git itself", () => {
-  let server: GitServer, home: OwnHome, isRefused: (token: string) => boolean;
+  let server: GitServer, home: OwnHome, path: Readonly<Record<string, string>>;
+  let isRefused: (token: string) => boolean;
   beforeAll(() => {
     isRefused = () => false;
     server = startGitServer({
@@ -293,16 +303,10 @@ describe("git itself", () => {
       challenges: ['Basic realm="contoso"'],
     });
     home = makeOwnHome();
-    mkdirSync(join(home.path, "bin"));
-    const root = fileURLToPath(new URL("../../", import.meta.url));
-    const permissions = [
+    path = putLatchkeyInPath(home, [
       ...[LEAST_PERMISSIONS[0]!, "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,HOME,XDG_CONFIG_HOME"],
       ...["--allow-sys=uid", `--allow-read=${home.config}`],
-    ];
-    const command = [...denoRun(), ...permissions, "bin/latchkey.ts"].map((word) => `'${word}'`).join(" ");
-    writeFileSync(join(home.path, "bin/latchkey"), `#!/bin/sh\ncd '${root}' && exec ${command} "$@"\n`, {
-      mode: 0o755,
-    });
+    ]);
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
     const config = {
       git: { [server.host]: { scope: "api://git.contoso.com/.default", client_id: CLIENT_ID } },
@@ -315,21 +319,17 @@ describe("git itself", () => {
     home[Symbol.dispose]();
   });
 
-  const realGit = (line: string): Promise<Run> =>
-    runProgram(["git", ...line.split(" ")], {
-      ...OWN_GIT_ENVIRONMENT,
-      ...home.env,
-      ...environment(),
-      GIT_CONFIG_GLOBAL: join(home.path, ".gitconfig"),
-      GIT_TERMINAL_PROMPT: "0",
-      PATH: `${join(home.path, "bin")}:${process.env.PATH}`,
+  const realGit = (words: readonly string[], config = join(home.path, ".gitconfig")): Promise<Run> =>
+    runProgram(["git", ...words], {
+      ...{ ...OWN_GIT_ENVIRONMENT, ...path, ...environment() },
+      ...{ GIT_CONFIG_GLOBAL: config, GIT_TERMINAL_PROMPT: "0" },
     });
-  const cloneTo = (name: string) => realGit(`clone --quiet ${server.url} ${join(home.path, name)}`);
+  const cloneTo = (name: string) => realGit(["clone", "--quiet", server.url, join(home.path, name)]);
 
   test("clones, fetches and pushes with the token", async () => {
     expect(await cloneTo("one")).toEqual(NOTHING);
     expect(await asked()).toMatchObject({ clientId: CLIENT_ID, requestedScopes: ["api://git.contoso.com/.default"] });
-    const inClone = (line: string) => realGit(`-C ${join(home.path, "one")} ${line}`);
+    const inClone = (line: string) => realGit(["-C", join(home.path, "one"), ...line.split(" ")]);
     expect(await inClone("commit --quiet --allow-empty -m More")).toEqual(NOTHING);
     expect(await inClone("push --quiet origin main")).toEqual(NOTHING);
     expect(await inClone("fetch --quiet")).toEqual(NOTHING);
@@ -358,10 +358,7 @@ describe("git itself", () => {
     const url = `http://localhost:${new URL(server.url).port}/sample.git`;
     const helpers = ["!latchkey git", "!f() { echo username=joe; echo password=his; }; f"];
     const config = helpers.flatMap((helper) => ["-c", `credential.helper=${helper}`]);
-    const run = await runProgram(["git", ...config, "ls-remote", url], {
-      ...{ ...OWN_GIT_ENVIRONMENT, ...home.env, ...environment(), GIT_TERMINAL_PROMPT: "0" },
-      PATH: `${join(home.path, "bin")}:${process.env.PATH}`,
-    });
+    const run = await realGit([...config, "ls-remote", url], "/dev/null");
     expect(run.code).toBe(128);
     expect(server.authorizations.at(-1)).toBe(`Basic ${btoa("joe:his")}`);
   }, TIMEOUT_MS);
