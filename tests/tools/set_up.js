@@ -83,6 +83,8 @@ const machineNeeds = [
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },
   ...[
+    ["git", "git", "git", "git"],
+    ["curl", "curl", "curl", "curl"],
     ["zsh", "zsh", "zsh", "zsh"],
     ["fish", "fish", "fish", "fish"],
     ["man", "man-db", "man-db", "man-db"],
@@ -92,11 +94,6 @@ const machineNeeds = [
     scripts: ["tests/run_tests.ts"],
     isThere: () => hasCommand(command),
     packages: { debian, fedora, arch },
-  })),
-  ...["git", "curl"].map((command) => ({
-    scripts: ["tests/run_tests.ts"],
-    isThere: () => hasCommand(command),
-    packages: { debian: command, fedora: command, arch: command },
   })),
   {
     scripts: ["tests/run_tests.ts"],
