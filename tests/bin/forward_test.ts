@@ -74,6 +74,15 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       expect(requests[0]!.toLowerCase()).not.toContain("x-identity-header");
     }, LIMIT_MS);
 
+    test("is what LATCHKEY_FORWARD means for a command alone", async () => {
+      await outside(() => http("{}"));
+      const { stdout } = await runProgram([...program(), "bin/latchkey.ts", "serve", "--", "sh", "-c", ASK], {
+        PATH: process.env.PATH!,
+        LATCHKEY_FORWARD: socket,
+      });
+      expect(stdout).toBe("{}");
+    }, LIMIT_MS);
+
     test("runs the command with its own words and streams, and ends with its code", async () => {
       await outside(() => "");
       const script = 'printf "%s\\n" "$@"; cat; echo trouble >&2; exit 7';

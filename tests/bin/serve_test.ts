@@ -371,7 +371,8 @@ describe("latchkey serve", () => {
     [`${words("").join(" ")} --socket x -- true`, "leave it out"],
     [`${words("").join(" ")} --port 70000`, "0 to 65535"],
     [`${words("").join(" ")} --port 1 --interactive always`, "--interactive takes never, auto"],
-    [`${words("").join(" ")} --port 1 --timeout 5`, "--idle"],
+    [`${words("").join(" ")} --port 1 --timeout 5`, "--idle SECONDS"],
+    [`${words("").join(" ")} --port 1 --idle 0`, "above 0"],
     [`${words("").join(" ")} curl`, 'after "--"'],
   ])("%s is wrong usage", async (line, message) => {
     expect(await serve(line.split(" ").filter(Boolean))).toEqual({
