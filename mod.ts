@@ -17,6 +17,8 @@
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
 export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion } from "./lib/broker/broker_channel.ts";
+export { openBrokerChannel } from "./lib/broker/find_broker.ts";
 export type { BrokerFlags } from "./lib/broker/plan_brokers.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
 export { describeFileStore, type FileStoreDescription } from "./lib/cache/describe_file_store.ts";
@@ -34,6 +36,7 @@ export {
 export type { Logger, LogLevel } from "./lib/logger.ts";
 export { type RedirectUri, redirectUris, type SignInWay } from "./lib/redirect_uris.ts";
 export type {
+  AccountFilter,
   AcquireTokenRequest,
   AuthCodeFlowRequest,
   DeviceCodeSignIn,

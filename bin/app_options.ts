@@ -117,7 +117,7 @@ export async function storeOf(
 }
 
 /** Prints log lines as far as -v asks for them; `warns`: warnings always. */
-function logger(verbosity: number, { warns = false }: { readonly warns?: boolean } = {}): Logger {
+export function logger(verbosity: number, { warns = false }: { readonly warns?: boolean } = {}): Logger {
   return (level, message) => {
     if (verbosity === 0 && warns && level === "warn") write("stderr", `latchkey: ${visible(message)}\n`);
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;

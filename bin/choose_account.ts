@@ -20,7 +20,34 @@ export async function chooseAccount(
   given: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<AccountInfo> {
-  const accounts = await app.getAccounts({ signal });
+  return await chooseAmong(await app.getAccounts({ signal }), { app, given, signal });
+}
+
+/**
+ * The same among the accounts of the device's broker, those included that have signed out of this app.
+ *
+ * @param app An application that requires the broker.
+ * @param given The user name or home account id, if one was given.
+ * @param signal Gives up, with its reason.
+ * @throws {UsageError} when several could be meant.
+ * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when there is no broker.
+ */
+export async function chooseBrokerAccount(
+  app: PublicClientApplication,
+  given: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<AccountInfo> {
+  return await chooseAmong(await app.getAccounts({ includeSignedOut: true, signal }), { app, given, signal });
+}
+
+async function chooseAmong(
+  accounts: readonly AccountInfo[],
+  { app, given, signal }: {
+    readonly app: PublicClientApplication;
+    readonly given: string | undefined;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<AccountInfo> {
   const [account, ...more] = given === undefined ? accounts : accounts.filter((each) => isCalled(each, given));
   if (account && more.length === 0) return account;
   if (account) throw new UsageError(whichOf([account, ...more], given));

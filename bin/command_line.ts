@@ -67,17 +67,20 @@ const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: fa
  * @throws {UsageError} for an option that the command does not have, a value that it does not take, a missing value.
  */
 export function readCommandLine(command: Command, words: readonly string[], profile?: ProfileValues): CommandLine {
-  const options = [...command.options, HELP];
+  const options = [...command.options, HELP], settled = settleSwitches(words, options);
   const ofKind = (...kinds: Option["kind"][]) =>
     options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
   // A lone `--` ends the options; what follows it is operands.
-  const parsed: Record<string, unknown> & { _: readonly unknown[]; "--"?: readonly string[] } = parseArgs([...words], {
-    "--": command.wraps ?? false,
-    string: ["_", ...ofKind("text", "list", "seconds")],
-    boolean: ofKind("switch", "count"),
-    collect: ofKind("list", "count"),
-    alias: Object.fromEntries(options.flatMap(({ name, alias }) => alias ? [[name, alias]] : [])),
-  });
+  const parsed: Record<string, unknown> & { _: readonly unknown[]; "--"?: readonly string[] } = parseArgs(
+    [...settled],
+    {
+      "--": command.wraps ?? false,
+      string: ["_", ...ofKind("text", "list", "seconds")],
+      boolean: ofKind("switch", "count"),
+      collect: ofKind("list", "count"),
+      alias: Object.fromEntries(options.flatMap(({ name, alias }) => alias ? [[name, alias]] : [])),
+    },
+  );
   const names = new Set(options.flatMap(({ name, alias = name }) => [name, alias]));
   for (const key of Object.keys(parsed)) {
     const why = Object.hasOwn(command.unlike ?? {}, key) ? command.unlike![key] : undefined;
@@ -91,7 +94,10 @@ export function readCommandLine(command: Command, words: readonly string[], prof
       );
     }
   }
-  const read = new Map(options.map((option) => [option.name, readOption(option, parsed[option.name], profile)]));
+  // A switch that is not there is off, to the parser.
+  const givenOf = ({ kind, name }: Option) =>
+    kind === "switch" && !isSaid(settled, name) ? parsed[name] || undefined : parsed[name];
+  const read = new Map(options.map((option) => [option.name, readOption(option, givenOf(option), profile)]));
   if (command.wraps && parsed._.length > 0) {
     throw new UsageError(`What ${command.name} is to run comes after "--", unlike ${JSON.stringify(parsed._[0])}`);
   }
@@ -117,6 +123,37 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   };
 }
 
+/**
+ * The words with each `--switch=value` as the parser knows it, to which all is yes but `false`. No option takes a word that
+ * begins with dashes for its value, so that such a word is never another option's.
+ *
+ * @throws {UsageError} for a value that is neither yes nor no, or no number of times.
+ */
+function settleSwitches(words: readonly string[], options: readonly Option[]): readonly string[] {
+  return [
+    ...optionWords(words).flatMap((word) => {
+      const [, name, value] = /^--([^=]+)=(.*)$/s.exec(word) ?? [];
+      const option = options.find((option) => option.name === name);
+      if (option?.kind === "switch") return [`--${name}=${isYes(`--${name}`, value)}`];
+      if (option?.kind !== "count") return [word];
+      const times = readTimes(`--${name}`, value!);
+      return times === 0 ? [`--${name}=false`] : Array<string>(times).fill(`--${name}`);
+    }),
+    ...words.slice(optionWords(words).length),
+  ];
+}
+
+/** Whether a command line has an option by its name. */
+function isSaid(words: readonly string[], name: string): boolean {
+  return optionWords(words).some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
+}
+
+/** What comes before a lone `--`. */
+function optionWords(words: readonly string[]): readonly string[] {
+  const end = words.indexOf("--");
+  return end === -1 ? words : words.slice(0, end);
+}
+
 /** A value, and where it was said. */
 interface Said {
   readonly value: unknown;
@@ -130,11 +167,13 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
-      return { value: given || isYes(variable, set), origin: originOf(given, set) };
+      if (given !== undefined) return { value: given, origin: "command line" };
+      return { value: isYes(variable, set), origin: originOf(set) };
     case "count": {
       const times = Array.isArray(given) ? given : [];
       if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
-      return { value: times.filter(Boolean).length || Number(set ?? 0) || 0, origin: originOf(given, set) };
+      if (times.length > 0) return { value: times.filter(Boolean).length, origin: "command line" };
+      return { value: set === undefined ? 0 : readTimes(variable, set), origin: originOf(set) };
     }
     case "list": {
       const values = Array.isArray(given) ? given : [], scopes = (value: string) => value.split(/\s+/).filter(Boolean);
@@ -143,7 +182,7 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       }
       const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
-      return { value: scopes(set ?? told ?? ""), origin: originOf(undefined, set, told) };
+      return { value: scopes(set ?? told ?? ""), origin: originOf(set, told) };
     }
     case "text":
     case "seconds": {
@@ -169,8 +208,7 @@ export function variableOf({ name }: Option): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
-function originOf(given: unknown, set: string | undefined, told?: string): Origin | undefined {
-  if (given) return "command line";
+function originOf(set: string | undefined, told?: string): Origin | undefined {
   if (set !== undefined) return "environment";
   return told === undefined ? undefined : "profile";
 }
@@ -182,11 +220,16 @@ function isForOthers({ name, choices }: Option, value: string): boolean {
   return commands.some(({ options }) => options.some((other) => other.name === name && other.choices?.includes(value)));
 }
 
-function isYes(name: string, value: string | undefined): boolean {
+function isYes(name: string, value: string | undefined, wanted = "yes or no"): boolean {
   const word = value?.toLowerCase() ?? "no";
   if (["1", "true", "yes", "on"].includes(word)) return true;
   if (["0", "false", "no", "off"].includes(word)) return false;
-  throw new UsageError(`${name} takes yes or no, not ${JSON.stringify(value)}`);
+  throw new UsageError(`${name} takes ${wanted}, not ${JSON.stringify(value)}`);
+}
+
+/** How often something is meant. */
+function readTimes(name: string, value: string): number {
+  return /^\d$/.test(value) ? Number(value) : Number(isYes(name, value, "0 to 9, yes or no"));
 }
 
 function checkChoice(name: string, value: string, choices: readonly string[] | undefined): string {

@@ -44,6 +44,14 @@ export const TIMEOUT: Option = {
   summary: "Give up after so long",
 };
 
+/** How long a token has to be good for. */
+export const MIN_TTL: Option = {
+  name: "min-ttl",
+  kind: "seconds",
+  value: "SECONDS",
+  summary: "Renew a token that ends sooner",
+};
+
 /** How a token is printed. */
 export const TOKEN_FORMAT: Option = {
   name: "format",
@@ -60,6 +68,14 @@ export const TEXT_FORMAT: Option = {
   choices: ["text", "json"],
   default: "text",
   summary: "How to print it",
+};
+
+/** What goes into a signed request beside the request. */
+export const NONCE: Option = {
+  name: "nonce",
+  kind: "text",
+  value: "TEXT",
+  summary: "What the resource sent to be signed with the request",
 };
 
 /** Who a token is for. */
@@ -170,6 +186,12 @@ export const CLIENT_ID: Option = {
   suggestions: Object.keys(WELL_KNOWN_CLIENTS),
   summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
 };
+
+/**
+ * The same, where the app is the browser's: the one client id that is built in is Microsoft Edge's, as which linux-entra-sso asks
+ * for what signs a browser in.
+ */
+export const BROWSER_CLIENT_ID: Option = { ...CLIENT_ID, default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87" };
 
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [

@@ -8,8 +8,11 @@ import {
   APP,
   BROKER,
   BROWSER,
+  BROWSER_CLIENT_ID,
   CLIENT_ID,
   INTERACTIVE,
+  MIN_TTL,
+  NONCE,
   PROFILE,
   SCOPES,
   SCOPES_OR_DEFAULT,
@@ -39,13 +42,14 @@ const TOKEN_COMMANDS: readonly Command[] = [
       ...BROWSER,
       { name: "claims", kind: "text", value: "JSON", summary: "Answer a claims challenge" },
       { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
-      { name: "min-ttl", kind: "seconds", value: "SECONDS", summary: "Renew a token that ends sooner" },
+      MIN_TTL,
       {
         name: "pop",
         kind: "text",
         value: '"METHOD URL"',
         summary: "Bind the token to one HTTP request (proof of possession)",
       },
+      NONCE,
       TOKEN_FORMAT,
       TIMEOUT,
       VERBOSE,
@@ -148,7 +152,7 @@ const TOKEN_COMMANDS: readonly Command[] = [
   {
     name: "cookie",
     summary: "Print a cookie that signs a browser in",
-    usage: "cookie --client-id ID [options]",
+    usage: "cookie [options]",
     operands: 0,
     options: [
       {
@@ -160,7 +164,7 @@ const TOKEN_COMMANDS: readonly Command[] = [
         summary: "Sign-in page that the cookie is for, with its sso_nonce",
       },
       { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
-      ...APP,
+      ...APP.map((option) => option === CLIENT_ID ? BROWSER_CLIENT_ID : option),
       {
         name: "format",
         kind: "text",
@@ -168,10 +172,19 @@ const TOKEN_COMMANDS: readonly Command[] = [
         default: "cookie",
         summary: "How to print it",
       },
+      {
+        name: "yes-print-secret",
+        kind: "switch",
+        environment: false,
+        summary: "Print it on a terminal, too: whoever sees the cookie can sign in with it",
+      },
       TIMEOUT,
       VERBOSE,
     ],
-    examples: [["latchkey cookie --client-id azure-cli --format header", "for the sign-in page alone"]],
+    examples: [
+      ["latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/", "for the sign-in page alone"],
+      ["latchkey cookie --yes-print-secret", "on the terminal"],
+    ],
   },
   {
     name: "sign",
@@ -181,7 +194,7 @@ const TOKEN_COMMANDS: readonly Command[] = [
     options: [
       { name: "url", kind: "text", value: "URL", environment: false, summary: "Address that is called" },
       { name: "method", kind: "text", value: "METHOD", default: "GET", summary: "Method of the request" },
-      { name: "nonce", kind: "text", value: "TEXT", summary: "What the resource sent to be signed" },
+      NONCE,
       { ...ACCOUNT, summary: "User name or home account id; needed when there are several" },
       ...APP,
       {

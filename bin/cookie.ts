@@ -3,14 +3,20 @@
  *
  * @module
  */
-import { write } from "../lib/platform/program.ts";
+import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount } from "./choose_account.ts";
-import type { CommandLine } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { visibleJson } from "./visible.ts";
 
 /** Prints cookies that sign a browser in. */
 export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  if (isTerminal("stdout") && !line.isOn("yes-print-secret")) {
+    throw new UsageError(
+      "The cookie is as good as a password, and a terminal shows and keeps it: pipe it to the program that it is for, or give " +
+        "--yes-print-secret",
+    );
+  }
   const app = await makeApplication(line, { requireBroker: true, signal }),
     account = await chooseAccount(app, line.text("account"), signal);
   const cookies = await app.acquireSsoCookies({ account, url: line.text("url")!, signal });

@@ -30,6 +30,8 @@ async function load(command: Command): Promise<Run> {
       return (await import("./cookie.ts")).printCookies;
     case "sign":
       return (await import("./sign.ts")).printSignedRequest;
+    case "browser-host":
+      return (await import("./browser_host.ts")).serveBrowser;
     case "app":
       return (await import("./app.ts")).printRegistration;
     case "serve":
@@ -44,6 +46,10 @@ async function load(command: Command): Promise<Run> {
       return (await import("./completions.ts")).printCompletions;
     case "man":
       return (await import("./manual.ts")).printManual;
+    case "git":
+      return (await import("./git.ts")).answerGit;
+    case "kube":
+      return (await import("./kube.ts")).printExecCredential;
     default:
       return (await import("./config_file.ts")).runConfigFile;
   }
@@ -76,8 +82,9 @@ export async function main(words: readonly string[]): Promise<number> {
 /** A profile is looked for where one is named, and where no app is; not for a command that has none. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
   const isNamed = line.origin("profile") !== undefined,
-    isPossible = command.options.some(({ name }) => name === "profile");
-  if (!isNamed && !(isPossible && line.origin("client-id") === undefined)) return line;
+    isPossible = command.options.some(({ name }) => name === "profile"),
+    hasApp = !["default", undefined].includes(line.origin("client-id"));
+  if (!isNamed && !(isPossible && !hasApp)) return line;
   const { profileOf } = await import("./profile_file.ts");
   try {
     const profile = await profileOf(line, { mayBeNew: command.name === "login" });

@@ -6,7 +6,7 @@
 import type { AccountInfo } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
-import { chooseAccount } from "./choose_account.ts";
+import { chooseAccount, chooseBrokerAccount } from "./choose_account.ts";
 import type { CommandLine } from "./command_line.ts";
 import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
 import { visible } from "./visible.ts";
@@ -16,7 +16,8 @@ export async function logOut(line: CommandLine, signal: AbortSignal | undefined)
   const fromBroker = line.isOn("from-broker");
   // Somebody who believes to be signed out has to be.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
-  const account = await chooseAccount(app, line.text("account"), signal);
+  const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
+  const account = await choose(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, signal });
   write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);
 }

@@ -44,20 +44,56 @@ export function checkProfileName(name: string): void {
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
   const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) return undefined;
-  if (!isObject(profile)) throw wrong(file, `the profile ${name} has to be an object`);
-  const values = OPTIONS.flatMap((option): [string, string][] => {
-    const value = profile[keyOf(option)];
+  return { name, values: valuesIn(file, profile, { options: OPTIONS, of: `the profile ${name}` }) };
+}
+
+/** Which options are read from an object, and what it is called in messages. */
+interface ValuesOptions {
+  readonly options: readonly string[];
+  readonly of: string;
+}
+
+function valuesIn(file: ProfileFile, from: unknown, { options, of }: ValuesOptions): ProfileValues["values"] {
+  if (!isObject(from)) throw wrong(file, `${of} has to be an object`);
+  const values = options.flatMap((option): [string, string][] => {
+    const value = from[keyOf(option)];
     if (value === undefined || value === "") return [];
     const text = option === "scope" && Array.isArray(value) && value.every((each) => typeof each === "string")
       ? value.join(" ")
       : value;
-    if (typeof text !== "string") throw wrong(file, `${keyOf(option)} of the profile ${name} has to be a string`);
+    if (typeof text !== "string") throw wrong(file, `${keyOf(option)} of ${of} has to be a string`);
     if (option === "cache-file" && !ABSOLUTE.test(text)) {
-      throw wrong(file, `cache_file of the profile ${name} has to be an absolute path`);
+      throw wrong(file, `cache_file of ${of} has to be an absolute path`);
     }
     return [[option, text]];
   });
-  return { name, values: Object.fromEntries(values) };
+  return Object.fromEntries(values);
+}
+
+/** Options that a server of git's can have. */
+const GIT_OPTIONS = ["scope", "client-id", "authority", "tenant", "account"];
+
+/**
+ * The values that `git` has for servers of git's.
+ *
+ * @param file The file.
+ * @param isHost Whether a name can be a server's.
+ * @returns The values, by server.
+ * @throws {UsageError} when the file cannot be made sense of.
+ */
+export function readGitHosts(
+  file: ProfileFile,
+  isHost: (name: string) => boolean,
+): Readonly<Record<string, ProfileValues["values"]>> {
+  const { git = {} } = rootOf(file);
+  if (!isObject(git)) throw wrong(file, "git has to be an object");
+  return Object.fromEntries(
+    Object.entries(git).map(([name, entry]) => {
+      const of = `git's server ${JSON.stringify(name)}`;
+      if (!isHost(name)) throw wrong(file, `${of} has to be a host, such as git.contoso.com or git.contoso.com:8443`);
+      return [name, valuesIn(file, entry, { options: GIT_OPTIONS, of })];
+    }),
+  );
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   namesIn,
   noSuchProfile,
   type ProfileFile,
+  readGitHosts,
   readProfile,
   valuesOf,
   withProfile,
@@ -39,10 +40,7 @@ export async function profileOf(
 ): Promise<ProfileValues | undefined> {
   const name = line.text("profile");
   if (name !== undefined) checkProfileName(name);
-  const file = await readFile().catch((error) => {
-    if (name === undefined && error instanceof LatchkeyError) return undefined; // nobody asked for one
-    throw error;
-  });
+  const file = name === undefined ? await optionalFile() : await readFile();
   const profile = file && readProfile(file, name ?? DEFAULT);
   if (file && !profile && name !== undefined && !mayBeNew) throw noSuchProfile(file, name);
   return profile;
@@ -57,6 +55,27 @@ export async function profileOf(
  */
 export async function profileNames(): Promise<readonly string[]> {
   return namesIn(await readFile());
+}
+
+/**
+ * The values that the configuration file has for servers of git's; none where Deno may not look.
+ *
+ * @param isHost Whether a name can be a server's.
+ * @throws {UsageError} when the file cannot be used.
+ */
+export async function gitHostEntries(isHost: (name: string) => boolean): Promise<ReturnType<typeof readGitHosts>> {
+  const file = await optionalFile();
+  return file ? readGitHosts(file, isHost) : {};
+}
+
+/** The file, where Deno may look at it, and a system has a place for it. */
+async function optionalFile(): Promise<ProfileFile | undefined> {
+  try {
+    return await readFile();
+  } catch (error) {
+    if (error instanceof LatchkeyError) return undefined; // nobody asked for one
+    throw error;
+  }
 }
 
 /**

@@ -138,8 +138,8 @@ function outcomes(line: CommandLine): (scope: string, error: LatchkeyError | und
 
 async function onSocket(line: CommandLine, options: Omit<IdentityEndpointOptions, "at">): Promise<number> {
   const path = absolutePath(line.text("socket")!), endpoint = await openIdentityEndpoint({ ...options, at: { path } });
-  say(`serving at ${visible(path)}; in a container: latchkey serve --forward SOCKET -- COMMAND`);
-  return await untilEnded(endpoint, line);
+  const text = `serving at ${visible(path)}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
+  return await untilEnded(endpoint, line, () => say(text));
 }
 
 async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, "at">): Promise<number> {
@@ -152,9 +152,10 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
   const { IDENTITY_ENDPOINT, IDENTITY_HEADER } = identityVariables(endpoint.port, secret);
   // What is in a file stays there: standard output may be a log.
   const header = file === undefined ? IDENTITY_HEADER : `"$(cat ${shellWord(absolutePath(file))})"`;
-  write("stdout", `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n`);
-  say(`serving at ${IDENTITY_ENDPOINT}`);
-  return await untilEnded(endpoint, line);
+  return await untilEnded(endpoint, line, () => {
+    write("stdout", `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n`);
+    say(`serving at ${IDENTITY_ENDPOINT}`);
+  });
 }
 
 /** The secret in a file; where there is no file, a new one, which is written to it. */
@@ -173,18 +174,19 @@ async function secretIn(path: string): Promise<string> {
   );
 }
 
-/** Serves until a signal, or until nobody has asked for as long as --idle says. */
-async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine): Promise<number> {
+/** Serves until a signal, or until nobody has asked for as long as --idle says; tells of it when signals are heeded. */
+async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, tell: () => void): Promise<number> {
   const idleMs = (line.seconds("idle") ?? Infinity) * 1000, ended = Promise.withResolvers<void>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const look = () => {
     const left = endpoint.lastBusy() + idleMs - Date.now();
     if (left <= 0) ended.resolve();
-    else timer = setTimeout(look, Math.min(left, 2 ** 31 - 1));
+    else timer = setTimeout(look, left);
   };
-  if (idleMs < Infinity) look();
   using _ = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
   try {
+    tell();
+    if (idleMs < Infinity) look();
     await ended.promise;
   } finally {
     clearTimeout(timer);

@@ -18,37 +18,62 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
 
 /** The token that a command line asks for. */
 export async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const interactive = interactiveOf(line);
+  return await acquireToken(line, { interactive: interactiveOf(line), signal, asked: () => askedOf(line) });
+}
+
+/** How a token is had. */
+export interface Means {
+  readonly interactive: "if-needed" | "never" | "always";
+  readonly signal: AbortSignal | undefined;
+  /** What is asked for beside what all commands have an option for. It is read after the options of the app. */
+  readonly asked: () => Pick<AcquireTokenRequest, "scopes" | "claims" | "authenticationScheme" | "forceRefresh">;
+}
+
+/**
+ * A token for what a command line has: an app, an account, a tenant.
+ *
+ * @param line A command line with the options of an app.
+ * @param means How.
+ * @throws {UsageError} when the command line cannot be meant.
+ * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and its store.
+ */
+export async function acquireToken(line: CommandLine, means: Means): Promise<AuthenticationResult> {
+  const { interactive, signal } = means;
   const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
   const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
   // Where nobody can be asked, a cache that cannot be read is what stands in the way.
   const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
-  const result = await around(() => acquire(line, { app, person, interactive, signal }));
+  const result = await around(() => ask(line, { ...means, app, person }));
   if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
   return result;
 }
 
-/** How a token is had. */
-interface Means {
-  readonly app: PublicClientApplication;
-  readonly person: Person | undefined;
-  readonly interactive: "if-needed" | "never" | "always";
-  readonly signal: AbortSignal | undefined;
+function askedOf(line: CommandLine): ReturnType<Means["asked"]> {
+  return {
+    scopes: scopesOf(line),
+    claims: line.text("claims"),
+    authenticationScheme: popOf(line),
+    forceRefresh: line.isOn("force-refresh"),
+  };
 }
 
-async function acquire(
+/** How it is had by an app. */
+interface AppMeans extends Means {
+  readonly app: PublicClientApplication;
+  readonly person: Person | undefined;
+}
+
+async function ask(
   line: CommandLine,
-  { app, person, interactive, signal }: Means,
+  { app, person, interactive, signal, asked }: AppMeans,
 ): Promise<AuthenticationResult> {
   const request = {
-    scopes: scopesOf(line),
+    ...asked(),
     ...await whose(app, line.text("account"), signal),
-    claims: line.text("claims"),
     tenantId: line.text("tenant"),
-    authenticationScheme: popOf(line.text("pop")),
     signal,
   };
-  const ask = async (more: Partial<AcquireTokenRequest>) => {
+  const send = async (more: Partial<AcquireTokenRequest>) => {
     const asked = { ...request, interactive, ...more };
     try {
       if (!person || asked.interactive === "never") return await app.acquireToken(asked);
@@ -58,8 +83,8 @@ async function acquire(
     }
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
-  let result = await ask({ forceRefresh: line.isOn("force-refresh") });
-  if (secondsLeft(result) < minTtl) result = await ask({ forceRefresh: true, interactive: "never" });
+  let result = await send({});
+  if (secondsLeft(result) < minTtl) result = await send({ forceRefresh: true, interactive: "never" });
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
@@ -132,10 +157,17 @@ export function interactiveOf(line: CommandLine): "if-needed" | "never" | "alway
   return isTerminal("stdin") && isTerminal("stderr") ? "if-needed" : "never";
 }
 
-function popOf(option: string | undefined): PopScheme | undefined {
-  if (option === undefined) return undefined;
+function popOf(line: CommandLine): PopScheme | undefined {
+  const option = line.text("pop"), nonce = line.text("nonce");
+  if (option === undefined) {
+    // In the environment it can be meant for other commands.
+    if (line.origin("nonce") === "command line") {
+      throw new UsageError("--nonce goes with --pop: it is signed with a request");
+    }
+    return undefined;
+  }
   const [method, url, ...more] = option.split(" ").filter(Boolean);
-  if (method && url && more.length === 0) return { type: "pop", method, url };
+  if (method && url && more.length === 0) return { type: "pop", method, url, nonce };
   throw new UsageError(`--pop takes a method and an address, as "GET https://api.contoso.com/orders"`);
 }
 

@@ -4,14 +4,27 @@
  * @module
  */
 import type { Command } from "./command.ts";
-import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, TIMEOUT, VERBOSE } from "./command_options.ts";
+import {
+  ACCOUNT,
+  APP,
+  BROWSER,
+  BROWSER_CLIENT_ID,
+  INTERACTIVE,
+  MIN_TTL,
+  type Option,
+  PROFILE,
+  SCOPES,
+  TENANT,
+  TIMEOUT,
+  VERBOSE,
+} from "./command_options.ts";
 
 /** Tokens for programs that know of managed identities. */
 const SERVE: Command = {
   name: "serve",
   summary: "Hand tokens to programs that know of managed identities, in containers and elsewhere",
-  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options]\n" +
-    "       latchkey serve --forward SOCKET -- COMMAND...",
+  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options], " +
+    "or serve --forward SOCKET -- COMMAND...",
   operands: Infinity,
   operand: { value: "COMMAND" },
   wraps: true,
@@ -132,5 +145,113 @@ const AZ_SHIM: Command = {
   ],
 };
 
+/** git's credential helper. */
+const GIT: Command = {
+  name: "git",
+  summary: "Give git tokens for Azure DevOps, as a credential helper",
+  usage: "git --client-id ID [options] get|store|erase",
+  operands: 1,
+  options: [
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    {
+      ...INTERACTIVE,
+      summary: "Whether a window or the browser may be opened; auto: when stderr is a terminal",
+    },
+    ...BROWSER.filter(({ name }) => name !== "no-browser"),
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: {
+    "no-browser": "git has its standard input, where the address would be pasted; latchkey login --no-browser takes it",
+    scope: "the server says what the token is for; git in latchkey/config.json has it for other servers",
+    resource: "the server says what the token is for; git in latchkey/config.json has it for other servers",
+  },
+  examples: [
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
+      "git asks for what it needs from then on",
+    ],
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
+      "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
+    ],
+  ],
+};
+
+/** kubectl's credential plugin. */
+const KUBE: Command = {
+  name: "kube",
+  summary: "Print a token for kubectl, as its credential plugin",
+  usage: "kube --client-id ID --server-id ID [options]",
+  operands: 0,
+  options: [
+    {
+      name: "server-id",
+      kind: "text",
+      value: "ID",
+      summary: "App that the cluster takes tokens for: a GUID or a URL",
+    },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    { ...INTERACTIVE, summary: `${INTERACTIVE.summary}, and the caller lets` },
+    ...BROWSER,
+    { name: "force-refresh", kind: "switch", summary: "Ask for a new token although there is a good one" },
+    MIN_TTL,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    [
+      "latchkey kube --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
+      "for Azure Kubernetes Service: what a kubeconfig's exec section calls",
+    ],
+  ],
+};
+
+/** Browsers' native messaging host. */
+const BROWSER_HOST: Command = {
+  name: "browser-host",
+  summary: "Sign browsers in: the native messaging host of the extension linux-entra-sso",
+  usage: "browser-host --install [--browser NAME...] [options]",
+  operands: 2, // browsers name the manifest or the extension that it is started for
+  options: [
+    { name: "install", kind: "switch", environment: false, summary: "Tell browsers of it: write their manifests" },
+    { name: "uninstall", kind: "switch", environment: false, summary: "Take that back" },
+    {
+      name: "browser",
+      kind: "list",
+      value: "NAME",
+      environment: false,
+      summary: "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that were started)",
+    },
+    {
+      name: "extension-id",
+      kind: "list",
+      value: "ID",
+      environment: false,
+      summary: "Let this extension use it as well: one that you built",
+    },
+    { name: "force", kind: "switch", environment: false, summary: "Replace another program's manifest" },
+    BROWSER_CLIENT_ID,
+    PROFILE,
+    {
+      name: "parent-window",
+      kind: "text",
+      value: "HANDLE",
+      environment: false,
+      summary: "What Chromium adds on Windows; without effect",
+    },
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey browser-host --install", "for every browser that this person has started"],
+    ["latchkey browser-host --install --browser firefox --browser chromium", "for these"],
+    ["latchkey browser-host --uninstall", "as it was before"],
+  ],
+};
+
 /** These commands, in the order of the help. */
-export const TOOL_COMMANDS: readonly Command[] = [SERVE, AZ_SHIM, AZ];
+export const TOOL_COMMANDS: readonly Command[] = [AZ_SHIM, AZ, GIT, KUBE, SERVE, BROWSER_HOST];

@@ -22,6 +22,7 @@ import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/provider.ts";
 import {
+  type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
   checkPop,
@@ -117,13 +118,13 @@ export class PublicClientApplication implements AsyncDisposable {
    * The accounts that tokens can be had for: the broker's (`getAccounts`), and those that are kept in the cache. One that both
    * know is listed once, as the broker's.
    *
-   * @param filter Only the accounts of one user name, compared without case.
+   * @param filter Which accounts.
    * @returns The accounts.
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
-  async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    const { username, signal } = filter, correlationId = correlationIdOf(filter);
-    return await this.#sources.accounts(username, { correlationId, signal });
+  async getAccounts(filter: AccountFilter = {}): Promise<AccountInfo[]> {
+    const { signal } = filter, correlationId = correlationIdOf(filter);
+    return await this.#sources.accounts(filter, { correlationId, signal });
   }
 
   /**

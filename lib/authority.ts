@@ -107,6 +107,12 @@ export function authorityOfAccount(authority: Authority, account: { readonly rea
   return account?.realm && isMultiTenant(authority) ? authorityOfTenant(authority, account.realm) : authority;
 }
 
+/** Where accounts of an environment sign in; in the public cloud where that is none of Microsoft Entra ID's. */
+export function authorityOfEnvironment(environment: string): Authority {
+  const [host = ""] = environmentAliases(environment);
+  return parseAuthority(ENTRA_HOSTS.has(host) ? `https://${host}/common` : DEFAULT_AUTHORITY);
+}
+
 /** Whether the authority stands for many tenants, so that a chosen account's own tenant takes its place. */
 export function isMultiTenant(authority: Authority): boolean {
   return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());

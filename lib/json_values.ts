@@ -20,8 +20,13 @@ export type JsonObject = { readonly [key: string]: unknown };
  */
 export function parseJson(json: string): unknown {
   const value: unknown = JSON.parse(json);
-  if (isDeeper(value, MAX_DEPTH)) throw new SyntaxError("The JSON is too deep");
+  if (isTooDeep(value)) throw new SyntaxError("The JSON is too deep");
   return value;
+}
+
+/** Whether values stand in each other deeper than any broker has them. */
+export function isTooDeep(value: unknown): boolean {
+  return isDeeper(value, MAX_DEPTH);
 }
 
 function isDeeper(value: unknown, depth: number): boolean {

@@ -26,6 +26,15 @@ export function brokerPluginUri(clientId: string): string {
 }
 
 /**
+ * What has to be registered for a redirect URI to be taken: of `http://localhost` any port is (RFC 8252, 7.3).
+ *
+ * @param redirectUri The one that was sent.
+ */
+export function uriToRegister(redirectUri: string): string {
+  return redirectUri.replace(/^(http:\/\/localhost):\d+(?=\/|$)/, "$1");
+}
+
+/**
  * The redirect URIs that an app has to have registered to sign people in on every platform, with a broker and without.
  *
  * @param clientId Application (client) id of the app registration.
@@ -43,7 +52,6 @@ export function redirectUris(clientId: string): readonly RedirectUri[] {
     { uri: brokerPluginUri(clientId), ways: ["windows", "wsl"] },
     { uri: UNSIGNED_APP_URI, ways: ["macos"] },
     { uri: NATIVE_CLIENT_URI, ways: ["linux"] },
-    // Any port of it counts, as RFC 8252 has it (7.3).
     { uri: "http://localhost", ways: ["browser"] },
   ];
 }

@@ -14,6 +14,18 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Which accounts `PublicClientApplication.getAccounts` lists. */
+export interface AccountFilter extends RequestOptions {
+  /** Only those of one user name, compared without case. @default all */
+  readonly username?: string | undefined;
+  /**
+   * Also those of the broker's that have signed out of this app: `removeAccount` with `fromBroker` takes them.
+   *
+   * @default false
+   */
+  readonly includeSignedOut?: boolean | undefined;
+}
+
 /** What is asked for. */
 export interface TokenRequest extends RequestOptions {
   /** Such as `["User.Read"]` or `["https://graph.microsoft.com/.default"]`. */

@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
 import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
 import { startPrivateBus } from "./fakes/private_bus.ts";
 import { startFakeBroker } from "./fakes/start_fake_broker.ts";
+import { PALETTES } from "./pictures/palette.ts";
+import { sessionLines, sessionPicture } from "./pictures/session_picture.ts";
 
 const TIMEOUT_MS = 30_000;
 const root = fileURLToPath(new URL("../", import.meta.url));
@@ -17,6 +20,10 @@ test("the demonstration says that it stands in where the session has no broker",
   expect(stdout).toMatch(/in (Chromium|a script):\n\n +Signed in[^]*"token_source": "cache"/);
   expect(stdout).toContain("You are signed in as jane@contoso.com");
   expect(stdout).not.toMatch(WHOLE_TOKEN);
+  for (const [name, palette] of Object.entries(PALETTES)) {
+    const kept = readFileSync(`${root}docs/images/session_${name}.svg`, "utf8");
+    expect(alike(sessionPicture(sessionLines(stdout), palette)), "npm run pictures draws it anew").toBe(alike(kept));
+  }
   expect(stdout).not.toContain("\x1b");
 }, TIMEOUT_MS);
 
@@ -45,6 +52,12 @@ test("the demonstration fails where a command fails", async () => {
     await bus.stop();
   }
 }, TIMEOUT_MS);
+
+/** A picture less the letters that differ from run to run: times, and the id of a request. */
+function alike(picture: string): string {
+  return picture.replaceAll(/[\da-f]{8}-[\da-f-]{27}/g, "ID")
+    .replaceAll(/expires_(in|on)&quot;: \d+/g, "expires_$1");
+}
 
 async function runDemo(address: string | undefined): Promise<{ stdout: string; status: number }> {
   const child = Bun.spawn([process.execPath, "tests/demo.ts"], {

@@ -8,6 +8,7 @@ import { LatchkeyError } from "../errors.ts";
 import { operatingSystem, processor, readEnvironment } from "../platform/host.ts";
 import { isWsl } from "../platform/wsl.ts";
 import type { Broker, BrokerKind } from "./broker.ts";
+import type { BrokerChannel, BrokerChannelOptions } from "./broker_channel.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
 import { type BrokerFlags, type BrokerPlatform, isAnyWanted, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
 
@@ -82,6 +83,41 @@ async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?
     case "msalruntime":
       return await (await import("./msalruntime_broker.ts")).startMsalRuntimeBroker(options, signal);
   }
+}
+
+/**
+ * Opens a channel to the broker on the session bus for another program, such as a browser, that wants its replies as it gives
+ * them. Programs that want a token use {@linkcode PublicClientApplication} instead.
+ *
+ * @param options Which app asks.
+ * @returns The channel. The bus is opened when it is first used, and the broker need not be there yet.
+ * @throws {LatchkeyError} `broker_unavailable` on other systems than Linux.
+ * @throws {TypeError} when the client id is missing.
+ *
+ * @example The accounts as the broker lists them
+ * ```ts
+ * import { openBrokerChannel } from "@latchkey/latchkey";
+ *
+ * using channel = await openBrokerChannel({ clientId: "11111111-2222-4333-8444-555555555555" });
+ * console.log(await channel.ask({ method: "getAccounts" }));
+ * ```
+ */
+export async function openBrokerChannel(options: BrokerChannelOptions): Promise<BrokerChannel> {
+  const { clientId } = options ?? {};
+  if (typeof clientId !== "string" || !clientId.trim()) {
+    throw new TypeError("Cannot open a channel to the broker: clientId is missing");
+  }
+  const system = operatingSystem();
+  if (system !== "linux") {
+    throw new LatchkeyError(
+      "broker_unavailable",
+      `There is no broker on a session bus on ${system || "this platform"}`,
+      {
+        hint: "Ask for tokens instead: latchkey token, or PublicClientApplication",
+      },
+    );
+  }
+  return (await import("./broker_channel.ts")).brokerChannel(options);
 }
 
 /** Whether an error says that there is no such broker, or no way to it, so that the next one is tried. */

@@ -41,8 +41,6 @@ import {
 import type { JsonObject } from "../json_values.ts";
 import type { WindowHandle } from "../window_handle.ts";
 
-/** What `getLinuxBrokerVersion` is told of the asking client: the version of Microsoft's whose requests ours are like. */
-const CLIENT_VERSION = "0.20.7";
 /** How long a cancelled window's broker may take to say that it heard of it, if its way there is no slow one. */
 const CANCEL_MS = 1_000;
 
@@ -93,12 +91,53 @@ export interface JsonBrokerOptions {
   readonly onTooOld: (reason: string) => void;
 }
 
+/** Sends requests, and says so in the log. */
+export interface BrokerSender {
+  /** Sends a request; see {@linkcode JsonTransport.send}. */
+  send(...request: Parameters<JsonTransport["send"]>): Promise<string>;
+  /** The same for a request that may come twice: a broker that stops when idle, or is being upgraded, is started again by the second try. */
+  sendRepeatable(...request: Parameters<JsonTransport["send"]>): Promise<string>;
+}
+
+/** Makes what sends requests, of a way to a broker. */
+export function brokerSender(transport: Pick<JsonTransport, "send">, log: Logger): BrokerSender {
+  async function send(...request: Parameters<JsonTransport["send"]>): Promise<string> {
+    const [method, , { correlationId }] = request, begin = performance.now();
+    const tell = (how: string) =>
+      log(
+        "debug",
+        `${method} ${how} after ${Math.round(performance.now() - begin)} ms (correlation id ${correlationId})`,
+      );
+    try {
+      const reply = await transport.send(...request);
+      tell("was answered");
+      return reply;
+    } catch (error) {
+      tell("failed");
+      throw error;
+    }
+  }
+
+  return {
+    send,
+    async sendRepeatable(...request) {
+      try {
+        return await send(...request);
+      } catch (error) {
+        if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
+        request[2].signal?.throwIfAborted();
+        return await send(...request);
+      }
+    },
+  };
+}
+
 /** Makes a broker of a way to it. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
   const { clientId, authority, timeLimits, now, log, onTooOld } = options;
   /** Accounts as the broker gave them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
-  const redirectUri = transport.redirectUri(clientId);
+  const redirectUri = transport.redirectUri(clientId), { send, sendRepeatable } = brokerSender(transport, log);
 
   function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): ReplyContext {
     return { correlationId, flow: "broker", clientId, redirectUri, scopes };
@@ -131,34 +170,6 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       [, raw],
     ) => raw);
     return more.length === 0 ? raw : undefined;
-  }
-
-  async function send(...request: Parameters<JsonTransport["send"]>): Promise<string> {
-    const [method, , { correlationId }] = request, begin = performance.now();
-    const tell = (how: string) =>
-      log(
-        "debug",
-        `${method} ${how} after ${Math.round(performance.now() - begin)} ms (correlation id ${correlationId})`,
-      );
-    try {
-      const reply = await transport.send(...request);
-      tell("was answered");
-      return reply;
-    } catch (error) {
-      tell("failed");
-      throw error;
-    }
-  }
-
-  /** A broker that stops when idle, or is being upgraded, is started again by the second try. */
-  async function sendRepeatable(...request: Parameters<JsonTransport["send"]>): Promise<string> {
-    try {
-      return await send(...request);
-    } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
-      request[2].signal?.throwIfAborted();
-      return await send(...request);
-    }
   }
 
   function readAndKeepAccount(json: string, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
@@ -284,7 +295,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       const limits = { ...call, timeoutMs: timeLimits.accountsMs };
       try {
         return readVersion(
-          await send("getLinuxBrokerVersion", versionRequest(CLIENT_VERSION), limits),
+          await send("getLinuxBrokerVersion", versionRequest(), limits),
           contextOf(call),
         );
       } catch (error) {

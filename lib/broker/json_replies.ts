@@ -230,7 +230,12 @@ function readReply(json: string, context: ReplyContext): JsonObject {
   return reply;
 }
 
-function parseReply(json: string, { correlationId }: ReplyContext): JsonObject {
+/**
+ * Any reply, as the broker gave it: its refusals are passed on as well.
+ *
+ * @throws {LatchkeyError} `invalid_response` when it is no JSON object.
+ */
+export function parseReply(json: string, { correlationId }: Pick<ReplyContext, "correlationId">): JsonObject {
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);

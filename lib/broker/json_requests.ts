@@ -13,6 +13,8 @@ import { readWindow } from "./json_window.ts";
 const SILENT = 1, INTERACTIVE = 6, SSO_COOKIE = 8;
 /** A cookie is for no resource; the request for one names this, as the browsers' does. */
 const SCOPE_OF_COOKIES = "https://graph.microsoft.com/.default";
+/** What a broker is told of the asking client: the version of Microsoft's whose requests ours are like. */
+const CLIENT_VERSION = "0.20.7";
 /** MSALRuntime's status for a sign-in that was cancelled. */
 const USER_CANCELED = 7;
 
@@ -22,8 +24,8 @@ export function accountsRequest(clientId: string): string {
 }
 
 /** Request of `getLinuxBrokerVersion`. */
-export function versionRequest(clientVersion: string): string {
-  return JSON.stringify({ msalCppVersion: clientVersion });
+export function versionRequest(): string {
+  return JSON.stringify({ msalCppVersion: CLIENT_VERSION });
 }
 
 /**

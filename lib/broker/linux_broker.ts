@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
-import type { Broker } from "./broker.ts";
+import type { Broker, TimeLimits } from "./broker.ts";
 import { printable } from "../json_values.ts";
 import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_broker.ts";
@@ -57,9 +57,9 @@ const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker"
  * there is no D-Bus client to reach it by.
  */
 export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
-  const bus = await openBus();
+  const bus = await openBrokerBus();
   try {
-    await ping(bus, options, signal);
+    await pingBroker(bus, options.timeLimits, signal);
   } catch (error) {
     bus.close();
     throw error;
@@ -67,7 +67,13 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
   return jsonBroker(linuxTransport(bus), options);
 }
 
-async function openBus(): Promise<SessionBus> {
+/**
+ * Opens the bus that the broker is on.
+ *
+ * @throws {LatchkeyError} `broker_unavailable` when the session has none; `missing_dependency`, `configuration` when there is no
+ * D-Bus client to reach it by.
+ */
+export async function openBrokerBus(): Promise<SessionBus> {
   try {
     return await openSessionBus();
   } catch (error) {
@@ -75,10 +81,15 @@ async function openBus(): Promise<SessionBus> {
   }
 }
 
-/** A broker that runs has less time than one that the bus has to start first, which it does for the second Ping. */
-async function ping(
+/**
+ * Waits for a sign of life from the broker. One that runs has less time than one that the bus has to start first, which it does
+ * for the second Ping.
+ *
+ * @throws {LatchkeyError} `broker_unavailable` when there is none.
+ */
+export async function pingBroker(
   bus: SessionBus,
-  { timeLimits: { pingMs, startMs } }: JsonBrokerOptions,
+  { pingMs, startMs }: TimeLimits,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const call = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
@@ -92,7 +103,8 @@ async function ping(
   }
 }
 
-function asUnavailable(error: unknown): unknown {
+/** What the bus, or its silence, says of a broker that cannot be reached. */
+export function asUnavailable(error: unknown): unknown {
   const timedOut = error instanceof LatchkeyError && error.code === "timed_out";
   if (!(error instanceof DBusError) && !timedOut) return error;
   return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
@@ -123,7 +135,8 @@ function reasonOf(error: Error): string {
   return printable(error.message) || error.errorName;
 }
 
-function linuxTransport(bus: SessionBus): JsonTransport {
+/** The way to the broker over the bus. */
+export function linuxTransport(bus: SessionBus): JsonTransport {
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {

@@ -16,6 +16,7 @@ import {
   validateAuthResponse,
 } from "@panva/oauth4webapi";
 import { LatchkeyError } from "../errors.ts";
+import { uriToRegister } from "../redirect_uris.ts";
 import { concealed } from "../token.ts";
 import {
   type AuthorizationRequest,
@@ -158,7 +159,10 @@ export async function finishAuthorization(
   const { clientId, redirectUri, scopes, claims, codeVerifier, state, nonce } = flow;
   const correlationId = http.correlationId ?? flow.correlationId;
   const secrets = [parameters.get("code") ?? "", codeVerifier, state, nonce];
-  const context = { flow: "browser" as const, clientId, redirectUri, scopes, claims, correlationId, secrets };
+  const context = {
+    ...{ flow: "browser", redirectUri: uriToRegister(redirectUri) } as const,
+    ...{ clientId, scopes, claims, correlationId, secrets },
+  };
   const answer = await readAnswer(provider, flow, { parameters, context, http: { ...http, correlationId } });
   const reply = await requestToken(provider, {
     send: (server, client, options) =>

@@ -63,7 +63,7 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
 }
 
 /** Whether a person sits at the other end of a standard stream. */
-export function isTerminal(stream: "stdin" | "stderr"): boolean {
+export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
 }
 

@@ -61,6 +61,11 @@ export async function requestFromSocket(path: string, target: string, signal: Ab
         answer = response;
         bodyOf(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
       });
+      asked.once("upgrade", (_, socket) => {
+        socket.destroy();
+        reject(new Error("it speaks another protocol"));
+      });
+      asked.once("close", () => answer ?? reject(new Error("it closed without an answer")));
       asked.end();
     });
   } catch (error) {

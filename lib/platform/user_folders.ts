@@ -23,7 +23,27 @@ export function stateFolder(): string {
  * @throws {LatchkeyError} `configuration` when the home folder is not known; `missing_dependency` when Deno may not ask.
  */
 export function configFolder(): string {
-  return ownFolder({ xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" });
+  return ownFolder(CONFIG);
+}
+
+/** The folder that all programs have theirs in for what a person sets; see {@linkcode configFolder} for what it throws. */
+export function configHome(): string {
+  return baseFolder(CONFIG);
+}
+
+/**
+ * The folder for what comes with the program: `latchkey` below `$XDG_DATA_HOME`, else `~/.local/share`; on macOS and Windows the
+ * same as {@linkcode stateFolder}.
+ *
+ * @throws {LatchkeyError} `configuration` when the home folder is not known; `missing_dependency` when Deno may not ask.
+ */
+export function dataFolder(): string {
+  return ownFolder({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
+}
+
+/** The person's home folder; see {@linkcode configFolder} for what it throws. */
+export function homeFolder(): string {
+  return absolute(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
 }
 
 /** Where a folder is, by system. */
@@ -36,15 +56,21 @@ interface Place {
   readonly windows: string;
 }
 
-function ownFolder({ xdg, below, windows }: Place): string {
+const CONFIG: Place = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
+
+function ownFolder(place: Place): string {
+  return `${baseFolder(place)}${operatingSystem() === "win32" ? "\\" : "/"}latchkey`;
+}
+
+function baseFolder({ xdg, below, windows }: Place): string {
   switch (operatingSystem()) {
     case "win32":
-      return `${absolute(windows)}\\latchkey`;
+      return absolute(windows);
     case "darwin":
-      return `${absolute("HOME")}/Library/Application Support/latchkey`;
+      return `${absolute("HOME")}/Library/Application Support`;
     default:
       requireReadable([xdg, "HOME"]);
-      return `${valueOf(xdg) ?? `${absolute("HOME")}/${below}`}/latchkey`;
+      return valueOf(xdg) ?? `${absolute("HOME")}/${below}`;
   }
 }
 

@@ -14,7 +14,7 @@ import type { CacheStore } from "../cache/cache_store.ts";
 import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/provider.ts";
-import type { DeviceCodeSignIn, RequestOptions } from "../request.ts";
+import type { AccountFilter, DeviceCodeSignIn, RequestOptions } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import { BrokerSource } from "./broker_source.ts";
 import { KeptAccounts } from "./kept_accounts.ts";
@@ -58,11 +58,13 @@ export class TokenSources {
 
   /** The accounts of both; one that both know is the broker's. */
   async accounts(
-    username: string | undefined,
+    { username, includeSignedOut = false }: AccountFilter,
     call: RequestOptions & { readonly correlationId: string },
   ): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
-    const known = finding.state === "active" ? await this.#accountsOfBroker(finding.broker, call) : [];
+    const known = finding.state === "active"
+      ? await this.#accountsOfBroker(finding.broker, { ...call, includeSignedOut })
+      : [];
     const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, username, signal);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
@@ -83,9 +85,12 @@ export class TokenSources {
   }
 
   /** None when the broker proves too old to be asked. */
-  async #accountsOfBroker(broker: Broker, call: BrokerCall): Promise<AccountInfo[]> {
+  async #accountsOfBroker(
+    broker: Broker,
+    { includeSignedOut, ...call }: BrokerCall & { readonly includeSignedOut: boolean },
+  ): Promise<AccountInfo[]> {
     try {
-      return await this.broker.accounts(broker, call);
+      return await (includeSignedOut ? broker.getAccounts(call) : this.broker.accounts(broker, call));
     } catch (error) {
       if (!this.#goesOn(error)) throw error;
       return [];

@@ -1,5 +1,6 @@
-// npm run bench [-- --rounds N]: what a silent token costs, a whole process each, and in one process; what a sign-in in the browser
-// costs. Nothing is asserted.
+// npm run bench [-- --rounds N --keep]: what a silent token costs, a whole process each, and in one process; what a sign-in in the
+// browser costs. Nothing is asserted. With --keep the documentation's figures are those of this run; npm run pictures draws them.
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -7,6 +8,7 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import type { CallTimes } from "./calls.ts";
+import { type Figure, keepFigures } from "./figures.ts";
 import { measurePeakMemory, measureTime } from "./measure_process.ts";
 import { keptTokensReport } from "./kept_tokens_report.ts";
 import { type Program, programs } from "./programs.ts";
@@ -25,7 +27,9 @@ const MIB = 1024 * 1024;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 process.chdir(fileURLToPath(new URL("../../", import.meta.url)));
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "31" } } });
+const { values } = parseArgs({
+  options: { rounds: { type: "string", default: "31" }, keep: { type: "boolean", default: false } },
+});
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError("--rounds takes a whole number from 1 on");
 
@@ -60,6 +64,12 @@ async function processReport(all: readonly Program[], env: Environment): Promise
   for (let round = 0; round < MEMORY_ROUNDS; round++) {
     for (const { command, peaks } of costs) peaks.push(await measurePeakMemory(command, env) / MIB);
   }
+
+  const figures = costs.map(({ walls, peaks }, index): Figure => {
+    const { name, isOurs } = there[index]!;
+    return { name, isOurs, medianMs: Number(median(walls).toFixed(1)), peakMiB: Math.round(median(peaks)) };
+  });
+  if (values.keep) keepFigures({ rounds, processors: availableParallelism(), silentToken: figures });
 
   const medianOf = (id: Program["id"]): number =>
     median(costs[there.findIndex((program) => program.id === id)]?.walls ?? []);

@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { readCommandLine, UsageError } from "../../bin/command_line.ts";
 import { COMMANDS } from "../../bin/command_table.ts";
-import { checkProfileName, noSuchProfile, readProfile, valuesOf, withProfile } from "../../bin/profile_document.ts";
+import {
+  checkProfileName,
+  noSuchProfile,
+  readGitHosts,
+  readProfile,
+  valuesOf,
+  withProfile,
+} from "../../bin/profile_document.ts";
 
 const LOGIN = COMMANDS.find(({ name }) => name === "login")!, TOKEN = COMMANDS.find(({ name }) => name === "token")!;
 const JANE = {
@@ -194,4 +201,31 @@ describe("readCommandLine() with a profile", () => {
     const read = readCommandLine(accounts, [], { name: "work", values: { account: "jane", tenant: "contoso.com" } });
     expect([read.text("account"), read.text("tenant")]).toEqual([undefined, undefined]);
   });
+});
+
+describe("readGitHosts()", () => {
+  const hosts = (git: unknown) => readGitHosts(fileOf({ profiles: {}, git }), (name) => !name.includes("/"));
+
+  test("gives the values of each server by the options' names", () => {
+    const entry = {
+      ...{ scope: ["a", "b"], client_id: "azure-cli", authority: "https://id.contoso.com", tenant: "contoso.com" },
+      ...{ account: "jane@contoso.com", store: "memory", future: 1 },
+    };
+    expect(hosts({ "git.contoso.com": entry, "dev.azure.com": {} })).toEqual({
+      "git.contoso.com": {
+        ...{ "scope": "a b", "client-id": "azure-cli", "authority": "https://id.contoso.com", "tenant": "contoso.com" },
+        account: "jane@contoso.com",
+      },
+      "dev.azure.com": {},
+    });
+    expect(hosts(undefined)).toEqual({});
+  });
+
+  test.each([
+    [[], "git has to be an object"],
+    [{ "a/b": { scope: "a" } }, `git's server "a/b" has to be a host`],
+    [{ a: "scope" }, `git's server "a" has to be an object`],
+    [{ a: { scope: 1 } }, `scope of git's server "a" has to be a string`],
+    [{ a: { client_id: ["x"] } }, `client_id of git's server "a" has to be a string`],
+  ])("refuses %p", (git, why) => expect(() => hosts(git)).toThrow(why));
 });

@@ -17,14 +17,16 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Deno's permissions. @default LEAST_PERMISSIONS */
   readonly permissions?: readonly string[];
+  /** What standard input has. @default nothing */
+  readonly input?: string | Uint8Array;
 }
 
 /** Runs the command line to its end; the environment has nothing but what is given, and a new home. */
 export async function runLatchkey(
   args: readonly string[],
-  { env = {}, permissions = LEAST_PERMISSIONS }: RunOptions = {},
+  { env = {}, permissions = LEAST_PERMISSIONS, input }: RunOptions = {},
 ): Promise<Run> {
-  return await runDeno([...permissions, "bin/latchkey.ts", ...args], env);
+  return await runProgram([...denoRun(), ...permissions, "bin/latchkey.ts", ...args], env, { input });
 }
 
 /** Runs a program on Deno, as the project's programs are run where only npm can be reached. */
@@ -33,11 +35,19 @@ export async function runDeno(args: readonly string[], env: Readonly<Record<stri
 }
 
 /** Runs a program to its end; the environment has little but what is given. Unless that names a home, it has a new one. */
-export async function runProgram(command: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
+export async function runProgram(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  { input }: Pick<RunOptions, "input"> = {},
+): Promise<Run> {
   using home = makeOwnHome();
   const child = Bun.spawn(
     [...command],
-    { cwd: root, env: { NO_COLOR: "1", ...home.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+    {
+      cwd: root,
+      env: { NO_COLOR: "1", ...home.env, ...env },
+      stdio: [input === undefined ? "ignore" : new Blob([input]), "pipe", "pipe"],
+    },
   );
   const [code, stdout, stderr] = await Promise.all([
     child.exited,

@@ -10,6 +10,10 @@ export interface RunningLatchkey {
   type(text: string): void;
   /** What Ctrl-C does. */
   interrupt(): void;
+  /** Kills it, without a chance to tidy up. */
+  kill(): void;
+  /** Sends it a signal. */
+  signal(name: NodeJS.Signals): void;
   /** Waits for the end. */
   ended(): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
 }
@@ -65,6 +69,8 @@ export function startLatchkey(
       void child.stdin!.flush();
     },
     interrupt: () => child.kill("SIGINT"),
+    kill: () => child.kill("SIGKILL"),
+    signal: (name) => child.kill(name),
     async ended() {
       const code = await child.exited;
       await reading;

@@ -8,6 +8,7 @@ import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { runLatchkey } from "./run_latchkey.ts";
+import { startLatchkey } from "./running_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -168,6 +169,24 @@ describe("latchkey token", () => {
       expect((await latchkey(TOKEN, ["--pop", pop])).code).toBe(2);
     }
   });
+
+  test("--nonce is signed with the request, and with nothing else", async () => {
+    const { stdout } = await latchkey(TOKEN, ["--pop", "GET https://api.contoso.com/", "--nonce", "n-1"]);
+    expect(payloadOf(stdout)).toMatchObject({ m: "GET", p: "/", nonce: "n-1" });
+    const { code, stderr } = await latchkey(TOKEN, ["--nonce", "n-1"]);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("--nonce goes with --pop") });
+  });
+
+  test("--pop says which broker cannot, and that none can", async () => {
+    await broker.behave({ sender: "himmelblau-2.0" });
+    const pop = ["--pop", "GET https://api.contoso.com/"];
+    const himmelblau = await latchkey(TOKEN, pop);
+    expect({ code: himmelblau.code, stdout: himmelblau.stdout }).toEqual({ code: 1, stdout: "" });
+    expect(himmelblau.stderr).toContain("hint: This broker cannot bind tokens");
+    const nobody = await latchkey(`${TOKEN} --broker never`, pop);
+    expect({ code: nobody.code, stdout: nobody.stdout }).toEqual({ code: 5, stdout: "" });
+    expect(nobody.stderr).toContain("Only a broker binds tokens to requests");
+  });
 });
 
 describe("latchkey CONFIG.json", () => {
@@ -230,6 +249,35 @@ describe("latchkey logout", () => {
     expect(await run("token --scope User.Read")).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test("--from-broker takes an account that has signed out of the app before", async () => {
+    await broker.behave({ accounts: [JANE, JOE] });
+    using home = makeOwnHome();
+    const run = (line: string) =>
+      runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], {
+        env: { ...environment(), ...home.env },
+        permissions: ["--allow-all"],
+      });
+    expect(await run("logout --account joe@contoso.com")).toMatchObject({ code: 0 });
+    expect(await run("accounts")).toMatchObject({ stdout: expect.not.stringContaining("joe@contoso.com") });
+    expect(await run("logout --from-broker")).toMatchObject({ code: 2, stderr: expect.stringContaining("--account") });
+    expect(await run("logout --account joe@contoso.com --from-broker")).toMatchObject({
+      ...{ code: 0, stderr: "latchkey: the device's broker forgot joe@contoso.com\n" },
+    });
+    expect((await broker.calls("removeAccount"))[0]!.request.account.username).toBe("joe@contoso.com");
+    await broker.kill();
+    await broker.start(); // it has nobody removed
+  });
+
+  test("--from-broker=no leaves the broker alone, and what is neither yes nor no is wrong usage", async () => {
+    for (const word of ["no", "0", "off", "FALSE", "false"]) {
+      expect(await latchkey(`logout --from-broker=${word}`)).toMatchObject({ code: 0 });
+    }
+    expect(await latchkey("logout --from-broker=maybe")).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('--from-broker takes yes or no, not "maybe"') },
+    });
+    expect(await broker.calls("removeAccount")).toEqual([]);
+  });
+
   test("wants to know which of several accounts is meant", async () => {
     await broker.behave({ accounts: [JANE, JOE] });
     const { code, stderr } = await latchkey("logout --from-broker");
@@ -282,6 +330,34 @@ describe("latchkey cookie", () => {
     );
     expect((await latchkey("cookie --url http://login.microsoftonline.com/")).code).toBe(2);
   });
+
+  test("is Edge's unless an app is named", async () => {
+    expect((await runLatchkey(["cookie"], { env: environment() })).code).toBe(0);
+    const clients = (await broker.calls("acquirePrtSsoCookie")).map(({ request }) => request.authParameters.clientId);
+    expect(clients).toEqual(["d7b530a4-7680-4c23-a8bf-c52c121d2e87"]);
+    await latchkey("cookie");
+    expect((await broker.calls("acquirePrtSsoCookie")).at(-1)!.request.authParameters.clientId).toBe(CLIENT_ID);
+  });
+
+  test.each(["cookie", "json", "header"])("is not shown on a terminal unasked: --format %s", async (format) => {
+    const atTerminal = (...more: string[]) =>
+      startLatchkey([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", "cookie", "--format", format, ...more], {
+        env: environment(),
+        terminal: true,
+      }).ended();
+    const refused = await atTerminal();
+    expect({ code: refused.code, says: refused.stderr.includes("--yes-print-secret") }).toEqual({
+      code: 2,
+      says: true,
+    });
+    expect(refused.stderr).not.toContain("x-ms-RefreshTokenCredential");
+    expect(await broker.calls()).toEqual([]);
+    const shown = await atTerminal("--yes-print-secret");
+    expect({ code: shown.code, shows: /x-ms-RefreshTokenCredential.*[\w.-]{100}/.test(shown.stderr) }).toEqual({
+      code: 0,
+      shows: true,
+    });
+  });
 });
 
 describe("latchkey sign", () => {
@@ -294,7 +370,7 @@ describe("latchkey sign", () => {
       uriHost: "api.contoso.com",
       uriPath: "/orders",
     });
-    expect(JSON.parse(atob(stdout.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")))).toMatchObject({
+    expect(payloadOf(stdout)).toMatchObject({
       m: "PUT",
       u: "api.contoso.com",
       p: "/orders",
@@ -311,3 +387,8 @@ describe("latchkey sign", () => {
     expect(stderr).toContain("hint: This broker cannot do that");
   });
 });
+
+/** What a JWT says. */
+function payloadOf(jwt: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(jwt.split(".")[1]!, "base64url").toString());
+}

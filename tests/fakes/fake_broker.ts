@@ -32,13 +32,13 @@ const TOKEN_METHODS = ["acquireTokenSilently", "acquireTokenInteractively"];
 const folder = process.argv[2]!;
 const state = { directory: new FakeDirectory(), tokens: new FakeTokens(), interactive: new InteractiveCalls() };
 
-// Nothing but the connection keeps the process running, so it ends when the bus does.
+// Nothing but the connection keeps the process running, so it ends when the bus does; an `await` here would keep Bun waiting.
 const bus = sessionBus();
 bus.addMethodHandler((message) => {
   void answer(message);
   return true; // else the library itself would answer Ping and Introspect
 });
-if (!readBehaviour(folder).noName) await takeName(readBehaviour(folder));
+if (!readBehaviour(folder).noName) void takeName(readBehaviour(folder));
 
 async function takeName({ startDelayMs = 0, takesName = false }: Behaviour): Promise<void> {
   await delay(startDelayMs);

@@ -1,7 +1,7 @@
 /** A Redis server of its own for a test: a real redis-server at a socket in a folder, which keeps nothing. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,19 +42,25 @@ export async function startPrivateRedis(
   { onPort = false }: { readonly onPort?: boolean } = {},
 ): Promise<PrivateRedis> {
   const folder = await mkdtemp(join(tmpdir(), "private-redis-")), socket = join(folder, "redis");
-  const [port, clusterPort] = onPort ? await freePorts() : [];
-  const command = [
-    ...["redis-server", "--unixsocket", socket, "--dir", folder, "--save", "", "--port", String(port ?? 0)],
+  let ports: readonly number[] = onPort ? await freePorts() : [];
+  const commandAt = ([port = 0, clusterPort]: readonly number[]) => [
+    ...["redis-server", "--unixsocket", socket, "--dir", folder, "--save", "", "--port", String(port)],
     ...(clusterPort
       ? ["--bind", "127.0.0.1", "--cluster-port", String(clusterPort), "--cluster-announce-ip", "127.0.0.1"]
       : []),
     ...settings,
   ];
-  let server = await startServer(folder, command);
+  const start = async (): Promise<Server> => {
+    for (;; ports = await freePorts()) {
+      const server = await startServer(folder, commandAt(ports));
+      if (server) return server;
+    }
+  };
+  let server = await start();
   return {
     socket,
-    port,
-    clusterPort,
+    port: ports[0],
+    clusterPort: ports[1],
     pause: () => void process.kill(server.pid, "SIGSTOP"),
     resume: () => void process.kill(server.pid, "SIGCONT"),
     async kill() {
@@ -63,7 +69,7 @@ export async function startPrivateRedis(
       await ended(server);
     },
     async start() {
-      server = await startServer(folder, command);
+      server = await start();
       await rm(join(folder, "kept"));
     },
     async [Symbol.asyncDispose]() {
@@ -79,23 +85,28 @@ interface Server {
   readonly keeper: ChildProcess;
 }
 
-async function startServer(folder: string, command: readonly string[]): Promise<Server> {
+/** @returns nothing when another program has taken one of the ports */
+async function startServer(folder: string, command: readonly string[]): Promise<Server | undefined> {
+  await mkdir(folder, { recursive: true });
   const keeper = spawn("/bin/sh", ["-c", UNTIL_INPUT_ENDS, "sh", folder, ...command], {
     stdio: ["pipe", "pipe", "ignore"],
   });
-  const pid = await new Promise<number>((resolve, reject) => {
+  const pid = await new Promise<number | undefined>((resolve, reject) => {
     let log = "";
     keeper.stdout!.on("data", (chunk) => {
       log += chunk;
       const line = /^pid (\d+)$/m.exec(log);
       if (line && /ready to accept connections/i.test(log)) resolve(Number(line[1]));
     });
-    keeper.once("exit", () => reject(new Error(`The server did not start:\n${log}`)));
+    keeper.once("close", () => {
+      if (/ TCP listening socket .* Address already in use/.test(log)) resolve(undefined);
+      else reject(new Error(`The server did not start:\n${log}`));
+    });
   });
   // A test that has failed and forgets its server is not kept running by it.
   const handles: readonly unknown[] = [keeper, keeper.stdin, keeper.stdout];
   for (const handle of handles as readonly Partial<Socket>[]) handle.unref?.();
-  return { pid, keeper };
+  return pid === undefined ? undefined : { pid, keeper };
 }
 
 function isRunning({ keeper }: Server): boolean {

@@ -129,6 +129,15 @@ describe("a browser sign-in at Entra", () => {
     expect((await jane.visit()).page).toContain("AADSTS65001");
   });
 
+  test.each([[50011, "invalid_request"], [7000218, "invalid_client"]])(
+    "AADSTS%i names the redirect URI to register, not the port of one sign-in",
+    async (number, error) => {
+      entra.behaviour.answers = [{ error, number, text: "It is not allowed." }];
+      const { hint } = await failureOf(makeApp().acquireToken({ scopes: SCOPES }));
+      expect(hint).toContain(`dd the redirect URI http://localhost to the app registration ${CLIENT_ID}`);
+    },
+  );
+
   test("where a device rule stands in the way, tells of the broker", async () => {
     entra.behaviour.answers = [{
       error: "invalid_grant",

@@ -74,6 +74,17 @@ describe("removeAccount()", () => {
     expect(code).toBe("interaction_required");
   });
 
+  test("leaves the account where the broker's own are asked for", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), [jane] = await app.getAccounts();
+    await app.removeAccount(jane!);
+    const all = await app.getAccounts({ includeSignedOut: true });
+    expect(all.map(({ username }) => username)).toEqual(["jane@contoso.com", "joe@contoso.com"]);
+    expect(await app.getAccounts({ includeSignedOut: true, username: "JANE@contoso.com" })).toEqual([jane!]);
+    await app.removeAccount(all[0]!, { fromBroker: true });
+    expect((await called("removeAccount"))[0]!.request.account.username).toBe("jane@contoso.com");
+  });
+
   test("does not let the account of the device come back by itself", async () => {
     await behave({ accounts: [JANE, JOE] });
     const app = makeApp(), [jane] = await app.getAccounts();

@@ -1,56 +1,50 @@
-// npm run test:peers [-- PATTERN…]: with Microsoft's own client, which is downloaded for it. Our fake broker is held to what it
-// sends and takes; and it is the way to the broker for the suites of brokers, on each runtime. The last line is the sum.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+// npm run test:peers [-- [--repeat N] PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held
+// to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
+// calls latchkey. The last line is the sum.
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MSALRUNTIME_PATHS, RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
-import { readJunitReport } from "../tools/junit_report.ts";
-import { printSum } from "../tools/print_sum.ts";
+import { MSALRUNTIME_PATHS, UNITS } from "../runtimes/runtime_paths.ts";
+import type { Batch } from "../tools/run_batch.ts";
+import { runBatches } from "../tools/run_batches.ts";
+import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
+import { sumUp } from "../tools/test_sum.ts";
+import { buildKubernetesClient } from "./build_kubernetes_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
-/** A run of some suites in a process of their own. */
-interface Batch {
-  readonly name: string;
-  readonly files: readonly string[];
-  command(report: string): readonly string[];
-}
-
-/** Longer than any takes: a library that waits for ever is seen. */
-const BATCH_LIMIT_MS = 120_000;
+const KUBERNETES = "tests/peers/kubernetes_peer.ts";
+/** Longer than any takes, several times: a library that waits for ever is seen. */
+const BATCH_LIMIT_MS = 300_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
-const patterns = process.argv.slice(2);
-const sum = { passed: 0, failed: 0 };
-/** What failed, said again before the sum, where it is found in a long log. */
-const losses: string[] = [];
+const asked = readTestArguments();
 
-installClient();
-for (const batch of batches()) await run(batch);
-if (sum.passed + sum.failed === 0) lose("", "nothing ran");
+const batches = [
+  ...batchesOf({ ...UNITS, name: "Bun, peers" }, filesOf("tests/peers/*_peer.ts")),
+  ...MSALRUNTIME_PATHS.flatMap((path) =>
+    batchesOf(path, [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)])
+  ),
+];
+if (batches.some(({ file }) => file === KUBERNETES)) buildKubernetesClient();
+if (batches.some(({ file }) => file !== KUBERNETES)) installClient();
+const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
+  atOnce: availableParallelism() + 1,
+  again: asked.repeat === 1,
+  limitMs: BATCH_LIMIT_MS,
+  environment: { ...process.env, NO_COLOR: "1" },
+});
 process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-printSum(sum, losses);
+const { text, isGood } = sumUp(run, batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []);
+process.stdout.write(text);
+process.exitCode = isGood ? 0 : 1;
 
-function* batches(): Generator<Batch> {
-  const peers = filesOf("tests/peers/*_peer.ts");
-  if (peers.length > 0) {
-    const command = (report: string) => [
-      ...[process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`],
-      ...peers.map((file) => `./${file}`),
-    ];
-    yield { name: "Bun, peers", files: peers, command };
-  }
-  for (const { name, suite } of MSALRUNTIME_PATHS) {
-    for (
-      const file of [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)]
-    ) {
-      yield { name, files: [file], command: (report) => suite(`./${file}`, report) };
-    }
-  }
+function batchesOf({ name, suite }: typeof UNITS, files: readonly string[]): readonly Batch[] {
+  return files.map((file) => ({ name, file, command: (report) => suite(`./${file}`, report) }));
 }
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */
@@ -58,37 +52,9 @@ function isOfBrokers(file: string): boolean {
   return readFileSync(join(root, file), "utf8").includes("limitedTest(");
 }
 
-function filesOf(glob: string, isWanted: (file: string) => boolean = () => true): readonly string[] {
+function filesOf(glob: string, isOurs: (file: string) => boolean = () => true): readonly string[] {
   return [...new Bun.Glob(glob).scanSync({ cwd: root })].sort()
-    .filter((file) => isWanted(file) && (patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))));
-}
-
-async function run({ name, files, command }: Batch): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "latchkey-peers-")), report = join(folder, "report.xml");
-  try {
-    process.stdout.write(`\n${name}: ${files.length === 1 ? files[0] : `${files.length} suites`}\n`);
-    const child = Bun.spawn([...command(report)], {
-      cwd: root,
-      env: { ...process.env, [RUNTIME_PATH]: name },
-      stdio: ["ignore", "inherit", "inherit"],
-      timeout: BATCH_LIMIT_MS,
-    });
-    const status = await child.exited, cases = readJunitReport(existsSync(report) ? readFileSync(report, "utf8") : "");
-    for (const { outcome, group, name: test } of cases) {
-      if (outcome === "passed") sum.passed += 1;
-      else lose(name, `${files[0]}: ${[group, test].join(" ")} (${outcome})`);
-    }
-    // A suite that broke outside its tests has no failed test to show.
-    if (cases.length === 0) lose(name, `no test of ${files[0]} ran`);
-    else if (status !== 0 && cases.every(({ outcome }) => outcome === "passed")) lose(name, `exited with ${status}`);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
-
-function lose(name: string, what: string): void {
-  losses.push(`${name}: ${what}`);
-  sum.failed += 1;
+    .filter((file) => isOurs(file) && isWanted(file, asked));
 }
 
 /** Installs the version that is locked, unless it is there. */

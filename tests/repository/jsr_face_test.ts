@@ -1,7 +1,17 @@
 // The package as JSR gets it, tested where JSR cannot be reached: a copy of the checkout in which `links` lead the
 // imports of deno.json to packages beside it that carry the true names.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -51,6 +61,11 @@ test("every example in the documentation compiles", async () => {
   await expectDone("check", "--doc-only", "mod.ts", "lib");
 }, TIMEOUT_MS);
 
+test("every program that a document shows compiles", async () => {
+  const pages = readdirSync(join(copy, "docs")).filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`);
+  await expectDone("check", "--doc-only", "README.md", ...pages);
+}, TIMEOUT_MS);
+
 test("the command line tells its version", async () => {
   const { stdout } = await expectDone("run", "--no-prompt", "bin/latchkey.ts", "--version");
   expect(stdout).toBe(`latchkey ${config.version}\n`);
@@ -67,7 +82,11 @@ test("deno publish finds nothing wrong, and would publish what is needed alone",
   const files = [...stderr.matchAll(/^ +(file:.*) \(/gm)].map(([, url]) => relative(copy, fileURLToPath(url!)));
   const needed = ["LICENSE", "deno.json", ...entries.map(normalize)];
   expect(files).toEqual(expect.arrayContaining(needed));
-  expect(files.filter((file) => !/^(bin|lib|examples)\/|^[A-Z]+\.md$/.test(file) && !needed.includes(file))).toEqual(
+  expect(
+    files.filter((file) =>
+      !/^(bin|lib|examples)\/|^docs\/(images\/)?\w+\.(md|svg)$|^[A-Z]+\.md$/.test(file) && !needed.includes(file)
+    ),
+  ).toEqual(
     [],
   );
 }, TIMEOUT_MS);

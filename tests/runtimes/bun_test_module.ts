@@ -3,13 +3,11 @@
 import * as node from "node:test";
 import { inspect } from "node:util";
 export { expect } from "expect";
+import { TEST_LIMIT_MS } from "./test_limit.ts";
 
 type Run = () => unknown;
 
-/** Bun's own time limit for a test. */
-const TIMEOUT_MS = 5000;
-
-function defineTest(name: string, run: Run, timeoutMs = TIMEOUT_MS): void {
+function defineTest(name: string, run: Run, timeoutMs = TEST_LIMIT_MS): void {
   // Node would take a first parameter of `run` for its context, or a second one for a callback.
   node.test(name, () => withinLimit(run, timeoutMs));
 }

@@ -5,6 +5,7 @@ import type { SessionBusClient } from "../../lib/platform/session_bus.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { inWsl } from "../tools/wsl_machine.ts";
+import { TEST_LIMIT_MS } from "./test_limit.ts";
 
 /** A runtime, the D-Bus client that it has, and the broker that its suites are about. */
 export interface RuntimePath {
@@ -17,6 +18,9 @@ export interface RuntimePath {
   suite(file: string, report: string): string[];
 }
 
+/** Where suites run that are for no path to a broker. */
+export const UNITS: Pick<RuntimePath, "name" | "suite"> = { name: "Bun, unit tests", suite: bunSuite };
+
 /** The ways to the session bus; every contract suite runs on each. */
 export const RUNTIME_PATHS: readonly RuntimePath[] = [
   onDeno("Deno + libdbus", "libdbus", ["--allow-all"]),
@@ -26,10 +30,7 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
     client: "dbus-next",
     broker: "linux",
     program: () => [findTool("bun"), "--conditions", "latchkey-source"],
-    suite: (file, report) => [
-      ...[findTool("bun"), "test", "--conditions", "latchkey-source"],
-      ...["--reporter=junit", `--reporter-outfile=${report}`, file],
-    ],
+    suite: bunSuite,
   },
   {
     name: "Node",
@@ -80,6 +81,13 @@ export function ownRuntimePath(): RuntimePath {
   const own = runtimePath();
   if (!own) throw new Error(`${RUNTIME_PATH} names no way to a broker`);
   return own;
+}
+
+function bunSuite(file: string, report: string): string[] {
+  return [
+    ...[findTool("bun"), "test", "--conditions", "latchkey-source", `--timeout=${TEST_LIMIT_MS}`],
+    ...["--reporter=junit", `--reporter-outfile=${report}`, file],
+  ];
 }
 
 function onDeno(name: string, client: SessionBusClient, permissions: readonly string[]): RuntimePath {

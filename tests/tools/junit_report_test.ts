@@ -12,12 +12,16 @@ test("readJunitReport reads Bun's, with groups as suites", () => {
     <testcase name="z" classname="d" time="0.0001" file="tests/a_test.ts" line="2" assertions="1">
       <failure type="AssertionError" message="expect(received).toBe(expected)&#10;">at &lt;testcase&gt;</failure>
     </testcase>
+    <testcase name="slow" classname="d" time="0.1" file="tests/a_test.ts" line="3" assertions="0">
+      <failure type="TimeoutError" message="test timed out&#10;" />
+    </testcase>
   </testsuite>
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "x", group: "d", file: "tests/a_test.ts", outcome: "passed" },
-    { name: "x &gt; y", group: "d", file: "tests/a_test.ts", outcome: "skipped" },
-    { name: "z", group: "d", file: "tests/a_test.ts", outcome: "failed" },
+    { name: "x", group: "d", outcome: "passed" },
+    { name: "x > y", group: "d", outcome: "skipped" },
+    { name: "z", group: "d", outcome: "failed", failure: "at <testcase>" },
+    { name: "slow", group: "d", outcome: "failed", failure: "test timed out" },
   ]);
 });
 
@@ -40,8 +44,8 @@ test("readJunitReport reads Deno's, without the groups that it lists as tests", 
     </testsuite>
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "top", group: "", file: undefined, outcome: "passed" },
-    { name: "outer &gt; inner &gt; deep", group: "outer", file: undefined, outcome: "failed" },
+    { name: "top", group: "", outcome: "passed" },
+    { name: "outer > inner > deep", group: "outer", outcome: "failed", failure: "Error" },
   ]);
 });
 
@@ -58,10 +62,9 @@ test("readJunitReport reads Node's, which leaves > as it is", () => {
 \t</testcase>
 \t<!-- tests 2 -->
 </testsuites>`;
-  const file = "/project/tests/runtimes/bun_test.ts";
   expect(readJunitReport(report)).toEqual([
-    { name: "a -> b", group: "with d", file, outcome: "passed" },
-    { name: "c", group: "test", file, outcome: "failed" },
+    { name: "a -> b", group: "with d", outcome: "passed" },
+    { name: "c", group: "test", outcome: "failed", failure: "[Error [ERR_TEST_FAILURE]: a > b]" },
   ]);
 });
 

@@ -2,12 +2,7 @@ import { expect, test } from "bun:test";
 import type { TestCase } from "./junit_report.ts";
 import { matrixOf } from "./matrix.ts";
 
-const testCase = (group: string, outcome: TestCase["outcome"]): TestCase => ({
-  name: "t",
-  group,
-  file: undefined,
-  outcome,
-});
+const testCase = (group: string, outcome: TestCase["outcome"]): TestCase => ({ name: "t", group, outcome });
 
 test("matrixOf() counts what passed, by shape and path", () => {
   const columns = new Map([

@@ -25,12 +25,24 @@ const MSAL_PYTHON_VERSIONS = {
 /** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
 const machineNeeds = [
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
+    scripts: [
+      "tests/demo.ts",
+      "tests/draw_pictures.ts",
+      "tests/run_tests.ts",
+      "tests/bench/run.ts",
+      "tests/peers/run_peers.ts",
+    ],
     isThere: () => hasCommand("dbus-daemon"),
     packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
   },
   {
-    scripts: ["tests/demo.ts", "tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
+    scripts: [
+      "tests/demo.ts",
+      "tests/draw_pictures.ts",
+      "tests/run_tests.ts",
+      "tests/bench/run.ts",
+      "tests/peers/run_peers.ts",
+    ],
     isThere: () => hasLibrary("libdbus-1.so.3"),
     packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
   },
@@ -81,6 +93,26 @@ const machineNeeds = [
     isThere: () => hasCommand(command),
     packages: { debian, fedora, arch },
   })),
+  ...["git", "curl"].map((command) => ({
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand(command),
+    packages: { debian: command, fedora: command, arch: command },
+  })),
+  {
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand("psql") && (hasCommand("initdb") || existsSync("/usr/lib/postgresql")),
+    packages: { debian: "postgresql", fedora: "postgresql-server", arch: "postgresql" },
+  },
+  {
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("go"),
+    packages: { debian: "golang-go", fedora: "golang", arch: "go" },
+  },
+  {
+    scripts: ["tests/run_tests.ts"],
+    isThere: () => hasCommand("ip"),
+    packages: { debian: "iproute2", fedora: "iproute", arch: "iproute2" },
+  },
   {
     scripts: ["tests/bench/run.ts"],
     optional: true,

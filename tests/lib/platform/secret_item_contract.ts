@@ -150,7 +150,8 @@ describe("readSecret()", () => {
 
   test("ends at once when it is aborted while a keyring does not answer", async () => {
     await addPrivateKeyring(daemon, "unlocked");
-    process.kill(await keyringProcess(daemon.address), "SIGSTOP");
+    const pid = await keyringProcess(daemon.address);
+    process.kill(pid, "SIGSTOP");
     const { watched, called } = watching("SearchItems"),
       controller = new AbortController(),
       reason = new Error("enough");
@@ -158,6 +159,7 @@ describe("readSecret()", () => {
     await called;
     controller.abort(reason);
     await expect(reading).rejects.toBe(reason);
+    process.kill(pid, "SIGKILL"); // while it is stopped it does not see the bus end
   });
 
   test("ends with the reason, and nothing else fails, when it is aborted while the prompt is being called for", async () => {

@@ -1,0 +1,30 @@
+/** What was measured, kept in a file: the documentation's table and picture are made of it. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+/** What a whole process took that got one silent token. */
+export interface Figure {
+  readonly name: string;
+  readonly isOurs: boolean;
+  readonly medianMs: number;
+  readonly peakMiB: number;
+}
+
+/** A run of the benchmark. */
+export interface Figures {
+  readonly rounds: number;
+  readonly processors: number;
+  readonly silentToken: readonly Figure[];
+}
+
+const file = fileURLToPath(new URL("figures.json", import.meta.url));
+
+/** What was kept last. */
+export function readFigures(): Figures {
+  return JSON.parse(readFileSync(file, "utf8"));
+}
+
+/** Keeps a run: `npm run bench -- --keep`. */
+export function keepFigures(figures: Figures): void {
+  writeFileSync(file, `${JSON.stringify(figures, undefined, 2)}\n`);
+}

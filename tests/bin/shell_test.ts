@@ -1,0 +1,100 @@
+// Tokens where people at a shell put them: curl, psql, eval, files of variables, with those programs.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { denoCommand } from "../tools/deno_command.ts";
+import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Run, runProgram } from "./run_latchkey.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const TIMEOUT_MS = 60_000;
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+let bus: PrivateBus, broker: FakeBroker, home: OwnHome;
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
+  home = makeOwnHome();
+  mkdirSync(join(home.path, "bin"));
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const command = denoCommand("bin/latchkey.ts").map((word) => `'${word}'`).join(" ");
+  writeFileSync(join(home.path, "bin/latchkey"), `#!/bin/sh\ncd '${root}' && exec ${command} "$@"\n`, { mode: 0o755 });
+});
+afterAll(async () => {
+  home[Symbol.dispose]();
+  await broker.stop();
+  await bus.stop();
+});
+
+/** Runs what a person types, with `latchkey` in the path. */
+const shell = (script: string, env: Readonly<Record<string, string>> = {}): Promise<Run> =>
+  runProgram(["sh", "-c", script], {
+    ...home.env,
+    DBUS_SESSION_BUS_ADDRESS: bus.address,
+    PATH: `${join(home.path, "bin")}:${process.env.PATH}`,
+    ...env,
+  });
+const TOKEN = `latchkey token --client-id ${CLIENT_ID}`;
+
+test("curl takes --format header from standard input, and the token stands in no command line", async () => {
+  const seen: (string | null)[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch(request) {
+      seen.push(request.headers.get("authorization"));
+      return new Response("hello\n");
+    },
+  });
+  const url = `http://127.0.0.1:${server.port}/v1.0/me`;
+  const { code, stdout, stderr } = await shell(
+    `${TOKEN} --scope User.Read --format header | curl --silent --show-error --noproxy '*' -H @- ${url}`,
+  );
+  await server.stop(true);
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "hello\n", stderr: "" });
+  expect(seen).toEqual([expect.stringMatching(/^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)]);
+}, TIMEOUT_MS);
+
+test("eval and a file of variables take --format env", async () => {
+  const evaluated = await shell(
+    `eval "$(${TOKEN} --scope User.Read --format env)" && printf '%s\\n' "$ACCESS_TOKEN" "$TOKEN_TYPE" "$EXPIRES_ON"`,
+  );
+  expect(evaluated.stdout.trim().split("\n")).toEqual([
+    ...[expect.stringMatching(JWT), "Bearer", expect.stringMatching(/^\d{10}$/)],
+  ]);
+  // docker --env-file and systemd's EnvironmentFile= read lines of NAME=VALUE, and take quotation marks differently.
+  const { stdout } = await shell(`${TOKEN} --scope User.Read --format env`);
+  expect(stdout).toMatch(/^(\w+=[\w.-]+\n){3}$/);
+}, TIMEOUT_MS);
+
+test("psql takes the token as PGPASSWORD, as long as Entra's are", async () => {
+  const postgres: Postgres = await startPostgres();
+  try {
+    // Entra's have 1.5 to 3 KB, by the person's groups; the fake's grow with the scopes.
+    const scopes = Array.from(
+      { length: 60 },
+      (_, index) => `https://ossrdbms-aad.database.windows.net/permission-${index}`,
+    );
+    const token = `${TOKEN} --scope '${scopes.join(" ")}'`;
+    const { stdout } = await shell(token);
+    expect(stdout.length).toBeGreaterThan(2500);
+    postgres.addPerson("jane@contoso.com", stdout.trim());
+    const query = (password: string) =>
+      shell(
+        `PGPASSWORD=${password} psql --no-psqlrc --no-password -U jane@contoso.com -Atc 'select current_user'`,
+        postgres.env,
+      );
+    expect(await query(`"$(${token})"`)).toEqual({ code: 0, stdout: "jane@contoso.com\n", stderr: "" });
+    const refused = await query(`"$(${token} --force-refresh)"`);
+    expect({ code: refused.code, isRefused: refused.stderr.includes("password authentication failed") }).toEqual({
+      code: 2,
+      isRefused: true,
+    });
+  } finally {
+    await postgres[Symbol.asyncDispose]();
+  }
+}, TIMEOUT_MS);

@@ -1,0 +1,166 @@
+// latchkey kube, called by Kubernetes' own client (client-go) as its credential plugin, against a server of the test's that wants
+// the token over TLS.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { makeOwnHome } from "../bin/own_home.ts";
+import { makeCertificateAuthority } from "../fakes/certificates.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { KUBERNETES_CLIENT } from "./build_kubernetes_client.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
+const TIMEOUT_MS = 60_000;
+const VERSION = '{"gitVersion":"v1.36.0"}';
+
+let bus: PrivateBus, broker: FakeBroker, cluster: Cluster, folder: string;
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
+  cluster = startCluster();
+  folder = mkdtempSync(join(tmpdir(), "kubernetes-peer-"));
+});
+beforeEach(async () => {
+  await broker.behave({ replies: {}, tokenLifetimeSeconds: 4000, accounts: [{ username: "jane@contoso.com" }] });
+  await broker.forgetCalls();
+  cluster.refused.clear();
+  cluster.seen.length = 0;
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true });
+  await cluster.stop();
+  await broker.stop();
+  await bus.stop();
+});
+
+interface Cluster {
+  readonly url: string;
+  /** The certificate of the authority that signed the server's. */
+  readonly authority: string;
+  /** The `Authorization` headers that it got. */
+  readonly seen: string[];
+  /** Those that it does not let in. */
+  readonly refused: Set<string>;
+  stop(): Promise<void>;
+}
+
+function startCluster(): Cluster {
+  const authority = makeCertificateAuthority(), seen: string[] = [], refused = new Set<string>();
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    tls: authority.issue(["127.0.0.1"]),
+    fetch(request) {
+      const authorization = request.headers.get("authorization") ?? "";
+      seen.push(authorization);
+      const isGood = /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/.test(authorization) && !refused.has(authorization);
+      return isGood ? new Response(VERSION) : new Response("Unauthorized", { status: 401 });
+    },
+  });
+  return {
+    url: `https://127.0.0.1:${server.port}`,
+    authority: authority.cert,
+    ...{ seen, refused },
+    stop: () => server.stop(true),
+  };
+}
+
+/** A kubeconfig as docs/kubectl.md shows it, in JSON, which YAML is a superset of. */
+function kubeconfig(version: string, interactiveMode: string): string {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const permissions = [
+    LEAST_PERMISSIONS[0]!,
+    "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,KUBERNETES_EXEC_INFO,LATCHKEY_CLIENT_ID",
+  ];
+  const latchkey = [...denoRun(), ...permissions, join(root, "bin/latchkey.ts")];
+  const exec = {
+    apiVersion: `client.authentication.k8s.io/${version}`,
+    command: "sh",
+    args: ["-c", `cd '${root}' && exec "$@"`, "sh", ...latchkey, "kube", "--server-id", SERVER_ID],
+    env: [{ name: "LATCHKEY_CLIENT_ID", value: CLIENT_ID }],
+    ...{ interactiveMode, provideClusterInfo: true },
+  };
+  const server = { server: cluster.url, "certificate-authority-data": btoa(cluster.authority) };
+  const path = join(folder, `${version}-${interactiveMode}.json`);
+  const document = {
+    ...{ apiVersion: "v1", kind: "Config", "current-context": "contoso" },
+    clusters: [{ name: "contoso", cluster: server }],
+    users: [{ name: "jane", user: { exec } }],
+    contexts: [{ name: "contoso", context: { cluster: "contoso", user: "jane" } }],
+  };
+  writeFileSync(path, JSON.stringify(document));
+  return path;
+}
+
+/** Runs the client; what it is asked, one after the other, it answers with a line each. */
+async function withClient(path: string, ask: (request: () => Promise<string>) => Promise<void>): Promise<string> {
+  using home = makeOwnHome();
+  const child = Bun.spawn([KUBERNETES_CLIENT, path], {
+    env: { PATH: process.env.PATH, ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const lines = linesOf(child.stdout), stderr = child.stderr.text();
+  await ask(async () => {
+    child.stdin.write("\n");
+    await child.stdin.flush();
+    return (await lines.next()).value ?? `it ended: ${await stderr}`;
+  });
+  await child.stdin.end();
+  await child.exited;
+  return await stderr;
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+}
+
+const timesAsked = async () => (await broker.calls("acquireTokenSilently")).length;
+
+describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
+  test("takes the token, and asks for it once while it is good", async () => {
+    await withClient(kubeconfig(version, "IfAvailable"), async (request) => {
+      expect([await request(), await request()]).toEqual([`200 ${VERSION}`, `200 ${VERSION}`]);
+    });
+    expect(new Set(cluster.seen).size).toBe(1);
+    expect(await timesAsked()).toBe(1);
+  }, TIMEOUT_MS);
+
+  test("asks again when the server refused the token, and has the one that is held by then", async () => {
+    await withClient(kubeconfig(version, "Never"), async (request) => {
+      expect(await request()).toBe(`200 ${VERSION}`);
+      cluster.refused.add(cluster.seen[0]!);
+      expect(await request()).toBe("401 Unauthorized");
+      expect(await timesAsked()).toBe(2);
+      // The device's broker has another one.
+      await broker.behave({ accounts: [{ username: "joe@contoso.com" }] });
+      expect(await request()).toBe("401 Unauthorized");
+      expect(await request()).toBe(`200 ${VERSION}`);
+    });
+    expect(new Set(cluster.seen).size).toBe(2);
+  }, TIMEOUT_MS);
+
+  test("asks again when the token ends", async () => {
+    await broker.behave({ tokenLifetimeSeconds: 0, accounts: [{ username: `jane-${version}@contoso.com` }] });
+    await withClient(kubeconfig(version, "Never"), async (request) => {
+      expect([await request(), await request()]).toEqual([`200 ${VERSION}`, `200 ${VERSION}`]);
+    });
+    expect(new Set(cluster.seen).size).toBe(2);
+  }, TIMEOUT_MS);
+
+  test("passes on what to type when a person is needed", async () => {
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    const stderr = await withClient(kubeconfig(version, "Never"), async (request) => {
+      expect(await request()).toContain("failed with exit code 3");
+    });
+    expect(stderr).toContain(`latchkey login --client-id ${CLIENT_ID} --scope ${SERVER_ID}/.default`);
+    expect(cluster.seen).toEqual([]);
+  }, TIMEOUT_MS);
+});

@@ -1,0 +1,49 @@
+import process from "node:process";
+import { type Batch, type BatchOptions, type BatchRun, type Loss, runBatch } from "./run_batch.ts";
+
+export interface BatchesOptions extends BatchOptions {
+  /** How many run at a time. */
+  readonly atOnce: number;
+  /** Whether what failed has a second chance, alone on the machine. */
+  readonly again: boolean;
+  /** Takes what is printed as each batch ends. @default standard output */
+  readonly print?: (text: string) => void;
+}
+
+/** What came of all batches. */
+export interface BatchesRun {
+  /** The last run of each batch. */
+  readonly runs: readonly BatchRun[];
+  /** What was lost, and passed when its suite was run again. */
+  readonly unsteady: readonly Loss[];
+}
+
+/** A run that has lost more than this has failed: a second chance is for the odd one alone. */
+export const MAX_UNSTEADY = 3;
+
+/** Runs suites, some at a time, and prints what each wrote when it ends. */
+export async function runBatches(batches: readonly Batch[], options: BatchesOptions): Promise<BatchesRun> {
+  const { atOnce, again, print = (text) => process.stdout.write(text) } = options;
+  const runs: BatchRun[] = [], left = batches.entries();
+  const work = async (): Promise<void> => {
+    for (const [index, batch] of left) runs[index] = await printed(batch);
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+
+  const unsteady: Loss[] = [], lost = runs.flatMap(({ losses }) => losses);
+  if (!again || lost.length > MAX_UNSTEADY) return { runs, unsteady };
+  for (const [index, { batch, losses }] of runs.entries()) {
+    if (losses.length === 0) continue;
+    print("\nOnce more, alone:");
+    const second = await printed(batch), remain = new Set(second.losses.map(({ what }) => what));
+    unsteady.push(...losses.filter(({ what }) => !remain.has(what)));
+    runs[index] = second;
+  }
+  return { runs, unsteady };
+
+  async function printed(batch: Batch): Promise<BatchRun> {
+    const run = await runBatch(batch, options);
+    print(`\n${batch.name}: ${batch.file} (${(run.ms / 1000).toFixed(1)} s)\n${run.output}`);
+    return run;
+  }
+}
