@@ -7,8 +7,8 @@ import { denoNamespace } from "./host.ts";
 
 /** How Deno is to run it: what it was given itself, a program cannot see. */
 export interface OwnCommandOptions {
-  /** The flags between `deno run` and the program. */
-  readonly denoFlags: () => readonly string[];
+  /** The flags that permit what it needs. */
+  readonly denoPermissions: () => readonly string[];
 }
 
 /**
@@ -17,15 +17,25 @@ export interface OwnCommandOptions {
  * @param options How Deno is to run it.
  * @returns Words, the first of them an absolute path.
  */
-export function ownCommand({ denoFlags }: OwnCommandOptions): readonly string[] {
+export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly string[] {
   const deno = denoNamespace();
   if (deno) {
     if (deno.build.standalone) return [deno.execPath()];
-    return [deno.execPath(), "run", ...denoFlags(), moduleWord(deno.mainModule)];
+    const packages = isByPackageJson() ? ["--no-config", "--node-modules-dir=manual"] : [];
+    return [deno.execPath(), "run", "--no-prompt", ...packages, ...denoPermissions(), moduleWord(deno.mainModule)];
   }
   const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;
   // Where Bun has the files of an executable that it made.
   return program.startsWith("/$bunfs/") ? [execPath] : [execPath, ...execArgv, program];
+}
+
+/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
+function isByPackageJson(): boolean {
+  try {
+    return import.meta.resolve("@panva/oauth4webapi").startsWith("file:");
+  } catch {
+    return false; // it was bundled
+  }
 }
 
 /** A module as it is named to `deno run`: a file's path, a package's name, else its address. */
