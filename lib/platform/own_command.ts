@@ -4,6 +4,7 @@
  * @module
  */
 import { denoNamespace } from "./host.ts";
+import { isInBunExecutable } from "./installed_package.ts";
 
 /** How Deno is to run it: what it was given itself, a program cannot see. */
 export interface OwnCommandOptions {
@@ -25,8 +26,7 @@ export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly str
     return [deno.execPath(), "run", "--no-prompt", ...packages, ...denoPermissions(), moduleWord(deno.mainModule)];
   }
   const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;
-  // Where Bun has the files of an executable that it made.
-  return program.startsWith("/$bunfs/") ? [execPath] : [execPath, ...execArgv, program];
+  return isInBunExecutable(program) ? [execPath] : [execPath, ...execArgv, program];
 }
 
 /** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
@@ -38,9 +38,9 @@ function isByPackageJson(): boolean {
   }
 }
 
-/** A module as it is named to `deno run`: a file's path, a package's name, else its address. */
+/** A module as it is named to `deno run`: a file's path, a package's name, else its address, as of a file of Windows'. */
 export function moduleWord(url: string): string {
-  if (url.startsWith("file://")) return decodeURIComponent(new URL(url).pathname);
+  if (/^file:\/\/\/(?![A-Za-z]:)/.test(url)) return decodeURIComponent(new URL(url).pathname);
   const [, name, version, entry] = /^https:\/\/jsr\.io\/(@[^/]+\/[^/]+)\/([^/]+)\/bin\/(latchkey)\.ts$/.exec(url) ?? [];
   return entry === undefined ? url : `jsr:${name}@${version}/cli`;
 }

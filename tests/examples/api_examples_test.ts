@@ -13,7 +13,7 @@ import { runProgram } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type ConnectProxy, startConnectProxy } from "../fakes/connect_proxy.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { claimsChallenge, type Resource, startResource } from "../fakes/resource.ts";
+import { claimsChallenge, refusesFirstToken, type Resource, startResource } from "../fakes/resource.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 
@@ -40,16 +40,6 @@ afterAll(async () => {
   await bus.stop();
   await api[Symbol.asyncDispose]();
 });
-
-/** Refuses the first token that it sees, and takes any other. */
-function refusesFirstToken(body: unknown): Resource["answer"] {
-  let first: string | undefined;
-  return ({ headers: { authorization } }) => {
-    first ??= authorization;
-    if (authorization !== first) return { body };
-    return { status: 401, headers: { "www-authenticate": claimsChallenge(CHALLENGE) } };
-  };
-}
 
 const needPerson = () =>
   broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "MFA" } } });
@@ -81,7 +71,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
 
   test("has a tool that asks the API with the person's token, and answers its challenge", async () => {
     expect((await client.listTools()).tools).toMatchObject([{ name: "who_am_i" }]);
-    api.answer = refusesFirstToken({ displayName: "Jane Doe" });
+    api.answer = refusesFirstToken(CHALLENGE, { displayName: "Jane Doe" });
     expect(await whoAmI()).toMatchObject({
       content: [{ type: "text", text: JSON.stringify({ displayName: "Jane Doe" }) }],
       isError: false,

@@ -59,10 +59,14 @@ describe("LatchkeyCredential.getToken()", () => {
       (await make({ enableBrokerOnLinux: false, cache, fetch, openBrowser }).getToken(SCOPE, { enableCae })).token;
     const evaluated = await get(true);
     expect(await get(true)).toBe(evaluated);
-    expect(await get(false)).not.toBe(evaluated);
+    const plain = await get(false);
+    expect(plain).not.toBe(evaluated);
+    expect(await get(false)).toBe(plain);
+    expect(await get(true)).not.toBe(plain);
     expect(entra.requests.map(({ parameters }) => [parameters.get("grant_type"), parameters.get("claims")])).toEqual([
       ["authorization_code", '{"access_token":{"xms_cc":{"values":["cp1"]}}}'],
       ["refresh_token", null],
+      ["refresh_token", '{"access_token":{"xms_cc":{"values":["cp1"]}}}'],
     ]);
   });
 
