@@ -11,7 +11,7 @@ import { type CommandLine, readCommandLine } from "./command_line.ts";
 import { COMMANDS } from "./command_table.ts";
 import { EXIT } from "./failure.ts";
 import { givenWords } from "./given_words.ts";
-import { tokenOf } from "./token.ts";
+import { acquireToken, scopesOf } from "./token.ts";
 import { azureCliJson } from "./token_formats.ts";
 
 /** The version of Azure CLI whose answers these are: the first whose login takes `--claims-challenge`. */
@@ -52,16 +52,17 @@ async function tokenFor(
   asked: CommandLine,
   signal: AbortSignal | undefined,
 ): Promise<AuthenticationResult> {
-  const wanted = whatFor(asked);
-  const words = ["--interactive=never", ...wanted, ...tenantOf(asked)];
+  const tenant = asked.text("tenant") ?? line.text("tenant"),
+    scopes = scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]);
+  const text = (name: string) => name === "tenant" ? tenant : line.text(name);
   try {
-    return await tokenOf(await lineOf("token", words, line), signal);
+    return await acquireToken({ ...line, text }, { interactive: "never", signal, asked: () => ({ scopes }) });
   } catch (error) {
     if (!(error instanceof LatchkeyError) || EXIT[error.code] !== EXIT_PERSON_NEEDED) throw error;
     throw new LatchkeyError(error.code, error.message, {
       ...error,
       claims: error.claims,
-      hint: loginHint(error, asked),
+      hint: loginHint(error, { scopes, tenant: asked.text("tenant") }),
     });
   }
 }
@@ -70,14 +71,21 @@ async function tokenFor(
  * The words by which programs know that a person has to sign in: `az login` alone where nobody has, with the scope where the
  * server asks for more than it got.
  */
-function loginHint({ claims, errorCodes }: LatchkeyError, asked: CommandLine): string {
+function loginHint(
+  { claims, errorCodes }: LatchkeyError,
+  { scopes, tenant }: { readonly scopes: readonly string[]; readonly tenant: string | undefined },
+): string {
   if (errorCodes.length === 0) return "Please run 'az login' to setup account.";
-  const [scope = `${asked.text("resource") ?? RESOURCE_MANAGER}/.default`] = asked.list("scope") ?? [];
   const options = [
-    ...["--scope", scope, ...(asked.text("tenant") === undefined ? [] : ["--tenant", asked.text("tenant")!])],
-    ...(claims === undefined ? [] : ["--claims-challenge", btoa(claims)]),
+    ...scopes.flatMap((scope) => ["--scope", scope]),
+    ...(tenant === undefined ? [] : ["--tenant", tenant]),
+    ...(claims === undefined ? [] : ["--claims-challenge", base64Of(claims)]),
   ];
   return `Interactive authentication is needed. Please run: az login ${options.map(shellWord).join(" ")}`;
+}
+
+function base64Of(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
 /** Whose tokens programs get: nobody asked Azure for subscriptions. */
@@ -105,36 +113,18 @@ function accountShown(
 
 /** Signs a person in, who was told by a program to run `az login`. */
 async function logInFor(line: CommandLine, asked: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const challenge = asked.text("claims-challenge");
+  const command = COMMANDS.find(({ name }) => name === "login")!;
+  const challenge = asked.text("claims-challenge"), tenant = asked.text("tenant");
+  // What comes later counts. A profile is taken from, and not written to.
   const words = [
-    ...[...whatFor(asked), ...tenantOf(asked)],
+    ...givenWords(line, command.options.filter(({ name }) => name !== "profile")),
+    ...scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]).map((scope) => `--scope=${scope}`),
+    ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
     ...(challenge === undefined ? [] : [`--claims=${challenge}`]),
     ...(asked.isOn("use-device-code") ? ["--device-code"] : []),
   ];
-  await (await import("./login.ts")).logIn(await lineOf("login", words, line), signal);
-}
-
-function whatFor(asked: CommandLine): readonly string[] {
-  const scopes = asked.list("scope") ?? [], resource = asked.text("resource");
-  const named = [
-    ...scopes.map((scope) => `--scope=${scope}`),
-    ...(resource === undefined ? [] : [`--resource=${resource}`]),
-  ];
-  return named.length > 0 ? named : [`--resource=${RESOURCE_MANAGER}`];
-}
-
-function tenantOf(asked: CommandLine): readonly string[] {
-  const tenant = asked.text("tenant");
-  return tenant === undefined ? [] : [`--tenant=${tenant}`];
-}
-
-/** The line of another command, with the options that this one was called with, and its profile. */
-async function lineOf(name: string, words: readonly string[], line: CommandLine): Promise<CommandLine> {
-  const command = COMMANDS.find((each) => each.name === name)!;
-  // What comes later counts.
-  const all = [...givenWords(line, command.options), ...words];
   const profile = line.profile === undefined
     ? undefined
     : await (await import("./profile_file.ts")).profileOf(line, { mayBeNew: false });
-  return readCommandLine(command, all, profile);
+  await (await import("./login.ts")).logIn(readCommandLine(command, words, profile), signal);
 }

@@ -81,7 +81,7 @@ export function readAzCall(words: readonly string[]): AzCall | Command {
   if (!command) {
     const known = COMMANDS.map(({ name }) => `az ${name}`).join(", ");
     throw new UsageError(
-      `latchkey answers ${known}; for ${JSON.stringify(["az", name].join(" "))} Azure CLI itself is needed`,
+      `latchkey answers ${known}; for ${JSON.stringify(`az ${name}`.trim())} Azure CLI itself is needed`,
     );
   }
   const count = name === "--version" ? 1 : name.split(" ").length;
@@ -99,13 +99,11 @@ export function azOutput(answer: unknown, line: CommandLine): string {
   if (query !== undefined && !/^\w+(\.\w+)*$/.test(query)) {
     throw new UsageError(`--query takes a key such as accessToken or user.name, not ${JSON.stringify(query)}`);
   }
-  const value = (query?.split(".") ?? []).reduce<unknown>(valueAt, answer) ?? null;
-  if (output === "none") return "";
+  const value = (query?.split(".") ?? []).reduce<unknown>(valueAt, answer);
+  if (output === "none" || value === undefined) return "";
   if (output !== "tsv") return `${visibleJson(value)}\n`;
-  if (typeof value === "object" && value !== null) {
-    throw new UsageError("--output tsv prints one value: add --query KEY");
-  }
-  return `${visible(String(value ?? ""))}\n`;
+  if (typeof value === "object") throw new UsageError("--output tsv prints one value: add --query KEY");
+  return `${visible(String(value))}\n`;
 }
 
 function valueAt(value: unknown, key: string): unknown {

@@ -32,7 +32,7 @@ export async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force")) {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
-  await placeFile(path, shimText([...ownCommand({ denoFlags }), ...azWords(line)], isWindows), PROGRAM_MODE);
+  await placeFile(path, shimText([...ownCommand({ denoPermissions }), ...azWords(line)], isWindows), PROGRAM_MODE);
   write("stderr", `latchkey: wrote ${visible(path)}; programs find it where its folder is first in PATH\n`);
   write("stdout", `${pathLine(place, isWindows)}\n`);
 }
@@ -72,20 +72,11 @@ function pathLine(folder: string, isWindows: boolean): string {
 }
 
 /** Deno does not tell a program which permissions it was given for what: all of them, or it is not known how to run it again. */
-function denoFlags(): readonly string[] {
+function denoPermissions(): readonly string[] {
   if (!PERMISSIONS.every((name) => isPermitted({ name }))) {
     throw new LatchkeyError("missing_dependency", "Deno does not tell what az is to be permitted", {
       hint: "Run deno with --allow-all, as az is then run as well; or install the executable, or npm's package",
     });
   }
-  return ["--no-prompt", ...(isByPackageJson() ? ["--no-config", "--node-modules-dir=manual"] : []), "--allow-all"];
-}
-
-/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
-function isByPackageJson(): boolean {
-  try {
-    return import.meta.resolve("@std/cli/parse-args").startsWith("file:");
-  } catch {
-    return false; // it was bundled
-  }
+  return ["--allow-all"];
 }

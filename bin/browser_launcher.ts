@@ -25,7 +25,7 @@ const VARIABLES = [
 
 /** The script, which runs the latchkey that writes it, for the app that the command line names. */
 export function launcherText(line: CommandLine): string {
-  const command = [...ownCommand({ denoFlags }), "browser-host", ...appOptions(line)];
+  const command = [...ownCommand({ denoPermissions }), "browser-host", ...appOptions(line)];
   return `#!/bin/sh
 # Started by browsers; written by latchkey browser-host --install, which also replaces it.
 exec ${command.map(shellWord).join(" ")} "$@"
@@ -39,20 +39,7 @@ function appOptions(line: CommandLine): readonly string[] {
   );
 }
 
-function denoFlags(): readonly string[] {
-  return ["--no-prompt", ...(isByPackageJson() ? ["--no-config", "--node-modules-dir=manual"] : []), ...permissions()];
-}
-
-/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
-function isByPackageJson(): boolean {
-  try {
-    return import.meta.resolve("@std/cli/parse-args").startsWith("file:");
-  } catch {
-    return false; // it was bundled
-  }
-}
-
-function permissions(): readonly string[] {
+function denoPermissions(): readonly string[] {
   const libdbus = findUsualLibdbus();
   if (libdbus === undefined) return ["--allow-all"]; // by dbus-next, whose socket is another one in each session
   const folder = configFolder();

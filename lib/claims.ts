@@ -48,5 +48,5 @@ function claimsOfHeader(header: string): object | undefined {
 export function capabilitiesOf(claims: string | undefined): string {
   const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
   const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
-  return Array.isArray(capabilities) ? capabilities.map(String).toSorted().join(" ").toLowerCase() : "";
+  return Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted().join(" ") : "";
 }

@@ -10,8 +10,10 @@
  */
 import { denoNamespace } from "./host.ts";
 
-/** What Bun has compiled programs in. */
-const BUN_FOLDER = /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/;
+/** Whether a main file is where Bun has those of the executables that it makes. */
+export function isInBunExecutable(path: string): boolean {
+  return /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/.test(path);
+}
 
 /**
  * Folders that a package can be in, the first one first. Nothing is looked at.
@@ -43,7 +45,7 @@ function startingFiles(): readonly string[] {
   }
   const { argv: [, main], execPath, getBuiltinModule } = globalThis.process;
   // Node's single executables have their own path in place of the main file's.
-  if (main && BUN_FOLDER.test(main)) return [execPath];
+  if (main && isInBunExecutable(main)) return [execPath];
   const here = main ?? `${globalThis.process.cwd()}/program`;
   return [getBuiltinModule("node:path").resolve(here), ...(own === undefined ? [] : [own])];
 }

@@ -57,3 +57,13 @@ export function claimsChallenge(claims: object): string {
   return `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", ` +
     `error="insufficient_claims", claims="${btoa(JSON.stringify(claims))}"`;
 }
+
+/** Answers the first token that it sees by a challenge, and any other by what is given. */
+export function refusesFirstToken(claims: object, body: unknown): Resource["answer"] {
+  let first: string | undefined;
+  return ({ headers: { authorization } }) => {
+    first ??= authorization;
+    if (authorization !== first) return { body };
+    return { status: 401, headers: { "www-authenticate": claimsChallenge(claims) } };
+  };
+}

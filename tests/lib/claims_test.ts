@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readClaims } from "../../lib/claims.ts";
+import { capabilitiesOf, readClaims } from "../../lib/claims.ts";
 
 const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}';
 const BASE64 = btoa(CLAIMS);
@@ -48,4 +48,19 @@ test("readClaims() is quick with a header that was made to be slow", () => {
   expect(() => readClaims(`Bearer ${"a".repeat(100_000)}`)).toThrow(TypeError);
   expect(() => readClaims(`Bearer ${" =".repeat(50_000)}`)).toThrow(TypeError);
   expect(() => readClaims(`Bearer a${" ".repeat(100_000)}`)).toThrow(TypeError);
+});
+
+test("readClaims() reads base64 by itself, as Azure CLI prints it", () => {
+  expect(readClaims(` ${BASE64}\n`)).toBe(CLAIMS);
+});
+
+test.each([
+  [undefined, ""],
+  ["{}", ""],
+  ['{"access_token":null}', ""],
+  ['{"access_token":{"xms_cc":{"values":"cp1"}}}', ""],
+  ['{"access_token":{"xms_cc":{"values":["protapp","CP1"]}}}', "cp1 protapp"],
+  ['{"access_token":{"xms_cc":{"values":["cp1","protapp"]}}}', "cp1 protapp"],
+])("capabilitiesOf(%p) is %p", (claims, capabilities) => {
+  expect(capabilitiesOf(claims)).toBe(capabilities);
 });

@@ -9,7 +9,7 @@ import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { KUBERNETES_CLIENT } from "./build_kubernetes_client.ts";
+import { goClient } from "./go_client.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const TIMEOUT_MS = 60_000;
@@ -95,7 +95,7 @@ function kubeconfig(version: string, interactiveMode: string): string {
 
 /** Runs the client; what it is asked, one after the other, it answers with a line each. */
 async function withClient(config: string, ask: (request: () => Promise<string>) => Promise<void>): Promise<string> {
-  const child = Bun.spawn([KUBERNETES_CLIENT, config], {
+  const child = Bun.spawn([goClient("kubernetes"), config], {
     env: { ...path, DBUS_SESSION_BUS_ADDRESS: bus.address },
     stdio: ["pipe", "pipe", "pipe"],
   });

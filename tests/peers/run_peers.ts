@@ -1,6 +1,6 @@
 // npm run test:peers [-- [--repeat N] PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held
 // to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
-// calls latchkey. The last line is the sum.
+// and Azure's in Go call latchkey. The last line is the sum.
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -10,10 +10,14 @@ import type { Batch } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/test_sum.ts";
-import { buildKubernetesClient } from "./build_kubernetes_client.ts";
+import { buildGoClient } from "./go_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
-const KUBERNETES = "tests/peers/kubernetes_peer.ts";
+/** Those that are called by a program in Go, by the folder of its sources. */
+const GO_PEERS: Readonly<Record<string, string>> = {
+  "tests/peers/azure_cli_peer.ts": "azure_cli",
+  "tests/peers/kubernetes_peer.ts": "kubernetes",
+};
 /** Longer than any takes, several times: a library that waits for ever is seen. */
 const BATCH_LIMIT_MS = 300_000;
 
@@ -27,8 +31,8 @@ const batches = [
     batchesOf(path, [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)])
   ),
 ];
-if (batches.some(({ file }) => file === KUBERNETES)) buildKubernetesClient();
-if (batches.some(({ file }) => file !== KUBERNETES)) installClient();
+for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
+if (batches.some(({ file }) => !GO_PEERS[file])) installClient();
 const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
   atOnce: availableParallelism() + 1,
   again: asked.repeat === 1,

@@ -14,7 +14,7 @@ import { AuthenticationHandler, type AuthenticationProvider, Client } from "@mic
 import { graphAuthenticationProvider, LatchkeyCredential, type LatchkeyCredentialOptions } from "../../../lib/azure.ts";
 import { entraPerson } from "../../fakes/entra_person.ts";
 import { FakeEntra } from "../../fakes/fake_entra.ts";
-import { claimsChallenge, type Resource, startResource } from "../../fakes/resource.ts";
+import { refusesFirstToken, type Resource, startResource } from "../../fakes/resource.ts";
 import { CLIENT_ID, CONTOSO, useFakeBroker } from "../../fakes/use_fake_broker.ts";
 
 const CHALLENGE = { access_token: { nbf: { essential: true, value: "1700000000" } } };
@@ -48,16 +48,6 @@ const httpClient: HttpClient = {
   },
 };
 
-/** Refuses the first token that it sees, once, and takes any other. */
-function refusesFirstToken(body: unknown): Resource["answer"] {
-  let first: string | undefined;
-  return ({ headers: { authorization } }) => {
-    first ??= authorization;
-    if (authorization !== first) return { body };
-    return { status: 401, headers: { "www-authenticate": claimsChallenge(CHALLENGE) } };
-  };
-}
-
 const authorizations = () => resource.requests.map(({ headers }) => headers.authorization);
 
 describe("@azure/core-auth", () => {
@@ -76,7 +66,7 @@ describe("@azure/core-rest-pipeline's bearer policy", () => {
   };
 
   test("answers a claims challenge by a token of the broker's for it", async () => {
-    resource.answer = refusesFirstToken({});
+    resource.answer = refusesFirstToken(CHALLENGE, {});
     expect(await send(make())).toMatchObject({ status: 200 });
     expect(resource.requests.map(({ body }) => body)).toEqual(["all of it", "all of it"]);
     const { decodedClaims } = (await requestOf("acquireTokenSilently")).authParameters;
@@ -88,7 +78,7 @@ describe("@azure/core-rest-pipeline's bearer policy", () => {
   test("answers it by a renewed token where there is no broker", async () => {
     await using entra = await FakeEntra.start();
     const { openBrowser } = entraPerson(entra), { fetch } = entra;
-    resource.answer = refusesFirstToken({});
+    resource.answer = refusesFirstToken(CHALLENGE, {});
     expect(await send(make({ enableBrokerOnLinux: false, fetch, openBrowser }))).toMatchObject({ status: 200 });
     expect(entra.requests.map(({ parameters }) => parameters.get("grant_type"))).toEqual([
       "authorization_code",
@@ -111,7 +101,7 @@ describe("@azure/keyvault-secrets", () => {
   test("gets a secret after the vault's own challenge, and after one for claims", async () => {
     const vaultChallenge = `Bearer authorization="https://login.microsoftonline.com/${CONTOSO}", ` +
       `resource="https://vault.azure.net"`;
-    const answer = refusesFirstToken({ value: "s3cret", id: `${VAULT}/secrets/password/1` });
+    const answer = refusesFirstToken(CHALLENGE, { value: "s3cret", id: `${VAULT}/secrets/password/1` });
     resource.answer = (request) =>
       request.headers.authorization
         ? answer(request)

@@ -1,15 +1,12 @@
 // The credential by itself: what it asks the broker for, and what it fails with.
-import { afterEach, describe, expect } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { memoryStore } from "../../../mod.ts";
 import { type AbortSignalLike, LatchkeyCredential, type LatchkeyCredentialOptions } from "../../../lib/azure.ts";
 import { entraPerson } from "../../fakes/entra_person.ts";
 import { FakeEntra } from "../../fakes/fake_entra.ts";
-import { limitedTest } from "../../fakes/test_within_limits.ts";
 import { CLIENT_ID, CONTOSO, JANE, JOE, useFakeBroker } from "../../fakes/use_fake_broker.ts";
 import { failureOf } from "../../tools/failure_of.ts";
-
-const test = limitedTest(import.meta.url);
 
 const SCOPE = "https://vault.azure.net/.default";
 const FABRIKAM = "33333333-3333-4333-8333-333333333333";
@@ -62,10 +59,14 @@ describe("LatchkeyCredential.getToken()", () => {
       (await make({ enableBrokerOnLinux: false, cache, fetch, openBrowser }).getToken(SCOPE, { enableCae })).token;
     const evaluated = await get(true);
     expect(await get(true)).toBe(evaluated);
-    expect(await get(false)).not.toBe(evaluated);
+    const plain = await get(false);
+    expect(plain).not.toBe(evaluated);
+    expect(await get(false)).toBe(plain);
+    expect(await get(true)).not.toBe(plain);
     expect(entra.requests.map(({ parameters }) => [parameters.get("grant_type"), parameters.get("claims")])).toEqual([
       ["authorization_code", '{"access_token":{"xms_cc":{"values":["cp1"]}}}'],
       ["refresh_token", null],
+      ["refresh_token", '{"access_token":{"xms_cc":{"values":["cp1"]}}}'],
     ]);
   });
 

@@ -1,0 +1,34 @@
+// An MCP server (standard input and output) whose tool asks an API who the person is, with their own token from the device's
+// broker: mcp_server.ts CLIENT_ID [https://graph.microsoft.com https://graph.microsoft.com/User.Read]
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
+import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
+import { AuthenticationRequiredError, authorizedFetch, LatchkeyCredential } from "@latchkey/latchkey/azure";
+
+const [clientId = "", api = "https://graph.microsoft.com", scope = `${api}/User.Read`] = "Deno" in globalThis
+  ? Deno.args
+  : process.argv.slice(2);
+if (!clientId) throw new Error("mcp_server.ts CLIENT_ID [API SCOPE]");
+const credential = new LatchkeyCredential({
+  clientId,
+  enableBrokerOnWindows: true,
+  enableBrokerOnMac: true,
+  enableBrokerOnLinux: true,
+  enableBrokerOnWsl: true,
+  interactive: "never", // a tool that a model calls opens no window
+});
+// The model never sees the token, and nobody but the API is sent it.
+const fetchFromApi = authorizedFetch(credential, { scopes: scope, origins: [api] });
+
+const server = new McpServer({ name: "who-am-i", version: "1.0.0" });
+server.registerTool("who_am_i", { description: "The profile of the person who is signed in" }, async ({ signal }) => {
+  const answer = (text: string, isError: boolean) => ({ content: [{ type: "text" as const, text }], isError });
+  try {
+    const response = await fetchFromApi(`${api}/v1.0/me`, { signal });
+    return answer(await response.text(), !response.ok);
+  } catch (error) {
+    if (!(error instanceof AuthenticationRequiredError)) throw error;
+    return answer(`The person has to sign in first. ${error.message}`, true);
+  }
+});
+server.server.onclose = () => credential.close();
+await server.connect(new StdioServerTransport());
