@@ -18,7 +18,7 @@ export async function logOut(line: CommandLine, signal: AbortSignal | undefined)
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
   const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
   const account = await choose(app, line.text("account"), signal);
-  await app.removeAccount(account, { fromBroker, signal });
+  await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);
 }
 

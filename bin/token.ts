@@ -41,6 +41,7 @@ async function acquire(
     claims: line.text("claims"),
     tenantId: line.text("tenant"),
     authenticationScheme: popOf(line.text("pop")),
+    correlationId: line.correlationId,
     signal,
   };
   const ask = async (more: Partial<AcquireTokenRequest>) => {

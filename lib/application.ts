@@ -196,7 +196,7 @@ export class PublicClientApplication implements AsyncDisposable {
           }
           this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
           const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
-          return await this.#sources.signIn(asked, "window");
+          return await this.#sources.signIn({ ...asked, correlationId: query.correlationId }, "window");
         }
       default:
         throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
@@ -264,7 +264,7 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
     const correlationId = correlationIdOf(options), { signal } = options;
-    const finding = await this.#sources.broker.find(signal);
+    const finding = await this.#sources.broker.find({ correlationId, signal });
     return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 

@@ -108,10 +108,12 @@ describe("latchkey login", () => {
     if (interrupted) child.kill("SIGINT");
     expect(await child.exited).toBe(4);
     expect(await new Response(child.stdout).text()).toBe("");
+    const stderr = await new Response(child.stderr).text();
     while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
     const [asked] = await broker.calls("acquireTokenInteractively");
     const [canceled] = await broker.calls("cancelInteractiveFlow");
     expect(canceled!.correlationId).toBe(asked!.correlationId!);
+    expect(stderr).toContain(`correlation_id: ${asked!.correlationId}\n`);
   });
 });
 
