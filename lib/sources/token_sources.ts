@@ -11,7 +11,7 @@ import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
-import { LatchkeyError, PERSON_NEEDED, withDetails } from "../errors.ts";
+import { identified, LatchkeyError, PERSON_NEEDED, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/provider.ts";
 import type { AccountFilter, DeviceCodeSignIn, RequestOptions } from "../request.ts";
@@ -173,9 +173,14 @@ export class TokenSources {
   }
 
   /** Forgets an account. */
-  async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
+  async forget(account: AccountInfo, { correlationId, signal }: RequestOptions): Promise<void> {
     this.broker.forget(account);
-    if (this.#mayHoldTokens()) await (await this.#kept.cache()).removeAccount(account, { signal });
+    if (!this.#mayHoldTokens()) return;
+    try {
+      await (await this.#kept.cache()).removeAccount(account, { signal });
+    } catch (error) {
+      throw identified(error, correlationId);
+    }
   }
 
   /** The identity provider; its code is loaded when it is first needed. */

@@ -232,6 +232,16 @@ describe("latchkey logout", () => {
     expect(await run("token --scope User.Read")).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test.each(["himmelblau-0.1", "himmelblau-2.0"] as const)(
+    "--from-broker with %s, which cannot, says so, and that the app has forgotten the account",
+    async (sender) => {
+      await broker.behave({ sender });
+      const { code, stderr } = await latchkey("logout --from-broker");
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^hint: This broker cannot do that: himmelblau.*signed out of this app all the same$/m);
+    },
+  );
+
   test("--from-broker takes an account that has signed out of the app before", async () => {
     await broker.behave({ accounts: [JANE, JOE] });
     using home = makeOwnHome();
