@@ -300,6 +300,12 @@ describe("latchkey logout", () => {
     expect((await parametersOf("acquireTokenSilently")).account.homeAccountId).toBe(ids[0]);
   });
 
+  test("--from-broker is nothing that --broker never can do", async () => {
+    expect(await latchkey("logout --from-broker --broker never")).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining("--from-broker needs the broker that --broker never leaves out") },
+    });
+  });
+
   test("exits with 3 where there is no account, and says why", async () => {
     const { code, stderr } = await latchkey("logout --broker never");
     expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 3, error: "account_not_found" });
