@@ -30,9 +30,9 @@ async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
     app,
     results: async () => {
       const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
-      const patient = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"], authority: "" };
-      const profile = { name: undefined, problem: undefined };
-      const kept = { profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+      const patient = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
+      const profile = { name: undefined, problem: undefined }, at = { authority: "", tenantId: undefined };
+      const kept = { ...at, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
       const found = await examine([broker, accounts, silentToken], { ...patient, ...kept, bus: nobody });
       app.close();
       return found;

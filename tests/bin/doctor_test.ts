@@ -163,11 +163,30 @@ describe("latchkey doctor on a machine that is well", () => {
     expect(nobody.accounts).toMatchObject({ ok: false, detail: "the broker has no account nobody@contoso.com" });
   });
 
+  test("asks for a token of the tenant that programs ask", async () => {
+    const authorityOf = async () => {
+      const [call] = await broker.calls("acquireTokenSilently");
+      await broker.forgetCalls();
+      return call!.request.authParameters.authority;
+    };
+    const app = `--client-id ${CLIENT_ID}`, fabrikam = "https://login.microsoftonline.com/fabrikam.com";
+    await report(bus, `${app} --tenant fabrikam.com`);
+    expect(await authorityOf()).toBe(fabrikam);
+    const permissions = ["--allow-all", "--deny-net"];
+    await report(bus, app, { env: { LATCHKEY_TENANT: "fabrikam.com" }, permissions });
+    expect(await authorityOf()).toBe(fabrikam);
+    await broker.behave({
+      replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS65001: consent" } },
+    });
+    const { silent_token } = await report(bus, `${app} --tenant fabrikam.com`);
+    expect(silent_token!.fix).toContain(`${fabrikam}/oauth2/v2.0/authorize`);
+  });
+
   test("asks no broker with --broker never", async () => {
     const { code, broker: row } = await report(bus, "--broker never");
     expect({ code, detail: row!.detail }).toEqual({
       code: 0,
-      detail: expect.stringMatching(/^not checked: .*enabled/),
+      detail: "not checked: no broker is asked for",
     });
     expect(await broker.calls()).toEqual([]);
   });

@@ -41,9 +41,13 @@ function expectFailure({ code, stdout, stderr }: Run, format: string, expected: 
     expectHarmlessText(line);
   }
   expect(stderr.match(/^error: /gm)).toHaveLength(1);
+  const [, id] = /^correlation_id: ([0-9a-f-]{36})$/m.exec(stderr) ?? [];
+  expect(id).toBeDefined();
   if (format !== "json") return expect(stdout).toBe("");
   expectHarmlessText(stdout.replace(/\n$/, ""));
-  expect(JSON.parse(stdout)).toMatchObject({ error: expected, error_description: expect.stringMatching(/./) });
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ error: expected, error_description: expect.stringMatching(/./), correlation_id: id },
+  });
 }
 
 describe("latchkey, when the broker fails", () => {
