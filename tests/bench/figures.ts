@@ -7,6 +7,8 @@ export interface Figure {
   readonly name: string;
   readonly isOurs: boolean;
   readonly medianMs: number;
+  /** Processor time of all its threads. */
+  readonly cpuMs: number;
   readonly peakMiB: number;
 }
 
