@@ -16,6 +16,8 @@ export interface Figure {
 export interface Figures {
   readonly rounds: number;
   readonly processors: number;
+  /** How many programs wanted a processor when it began, on average: the times are those of a calm machine below one or so. */
+  readonly load: number;
   readonly silentToken: readonly Figure[];
 }
 

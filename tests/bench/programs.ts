@@ -26,8 +26,9 @@ export interface Stage {
 
 /** All programs. */
 export function programs(clientId: string, scope: string, { address, home }: Stage): readonly Program[] {
-  const msalPython = ["env", `HOME=${home}`, `PYTHONPATH=${MSAL_PYTHON}:${PYMSALRUNTIME}`, "python3"];
-  const msalNode = ["env", `HOME=${home}`, findTool("node")];
+  const session = [`HOME=${home}`, `DBUS_SESSION_BUS_ADDRESS=${address}`];
+  const msalPython = ["env", ...session, `PYTHONPATH=${MSAL_PYTHON}:${PYMSALRUNTIME}`, "python3"];
+  const msalNode = ["env", ...session, findTool("node")];
   return [
     { id: "nothing", name: "empty Deno", command: denoCommand("tests/bench/nothing.ts"), isOurs: false },
     {

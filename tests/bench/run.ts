@@ -1,7 +1,7 @@
 // npm run bench [-- --rounds N --keep]: what a silent token costs, a whole process each, and in one process; what a sign-in in the
 // browser costs. Nothing is asserted. With --keep the first of these alone, and the documentation's figures are those of this run:
 // npm run pictures draws them.
-import { availableParallelism } from "node:os";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -36,6 +36,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError("--rounds takes a whole number from 1 on");
 
+const load = Number(loadavg()[0]!.toFixed(1));
 const bus = await startPrivateBus();
 try {
   const broker = await startFakeBroker(bus);
@@ -80,7 +81,7 @@ async function processReport(all: readonly Program[], env: Environment): Promise
     cpuMs: Math.round(median(cpus)),
     peakMiB: Math.round(median(peaks)),
   }));
-  if (values.keep) keepFigures({ rounds, processors: availableParallelism(), silentToken: figures });
+  if (values.keep) keepFigures({ rounds, processors: availableParallelism(), load, silentToken: figures });
 
   const medianOf = (id: Program["id"]): number =>
     median(costs[there.findIndex((program) => program.id === id)]?.walls ?? []);
