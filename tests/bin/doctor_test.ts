@@ -201,7 +201,7 @@ describe("latchkey doctor on a machine that is well", () => {
   test("ends with --timeout when the broker answers nothing", async () => {
     const hang = { kind: "hang" } as const;
     await broker.behave({ replies: { getAccounts: hang, acquireTokenSilently: hang } });
-    const { code, ...of } = await report(bus, `--client-id ${CLIENT_ID} --timeout 2`);
+    const { code, ...of } = await report(bus, `--client-id ${CLIENT_ID} --timeout 4`);
     expect(code).toBe(1);
     expect(of).toMatchObject({
       broker: { ok: true },
