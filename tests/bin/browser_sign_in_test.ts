@@ -234,7 +234,7 @@ describe("latchkey login --device-code", () => {
     const { stderr, ...rest } = await latchkey.ended();
     expect(rest).toEqual({ code: 0, stdout: ACCOUNT });
     expect(stderr).not.toMatch(/[^\n\x20-\x7e]/);
-  }, 30_000);
+  });
 
   test("gives up at Ctrl-C", async () => {
     const latchkey = start("login --device-code");
@@ -256,7 +256,7 @@ describe("latchkey login --device-code", () => {
       "error: interaction_required\nerror_description: jane@contoso.com signed in, and not joe@",
     );
     expect(existsSync(path)).toBe(false);
-  }, 30_000);
+  });
 
   test("tells that the provider does not know the app", async () => {
     const { code, stderr } = await runLatchkey(

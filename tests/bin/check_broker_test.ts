@@ -9,7 +9,7 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
 
-const IMPATIENT = { accountsMs: 400, silentMs: 400 }, TIMEOUT_MS = 60_000;
+const IMPATIENT = { accountsMs: 400, silentMs: 400 };
 
 let stage: Stage;
 
@@ -56,7 +56,6 @@ test.each(FAILURES.filter(([method]) => ["getAccounts", "acquireTokenSilently"].
       },
     });
   },
-  TIMEOUT_MS,
 );
 
 test.each(FAILED_STARTS.map((row) => [row.name, row] as const))(
@@ -74,5 +73,4 @@ test.each(FAILED_STARTS.map((row) => [row.name, row] as const))(
     await fake?.stop();
     await bus.stop();
   },
-  TIMEOUT_MS,
 );

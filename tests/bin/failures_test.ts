@@ -12,9 +12,6 @@ import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
 import { type Run, runLatchkey } from "./run_latchkey.ts";
 
-/** Several programs run in a test. */
-const TIMEOUT_MS = 60_000;
-
 let stage: Stage;
 
 beforeAll(async () => {
@@ -63,7 +60,7 @@ describe("latchkey, when the broker fails", () => {
       call: () => latchkey(`${COMMANDS[method]} --format ${format}${limit}`),
       afterwards: (run) => expectFailure(run, format, failure.code),
     });
-  }, TIMEOUT_MS);
+  });
 
   test.each(["token", "header", "env", "az"])("prints nothing on standard output with --format %s", async (format) => {
     await stage.broker.behave({ replies: { acquireTokenSilently: { kind: "text", text: `token: ${SECRET}` } } });
@@ -103,7 +100,6 @@ describe("latchkey, when the broker cannot be started", () => {
         await bus.stop();
       }
     },
-    TIMEOUT_MS,
   );
 
   test("because it takes seconds, waits for it", async () => {
@@ -114,7 +110,7 @@ describe("latchkey, when the broker cannot be started", () => {
     });
     await broker.stop();
     await bus.stop();
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey, when the broker's answer is hostile", () => {

@@ -17,7 +17,6 @@ import { startLatchkey } from "./running_latchkey.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", FABRIKAM = "33333333-2222-4333-8444-555555555555";
 const AZURE_DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 const TOKEN = "[\\w-]+\\.[\\w-]+\\.[\\w-]+";
-const TIMEOUT_MS = 60_000;
 const NORMAL = { accounts: [{ username: "jane@contoso.com" }, { username: "joe@contoso.com" }], replies: {} };
 /** What git writes for Azure DevOps, as far back as there are credential helpers. */
 const OLD = "protocol=https\nhost=dev.azure.com\n";
@@ -57,7 +56,7 @@ describe("latchkey git get", () => {
     const { password_expiry_utc: until } = valuesOf(stdout);
     expect(Number(until) - Date.now() / 1000).toBeWithin(3600, 4001);
     expect(await asked()).toMatchObject({ clientId: CLIENT_ID, requestedScopes: [AZURE_DEVOPS] });
-  }, TIMEOUT_MS);
+  });
 
   test("gives a git that understands it a bearer token, once, of the tenant that the server names", async () => {
     const { code, stdout, stderr } = await git("get", NEW);
@@ -69,7 +68,7 @@ describe("latchkey git get", () => {
       ),
     );
     expect(await asked()).toMatchObject({ authority: `https://login.microsoftonline.com/${FABRIKAM}` });
-  }, TIMEOUT_MS);
+  });
 
   test("uses each capability by itself, and gives no bearer token to a server that wants Basic alone", async () => {
     const only = (name: string) => git("get", `capability[]=${name}\n${OLD}`);
@@ -84,7 +83,7 @@ describe("latchkey git get", () => {
     const withPassword = ["username", "password", "password_expiry_utc"];
     expect(Object.keys(valuesOf(state.stdout))).toEqual(["capability[]", ...withPassword, "state[]"]);
     expect(Object.keys(valuesOf(basic.stdout))).toEqual(withPassword);
-  }, TIMEOUT_MS);
+  });
 
   test("names the user of the address, who is the account where it is a user name of Entra's", async () => {
     expect(valuesOf((await git("get", `${OLD}username=contoso\n`)).stdout)).toMatchObject({ username: "contoso" });
@@ -93,7 +92,7 @@ describe("latchkey git get", () => {
     expect(await asked()).toMatchObject({ username: "joe@contoso.com" });
     await git("get", `${OLD}username=joe@contoso.com\n`, `--client-id ${CLIENT_ID} --account jane@contoso.com`);
     expect(await asked()).toMatchObject({ username: "jane@contoso.com" });
-  }, TIMEOUT_MS);
+  });
 
   test("takes --tenant, or the authority's, before the server's", async () => {
     await git("get", NEW, `--client-id ${CLIENT_ID} --tenant contoso.com`);
@@ -101,7 +100,7 @@ describe("latchkey git get", () => {
     const authority = "https://login.microsoftonline.com/contoso.onmicrosoft.com";
     await git("get", NEW, `--client-id ${CLIENT_ID} --authority ${authority}`);
     expect(await asked()).toMatchObject({ authority });
-  }, TIMEOUT_MS);
+  });
 
   test("ends git's command when a person is needed, and says what to type", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
@@ -110,14 +109,14 @@ describe("latchkey git get", () => {
     expect(stderr).toContain(
       `hint: Sign in, and try again: latchkey login --client-id ${CLIENT_ID} --account jane@contoso.com --scope ${AZURE_DEVOPS}\n`,
     );
-  }, TIMEOUT_MS);
+  });
 
   test("leaves it to the next helper when it has no app, or no broker answers", async () => {
     const noApp = await git("get", OLD, "");
     expect(noApp).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("--client-id is missing") });
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 4 } } });
     expect(await git("get", OLD)).toMatchObject({ code: 5, stdout: "", stderr: expect.stringContaining("error: ") });
-  }, TIMEOUT_MS);
+  });
 
   test("opens the broker's window when standard error is a terminal, and git may ask", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
@@ -136,7 +135,7 @@ describe("latchkey git get", () => {
     const mayNot = await script("GIT_TERMINAL_PROMPT=0 exec");
     expect({ code: mayNot.code, quits: mayNot.stderr.includes("quit=1") }).toEqual({ code: 3, quits: true });
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey git for what is not for it", () => {
@@ -145,23 +144,23 @@ describe("latchkey git for what is not for it", () => {
     const runs = servers.map(([protocol, host]) => git("get", `protocol=${protocol}\nhost=${host}\n`));
     expect(await Promise.all(runs)).toEqual([NOTHING, NOTHING, NOTHING]);
     expect(await broker.calls()).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("the older name of an organisation gets a token", async () => {
     expect((await git("get", "protocol=https\nhost=Contoso.visualstudio.com\n\n")).stdout).toContain("password=");
     expect(await asked()).toMatchObject({ requestedScopes: [AZURE_DEVOPS] });
-  }, TIMEOUT_MS);
+  });
 
   test("store, and operations that are to come, do nothing and say nothing", async () => {
     expect(await git("store", `${OLD}username=jane@contoso.com\npassword=secret\n`)).toEqual(NOTHING);
     expect(await git("frobnicate", "nonsense")).toEqual(NOTHING);
     expect(await broker.calls()).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("capability tells what is understood", async () => {
     const stdout = "version 0\ncapability authtype\ncapability state\n";
     expect(await git("capability", "")).toEqual({ code: 0, stdout, stderr: "" });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey git with bad input", () => {
@@ -176,14 +175,14 @@ describe("latchkey git with bad input", () => {
       expect(stderr).not.toMatch(/evil|nonsense|xxx/);
     }
     expect(await broker.calls("acquireTokenSilently")).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("what is no text, or is hostile, is a name like any other", async () => {
     const input = new Uint8Array([...new TextEncoder().encode(`${OLD}path=`), 0xff, 0xfe, 10]);
     expect((await git("get", input)).code).toBe(0);
     const hostile = HOSTILE_TEXT.replace(/[\0\r\n]/g, "");
     expect(await git("get", `protocol=https\nhost=${hostile}\n`)).toEqual(NOTHING);
-  }, TIMEOUT_MS);
+  });
 
   test("an operation is needed, one, and known options", async () => {
     const run = (line: string) => runLatchkey(line.split(" "), { env: environment(), input: OLD });
@@ -194,7 +193,7 @@ describe("latchkey git with bad input", () => {
     });
     expect(await run("git get erase")).toMatchObject({ code: 2, stdout: "" });
     expect(await run("git get --scope User.Read")).toMatchObject({ code: 2, stdout: "" });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey git erase", () => {
@@ -208,7 +207,7 @@ describe("latchkey git erase", () => {
     expect(second).not.toBe(first);
     expect(await refused(first!)).toEqual(NOTHING); // said again, of what is replaced
     expect(valuesOf((await git("get", OLD)).stdout)).toMatchObject({ password: second });
-  }, TIMEOUT_MS);
+  });
 
   test("renews a bearer token that is its own", async () => {
     const { credential: first, "state[]": state } = valuesOf((await git("get", NEW)).stdout);
@@ -219,7 +218,7 @@ describe("latchkey git erase", () => {
     );
     const { credential: second } = valuesOf((await git("get", NEW)).stdout);
     expect(second).not.toBe(first);
-  }, TIMEOUT_MS);
+  });
 
   test("does nothing about what is not its own", async () => {
     const { password } = valuesOf((await git("get", OLD)).stdout);
@@ -231,12 +230,12 @@ describe("latchkey git erase", () => {
     expect(await broker.calls("acquireTokenSilently")).toEqual([]);
     expect(await refused("another")).toEqual(NOTHING);
     expect(valuesOf((await git("get", OLD)).stdout)).toMatchObject({ password });
-  }, TIMEOUT_MS);
+  });
 
   test("says nothing where nobody is signed in: the password was another helper's", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     expect(await refused("another")).toEqual(NOTHING);
-  }, TIMEOUT_MS);
+  });
 
   test("says what to type when the renewal needs a person", async () => {
     const { password } = valuesOf((await git("get", `${OLD}username=jane@contoso.com\n`)).stdout);
@@ -251,7 +250,7 @@ describe("latchkey git erase", () => {
     expect(stderr).toContain(
       `latchkey login --client-id ${CLIENT_ID} --account jane@contoso.com --scope ${AZURE_DEVOPS}\n`,
     );
-  }, TIMEOUT_MS);
+  });
 });
 
 describe.each(RUNTIME_PATHS)("latchkey git on $name", ({ program }) => {
@@ -283,13 +282,13 @@ describe.each(RUNTIME_PATHS)("latchkey git on $name", ({ program }) => {
     expect(end).toMatchObject({ code: 0, stdout: expect.stringContaining("password="), stderr: "" });
     expect(nothing).toEqual(NOTHING);
     expect(limit).toMatchObject({ code: 2, stdout: "" });
-  }, TIMEOUT_MS);
+  });
 
   test("does not wait for more than --timeout allows", async () => {
     const { code, stdout, stderr } = await withOpenInput(OLD, "--timeout", "0.5");
     expect({ code, stdout }).toEqual({ code: 4, stdout: "" });
     expect(stderr).toContain("longer than --timeout 0.5");
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("git itself", () => {
@@ -337,7 +336,7 @@ describe("git itself", () => {
     expect(await inClone("push --quiet origin main")).toEqual(NOTHING);
     expect(await inClone("fetch --quiet")).toEqual(NOTHING);
     expect((await inClone("log --format=%s origin/main")).stdout).toBe("More\nBegin\n");
-  }, TIMEOUT_MS);
+  });
 
   test("has another token after the server refused one", async () => {
     const tokens = new Set<string>();
@@ -347,7 +346,7 @@ describe("git itself", () => {
     expect(await cloneTo("two")).toEqual(NOTHING);
     expect(tokens.size).toBe(2);
     isRefused = () => false;
-  }, TIMEOUT_MS);
+  });
 
   test("stops with latchkey's words when a person is needed", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
@@ -355,7 +354,7 @@ describe("git itself", () => {
     expect(code).toBe(128);
     expect(stderr).toContain(`latchkey login --client-id ${CLIENT_ID} --scope api://git.contoso.com/.default`);
     expect(stderr).toContain("told us to quit");
-  }, TIMEOUT_MS);
+  });
 
   test("asks the next helper for other servers", async () => {
     const url = `http://localhost:${new URL(server.url).port}/sample.git`;
@@ -364,5 +363,5 @@ describe("git itself", () => {
     const run = await realGit([...config, "ls-remote", url], "/dev/null");
     expect(run.code).toBe(128);
     expect(server.authorizations.at(-1)).toBe(`Basic ${btoa("joe:his")}`);
-  }, TIMEOUT_MS);
+  });
 });

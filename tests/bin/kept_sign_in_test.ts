@@ -20,8 +20,6 @@ import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { JANE_LINE, type ProviderStage, SIGN_IN_PERMISSIONS, startProviderStage } from "./provider_stage.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 
-/** Runtimes start from sources, and a sign-in starts a browser. */
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let provider: ProviderStage;
@@ -100,7 +98,7 @@ describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ prog
     });
     expect(errorOf(await token(options, SILENT))).toEqual(SIGN_IN);
     expect(await accounts(options)).toMatchObject({ code: 0, stdout: "" });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --store", () => {
@@ -117,7 +115,7 @@ describe("latchkey --store", () => {
     expect(sourceOf(await token({ home, env }, SILENT))).toEqual(FROM_CACHE);
     expect(errorOf(await token({ home, env }, `${SILENT} --store memory`))).toEqual(SIGN_IN);
     expect(existsSync(home.state)).toBe(false);
-  }, TIMEOUT_MS);
+  });
 
   test("plaintext without a file is one in the folder of the others", async () => {
     using home = makeOwnHome();
@@ -125,7 +123,7 @@ describe("latchkey --store", () => {
     expect(existsSync(`${home.state}/msal_token_cache.json`)).toBe(true);
     expect(sourceOf(await token({ home, env: { LATCHKEY_STORE: "plaintext" } }, SILENT))).toEqual(FROM_CACHE);
     expect(errorOf(await token({ home }, SILENT))).toEqual(SIGN_IN);
-  }, TIMEOUT_MS);
+  });
 
   test("memory keeps nothing, and says so", async () => {
     using home = makeOwnHome();
@@ -135,13 +133,13 @@ describe("latchkey --store", () => {
     });
     expect(filesIn(home).size).toBe(0);
     expect(errorOf(await token({ home }, SILENT))).toEqual(SIGN_IN);
-  }, TIMEOUT_MS);
+  });
 
   test("auto and file are the same files", async () => {
     using home = makeOwnHome();
     expect((await login({ home }, "--store file")).code).toBe(0);
     expect(sourceOf(await token({ home }, `${SILENT} --store auto`))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+  });
 
   test("is what latchkey CONFIG.json keeps tokens in, too", async () => {
     using home = makeOwnHome();
@@ -153,7 +151,7 @@ describe("latchkey --store", () => {
     expect(errorOf(await run("--interactive", "never", "--cache-file", join(home.path, "other.json")))).toEqual(
       SIGN_IN,
     );
-  }, TIMEOUT_MS);
+  });
 
   test.each([
     ["--store file --cache-file /tmp/a", "--cache-file is for --store plaintext, and not for --store file"],
@@ -193,7 +191,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     expect((await token({ home, program: deno() }, `${SILENT} -v`)).stderr).toMatch(
       /info Sign-ins last .*--allow-env=/,
     );
-  }, TIMEOUT_MS);
+  });
 
   test("keeps tokens with the permissions that it names", async () => {
     using home = makeOwnHome();
@@ -203,7 +201,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     const { code, stderr } = await login({ home, program });
     expect({ code, warns: stderr.includes("Sign-ins last") }).toEqual({ code: 0, warns: false });
     expect(sourceOf(await token({ home, program }, SILENT))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+  });
 
   test("a place that was asked for is an error there, before anybody signs in", async () => {
     using home = makeOwnHome();
@@ -228,7 +226,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     });
     expect(await logout({ home, env })).toMatchObject({ code: 3 });
     expect(await accounts({ home, env }, "--store file")).toMatchObject({ code: 1, stdout: "" });
-  }, TIMEOUT_MS);
+  });
 
   const SPOILT: readonly [string, (home: OwnHome) => void, RegExp][] = [
     ["is one that others can write", ({ state }) => {
@@ -261,7 +259,7 @@ describe("latchkey --store auto where it cannot be used", () => {
       expect(listed.stderr).toMatch(why);
     }
     expect(await logout({ home })).toMatchObject({ code: 1, stderr: expect.stringMatching(why) });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("a disk that cannot be written", () => {
@@ -280,7 +278,6 @@ describe("a disk that cannot be written", () => {
         ]);
       }
     },
-    TIMEOUT_MS,
   );
 
   test("is in the way of a sign-out, which says so", async () => {
@@ -292,7 +289,7 @@ describe("a disk that cannot be written", () => {
       ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
     });
     expect(sourceOf(await token({ home }, `${SILENT} --cache-file ${path}`))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --cache-file", () => {
@@ -309,7 +306,7 @@ describe("latchkey --cache-file", () => {
     expect(run.stderr).toMatch(/^latchkey: The token cache cannot be read: .*it is a symbolic link/m);
     expect(run.stderr).toMatch(/^latchkey: The token cache cannot be written, and nothing is kept for the next run$/m);
     expect(readFileSync(target, "utf8")).toBe("{}");
-  }, TIMEOUT_MS);
+  });
 });
 
 test("latchkey login keeps the key of its files in the keyring where there is one", async () => {
@@ -325,7 +322,7 @@ test("latchkey login keeps the key of its files in the keyring where there is on
   const elsewhere = await token({ home }, SILENT);
   expect(errorOf(elsewhere)).toEqual(UNREADABLE);
   expect(elsewhere.stderr).toMatch(/^error_description: Cannot read the token cache in .* this session has no bus$/m);
-}, TIMEOUT_MS);
+});
 
 function disposable(bus: Awaited<ReturnType<typeof startPrivateBus>>) {
   return { bus, [Symbol.asyncDispose]: () => bus.stop() };

@@ -12,7 +12,6 @@ import { JANE_LINE, type ProviderStage, startProviderStage } from "./provider_st
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
@@ -51,7 +50,7 @@ describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf })
     expect(stderr).toMatch(/^error: interaction_required\nerror_description: .* signed in, and not joe@contoso\.com$/m);
     expect(existsSync(home.config) ? readdirSync(home.config) : []).toEqual([]);
     expect(existsSync(home.state) ? readdirSync(home.state) : []).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("--no-browser takes the address that is written to a pipe", async () => {
     using home = makeOwnHome();
@@ -75,7 +74,7 @@ describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf })
     expect(await child.exited).toBe(0);
     expect(await new Response(child.stdout).text()).toBe(JANE_LINE);
     child.stdin.end();
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey login", () => {
@@ -85,7 +84,7 @@ describe("latchkey login", () => {
     expect({ code, stdout, scopes: scopesIn(stderr).toSorted() }).toEqual({
       ...{ code: 0, stdout: JANE_LINE, scopes: ["email", "offline_access", "openid", "profile"] },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("asks for Microsoft Graph at Microsoft's", async () => {
     using home = makeOwnHome();
@@ -98,7 +97,7 @@ describe("latchkey login", () => {
     expect(new URL(address!).searchParams.get("scope")!.split(" ")).toContain("https://graph.microsoft.com/.default");
     latchkey.interrupt();
     expect((await latchkey.ended()).code).toBe(4);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey login says before the browser opens that the sign-in will not be kept", () => {
@@ -110,7 +109,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
       expect(saidBefore(run)).toMatch(/^latchkey: Sign-ins last for this run alone/m);
       expect(run.stderr.match(/Sign-ins last for this run alone/g)).toHaveLength(1);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("where the folder is a link", async () => {
     using home = makeOwnHome();
@@ -121,7 +120,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
     expect(run.code).toBe(0);
     expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be written, .*it is a symbolic link/m);
     expect(run.stderr.match(/The token cache/g)).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 
   test("where the key can be read by others", async () => {
     using home = makeOwnHome();
@@ -130,7 +129,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
     const run = await login({ home });
     expect(run.code).toBe(0);
     expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*key\.json .*Run chmod 600 /m);
-  }, TIMEOUT_MS);
+  });
 
   test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])("where the disk is %s", async (_, disk) => {
     using home = makeOwnHome();
@@ -142,7 +141,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
       expect(saidBefore(run)).toContain(disk.reason);
       expect(run.stderr.match(/The token cache cannot be written/g)).toHaveLength(1);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("where the keyring stays locked, which asks then and not later", async () => {
     const bus = await startPrivateBus();
@@ -165,14 +164,14 @@ describe("latchkey login says before the browser opens that the sign-in will not
     } finally {
       await bus.stop();
     }
-  }, TIMEOUT_MS);
+  });
 
   test("and nothing where it will be", async () => {
     using home = makeOwnHome();
     const run = await login({ home });
     expect(saidBefore(run)).toBe("latchkey: sign in with the browser that opened, or open this address in one:\n");
     expect(readdirSync(home.state).filter((name) => name.includes("sign_in"))).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --cache-file", () => {
@@ -186,7 +185,7 @@ describe("latchkey --cache-file", () => {
     for (const env of [{ LATCHKEY_CACHE_FILE: "~/cache.json" }, { LATCHKEY_PROFILE: "work" }]) {
       expect(JSON.parse((await silently({ home, env })).stdout).token_source).toBe("cache");
     }
-  }, TIMEOUT_MS);
+  });
 
   test.each(["~jane/cache.json", "~", "~/", "~cache.json"])("%s is wrong usage", async (path) => {
     using home = makeOwnHome();

@@ -10,7 +10,6 @@ import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { JANE_LINE, type ProviderStage, startProviderStage } from "./provider_stage.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let provider: ProviderStage;
@@ -73,7 +72,7 @@ describe.each(RUNTIME_PATHS)("a token cache whose key is lost, on $name", ({ pro
     const { stderr, ...run } = await token(options, SILENT);
     expect(sourceOf({ ...run, stderr })).toEqual(FROM_CACHE);
     expect(stderr).toBe("");
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("a damaged token cache", () => {
@@ -84,7 +83,7 @@ describe("a damaged token cache", () => {
     const silent = await token({ home }, SILENT);
     expect(errorOf(silent)).toEqual(SIGN_IN);
     expect(silent.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.damaged-/m);
-  }, TIMEOUT_MS);
+  });
 
   test("is said to be passed over where accounts are listed", async () => {
     using home = makeOwnHome();
@@ -95,7 +94,7 @@ describe("a damaged token cache", () => {
       ...{ code: 0, stdout: "" },
       stderr: expect.stringMatching(/^latchkey: A part of the token cache cannot be read: .*latchkey login$/m),
     });
-  }, TIMEOUT_MS);
+  });
 
   test("is no cache on a disk that cannot be written: tokens are had all the same", async () => {
     using home = makeOwnHome();
@@ -109,7 +108,7 @@ describe("a damaged token cache", () => {
         expect.stringContaining(READ_ONLY_DISK.reason),
       ]);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("in MSAL's one file of our own is set aside, and that is said", async () => {
     using home = makeOwnHome();
@@ -118,7 +117,7 @@ describe("a damaged token cache", () => {
     const { code, stderr } = await login({ home }, "--store plaintext");
     expect(code).toBe(0);
     expect(stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.json\.damaged-/m);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --cache-file with a file that is no token cache", () => {
@@ -141,7 +140,7 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
     expect(readdirSync(home.path).toSorted()).toEqual(["notes.txt", "sample.json"]);
     expect(readFileSync(path, "utf8")).toBe(text);
     expect(() => readFileSync(page)).toThrow(); // nobody signed in for nothing
-  }, TIMEOUT_MS);
+  });
 
   test.each(["", " \n", "{}", '\ufeff{"Account": {}}'])("is not one with %j in it: that is a cache", async (text) => {
     using home = makeOwnHome();
@@ -149,7 +148,7 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
     writeFileSync(path, text, { mode: 0o600 });
     expect((await login({ home }, `--cache-file ${path}`)).code).toBe(0);
     expect(sourceOf(await token({ home }, `${SILENT} --cache-file ${path}`))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+  });
 });
 
 test("latchkey says what it could not do about a lock of a --cache-file", async () => {
@@ -160,7 +159,7 @@ test("latchkey says what it could not do about a lock of a --cache-file", async 
   const run = await token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
   expect(sourceOf(run)).toEqual(FRESH);
   expect(run.stderr).toMatch(/ warn A token was renewed, and its lock is not as it should be: /);
-}, TIMEOUT_MS);
+});
 
 test("latchkey login says that the keyring asks, and where the key goes when nobody answers", async () => {
   const bus = await startPrivateBus();
@@ -176,7 +175,7 @@ test("latchkey login says that the keyring asks, and where the key goes when nob
   } finally {
     await bus.stop();
   }
-}, TIMEOUT_MS);
+});
 
 describe("latchkey login --profile where the profile cannot be written", () => {
   test("fails before anybody signs in", async () => {
@@ -188,7 +187,7 @@ describe("latchkey login --profile where the profile cannot be written", () => {
       ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
     });
     expect(() => readFileSync(page)).toThrow();
-  }, TIMEOUT_MS);
+  });
 
   test("prints the account, with a warning, when that shows after the sign-in", async () => {
     using home = makeOwnHome();
@@ -203,5 +202,5 @@ describe("latchkey login --profile where the profile cannot be written", () => {
     chmodSync(home.config, 0o700);
     expect(readdirSync(home.config)).toEqual([]);
     expect(sourceOf(await token({ home }, SILENT))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+  });
 });

@@ -222,7 +222,7 @@ describe("the broker is used, or not, as the table of the design has it", () => 
       if (!Bun.deepEquals(is, should)) wrong.push({ each, should, is });
     }
     expect(wrong.slice(0, 5)).toEqual([]);
-  }, 60_000);
+  });
 });
 
 /** Reasons and hints, where several brokers were tried. */
