@@ -9,7 +9,6 @@ import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 import { runLatchkey } from "./run_latchkey.ts";
-import { startLatchkey } from "./running_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
