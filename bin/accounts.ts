@@ -15,7 +15,8 @@ import { visible, visibleJson } from "./visible.ts";
 /** Prints the accounts that tokens can be had for. */
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const { hold, around } = heldNotices(), app = await makeApplication(line, { hold, signal });
-  const username = line.text("account"), accounts = await around(() => app.getAccounts({ username, signal }));
+  const username = line.text("account"), { correlationId } = line;
+  const accounts = await around(() => app.getAccounts({ username, correlationId, signal }));
   if (line.text("format") === "json") {
     return write("stdout", `${visibleJson(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
   }

@@ -104,19 +104,20 @@ export const silentToken: Check = {
   },
 };
 
-function signInTo({ clientId = "ID", authority }: Patient): string {
+function signInTo({ clientId = "ID", authority, tenantId }: Patient): string {
   const at = authority && authority !== DEFAULT_AUTHORITY ? ` --authority ${shellWord(authority)}` : "";
-  return `Sign in: latchkey login --client-id ${shellWord(clientId)}${at}`;
+  const of = tenantId === undefined ? "" : ` --tenant ${shellWord(tenantId)}`;
+  return `Sign in: latchkey login --client-id ${shellWord(clientId)}${at}${of}`;
 }
 
 async function askForToken(patient: Patient, signal: AbortSignal): Promise<Finding> {
-  const { app, scopes, username } = patient;
+  const { app, scopes, username, tenantId } = patient;
   const what = scopes.join(" ");
   try {
-    const { account, expiresOn } = await app.acquireToken({ scopes, username, interactive: "never", signal });
+    const { account, expiresOn } = await app.acquireToken({ scopes, username, tenantId, interactive: "never", signal });
     return ok(`for ${what} as ${account.username || account.homeAccountId}, good until ${expiresOn.toISOString()}`);
   } catch (cause) {
-    const error = await withConsentUrl(cause, app, { scopes });
+    const error = await withConsentUrl(cause, app, { scopes, tenantId });
     if (!(error instanceof LatchkeyError)) throw error;
     const { code, errorDescription, message, correlationId, hint } = error;
     const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;

@@ -31,6 +31,8 @@ export interface ProfileValues {
 
 /** A command line that was read. */
 export interface CommandLine {
+  /** UUID of what the command asks for, in the logs of the broker and the server. */
+  readonly correlationId: string;
   /** Whether the help was asked for. */
   readonly help: boolean;
   /** Name of the profile that it was read with. */
@@ -107,6 +109,7 @@ export function readCommandLine(command: Command, words: readonly string[], prof
   }
   const value = <T>(name: string) => read.get(name)?.value as T, origin = (name: string) => read.get(name)?.origin;
   return {
+    correlationId: crypto.randomUUID(),
     help: value<boolean>("help"),
     profile: profile?.name,
     operands,

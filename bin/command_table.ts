@@ -220,6 +220,7 @@ const MACHINE_COMMANDS: readonly Command[] = [
     operands: 0,
     options: [
       ...APP,
+      TENANT,
       ...SCOPES_OR_DEFAULT,
       ACCOUNT,
       TEXT_FORMAT,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AuthenticationResult, LatchkeyError, type PublicClientApplication } from "../mod.ts";
+import { type AuthenticationResult, LatchkeyError, type PublicClientApplication, type RequestOptions } from "../mod.ts";
 import { readTextFile } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { type Person, personAt } from "./by_person.ts";
@@ -29,7 +29,9 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
     ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
   });
   try {
-    const result = await around(() => runSample({ app, person, interactive }, config, signal));
+    const result = await around(() =>
+      runSample({ app, person, interactive }, config, { correlationId: line.correlationId, signal })
+    );
     if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
     writeToken(result, line);
   } catch (error) {
@@ -47,17 +49,17 @@ interface Sample {
 async function runSample(
   { app, person, interactive }: Sample,
   { username, scope: scopes }: Config,
-  signal: AbortSignal | undefined,
+  call: RequestOptions,
 ): Promise<AuthenticationResult> {
   if (interactive === "always") {
-    return await person.ask({ scopes, username, interactive, signal }, (request) => app.acquireToken(request));
+    return await person.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
   }
-  const [account] = username ? await app.getAccounts({ username, signal }) : [];
-  const silent = account && await app.acquireTokenSilent({ scopes, account, signal });
+  const [account] = username ? await app.getAccounts({ username, ...call }) : [];
+  const silent = account && await app.acquireTokenSilent({ scopes, account, ...call });
   if (silent) return silent;
-  if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, signal });
+  if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, ...call });
   return await person.ask(
-    { scopes, loginHint: username, signal },
+    { scopes, loginHint: username, ...call },
     (request) => app.acquireTokenInteractive(request),
   );
 }

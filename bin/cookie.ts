@@ -19,7 +19,12 @@ export async function printCookies(line: CommandLine, signal: AbortSignal | unde
   }
   const app = await makeApplication(line, { requireBroker: true, signal }),
     account = await chooseAccount(app, line.text("account"), signal);
-  const cookies = await app.acquireSsoCookies({ account, url: line.text("url")!, signal });
+  const cookies = await app.acquireSsoCookies({
+    account,
+    url: line.text("url")!,
+    correlationId: line.correlationId,
+    signal,
+  });
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);
   switch (line.text("format")) {
     case "json":

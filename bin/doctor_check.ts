@@ -34,6 +34,8 @@ export interface Patient {
   readonly scopes: readonly string[];
   /** The authority's URL. */
   readonly authority: string;
+  /** Tenant that a token is asked of instead of the authority's. */
+  readonly tenantId: string | undefined;
   /** The profile that options were taken from, or why none could be. */
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
   /** Where tokens are kept that came without a broker. Throws where what was asked for cannot be. */

@@ -24,8 +24,13 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   unexpected: 1,
 };
 
-/** A failure as `--format json` prints it. */
-export function failureJson(error: LatchkeyError): string {
+/**
+ * A failure as `--format json` prints it.
+ *
+ * @param error The failure.
+ * @param correlationId UUID of what was asked for, where the error names none: it was given up, or never sent.
+ */
+export function failureJson(error: LatchkeyError, correlationId?: string): string {
   const { broker } = error;
   return `${
     visibleJson({
@@ -33,7 +38,7 @@ export function failureJson(error: LatchkeyError): string {
       error_description: error.errorDescription || error.message,
       error_codes: error.errorCodes,
       suberror: error.subError,
-      correlation_id: error.correlationId,
+      correlation_id: error.correlationId ?? correlationId,
       claims: error.claims,
       hint: error.hint,
       broker: broker &&
@@ -42,8 +47,8 @@ export function failureJson(error: LatchkeyError): string {
   }\n`;
 }
 
-/** A failure as people read it. */
-export function failureText(error: LatchkeyError): string {
+/** The same as people read it. */
+export function failureText(error: LatchkeyError, correlationId?: string): string {
   const rows: [string, string | undefined][] = [
     ["error", error.error ?? error.code],
     ["error_description", error.errorDescription || error.message],
@@ -51,7 +56,7 @@ export function failureText(error: LatchkeyError): string {
     ...error.errorCodes.map((
       code,
     ): [string, string] => ["see", `https://login.microsoftonline.com/error?code=${code}`]),
-    ["correlation_id", error.correlationId],
+    ["correlation_id", error.correlationId ?? correlationId],
     ["time", new Date().toISOString()],
     ["hint", error.hint],
   ];

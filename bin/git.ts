@@ -92,7 +92,8 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
 /** Standard input is git's, so that standard error alone tells whether somebody sits there. */
 function gitInteractive(line: CommandLine): Means["interactive"] {
   if (line.text("interactive") !== "auto") return interactiveOf(line);
-  return isTerminal("stderr") && readEnvironment("GIT_TERMINAL_PROMPT") !== "0" ? "if-needed" : "never";
+  const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
+  return isTerminal("stderr") && mayAsk ? "if-needed" : "never";
 }
 
 /**

@@ -144,8 +144,8 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
   const { LatchkeyError } = await import("../mod.ts");
   const { EXIT, failureJson, failureText } = await import("./failure.ts");
   if (error instanceof LatchkeyError) {
-    tryToWrite("stderr", failureText(error));
-    if (line?.text("format") === "json") tryToWrite("stdout", failureJson(error));
+    tryToWrite("stderr", failureText(error, line?.correlationId));
+    if (line?.text("format") === "json") tryToWrite("stdout", failureJson(error, line?.correlationId));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;

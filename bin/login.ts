@@ -113,6 +113,7 @@ function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenReq
     scopes: scopesOf(line, defaultScopesOf(line)),
     claims: line.text("claims"),
     tenantId: line.text("tenant"),
+    correlationId: line.correlationId,
     signal,
   };
 }

@@ -7,18 +7,21 @@ import type { AccountInfo } from "../mod.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount, chooseBrokerAccount } from "./choose_account.ts";
-import type { CommandLine } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
 import { visible } from "./visible.ts";
 
 /** Signs an account out. */
 export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const fromBroker = line.isOn("from-broker");
+  if (fromBroker && line.text("broker") === "never") {
+    throw new UsageError("--from-broker needs the broker that --broker never leaves out");
+  }
   // Somebody who believes to be signed out has to be.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
   const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
   const account = await choose(app, line.text("account"), signal);
-  await app.removeAccount(account, { fromBroker, signal });
+  await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);
 }
 

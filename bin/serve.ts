@@ -37,6 +37,7 @@ const MIN_SECRET_CHARACTERS = 32;
  */
 export async function serve(line: CommandLine): Promise<number> {
   const place = placeOf(line);
+  if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
   if (place === "forward") {
     const own = OF_SERVER.find((name) => line.origin(name) === "command line");
     if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);

@@ -15,7 +15,8 @@ export async function printSignedRequest(line: CommandLine, signal: AbortSignal 
   if (url === undefined) throw new UsageError("--url is missing: the address that is called");
   const app = await makeApplication(line, { requireBroker: true, signal }),
     account = await chooseAccount(app, line.text("account"), signal);
-  const signed = await app.signHttpRequest({ account, method, url, nonce, signal });
+  const { correlationId } = line;
+  const signed = await app.signHttpRequest({ account, method, url, nonce, correlationId, signal });
   switch (line.text("format")) {
     case "json":
       return write("stdout", `${visibleJson({ signed_http_request: signed, token_type: "pop" })}\n`);

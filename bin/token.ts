@@ -71,6 +71,7 @@ async function ask(
     ...asked(),
     ...await whose(app, line.text("account"), signal),
     tenantId: line.text("tenant"),
+    correlationId: line.correlationId,
     signal,
   };
   const send = async (more: Partial<AcquireTokenRequest>) => {

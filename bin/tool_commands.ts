@@ -151,6 +151,7 @@ const GIT: Command = {
   summary: "Give git tokens for Azure DevOps, as a credential helper",
   usage: "git --client-id ID [options] get|store|erase",
   operands: 1,
+  operand: { value: "OPERATION", choices: ["get", "store", "erase"] },
   options: [
     ACCOUNT,
     ...APP,

@@ -13,7 +13,7 @@ import { wsl } from "./check_wsl.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type Check, notChecked, ok } from "./doctor_check.ts";
 
-const OF_BROKERS: readonly Check[] = [dbusClient, sessionBus, wsl, msalRuntime, display, keyring];
+const OF_BROKERS: readonly Check[] = [broker, dbusClient, sessionBus, wsl, msalRuntime, display, keyring];
 
 /** Why no broker is to be looked for; `undefined` where one is. */
 export async function whyNoBroker(line: CommandLine): Promise<string | undefined> {

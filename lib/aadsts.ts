@@ -83,6 +83,10 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[50199], always("Confirm the sign-in in the browser")],
 ];
 
+/** What to do about a broker that lacks a method which is not every broker's. */
+export const NOT_IMPLEMENTED =
+  "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests";
+
 /** What else a text of the broker's can tell, where Entra gave no number. */
 const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [
@@ -99,10 +103,7 @@ const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
     /unable to find account/i,
     "The broker has no account for the person who is logged in to this machine: log in with an Entra account",
   ],
-  [
-    /^not implemented$/i,
-    "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests",
-  ],
+  [/^not implemented$/i, NOT_IMPLEMENTED],
   [
     /^PoP is not available/i,
     "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",

@@ -196,7 +196,7 @@ export class PublicClientApplication implements AsyncDisposable {
           }
           this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
           const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
-          return await this.#sources.signIn(asked, "window");
+          return await this.#sources.signIn({ ...asked, correlationId: query.correlationId }, "window");
         }
       default:
         throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
@@ -208,16 +208,22 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param account The account.
    * @param options `fromBroker` takes it from the broker as well (`removeAccount`), and so perhaps from other apps.
-   * @throws {LatchkeyError} with `fromBroker`: the broker's refusal, or why there is no broker. The account is forgotten even so.
+   * @throws {LatchkeyError} why the cache cannot be read or written; with `fromBroker` the broker's refusal, or why there is
+   * no broker. The other half is done even so, and `hint` says so.
    */
   async removeAccount(
     account: AccountInfo,
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker, signal } = options, call = { correlationId: correlationIdOf(options), signal };
-    await this.#sources.forget(account, signal);
-    if (fromBroker) await (await this.#sources.broker.broker(call)).removeAccount(account, call);
+    const { fromBroker = false, signal } = options, call = { correlationId: correlationIdOf(options), signal };
+    if (!fromBroker) return await this.#sources.forget(account, call);
+    const [forgotten, removed] = await Promise.allSettled([
+      this.#sources.forget(account, call),
+      (async () => await (await this.#sources.broker.broker(call)).removeAccount(account, call))(),
+    ]);
+    if (forgotten.status === "fulfilled" && removed.status === "fulfilled") return;
+    throw (await import("./sources/removal_failure.ts")).removalFailure({ forgotten, removed });
   }
 
   /**
@@ -264,7 +270,7 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
     const correlationId = correlationIdOf(options), { signal } = options;
-    const finding = await this.#sources.broker.find(signal);
+    const finding = await this.#sources.broker.find({ correlationId, signal });
     return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
   }
 

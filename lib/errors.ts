@@ -139,3 +139,20 @@ export class LatchkeyError extends Error {
     return this.#claims;
   }
 }
+
+/**
+ * The same error with more known of it.
+ *
+ * @param error An error.
+ * @param details What is to stand in it instead.
+ */
+export function withDetails(error: LatchkeyError, details: LatchkeyErrorDetails): LatchkeyError {
+  const { code, message, claims, cause } = error;
+  return new LatchkeyError(code, message, { ...error, claims, cause, ...details });
+}
+
+/** An error of ours with the id of the request that it ended, unless it has one; any other error as it is. */
+export function identified(error: unknown, correlationId: string | undefined): unknown {
+  const isNameless = error instanceof LatchkeyError && error.correlationId === undefined;
+  return isNameless && correlationId !== undefined ? withDetails(error, { correlationId }) : error;
+}

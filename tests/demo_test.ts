@@ -6,7 +6,6 @@ import { startFakeBroker } from "./fakes/start_fake_broker.ts";
 import { PALETTES } from "./pictures/palette.ts";
 import { sessionLines, sessionPicture } from "./pictures/session_picture.ts";
 
-const TIMEOUT_MS = 30_000;
 const root = fileURLToPath(new URL("../", import.meta.url));
 /** A whole token, and as little of one as would still be too much. */
 const WHOLE_TOKEN = /eyJ[\w-]+\.[\w-]+\./, PART_OF_TOKEN = /eyJ/;
@@ -25,7 +24,7 @@ test("the demonstration says that it stands in where the session has no broker",
     expect(alike(sessionPicture(sessionLines(stdout), palette)), "npm run pictures draws it anew").toBe(alike(kept));
   }
   expect(stdout).not.toContain("\x1b");
-}, TIMEOUT_MS);
+});
 
 test("the demonstration shows nothing of the tokens of the session's own broker", async () => {
   const bus = await startPrivateBus();
@@ -39,7 +38,7 @@ test("the demonstration shows nothing of the tokens of the session's own broker"
   } finally {
     await bus.stop();
   }
-}, TIMEOUT_MS);
+});
 
 test("the demonstration fails where a command fails", async () => {
   const bus = await startPrivateBus();
@@ -51,7 +50,7 @@ test("the demonstration fails where a command fails", async () => {
   } finally {
     await bus.stop();
   }
-}, TIMEOUT_MS);
+});
 
 /** A picture less the letters that differ from run to run: times, and the id of a request. */
 function alike(picture: string): string {

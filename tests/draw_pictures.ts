@@ -1,9 +1,10 @@
-// npm run pictures: draws the documentation's pictures, from what the demonstration prints and what the benchmark kept.
-import { writeFileSync } from "node:fs";
+// npm run pictures: draws the documentation's pictures, and writes its table of figures, from what the demonstration prints and what the benchmark kept.
+import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { readFigures } from "./bench/figures.ts";
 import { barPicture } from "./pictures/bar_picture.ts";
+import { withFiguresTable } from "./pictures/figures_table.ts";
 import { PALETTES } from "./pictures/palette.ts";
 import { sessionLines, sessionPicture } from "./pictures/session_picture.ts";
 
@@ -17,6 +18,8 @@ const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, "tests/dem
 });
 if (exitCode !== 0) throw new Error(`tests/demo.ts failed: ${stdout}${stderr}`);
 
+const page = `${root}docs/bench.md`;
+writeFileSync(page, withFiguresTable(readFileSync(page, "utf8"), readFigures()));
 const lines = sessionLines(stdout.toString()), figures = readFigures();
 for (const [name, palette] of Object.entries(PALETTES)) {
   writeFileSync(`${root}docs/images/session_${name}.svg`, sessionPicture(lines, palette));

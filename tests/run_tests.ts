@@ -1,16 +1,16 @@
 // npm test [-- [--repeat N] PATTERN…]: every suite, or those whose path contains a pattern, on each runtime that it is for.
 // The last line is the sum. Whatever did not run counts as failed, and a skipped test makes the run fail.
 import { readdirSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RUNTIME_PATHS, type RuntimePath, UNITS, WSL_PATHS } from "./runtimes/runtime_paths.ts";
 import { matrixOf } from "./tools/matrix.ts";
+import { printSum } from "./tools/print_sum.ts";
 import { reachesModule } from "./tools/reaches_module.ts";
-import type { Batch, BatchRun, Loss } from "./tools/run_batch.ts";
+import { type Batch, batchOn, type BatchRun, type Loss } from "./tools/run_batch.ts";
 import { runBatches } from "./tools/run_batches.ts";
 import { isWanted, readTestArguments } from "./tools/test_arguments.ts";
-import { sumUp } from "./tools/test_sum.ts";
+import { sumUp } from "./tools/sum_up.ts";
 
 interface Runner extends Pick<RuntimePath, "name" | "suite"> {
   /** Its suites, as globs below `tests`. */
@@ -62,24 +62,21 @@ const BATCH_LIMIT_MS = 300_000;
 
 const asked = readTestArguments(), others: Loss[] = [];
 const batches = runners.flatMap(batchesOf);
-if (batches.length === 0) lose(`no suite's path contains ${asked.patterns.join(" or ")}`);
-const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
-  // Most suites wait for processes most of the time.
-  atOnce: availableParallelism() + 1,
-  again: asked.repeat === 1,
+if (batches.length === 0) lose(`No suite's path contains ${asked.patterns.join(" or ")}`);
+const run = await runBatches(batches, {
+  repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
   environment: ownEnvironment(),
 });
 if (isWanted(SHAPES_SUITE, asked)) printMatrices(run.runs);
-const { text, isGood } = sumUp(run, others);
-process.stdout.write(`\n${text}`);
-process.exitCode = isGood ? 0 : 1;
+const { sum, losses, unsteady } = sumUp(run, others);
+printSum(sum, losses, unsteady);
 
-function batchesOf({ name, suites, suite, isNeedless = () => false }: Runner): readonly Batch[] {
+function batchesOf(runner: Runner): readonly Batch[] {
+  const { name, suites, isNeedless = () => false } = runner;
   const files = suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort();
   if (files.length === 0) lose(`${name}: there are no suites`);
-  return files.filter((file) => isWanted(file, asked) && !isNeedless(file))
-    .map((file) => ({ name, file, command: (report) => suite(`./${file}`, report) }));
+  return files.filter((file) => isWanted(file, asked) && !isNeedless(file)).map((file) => batchOn(runner, file));
 }
 
 /** The brokers' shapes are the folders of captures; Windows' broker has Microsoft's. */
@@ -94,7 +91,7 @@ function printMatrices(runs: readonly BatchRun[]): void {
   ) {
     const casesOf = (path: string) => runs.filter(({ batch }) => batch.name === path).flatMap(({ cases }) => cases);
     const { text, missing } = matrixOf(rows, new Map(paths.map(({ name }) => [name, casesOf(name)])));
-    process.stdout.write(`\n${text}`);
+    process.stdout.write(`\n${text}\n`);
     for (const cell of missing) lose(`no test of ${cell} ran`);
   }
 }

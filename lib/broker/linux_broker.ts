@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { NOT_IMPLEMENTED } from "../aadsts.ts";
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
@@ -44,6 +45,11 @@ const NOT_RUNNING: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOw
 const UNKNOWN: ReadonlySet<string> = new Set(
   ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
 );
+
+/** What no version of himmelblau does: its first releases do not know these methods. */
+const OPTIONAL_METHODS: ReadonlySet<string> = new Set([
+  ...["removeAccount", "generateSignedHttpRequest", "cancelInteractiveFlow"],
+]);
 
 const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker";
 
@@ -184,7 +190,7 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
   if (UNKNOWN.has(errorName)) {
     return new LatchkeyError("refused", `The broker does not know ${method}`, {
       ...details,
-      hint: "Update the broker",
+      hint: OPTIONAL_METHODS.has(method) ? NOT_IMPLEMENTED : "Update the broker",
     });
   }
   const errorDescription = `${errorName}: ${printable(error.message)}`;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LatchkeyError } from "../errors.ts";
+import { identified, LatchkeyError } from "../errors.ts";
 
 /** Sends one request. `globalThis.fetch` is one. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -103,7 +103,7 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
   } catch (error) {
     http.signal?.throwIfAborted();
     if (limit.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
-    if (error instanceof LatchkeyError) throw error;
+    if (error instanceof LatchkeyError) throw identified(error, correlationId);
     // No cause: what a fetch says of its failure may quote the request.
     throw fail(
       "no_network",

@@ -68,6 +68,7 @@ export async function startDeviceCode(
   const { server, authority } = provider, client = clientOf(clientId, now), step = { ...http, correlationId };
   if (!server.device_authorization_endpoint) {
     throw new LatchkeyError("configuration", `${authority.url} has no device codes`, {
+      correlationId,
       hint: "Sign in with the browser or the broker",
     });
   }

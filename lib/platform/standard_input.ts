@@ -1,9 +1,9 @@
 /**
- * What another program writes to standard input.
+ * What another program writes to standard input, as far as it is wanted.
  *
  * @module
  */
-import { denoNamespace } from "./host.ts";
+import { standardInput } from "./standard_pipes.ts";
 
 /** Which part of the input is wanted. */
 export interface InputOptions {
@@ -20,65 +20,31 @@ export interface InputOptions {
 }
 
 /**
- * Reads standard input to its end, or as far as it is wanted.
+ * Reads standard input to its end, or as far as it is wanted. A read under way cannot be called off; a program that exits does
+ * not wait for it.
  *
  * @returns What was read; it has more than `maxBytes` where there is more.
  * @throws The signal's reason.
  */
 export async function readStandardInput({ maxBytes, isComplete, signal }: InputOptions): Promise<Uint8Array> {
   signal?.throwIfAborted();
-  const end = Promise.withResolvers<void>(), giveUp = () => end.reject(signal!.reason);
+  const end = Promise.withResolvers<never>(), giveUp = () => end.reject(signal!.reason);
   signal?.addEventListener("abort", giveUp, { once: true });
-  let bytes = new Uint8Array(CHUNK_BYTES), length = 0;
-  /** Takes a chunk; says whether another is wanted. */
-  const take = (chunk: Uint8Array): boolean => {
-    const from = length;
-    length += chunk.length;
-    if (length > bytes.length) bytes = grown(bytes, length);
-    bytes.set(chunk, from);
-    return length <= maxBytes && !isComplete?.(bytes.subarray(0, length), from);
-  };
-  const stop = denoNamespace() ? readByDeno(take, end) : readByNode(take, end);
+  const chunks = standardInput()[Symbol.asyncIterator]();
+  let bytes = new Uint8Array(0), length = 0;
   try {
-    await end.promise;
+    for (;;) {
+      const next = await Promise.race([chunks.next(), end.promise]), from = length;
+      if (next.done) return bytes.subarray(0, length);
+      length += next.value.length;
+      if (length > bytes.length) bytes = grown(bytes, length);
+      bytes.set(next.value, from);
+      const read = bytes.subarray(0, length);
+      if (length > maxBytes || isComplete?.(read, from)) return read;
+    }
   } finally {
     signal?.removeEventListener("abort", giveUp);
-    stop();
   }
-  return bytes.subarray(0, length);
-}
-
-/** What a pipe of Linux holds. */
-const CHUNK_BYTES = 65_536;
-
-type Take = (chunk: Uint8Array) => boolean;
-type End = Pick<PromiseWithResolvers<void>, "resolve" | "reject">;
-
-/** A read under way cannot be called off; the program does not wait for it when it exits. */
-function readByDeno(take: Take, { resolve, reject }: End): () => void {
-  const { stdin } = denoNamespace()!;
-  let isOver = false;
-  const read = async (): Promise<void> => {
-    const buffer = new Uint8Array(CHUNK_BYTES);
-    while (!isOver) {
-      const length = await stdin.read(buffer);
-      if (length === null || !take(buffer.subarray(0, length))) return resolve();
-    }
-  };
-  read().catch(reject);
-  return () => void (isOver = true);
-}
-
-function readByNode(take: Take, { resolve, reject }: End): () => void {
-  const { stdin } = globalThis.process;
-  const read = (chunk: Uint8Array): void => {
-    if (!take(chunk)) resolve();
-  };
-  stdin.on("data", read).on("end", resolve).on("error", reject).resume();
-  return () => {
-    // A stream that is paused keeps no program.
-    stdin.off("data", read).off("end", resolve).off("error", reject).pause();
-  };
 }
 
 function grown(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {

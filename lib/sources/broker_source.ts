@@ -13,12 +13,13 @@ import { refuseOther } from "../broker/refuse_other.ts";
 import { signIn } from "../broker/sign_in.ts";
 import { HeldTokens } from "../cache/held_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
-import { LatchkeyError } from "../errors.ts";
+import { identified, LatchkeyError } from "../errors.ts";
+import type { RequestOptions } from "../request.ts";
 import { type AuthenticationResult, concealTokens, refuseOld } from "../token.ts";
 import { keyFor, sharedKey, type TokenQuery } from "./token_query.ts";
 
 /** A query under way. */
-type Asked = TokenQuery & { readonly correlationId: string; readonly signal: AbortSignal };
+type Asked = TokenQuery & { readonly signal: AbortSignal };
 
 /** What the broker is asked with. */
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
@@ -53,8 +54,16 @@ export class BrokerSource {
   }
 
   /** Looks for the broker once; a broker that cannot be started stays off for this object. */
-  async find(signal: AbortSignal | undefined): Promise<BrokerFinding> {
-    return this.#finding ?? await this.#findCalls.run("broker", signal, async (signal) => {
+  async find({ signal, correlationId }: RequestOptions): Promise<BrokerFinding> {
+    try {
+      return this.#finding ?? await this.#look(signal);
+    } catch (error) {
+      throw identified(error, correlationId);
+    }
+  }
+
+  async #look(signal: AbortSignal | undefined): Promise<BrokerFinding> {
+    return await this.#findCalls.run("broker", signal, async (signal) => {
       const onTooOld = (reason: string) => this.#turnOff(reason);
       const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, {
         ...this.#options.search,
@@ -77,10 +86,10 @@ export class BrokerSource {
   }
 
   /** The broker, or the error of a call that needs it. */
-  async broker({ correlationId, signal }: Partial<BrokerCall>): Promise<Broker> {
-    const finding = await this.find(signal);
+  async broker(call: RequestOptions): Promise<Broker> {
+    const finding = await this.find(call);
     if (finding.state === "active") return finding.broker;
-    throw noBroker(finding, correlationId);
+    throw noBroker(finding, call.correlationId);
   }
 
   /** The broker, to be used for an account that has not signed out of this app. */
@@ -98,13 +107,13 @@ export class BrokerSource {
 
   /** A token that is held, or one call for all who ask for the same. */
   async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
-    const key = keyFor(query, query.account), { correlationId = crypto.randomUUID() } = query;
+    const key = keyFor(query, query.account), { correlationId } = query;
     const held = query.passHeld ? undefined : this.#held.find(key, this.#options.now());
     if (held) return concealTokens({ ...held, source: "cache", correlationId });
     return await this.#tokenCalls.run(
       query.pop ? crypto.randomUUID() : sharedKey("silent", query), // a signed request is sent once
       query.signal,
-      (signal) => this.#askSilently({ ...query, correlationId, signal }, key),
+      (signal) => this.#askSilently({ ...query, signal }, key),
     );
   }
 
@@ -117,7 +126,7 @@ export class BrokerSource {
     // A call of its own has a key of its own: who calls `acquireTokenInteractive` twice means two windows.
     const key = how === "window" ? sharedKey("window", query) : crypto.randomUUID();
     return await this.#tokenCalls.run(key, query.signal, async (signal) => {
-      const asked = { ...query, correlationId: query.correlationId ?? crypto.randomUUID(), signal };
+      const asked = { ...query, signal };
       if (how === "window") {
         const isNamed = query.prompt !== "select_account"; // else the person is to choose
         return await this.#askByWindow(asked, isNamed ? query.username : undefined);
@@ -145,7 +154,7 @@ export class BrokerSource {
       ...{ state, kind: null, version: null, reason },
     });
     try {
-      const finding = await this.find(signal);
+      const finding = await this.find({ signal });
       if (finding.state !== "active") return without(finding.state, finding.reason);
       const { kind } = finding.broker, call = { correlationId: crypto.randomUUID(), signal };
       return {

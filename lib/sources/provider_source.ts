@@ -82,7 +82,7 @@ export class ProviderSource {
   async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
     refusePop(query);
     return await this.#calls.run(sharedKey("silent", query), query.signal, async (signal) => {
-      const correlationId = query.correlationId ?? crypto.randomUUID();
+      const { correlationId } = query;
       const account = query.account ?? await this.#onlyAccount(query, { correlationId, signal });
       const call = { account, correlationId, signal };
       const kept = query.passHeld ? undefined : await this.#kept(query, call);
@@ -111,7 +111,7 @@ export class ProviderSource {
   async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
     refusePop(query);
     return await this.#calls.run(key ?? crypto.randomUUID(), query.signal, async (signal) => {
-      const correlationId = query.correlationId ?? crypto.randomUUID();
+      const { correlationId } = query;
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
       const accept = ({ result }: TokenReply) => refuseOther(result, query.account, username);

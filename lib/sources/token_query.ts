@@ -37,8 +37,10 @@ export interface TokenQuery extends SignInOptions {
   readonly renew?: boolean | undefined;
   /** The HTTP request that the token is to be bound to. */
   readonly pop?: PopScheme | undefined;
-  /** UUID that the caller chose. */
-  readonly correlationId?: string | undefined;
+  /** UUID under which the request can be found in the logs of the broker and the server. */
+  readonly correlationId: string;
+  /** The same where the caller chose it: then the request is like no other. */
+  readonly chosenCorrelationId?: string | undefined;
   /** Ends the call at once with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -55,7 +57,7 @@ export function tokenQuery(
   request: AcquireTokenRequest,
   app: { readonly authority: Authority; readonly clientCapabilities?: readonly string[] | undefined },
 ): TokenQuery {
-  correlationIdOf(request);
+  const correlationId = correlationIdOf(request);
   const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
   const { clientCapabilities = app.clientCapabilities ?? [] } = request;
   if (account !== undefined) checkAccount(account);
@@ -63,6 +65,8 @@ export function tokenQuery(
   checkPop(pop);
   return {
     ...request,
+    correlationId,
+    chosenCorrelationId: request.correlationId,
     scopes: checkScopes(request.scopes),
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
     claims: mergeClaims(clientCapabilities, readClaims(claims)),
@@ -97,7 +101,7 @@ export function keyFor({ authority, scopes, username, claims }: TokenQuery, acco
 
 /** What tells a request from all that are not the same. */
 export function sharedKey(way: string, query: TokenQuery): string {
-  const { claims, passHeld, renew, pop, maxAge, correlationId } = query;
+  const { claims, passHeld, renew, pop, maxAge, chosenCorrelationId } = query;
   const { prompt, domainHint, extraQueryParameters, extraScopesToConsent, port } = query;
   const window = [
     String(query.parentWindowHandle),
@@ -115,7 +119,7 @@ export function sharedKey(way: string, query: TokenQuery): string {
     renew,
     pop,
     maxAge,
-    correlationId,
+    chosenCorrelationId,
     window,
   ]);
 }

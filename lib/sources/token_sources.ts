@@ -11,7 +11,7 @@ import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CacheStore } from "../cache/cache_store.ts";
-import { LatchkeyError, PERSON_NEEDED } from "../errors.ts";
+import { identified, LatchkeyError, PERSON_NEEDED, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/provider.ts";
 import type { AccountFilter, DeviceCodeSignIn, RequestOptions } from "../request.ts";
@@ -173,9 +173,14 @@ export class TokenSources {
   }
 
   /** Forgets an account. */
-  async forget(account: AccountInfo, signal: AbortSignal | undefined): Promise<void> {
+  async forget(account: AccountInfo, { correlationId, signal }: RequestOptions): Promise<void> {
     this.broker.forget(account);
-    if (this.#mayHoldTokens()) await (await this.#kept.cache()).removeAccount(account, { signal });
+    if (!this.#mayHoldTokens()) return;
+    try {
+      await (await this.#kept.cache()).removeAccount(account, { signal });
+    } catch (error) {
+      throw identified(error, correlationId);
+    }
   }
 
   /** The identity provider; its code is loaded when it is first needed. */
@@ -199,9 +204,9 @@ export class TokenSources {
   }
 
   /** What was found; the error where there is no way on without it. */
-  async #find({ signal, correlationId }: Pick<RequestOptions, "signal" | "correlationId">): Promise<BrokerFinding> {
-    const finding = await this.broker.find(signal);
-    if (finding.state !== "active" && this.#options.requireBroker) throw noBroker(finding, correlationId);
+  async #find(call: RequestOptions): Promise<BrokerFinding> {
+    const finding = await this.broker.find(call);
+    if (finding.state !== "active" && this.#options.requireBroker) throw noBroker(finding, call.correlationId);
     return finding;
   }
 
@@ -213,7 +218,7 @@ export class TokenSources {
         throw error;
       }
       const why = `There was no broker to ask: ${finding.reason}`;
-      throw withHint(error, [error.hint, why, finding.hint].filter(Boolean).join(". "));
+      throw withDetails(error, { hint: [error.hint, why, finding.hint].filter(Boolean).join(". ") });
     }
   }
 
@@ -239,9 +244,4 @@ export class TokenSources {
     // Without a name, the account of the device goes before one that signed in to this app alone.
     return account || username !== undefined ? "provider" : "unknown";
   }
-}
-
-/** The same error, to be told with another hint. */
-function withHint(error: LatchkeyError, hint: string): LatchkeyError {
-  return new LatchkeyError(error.code, error.message, { ...error, claims: error.claims, hint });
 }

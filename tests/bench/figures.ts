@@ -7,6 +7,8 @@ export interface Figure {
   readonly name: string;
   readonly isOurs: boolean;
   readonly medianMs: number;
+  /** Processor time of all its threads. */
+  readonly cpuMs: number;
   readonly peakMiB: number;
 }
 
@@ -14,6 +16,8 @@ export interface Figure {
 export interface Figures {
   readonly rounds: number;
   readonly processors: number;
+  /** How many programs wanted a processor when it began, on average: the times are those of a calm machine below one or so. */
+  readonly load: number;
   readonly silentToken: readonly Figure[];
 }
 

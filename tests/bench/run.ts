@@ -1,9 +1,12 @@
 // npm run bench [-- --rounds N --keep]: what a silent token costs, a whole process each, and in one process; what a sign-in in the
-// browser costs. Nothing is asserted. With --keep the documentation's figures are those of this run; npm run pictures draws them.
-import { availableParallelism } from "node:os";
+// browser costs. Nothing is asserted. With --keep the first of these alone, and the documentation's figures are those of this run:
+// npm run pictures draws them.
+import { availableParallelism, loadavg } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoCommand } from "../tools/deno_command.ts";
@@ -11,7 +14,7 @@ import type { CallTimes } from "./calls.ts";
 import { type Figure, keepFigures } from "./figures.ts";
 import { measurePeakMemory, measureTime } from "./measure_process.ts";
 import { keptTokensReport } from "./kept_tokens_report.ts";
-import { type Program, programs } from "./programs.ts";
+import { hasKeyring, type Program, programs } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
 import { signInReport } from "./sign_in_report.ts";
 
@@ -33,15 +36,21 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError("--rounds takes a whole number from 1 on");
 
+const load = Number(loadavg()[0]!.toFixed(1));
 const bus = await startPrivateBus();
 try {
   const broker = await startFakeBroker(bus);
   const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, DENO_NO_UPDATE_CHECK: "1" };
+  if (hasKeyring()) await addPrivateKeyring(bus, "unlocked");
   measureCalls(env); // so that the fake is compiled before it is waited for
-  print(await processReport(programs(CLIENT_ID, SCOPE, bus.address), env));
-  print(await callsReport(broker, env));
-  print(await keptTokensReport(env, Math.ceil(rounds / 3)));
-  print(await signInReport(env));
+  print(
+    await processReport(programs(CLIENT_ID, SCOPE, { address: bus.address, home: join(bus.directory, "home") }), env),
+  );
+  if (!values.keep) {
+    print(await callsReport(broker, env));
+    print(await keptTokensReport(env, Math.ceil(rounds / 3)));
+    print(await signInReport(env));
+  }
 } finally {
   await bus.stop();
 }
@@ -65,11 +74,14 @@ async function processReport(all: readonly Program[], env: Environment): Promise
     for (const { command, peaks } of costs) peaks.push(await measurePeakMemory(command, env) / MIB);
   }
 
-  const figures = costs.map(({ walls, peaks }, index): Figure => {
-    const { name, isOurs } = there[index]!;
-    return { name, isOurs, medianMs: Number(median(walls).toFixed(1)), peakMiB: Math.round(median(peaks)) };
-  });
-  if (values.keep) keepFigures({ rounds, processors: availableParallelism(), silentToken: figures });
+  const figures = costs.map(({ walls, cpus, peaks }, index): Figure => ({
+    name: there[index]!.name,
+    isOurs: there[index]!.isOurs,
+    medianMs: Number(median(walls).toFixed(1)),
+    cpuMs: Math.round(median(cpus)),
+    peakMiB: Math.round(median(peaks)),
+  }));
+  if (values.keep) keepFigures({ rounds, processors: availableParallelism(), load, silentToken: figures });
 
   const medianOf = (id: Program["id"]): number =>
     median(costs[there.findIndex((program) => program.id === id)]?.walls ?? []);

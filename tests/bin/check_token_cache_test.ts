@@ -27,7 +27,6 @@ const DOCUMENT = JSON.stringify({
     "jane-login.microsoftonline.com-fabrikam": { home_account_id: "jane", username: "jane@contoso.com" },
   },
 });
-const TIMEOUT_MS = 30_000;
 
 interface Options {
   readonly home: OwnHome;
@@ -62,7 +61,7 @@ describe.each(RUNTIME_PATHS)("the doctor's token_cache on $name", ({ program: pr
       detail:
         `2 accounts in ${home.state}, encrypted; the key is in ${home.state}/key.json (when the key was made: a file was asked for)`,
     });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("the doctor's token_cache", () => {
@@ -81,7 +80,6 @@ describe("the doctor's token_cache", () => {
       });
       expect(await check({ home, program }, "--store file")).toMatchObject({ ok: false, fix });
     },
-    TIMEOUT_MS,
   );
 
   test("is content with memory that was asked for", async () => {
@@ -93,7 +91,7 @@ describe("the doctor's token_cache", () => {
     expect(await check({ home, env: { HOME: "", XDG_STATE_HOME: "" } })).toMatchObject({
       ...{ ok: true, detail: expect.stringContaining("HOME is not set"), fix: expect.stringContaining("Set HOME") },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
     using home = makeOwnHome();
@@ -105,7 +103,7 @@ describe("the doctor's token_cache", () => {
     expect(await check({ home, env })).toMatchObject({
       ...{ ok: false, detail: `others can look into ${path}`, fix: `chmod go-rwx '${path}'` },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("says who can look into the files, and how that is mended", async () => {
     using home = makeOwnHome();
@@ -127,13 +125,13 @@ describe("the doctor's token_cache", () => {
       ok: false,
       detail: expect.stringContaining("it is a symbolic link"),
     });
-  }, TIMEOUT_MS);
+  });
 
   test("counts nobody when all have signed out, and what cannot be read", async () => {
     using home = makeOwnHome();
     await fileStore({ folder: home.state, keyPlace: "file" }).update("jane", () => "{}");
     expect((await check({ home })).detail).toStartWith(`0 accounts in ${home.state}`);
-  }, TIMEOUT_MS);
+  });
 
   test.each(["{", "[]", "shopping: bread"])(
     "fails for a --cache-file with %s in it, and leaves it there",
@@ -148,7 +146,6 @@ describe("the doctor's token_cache", () => {
       });
       expect(readdirSync(home.path)).toEqual(["notes.txt"]);
     },
-    TIMEOUT_MS,
   );
 
   test("says that MSAL's file of our own is damaged, and not that a key is lost", async () => {
@@ -160,7 +157,7 @@ describe("the doctor's token_cache", () => {
       ...{ id: "token_cache", ok: false, detail: `${path} is damaged` },
       fix: "Sign in again: latchkey login sets it aside, and begins anew",
     });
-  }, TIMEOUT_MS);
+  });
 
   test("fails when the key is missing, damaged, or another one than was sealed with", async () => {
     using home = makeOwnHome();
@@ -186,7 +183,7 @@ describe("the doctor's token_cache", () => {
     });
     writeFileSync(path, key, { mode: 0o600 });
     expect((await check({ home })).ok).toBe(false);
-  }, TIMEOUT_MS);
+  });
 
   describe("where the key is in the keyring", () => {
     let bus: PrivateBus;
@@ -218,6 +215,6 @@ describe("the doctor's token_cache", () => {
       const without = await check({ home });
       expect(without).toMatchObject({ ok: false, detail: expect.stringContaining("the key is in the keyring") });
       expect(without.fix).toMatch(/DBUS_SESSION_BUS_ADDRESS|--store/);
-    }, TIMEOUT_MS);
+    });
   });
 });

@@ -14,8 +14,6 @@ import { MSAL_PROXY } from "../tools/wsl_machine.ts";
 const LATCHKEY = fileURLToPath(new URL("../../bin/latchkey.ts", import.meta.url));
 /** An app that gets a token, and keeps nothing. */
 const WELL = `--client-id ${CLIENT_ID} --store memory`;
-/** wslinfo that hangs has its three seconds, a few times. */
-const TIMEOUT_MS = 60_000;
 const { broker, behave } = useFakeBroker();
 const { play, folder } = usePlayedWsl();
 beforeEach(() => behave());
@@ -100,7 +98,7 @@ describe("latchkey doctor in WSL", () => {
       expect(row.detail).toMatch(detail);
       expect(row.fix!).toMatch(fix);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("says when the broker on the session bus is used, and why Windows' is not", async () => {
     play({ wslinfo: "old" });

@@ -12,9 +12,6 @@ import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
 import { type Run, runLatchkey } from "./run_latchkey.ts";
 
-/** Several programs run in a test. */
-const TIMEOUT_MS = 60_000;
-
 let stage: Stage;
 
 beforeAll(async () => {
@@ -44,9 +41,13 @@ function expectFailure({ code, stdout, stderr }: Run, format: string, expected: 
     expectHarmlessText(line);
   }
   expect(stderr.match(/^error: /gm)).toHaveLength(1);
+  const [, id] = /^correlation_id: ([0-9a-f-]{36})$/m.exec(stderr) ?? [];
+  expect(id).toBeDefined();
   if (format !== "json") return expect(stdout).toBe("");
   expectHarmlessText(stdout.replace(/\n$/, ""));
-  expect(JSON.parse(stdout)).toMatchObject({ error: expected, error_description: expect.stringMatching(/./) });
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ error: expected, error_description: expect.stringMatching(/./), correlation_id: id },
+  });
 }
 
 describe("latchkey, when the broker fails", () => {
@@ -63,7 +64,7 @@ describe("latchkey, when the broker fails", () => {
       call: () => latchkey(`${COMMANDS[method]} --format ${format}${limit}`),
       afterwards: (run) => expectFailure(run, format, failure.code),
     });
-  }, TIMEOUT_MS);
+  });
 
   test.each(["token", "header", "env", "az"])("prints nothing on standard output with --format %s", async (format) => {
     await stage.broker.behave({ replies: { acquireTokenSilently: { kind: "text", text: `token: ${SECRET}` } } });
@@ -103,7 +104,6 @@ describe("latchkey, when the broker cannot be started", () => {
         await bus.stop();
       }
     },
-    TIMEOUT_MS,
   );
 
   test("because it takes seconds, waits for it", async () => {
@@ -114,7 +114,7 @@ describe("latchkey, when the broker cannot be started", () => {
     });
     await broker.stop();
     await bus.stop();
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey, when the broker's answer is hostile", () => {

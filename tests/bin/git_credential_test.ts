@@ -5,7 +5,7 @@ import { isWholeRequest, MAX_REQUEST_BYTES, readRequest, writeCredential } from 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const read = (text: string) => readRequest(bytesOf(text));
 const EMPTY = {
-  ...{ protocol: "", host: "", username: undefined, secret: undefined, capabilities: new Set() },
+  ...{ protocol: "", host: "", username: undefined, secret: undefined, capabilities: new Set<string>() },
   ...{ states: [], challenges: [] },
 };
 

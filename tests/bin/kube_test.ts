@@ -13,7 +13,6 @@ const PERMISSIONS = [
   LEAST_PERMISSIONS[0]!,
   "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,KUBERNETES_EXEC_INFO",
 ];
-const TIMEOUT_MS = 60_000;
 const PERSON_NEEDED = { replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } } as const;
 
 let bus: PrivateBus, broker: FakeBroker;
@@ -55,7 +54,7 @@ test.each(RUNTIME_PATHS)("latchkey kube on $name prints an ExecCredential", asyn
   });
   const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
   expect(authParameters).toMatchObject({ clientId: CLIENT_ID, requestedScopes: [`${SERVER_ID}/.default`] });
-}, TIMEOUT_MS);
+});
 
 test("latchkey kube answers in the version that it is asked in, with the token that there is", async () => {
   const [beta, none] = await Promise.all([kube(infoOf("v1beta1")), kube()]);
@@ -63,7 +62,7 @@ test("latchkey kube answers in the version that it is asked in, with the token t
   expect(JSON.parse(none.stdout)).toEqual(JSON.parse(beta.stdout));
   const renewed = JSON.parse((await kube(infoOf("v1"), [...WORDS, "--force-refresh"])).stdout);
   expect(renewed.status.token).not.toBe(JSON.parse(beta.stdout).status.token);
-}, TIMEOUT_MS);
+});
 
 test("latchkey kube asks a person only where the caller allows it", async () => {
   await broker.behave(PERSON_NEEDED);
@@ -81,7 +80,7 @@ test("latchkey kube asks a person only where the caller allows it", async () => 
   const always = await kube(infoOf("v1"), [...WORDS, "--interactive", "always"]);
   expect({ code: always.code, stdout: always.stdout }).toEqual({ code: 3, stdout: "" });
   expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
-}, TIMEOUT_MS);
+});
 
 test.each([
   ["{", "it is not JSON"],
@@ -92,7 +91,7 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toContain(why);
   expect(await broker.calls()).toEqual([]);
-}, TIMEOUT_MS);
+});
 
 test("latchkey kube needs a server id that is one, a client id, and leave to read what the caller says", async () => {
   const usage = async (...words: string[]) => {
@@ -105,4 +104,4 @@ test("latchkey kube needs a server id that is one, a client id, and leave to rea
   expect(await usage("--server-id", SERVER_ID)).toContain("--client-id is missing");
   const { code, stderr } = await runLatchkey(WORDS, { env: environment(infoOf("v1")) });
   expect({ code, isNamed: stderr.includes("--allow-env=KUBERNETES_EXEC_INFO") }).toEqual({ code: 1, isNamed: true });
-}, TIMEOUT_MS);
+});

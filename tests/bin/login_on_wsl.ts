@@ -35,4 +35,4 @@ test("latchkey login in WSL has the window closed at an interrupt", async () => 
   child.kill("SIGINT");
   await ended; // Deno's node:child_process does not tell the code of a program that it sent a signal to
   expect((await whenAsked("cancelInteractiveFlow")).correlationId).toBe(asked.correlationId);
-}, 10_000);
+});

@@ -7,12 +7,11 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
-import { JANE_LINE, type ProviderStage, startProviderStage } from "./provider_stage.ts";
-import { type Run, runProgram } from "./run_latchkey.ts";
+import { makeOwnHome } from "./own_home.ts";
+import { JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "./provider_stage.ts";
+import type { Run } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
@@ -23,21 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => provider[Symbol.asyncDispose]());
 
-interface Options {
-  readonly home: OwnHome;
-  readonly program?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-const latchkey = (words: readonly string[], { home, program = BUN, env = {} }: Options): Promise<Run> =>
-  runProgram([...program, "bin/latchkey.ts", ...words], {
-    ...home.env,
-    BROWSER: provider.playedBrowser().BROWSER,
-    ...env,
-  });
-const login = (options: Options, more = "") => latchkey(provider.wordsOf(`login ${more}`.trim()), options);
-const silently = (options: Options, more = "") =>
-  latchkey(provider.wordsOf(`token --interactive never --format json ${more}`.trim()), options);
+const silently = (place: RunPlace, more = "") => provider.token(place, `--interactive never ${more}`);
 const scopesIn = (text: string) => new URL(ADDRESS.exec(text)![1]!).searchParams.get("scope")!.split(" ");
 /** What is said before the address is. */
 const saidBefore = ({ stderr }: Run) => stderr.slice(0, ADDRESS.exec(stderr)!.index);
@@ -46,12 +31,12 @@ describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf })
   test("--account is who has to sign in: of another nothing is kept, and the profile stays", async () => {
     using home = makeOwnHome();
     const options = { home, program: programOf() };
-    const { code, stdout, stderr } = await login(options, "--account joe@contoso.com --profile work");
+    const { code, stdout, stderr } = await provider.login(options, "--account joe@contoso.com --profile work");
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toMatch(/^error: interaction_required\nerror_description: .* signed in, and not joe@contoso\.com$/m);
     expect(existsSync(home.config) ? readdirSync(home.config) : []).toEqual([]);
     expect(existsSync(home.state) ? readdirSync(home.state) : []).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("--no-browser takes the address that is written to a pipe", async () => {
     using home = makeOwnHome();
@@ -75,17 +60,17 @@ describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf })
     expect(await child.exited).toBe(0);
     expect(await new Response(child.stdout).text()).toBe(JANE_LINE);
     child.stdin.end();
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey login", () => {
   test("asks for what every provider knows where the authority is not Microsoft's", async () => {
     using home = makeOwnHome();
-    const { code, stdout, stderr } = await latchkey(provider.appWordsOf("login"), { home });
+    const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf("login"), { home });
     expect({ code, stdout, scopes: scopesIn(stderr).toSorted() }).toEqual({
       ...{ code: 0, stdout: JANE_LINE, scopes: ["email", "offline_access", "openid", "profile"] },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("asks for Microsoft Graph at Microsoft's", async () => {
     using home = makeOwnHome();
@@ -98,51 +83,51 @@ describe("latchkey login", () => {
     expect(new URL(address!).searchParams.get("scope")!.split(" ")).toContain("https://graph.microsoft.com/.default");
     latchkey.interrupt();
     expect((await latchkey.ended()).code).toBe(4);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey login says before the browser opens that the sign-in will not be kept", () => {
   test("where memory is all there is", async () => {
     using home = makeOwnHome();
     for (const env of [{ LATCHKEY_STORE: "memory" }, { HOME: "", XDG_STATE_HOME: "" }]) {
-      const run = await login({ home, env });
+      const run = await provider.login({ home, env });
       expect(run.code).toBe(0);
       expect(saidBefore(run)).toMatch(/^latchkey: Sign-ins last for this run alone/m);
       expect(run.stderr.match(/Sign-ins last for this run alone/g)).toHaveLength(1);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("where the folder is a link", async () => {
     using home = makeOwnHome();
     mkdirSync(join(home.path, "elsewhere"), { mode: 0o700 });
     mkdirSync(join(home.state, ".."), { recursive: true });
     symlinkSync(join(home.path, "elsewhere"), home.state);
-    const run = await login({ home });
+    const run = await provider.login({ home });
     expect(run.code).toBe(0);
     expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be written, .*it is a symbolic link/m);
     expect(run.stderr.match(/The token cache/g)).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 
   test("where the key can be read by others", async () => {
     using home = makeOwnHome();
-    expect((await login({ home })).code).toBe(0);
+    expect((await provider.login({ home })).code).toBe(0);
     chmodSync(join(home.state, "key.json"), 0o644);
-    const run = await login({ home });
+    const run = await provider.login({ home });
     expect(run.code).toBe(0);
     expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*key\.json .*Run chmod 600 /m);
-  }, TIMEOUT_MS);
+  });
 
   test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])("where the disk is %s", async (_, disk) => {
     using home = makeOwnHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     const program = disk.command(home.state, BUN);
     for (const place of ["", `--cache-file ${home.state}/cache.json`]) {
-      const run = await login({ home, program }, place);
+      const run = await provider.login({ home, program }, place);
       expect(run.code).toBe(0);
       expect(saidBefore(run)).toContain(disk.reason);
       expect(run.stderr.match(/The token cache cannot be written/g)).toHaveLength(1);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("where the keyring stays locked, which asks then and not later", async () => {
     const bus = await startPrivateBus();
@@ -150,9 +135,9 @@ describe("latchkey login says before the browser opens that the sign-in will not
       await addPrivateKeyring(bus, "unlocked");
       using home = makeOwnHome();
       const options = { home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } };
-      expect((await login(options)).code).toBe(0);
+      expect((await provider.login(options)).code).toBe(0);
       await lockKeyring(bus.address);
-      const run = await login(options);
+      const run = await provider.login(options);
       expect(run.code).toBe(0);
       expect(saidBefore(run)).toMatch(/^latchkey: The keyring asks to be unlocked/m);
       expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*is locked/m);
@@ -165,32 +150,32 @@ describe("latchkey login says before the browser opens that the sign-in will not
     } finally {
       await bus.stop();
     }
-  }, TIMEOUT_MS);
+  });
 
   test("and nothing where it will be", async () => {
     using home = makeOwnHome();
-    const run = await login({ home });
+    const run = await provider.login({ home });
     expect(saidBefore(run)).toBe("latchkey: sign in with the browser that opened, or open this address in one:\n");
     expect(readdirSync(home.state).filter((name) => name.includes("sign_in"))).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --cache-file", () => {
   test("begins at the home folder with ~/, in a variable and in a profile as well", async () => {
     using home = makeOwnHome();
     const path = join(home.path, "cache.json");
-    expect((await login({ home }, "--profile work --cache-file=~/cache.json")).code).toBe(0);
+    expect((await provider.login({ home }, "--profile work --cache-file=~/cache.json")).code).toBe(0);
     expect(existsSync(path)).toBe(true);
     const { profiles } = JSON.parse(readFileSync(join(home.config, "config.json"), "utf8"));
     expect(profiles.work.cache_file).toBe(path);
     for (const env of [{ LATCHKEY_CACHE_FILE: "~/cache.json" }, { LATCHKEY_PROFILE: "work" }]) {
       expect(JSON.parse((await silently({ home, env })).stdout).token_source).toBe("cache");
     }
-  }, TIMEOUT_MS);
+  });
 
   test.each(["~jane/cache.json", "~", "~/", "~cache.json"])("%s is wrong usage", async (path) => {
     using home = makeOwnHome();
-    const run = await latchkey(provider.appWordsOf("accounts"), { home, env: { LATCHKEY_CACHE_FILE: path } });
+    const run = await provider.latchkey(provider.appWordsOf("accounts"), { home, env: { LATCHKEY_CACHE_FILE: path } });
     expect(run).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(`"./${path}"`) });
     expect(readdirSync(home.path)).toEqual([]);
   });
@@ -198,7 +183,7 @@ describe("latchkey --cache-file", () => {
   test("names the home folder's variable where it is not set, or Deno may not read it", async () => {
     using home = makeOwnHome();
     const env = { HOME: "", LATCHKEY_CACHE_FILE: "~/cache.json" };
-    expect(await latchkey(provider.appWordsOf("accounts"), { home, env })).toMatchObject({
+    expect(await provider.latchkey(provider.appWordsOf("accounts"), { home, env })).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set, and --cache-file begins with ~") },
     });
   });
@@ -208,7 +193,7 @@ test.each([["accounts", "--account USER lists one alone"], ["logout", "--account
   "latchkey %s --tenant is wrong usage, which says what there is instead",
   async (command, says) => {
     using home = makeOwnHome();
-    const run = await latchkey(provider.appWordsOf(`${command} --tenant contoso.com`), { home });
+    const run = await provider.latchkey(provider.appWordsOf(`${command} --tenant contoso.com`), { home });
     expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 2, stdout: "" });
     expect(run.stderr).toStartWith(`latchkey: latchkey ${command} has no --tenant: `);
     expect(run.stderr).toContain(says);
@@ -217,7 +202,7 @@ test.each([["accounts", "--account USER lists one alone"], ["logout", "--account
 
 test("latchkey accounts says that nothing is kept, and how to sign in", async () => {
   using home = makeOwnHome();
-  const accounts = (...more: string[]) => latchkey([...provider.appWordsOf("accounts"), ...more], { home });
+  const accounts = (...more: string[]) => provider.latchkey([...provider.appWordsOf("accounts"), ...more], { home });
   expect(await accounts()).toEqual({
     ...{ code: 0, stdout: "" },
     stderr: "latchkey: there is no account: nothing is kept for this app. Sign in: latchkey login\n",

@@ -7,10 +7,8 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
-import { JANE_LINE, type ProviderStage, startProviderStage } from "./provider_stage.ts";
-import { type Run, runProgram } from "./run_latchkey.ts";
+import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
 
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let provider: ProviderStage;
@@ -19,21 +17,6 @@ beforeAll(async () => {
 });
 afterAll(() => provider[Symbol.asyncDispose]());
 
-interface Options {
-  readonly home: OwnHome;
-  readonly program?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-const latchkey = (words: readonly string[], { home, program = BUN, env = {} }: Options): Promise<Run> => {
-  const { BROWSER } = provider.playedBrowser();
-  return runProgram([...program, "bin/latchkey.ts", ...words], { ...home.env, BROWSER, ...env });
-};
-const token = (options: Options, more: string) => latchkey(provider.wordsOf(`token --format json ${more}`), options);
-const login = (options: Options, more = "") => latchkey(provider.wordsOf(`login ${more}`.trim()), options);
-const accounts = (options: Options, more = "") => latchkey(provider.appWordsOf(`accounts ${more}`.trim()), options);
-const sourceOf = ({ code, stdout }: Run) => ({ code, source: JSON.parse(stdout).token_source });
-const errorOf = ({ code, stdout }: Run) => ({ code, error: JSON.parse(stdout).error });
 const SILENT = "--interactive never", BY_BROWSER = "--interactive always";
 const FROM_CACHE = { code: 0, source: "cache" }, FRESH = { code: 0, source: "identity_provider" };
 const SIGN_IN = { code: 3, error: "interaction_required" };
@@ -51,74 +34,81 @@ describe.each(RUNTIME_PATHS)("a token cache whose key is lost, on $name", ({ pro
   ])("stays as it is when it is read, which says so: key.json is %s; a sign-in begins anew", async (how, lose) => {
     using home = makeOwnHome();
     const options = { home, program: programOf() };
-    expect((await login(options)).code).toBe(0);
+    expect((await provider.login(options)).code).toBe(0);
     lose(join(home.state, "key.json"));
     const before = filesOf(home);
     const said =
       /^error: configuration\nerror_description: The key of the token cache in .* is lost: .*\n.*\nhint: .*latchkey login/;
-    expect(await accounts(options)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(said) });
-    const silent = await token(options, SILENT);
+    expect(await provider.accounts(options)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(said),
+    });
+    const silent = await provider.token(options, SILENT);
     expect(errorOf(silent)).toEqual({ code: 1, error: "configuration" });
     expect(silent.stderr).toMatch(said);
-    expect(await accounts(options, "--store file")).toMatchObject({ stdout: "", stderr: expect.stringMatching(said) });
+    expect(await provider.accounts(options, "--store file")).toMatchObject({
+      stdout: "",
+      stderr: expect.stringMatching(said),
+    });
     expect(filesOf(home)).toEqual(before);
 
-    const again = await login(options);
+    const again = await provider.login(options);
     expect(again).toMatchObject({ code: 0, stdout: JANE_LINE });
     expect(again.stderr).toMatch(/^latchkey: The token cache cannot be read: The key .* is lost: [^]*^http/m);
     expect(again.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.sealed\.damaged-/m);
     if (how === "damaged") {
       expect(again.stderr).toMatch(/^latchkey: .* is lost: .*; set aside as .*key\.json\.damaged-/m);
     }
-    const { stderr, ...run } = await token(options, SILENT);
+    const { stderr, ...run } = await provider.token(options, SILENT);
     expect(sourceOf({ ...run, stderr })).toEqual(FROM_CACHE);
     expect(stderr).toBe("");
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("a damaged token cache", () => {
   test("is set aside, and that is said", async () => {
     using home = makeOwnHome();
-    expect((await login({ home })).code).toBe(0);
+    expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
-    const silent = await token({ home }, SILENT);
+    const silent = await provider.token({ home }, SILENT);
     expect(errorOf(silent)).toEqual(SIGN_IN);
     expect(silent.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.damaged-/m);
-  }, TIMEOUT_MS);
+  });
 
   test("is said to be passed over where accounts are listed", async () => {
     using home = makeOwnHome();
-    expect((await login({ home })).code).toBe(0);
+    expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     rmSync(join(home.state, "accounts.sealed"));
-    expect(await accounts({ home })).toMatchObject({
+    expect(await provider.accounts({ home })).toMatchObject({
       ...{ code: 0, stdout: "" },
       stderr: expect.stringMatching(/^latchkey: A part of the token cache cannot be read: .*latchkey login$/m),
     });
-  }, TIMEOUT_MS);
+  });
 
   test("is no cache on a disk that cannot be written: tokens are had all the same", async () => {
     using home = makeOwnHome();
-    expect((await login({ home })).code).toBe(0);
+    expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     const program = READ_ONLY_DISK.command(home.state, BUN);
     for (const [words, outcome] of [[SILENT, SIGN_IN], [BY_BROWSER, FRESH]] as const) {
-      const run = await token({ home, program }, words);
+      const run = await provider.token({ home, program }, words);
       expect(outcome === FRESH ? sourceOf(run) : errorOf(run)).toEqual(outcome);
       expect(run.stderr.match(/^latchkey: The token cache cannot be written, .*$/gm)).toEqual([
         expect.stringContaining(READ_ONLY_DISK.reason),
       ]);
     }
-  }, TIMEOUT_MS);
+  });
 
   test("in MSAL's one file of our own is set aside, and that is said", async () => {
     using home = makeOwnHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     writeFileSync(join(home.state, "msal_token_cache.json"), "{", { mode: 0o600 });
-    const { code, stderr } = await login({ home }, "--store plaintext");
+    const { code, stderr } = await provider.login({ home }, "--store plaintext");
     expect(code).toBe(0);
     expect(stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.json\.damaged-/m);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey --cache-file with a file that is no token cache", () => {
@@ -134,40 +124,40 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
       ...[provider.appWordsOf("accounts"), provider.appWordsOf("logout"), [sample, "--interactive", "always"]],
     ];
     for (const words of lines) {
-      expect(await latchkey([...words, "--cache-file", path], options)).toMatchObject({
+      expect(await provider.latchkey([...words, "--cache-file", path], options)).toMatchObject({
         ...{ code: 2, stdout: "", stderr: expect.stringContaining(`${path} is no token cache`) },
       });
     }
     expect(readdirSync(home.path).toSorted()).toEqual(["notes.txt", "sample.json"]);
     expect(readFileSync(path, "utf8")).toBe(text);
     expect(() => readFileSync(page)).toThrow(); // nobody signed in for nothing
-  }, TIMEOUT_MS);
+  });
 
   test.each(["", " \n", "{}", '\ufeff{"Account": {}}'])("is not one with %j in it: that is a cache", async (text) => {
     using home = makeOwnHome();
     const path = join(home.path, "cache.json");
     writeFileSync(path, text, { mode: 0o600 });
-    expect((await login({ home }, `--cache-file ${path}`)).code).toBe(0);
-    expect(sourceOf(await token({ home }, `${SILENT} --cache-file ${path}`))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+    expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
+    expect(sourceOf(await provider.token({ home }, `${SILENT} --cache-file ${path}`))).toEqual(FROM_CACHE);
+  });
 });
 
 test("latchkey says what it could not do about a lock of a --cache-file", async () => {
   using home = makeOwnHome();
   const path = join(home.state, "cache.json");
-  expect((await login({ home }, `--cache-file ${path}`)).code).toBe(0);
+  expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
   const program = READ_ONLY_DISK.command(home.state, BUN);
-  const run = await token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
+  const run = await provider.token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
   expect(sourceOf(run)).toEqual(FRESH);
   expect(run.stderr).toMatch(/ warn A token was renewed, and its lock is not as it should be: /);
-}, TIMEOUT_MS);
+});
 
 test("latchkey login says that the keyring asks, and where the key goes when nobody answers", async () => {
   const bus = await startPrivateBus();
   try {
     await addPrivateKeyring(bus, "locked");
     using home = makeOwnHome();
-    const { code, stderr } = await login({ home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
+    const { code, stderr } = await provider.login({ home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
     expect(code).toBe(0);
     expect(stderr).toMatch(/^latchkey: The keyring asks to be unlocked, in a window of its own$/m);
     expect(stderr).toMatch(
@@ -176,7 +166,7 @@ test("latchkey login says that the keyring asks, and where the key goes when nob
   } finally {
     await bus.stop();
   }
-}, TIMEOUT_MS);
+});
 
 describe("latchkey login --profile where the profile cannot be written", () => {
   test("fails before anybody signs in", async () => {
@@ -184,24 +174,24 @@ describe("latchkey login --profile where the profile cannot be written", () => {
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
     const { BROWSER, page } = provider.playedBrowser();
     const program = READ_ONLY_DISK.command(home.config, BUN);
-    expect(await login({ home, program, env: { BROWSER } }, "--profile work")).toMatchObject({
+    expect(await provider.login({ home, program, env: { BROWSER } }, "--profile work")).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
     });
     expect(() => readFileSync(page)).toThrow();
-  }, TIMEOUT_MS);
+  });
 
   test("prints the account, with a warning, when that shows after the sign-in", async () => {
     using home = makeOwnHome();
     const script = join(home.path, "browser");
     writeFileSync(script, `#!/bin/sh\nchmod 777 ${home.config}\nexec ${provider.playedBrowser().BROWSER} "$@"\n`);
     chmodSync(script, 0o755);
-    const { code, stdout, stderr } = await login({ home, env: { BROWSER: script } }, "--profile work");
+    const { code, stdout, stderr } = await provider.login({ home, env: { BROWSER: script } }, "--profile work");
     expect({ code, stdout }).toEqual({ code: 0, stdout: JANE_LINE });
     expect(stderr).toMatch(
       /^latchkey: jane@contoso\.com is signed in, but the profile was not written: .*others may write/m,
     );
     chmodSync(home.config, 0o700);
     expect(readdirSync(home.config)).toEqual([]);
-    expect(sourceOf(await token({ home }, SILENT))).toEqual(FROM_CACHE);
-  }, TIMEOUT_MS);
+    expect(sourceOf(await provider.token({ home }, SILENT))).toEqual(FROM_CACHE);
+  });
 });

@@ -4,14 +4,13 @@ import { COMMAND_GROUPS } from "../../bin/command_table.ts";
 import { manualPage } from "../../bin/manual.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 
-const LIMIT_MS = 30_000;
 let page: string;
 
 beforeAll(async () => {
   const { code, stdout, stderr } = await runLatchkey(["man"], { permissions: [] });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   page = stdout;
-}, LIMIT_MS);
+});
 
 test.each([
   ["groff", ["groff", "-man", "-ww", "-Tutf8", "-z"]],
@@ -20,7 +19,7 @@ test.each([
 ])("%s finds nothing wrong in it", async (_name, command) => {
   const { code, stderr, stdout } = await read(command, page);
   expect({ code, stderr, lint: command.includes("-Tlint") ? stdout : "" }).toEqual({ code: 0, stderr: "", lint: "" });
-}, LIMIT_MS);
+});
 
 test("man shows every command and every option", async () => {
   const { code, stdout } = await read(["man", "-l", "-"], page), words = stdout.replaceAll(/\s+/g, " ");
@@ -31,7 +30,7 @@ test("man shows every command and every option", async () => {
     for (const [line] of command.examples) expect(words).toContain(line);
   }
   expect(words).toContain("LATCHKEY_CLIENT_ID As --client-id.");
-}, LIMIT_MS);
+});
 
 test("manualPage keeps what roff would take for its own", async () => {
   const odd = ".TH 'x' \\fI ~ ^ ` \"y\" --z";
@@ -43,7 +42,7 @@ test("manualPage keeps what roff would take for its own", async () => {
   expect(await read(["mandoc", "-Tlint", "-Wall"], text)).toMatchObject({ code: 0, stdout: "" });
   const { stdout } = await read(["man", "-l", "-"], text);
   expect(stdout.replaceAll(/\s+/g, " ").split(odd).length - 1).toBe(8);
-}, LIMIT_MS);
+});
 
 async function read(
   command: readonly string[],

@@ -20,7 +20,6 @@ import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", OTHER_ID = "22222222-2222-4333-8444-555555555555";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
-const TIMEOUT_MS = 60_000;
 /** No test asks Microsoft's servers for the time. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
@@ -81,7 +80,7 @@ describe.each(RUNTIME_PATHS)("latchkey --profile on $name", ({ program: programO
     });
     expect((await latchkey("accounts", { ...options, env: { LATCHKEY_PROFILE: "work" } })).stdout.split("\n"))
       .toHaveLength(3);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey login --profile", () => {
@@ -107,7 +106,7 @@ describe("latchkey login --profile", () => {
     });
     expect((await latchkey("token --profile work", { home })).stdout).toMatch(JWT);
     expect((await asked()).requestedScopes).toEqual(["https://graph.microsoft.com/.default"]);
-  }, TIMEOUT_MS);
+  });
 
   test("signs in with what the profile has already", async () => {
     using home = makeOwnHome();
@@ -116,7 +115,7 @@ describe("latchkey login --profile", () => {
       "joe@contoso.com\t",
     );
     expect(await asked()).toMatchObject({ clientId: CLIENT_ID, username: "joe@contoso.com" });
-  }, TIMEOUT_MS);
+  });
 
   test(
     "--prompt select_account lets somebody else sign in than the profile names, and nobody else than --account does",
@@ -129,7 +128,6 @@ describe("latchkey login --profile", () => {
       expect((await latchkey(words, { home })).stdout).toStartWith("jane@contoso.com\t");
       expect(configOf(home).profiles.work.account).toBe("jane@contoso.com");
     },
-    TIMEOUT_MS,
   );
 
   test("takes a home account id for the account that it is of", async () => {
@@ -141,14 +139,14 @@ describe("latchkey login --profile", () => {
       code: 3,
       stdout: "",
     });
-  }, TIMEOUT_MS);
+  });
 
   test("writes an absolute path of a cache file", async () => {
     using home = makeOwnHome();
     const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --cache-file ./some/cache.json`;
     expect((await latchkey(`login ${words}`, { home })).code).toBe(0);
     expect(configOf(home).profiles.work.cache_file).toBe(`${process.cwd()}/some/cache.json`);
-  }, TIMEOUT_MS);
+  });
 
   test("by many processes at once loses none", async () => {
     using home = makeOwnHome();
@@ -160,7 +158,7 @@ describe("latchkey login --profile", () => {
     );
     expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(names.map(() => ({ code: 0, stderr: "" })));
     expect(Object.keys(configOf(home).profiles).toSorted()).toEqual(names);
-  }, TIMEOUT_MS);
+  });
 
   test("writes nothing when nobody signed in", async () => {
     using home = makeOwnHome();
@@ -171,7 +169,7 @@ describe("latchkey login --profile", () => {
       },
     );
     expect({ code, isThere: existsSync(pathIn(home)) }).toEqual({ code: 3, isThere: false });
-  }, TIMEOUT_MS);
+  });
 
   test("names Deno's permissions before anybody signs in", async () => {
     using home = makeOwnHome();
@@ -192,7 +190,7 @@ describe("latchkey login --profile", () => {
       expect(await login(...flags)).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) });
     }
     expect(await broker.calls()).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("latchkey with a profile", () => {
@@ -213,7 +211,7 @@ describe("latchkey with a profile", () => {
       authority: "https://login.microsoftonline.com/fabrikam.com",
       requestedScopes: ["https://graph.microsoft.com/.default"],
     });
-  }, TIMEOUT_MS);
+  });
 
   test("is the one named default where neither profile nor client id is given", async () => {
     using home = makeOwnHome();
@@ -225,7 +223,7 @@ describe("latchkey with a profile", () => {
     });
     expect((await latchkey("token", { home, env: { LATCHKEY_PROFILE: "work" } })).stdout).toMatch(JWT);
     expect(await asked()).toMatchObject({ clientId: OTHER_ID });
-  }, TIMEOUT_MS);
+  });
 
   test("is none where there is none, or Deno may not look", async () => {
     using home = makeOwnHome();
@@ -237,7 +235,7 @@ describe("latchkey with a profile", () => {
     expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
     const named = await runLatchkey(["token", "--profile", "work"], { env: home.env });
     expect(named).toMatchObject({ code: 1, stderr: expect.stringContaining("--allow-env=XDG_CONFIG_HOME,HOME") });
-  }, TIMEOUT_MS);
+  });
 
   test.each([
     ["--profile wrok", "There is no profile wrok in "],
@@ -255,7 +253,7 @@ describe("latchkey with a profile", () => {
       });
     }
     expect(await broker.calls()).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   const HOSTILE: readonly [string, unknown, string][] = [
     ["no JSON", '{"profiles": {"work": {"client_id": "hunter2"', "it is not JSON"],
@@ -282,7 +280,7 @@ describe("latchkey with a profile", () => {
       expect(readFileSync(pathIn(home)).equals(bytes)).toBe(true);
     }
     expect(await broker.calls()).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   test("refuses a file that others could have written, and says what mends it", async () => {
     using home = makeOwnHome();
@@ -332,5 +330,5 @@ describe("latchkey with a profile", () => {
     expect(await check("--profile work")).toMatchObject({
       ...{ code: 1, count, ok: false, detail: expect.stringContaining("store of the profile work takes auto") },
     });
-  }, TIMEOUT_MS);
+  });
 });

@@ -18,7 +18,7 @@ export interface RunOptions {
   /** Deno's permissions. @default LEAST_PERMISSIONS */
   readonly permissions?: readonly string[];
   /** What standard input has. @default nothing */
-  readonly input?: string | Uint8Array;
+  readonly input?: string | Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** Runs the command line to its end; the environment has nothing but what is given, and a new home. */

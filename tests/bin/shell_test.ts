@@ -1,28 +1,21 @@
 // Tokens where people at a shell put them: curl, psql, eval, files of variables, with those programs.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { denoCommand } from "../tools/deno_command.ts";
 import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
+import { putLatchkeyInPath } from "./latchkey_in_path.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-const TIMEOUT_MS = 60_000;
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-let bus: PrivateBus, broker: FakeBroker, home: OwnHome;
+let bus: PrivateBus, broker: FakeBroker, home: OwnHome, path: Readonly<Record<string, string>>;
 beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   home = makeOwnHome();
-  mkdirSync(join(home.path, "bin"));
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  const command = denoCommand("bin/latchkey.ts").map((word) => `'${word}'`).join(" ");
-  writeFileSync(join(home.path, "bin/latchkey"), `#!/bin/sh\ncd '${root}' && exec ${command} "$@"\n`, { mode: 0o755 });
+  path = putLatchkeyInPath(home);
 });
 afterAll(async () => {
   home[Symbol.dispose]();
@@ -33,9 +26,8 @@ afterAll(async () => {
 /** Runs what a person types, with `latchkey` in the path. */
 const shell = (script: string, env: Readonly<Record<string, string>> = {}): Promise<Run> =>
   runProgram(["sh", "-c", script], {
-    ...home.env,
+    ...path,
     DBUS_SESSION_BUS_ADDRESS: bus.address,
-    PATH: `${join(home.path, "bin")}:${process.env.PATH}`,
     ...env,
   });
 const TOKEN = `latchkey token --client-id ${CLIENT_ID}`;
@@ -57,7 +49,7 @@ test("curl takes --format header from standard input, and the token stands in no
   await server.stop(true);
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "hello\n", stderr: "" });
   expect(seen).toEqual([expect.stringMatching(/^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)]);
-}, TIMEOUT_MS);
+});
 
 test("eval and a file of variables take --format env", async () => {
   const evaluated = await shell(
@@ -69,7 +61,7 @@ test("eval and a file of variables take --format env", async () => {
   // docker --env-file and systemd's EnvironmentFile= read lines of NAME=VALUE, and take quotation marks differently.
   const { stdout } = await shell(`${TOKEN} --scope User.Read --format env`);
   expect(stdout).toMatch(/^(\w+=[\w.-]+\n){3}$/);
-}, TIMEOUT_MS);
+});
 
 test("psql takes the token as PGPASSWORD, as long as Entra's are", async () => {
   const postgres: Postgres = await startPostgres();
@@ -97,4 +89,4 @@ test("psql takes the token as PGPASSWORD, as long as Entra's are", async () => {
   } finally {
     await postgres[Symbol.asyncDispose]();
   }
-}, TIMEOUT_MS);
+});

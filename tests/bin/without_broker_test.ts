@@ -5,7 +5,6 @@ import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type ProviderStage, startProviderStage } from "./provider_stage.ts";
 import { runProgram } from "./run_latchkey.ts";
 
-const TIMEOUT_MS = 60_000;
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 /** No test asks Microsoft's servers for anything. */
@@ -69,7 +68,7 @@ describe.each(RUNTIME_PATHS)(
           silent_token: { ok: true, detail: expect.stringMatching(/^for api\.read as jane@contoso\.com, good until /) },
         },
       });
-    }, TIMEOUT_MS);
+    });
   },
 );
 
@@ -81,13 +80,12 @@ describe("latchkey doctor --broker never", () => {
     expect({ code, of }).toMatchObject({
       code: 1,
       of: {
-        ...{ dbus_client: skipped, session_bus: skipped, display: skipped, keyring: skipped },
-        broker: { ok: true, detail: expect.stringMatching(/^not checked: the broker is not enabled/) },
+        ...{ dbus_client: skipped, session_bus: skipped, broker: skipped, display: skipped, keyring: skipped },
         accounts: { ok: false, fix: `Sign in: latchkey login --client-id ${CLIENT_ID}` },
         silent_token: { ok: false },
       },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("asks for no accounts without a client id", async () => {
     using home = makeOwnHome();
@@ -96,5 +94,5 @@ describe("latchkey doctor --broker never", () => {
       accounts: { ok: true, detail: "not checked: no --client-id was given" },
       silent_token: { ok: true, detail: "not checked: no --client-id was given" },
     });
-  }, TIMEOUT_MS);
+  });
 });

@@ -8,8 +8,6 @@ import { runProgram } from "../bin/run_latchkey.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 
-/** Node takes its time to start from sources, and more where other tests run. */
-const TIMEOUT_MS = 30_000;
 const CONFIG = {
   client_id: "11111111-2222-4333-8444-555555555555",
   authority: "https://login.microsoftonline.com/organizations",
@@ -59,14 +57,14 @@ describe.each(runtimes)("console_app.ts on $name", ({ name, program }) => {
       ...{ clientId: CONFIG.client_id, requestedScopes: CONFIG.scope, username: CONFIG.username },
       account: { username: CONFIG.username },
     });
-  }, TIMEOUT_MS);
+  });
 
   test("prints a token by the broker's window when there is none without", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { stdout } = await run();
     expect(stdout).toMatch(/^Access token of jane@contoso\.com, from broker: eyJ\S+\n$/);
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 
   test("prints why there is none, and fails", async () => {
     const refusal = { kind: "broker_error", status: 9, context: "AADSTS65001: nobody consented" } as const;
@@ -81,5 +79,5 @@ describe.each(runtimes)("console_app.ts on $name", ({ name, program }) => {
     expect(consent).toStartWith(
       "To consent, visit https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize?",
     );
-  }, TIMEOUT_MS);
+  });
 });

@@ -10,8 +10,6 @@ import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 
-/** Node takes its time to start from sources, and more where other tests run. */
-const TIMEOUT_MS = 30_000;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 let bus: PrivateBus, broker: FakeBroker;
 
@@ -49,7 +47,7 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
       clientId: CLIENT_ID,
       requestedScopes: ["User.Read", "Mail.Read"],
     });
-  }, TIMEOUT_MS);
+  });
 
   test("silent_token.ts says so when a person is needed", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
@@ -58,14 +56,14 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
       stderr: "",
       code: 0,
     });
-  }, TIMEOUT_MS);
+  });
 
   test("sign_in.ts opens the broker's window when no token is to be had without", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { stdout, stderr, code } = await run("sign_in.ts", [CLIENT_ID, "User.Read"]);
     expect({ stdout, stderr, code }).toEqual({ stdout: "signed in: jane@contoso.com\n", stderr: "", code: 0 });
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 
   test("sign_in.ts says what to do about a refusal", async () => {
     const refusal = { kind: "broker_error", status: 9, context: "AADSTS50011: redirect URI" } as const;
@@ -73,7 +71,7 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
     const { stdout, code } = await run("sign_in.ts", [CLIENT_ID, "User.Read"]);
     expect(code).toBe(0);
     expect(stdout).toContain("https://login.microsoftonline.com/common/oauth2/nativeclient");
-  }, TIMEOUT_MS);
+  });
 
   test("signed_request.ts has the request signed, with the nonce that the API asks for", async () => {
     const authorizations: (string | undefined)[] = [];
@@ -93,13 +91,13 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
       p: "/orders",
       nonce: "n-1",
     });
-  }, TIMEOUT_MS);
+  });
 
   test("signed_request.ts says so where the broker cannot", async () => {
     await broker.behave({ sender: "himmelblau-2.0" });
     const { stdout, code } = await run("signed_request.ts", [CLIENT_ID, "api.read", "https://api.contoso.com/"]);
     expect({ stdout, code }).toEqual({ stdout: "There is no broker that binds tokens to requests\n", code: 0 });
-  }, TIMEOUT_MS);
+  });
 });
 
 test("examples/README.md lists every example, and nothing else", () => {

@@ -11,7 +11,6 @@ import { ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 import { startWorker } from "../tools/start_worker.ts";
 
-const TIMEOUT_MS = 30_000;
 const SECRET = "a secret of the tests, long enough";
 const JANE = { login: "jane", password: "x" };
 
@@ -81,7 +80,7 @@ const examples: readonly (readonly [name: string, start: () => Promise<WebApp>])
 for (const [name, start] of examples) {
   describe(name, () => {
     let app: WebApp;
-    beforeAll(async () => void (app = await start()), TIMEOUT_MS);
+    beforeAll(async () => void (app = await start()));
     afterAll(() => app[Symbol.asyncDispose]());
 
     const textOf = async (browser: ScriptedBrowser, path = "/"): Promise<string> =>
@@ -156,7 +155,6 @@ test(
     await browser.send(new URL("/sign-out", other.url), new URLSearchParams());
     expect(await textOf(one)).toContain("Nobody is signed in");
   },
-  TIMEOUT_MS,
 );
 
 test("signInPages() has its cookie sent by https alone where it is reached so, and lets no subdomain set it", async () => {

@@ -8,9 +8,6 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
 
-/** Processes are started, which takes a busy machine longer than a test usually has. */
-const TIMEOUT_MS = 30_000;
-
 let bus: PrivateBus;
 const apps: PublicClientApplication[] = [];
 
@@ -61,7 +58,6 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
       expect((await silently(makeApp())).source).toBe("broker");
       await mended.stop();
     },
-    TIMEOUT_MS,
   );
 
   test("because it runs and takes no messages, says so in its time", async () => {

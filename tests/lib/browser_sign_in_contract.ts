@@ -472,7 +472,7 @@ describe("readRedirect", () => {
         texts ??= [...pasted(await redirected(addresses[0]!.url))];
         return texts.shift() ?? "";
       },
-      timeLimits: { browserMs: 4_000 },
+      timeLimits: { browserMs: 60_000 },
     });
     return { app, addresses, reads };
   }

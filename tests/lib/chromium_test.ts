@@ -12,8 +12,6 @@ import { findChromium } from "../tools/find_chromium.js";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const PROGRAM = fileURLToPath(new URL("../tools/sign_in_program.ts", import.meta.url));
-/** A browser's pages take their time on a busy machine. */
-const TIMEOUT_MS = 60_000;
 const [BUN] = RUNTIME_PATHS.filter(({ name }) => name === "Bun") as [RuntimePath];
 
 let provider: OidcProvider, browser: Browser, context: BrowserContext | undefined;
@@ -26,7 +24,7 @@ beforeAll(async () => {
     ...(executablePath ? { executablePath } : { channel: "chrome" }), // where macOS and Windows have it
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [], // Chromium's own refuses to be root's
   });
-}, TIMEOUT_MS);
+});
 afterEach(async () => {
   for (const { child } of programs.splice(0)) child.kill();
   for (const server of servers.splice(0)) server.close();
@@ -97,7 +95,7 @@ describe.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))("Chromium
     expect(asked.filter((line) => line.includes(origin)).map((line) => line.replace(/\?.*/, "")))
       .toEqual([mode === "query" ? `GET ${origin}/` : `POST ${origin}/`, `GET ${page.url()}`]);
     expect(await program.child.exited).toBe(0);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("Chromium", () => {
@@ -109,7 +107,7 @@ describe("Chromium", () => {
     expect(await page.textContent("h1")).toBe("Not signed in");
     expect(await page.textContent("main")).toContain("access_denied");
     expect(JSON.stringify(await historyOf(page))).not.toContain("error=");
-  }, TIMEOUT_MS);
+  });
 
   test(
     "leads no other site's page to a sign-in under way: forms, frames, images and requests are turned away",
@@ -134,7 +132,6 @@ fetch("${address}/", { method: "POST", mode: "no-cors", body: new URLSearchParam
       await page.waitForURL("**/done/*");
       expect(await program.next()).toEqual({ username: "jane@contoso.com" });
     },
-    TIMEOUT_MS,
   );
 });
 

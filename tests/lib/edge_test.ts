@@ -8,7 +8,7 @@ let worker: Worker;
 beforeAll(async () => {
   // What is left out is looked for when it is loaded, and there is nothing of it to be found.
   worker = await startWorker(await bundleForEdge("tests/lib/edge_program.ts", { external: ["node:*", "dbus-next"] }));
-}, 30_000);
+});
 afterAll(() => worker[Symbol.asyncDispose]());
 
 interface Failure {

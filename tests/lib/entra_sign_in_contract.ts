@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { Buffer } from "node:buffer";
 import {
   type CacheStore,
+  LatchkeyError,
   memoryStore,
   PublicClientApplication,
   type PublicClientApplicationOptions,
@@ -58,6 +59,17 @@ describe("a browser sign-in at Entra", () => {
     await app.acquireTokenInteractive({ scopes: SCOPES, correlationId });
     expect((await jane.visit()).address.searchParams.get("client-request-id")).toBe(correlationId);
     expect(entra.requests.at(-1)!.headers["client-request-id"]).toBe(correlationId);
+  });
+
+  test("fails with the id that its request was sent with, when the server cannot be reached", async () => {
+    const jane = entraPerson(entra), ids: unknown[] = [];
+    const fetch = (_: string, { headers }: RequestInit) => {
+      ids.push(new Headers(headers).get("client-request-id"));
+      return Promise.reject(new LatchkeyError("no_network", "Cannot reach login.microsoftonline.com"));
+    };
+    const app = makeApp({ fetch, openBrowser: jane.openBrowser });
+    const { code, correlationId } = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES }));
+    expect({ code, ids }).toEqual({ code: "no_network", ids: [correlationId] });
   });
 
   test("keeps nothing of somebody else than the one who has to sign in; a hint lets anybody in", async () => {

@@ -20,7 +20,6 @@ import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
 const SCOPES = ["User.Read"];
 /** What a call may take that is not answered, and what others may: processes that start, and 64 MiB, take a busy machine long. */
 const IMPATIENT = { accountsMs: 400, silentMs: 400 }, PATIENT = { accountsMs: 50_000, silentMs: 50_000 };
-const TIMEOUT_MS = 60_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** What an app has on the bus: Windows' broker is asked by a program. */
@@ -109,7 +108,6 @@ describe("PublicClientApplication, when the broker fails", () => {
       }
       await expectConnections(stage.bus, 0);
     },
-    TIMEOUT_MS,
   );
 });
 

@@ -265,7 +265,7 @@ describe("Calls about an account", () => {
   test("end in their time", async () => {
     for (const [member, call] of CALLS) {
       await behave({ replies: { [member]: { kind: "hang" } } });
-      const app = makeApp({ timeLimits: { silentMs: 50, accountsMs: 500 } }), [account] = await app.getAccounts();
+      const app = makeApp({ timeLimits: { silentMs: 50, accountsMs: 500 } }), [account] = await makeApp().getAccounts();
       expect((await failure(call(app, account!))).code).toBe("timed_out");
     }
   });

@@ -1,6 +1,6 @@
 // An account that the app forgets, and the broker only when it is told to.
 import { describe, expect } from "bun:test";
-import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
+import { type CacheStore, CONSOLE_WINDOW_HANDLE, LatchkeyError, type PublicClientApplication } from "../../mod.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
@@ -41,7 +41,10 @@ for (const sender of SENDERS) {
       const app = makeApp(), [jane] = await app.getAccounts();
       const removal = app.removeAccount(jane!, { fromBroker: true });
       if (sender.startsWith("himmelblau")) {
-        const { code, broker } = await failure(removal);
+        const { code, broker, hint } = await failure(removal);
+        expect(hint).toMatch(
+          /^This broker cannot do that: himmelblau.*\. The account is signed out of this app all the same$/,
+        );
         // The first releases do not know the method, later ones answer "Not implemented".
         expect([code, broker?.status]).toEqual(
           sender === "himmelblau-0.1" ? ["refused", undefined] : ["unexpected", 0],
@@ -124,6 +127,29 @@ describe("removeAccount()", () => {
     expect(token.account.homeAccountId).toBe(jane!.homeAccountId);
     expect(await steps()).toEqual(["window"]);
     expect(await usernames(app)).toEqual(["jane@contoso.com", "joe@contoso.com"]);
+  });
+
+  test("reaches the broker though the cache cannot be written, and tells of both", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const full = new LatchkeyError("configuration", "Cannot write the cache: the disk is full", { hint: "Free some" });
+    const cache: CacheStore = {
+      ...{ read: () => Promise.resolve(undefined), readAccounts: () => Promise.resolve([]) },
+      update: () => Promise.reject(full),
+      alone: (_, work) => work(),
+    };
+    const app = makeApp({ cache }), [jane, joe] = await app.getAccounts();
+    expect(await failure(app.removeAccount(jane!))).toMatchObject({ code: "configuration", hint: "Free some" });
+    expect(await failure(app.removeAccount(jane!, { fromBroker: true }))).toMatchObject({
+      ...{ code: "configuration", message: full.message },
+      hint: "Free some. The broker has forgotten the account all the same",
+    });
+    expect(await broker().calls("removeAccount")).toHaveLength(1);
+    await behave({ accounts: [JOE], replies: { removeAccount: { kind: "broker_error", status: 5, context: "busy" } } });
+    const error = await failure(app.removeAccount(joe!, { fromBroker: true }));
+    expect(error).toMatchObject({ code: "temporarily_unavailable", broker: { status: 5 } });
+    expect(error.errorDescription).toMatch(/busy\. The app cannot forget the account: Cannot write the cache/);
+    expect(error.hint).toMatch(/Free some$/);
+    expect(await usernames(app)).toEqual([]); // as long as the object lives
   });
 
   test("needs a broker to take an account from it, and an account", async () => {

@@ -21,7 +21,6 @@ import {
 
 type Entries = Record<string, Record<string, unknown>>;
 
-const TIMEOUT_MS = 60_000;
 const app = "22222222-2222-4222-8222-222222222222", otherApp = "33333333-3333-4333-8333-333333333333";
 const scope = "User.Read";
 let top: string, count = 0;
@@ -68,7 +67,7 @@ for (const [index, msal] of MSAL.entries()) {
       ]);
       expect(accounts).toEqual({ result: ["person1@contoso.com"], requests: [] });
       expect(token).toEqual({ result: "access-step0-1-1", requests: [] });
-    }, TIMEOUT_MS);
+    });
 
     test("MSAL renews an ended token by latchkey's refresh token, and latchkey finds what came of it", async () => {
       const cache = newFile();
@@ -82,7 +81,7 @@ for (const [index, msal] of MSAL.entries()) {
       // MSAL for Node leaves the old one beside the new one.
       const refreshTokens = await cacheOver(cache).findRefreshTokens(accountOf(1));
       expect(refreshTokens.map(({ refreshToken }) => refreshToken)).toContain("refresh-step1-1-1");
-    }, TIMEOUT_MS);
+    });
 
     test("MSAL gets a token for a word for many tenants by latchkey's refresh token", async () => {
       const [, token] = await play(newFile(), [
@@ -90,7 +89,7 @@ for (const [index, msal] of MSAL.entries()) {
         [msal, { do: "token", person: 1, tenant: "organizations" }],
       ]);
       expect(token?.requests).toEqual([["refresh_token", "refresh-step0-1-1"]]);
-    }, TIMEOUT_MS);
+    });
 
     test("latchkey finds the account, the token and the refresh token that MSAL stored", async () => {
       for (const tenant of [CONTOSO, "organizations"]) {
@@ -114,7 +113,7 @@ for (const [index, msal] of MSAL.entries()) {
         const result = await application.acquireTokenSilent({ account: account!, scopes: [scope] });
         expect([result?.accessToken, result?.source]).toEqual(["access-step0-1-1", "cache"]);
       }
-    }, TIMEOUT_MS);
+    });
 
     test("a sign-out by MSAL is one for latchkey, and the reverse; others stay signed in", async () => {
       const outcomes = await play(newFile(), [
@@ -137,7 +136,7 @@ for (const [index, msal] of MSAL.entries()) {
         "access-step1-2-1",
         ["person2@contoso.com", "person3@contoso.com"],
       ]);
-    }, TIMEOUT_MS);
+    });
 
     test("latchkey has use of a family's refresh token that MSAL stored for another app", async () => {
       const cache = newFile();
@@ -147,7 +146,7 @@ for (const [index, msal] of MSAL.entries()) {
         "refresh-step0-1-1",
         "perhaps",
       ]]);
-    }, TIMEOUT_MS);
+    });
 
     test("sections and fields that either does not know survive what both write", async () => {
       const cache = newFile();
@@ -173,7 +172,7 @@ for (const [index, msal] of MSAL.entries()) {
       for (const name of ["AccessToken", "RefreshToken", "IdToken", "Account"]) {
         for (const [key, entry] of Object.entries(before[name]!)) expect(after[name]![key]).toEqual(entry);
       }
-    }, TIMEOUT_MS);
+    });
   });
 }
 
@@ -185,7 +184,7 @@ for (const python of MSAL.slice(0, 2)) {
       [python, { do: "token", person: 1, app: otherApp, foci: true }],
     ]);
     expect(token?.requests).toEqual([["refresh_token", "refresh-step0-1-1"]]);
-  }, TIMEOUT_MS);
+  });
 }
 
 /**
@@ -228,5 +227,5 @@ for (const python of MSAL.slice(0, 2)) {
     expect(Object.keys(Account!)).toHaveLength(issued.length);
     expect(seen).toEqual(seen.toSorted((one, other) => one - other));
     expect(await readdir(join(cache, ".."))).toEqual(["msal_token_cache.json"]);
-  }, TIMEOUT_MS);
+  });
 }

@@ -2,14 +2,14 @@
 // to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
 // and Azure's in Go call latchkey. The last line is the sum.
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MSALRUNTIME_PATHS, UNITS } from "../runtimes/runtime_paths.ts";
-import type { Batch } from "../tools/run_batch.ts";
+import { printSum } from "../tools/print_sum.ts";
+import { batchOn } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
-import { sumUp } from "../tools/test_sum.ts";
+import { sumUp } from "../tools/sum_up.ts";
 import { buildGoClient } from "./go_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
@@ -25,17 +25,18 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
 const asked = readTestArguments();
 
+const peers = { ...UNITS, name: "Bun, peers" };
 const batches = [
-  ...batchesOf({ ...UNITS, name: "Bun, peers" }, filesOf("tests/peers/*_peer.ts")),
+  ...filesOf("tests/peers/*_peer.ts").map((file) => batchOn(peers, file)),
   ...MSALRUNTIME_PATHS.flatMap((path) =>
-    batchesOf(path, [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)])
+    [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)]
+      .map((file) => batchOn(path, file))
   ),
 ];
 for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
 if (batches.some(({ file }) => !GO_PEERS[file])) installClient();
-const run = await runBatches(batches.flatMap((batch) => Array<Batch>(asked.repeat).fill(batch)), {
-  atOnce: availableParallelism() + 1,
-  again: asked.repeat === 1,
+const run = await runBatches(batches, {
+  repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
   environment: { ...process.env, NO_COLOR: "1" },
 });
@@ -43,13 +44,8 @@ process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-const { text, isGood } = sumUp(run, batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []);
-process.stdout.write(text);
-process.exitCode = isGood ? 0 : 1;
-
-function batchesOf({ name, suite }: typeof UNITS, files: readonly string[]): readonly Batch[] {
-  return files.map((file) => ({ name, file, command: (report) => suite(`./${file}`, report) }));
-}
+const { sum, losses, unsteady } = sumUp(run, batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []);
+printSum(sum, losses, unsteady);
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */
 function isOfBrokers(file: string): boolean {

@@ -5,7 +5,7 @@ import { type Palette, svgText } from "./palette.ts";
 const WIDTH = 760, LABELS = 230, VALUES = 170, ROW = 34, TOP = 48, BAR = 18;
 
 /** Draws the time of a whole process that gets one silent token, the least first. */
-export function barPicture({ rounds, processors, silentToken }: Figures, palette: Palette): string {
+export function barPicture({ rounds, processors, load, silentToken }: Figures, palette: Palette): string {
   const rows = silentToken.toSorted((one, other) => one.medianMs - other.medianMs);
   const longest = Math.max(...rows.map(({ medianMs }) => medianMs)), height = TOP + rows.length * ROW + 38;
   const title = "One silent token, a whole process: median milliseconds";
@@ -28,7 +28,7 @@ export function barPicture({ rounds, processors, silentToken }: Figures, palette
   <text x="20" y="28" font-weight="600">${title}</text>
 ${bars.join("")}  <text x="20" y="${
     height - 14
-  }" font-size="12" fill="${palette.quiet}">${rounds} rounds in turn on ${processors} processors; the broker is the fake of the tests, its time is in each; MiB: peak memory</text>
+  }" font-size="12" fill="${palette.quiet}">${rounds} rounds in turn on ${processors} processors, load ${load}; the broker is the fake of the tests, its time is in each; MiB: peak memory</text>
 </svg>
 `;
 }

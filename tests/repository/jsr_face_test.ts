@@ -17,7 +17,6 @@ import { join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findTool } from "../tools/find_tool.js";
 
-const TIMEOUT_MS = 60_000;
 /** Discards: a test that wants something of a registry fails, wherever it runs. */
 const NOWHERE = "http://127.0.0.1:9";
 
@@ -51,30 +50,30 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("deno check finds nothing wrong in the entries", async () => {
   await expectDone("check", ...entries);
-}, TIMEOUT_MS);
+});
 
 test("deno doc --lint finds nothing wrong in what programs import", async () => {
   await expectDone("doc", "--lint", "mod.ts", "lib/web.ts", "lib/azure.ts");
-}, TIMEOUT_MS);
+});
 
 test("every example in the documentation compiles", async () => {
   await expectDone("check", "--doc-only", "mod.ts", "lib");
-}, TIMEOUT_MS);
+});
 
 test("every program that a document shows compiles", async () => {
   const pages = readdirSync(join(copy, "docs")).filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`);
   await expectDone("check", "--doc-only", "README.md", ...pages);
-}, TIMEOUT_MS);
+});
 
 test("the command line tells its version", async () => {
   const { stdout } = await expectDone("run", "--no-prompt", "bin/latchkey.ts", "--version");
   expect(stdout).toBe(`latchkey ${config.version}\n`);
-}, TIMEOUT_MS);
+});
 
 test("the command line tells its commands", async () => {
   const { stdout } = await expectDone("run", "--no-prompt", "bin/latchkey.ts", "--help");
   expect(stdout).toContain("\n  token ");
-}, TIMEOUT_MS);
+});
 
 test("deno publish finds nothing wrong, and would publish what is needed alone", async () => {
   const { stderr } = await expectDone("publish", "--dry-run", "--allow-dirty");
@@ -89,7 +88,7 @@ test("deno publish finds nothing wrong, and would publish what is needed alone",
   ).toEqual(
     [],
   );
-}, TIMEOUT_MS);
+});
 
 /** What a commit of everything would have in it. */
 function commitableFiles(): readonly string[] {

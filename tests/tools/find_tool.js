@@ -19,6 +19,9 @@ export const TOOLS_FOLDER = fileURLToPath(new URL("../../.latchkey-tools/", impo
 /** The folder that has MSAL for Python and its extensions, for `PYTHONPATH`. */
 export const MSAL_PYTHON = join(TOOLS_FOLDER, "python");
 
+/** The folder that has what MSAL for Python reaches the broker with, for `PYTHONPATH` beside the former. */
+export const PYMSALRUNTIME = join(TOOLS_FOLDER, "python_broker");
+
 /** The folder of MSAL for Node's extensions. As a whole they do not load: their broker and keyring are native. */
 export const MSAL_NODE_EXTENSIONS = join(TOOLS_FOLDER, "node_modules/@azure/msal-node-extensions");
 

@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
+import { RUNTIME_PATH, type RuntimePath } from "../runtimes/runtime_paths.ts";
 import { readJunitReport, type TestCase } from "./junit_report.ts";
 
 /** A suite on a runtime. */
@@ -13,6 +13,11 @@ export interface Batch {
   readonly file: string;
   /** What runs it and writes a JUnit report. */
   command(report: string): readonly string[];
+}
+
+/** A suite on a path to a broker, or on what has its name. */
+export function batchOn({ name, suite }: Pick<RuntimePath, "name" | "suite">, file: string): Batch {
+  return { name, file, command: (report) => suite(`./${file}`, report) };
 }
 
 /** A test that did not pass, or a suite that broke outside its tests. */

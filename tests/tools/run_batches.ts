@@ -1,11 +1,12 @@
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import { type Batch, type BatchOptions, type BatchRun, type Loss, runBatch } from "./run_batch.ts";
 
 export interface BatchesOptions extends BatchOptions {
-  /** How many run at a time. */
-  readonly atOnce: number;
-  /** Whether what failed has a second chance, alone on the machine. */
-  readonly again: boolean;
+  /** How many run at a time. @default one more than there are processors, as most wait for processes most of the time */
+  readonly atOnce?: number;
+  /** How often each runs. What failed has a second chance, alone on the machine, but not when it was to run more than once. */
+  readonly repeat: number;
   /** Takes what is printed as each batch ends. @default standard output */
   readonly print?: (text: string) => void;
 }
@@ -23,15 +24,15 @@ export const MAX_UNSTEADY = 3;
 
 /** Runs suites, some at a time, and prints what each wrote when it ends. */
 export async function runBatches(batches: readonly Batch[], options: BatchesOptions): Promise<BatchesRun> {
-  const { atOnce, again, print = (text) => process.stdout.write(text) } = options;
-  const runs: BatchRun[] = [], left = batches.entries();
+  const { atOnce = availableParallelism() + 1, repeat, print = (text) => process.stdout.write(text) } = options;
+  const runs: BatchRun[] = [], left = batches.flatMap((batch) => Array<Batch>(repeat).fill(batch)).entries();
   const work = async (): Promise<void> => {
     for (const [index, batch] of left) runs[index] = await printed(batch);
   };
   await Promise.all(Array.from({ length: atOnce }, work));
 
   const unsteady: Loss[] = [], lost = runs.flatMap(({ losses }) => losses);
-  if (!again || lost.length > MAX_UNSTEADY) return { runs, unsteady };
+  if (repeat > 1 || lost.length > MAX_UNSTEADY) return { runs, unsteady };
   for (const [index, { batch, losses }] of runs.entries()) {
     if (losses.length === 0) continue;
     print("\nOnce more, alone:");

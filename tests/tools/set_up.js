@@ -5,9 +5,10 @@ import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { findChromium } from "./find_chromium.js";
-import { findTool, MSAL_NODE_EXTENSIONS, MSAL_PYTHON, NODE_PACKAGE, TOOLS_FOLDER } from "./find_tool.js";
+import { findTool, MSAL_NODE_EXTENSIONS, MSAL_PYTHON, NODE_PACKAGE, PYMSALRUNTIME, TOOLS_FOLDER } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const BENCH = "tests/bench/run.ts";
 /** A download that takes longer has stalled. */
 const MINUTES = 10;
 /**
@@ -15,6 +16,7 @@ const MINUTES = 10;
  * portalocker, too.
  */
 const MSAL_NODE_EXTENSIONS_VERSION = "5.6.1";
+const PYMSALRUNTIME_VERSION = "0.20.7";
 const MSAL_PYTHON_VERSIONS = {
   "msal": "1.39.0",
   "msal-extensions": "1.3.1",
@@ -83,6 +85,8 @@ const machineNeeds = [
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },
   ...[
+    ["git", "git", "git", "git"],
+    ["curl", "curl", "curl", "curl"],
     ["zsh", "zsh", "zsh", "zsh"],
     ["fish", "fish", "fish", "fish"],
     ["man", "man-db", "man-db", "man-db"],
@@ -92,11 +96,6 @@ const machineNeeds = [
     scripts: ["tests/run_tests.ts"],
     isThere: () => hasCommand(command),
     packages: { debian, fedora, arch },
-  })),
-  ...["git", "curl"].map((command) => ({
-    scripts: ["tests/run_tests.ts"],
-    isThere: () => hasCommand(command),
-    packages: { debian: command, fedora: command, arch: command },
   })),
   {
     scripts: ["tests/run_tests.ts"],
@@ -125,16 +124,22 @@ const machineNeeds = [
     isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
     packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
   },
+  // What Microsoft's library takes, and a keyring for it.
   ...[
     ["libwebkit2gtk-4.1.so.0", "libwebkit2gtk-4.1-0", "webkit2gtk4.1", "webkit2gtk-4.1"],
     ["libgtk-3.so.0", "libgtk-3-0", "gtk3", "gtk3"],
     ["libsoup-3.0.so.0", "libsoup-3.0-0", "libsoup3", "libsoup3"],
     ["libsecret-1.so.0", "libsecret-1-0", "libsecret", "libsecret"],
-  ].map(([library, debian, fedora, arch]) => ({
-    scripts: ["tests/peers/run_peers.ts"],
-    isThere: () => hasLibrary(library),
-    packages: { debian, fedora, arch },
-  })),
+  ].flatMap(([library, debian, fedora, arch]) => {
+    const need = { isThere: () => hasLibrary(library), packages: { debian, fedora, arch } };
+    return [{ ...need, scripts: ["tests/peers/run_peers.ts"] }, { ...need, scripts: [BENCH], optional: true }];
+  }),
+  {
+    scripts: [BENCH],
+    optional: true,
+    isThere: () => hasCommand("gnome-keyring-daemon"),
+    packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
+  },
 ];
 
 /**
@@ -150,6 +155,7 @@ export function setUp(script) {
     if (missing.length > 0) installMachinePackages(missing);
   }
   if (needsTools) installMsalForPython();
+  if (script === BENCH) installPymsalruntime();
 }
 
 function installNpmPackages() {
@@ -191,8 +197,22 @@ function versionOf(folder) {
 function installMsalForPython() {
   if (isMsalForPythonInstalled()) return;
   const packages = Object.entries(MSAL_PYTHON_VERSIONS).map(([name, version]) => `${name}==${version}`);
+  pipInstall(MSAL_PYTHON, packages);
+}
+
+/** It is native, and made for few systems: without it the benchmark tells less. */
+function installPymsalruntime() {
+  if (existsSync(join(PYMSALRUNTIME, `pymsalruntime-${PYMSALRUNTIME_VERSION}.dist-info`))) return;
+  try {
+    pipInstall(PYMSALRUNTIME, [`pymsalruntime==${PYMSALRUNTIME_VERSION}`]);
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+  }
+}
+
+function pipInstall(folder, packages) {
   const options = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--only-binary=:all:", "--upgrade"];
-  run("python3", ["-m", "pip", "install", ...options, "--target", MSAL_PYTHON, ...packages], root);
+  run("python3", ["-m", "pip", "install", ...options, "--target", folder, ...packages], root);
 }
 
 function isMsalForPythonInstalled() {

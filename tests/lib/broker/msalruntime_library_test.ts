@@ -8,8 +8,6 @@ import { addonBelowPackage, PACKAGE } from "../../../lib/broker/msalruntime_plac
 import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
 import { findTool } from "../../tools/find_tool.js";
 
-/** Node takes its time to start from sources, and more where other tests run. */
-const TIMEOUT_MS = 30_000;
 /** Microsoft builds it for this processor alone. */
 const IS_BUILT = process.arch === "x64";
 const BELOW = IS_BUILT ? addonBelowPackage({ system: "linux", arch: "x86_64", osRelease: "" }) : "";
@@ -76,7 +74,7 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
       message: "The package @azure/msal-node-runtime is not installed",
       hint: expect.stringContaining(`Install it: ${own}@azure/msal-node-runtime`),
     });
-  }, TIMEOUT_MS);
+  });
 
   test("finds the package above the program's main file", () => {
     const main = makeProgram("src/main.ts");
@@ -87,20 +85,20 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
       hint: expect.stringContaining("Install the package anew"),
     });
     expect(found.message).toStartWith(`Cannot load MSALRuntime: ${addon} cannot be opened: `);
-  }, TIMEOUT_MS);
+  });
 
   test("finds the nearest package", () => {
     const main = makeProgram("src/main.ts");
     install(join(dirname(main), "../node_modules", PACKAGE));
     const addon = install(join(dirname(main), "node_modules", PACKAGE));
     expect(failureOf([...program(), main]).message).toContain(`${addon} cannot be opened`);
-  }, TIMEOUT_MS);
+  });
 
   test("finds no package in the folder that a program is started in: whose that is, nobody knows", () => {
     const cwd = dirname(makeProgram("main.ts"));
     install(join(cwd, "node_modules", PACKAGE));
     expect(failureOf([...program(), makeProgram("main.ts")], { cwd }).message).toContain("is not installed");
-  }, TIMEOUT_MS);
+  });
 
   test("takes LATCHKEY_MSALRUNTIME for the package's folder, or for the addon", () => {
     const main = makeProgram("main.ts"), place = join(dirname(main), "elsewhere");
@@ -109,7 +107,7 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
     for (const named of [place, `${place}/`, addon]) {
       expect(failureOf([...program(), main], { place: named }).message).toContain(`${addon} cannot be opened`);
     }
-  }, TIMEOUT_MS);
+  });
 
   test.each([
     ["is not absolute", "node_modules/@azure/msal-node-runtime", "configuration", "it is not an absolute path"],
@@ -123,7 +121,7 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
     const error = failureOf([...program(), makeProgram("main.ts")], { place });
     expect(error).toMatchObject({ code, message: expect.stringContaining(`Cannot use LATCHKEY_MSALRUNTIME: ${why}`) });
     expect(error.hint).toContain("Set it to");
-  }, TIMEOUT_MS);
+  });
 });
 
 describe.each(IS_BUILT ? ["Deno"] : [])("openMsalRuntime() on %s with few permissions", () => {

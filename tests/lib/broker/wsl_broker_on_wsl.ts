@@ -14,8 +14,6 @@ import { untilEnded, usePlayedWsl } from "../../fakes/play_wsl.ts";
 import { CLIENT_ID, failure, JANE, useFakeBroker } from "../../fakes/use_fake_broker.ts";
 
 const SCOPES = ["User.Read"];
-/** wslinfo has three seconds. */
-const TIMEOUT_MS = 20_000;
 const { broker, makeApp: makeAppOn, behave, called } = useFakeBroker();
 const { play, folder, started, forget } = usePlayedWsl();
 beforeEach(() => behave());
@@ -68,7 +66,7 @@ describe("the broker of WSL cannot be reached", () => {
     expectHarmless(error);
     expect(await broker().calls()).toEqual([]); // nor is the session bus asked
     await Promise.all(started().map(({ pid }) => untilEnded(pid)));
-  }, TIMEOUT_MS);
+  });
 
   test.each<[proxy: string, reason: RegExp, hint: RegExp]>([
     ["exit", /it does not answer \(exit code 3\)$/, RESTART],
@@ -84,7 +82,7 @@ describe("the broker of WSL cannot be reached", () => {
     expectUnavailable(error, reason, hint);
     expectHarmless(error);
     await Promise.all(started().map(({ pid }) => untilEnded(pid)));
-  }, TIMEOUT_MS);
+  });
 
   test.each<[what: string, path: () => string, reason: RegExp, hint: RegExp]>([
     ["is not there", () => `${folder()}/none.exe`, /there is no \/.*\/none\.exe$/, DRIVE],
@@ -190,7 +188,7 @@ describe("the broker of WSL", () => {
     await Promise.all(started().map(({ pid }) => untilEnded(pid)));
     play({});
     expect((await silently(app)).source).toBe("broker"); // it is not off for good
-  }, TIMEOUT_MS);
+  });
 
   test("is tried once more, and then well", async () => {
     const app = makeApp();
@@ -251,7 +249,7 @@ describe("the broker of WSL", () => {
     expect(await gone).toBe(reason);
     app.close();
     expect(await called("cancelInteractiveFlow")).toHaveLength(1);
-  }, TIMEOUT_MS);
+  });
 
   test("has its programs ended when the application is closed", async () => {
     play({ proxy: "acquirePrtSsoCookie hang" });

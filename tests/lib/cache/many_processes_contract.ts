@@ -59,7 +59,7 @@ for (const [kind, makeStore] of Object.entries(STORES)) {
     const known = documents.flatMap((json) => Object.values<{ username: string }>(JSON.parse(json).Account))
       .map(({ username }) => username);
     expect(known.toSorted()).toEqual([...names, account.username].toSorted());
-  }, 120_000);
+  });
 }
 
 async function run(args: readonly string[]): Promise<string> {

@@ -7,7 +7,6 @@ import { redisStore } from "../../../lib/cache/redis_store.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";
 
-const TIMEOUT_MS = 30_000;
 const SLOTS = 16_384;
 
 interface ClusterClient extends AsyncDisposable {
@@ -29,7 +28,7 @@ beforeAll(async () => {
     return state.includes("cluster_state:ok") && state.includes(`cluster_slots_ok:${SLOTS}`);
   };
   while (!await isReady(first) || !await isReady(second)); // the set-up's limit ends it
-}, TIMEOUT_MS);
+});
 afterAll(async () => {
   await one[Symbol.asyncDispose]();
   await other[Symbol.asyncDispose]();
@@ -58,7 +57,7 @@ const CLUSTERS: Readonly<Record<string, () => Promise<ClusterClient>>> = {
 for (const [name, connect] of Object.entries(CLUSTERS)) {
   describe(`redisStore with ${name}'s cluster`, () => {
     let cluster: ClusterClient;
-    beforeAll(async () => void (cluster = await connect()), TIMEOUT_MS);
+    beforeAll(async () => void (cluster = await connect()));
     afterAll(() => cluster[Symbol.asyncDispose]());
 
     test("does all that a store does", async () => {

@@ -63,7 +63,7 @@ test("withRedisLock() takes a lease of 15 seconds", async () => {
 test("withRedisLock() puts the end of its lease off while the work goes on", async () => {
   await withRedisLock(run, {
     key: "lock",
-    leaseMs: 300,
+    leaseMs: 3_000,
     work: async () => {
       let before = await leftMs();
       for (let left = before; left <= before; left = await leftMs()) {

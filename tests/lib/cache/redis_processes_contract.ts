@@ -10,7 +10,6 @@ import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";
 
-const TIMEOUT_MS = 60_000;
 const PROCESSES = 5, EACH = 10;
 const NAMES = Array.from({ length: PROCESSES }, (_, number) => `machine${number}`);
 
@@ -64,7 +63,7 @@ test("update() in many processes loses nothing", async () => {
   expect(Object.keys(document).toSorted()).toEqual(fields.toSorted());
   const accounts = (await store.readAccounts()).flatMap((json) => Object.keys(JSON.parse(json).Account ?? {}));
   expect(accounts.toSorted()).toEqual(fields.toSorted());
-}, TIMEOUT_MS);
+});
 
 test("alone() in many processes lets one work at a time, so that one renews", async () => {
   await allAtOnce("renew");
@@ -72,7 +71,7 @@ test("alone() in many processes lets one work at a time, so that one renews", as
   const atWork = await connected.send("LRANGE", "at-work", "0", "-1");
   expect(atWork).toEqual(Array.from({ length: PROCESSES * EACH }, () => "1"));
   expect(await connected.send("EXISTS", "latchkey:lock:jane")).toBe(0);
-}, TIMEOUT_MS);
+});
 
 test("withRedisLock() has the lock of a process that died once its lease has ended", async () => {
   const machine = startMachine("holder", "hold");
@@ -88,4 +87,4 @@ test("withRedisLock() has the lock of a process that died once its lease has end
   const own = await withRedisLock(run, { key: "lock", work: holder });
   expect(own).toBeTruthy();
   expect(own).not.toBe(token);
-}, TIMEOUT_MS);
+});

@@ -41,7 +41,7 @@ async function renew(): Promise<void> {
 async function hold(): Promise<void> {
   await withRedisLock(scriptRunner(redis.client, 5_000), {
     key: "lock",
-    leaseMs: 500,
+    leaseMs: 2_000,
     work: async () => {
       process.stdout.write("holds\n");
       await redis.send("BLPOP", "never", "0");

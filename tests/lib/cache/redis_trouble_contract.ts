@@ -156,7 +156,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await redis.start();
       await store.update("jane", (document) => JSON.stringify({ ...JSON.parse(document!), more: true }));
       expect(await store.read("jane")).toBe('{"more":true}');
-    }, 20_000);
+    });
 
     test("a token cache at a server that forgot all begins anew", async () => {
       const cache = new TokenCache(redisStore(connected.client), { clientId: APP, environment: HOST, now: () => NOW });

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { LatchkeyError } from "../../../lib/errors.ts";
 import { boundedFetch, waitByTimer } from "../../../lib/oauth/bounded_fetch.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
@@ -93,6 +94,18 @@ describe("boundedFetch()", () => {
     const error = await failureOf(boundedFetch({ correlationId: "id" })(`http://127.0.0.1:${port}/`, {}));
     expect(error).toMatchObject({ code: "no_network", correlationId: "id" });
     expect(error.message).toMatch(/^Cannot reach 127\.0\.0\.1:\d+( \(\w+\))?$/);
+  });
+
+  test("a fetch's own error gets the id that the request was sent with, and keeps what it has", async () => {
+    const given = new LatchkeyError("configuration", "The proxy wants a password", { hint: "Set HTTPS_PROXY" });
+    const fetch = () => Promise.reject(given);
+    const error = await failureOf(boundedFetch({ fetch, correlationId: "id" })(origin, {}));
+    expect(error).toMatchObject({
+      ...{ code: "configuration", message: given.message, hint: given.hint, correlationId: "id" },
+    });
+    const other = new LatchkeyError("no_network", "It is away", { correlationId: "other" });
+    const kept = boundedFetch({ fetch: () => Promise.reject(other), correlationId: "id" })(origin, {});
+    expect(await failureOf(kept)).toBe(other);
   });
 
   test("waitByTimer() waits, and no longer than its signal", async () => {

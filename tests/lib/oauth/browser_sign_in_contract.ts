@@ -31,7 +31,7 @@ async function signIn(surroundings: Surroundings, { jane, paste = false }: { jan
     await findProvider(parseAuthority(server.url), {}),
     { clientId: server.clientId, scopes: ["api.read"] },
     {
-      ...{ surroundings, timeLimitMs: 4_000 },
+      ...{ surroundings, timeLimitMs: 60_000 },
       openBrowser: (url) => {
         opened.push(url);
         return jane?.openBrowser(url) ?? false;
@@ -72,7 +72,7 @@ describe("signInByBrowser() with readRedirect", () => {
       await findProvider(parseAuthority(server.url), {}),
       { clientId: server.clientId, scopes: ["api.read"] },
       {
-        ...{ surroundings: DESK, timeLimitMs: 4_000, onSignInAddress: ({ url }) => shown.push(url) },
+        ...{ surroundings: DESK, timeLimitMs: 60_000, onSignInAddress: ({ url }) => shown.push(url) },
         openBrowser: (url) => {
           opened = url;
           return false;
@@ -108,7 +108,7 @@ describe("signInByBrowser() with an openBrowser that does not return", () => {
         await findProvider(parseAuthority(server.url), {}),
         { clientId: server.clientId, scopes: ["api.read"] },
         {
-          ...{ surroundings: DESK, timeLimitMs: 4_000, openingLimitMs: 1 },
+          ...{ surroundings: DESK, timeLimitMs: 60_000, openingLimitMs: 1 },
           openBrowser: () => new Promise<never>(() => {}),
           onSignInAddress: (address) => {
             shown.push(address);

@@ -216,7 +216,7 @@ describe("openEndpoint()", () => {
     for (const socket of all) socket.destroy();
     await Promise.all(ended);
     expect(await untilAnswered(path)).toMatch(/^HTTP\/1\.1 200 [^]*hello$/);
-  }, 30_000);
+  });
 
   test.each([["closes", (socket: Socket) => socket.end()], ["is killed", (socket: Socket) => socket.destroy()]])(
     "tells by the signal that a client %s",

@@ -80,7 +80,7 @@ test("withLockFile() takes over a lock of latchkey's whose process it may not lo
   const lock = (more: string) => `withLockFile(folder + "/left.lockfile", async () => "taken"${more})`;
   expect(await evaluate(lock(", { waitMs: 50 }"), writeFlags())).toMatchObject({ code: "timed_out" });
   expect(await evaluate(lock(""), writeFlags())).toBe("taken");
-}, 20_000);
+});
 
 test("stateFolder() and configFolder() name --allow-env, and need no more", async () => {
   const state = "--allow-env=XDG_STATE_HOME,HOME";
