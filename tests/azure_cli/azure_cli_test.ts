@@ -10,8 +10,6 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
 
-/** A runtime, and a library above a second one, take their time to start where other tests run. */
-const TIMEOUT_MS = 60_000;
 const AZURE_CLI_ID = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 const CONTOSO = "11111111-1111-1111-1111-111111111111", FABRIKAM = "33333333-3333-4333-8333-333333333333";
 const RESOURCE = "https://management.azure.com", SCOPE = `${RESOURCE}/.default`;
@@ -25,7 +23,7 @@ beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   az = await install("bin");
-}, TIMEOUT_MS);
+});
 beforeEach(async () => {
   await broker.behave({ replies: {} });
   await broker.forgetCalls();
@@ -69,7 +67,6 @@ describe("latchkey az-shim", () => {
       expect(readFileSync(path!, "utf8")).toContain(program()[0]!);
       expect(await asked()).toMatchObject({ clientId: AZURE_CLI_ID, username: "jane@contoso.com" });
     },
-    TIMEOUT_MS,
   );
 
   test("replaces an az that is there only when it is told to", async () => {
@@ -82,7 +79,7 @@ describe("latchkey az-shim", () => {
     expect((await azShim([...words, "--force"])).code).toBe(0);
     expect(readFileSync(path, "utf8")).toStartWith("#!/bin/sh\n");
     expect(statSync(path).mode & 0o777).toBe(0o755);
-  }, TIMEOUT_MS);
+  });
 
   test("writes nothing that would not run", async () => {
     const place = join(folder, "nothing"), client = ["--client-id", "azure-cli"];
@@ -93,7 +90,7 @@ describe("latchkey az-shim", () => {
     const { code, stderr } = await azShim(["--install", place, ...client], [...deno, "--allow-read", "--allow-write"]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("--allow-all") });
     expect(existsSync(place)).toBe(false);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("az", () => {
@@ -116,7 +113,7 @@ describe("az", () => {
     expect([requestedScopes, authority]).toEqual([[SCOPE], `https://login.microsoftonline.com/${FABRIKAM}`]);
     expect((await call("account get-access-token -o none --only-show-errors")).stdout).toBe("");
     expect((await asked()).requestedScopes).toEqual(["https://management.core.windows.net//.default"]);
-  }, TIMEOUT_MS);
+  });
 
   test("shows the account, and the version, that Terraform looks at", async () => {
     const { stdout } = await call("account show -o=json");
@@ -129,13 +126,13 @@ describe("az", () => {
     expect((await run([named, "account", "show", "--query", "id", "--output", "tsv"])).stdout).toBe("s1\n");
     expect(JSON.parse((await call("version -o=json")).stdout)).toMatchObject({ "azure-cli": "2.76.0", extensions: {} });
     expect((await call("--version")).stdout).toMatch(/^azure-cli 2\.76\.0 \(latchkey .*\)\n$/);
-  }, TIMEOUT_MS);
+  });
 
   test("refuses what Azure CLI itself is needed for, by code 2 and without an answer", async () => {
     const { code, stdout, stderr } = await call("vm list");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain('for "az vm list" Azure CLI itself is needed');
-  }, TIMEOUT_MS);
+  });
 
   test("never opens a window, but to log in, for the claims of a challenge where there are any", async () => {
     const challenged = {
@@ -160,7 +157,7 @@ describe("az", () => {
       authority: `https://login.microsoftonline.com/${FABRIKAM}`,
       decodedClaims: CLAIMS,
     });
-  }, TIMEOUT_MS);
+  });
 });
 
 const PEERS: readonly (readonly [name: string, command: readonly string[], otherError: string])[] = [
@@ -192,7 +189,7 @@ describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
       ...{ clientId: AZURE_CLI_ID, requestedScopes: [SCOPE] },
       authority: `https://login.microsoftonline.com/${FABRIKAM}`,
     });
-  }, TIMEOUT_MS);
+  });
 
   test("is told that nobody is signed in, so that its chain goes on", async () => {
     await refuse(2, "nobody is signed in");
@@ -200,7 +197,7 @@ describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
       name: "CredentialUnavailableError",
       message: expect.stringContaining("Please run 'az login'"),
     });
-  }, TIMEOUT_MS);
+  });
 
   test("is told what to run where the server wants more", async () => {
     await refuse(2, "AADSTS50076: multi-factor authentication");
@@ -208,14 +205,14 @@ describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
     expect(name).toBe(otherError);
     expect(message).toContain("AADSTS50076");
     expect(message).toContain(`az login --scope ${SCOPE}`);
-  }, TIMEOUT_MS);
+  });
 
   test("passes on why else there is no token", async () => {
     await refuse(9, "AADSTS65001: nobody consented");
     const { name, message } = await get();
     expect(name).toBe(otherError);
     expect(message).toContain("AADSTS65001: nobody consented");
-  }, TIMEOUT_MS);
+  });
 
   test("names a login that is understood, where it is asked for claims", async () => {
     const { name, message } = await get({ claims: CLAIMS });
@@ -225,5 +222,5 @@ describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
     expect(await call(line)).toMatchObject({ code: 0, stdout: expect.stringContaining("jane@contoso.com") });
     const { request } = (await broker.calls("acquireTokenInteractively")).at(-1)!;
     expect(request.authParameters).toMatchObject({ decodedClaims: CLAIMS, requestedScopes: [SCOPE] });
-  }, TIMEOUT_MS);
+  });
 });
