@@ -129,21 +129,9 @@ describe("az", () => {
   });
 
   test("refuses what Azure CLI itself is needed for, by code 2 and without an answer", async () => {
-    const lines = [
-      "vm list",
-      "logout",
-      `${GET} --foo`,
-      `${GET} --query [0]`,
-      `${GET} -o yaml`,
-      "account show -o tsv",
-      "--foo",
-    ];
-    for (const line of lines) {
-      const { code, stdout, stderr } = await call(line);
-      expect({ line, code, stdout }).toEqual({ line, code: 2, stdout: "" });
-      expect(stderr).toContain("latchkey");
-    }
-    expect((await call("vm list")).stderr).toContain('for "az vm list" Azure CLI itself is needed');
+    const { code, stdout, stderr } = await call("vm list");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain('for "az vm list" Azure CLI itself is needed');
   });
 
   test("never opens a window, but to log in, for the claims of a challenge where there are any", async () => {
