@@ -6,6 +6,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
 import { runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
+import { testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -293,7 +294,7 @@ describe("latchkey token that fails", () => {
     expect(await broker.calls()).toEqual([]);
   });
 
-  test("names what Deno has to permit, and never asks", async () => {
+  testOfSources("names what Deno has to permit, and never asks", async () => {
     const without = (permissions: string[]) => latchkey(TOKEN, { permissions });
     expect(await without([LEAST_PERMISSIONS[1]!])).toMatchObject({
       code: 1,
@@ -409,7 +410,7 @@ describe("latchkey CONFIG.json", () => {
     },
   );
 
-  test("names the permission to read it, and does not ask for it", async () => {
+  testOfSources("names the permission to read it, and does not ask for it", async () => {
     const { code, stderr } = await latchkey("parameters.json");
     expect({ code, names: stderr.includes("Run deno with --allow-read=parameters.json") }).toEqual({
       code: 1,
@@ -537,7 +538,7 @@ describe("LATCHKEY_LIBDBUS", () => {
     });
   });
 
-  test("names the permissions that checking it needs", async () => {
+  testOfSources("names the permissions that checking it needs", async () => {
     const { code, stderr } = await latchkey(TOKEN, {
       env: { LATCHKEY_LIBDBUS: LIBDBUS },
       permissions: permitted(LIBDBUS),
@@ -559,7 +560,7 @@ ${body}`)
   const run = (body: string) =>
     runDeno([...LEAST_PERMISSIONS, program(body)], { DBUS_SESSION_BUS_ADDRESS: bus.address });
 
-  test("ends by itself when it is done, without close()", async () => {
+  testOfSources("ends by itself when it is done, without close()", async () => {
     expect(await run('await app.getAccounts(); console.log("done");')).toEqual({
       code: 0,
       stdout: "done\n",
@@ -567,7 +568,7 @@ ${body}`)
     });
   });
 
-  test("shows no token when it prints a result", async () => {
+  testOfSources("shows no token when it prints a result", async () => {
     const body = `const result = await app.acquireToken({ scopes: ["a"], interactive: "never" });
 console.log(result, [result].length, String(result.accessToken.length > 99));`;
     const { stdout } = await run(body);
@@ -577,7 +578,7 @@ console.log(result, [result].length, String(result.accessToken.length > 99));`;
     expect(stdout).not.toContain("eyJ");
   });
 
-  test("does not read process for a silent token", async () => {
+  testOfSources("does not read process for a silent token", async () => {
     const body = `Object.defineProperty(globalThis, "process", { get() { throw new Error("process was read"); } });
 console.log((await app.acquireToken({ scopes: ["a"], interactive: "never" })).source);`;
     expect(await run(body)).toEqual({ code: 0, stdout: "broker\n", stderr: "" });
