@@ -16,7 +16,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { runProgram } from "./run_latchkey.ts";
-import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 /** No test asks Microsoft's servers for anything. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
@@ -64,7 +64,7 @@ describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: pro
 });
 
 describe("the doctor's token_cache", () => {
-  test(
+  testOfSources(
     "names the permissions of Deno that are missing: there is no cache without, and --store file fails",
     async () => {
       using home = makeOwnHome();

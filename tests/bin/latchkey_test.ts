@@ -6,7 +6,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
 import { runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
-import { testOfSources } from "./tested_latchkey.ts";
+import { testOfLibdbus, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -514,7 +514,7 @@ describe("LATCHKEY_LIBDBUS", () => {
     expect(await run(`${bus.directory}/mine/libdbus-1.so.3`)).toMatchObject({ code: 0, stderr: "" });
   });
 
-  test("is refused where others can write, is relative, or is not there", async () => {
+  testOfLibdbus("is refused where others can write, is relative, or is not there", async () => {
     mkdirSync(`${bus.directory}/open`);
     chmodSync(`${bus.directory}/open`, 0o777);
     copyFileSync(LIBDBUS, `${bus.directory}/open/libdbus-1.so.3`);

@@ -35,3 +35,6 @@ export const TESTED_PATHS: readonly Pick<RuntimePath, "name" | "client" | "progr
 
 /** A test of what Deno lets the sources do: what was built has all permissions that it takes. */
 export const testOfSources: (...definition: Parameters<typeof test>) => void = built ? () => {} : test;
+
+/** A test of the way by libdbus, which only Deno takes. */
+export const testOfLibdbus: typeof testOfSources = !built || built.client === "libdbus" ? test : () => {};
