@@ -443,7 +443,20 @@ describe("latchkey", () => {
     });
   });
 
+  testOfSources("--version --format json tells what runs it, and that it is not built", async () => {
+    const { code, stdout, stderr } = await latchkey("--version --format json", { permissions: [] });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      runtime: { name: "Deno", version: expect.stringMatching(/^\d+\.\d+\.\d+$/) },
+      build: { kind: "source", target: null, commit: null },
+    });
+  });
+
   test.each([
+    ["--version extra", '"extra" is not an option of --version'],
+    ["--version --format xml", "--format takes text, json"],
+    ["--version --formt json", "did you mean --format?"],
     ["", "A command is missing"],
     ["tokn", "did you mean token?"],
     ["acounts", "did you mean accounts?"],
