@@ -51,6 +51,7 @@ export function exportsOfCheckout(entries: Entries): ReturnType<typeof exportsOf
 /** A package.json, as far as it is looked at. */
 export interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly bin: Readonly<Record<string, string>>;
   readonly [field: string]: unknown;
 }
@@ -62,10 +63,13 @@ export function manifestOf(checkout: Manifest, entries: Entries): Manifest {
 }
 
 /** Builds what the package's `exports` point at. */
-export async function buildPackage(entries: Entries, { dependencies, bin }: Manifest): Promise<void> {
+export async function buildPackage(
+  entries: Entries,
+  { dependencies, peerDependencies, bin }: Manifest,
+): Promise<void> {
   const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
-  const external = Object.keys(dependencies), modules = join(ROOT, FOLDERS.modules);
+  const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
   await bundle(sources, { folder: modules, facts, external: ["node:*", ...external] });
   for (const command of Object.values(bin)) await tellShells(join(ROOT, command));
   // Together, so that an error of one entry is an instance of the other's class.

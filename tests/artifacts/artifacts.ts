@@ -3,6 +3,8 @@ import process from "node:process";
 
 /** Where things are that were built; a folder has no slash at its end. */
 export interface Artifacts {
+  /** What they were built from, as `--version` tells it. */
+  readonly commit: string | null;
   /** The command line compiled by Deno. */
   readonly byDeno: string;
   /** The command line compiled by Bun. */

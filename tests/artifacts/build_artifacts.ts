@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { currentCommit } from "../../build/bundle.ts";
 import { findTool } from "../tools/find_tool.js";
 import type { Artifacts } from "./artifacts.ts";
 import { copyCheckout } from "./checkout_copy.ts";
@@ -16,6 +17,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
  */
 export function buildArtifacts(folder: string, failed: (what: string) => void): Artifacts {
   const artifacts: Artifacts = {
+    commit: currentCommit(),
     byDeno: join(folder, "by-deno/latchkey"),
     byBun: join(folder, "by-bun/latchkey"),
     tarball: join(folder, "latchkey.tgz"),

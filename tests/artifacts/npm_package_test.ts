@@ -1,16 +1,14 @@
 // npm's package: what is in it, and what it is to those who install it in an empty folder.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportsOf } from "../../build/npm_package.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { artifacts } from "./artifacts.ts";
+import { useStage } from "./use_stage.ts";
 
 const TIMEOUT_MS = 60_000;
 const MAX_BYTES = 300_000;
@@ -21,17 +19,7 @@ const denoJson = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
 const manifest = JSON.parse(readFileSync(join(npmFolder, PACKAGE, "package.json"), "utf8"));
 const entries = Object.keys(denoJson.exports).map((entry) => entry.replace(".", "@latchkey/latchkey"));
 
-let bus: PrivateBus, broker: FakeBroker, folder: string;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "latchkey-package-"));
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  rmSync(folder, { recursive: true });
-});
+const stage = useStage();
 
 const filesIn = async () => {
   const { code, stdout } = await runProgram(["tar", "--list", "--gzip", "--file", tarball], {});
@@ -39,7 +27,7 @@ const filesIn = async () => {
   return stdout.trim().split("\n").map((file) => file.replace(/^package\//, ""));
 };
 const checkedBy = (...words: string[]) =>
-  runProgram([findTool("node"), ...words], { PATH: process.env.PATH!, HOME: folder });
+  runProgram([findTool("node"), ...words], { PATH: process.env.PATH!, HOME: stage.folder() });
 
 describe("npm's package", () => {
   test(`has at most ${MAX_BYTES / 1000} KB`, () => {
@@ -120,7 +108,7 @@ const { source, account } = await app.acquireToken({ scopes: ["User.Read"], inte
 console.log(source, account.username);
 `,
     );
-    expect(await runProgram([...runtime, program], { DBUS_SESSION_BUS_ADDRESS: bus.address })).toEqual({
+    expect(await runProgram([...runtime, program], stage.environment())).toEqual({
       ...{ code: 0, stdout: "broker jane@contoso.com\n", stderr: "" },
     });
   }, TIMEOUT_MS);
