@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
  *
  * @returns Where it is; what could not be built is not there, and `failed` is told why.
  */
-export function buildArtifacts(folder: string, failed: (what: string) => void): Artifacts {
+export function buildArtifacts(folder: string, failed: (what: string, why: string) => void): Artifacts {
   const artifacts: Artifacts = {
     commit: currentCommit(),
     byDeno: join(folder, "by-deno/latchkey"),
@@ -29,7 +29,7 @@ export function buildArtifacts(folder: string, failed: (what: string) => void): 
     try {
       build();
     } catch (error) {
-      failed(`${what}: ${error instanceof Error ? error.message : error}`);
+      failed(`Building ${what}`, error instanceof Error ? error.message : String(error));
     }
   };
   attempt("the executable by Deno", () => run(["npm", "run", "compile", "--", "--output", artifacts.byDeno], root));

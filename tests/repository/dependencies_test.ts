@@ -124,7 +124,8 @@ function dependencyTable(): readonly Row[] {
   return lines.map(([packages = "", why = "", licences = "", who = ""]) => {
     const each = licences.split(", "), terms = new Map<string, string>();
     for (const [index, pattern] of patternsOf(packages).entries()) {
-      const isMeant = (dependency: string) => dependency.startsWith(pattern.slice(0, -1)) && !named.includes(dependency);
+      const isMeant = (dependency: string) =>
+        dependency.startsWith(pattern.slice(0, -1)) && !named.includes(dependency);
       const names = pattern.endsWith("*") ? Object.keys(wanted).filter(isMeant) : [pattern];
       for (const dependency of names) terms.set(dependency, each[index] ?? each[0]!);
     }

@@ -1,16 +1,7 @@
 // The package as JSR gets it, tested where JSR cannot be reached: a copy of the checkout in which `links` lead the
 // imports of deno.json to packages beside it that carry the true names.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
