@@ -10,6 +10,12 @@ import { COMMAND_GROUPS } from "./command_table.ts";
 /** So many commands have an example in the overview: the first ones, which are what most people come for. */
 const OVERVIEW_EXAMPLES = 2;
 
+/** Options that stand where a command does. */
+const OPTIONS = [
+  ["-h, --help", "Show this help; after a command, the command's"],
+  ["--version", "Show the version; with --format json also what runs it, and its build"],
+] as const;
+
 /** What `latchkey --help` prints. */
 export function overview(): string {
   const commands = COMMAND_GROUPS.flatMap((group) => group.commands);
@@ -23,7 +29,7 @@ Usage: latchkey COMMAND [options]
 
 ${groups.join("\n")}
 Options:
-${columns([["-h, --help", "Show this help; after a command, the command's"], ["--version", "Show the version"]])}
+${columns(OPTIONS)}
 Examples:
 ${examples(commands.slice(0, OVERVIEW_EXAMPLES).flatMap((command) => command.examples.slice(0, 1)))}
 Options have names in the environment as well: LATCHKEY_CLIENT_ID for --client-id. What neither says is taken from the

@@ -1,6 +1,7 @@
-/** Sources of ours, and what they import, in as few files as their late imports allow: for programs that are started often. */
+/** Sources of ours, and what they import, in as few files as their late imports allow. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { BunPlugin } from "bun";
 import type { BuildFacts } from "../bin/build_facts.ts";
 
 /** The folder of the checkout. */
@@ -12,21 +13,23 @@ export interface BundleOptions {
   readonly folder: string;
   /** What `--version --format json` tells of the build. */
   readonly facts: BuildFacts;
-  /** Packages that stay imports. @default none */
+  /** Packages that stay imports. @default none but Node's */
   readonly external?: readonly string[];
-  /** Files of ours that others stand in for, as paths below the root. @default none */
-  readonly insteadOf?: Readonly<Record<string, string>>;
+  /** Whether names are shortened, too. @default false, so that what a stack trace says can be found in the sources */
+  readonly shortNames?: boolean;
+  /** What changes the sources on their way. @default nothing */
+  readonly plugins?: BunPlugin[];
 }
 
 /**
  * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
  *
  * @param entries Their paths below the root.
- * @throws {Error} with all that the bundler complains of.
+ * @throws {AggregateError} all that the bundler complains of.
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = [], insteadOf = {} }: BundleOptions,
+  { folder, facts, external = ["node:*"], shortNames = false, plugins = [] }: BundleOptions,
 ): Promise<void> {
   await Bun.build({
     entrypoints: entries.map((entry) => `${ROOT}${entry}`),
@@ -35,24 +38,13 @@ export async function bundle(
     format: "esm",
     // For Node it would load node:module at once, which costs Deno as much as the rest of a silent token.
     target: "browser",
-    external: ["node:*", ...external],
+    external: [...external],
     conditions: ["latchkey-source"],
     splitting: true,
     naming: { entry: "[dir]/[name].[ext]", chunk: "chunks/[name]-[hash].[ext]" },
-    // Names stay as they are, so that what a stack trace says can be found in the sources.
-    minify: { whitespace: true, syntax: true, identifiers: false },
+    minify: { whitespace: true, syntax: true, identifiers: shortNames },
     define: { LATCHKEY_BUILD: JSON.stringify(facts) },
-    plugins: Object.entries(insteadOf).map(([path, other]) => ({
-      name: `${other} instead of ${path}`,
-      setup: (build) => {
-        const filter = new RegExp(`${RegExp.escape(path.slice(path.lastIndexOf("/")))}$`);
-        build.onResolve(
-          { filter },
-          ({ path: specifier, importer }) =>
-            Bun.resolveSync(specifier, importer) === `${ROOT}${path}` ? { path: `${ROOT}${other}` } : undefined,
-        );
-      },
-    })),
+    plugins,
   });
 }
 

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { bundle, currentCommit, ROOT } from "./bundle.ts";
-import type { Target } from "./targets.ts";
+import { type Target, targetNamed } from "./targets.ts";
 
 /** What an executable is made for, and where it goes. */
 export interface ExecutableOptions {
@@ -49,7 +49,12 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     ];
     const { status, error, stderr } = spawnSync(deno, words, {
       cwd: folder,
-      env: { ...process.env, DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
+      // The runtime that DENORT_BIN names is this machine's: in a file for others it would be a trap.
+      env: {
+        ...process.env,
+        ...{ DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
+        DENORT_BIN: target === targetNamed() ? process.env["DENORT_BIN"] : undefined,
+      },
       stdio: ["ignore", "ignore", "pipe"],
       encoding: "utf8",
     });

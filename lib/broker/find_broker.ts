@@ -9,18 +9,9 @@ import { operatingSystem, processor, readEnvironment } from "../platform/host.ts
 import { isWsl } from "../platform/wsl.ts";
 import type { Broker, BrokerKind } from "./broker.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./broker_channel.ts";
+import type { BrokerFinding } from "./broker_finding.ts";
 import type { JsonBrokerOptions } from "./json_broker.ts";
 import { type BrokerFlags, type BrokerPlatform, isAnyWanted, planBrokers, WSL_FLAG } from "./plan_brokers.ts";
-
-/** What was found: a broker that was started, or why there is none. */
-export type BrokerFinding =
-  | {
-    readonly state: "active";
-    readonly broker: Broker;
-    /** Why one that goes before it is not the one. */
-    readonly reason?: string | undefined;
-  }
-  | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
 
 /** How a broker is looked for. */
 export interface BrokerSearch {
@@ -136,13 +127,4 @@ function without(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPl
   const hint = [...told.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
   if (mendable) throw new LatchkeyError(mendable.code, reason, { cause: mendable.cause, hint });
   return { state: "unavailable", reason, hint };
-}
-
-/** The error of a call that needs the broker which was not found. */
-export function noBroker(
-  finding: Exclude<BrokerFinding, { readonly state: "active" }>,
-  correlationId?: string | undefined,
-): LatchkeyError {
-  const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
-  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint, correlationId });
 }

@@ -6,7 +6,8 @@
 import { type AccountInfo, isSameUsername } from "../account.ts";
 import { authorityOfAccount } from "../authority.ts";
 import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
-import { type BrokerFinding, type BrokerSearch, findBroker, noBroker } from "../broker/find_broker.ts";
+import { type BrokerFinding, noBroker } from "../broker/broker_finding.ts";
+import { type BrokerSearch, findBroker } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import { refuseOther } from "../broker/refuse_other.ts";

@@ -6,7 +6,8 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import type { Broker, BrokerCall } from "../broker/broker.ts";
-import { type BrokerFinding, type BrokerSearch, noBroker } from "../broker/find_broker.ts";
+import { type BrokerFinding, noBroker } from "../broker/broker_finding.ts";
+import type { BrokerSearch } from "../broker/find_broker.ts";
 import type { JsonBrokerOptions } from "../broker/json_broker.ts";
 import type { BrokerFlags } from "../broker/plan_brokers.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";

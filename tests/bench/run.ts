@@ -17,6 +17,7 @@ import { keptTokensReport } from "./kept_tokens_report.ts";
 import { hasKeyring, type Program, programs } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
 import { signInReport } from "./sign_in_report.ts";
+import { startUpReport } from "./start_up_report.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPE = "User.Read";
@@ -47,6 +48,7 @@ try {
     await processReport(programs(CLIENT_ID, SCOPE, { address: bus.address, home: join(bus.directory, "home") }), env),
   );
   if (!values.keep) {
+    print(await startUpReport(["token", "--client-id", CLIENT_ID, "--scope", SCOPE], env, rounds));
     print(await callsReport(broker, env));
     print(await keptTokensReport(env, Math.ceil(rounds / 3)));
     print(await signInReport(env));

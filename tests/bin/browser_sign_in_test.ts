@@ -4,7 +4,6 @@ import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
@@ -20,6 +19,7 @@ import {
 } from "./provider_stage.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 import { startLatchkey, type StartOptions } from "./running_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const JANE = { login: "jane", password: "x" };
 const BUN = findTool("bun"), ACCOUNT = JANE_LINE, ENVIRONMENT = BROWSER_ENVIRONMENT, PERMISSIONS = SIGN_IN_PERMISSIONS;
@@ -35,7 +35,7 @@ const playedBrowser = () => provider.playedBrowser(), wordsOf = (line: string) =
 const run = (line: string, env: Record<string, string>, permissions: readonly string[] = PERMISSIONS) =>
   runLatchkey(wordsOf(line), { permissions, env });
 const start = (line: string, options: StartOptions = {}, program = [...denoRun(), ...PERMISSIONS]) =>
-  startLatchkey([...program, "bin/latchkey.ts", ...wordsOf(line)], options);
+  startLatchkey([...latchkeyBy(program), ...wordsOf(line)], options);
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
 const redirectOf = (address: string) => new URL(new URL(address).searchParams.get("redirect_uri")!);
@@ -48,7 +48,7 @@ async function pastedFrom(address: string): Promise<string> {
   return `${landing.url}?${landing.parameters}`;
 }
 
-describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ program }) => {
+describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ program }) => {
   test("signs in with the browser, prints the account, and ends", async () => {
     const { BROWSER, page } = playedBrowser();
     const { code, stdout, stderr } = await start("login", { env: { BROWSER } }, program()).ended();
@@ -94,7 +94,7 @@ describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ prog
 });
 
 describe("latchkey login without a broker", () => {
-  test("names the permission of Deno that is missing, and never asks", async () => {
+  testOfSources("names the permission of Deno that is missing, and never asks", async () => {
     const { host } = new URL(provider.url), { BROWSER } = playedBrowser();
     const without = (permissions: string[]) => run("login", { BROWSER }, permissions);
     /** Until the program has said so: it goes on, as a person can open the address. */
@@ -116,7 +116,8 @@ describe("latchkey login without a broker", () => {
     await told([LOOPBACK, ENVIRONMENT], `--allow-run=${BUN}`);
   });
 
-  test("shows the time that is left on a terminal, without escape codes", async () => {
+  // With more permissions it sees that it is in a container, where there is one, and has an address pasted instead.
+  testOfSources("shows the time that is left on a terminal, without escape codes", async () => {
     const latchkey = start("login --timeout 900", { env: { BROWSER: "true" }, terminal: true });
     await latchkey.printed(/\rlatchkey: 1[45]:\d\d left; Ctrl-C gives up/);
     await latchkey.printed(/\rlatchkey: 14:\d\d left; Ctrl-C gives up/);
@@ -167,7 +168,7 @@ describe("latchkey login without a broker", () => {
   test("says beforehand that a page that shows an error does not come back", async () => {
     const { BROWSER, page } = playedBrowser();
     const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
-    const latchkey = startLatchkey([...denoRun(), ...PERMISSIONS, "bin/latchkey.ts", ...args], { env: { BROWSER } });
+    const latchkey = startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...args], { env: { BROWSER } });
     await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C gives up\n/);
     expect(await textOf(page)).toContain("invalid_client");
     latchkey.interrupt();

@@ -13,12 +13,11 @@ import {
 import { fileStore } from "../../mod.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../fakes/private_keyring.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 /** No test asks Microsoft's servers for anything. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
 const DOCUMENT = JSON.stringify({
@@ -34,9 +33,9 @@ interface Options {
   readonly program?: readonly string[];
 }
 
-async function check({ home, env = {}, program = BUN }: Options, more = "") {
+async function check({ home, env = {}, program = LATCHKEY_ON_BUN }: Options, more = "") {
   const words = ["doctor", "--broker", "never", "--format", "json", ...more.split(" ").filter(Boolean)];
-  const { stdout } = await runProgram([...program, "bin/latchkey.ts", ...words], { ...OFFLINE, ...home.env, ...env });
+  const { stdout } = await runProgram([...program, ...words], { ...OFFLINE, ...home.env, ...env });
   return JSON.parse(stdout).checks.find(({ id }: { id: string }) => id === "token_cache");
 }
 const keep = ({ state }: OwnHome, ...ids: string[]) => {
@@ -44,10 +43,10 @@ const keep = ({ state }: OwnHome, ...ids: string[]) => {
   return Promise.all(ids.map((id) => store.update(id, () => DOCUMENT.replaceAll("jane", id))));
 };
 
-describe.each(RUNTIME_PATHS)("the doctor's token_cache on $name", ({ program: programOf }) => {
+describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: programOf }) => {
   test("says where tokens are, or would be, and their key, and makes nothing", async () => {
     using home = makeOwnHome();
-    const options = { home, program: programOf() };
+    const options = { home, program: latchkeyBy(programOf()) };
     expect(await check(options)).toEqual({
       ...{ id: "token_cache", ok: true },
       detail: expect.stringContaining(
@@ -65,12 +64,12 @@ describe.each(RUNTIME_PATHS)("the doctor's token_cache on $name", ({ program: pr
 });
 
 describe("the doctor's token_cache", () => {
-  test(
+  testOfSources(
     "names the permissions of Deno that are missing: there is no cache without, and --store file fails",
     async () => {
       using home = makeOwnHome();
       const fix = `Run deno with --allow-read=${home.state} --allow-write=${home.state} --allow-sys=uid`;
-      const program = [...denoRun(), "--allow-env"];
+      const program = latchkeyBy([...denoRun(), "--allow-env"]);
       expect(await check({ home, program })).toMatchObject({
         ...{
           ok: true,

@@ -5,12 +5,11 @@ import { join } from "node:path";
 import { heldNotices } from "../../bin/held_notices.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let bus: PrivateBus, broker: FakeBroker;
 beforeAll(async () => {
@@ -36,7 +35,7 @@ test.each(["accounts", "token --scope User.Read"])(
     mkdirSync(join(home.state, ".."), { recursive: true });
     symlinkSync(join(home.path, "elsewhere"), home.state);
     const { code, stdout, stderr } = await runProgram(
-      [...BUN, "bin/latchkey.ts", ...line.split(" "), "--client-id", CLIENT_ID],
+      [...LATCHKEY_ON_BUN, ...line.split(" "), "--client-id", CLIENT_ID],
       { ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
     );
     expect({ code, isEmpty: stdout === "" }).toEqual({ code: 0, isEmpty: false });

@@ -13,7 +13,6 @@ import {
 import { join } from "node:path";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
@@ -25,8 +24,7 @@ import {
   sourceOf,
   startProviderStage,
 } from "./provider_stage.ts";
-
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 let provider: ProviderStage;
 beforeAll(async () => {
@@ -48,10 +46,10 @@ function filesIn({ path: home }: OwnHome): ReadonlyMap<string, Buffer> {
   );
 }
 
-describe.each(RUNTIME_PATHS)("latchkey login without a broker on $name", ({ program: programOf }) => {
+describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ program: programOf }) => {
   test("is the last sign-in until latchkey logout: other processes have tokens without a window", async () => {
     using home = makeOwnHome();
-    const options = { home, program: programOf() };
+    const options = { home, program: latchkeyBy(programOf()) };
     expect(await provider.login(options)).toMatchObject({ code: 0, stdout: JANE_LINE });
 
     const first = await provider.token(options, SILENT);
@@ -160,10 +158,10 @@ describe("latchkey --store", () => {
 });
 
 describe("latchkey --store auto where it cannot be used", () => {
-  const deno = (...more: string[]) => [...denoRun(), ...SIGN_IN_PERMISSIONS, ...more];
+  const deno = (...more: string[]) => latchkeyBy([...denoRun(), ...SIGN_IN_PERMISSIONS, ...more]);
   const NAMES = "BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION,HOME,XDG_STATE_HOME";
 
-  test("keeps nothing without Deno's permissions, and names them to who signs in", async () => {
+  testOfSources("keeps nothing without Deno's permissions, and names them to who signs in", async () => {
     using home = makeOwnHome();
     const { code, stderr } = await provider.login({ home, program: deno() });
     expect(code).toBe(0);
@@ -194,7 +192,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     expect(sourceOf(await provider.token({ home, program }, SILENT))).toEqual(FROM_CACHE);
   });
 
-  test("a place that was asked for is an error there, before anybody signs in", async () => {
+  testOfSources("a place that was asked for is an error there, before anybody signs in", async () => {
     using home = makeOwnHome();
     expect(await provider.accounts({ home, program: deno() }, "--store file")).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("hint: Run deno with --allow-env=") },
@@ -259,7 +257,7 @@ describe("a disk that cannot be written", () => {
     async (_, disk) => {
       using home = makeOwnHome();
       mkdirSync(home.state, { recursive: true, mode: 0o700 });
-      const program = disk.command(home.state, BUN);
+      const program = disk.command(home.state, LATCHKEY_ON_BUN);
       const places = ["", `--cache-file ${home.state}/cache.json`];
       for (const place of places) {
         const run = await provider.token({ home, program }, `${BY_BROWSER} ${place}`.trim());
@@ -275,7 +273,7 @@ describe("a disk that cannot be written", () => {
     using home = makeOwnHome();
     const path = `${home.state}/cache.json`;
     expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
-    const program = READ_ONLY_DISK.command(home.state, BUN);
+    const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
     expect(await provider.logout({ home, program }, `--cache-file ${path}`)).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
     });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import type { OwnHome } from "./own_home.ts";
+import { latchkeyBy } from "./tested_latchkey.ts";
 
 /**
  * Puts it into a home, to be run on Deno from the sources.
@@ -17,7 +18,7 @@ export function putLatchkeyInPath(
   permissions: readonly string[] = LEAST_PERMISSIONS,
 ): Readonly<Record<string, string>> {
   const folder = join(home.path, "bin"), root = fileURLToPath(new URL("../../", import.meta.url));
-  const command = [...denoRun(), ...permissions, "bin/latchkey.ts"].map((word) => `'${word}'`).join(" ");
+  const command = latchkeyBy([...denoRun(), ...permissions]).map((word) => `'${word}'`).join(" ");
   mkdirSync(folder);
   writeFileSync(join(folder, "latchkey"), `#!/bin/sh\ncd '${root}' && exec ${command} "$@"\n`, { mode: 0o755 });
   return { ...home.env, PATH: `${folder}:${process.env.PATH}` };

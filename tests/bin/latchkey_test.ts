@@ -6,6 +6,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
 import { runDeno, runLatchkey, type RunOptions } from "./run_latchkey.ts";
+import { testOfLibdbus, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -293,7 +294,7 @@ describe("latchkey token that fails", () => {
     expect(await broker.calls()).toEqual([]);
   });
 
-  test("names what Deno has to permit, and never asks", async () => {
+  testOfSources("names what Deno has to permit, and never asks", async () => {
     const without = (permissions: string[]) => latchkey(TOKEN, { permissions });
     expect(await without([LEAST_PERMISSIONS[1]!])).toMatchObject({
       code: 1,
@@ -409,7 +410,7 @@ describe("latchkey CONFIG.json", () => {
     },
   );
 
-  test("names the permission to read it, and does not ask for it", async () => {
+  testOfSources("names the permission to read it, and does not ask for it", async () => {
     const { code, stderr } = await latchkey("parameters.json");
     expect({ code, names: stderr.includes("Run deno with --allow-read=parameters.json") }).toEqual({
       code: 1,
@@ -442,7 +443,20 @@ describe("latchkey", () => {
     });
   });
 
+  testOfSources("--version --format json tells what runs it, and that it is not built", async () => {
+    const { code, stdout, stderr } = await latchkey("--version --format json", { permissions: [] });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      runtime: { name: "Deno", version: expect.stringMatching(/^\d+\.\d+\.\d+$/) },
+      build: { kind: "source", target: null, commit: null },
+    });
+  });
+
   test.each([
+    ["--version extra", '"extra" is not an option of --version'],
+    ["--version --format xml", "--format takes text, json"],
+    ["--version --formt json", "did you mean --format?"],
     ["", "A command is missing"],
     ["tokn", "did you mean token?"],
     ["acounts", "did you mean accounts?"],
@@ -513,7 +527,7 @@ describe("LATCHKEY_LIBDBUS", () => {
     expect(await run(`${bus.directory}/mine/libdbus-1.so.3`)).toMatchObject({ code: 0, stderr: "" });
   });
 
-  test("is refused where others can write, is relative, or is not there", async () => {
+  testOfLibdbus("is refused where others can write, is relative, or is not there", async () => {
     mkdirSync(`${bus.directory}/open`);
     chmodSync(`${bus.directory}/open`, 0o777);
     copyFileSync(LIBDBUS, `${bus.directory}/open/libdbus-1.so.3`);
@@ -537,7 +551,7 @@ describe("LATCHKEY_LIBDBUS", () => {
     });
   });
 
-  test("names the permissions that checking it needs", async () => {
+  testOfSources("names the permissions that checking it needs", async () => {
     const { code, stderr } = await latchkey(TOKEN, {
       env: { LATCHKEY_LIBDBUS: LIBDBUS },
       permissions: permitted(LIBDBUS),
@@ -559,7 +573,7 @@ ${body}`)
   const run = (body: string) =>
     runDeno([...LEAST_PERMISSIONS, program(body)], { DBUS_SESSION_BUS_ADDRESS: bus.address });
 
-  test("ends by itself when it is done, without close()", async () => {
+  testOfSources("ends by itself when it is done, without close()", async () => {
     expect(await run('await app.getAccounts(); console.log("done");')).toEqual({
       code: 0,
       stdout: "done\n",
@@ -567,7 +581,7 @@ ${body}`)
     });
   });
 
-  test("shows no token when it prints a result", async () => {
+  testOfSources("shows no token when it prints a result", async () => {
     const body = `const result = await app.acquireToken({ scopes: ["a"], interactive: "never" });
 console.log(result, [result].length, String(result.accessToken.length > 99));`;
     const { stdout } = await run(body);
@@ -577,7 +591,7 @@ console.log(result, [result].length, String(result.accessToken.length > 99));`;
     expect(stdout).not.toContain("eyJ");
   });
 
-  test("does not read process for a silent token", async () => {
+  testOfSources("does not read process for a silent token", async () => {
     const body = `Object.defineProperty(globalThis, "process", { get() { throw new Error("process was read"); } });
 console.log((await app.acquireToken({ scopes: ["a"], interactive: "never" })).source);`;
     expect(await run(body)).toEqual({ code: 0, stdout: "broker\n", stderr: "" });

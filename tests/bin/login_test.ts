@@ -4,15 +4,14 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSyn
 import { join } from "node:path";
 import { addPrivateKeyring, lockKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "./provider_stage.ts";
 import type { Run } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
 
@@ -27,10 +26,10 @@ const scopesIn = (text: string) => new URL(ADDRESS.exec(text)![1]!).searchParams
 /** What is said before the address is. */
 const saidBefore = ({ stderr }: Run) => stderr.slice(0, ADDRESS.exec(stderr)!.index);
 
-describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf }) => {
+describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) => {
   test("--account is who has to sign in: of another nothing is kept, and the profile stays", async () => {
     using home = makeOwnHome();
-    const options = { home, program: programOf() };
+    const options = { home, program: latchkeyBy(programOf()) };
     const { code, stdout, stderr } = await provider.login(options, "--account joe@contoso.com --profile work");
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toMatch(/^error: interaction_required\nerror_description: .* signed in, and not joe@contoso\.com$/m);
@@ -40,7 +39,7 @@ describe.each(RUNTIME_PATHS)("latchkey login on $name", ({ program: programOf })
 
   test("--no-browser takes the address that is written to a pipe", async () => {
     using home = makeOwnHome();
-    const child = Bun.spawn([...programOf(), "bin/latchkey.ts", ...provider.wordsOf("login --no-browser")], {
+    const child = Bun.spawn([...latchkeyBy(programOf()), ...provider.wordsOf("login --no-browser")], {
       env: { NO_COLOR: "1", ...home.env },
       stdio: ["pipe", "pipe", "pipe"],
     });
@@ -76,7 +75,7 @@ describe("latchkey login", () => {
     using home = makeOwnHome();
     const words = "login --client-id azure-cli --broker never --no-browser --authority";
     const latchkey = startLatchkey(
-      [...BUN, "bin/latchkey.ts", ...words.split(" "), "https://login.microsoftonline.com/contoso.com"],
+      [...LATCHKEY_ON_BUN, ...words.split(" "), "https://login.microsoftonline.com/contoso.com"],
       { env: home.env },
     );
     const [, address] = await latchkey.printed(/^(https:\S+\/authorize\?\S+)\n/m);
@@ -120,7 +119,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
   test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])("where the disk is %s", async (_, disk) => {
     using home = makeOwnHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
-    const program = disk.command(home.state, BUN);
+    const program = disk.command(home.state, LATCHKEY_ON_BUN);
     for (const place of ["", `--cache-file ${home.state}/cache.json`]) {
       const run = await provider.login({ home, program }, place);
       expect(run.code).toBe(0);

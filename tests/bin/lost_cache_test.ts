@@ -4,12 +4,10 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, 
 import { join } from "node:path";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
-
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 let provider: ProviderStage;
 beforeAll(async () => {
@@ -27,13 +25,13 @@ const filesOf = ({ state }: OwnHome) =>
 const documentOf = ({ state }: OwnHome) =>
   join(state, readdirSync(state).find((name) => /^[\da-f]{32}\.sealed$/.test(name))!);
 
-describe.each(RUNTIME_PATHS)("a token cache whose key is lost, on $name", ({ program: programOf }) => {
+describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ program: programOf }) => {
   test.each([
     ["missing", (path: string) => rmSync(path)],
     ["damaged", (path: string) => writeFileSync(path, "{}", { mode: 0o600 })],
   ])("stays as it is when it is read, which says so: key.json is %s; a sign-in begins anew", async (how, lose) => {
     using home = makeOwnHome();
-    const options = { home, program: programOf() };
+    const options = { home, program: latchkeyBy(programOf()) };
     expect((await provider.login(options)).code).toBe(0);
     lose(join(home.state, "key.json"));
     const before = filesOf(home);
@@ -91,7 +89,7 @@ describe("a damaged token cache", () => {
     using home = makeOwnHome();
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
-    const program = READ_ONLY_DISK.command(home.state, BUN);
+    const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
     for (const [words, outcome] of [[SILENT, SIGN_IN], [BY_BROWSER, FRESH]] as const) {
       const run = await provider.token({ home, program }, words);
       expect(outcome === FRESH ? sourceOf(run) : errorOf(run)).toEqual(outcome);
@@ -146,7 +144,7 @@ test("latchkey says what it could not do about a lock of a --cache-file", async 
   using home = makeOwnHome();
   const path = join(home.state, "cache.json");
   expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
-  const program = READ_ONLY_DISK.command(home.state, BUN);
+  const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
   const run = await provider.token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
   expect(sourceOf(run)).toEqual(FRESH);
   expect(run.stderr).toMatch(/ warn A token was renewed, and its lock is not as it should be: /);
@@ -173,7 +171,7 @@ describe("latchkey login --profile where the profile cannot be written", () => {
     using home = makeOwnHome();
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
     const { BROWSER, page } = provider.playedBrowser();
-    const program = READ_ONLY_DISK.command(home.config, BUN);
+    const program = READ_ONLY_DISK.command(home.config, LATCHKEY_ON_BUN);
     expect(await provider.login({ home, program, env: { BROWSER } }, "--profile work")).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining(READ_ONLY_DISK.reason) },
     });

@@ -13,16 +13,15 @@ import {
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", OTHER_ID = "22222222-2222-4333-8444-555555555555";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
 /** No test asks Microsoft's servers for the time. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 
 let bus: PrivateBus, broker: FakeBroker;
 beforeAll(async () => {
@@ -42,8 +41,8 @@ interface Options {
   readonly program?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
-const latchkey = (line: string, { home, program = BUN, env }: Options): Promise<Run> =>
-  runProgram([...program, "bin/latchkey.ts", ...line.split(" ").filter(Boolean)], {
+const latchkey = (line: string, { home, program = LATCHKEY_ON_BUN, env }: Options): Promise<Run> =>
+  runProgram([...program, ...line.split(" ").filter(Boolean)], {
     ...home.env,
     DBUS_SESSION_BUS_ADDRESS: bus.address,
     ...env,
@@ -56,10 +55,10 @@ function configure(home: OwnHome, config: unknown): void {
 }
 const asked = async (member = "acquireTokenSilently") => (await broker.calls(member)).at(-1)!.request.authParameters;
 
-describe.each(RUNTIME_PATHS)("latchkey --profile on $name", ({ program: programOf }) => {
+describe.each(TESTED_PATHS)("latchkey --profile on $name", ({ program: programOf }) => {
   test("login writes it, and other commands take it", async () => {
     using home = makeOwnHome();
-    const options = { home, program: programOf() };
+    const options = { home, program: latchkeyBy(programOf()) };
     const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --tenant contoso.com`;
     expect(await latchkey(`login ${words}`, options)).toMatchObject({ code: 0, stderr: "" });
     expect(configOf(home)).toEqual({
@@ -171,7 +170,7 @@ describe("latchkey login --profile", () => {
     expect({ code, isThere: existsSync(pathIn(home)) }).toEqual({ code: 3, isThere: false });
   });
 
-  test("names Deno's permissions before anybody signs in", async () => {
+  testOfSources("names Deno's permissions before anybody signs in", async () => {
     using home = makeOwnHome();
     const login = (...more: string[]) =>
       runLatchkey(["login", "--profile", "work", "--client-id", CLIENT_ID], {
@@ -225,7 +224,7 @@ describe("latchkey with a profile", () => {
     expect(await asked()).toMatchObject({ clientId: OTHER_ID });
   });
 
-  test("is none where there is none, or Deno may not look", async () => {
+  testOfSources("is none where there is none, or Deno may not look", async () => {
     using home = makeOwnHome();
     expect(await latchkey("token --scope a", { home })).toMatchObject({
       ...{ code: 2, stderr: expect.stringMatching(/^latchkey: --client-id is missing: .*or --profile/) },

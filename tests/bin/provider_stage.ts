@@ -7,11 +7,12 @@ import { findTool } from "../tools/find_tool.js";
 import { startOidcProvider } from "../tools/start_oidc_provider.ts";
 import type { OwnHome } from "./own_home.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 /** Where the command line runs at a provider. */
 export interface RunPlace {
   readonly home: OwnHome;
-  /** What runs a program. @default Bun */
+  /** What starts it. @default the command line on Bun */
   readonly program?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -37,8 +38,7 @@ export interface ProviderStage extends AsyncDisposable {
   logout(place: RunPlace, more?: string): Promise<Run>;
 }
 
-const BUN = findTool("bun"), FROM_SOURCE = ["--conditions", "latchkey-source"];
-const SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
+const BUN = findTool("bun"), SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
 
 /** What a sign-in takes on Deno, the provider being on loopback as well. */
 export const LOOPBACK = "--allow-net=127.0.0.1,[::1]";
@@ -60,9 +60,9 @@ export async function startProviderStage(): Promise<ProviderStage> {
     const page = join(folder, `page-${++pages}`);
     return { BROWSER: `${BUN} ${SCRIPT} ${page}`, page };
   };
-  const latchkey = (words: readonly string[], { home, program = [BUN, ...FROM_SOURCE], env = {} }: RunPlace) => {
+  const latchkey = (words: readonly string[], { home, program = LATCHKEY_ON_BUN, env = {} }: RunPlace) => {
     const { BROWSER } = playedBrowser();
-    return runProgram([...program, "bin/latchkey.ts", ...words], { ...home.env, BROWSER, ...env });
+    return runProgram([...program, ...words], { ...home.env, BROWSER, ...env });
   };
   return {
     url,

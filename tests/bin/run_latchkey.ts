@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
+import { latchkeyBy } from "./tested_latchkey.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -26,7 +27,7 @@ export async function runLatchkey(
   args: readonly string[],
   { env = {}, permissions = LEAST_PERMISSIONS, input }: RunOptions = {},
 ): Promise<Run> {
-  return await runProgram([...denoRun(), ...permissions, "bin/latchkey.ts", ...args], env, { input });
+  return await runProgram([...latchkeyBy([...denoRun(), ...permissions]), ...args], env, { input });
 }
 
 /** Runs a program on Deno, as the project's programs are run where only npm can be reached. */

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const TOKEN = "token --client-id 11111111-2222-4333-8444-555555555555 --scope User.Read".split(" ");
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
@@ -24,9 +24,9 @@ afterAll(async () => {
 
 const environment = (more: Record<string, string> = {}) => ({ DBUS_SESSION_BUS_ADDRESS: bus.address, ...more });
 
-describe.each(RUNTIME_PATHS)("latchkey on $name", ({ program }) => {
+describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   const latchkey = (args: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
-    runProgram([...program(), "bin/latchkey.ts", ...args], environment(more));
+    runProgram([...latchkeyBy(program()), ...args], environment(more));
 
   test("prints a token and ends", async () => {
     expect(await latchkey(TOKEN)).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
@@ -50,13 +50,13 @@ describe.each(RUNTIME_PATHS)("latchkey on $name", ({ program }) => {
     "ends quietly when nobody reads what %s writes",
     async (line) => {
       const command = 'trap "" PIPE; exec 3> >(true); wait $!; "$@" >&3; echo "exit $?" >&2';
-      const words = [...program(), "bin/latchkey.ts", ...line.split(" ")];
+      const words = [...latchkeyBy(program()), ...line.split(" ")];
       const { stderr } = await runProgram(["bash", "-c", command, "bash", ...words], environment());
       expect(stderr).toBe("exit 1\n");
     },
   );
 
-  test("writes all of a long answer, also where standard output does not wait for its reader", async () => {
+  testOfSources("writes all of a long answer, also where standard output does not wait for its reader", async () => {
     const file = `${bus.directory}/long_answer.ts`, url = new URL("../../lib/platform/program.ts", import.meta.url);
     // A runtime that has looked at its stream has set it not to wait.
     const body = `import process from "node:process";
@@ -77,11 +77,11 @@ describe("latchkey on Deno without FFI", () => {
     return ["--allow-sys=uid", `--allow-read=${path}`, `--allow-write=${path}`, `--allow-net=unix:${path}`];
   };
 
-  test("takes what a socket needs, and no more", async () => {
+  testOfSources("takes what a socket needs, and no more", async () => {
     expect(await latchkey(socketFlags())).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
   });
 
-  test("names both ways when one permission is missing", async () => {
+  testOfSources("names both ways when one permission is missing", async () => {
     const flags = socketFlags();
     for (const left of flags) {
       const { code, stdout, stderr } = await latchkey(flags.filter((flag) => flag !== left));
@@ -90,7 +90,7 @@ describe("latchkey on Deno without FFI", () => {
     }
   });
 
-  test("does not take another way than the libdbus that is named", async () => {
+  testOfSources("does not take another way than the libdbus that is named", async () => {
     const permissions = [...socketFlags(), "--allow-env=LATCHKEY_LIBDBUS"];
     expect(await latchkey(permissions, { LATCHKEY_LIBDBUS: "/nowhere/libdbus-1.so.3" })).toMatchObject({
       code: 1,

@@ -7,10 +7,10 @@ import type { Reply } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { startProviderStage } from "./provider_stage.ts";
 import { runLatchkey, runProgram } from "./run_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 /** Keys of JSON whose text is one. */
 const SECRET_KEYS = [
@@ -104,14 +104,14 @@ function textsIn({ path }: OwnHome): string {
   return files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join("\n");
 }
 
-test.each(RUNTIME_PATHS.map(({ name, program }) => [name, program] as const))(
+test.each(TESTED_PATHS.map(({ name, program }) => [name, program] as const))(
   "latchkey -vv without a broker on %s tells no secret, and writes none that is not sealed",
   async (_, program) => {
     await using provider = await startProviderStage();
     using home = makeOwnHome();
     const shared = join(provider.folder, "cache.json");
     const run = (line: string, words = provider.appWordsOf(line)) =>
-      runProgram([...program(), "bin/latchkey.ts", ...words, "-vv"], { ...home.env, ...provider.playedBrowser() });
+      runProgram([...latchkeyBy(program()), ...words, "-vv"], { ...home.env, ...provider.playedBrowser() });
     const outputs = [], secrets = new Set<string>();
     for (const [profile, place] of [["work", ""], ["shared", ` --cache-file ${shared}`]] as const) {
       outputs.push(await run(`login --profile ${profile} --scope api.read${place}`));

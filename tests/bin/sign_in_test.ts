@@ -4,11 +4,11 @@ import { writeFileSync } from "node:fs";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 import { runLatchkey } from "./run_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -91,7 +91,7 @@ describe("latchkey login", () => {
 
   const PROGRAMS = [
     { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
-    ...RUNTIME_PATHS,
+    ...TESTED_PATHS,
   ].map(({ name, program }) => [name, program] as const);
   const ENDS = [["an interrupt", true], ["--timeout", false]] as const;
 
@@ -101,7 +101,7 @@ describe("latchkey login", () => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
     using home = makeOwnHome();
     const login = (...more: string[]) =>
-      Bun.spawn([...program(), "bin/latchkey.ts", "login", "--client-id", CLIENT_ID, ...more], {
+      Bun.spawn([...latchkeyBy(program()), "login", "--client-id", CLIENT_ID, ...more], {
         env: { NO_COLOR: "1", ...home.env, ...environment() },
         stdio: ["ignore", "pipe", "pipe"],
       });
@@ -137,9 +137,7 @@ describe("latchkey token", () => {
   test("--interactive auto opens the window at a terminal, though standard output is a pipe", async () => {
     await broker.behave({ replies: NEEDS_PERSON });
     const command = [
-      ...denoRun(),
-      ...LEAST_PERMISSIONS,
-      "bin/latchkey.ts",
+      ...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]),
       ...`${TOKEN} --client-id ${CLIENT_ID}`.split(" "),
     ];
     const file = `${bus.directory}/token`;
@@ -246,14 +244,17 @@ describe("latchkey logout", () => {
     await broker.start(); // it has nobody removed
   });
 
-  test("alone leaves the broker alone, and says that it does not last where nothing can be stored", async () => {
-    const { code, stderr } = await latchkey("logout");
-    expect(code).toBe(0);
-    expect(stderr).toMatch(
-      /^latchkey: jane@contoso\.com is signed out for this run alone.*; --from-broker takes it.*--allow-env=/,
-    );
-    expect(await broker.calls("removeAccount")).toEqual([]);
-  });
+  testOfSources(
+    "alone leaves the broker alone, and says that it does not last where nothing can be stored",
+    async () => {
+      const { code, stderr } = await latchkey("logout");
+      expect(code).toBe(0);
+      expect(stderr).toMatch(
+        /^latchkey: jane@contoso\.com is signed out for this run alone.*; --from-broker takes it.*--allow-env=/,
+      );
+      expect(await broker.calls("removeAccount")).toEqual([]);
+    },
+  );
 
   test("lasts: the broker's token is not taken before the next sign-in", async () => {
     using home = makeOwnHome();
@@ -383,7 +384,7 @@ describe("latchkey cookie", () => {
 
   test.each(["cookie", "json", "header"])("is not shown on a terminal unasked: --format %s", async (format) => {
     const atTerminal = (...more: string[]) =>
-      startLatchkey([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", "cookie", "--format", format, ...more], {
+      startLatchkey([...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), "cookie", "--format", format, ...more], {
         env: environment(),
         terminal: true,
       }).ended();

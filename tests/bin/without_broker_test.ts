@@ -1,11 +1,10 @@
 // The doctor where no broker is to serve: nothing is missed for want of one, and tokens are looked for in the cache.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type ProviderStage, startProviderStage } from "./provider_stage.ts";
 import { runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
-const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!.program();
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 /** No test asks Microsoft's servers for anything. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
@@ -27,9 +26,9 @@ interface Row {
   readonly fix?: string;
 }
 
-async function doctor(words: readonly string[], home: OwnHome, program: readonly string[] = BUN) {
+async function doctor(words: readonly string[], home: OwnHome, program: readonly string[] = LATCHKEY_ON_BUN) {
   const { code, stdout } = await runProgram(
-    [...program, "bin/latchkey.ts", "doctor", "--format", "json", ...words],
+    [...program, "doctor", "--format", "json", ...words],
     { ...home.env, ...(words.includes(provider.url) ? {} : OFFLINE) },
   );
   const { checks } = JSON.parse(stdout) as { checks: readonly Row[] };
@@ -38,12 +37,12 @@ async function doctor(words: readonly string[], home: OwnHome, program: readonly
 }
 const appWords = () => ["--client-id", provider.clientId, "--authority", provider.url, "--scope", "api.read"];
 
-describe.each(RUNTIME_PATHS)(
+describe.each(TESTED_PATHS)(
   "latchkey doctor at another authority than Microsoft's on $name",
   ({ program: programOf }) => {
     test("looks for accounts and a token in the cache, and misses neither bus nor keyring", async () => {
       using home = makeOwnHome();
-      const program = programOf(), { BROWSER } = provider.playedBrowser();
+      const program = latchkeyBy(programOf()), { BROWSER } = provider.playedBrowser();
       const { code: before, ...none } = await doctor(appWords(), home, program);
       const fix = `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url}`;
       expect({ before, none }).toMatchObject({
@@ -53,7 +52,7 @@ describe.each(RUNTIME_PATHS)(
           silent_token: { ok: false, detail: expect.stringContaining("interaction_required: Nobody is signed in") },
         },
       });
-      const login = [...program, "bin/latchkey.ts", "login", ...appWords()];
+      const login = [...program, "login", ...appWords()];
       expect((await runProgram(login, { ...home.env, BROWSER })).code).toBe(0);
       const { code, ...of } = await doctor(appWords(), home, program);
       const skipped = { ok: true, detail: `not checked: brokers do not serve the authority ${provider.url}` };

@@ -2,13 +2,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import process from "node:process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { RUNTIME_PATHS, type RuntimePath } from "../runtimes/runtime_paths.ts";
-import { findChromium } from "../tools/find_chromium.js";
+import { launchChromium } from "../tools/launch_chromium.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const PROGRAM = fileURLToPath(new URL("../tools/sign_in_program.ts", import.meta.url));
@@ -19,11 +18,7 @@ const programs: Program[] = [], servers: Server[] = [];
 
 beforeAll(async () => {
   provider = await startOidcProvider();
-  const executablePath = findChromium();
-  browser = await chromium.launch({
-    ...(executablePath ? { executablePath } : { channel: "chrome" }), // where macOS and Windows have it
-    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [], // Chromium's own refuses to be root's
-  });
+  browser = await launchChromium();
 });
 afterEach(async () => {
   for (const { child } of programs.splice(0)) child.kill();

@@ -1,20 +1,11 @@
 // The package as JSR gets it, tested where JSR cannot be reached: a copy of the checkout in which `links` lead the
 // imports of deno.json to packages beside it that carry the true names.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { commitableFiles } from "../tools/commitable_files.ts";
 import { findTool } from "../tools/find_tool.js";
 
 /** Discards: a test that wants something of a registry fails, wherever it runs. */
@@ -89,16 +80,6 @@ test("deno publish finds nothing wrong, and would publish what is needed alone",
     [],
   );
 });
-
-/** What a commit of everything would have in it. */
-function commitableFiles(): readonly string[] {
-  const { stdout, stderr, exitCode } = Bun.spawnSync(
-    ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-    { cwd: root },
-  );
-  if (exitCode !== 0) throw new Error(`git ls-files failed: ${stderr}`);
-  return stdout.toString().split("\0").filter((file) => file && existsSync(join(root, file)));
-}
 
 /** What deno.json names a package as, in the oldest version that will do. */
 function atJsr(alias: string): { name: string; version: string } {

@@ -1,9 +1,10 @@
 // What is said in two places is the same in both, and files are named, and end, as the house's are.
 import { expect, test } from "bun:test";
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { exportsOfCheckout } from "../../build/npm_package.ts";
+import { commitableFiles } from "../tools/commitable_files.ts";
 
 const MAX_LINES = 400;
 /** Names under which a heap of things that do not belong together grows. */
@@ -12,11 +13,7 @@ const HEAPS = ["utils", "util", "helpers", "helper", "common", "shared", "types"
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const denoJson = JSON.parse(read("deno.json"));
 const packageJson = JSON.parse(read("package.json"));
-/** What a commit of everything would have in it. */
-const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
-  cwd: root,
-  encoding: "utf8",
-}).split("\0").filter((file) => file && existsSync(join(root, file)));
+const files = commitableFiles();
 const sources = files.filter((file) => /^(mod\.ts$|bin\/|lib\/|examples\/)/.test(file));
 
 test("deno.json and package.json give the same name, version and licence", () => {
@@ -29,13 +26,15 @@ test("deno.json and package.json give the same name, version and licence", () =>
 });
 
 test("deno.json and package.json give the same entries", () => {
-  const entries = Object.entries<Record<string, string>>(packageJson.exports)
-    .map(([name, conditions]) => [name, conditions["latchkey-source"]]);
-  expect(Object.fromEntries(entries)).toEqual(denoJson.exports);
+  expect(packageJson.exports).toEqual(exportsOfCheckout(denoJson.exports));
+  // The first condition that holds is taken.
+  expect(Object.values<object>(packageJson.exports).map((conditions) => Object.keys(conditions)[0]))
+    .toEqual(Object.keys(packageJson.exports).map(() => "latchkey-source"));
 });
 
 test("deno.json and package.json give the same scripts", () => {
-  expect(Object.keys(packageJson.scripts).filter((name) => name !== "prepack")).toEqual(Object.keys(denoJson.tasks));
+  const scripts = Object.keys(packageJson.scripts).filter((name) => !/^(pre|post)pack$/.test(name)); // npm's own
+  expect(scripts).toEqual(Object.keys(denoJson.tasks));
 });
 
 test("deno.json and package.json import the same packages", () => {

@@ -148,10 +148,12 @@ const machineNeeds = [
  */
 export function setUp(script) {
   installNpmPackages();
-  const needsTools = script === "tests/run_tests.ts" || script === "tests/bench/run.ts";
+  // The suites of what was built are among those of the sources.
+  const needy = script === "tests/artifacts/run_artifacts.ts" ? "tests/run_tests.ts" : script;
+  const needsTools = needy === "tests/run_tests.ts" || needy === "tests/bench/run.ts";
   if (needsTools) installTools();
   if (process.platform === "linux") {
-    const missing = machineNeeds.filter((need) => need.scripts.includes(script ?? "") && !need.isThere());
+    const missing = machineNeeds.filter((need) => need.scripts.includes(needy ?? "") && !need.isThere());
     if (missing.length > 0) installMachinePackages(missing);
   }
   if (needsTools) installMsalForPython();

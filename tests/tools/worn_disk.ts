@@ -15,6 +15,15 @@ const namespace = ["unshare", "--mount", ...(process.getuid?.() === 0 ? [] : ["-
 const canMount =
   spawnSync(namespace[0]!, [...namespace.slice(1), "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status === 0;
 
+/**
+ * Runs a command where a file is empty, and so no library; `undefined` where this user may have no mount namespace.
+ *
+ * @param file Its path.
+ */
+export const withEmptyFile: ((file: string, command: readonly string[]) => string[]) | undefined = canMount
+  ? (file, rest) => [...namespace, "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', file, ...rest]
+  : undefined;
+
 /** Nothing more can be written. */
 export const FULL_DISK: WornDisk = canMount
   ? mounted(

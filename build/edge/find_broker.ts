@@ -1,0 +1,31 @@
+/** In place of lib/broker/find_broker.ts where there is no device, and so no broker: workers on the edge, and pages. */
+import type { BrokerFinding } from "../../lib/broker/broker_finding.ts";
+import type { JsonBrokerOptions } from "../../lib/broker/json_broker.ts";
+import { type BrokerFlags, isAnyWanted } from "../../lib/broker/plan_brokers.ts";
+import type { Authority } from "../../lib/authority.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+
+/**
+ * Finds no broker.
+ *
+ * @throws {LatchkeyError} `missing_dependency` when one is asked for.
+ */
+export function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Promise<BrokerFinding> {
+  if (isBrokerEnabled(flags, options.authority)) {
+    return Promise.reject(
+      new LatchkeyError("missing_dependency", "There is no way to a broker: this is latchkey's build for the edge", {
+        hint: "Leave enableBrokerOn… out there, or import the entry ./web, which has the calls of web apps alone; " +
+          "a program on a device gets the whole build from Deno, Bun or Node",
+      }),
+    );
+  }
+  const reason = isAnyWanted(flags)
+    ? `brokers do not serve the authority ${options.authority.url}`
+    : "it is not enabled";
+  return Promise.resolve({ state: "off", reason });
+}
+
+/** Whether the app wants a broker, on whatever platform, and for an authority that a broker serves. */
+export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
+  return isAnyWanted(flags) && authority.kind === "entra";
+}

@@ -1,0 +1,132 @@
+/** What npm gets: ES modules of all entries, types, and the same for the edge. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { findTool } from "../tests/tools/find_tool.js";
+import { bundle, currentCommit, ROOT } from "./bundle.ts";
+import { forTheEdge } from "./edge/for_the_edge.ts";
+
+/** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
+export type Entries = Readonly<Record<string, string>>;
+
+/** Folders of the package below `dist`, by what is in them. */
+const FOLDERS = { modules: "dist/esm", edge: "dist/edge" } as const;
+/** Conditions by which bundlers for the edge, and for pages, choose. */
+const EDGE_CONDITIONS = ["workerd", "edge-light", "browser"] as const;
+
+/** Whether an entry is for programs: the command line is for devices alone. */
+function isLibrary(source: string): boolean {
+  return !source.startsWith("./bin/");
+}
+
+/**
+ * The package's `exports`.
+ *
+ * @param entries Those of deno.json.
+ */
+export function exportsOf(entries: Entries): Readonly<Record<string, Readonly<Record<string, string>>>> {
+  return Object.fromEntries(
+    Object.entries(entries).map(([name, source]) => {
+      const built = (folder: string, suffix: string) => `./${folder}/${source.slice(2).replace(/\.ts$/, suffix)}`;
+      const onTheEdge = isLibrary(source)
+        ? EDGE_CONDITIONS.map((condition) => [condition, built(FOLDERS.edge, ".js")])
+        : [];
+      return [name, {
+        "types": built(FOLDERS.modules, ".d.ts"),
+        ...Object.fromEntries(onTheEdge),
+        "default": built(FOLDERS.modules, ".js"),
+      }];
+    }),
+  );
+}
+
+/** The checkout's `exports`: the same, behind the sources for whoever asks for them by `latchkey-source`. */
+export function exportsOfCheckout(entries: Entries): ReturnType<typeof exportsOf> {
+  return Object.fromEntries(
+    Object.entries(exportsOf(entries)).map(([name, built]) => [name, { "latchkey-source": entries[name]!, ...built }]),
+  );
+}
+
+/** A package.json, as far as it is looked at. */
+export interface Manifest {
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly [field: string]: unknown;
+}
+
+/** What the package's package.json is, made of the checkout's: without what only the checkout has. */
+export function manifestOf(checkout: Manifest, entries: Entries): Manifest {
+  const { scripts: _scripts, devDependencies: _devDependencies, ...published } = checkout;
+  return { ...published, exports: exportsOf(entries) };
+}
+
+/** Builds what the package's `exports` point at. */
+export async function buildPackage(
+  entries: Entries,
+  { dependencies, peerDependencies, bin }: Manifest,
+): Promise<void> {
+  const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
+  await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
+  const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
+  // Errors tell by their messages what went wrong; the names in stack traces would cost every install 40 KB.
+  await bundle(sources, { folder: modules, facts, external: ["node:*", ...external], shortNames: true });
+  for (const command of Object.values(bin)) await tellShells(join(ROOT, command));
+  // Together, so that an error of one entry is an instance of the other's class.
+  await bundle(sources.filter(isLibrary), {
+    folder: join(ROOT, FOLDERS.edge),
+    facts,
+    external: external.filter((name) => name !== "dbus-next"),
+    shortNames: true,
+    plugins: [forTheEdge],
+  });
+  await declareTypes(sources, modules);
+}
+
+/** What runs a command is in its first line. */
+async function tellShells(command: string): Promise<void> {
+  await writeFile(command, `#!/usr/bin/env node\n${await readFile(command, "utf8")}`);
+}
+
+/** What a declaration takes from another of ours. */
+const IMPORT = /(\bfrom |\bimport\()("\.{1,2}\/[^"]+)\.ts"/g;
+
+/** Writes the declarations that entries reach: of what stays inside, nobody needs any. */
+async function declareTypes(sources: readonly string[], folder: string): Promise<void> {
+  const temporary = await mkdtemp(join(tmpdir(), "latchkey-types-"));
+  try {
+    await emitDeclarations(sources, temporary);
+    const kept = new Set<string>();
+    const keep = async (file: string): Promise<void> => {
+      if (kept.has(file)) return;
+      kept.add(file);
+      const text = await readFile(join(temporary, file), "utf8");
+      for (const [, , path] of text.matchAll(IMPORT)) {
+        await keep(join(dirname(file), `${path!.slice(1)}.d.ts`));
+      }
+      await Bun.write(join(folder, file), text.replace(IMPORT, '$1$2.js"'));
+    };
+    for (const source of sources) await keep(source.slice(2).replace(/\.ts$/, ".d.ts"));
+  } finally {
+    await rm(temporary, { recursive: true });
+  }
+}
+
+async function emitDeclarations(sources: readonly string[], folder: string): Promise<void> {
+  // Beside the checkout's own, since a configuration looks for packages of types from where it is.
+  const config = join(ROOT, "dist/tsconfig.json");
+  await Bun.write(
+    config,
+    JSON.stringify({
+      extends: "../tsconfig.json",
+      compilerOptions: { noEmit: false, declaration: true, emitDeclarationOnly: true, outDir: folder, rootDir: ROOT },
+      include: [],
+      files: sources.map((source) => join(ROOT, source)),
+    }),
+  );
+  const command = [process.execPath, findTool("tsc"), "--project", config];
+  const { exitCode, stdout } = Bun.spawnSync(command, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  await rm(config);
+  if (exitCode !== 0) throw new Error(`tsc failed:\n${stdout}`);
+}

@@ -1,0 +1,139 @@
+// The executables as files: what is in them, and what they take from where they are started.
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { targetNamed } from "../../build/targets.ts";
+import { runProgram } from "../bin/run_latchkey.ts";
+import { LIBDBUS } from "../tools/deno_command.ts";
+import { withEmptyFile } from "../tools/worn_disk.ts";
+import { artifacts } from "./artifacts.ts";
+import { useStage } from "./use_stage.ts";
+
+/** A compiler copies a hundred megabytes. */
+const TIMEOUT_MS = 60_000;
+const OWN_BYTES = 5 * 2 ** 20;
+const TOKEN = "token --client-id 11111111-2222-4333-8444-555555555555 --scope User.Read".split(" ");
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+
+const { byDeno, byBun, commit } = artifacts(), target = targetNamed();
+const EXECUTABLES = [["Deno", byDeno, target.deno], ["Bun", byBun, target.bun]] as const;
+const { version } = JSON.parse(readFileSync(new URL("../../deno.json", import.meta.url), "utf8"));
+
+const stage = useStage();
+
+const inFolder = (cwd: string, command: readonly string[]) => ["env", `--chdir=${cwd}`, ...command];
+const OWN_ENVIRONMENT = process.env as Readonly<Record<string, string>>;
+const build = (script: string, ...words: string[]) =>
+  runProgram(["npm", "run", script, "--", ...words], OWN_ENVIRONMENT);
+
+describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerTarget) => {
+  test("--version --format json tells what it is", async () => {
+    const { code, stdout, stderr } = await runProgram([latchkey, "--version", "--format", "json"], {});
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({
+      version,
+      runtime: { name: runtime, version: expect.stringMatching(/^\d+\.\d+\.\d+/) },
+      build: { kind: "executable", target: compilerTarget, commit },
+    });
+    expect((await runProgram([latchkey, "--version"], {})).stdout).toBe(`latchkey ${version}\n`);
+  });
+
+  test("reads nothing of the folder that it is started in", async () => {
+    const cwd = join(stage.folder(), `hostile-${runtime}`), seen = join(cwd, "seen");
+    mkdirSync(cwd);
+    writeFileSync(join(cwd, "evil.js"), `require("node:fs").writeFileSync(${JSON.stringify(seen)}, "");`);
+    writeFileSync(join(cwd, ".env"), "LATCHKEY_CLIENT_ID=azure-cli\nLATCHKEY_SCOPE=User.Read\n");
+    writeFileSync(join(cwd, "bunfig.toml"), 'preload = ["./evil.js"]\n');
+    writeFileSync(join(cwd, "deno.json"), '{ "imports": { "node:fs": "./evil.js" } }');
+    writeFileSync(join(cwd, "package.json"), '{ "type": "commonjs", "imports": {} }');
+    const { code, stderr } = await runProgram(inFolder(cwd, [latchkey, "token"]), {
+      ...stage.environment(),
+    });
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
+    expect(readdirSync(cwd)).not.toContain("seen");
+  });
+
+  test("leaves no compiled code where others could put theirs", async () => {
+    const TMPDIR = join(stage.folder(), `tmp-${runtime}`);
+    mkdirSync(TMPDIR);
+    const env = { TMPDIR, ...stage.environment() };
+    for (let run = 0; run < 2; run++) expect(await runProgram([latchkey, ...TOKEN], env)).toMatchObject({ code: 0 });
+    expect(readdirSync(TMPDIR)).toEqual([]);
+  });
+
+  test("looks for MSALRuntime above itself, and not where it is started", async () => {
+    const own = join(stage.folder(), `place-${runtime}`), cwd = join(stage.folder(), `start-${runtime}`);
+    const packageBelow = "node_modules/@azure/msal-node-runtime/dist/linux/ubuntu/x64";
+    for (const place of [own, cwd]) mkdirSync(join(place, packageBelow), { recursive: true });
+    await Bun.write(join(own, "bin/latchkey"), Bun.file(latchkey));
+    expect((await runProgram(["chmod", "+x", join(own, "bin/latchkey")], {})).code).toBe(0);
+    const run = () =>
+      runProgram(inFolder(cwd, [join(own, "bin/latchkey"), ...TOKEN]), {
+        LATCHKEY_BROKER_KIND: "msalruntime",
+        ...stage.environment(),
+      });
+    writeFileSync(join(cwd, packageBelow, "msal-node-runtime.node"), "no library");
+    expect(await run()).toMatchObject({ code: 1, stderr: expect.stringContaining("is not installed") });
+    const addon = join(own, packageBelow, "msal-node-runtime.node");
+    writeFileSync(addon, "no library");
+    expect(await run()).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`${realpathSync(addon)} cannot be opened`),
+    });
+  }, TIMEOUT_MS);
+});
+
+describe("the executable by Deno", () => {
+  test("has at most 5 MiB of our own, and no node_modules", () => {
+    const empty = join(stage.folder(), "empty");
+    writeFileSync(`${empty}.js`, "");
+    const deno = process.env["DENO_FOR_COMPILE"] || "deno";
+    const words = ["compile", "--quiet", "--no-config", "--output", empty, `${empty}.js`];
+    expect(Bun.spawnSync([deno, ...words], { cwd: stage.folder(), stdio: ["ignore", "ignore", "inherit"] }).exitCode)
+      .toBe(0);
+    const own = statSync(byDeno).size - statSync(empty).size;
+    expect(own).toBeGreaterThan(100_000);
+    expect(own).toBeLessThan(OWN_BYTES);
+    expect(readFileSync(byDeno).subarray(-own).toString("latin1")).not.toMatch(/"n":"node_modules"|latchkey-build-/);
+  }, TIMEOUT_MS);
+
+  test("is the same, to the byte, when it is built again", async () => {
+    const again = join(stage.folder(), "again/latchkey");
+    expect(await build("compile", "--output", again)).toMatchObject({ code: 0 });
+    expect(Bun.hash(readFileSync(again))).toBe(Bun.hash(readFileSync(byDeno)));
+  }, TIMEOUT_MS);
+
+  // Where this user may hide no file from a program, the executable by Bun alone shows that dbus-next is in it.
+  if (withEmptyFile) {
+    test("reaches the broker by dbus-next where there is no libdbus", async () => {
+      const env = stage.environment(),
+        hide = withEmptyFile!.bind(undefined, realpathSync(LIBDBUS));
+      expect(await runProgram(hide([byDeno, ...TOKEN]), env)).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(JWT),
+        stderr: "",
+      });
+      const { stdout } = await runProgram(hide([byDeno, "doctor", "--format", "json"]), env);
+      const { checks } = JSON.parse(stdout) as { checks: readonly { id: string; detail: string }[] };
+      expect(checks.find(({ id }) => id === "dbus_client")!.detail).toMatch(/^dbus-next/);
+    });
+  }
+
+  test("says what to do where its target cannot be compiled", async () => {
+    const empty = {
+      DENORT_BIN: "/nowhere/denort",
+      DENO_FOR_COMPILE: process.env["DENO_FOR_COMPILE"] ?? "",
+      PATH: process.env.PATH!,
+    };
+    const { code, stderr } = await runProgram(
+      ["npm", "run", "compile", "--", "--output", join(stage.folder(), "none")],
+      empty,
+    );
+    expect({ code, says: stderr.includes("or its path in DENORT_BIN") }).toEqual({ code: 1, says: true });
+    const unknown = await build("compile", "--target", "solaris-x64");
+    expect(unknown).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("There is no target solaris-x64: linux-x64,"),
+    });
+  }, TIMEOUT_MS);
+});

@@ -1,0 +1,134 @@
+// npm's package: what is in it, and what it is to those who install it in an empty folder.
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { exportsOf } from "../../build/npm_package.ts";
+import { runProgram } from "../bin/run_latchkey.ts";
+import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { findTool } from "../tools/find_tool.js";
+import { artifacts } from "./artifacts.ts";
+import { useStage } from "./use_stage.ts";
+
+const TIMEOUT_MS = 60_000;
+const MAX_BYTES = 300_000;
+const PACKAGE = "node_modules/@latchkey/latchkey";
+
+const { tarball, npmFolder, bunFolder } = artifacts(), root = fileURLToPath(new URL("../../", import.meta.url));
+const denoJson = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+const manifest = JSON.parse(readFileSync(join(npmFolder, PACKAGE, "package.json"), "utf8"));
+const entries = Object.keys(denoJson.exports).map((entry) => entry.replace(".", "@latchkey/latchkey"));
+
+const stage = useStage();
+
+const filesIn = async () => {
+  const { code, stdout } = await runProgram(["tar", "--list", "--gzip", "--file", tarball], {});
+  expect(code).toBe(0);
+  return stdout.trim().split("\n").map((file) => file.replace(/^package\//, ""));
+};
+const checkedBy = (...words: string[]) =>
+  runProgram([findTool("node"), ...words], { PATH: process.env.PATH!, HOME: stage.folder() });
+
+describe("npm's package", () => {
+  test(`has at most ${MAX_BYTES / 1000} KB`, () => {
+    expect(statSync(tarball).size).toBeLessThanOrEqual(MAX_BYTES);
+  });
+
+  test("has modules, declarations and what npm always packs, under names that every system has", async () => {
+    const files = await filesIn();
+    expect(files).toEqual(expect.arrayContaining(["package.json", "README.md", "LICENSE", "dist/esm/mod.js"]));
+    expect(files.filter((file) => !/^(package\.json|[A-Z]+(\.md)?|dist\/(esm|edge)\/[\w./-]+\.(js|d\.ts))$/.test(file)))
+      .toEqual([]);
+  });
+
+  test("has each entry of deno.json, and runs nothing when it is installed", () => {
+    expect(manifest.exports).toEqual(exportsOf(denoJson.exports));
+    expect(Object.keys(manifest)).not.toContain("private");
+    expect(Object.keys(manifest)).not.toContain("scripts");
+    expect(Object.keys(manifest)).not.toContain("devDependencies");
+    const installed = JSON.parse(readFileSync(join(npmFolder, "package-lock.json"), "utf8")).packages;
+    const withScripts = Object.entries<{ hasInstallScript?: boolean }>(installed)
+      .filter(([, { hasInstallScript }]) => hasInstallScript);
+    expect(withScripts).toEqual([]);
+  });
+
+  test("leaves the checkout's package.json as it was", () => {
+    const { scripts, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    expect(scripts.prepack).toBeString();
+    expect(exports["."]["latchkey-source"]).toBe("./mod.ts");
+  });
+
+  test("is one that publint finds nothing wrong with", async () => {
+    const run = await checkedBy(join(root, "node_modules/publint/src/cli.js"), tarball, "--strict");
+    expect(run).toMatchObject({ code: 0, stdout: expect.stringContaining("All good!") });
+  }, TIMEOUT_MS);
+
+  test("is one whose types are right for ES modules", async () => {
+    const attw = join(root, "node_modules/@arethetypeswrong/cli/dist/index.js");
+    const { code, stdout } = await checkedBy(attw, tarball, "--profile", "esm-only", "--format", "json");
+    const { analysis } = JSON.parse(stdout);
+    expect(Object.keys(analysis.entrypoints)).toEqual(Object.keys(manifest.exports));
+    expect(code).toBe(0);
+  }, TIMEOUT_MS);
+
+  test("compiles in a program that knows of no runtime", async () => {
+    // Beside the package, as it is found from there.
+    const program = join(npmFolder, "types.ts"), config = join(npmFolder, "tsconfig.json");
+    writeFileSync(
+      program,
+      `${entries.map((entry, index) => `import * as entry${index} from "${entry}";`).join("\n")}
+export const entries = [${entries.map((_, index) => `entry${index}`)}];
+const app = new entry0.PublicClientApplication({ clientId: "11111111-2222-4333-8444-555555555555" });
+export const token: Promise<string> = app.acquireToken({ scopes: ["User.Read"] }).then(({ accessToken }) => accessToken);
+// @ts-expect-error: the types are there, and no any
+new entry0.PublicClientApplication({ clientId: 1 });
+`,
+    );
+    const compilerOptions = {
+      ...{ target: "esnext", module: "nodenext", lib: ["esnext", "dom"], types: [], strict: true, noEmit: true },
+      ...{ skipLibCheck: false, exactOptionalPropertyTypes: true },
+    };
+    writeFileSync(config, JSON.stringify({ compilerOptions, files: [program] }));
+    expect(await checkedBy(findTool("tsc"), "--project", config)).toMatchObject({ code: 0, stdout: "" });
+  }, TIMEOUT_MS);
+});
+
+describe.each([
+  ["Node", [findTool("node")], npmFolder],
+  ["Bun", [findTool("bun"), "run"], bunFolder],
+  ["Deno", [findTool("deno"), "run", "--no-prompt", "--node-modules-dir=manual", ...LEAST_PERMISSIONS], npmFolder],
+])("npm's package in an empty folder on %s", (_, runtime, installed) => {
+  test("gives a program a token", async () => {
+    const program = join(installed, "program.js");
+    writeFileSync(
+      program,
+      `import { PublicClientApplication } from "@latchkey/latchkey";
+const app = new PublicClientApplication({ clientId: "11111111-2222-4333-8444-555555555555", enableBrokerOnLinux: true });
+const { source, account } = await app.acquireToken({ scopes: ["User.Read"], interactive: "never" });
+console.log(source, account.username);
+`,
+    );
+    expect(await runProgram([...runtime, program], stage.environment())).toEqual({
+      ...{ code: 0, stdout: "broker jane@contoso.com\n", stderr: "" },
+    });
+  }, TIMEOUT_MS);
+
+  test("is imported without doing anything", async () => {
+    const program = join(installed, "imports.js");
+    writeFileSync(program, `${entries.map((entry) => `import "${entry}";`).join("\n")}\nconsole.log("done");\n`);
+    expect(await runProgram([...runtime, program], {})).toEqual({ code: 0, stdout: "done\n", stderr: "" });
+  }, TIMEOUT_MS);
+});
+
+test.each([["npm", npmFolder], ["Bun", bunFolder]])("%s brings the command latchkey", async (_, installed) => {
+  // The shell's way: by its name on the path, the first line saying what runs it.
+  const path = `${join(installed, "node_modules/.bin")}:${join(findTool("node"), "..")}:${process.env.PATH}`;
+  const { code, stdout } = await runProgram(["sh", "-c", "latchkey --version --format json"], { PATH: path });
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({
+    version: denoJson.version,
+    runtime: { name: "Node" },
+    build: { kind: "bundle", target: null },
+  });
+  expect(existsSync(join(installed, "node_modules/@std"))).toBe(false);
+});

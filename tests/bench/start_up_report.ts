@@ -1,0 +1,93 @@
+// What it costs to start what is built: the executable beside a compiled empty program, the bundle beside an empty Deno.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { bundle } from "../../build/bundle.ts";
+import { BAKED_PERMISSIONS, compileByDeno } from "../../build/executable.ts";
+import { targetNamed } from "../../build/targets.ts";
+import { denoCommand } from "../tools/deno_command.ts";
+import { findTool } from "../tools/find_tool.js";
+import { measureTime } from "./measure_process.ts";
+import { markdownTable, median, range } from "./report.ts";
+
+const WARM_UP_ROUNDS = 3;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Programs that take turns, the first being what the others are compared with. */
+interface Group {
+  readonly most: number;
+  readonly programs: readonly (readonly [name: string, command: readonly string[]])[];
+}
+
+/**
+ * What starting costs.
+ *
+ * @param words The words of a command line that has a silent token printed.
+ */
+export async function startUpReport(words: readonly string[], env: Environment, rounds: number): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "latchkey-bench-"));
+  try {
+    const groups = [await bundled(folder, words)], notes: string[] = [];
+    try {
+      groups.unshift(await compiled(folder, words));
+    } catch (error) {
+      notes.push(`The executable is left out: ${error instanceof Error ? error.message : error}\n`);
+    }
+    const ownHome = { ...env, HOME: folder, XDG_STATE_HOME: undefined, XDG_CONFIG_HOME: undefined };
+    const rows = groups.flatMap((group) => rowsOf(group, ownHome, rounds));
+    return `${markdownTable(["start-up, whole process", "median ms", "min–max", "× empty", "target"], rows)}${
+      notes.join("")
+    }`;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function compiled(folder: string, words: readonly string[]): Promise<Group> {
+  const latchkey = join(folder, "latchkey"), empty = join(folder, "empty"), { DENO_FOR_COMPILE } = process.env;
+  await compileByDeno({ target: targetNamed(), output: latchkey });
+  await writeFile(`${empty}.js`, "");
+  const options = ["compile", "--quiet", "--no-config", "--no-code-cache", ...BAKED_PERMISSIONS, "--output", empty];
+  const { exitCode, stderr } = Bun.spawnSync([DENO_FOR_COMPILE || "deno", ...options, `${empty}.js`]);
+  if (exitCode !== 0) throw new Error(String(stderr));
+  return {
+    most: 1.4,
+    programs: [
+      ["a compiled empty program", [empty]],
+      ["the executable: --help", [latchkey, "--help"]],
+      ["the executable: a silent token", [latchkey, ...words]],
+    ],
+  };
+}
+
+async function bundled(folder: string, words: readonly string[]): Promise<Group> {
+  await bundle(["bin/latchkey.ts"], { folder, facts: { kind: "bundle", target: null, commit: null } });
+  const [, ...options] = denoCommand(join(folder, "bin/latchkey.js"));
+  const command = [findTool("deno"), ...options];
+  return {
+    most: 1.5,
+    programs: [
+      ["an empty Deno program", denoCommand("tests/bench/nothing.ts")],
+      ["the bundle: --help", [...command, "--help"]],
+      ["the bundle: a silent token", [...command, ...words]],
+    ],
+  };
+}
+
+/** Each round's ratio is its own: whatever slows a round down slows down all of its programs. */
+function rowsOf({ most, programs }: Group, env: Environment, rounds: number): readonly (readonly string[])[] {
+  const walls = programs.map((): number[] => []);
+  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+    for (const [index, [, command]] of programs.entries()) {
+      const { wallMs } = measureTime(command, env);
+      if (round >= 0) walls[index]!.push(wallMs);
+    }
+  }
+  return programs.map(([name], index) => {
+    const ratio = median(walls[index]!.map((wall, round) => wall / walls[0]![round]!));
+    const verdict = index === 0 ? "" : `≤ ${most}: ${ratio <= most ? "met" : "missed"}`;
+    return [name, median(walls[index]!).toFixed(1), range(walls[index]!), ratio.toFixed(2), verdict];
+  });
+}
