@@ -6,7 +6,15 @@
 import { NOT_IMPLEMENTED } from "../aadsts.ts";
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
-import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
+import {
+  BUS_DAEMON,
+  BUS_ERROR,
+  type CallLimits,
+  DBusError,
+  type DBusValue,
+  type MethodCall,
+  type SessionBus,
+} from "../platform/session_bus.ts";
 import type { Broker } from "./broker.ts";
 import { printable } from "../json_values.ts";
 import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
@@ -15,6 +23,7 @@ import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_b
 const NAME = "com.microsoft.identity.broker1";
 const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };
 const INTERFACE = "com.microsoft.identity.Broker1";
+const PING = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
 const PROTOCOL_VERSION = "0.0";
 const NAME_CHANGES = {
   sender: BUS_DAEMON.destination,
@@ -70,7 +79,7 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
     bus.close();
     throw error;
   }
-  return jsonBroker(linuxTransport(bus), options);
+  return jsonBroker(linuxTransport(bus, options), options);
 }
 
 async function openBus(): Promise<SessionBus> {
@@ -87,15 +96,18 @@ async function ping(
   { timeLimits: { pingMs, startMs } }: JsonBrokerOptions,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const call = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
   try {
-    await bus.call({ ...call, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-      if (!(error instanceof DBusError) || !NOT_RUNNING.has(error.errorName)) throw error;
-      return bus.call(call, { timeoutMs: startMs, signal });
+    await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
+      if (!isNotRunning(error)) throw error;
+      return bus.call(PING, { timeoutMs: startMs, signal });
     });
   } catch (error) {
     throw asUnavailable(error);
   }
+}
+
+function isNotRunning(error: unknown): boolean {
+  return error instanceof DBusError && NOT_RUNNING.has(error.errorName);
 }
 
 function asUnavailable(error: unknown): unknown {
@@ -129,7 +141,19 @@ function reasonOf(error: Error): string {
   return printable(error.message) || error.errorName;
 }
 
-function linuxTransport(bus: SessionBus): JsonTransport {
+function linuxTransport(bus: SessionBus, { timeLimits: { startMs } }: JsonBrokerOptions): JsonTransport {
+  /** One that stopped, because it was idle, has as long to start as it had at first. */
+  async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
+    try {
+      return await bus.call({ ...call, autoStart: false }, limits);
+    } catch (error) {
+      // A broker that does not run has no window to close.
+      if (!isNotRunning(error) || call.member === "cancelInteractiveFlow") throw error;
+    }
+    await bus.call(PING, { ...limits, timeoutMs: startMs });
+    return await bus.call(call, limits);
+  }
+
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
@@ -142,7 +166,7 @@ function linuxTransport(bus: SessionBus): JsonTransport {
       };
       let reply;
       try {
-        reply = await bus.call(call, { timeoutMs, signal });
+        reply = await callStarted(call, { timeoutMs, signal });
       } catch (error) {
         signal?.throwIfAborted();
         throw ofCall(error, method, correlationId);
