@@ -99,7 +99,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
       const json = requestOf(question, clientId), correlationId = correlationIdOf(options), { signal } = options;
       const timeoutMs = "account" in question ? limits.silentMs : limits.accountsMs;
       if (!isStarted) await start({ signal }); // its failure says more than that of a call
-      const transport = linuxTransport(await openBus());
+      const transport = linuxTransport(await openBus(), limits);
       const { sendRepeatable } = brokerSender(transport, (level, message) => logger?.(level, message));
       return parseReply(await sendRepeatable(question.method, json, { correlationId, timeoutMs, signal }), {
         correlationId,
@@ -107,7 +107,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
     },
     async onChange(listener) {
       const bus = await openBus();
-      return await linuxTransport(bus).watch(listener).catch((error) => {
+      return await linuxTransport(bus, limits).watch(listener).catch((error) => {
         throw asUnavailable(error);
       });
     },

@@ -6,7 +6,15 @@
 import { NOT_IMPLEMENTED } from "../aadsts.ts";
 import { LatchkeyError } from "../errors.ts";
 import { openSessionBus } from "../platform/open_session_bus.ts";
-import { BUS_DAEMON, BUS_ERROR, DBusError, type SessionBus } from "../platform/session_bus.ts";
+import {
+  BUS_DAEMON,
+  BUS_ERROR,
+  type CallLimits,
+  DBusError,
+  type DBusValue,
+  type MethodCall,
+  type SessionBus,
+} from "../platform/session_bus.ts";
 import type { Broker, TimeLimits } from "./broker.ts";
 import { printable } from "../json_values.ts";
 import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
@@ -15,6 +23,7 @@ import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./json_b
 const NAME = "com.microsoft.identity.broker1";
 const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };
 const INTERFACE = "com.microsoft.identity.Broker1";
+const PING = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
 const PROTOCOL_VERSION = "0.0";
 const NAME_CHANGES = {
   sender: BUS_DAEMON.destination,
@@ -70,7 +79,7 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
     bus.close();
     throw error;
   }
-  return jsonBroker(linuxTransport(bus), options);
+  return jsonBroker(linuxTransport(bus, options.timeLimits), options);
 }
 
 /**
@@ -98,15 +107,18 @@ export async function pingBroker(
   { pingMs, startMs }: TimeLimits,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const call = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
   try {
-    await bus.call({ ...call, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-      if (!(error instanceof DBusError) || !NOT_RUNNING.has(error.errorName)) throw error;
-      return bus.call(call, { timeoutMs: startMs, signal });
+    await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
+      if (!isNotRunning(error)) throw error;
+      return bus.call(PING, { timeoutMs: startMs, signal });
     });
   } catch (error) {
     throw asUnavailable(error);
   }
+}
+
+function isNotRunning(error: unknown): boolean {
+  return error instanceof DBusError && NOT_RUNNING.has(error.errorName);
 }
 
 /** What the bus, or its silence, says of a broker that cannot be reached. */
@@ -142,7 +154,19 @@ function reasonOf(error: Error): string {
 }
 
 /** The way to the broker over the bus. */
-export function linuxTransport(bus: SessionBus): JsonTransport {
+export function linuxTransport(bus: SessionBus, { startMs }: Pick<TimeLimits, "startMs">): JsonTransport {
+  /** One that stopped, because it was idle, has as long to start as it had at first. */
+  async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
+    try {
+      return await bus.call({ ...call, autoStart: false }, limits);
+    } catch (error) {
+      // A broker that does not run has no window to close.
+      if (!isNotRunning(error) || call.member === "cancelInteractiveFlow") throw error;
+    }
+    await bus.call(PING, { ...limits, timeoutMs: startMs });
+    return await bus.call(call, limits);
+  }
+
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
@@ -155,7 +179,7 @@ export function linuxTransport(bus: SessionBus): JsonTransport {
       };
       let reply;
       try {
-        reply = await bus.call(call, { timeoutMs, signal });
+        reply = await callStarted(call, { timeoutMs, signal });
       } catch (error) {
         signal?.throwIfAborted();
         throw ofCall(error, method, correlationId);

@@ -123,6 +123,19 @@ describe("PublicClientApplication, when the bus starts the broker", () => {
     expect((await silently(app)).source).toBe("broker");
   });
 
+  test("waits for one that stopped as long as for one that never ran", async () => {
+    const app = makeApp({ timeLimits: { accountsMs: 1_000 } }), impatient = makeApp({ timeLimits: { startMs: 200 } });
+    for (const each of [app, impatient]) await each.getAccounts();
+    await broker.kill();
+    await broker.behave({ startDelayMs: 2_000 });
+    expect(await app.getAccounts()).toHaveLength(1);
+    await broker.kill();
+    await broker.behave({ startDelayMs: 5_000 });
+    expect(await failure(impatient.getAccounts())).toMatchObject({
+      ...{ code: "timed_out", hint: expect.stringContaining("Restart it"), correlationId: expect.any(String) },
+    });
+  }, TIMEOUT_MS);
+
   test("cannot start it again, says so, and starts it when it can", async () => {
     const app = makeApp();
     await app.getAccounts();
