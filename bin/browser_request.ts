@@ -4,6 +4,7 @@
  * @module
  */
 import type { BrokerAnswer, BrokerQuestion } from "../mod.ts";
+import { isObject } from "./is_object.ts";
 
 /** What is asked where the extension does not say it. */
 const DEFAULT_SCOPES = ["https://graph.microsoft.com/.default"], DEFAULT_URL = "https://login.microsoftonline.com/";
@@ -88,8 +89,4 @@ function urlIn({ ssoUrl }: BrokerAnswer): string {
   if (ssoUrl === undefined || ssoUrl === null || ssoUrl === "") return DEFAULT_URL;
   if (typeof ssoUrl === "string") return ssoUrl;
   throw new TypeError("ssoUrl has to be an address");
-}
-
-function isObject(value: unknown): value is BrokerAnswer {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -9,6 +9,7 @@ import { listPrivateFolder } from "../lib/platform/private_file.ts";
 import { folderOf } from "../lib/platform/private_folder.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
+import { isObject } from "./is_object.ts";
 import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
 import type { TokenPlace } from "./token_store.ts";
 
@@ -111,10 +112,6 @@ function accountIds(document: string): readonly unknown[] {
   return isObject(accounts)
     ? Object.values(accounts).flatMap((each) => isObject(each) ? [each.home_account_id] : [])
     : [];
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Those that others can read: what they can write is refused before. */

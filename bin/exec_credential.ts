@@ -4,6 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../mod.ts";
+import { isObject } from "./is_object.ts";
 import { visibleJson } from "./visible.ts";
 
 /** What the caller wants. */
@@ -61,8 +62,4 @@ export function writeExecCredential(
 ): string {
   const expirationTimestamp = `${expiresOn.toISOString().slice(0, -5)}Z`;
   return `${visibleJson({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

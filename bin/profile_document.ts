@@ -5,6 +5,7 @@
  */
 import type { AccountInfo } from "../mod.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
+import { isObject } from "./is_object.ts";
 
 /** The configuration file. */
 export interface ProfileFile {
@@ -169,8 +170,4 @@ function wrong({ path }: ProfileFile, why: string): UsageError {
 
 function keyOf(option: string): string {
   return option.replaceAll("-", "_");
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

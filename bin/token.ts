@@ -3,13 +3,20 @@
  *
  * @module
  */
-import type { AcquireTokenRequest, AuthenticationResult, PopScheme, PublicClientApplication } from "../mod.ts";
+import {
+  type AcquireTokenRequest,
+  type AuthenticationResult,
+  LatchkeyError,
+  type PopScheme,
+  type PublicClientApplication,
+} from "../mod.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import type { Person } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { heldNotices } from "./held_notices.ts";
 import { TOKEN_FORMATS } from "./token_formats.ts";
+import { visible } from "./visible.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -85,11 +92,27 @@ async function ask(
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
   let result = await send({});
-  if (secondsLeft(result) < minTtl) result = await send({ forceRefresh: true, interactive: "never" });
   if (secondsLeft(result) < minTtl) {
-    write("stderr", `latchkey: the new token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
+    // Who was asked just now is not asked again.
+    const renewal = send({ forceRefresh: true, interactive: interactive === "always" ? "never" : interactive });
+    result = await renewal.catch((error) => keptInstead(result, error, signal));
+  }
+  if (secondsLeft(result) < minTtl) {
+    write("stderr", `latchkey: the token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
   }
   return result;
+}
+
+/** A token that ends soon is better than none, unless somebody gave up. */
+function keptInstead(
+  kept: AuthenticationResult,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): AuthenticationResult {
+  if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
+  const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
+  write("stderr", `latchkey: ${visible(`the token could not be renewed: ${code}: ${message}${id}`)}\n`);
+  return kept;
 }
 
 /**

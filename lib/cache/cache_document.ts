@@ -6,6 +6,7 @@
 import { idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
+import { isObject } from "../json_values.ts";
 import { type CacheEntry, type CacheIdentity, type CacheSection, scopesOf, tenantOf, text } from "./cache_schema.ts";
 
 /** An entry and its key. */
@@ -163,8 +164,4 @@ function groupByAccount(entries: CacheEntry): ReadonlyMap<string, readonly Keyed
 function placeKey({ homeAccountId, environment, clientId, realm, scope }: TokenPlace): string {
   const tenant = tenantOf(homeAccountId, realm).toLowerCase();
   return [environmentAliases(environment)[0], idKey(clientId), tenant, scope.toLowerCase()].join("\n");
-}
-
-function isObject(value: unknown): value is CacheEntry {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

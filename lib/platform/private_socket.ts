@@ -2,7 +2,8 @@
  * A Unix socket that only its owner can reach: it is in a folder that nobody else can enter, so that there is no moment at which
  * others could connect to it.
  *
- * On Deno it needs `--allow-read=FOLDER --allow-write=FOLDER --allow-net=unix:PATH --allow-sys=uid`.
+ * On Deno it needs `--allow-read=FOLDER --allow-write=FOLDER --allow-net=unix:PATH --allow-sys=uid`;
+ * before 2.9 without the third.
  *
  * @module
  */
@@ -14,9 +15,9 @@ import { errorNameOf, type LocalFiles } from "./local_files.ts";
 import { withLockFile } from "./lock_file.ts";
 import { openLocalFiles } from "./open_local_files.ts";
 import { openServer } from "./open_server.ts";
-import { requirePermission } from "./permission.ts";
 import { folderOf, makePrivateFolder } from "./private_folder.ts";
 import { shellWord } from "./shell_word.ts";
+import { missingSocketFlags } from "./socket_permissions.ts";
 
 /** A socket that is listened on. */
 export interface PrivateSocket {
@@ -43,7 +44,12 @@ export async function listenOnPrivateSocket(
   const folder = folderOf(path);
   requirePossible(path);
   const files = await openLocalFiles(folder, "write");
-  requirePermission({ name: "net", host: `unix:${path}` });
+  const flags = missingSocketFlags(path);
+  if (flags.length > 0) {
+    throw new LatchkeyError("missing_dependency", `Deno may not listen on ${path}`, {
+      hint: `Run deno with ${flags.join(" ")}`,
+    });
+  }
   try {
     makePrivateFolder(files, folder);
     requireClosedFolder(files, folder);
@@ -120,9 +126,11 @@ async function listen(
   const id = files.look(path)?.id;
   return {
     close() {
+      const isOurs = () => files.look(path)?.id === id;
       // Whoever made another one there, after this one was removed by hand, keeps it: to close would remove whatever is there.
-      if (files.look(path)?.id === id) server.close();
-      else server.unref();
+      if (!isOurs()) return void server.unref();
+      server.close();
+      if (isOurs()) files.remove(path); // Deno before 2.9 leaves it
     },
   };
 }

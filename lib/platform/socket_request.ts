@@ -1,14 +1,14 @@
 /**
- * HTTP requests to a server on a Unix socket.
+ * HTTP requests to a server of ours on a Unix socket. Not by `node:http`: before 2.9, Deno's asks for the network, and connects
+ * to a port.
  *
- * On Deno they need `--allow-read=PATH --allow-write=PATH --allow-net=unix:PATH`.
+ * On Deno they need `--allow-read=PATH --allow-write=PATH --allow-net=unix:PATH`, before 2.9 without the third.
  *
  * @module
  */
-import type { IncomingMessage } from "node:http";
 import { LatchkeyError } from "../errors.ts";
 import { errorNameOf } from "./local_files.ts";
-import { isPermitted } from "./permission.ts";
+import { missingSocketFlags } from "./socket_permissions.ts";
 
 /** What a server answered. */
 export interface SocketAnswer {
@@ -18,7 +18,8 @@ export interface SocketAnswer {
   readonly body: string;
 }
 
-const MAX_BODY_BYTES = 1024 * 1024;
+/** More than any answer with a token has. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /**
  * Makes sure that Deno permits to ask a server on a socket.
@@ -27,11 +28,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
  * @throws {LatchkeyError} `missing_dependency` with all flags that it takes.
  */
 export function requireSocketPermissions(path: string): void {
-  const flags = ([
-    ["--allow-read=", { name: "read", path }],
-    ["--allow-write=", { name: "write", path }],
-    ["--allow-net=unix:", { name: "net", host: `unix:${path}` }],
-  ] as const).filter(([, permission]) => !isPermitted(permission)).map(([flag]) => `${flag}${path}`);
+  const flags = missingSocketFlags(path);
   if (flags.length === 0) return;
   throw new LatchkeyError("missing_dependency", `Deno may not connect to ${path}`, {
     hint: `Run deno with ${flags.join(" ")}`,
@@ -39,7 +36,7 @@ export function requireSocketPermissions(path: string): void {
 }
 
 /**
- * Asks a server on a Unix socket.
+ * Asks a server on a Unix socket, which closes the connection when it has answered.
  *
  * @param path The socket's path.
  * @param target Path and query of the request.
@@ -49,55 +46,58 @@ export function requireSocketPermissions(path: string): void {
  * long, or no HTTP.
  */
 export async function requestFromSocket(path: string, target: string, signal: AbortSignal): Promise<SocketAnswer> {
-  const { request } = await import("node:http");
   signal.throwIfAborted();
-  let answer: IncomingMessage | undefined;
-  try {
-    return await new Promise<SocketAnswer>((resolve, reject) => {
-      // Of one connection each: the server keeps none.
-      const asked = request({ socketPath: path, path: target, headers: { host: "localhost" }, agent: false, signal });
-      asked.once("error", reject);
-      asked.once("response", (response) => {
-        answer = response;
-        bodyOf(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
-      });
-      asked.once("upgrade", (_, socket) => {
-        socket.destroy();
-        reject(new Error("it speaks another protocol"));
-      });
-      asked.once("close", () => answer ?? reject(new Error("it closed without an answer")));
-      asked.end();
-    });
-  } catch (error) {
-    answer?.destroy();
-    signal.throwIfAborted();
-    throw failureOf(error, path);
-  }
+  const received = await exchange(
+    path,
+    `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+    signal,
+  );
+  const answer = readAnswer(received);
+  if (answer) return answer;
+  throw new LatchkeyError("invalid_response", `What answers at ${path} is no server of latchkey's`, {
+    hint: "See that latchkey serve --socket listens there, and does not end meanwhile",
+  });
 }
 
-async function bodyOf(response: IncomingMessage): Promise<string> {
-  const chunks: Uint8Array[] = [], expected = Number(response.headers["content-length"]);
+/** All that comes until the connection ends, or that has come when it is too much. */
+async function exchange(path: string, text: string, signal: AbortSignal): Promise<Uint8Array> {
+  const { connect } = await import("node:net"), chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of response) {
-    length += chunk.length;
-    if (length > MAX_BODY_BYTES) throw new Error("it is too long");
-    chunks.push(chunk);
-  }
-  // Deno and Bun take an answer that was cut off for a whole one.
-  if (Number.isFinite(expected) && length !== expected) throw new Error("it was cut off");
-  return new TextDecoder().decode(Buffer.concat(chunks));
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ path }), leave = () => void socket.destroy();
+    signal.addEventListener("abort", leave);
+    socket.once("connect", () => socket.write(text));
+    socket.on("data", (chunk: Uint8Array) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > MAX_ANSWER_BYTES) socket.destroy();
+    });
+    socket.once("error", (error) => length === 0 && reject(failureOf(error, path)));
+    socket.once("close", () => {
+      signal.removeEventListener("abort", leave);
+      if (signal.aborted) reject(signal.reason);
+      else resolve(Buffer.concat(chunks));
+    });
+    if (signal.aborted) leave();
+  });
+}
+
+/** `undefined` when it is not the whole of one. */
+function readAnswer(received: Uint8Array): SocketAnswer | undefined {
+  const text = new TextDecoder("latin1").decode(received), end = text.indexOf("\r\n\r\n");
+  const [first = "", ...fields] = text.slice(0, Math.max(0, end)).split("\r\n");
+  const status = /^HTTP\/1\.1 (\d{3})( |$)/.exec(first)?.[1];
+  const length = fields.map((field) => /^content-length: *(\d{1,9})$/i.exec(field)?.[1]).find(Boolean);
+  const body = received.subarray(end + 4);
+  if (status === undefined || body.length !== Number(length)) return undefined;
+  return { status: Number(status), body: new TextDecoder().decode(body) };
 }
 
 function failureOf(error: unknown, path: string): LatchkeyError {
-  const name = errorNameOf(error);
-  if (["ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ENOTSOCK", "EAGAIN"].includes(name)) {
-    return new LatchkeyError("temporarily_unavailable", `Nobody answers at ${path} (${name})`, {
-      hint: name === "EACCES" || name === "EPERM"
-        ? "Run this as the user, by number, who runs the server"
-        : "Run latchkey serve --socket there; in a container, its folder has to be mounted, not the socket alone",
-    });
-  }
-  return new LatchkeyError("invalid_response", `What answers at ${path} is no server of latchkey's`, {
-    hint: "See that latchkey serve --socket listens there, and does not end meanwhile",
+  const name = errorNameOf(error) || "it is closed";
+  return new LatchkeyError("temporarily_unavailable", `Nobody answers at ${path} (${name})`, {
+    hint: name === "EACCES" || name === "EPERM"
+      ? "Run this as the user, by number, who runs the server"
+      : "Run latchkey serve --socket there; in a container, its folder has to be mounted, not the socket alone",
   });
 }

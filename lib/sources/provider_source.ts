@@ -291,7 +291,10 @@ function nobody({ account, username }: TokenQuery, correlationId: string): Latch
 }
 
 function several(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
-  const names = accounts.slice(0, MAX_NAMES).map(({ account }) => printable(account.username || account.homeAccountId));
+  const names = accounts.slice(0, MAX_NAMES).map(({ account: { username, homeAccountId } }) => {
+    const isOneOfMany = accounts.filter(({ account }) => isSameUsername(account.username, username)).length > 1;
+    return printable(username && isOneOfMany ? `${username} (${homeAccountId})` : username || homeAccountId);
+  });
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
     correlationId,

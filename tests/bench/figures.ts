@@ -6,8 +6,7 @@ import { fileURLToPath } from "node:url";
 export interface Figure {
   readonly name: string;
   readonly isOurs: boolean;
-  readonly medianMs: number;
-  /** Processor time of all its threads. */
+  /** Processor time of all its threads, the median: what else the machine does matters less to it than to the time by the clock. */
   readonly cpuMs: number;
   readonly peakMiB: number;
 }
@@ -16,7 +15,7 @@ export interface Figure {
 export interface Figures {
   readonly rounds: number;
   readonly processors: number;
-  /** How many programs wanted a processor when it began, on average: the times are those of a calm machine below one or so. */
+  /** How many programs wanted a processor when it began, on average. */
   readonly load: number;
   readonly silentToken: readonly Figure[];
 }

@@ -74,10 +74,9 @@ async function processReport(all: readonly Program[], env: Environment): Promise
     for (const { command, peaks } of costs) peaks.push(await measurePeakMemory(command, env) / MIB);
   }
 
-  const figures = costs.map(({ walls, cpus, peaks }, index): Figure => ({
+  const figures = costs.map(({ cpus, peaks }, index): Figure => ({
     name: there[index]!.name,
     isOurs: there[index]!.isOurs,
-    medianMs: Number(median(walls).toFixed(1)),
     cpuMs: Math.round(median(cpus)),
     peakMiB: Math.round(median(peaks)),
   }));

@@ -197,7 +197,7 @@ describe("latchkey browser-host", () => {
   test("answers as the broker does, and those of one command in the order of the requests", async () => {
     await using host = start();
     const account = await accountOf(host);
-    await broker.behave({ replies: { acquirePrtSsoCookie: { kind: "delay", ms: 1000, times: 1 } } });
+    await broker.behave({ replies: { acquirePrtSsoCookie: { kind: "delay", ms: 300, times: 1 } } });
     const cookie = (name: string) => ({
       command: "acquirePrtSsoCookie",
       account,

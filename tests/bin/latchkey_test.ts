@@ -140,6 +140,22 @@ describe("latchkey token", () => {
     expect({ code, warns: stderr.includes("sooner than --min-ttl") }).toEqual({ code: 0, warns: true });
   });
 
+  test("--min-ttl throws no good token away when it cannot be renewed", async () => {
+    const refusal = { kind: "broker_error", after: 1 } as const;
+    for (const [status, code] of [[3, "no_network"], [2, "interaction_required"], [6, "refused"]] as const) {
+      await broker.behave({ replies: { acquireTokenSilently: { ...refusal, status, context: "no\u001b[31m" } } });
+      await broker.forgetCalls();
+      const run = await latchkey(`${TOKEN} --min-ttl 86400 --interactive never`);
+      expect({ code: run.code, isToken: JWT.test(run.stdout) }).toEqual({ code: 0, isToken: true });
+      const [first, second] = run.stderr.split("\n"), [, renewal] = await broker.calls("acquireTokenSilently");
+      expect(first).toBe(
+        `latchkey: the token could not be renewed: ${code}: The broker refused: no [31m ` +
+          `(correlation id ${renewal!.correlationId})`,
+      );
+      expect(second).toMatch(/^latchkey: the token ends in \d+ s, sooner than --min-ttl asks for$/);
+    }
+  });
+
   test("takes options from the environment, and the command line before them", async () => {
     const env = {
       LATCHKEY_CLIENT_ID: CLIENT_ID,

@@ -7,8 +7,8 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
-import { runLatchkey } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
+import { runLatchkey } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
@@ -151,6 +151,23 @@ describe("latchkey token", () => {
     });
     expect(await child.exited).toBe(0);
     expect(await Bun.file(file).text()).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+  });
+
+  test("--min-ttl asks the person for a token that lasts, where they may be asked, and once", async () => {
+    const refusal = { kind: "broker_error", status: 2, context: "AADSTS50076: MFA", after: 1 } as const;
+    await broker.behave({ replies: { acquireTokenSilently: refusal } });
+    const words = [...`${TOKEN} --min-ttl 86400 --client-id ${CLIENT_ID}`.split(" ")];
+    const run = startLatchkey([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", ...words], {
+      ...{ env: environment(), terminal: true },
+    });
+    expect((await run.ended()).stderr).toMatch(/sign in at the window[^]*sooner than --min-ttl/);
+    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    await broker.behave({ replies: { acquireTokenSilently: { ...refusal, after: 0 } } });
+    await broker.forgetCalls();
+    expect(await latchkey(`${TOKEN} --min-ttl 86400 --interactive always`)).toMatchObject({
+      ...{ code: 0, stderr: expect.stringContaining("could not be renewed: interaction_required: ") },
+    });
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
   });
 

@@ -17,8 +17,6 @@ import { claimsChallenge, refusesFirstToken, type Resource, startResource } from
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 
-/** A runtime with an SDK takes its time to start, and more where other tests run. */
-const TIMEOUT_MS = 60_000;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CHALLENGE = { access_token: { nbf: { essential: true, value: "1700000000" } } };
 const VAULT = "contoso.vault.azure.net";
@@ -64,7 +62,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
         env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
       }),
     );
-  }, TIMEOUT_MS);
+  });
   afterAll(() => client.close());
 
   const whoAmI = () => client.callTool({ name: "who_am_i" }) as Promise<{ content: unknown[]; isError: boolean }>;
@@ -79,7 +77,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
     expect(api.requests.map(({ path }) => path)).toEqual(["/v1.0/me", "/v1.0/me"]);
     const [{ request } = expect.unreachable()] = (await broker.calls("acquireTokenSilently")).slice(-1);
     expect(request.authParameters.requestedScopes).toEqual(["api://contoso/read"]);
-  }, TIMEOUT_MS);
+  });
 
   test("tells the model that the person has to sign in, and opens no window", async () => {
     api.answer = () => ({ status: 401, headers: { "www-authenticate": claimsChallenge(CHALLENGE) } });
@@ -87,7 +85,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
     const { isError, content } = await whoAmI();
     expect([isError, JSON.stringify(content)]).toEqual([true, expect.stringContaining("sign in first")]);
     expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe.each(runtimes)("cli.ts on $name", ({ program }) => {
@@ -110,7 +108,7 @@ describe.each(runtimes)("cli.ts on $name", ({ program }) => {
     expect(await cli("orders")).toEqual({ code: 3, stdout: "", stderr: "Sign in first: cli.ts login\n" });
     expect(await cli("login")).toEqual({ code: 0, stdout: "jane@contoso.com is signed in\n", stderr: "" });
     expect((await cli("orders")).code).toBe(0);
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("azure_sdk.ts", () => {
@@ -146,5 +144,5 @@ describe("azure_sdk.ts", () => {
     });
     expect(run).toEqual({ code: 0, stdout: "s3cret\n", stderr: "" });
     expect(authorizations).toEqual([undefined, expect.stringMatching(/^Bearer eyJ/)]);
-  }, TIMEOUT_MS);
+  });
 });

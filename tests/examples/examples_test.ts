@@ -100,8 +100,9 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
   });
 });
 
-test("examples/README.md lists every example, and nothing else", () => {
-  const folder = new URL("../../examples/", import.meta.url), page = readFileSync(new URL("README.md", folder), "utf8");
+test("docs/examples.md lists every example, and nothing else", () => {
+  const folder = new URL("../../examples/", import.meta.url),
+    page = readFileSync(new URL("../docs/examples.md", folder), "utf8");
   const listed = [...page.matchAll(/^\| `(\w+\.ts)` /gm)].map(([, name]) => name!);
   expect(listed.toSorted()).toEqual(
     readdirSync(fileURLToPath(folder)).filter((name) => name.endsWith(".ts")).toSorted(),

@@ -40,8 +40,8 @@ export type Reply =
     /** The normal answer, later. */
     | { readonly kind: "delay"; readonly ms: number }
   )
-  /** For so many calls since the behaviour was last set; the normal answer afterwards. @default all */
-  & { readonly times?: number };
+  /** For so many calls since the behaviour was last set, once `after` others had the normal answer. @default all */
+  & { readonly times?: number; readonly after?: number };
 
 /** A refusal, with the wire's numbers. */
 export interface BrokerError {

@@ -8,7 +8,10 @@ export function scriptedReply(directory: string, behaviour: Behaviour, call: Cal
   const keys = [...(Array.isArray(scopes) ? scopes.map((scope) => `${call.member} ${scope}`) : []), call.member];
   for (const key of keys) {
     const reply = behaviour.replies?.[key];
-    if (reply && (reply.times === undefined || countReply(directory, key) <= reply.times)) return reply;
+    if (!reply) continue;
+    const { after = 0, times = Infinity } = reply;
+    const count = after === 0 && times === Infinity ? 1 : countReply(directory, key);
+    if (count > after && count <= after + times) return reply;
   }
   return undefined;
 }

@@ -82,6 +82,25 @@ describe("a browser sign-in at Entra", () => {
     expect(await app.acquireTokenInteractive({ scopes: SCOPES, username })).toMatchObject({ account: { username } });
   });
 
+  test("leaves it open which of several accounts is meant, and tells those of one name apart", async () => {
+    const app = makeApp(), clientInfo = { uid: "elsewhere", utid: TENANT };
+    await app.acquireTokenInteractive({ scopes: SCOPES });
+    entra.behaviour.reply = { client_info: Buffer.from(JSON.stringify(clientInfo)).toString("base64url") };
+    await app.acquireTokenInteractive({ scopes: SCOPES });
+    entra.behaviour.reply = {
+      client_info: Buffer.from(JSON.stringify({ uid: "joe", utid: "t" })).toString("base64url"),
+    };
+    entra.behaviour.idToken = { preferred_username: "joe@contoso.com" };
+    await app.acquireTokenInteractive({ scopes: SCOPES });
+    const { message } = await failureOf(app.acquireToken({ scopes: SCOPES, interactive: "never" }));
+    const [, names] = /^Several accounts are signed in: (.*)$/.exec(message)!;
+    expect(names!.split(", ").toSorted()).toEqual([
+      `jane@contoso.com (${JANE}.${TENANT})`,
+      `jane@contoso.com (elsewhere.${TENANT})`,
+      "joe@contoso.com",
+    ]);
+  });
+
   test("knows a guest by the account at home", async () => {
     entra.behaviour.idToken = { oid: "guest", preferred_username: "jane_contoso.com#EXT#@fabrikam.com" };
     const { account } = await makeApp().acquireTokenInteractive({ scopes: SCOPES });

@@ -4,31 +4,29 @@ import { type Palette, svgText } from "./palette.ts";
 
 const WIDTH = 760, LABELS = 230, VALUES = 170, ROW = 34, TOP = 48, BAR = 18;
 
-/** Draws the time of a whole process that gets one silent token, the least first. */
+/** Draws the processor time of a whole process that gets one silent token, the least first. */
 export function barPicture({ rounds, processors, load, silentToken }: Figures, palette: Palette): string {
-  const rows = silentToken.toSorted((one, other) => one.medianMs - other.medianMs);
-  const longest = Math.max(...rows.map(({ medianMs }) => medianMs)), height = TOP + rows.length * ROW + 38;
-  const title = "One silent token, a whole process: median milliseconds";
-  const bars = rows.map(({ name, isOurs, medianMs, peakMiB }, index) => {
-    const y = TOP + index * ROW, length = (WIDTH - LABELS - VALUES) * medianMs / longest, middle = y + BAR / 2 + 5;
+  const rows = silentToken.toSorted((one, other) => one.cpuMs - other.cpuMs);
+  const longest = Math.max(...rows.map(({ cpuMs }) => cpuMs)), height = TOP + rows.length * ROW + 38;
+  const title = "One silent token, a whole process: milliseconds of processor time";
+  const bars = rows.map(({ name, isOurs, cpuMs, peakMiB }, index) => {
+    const y = TOP + index * ROW, length = (WIDTH - LABELS - VALUES) * cpuMs / longest, middle = y + BAR / 2 + 5;
     return `  <text x="${LABELS - 12}" y="${middle}" text-anchor="end">${svgText(name)}</text>
   <rect x="${LABELS}" y="${y}" width="${length.toFixed(1)}" height="${BAR}" rx="2" fill="${
       isOurs ? palette.ours : palette.others
     }"/>
-  <text x="${(LABELS + length + 10).toFixed(1)}" y="${middle}">${
-      medianMs.toFixed(1)
-    } ms<tspan fill="${palette.quiet}"> · ${peakMiB.toFixed(0)} MiB</tspan></text>
+  <text x="${(LABELS + length + 10).toFixed(1)}" y="${middle}">${cpuMs} ms<tspan fill="${palette.quiet}"> · ${
+      peakMiB.toFixed(0)
+    } MiB</tspan></text>
 `;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="title" font-family="ui-sans-serif, system-ui, sans-serif" font-size="14" fill="${palette.text}">
-  <title id="title">${title}: ${
-    svgText(rows.map(({ name, medianMs }) => `${name} ${medianMs.toFixed(1)}`).join(", "))
-  }</title>
+  <title id="title">${title}: ${svgText(rows.map(({ name, cpuMs }) => `${name} ${cpuMs}`).join(", "))}</title>
   <rect width="100%" height="100%" rx="6" fill="${palette.background}"/>
   <text x="20" y="28" font-weight="600">${title}</text>
 ${bars.join("")}  <text x="20" y="${
     height - 14
-  }" font-size="12" fill="${palette.quiet}">${rounds} rounds in turn on ${processors} processors, load ${load}; the broker is the fake of the tests, its time is in each; MiB: peak memory</text>
+  }" font-size="12" fill="${palette.quiet}">Medians of ${rounds} rounds in turn on ${processors} processors, load ${load}; with peak memory; the broker is the fake of the tests</text>
 </svg>
 `;
 }

@@ -13,10 +13,10 @@ const BEGIN = "<!-- npm run pictures writes this table -->\n\n", END = "\n<!-- s
 export function withFiguresTable(document: string, { silentToken }: Figures): string {
   const begin = document.indexOf(BEGIN), end = document.indexOf(END, begin);
   if (begin < 0 || end < 0) throw new Error("The document has no place for the table");
-  const nothing = silentToken.find(({ name }) => name === "empty Deno")!.medianMs;
-  const rows = silentToken.map(({ name, medianMs, cpuMs, peakMiB }) => [
-    ...[name, medianMs.toFixed(1), (medianMs / nothing).toFixed(2), cpuMs.toFixed(0), String(peakMiB)],
+  const nothing = silentToken.find(({ name }) => name === "empty Deno")!.cpuMs;
+  const rows = silentToken.map(({ name, cpuMs, peakMiB }) => [
+    ...[name, String(cpuMs), (cpuMs / nothing).toFixed(1), String(peakMiB)],
   ]);
-  const head = ["whole process, one silent token", "median ms", "× empty Deno", "processor ms", "peak MiB"];
+  const head = ["whole process, one silent token", "processor ms", "× empty Deno", "peak MiB"];
   return document.slice(0, begin + BEGIN.length) + markdownTable(head, rows) + document.slice(end);
 }

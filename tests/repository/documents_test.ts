@@ -132,10 +132,19 @@ test("README.md gives the licence of every package that users get, as the packag
   }
 });
 
-test("the picture and the table of what a token costs have the figures that were kept", () => {
+test("the picture and the tables of what a token costs have the figures that were kept", () => {
   const figures = readFigures();
   for (const [name, palette] of Object.entries(PALETTES)) {
     expect(read(`docs/images/silent_token_${name}.svg`)).toBe(barPicture(figures, palette));
   }
   expect(withFiguresTable(read("docs/bench.md"), figures)).toBe(read("docs/bench.md"));
+  const rows = {
+    "latchkey token": "latchkey",
+    "MSAL for Python, its broker": "MSAL for Python",
+    "MSAL for Node, its broker": "MSAL for Node",
+  };
+  for (const [name, row] of Object.entries(rows)) {
+    const { cpuMs, peakMiB } = figures.silentToken.find((figure) => figure.name === name)!;
+    expect(read("README.md")).toMatch(new RegExp(`^\\| ${row}\\b.*\\| ${cpuMs} ms, ${peakMiB} MiB +\\|$`, "m"));
+  }
 });
