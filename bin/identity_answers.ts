@@ -81,7 +81,7 @@ function scopeOf(
   { resource, identity }: IdentityRequest,
   { scopes, identities, clientId }: IdentityAnswersOptions,
 ): string | Refusal {
-  if (identity !== undefined && ![clientId, ...identities].includes(identity.toLowerCase())) {
+  if (identity !== undefined && ![clientId.toLowerCase(), ...identities].includes(identity.toLowerCase())) {
     return {
       statusCode: 400,
       message: "No Managed Identity found for the specified client, object or resource id: name it to latchkey serve " +

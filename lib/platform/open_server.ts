@@ -23,7 +23,8 @@ export async function openServer(address: ServerAddress, onConnection: (socket: 
   const { createServer } = await import("node:net");
   return await new Promise((resolve, reject) => {
     const server = createServer(onConnection);
-    server.once("error", reject).once("listening", () => resolve(server));
+    // Later ones are of a connection that could not be taken, as with too many files open: whoever made it has its error.
+    server.on("error", reject).once("listening", () => resolve(server));
     // `exclusive`: the workers of a cluster would share the port.
     server.listen({ ...address, exclusive: true, ipv6Only: "host" in address && address.host === "::1" });
   });

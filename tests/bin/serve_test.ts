@@ -129,7 +129,7 @@ describe("latchkey serve --socket", () => {
   test("stands in for the managed identities that it is told, and for no other", async () => {
     const { place } = await onSocket("--identity AAAAAAAA-1111-4111-8111-111111111111");
     const ask = async (parameters: Record<string, string>) => (await askEndpoint(place, ARM, parameters)).status;
-    expect(await ask({ client_id: CLIENT_ID })).toBe(200);
+    expect(await ask({ client_id: CLIENT_ID.toUpperCase() })).toBe(200);
     expect(await ask({ principal_id: "aaaaaaaa-1111-4111-8111-111111111111" })).toBe(200);
     expect(await ask({ client_id: "bbbbbbbb-1111-4111-8111-111111111111" })).toBe(400);
     expect(await ask({ mi_res_id: "/subscriptions/x" })).toBe(400);
