@@ -90,8 +90,7 @@ describe.each(RUNTIME_PATHS)("latchkey browser-host on $name", ({ program }) => 
     await using host = start([...program(), "bin/latchkey.ts", "browser-host"]);
     await host.next();
     await host.hangUp();
-    host.send({ command: "nonsense" });
-    expect(await host.exited).toBe(0);
+    expect(await host.endAsking({ command: "nonsense" })).toBe(0);
   });
 
   test("goes on reading while a browser does not, and waits for it no longer than its broker at the end", async () => {

@@ -20,8 +20,10 @@ export interface StartedHost extends AsyncDisposable {
   answers(count: number): Promise<HostMessage[]>;
   /** Closes its standard input. */
   end(): void;
-  /** Closes the end of its standard output that is read. */
+  /** Closes the end of its standard output that is read, at once or a little later. */
   hangUp(): Promise<void>;
+  /** Sends a message until the host ends. @returns Its exit code. */
+  endAsking(message: unknown): Promise<number>;
   readonly exited: Promise<number>;
   readonly stderr: Promise<string>;
 }
@@ -73,6 +75,18 @@ export function startHost(command: readonly string[], env: Readonly<Record<strin
     },
     end: () => void child.stdin.end(),
     hangUp: () => reader.cancel(),
+    async endAsking(message) {
+      for (;;) {
+        try {
+          child.stdin.write(frameOf(message)!);
+          await child.stdin.flush();
+        } catch {
+          // it has ended
+        }
+        const code = await Promise.race([child.exited, Bun.sleep(20)]);
+        if (code !== undefined) return code;
+      }
+    },
     exited: child.exited,
     stderr,
     async [Symbol.asyncDispose]() {
