@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, isSameUsername } from "../account.ts";
 import { type Authority, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
@@ -23,6 +23,8 @@ import {
 
 /** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
 const MAX_REPLY_LENGTH = 4_000_000;
+/** The longest lifetime of a token, 28 hours, were its seconds milliseconds, and a little more. */
+const MAX_MIXED_MS = 120_000;
 /** RFC 6750, 2.1: what else there were could not be put into a header. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
@@ -132,7 +134,7 @@ export function readTokenResponse(token: JsonObject, context: TokenReplyContext)
   const result: AuthenticationResult = {
     accessToken,
     tokenType,
-    expiresOn: readExpiry(token.expiresOn, claims, correlationId),
+    expiresOn: readExpiry(token, claims, context),
     ...(extendedExpiresOn !== undefined && extendedExpiresOn > now &&
       { extendedExpiresOn: new Date(extendedExpiresOn) }),
     scopes: readScopes(token.grantedScopes) ?? request.scopes,
@@ -153,13 +155,25 @@ function accountOfToken(
   claims: JsonObject | undefined,
   { request, correlationId }: TokenReplyContext,
 ): AccountInfo {
-  if (request.account && !raw && !token.clientInfo) return request.account;
+  if (request.account && !raw && !token.clientInfo && !isOfOther(request.account, claims)) return request.account;
   const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
   // The realm is the token's, and may be another tenant's than the account's.
   const isSent = account.homeAccountId.toLowerCase() === request.account?.homeAccountId.toLowerCase();
   if (request.account && !raw && isSent) return request.account;
   if (account.homeAccountId) return account;
   throw invalidResponse("it does not say whose token it is", correlationId);
+}
+
+/**
+ * Whether an id token is somebody else's. The tenant at home has the person's own id; a guest's is another one in each
+ * tenant, and the user name of a guest can be one that is made of the one at home.
+ */
+function isOfOther({ homeAccountId, username }: AccountInfo, claims: JsonObject | undefined): boolean {
+  const [oid = "", tid = ""] = homeAccountId.toLowerCase().split(".");
+  const answered = { oid: text(claims?.oid)?.toLowerCase(), tid: text(claims?.tid)?.toLowerCase() };
+  if (answered.oid !== undefined && answered.tid === tid) return answered.oid !== oid;
+  const name = text(claims?.preferred_username) ?? "";
+  return name !== "" && username !== "" && !name.includes("#EXT#") && !isSameUsername(name, username);
 }
 
 /** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
@@ -201,15 +215,22 @@ function readTokenType(type: unknown, correlationId: string): AuthenticationResu
   throw invalidResponse("the access token is of an unknown type", correlationId);
 }
 
-function readExpiry(value: unknown, claims: JsonObject | undefined, correlationId: string): Date {
-  const expiresOn = readTime(value);
+function readExpiry(token: JsonObject, claims: JsonObject | undefined, context: TokenReplyContext): Date {
+  const { correlationId, now } = context, expiresOn = readTime(token.expiresOn);
   if (expiresOn === undefined) throw invalidResponse("it does not say when the token ends", correlationId);
   // himmelblau sends the time in milliseconds plus the lifetime in seconds, so that a token seems to end seconds after it was
-  // issued (`iat` is up to five minutes earlier); the id token, issued with it, knows better. No token lives under ten minutes.
-  const issued = readTime(claims?.iat), endOfIdToken = readTime(claims?.exp);
-  const mixed = issued !== undefined && endOfIdToken !== undefined && expiresOn - issued < 400_000 &&
-    endOfIdToken > expiresOn;
-  return new Date(mixed ? endOfIdToken : expiresOn);
+  // issued (`iat` is up to five minutes earlier), and, the id token being an older one, seconds from now; the id token knows
+  // better. No token lives under ten minutes, but one of Microsoft's brokers can be at its end.
+  const issued = readTime(claims?.iat), endOfIdToken = readTime(claims?.exp), left = expiresOn - now;
+  const isSecondsAhead = left > 0 && left < MAX_MIXED_MS && isInMilliseconds(token.expiresOn) &&
+    !isInMilliseconds(token.extendedExpiresOn);
+  const isMixed = isSecondsAhead || issued !== undefined && expiresOn - issued < 400_000;
+  return new Date(isMixed && endOfIdToken !== undefined && endOfIdToken > expiresOn ? endOfIdToken : expiresOn);
+}
+
+/** Whether a time is as Microsoft's brokers tell it: himmelblau has a token's extended end in seconds. */
+function isInMilliseconds(time: unknown): boolean {
+  return Number(time) >= 100_000_000_000;
 }
 
 function readScopes(value: unknown): readonly string[] | undefined {

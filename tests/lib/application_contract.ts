@@ -432,6 +432,16 @@ describe("PublicClientApplication's reading of replies", () => {
     expect((await failure(silently(app, { scopes: ["b"] }))).code).toBe("invalid_response");
   });
 
+  test("does not take another's token for the account's where the id token alone says whose it is", async () => {
+    await behave({ accounts: [JANE, JOE] });
+    const app = makeApp(), [jane, joe] = await app.getAccounts(), [oid, tid] = joe!.homeAccountId.split(".");
+    const idToken = `a.${btoa(JSON.stringify({ oid, tid, preferred_username: joe!.username }))}.c`;
+    await answers({ kind: "text", text: token({ idToken }) });
+    expect(await failure(silently(app, { scopes: ["b"], account: jane! }))).toMatchObject({
+      ...{ code: "interaction_required", message: "The broker answered for joe@contoso.com, not for jane@contoso.com" },
+    });
+  });
+
   test("keeps one person's accounts in two tenants apart", async () => {
     const FABRIKAM = "33333333-3333-3333-3333-333333333333", homeAccountId = `o.${CONTOSO}`;
     const accounts = [CONTOSO, FABRIKAM].map((realm) => ({
@@ -459,7 +469,7 @@ describe("PublicClientApplication's reading of replies", () => {
   });
 
   test("does not make an expired token good", async () => {
-    const iat = Math.floor(Date.now() / 1000) - 3600, claims = { oid: "o", tid: CONTOSO, iat, exp: iat + 7200 };
+    const iat = Math.floor(Date.now() / 1000) - 3600, claims = { tid: CONTOSO, iat, exp: iat + 7200 };
     const idToken = `a.${btoa(JSON.stringify(claims))}.c`, expiresOn = (iat + 3599) * 1000;
     await answers({ kind: "text", text: token({ expiresOn, idToken }) });
     expect((await silently(makeApp(), { scopes: ["Old.Read"] })).expiresOn.getTime()).toBe(expiresOn);
