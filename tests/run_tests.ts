@@ -32,6 +32,9 @@ const BROKER_SUITES = [
 /** The longest of them: two hundred replies, and each is a process there. How each runtime reads one is in a suite of WSL's. */
 const FAILURES_SUITE = "lib/failures_contract.ts";
 
+/** Starts a hundred processes at once: what they wait for each other is about all that a machine with others on it could take. */
+const CROWDED_SUITE = "tests/lib/cache/many_processes_contract.ts";
+
 /** What a suite imports that meets a bus. */
 const BUS = "tests/fakes/private_bus.ts";
 
@@ -76,7 +79,8 @@ function batchesOf(runner: Runner): readonly Batch[] {
   const { name, suites, isNeedless = () => false } = runner;
   const files = suites.flatMap((glob) => [...new Bun.Glob(`tests/${glob}`).scanSync({ cwd: root })]).sort();
   if (files.length === 0) lose(`${name}: there are no suites`);
-  return files.filter((file) => isWanted(file, asked) && !isNeedless(file)).map((file) => batchOn(runner, file));
+  return files.filter((file) => isWanted(file, asked) && !isNeedless(file))
+    .map((file) => ({ ...batchOn(runner, file), isAlone: file === CROWDED_SUITE }));
 }
 
 /** The brokers' shapes are the folders of captures; Windows' broker has Microsoft's. */

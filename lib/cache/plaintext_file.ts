@@ -29,6 +29,8 @@ import { waitAbout } from "./wait_about.ts";
 const AHEAD_MS = 100;
 /** For how long a file that is empty or ends too early has not to change, in milliseconds, to be taken for what it is. */
 const STILL_MS = 300, PAUSE_MS = 30;
+/** In how many looks, besides: a machine that stood still itself has seen nothing meanwhile. */
+const STILL_LOOKS = 6;
 /** For how long one may go on changing, in milliseconds: to write a cache takes much less, and others wait for the lock. */
 const RESTLESS_MS = 2000;
 /** How old its last change is, in milliseconds, when nobody is writing it by any clock. */
@@ -125,12 +127,13 @@ export class PlaintextFile implements Required<CacheStore> {
    */
   async #readStill(call: CacheCall): Promise<StillFile> {
     const files = await openLocalFiles(folderOf(this.#path), "read"), startMs = performance.now();
-    for (let seen: string | undefined, sinceMs = 0;;) {
+    for (let seen: string | undefined, sinceMs = 0, looks = 0;;) {
       const facts = this.#guarded("read", () => files.look(this.#path)), mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call), document = bytes && sliceDocument(bytes);
       const nowMs = performance.now(), isChanged = mark !== seen;
-      if (isChanged) seen = mark, sinceMs = nowMs;
-      const isStill = nowMs - sinceMs >= STILL_MS || facts && Date.now() - facts.changedMs >= OLD_MS;
+      if (isChanged) seen = mark, sinceMs = nowMs, looks = 0;
+      const isStill = ++looks >= STILL_LOOKS && nowMs - sinceMs >= STILL_MS ||
+        facts && Date.now() - facts.changedMs >= OLD_MS;
       if (!document || isStill || document.isWhole()) return { bytes, document, mark };
       if (isChanged && nowMs - startMs >= RESTLESS_MS) throw neverWhole(this.#path);
       await waitAbout(PAUSE_MS, call.signal);

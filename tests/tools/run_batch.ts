@@ -11,6 +11,8 @@ export interface Batch {
   readonly name: string;
   /** The suite's path below the root. */
   readonly file: string;
+  /** Whether it takes the whole machine, and runs when no other does. @default false */
+  readonly isAlone?: boolean;
   /** What runs it and writes a JUnit report. */
   command(report: string): readonly string[];
 }

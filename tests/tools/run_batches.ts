@@ -25,11 +25,14 @@ export const MAX_UNSTEADY = 3;
 /** Runs suites, some at a time, and prints what each wrote when it ends. */
 export async function runBatches(batches: readonly Batch[], options: BatchesOptions): Promise<BatchesRun> {
   const { atOnce = availableParallelism() + 1, repeat, print = (text) => process.stdout.write(text) } = options;
-  const runs: BatchRun[] = [], left = batches.flatMap((batch) => Array<Batch>(repeat).fill(batch)).entries();
-  const work = async (): Promise<void> => {
-    for (const [index, batch] of left) runs[index] = await printed(batch);
-  };
-  await Promise.all(Array.from({ length: atOnce }, work));
+  const all = batches.flatMap((batch) => Array<Batch>(repeat).fill(batch)), runs: BatchRun[] = [];
+  for (const isAlone of [false, true]) {
+    const left = all.entries().filter(([, batch]) => (batch.isAlone ?? false) === isAlone);
+    const work = async (): Promise<void> => {
+      for (const [index, batch] of left) runs[index] = await printed(batch);
+    };
+    await Promise.all(Array.from({ length: isAlone ? 1 : atOnce }, work));
+  }
 
   const unsteady: Loss[] = [], lost = runs.flatMap(({ losses }) => losses);
   if (repeat > 1 || lost.length > MAX_UNSTEADY) return { runs, unsteady };

@@ -59,6 +59,23 @@ test("runBatches() runs as many at once as it may", async () => {
   expect(sumUp({ runs, unsteady: [] })).toMatchObject({ sum: { passed: 3, failed: 0 } });
 });
 
+test("runBatches() runs what takes the whole machine when no other runs", async () => {
+  const running = (own: string) =>
+    `const folder = ${JSON.stringify(folder)}, own = folder + "/running-" + process.pid;
+    fs.writeFileSync(own, "");
+    Bun.sleepSync(50);
+    const others = fs.readdirSync(folder).filter((name) => name.startsWith("running-")).length - 1;
+    ${own};
+    fs.rmSync(own)`;
+  const alone = {
+    ...batch("Bun", running('others > 0 ? fail("alone", "with others") : pass("alone")')),
+    isAlone: true,
+  };
+  const other = batch("Bun", running('pass("other")'));
+  const outcome = await run([alone, other, alone, other]);
+  expect(sumUp(outcome)).toEqual({ sum: { passed: 4, failed: 0, skipped: 0 }, losses: [], unsteady: [] });
+});
+
 test("what failed fails again: its message stands before the sum", async () => {
   const outcome = await run([batch("Bun", 'pass("a"); fail("b", "it is 1&#10;not 2")'), batch("Node", 'pass("c")')]);
   expect(outcome.printed.match(/^Once more, alone:\nBun: /gm)).toHaveLength(1);

@@ -168,6 +168,21 @@ describe("plaintextStore()", () => {
     }));
   });
 
+  test("a file in the middle of a write is whole a little later, although the machine stood still meanwhile", async () => {
+    const { path, store } = newFile("{"), { now } = performance;
+    let times = 0;
+    // Each look at the clock finds more time gone than a file has to be still for.
+    performance.now = () => {
+      if (++times === 6) fs.writeFileSync(path, documentOf("jane"));
+      return times * 400;
+    };
+    try {
+      expect(await store.read("jane")).toBe(documentOf("jane"));
+    } finally {
+      performance.now = now;
+    }
+  });
+
   test("update() gives the file a time after whatever was read of it before", async () => {
     const { path, store } = newFile("{}");
     let atMs = Infinity;

@@ -195,7 +195,7 @@ describe("openStoreKey()", () => {
     "puts it into a file when the keyring is %s and the person would %s (mayPrompt: %p)",
     async (state, answer, mayPrompt, why) => {
       const prompter = await addKeyring(state, [answer]);
-      expect(await open({ mayPrompt, promptMs: answer === "ignore" ? 300 : 60_000 })).toMatchObject({
+      expect(await open({ mayPrompt, promptMs: answer === "ignore" ? 2_000 : 60_000 })).toMatchObject({
         place: "file",
         why,
       });
@@ -332,7 +332,7 @@ describe("findStoreKey()", () => {
     ] as const,
   )("says what to do when the person would %s (mayPrompt: %p)", async (answer, mayPrompt, code, says) => {
     const { prompter } = await addLockedKey([answer]);
-    const error = await failureOf(find({ mayPrompt, promptMs: answer === "ignore" ? 300 : 60_000 }));
+    const error = await failureOf(find({ mayPrompt, promptMs: answer === "ignore" ? 2_000 : 60_000 }));
     expect(error).toMatchObject({ code, message: `Cannot read the token cache in ${folder}: ${says}` });
     expect(error.hint).toContain("seahorse");
     expect(error.hint).toContain(`move ${folder} away`);
