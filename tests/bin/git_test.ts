@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { type GitServer, OWN_GIT_ENVIRONMENT, startGitServer } from "../tools/git_server.ts";
 import { putLatchkeyInPath } from "./latchkey_in_path.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type Run, runLatchkey, type RunOptions, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", FABRIKAM = "33333333-2222-4333-8444-555555555555";
 const AZURE_DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798/.default";
@@ -123,9 +123,11 @@ describe("latchkey git get", () => {
     const script = (variable: string) =>
       startLatchkey(
         ["sh", "-c", `printf "${OLD.replaceAll("\n", "\\n")}\\n" | ${variable} "$@"`, "sh"].concat([
-          ...[...denoRun(), LEAST_PERMISSIONS[0]!],
-          "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,GIT_TERMINAL_PROMPT",
-          ...["bin/latchkey.ts", "git", "--client-id", CLIENT_ID, "get"],
+          ...latchkeyBy([
+            ...[...denoRun(), LEAST_PERMISSIONS[0]!],
+            "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,GIT_TERMINAL_PROMPT",
+          ]),
+          ...["git", "--client-id", CLIENT_ID, "get"],
         ]),
         { terminal: true, env: environment() },
       ).ended();
@@ -253,9 +255,9 @@ describe("latchkey git erase", () => {
   });
 });
 
-describe.each(RUNTIME_PATHS)("latchkey git on $name", ({ program }) => {
+describe.each(TESTED_PATHS)("latchkey git on $name", ({ program }) => {
   const words = (...options: string[]) => [
-    ...[...program(), "bin/latchkey.ts", "git", "--client-id", CLIENT_ID, ...options, "get"],
+    ...[...latchkeyBy(program()), "git", "--client-id", CLIENT_ID, ...options, "get"],
   ];
   const on = (input: string) => runProgram(words(), environment(), { input });
 

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { runLatchkey, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const WORDS = ["kube", "--client-id", CLIENT_ID, "--server-id", SERVER_ID];
@@ -38,9 +38,9 @@ const environment = (info?: string) => ({
 const kube = (info?: string, words: readonly string[] = WORDS) =>
   runLatchkey(words, { env: environment(info), permissions: PERMISSIONS });
 
-test.each(RUNTIME_PATHS)("latchkey kube on $name prints an ExecCredential", async ({ program }) => {
+test.each(TESTED_PATHS)("latchkey kube on $name prints an ExecCredential", async ({ program }) => {
   const { code, stdout, stderr } = await runProgram(
-    [...program(), "bin/latchkey.ts", ...WORDS],
+    [...latchkeyBy(program()), ...WORDS],
     environment(infoOf("v1")),
   );
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -67,7 +67,7 @@ test("latchkey kube answers in the version that it is asked in, with the token t
 test("latchkey kube asks a person only where the caller allows it", async () => {
   await broker.behave(PERSON_NEEDED);
   const atTerminal = (info: string) =>
-    startLatchkey([...denoRun(), ...PERMISSIONS, "bin/latchkey.ts", ...WORDS], {
+    startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...WORDS], {
       terminal: true,
       env: environment(info),
     }).ended();
@@ -93,7 +93,7 @@ test.each([
   expect(await broker.calls()).toEqual([]);
 });
 
-test("latchkey kube needs a server id that is one, a client id, and leave to read what the caller says", async () => {
+test("latchkey kube needs a server id that is one, and a client id", async () => {
   const usage = async (...words: string[]) => {
     const { code, stdout, stderr } = await kube(infoOf("v1"), ["kube", ...words]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -102,6 +102,9 @@ test("latchkey kube needs a server id that is one, a client id, and leave to rea
   expect(await usage("--client-id", CLIENT_ID)).toContain("--server-id is missing");
   expect(await usage("--client-id", CLIENT_ID, "--server-id", "my cluster")).toContain("--server-id takes");
   expect(await usage("--server-id", SERVER_ID)).toContain("--client-id is missing");
+});
+
+testOfSources("latchkey kube needs leave to read what the caller says", async () => {
   const { code, stderr } = await runLatchkey(WORDS, { env: environment(infoOf("v1")) });
   expect({ code, isNamed: stderr.includes("--allow-env=KUBERNETES_EXEC_INFO") }).toEqual({ code: 1, isNamed: true });
 });

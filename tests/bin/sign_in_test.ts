@@ -156,7 +156,7 @@ describe("latchkey token", () => {
     const refusal = { kind: "broker_error", status: 2, context: "AADSTS50076: MFA", after: 1 } as const;
     await broker.behave({ replies: { acquireTokenSilently: refusal } });
     const words = [...`${TOKEN} --min-ttl 86400 --client-id ${CLIENT_ID}`.split(" ")];
-    const run = startLatchkey([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", ...words], {
+    const run = startLatchkey([...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), ...words], {
       ...{ env: environment(), terminal: true },
     });
     expect((await run.ended()).stderr).toMatch(/sign in at the window[^]*sooner than --min-ttl/);
