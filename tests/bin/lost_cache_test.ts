@@ -36,7 +36,7 @@ describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ prog
     lose(join(home.state, "key.json"));
     const before = filesOf(home);
     const said =
-      /^error: configuration\nerror_description: The key of the token cache in .* is lost: .*\n.*\nhint: .*latchkey login/;
+      /^error: configuration\nerror_description: The key of the token cache in .* is lost: .*\n(.*\n)+hint: .*latchkey login/;
     expect(await provider.accounts(options)).toMatchObject({
       code: 1,
       stdout: "",
