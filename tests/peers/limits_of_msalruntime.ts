@@ -111,6 +111,7 @@ const BY_REASON: readonly (readonly [why: string, tests: Readonly<Record<string,
       application: [
         "does not make an expired token good",
         "does not take another account's token",
+        "does not take another's token for the account's where the id token alone says whose it is",
         "keeps one person's accounts in two tenants apart",
         "keeps the text of an error that is none of the known ones",
         "takes accounts with anything left out",
@@ -121,7 +122,13 @@ const BY_REASON: readonly (readonly [why: string, tests: Readonly<Record<string,
   ],
   [
     "an account is signed out by a mark in the keyring, without a word to the broker",
-    { sign_out: ["takes the account from the broker when that is wanted"] },
+    {
+      sign_out: [
+        "leaves the account where the broker's own are asked for",
+        "reaches the broker though the cache cannot be written, and tells of both",
+        "takes the account from the broker when that is wanted",
+      ],
+    },
   ],
   [
     "there are neither cookies nor signatures of requests alone",
