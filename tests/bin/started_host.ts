@@ -57,8 +57,11 @@ export function startHost(command: readonly string[], env: Readonly<Record<strin
   }
 
   function sendBytes(bytes: Uint8Array): void {
-    child.stdin.write(bytes);
-    Promise.resolve(child.stdin.flush()).catch(() => {}); // it has ended: its exit code says why
+    const write = async (): Promise<void> => {
+      child.stdin.write(bytes);
+      await child.stdin.flush();
+    };
+    write().catch(() => {}); // it has ended: its exit code says why
   }
 
   return {
