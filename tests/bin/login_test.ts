@@ -161,7 +161,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
         code: 1,
         error: "configuration",
       });
-      expect(silent.stderr).toMatch(/^error: configuration\n.*is locked\n.*\nhint: Unlock it/);
+      expect(silent.stderr).toMatch(/^error: configuration\n.*is locked\n(.*\n)+hint: Unlock it/);
     } finally {
       await bus.stop();
     }

@@ -8,8 +8,8 @@ export interface RunningLatchkey {
   printed(pattern: RegExp): Promise<RegExpExecArray>;
   /** Types at the terminal. */
   type(text: string): void;
-  /** What Ctrl-C does. */
-  interrupt(): void;
+  /** What Ctrl-C does, or another signal. */
+  interrupt(signal?: "SIGINT" | "SIGTERM" | "SIGHUP"): void;
   /** Waits for the end. */
   ended(): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
 }
@@ -64,7 +64,7 @@ export function startLatchkey(
       child.stdin!.write(typed);
       void child.stdin!.flush();
     },
-    interrupt: () => child.kill("SIGINT"),
+    interrupt: (signal = "SIGINT") => child.kill(signal),
     async ended() {
       const code = await child.exited;
       await reading;

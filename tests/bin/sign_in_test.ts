@@ -93,29 +93,46 @@ describe("latchkey login", () => {
     { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
     ...RUNTIME_PATHS,
   ].map(({ name, program }) => [name, program] as const);
-  const ENDS = [["an interrupt", true], ["--timeout", false]] as const;
+  const ENDS = [["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129], ["--timeout", 4]] as const;
 
   test.each(
-    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, interrupted]) => [name, end, program, interrupted] as const)),
-  )("on %s ends the window at %s", async (_name, _end, program, interrupted) => {
+    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, code]) => [name, end, program, code] as const)),
+  )("on %s ends the window at %s", async (_name, end, program, code) => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
-    const args = ["login", "--client-id", CLIENT_ID, ...(interrupted ? [] : ["--timeout", "2"])];
-    using home = makeOwnHome();
-    const child = Bun.spawn([...program(), "bin/latchkey.ts", ...args], {
-      env: { NO_COLOR: "1", ...home.env, ...environment() },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const timeout = end === "--timeout" ? ["--timeout", "2"] : [];
+    const words = ["login", "--client-id", CLIENT_ID, "--format", "json", ...timeout];
+    const run = startLatchkey([...program(), "bin/latchkey.ts", ...words], { env: environment() });
     while ((await broker.calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
-    if (interrupted) child.kill("SIGINT");
-    expect(await child.exited).toBe(4);
-    expect(await new Response(child.stdout).text()).toBe("");
-    const stderr = await new Response(child.stderr).text();
+    if (end !== "--timeout") run.interrupt(end);
+    const { stdout, ...ended } = await run.ended();
     while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
     const [asked] = await broker.calls("acquireTokenInteractively");
     const [canceled] = await broker.calls("cancelInteractiveFlow");
     expect(canceled!.correlationId).toBe(asked!.correlationId!);
-    expect(stderr).toContain(`correlation_id: ${asked!.correlationId}\n`);
+    expect(ended).toEqual({
+      code,
+      stderr: expect.stringContaining(`correlation_id: ${asked!.correlationId}\n`),
+    });
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ error: end === "--timeout" ? "timed_out" : "user_canceled", correlation_id: asked!.correlationId },
+    });
   });
+
+  test.each(["getLinuxBrokerVersion", "acquireTokenSilently"])(
+    "is given up by Ctrl-C while the broker has yet to answer %s",
+    async (member) => {
+      await broker.behave({ replies: { [member]: { kind: "hang" } } });
+      const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
+      const run = startLatchkey([...denoRun(), ...LEAST_PERMISSIONS, "bin/latchkey.ts", ...words], {
+        env: environment(),
+      });
+      while ((await broker.calls(member)).length === 0) await Bun.sleep(2);
+      run.interrupt();
+      const { code, stdout } = await run.ended();
+      expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "user_canceled" });
+      expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    },
+  );
 });
 
 describe("latchkey token", () => {
