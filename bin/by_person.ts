@@ -38,17 +38,15 @@ export function personAt(line: CommandLine): Person {
     browser: browser.options,
     async ask(request, send) {
       using _ = browser;
-      return await interruptible(request.signal, (signal, begin) =>
+      return await interruptible(request.signal, (signal) =>
         send({
           ...request,
           port,
           signal,
           parentWindowHandle: CONSOLE_WINDOW_HANDLE,
           onBeforeLaunchingUi: ({ ui }) => {
-            begin();
-            if (ui === "broker") {
-              write("stderr", "latchkey: sign in at the window that the device's broker opens; Ctrl-C gives up\n");
-            }
+            if (ui !== "broker") return;
+            write("stderr", "latchkey: sign in at the window that the device's broker opens; Ctrl-C gives up\n");
           },
         }));
     },

@@ -39,12 +39,11 @@ export async function signInByDeviceCode(
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
   let countdown: Disposable | undefined;
   try {
-    return await interruptible(request.signal, (signal, begin) =>
+    return await interruptible(request.signal, (signal) =>
       app.acquireTokenByDeviceCode({
         ...request,
         signal,
         onUserCode: ({ message, expiresOn }) => {
-          begin();
           write("stderr", `latchkey: ${visible(message)}\n`);
           if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
         },

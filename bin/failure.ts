@@ -4,6 +4,7 @@
  * @module
  */
 import type { LatchkeyError, LatchkeyErrorCode } from "../mod.ts";
+import { TerminationError } from "./interruptible.ts";
 import { visible, visibleJson } from "./visible.ts";
 
 /** Exit code of each failure. */
@@ -23,6 +24,11 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   invalid_response: 1,
   unexpected: 1,
 };
+
+/** The exit code of a failure. */
+export function exitCodeOf(error: LatchkeyError): number {
+  return error instanceof TerminationError ? error.exitCode : EXIT[error.code];
+}
 
 /**
  * A failure as `--format json` prints it.

@@ -12,8 +12,8 @@ import { type CommandLine, readCommandLine, unknown, UsageError } from "./comman
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
 
 const EXIT_USAGE = 2;
-/** The code of a command that was given up, by a person or for its time: the broker may still be told. */
-const EXIT_GIVEN_UP = 4;
+/** Codes of a command that was given up, by a person, for its time, or by SIGHUP or SIGTERM: a broker may still be told. */
+const EXITS_GIVEN_UP: readonly number[] = [4, 129, 143];
 
 /** Each command's code is loaded when it is called. */
 async function load(command: Command): Promise<Run> {
@@ -142,11 +142,11 @@ async function report(error: unknown, line: CommandLine | undefined, word: strin
     return EXIT_USAGE;
   }
   const { LatchkeyError } = await import("../mod.ts");
-  const { EXIT, failureJson, failureText } = await import("./failure.ts");
+  const { EXIT, exitCodeOf, failureJson, failureText } = await import("./failure.ts");
   if (error instanceof LatchkeyError) {
     tryToWrite("stderr", failureText(error, line?.correlationId));
     if (line?.text("format") === "json") tryToWrite("stdout", failureJson(error, line?.correlationId));
-    return EXIT[error.code];
+    return exitCodeOf(error);
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   const { visible } = await import("./visible.ts");
@@ -165,6 +165,6 @@ function tryToWrite(stream: "stdout" | "stderr", text: string): void {
 
 if (import.meta.main) {
   const code = await main(programArguments());
-  if (code === EXIT_GIVEN_UP) exitSoon(code);
+  if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
   else exit(code);
 }

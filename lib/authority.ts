@@ -69,7 +69,9 @@ export function parseAuthority(text: string): Authority {
 function makeAuthority(origin: string, host: string, path: string): Authority {
   const segments = path.split("/").filter(Boolean);
   const kind = authorityKind(host.replace(/:\d+$/, ""), segments);
-  return { url: [origin, ...segments].join("/"), origin, host, tenant: segments[0] ?? "", kind };
+  // Entra's has the tenant and no more: what people add, such as /v2.0, is of its endpoints.
+  const url = [origin, ...kind === "entra" ? segments.slice(0, 1) : segments].join("/");
+  return { url, origin, host, tenant: segments[0] ?? "", kind };
 }
 
 function authorityKind(host: string, [first = "", second = ""]: readonly string[]): AuthorityKind {

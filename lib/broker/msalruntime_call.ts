@@ -9,6 +9,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { inTurn } from "../platform/in_turn.ts";
+import { startTimer } from "../platform/start_timer.ts";
 import type { NativeCall } from "./msalruntime_library.ts";
 
 /** How a call is made. */
@@ -56,7 +57,7 @@ export async function callNative<T>(
     if (isCancellable && call) cancel(call, options);
   };
   const onAbort = () => leave(signal!.reason);
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => leave(tooLate(options)), timeoutMs);
+  const timer = timeoutMs === undefined ? undefined : startTimer(() => leave(tooLate(options)), timeoutMs);
   signal?.addEventListener("abort", onAbort, { once: true });
   const work = async (): Promise<T> => {
     if (isLeft) return await gone.promise; // before its turn came

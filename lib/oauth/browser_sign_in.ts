@@ -6,6 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { openBrowser as openSystemBrowser } from "../platform/browser.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../platform/loopback.ts";
+import { startTimer } from "../platform/start_timer.ts";
 import { isRemoteSession, readSurroundings, type Surroundings } from "../platform/surroundings.ts";
 import {
   type AuthCodeRequest,
@@ -59,8 +60,6 @@ interface Started {
 const OPENING_LIMIT_MS = 3_000;
 /** How long the browser may take to fetch the page that it was sent to. */
 const LAST_PAGE_MS = 2_000;
-/** More than this, and a timer fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Signs a person in.
@@ -90,7 +89,7 @@ export async function signInByBrowser(
     ...{ port, signal: ended, onRequest: answer },
     allowedOrigins: originsOf(provider),
   });
-  const limit = setTimeout(() => over.abort(tooLong(options)), Math.min(timeLimitMs, MAX_TIMER_MS));
+  const limit = startTimer(() => over.abort(tooLong(options)), timeLimitMs);
   ended.addEventListener("abort", () => {
     reply.reject(ended.reason);
     shown.resolve();

@@ -7,6 +7,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { type RunningProcess, StartError, startProcess } from "./start_process.ts";
+import { startTimer } from "./start_timer.ts";
 
 /** How a program is run. */
 export interface CommandOptions {
@@ -53,7 +54,7 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   signal?.throwIfAborted();
   const running = await startProcess(command, { piped: true, environment });
   const stop = Promise.withResolvers<never>();
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
+  const timer = timeoutMs === undefined ? undefined : startTimer(() => {
     stop.reject(new LatchkeyError("timed_out", `${command[0]} did not end within ${timeoutMs} ms`));
   }, timeoutMs);
   const abort = () => stop.reject(signal!.reason);

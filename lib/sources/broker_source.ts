@@ -222,7 +222,10 @@ export class BrokerSource {
     const broker = await this.broker({});
     if (this.#watching || this.#listeners.size === 0) return;
     const watching = await broker.watch((change) => {
-      for (const listener of this.#listeners) listener(change);
+      // What a listener throws is the program's to see, and must not keep it from the others.
+      for (const listener of this.#listeners) {
+        queueMicrotask(() => this.#listeners.has(listener) && listener(change));
+      }
     });
     if (this.#watching || this.#listeners.size === 0) watching[Symbol.dispose]();
     else this.#watching = watching;

@@ -6,7 +6,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
-import { startLatchkey } from "./running_latchkey.ts";
+import { type RunningLatchkey, startLatchkey } from "./running_latchkey.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
@@ -93,36 +93,60 @@ describe("latchkey login", () => {
     { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
     ...TESTED_PATHS,
   ].map(({ name, program }) => [name, program] as const);
-  const ENDS = [["an interrupt", true], ["--timeout", false]] as const;
+  const ENDS = [["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129], ["--timeout", 4]] as const;
 
   test.each(
-    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, interrupted]) => [name, end, program, interrupted] as const)),
-  )("on %s ends the window at %s", async (_name, _end, program, interrupted) => {
+    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, code]) => [name, end, program, code] as const)),
+  )("on %s ends the window at %s", async (_name, end, program, code) => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
-    using home = makeOwnHome();
-    const login = (...more: string[]) =>
-      Bun.spawn([...latchkeyBy(program()), "login", "--client-id", CLIENT_ID, ...more], {
-        env: { NO_COLOR: "1", ...home.env, ...environment() },
-        stdio: ["ignore", "pipe", "pipe"],
-      });
     const isAsked = async () => (await broker.calls("acquireTokenInteractively")).length > 0;
-    let child = login(...(interrupted ? [] : ["--timeout", "2"]));
-    for (let seconds = 2; !await isAsked(); await Bun.sleep(2)) {
-      if (child.exitCode === null) continue;
-      expect([interrupted, child.exitCode]).toEqual([false, 4]);
-      // A busy machine has not come to the window in that time.
-      if (!await isAsked()) child = login("--timeout", `${seconds *= 2}`);
+    const start = (seconds: number) => {
+      const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
+      const timeout = end === "--timeout" ? ["--timeout", String(seconds)] : [];
+      return startLatchkey([...latchkeyBy(program()), ...words, ...timeout], { env: environment() });
+    };
+    /** Waits for the window, or the end. */
+    const opensWindow = async (run: RunningLatchkey) => {
+      let isOver = false;
+      void run.ended().then(() => isOver = true);
+      while (!isOver && !await isAsked()) await Bun.sleep(2);
+      return await isAsked();
+    };
+    let seconds = 2, run = start(seconds);
+    while (!await opensWindow(run)) {
+      expect([end, (await run.ended()).code]).toEqual(["--timeout", 4]);
+      run = start(seconds *= 2); // a busy machine has not come to the window in that time
     }
-    if (interrupted) child.kill("SIGINT");
-    expect(await child.exited).toBe(4);
-    expect(await new Response(child.stdout).text()).toBe("");
-    const stderr = await new Response(child.stderr).text();
+    if (end !== "--timeout") run.signal(end);
+    const { stdout, ...ended } = await run.ended();
     while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
     const [asked] = await broker.calls("acquireTokenInteractively");
     const [canceled] = await broker.calls("cancelInteractiveFlow");
     expect(canceled!.correlationId).toBe(asked!.correlationId!);
-    expect(stderr).toContain(`correlation_id: ${asked!.correlationId}\n`);
+    expect(ended).toEqual({
+      code,
+      stderr: expect.stringContaining(`correlation_id: ${asked!.correlationId}\n`),
+    });
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ error: end === "--timeout" ? "timed_out" : "user_canceled", correlation_id: asked!.correlationId },
+    });
   });
+
+  test.each(["getLinuxBrokerVersion", "acquireTokenSilently"])(
+    "is given up by Ctrl-C while the broker has yet to answer %s",
+    async (member) => {
+      await broker.behave({ replies: { [member]: { kind: "hang" } } });
+      const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
+      const run = startLatchkey([...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), ...words], {
+        env: environment(),
+      });
+      while ((await broker.calls(member)).length === 0) await Bun.sleep(2);
+      run.interrupt();
+      const { code, stdout } = await run.ended();
+      expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "user_canceled" });
+      expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    },
+  );
 });
 
 describe("latchkey token", () => {

@@ -29,6 +29,19 @@ test("parseAuthority() has no slash at the end of the URL", () => {
 });
 
 test.each([
+  ["https://login.microsoftonline.com/contoso.com/v2.0", "https://login.microsoftonline.com/contoso.com"],
+  ["https://LOGIN.microsoftonline.us/contoso.com/oauth2/v2.0/", "https://login.microsoftonline.us/contoso.com"],
+  ["https://id.contoso.com/realms/a", "https://id.contoso.com/realms/a"],
+  ["https://adfs.contoso.com/adfs/ls", "https://adfs.contoso.com/adfs/ls"],
+  [
+    "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin/v2.0",
+    "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin/v2.0",
+  ],
+])("parseAuthority(%s) has the URL %s", (text, url) => {
+  expect(parseAuthority(text).url).toBe(url);
+});
+
+test.each([
   "",
   "common",
   "http://login.microsoftonline.com/common",

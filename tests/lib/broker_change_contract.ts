@@ -10,6 +10,8 @@ import { BROKER_NAME } from "../fakes/behaviour.ts";
 import { failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
+/** Programs are started, which takes a busy machine longer than a test usually has. */
+const TIMEOUT_MS = 30_000;
 /** Flags of RequestName. */
 const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
 const { bus, broker, makeApp, behave } = useFakeBroker();
@@ -124,6 +126,21 @@ describe("onBrokerChange()", () => {
     makeApp({ enableBrokerOnLinux: false, logger }).onBrokerChange(() => {});
     expect(await told.promise).toContain("enableBrokerOnLinux");
   });
+
+  test("tells the others when a listener throws, which the program sees", async () => {
+    await behave();
+    const script = fileURLToPath(new URL("../fakes/throwing_listener_program.ts", import.meta.url));
+    const [program, ...args] = ownRuntimePath().program();
+    const child = spawn(program!, [...args, script], { stdio: ["ignore", "pipe", "inherit"], env: process.env });
+    const closed = once(child, "close");
+    let printed = "";
+    child.stdout.on("data", (text) => printed += text);
+    await until(() => printed.includes("watching\n") || child.exitCode !== null);
+    await broker().kill();
+    const [code] = await closed;
+    await broker().start();
+    expect({ code, printed }).toEqual({ code: 0, printed: "watching\nthrown\ntold\n" });
+  }, TIMEOUT_MS);
 
   test("does not keep a program alive", async () => {
     await behave();

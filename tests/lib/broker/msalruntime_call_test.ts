@@ -25,6 +25,14 @@ test("callNative() gives the result of the callback", async () => {
   expect(call.cancelled()).toBe(0);
 });
 
+test.each([Infinity, 2 ** 31])("callNative() takes a time limit of %p for a long one", async (timeoutMs) => {
+  const call = makeCall(), result = callNative(call.start, { ...OPTIONS, timeoutMs });
+  const done = await call.begun;
+  await new Promise((resolve) => setTimeout(resolve, 10)); // a timer that goes off at once is before this one
+  done("token");
+  expect(await result).toBe("token");
+});
+
 test("callNative() takes a result that is there before the call returns", async () => {
   const refusedAtOnce = (done: (result: string) => void) => {
     done("refusal");

@@ -104,6 +104,10 @@ describe("runCommand()", () => {
     expect(await failure(running)).toMatchObject({ name: "LatchkeyError", code: "timed_out" });
   });
 
+  test.each([Infinity, 2 ** 31])("takes a time limit of %p for a long one", async (timeoutMs) => {
+    expect((await runCommand(["sh", "-c", "sleep 0.05; echo done"], { timeoutMs })).stdout).toBe("done\n");
+  });
+
   test("gives up after the time limit on what does not read its input", async () => {
     const running = runCommand(["sleep", "1000"], { timeoutMs: 20, input: "x".repeat(1_000_000) });
     expect(await failure(running)).toMatchObject({ code: "timed_out" });
