@@ -23,6 +23,8 @@ const LOOPBACK: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 /** As many as `fetch` follows by itself (Fetch, 4.4). */
 const MAX_REDIRECTS = 20;
+/** What a `Request` can say of how it is sent. */
+const SETTINGS = ["cache", "credentials", "integrity", "keepalive", "mode", "referrer", "referrerPolicy"] as const;
 /** What is for the origin that it was given for, and goes to no other. */
 const PRIVATE_HEADERS: readonly string[] = ["authorization", "cookie", "proxy-authorization"];
 /** What tells of a body that is left out. */
@@ -36,8 +38,9 @@ const BODY_HEADERS: readonly string[] = [
 
 /**
  * A `fetch` that sends a token to the origins that are named, renews it, and answers a claims challenge (continuous access
- * evaluation, a step-up) by one more request with a token for it. Redirects are followed, the token not with them: each
- * address is looked at by itself. What goes to other origins, and what has an `Authorization` of its own, is sent as it is.
+ * evaluation, a step-up) by one more request with a token for it. Redirects are followed, with a token as long as they stay
+ * among those origins: what went to another one gets none any more, wherever that sends it. What begins at another origin,
+ * and what has an `Authorization` of its own, is sent as it is, and gets no token on its way either.
  *
  * A request whose body is a stream is sent once: the answer to a challenge of it is the challenge.
  *
@@ -69,7 +72,8 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
   /** Sends one request to one address; a challenge is answered once for the whole call. */
   async function sendOnce({ url, init, canRepeat }: Step, call: Call): Promise<Response> {
     const headers = new Headers(init.headers);
-    const getsToken = origins.has(url.origin) && !headers.has("authorization");
+    // Another server chooses what is asked for when it redirects: that must not be done in this caller's name.
+    call.getsToken &&= origins.has(url.origin);
     const attempt = async (more: GetTokenOptions): Promise<Response> => {
       const { signal: abortSignal } = init;
       const token = await credential.getToken(scopes, {
@@ -80,7 +84,7 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
       if (token) headers.set("authorization", `${token.tokenType ?? "Bearer"} ${token.token}`);
       return await send(url.href, { ...init, headers });
     };
-    if (!getsToken) return await send(url.href, init);
+    if (!call.getsToken) return await send(url.href, init);
     const response = await attempt({});
     const claims = canRepeat && !call.isAnswered ? challengeOf(response) : undefined;
     if (claims === undefined) return response;
@@ -90,8 +94,9 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
   }
 
   return async (input, init = {}) => {
-    const mode = init.redirect ?? (input instanceof Request ? input.redirect : "follow"), call = { isAnswered: false };
+    const mode = init.redirect ?? (input instanceof Request ? input.redirect : "follow");
     let step = firstStep(input, init);
+    const call = { isAnswered: false, getsToken: !step.init.headers.has("authorization") };
     for (let redirects = 0;; redirects++) {
       const response = await sendOnce(step, call), location = response.headers.get("location");
       if (mode === "manual" || location === null || !REDIRECTS.includes(response.status)) return response;
@@ -106,6 +111,8 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
 interface Call {
   /** Whether a challenge was answered already. */
   isAnswered: boolean;
+  /** Whether a token may be added: the caller brought none, and no other origin was asked. */
+  getsToken: boolean;
 }
 
 /** One address of a call, and what is sent there. */
@@ -126,6 +133,7 @@ function firstStep(input: string | URL | Request, init: RequestInit): Step {
     url: new URL(request?.url ?? String(input)),
     canRepeat: !isStream,
     init: {
+      ...(request && settingsOf(request)),
       ...init,
       method,
       headers: new Headers(init.headers ?? request?.headers),
@@ -135,6 +143,14 @@ function firstStep(input: string | URL | Request, init: RequestInit): Step {
       ...(isStream && { duplex: "half" }),
     },
   };
+}
+
+/** What a request says beside address, method, headers and body, as far as the runtime knows of it. */
+function settingsOf(request: Request): RequestInit {
+  const set = SETTINGS.map((name) => [name, request[name]]).filter(([, value]) =>
+    ![undefined, "", false].includes(value)
+  );
+  return Object.fromEntries(set);
 }
 
 /** What a browser does with a redirect (Fetch, 4.4). */

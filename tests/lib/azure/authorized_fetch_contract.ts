@@ -116,6 +116,33 @@ describe("authorizedFetch()", () => {
     expect(tokensAt(stranger)).toEqual([undefined, undefined]);
   });
 
+  test.each([307, 303])("adds no token to what another origin sends back, by a %d", async (status) => {
+    const to = (location: string) => ({ status, headers: { location } }), post = { method: "POST", body: "all of it" };
+    stranger.answer = () => to(`${resource.origin}/chosen`);
+    expect((await fetching()(stranger.origin, post)).status).toBe(200);
+    expect([tokensAt(resource), resource.requests[0]?.path]).toEqual([[undefined], "/chosen"]);
+    resource.requests.length = 0;
+    resource.answer = ({ path }) => path === "/" ? to(`${stranger.origin}/there`) : {};
+    await fetching()(resource.origin, post);
+    expect(tokensAt(resource)).toEqual(["Bearer token-1", undefined]);
+    resource.requests.length = 0;
+    await fetching()(stranger.origin, { ...post, headers: { authorization: "Basic own" } });
+    expect([tokensAt(stranger).at(-1), tokensAt(resource)]).toEqual(["Basic own", [undefined]]);
+    expect(asked.length).toBe(1);
+  });
+
+  test("sends a Request as it was made", async () => {
+    const init = { cache: "no-store", credentials: "omit", integrity: "sha256-a", keepalive: true } as const;
+    const request = new Request(resource.origin, { ...init, referrerPolicy: "no-referrer" });
+    const sent: RequestInit[] = [];
+    const fetch = (_: unknown, init: RequestInit = {}) => Promise.resolve(new Response(String(sent.push(init))));
+    await authorizedFetch(credential, { scopes: SCOPE, origins: [resource.origin], fetch })(request);
+    for (const name of ["cache", "credentials", "integrity", "keepalive", "referrerPolicy"] as const) {
+      // Deno and Bun do not keep all of them.
+      expect([name, sent[0]![name] || undefined]).toEqual([name, request[name] || undefined]);
+    }
+  });
+
   test("follows a redirect to an origin that is named, with a token of its own", async () => {
     resource.answer = ({ path }) => path === "/" ? { status: 307, headers: { location: "/there" } } : {};
     const response = await fetching()(resource.origin, { method: "POST", body: "all of it" });
