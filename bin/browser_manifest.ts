@@ -5,7 +5,7 @@
  */
 
 /** Name under which linux-entra-sso asks for its host. */
-export const HOST_NAME = "linux_entra_sso";
+const HOST_NAME = "linux_entra_sso";
 
 /** The folders that browsers' are below. */
 export interface PersonFolders {

@@ -54,6 +54,8 @@ export class LatchkeyCredential implements AsyncDisposable {
   readonly app: PublicClientApplication;
   readonly #options: LatchkeyCredentialOptions;
   #whose: Pick<AcquireTokenRequest, "account" | "username">;
+  /** Ends when the last call has ended that began while nobody was chosen. */
+  #choosing: Promise<void> = Promise.resolve();
 
   /**
    * Makes a credential.
@@ -128,7 +130,13 @@ export class LatchkeyCredential implements AsyncDisposable {
     const { claims, enableCae = false, proofOfPossessionOptions, abortSignal } = options;
     const wanted = typeof scopes === "string" ? [scopes] : scopes, listening = signalOf(abortSignal);
     const others = clientCapabilities.filter((each) => each.toLowerCase() !== CONTINUOUS_ACCESS_EVALUATION);
+    const turn = Promise.withResolvers<void>();
     try {
+      if (!this.#isChosen()) {
+        const before = this.#choosing;
+        this.#choosing = Promise.all([before, turn.promise]).then(() => {});
+        await endOrAbort(before, listening.signal); // two calls at once could be given two people
+      }
       const result = await this.app.acquireToken({
         ...this.#whose,
         scopes: wanted,
@@ -146,13 +154,18 @@ export class LatchkeyCredential implements AsyncDisposable {
     } catch (error) {
       throw credentialError(error, { scopes: wanted, options, mayAsk: interactive !== "never" });
     } finally {
+      turn.resolve();
       listening.stop();
     }
   }
 
+  #isChosen(): boolean {
+    return this.#whose.account !== undefined || this.#whose.username !== undefined;
+  }
+
   /** Whoever was chosen first is meant from now on: another scope must not be had for another person. */
   #keepTo(account: AccountInfo): void {
-    if (this.#whose.account || this.#whose.username !== undefined) return;
+    if (this.#isChosen()) return;
     // An account as a guest of one tenant would have that tenant asked for all else.
     this.#whose = account.username ? { username: account.username } : { account };
   }
@@ -169,6 +182,18 @@ export class LatchkeyCredential implements AsyncDisposable {
       `The credential is for ${authority.url}, and not for the tenant ${JSON.stringify(asked)}: ` +
         "name that, or *, among additionallyAllowedTenants",
     );
+  }
+}
+
+/** Waits for what never fails, or throws the signal's reason. */
+async function endOrAbort(end: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  const aborted = Promise.withResolvers<never>(), abort = () => aborted.reject(signal!.reason);
+  signal?.addEventListener("abort", abort);
+  try {
+    await Promise.race([end, aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
 }
 

@@ -292,7 +292,11 @@ export class BrokerSource {
 
   /** A token that is bound to one request is of no use to the next. */
   #hold(query: TokenQuery, keys: readonly string[], result: AuthenticationResult): void {
-    if (!query.pop) this.#held.hold([...keys, keyFor(query, result.account)], result, this.#options.now());
+    if (query.pop) return;
+    // Who asked for no account in particular asks for the one they got by its name from then on.
+    const { username } = result.account,
+      byName = !query.account && username ? [keyFor({ ...query, username }, undefined)] : [];
+    this.#held.hold([...keys, ...byName, keyFor(query, result.account)], result, this.#options.now());
   }
 
   async #isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {

@@ -126,6 +126,17 @@ describe("LatchkeyCredential.getToken()", () => {
     expect((await steps()).at(-1)).toBe("silently jane@contoso.com");
   });
 
+  test("chooses once for calls at once, and holds what the first one got", async () => {
+    await behave();
+    const credential = make();
+    const [one, other] = await Promise.all([credential.getToken(SCOPE), credential.getToken("User.Read")]);
+    expect(await steps()).toEqual(["silently jane@contoso.com", "silently jane@contoso.com"]);
+    expect((await asked()).authority).not.toMatch(/common$/); // the second one asked by name
+    expect(await credential.getToken(SCOPE)).toEqual(one);
+    expect(await credential.getToken("User.Read")).toEqual(other);
+    expect((await broker().calls("acquireTokenSilently")).length).toBe(2);
+  });
+
   test("gives the tokens of the user name, or the account, that it was made with", async () => {
     await behave({ accounts: [JANE, JOE] });
     await make({ username: JOE.username }).getToken(SCOPE);
