@@ -97,8 +97,8 @@ export class BrowserConversation {
   /** The broker's answer, or why there is none. */
   async #replyTo(message: BrowserMessage): Promise<BrokerAnswer> {
     try {
+      await this.#watch(); // the browser is told of the broker first, whatever it asks
       const question = message.question();
-      await this.#watch(); // the browser is told of the broker first
       const { channel, version } = this.#options;
       if (question.method !== "getLinuxBrokerVersion") return await this.#seen(() => channel.ask(question));
       const answer = await this.#seen(() => channel.ask(question)).catch((error) => {
@@ -110,7 +110,7 @@ export class BrowserConversation {
       if (!(error instanceof LatchkeyError || error instanceof TypeError)) throw error; // a mistake of ours
       const text = textOf(error);
       this.#options.complain(`${visible(message.command ?? "a message")}: ${text}`);
-      return { error: text };
+      return { error: text, ...(message.command === "getVersion" && { native: this.#options.version }) };
     }
   }
 

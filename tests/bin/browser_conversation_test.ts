@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { BrowserConversation } from "../../bin/browser_conversation.ts";
 import { frameOf } from "../../bin/native_messages.ts";
-import type { BrokerAnswer, BrokerChange, BrokerChannel } from "../../mod.ts";
+import { type BrokerAnswer, type BrokerChange, type BrokerChannel, LatchkeyError } from "../../mod.ts";
 
 const FOREVER_MS = 1_000_000, GET_ACCOUNTS = { command: "getAccounts" };
 
@@ -11,6 +11,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
   const input = new TransformStream<Uint8Array, Uint8Array>(undefined, { highWaterMark: 1000 });
   const asked: PromiseWithResolvers<BrokerAnswer>[] = [],
     written: unknown[] = [],
+    messages: unknown[] = [],
     hasWritten = [Promise.withResolvers()];
   let change: ((change: BrokerChange) => void) | undefined, unread: Promise<void> | undefined;
   const channel: BrokerChannel = {
@@ -32,6 +33,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
     write: async (bytes) => {
       await unread;
       const { command, message } = JSON.parse(new TextDecoder().decode(bytes.subarray(4)));
+      messages.push(message);
       written.push(command === "brokerStateChanged" ? message : command);
       hasWritten.at(-1)!.resolve(undefined);
       hasWritten.push(Promise.withResolvers());
@@ -43,6 +45,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
     run: (lingerMs = FOREVER_MS) => conversation.run(input.readable, lingerMs),
     asked,
     written,
+    messages,
     send: (message: unknown) => void writer.write(frameOf(message)!),
     end: () => void writer.close(),
     change: (running: boolean) => change!({ running }),
@@ -64,6 +67,31 @@ describe("BrowserConversation", () => {
     end();
     expect(await run(50)).toBe(true);
     expect(written).toEqual(["online"]);
+  });
+
+  test("tells of the broker before anything else, also before what is wrong with a message", async () => {
+    const starting = Promise.withResolvers<void>();
+    const { run, send, end, written } = begin({ start: () => starting.promise });
+    send([]);
+    send({ command: "unknown" });
+    const ended = run();
+    end();
+    await new Promise(setImmediate);
+    starting.resolve();
+    await ended;
+    expect(written).toEqual(["online", null, "unknown"]);
+  });
+
+  test("tells its own version where there is no broker", async () => {
+    const none = new LatchkeyError("broker_unavailable", "There is no broker");
+    const { run, send, end, asked, untilAsked, messages } = begin({ start: () => Promise.reject(none) });
+    const ended = run();
+    send({ command: "getVersion" });
+    end();
+    await untilAsked(1);
+    asked[0]!.reject(none);
+    await ended;
+    expect(messages).toEqual(["offline", { error: "There is no broker", native: "1.2.3" }]);
   });
 
   test("believes what it saw last of the broker, and not an answer from before", async () => {
