@@ -5,6 +5,7 @@
  */
 import { type AcquireTokenRequest, type AuthenticationResult, LatchkeyError, type LatchkeyErrorCode } from "../mod.ts";
 import type { HttpReply } from "../lib/platform/http_connections.ts";
+import { shellWord } from "../lib/platform/shell_word.ts";
 import {
   type Admitted,
   type IdentityRequest,
@@ -90,7 +91,9 @@ function scopeOf(
   }
   return [`${resource}/.default`, resource].find((scope) => scopes.has(scope)) ?? {
     statusCode: 403,
-    message: `${resource} is not among what is handed out here: latchkey serve has to be given --resource ${resource}`,
+    message: `${resource} is not among what is handed out here: latchkey serve has to be given --resource ${
+      shellWord(resource)
+    }`,
   };
 }
 
