@@ -10,7 +10,7 @@ import type { CommandLine } from "./command_line.ts";
 import { EXIT } from "./failure.ts";
 
 /** Options that a sign-in has to have as well, to be the one that the command asks for. */
-const OPTIONS = ["client-id", "authority", "tenant", "account", "store", "cache-file"];
+const OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
 
 /** Whether nobody but a person can go on: to sign in, or as the one who gave up. */
 export function needsPerson(error: LatchkeyError): boolean {
