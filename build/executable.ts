@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
-import { bundle, currentCommit, ROOT } from "./bundle.ts";
+import { currentCommit, ROOT } from "./bundle.ts";
+import { bundleCommandLine, COMMAND_LINE } from "./bundle_command_line.ts";
 import { type Target, targetNamed } from "./targets.ts";
 
 /** What an executable is made for, and where it goes. */
@@ -14,8 +15,6 @@ export interface ExecutableOptions {
   /** Its path; on Windows with `.exe`. */
   readonly output: string;
 }
-
-const COMMAND_LINE = "bin/latchkey.ts";
 
 /**
  * What the executable may do, whoever starts it. All but `sys` is without a list, since people choose what is named: libdbus or
@@ -88,7 +87,7 @@ async function withBundle(target: string, use: (folder: string) => Promise<void>
   // Elsewhere than the checkout, so that nothing of that, node_modules least of all, is taken for a part of the program.
   const folder = await mkdtemp(join(tmpdir(), "latchkey-build-"));
   try {
-    await bundle([COMMAND_LINE], { folder, facts: { kind: "executable", target, commit: currentCommit() } });
+    await bundleCommandLine({ folder, facts: { kind: "executable", target, commit: currentCommit() } });
     // The same sources give the same executable, to the byte: it would have the files' times in it.
     for (const file of await readdir(folder, { recursive: true })) await utimes(join(folder, file), 0, 0);
     await use(folder);

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { bundle } from "../../build/bundle.ts";
+import { bundleCommandLine } from "../../build/bundle_command_line.ts";
 import { BAKED_PERMISSIONS, compileByDeno } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { denoCommand } from "../tools/deno_command.ts";
@@ -63,7 +63,7 @@ async function compiled(folder: string, words: readonly string[]): Promise<Group
 }
 
 async function bundled(folder: string, words: readonly string[]): Promise<Group> {
-  await bundle(["bin/latchkey.ts"], { folder, facts: { kind: "bundle", target: null, commit: null } });
+  await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
   const [, ...options] = denoCommand(join(folder, "bin/latchkey.js"));
   const command = [findTool("deno"), ...options];
   return {
