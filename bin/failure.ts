@@ -68,3 +68,20 @@ export function failureText(error: LatchkeyError, correlationId?: string): strin
   ];
   return rows.map(([name, value]) => value ? `${name}: ${visible(value)}\n` : "").join("");
 }
+
+/**
+ * What is no failure of a request's, as `--format json` prints it.
+ *
+ * @param error `wrong_usage` for a command line that cannot be meant, `unexpected` for a fault of the program.
+ * @param description A sentence for people.
+ * @param more What else the failures of requests have.
+ */
+export function otherFailureJson(
+  error: "wrong_usage" | "unexpected",
+  description: string,
+  { correlationId, hint }: { readonly correlationId?: string | undefined; readonly hint?: string | undefined } = {},
+): string {
+  return `${
+    visibleJson({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
+  }\n`;
+}

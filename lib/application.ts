@@ -16,7 +16,7 @@ import { isBrokerEnabled } from "./broker/find_broker.ts";
 import { checkWindow } from "./broker/json_window.ts";
 import type { BrokerFlags } from "./broker/plan_brokers.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
-import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
+import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
@@ -90,7 +90,7 @@ export class PublicClientApplication implements AsyncDisposable {
   constructor(options: PublicClientApplicationOptions) {
     const { clientId, authority = DEFAULT_AUTHORITY, timeLimits, logger, now = Date.now } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new TypeError("Cannot make an application: clientId is missing");
+      throw new ArgumentError("Cannot make an application: clientId is missing");
     }
     this.#options = options;
     this.#authority = parseAuthority(authority);
@@ -161,7 +161,7 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
     if (request?.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
-      throw new TypeError(
+      throw new ArgumentError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
       );
@@ -199,7 +199,7 @@ export class PublicClientApplication implements AsyncDisposable {
           return await this.#sources.signIn({ ...asked, correlationId: query.correlationId }, "window");
         }
       default:
-        throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
+        throw new ArgumentError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
     }
   }
 
@@ -239,7 +239,7 @@ export class PublicClientApplication implements AsyncDisposable {
     const correlationId = correlationIdOf(request), { account, url, signal } = request;
     checkAccount(account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
-      throw new TypeError("Cannot acquire cookies: url has to begin with https://");
+      throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
     }
     const call = { correlationId, signal }, broker = await this.#sources.broker.brokerFor(account, call);
     const authority = authorityOfAccount(this.#authority, account);
@@ -300,7 +300,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
-    if (typeof request?.onUserCode !== "function") throw new TypeError("onUserCode has to be a function");
+    if (typeof request?.onUserCode !== "function") throw new ArgumentError("onUserCode has to be a function");
     return await this.#sources.byDeviceCode(this.#query(request), request);
   }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "./errors.ts";
 import type { AccountInfo } from "./account.ts";
 import type { WindowHandle } from "./window_handle.ts";
 
@@ -182,10 +183,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * @throws {TypeError} when the request is none, or its correlation id is no UUID.
  */
 export function correlationIdOf(request: RequestOptions): string {
-  if (typeof request !== "object" || request === null) throw new TypeError("the request is missing");
+  if (typeof request !== "object" || request === null) throw new ArgumentError("the request is missing");
   const { correlationId = crypto.randomUUID() } = request;
   if (typeof correlationId === "string" && UUID.test(correlationId)) return correlationId;
-  throw new TypeError("correlationId has to be a UUID");
+  throw new ArgumentError("correlationId has to be a UUID");
 }
 
 /**
@@ -278,6 +279,6 @@ function parseClaims(challenge: string): Record<string, unknown> {
   throw mistake("claims has to be a JSON object");
 }
 
-function mistake(what: string): TypeError {
-  return new TypeError(`Cannot acquire a token: ${what}`);
+function mistake(what: string): ArgumentError {
+  return new ArgumentError(`Cannot acquire a token: ${what}`);
 }

@@ -26,7 +26,7 @@ import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts
 import type { CacheStore } from "./cache/cache_store.ts";
 import { memoryStore } from "./cache/memory_store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
-import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
+import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/provider.ts";
@@ -41,7 +41,13 @@ export type { CacheCall, CacheStore } from "./cache/cache_store.ts";
 export { memoryStore } from "./cache/memory_store.ts";
 export type { RedisClient } from "./cache/redis_client.ts";
 export { redisStore, type RedisStoreOptions } from "./cache/redis_store.ts";
-export { type BrokerErrorDetails, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
+export {
+  ArgumentError,
+  type BrokerErrorDetails,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type LatchkeyErrorDetails,
+} from "./errors.ts";
 export type { Logger, LogLevel } from "./logger.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 export type { Fetch } from "./oauth/provider.ts";
@@ -111,7 +117,7 @@ export class WebApplication {
   constructor(options: WebApplicationOptions) {
     const { clientId, cache: store = memoryStore(), fetch, logger, now = Date.now, clientCapabilities } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new TypeError("Cannot make an application: clientId is missing");
+      throw new ArgumentError("Cannot make an application: clientId is missing");
     }
     const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
     this.#app = { authority, clientCapabilities };
