@@ -25,7 +25,9 @@ import {
   type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
+  checkCapabilities,
   checkPop,
+  checkRequest,
   correlationIdOf,
   type DeviceCodeSignIn,
   type InteractiveRequest,
@@ -92,6 +94,7 @@ export class PublicClientApplication implements AsyncDisposable {
     if (typeof clientId !== "string" || !clientId.trim()) {
       throw new ArgumentError("Cannot make an application: clientId is missing");
     }
+    checkCapabilities(options.clientCapabilities);
     this.#options = options;
     this.#authority = parseAuthority(authority);
     const limits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
@@ -123,7 +126,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: AccountFilter = {}): Promise<AccountInfo[]> {
-    const { signal } = filter, correlationId = correlationIdOf(filter);
+    const correlationId = correlationIdOf(filter), { signal } = filter;
     return await this.#sources.accounts(filter, { correlationId, signal });
   }
 
@@ -160,7 +163,8 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
-    if (request?.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+    checkRequest(request);
+    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
       throw new ArgumentError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
@@ -216,7 +220,8 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker = false, signal } = options, call = { correlationId: correlationIdOf(options), signal };
+    const correlationId = correlationIdOf(options), { fromBroker = false, signal } = options;
+    const call = { correlationId, signal };
     if (!fromBroker) return await this.#sources.forget(account, call);
     const [forgotten, removed] = await Promise.allSettled([
       this.#sources.forget(account, call),
@@ -283,7 +288,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the scopes are none.
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
-    const { clientId } = this.#options, { loginHint } = request, query = this.#query(request);
+    const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
     const { authorizationUrl } = await import("./oauth/authorization_request.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
     return authorizationUrl(provider, { ...query, clientId, loginHint });
@@ -313,6 +318,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    checkRequest(request);
     const query = this.#query({ ...request, username: request.loginHint });
     return await (await this.#sources.provider()).startFlow(query, request);
   }
@@ -336,8 +342,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
-  async brokerStatus({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
-    return await this.#sources.broker.status(signal);
+  async brokerStatus(options: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
+    return await this.#sources.broker.status(options?.signal);
   }
 
   /**
@@ -345,8 +351,12 @@ export class PublicClientApplication implements AsyncDisposable {
    * Does not keep the program alive.
    *
    * @param listener Called at each change, until what is returned is disposed of or the application is closed.
+   * @throws {TypeError} when the listener is none.
    */
   onBrokerChange(listener: (change: BrokerChange) => void): Disposable {
+    if (typeof listener !== "function") {
+      throw new ArgumentError("Cannot tell of the broker: listener has to be a function");
+    }
     return this.#sources.broker.watch(listener);
   }
 
@@ -366,6 +376,7 @@ export class PublicClientApplication implements AsyncDisposable {
 
   #query(request: AcquireTokenRequest): TokenQuery {
     const { clientCapabilities } = this.#options;
+    checkRequest(request);
     checkWindow(request.parentWindowHandle);
     return tokenQuery(request, { authority: this.#authority, clientCapabilities });
   }

@@ -174,7 +174,40 @@ const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "selec
 /** What the protocol itself says in an authorization request. */
 const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
 
+/** Fields of requests that are texts, where they are there. */
+const TEXTS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * Checks that a request is one, and that its texts are texts.
+ *
+ * @param request As the caller made it.
+ * @throws {TypeError} when it is none, or one of those is none.
+ */
+export function checkRequest(request: object): void {
+  if (typeof request !== "object" || request === null) {
+    throw new ArgumentError('the request is missing: an object such as { scopes: ["User.Read"] }');
+  }
+  const fields = request as Readonly<Record<string, unknown>>;
+  for (const name of TEXTS) {
+    if (fields[name] !== undefined && typeof fields[name] !== "string") {
+      throw new ArgumentError(`${name} has to be a string`);
+    }
+  }
+  checkCapabilities(fields.clientCapabilities);
+}
+
+/**
+ * Checks what an app says that it can handle.
+ *
+ * @throws {TypeError} when it is no list of strings.
+ */
+export function checkCapabilities(capabilities: unknown): void {
+  if (capabilities === undefined) return;
+  if (Array.isArray(capabilities) && capabilities.every((one) => typeof one === "string" && one !== "")) return;
+  throw new ArgumentError('clientCapabilities has to be a list of strings, such as ["cp1"]');
+}
 
 /**
  * Checks what every request can carry.
@@ -183,7 +216,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * @throws {TypeError} when the request is none, or its correlation id is no UUID.
  */
 export function correlationIdOf(request: RequestOptions): string {
-  if (typeof request !== "object" || request === null) throw new ArgumentError("the request is missing");
+  checkRequest(request);
   const { correlationId = crypto.randomUUID() } = request;
   if (typeof correlationId === "string" && UUID.test(correlationId)) return correlationId;
   throw new ArgumentError("correlationId has to be a UUID");

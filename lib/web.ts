@@ -30,7 +30,14 @@ import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/provider.ts";
-import { type AuthCodeFlowRequest, correlationIdOf, type RequestOptions, type SilentRequest } from "./request.ts";
+import {
+  type AuthCodeFlowRequest,
+  checkCapabilities,
+  checkRequest,
+  correlationIdOf,
+  type RequestOptions,
+  type SilentRequest,
+} from "./request.ts";
 import { ProviderSource } from "./sources/provider_source.ts";
 import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
 import type { FinishOptions } from "./sources/provider_source.ts";
@@ -120,6 +127,7 @@ export class WebApplication {
       throw new ArgumentError("Cannot make an application: clientId is missing");
     }
     const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
+    checkCapabilities(clientCapabilities);
     this.#app = { authority, clientCapabilities };
     this.#logger = logger;
     const log: Logger = (level, message) => logger?.(level, message);
@@ -143,8 +151,8 @@ export class WebApplication {
    * @throws {LatchkeyError} `configuration` when the store cannot be read.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    const { username, signal } = filter;
     correlationIdOf(filter);
+    const { username, signal } = filter;
     return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
   }
 
@@ -177,7 +185,8 @@ export class WebApplication {
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
-    return await this.#provider.startFlow(this.#query({ ...request, username: request?.loginHint }), request);
+    checkRequest(request);
+    return await this.#provider.startFlow(this.#query({ ...request, username: request.loginHint }), request);
   }
 
   /**

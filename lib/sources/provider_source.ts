@@ -146,7 +146,10 @@ export class ProviderSource {
     response: URLSearchParams | Readonly<Record<string, string>>,
     { signal, tenantId }: FinishOptions = {},
   ): Promise<AuthenticationResult> {
-    const authority = parseAuthority(flow?.authority), { correlationId } = flow;
+    if (typeof flow?.authority !== "string") {
+      throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
+    }
+    const authority = parseAuthority(flow.authority), { correlationId } = flow;
     if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority, tenantId)) {
       throw new ArgumentError("Cannot finish a sign-in: it was started by another app, or at another authority");
     }
