@@ -45,7 +45,12 @@ export interface TokenRequest extends RequestOptions {
 export interface SilentRequest extends TokenRequest {
   /** Whose token. */
   readonly account: AccountInfo;
-  /** Ask for a new token although a good one is held. @default false */
+  /**
+   * Ask for a new token although a good one is held. A broker renews the token that it is shown: one that this object does not
+   * hold is asked for first, so that the first time takes two calls.
+   *
+   * @default false
+   */
   readonly forceRefresh?: boolean | undefined;
 }
 
@@ -90,7 +95,12 @@ export interface AcquireTokenRequest extends TokenRequest, SignInOptions {
   readonly account?: AccountInfo | undefined;
   /** Whose token, by user name. */
   readonly username?: string | undefined;
-  /** Ask for a new token although a good one is held. @default false */
+  /**
+   * Ask for a new token although a good one is held. A broker renews the token that it is shown: one that this object does not
+   * hold is asked for first, so that the first time takes two calls.
+   *
+   * @default false
+   */
   readonly forceRefresh?: boolean | undefined;
   /**
    * Whether a window may be shown. `if-needed`: when there is no token without one. `never`: the call fails then. `always`:

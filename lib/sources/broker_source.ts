@@ -15,6 +15,7 @@ import { signIn } from "../broker/sign_in.ts";
 import { HeldTokens } from "../cache/held_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
 import { identified, LatchkeyError, withDetails } from "../errors.ts";
+import { readJwt } from "../json_values.ts";
 import type { RequestOptions } from "../request.ts";
 import { type AuthenticationResult, concealTokens, refuseOld } from "../token.ts";
 import { keyFor, sharedKey, type TokenQuery } from "./token_query.ts";
@@ -303,9 +304,12 @@ export class BrokerSource {
     return this.#signedOut.has(account.homeAccountId.toLowerCase()) || await this.#options.isSignedOut(account, signal);
   }
 
-  #logToken({ expiresOn, correlationId }: AuthenticationResult): void {
-    const until = expiresOn.toISOString();
-    this.#options.log("info", `Token from the broker until ${until} (correlation id ${correlationId})`);
+  #logToken({ accessToken, tokenType, expiresOn, correlationId }: AuthenticationResult): void {
+    const until = expiresOn.toISOString(), id = `(correlation id ${correlationId})`, { log } = this.#options;
+    log("info", `Token from the broker until ${until} ${id}`);
+    // Windows' broker is known to do so now and then (microsoft/vscode issue 319673).
+    if (tokenType !== "Bearer" || readJwt(accessToken)?.cnf === undefined) return;
+    log("debug", `The bearer token is bound to a key (cnf), for which a resource may refuse it (401) ${id}`);
   }
 }
 

@@ -442,6 +442,21 @@ describe("PublicClientApplication's reading of replies", () => {
     });
   });
 
+  test("tells the log of a bearer token that is bound to a key", async () => {
+    const cnf = { kid: "the-key" }, lines: string[] = [];
+    const logger = (level: string, message: string) => level === "debug" && lines.push(message);
+    const bound = `e30.${btoa(JSON.stringify({ cnf })).replaceAll("=", "")}.c`, app = makeApp({ logger });
+    for (const [accessToken, times] of [["a.b.c", 0], ["opaque", 0], [bound, 1]] as const) {
+      await answers({ kind: "text", text: token({ accessToken }) });
+      await silently(app, { scopes: [accessToken.slice(0, 5)] });
+      expect({ accessToken, times: lines.filter((line) => line.includes("(cnf)")).length }).toEqual({
+        accessToken,
+        times,
+      });
+    }
+    expect(lines.join("\n")).not.toContain("the-key");
+  });
+
   test("keeps one person's accounts in two tenants apart", async () => {
     const FABRIKAM = "33333333-3333-3333-3333-333333333333", homeAccountId = `o.${CONTOSO}`;
     const accounts = [CONTOSO, FABRIKAM].map((realm) => ({
