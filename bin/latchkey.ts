@@ -116,11 +116,8 @@ function findCommand(word: string): Command {
   const command = COMMANDS.find(({ name }) => name === word);
   if (command) return command;
   if (word.endsWith(".json")) return CONFIG_FILE_COMMAND;
-  throw unknown(
-    word.startsWith("-") ? `option ${word} before a command` : `command ${JSON.stringify(word)}`,
-    word,
-    [...COMMANDS.map(({ name }) => name), "--help", "--version"],
-  );
+  if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
+  throw unknown(`command ${JSON.stringify(word)}`, word, COMMANDS.map(({ name }) => name));
 }
 
 async function printHelp(word: string | undefined): Promise<number> {
@@ -184,7 +181,11 @@ function tryToWrite(stream: "stdout" | "stderr", text: string): void {
   }
 }
 
-if (import.meta.main) {
+// An older Node does not tell whether it is the program; to do nothing, with exit code 0, would pass for an empty answer.
+if (import.meta.main === undefined) {
+  tryToWrite("stderr", "latchkey: needs Node 22.18 or later, Bun 1.3 or Deno 2.6\n");
+  exit(1);
+} else if (import.meta.main) {
   const code = await main(programArguments());
   if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
   else exit(code);

@@ -28,14 +28,19 @@ export const BAKED_PERMISSIONS: readonly string[] = [
   ...["--allow-sys=uid,osRelease", "--no-prompt"],
 ];
 
+/** The Deno that compiles. A path of a script of npm's begins with a `deno` that is not unpacked, so the path is not asked. */
+export function denoForCompile(): string {
+  return process.env["DENO_FOR_COMPILE"] || findTool("deno");
+}
+
 /**
- * By `deno compile`: that of `DENO_FOR_COMPILE`, else of the path, else npm's. Unless `DENORT_BIN` names it, Deno downloads the
+ * By `deno compile`: that of `DENO_FOR_COMPILE`, else npm's, whose version package-lock.json says. Unless `DENORT_BIN` names it, Deno downloads the
  * runtime that goes in.
  *
  * @throws {Error} with all that Deno says.
  */
 export async function compileByDeno({ target, output }: ExecutableOptions): Promise<void> {
-  const deno = process.env["DENO_FOR_COMPILE"] || Bun.which("deno") || findTool("deno");
+  const deno = denoForCompile();
   await withBundle(target.deno, async (folder) => {
     await mkdir(dirname(resolve(output)), { recursive: true });
     const words = [

@@ -2,9 +2,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { bundleCommandLine } from "../../build/bundle_command_line.ts";
-import { BAKED_PERMISSIONS, compileByDeno } from "../../build/executable.ts";
+import { BAKED_PERMISSIONS, compileByDeno, denoForCompile } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
@@ -48,11 +47,11 @@ export async function startUpReport(words: readonly string[], env: Environment, 
 }
 
 async function compiled(folder: string, words: readonly string[]): Promise<Group> {
-  const latchkey = join(folder, "latchkey"), empty = join(folder, "empty"), { DENO_FOR_COMPILE } = process.env;
+  const latchkey = join(folder, "latchkey"), empty = join(folder, "empty");
   await compileByDeno({ target: targetNamed(), output: latchkey });
   await writeFile(`${empty}.js`, "");
   const options = ["compile", "--quiet", "--no-config", "--no-code-cache", ...BAKED_PERMISSIONS, "--output", empty];
-  const { exitCode, stderr } = Bun.spawnSync([DENO_FOR_COMPILE || "deno", ...options, `${empty}.js`]);
+  const { exitCode, stderr } = Bun.spawnSync([denoForCompile(), ...options, `${empty}.js`]);
   if (exitCode !== 0) throw new Error(String(stderr));
   return {
     most: 1.4,
