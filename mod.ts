@@ -28,6 +28,7 @@ export { plaintextStore, type PlaintextStoreOptions } from "./lib/cache/plaintex
 export type { RedisClient } from "./lib/cache/redis_client.ts";
 export { redisStore, type RedisStoreOptions } from "./lib/cache/redis_store.ts";
 export {
+  ArgumentError,
   type BrokerErrorDetails,
   LatchkeyError,
   type LatchkeyErrorCode,

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { type CacheCall, type Logger, PublicClientApplication, type PublicClientApplicationOptions } from "../mod.ts";
+import {
+  ArgumentError,
+  type CacheCall,
+  type Logger,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+} from "../mod.ts";
 import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
@@ -56,7 +62,7 @@ export async function makeApplication(
       ...options,
     });
   } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
+    throw error instanceof ArgumentError ? new UsageError(error.message) : error;
   }
 }
 

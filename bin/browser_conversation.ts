@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BrokerAnswer, type BrokerChannel, LatchkeyError } from "../mod.ts";
+import { ArgumentError, type BrokerAnswer, type BrokerChannel, LatchkeyError } from "../mod.ts";
 import { type BrowserMessage, mistaken, readBrowserMessage } from "./browser_request.ts";
 import { frameOf, type IncomingMessage, readMessages } from "./native_messages.ts";
 import { visible } from "./visible.ts";
@@ -107,7 +107,7 @@ export class BrowserConversation {
       });
       return { ...answer, native: version };
     } catch (error) {
-      if (!(error instanceof LatchkeyError || error instanceof TypeError)) throw error; // a mistake of ours
+      if (!(error instanceof LatchkeyError || error instanceof ArgumentError)) throw error; // a mistake of ours
       const text = textOf(error);
       this.#options.complain(`${visible(message.command ?? "a message")}: ${text}`);
       return { error: text, ...(message.command === "getVersion" && { native: this.#options.version }) };

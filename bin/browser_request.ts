@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BrokerAnswer, BrokerQuestion } from "../mod.ts";
+import { ArgumentError, type BrokerAnswer, type BrokerQuestion } from "../mod.ts";
 import { isObject } from "./is_object.ts";
 
 /** What is asked where the extension does not say it. */
@@ -63,7 +63,7 @@ export function mistaken(command: string | null, why: string): BrowserMessage {
   return {
     command,
     question: () => {
-      throw new TypeError(why);
+      throw new ArgumentError(why);
     },
   };
 }
@@ -74,13 +74,13 @@ function isBrowserCommand(command: string): command is BrowserCommand {
 
 function accountIn({ account }: BrokerAnswer): BrokerAnswer {
   if (isObject(account)) return account;
-  throw new TypeError("account has to be an account as getAccounts gave it");
+  throw new ArgumentError("account has to be an account as getAccounts gave it");
 }
 
 function scopesIn({ scopes }: BrokerAnswer): readonly string[] {
   if (scopes === undefined || scopes === null) return DEFAULT_SCOPES;
   if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== "string")) {
-    throw new TypeError("scopes has to be a list of scopes");
+    throw new ArgumentError("scopes has to be a list of scopes");
   }
   return scopes.length === 0 ? DEFAULT_SCOPES : scopes;
 }
@@ -88,5 +88,5 @@ function scopesIn({ scopes }: BrokerAnswer): readonly string[] {
 function urlIn({ ssoUrl }: BrokerAnswer): string {
   if (ssoUrl === undefined || ssoUrl === null || ssoUrl === "") return DEFAULT_URL;
   if (typeof ssoUrl === "string") return ssoUrl;
-  throw new TypeError("ssoUrl has to be an address");
+  throw new ArgumentError("ssoUrl has to be an address");
 }

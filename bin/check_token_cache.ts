@@ -12,6 +12,7 @@ import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check
 import { isObject } from "./is_object.ts";
 import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
 import type { TokenPlace } from "./token_store.ts";
+import { isOnWindowsDrive, WINDOWS_DRIVE } from "./windows_drive.ts";
 
 /** Permission bits of group and others. */
 const OTHERS = 0o077;
@@ -34,12 +35,21 @@ export const tokenCache: Check = {
         if (!place.why) return ok("sign-ins without a broker last for one run each, as --store memory asks for");
         return notChecked(`sign-ins without a broker last for one run each: ${place.why.message}`, place.why.hint);
       case "plaintext":
-        return await examinePlaintext(place, cache, signal);
+        return whereItIs(place.path, await examinePlaintext(place, cache, signal));
       case "file":
-        return await examineFiles(place, cache, signal);
+        return whereItIs(place.folder, await examineFiles(place, cache, signal));
     }
   },
 };
+
+function whereItIs(path: string, finding: Finding): Finding {
+  if (!isOnWindowsDrive(path)) return finding;
+  return {
+    ...finding,
+    detail: `${finding.detail}; ${WINDOWS_DRIVE.detail}`,
+    fix: finding.fix ?? WINDOWS_DRIVE.fix,
+  };
+}
 
 async function examineFiles(
   { folder }: TokenPlace & { readonly kind: "file" },

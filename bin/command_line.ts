@@ -152,7 +152,7 @@ function isSaid(words: readonly string[], name: string): boolean {
 }
 
 /** What comes before a lone `--`. */
-function optionWords(words: readonly string[]): readonly string[] {
+export function optionWords(words: readonly string[]): readonly string[] {
   const end = words.indexOf("--");
   return end === -1 ? words : words.slice(0, end);
 }

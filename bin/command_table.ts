@@ -61,7 +61,7 @@ const TOKEN_COMMANDS: readonly Command[] = [
         "the token never shows in the process list",
       ],
       [
-        "PGPASSWORD=$(latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net) psql ...",
+        "token=$(latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net) && PGPASSWORD=$token psql ...",
         "a password for Azure Database",
       ],
     ],

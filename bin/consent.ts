@@ -25,7 +25,8 @@ interface Asked {
 export async function withConsentUrl(error: unknown, app: PublicClientApplication, asked: Asked): Promise<unknown> {
   if (!(error instanceof LatchkeyError) || !error.errorCodes.includes(CONSENT_MISSING)) return error;
   const { code, message, claims } = error, { scopes, tenantId } = asked;
-  const url = await app.getAuthorizationRequestUrl({ scopes, tenantId });
+  const url = await app.getAuthorizationRequestUrl({ scopes, tenantId }).catch(() => undefined);
+  if (url === undefined) return error; // what it was refused with is what there is to say
   const hint = `Ask an administrator to consent, or visit this to consent: ${url}`;
   return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { LatchkeyError, LatchkeyErrorCode } from "../mod.ts";
+import { isWsl } from "../lib/platform/wsl.ts";
 import { TerminationError } from "./interruptible.ts";
 import { visible, visibleJson } from "./visible.ts";
 
@@ -24,6 +25,17 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   invalid_response: 1,
   unexpected: 1,
 };
+
+/** Blocked by a rule about place, among others: Microsoft sees where a request comes from. */
+const BLOCKED_BY_POLICY = 53003;
+const MIRRORED =
+  "In WSL, mirrored networking can be the cause: try networkingMode=nat in .wslconfig, then wsl --shutdown";
+
+/** What to do next; on this machine there may be more to say than the library knows of. */
+function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
+  const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
+  return [hint, more].filter(Boolean).join(". ") || undefined;
+}
 
 /** The exit code of a failure. */
 export function exitCodeOf(error: LatchkeyError): number {
@@ -46,7 +58,7 @@ export function failureJson(error: LatchkeyError, correlationId?: string): strin
       suberror: error.subError,
       correlation_id: error.correlationId ?? correlationId,
       claims: error.claims,
-      hint: error.hint,
+      hint: hintOf(error),
       broker: broker &&
         { status: broker.status, sub_status: broker.subStatus, tag: broker.tag, error_code: broker.errorCode },
     })
@@ -64,7 +76,24 @@ export function failureText(error: LatchkeyError, correlationId?: string): strin
     ): [string, string] => ["see", `https://login.microsoftonline.com/error?code=${code}`]),
     ["correlation_id", error.correlationId ?? correlationId],
     ["time", new Date().toISOString()],
-    ["hint", error.hint],
+    ["hint", hintOf(error)],
   ];
   return rows.map(([name, value]) => value ? `${name}: ${visible(value)}\n` : "").join("");
+}
+
+/**
+ * What is no failure of a request's, as `--format json` prints it.
+ *
+ * @param error `wrong_usage` for a command line that cannot be meant, `unexpected` for a fault of the program.
+ * @param description A sentence for people.
+ * @param more What else the failures of requests have.
+ */
+export function otherFailureJson(
+  error: "wrong_usage" | "unexpected",
+  description: string,
+  { correlationId, hint }: { readonly correlationId?: string | undefined; readonly hint?: string | undefined } = {},
+): string {
+  return `${
+    visibleJson({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
+  }\n`;
 }

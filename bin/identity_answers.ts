@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { type AcquireTokenRequest, type AuthenticationResult, LatchkeyError, type LatchkeyErrorCode } from "../mod.ts";
+import {
+  type AcquireTokenRequest,
+  ArgumentError,
+  type AuthenticationResult,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+} from "../mod.ts";
 import type { HttpReply } from "../lib/platform/http_connections.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
 import {
@@ -69,7 +75,7 @@ export function identityAnswers(
       return tokenReply(result, request, options);
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof TypeError) return refusalReply({ statusCode: 400, message: error.message });
+      if (error instanceof ArgumentError) return refusalReply({ statusCode: 400, message: error.message });
       if (!(error instanceof LatchkeyError)) throw error;
       options.onOutcome(scope, error);
       return refusalReply({ statusCode: STATUS[error.code], message: messageOf(error) }, error.correlationId);

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { readEnvironment } from "../lib/platform/host.ts";
 import { exit, exitSoon, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
 import type { Command } from "./command.ts";
 import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
-import { type CommandLine, readCommandLine, unknown, UsageError } from "./command_line.ts";
+import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } from "./command_line.ts";
 
 /** Runs a command. One that did what it was for and yet has bad news returns an exit code. */
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
@@ -75,7 +76,7 @@ export async function main(words: readonly string[]): Promise<number> {
     line = await withProfile(command, given, line);
     return await run(await load(command), line);
   } catch (error) {
-    return await report(error, line, first);
+    return await report(error, { line, words });
   }
 }
 
@@ -115,11 +116,8 @@ function findCommand(word: string): Command {
   const command = COMMANDS.find(({ name }) => name === word);
   if (command) return command;
   if (word.endsWith(".json")) return CONFIG_FILE_COMMAND;
-  throw unknown(
-    word.startsWith("-") ? `option ${word} before a command` : `command ${JSON.stringify(word)}`,
-    word,
-    [...COMMANDS.map(({ name }) => name), "--help", "--version"],
-  );
+  if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
+  throw unknown(`command ${JSON.stringify(word)}`, word, COMMANDS.map(({ name }) => name));
 }
 
 async function printHelp(word: string | undefined): Promise<number> {
@@ -133,25 +131,45 @@ async function printVersion(words: readonly string[]): Promise<number> {
   return 0;
 }
 
-async function report(error: unknown, line: CommandLine | undefined, word: string | undefined): Promise<number> {
-  // A TypeError is how the library calls a mistake in a call, and the call was made of the command line.
-  if (error instanceof UsageError || error instanceof TypeError) {
-    const { visible } = await import("./visible.ts");
-    const see = COMMANDS.some(({ name }) => name === word) ? `latchkey ${word} --help` : "latchkey --help";
-    tryToWrite("stderr", `latchkey: ${visible(error.message)}\nSee ${see}\n`);
+/** What a failure is told with. */
+interface Failed {
+  /** The command line, if it could be read. */
+  readonly line: CommandLine | undefined;
+  readonly words: readonly string[];
+}
+
+async function report(error: unknown, { line, words }: Failed): Promise<number> {
+  const { ArgumentError, LatchkeyError } = await import("../mod.ts");
+  const { EXIT, exitCodeOf, failureJson, failureText, otherFailureJson } = await import("./failure.ts");
+  const { visible } = await import("./visible.ts");
+  const isJson = wantsJson(line, words);
+  // An ArgumentError is how the library calls a mistake in a call, and the call was made of the command line.
+  if (error instanceof UsageError || error instanceof ArgumentError) {
+    const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
+    tryToWrite("stderr", `latchkey: ${visible(error.message)}\n${hint}\n`);
+    if (isJson) tryToWrite("stdout", otherFailureJson("wrong_usage", error.message, { hint }));
     return EXIT_USAGE;
   }
-  const { LatchkeyError } = await import("../mod.ts");
-  const { EXIT, exitCodeOf, failureJson, failureText } = await import("./failure.ts");
+  const correlationId = line?.correlationId;
   if (error instanceof LatchkeyError) {
-    tryToWrite("stderr", failureText(error, line?.correlationId));
-    if (line?.text("format") === "json") tryToWrite("stdout", failureJson(error, line?.correlationId));
+    tryToWrite("stderr", failureText(error, correlationId));
+    if (isJson) tryToWrite("stdout", failureJson(error, correlationId));
     return exitCodeOf(error);
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
-  const { visible } = await import("./visible.ts");
   tryToWrite("stderr", `latchkey: ${visible(String(error))}\n`);
+  if (isJson) tryToWrite("stdout", otherFailureJson("unexpected", String(error), { correlationId }));
   return EXIT.unexpected;
+}
+
+/** Whether JSON is wanted, be it that the command line could not be read. */
+function wantsJson(line: CommandLine | undefined, words: readonly string[]): boolean {
+  if (line) return line.text("format") === "json";
+  const said = optionWords(words), { options = [] } = COMMANDS.find(({ name }) => name === words[0]) ?? {};
+  if (said.some((word, index) => word === "--format=json" || word === "json" && said[index - 1] === "--format")) {
+    return true;
+  }
+  return options.some(({ name }) => name === "format") && readEnvironment("LATCHKEY_FORMAT") === "json";
 }
 
 /** The exit code tells of the failure even where nobody reads of it, or nothing can be written. */
@@ -163,7 +181,11 @@ function tryToWrite(stream: "stdout" | "stderr", text: string): void {
   }
 }
 
-if (import.meta.main) {
+// An older Node does not tell whether it is the program; to do nothing, with exit code 0, would pass for an empty answer.
+if (import.meta.main === undefined) {
+  tryToWrite("stderr", "latchkey: needs Node 22.18 or later, Bun 1.3 or Deno 2.6\n");
+  exit(1);
+} else if (import.meta.main) {
   const code = await main(programArguments());
   if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
   else exit(code);

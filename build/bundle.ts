@@ -17,6 +17,8 @@ export interface BundleOptions {
   readonly external?: readonly string[];
   /** Whether names are shortened, too. @default false, so that what a stack trace says can be found in the sources */
   readonly shortNames?: boolean;
+  /** Whether an import stays of which no name is used. @default false, since importing does nothing */
+  readonly keepImports?: boolean;
   /** What changes the sources on their way. @default nothing */
   readonly plugins?: BunPlugin[];
 }
@@ -29,7 +31,7 @@ export interface BundleOptions {
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = ["node:*"], shortNames = false, plugins = [] }: BundleOptions,
+  { folder, facts, external = ["node:*"], shortNames = false, keepImports = false, plugins = [] }: BundleOptions,
 ): Promise<void> {
   await Bun.build({
     entrypoints: entries.map((entry) => `${ROOT}${entry}`),
@@ -43,6 +45,7 @@ export async function bundle(
     splitting: true,
     naming: { entry: "[dir]/[name].[ext]", chunk: "chunks/[name]-[hash].[ext]" },
     minify: { whitespace: true, syntax: true, identifiers: shortNames },
+    ignoreDCEAnnotations: keepImports,
     define: { LATCHKEY_BUILD: JSON.stringify(facts) },
     plugins,
   });

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
-import { bundle, currentCommit, ROOT } from "./bundle.ts";
+import { currentCommit, ROOT } from "./bundle.ts";
+import { bundleCommandLine, COMMAND_LINE } from "./bundle_command_line.ts";
 import { type Target, targetNamed } from "./targets.ts";
 
 /** What an executable is made for, and where it goes. */
@@ -14,8 +15,6 @@ export interface ExecutableOptions {
   /** Its path; on Windows with `.exe`. */
   readonly output: string;
 }
-
-const COMMAND_LINE = "bin/latchkey.ts";
 
 /**
  * What the executable may do, whoever starts it. All but `sys` is without a list, since people choose what is named: libdbus or
@@ -29,14 +28,19 @@ export const BAKED_PERMISSIONS: readonly string[] = [
   ...["--allow-sys=uid,osRelease", "--no-prompt"],
 ];
 
+/** The Deno that compiles. A path of a script of npm's begins with a `deno` that is not unpacked, so the path is not asked. */
+export function denoForCompile(): string {
+  return process.env["DENO_FOR_COMPILE"] || findTool("deno");
+}
+
 /**
- * By `deno compile`: that of `DENO_FOR_COMPILE`, else of the path, else npm's. Unless `DENORT_BIN` names it, Deno downloads the
+ * By `deno compile`: that of `DENO_FOR_COMPILE`, else npm's, whose version package-lock.json says. Unless `DENORT_BIN` names it, Deno downloads the
  * runtime that goes in.
  *
  * @throws {Error} with all that Deno says.
  */
 export async function compileByDeno({ target, output }: ExecutableOptions): Promise<void> {
-  const deno = process.env["DENO_FOR_COMPILE"] || Bun.which("deno") || findTool("deno");
+  const deno = denoForCompile();
   await withBundle(target.deno, async (folder) => {
     await mkdir(dirname(resolve(output)), { recursive: true });
     const words = [
@@ -88,7 +92,7 @@ async function withBundle(target: string, use: (folder: string) => Promise<void>
   // Elsewhere than the checkout, so that nothing of that, node_modules least of all, is taken for a part of the program.
   const folder = await mkdtemp(join(tmpdir(), "latchkey-build-"));
   try {
-    await bundle([COMMAND_LINE], { folder, facts: { kind: "executable", target, commit: currentCommit() } });
+    await bundleCommandLine({ folder, facts: { kind: "executable", target, commit: currentCommit() } });
     // The same sources give the same executable, to the byte: it would have the files' times in it.
     for (const file of await readdir(folder, { recursive: true })) await utimes(join(folder, file), 0, 0);
     await use(folder);

@@ -72,6 +72,15 @@ async function makeExecutable(target: Target): Promise<void> {
   // Windows opens no archive of tar's by a click.
   if (target.suffix) return await compileByDeno({ target, output: join(folder, `${name}${target.suffix}`) });
   const inside = join(folder, name);
+  try {
+    await makeArchive(target, name);
+  } finally {
+    rmSync(inside, { recursive: true, force: true });
+  }
+}
+
+async function makeArchive(target: Target, name: string): Promise<void> {
+  const inside = join(folder, name);
   await compileByDeno({ target, output: join(inside, "latchkey") });
   for (const file of ["LICENSE", "README.md"]) copyFileSync(join(ROOT, file), join(inside, file));
   chmodSync(join(inside, "latchkey"), 0o755);
@@ -85,7 +94,6 @@ async function makeExecutable(target: Target): Promise<void> {
     "--use-compress-program=gzip -n",
   ];
   run(["tar", "--create", ...plain, "--file", `${inside}.tar.gz`, "--directory", folder, name]);
-  rmSync(inside, { recursive: true });
 }
 
 /** In the form that `sha256sum --check` reads. */

@@ -16,7 +16,7 @@ import { isBrokerEnabled } from "./broker/find_broker.ts";
 import { checkWindow } from "./broker/json_window.ts";
 import type { BrokerFlags } from "./broker/plan_brokers.ts";
 import type { CacheStore } from "./cache/cache_store.ts";
-import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
+import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
@@ -25,7 +25,9 @@ import {
   type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
+  checkCapabilities,
   checkPop,
+  checkRequest,
   correlationIdOf,
   type DeviceCodeSignIn,
   type InteractiveRequest,
@@ -90,8 +92,9 @@ export class PublicClientApplication implements AsyncDisposable {
   constructor(options: PublicClientApplicationOptions) {
     const { clientId, authority = DEFAULT_AUTHORITY, timeLimits, logger, now = Date.now } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new TypeError("Cannot make an application: clientId is missing");
+      throw new ArgumentError("Cannot make an application: clientId is missing");
     }
+    checkCapabilities(options.clientCapabilities);
     this.#options = options;
     this.#authority = parseAuthority(authority);
     const limits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
@@ -123,7 +126,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: AccountFilter = {}): Promise<AccountInfo[]> {
-    const { signal } = filter, correlationId = correlationIdOf(filter);
+    const correlationId = correlationIdOf(filter), { signal } = filter;
     return await this.#sources.accounts(filter, { correlationId, signal });
   }
 
@@ -160,8 +163,9 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
-    if (request?.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
-      throw new TypeError(
+    checkRequest(request);
+    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+      throw new ArgumentError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
       );
@@ -199,7 +203,7 @@ export class PublicClientApplication implements AsyncDisposable {
           return await this.#sources.signIn({ ...asked, correlationId: query.correlationId }, "window");
         }
       default:
-        throw new TypeError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
+        throw new ArgumentError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
     }
   }
 
@@ -216,7 +220,8 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const { fromBroker = false, signal } = options, call = { correlationId: correlationIdOf(options), signal };
+    const correlationId = correlationIdOf(options), { fromBroker = false, signal } = options;
+    const call = { correlationId, signal };
     if (!fromBroker) return await this.#sources.forget(account, call);
     const [forgotten, removed] = await Promise.allSettled([
       this.#sources.forget(account, call),
@@ -239,7 +244,7 @@ export class PublicClientApplication implements AsyncDisposable {
     const correlationId = correlationIdOf(request), { account, url, signal } = request;
     checkAccount(account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
-      throw new TypeError("Cannot acquire cookies: url has to begin with https://");
+      throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
     }
     const call = { correlationId, signal }, broker = await this.#sources.broker.brokerFor(account, call);
     const authority = authorityOfAccount(this.#authority, account);
@@ -283,7 +288,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when the scopes are none.
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
-    const { clientId } = this.#options, { loginHint } = request, query = this.#query(request);
+    const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
     const { authorizationUrl } = await import("./oauth/authorization_request.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
     return authorizationUrl(provider, { ...query, clientId, loginHint });
@@ -300,7 +305,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes or claims are none.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
-    if (typeof request?.onUserCode !== "function") throw new TypeError("onUserCode has to be a function");
+    if (typeof request?.onUserCode !== "function") throw new ArgumentError("onUserCode has to be a function");
     return await this.#sources.byDeviceCode(this.#query(request), request);
   }
 
@@ -313,6 +318,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    checkRequest(request);
     const query = this.#query({ ...request, username: request.loginHint });
     return await (await this.#sources.provider()).startFlow(query, request);
   }
@@ -336,8 +342,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
-  async brokerStatus({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
-    return await this.#sources.broker.status(signal);
+  async brokerStatus(options: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
+    return await this.#sources.broker.status(options?.signal);
   }
 
   /**
@@ -345,8 +351,12 @@ export class PublicClientApplication implements AsyncDisposable {
    * Does not keep the program alive.
    *
    * @param listener Called at each change, until what is returned is disposed of or the application is closed.
+   * @throws {TypeError} when the listener is none.
    */
   onBrokerChange(listener: (change: BrokerChange) => void): Disposable {
+    if (typeof listener !== "function") {
+      throw new ArgumentError("Cannot tell of the broker: listener has to be a function");
+    }
     return this.#sources.broker.watch(listener);
   }
 
@@ -366,6 +376,7 @@ export class PublicClientApplication implements AsyncDisposable {
 
   #query(request: AcquireTokenRequest): TokenQuery {
     const { clientCapabilities } = this.#options;
+    checkRequest(request);
     checkWindow(request.parentWindowHandle);
     return tokenQuery(request, { authority: this.#authority, clientCapabilities });
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "./errors.ts";
 
 /** An authority's kind decides whether a broker serves it: brokers know Microsoft Entra ID alone. */
 export type AuthorityKind = "entra" | "adfs" | "b2c" | "ciam" | "oidc";
@@ -49,17 +50,17 @@ export function parseAuthority(text: string): Authority {
     /^https:\/\/([a-z0-9-]+(?:\.[a-z0-9-]*[a-z])+)((?:\/[A-Za-z0-9_%-][A-Za-z0-9._%-]*)+)$/.exec(text) ?? [];
   if (plainHost && path) return makeAuthority(`https://${plainHost}`, plainHost, path);
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url) throw new TypeError(`Cannot use the authority ${JSON.stringify(text)}: it is not a URL`);
+  if (!url) throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it is not a URL`);
   const loopback = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
   if (url.protocol !== "https:" && !(url.protocol === "http:" && loopback)) {
-    throw new TypeError(`Cannot use the authority ${JSON.stringify(text)}: it has to begin with https://`);
+    throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it has to begin with https://`);
   }
   if (url.username || url.password || url.search || url.hash) {
-    throw new TypeError("Cannot use the authority: a user name, query or fragment has no place in it");
+    throw new ArgumentError("Cannot use the authority: a user name, query or fragment has no place in it");
   }
   const authority = makeAuthority(url.origin, url.host, url.pathname);
   if (authority.kind === "entra" && !authority.tenant) {
-    throw new TypeError(
+    throw new ArgumentError(
       `Cannot use the authority ${JSON.stringify(text)}: a tenant is missing, as in ${DEFAULT_AUTHORITY}`,
     );
   }
@@ -96,10 +97,10 @@ export function isTenant(text: string): boolean {
  */
 export function authorityOfTenant(authority: Authority, tenant: string): Authority {
   if (authority.kind !== "entra" && authority.kind !== "ciam") {
-    throw new TypeError(`Cannot use a tenant: ${authority.url} has none to choose from`);
+    throw new ArgumentError(`Cannot use a tenant: ${authority.url} has none to choose from`);
   }
   if (!isTenant(tenant)) {
-    throw new TypeError(`Cannot use the tenant ${JSON.stringify(tenant)}: it is neither an id nor a domain`);
+    throw new ArgumentError(`Cannot use the tenant ${JSON.stringify(tenant)}: it is neither an id nor a domain`);
   }
   return parseAuthority(`${authority.origin}/${tenant}`);
 }

@@ -36,5 +36,5 @@ export type {
   ProofOfPossessionOptions,
   TokenCredential,
 } from "./azure/token_credential.ts";
-export { LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
+export { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
 export type { SignInOptions } from "./request.ts";

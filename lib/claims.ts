@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ArgumentError } from "./errors.ts";
 import { isObject, readBase64Json, readJson } from "./json_values.ts";
 
 /** What a header is made of (RFC 9110, 11.2): quoted strings, which may be cut off, words, and what joins them. */
@@ -22,7 +23,7 @@ export function readClaims(challenge: string | undefined): string | undefined {
     ? readJson(challenge)
     : claimsOfHeader(challenge) ?? readBase64Json(challenge.trim());
   if (claims) return JSON.stringify(claims);
-  throw new TypeError(
+  throw new ArgumentError(
     "Cannot acquire a token: claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it",
   );
 }

@@ -75,8 +75,8 @@ export interface LatchkeyErrorDetails {
 }
 
 /**
- * Thrown by every operation of latchkey that fails. Mistakes in a call are a `TypeError` or `RangeError` instead, and an
- * aborted call rethrows the reason of its signal.
+ * Thrown by every operation of latchkey that fails. Mistakes in a call are an {@linkcode ArgumentError}, which is a `TypeError`,
+ * or a `RangeError` instead, and an aborted call rethrows the reason of its signal.
  *
  * @example Telling a person what to do
  * ```ts
@@ -138,6 +138,15 @@ export class LatchkeyError extends Error {
   get claims(): string | undefined {
     return this.#claims;
   }
+}
+
+/**
+ * A mistake in a call, found before anything is opened or asked: a `TypeError` that no bug of the program throws. The message
+ * says what to pass.
+ */
+export class ArgumentError extends TypeError {
+  /** Always `ArgumentError`. */
+  override readonly name = "ArgumentError";
 }
 
 /**

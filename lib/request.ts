@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "./errors.ts";
 import type { AccountInfo } from "./account.ts";
 import type { WindowHandle } from "./window_handle.ts";
 
@@ -44,7 +45,12 @@ export interface TokenRequest extends RequestOptions {
 export interface SilentRequest extends TokenRequest {
   /** Whose token. */
   readonly account: AccountInfo;
-  /** Ask for a new token although a good one is held. @default false */
+  /**
+   * Ask for a new token although a good one is held. A broker renews the token that it is shown: one that this object does not
+   * hold is asked for first, so that the first time takes two calls.
+   *
+   * @default false
+   */
   readonly forceRefresh?: boolean | undefined;
 }
 
@@ -89,7 +95,12 @@ export interface AcquireTokenRequest extends TokenRequest, SignInOptions {
   readonly account?: AccountInfo | undefined;
   /** Whose token, by user name. */
   readonly username?: string | undefined;
-  /** Ask for a new token although a good one is held. @default false */
+  /**
+   * Ask for a new token although a good one is held. A broker renews the token that it is shown: one that this object does not
+   * hold is asked for first, so that the first time takes two calls.
+   *
+   * @default false
+   */
   readonly forceRefresh?: boolean | undefined;
   /**
    * Whether a window may be shown. `if-needed`: when there is no token without one. `never`: the call fails then. `always`:
@@ -173,7 +184,40 @@ const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "selec
 /** What the protocol itself says in an authorization request. */
 const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
 
+/** Fields of requests that are texts, where they are there. */
+const TEXTS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * Checks that a request is one, and that its texts are texts.
+ *
+ * @param request As the caller made it.
+ * @throws {TypeError} when it is none, or one of those is none.
+ */
+export function checkRequest(request: object): void {
+  if (typeof request !== "object" || request === null) {
+    throw new ArgumentError('the request is missing: an object such as { scopes: ["User.Read"] }');
+  }
+  const fields = request as Readonly<Record<string, unknown>>;
+  for (const name of TEXTS) {
+    if (fields[name] !== undefined && typeof fields[name] !== "string") {
+      throw new ArgumentError(`${name} has to be a string`);
+    }
+  }
+  checkCapabilities(fields.clientCapabilities);
+}
+
+/**
+ * Checks what an app says that it can handle.
+ *
+ * @throws {TypeError} when it is no list of strings.
+ */
+export function checkCapabilities(capabilities: unknown): void {
+  if (capabilities === undefined) return;
+  if (Array.isArray(capabilities) && capabilities.every((one) => typeof one === "string" && one !== "")) return;
+  throw new ArgumentError('clientCapabilities has to be a list of strings, such as ["cp1"]');
+}
 
 /**
  * Checks what every request can carry.
@@ -182,10 +226,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * @throws {TypeError} when the request is none, or its correlation id is no UUID.
  */
 export function correlationIdOf(request: RequestOptions): string {
-  if (typeof request !== "object" || request === null) throw new TypeError("the request is missing");
+  checkRequest(request);
   const { correlationId = crypto.randomUUID() } = request;
   if (typeof correlationId === "string" && UUID.test(correlationId)) return correlationId;
-  throw new TypeError("correlationId has to be a UUID");
+  throw new ArgumentError("correlationId has to be a UUID");
 }
 
 /**
@@ -278,6 +322,6 @@ function parseClaims(challenge: string): Record<string, unknown> {
   throw mistake("claims has to be a JSON object");
 }
 
-function mistake(what: string): TypeError {
-  return new TypeError(`Cannot acquire a token: ${what}`);
+function mistake(what: string): ArgumentError {
+  return new ArgumentError(`Cannot acquire a token: ${what}`);
 }

@@ -26,11 +26,18 @@ import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts
 import type { CacheStore } from "./cache/cache_store.ts";
 import { memoryStore } from "./cache/memory_store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
-import { LatchkeyError, PERSON_NEEDED } from "./errors.ts";
+import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/provider.ts";
-import { type AuthCodeFlowRequest, correlationIdOf, type RequestOptions, type SilentRequest } from "./request.ts";
+import {
+  type AuthCodeFlowRequest,
+  checkCapabilities,
+  checkRequest,
+  correlationIdOf,
+  type RequestOptions,
+  type SilentRequest,
+} from "./request.ts";
 import { ProviderSource } from "./sources/provider_source.ts";
 import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
 import type { FinishOptions } from "./sources/provider_source.ts";
@@ -41,7 +48,13 @@ export type { CacheCall, CacheStore } from "./cache/cache_store.ts";
 export { memoryStore } from "./cache/memory_store.ts";
 export type { RedisClient } from "./cache/redis_client.ts";
 export { redisStore, type RedisStoreOptions } from "./cache/redis_store.ts";
-export { type BrokerErrorDetails, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
+export {
+  ArgumentError,
+  type BrokerErrorDetails,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type LatchkeyErrorDetails,
+} from "./errors.ts";
 export type { Logger, LogLevel } from "./logger.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 export type { Fetch } from "./oauth/provider.ts";
@@ -111,9 +124,10 @@ export class WebApplication {
   constructor(options: WebApplicationOptions) {
     const { clientId, cache: store = memoryStore(), fetch, logger, now = Date.now, clientCapabilities } = options ?? {};
     if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new TypeError("Cannot make an application: clientId is missing");
+      throw new ArgumentError("Cannot make an application: clientId is missing");
     }
     const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
+    checkCapabilities(clientCapabilities);
     this.#app = { authority, clientCapabilities };
     this.#logger = logger;
     const log: Logger = (level, message) => logger?.(level, message);
@@ -137,8 +151,8 @@ export class WebApplication {
    * @throws {LatchkeyError} `configuration` when the store cannot be read.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    const { username, signal } = filter;
     correlationIdOf(filter);
+    const { username, signal } = filter;
     return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
   }
 
@@ -171,7 +185,8 @@ export class WebApplication {
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
-    return await this.#provider.startFlow(this.#query({ ...request, username: request?.loginHint }), request);
+    checkRequest(request);
+    return await this.#provider.startFlow(this.#query({ ...request, username: request.loginHint }), request);
   }
 
   /**

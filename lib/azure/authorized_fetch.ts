@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import { readClaims } from "../claims.ts";
 import type { GetTokenOptions, TokenCredential } from "./token_credential.ts";
 
@@ -66,7 +67,7 @@ const BODY_HEADERS: readonly string[] = [
 export function authorizedFetch(credential: TokenCredential, options: AuthorizedFetchOptions): AuthorizedFetch {
   const scopes = typeof options.scopes === "string" ? [options.scopes] : [...options.scopes];
   const origins = new Set(options.origins.map(checkOrigin));
-  if (origins.size === 0) throw new TypeError("Cannot send a token: origins has to name at least one origin");
+  if (origins.size === 0) throw new ArgumentError("Cannot send a token: origins has to name at least one origin");
   const send: AuthorizedFetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
 
   /** Sends one request to one address; a challenge is answered once for the whole call. */
@@ -186,7 +187,7 @@ function checkOrigin(text: string): string {
   if (url && isSafe && !url.hostname.includes("*") && text.replace(/\/$/, "").toLowerCase() === url.origin) {
     return url.origin;
   }
-  throw new TypeError(
+  throw new ArgumentError(
     `Cannot send a token to ${JSON.stringify(text)}: origins takes such as https://graph.microsoft.com, without a path`,
   );
 }

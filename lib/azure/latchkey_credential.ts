@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
@@ -68,7 +69,7 @@ export class LatchkeyCredential implements AsyncDisposable {
     this.app = new PublicClientApplication(options);
     const { account, username, interactive = "if-needed" } = options;
     if (!["if-needed", "never"].includes(interactive)) {
-      throw new TypeError('Cannot make a credential: interactive has to be "if-needed" or "never"');
+      throw new ArgumentError('Cannot make a credential: interactive has to be "if-needed" or "never"');
     }
     this.#options = options;
     this.#whose = account ? { account } : { username };

@@ -4,6 +4,7 @@
  * @module
  */
 import { authorityOfAccount, authorityOfEnvironment, isTenant } from "../authority.ts";
+import { ArgumentError } from "../errors.ts";
 import { isObject, isTooDeep, text } from "../json_values.ts";
 import type { Logger } from "../logger.ts";
 import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
@@ -129,19 +130,19 @@ function requestOf(question: BrokerQuestion, clientId: string): string {
     case "acquirePrtSsoCookie": {
       const { account, url } = question;
       if (typeof url !== "string" || !URL.canParse(url) || new URL(url).protocol !== "https:") {
-        throw new TypeError("Cannot acquire cookies: url has to begin with https://");
+        throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
       }
       return cookieRequest(clientId, { ...tokenRequest(account, []), url }, account);
     }
     default:
-      throw new TypeError("Cannot ask the broker: there is no such question");
+      throw new ArgumentError("Cannot ask the broker: there is no such question");
   }
 }
 
 /** The request for an account, whose own cloud and tenant are asked. */
 function tokenRequest(account: BrokerAnswer, scopes: readonly string[]): BrokerTokenRequest {
   if (!isObject(account) || isTooDeep(account)) {
-    throw new TypeError("Cannot ask the broker: account has to be an object as the broker gave it");
+    throw new ArgumentError("Cannot ask the broker: account has to be an object as the broker gave it");
   }
   const realm = text(account.realm) ?? "", cloud = authorityOfEnvironment(text(account.environment) ?? "");
   return { scopes, authority: isTenant(realm) ? authorityOfAccount(cloud, { realm }) : cloud };

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Authority } from "../authority.ts";
-import { LatchkeyError } from "../errors.ts";
+import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem, processor, readEnvironment } from "../platform/host.ts";
 import { isWsl } from "../platform/wsl.ts";
 import type { Broker, BrokerKind } from "./broker.ts";
@@ -96,7 +96,7 @@ async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?
 export async function openBrokerChannel(options: BrokerChannelOptions): Promise<BrokerChannel> {
   const { clientId } = options ?? {};
   if (typeof clientId !== "string" || !clientId.trim()) {
-    throw new TypeError("Cannot open a channel to the broker: clientId is missing");
+    throw new ArgumentError("Cannot open a channel to the broker: clientId is missing");
   }
   const system = operatingSystem();
   if (system !== "linux") {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import { operatingSystem } from "../platform/host.ts";
 import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../window_handle.ts";
 
@@ -28,7 +29,7 @@ export function readWindow(handle: WindowHandle | undefined): JsonWindow {
     ? Number(handle)
     : handle;
   if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return { id };
-  throw new TypeError("Cannot acquire a token: parentWindowHandle is not a window's handle");
+  throw new ArgumentError("Cannot acquire a token: parentWindowHandle is not a window's handle");
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../redirect_uris.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import type { WindowHandle } from "../window_handle.ts";
@@ -112,7 +113,7 @@ export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
 function namedWindow(handle: WindowHandle | undefined): bigint {
   const window = readWindow(handle);
   if ("id" in window) return BigInt(window.id);
-  throw new TypeError("Cannot acquire a token: MSALRuntime knows no window by the name that Wayland gives it");
+  throw new ArgumentError("Cannot acquire a token: MSALRuntime knows no window by the name that Wayland gives it");
 }
 
 function isOwn(name: string): boolean {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { CacheStore } from "./cache_store.ts";
 import type { AccountFiles } from "./account_files.ts";
@@ -47,10 +48,10 @@ export interface FileStoreOptions {
 export function fileStore(options: FileStoreOptions = {}): CacheStore {
   const { folder, keyPlace = "auto" } = options;
   if (folder !== undefined && (typeof folder !== "string" || folder === "")) {
-    throw new TypeError("Cannot keep tokens in files: folder has to be a path");
+    throw new ArgumentError("Cannot keep tokens in files: folder has to be a path");
   }
   if (!["auto", "keyring", "file"].includes(keyPlace)) {
-    throw new TypeError('Cannot keep tokens in files: keyPlace has to be "auto", "keyring" or "file"');
+    throw new ArgumentError('Cannot keep tokens in files: keyPlace has to be "auto", "keyring" or "file"');
   }
   return lateStore(() => open(options));
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { CacheStore } from "./cache_store.ts";
 import { lateStore } from "./late_store.ts";
@@ -40,7 +41,7 @@ export interface PlaintextStoreOptions {
  */
 export function plaintextStore(path: string, options: PlaintextStoreOptions = {}): CacheStore {
   if (typeof path !== "string" || path === "") {
-    throw new TypeError("Cannot keep tokens in a file: its path is missing");
+    throw new ArgumentError("Cannot keep tokens in a file: its path is missing");
   }
   return lateStore(async () => {
     const { PlaintextFile } = await import("./plaintext_file.ts");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import type { CacheStore } from "./cache_store.ts";
 import { lateStore } from "./late_store.ts";
 import type { RedisClient } from "./redis_client.ts";
@@ -62,10 +63,10 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 function check(client: RedisClient, options: Required<RedisStoreOptions>): void {
   const { prefix, timeToLiveSeconds, timeoutMs } = options, fail = "Cannot make a store in Redis: ";
   const how = howToPass(client);
-  if (how) throw new TypeError(`${fail}the client is none as it is. node-redis's is one; for another pass ${how}`);
-  if (typeof prefix !== "string") throw new TypeError(`${fail}prefix is no text`);
+  if (how) throw new ArgumentError(`${fail}the client is none as it is. node-redis's is one; for another pass ${how}`);
+  if (typeof prefix !== "string") throw new ArgumentError(`${fail}prefix is no text`);
   for (const [name, value] of Object.entries({ timeToLiveSeconds, timeoutMs })) {
-    if (typeof value !== "number") throw new TypeError(`${fail}${name} is no number`);
+    if (typeof value !== "number") throw new ArgumentError(`${fail}${name} is no number`);
     if (!Number.isInteger(value) || value < 1 || value > MAX_INT32) {
       throw new RangeError(`${fail}${name} has to be a whole number from 1 to ${MAX_INT32}`);
     }

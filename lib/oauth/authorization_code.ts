@@ -15,7 +15,7 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "@panva/oauth4webapi";
-import { LatchkeyError } from "../errors.ts";
+import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { uriToRegister } from "../redirect_uris.ts";
 import { concealed } from "../token.ts";
 import {
@@ -230,9 +230,9 @@ function checkFlow(flow: AuthorizationFlow, { authority }: Provider): void {
   const texts = [state, nonce, codeVerifier, clientId, redirectUri];
   const isFlow = texts.every((value) => typeof value === "string" && value !== "") && Array.isArray(scopes) &&
     typeof startedOn === "number";
-  if (!isFlow) throw new TypeError("Cannot finish a sign-in: the flow is not one that was started");
+  if (!isFlow) throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
   if (flow.authority !== authority.url) {
-    throw new TypeError("Cannot finish a sign-in: it was started at another authority");
+    throw new ArgumentError("Cannot finish a sign-in: it was started at another authority");
   }
 }
 

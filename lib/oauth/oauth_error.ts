@@ -4,7 +4,7 @@
  * @module
  */
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails, withDetails } from "../errors.ts";
 import { isObject, type JsonObject, printable, readJson, text } from "../json_values.ts";
 
 /** What a refusal is told with. */
@@ -25,7 +25,7 @@ const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyEr
   ["insufficient_user_authentication", "interaction_required"],
   ["unmet_authentication_requirements", "interaction_required"],
   ["user_authentication_required", "interaction_required"],
-  // The person said no. `authorization_declined` is Entra's in the device flow.
+  // The person said no, as a rule. `authorization_declined` is Entra's in the device flow.
   ["access_denied", "user_canceled"],
   ["authorization_declined", "user_canceled"],
   // RFC 8628, 3.5
@@ -71,7 +71,9 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
   const error = shown(fields.error)?.slice(0, 100), subError = shown(fields.suberror ?? fields.error_subcode);
   const errorDescription = shown(fields.error_description);
   const errorCodes = errorCodesOf(fields.error_codes) ?? errorCodesIn(errorDescription ?? "");
-  const code = codeOfOAuthError(error ?? "") ?? (isBusy(status) ? "temporarily_unavailable" : "unexpected");
+  const code = isDeniedByRule({ error, subError, errorCodes })
+    ? "refused"
+    : codeOfOAuthError(error ?? "") ?? (isBusy(status) ? "temporarily_unavailable" : "unexpected");
   return new LatchkeyError(code, `The server refused: ${errorDescription ?? error ?? `status ${status}`}`, {
     error,
     errorDescription,
@@ -81,6 +83,18 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     correlationId: correlationIdOf(fields.correlation_id) ?? context.correlationId,
     hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context),
   });
+}
+
+/**
+ * Whether a denial is not the person's. Entra denies by its rules as well, and marks the person's own no; that Entra it is shows
+ * in its numbers.
+ */
+function isDeniedByRule(
+  { error, subError, errorCodes }: Pick<LatchkeyErrorDetails, "error" | "subError"> & {
+    readonly errorCodes: readonly number[];
+  },
+): boolean {
+  return error === "access_denied" && subError !== "cancel" && (subError !== undefined || errorCodes.length > 0);
 }
 
 /**
@@ -96,8 +110,11 @@ export function refusalOf(
   retryAfterMs?: number,
 ): LatchkeyError {
   const { status, body } = response, fields = readJson(body), { correlationId } = context;
-  if (text(fields?.error)) return oauthError(fields!, context, status);
   const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
+  if (text(fields?.error)) {
+    const error = oauthError(fields!, context, status);
+    return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
+  }
   if (isBusy(status)) {
     return new LatchkeyError("temporarily_unavailable", `The server is unavailable (status ${status})`, {
       correlationId,

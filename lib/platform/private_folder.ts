@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LatchkeyError } from "../errors.ts";
+import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "./host.ts";
 import type { FileFacts, LocalFiles, OpenFile } from "./local_files.ts";
 import { shellWord } from "./shell_word.ts";
@@ -26,7 +26,7 @@ const MAX_ATTEMPTS = 5;
  */
 export function folderOf(path: string): string {
   const [, folder, name] = separators().exec(path) ?? [];
-  if (!name || path.includes("\0")) throw new TypeError(`A path of a file is wanted, not ${JSON.stringify(path)}`);
+  if (!name || path.includes("\0")) throw new ArgumentError(`A path of a file is wanted, not ${JSON.stringify(path)}`);
   return folder === undefined ? "." : withoutSlashes(folder);
 }
 

@@ -14,10 +14,15 @@ import { refuseOther } from "../broker/refuse_other.ts";
 import { signIn } from "../broker/sign_in.ts";
 import { HeldTokens } from "../cache/held_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
-import { identified, LatchkeyError } from "../errors.ts";
+import { identified, LatchkeyError, withDetails } from "../errors.ts";
+import { readJwt } from "../json_values.ts";
 import type { RequestOptions } from "../request.ts";
 import { type AuthenticationResult, concealTokens, refuseOld } from "../token.ts";
 import { keyFor, sharedKey, type TokenQuery } from "./token_query.ts";
+
+const MAYBE_SIGN_IN =
+  "The broker does not say what helps; a sign-in may: latchkey login --prompt login, token --interactive " +
+  "always, or acquireTokenInteractive with a prompt";
 
 /** A query under way. */
 type Asked = TokenQuery & { readonly signal: AbortSignal };
@@ -248,9 +253,9 @@ export class BrokerSource {
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
     const old = query.renew && !query.pop && !broker.isOverheard
-      ? this.#held.findOld(key) ?? await broker.acquireTokenSilently(wanted, call)
+      ? this.#held.findOld(key) ?? await silentToken(broker, wanted, call)
       : undefined;
-    const result = await broker.acquireTokenSilently({ ...wanted, accessTokenToRenew: old?.accessToken }, call);
+    const result = await silentToken(broker, { ...wanted, accessTokenToRenew: old?.accessToken }, call);
     this.#logToken(result);
     refuseOther(result, account, username);
     if (await this.#isSignedOut(result.account, signal)) throw signedOut(correlationId);
@@ -303,9 +308,26 @@ export class BrokerSource {
     return this.#signedOut.has(account.homeAccountId.toLowerCase()) || await this.#options.isSignedOut(account, signal);
   }
 
-  #logToken({ expiresOn, correlationId }: AuthenticationResult): void {
-    const until = expiresOn.toISOString();
-    this.#options.log("info", `Token from the broker until ${until} (correlation id ${correlationId})`);
+  #logToken({ accessToken, tokenType, expiresOn, correlationId }: AuthenticationResult): void {
+    const until = expiresOn.toISOString(), id = `(correlation id ${correlationId})`, { log } = this.#options;
+    log("info", `Token from the broker until ${until} ${id}`);
+    // Windows' broker is known to do so now and then (microsoft/vscode issue 319673).
+    if (tokenType !== "Bearer" || readJwt(accessToken)?.cnf === undefined) return;
+    log("debug", `The bearer token is bound to a key (cnf), for which a resource may refuse it (401) ${id}`);
+  }
+}
+
+/** himmelblau's refusals have no status: whether a person can help, nobody knows who does not try. */
+async function silentToken(
+  broker: Broker,
+  request: BrokerTokenRequest,
+  call: BrokerCall,
+): Promise<AuthenticationResult> {
+  try {
+    return await broker.acquireTokenSilently(request, call);
+  } catch (error) {
+    if (!(error instanceof LatchkeyError) || error.broker?.status !== 0 || error.hint !== undefined) throw error;
+    throw withDetails(error, { hint: MAYBE_SIGN_IN });
   }
 }
 

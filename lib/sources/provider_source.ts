@@ -11,7 +11,7 @@ import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import { printable } from "../json_values.ts";
@@ -132,7 +132,7 @@ export class ProviderSource {
     query: TokenQuery,
     { redirectUri, responseMode }: Pick<AuthCodeFlowRequest, "redirectUri" | "responseMode">,
   ): Promise<AuthCodeFlow> {
-    if (!URL.canParse(redirectUri)) throw new TypeError("Cannot sign in: redirectUri is missing, or is no address");
+    if (!URL.canParse(redirectUri)) throw new ArgumentError("Cannot sign in: redirectUri is missing, or is no address");
     const { clientId, now } = this.#options, { provider } = await this.find(query.authority, query);
     const { startAuthorization } = await import("../oauth/authorization_code.ts");
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
@@ -146,9 +146,12 @@ export class ProviderSource {
     response: URLSearchParams | Readonly<Record<string, string>>,
     { signal, tenantId }: FinishOptions = {},
   ): Promise<AuthenticationResult> {
-    const authority = parseAuthority(flow?.authority), { correlationId } = flow;
+    if (typeof flow?.authority !== "string") {
+      throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
+    }
+    const authority = parseAuthority(flow.authority), { correlationId } = flow;
     if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority, tenantId)) {
-      throw new TypeError("Cannot finish a sign-in: it was started by another app, or at another authority");
+      throw new ArgumentError("Cannot finish a sign-in: it was started by another app, or at another authority");
     }
     const { provider, http } = await this.find(authority, { correlationId, signal });
     const { finishAuthorization } = await import("../oauth/authorization_code.ts");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import { type AccountInfo, idKey } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
 import { capabilitiesOf, readClaims } from "../claims.ts";
@@ -83,7 +84,7 @@ export function tokenQuery(
  */
 export function checkAccount(account: AccountInfo | undefined): void {
   if (typeof account?.homeAccountId !== "string") {
-    throw new TypeError("account is missing, or is not one of getAccounts");
+    throw new ArgumentError("account is missing, or is not one of getAccounts");
   }
 }
 

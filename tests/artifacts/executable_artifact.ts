@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { denoForCompile } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LIBDBUS } from "../tools/deno_command.ts";
@@ -87,9 +88,11 @@ describe("the executable by Deno", () => {
   test("has at most 5 MiB of our own, and no node_modules", () => {
     const empty = join(stage.folder(), "empty");
     writeFileSync(`${empty}.js`, "");
-    const deno = process.env["DENO_FOR_COMPILE"] || "deno";
     const words = ["compile", "--quiet", "--no-config", "--output", empty, `${empty}.js`];
-    expect(Bun.spawnSync([deno, ...words], { cwd: stage.folder(), stdio: ["ignore", "ignore", "inherit"] }).exitCode)
+    expect(
+      Bun.spawnSync([denoForCompile(), ...words], { cwd: stage.folder(), stdio: ["ignore", "ignore", "inherit"] })
+        .exitCode,
+    )
       .toBe(0);
     const own = statSync(byDeno).size - statSync(empty).size;
     expect(own).toBeGreaterThan(100_000);

@@ -1,6 +1,6 @@
 // npm's package: what is in it, and what it is to those who install it in an empty folder.
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportsOf } from "../../build/npm_package.ts";
@@ -51,6 +51,17 @@ describe("npm's package", () => {
       .filter(([, { hasInstallScript }]) => hasInstallScript);
     expect(withScripts).toEqual([]);
   });
+
+  test("says so where Node is too old to tell the program from a module, and fails", async () => {
+    const copy = join(stage.folder(), "old_node");
+    cpSync(join(npmFolder, PACKAGE), copy, { recursive: true });
+    const program = join(copy, manifest.bin.latchkey), code = readFileSync(program, "utf8");
+    expect(code).toContain("import.meta.main");
+    writeFileSync(program, code.replaceAll("import.meta.main", "undefined"));
+    expect(await checkedBy(program, "--version")).toEqual({
+      ...{ code: 1, stdout: "", stderr: "latchkey: needs Node 22.18 or later, Bun 1.3 or Deno 2.6\n" },
+    });
+  }, TIMEOUT_MS);
 
   test("leaves the checkout's package.json as it was", () => {
     const { scripts, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

@@ -2,13 +2,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
-import { bundle } from "../../build/bundle.ts";
-import { BAKED_PERMISSIONS, compileByDeno } from "../../build/executable.ts";
+import { bundleCommandLine } from "../../build/bundle_command_line.ts";
+import { BAKED_PERMISSIONS, compileByDeno, denoForCompile } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
-import { measureTime } from "./measure_process.ts";
+import { type Cost, measureTime } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
 
 const WARM_UP_ROUNDS = 3;
@@ -37,20 +36,22 @@ export async function startUpReport(words: readonly string[], env: Environment, 
     }
     const ownHome = { ...env, HOME: folder, XDG_STATE_HOME: undefined, XDG_CONFIG_HOME: undefined };
     const rows = groups.flatMap((group) => rowsOf(group, ownHome, rounds));
-    return `${markdownTable(["start-up, whole process", "median ms", "min–max", "× empty", "target"], rows)}${
-      notes.join("")
-    }`;
+    const head = [
+      ...["start-up, whole process", "median ms", "min–max", "× empty", "CPU ms", "× empty’s CPU"],
+      "target, by the clock",
+    ];
+    return `${markdownTable(head, rows)}${notes.join("")}`;
   } finally {
     await rm(folder, { recursive: true });
   }
 }
 
 async function compiled(folder: string, words: readonly string[]): Promise<Group> {
-  const latchkey = join(folder, "latchkey"), empty = join(folder, "empty"), { DENO_FOR_COMPILE } = process.env;
+  const latchkey = join(folder, "latchkey"), empty = join(folder, "empty");
   await compileByDeno({ target: targetNamed(), output: latchkey });
   await writeFile(`${empty}.js`, "");
   const options = ["compile", "--quiet", "--no-config", "--no-code-cache", ...BAKED_PERMISSIONS, "--output", empty];
-  const { exitCode, stderr } = Bun.spawnSync([DENO_FOR_COMPILE || "deno", ...options, `${empty}.js`]);
+  const { exitCode, stderr } = Bun.spawnSync([denoForCompile(), ...options, `${empty}.js`]);
   if (exitCode !== 0) throw new Error(String(stderr));
   return {
     most: 1.4,
@@ -63,7 +64,7 @@ async function compiled(folder: string, words: readonly string[]): Promise<Group
 }
 
 async function bundled(folder: string, words: readonly string[]): Promise<Group> {
-  await bundle(["bin/latchkey.ts"], { folder, facts: { kind: "bundle", target: null, commit: null } });
+  await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
   const [, ...options] = denoCommand(join(folder, "bin/latchkey.js"));
   const command = [findTool("deno"), ...options];
   return {
@@ -78,16 +79,21 @@ async function bundled(folder: string, words: readonly string[]): Promise<Group>
 
 /** Each round's ratio is its own: whatever slows a round down slows down all of its programs. */
 function rowsOf({ most, programs }: Group, env: Environment, rounds: number): readonly (readonly string[])[] {
-  const walls = programs.map((): number[] => []);
+  const costs = programs.map((): Cost[] => []);
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     for (const [index, [, command]] of programs.entries()) {
-      const { wallMs } = measureTime(command, env);
-      if (round >= 0) walls[index]!.push(wallMs);
+      const cost = measureTime(command, env);
+      if (round >= 0) costs[index]!.push(cost);
     }
   }
   return programs.map(([name], index) => {
-    const ratio = median(walls[index]!.map((wall, round) => wall / walls[0]![round]!));
+    const walls = costs[index]!.map(({ wallMs }) => wallMs), cpus = costs[index]!.map(({ cpuMs }) => cpuMs);
+    const ratio = median(walls.map((wall, round) => wall / costs[0]![round]!.wallMs));
+    const cpuRatio = median(cpus.map((cpu, round) => cpu / costs[0]![round]!.cpuMs));
     const verdict = index === 0 ? "" : `≤ ${most}: ${ratio <= most ? "met" : "missed"}`;
-    return [name, median(walls[index]!).toFixed(1), range(walls[index]!), ratio.toFixed(2), verdict];
+    return [
+      ...[name, median(walls).toFixed(1), range(walls), ratio.toFixed(2)],
+      ...[median(cpus).toFixed(1), cpuRatio.toFixed(2), verdict],
+    ];
   });
 }

@@ -40,6 +40,19 @@ async function report(line = "", program: readonly string[] = ownRuntimePath().p
 }
 
 describe("latchkey doctor in WSL", () => {
+  test("says that a cache on a drive of Windows' is slow, and breaks locks", async () => {
+    const { code, of } = await report(`--client-id ${CLIENT_ID} --cache-file /mnt/c/Users/jane/cache.json`);
+    expect({ code, row: of.token_cache }).toEqual({
+      code: 0,
+      row: {
+        ...{ id: "token_cache", ok: true, fix: expect.stringContaining("Linux' own file system") },
+        detail: expect.stringMatching(
+          /^nothing is kept yet.*\/mnt\/c\/Users.*on a drive of Windows'.*locks do not hold$/,
+        ),
+      },
+    });
+  });
+
   test("finds nothing wrong, and looks at no session bus", async () => {
     const { code, ids, of } = await report(WELL);
     expect(ids).toEqual([

@@ -500,6 +500,7 @@ describe("latchkey", () => {
     ["token --client-id x --scope a --authority https://contoso.ciamlogin.com", "--client-id takes a GUID"],
     ["token --client-id x --scope a --authority https://contoso.b2clogin.com/contoso.com/b2c_1_in", "takes a GUID"],
     ["--verison", "did you mean --version?"],
+    ["-V", "There is no option -V before a command\n"],
   ])("%p is wrong usage", async (line, says) => {
     const { code, stdout, stderr } = await latchkey(line);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

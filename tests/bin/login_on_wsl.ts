@@ -1,4 +1,4 @@
-// A sign-in that is given up at the command line in WSL: Windows' broker is told, although the program has ended.
+// The command line in WSL: Windows' broker is told of a sign-in that is given up, although the program has ended; and hints.
 import { beforeEach, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,4 +35,22 @@ test("latchkey login in WSL has the window closed at an interrupt", async () => 
   child.kill("SIGINT");
   await ended; // Deno's node:child_process does not tell the code of a program that it sent a signal to
   expect((await whenAsked("cancelInteractiveFlow")).correlationId).toBe(asked.correlationId);
+});
+
+test("latchkey in WSL names mirrored networking where a rule about places refuses", async () => {
+  await behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 6, context: "AADSTS53003: no" } } });
+  const [command = "", ...args] = [...ownRuntimePath().program(), LATCHKEY, "token", "--client-id", CLIENT_ID];
+  const child = spawn(command, [...args, ..."--scope a --interactive never --store memory --format json".split(" ")], {
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { ...process.env, HTTPS_PROXY: "http://127.0.0.1:1", HOME: folder(), WSL_VERSION: "2.5.9" },
+  });
+  const ended = once(child, "close"), text = (await child.stdout.toArray()).join("");
+  await ended;
+  expect(JSON.parse(text)).toMatchObject({
+    ...{
+      error: "refused",
+      error_codes: [53003],
+      hint: expect.stringMatching(/administrator.*\. In WSL, mirrored networking/),
+    },
+  });
 });

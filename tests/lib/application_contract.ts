@@ -1,6 +1,6 @@
 // The library on a real bus, against each broker's wire.
 import { describe, expect } from "bun:test";
-import { PublicClientApplication } from "../../mod.ts";
+import { ArgumentError, PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
@@ -442,6 +442,21 @@ describe("PublicClientApplication's reading of replies", () => {
     });
   });
 
+  test("tells the log of a bearer token that is bound to a key", async () => {
+    const cnf = { kid: "the-key" }, lines: string[] = [];
+    const logger = (level: string, message: string) => level === "debug" && lines.push(message);
+    const bound = `e30.${btoa(JSON.stringify({ cnf })).replaceAll("=", "")}.c`, app = makeApp({ logger });
+    for (const [accessToken, times] of [["a.b.c", 0], ["opaque", 0], [bound, 1]] as const) {
+      await answers({ kind: "text", text: token({ accessToken }) });
+      await silently(app, { scopes: [accessToken.slice(0, 5)] });
+      expect({ accessToken, times: lines.filter((line) => line.includes("(cnf)")).length }).toEqual({
+        accessToken,
+        times,
+      });
+    }
+    expect(lines.join("\n")).not.toContain("the-key");
+  });
+
   test("keeps one person's accounts in two tenants apart", async () => {
     const FABRIKAM = "33333333-3333-3333-3333-333333333333", homeAccountId = `o.${CONTOSO}`;
     const accounts = [CONTOSO, FABRIKAM].map((realm) => ({
@@ -489,6 +504,45 @@ describe("PublicClientApplication", () => {
     }
     const nobody = { scopes: SCOPES, account: undefined! };
     expect(await app.acquireTokenSilent(nobody).catch((error) => error)).toBeInstanceOf(TypeError);
+    expect(await broker().calls()).toEqual([]);
+  });
+
+  test("says what is wrong with a call, before it asks anything", async () => {
+    await behave();
+    const app = makeApp(), wrong = (value: unknown) => value as never, parentWindowHandle = 0;
+    const calls: readonly [() => Promise<unknown>, says: string][] = [
+      [() => app.acquireToken(wrong(undefined)), "the request is missing"],
+      [() => app.acquireToken(wrong(null)), "the request is missing"],
+      [() => app.acquireTokenInteractive(wrong(undefined)), "the request is missing"],
+      [() => app.getAccounts(wrong(null)), "the request is missing"],
+      [() => app.initiateAuthCodeFlow(wrong(undefined)), "the request is missing"],
+      [() => app.getAuthorizationRequestUrl(wrong(undefined)), "the request is missing"],
+      [() => app.acquireSsoCookies(wrong(undefined)), "the request is missing"],
+      [() => app.signHttpRequest(wrong(undefined)), "the request is missing"],
+      [() => app.acquireTokenByDeviceCode(wrong(undefined)), "onUserCode has to be a function"],
+      [() => app.acquireTokenByAuthCodeFlow(wrong(undefined), {}), "the flow is not one that was started"],
+      [() => app.acquireTokenSilent(wrong(undefined)), "account is missing"],
+      [() => app.isPopSupported(wrong(null)), "the request is missing"],
+      [() => app.acquireToken({ scopes: SCOPES, claims: wrong(5) }), "claims has to be a string"],
+      [() => app.getAccounts({ username: wrong(5) }), "username has to be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, username: wrong(5) }), "username has to be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, tenantId: wrong({}) }), "tenantId has to be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, clientCapabilities: wrong("cp1") }), "clientCapabilities has to be"],
+      [() => app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle, loginHint: wrong(5) }), "loginHint has"],
+      [
+        () => app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle, username: wrong(5) }),
+        "username has to",
+      ],
+    ];
+    for (const [call, says] of calls) {
+      const error: unknown = await call().catch((error) => error);
+      expect(error).toBeInstanceOf(ArgumentError);
+      expect(error).toBeInstanceOf(TypeError);
+      expect(String(error)).toContain(says);
+    }
+    expect((await makeApp({ enableBrokerOnLinux: false }).brokerStatus(wrong(null))).state).toBe("off");
+    expect(() => app.onBrokerChange(wrong(undefined))).toThrow("listener has to be a function");
+    expect(() => makeApp({ clientCapabilities: wrong("cp1") })).toThrow("clientCapabilities has to be a list");
     expect(await broker().calls()).toEqual([]);
   });
 

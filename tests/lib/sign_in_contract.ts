@@ -88,6 +88,16 @@ for (const sender of SENDERS) {
       },
     );
 
+    test("a silent refusal without a status is an error that says what may help", async () => {
+      await behave({ sender, replies: { acquireTokenSilently: refusal(0, "Failed acquiring token") } });
+      const app = makeApp(), hint = expect.stringContaining("latchkey login --prompt login");
+      for (const call of [() => signIn(app), () => app.acquireToken({ scopes: SCOPES })]) {
+        expect(await failure(call())).toMatchObject({ code: "unexpected", broker: { status: 0 }, hint });
+      }
+      await behave({ sender, replies: { acquireTokenSilently: refusal(0, "Unable to find account") } });
+      expect((await failure(signIn(makeApp()))).hint).toMatch(/^The broker has no account for the person/);
+    });
+
     test("acquireTokenInteractive() tells that the person cancelled", async () => {
       await behave({ sender, replies: { acquireTokenInteractively: refusal(7) } });
       expect((await failure(signIn(makeApp(), { prompt: "login" }))).code).toBe("user_canceled");

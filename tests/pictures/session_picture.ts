@@ -4,7 +4,6 @@ import { type Palette, svgText } from "./palette.ts";
 /** The part that is drawn: from the first command on, to what is decoded. */
 const BEGIN = "Who is signed in to the device:", END = "What the access token says";
 const LETTER = 7.83, LINE = 19, LEFT = 18, TOP = 46, COLUMNS = 118;
-const SECONDS_A_STEP = 1.2;
 
 /**
  * The lines of the demonstration's output that are drawn; what is inside an object within an object is left out.
@@ -17,27 +16,20 @@ export function sessionLines(output: string): readonly string[] {
   return output.slice(begin, end).trim().replaceAll(/\{\n {4}[^}]*\}/g, "{ … }").split("\n");
 }
 
-/** Draws lines; they come one command after the other, and all at once where that cannot be shown or is not wanted. */
+/** Draws lines as a terminal shows them. */
 export function sessionPicture(lines: readonly string[], palette: Palette): string {
   const all = lines.flatMap(folded), width = Math.ceil(2 * LEFT + COLUMNS * LETTER);
   const height = TOP + all.length * LINE + 10;
-  let step = 0;
   const texts = all.map((line, index) => {
     const isCommand = line.startsWith("$ "), isProse = /^[A-Z].*:$/.test(line);
-    if (isProse && index > 0) step += 1;
     const colour = isCommand ? palette.ours : isProse ? palette.quiet : palette.text;
     const style = `fill="${colour}"${isCommand ? ' font-weight="600"' : ""}`;
-    const delay = `style="animation-delay:${((step + (isCommand || isProse ? 0 : 0.5)) * SECONDS_A_STEP).toFixed(1)}s"`;
-    return line === ""
-      ? ""
-      : `  <text class="line" x="${LEFT}" y="${TOP + index * LINE + 12}" ${style} ${delay}>${svgText(line)}</text>\n`;
+    return line === "" ? "" : `  <text x="${LEFT}" y="${TOP + index * LINE + 12}" ${style}>${svgText(line)}</text>\n`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="title" font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="13">
   <title id="title">latchkey at a terminal: the accounts of the device, and a token without a window</title>
   <style>
-    .line { white-space: pre; animation: come 0.2s backwards }
-    @keyframes come { from { opacity: 0 } }
-    @media (prefers-reduced-motion: reduce) { .line { animation: none } }
+    text { white-space: pre }
   </style>
   <rect width="100%" height="100%" rx="8" fill="${palette.background}" stroke="${palette.others}"/>
 ${

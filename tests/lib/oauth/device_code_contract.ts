@@ -97,7 +97,7 @@ describe("lib/oauth/device_code with Entra", () => {
 
   test.each([
     ["authorization_declined", "user_canceled"],
-    ["access_denied", "user_canceled"],
+    ["access_denied", "refused"], // with a number, it is no person's
     ["expired_token", "timed_out"],
     ["bad_verification_code", "refused"],
     ["invalid_grant", "interaction_required"],

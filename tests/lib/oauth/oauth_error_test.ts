@@ -58,6 +58,19 @@ test.each(["no_such_error", "constructor", "__proto__", "x".repeat(200)])(
   },
 );
 
+test.each(
+  [
+    [{ error_subcode: "cancel", error_description: "AADSTS65004: declined" }, "user_canceled"],
+    [{ error_subcode: "cancel" }, "user_canceled"],
+    [{ error_description: "The resource owner said no" }, "user_canceled"],
+    [{ error_description: "AADSTS53003: blocked by policy" }, "refused"],
+    [{ error_codes: [53003] }, "refused"],
+    [{ suberror: "message_only" }, "refused"],
+  ] as const,
+)("access_denied with %p is %s", (fields, code) => {
+  expect(oauthError({ error: "access_denied", ...fields }, CONTEXT)).toMatchObject({ code, error: "access_denied" });
+});
+
 test("oauthError() keeps what Entra says of its refusal", () => {
   const body = entraError({
     ...{ error: "invalid_grant", suberror: "token_expired", number: 700082, text: "The refresh token has expired." },
@@ -126,4 +139,11 @@ test.each([
 
 test("refusalOf() tells how long the server wants to be left alone", () => {
   expect(refusalOf({ status: 429, body: "" }, CONTEXT, 61_500).hint).toBe("Try again in 62 seconds");
+  expect(refusalOf({ status: 429, body: '{"error":"temporarily_unavailable"}' }, CONTEXT, 5_000)).toMatchObject({
+    ...{ code: "temporarily_unavailable", hint: "Try again in 5 seconds" },
+  });
+  const loop = JSON.stringify({ error: "invalid_grant", error_description: "AADSTS50196: a loop" });
+  expect(refusalOf({ status: 400, body: loop }, CONTEXT, 60_000).hint).toMatch(
+    /^The same .*\. Try again in 60 seconds$/,
+  );
 });
