@@ -20,7 +20,6 @@ const AZURE_CLI_VERSION = "2.76.0";
 const RESOURCE_MANAGER = "https://management.core.windows.net/";
 /** What Azure CLI calls an account without subscriptions. */
 const TENANT_LEVEL = "N/A(tenant level account)";
-const EXIT_PERSON_NEEDED = 3;
 
 /** Answers a call of `az`. */
 export async function answerAzureCli(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -58,11 +57,11 @@ async function tokenFor(
   try {
     return await acquireToken({ ...line, text }, { interactive: "never", signal, asked: () => ({ scopes }) });
   } catch (error) {
-    if (!(error instanceof LatchkeyError) || EXIT[error.code] !== EXIT_PERSON_NEEDED) throw error;
+    if (!(error instanceof LatchkeyError) || EXIT[error.code] !== EXIT.interaction_required) throw error;
     throw new LatchkeyError(error.code, error.message, {
       ...error,
       claims: error.claims,
-      hint: loginHint(error, { scopes, tenant: asked.text("tenant") }),
+      hint: azLoginHint(error, { scopes, tenant: asked.text("tenant") }),
     });
   }
 }
@@ -71,7 +70,7 @@ async function tokenFor(
  * The words by which programs know that a person has to sign in: `az login` alone where nobody has, with the scope where the
  * server asks for more than it got.
  */
-function loginHint(
+function azLoginHint(
   { claims, errorCodes }: LatchkeyError,
   { scopes, tenant }: { readonly scopes: readonly string[]; readonly tenant: string | undefined },
 ): string {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isTerminal, write } from "../lib/platform/program.ts";
+import { isPiped, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount } from "./choose_account.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
@@ -11,10 +11,10 @@ import { visibleJson } from "./visible.ts";
 
 /** Prints cookies that sign a browser in. */
 export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  if (isTerminal("stdout") && !line.isOn("yes-print-secret")) {
+  if (!line.isOn("yes-print-secret") && !await isPiped()) {
     throw new UsageError(
-      "The cookie is as good as a password, and a terminal shows and keeps it: pipe it to the program that it is for, or give " +
-        "--yes-print-secret",
+      "The cookie is as good as a password, and a terminal or a file keeps it: pipe it to the program that it is for, or " +
+        "give --yes-print-secret",
     );
   }
   const app = await makeApplication(line, { requireBroker: true, signal }),

@@ -18,6 +18,23 @@ export function needsPerson(error: LatchkeyError): boolean {
 }
 
 /**
+ * The sign-in that a command needs, for a shell.
+ *
+ * @param line Its command line.
+ * @param scopes What the token is for.
+ * @param claims A claims challenge to answer. @default none
+ */
+export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
+  const given = OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
+  const words = [
+    ...given.flatMap((name) => [`--${name}`, line.text(name)!]),
+    ...scopes.flatMap((scope) => ["--scope", scope]),
+    ...(claims === undefined ? [] : ["--claims", claims]),
+  ];
+  return ["latchkey login", ...words.map(shellWord)].join(" ");
+}
+
+/**
  * The failure of a command, with the sign-in that mends it in its hint, where one does.
  *
  * @param error What the command failed with.
@@ -27,13 +44,6 @@ export function needsPerson(error: LatchkeyError): boolean {
  */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
   if (!(error instanceof LatchkeyError) || !needsPerson(error)) return error;
-  const given = OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
-  const words = [
-    ...given.flatMap((name) => [`--${name}`, line.text(name)!]),
-    ...scopes.flatMap((scope) => ["--scope", scope]),
-    ...(error.claims === undefined ? [] : ["--claims", error.claims]),
-  ];
-  const { code, message, claims } = error;
-  const hint = `Sign in, and try again: latchkey login ${words.map(shellWord).join(" ")}`;
+  const { code, message, claims } = error, hint = `Sign in, and try again: ${loginCommand(line, scopes, claims)}`;
   return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
 }

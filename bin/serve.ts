@@ -4,6 +4,7 @@
  * @module
  */
 import type { AcquireTokenRequest, AuthenticationResult, LatchkeyError } from "../mod.ts";
+import { withLockFile } from "../lib/platform/lock_file.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath, write } from "../lib/platform/program.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
@@ -16,6 +17,7 @@ import { EXIT } from "./failure.ts";
 import { identityAnswers } from "./identity_answers.ts";
 import { type IdentityEndpoint, type IdentityEndpointOptions, openIdentityEndpoint } from "./identity_endpoint.ts";
 import { identityVariables, newSecret, runWithEndpoint } from "./run_with_endpoint.ts";
+import { loginCommand } from "./login_hint.ts";
 import { interactiveOf, whose } from "./token.ts";
 import { visible } from "./visible.ts";
 
@@ -23,8 +25,6 @@ import { visible } from "./visible.ts";
 const PLACES = ["socket", "port", "forward"] as const;
 /** Options that mean nothing in a container, where the server outside has them. */
 const OF_SERVER = ["scope", "resource", "client-id", "account", "identity", "interactive", "idle", "secret-file"];
-/** A person has to do something first. */
-const PERSON_NEEDED = 3;
 /** The least that a secret has, in characters: half of them would be enough where they are random. */
 const MIN_SECRET_CHARACTERS = 32;
 
@@ -122,17 +122,12 @@ function withoutPort(line: CommandLine): CommandLine {
 
 /** Says who has to sign in, once until that was done. */
 function outcomes(line: CommandLine): (scope: string, error: LatchkeyError | undefined) => void {
-  const told = new Set<string>(), words = ["client-id", "authority", "tenant", "account", "profile"];
+  const told = new Set<string>();
   return (scope, error) => {
-    if (!error || EXIT[error.code] !== PERSON_NEEDED) return void told.delete(scope);
+    if (!error || EXIT[error.code] !== EXIT.interaction_required) return void told.delete(scope);
     if (told.has(scope)) return;
     told.add(scope);
-    const given = words.flatMap((name) => {
-      const value = line.text(name);
-      return value === undefined ? [] : [`--${name}`, shellWord(value)];
-    });
-    const who = line.text("account") ?? "somebody";
-    const command = ["latchkey login", ...given, "--scope", shellWord(scope)].join(" ");
+    const who = line.text("account") ?? "somebody", command = loginCommand(line, [scope]);
     say(`${visible(who)} has to sign in (${error.error ?? error.code}): ${visible(command)}`);
   };
 }
@@ -161,12 +156,14 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
 
 /** The secret in a file; where there is no file, a new one, which is written to it. */
 async function secretIn(path: string): Promise<string> {
-  const bytes = await readPrivateFile(path, { isSecret: true });
-  if (!bytes) {
-    const secret = newSecret();
-    await replacePrivateFile(path, new TextEncoder().encode(`${secret}\n`));
-    return secret;
-  }
+  const read = () => readPrivateFile(path, { isSecret: true });
+  const bytes = await read() ?? await withLockFile(`${path}.lockfile`, async () => {
+    const written = await read();
+    if (written) return written; // by another server that began at the same time
+    const made = new TextEncoder().encode(`${newSecret()}\n`);
+    await replacePrivateFile(path, made);
+    return made;
+  });
   const text = new TextDecoder().decode(bytes).trim();
   if (/^[!-~]*$/.test(text) && text.length >= MIN_SECRET_CHARACTERS) return text;
   throw new UsageError(

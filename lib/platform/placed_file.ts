@@ -4,11 +4,14 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { chmod, lstat, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { LatchkeyError } from "../errors.ts";
 import { fileFailure } from "./file_failure.ts";
+import { operatingSystem } from "./host.ts";
 import { isNotThere } from "./local_files.ts";
 import { requirePermission } from "./permission.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** What is larger is none of these files. */
 const MAX_BYTES = 1_000_000;
@@ -44,6 +47,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
   requirePermission({ name: "write", path: folder });
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    await refuseOpenFolder(folder);
     try {
       await writeFile(unfinished, text, { flag: "wx", mode });
       await chmod(unfinished, mode); // whatever the person's umask takes away
@@ -53,8 +57,16 @@ export async function placeFile(path: string, text: string, mode: number): Promi
       throw error;
     }
   } catch (error) {
-    throw fileFailure(error, { doing: "write", path });
+    throw error instanceof LatchkeyError ? error : fileFailure(error, { doing: "write", path });
   }
+}
+
+/** What others put in the place of a program would be run as the person. */
+async function refuseOpenFolder(folder: string): Promise<void> {
+  if (operatingSystem() === "win32" || ((await stat(folder)).mode & 0o002) === 0) return;
+  throw new LatchkeyError("configuration", `Cannot write to ${folder}: everybody may change what is in it`, {
+    hint: `Run chmod o-w ${shellWord(folder)}, or name another folder`,
+  });
 }
 
 /**

@@ -63,8 +63,14 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
 }
 
 /** Whether a person sits at the other end of a standard stream. */
-export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
+export function isTerminal(stream: "stdin" | "stderr"): boolean {
   return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
+}
+
+/** Whether standard output leads to another program, and not to a terminal or a file. */
+export async function isPiped(): Promise<boolean> {
+  const { fstatSync } = await import("node:fs"), facts = fstatSync(1);
+  return facts.isFIFO() || facts.isSocket();
 }
 
 /**

@@ -299,8 +299,8 @@ export class BrokerSource {
   #hold(query: TokenQuery, keys: readonly string[], result: AuthenticationResult): void {
     if (query.pop) return;
     // Who asked for no account in particular asks for the one they got by its name from then on.
-    const { username } = result.account,
-      byName = !query.account && username ? [keyFor({ ...query, username }, undefined)] : [];
+    const { username, realm } = result.account, isOwnTenant = result.tenantId === realm;
+    const byName = !query.account && username && isOwnTenant ? [keyFor({ ...query, username }, undefined)] : [];
     this.#held.hold([...keys, ...byName, keyFor(query, result.account)], result, this.#options.now());
   }
 

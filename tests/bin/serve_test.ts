@@ -332,6 +332,16 @@ describe("latchkey serve --port", () => {
     },
   );
 
+  test("has one secret with a server that begins at the same time", async () => {
+    const folder = newFolder(), file = join(folder, "secret");
+    const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"];
+    const servers = [1, 2, 3].map(() => start(["--port", "0", "--secret-file", file, ...words("")], flags));
+    const ports = await Promise.all(servers.map((server) => server.printed(/127\.0\.0\.1:(\d+)/)));
+    const secret = readFileSync(file, "utf8").trim();
+    const answers = await Promise.all(ports.map(([, port]) => askEndpoint({ port: Number(port), secret }, ARM)));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+  });
+
   test("takes no secret that others may read", async () => {
     const folder = newFolder(), file = join(folder, "secret");
     mkdirSync(folder, { mode: 0o700 });

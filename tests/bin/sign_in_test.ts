@@ -1,13 +1,14 @@
 // Commands in which a person takes part, on a real bus.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { type RunningLatchkey, startLatchkey } from "./running_latchkey.ts";
-import { runLatchkey } from "./run_latchkey.ts";
+import { runLatchkey, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -418,6 +419,11 @@ describe("latchkey cookie", () => {
       says: true,
     });
     expect(refused.stderr).not.toContain("x-ms-RefreshTokenCredential");
+    using home = makeOwnHome();
+    const file = join(home.path, "cookie"), words = ["cookie", "--format", format];
+    const command = [...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), ...words];
+    const toFile = await runProgram(["sh", "-c", '"$@" > "$0"', file, ...command], environment());
+    expect({ code: toFile.code, written: readFileSync(file, "utf8") }).toEqual({ code: 2, written: "" });
     expect(await broker.calls()).toEqual([]);
     const shown = await atTerminal("--yes-print-secret");
     expect({ code: shown.code, shows: /x-ms-RefreshTokenCredential.*[\w.-]{100}/.test(shown.stderr) }).toEqual({
