@@ -144,10 +144,7 @@ export class LatchkeyError extends Error {
  * A mistake in a call, found before anything is opened or asked: a `TypeError` that no bug of the program throws. The message
  * says what to pass.
  */
-export class ArgumentError extends TypeError {
-  /** Always `ArgumentError`. */
-  override readonly name = "ArgumentError";
-}
+export class ArgumentError extends TypeError {}
 
 /**
  * The same error with more known of it.
