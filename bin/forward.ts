@@ -26,19 +26,36 @@ export async function runForwarding(line: CommandLine): Promise<number> {
     write("stderr", `latchkey: there is nothing at ${visible(path)} yet: requests for tokens fail until there is\n`);
   }
   return await runWithEndpoint(line.operands, {
-    answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, signal),
+    answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, { signal }),
     isTold: line.count("verbose") > 0,
   });
 }
 
-async function forward(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
+/** How long a server may take, in milliseconds: outside, a person may be asked. */
+const ANSWER_LIMIT_MS = 6 * 60_000;
+
+/**
+ * Passes a request on.
+ *
+ * @param path The socket's path.
+ * @param target Path and query of the request.
+ * @param options What gives up, and how long the server may take, in milliseconds.
+ * @returns What the server answered; why it did not, as a reply of the protocol's.
+ */
+export async function forward(
+  path: string,
+  target: string,
+  { signal, limitMs = ANSWER_LIMIT_MS }: { readonly signal: AbortSignal; readonly limitMs?: number },
+): Promise<HttpReply> {
+  const limit = AbortSignal.timeout(limitMs);
   try {
-    const answer = await requestFromSocket(path, target, signal);
+    const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
     return isOfProtocol(answer)
       ? answer
       : refusalReply({ statusCode: 502, message: `${path} answered something else` });
   } catch (error) {
     signal.throwIfAborted();
+    if (limit.aborted) return refusalReply({ statusCode: 504, message: `${path} has not answered in ${limitMs} ms` });
     if (!(error instanceof LatchkeyError)) throw error;
     const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
     return refusalReply({ statusCode, message: `${error.message}. ${error.hint}` });

@@ -29,7 +29,7 @@ export async function runWithEndpoint(
 ): Promise<number> {
   const secret = newSecret(), endpoint = await openIdentityEndpoint({ ...options, at: { port: 0, secret } });
   try {
-    return await runInForeground(command, { ...identityVariables(endpoint.port, secret), ...withoutProxy() });
+    return await runInForeground(command, { ...identityVariables(endpoint.port, secret), ...withoutOthers() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     write("stderr", `latchkey: ${visible(error.message)}\n`);
@@ -51,6 +51,12 @@ export function identityVariables(
 export function newSecret(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** What would have Azure's libraries take another endpoint, or another way to this one. */
+function withoutOthers(): Readonly<Record<string, string>> {
+  const isOfServiceFabric = readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined;
+  return { ...withoutProxy(), ...(isOfServiceFabric && { IDENTITY_SERVER_THUMBPRINT: "" }) };
 }
 
 /** Where there is a proxy, many programs would send it what is for this machine, and the secret with it. */

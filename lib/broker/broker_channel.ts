@@ -9,6 +9,7 @@ import { isObject, isTooDeep, text } from "../json_values.ts";
 import type { Logger } from "../logger.ts";
 import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
 import type { SessionBus } from "../platform/session_bus.ts";
+import { concealed } from "../token.ts";
 import { type BrokerChange, type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
 import { brokerSender } from "./json_broker.ts";
 import { parseReply } from "./json_replies.ts";
@@ -102,9 +103,8 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
       if (!isStarted) await start({ signal }); // its failure says more than that of a call
       const transport = linuxTransport(await openBus(), limits);
       const { sendRepeatable } = brokerSender(transport, (level, message) => logger?.(level, message));
-      return parseReply(await sendRepeatable(question.method, json, { correlationId, timeoutMs, signal }), {
-        correlationId,
-      });
+      const reply = await sendRepeatable(question.method, json, { correlationId, timeoutMs, signal });
+      return concealed(parseReply(reply, { correlationId }), () => "[an answer of the broker's, concealed]");
     },
     async onChange(listener) {
       const bus = await openBus();

@@ -124,8 +124,9 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
     test("keeps the secret of one command from others, and proxies from it", async () => {
       await outside(() => http("{}"));
       const stranger = `curl --silent --output /dev/null --write-out %{http_code} "$IDENTITY_ENDPOINT${QUERY}"`;
-      const env = { http_proxy: "http://127.0.0.1:9", NO_PROXY: "contoso.com" };
-      const script = `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY"; env | grep -c "$IDENTITY_HEADER"`;
+      const env = { http_proxy: "http://127.0.0.1:9", NO_PROXY: "contoso.com", IDENTITY_SERVER_THUMBPRINT: "x" };
+      const script =
+        `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY$IDENTITY_SERVER_THUMBPRINT"; env | grep -c "$IDENTITY_HEADER"`;
       expect((await run(["sh", "-c", script], env)).stdout).toBe(
         "401 {} contoso.com,127.0.0.1 contoso.com,127.0.0.1\n1\n",
       );

@@ -1,4 +1,5 @@
 // The channel by which another program, such as a browser, has the broker's own replies.
+import { inspect } from "node:util";
 import { afterEach, describe, expect } from "bun:test";
 import { type BrokerChange, type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../mod.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
@@ -47,6 +48,14 @@ describe("A channel to the broker", () => {
     await behave();
     await open();
     expect(await broker().calls()).toEqual([]);
+  });
+
+  test("shows no token when an answer is inspected", async () => {
+    await behave();
+    const channel = await open(), account = await accountFrom(channel);
+    const answer = await channel.ask({ method: "acquireTokenSilently", account, scopes: ["User.Read"] });
+    expect(JSON.stringify(answer)).toContain('"accessToken":"ey');
+    expect(inspect(answer, { depth: 9 })).not.toContain("ey");
   });
 
   test("carries the caller's correlation id, else one of its own", async () => {
