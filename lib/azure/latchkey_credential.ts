@@ -9,6 +9,7 @@ import { PublicClientApplication, type PublicClientApplicationOptions } from "..
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
 import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
+import { untilAborted } from "../until_aborted.ts";
 import { credentialError, CredentialUnavailableError } from "./credential_error.ts";
 import type { AbortSignalLike, AccessToken, GetTokenOptions, ProofOfPossessionOptions } from "./token_credential.ts";
 
@@ -136,7 +137,7 @@ export class LatchkeyCredential implements AsyncDisposable {
       if (!this.#isChosen()) {
         const before = this.#choosing;
         this.#choosing = Promise.all([before, turn.promise]).then(() => {});
-        await endOrAbort(before, listening.signal); // two calls at once could be given two people
+        await untilAborted(before, listening.signal); // two calls at once could be given two people
       }
       const result = await this.app.acquireToken({
         ...this.#whose,
@@ -183,18 +184,6 @@ export class LatchkeyCredential implements AsyncDisposable {
       `The credential is for ${authority.url}, and not for the tenant ${JSON.stringify(asked)}: ` +
         "name that, or *, among additionallyAllowedTenants",
     );
-  }
-}
-
-/** Waits for what never fails, or throws the signal's reason. */
-async function endOrAbort(end: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  const aborted = Promise.withResolvers<never>(), abort = () => aborted.reject(signal!.reason);
-  signal?.addEventListener("abort", abort);
-  try {
-    await Promise.race([end, aborted.promise]);
-  } finally {
-    signal?.removeEventListener("abort", abort);
   }
 }
 

@@ -4,9 +4,9 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { untilAborted } from "../until_aborted.ts";
 import type { CacheCall } from "./cache_store.ts";
 import { type RunScript, strangeReply } from "./redis_client.ts";
-import { untilAborted } from "./shared_calls.ts";
 import { waitAbout } from "./wait_about.ts";
 
 /** How a lock is held and waited for. */

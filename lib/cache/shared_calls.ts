@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { untilAborted } from "../until_aborted.ts";
 
 interface SharedCall<T> {
   readonly result: Promise<T>;
@@ -57,19 +58,4 @@ export class SharedCalls<T> {
   #forget(key: string, call: SharedCall<T>): void {
     if (this.#running.get(key) === call) this.#running.delete(key);
   }
-}
-
-/**
- * Waits for a promise, but no longer than until a signal.
- *
- * @returns What the promise gives; the promise goes on after an abort.
- */
-export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Authority, environmentAliases } from "../authority.ts";
+import { untilAborted } from "../until_aborted.ts";
 import { waitByTimer } from "./bounded_fetch.ts";
 import { type HttpOptions, type Provider, TENANT_PLACE } from "./provider.ts";
 
@@ -92,17 +93,5 @@ async function withPatience<T>(
     return await Promise.race([promise, limit.then(() => undefined)]);
   } finally {
     over.abort();
-  }
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await promise;
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }

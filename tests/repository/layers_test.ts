@@ -31,6 +31,7 @@ const words = [
   "claims",
   "json_values",
   "redirect_uris",
+  "until_aborted",
 ];
 
 /** The layer of a file: `lib/broker/x.ts` is in `broker`, `lib/account.ts` among the words, `mod.ts` is `mod`. */

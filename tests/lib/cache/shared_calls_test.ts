@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { SharedCalls, untilAborted } from "../../../lib/cache/shared_calls.ts";
+import { SharedCalls } from "../../../lib/cache/shared_calls.ts";
+import { untilAborted } from "../../../lib/until_aborted.ts";
 
 /** A call that is ended from outside, and what it was started with. */
 function manual() {
