@@ -4,6 +4,7 @@
  * @module
  */
 import { type AuthenticationResult, LatchkeyError } from "../mod.ts";
+import { base64Of } from "../lib/platform/base64_text.ts";
 import { write } from "../lib/platform/program.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
 import { azOutput, readAzCall } from "./az_commands.ts";
@@ -78,13 +79,9 @@ function azLoginHint(
   const options = [
     ...scopes.flatMap((scope) => ["--scope", scope]),
     ...(tenant === undefined ? [] : ["--tenant", tenant]),
-    ...(claims === undefined ? [] : ["--claims-challenge", base64Of(claims)]),
+    ...(claims === undefined ? [] : ["--claims-challenge", base64Of(new TextEncoder().encode(claims))]),
   ];
   return `Interactive authentication is needed. Please run: az login ${options.map(shellWord).join(" ")}`;
-}
-
-function base64Of(text: string): string {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
 /** Whose tokens programs get: nobody asked Azure for subscriptions. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { base64Of } from "../lib/platform/base64_text.ts";
 import { runInForeground } from "../lib/platform/foreground_program.ts";
 import { readEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
@@ -50,7 +51,7 @@ export function identityVariables(
 /** A new secret: 256 bits, in letters that no shell or header field takes for something else. */
 export function newSecret(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return base64Of(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
 /** What would have Azure's libraries take another endpoint, or another way to this one. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { isObject, parseJson, printable, text } from "../json_values.ts";
-import { isBase64 } from "../platform/base64_text.ts";
+import { base64Of, isBase64 } from "../platform/base64_text.ts";
 
 /** Where a key is. */
 export type KeyPlace = "secret-service" | "keychain" | "dpapi" | "file";
@@ -86,7 +86,7 @@ function fieldsIn(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefi
 
 /** A key as text: base64, which every keyring's program can show. */
 export function writeKey(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
+  return base64Of(bytes);
 }
 
 /** The key that a text is; `undefined` when it is none. */

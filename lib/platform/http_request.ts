@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { base64Of } from "./base64_text.ts";
 
 /** A request. Its body is whole, so that it can be sent once more when the handshake before it failed. */
 export interface HttpRequest {
@@ -39,7 +40,7 @@ export function proxyAuthorization(proxy: URL): string | undefined {
   const credentials = credentialsOf(proxy);
   if (!credentials) return undefined;
   const bytes = new TextEncoder().encode(`${credentials.username}:${credentials.password}`);
-  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+  return `Basic ${base64Of(bytes)}`;
 }
 
 /** The port of an address, the usual one filled in. */
