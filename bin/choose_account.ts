@@ -4,6 +4,7 @@
  * @module
  */
 import { type AccountInfo, LatchkeyError, type PublicClientApplication } from "../mod.ts";
+import { idKey, isSameUsername } from "../lib/account.ts";
 import { UsageError } from "./command_line.ts";
 
 /**
@@ -78,7 +79,7 @@ export async function whyNobody(
 }
 
 function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {
-  return [username, homeAccountId].some((name) => name.toLowerCase() === given.toLowerCase());
+  return isSameUsername(username, given) || idKey(homeAccountId) === idKey(given);
 }
 
 /** A user name that several have is of no use: they are told apart by their home account ids. */

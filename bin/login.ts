@@ -12,6 +12,7 @@ import {
   type PublicClientApplication,
   type TokenRequest,
 } from "../mod.ts";
+import { isEntraId } from "../lib/account.ts";
 import { write } from "../lib/platform/program.ts";
 import { makeApplication, storeOf } from "./app_options.ts";
 import { accountLine } from "./accounts.ts";
@@ -22,7 +23,7 @@ import { type CommandLine, UsageError } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
 import { defaultScopesOf } from "./default_scopes.ts";
 import { interruptible } from "./interruptible.ts";
-import { isHomeAccountId, scopesOf } from "./token.ts";
+import { scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { tellIfNotKept } from "./token_store.ts";
 import { visible, visibleJson } from "./visible.ts";
@@ -107,7 +108,7 @@ async function usernameOf(
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   const given = line.text("account");
-  if (given === undefined || !isHomeAccountId(given)) return given;
+  if (given === undefined || !isEntraId(given)) return given;
   return (await chooseAccount(app, given, signal)).username;
 }
 

@@ -10,6 +10,7 @@ import {
   type PopScheme,
   type PublicClientApplication,
 } from "../mod.ts";
+import { idKey, isEntraId } from "../lib/account.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import type { Person } from "./by_person.ts";
@@ -130,17 +131,12 @@ export async function whose(
   signal: AbortSignal | undefined,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (given === undefined || given.includes("@")) return { username: given };
-  if (isHomeAccountId(given)) {
+  if (isEntraId(given)) {
     return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
   }
   const accounts = await app.getAccounts({ signal });
-  const account = accounts.find(({ homeAccountId }) => homeAccountId.toLowerCase() === given.toLowerCase());
+  const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(given));
   return account ? { account } : { username: given };
-}
-
-/** Whether a text is a home account id of Microsoft Entra ID's. */
-export function isHomeAccountId(text: string): boolean {
-  return /^[0-9a-f-]{36}\.[0-9a-f-]{36}$/i.test(text);
 }
 
 /** Prints a token in the format that was asked for. */

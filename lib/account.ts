@@ -3,16 +3,22 @@
  *
  * @module
  */
+import { isMicrosoftHost } from "./authority.ts";
 
-const GUID_OR_TWO = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?:\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/i;
+const GUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+/** `<object id>.<tenant id>`: a home account id of Microsoft Entra ID. */
+const ENTRA_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** An account that tokens can be had for. Plain data: it may be stored and given back later. */
 export interface AccountInfo {
-  /** `<object id>.<tenant id>` in the account's home tenant: the account's identity everywhere. */
+  /**
+   * The account's identity: `<object id>.<tenant id>` in the home tenant. Outside Microsoft's authorities it is the subject, which
+   * means one person at one issuer only: compare it together with `environment`.
+   */
   readonly homeAccountId: string;
   /** Object id of the account in the tenant of `realm`. */
   readonly localAccountId: string;
-  /** Host of the cloud, such as `login.microsoftonline.com`. */
+  /** Host of the cloud, such as `login.microsoftonline.com`; an OpenID provider's issuer, without `https://`. */
   readonly environment: string;
   /** Tenant id. */
   readonly realm: string;
@@ -24,25 +30,39 @@ export interface AccountInfo {
   readonly source: "broker" | "cache";
 }
 
-/** Whether two accounts are one person's in the same tenant: a guest has the id of the home tenant everywhere. */
+/** Returns true if two accounts are one person's, in whatever tenants: a guest has the id of the home tenant everywhere. */
 export function isSameAccount(one: AccountInfo, other: AccountInfo): boolean {
-  return accountKey(one) === accountKey(other);
+  return accountKey({ ...one, realm: "" }) === accountKey({ ...other, realm: "" });
 }
 
-/** What tells an account from all others. */
-export function accountKey({ homeAccountId, realm }: AccountInfo): string {
-  return `${homeAccountId} ${realm}`.toLowerCase();
+/** Returns the text that tells an account of one tenant from all others. It begins with the {@linkcode idKey} and a line feed. */
+export function accountKey(
+  { homeAccountId, environment = "", realm = "" }: Pick<AccountInfo, "homeAccountId" | "environment" | "realm">,
+): string {
+  const id = idKey(homeAccountId), host = environment.toLowerCase();
+  // Microsoft's tenants compare without case, and an account has one id in all of the clouds' names.
+  return isMicrosoftHost(host) || host === "" ? `${id}\n${realm.toLowerCase()}\n` : `${id}\n${realm}\n${environment}`;
 }
 
-/** Whether two user names are one: they compare without case. */
+/** Returns true if two user names are the same: they compare without case. */
 export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();
 }
 
+/** Returns true if a text has the form of the home account ids of Microsoft Entra ID. */
+export function isEntraId(id: string): boolean {
+  return ENTRA_ID.test(id);
+}
+
 /**
- * An id such that equal ones are the same text. GUIDs compare without case; another provider's ids do not (OpenID Connect
- * Core, 2: `sub` is case sensitive), or one person would have another's token.
+ * Returns a home account id such that equal ones are the same text. Those of Microsoft Entra ID compare without case. Those of
+ * other providers do not (OpenID Connect Core, 2: `sub` is case sensitive), or one person would get another's token.
  */
-export function idKey(id: string): string {
-  return GUID_OR_TWO.test(id) ? id.toLowerCase() : id;
+export function idKey(homeAccountId: string): string {
+  return isEntraId(homeAccountId) ? homeAccountId.toLowerCase() : homeAccountId;
+}
+
+/** Returns a client id such that equal ones are the same text. GUIDs compare without case, other providers' ids do not. */
+export function clientKey(clientId: string): string {
+  return GUID.test(clientId) ? clientId.toLowerCase() : clientId;
 }

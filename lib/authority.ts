@@ -114,6 +114,7 @@ function makeAuthority(origin: string, host: string, path: string): Authority {
 function authorityKind(host: string, [first = "", second = ""]: readonly string[]): AuthorityKind {
   if (first.toLowerCase() === "adfs") return "adfs";
   if (isCiamHost(host)) return "ciam";
+  // As MSAL: B2C can have a domain of its own, which its path tells. That decides on metadata and the broker, not on trust.
   if (isB2cHost(host) || first.toLowerCase() === "tfp" || /^b2c_1a?_/i.test(second)) return "b2c";
   return ENTRA_HOSTS.has(host) ? "entra" : "oidc";
 }
@@ -164,14 +165,30 @@ export function isMultiTenant(authority: Authority): boolean {
  * @returns The host alone when it is not Microsoft Entra ID's.
  */
 export function environmentAliases(host: string): readonly string[] {
-  const name = host.toLowerCase();
+  const name = environmentKey(host);
   return CLOUDS.find((cloud) => cloud.includes(name)) ?? [name];
 }
 
+/** Returns an environment such that equal ones are the same text: a host compares without case, an issuer's path does not. */
+export function environmentKey(environment: string): string {
+  return environment.replace(/^[^/]+/, (host) => host.toLowerCase());
+}
+
 /**
- * What accounts of an authority are told apart by from those of others: an OpenID provider's ids mean nothing to another one,
- * which can be on the same host.
+ * Returns true if Microsoft signs people in at an authority, so that its word on who they are in Microsoft's tenants counts.
+ * A path that looks like Azure AD B2C's is no proof: any host can have it, and so can a custom domain of B2C.
  */
-export function environmentOf({ kind, host, url }: Authority): string {
-  return kind === "oidc" ? url.replace(/^https?:\/\//, "").toLowerCase() : environmentAliases(host)[0]!;
+export function isMicrosoftAuthority({ kind, host }: Authority): boolean {
+  return kind !== "oidc" && kind !== "adfs" && isMicrosoftHost(host.replace(/:\d+$/, ""));
+}
+
+/**
+ * Returns the environment of an authority's accounts. Outside Microsoft's authorities it is the issuer's URL: a provider's ids
+ * mean nothing to another provider, which can be on the same host.
+ */
+export function environmentOf(authority: Authority): string {
+  const { kind, host, url } = authority;
+  return isMicrosoftAuthority(authority) || kind === "adfs"
+    ? environmentAliases(host)[0]!
+    : url.replace(/^https?:\/\//, "");
 }

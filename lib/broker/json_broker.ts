@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey } from "../account.ts";
+import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -166,7 +166,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   /** A token of another tenant names its account with that tenant, under which the broker does not list it. */
   function onlyOf(homeAccountId: string): JsonObject | undefined {
-    const [raw, ...more] = [...known].filter(([key]) => key.startsWith(`${homeAccountId.toLowerCase()} `)).map((
+    const [raw, ...more] = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`)).map((
       [, raw],
     ) => raw);
     return more.length === 0 ? raw : undefined;

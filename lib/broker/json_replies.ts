@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "../account.ts";
+import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
 import { type Authority, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
@@ -158,8 +158,7 @@ function accountOfToken(
   if (request.account && !raw && !token.clientInfo && !isOfOther(request.account, claims)) return request.account;
   const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
   // The realm is the token's, and may be another tenant's than the account's.
-  const isSent = account.homeAccountId.toLowerCase() === request.account?.homeAccountId.toLowerCase();
-  if (request.account && !raw && isSent) return request.account;
+  if (request.account && !raw && isSameAccount(account, request.account)) return request.account;
   if (account.homeAccountId) return account;
   throw invalidResponse("it does not say whose token it is", correlationId);
 }
@@ -184,7 +183,8 @@ export function readAccount(
   correlationId: string,
 ): AccountInfo {
   const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
-  const identity = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims), homeAccountId = identity ?? username;
+  const identity = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims),
+    homeAccountId = identity ?? username.toLowerCase();
   const [oid = "", tid = ""] = identity?.split(".") ?? [];
   const realm = text(raw.realm) ?? text(claims.tid) ?? tid;
   if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is none", correlationId);

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey } from "../account.ts";
+import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../platform/host.ts";
 import type { AuthenticationResult } from "../token.ts";
@@ -143,8 +143,8 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   }
 
   function keep(account: NativeAccount): void {
-    const { homeAccountId, realm = "" } = account;
-    if (homeAccountId) known.set(keyOf(homeAccountId, realm), account);
+    const { homeAccountId, realm = "", environment = "" } = account;
+    if (homeAccountId) known.set(accountKey({ homeAccountId, realm, environment }), account);
   }
 
   /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
@@ -161,7 +161,7 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
 
   /** An account that another tenant's token came with is listed with its own tenant. */
   function onlyOf(homeAccountId: string): NativeAccount | undefined {
-    const [account, ...more] = [...known].filter(([key]) => key.startsWith(keyOf(homeAccountId, "")));
+    const [account, ...more] = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
     return more.length === 0 ? account?.[1] : undefined;
   }
 
@@ -176,7 +176,7 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       );
       asOurs(contextOf(call), () => {
         const { account } = found;
-        if (account?.homeAccountId?.toLowerCase() === homeAccountId.toLowerCase()) keep(account);
+        if (account?.homeAccountId && idKey(account.homeAccountId) === idKey(homeAccountId)) keep(account);
       });
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !error.broker) throw error;
@@ -276,11 +276,6 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
       logging[Symbol.dispose]();
     },
   };
-}
-
-/** As {@linkcode accountKey} has it. */
-function keyOf(homeAccountId: string, realm: string): string {
-  return `${homeAccountId} ${realm}`.toLowerCase();
 }
 
 function byName(one: AccountInfo, other: AccountInfo): number {

@@ -22,7 +22,7 @@ export function refuseOther(
   username: string | undefined,
 ): void {
   const isExpected = account
-    ? isSameAccount(account, { ...result.account, realm: account.realm })
+    ? isSameAccount(account, result.account)
     : username === undefined || isSameUsername(result.account.username, username);
   if (isExpected) return;
   const [answered, expected] = [result.account.username, account?.username ?? username!].map(printable);

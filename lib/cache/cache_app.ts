@@ -4,14 +4,15 @@
  * @module
  */
 import type { CacheDocument, KeyedEntry } from "./cache_document.ts";
-import { idKey } from "../account.ts";
+import { clientKey } from "../account.ts";
+import { environmentKey } from "../authority.ts";
 import { appMetadataKey, type CacheEntry, text } from "./cache_schema.ts";
 
 /** The app that looks. */
 export interface CacheApp {
   /** Application (client) id. */
   readonly clientId: string;
-  /** The names of the app's cloud, lower case, which count as one; the one that the app goes by first. */
+  /** The names of the app's cloud, as {@linkcode environmentKey} has them, which count as one; the app's own first. */
   readonly environments: readonly string[];
   /** The time, in milliseconds since 1970. */
   readonly now: number;
@@ -19,7 +20,8 @@ export interface CacheApp {
 
 /** The cloud that an entry is of, under the name that it has there. */
 export function hostOf({ environment }: CacheEntry): string | undefined {
-  return text(environment)?.toLowerCase();
+  const name = text(environment);
+  return name && environmentKey(name);
 }
 
 /** Whether an entry is of the app's cloud. */
@@ -29,7 +31,7 @@ export function isInCloud(entry: CacheEntry, { environments }: CacheApp): boolea
 
 /** Whether an entry is the app's own, under whatever name of the cloud. */
 export function isOfApp(entry: CacheEntry, app: CacheApp): boolean {
-  return isInCloud(entry, app) && idKey(text(entry.client_id) ?? "") === idKey(app.clientId);
+  return isInCloud(entry, app) && clientKey(text(entry.client_id) ?? "") === clientKey(app.clientId);
 }
 
 /** What is known of the app: one entry, or one for each name of the cloud, where several programs wrote them. */

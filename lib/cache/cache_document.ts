@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { idKey } from "../account.ts";
+import { clientKey, idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { isObject } from "../json_values.ts";
@@ -163,5 +163,5 @@ function groupByAccount(entries: CacheEntry): ReadonlyMap<string, readonly Keyed
 
 function placeKey({ homeAccountId, environment, clientId, realm, scope }: TokenPlace): string {
   const tenant = tenantOf(homeAccountId, realm).toLowerCase();
-  return [environmentAliases(environment)[0], idKey(clientId), tenant, scope.toLowerCase()].join("\n");
+  return [environmentAliases(environment)[0], clientKey(clientId), tenant, scope.toLowerCase()].join("\n");
 }

@@ -37,7 +37,7 @@ export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, u
   const records = documents.flatMap((document) => {
     const entries = document.entries("Account");
     if (username === undefined) return readRecords(document, entries, app);
-    const idOf = ({ entry }: KeyedEntry): string => text(entry.home_account_id)?.toLowerCase() ?? "";
+    const idOf = ({ entry }: KeyedEntry): string => idKey(text(entry.home_account_id) ?? "");
     const ids = new Set(entries.filter(({ entry }) => isMeant(text(entry.username) ?? "")).map(idOf));
     return readRecords(document, entries.filter((one) => ids.has(idOf(one))), app);
   });

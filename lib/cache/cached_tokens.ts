@@ -4,10 +4,11 @@
  * @module
  */
 import { type AccountInfo, idKey } from "../account.ts";
+import { isMicrosoftHost } from "../authority.ts";
 import { readJwt } from "../json_values.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS } from "../token.ts";
-import { type CacheApp, isOfApp } from "./cache_app.ts";
+import { type CacheApp, hostOf, isOfApp } from "./cache_app.ts";
 import type { CacheDocument } from "./cache_document.ts";
 import {
   accessTokenKey,
@@ -144,7 +145,9 @@ function readResult(
     ...(idToken && { idToken }),
     ...(idTokenClaims && { idTokenClaims }),
     account,
-    tenantId: isTenantId(realm) ? realm : text(idTokenClaims?.tid) ?? account.realm,
+    tenantId: isTenantId(realm)
+      ? realm
+      : (isMicrosoftHost(hostOf(entry) ?? "") && text(idTokenClaims?.tid)) || account.realm,
     source: "cache",
     correlationId,
   });

@@ -5,7 +5,7 @@
  * @module
  */
 import { type AccountInfo, idKey } from "../account.ts";
-import { environmentAliases } from "../authority.ts";
+import { environmentAliases, environmentKey } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { CacheApp } from "./cache_app.ts";
@@ -41,7 +41,7 @@ export class TokenCache {
    * @param options Whose tokens are looked for.
    */
   constructor(store: CacheStore, options: TokenCacheOptions) {
-    const own = options.environment.toLowerCase();
+    const own = environmentKey(options.environment);
     this.#store = store;
     this.#options = options;
     this.#environments = [...new Set([own, ...environmentAliases(own)])];

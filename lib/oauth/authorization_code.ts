@@ -212,9 +212,11 @@ async function readAnswer(
   }, http);
 }
 
-/** Extra scopes to consent to are for the person's eyes: Entra gives a token for one resource at a time. */
+/** Extra scopes to consent to are for the person's eyes: Entra gives a token for one resource at a time, B2C none without. */
 function scopeOf(provider: Provider, scopes: readonly string[]): Record<string, string> {
-  return isMicrosoft(provider) ? { scope: scopesToAsk(provider, scopes).join(" ") } : {};
+  return isMicrosoft(provider) || provider.authority.kind === "b2c"
+    ? { scope: scopesToAsk(provider, scopes).join(" ") }
+    : {};
 }
 
 /**

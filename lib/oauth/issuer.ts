@@ -5,7 +5,7 @@
  * @module
  */
 import type { AuthorizationServer } from "@panva/oauth4webapi";
-import type { Authority } from "../authority.ts";
+import { type Authority, isMicrosoftAuthority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readJwt, text } from "../json_values.ts";
 import { type Provider, TENANT_PLACE } from "./provider.ts";
@@ -62,7 +62,8 @@ function isAskedTenant({ tenant }: Authority, answered: string): boolean {
  * - Any OpenID provider: the authority's own URL, as OpenID Connect Discovery wants it (4.3), but for a slash at the end. A
  *   custom domain of Entra External ID has its tenant's issuer.
  * - ADFS: its own server.
- * - B2C: a tenant at its own host, or at Entra's. External ID (CIAM): a tenant at the host named for it, or at its own.
+ * - B2C: a tenant at its own host, or at Entra's if that host is Microsoft's. External ID (CIAM): a tenant at the host named
+ *   for it, or at its own.
  * - Entra: a tenant, or the template, at its own host or one that a cloud goes by.
  */
 export function isIssuerOf(authority: Authority, issuer: string): boolean {
@@ -82,7 +83,7 @@ export function isIssuerOf(authority: Authority, issuer: string): boolean {
       return ofExternalId || atOwnHost && version === "v2.0";
     case "b2c":
       return version === "v2.0" && path.some((segment) => GUID.test(segment)) &&
-        (atOwnHost || url.host === "login.microsoftonline.com");
+        (atOwnHost || isMicrosoftAuthority(authority) && url.host === "login.microsoftonline.com");
     case "entra": {
       const isTenant = first === encodeURI(TENANT_PLACE) || GUID.test(first) && isAskedTenant(authority, first);
       return isTenant && path.length === 2 && version === "v2.0" &&

@@ -4,7 +4,7 @@
  * @module
  */
 import type { AuthorizationServer } from "@panva/oauth4webapi";
-import type { Authority } from "../authority.ts";
+import { type Authority, isMicrosoftAuthority } from "../authority.ts";
 
 export type { Fetch, HttpOptions } from "./bounded_fetch.ts";
 
@@ -19,7 +19,7 @@ export interface Provider {
 /** Where Microsoft's servers put the id of the tenant that a person turned out to be of. */
 export const TENANT_PLACE = "{tenantid}";
 
-/** Whether Microsoft's cloud stands behind an authority, which has words of its own beside the standards'. */
-export function isMicrosoft({ authority: { kind } }: Provider): boolean {
-  return kind === "entra" || kind === "b2c" || kind === "ciam";
+/** Returns true if an authority is Microsoft's, which has words of its own beside the standards'. */
+export function isMicrosoft({ authority }: Provider): boolean {
+  return isMicrosoftAuthority(authority);
 }

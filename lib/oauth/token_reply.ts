@@ -4,12 +4,12 @@
  * @module
  */
 import type { TokenEndpointResponse } from "@panva/oauth4webapi";
-import { type AccountInfo, idKey } from "../account.ts";
-import { environmentOf, isTenant } from "../authority.ts";
+import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
+import { type Authority, environmentOf, isMicrosoftAuthority, isTenant } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
 import { type JsonObject, readBase64Json, text } from "../json_values.ts";
-import type { Provider } from "./provider.ts";
+import { isMicrosoft, type Provider } from "./provider.ts";
 
 /** A token, and what renews it. Inspecting or logging it does not show the tokens. */
 export interface TokenReply {
@@ -58,7 +58,8 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
   const { claims, correlationId, now } = context, { access_token: accessToken, id_token: idToken } = body;
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is malformed", correlationId);
   if (body.token_type !== "bearer") throw invalidResponse("the access token is of an unknown type", correlationId);
-  const clientInfo = text(body.client_info), account = accountOf(clientInfo, context);
+  const clientInfo = isMicrosoft(context.provider) ? text(body.client_info) : undefined;
+  const account = accountOf(clientInfo, context);
   const lifetime = seconds(body.expires_in) ?? UNSAID_LIFETIME_S;
   const extended = seconds(body.ext_expires_in), refresh = seconds(body.refresh_in);
   const after = (seconds: number) => new Date(now + seconds * 1000);
@@ -74,7 +75,7 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
     ...(idToken && { idToken }),
     ...(claims && { idTokenClaims: claims }),
     account,
-    tenantId: text(claims?.tid) ?? account.realm,
+    tenantId: (isMicrosoft(context.provider) && text(claims?.tid)) || account.realm,
     source: "identity_provider",
     correlationId,
   };
@@ -97,40 +98,52 @@ function concealReply(reply: TokenReply): TokenReply {
 
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
   const { provider: { authority }, account: asked, correlationId } = context, claims = context.claims ?? {};
-  const info = readBase64Json(clientInfo ?? ""), homeAccountId = homeAccountIdOf(info, claims) ?? asked?.homeAccountId;
-  if (!homeAccountId) throw invalidResponse("it does not say whose token it is", correlationId);
-  if (asked && idKey(homeAccountId) !== idKey(asked.homeAccountId)) {
-    throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
-  }
-  const realm = text(claims.tid) ?? asked?.realm ?? text(info?.utid) ?? realmOf(authority);
+  const { uid, utid, oid, tid } = entraIdsOf(clientInfo, context), subject = text(claims.sub);
+  const homeAccountId = uid && utid ? `${uid}.${utid}` : subject && subjectId(subject, authority);
+  const realm = tid ?? asked?.realm ?? utid ?? realmOf(authority);
   if (authority.kind === "entra" && !isTenant(realm)) {
     throw invalidResponse("the account's tenant is none", correlationId);
   }
   const [emails] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
   const username = text(claims.preferred_username) ?? text(claims.upn) ?? text(claims.email) ?? text(emails);
   const name = text(claims.name) ?? asked?.name;
-  return {
-    homeAccountId,
-    localAccountId: text(claims.oid) ?? text(claims.sub) ?? asked?.localAccountId ?? homeAccountId.split(".")[0]!,
+  const id = homeAccountId ?? asked?.homeAccountId;
+  if (!id) throw invalidResponse("it does not say whose token it is", correlationId);
+  const account: AccountInfo = {
+    homeAccountId: id,
+    localAccountId: oid ?? subject ?? asked?.localAccountId ?? id.split(".")[0]!,
     environment: environmentOf(authority),
     realm,
     username: username ?? asked?.username ?? "",
     ...(name && { name }),
     source: "cache",
   };
+  if (!asked || isSameAccount(account, asked)) return account;
+  throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
 }
 
 /**
- * Who the account is everywhere: by Microsoft's `client_info`; else by the ids in a token of Entra's; else, with ADFS and other
- * providers, by the subject, which is unique at its issuer (OpenID Connect Core, 5.7). MSAL names them in the same way.
+ * Returns the ids of an account in Microsoft's tenants: at home (`client_info`, else the id token's) and where it signed in.
+ * Another provider can write what it likes there, and would choose whose account it is taken for.
  */
-function homeAccountIdOf(info: JsonObject | undefined, claims: JsonObject): string | undefined {
-  const uid = text(info?.uid) ?? text(claims.oid), utid = text(info?.utid) ?? text(claims.tid);
-  return uid && utid ? `${uid}.${utid}` : text(claims.sub);
+function entraIdsOf(clientInfo: string | undefined, { provider, claims }: TokenReplyContext): {
+  readonly [name in "uid" | "utid" | "oid" | "tid"]?: string | undefined;
+} {
+  if (!isMicrosoft(provider)) return {};
+  const info = readBase64Json(clientInfo ?? ""), oid = text(claims?.oid), tid = text(claims?.tid);
+  return { uid: text(info?.uid) ?? oid, utid: text(info?.utid) ?? tid, oid, tid };
+}
+
+/**
+ * Returns the home account id of a subject: the subject itself, as with MSAL. It is unique at its issuer only (OpenID Connect
+ * Core, 5.7), so one that looks like an id of Microsoft's gets the issuer added.
+ */
+function subjectId(subject: string, authority: Authority): string {
+  return isEntraId(subject) && !isMicrosoftAuthority(authority) ? `${subject}#${environmentOf(authority)}` : subject;
 }
 
 /** What tells tenants of one host apart where the token does not: with ADFS `adfs`, elsewhere the authority's path. */
-function realmOf({ kind, url, origin, tenant }: Provider["authority"]): string {
+function realmOf({ kind, url, origin, tenant }: Authority): string {
   return kind === "oidc" ? url.slice(origin.length + 1) : tenant;
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "../account.ts";
+import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { authorityOfAccount } from "../authority.ts";
 import type { Broker, BrokerCall, BrokerChange, BrokerStatus, BrokerTokenRequest } from "../broker/broker.ts";
 import { type BrokerFinding, noBroker } from "../broker/broker_finding.ts";
@@ -150,8 +150,8 @@ export class BrokerSource {
 
   /** Forgets an account for this app: it is not used silently until it signs in again. */
   forget({ homeAccountId }: AccountInfo): void {
-    this.#signedOut.add(homeAccountId.toLowerCase());
-    this.#held.forget(({ account }) => this.#signedOut.has(account.homeAccountId.toLowerCase()));
+    this.#signedOut.add(idKey(homeAccountId));
+    this.#held.forget(({ account }) => this.#signedOut.has(idKey(account.homeAccountId)));
   }
 
   /** What is known of the broker, which is started when it is to be used. Never throws. */
@@ -277,7 +277,7 @@ export class BrokerSource {
     }, { correlationId, signal });
     this.#logToken(result);
     refuseOther(result, account, username);
-    this.#signedOut.delete(result.account.homeAccountId.toLowerCase());
+    this.#signedOut.delete(idKey(result.account.homeAccountId));
     this.#hold(query, account ? [keyFor(query, account)] : [], result);
     return result;
   }
@@ -305,7 +305,7 @@ export class BrokerSource {
   }
 
   async #isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#signedOut.has(account.homeAccountId.toLowerCase()) || await this.#options.isSignedOut(account, signal);
+    return this.#signedOut.has(idKey(account.homeAccountId)) || await this.#options.isSignedOut(account, signal);
   }
 
   #logToken({ accessToken, tokenType, expiresOn, correlationId }: AuthenticationResult): void {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
 import { capabilitiesOf } from "../claims.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
@@ -272,7 +272,7 @@ function refuseOther(
   username: string | undefined,
 ): void {
   const isExpected = expected
-    ? idKey(account.homeAccountId) === idKey(expected.homeAccountId)
+    ? isSameAccount(account, expected)
     // Providers may leave the user name out of id tokens (OpenID Connect Core, 5.4).
     : username === undefined || account.username === "" || isSameUsername(account.username, username);
   if (isExpected) return;

@@ -4,7 +4,7 @@
  * @module
  */
 import { ArgumentError } from "../errors.ts";
-import { type AccountInfo, idKey } from "../account.ts";
+import { type AccountInfo, accountKey } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "../authority.ts";
 import { capabilitiesOf, readClaims } from "../claims.ts";
 import {
@@ -90,7 +90,7 @@ export function checkAccount(account: AccountInfo | undefined): void {
 
 /** What a token is held under: whose it is, and what it is for. */
 export function keyFor({ authority, scopes, username, claims }: TokenQuery, account: AccountInfo | undefined): string {
-  const ofAccount = account && [idKey(account.homeAccountId), account.realm.toLowerCase()];
+  const ofAccount = account && [accountKey(account)];
   const holder = ofAccount ?? username?.toLowerCase() ?? null;
   return JSON.stringify([
     holder,

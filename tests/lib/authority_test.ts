@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import {
   authorityOfTenant,
   environmentAliases,
+  environmentOf,
   isLoopbackHost,
+  isMicrosoftAuthority,
   isMicrosoftHost,
   isMultiTenant,
   parseAuthority,
@@ -19,10 +21,15 @@ const KINDS: [url: string, kind: string, tenant: string][] = [
   ["https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin", "b2c", "contoso.onmicrosoft.com"],
   ["https://login.microsoftonline.com/tfp/contoso.onmicrosoft.com/B2C_1_signin", "b2c", "tfp"],
   ["https://login.microsoftonline.com/contoso.onmicrosoft.com/b2c_1_signin", "b2c", "contoso.onmicrosoft.com"],
+  ["https://contoso.b2clogin.us/contoso.onmicrosoft.com/signin", "b2c", "contoso.onmicrosoft.com"],
+  ["https://login.contoso.com/contoso.onmicrosoft.com/B2C_1_signin", "b2c", "contoso.onmicrosoft.com"],
   ["https://contoso.ciamlogin.com", "ciam", ""],
   ["https://id.contoso.com/realms/a", "oidc", "realms"],
   ["http://localhost:8080/common", "oidc", "common"],
   ["https://login.microsoftonline.com.example.com/common", "oidc", "common"],
+  ["https://contoso.b2clogin.example.com/contoso/signin", "oidc", "contoso"],
+  ["https://contoso.b2clogin.com.example.com/contoso/signin", "oidc", "contoso"],
+  ["https://contoso.ciamlogin.com.example.com/contoso", "oidc", "contoso"],
 ];
 
 test.each(KINDS)("parseAuthority(%s) is %s", (url, kind, tenant) => {
@@ -133,3 +140,28 @@ test.each([
   ...["evil.login.microsoftonline.com.evil.com", "evil.microsoft.com", "evilmicrosoft.com", "evil.aka.ms", ""],
   ...["login.microsoftonline.evil", "sovcloud-identity.evil", "login.sovcloud-identity.evil"],
 ])("isMicrosoftHost(%p) is false", (host) => expect(isMicrosoftHost(host)).toBe(false));
+
+// A path like Azure AD B2C's, and a host that has b2clogin in it, made any host one of Microsoft's.
+test.each([
+  ["https://login.windows.net/common", true],
+  ["https://contoso.ciamlogin.com", true],
+  ["https://contoso.b2clogin.cn/contoso.partner.onmschina.cn/B2C_1_signin", true],
+  ["https://login.microsoftonline.com/tfp/contoso.onmicrosoft.com/B2C_1_signin", true],
+  ["https://login.contoso.com/contoso.onmicrosoft.com/B2C_1_signin", false],
+  ["https://evil.com/tfp/contoso.onmicrosoft.com/signin", false],
+  ["https://contoso.b2clogin.evil.com/contoso.onmicrosoft.com/B2C_1_signin", false],
+  ["https://adfs.contoso.com/adfs", false],
+  ["https://accounts.google.com", false],
+])("isMicrosoftAuthority(%s) is %p", (url, expected) => {
+  expect(isMicrosoftAuthority(parseAuthority(url))).toBe(expected);
+});
+
+// All of an issuer's URL was lower case, so that two realms of one server shared their accounts.
+test("environmentOf() keeps the case of an issuer's path", () => {
+  const of = (url: string) => environmentOf(parseAuthority(url));
+  expect(of("https://ID.contoso.com/realms/Staff/")).toBe("id.contoso.com/realms/Staff");
+  expect(of("https://login.contoso.com/Contoso/B2C_1_In")).toBe("login.contoso.com/Contoso/B2C_1_In");
+  expect(of("https://contoso.b2clogin.com/Contoso/B2C_1_In")).toBe("contoso.b2clogin.com");
+  expect(of("https://login.windows.net/common")).toBe("login.microsoftonline.com");
+  expect(of("https://ADFS.contoso.com/adfs")).toBe("adfs.contoso.com");
+});

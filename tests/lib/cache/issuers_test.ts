@@ -39,3 +39,27 @@ test("TokenCache keeps the accounts of two providers on one host apart, whatever
   expect((await a!.cache.findAccessToken(query))?.result.accessToken).toBe("a.b.c");
   expect(await b!.cache.findAccessToken(query)).toBeUndefined();
 });
+
+// The environment was lower case as a whole, and Keycloak tells realms apart by case: their accounts were mixed up.
+test("TokenCache keeps the accounts of two realms apart whose names differ in case", async () => {
+  const store = memoryStore();
+  const [upper, lower] = ["Staff", "staff"].map((realm) => {
+    const authority = parseAuthority(`https://ID.contoso.com/realms/${realm}`), environment = environmentOf(authority);
+    return { environment, cache: new TokenCache(store, { clientId: CLIENT, environment }) };
+  });
+  const account: AccountInfo = {
+    ...{ homeAccountId: "jane", localAccountId: "jane", environment: upper!.environment, realm: "realms/Staff" },
+    ...{ username: "jane@contoso.com", source: "cache" },
+  };
+  const result: AuthenticationResult = {
+    ...{ accessToken: "a.b.c", tokenType: "Bearer", expiresOn: new Date(Date.now() + 3_600_000), scopes: ["read"] },
+    ...{ account, tenantId: account.realm, source: "identity_provider", correlationId: crypto.randomUUID() },
+  };
+  await upper!.cache.save({ result, refreshToken: "r", accountSource: "authorization_code" });
+  expect(await upper!.cache.findAccounts()).toMatchObject([{ account }]);
+  const query = { account, scopes: ["read"], correlationId: crypto.randomUUID() };
+  expect((await upper!.cache.findAccessToken(query))?.result).toMatchObject({ tenantId: "realms/Staff" });
+  expect(await lower!.cache.findAccounts()).toEqual([]);
+  expect(await lower!.cache.findRefreshTokens(account)).toEqual([]);
+  expect(await lower!.cache.findAccessToken(query)).toBeUndefined();
+});

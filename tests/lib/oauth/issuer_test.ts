@@ -5,6 +5,7 @@ import { isIssuerOf } from "../../../lib/oauth/issuer.ts";
 const TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47", OTHER = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
 
 const B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_signin";
+const B2C_DOMAIN = "https://login.contoso.com/contoso.onmicrosoft.com/b2c_1_signin";
 const US = "https://login-us.microsoftonline.com/common";
 
 test.each([
@@ -21,6 +22,7 @@ test.each([
   [B2C, `https://contoso.b2clogin.com/${TENANT}/v2.0/`],
   [B2C, `https://contoso.b2clogin.com/tfp/${TENANT}/b2c_1_signin/v2.0/`],
   [B2C, `https://login.microsoftonline.com/${TENANT}/v2.0/`],
+  [B2C_DOMAIN, `https://login.contoso.com/${TENANT}/v2.0/`],
   [US, "https://login.microsoftonline.us/{tenantid}/v2.0"],
   [US, `https://login-us.microsoftonline.com/${TENANT}/v2.0`],
 ])("isIssuerOf(%s) takes %s", (authority, issuer) => {
@@ -52,6 +54,9 @@ test.each([
   [B2C, `https://fabrikam.b2clogin.com/${TENANT}/v2.0/`],
   [B2C, `https://login.example.com/${TENANT}/v2.0/`],
   [B2C, "https://login.microsoftonline.com/common/v2.0"],
+  [B2C_DOMAIN, `https://login.microsoftonline.com/${TENANT}/v2.0/`], // a stranger's host can have such a path
+  [B2C_DOMAIN, `https://contoso.b2clogin.com/${TENANT}/v2.0/`],
+  ["https://contoso.b2clogin.example.com/tfp/b2c_1_signin", `https://login.microsoftonline.com/${TENANT}/v2.0/`],
   [US, "https://login.example.com/{tenantid}/v2.0"],
   [US, "https://login.microsoftonline.us/common/v2.0"],
 ])("isIssuerOf(%s) refuses %s", (authority, issuer) => {

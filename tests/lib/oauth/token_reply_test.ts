@@ -143,6 +143,31 @@ test.each(ACCOUNTS.map((row) => [...row]))(
   },
 );
 
+// Anybody's client_info, oid and tid were taken for Microsoft's, so that a provider chose whose account its people were.
+test.each([
+  "https://id.contoso.com/realms/a",
+  "https://adfs.contoso.com/adfs",
+  "https://login.contoso.com/contoso.onmicrosoft.com/b2c_1_signin",
+  "https://contoso.b2clogin.evil.com/tfp/contoso.onmicrosoft.com/b2c_1_signin",
+  `https://login.contoso.com/${TENANT}/v2.0`,
+])("tokenReply() knows an account of %s by its subject and nothing else", (authority) => {
+  for (const claims of [{ sub: "mallory" }, { sub: "mallory", oid: JANE, tid: TENANT }]) {
+    const { result, ...rest } = read({ client_info: CLIENT_INFO }, { authority, claims });
+    expect(result.account).toMatchObject({ homeAccountId: "mallory", localAccountId: "mallory" });
+    expect([result.account.realm, result.tenantId]).not.toContain(TENANT);
+    expect(result.tenantId).toBe(result.account.realm);
+    expect(rest.clientInfo).toBeUndefined();
+  }
+});
+
+// The subject is any text, so that it could be one of Microsoft's ids too.
+test("tokenReply() adds the issuer to a subject that looks like an id of Microsoft's", () => {
+  const authority = "https://id.contoso.com/realms/a", claims = { sub: `${JANE}.${TENANT}` };
+  const { account } = read({}, { authority, claims }).result;
+  expect(account.homeAccountId).toBe(`${JANE}.${TENANT}#id.contoso.com/realms/a`);
+  expect(read({}, { authority, claims, account }).result.account).toEqual(account);
+});
+
 test("tokenReply() takes what the answer does not say from the account that was asked for", () => {
   const account: AccountInfo = {
     ...{
@@ -186,6 +211,19 @@ const REFUSED: readonly [
   ["a token of another type", { token_type: "dpop" }, {}, "invalid_response"],
   ["a token of nobody", {}, { claims: undefined }, "invalid_response"],
   ["a token of somebody else", {}, { account }, "interaction_required"],
+  [
+    "a token of a subject in other letters",
+    {},
+    { account: { ...account, homeAccountId: "SUBJECT" } },
+    "interaction_required",
+  ],
+  // The id alone was compared: the same subject of another issuer is another person.
+  [
+    "a token of another issuer's subject",
+    {},
+    { account: { ...account, homeAccountId: "subject", environment: "id.example.com" } },
+    "interaction_required",
+  ],
 ];
 
 test.each(REFUSED.map((row) => [...row]))("tokenReply() refuses %s", async (_what, body, context, code) => {
