@@ -35,7 +35,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   try {
     const result = await (mayPrompt ? interruptible(signal, work) : work(signal));
     if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
-    writeToken(result, line);
+    await writeToken(result, line);
   } catch (error) {
     throw await withConsentUrl(error, app, { scopes: config.scope });
   }

@@ -21,7 +21,7 @@ import { visible } from "./visible.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  writeToken(await tokenOf(line, signal), line);
+  await writeToken(await tokenOf(line, signal), line);
 }
 
 /** The token that a command line asks for. */
@@ -140,8 +140,8 @@ export async function whose(
 }
 
 /** Prints a token in the format that was asked for. */
-export function writeToken(result: AuthenticationResult, line: CommandLine): void {
-  write("stdout", TOKEN_FORMATS[line.text("format")!]!(result, Date.now()));
+export async function writeToken(result: AuthenticationResult, line: CommandLine): Promise<void> {
+  write("stdout", await TOKEN_FORMATS[line.text("format")!]!(result, Date.now()));
 }
 
 /**

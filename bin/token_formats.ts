@@ -6,15 +6,19 @@
 import type { AccountInfo, AuthenticationResult } from "../mod.ts";
 import { visibleJson } from "./visible.ts";
 
+/** Returns a token as it is printed. */
+type TokenFormat = (result: AuthenticationResult, now: number) => string | Promise<string>;
+
 /** Prints a token, by the name of the format. */
-export const TOKEN_FORMATS: Readonly<Record<string, (result: AuthenticationResult, now: number) => string>> = {
+export const TOKEN_FORMATS: Readonly<Record<string, TokenFormat>> = {
   token: ({ accessToken }) => `${accessToken}\n`,
   header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
-  env: ({ accessToken, tokenType, expiresOn }) =>
-    // A broker's token has nothing in it that a shell or an env file would read, but for a tilde at its start.
-    `ACCESS_TOKEN=${
-      accessToken.startsWith("~") ? `'${accessToken}'` : accessToken
-    }\nTOKEN_TYPE=${tokenType}\nEXPIRES_ON=${epochSeconds(expiresOn)}\n`,
+  env: async ({ accessToken, tokenType, expiresOn }) => {
+    const { shellWord } = await import("../lib/platform/shell_word.ts");
+    const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
+    // What no shell would read stands without quotation marks: not every reader of a file of variables takes them away.
+    return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
+  },
   json: (result, now) => `${visibleJson(tokenJson(result, now))}\n`,
   az: (result) => `${visibleJson(azureCliJson(result))}\n`,
 };

@@ -8,7 +8,7 @@ import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
 import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
-import type { AuthenticationResult } from "../token.ts";
+import { type AuthenticationResult, concealed } from "../token.ts";
 import { untilAborted } from "../until_aborted.ts";
 import { credentialError, CredentialUnavailableError } from "./credential_error.ts";
 import type { AbortSignalLike, AccessToken, GetTokenOptions, ProofOfPossessionOptions } from "./token_credential.ts";
@@ -83,7 +83,7 @@ export class LatchkeyCredential implements AsyncDisposable {
    * @param scopes What it is for, such as `https://vault.azure.net/.default`.
    * @param options What else is said of it. A token for a client that answers claims challenges (`enableCae`) is never given
    * to one that does not, nor the reverse.
-   * @returns The token.
+   * @returns The token. Inspecting or logging it does not show it; its fields and `JSON.stringify` have it.
    * @throws {CredentialUnavailableError} where there is no broker and one is needed, or for a tenant that is not allowed.
    * @throws {AuthenticationRequiredError} with `interactive: "never"`, when a person is needed.
    * @throws {LatchkeyError} what else the request failed with, after which a chain of credentials ends.
@@ -92,12 +92,13 @@ export class LatchkeyCredential implements AsyncDisposable {
   async getToken(scopes: string | readonly string[], options: GetTokenOptions = {}): Promise<AccessToken> {
     const { interactive } = this.#options;
     const { accessToken, expiresOn, refreshOn, tokenType } = await this.#acquire(scopes, options, interactive);
-    return {
+    const token: AccessToken = {
       token: accessToken,
       expiresOnTimestamp: expiresOn.getTime(),
       ...(refreshOn && { refreshAfterTimestamp: refreshOn.getTime() }),
       tokenType,
     };
+    return concealed(token, () => ({ ...token, token: "[concealed]" }));
   }
 
   /**

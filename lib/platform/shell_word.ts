@@ -4,7 +4,8 @@
  * @module
  */
 
-/** A word as a POSIX shell takes it, in quotation marks when it needs them. */
+/** Returns a word, or the value of an assignment, as a shell takes it: in quotation marks if it needs them. */
 export function shellWord(word: string): string {
-  return /^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  // zsh reads =name at the start of a word, and after a colon in an assignment.
+  return /^[\w./@%+=:,-]+$/.test(word) && !/(^|:)=/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

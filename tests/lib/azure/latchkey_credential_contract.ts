@@ -40,6 +40,24 @@ describe("LatchkeyCredential.getToken()", () => {
     expect((await asked()).requestedScopes).toEqual(["User.Read", "Mail.Read"]);
   });
 
+  // The token was a plain object: a program's log of what its credential gives had tokens in it.
+  test("gives a token that is not shown when it is logged, alone or in something", async () => {
+    await behave();
+    const result = await make().getToken(SCOPE), { token } = result;
+    // What console.log uses on Deno, on Bun and on Node.
+    const ofDeno = typeof Deno === "undefined" ? [] : [Deno.inspect];
+    const ofBun = typeof Bun === "undefined" ? [] : [Bun.inspect];
+    for (const show of [...ofDeno, ...ofBun, inspect]) {
+      for (const text of [show(result), show({ result }), show([result])]) {
+        expect(text).toContain("[concealed]");
+        expect(text).toContain(String(result.expiresOnTimestamp));
+        expect(text).not.toContain(token);
+      }
+    }
+    expect(JSON.parse(JSON.stringify(result))).toEqual({ ...result }); // SDKs read the fields, and some keep them
+    expect(Object.keys(result)).toEqual(["token", "expiresOnTimestamp", "tokenType"]);
+  });
+
   test("gives a token for claims challenges to nobody who does not answer them, nor the reverse", async () => {
     await behave();
     const credential = make({ clientCapabilities: ["CP1", "protapp"], username: JANE.username });

@@ -17,9 +17,13 @@ test("shellWord() gives what a shell takes for one word, as it is", () => {
     "*",
     "a;b",
     "ü",
+    "=sh",
+    "a:=sh",
   ];
   const command = `printf '%s\\0' ${words.map(shellWord).join(" ")}`;
-  expect(execFileSync("sh", ["-c", command], { encoding: "utf8" }).split("\0").slice(0, -1)).toEqual(words);
+  for (const shell of ["sh", "zsh"]) { // zsh puts the path of a command in the place of =COMMAND
+    expect(execFileSync(shell, ["-c", command], { encoding: "utf8" }).split("\0").slice(0, -1)).toEqual(words);
+  }
 });
 
 test("shellWord() leaves alone what needs no quotation marks", () => {
