@@ -10,6 +10,7 @@ import {
   PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../mod.ts";
+import { isMicrosoftHost } from "../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment } from "../lib/platform/host.ts";
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
@@ -21,10 +22,6 @@ import { visible } from "./visible.ts";
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
 }
-
-/** Hosts, and what they end in, at which Microsoft signs people in. */
-const MICROSOFT =
-  /(^|\.)(microsoftonline\.(com|us|cn|de)|login\.(windows\.net|microsoft\.com|usgovcloudapi\.net|chinacloudapi\.cn)|sts\.windows\.net|sovcloud-identity\.[a-z]+|ciamlogin\.com|b2clogin\.[a-z.]+)$/;
 
 const ALL_BROKERS = {
   enableBrokerOnWindows: true,
@@ -93,7 +90,7 @@ export function clientIdOf(line: CommandLine): string {
 /** Whether Microsoft issues the tokens: it does unless another authority is named. */
 export function isAtMicrosoft(line: CommandLine): boolean {
   const authority = line.text("authority");
-  return authority === undefined || URL.canParse(authority) && MICROSOFT.test(new URL(authority).hostname);
+  return authority === undefined || URL.canParse(authority) && isMicrosoftHost(new URL(authority).hostname);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 import { LatchkeyError, type LatchkeyErrorCode, redirectUris, type SignInWay } from "../mod.ts";
+import { DEFAULT_AUTHORITY } from "../lib/authority.ts";
 import { operatingSystem } from "../lib/platform/host.ts";
 import { readMachine } from "../lib/platform/machine.ts";
 import { shellWord } from "../lib/platform/shell_word.ts";
@@ -17,9 +18,6 @@ export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000
 
 /** Finding of what only a broker needs, where none is wanted. */
 export const NO_BROKER_WANTED: Finding = notChecked("no broker is asked for");
-
-/** Who is asked where no authority is named. */
-export const DEFAULT_AUTHORITY = "https://login.microsoftonline.com/common";
 
 const SIGN_IN_HELPS: readonly LatchkeyErrorCode[] = ["interaction_required", "account_unusable", "account_not_found"];
 const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");

@@ -4,13 +4,14 @@
  * @module
  */
 import { type CacheStore, LatchkeyError, memoryStore } from "../mod.ts";
+import { DEFAULT_AUTHORITY } from "../lib/authority.ts";
 import { operatingSystem } from "../lib/platform/host.ts";
 import { openSessionBus } from "../lib/platform/open_session_bus.ts";
 import { write } from "../lib/platform/program.ts";
 import type { SessionBus } from "../lib/platform/session_bus.ts";
 import { isWsl } from "../lib/platform/wsl.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
-import { accounts, broker, BROKER_LIMITS, DEFAULT_AUTHORITY, redirectUri, silentToken } from "./check_broker.ts";
+import { accounts, broker, BROKER_LIMITS, redirectUri, silentToken } from "./check_broker.ts";
 import { clock } from "./check_clock.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../mod.ts";
+import { DEFAULT_AUTHORITY } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/platform/host.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import { readStandardInput } from "../lib/platform/standard_input.ts";
@@ -130,6 +131,6 @@ function isNearer(line: CommandLine, name: string): boolean {
 }
 
 /** Whether an authority is Microsoft's for all tenants: only there is a tenant to be named beside. */
-function isForAnyTenant(authority = "https://login.microsoftonline.com/common"): boolean {
+function isForAnyTenant(authority = DEFAULT_AUTHORITY): boolean {
   return /^https:\/\/login\.microsoftonline\.com\/(common|organizations)\/?$/i.test(authority);
 }

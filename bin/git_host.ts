@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import type { CredentialRequest } from "./git_credential.ts";
 
 /** What is asked for, for a server. */
@@ -17,7 +18,6 @@ const AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 /** The documented names of Azure DevOps: `dev.azure.com/ORGANISATION`, and the older `ORGANISATION.visualstudio.com`. */
 const AZURE_DEVOPS = /^https:\/\/(dev\.azure\.com|[a-z0-9]([a-z0-9-]*[a-z0-9])?\.visualstudio\.com)$/;
 const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i;
-const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
  * What the server of a request is asked a token for.
@@ -54,7 +54,7 @@ function originsOf(name: string): readonly string[] {
   const secure = originOf(`https://${host}`), plain = originOf(`http://${host}`);
   if (!HOST.test(host) || secure === undefined || plain === undefined) return [];
   if (scheme !== undefined) return [scheme.toLowerCase() === "https://" ? secure : plain];
-  return LOOPBACK.test(new URL(plain).hostname) ? [secure, plain] : [secure];
+  return isLoopbackHost(new URL(plain).hostname) ? [secure, plain] : [secure];
 }
 
 function originOf(address: string): string | undefined {
@@ -68,8 +68,6 @@ export function takesBearer({ challenges }: Pick<CredentialRequest, "challenges"
 }
 
 const BEARER = /(^|,)\s*Bearer(\s|,|$)/i;
-/** Servers at which Microsoft signs people in, and where a server of git's may send them. */
-const AUTHORITIES = ["https://login.microsoftonline.com", "https://login.windows.net"];
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NO_TENANT = "00000000-0000-0000-0000-000000000000";
 
@@ -83,8 +81,10 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
     const [, quoted, bare = ""] = /authorization_uri\s*=\s*(?:"([^"]*)"|([^\s,]+))/i.exec(challenge) ?? [];
     const address = quoted ?? bare;
     if (!URL.canParse(address)) continue;
-    const { origin, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
-    if (AUTHORITIES.includes(origin) && GUID.test(tenant) && tenant !== NO_TENANT) return tenant;
+    const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
+    // Azure DevOps is in the public cloud, and so are its tenants.
+    const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
+    if (protocol === "https:" && isPublicCloud && GUID.test(tenant) && tenant !== NO_TENANT) return tenant;
   }
   return undefined;
 }

@@ -37,6 +37,43 @@ const CLOUDS: readonly (readonly string[])[] = [
 ];
 const ENTRA_HOSTS: ReadonlySet<string> = new Set(CLOUDS.flat());
 
+/** Ends of the hosts of Azure AD B2C: the public cloud's, China's, US government's. Germany's cloud was closed in 2021. */
+const B2C_SUFFIXES: readonly string[] = [".b2clogin.com", ".b2clogin.cn", ".b2clogin.us"];
+
+/** End of the hosts of Entra External ID. */
+const CIAM_SUFFIX = ".ciamlogin.com";
+
+/** Hosts where people sign in to a personal account, or type a device code. */
+const SIGN_IN_HOSTS: readonly string[] = ["login.live.com", "microsoft.com", "www.microsoft.com", "aka.ms"];
+
+const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
+
+/**
+ * Returns true if a host is this machine.
+ *
+ * @param hostname The host as `URL.hostname` spells it: lower case, an IPv6 address in brackets, no port.
+ */
+export function isLoopbackHost(hostname: string): boolean {
+  return LOOPBACK_HOSTS.includes(hostname);
+}
+
+/**
+ * Returns true if Microsoft signs people in at a host.
+ *
+ * @param hostname The host as `URL.hostname` spells it: lower case, no port.
+ */
+export function isMicrosoftHost(hostname: string): boolean {
+  return ENTRA_HOSTS.has(hostname) || SIGN_IN_HOSTS.includes(hostname) || isCiamHost(hostname) || isB2cHost(hostname);
+}
+
+function isCiamHost(hostname: string): boolean {
+  return hostname.endsWith(CIAM_SUFFIX);
+}
+
+function isB2cHost(hostname: string): boolean {
+  return B2C_SUFFIXES.some((suffix) => hostname.endsWith(suffix));
+}
+
 /**
  * Takes an authority's URL apart.
  *
@@ -51,8 +88,7 @@ export function parseAuthority(text: string): Authority {
   if (plainHost && path) return makeAuthority(`https://${plainHost}`, plainHost, path);
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url) throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it is not a URL`);
-  const loopback = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && loopback)) {
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopbackHost(url.hostname))) {
     throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it has to begin with https://`);
   }
   if (url.username || url.password || url.search || url.hash) {
@@ -77,8 +113,8 @@ function makeAuthority(origin: string, host: string, path: string): Authority {
 
 function authorityKind(host: string, [first = "", second = ""]: readonly string[]): AuthorityKind {
   if (first.toLowerCase() === "adfs") return "adfs";
-  if (host.endsWith(".ciamlogin.com")) return "ciam";
-  if (/\.b2clogin\.[a-z.]+$/.test(host) || first.toLowerCase() === "tfp" || /^b2c_1a?_/i.test(second)) return "b2c";
+  if (isCiamHost(host)) return "ciam";
+  if (isB2cHost(host) || first.toLowerCase() === "tfp" || /^b2c_1a?_/i.test(second)) return "b2c";
   return ENTRA_HOSTS.has(host) ? "entra" : "oidc";
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isLoopbackHost } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
 import { readClaims } from "../claims.ts";
 import type { GetTokenOptions, TokenCredential } from "./token_credential.ts";
@@ -20,7 +21,6 @@ export interface AuthorizedFetchOptions {
   readonly fetch?: AuthorizedFetch | undefined;
 }
 
-const LOOPBACK: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 /** As many as `fetch` follows by itself (Fetch, 4.4). */
 const MAX_REDIRECTS = 20;
@@ -183,7 +183,7 @@ function challengeOf({ status, headers }: Response): string | undefined {
 
 function checkOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isSafe = url?.protocol === "https:" || url?.protocol === "http:" && LOOPBACK.includes(url.hostname);
+  const isSafe = url?.protocol === "https:" || url?.protocol === "http:" && isLoopbackHost(url.hostname);
   if (url && isSafe && !url.hostname.includes("*") && text.replace(/\/$/, "").toLowerCase() === url.origin) {
     return url.origin;
   }

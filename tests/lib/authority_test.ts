@@ -1,5 +1,12 @@
 import { expect, test } from "bun:test";
-import { authorityOfTenant, environmentAliases, isMultiTenant, parseAuthority } from "../../lib/authority.ts";
+import {
+  authorityOfTenant,
+  environmentAliases,
+  isLoopbackHost,
+  isMicrosoftHost,
+  isMultiTenant,
+  parseAuthority,
+} from "../../lib/authority.ts";
 
 const KINDS: [url: string, kind: string, tenant: string][] = [
   ["https://login.microsoftonline.com/common", "entra", "common"],
@@ -90,3 +97,39 @@ test("environmentAliases() begins with the name that the cloud goes by", () => {
   expect(environmentAliases("login.windows.net")[0]).toBe("login.microsoftonline.com");
   expect(environmentAliases("id.contoso.com")).toEqual(["id.contoso.com"]);
 });
+
+test("isLoopbackHost() knows this machine by three names", () => {
+  const hosts = ["http://LOCALHOST:3000", "http://127.0.0.1", "http://[0:0::1]:80"].map((url) => new URL(url).hostname);
+  expect(hosts.map(isLoopbackHost)).toEqual([true, true, true]);
+  for (
+    const host of ["localhost.evil.com", "evil-localhost", "127.0.0.1.evil.com", "128.0.0.1", "0.0.0.0", "[::]", ""]
+  ) {
+    expect(isLoopbackHost(host)).toBe(false);
+  }
+});
+
+test.each([
+  ...["login.microsoftonline.com", "login.windows.net", "sts.windows.net", "login.partner.microsoftonline.cn"],
+  ...[
+    "login.microsoftonline.us",
+    "login-us.microsoftonline.com",
+    "login.sovcloud-identity.fr",
+    "contoso.ciamlogin.com",
+  ],
+  ...["contoso.b2clogin.com", "contoso.b2clogin.cn", "contoso.b2clogin.us", "login.live.com"],
+  ...["microsoft.com", "www.microsoft.com", "aka.ms"],
+])("isMicrosoftHost(%s)", (host) => expect(isMicrosoftHost(host)).toBe(true));
+
+// A pattern took all that has b2clogin and then any domain for one of Microsoft's hosts.
+test.each([
+  ...[
+    "contoso.b2clogin.evil.com",
+    "contoso.b2clogin.com.evil.com",
+    "evilb2clogin.com",
+    "b2clogin.com",
+    "b2clogin.evil",
+  ],
+  ...["contoso.ciamlogin.com.evil.com", "evilciamlogin.com", "ciamlogin.com", "login.microsoftonline.com.evil.com"],
+  ...["evil.login.microsoftonline.com.evil.com", "evil.microsoft.com", "evilmicrosoft.com", "evil.aka.ms", ""],
+  ...["login.microsoftonline.evil", "sovcloud-identity.evil", "login.sovcloud-identity.evil"],
+])("isMicrosoftHost(%p) is false", (host) => expect(isMicrosoftHost(host)).toBe(false));
