@@ -66,6 +66,14 @@ export function isMicrosoftHost(hostname: string): boolean {
   return ENTRA_HOSTS.has(hostname) || SIGN_IN_HOSTS.includes(hostname) || isCiamHost(hostname) || isB2cHost(hostname);
 }
 
+/**
+ * Returns true if Microsoft runs an authority's server. A kind proves nothing: anybody's host can have `/adfs` or a B2C policy in
+ * its path.
+ */
+export function isMicrosoftAuthority({ url }: Authority): boolean {
+  return isMicrosoftHost(new URL(url).hostname);
+}
+
 function isCiamHost(hostname: string): boolean {
   return hostname.endsWith(CIAM_SUFFIX);
 }

@@ -58,6 +58,7 @@ export {
 export type { Logger, LogLevel } from "./logger.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 export type { Fetch } from "./oauth/provider.ts";
+export { redirectPath } from "./redirect_uris.ts";
 export type {
   AuthCodeFlowRequest,
   PopScheme,

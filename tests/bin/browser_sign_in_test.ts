@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { redirectPath } from "../../lib/redirect_uris.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
-import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { makeOwnHome } from "./own_home.ts";
 import {
   BROWSER_ENVIRONMENT,
@@ -43,8 +44,7 @@ const isListening = async ({ port }: URL): Promise<boolean> =>
   await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false);
 /** The address that a browser ends at on a machine where it cannot be opened. */
 async function pastedFrom(address: string): Promise<string> {
-  const { host } = redirectOf(address);
-  const landing = await new ScriptedBrowser().open(address, (url) => url.host === host, JANE);
+  const landing = await new ScriptedBrowser().open(address, isRedirectOf(address), JANE);
   return `${landing.url}?${landing.parameters}`;
 }
 
@@ -150,7 +150,7 @@ describe("latchkey login without a broker", () => {
     await new Promise((resolve) => server.close(resolve));
     const { code, stderr } = await run(`login --port ${port}`, playedBrowser());
     expect({ code, redirect: redirectOf(ADDRESS.exec(stderr)![1]!).href }).toEqual({
-      ...{ code: 0, redirect: `http://localhost:${port}/` },
+      ...{ code: 0, redirect: `http://127.0.0.1:${port}${redirectPath(provider.url)}` },
     });
   });
 
@@ -282,7 +282,7 @@ function refusingProvider(description: string): ReturnType<typeof Bun.serve> {
         });
       }
       const answer = { error: "access_denied", error_description: description, state: searchParams.get("state")! };
-      return Response.redirect(`${searchParams.get("redirect_uri")}/?${new URLSearchParams(answer)}`);
+      return Response.redirect(`${searchParams.get("redirect_uri")}?${new URLSearchParams(answer)}`);
     },
   });
 }
