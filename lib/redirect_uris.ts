@@ -81,9 +81,12 @@ export function loopbackRedirectUri(
  */
 export function checkRedirectPath(path: unknown): void {
   if (path === undefined) return;
-  const isPath = typeof path === "string" && /^\/[\w.~!$&'()*+,;=:@%/-]+$/.test(path) && path.replaceAll("/", "") !== "";
+  const isPath = typeof path === "string" && /^\/[\w.~!$&'()*+,;=:@%/-]+$/.test(path) &&
+    path.replaceAll("/", "") !== "";
   if (isPath && new URL(`http://127.0.0.1${path}`).pathname === path) return;
-  throw new ArgumentError(`Cannot use the redirect path ${JSON.stringify(path)}: it has to be a path such as /signed-in`);
+  throw new ArgumentError(
+    `Cannot use the redirect path ${JSON.stringify(path)}: it has to be a path such as /signed-in`,
+  );
 }
 
 /**

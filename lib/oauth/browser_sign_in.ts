@@ -177,7 +177,9 @@ export async function signInByBrowser(
    */
   function take(address: URL, parameters: URLSearchParams): Started | undefined {
     if (taken) return undefined;
-    return taken = started.find(({ flow }) => isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters));
+    return taken = started.find(({ flow }) =>
+      isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters)
+    );
   }
 
   async function finish({ url, flow }: Started, parameters: URLSearchParams): Promise<LoopbackReply> {

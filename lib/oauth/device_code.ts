@@ -137,7 +137,8 @@ export async function pollDeviceCode(
   http: HttpOptions = {},
 ): Promise<TokenReply> {
   const { now = Date.now, wait = waitByTimer, signal } = http, { deviceCode, codeVerifier, request } = code;
-  const { correlationId } = code, pkce = codeVerifier === undefined ? {} : { code_verifier: codeVerifier };
+  const { correlationId } = code;
+  const pkce: Record<string, string> = codeVerifier === undefined ? {} : { code_verifier: codeVerifier };
   const secrets = [deviceCode, codeVerifier ?? ""];
   const context = { ...contextOf(request, correlationId), claims: request.claims, secrets };
   for (let interval = code.interval;;) {

@@ -62,7 +62,9 @@ describe.each(TESTED_PATHS)(
         of: {
           ...{ dbus_client: skipped, session_bus: skipped, broker: skipped, display: skipped, keyring: skipped },
           redirect_uri: {
-            detail: `the app registration ${provider.clientId} has to have http://127.0.0.1${redirectPath(provider.url)}`,
+            detail: `the app registration ${provider.clientId} has to have http://127.0.0.1${
+              redirectPath(provider.url)
+            }`,
           },
           accounts: { ok: true, detail: "jane@contoso.com" },
           silent_token: { ok: true, detail: expect.stringMatching(/^for api\.read as jane@contoso\.com, good until /) },

@@ -588,7 +588,11 @@ describe("other ways to sign in without a broker", () => {
     const url = new URL(await makeApp().getAuthorizationRequestUrl({ scopes: ["api.write"] }));
     expect(url.origin).toBe(provider.url);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
-      ...{ client_id: provider.clientId, redirect_uri: `http://127.0.0.1${redirectPath(provider.url)}`, response_type: "code" },
+      ...{
+        client_id: provider.clientId,
+        redirect_uri: `http://127.0.0.1${redirectPath(provider.url)}`,
+        response_type: "code",
+      },
       scope: "api.write openid profile offline_access",
     });
   });

@@ -30,7 +30,11 @@ export async function startOidcProvider(): Promise<OidcProvider> {
       token_endpoint_auth_method: "none",
       grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
       // Whatever the port (RFC 8252, 7.3).
-      redirect_uris: [`http://127.0.0.1${redirectPath(url)}`, "http://127.0.0.1/signed-in", "http://localhost/signed-in"],
+      redirect_uris: [
+        `http://127.0.0.1${redirectPath(url)}`,
+        "http://127.0.0.1/signed-in",
+        "http://localhost/signed-in",
+      ],
     }],
     features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true } },
     scopes: ["openid", "profile", "offline_access", "api.read", "api.write"],

@@ -55,7 +55,11 @@ describe("lib/oauth with oidc-provider", () => {
     const url = new URL(await app.getAuthorizationRequestUrl({ scopes: SCOPES }));
     expect(url.origin + url.pathname).toBe(`${server.url}/auth`);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
-      ...{ client_id: server.clientId, response_type: "code", redirect_uri: `http://127.0.0.1${redirectPath(server.url)}` },
+      ...{
+        client_id: server.clientId,
+        response_type: "code",
+        redirect_uri: `http://127.0.0.1${redirectPath(server.url)}`,
+      },
       scope: "api.read openid profile offline_access",
     });
   });
