@@ -53,10 +53,10 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
     if (missingFlags.length > 0) say(`to open a browser, Deno needs ${missingFlags.join(" ")}`);
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
-    const why = isEntra
-      ? DEAD_END_OF_ENTRA
-      : `; where it speaks of the redirect URI, the app has to have ${uriToRegister(redirectUri)}`;
-    say(`${DEAD_END}, and then Ctrl-C gives up${why}`);
+    say(`${DEAD_END}, and then Ctrl-C gives up${isEntra ? DEAD_END_OF_ENTRA : ""}`);
+    if (!redirectUri.startsWith("http://localhost")) {
+      say(`if it speaks of the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
+    }
     if (line.count("verbose") === 0) countdown = countDown(until);
   }
 

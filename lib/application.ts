@@ -319,6 +319,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param request What is asked for, and the app's address that the answer goes to.
    * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
    * needs. Keep it in the person's session.
+   * @throws {LatchkeyError} `configuration` if the redirect URI could be another authority's.
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
@@ -332,9 +333,10 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param flow What it gave. Use it once.
    * @param response The answer: parameters of the query, or of the form that was posted.
+   * @param options Where the answer came to (`redirectUri`), and more.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in; `timed_out` when that
-   * began an hour ago.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in, or at another address;
+   * `configuration` if the authority needs that address and it is missing; `timed_out` when the sign-in began an hour ago.
    * @throws {TypeError} when the flow is none, or another app's.
    */
   async acquireTokenByAuthCodeFlow(

@@ -154,6 +154,19 @@ describe("latchkey login without a broker", () => {
     });
   });
 
+  test("--redirect-path, or LATCHKEY_REDIRECT_PATH, is the path that the browser comes back to", async () => {
+    const permissions = [
+      ...PERMISSIONS.filter((flag) => flag !== ENVIRONMENT),
+      `${ENVIRONMENT},LATCHKEY_REDIRECT_PATH`,
+    ];
+    const { BROWSER } = playedBrowser(), inEnvironment = { BROWSER, LATCHKEY_REDIRECT_PATH: "/signed-in" };
+    for (const [line, env] of [["login --redirect-path /signed-in", { BROWSER }], ["login", inEnvironment]] as const) {
+      const { code, stderr } = await run(line, env, permissions);
+      expect({ code, path: redirectOf(ADDRESS.exec(stderr)![1]!).pathname }).toEqual({ code: 0, path: "/signed-in" });
+    }
+    expect(await run("login --redirect-path /", playedBrowser())).toMatchObject({ code: 2, stdout: "" });
+  });
+
   test("--timeout ends the waiting, and what was said before is what to do", async () => {
     const args = ["login", "--client-id", "azure-cli", "--authority", "https://login.microsoftonline.com/contoso.com"];
     const { code, stdout, stderr } = await runLatchkey(
@@ -170,6 +183,7 @@ describe("latchkey login without a broker", () => {
     const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
     const latchkey = startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...args], { env: { BROWSER } });
     await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C gives up\n/);
+    await latchkey.printed(/register http:\/\/127\.0\.0\.1\/127\.0\.0\.1~3A\d+ for the app\n/);
     expect(await textOf(page)).toContain("invalid_client");
     latchkey.interrupt();
     expect((await latchkey.ended()).code).toBe(4);
