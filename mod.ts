@@ -35,7 +35,13 @@ export {
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
 export type { Logger, LogLevel } from "./lib/logger.ts";
-export { type RedirectUri, redirectUris, type SignInWay } from "./lib/redirect_uris.ts";
+export {
+  redirectPath,
+  type RedirectUri,
+  type RedirectUriOptions,
+  redirectUris,
+  type SignInWay,
+} from "./lib/redirect_uris.ts";
 export type {
   AccountFilter,
   AcquireTokenRequest,

@@ -46,12 +46,13 @@ export async function makeApplication(
   line: CommandLine,
   { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
 ): Promise<PublicClientApplication> {
-  const broker = line.text("broker"), authority = line.text("authority");
+  const broker = line.text("broker"), authority = line.text("authority"), redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
   try {
     return new PublicClientApplication({
       clientId: options.clientId ?? clientIdOf(line),
       ...(authority !== undefined && { authority }),
+      ...(redirectPath !== undefined && { redirectPath }),
       ...(broker !== "never" && ALL_BROKERS),
       requireBroker: broker === "require",
       logger: logger(line.count("verbose")),

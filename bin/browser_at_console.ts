@@ -5,6 +5,7 @@
  * @module
  */
 import type { BrowserSignInOptions, PublicClientApplicationOptions } from "../mod.ts";
+import { uriToRegister } from "../lib/redirect_uris.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import type { CommandLine } from "./command_line.ts";
 import { countDown, timeText } from "./countdown.ts";
@@ -31,7 +32,8 @@ const DEAD_END_OF_ENTRA =
 export function browserAtConsole(line: CommandLine): ConsoleBrowser {
   const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
-  let until = 0, timesRead = 0, missingFlags: readonly string[] = [], countdown: Disposable | undefined;
+  let until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
+  let countdown: Disposable | undefined;
 
   async function open(url: string): Promise<boolean> {
     if (line.isOn("no-browser")) return false;
@@ -49,7 +51,12 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
     );
     write("stderr", `${visible(url)}\n`);
     if (missingFlags.length > 0) say(`to open a browser, Deno needs ${missingFlags.join(" ")}`);
-    say(`${DEAD_END}, and then Ctrl-C gives up${new URL(url).pathname.includes("/oauth2/") ? DEAD_END_OF_ENTRA : ""}`);
+    redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
+    const isEntra = new URL(url).pathname.includes("/oauth2/");
+    say(`${DEAD_END}, and then Ctrl-C gives up${isEntra ? DEAD_END_OF_ENTRA : ""}`);
+    if (!redirectUri.startsWith("http://localhost")) {
+      say(`if it speaks of the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
+    }
     if (line.count("verbose") === 0) countdown = countDown(until);
   }
 
@@ -58,7 +65,7 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
     countdown?.[Symbol.dispose]();
     say(
       timesRead++ === 0
-        ? "when the browser is on another machine, it ends at a page that it cannot open, http://localhost…: " +
+        ? `when the browser is on another machine, it ends at a page that it cannot open, ${redirectUri}…: ` +
           (isTyped ? "paste that address here" : "write that address to standard input, as a line,") +
           ` within ${timeText(until - Date.now())} minutes${isTyped ? ", and press Enter" : ""}`
         : "that is not where this sign-in ends: paste the whole address",

@@ -124,6 +124,14 @@ export const TENANT: Option = {
   summary: "Tenant id or domain to ask instead of the authority's",
 };
 
+/** Where the browser comes back to, at providers that are not Microsoft's. */
+export const REDIRECT_PATH: Option = {
+  name: "redirect-path",
+  kind: "text",
+  value: "PATH",
+  summary: "Path of the redirect URI http://127.0.0.1/PATH; only where the authority is not Microsoft's (its own)",
+};
+
 /** How the browser is used, where there is no broker. */
 export const BROWSER: readonly Option[] = [
   {
@@ -132,6 +140,7 @@ export const BROWSER: readonly Option[] = [
     summary: "Open no browser: print the address, and take the one that it ends at, pasted",
   },
   { name: "port", kind: "text", value: "PORT", summary: "Port of this machine that the browser comes back to" },
+  REDIRECT_PATH,
 ];
 
 /** Whether the device's broker is asked. */
@@ -193,15 +202,18 @@ export const CLIENT_ID: Option = {
  */
 export const BROWSER_CLIENT_ID: Option = { ...CLIENT_ID, default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87" };
 
+/** Who is asked. */
+export const AUTHORITY: Option = {
+  name: "authority",
+  kind: "text",
+  value: "URL",
+  summary: "Who issues the token (https://login.microsoftonline.com/common)",
+};
+
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [
   CLIENT_ID,
-  {
-    name: "authority",
-    kind: "text",
-    value: "URL",
-    summary: "Who issues the token (https://login.microsoftonline.com/common)",
-  },
+  AUTHORITY,
   BROKER,
   ...STORE,
   PROFILE,

@@ -6,6 +6,7 @@
 import {
   ACCOUNT,
   APP,
+  AUTHORITY,
   BROKER,
   BROWSER,
   BROWSER_CLIENT_ID,
@@ -14,6 +15,7 @@ import {
   MIN_TTL,
   NONCE,
   PROFILE,
+  REDIRECT_PATH,
   SCOPES,
   SCOPES_OR_DEFAULT,
   STORE,
@@ -220,6 +222,7 @@ const MACHINE_COMMANDS: readonly Command[] = [
     operands: 0,
     options: [
       ...APP,
+      REDIRECT_PATH,
       TENANT,
       ...SCOPES_OR_DEFAULT,
       ACCOUNT,
@@ -241,9 +244,10 @@ const MACHINE_COMMANDS: readonly Command[] = [
     summary: "Print the redirect URIs that an app registration has to have, and how to add them",
     usage: "app --client-id ID [options]",
     operands: 0,
-    options: [CLIENT_ID, PROFILE, TEXT_FORMAT],
+    options: [CLIENT_ID, AUTHORITY, REDIRECT_PATH, PROFILE, TEXT_FORMAT],
     examples: [
       ["latchkey app --client-id ID", "what to register, by Azure CLI or in the portal"],
+      ["latchkey app --client-id ID --authority https://id.contoso.com", "the same at another provider"],
       [
         "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
         "the redirect URIs alone, for a script",

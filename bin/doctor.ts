@@ -66,6 +66,7 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
     username: line.text("account"),
     scopes: scopesOf(line, defaultScopesOf(line)),
     authority: line.text("authority") ?? DEFAULT_AUTHORITY,
+    redirectPath: line.text("redirect-path"),
     tenantId: line.text("tenant"),
     profile: { name: line.profile, problem: line.profileProblem },
     tokenPlace: () => tokenPlace(line),

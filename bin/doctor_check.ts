@@ -34,6 +34,8 @@ export interface Patient {
   readonly scopes: readonly string[];
   /** The authority's URL. */
   readonly authority: string;
+  /** Path of the redirect URI at an authority that is not Microsoft's, as it was given. */
+  readonly redirectPath?: string | undefined;
   /** Tenant that a token is asked of instead of the authority's. */
   readonly tenantId: string | undefined;
   /** The profile that options were taken from, or why none could be. */

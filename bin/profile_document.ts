@@ -17,7 +17,18 @@ export interface ProfileFile {
 
 /** Options that a profile can have. None is secret, nor may one ever be: the file is copied and shown around. */
 const OPTIONS = [
-  ...["client-id", "authority", "tenant", "account", "scope", "resource", "broker", "store", "cache-file"],
+  ...[
+    "client-id",
+    "authority",
+    "tenant",
+    "account",
+    "scope",
+    "resource",
+    "redirect-path",
+    "broker",
+    "store",
+    "cache-file",
+  ],
 ];
 /** Options that take the place of one another: when one is written, the other goes. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];

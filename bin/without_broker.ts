@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { PublicClientApplication } from "../mod.ts";
+import { PublicClientApplication, redirectUris } from "../mod.ts";
 import { broker, redirectUri } from "./check_broker.ts";
 import { display } from "./check_display.ts";
 import { keyring } from "./check_keyring.ts";
@@ -39,8 +39,10 @@ export function withoutBroker(checks: readonly Check[], why: string): readonly C
   return checks.map((check): Check => {
     if (OF_BROKERS.includes(check)) return { id: check.id, limitMs: check.limitMs, run: () => notChecked(why) };
     if (check === redirectUri) {
-      const run: Check["run"] = ({ clientId = "<client id>" }) =>
-        ok(`the app registration ${clientId} has to have http://localhost`);
+      const run: Check["run"] = ({ clientId = "<client id>", ...options }) => {
+        const uri = redirectUris(clientId, options).find(({ ways }) => ways.includes("browser"))!.uri;
+        return ok(`the app registration ${clientId} has to have ${uri}`);
+      };
       return { ...check, run };
     }
     const { needs = [], after = [] } = check;

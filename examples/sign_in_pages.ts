@@ -73,11 +73,12 @@ async function beginSignIn({ app, scopes, redirectUri, flow }: Pages): Promise<R
   return redirect(authUri, [await flow.write(kept)]);
 }
 
-async function endSignIn(request: Request, { app, flow, session }: Pages): Promise<Response> {
+async function endSignIn(request: Request, { app, redirectUri, flow, session }: Pages): Promise<Response> {
   const begun = await flow.read(request) as AuthorizationFlow | undefined;
   if (!begun) return page(`This sign-in was not begun here. <a href="/sign-in">Sign in</a>`, 400);
   // With the authority /common this can be anybody: an app for one organisation names that in its authority.
-  const { account } = await app.acquireTokenByAuthCodeFlow(begun, new URL(request.url).searchParams);
+  const { pathname, searchParams } = new URL(request.url), came = new URL(pathname, redirectUri).href;
+  const { account } = await app.acquireTokenByAuthCodeFlow(begun, searchParams, { redirectUri: came });
   return redirect("/", [flow.clear, await session.write(account)]);
 }
 

@@ -21,6 +21,7 @@ import type { Logger } from "./logger.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/provider.ts";
+import { checkRedirectPath, loopbackRedirectUri } from "./redirect_uris.ts";
 import {
   type AccountFilter,
   type AcquireTokenRequest,
@@ -86,7 +87,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * Makes an application.
    *
    * @param options What it is made of. Nothing is opened or asked before the first call.
-   * @throws {TypeError} when the client id is missing or the authority is not one.
+   * @throws {TypeError} when the client id is missing, or the authority or `redirectPath` is not one.
    * @throws {RangeError} when a time limit is not above 0.
    */
   constructor(options: PublicClientApplicationOptions) {
@@ -95,6 +96,7 @@ export class PublicClientApplication implements AsyncDisposable {
       throw new ArgumentError("Cannot make an application: clientId is missing");
     }
     checkCapabilities(options.clientCapabilities);
+    checkRedirectPath(options.redirectPath);
     this.#options = options;
     this.#authority = parseAuthority(authority);
     const limits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
@@ -154,7 +156,8 @@ export class PublicClientApplication implements AsyncDisposable {
    * A token by the person's sign-in. With a broker silently first, where the prompt allows it: for the account that the
    * hint names, then for the account that is signed in to the device; then by the broker's window
    * (`acquireTokenInteractively`), which takes as long as the person does. Without one in the browser, whose way back is
-   * `http://localhost`: add that to the app's redirect URIs for desktop apps.
+   * `http://localhost`: add that to the app's redirect URIs for desktop apps. At an authority that is not Microsoft's it is
+   * `http://127.0.0.1` with a path, which `redirectUris` gives.
    *
    * @param request What is asked for.
    * @returns The token.
@@ -291,7 +294,8 @@ export class PublicClientApplication implements AsyncDisposable {
     const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
     const { authorizationUrl } = await import("./oauth/authorization_request.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
-    return authorizationUrl(provider, { ...query, clientId, loginHint });
+    const redirectUri = loopbackRedirectUri(query.authority, this.#options);
+    return authorizationUrl(provider, { ...query, clientId, loginHint, redirectUri });
   }
 
   /**
@@ -315,6 +319,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param request What is asked for, and the app's address that the answer goes to.
    * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
    * needs. Keep it in the person's session.
+   * @throws {LatchkeyError} `configuration` if the redirect URI could be another authority's.
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
@@ -328,9 +333,10 @@ export class PublicClientApplication implements AsyncDisposable {
    *
    * @param flow What it gave. Use it once.
    * @param response The answer: parameters of the query, or of the form that was posted.
+   * @param options Where the answer came to (`redirectUri`), and more.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in; `timed_out` when that
-   * began an hour ago.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in, or at another address;
+   * `configuration` if the authority needs that address and it is missing; `timed_out` when the sign-in began an hour ago.
    * @throws {TypeError} when the flow is none, or another app's.
    */
   async acquireTokenByAuthCodeFlow(

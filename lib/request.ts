@@ -138,7 +138,10 @@ export interface AuthCodeFlowRequest
   extends
     Omit<TokenRequest, "authenticationScheme">,
     Pick<SignInOptions, "prompt" | "domainHint" | "maxAge" | "extraScopesToConsent" | "extraQueryParameters"> {
-  /** The app's address that the answer goes to, one of those in its registration. */
+  /**
+   * The app's address that the answer goes to, one of those in its registration. At an authority that is not Microsoft's, and does not
+   * name itself in its answers (RFC 9207), it has to end in `redirectPath(authority)`.
+   */
   readonly redirectUri: string;
   /** User name of the person who is expected. */
   readonly loginHint?: string | undefined;

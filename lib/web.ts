@@ -14,7 +14,8 @@
  * }
  *
  * async function end(flow: AuthCodeFlow, request: Request): Promise<string> {
- *   const { account } = await app.acquireTokenByAuthCodeFlow(flow, new URL(request.url).searchParams);
+ *   const { searchParams } = new URL(request.url);
+ *   const { account } = await app.acquireTokenByAuthCodeFlow(flow, searchParams, { redirectUri: request.url });
  *   return account.homeAccountId;
  * }
  * ```
@@ -58,6 +59,7 @@ export {
 export type { Logger, LogLevel } from "./logger.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 export type { Fetch } from "./oauth/provider.ts";
+export { redirectPath } from "./redirect_uris.ts";
 export type {
   AuthCodeFlowRequest,
   PopScheme,
@@ -93,6 +95,10 @@ export interface WebApplicationOptions {
  * An app that signs people in over the web: a public client, without a secret of its own. It holds the tokens of all who
  * signed in: which account a request may use is for the person's session to say. On the edge, where requests do not share
  * what they wait for, make one for each request, and let them share a store.
+ *
+ * Authorities may share a redirect URI if each of them is Microsoft's or names itself in its answers (RFC 9207). Every other one
+ * needs a redirect URI that ends in its {@linkcode redirectPath}: it could get the codes of those that it shares one with (the mix-up
+ * attack, RFC 9700, 4.4).
  *
  * Microsoft Entra ID wants a secret of redirect URIs that are registered for the platform "Web": register this app's among
  * those of "Mobile and desktop applications".
@@ -181,7 +187,8 @@ export class WebApplication {
    * @param request What is asked for, and the app's address that the answer goes to.
    * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
    * needs. Keep it in the person's session, or sealed in a cookie.
-   * @throws {LatchkeyError} what asking an authority for its endpoints failed with; those of Microsoft Entra ID are known.
+   * @throws {LatchkeyError} `configuration` if the redirect URI could be another authority's; what asking an authority for its
+   * endpoints failed with; those of Microsoft Entra ID are known.
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
@@ -194,9 +201,10 @@ export class WebApplication {
    *
    * @param flow What it gave, with or without the address. Use it once.
    * @param response The answer: parameters of the query, or of the form that was posted.
+   * @param options Where the answer came to (`redirectUri`), and more.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in; `timed_out` when that
-   * began an hour ago.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in, or at another address;
+   * `configuration` if the authority needs that address and it is missing; `timed_out` when the sign-in began an hour ago.
    * @throws {TypeError} when the flow is none, or another app's.
    */
   async acquireTokenByAuthCodeFlow(

@@ -25,7 +25,7 @@ async function clickThrough(executablePath: string): Promise<string> {
     for (let pages = 0; pages < MAX_PAGES; pages++) {
       const next = page.locator("main, [type=submit]:visible").first();
       await next.waitFor();
-      if (new URL(page.url()).hostname === "localhost") break; // ours, at last
+      if (new URL(page.url()).pathname.startsWith("/done/")) break; // ours, at last
       for (const [name, value] of Object.entries(JANE)) {
         const field = page.locator(`input[name=${name}]:visible`);
         if (await field.count() > 0) await field.fill(value);

@@ -15,15 +15,11 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "@panva/oauth4webapi";
+import { isMicrosoftAuthority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { uriToRegister } from "../redirect_uris.ts";
+import { isAtRedirectUri, loopbackRedirectUri, redirectPath, uriToRegister } from "../redirect_uris.ts";
 import { concealed } from "../token.ts";
-import {
-  type AuthorizationRequest,
-  authorizationUrl,
-  BROWSER_REDIRECT_URI,
-  scopesToAsk,
-} from "./authorization_request.ts";
+import { type AuthorizationRequest, authorizationUrl, scopesToAsk } from "./authorization_request.ts";
 import type { HttpOptions } from "./bounded_fetch.ts";
 import { serverOfResponse } from "./issuer.ts";
 import { oauthError, type RefusalContext } from "./oauth_error.ts";
@@ -100,7 +96,8 @@ export async function startAuthorization(
   provider: Provider,
   request: AuthCodeRequest,
 ): Promise<{ readonly url: string; readonly flow: AuthorizationFlow }> {
-  const { clientId, scopes, redirectUri = BROWSER_REDIRECT_URI, claims, maxAge, now = Date.now } = request;
+  const { clientId, scopes, redirectUri = loopbackRedirectUri(provider.authority) } = request;
+  const { claims, maxAge, now = Date.now } = request;
   const modes = provider.server.response_modes_supported;
   const mode = request.responseMode ?? (Array.isArray(modes) && modes.includes("form_post") ? "form_post" : "query");
   const flow: AuthorizationFlow = {
@@ -116,7 +113,7 @@ export async function startAuthorization(
     startedOn: now(),
     correlationId: request.correlationId ?? crypto.randomUUID(),
   };
-  const url = authorizationUrl(provider, request, {
+  const url = authorizationUrl(provider, { ...request, redirectUri }, {
     // What is the default is not said: not every server knows the word.
     ...(mode !== "query" && { response_mode: mode }),
     state: flow.state,
@@ -126,6 +123,51 @@ export async function startAuthorization(
     ...(isMicrosoft(provider) && { client_info: "1", "client-request-id": flow.correlationId }),
   });
   return { url, flow: concealed(flow, () => ({ authority: flow.authority, correlationId: flow.correlationId })) };
+}
+
+/**
+ * Checks that a web app's sign-in cannot be given another authority's answer, whose code this authority would get (the mix-up
+ * attack, RFC 9700, 4.4). The two requests of a sign-in may share nothing but the flow, so the flow and the metadata decide.
+ *
+ * - Microsoft's authorities steal no codes, so they may share a redirect URI with all that name themselves.
+ * - An authority whose metadata promises to name itself (RFC 9207) is held to it: an answer without its `iss` is refused.
+ * - Any other authority needs a redirect URI that ends in its own path, and the answer has to have come to it.
+ *
+ * @param provider Who is asked.
+ * @param redirectUri Where its answer comes to.
+ * @param answered Where an answer came to, once there is one: `address`, if the app told it.
+ * @throws {LatchkeyError} `configuration` if the redirect URI can be another authority's, or the address is not told;
+ * `invalid_response` if the answer came to another address.
+ */
+export function checkRedirectUri(
+  { authority, server }: Provider,
+  redirectUri: string,
+  { correlationId, answered }: {
+    readonly correlationId: string;
+    readonly answered?: { readonly address: string | undefined } | undefined;
+  },
+): void {
+  if (answered?.address !== undefined && !isAtRedirectUri(answered.address, redirectUri)) {
+    throw new LatchkeyError("invalid_response", "The answer came to another address than the sign-in's redirect URI", {
+      correlationId,
+      hint: "Pass the address as the person's browser had it, and let them sign in again",
+    });
+  }
+  const namesItself = server.authorization_response_iss_parameter_supported === true;
+  if (namesItself || isMicrosoftAuthority(authority)) return;
+  const path = redirectPath(authority.url);
+  if (!URL.canParse(redirectUri) || !new URL(redirectUri).pathname.endsWith(path)) {
+    throw new LatchkeyError("configuration", `${authority.url} needs a redirect URI of its own`, {
+      correlationId,
+      hint: `Register one that ends in ${path}, for this authority alone: its answers do not say whose they are`,
+    });
+  }
+  if (answered && answered.address === undefined) {
+    throw new LatchkeyError("configuration", `An answer of ${authority.url} needs the address that it came to`, {
+      correlationId,
+      hint: "Pass it: acquireTokenByAuthCodeFlow(flow, response, { redirectUri: request.url })",
+    });
+  }
 }
 
 /** Whether an answer is to this sign-in. It takes as long for a wrong state as for one that is nearly right. */

@@ -4,11 +4,9 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { loopbackRedirectUri } from "../redirect_uris.ts";
 import { checkSignIn, RESERVED_SCOPES, type SignInOptions } from "../request.ts";
 import { isMicrosoft, type Provider } from "./provider.ts";
-
-/** Where the browser comes back to when there is no broker. */
-export const BROWSER_REDIRECT_URI = "http://localhost";
 
 /** What an authorization request asks for. */
 export interface AuthorizationRequest
@@ -17,7 +15,7 @@ export interface AuthorizationRequest
   readonly clientId: string;
   /** What is asked for; the reserved scopes are added. */
   readonly scopes: readonly string[];
-  /** Where the browser comes back to. @default "http://localhost" */
+  /** Where the browser comes back to. @default the authority's on loopback, without a port */
   readonly redirectUri?: string | undefined;
   /** User name of the person who is expected. */
   readonly loginHint?: string | undefined;
@@ -40,7 +38,8 @@ export function authorizationUrl(
   request: AuthorizationRequest,
   own: Readonly<Record<string, string>> = {},
 ): string {
-  const { clientId, scopes, redirectUri = BROWSER_REDIRECT_URI, loginHint, domainHint, maxAge, claims } = request;
+  const { clientId, scopes, loginHint, domainHint, maxAge, claims } = request;
+  const { redirectUri = loopbackRedirectUri(provider.authority) } = request;
   checkSignIn(request);
   const { authorization_endpoint } = provider.server;
   if (!authorization_endpoint) throw new LatchkeyError("configuration", "The provider has no authorization endpoint");

@@ -8,6 +8,7 @@ import { openBrowser as openSystemBrowser } from "../platform/browser.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../platform/loopback.ts";
 import { startTimer } from "../platform/start_timer.ts";
 import { isRemoteSession, readSurroundings, type Surroundings } from "../platform/surroundings.ts";
+import { isAtRedirectUri, loopbackRedirectUri, uriToRegister } from "../redirect_uris.ts";
 import {
   type AuthCodeRequest,
   type AuthorizationFlow,
@@ -33,6 +34,13 @@ export interface BrowserSignInOptions {
    * @default none
    */
   readonly readRedirect?: ((signal: AbortSignal) => Promise<string>) | undefined;
+  /**
+   * Path of the redirect URI at an authority that is not Microsoft's, such as `/signed-in`: what is registered there is
+   * `http://127.0.0.1/signed-in`. Use it for one authority alone. Microsoft's have `http://localhost`, without a path.
+   *
+   * @default the authority's own, which `redirectUris` gives
+   */
+  readonly redirectPath?: string | undefined;
   /** HTML of the page that ends the sign-in; ours takes its place when it throws. @default a page of ours */
   readonly resultPage?: ((outcome: SignInOutcome) => string) | undefined;
 }
@@ -89,7 +97,9 @@ export async function signInByBrowser(
     ...{ port, signal: ended, onRequest: answer },
     allowedOrigins: originsOf(provider),
   });
-  const limit = startTimer(() => over.abort(tooLong(options)), timeLimitMs);
+  const { redirectPath } = options;
+  const redirectUri = loopbackRedirectUri(provider.authority, { port: loopback.port, redirectPath });
+  const limit = startTimer(() => over.abort(tooLong(redirectUri, options)), timeLimitMs);
   ended.addEventListener("abort", () => {
     reply.reject(ended.reason);
     shown.resolve();
@@ -125,7 +135,6 @@ export async function signInByBrowser(
   }
 
   async function start(responseMode: "query" | undefined): Promise<Started> {
-    const redirectUri = `http://localhost:${loopback.port}`;
     const asked = { ...request, redirectUri, responseMode, now, correlationId };
     const begun = await startAuthorization(provider, asked);
     started.push(begun);
@@ -143,8 +152,7 @@ export async function signInByBrowser(
       shown.resolve();
       return last;
     }
-    const parameters = method === "POST" ? form : url.searchParams;
-    const signIn = url.pathname === "/" ? take(parameters) : undefined;
+    const parameters = method === "POST" ? form : url.searchParams, signIn = take(url, parameters);
     if (!signIn) return NO_ANSWER;
     isPageDue = true;
     last = await finish(signIn, parameters);
@@ -156,17 +164,22 @@ export async function signInByBrowser(
     while (!ended.aborted) {
       const text = (await read(ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
-      const parameters = new URLSearchParams(URL.canParse(text) ? new URL(text).search : "");
-      const signIn = take(parameters);
+      const address = new URL(URL.canParse(text) ? text : "about:blank"), parameters = address.searchParams;
+      const signIn = take(address, parameters);
       if (signIn) return void await finish(signIn, parameters);
       await new Promise((resolve) => setTimeout(resolve)); // who reads without waiting must not stop the rest
     }
   }
 
-  /** The first answer with a right state is taken, and ends the sign-in, whatever it says. */
-  function take(parameters: URLSearchParams): Started | undefined {
+  /**
+   * The first answer with a right state is taken, and ends the sign-in, whatever it says. One that came to another address is
+   * another authority's, which this one sent the person on to.
+   */
+  function take(address: URL, parameters: URLSearchParams): Started | undefined {
     if (taken) return undefined;
-    return taken = started.find(({ flow }) => isAnswerTo(flow, parameters));
+    return taken = started.find(({ flow }) =>
+      isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters)
+    );
   }
 
   async function finish({ url, flow }: Started, parameters: URLSearchParams): Promise<LoopbackReply> {
@@ -211,12 +224,13 @@ const NO_ANSWER: LoopbackReply = {
   body: "This is no answer to a sign-in.\n",
 };
 
-function tooLong({ timeLimitMs, correlationId }: SignInCall): LatchkeyError {
+function tooLong(redirectUri: string, { timeLimitMs, correlationId }: SignInCall): LatchkeyError {
   return new LatchkeyError("timed_out", `Nobody signed in within ${Math.round(timeLimitMs / 1000)} seconds`, {
     correlationId,
     hint:
       "Try again. Where the page itself showed an error, such as AADSTS530084 or AADSTS53003, the browser does not pass " +
-      "your organisation's rules: sign in through the device's broker (--broker require)",
+      "your organisation's rules: sign in through the device's broker (--broker require). Where it spoke of the redirect URI, " +
+      `the app has to have ${uriToRegister(redirectUri)} registered`,
   });
 }
 

@@ -2,13 +2,15 @@
  * Endpoints of an authority, as it publishes them (OpenID Connect Discovery; RFC 8414).
  *
  * Who controls the document controls the provider: the bounds here are for what it can do to others. It may name no other
- * issuer than the authority's own, so that its id tokens pass for nobody else's; no endpoint without TLS; and it may not send
- * people to another's sign-in page and have the code brought to itself (the mix-up of RFC 9700, 4.4).
+ * issuer than the authority's own, so that its id tokens pass for nobody else's, and no endpoint without TLS. It may not name
+ * another's sign-in page or device codes together with a token endpoint of its own. That does not prevent a mix-up (RFC 9700,
+ * 4.4), since a sign-in page can redirect to another's: what prevents it is a redirect URI for each authority
+ * (`redirect_uris.ts`), and for device codes the check of where people are sent (`device_code.ts`).
  *
  * @module
  */
 import { type AuthorizationServer, discoveryRequest, processDiscoveryResponse } from "@panva/oauth4webapi";
-import type { Authority } from "../authority.ts";
+import { type Authority, isLoopbackHost } from "../authority.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
 import { isIssuerOf } from "./issuer.ts";
@@ -61,7 +63,7 @@ function documentBase({ kind, url, origin, host, tenant }: Authority): string {
 
 /**
  * Microsoft's servers have all endpoints at the authority's host. Elsewhere they may be at others (Google's are), but the
- * sign-in page is at the issuer's host, or at the one that takes the code.
+ * sign-in page and the device codes are at the issuer's host, or at the one that takes the code.
  */
 function checkEndpoints(server: AuthorizationServer, authority: Authority, correlationId: string | undefined): void {
   const { authorization_endpoint, token_endpoint, device_authorization_endpoint } = server;
@@ -74,15 +76,13 @@ function checkEndpoints(server: AuthorizationServer, authority: Authority, corre
   const hosts = [authorization_endpoint, token_endpoint, device_authorization_endpoint ?? token_endpoint].map(
     (each) => {
       const url = typeof each === "string" && URL.canParse(each) ? new URL(each) : undefined;
-      const isLoopback = url && ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
+      const isLoopback = url && isLoopbackHost(url.hostname);
       if (url?.protocol === "https:" || plain && isLoopback && url.protocol === "http:") return url.host;
       throw untrusted(`${authority.url} has an endpoint that does not begin with https://`, correlationId);
     },
   );
-  const [signIn, token] = hosts;
-  const isOwn = authority.kind === "oidc"
-    ? signIn === authority.host || signIn === token
-    : hosts.every((host) => host === authority.host);
+  const [, token] = hosts, own = authority.kind === "oidc" ? [authority.host, token] : [authority.host];
+  const isOwn = hosts.every((host) => own.includes(host));
   if (!isOwn) throw untrusted(`${authority.url} has endpoints at another host`, correlationId);
 }
 

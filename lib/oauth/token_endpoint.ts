@@ -14,10 +14,11 @@ import {
 } from "@panva/oauth4webapi";
 import type { AccountInfo } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
-import { BROWSER_REDIRECT_URI, scopesToAsk } from "./authorization_request.ts";
+import { scopesToAsk } from "./authorization_request.ts";
 import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
 import { serverOfToken } from "./issuer.ts";
 import { type JsonObject, readJson, text } from "../json_values.ts";
+import { loopbackRedirectUri } from "../redirect_uris.ts";
 import { type RefusalContext, refusalOf } from "./oauth_error.ts";
 import { clientOf, type SendOptions, sendOptions, shielded } from "./protocol.ts";
 import { isMicrosoft, type Provider } from "./provider.ts";
@@ -128,7 +129,7 @@ export async function refreshTokens(
     read: processRefreshTokenResponse,
   }, {
     context: {
-      ...{ flow: "browser", redirectUri: BROWSER_REDIRECT_URI },
+      ...{ flow: "browser", redirectUri: loopbackRedirectUri(provider.authority) },
       ...{ clientId, scopes, claims, account, correlationId, secrets: [refreshToken] },
     },
     http,

@@ -11,7 +11,7 @@ import { hostsOf, readRequestHead, type RequestHead, splitTarget } from "./reque
 export interface LoopbackRequest {
   /** How it was sent. */
   readonly method: "GET" | "POST";
-  /** What was asked for, as `http://localhost:PORT/…` whatever the browser called us. */
+  /** What was asked for, with the Host that the browser named: `http://localhost:PORT/…`, `127.0.0.1` or `[::1]`. */
   readonly url: URL;
   /** The fields of a posted form. */
   readonly form: URLSearchParams;
@@ -57,11 +57,12 @@ interface Head {
 
 function judge({ method, target, fields }: RequestHead, { port, allowedOrigins }: RequestRules): Head | HttpReply {
   const hosts = hostsOf(["localhost", "127.0.0.1", "[::1]"], port);
-  if (!hosts.includes(fields.get("host")?.toLowerCase() ?? "")) return turnAway(421);
+  const host = fields.get("host")?.toLowerCase() ?? "";
+  if (!hosts.includes(host)) return turnAway(421);
   if (method !== "GET" && method !== "POST") return turnAway(405, { allow: "GET, POST" });
   if (isFromElsewhere(fields, [...hosts.map((host) => `http://${host}`), ...allowedOrigins])) return turnAway(403);
 
-  const url = new URL(`http://localhost:${port}`);
+  const url = new URL(`http://${host}`);
   [url.pathname, url.search] = splitTarget(target);
   if (method === "GET") return { method, url, length: 0 };
   const length = fields.get("content-length") ?? "";

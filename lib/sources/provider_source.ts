@@ -56,6 +56,13 @@ export interface SignIn {
 export interface FinishOptions {
   /** The tenant that the sign-in was started at, when it was another than the app's. */
   readonly tenantId?: string | undefined;
+  /**
+   * The address that the answer came to, as the person's browser had it, with or without its query: it has to be the flow's
+   * redirect URI. An authority that is not Microsoft's, and does not name itself in its answers (RFC 9207), needs it.
+   *
+   * @default not checked
+   */
+  readonly redirectUri?: string | undefined;
   /** Ends the call at once with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -134,7 +141,8 @@ export class ProviderSource {
   ): Promise<AuthCodeFlow> {
     if (!URL.canParse(redirectUri)) throw new ArgumentError("Cannot sign in: redirectUri is missing, or is no address");
     const { clientId, now } = this.#options, { provider } = await this.find(query.authority, query);
-    const { startAuthorization } = await import("../oauth/authorization_code.ts");
+    const { checkRedirectUri, startAuthorization } = await import("../oauth/authorization_code.ts");
+    checkRedirectUri(provider, redirectUri, query);
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
     const { url: authUri, flow } = await startAuthorization(provider, request);
     return concealed({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
@@ -144,7 +152,7 @@ export class ProviderSource {
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    { signal, tenantId }: FinishOptions = {},
+    { signal, tenantId, redirectUri: address }: FinishOptions = {},
   ): Promise<AuthenticationResult> {
     if (typeof flow?.authority !== "string") {
       throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
@@ -154,7 +162,8 @@ export class ProviderSource {
       throw new ArgumentError("Cannot finish a sign-in: it was started by another app, or at another authority");
     }
     const { provider, http } = await this.find(authority, { correlationId, signal });
-    const { finishAuthorization } = await import("../oauth/authorization_code.ts");
+    const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
+    checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
     await this.#save({ authority, claims: flow.claims }, reply, "authorization_code");
     return reply.result;

@@ -166,7 +166,7 @@ export class TokenSources {
       username: query.username,
       sign: async (provider, http) => {
         const code = await startDeviceCode(provider, { ...query, clientId }, http);
-        const { deviceCode: _, interval: __, request: ___, correlationId: ____, ...shown } = code;
+        const { deviceCode: _, codeVerifier: __, interval: ___, request: ____, correlationId: _____, ...shown } = code;
         await onUserCode(shown);
         return await pollDeviceCode(provider, code, http);
       },

@@ -1,7 +1,7 @@
 // Sign-ins in the browser, under Deno: sign_ins.ts CLIENT_ID AUTHORITY COUNT prints what our part of each took as JSON.
 import { PublicClientApplication } from "@latchkey/latchkey";
 import { deliver } from "../tools/browsing_person.ts";
-import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 
 /** What our part of one sign-in took: all but the person and the server. */
 export interface SignInTime {
@@ -27,7 +27,7 @@ Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(times)));
 function signIn(url: string): boolean {
   void (async () => {
     const start = performance.now(), typed = { login: "jane", password: "x" };
-    const landing = await new ScriptedBrowser().open(url, ({ hostname }) => hostname === "localhost", typed);
+    const landing = await new ScriptedBrowser().open(url, isRedirectOf(url), typed);
     othersMs += performance.now() - start;
     const { headers } = await deliver(landing);
     await fetch(new URL(headers.get("location")!, landing.url));

@@ -65,6 +65,29 @@ describe("latchkey app", () => {
     },
   );
 
+  test("prints the one redirect URI of an authority that is not Microsoft's, and no command of Azure CLI", async () => {
+    const at = "--client-id my-app --authority https://id.contoso.com/realms/main";
+    const { code, stdout } = await app(at);
+    expect({ code, uris: stdout.match(/^ {2}http\S+$/gm) }).toEqual({
+      code: 0,
+      uris: ["  http://127.0.0.1/id.contoso.com/realms/main"],
+    });
+    expect(stdout).toContain("at https://id.contoso.com/realms/main:");
+    expect(stdout).not.toContain("az ad app");
+    expect(JSON.parse((await app(`${at} --redirect-path /signed-in --format json`)).stdout)).toEqual({
+      ...{ client_id: "my-app", public_client: true, owner: "you" },
+      redirect_uris: [{ uri: "http://127.0.0.1/signed-in", ways: ["browser"] }],
+    });
+  });
+
+  test("refuses a redirect path that is none", async () => {
+    const { code, stderr } = await app(
+      "--client-id my-app --authority https://id.contoso.com --redirect-path signed-in",
+    );
+    expect(code).toBe(2);
+    expect(stderr).toContain('Cannot use the redirect path "signed-in"');
+  });
+
   test("needs to know the app", async () => {
     const { code, stderr } = await app("");
     expect(code).toBe(2);

@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { redirectPath } from "../../lib/redirect_uris.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
-import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { makeOwnHome } from "./own_home.ts";
 import {
   BROWSER_ENVIRONMENT,
@@ -43,8 +44,7 @@ const isListening = async ({ port }: URL): Promise<boolean> =>
   await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false);
 /** The address that a browser ends at on a machine where it cannot be opened. */
 async function pastedFrom(address: string): Promise<string> {
-  const { host } = redirectOf(address);
-  const landing = await new ScriptedBrowser().open(address, (url) => url.host === host, JANE);
+  const landing = await new ScriptedBrowser().open(address, isRedirectOf(address), JANE);
   return `${landing.url}?${landing.parameters}`;
 }
 
@@ -150,8 +150,21 @@ describe("latchkey login without a broker", () => {
     await new Promise((resolve) => server.close(resolve));
     const { code, stderr } = await run(`login --port ${port}`, playedBrowser());
     expect({ code, redirect: redirectOf(ADDRESS.exec(stderr)![1]!).href }).toEqual({
-      ...{ code: 0, redirect: `http://localhost:${port}/` },
+      ...{ code: 0, redirect: `http://127.0.0.1:${port}${redirectPath(provider.url)}` },
     });
+  });
+
+  test("--redirect-path, or LATCHKEY_REDIRECT_PATH, is the path that the browser comes back to", async () => {
+    const permissions = [
+      ...PERMISSIONS.filter((flag) => flag !== ENVIRONMENT),
+      `${ENVIRONMENT},LATCHKEY_REDIRECT_PATH`,
+    ];
+    const { BROWSER } = playedBrowser(), inEnvironment = { BROWSER, LATCHKEY_REDIRECT_PATH: "/signed-in" };
+    for (const [line, env] of [["login --redirect-path /signed-in", { BROWSER }], ["login", inEnvironment]] as const) {
+      const { code, stderr } = await run(line, env, permissions);
+      expect({ code, path: redirectOf(ADDRESS.exec(stderr)![1]!).pathname }).toEqual({ code: 0, path: "/signed-in" });
+    }
+    expect(await run("login --redirect-path /", playedBrowser())).toMatchObject({ code: 2, stdout: "" });
   });
 
   test("--timeout ends the waiting, and what was said before is what to do", async () => {
@@ -170,6 +183,7 @@ describe("latchkey login without a broker", () => {
     const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
     const latchkey = startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...args], { env: { BROWSER } });
     await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C gives up\n/);
+    await latchkey.printed(/register http:\/\/127\.0\.0\.1\/127\.0\.0\.1~3A\d+ for the app\n/);
     expect(await textOf(page)).toContain("invalid_client");
     latchkey.interrupt();
     expect((await latchkey.ended()).code).toBe(4);
@@ -282,7 +296,7 @@ function refusingProvider(description: string): ReturnType<typeof Bun.serve> {
         });
       }
       const answer = { error: "access_denied", error_description: description, state: searchParams.get("state")! };
-      return Response.redirect(`${searchParams.get("redirect_uri")}/?${new URLSearchParams(answer)}`);
+      return Response.redirect(`${searchParams.get("redirect_uri")}?${new URLSearchParams(answer)}`);
     },
   });
 }

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSyn
 import { join } from "node:path";
 import { addPrivateKeyring, lockKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "./provider_stage.ts";
@@ -47,11 +47,8 @@ describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) 
     for await (const chunk of child.stderr) {
       stderr += new TextDecoder().decode(chunk);
       if (!stderr.includes("write that address to standard input, as a line, within")) continue;
-      const address = ADDRESS.exec(stderr)![1]!, { host } = new URL(new URL(address).searchParams.get("redirect_uri")!);
-      const landing = await new ScriptedBrowser().open(address, (url) => url.host === host, {
-        login: "jane",
-        password: "x",
-      });
+      const address = ADDRESS.exec(stderr)![1]!, typed = { login: "jane", password: "x" };
+      const landing = await new ScriptedBrowser().open(address, isRedirectOf(address), typed);
       child.stdin.write(`${landing.url}?${landing.parameters}\n`);
       await child.stdin.flush();
       break;

@@ -1,5 +1,6 @@
 // The doctor where no broker is to serve: nothing is missed for want of one, and tokens are looked for in the cache.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { redirectPath } from "../../lib/redirect_uris.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import { type ProviderStage, startProviderStage } from "./provider_stage.ts";
 import { runProgram } from "./run_latchkey.ts";
@@ -61,7 +62,9 @@ describe.each(TESTED_PATHS)(
         of: {
           ...{ dbus_client: skipped, session_bus: skipped, broker: skipped, display: skipped, keyring: skipped },
           redirect_uri: {
-            detail: `the app registration ${provider.clientId} has to have http://localhost`,
+            detail: `the app registration ${provider.clientId} has to have http://127.0.0.1${
+              redirectPath(provider.url)
+            }`,
           },
           accounts: { ok: true, detail: "jane@contoso.com" },
           silent_token: { ok: true, detail: expect.stringMatching(/^for api\.read as jane@contoso\.com, good until /) },

@@ -5,9 +5,9 @@ import type { FakeEntra } from "./fake_entra.ts";
 
 /** What the browser brings back from an address. */
 export function entraLanding(entra: FakeEntra, address: string): Landing {
-  const { searchParams } = new URL(address);
+  const { searchParams } = new URL(address), { origin, pathname } = new URL(searchParams.get("redirect_uri")!);
   return {
-    url: `${searchParams.get("redirect_uri")}/`,
+    url: origin + pathname,
     method: searchParams.get("response_mode") === "form_post" ? "POST" : "GET",
     parameters: entra.authorize(address),
   };

@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { type AuthenticationResult, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { deliver } from "../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
-import { type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
@@ -54,11 +54,9 @@ async function signIn(options: Partial<PublicClientApplicationOptions> = {}): Pr
   apps.push(app);
   const result = app.acquireTokenInteractive({ scopes: SCOPES });
   result.catch(() => {}); // the test looks at it later
-  const landing = await new ScriptedBrowser().open(await opened.promise, isLoopback, TYPED);
+  const landing = await new ScriptedBrowser().open(await opened.promise, isRedirectOf(await opened.promise), TYPED);
   return { result, landing, port: Number(new URL(landing.url).port), exchanges: () => exchanges };
 }
-
-const isLoopback = ({ hostname }: URL): boolean => hostname === "localhost";
 
 /** The person's browser comes back after all, and the sign-in succeeds. */
 async function expectSuccess({ result, landing, exchanges }: SignIn): Promise<void> {
@@ -90,10 +88,10 @@ async function exchange(port: number, text: string): Promise<string> {
 const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
 
 /** A post of the very answer, with header fields of an attacker's choice. */
-function post({ landing, port }: SignIn, fields: readonly string[], host = `localhost:${port}`): string {
+function post({ landing, port }: SignIn, fields: readonly string[], host = `127.0.0.1:${port}`): string {
   const body = String(landing.parameters);
   const lines = [`Host: ${host}`, `Content-Type: ${FORM}`, `Content-Length: ${body.length}`, ...fields];
-  return `POST / HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${body}`;
+  return `POST ${new URL(landing.url).pathname} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${body}`;
 }
 
 describe("a sign-in under way", () => {
@@ -123,12 +121,14 @@ describe("a sign-in under way", () => {
 
   test("takes an answer at its own path alone, and shows no page before there is an outcome", async () => {
     const waiting = await signIn(), { landing } = waiting;
-    for (const path of ["/done", "/index.html", "/?", "/%2f", "/favicon.ico"]) {
+    for (const path of ["/", "/done", "/index.html", "/?", "/%2f", "/favicon.ico"]) {
       const response = await fetch(new URL(path, landing.url));
       expect([response.status, await response.text()]).toEqual([400, NO_ANSWER]);
     }
-    const elsewhere = await deliver({ ...landing, url: `${landing.url}callback` });
-    expect([elsewhere.status, await elsewhere.text()]).toEqual([400, NO_ANSWER]);
+    for (const url of [`${landing.url}callback`, `${landing.url}/`, new URL("/", landing.url).href]) {
+      const elsewhere = await deliver({ ...landing, url });
+      expect([elsewhere.status, await elsewhere.text()]).toEqual([400, NO_ANSWER]);
+    }
     await expectSuccess(waiting);
   });
 

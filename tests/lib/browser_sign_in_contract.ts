@@ -5,7 +5,8 @@ import { memoryStore } from "../../lib/cache/memory_store.ts";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
-import { ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { redirectPath } from "../../lib/redirect_uris.ts";
+import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
@@ -480,7 +481,7 @@ describe("readRedirect", () => {
   /** Where a browser on another machine ends: at a port where nobody listens. */
   async function redirected(url: string): Promise<string> {
     const browser = new ScriptedBrowser();
-    const landing = await browser.open(url, ({ hostname }) => hostname === "localhost", {
+    const landing = await browser.open(url, isRedirectOf(url), {
       login: "jane",
       password: "x",
     });
@@ -569,10 +570,10 @@ describe("other ways to sign in without a broker", () => {
   });
 
   test("initiateAuthCodeFlow() gives plain JSON that acquireTokenByAuthCodeFlow() goes on with in another process", async () => {
-    const redirectUri = "http://localhost:4711", first = makeApp(), second = makeApp();
+    const redirectUri = "http://127.0.0.1:4711/signed-in", first = makeApp(), second = makeApp();
     const flow = await first.initiateAuthCodeFlow({ scopes: SCOPES, redirectUri, responseMode: "query" });
     const browser = new ScriptedBrowser(), typed = { login: "jane", password: "x" };
-    const { parameters } = await browser.open(flow.authUri, ({ origin }) => origin === redirectUri, typed);
+    const { parameters } = await browser.open(flow.authUri, isRedirectOf(flow.authUri), typed);
     const result = await second.acquireTokenByAuthCodeFlow(
       JSON.parse(JSON.stringify(flow)),
       Object.fromEntries(parameters),
@@ -587,7 +588,11 @@ describe("other ways to sign in without a broker", () => {
     const url = new URL(await makeApp().getAuthorizationRequestUrl({ scopes: ["api.write"] }));
     expect(url.origin).toBe(provider.url);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
-      ...{ client_id: provider.clientId, redirect_uri: "http://localhost", response_type: "code" },
+      ...{
+        client_id: provider.clientId,
+        redirect_uri: `http://127.0.0.1${redirectPath(provider.url)}`,
+        response_type: "code",
+      },
       scope: "api.write openid profile offline_access",
     });
   });

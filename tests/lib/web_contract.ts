@@ -135,7 +135,7 @@ describe("lib/web.ts with Entra", () => {
 
   test("a provider with many issuers on its host takes its own flows alone", async () => {
     const issuer = "https://id.contoso.com/realms/jane", app = makeApp({ authority: issuer });
-    entra.behaviour.metadata = { issuer };
+    entra.behaviour.metadata = { issuer, authorization_response_iss_parameter_supported: true };
     const flow = await app.initiateAuthCodeFlow(REQUEST);
     const changed = { ...flow, authority: "https://id.contoso.com/realms/mallory" };
     const finished = app.acquireTokenByAuthCodeFlow(changed, entra.authorize(flow.authUri));

@@ -1,5 +1,5 @@
 // A person whose browser goes all the way: through the sign-in page, back to the program, and to the page that it ends with.
-import { type Landing, ScriptedBrowser } from "./scripted_browser.ts";
+import { isRedirectOf, type Landing, ScriptedBrowser } from "./scripted_browser.ts";
 
 /** What the browser got back. */
 export interface Visit {
@@ -40,7 +40,7 @@ export function browsingPerson(options: PersonOptions = {}): BrowsingPerson {
   const { login = "jane", change = (landing: Landing) => landing } = options, browser = new ScriptedBrowser();
   const visits: Promise<Visit>[] = [];
   const signIn = options.signIn ??
-    ((address: string) => browser.open(address, ({ hostname }) => hostname === "localhost", { login, password: "x" }));
+    ((address: string) => browser.open(address, isRedirectOf(address), { login, password: "x" }));
 
   async function visit(address: string): Promise<Visit> {
     const landing = await change(await signIn(address)), first = await deliver(landing);

@@ -15,6 +15,12 @@ export type Typed = Readonly<Record<string, string>>;
 
 const MAX_STEPS = 20;
 
+/** Tells the app's address by the redirect URI of an authorization request. */
+export function isRedirectOf(request: string): (url: URL) => boolean {
+  const { origin, pathname } = new URL(new URL(request).searchParams.get("redirect_uri")!);
+  return (url) => url.origin === origin && url.pathname === pathname;
+}
+
 /** Cookies by path; enough for one server. */
 export class ScriptedBrowser {
   readonly #cookies = new Map<string, { readonly path: string; readonly pair: string }>();

@@ -4,6 +4,8 @@ import type { AddressInfo } from "node:net";
 // @ts-expect-error it brings no types
 import { Provider } from "oidc-provider";
 
+import { redirectPath } from "../../lib/redirect_uris.ts";
+
 /** An OpenID provider that runs. */
 export interface OidcProvider extends AsyncDisposable {
   /** Its issuer. */
@@ -27,7 +29,12 @@ export async function startOidcProvider(): Promise<OidcProvider> {
       application_type: "native",
       token_endpoint_auth_method: "none",
       grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
-      redirect_uris: ["http://localhost", "http://localhost/signed-in"], // whatever the port (RFC 8252, 7.3)
+      // Whatever the port (RFC 8252, 7.3).
+      redirect_uris: [
+        `http://127.0.0.1${redirectPath(url)}`,
+        "http://127.0.0.1/signed-in",
+        "http://localhost/signed-in",
+      ],
     }],
     features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true } },
     scopes: ["openid", "profile", "offline_access", "api.read", "api.write"],

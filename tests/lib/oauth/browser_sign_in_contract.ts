@@ -5,7 +5,7 @@ import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
 import { findProvider } from "../../../lib/oauth/find_provider.ts";
 import type { Surroundings } from "../../../lib/platform/surroundings.ts";
 import { type BrowsingPerson, browsingPerson } from "../../tools/browsing_person.ts";
-import { ScriptedBrowser } from "../../tools/scripted_browser.ts";
+import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
 const DESK: Surroundings = { system: "linux", isWsl: false, isContainer: false, variable: () => undefined };
@@ -50,7 +50,7 @@ async function signIn(surroundings: Surroundings, { jane, paste = false }: { jan
 /** Where a browser on another machine ends: at a port where nobody listens. */
 async function redirected(url: string): Promise<string> {
   const browser = new ScriptedBrowser(), typed = { login: "jane", password: "x" };
-  const landing = await browser.open(url, ({ hostname }) => hostname === "localhost", typed);
+  const landing = await browser.open(url, isRedirectOf(url), typed);
   return `${landing.url}?${landing.parameters}`;
 }
 

@@ -1,5 +1,6 @@
 // Sign-in on another device at Microsoft Entra ID, played by a fake.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { type DeviceCode, pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
@@ -10,6 +11,7 @@ import { FakeEntra, type ScriptedAnswer } from "../../fakes/fake_entra.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const ANSWER = { device_code: "d", user_code: "A", expires_in: 900 };
 const REQUEST = { clientId: CLIENT_ID, scopes: ["User.Read"] };
 
 describe("lib/oauth/device_code with Entra", () => {
@@ -154,6 +156,68 @@ describe("lib/oauth/device_code with Entra", () => {
     entra.behaviour.answers = [{ body }];
     expect((await startDeviceCode(provider, REQUEST, http())).userCode).toBe("A [2JB");
   });
+
+  // Keycloak refused every device code of a client that it demands PKCE of.
+  test("startDeviceCode() sends PKCE's challenge where a provider demands it, and pollDeviceCode() the verifier", async () => {
+    const elsewhere = providerOf("https://id.contoso.com/realms/main");
+    const demand = { error: "invalid_request", error_description: "Missing parameter: code_challenge_method" };
+    entra.behaviour.answers = [
+      { status: 400, body: demand },
+      { body: { ...ANSWER, verification_uri: "https://id.contoso.com/device" } },
+    ];
+    const code = await startDeviceCode(elsewhere, REQUEST, http());
+    const [plain, withPkce] = entra.requests.map(({ parameters }) => Object.fromEntries(parameters));
+    expect(Object.keys(plain!)).not.toContain("code_challenge");
+    expect(withPkce).toEqual({
+      ...plain,
+      code_challenge: expect.stringMatching(/^[\w-]{43}$/),
+      code_challenge_method: "S256",
+    });
+    entra.behaviour.answers = [{ status: 400, body: { error: "access_denied", error_description: code.codeVerifier } }];
+    const error = await failureOf(pollDeviceCode(elsewhere, code, http()));
+    const verifier = entra.requests.at(-1)!.parameters.get("code_verifier")!;
+    expect(createHash("sha256").update(verifier).digest("base64url")).toBe(withPkce!.code_challenge!);
+    expectNoSecret(error, verifier);
+    expect(inspect(code)).not.toContain(verifier);
+  });
+
+  test("startDeviceCode() tells of what a provider refuses with PKCE, too, and asks Entra once", async () => {
+    const refused = (error_description: string) => ({
+      status: 400,
+      body: { error: "invalid_request", error_description },
+    });
+    entra.behaviour.answers = [refused("first"), refused("second")];
+    const error = await failureOf(startDeviceCode(providerOf("https://id.contoso.com"), REQUEST, http()));
+    expect(error).toMatchObject({ code: "refused", errorDescription: "second" });
+    entra.reset();
+    entra.behaviour.answers = [refused("first")];
+    expect((await failureOf(startDeviceCode(provider, REQUEST, http()))).errorDescription).toBe("first");
+    expect(entra.requests).toHaveLength(1);
+  });
+
+  // A page without TLS could be anybody's, and so could what is typed there.
+  test.each([
+    ["http://id.contoso.com/device", false],
+    ["http://localhost.contoso.com/device", false],
+    ["http://127.0.0.1:8080/device", true],
+    ["http://localhost:8080/device", true],
+    ["https://id.contoso.com/device", true],
+    ["https://notmicrosoft.com/device", true],
+  ])(
+    "startDeviceCode() at another provider takes %s as a place to type a code: %p",
+    async (verification_uri, isTaken) => {
+      entra.behaviour.answers = [{ body: { ...ANSWER, verification_uri } }];
+      const code = startDeviceCode(providerOf("https://id.contoso.com"), REQUEST, http());
+      if (isTaken) expect((await code).verificationUri).toBe(verification_uri);
+      else expect((await failureOf(code)).code).toBe("invalid_response");
+    },
+  );
+
+  /** Another provider, which the fake plays, too. */
+  function providerOf(authority: string): Provider {
+    const { issuer: _, ...server } = provider.server;
+    return { authority: parseAuthority(authority), server: { ...server, issuer: authority } };
+  }
 
   test("startDeviceCode() where there are no device codes is the configuration's fault", async () => {
     const { device_authorization_endpoint: _, ...server } = provider.server;

@@ -174,6 +174,12 @@ test.each([
     OWN,
     documentOf(OWN, { authorization_endpoint: `${ELSEWHERE}/authorize` }),
   ],
+  // A device code of another's would have been polled for at the stranger's token endpoint.
+  [
+    "another's device codes, and their tokens for itself",
+    OWN,
+    documentOf(OWN, { device_authorization_endpoint: `${ELSEWHERE}/device` }),
+  ],
   ["endpoints without TLS", OWN, documentOf(OWN, { token_endpoint: "http://id.contoso.com/token" })],
   ["endpoints without TLS on loopback", OWN, documentOf(OWN, { token_endpoint: "http://127.0.0.1/token" })],
   ["a sign-in page without TLS", OWN, documentOf(OWN, { authorization_endpoint: "http://id.contoso.com/" })],

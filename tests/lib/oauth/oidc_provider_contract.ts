@@ -11,11 +11,12 @@ import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.
 import { findProvider } from "../../../lib/oauth/find_provider.ts";
 import type { Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
+import { redirectPath } from "../../../lib/redirect_uris.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
-import { type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
+import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 
-const REDIRECT_URI = "http://localhost:4711";
+const REDIRECT_URI = "http://127.0.0.1:4711/signed-in";
 const SCOPES = ["api.read"];
 
 describe("lib/oauth with oidc-provider", () => {
@@ -37,7 +38,7 @@ describe("lib/oauth with oidc-provider", () => {
   }
 
   async function land(url: string, browser: ScriptedBrowser): Promise<Landing> {
-    return await browser.open(url, ({ origin }) => origin === REDIRECT_URI, { login: "jane", password: "x" });
+    return await browser.open(url, isRedirectOf(url), { login: "jane", password: "x" });
   }
 
   test("findProvider() finds the endpoints that the provider publishes", () => {
@@ -54,7 +55,11 @@ describe("lib/oauth with oidc-provider", () => {
     const url = new URL(await app.getAuthorizationRequestUrl({ scopes: SCOPES }));
     expect(url.origin + url.pathname).toBe(`${server.url}/auth`);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
-      ...{ client_id: server.clientId, response_type: "code", redirect_uri: "http://localhost" },
+      ...{
+        client_id: server.clientId,
+        response_type: "code",
+        redirect_uri: `http://127.0.0.1${redirectPath(server.url)}`,
+      },
       scope: "api.read openid profile offline_access",
     });
   });
@@ -156,7 +161,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("a redirect URI other than the flow's is refused", async () => {
     const { flow, landing } = await signIn();
     const error = await failureOf(
-      finishAuthorization(provider, { ...flow, redirectUri: "http://localhost:4712" }, landing.parameters),
+      finishAuthorization(provider, { ...flow, redirectUri: "http://127.0.0.1:4712/signed-in" }, landing.parameters),
     );
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
   });

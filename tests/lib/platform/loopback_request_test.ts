@@ -55,6 +55,14 @@ describe("readLoopbackRequest()", () => {
     }
   });
 
+  // Which name the browser called tells an answer that is meant for another redirect URI.
+  test("names the host that the browser named", () => {
+    for (const name of ["localhost", "127.0.0.1", "[::1]"]) {
+      const request = read(["GET /a?code=x HTTP/1.1", `Host: ${name}:${PORT}`]) as LoopbackRequest;
+      expect(request.url.href).toBe(`http://${name}:${PORT}/a?code=x`);
+    }
+  });
+
   test.each([
     `localhost:${PORT}`,
     `LOCALHOST:${PORT}`,
