@@ -20,9 +20,9 @@ test("withLoginHint() has the sign-in pass the broker where the command does", (
 
 // A server chooses claims and a repository a user name: the command in the hint took what begins with a dash for an option,
 // and in fish the claims could end in a command of theirs.
-test.each([["sh", "-c"], ["fish", "--no-config", "-c"]])(
+test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
   "withLoginHint() gives a command that %s runs as it was meant, whatever a server wrote into it",
-  (shell = "", ...options) => {
+  (shell, options) => {
     const folder = mkdtempSync(join(tmpdir(), "latchkey-hint-"));
     try {
       const file = join(folder, "latchkey"), name = "--store=memory$(touch pwned)@contoso.com";
