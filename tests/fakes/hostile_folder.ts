@@ -16,9 +16,9 @@ const PACKAGES = ["dbus-next", "@panva/oauth4webapi", "@std/cli", "@latchkey/lat
 /** Makes one, with all by which Bun, Deno and Node are known to take code or settings from a folder. */
 export function makeHostileFolder(): HostileFolder {
   const path = realpathSync(mkdtempSync(join(tmpdir(), "latchkey-hostile-"))), mark = join(path, "was-run");
-  const evil = `process.getBuiltinModule("node:fs").writeFileSync(${JSON.stringify(mark)}, "");\nexport {};\n`;
-  const own = ["./*", "../*", "*", "node:*", ...PACKAGES],
-    imports = Object.fromEntries(own.map((name) => [name, "./evil.mjs"]));
+  const evil = `process.getBuiltinModule("node:fs").writeFileSync(${JSON.stringify(mark)}, "");\nexport default {};\n`;
+  const own = ["./*", "../*", "*", "node:*", ...PACKAGES];
+  const imports = Object.fromEntries(["node:fs", "node:process", ...PACKAGES].map((name) => [name, "./evil.mjs"]));
   const files: Record<string, string> = {
     "evil.mjs": evil,
     ".env":

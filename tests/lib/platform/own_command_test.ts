@@ -29,7 +29,30 @@ describe("withoutFiles()", () => {
   });
 });
 
-// With "manual", which a clone takes, a program from the network took packages from node_modules of the current folder.
+/** A registry as JSR is, with one package of one file, whose entry is `./cli`. */
+async function playJsr(text: string): Promise<{ readonly url: string } & AsyncDisposable> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  const files: Record<string, unknown> = {
+    "/@contoso/tool/meta.json": { scope: "contoso", name: "tool", latest: "1.0.0", versions: { "1.0.0": {} } },
+    "/@contoso/tool/1.0.0_meta.json": {
+      exports: { "./cli": "./cli.js" },
+      manifest: { "/cli.js": { size: text.length, checksum: `sha256-${Buffer.from(digest).toString("hex")}` } },
+    },
+  };
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch(request) {
+      const { pathname } = new URL(request.url);
+      if (pathname.endsWith(".js")) return new Response(text, { headers: { "content-type": "text/javascript" } });
+      return files[pathname] ? Response.json(files[pathname]) : new Response("", { status: 404 });
+    },
+  });
+  return { url: server.url.href, [Symbol.asyncDispose]: () => server.stop(true) };
+}
+
+// Deno reads deno.json of the current folder for a program of JSR's: its import map took the place of node:fs. With
+// "manual", which a clone takes, a program from the network took its packages from node_modules there.
 test("ownCommand() of a program from the network has Deno read nothing of the current folder", async () => {
   const cache = mkdtempSync(join(tmpdir(), "latchkey-deno-")), lib = new URL("../../../lib/", import.meta.url);
   const program = `import { ownCommand } from "./platform/own_command.ts";
@@ -46,8 +69,8 @@ test("ownCommand() of a program from the network has Deno read nothing of the cu
     },
   });
   using hostile = makeHostileFolder();
-  const run = async (command: readonly string[]): Promise<string[]> => {
-    const env = { DENO_DIR: cache, NO_COLOR: "1" };
+  const run = async (command: readonly string[], more: Readonly<Record<string, string>> = {}): Promise<unknown> => {
+    const env = { DENO_DIR: cache, NO_COLOR: "1", ...more };
     const child = Bun.spawn([...command], { cwd: hostile.path, env, stdio: ["ignore", "pipe", "pipe"] });
     const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
     expect(stderr.replaceAll(/^Download .*\n/gm, "")).toBe("");
@@ -55,11 +78,15 @@ test("ownCommand() of a program from the network has Deno read nothing of the cu
   };
   try {
     const deno = findTool("deno"), url = new URL("main.ts", server.url).href;
-    const command = await run([deno, "run", "-A", "--no-config", url]);
+    const command = await run([deno, "run", "-A", "--no-config", url]) as string[];
     expect(command).toEqual([
       ...[deno, "run", "--no-prompt", "--no-config", "--no-lock", "--node-modules-dir=none", "--allow-all", url],
     ]);
     expect(await run(command)).toEqual(command);
+    await using registry = await playJsr(
+      'import fs from "node:fs";\nconsole.log(typeof fs.readFileSync === "function");\n',
+    );
+    expect(await run([...command.slice(0, -1), "jsr:@contoso/tool/cli"], { JSR_URL: registry.url })).toBe(true);
     expect(hostile.wasRun()).toBe(false);
   } finally {
     rmSync(cache, { recursive: true });
