@@ -6,7 +6,7 @@
 import { type AuthenticationResult, LatchkeyError } from "../mod.ts";
 import { base64Of } from "../lib/platform/base64_text.ts";
 import { write } from "../lib/platform/program.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { quoteCommand } from "../lib/platform/host.ts";
 import { azOutput, readAzCall } from "./az_commands.ts";
 import { type CommandLine, readCommandLine } from "./command_line.ts";
 import { COMMANDS } from "./command_table.ts";
@@ -77,11 +77,11 @@ function azLoginHint(
 ): string {
   if (errorCodes.length === 0) return "Please run 'az login' to setup account.";
   const options = [
-    ...scopes.flatMap((scope) => ["--scope", scope]),
-    ...(tenant === undefined ? [] : ["--tenant", tenant]),
-    ...(claims === undefined ? [] : ["--claims-challenge", base64Of(new TextEncoder().encode(claims))]),
+    ...scopes.map((scope) => ["--scope", scope]),
+    ...(tenant === undefined ? [] : [["--tenant", tenant]]),
+    ...(claims === undefined ? [] : [["--claims-challenge", base64Of(new TextEncoder().encode(claims))]]),
   ];
-  return `Interactive authentication is needed. Please run: az login ${options.map(shellWord).join(" ")}`;
+  return `Interactive authentication is needed. Please run: ${quoteCommand(["az", "login", ...options])}`;
 }
 
 /** Whose tokens programs get: nobody asked Azure for subscriptions. */

@@ -4,12 +4,11 @@
  * @module
  */
 import { LatchkeyError } from "../mod.ts";
-import { operatingSystem } from "../lib/platform/host.ts";
+import { operatingSystem, quoteCommand, shellWord } from "../lib/platform/host.ts";
 import { ownCommand } from "../lib/platform/own_command.ts";
 import { isPermitted, requirePermission } from "../lib/platform/permission.ts";
 import { placeFile } from "../lib/platform/placed_file.ts";
 import { absolutePath, isThere, write } from "../lib/platform/program.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
 import { clientIdOf } from "./app_options.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { COMMANDS } from "./command_table.ts";
@@ -68,7 +67,9 @@ function cmdWord(word: string): string {
 
 /** What makes a shell find a program in the folder. */
 function pathLine(folder: string, isWindows: boolean): string {
-  return isWindows ? `set "PATH=${folder};%PATH%"` : `export PATH=${shellWord(folder)}:"$PATH"`;
+  if (!isWindows) return `export PATH=${shellWord(folder)}:"$PATH"`;
+  const word = quoteCommand([folder], "win32").replaceAll('"', "");
+  return word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`;
 }
 
 /** Deno does not tell a program which permissions it was given for what: all of them, or it is not known how to run it again. */

@@ -6,6 +6,7 @@
  */
 import type { BrowserSignInOptions, PublicClientApplicationOptions } from "../mod.ts";
 import { uriToRegister } from "../lib/redirect_uris.ts";
+import { quoteCommand } from "../lib/platform/host.ts";
 import { isTerminal, write } from "../lib/platform/program.ts";
 import type { CommandLine } from "./command_line.ts";
 import { countDown, timeText } from "./countdown.ts";
@@ -50,7 +51,7 @@ export function browserAtConsole(line: CommandLine): ConsoleBrowser {
       opened ? "sign in with the browser that opened, or open this address in one:" : "to sign in, open this address:",
     );
     write("stderr", `${visible(url)}\n`);
-    if (missingFlags.length > 0) say(`to open a browser, Deno needs ${missingFlags.join(" ")}`);
+    if (missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(missingFlags)}`);
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
     say(`${DEAD_END}, and then Ctrl-C gives up${isEntra ? DEAD_END_OF_ENTRA : ""}`);

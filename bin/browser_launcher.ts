@@ -5,10 +5,9 @@
  */
 import { LatchkeyError } from "../mod.ts";
 import { findLibdbus } from "../lib/platform/find_libdbus.ts";
-import { denoNamespace, readEnvironment } from "../lib/platform/host.ts";
+import { denoNamespace, readEnvironment, shellWord } from "../lib/platform/host.ts";
 import { ownCommand } from "../lib/platform/own_command.ts";
 import { isThere } from "../lib/platform/program.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
 import { configFolder } from "../lib/platform/user_folders.ts";
 import type { CommandLine } from "./command_line.ts";
 

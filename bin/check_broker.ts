@@ -5,9 +5,8 @@
  */
 import { LatchkeyError, type LatchkeyErrorCode, redirectUris, type SignInWay } from "../mod.ts";
 import { DEFAULT_AUTHORITY } from "../lib/authority.ts";
-import { operatingSystem } from "../lib/platform/host.ts";
+import { operatingSystem, quoteCommand } from "../lib/platform/host.ts";
 import { readMachine } from "../lib/platform/machine.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
 import { isWsl } from "../lib/platform/wsl.ts";
 import { WSL_HINTS } from "../lib/platform/wsl_program.ts";
 import { withConsentUrl } from "./consent.ts";
@@ -103,9 +102,12 @@ export const silentToken: Check = {
 };
 
 function signInTo({ clientId = "ID", authority, tenantId }: Patient): string {
-  const at = authority && authority !== DEFAULT_AUTHORITY ? ` --authority ${shellWord(authority)}` : "";
-  const of = tenantId === undefined ? "" : ` --tenant ${shellWord(tenantId)}`;
-  return `Sign in: latchkey login --client-id ${shellWord(clientId)}${at}${of}`;
+  const command = quoteCommand([
+    ...["latchkey", "login", ["--client-id", clientId]],
+    ...(authority && authority !== DEFAULT_AUTHORITY ? [["--authority", authority]] : []),
+    ...(tenantId === undefined ? [] : [["--tenant", tenantId]]),
+  ]);
+  return `Sign in: ${command}`;
 }
 
 async function askForToken(patient: Patient, signal: AbortSignal): Promise<Finding> {

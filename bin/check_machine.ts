@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { quoteCommand } from "../lib/platform/host.ts";
 import { readMachine } from "../lib/platform/machine.ts";
 import { currentRuntime, isAtLeast } from "../lib/platform/runtime.ts";
 import { type Check, failed, ok } from "./doctor_check.ts";
@@ -15,7 +16,7 @@ export const platform: Check = {
     const { system, arch, release, distribution, isWsl, missingFlags } = await readMachine();
     const facts = [`${system} ${arch}`, distribution, release, isWsl && "WSL"].filter(Boolean).join(", ");
     if (missingFlags.length === 0) return ok(facts);
-    return ok(`${facts}; not checked: what Deno may not look at`, `Run deno with ${missingFlags.join(" ")}`);
+    return ok(`${facts}; not checked: what Deno may not look at`, `Run deno with ${quoteCommand(missingFlags)}`);
   },
 };
 

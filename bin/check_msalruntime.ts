@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readEnvironment } from "../lib/platform/host.ts";
+import { quoteCommand, readEnvironment } from "../lib/platform/host.ts";
 import { packageFolders } from "../lib/platform/installed_package.ts";
 import { isPermitted } from "../lib/platform/permission.ts";
 import { isThere, readTextFile } from "../lib/platform/program.ts";
@@ -26,7 +26,7 @@ export const msalRuntime: Check = {
     if (broker === "unknown") return NO_BROKER_WANTED;
     const place = await findPackage();
     if (broker !== "ok" && place.isUnseen) {
-      const fix = `Run deno with --allow-read=${place.folder} --allow-ffi`;
+      const fix = `Run deno with ${quoteCommand([`--allow-read=${place.folder}`, "--allow-ffi"])}`;
       return notChecked(`Deno may not read where ${PACKAGE} can be`, fix);
     }
     if (broker !== "ok" && !place.folder) return failed(`the package ${PACKAGE} is not installed`, INSTALL);

@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError, PublicClientApplication } from "../mod.ts";
-import { denoNamespace, readEnvironment } from "../lib/platform/host.ts";
+import { denoNamespace, quoteCommand, readEnvironment } from "../lib/platform/host.ts";
 import { makeFetch } from "../lib/platform/http_client.ts";
 import { proxyFor } from "../lib/platform/proxy.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
@@ -28,7 +28,7 @@ export const network: Check = {
 export function notPermitted(url: string): Finding | undefined {
   const { host } = new URL(url), deno = denoNamespace();
   if (!deno || deno.permissions.querySync({ name: "net", host }).state === "granted") return undefined;
-  return notChecked(`Deno may not connect to ${host}`, `Run deno with --allow-net=${host}`);
+  return notChecked(`Deno may not connect to ${host}`, `Run deno with ${quoteCommand([`--allow-net=${host}`])}`);
 }
 
 async function reach(authority: string, signal: AbortSignal): Promise<Finding> {

@@ -7,7 +7,7 @@ import { type CacheStore, describeFileStore, type FileStoreDescription } from ".
 import { openLocalFiles } from "../lib/platform/open_local_files.ts";
 import { listPrivateFolder } from "../lib/platform/private_file.ts";
 import { folderOf } from "../lib/platform/private_folder.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { quoteCommand } from "../lib/platform/host.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
 import { isObject } from "./is_object.ts";
 import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
@@ -59,7 +59,7 @@ async function examineFiles(
   // First of all: it says what is wrong with the folder.
   const names = await listPrivateFolder(folder);
   const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
-  if (open.length > 0) return failed(...exposed(open, `chmod -R go-rwx ${shellWord(folder)}`));
+  if (open.length > 0) return failed(...exposed(open, quoteCommand(["chmod", "-R", "go-rwx", folder])));
   const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   // The reason was written down with the key, and need not be true any more.
   const key = `${KEY_PLACES[keyPlace](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
@@ -90,8 +90,8 @@ async function examineFiles(
 
 /** What leaves nothing unreadable behind. */
 function beginAnew(folder: string): string {
-  const [from, to] = [folder, `${folder}.old`].map(shellWord);
-  return `Sign in again: latchkey login. Should files stay that nothing can read: mv ${from} ${to}`;
+  const move = quoteCommand(["mv", folder, `${folder}.old`]);
+  return `Sign in again: latchkey login. Should files stay that nothing can read: ${move}`;
 }
 
 async function examinePlaintext(
@@ -102,7 +102,7 @@ async function examinePlaintext(
   const documents = await store.readAccounts({ signal });
   if (documents.length === 0) return ok(`nothing is kept yet; it would be in ${path}, unencrypted`);
   const open = await openToOthers(folderOf(path), [path]);
-  if (open.length > 0) return failed(...exposed(open, `chmod go-rwx ${shellWord(path)}`));
+  if (open.length > 0) return failed(...exposed(open, quoteCommand(["chmod", "go-rwx", path])));
   if (!documents.every(isCacheText)) {
     return isNamed
       ? failed(noCache(path), OTHER_FILE)

@@ -11,7 +11,7 @@ import {
   type LatchkeyErrorCode,
 } from "../mod.ts";
 import type { HttpReply } from "../lib/platform/http_connections.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { quoteCommand } from "../lib/platform/host.ts";
 import {
   type Admitted,
   type IdentityRequest,
@@ -97,8 +97,8 @@ function scopeOf(
   }
   return [`${resource}/.default`, resource].find((scope) => scopes.has(scope)) ?? {
     statusCode: 403,
-    message: `${resource} is not among what is handed out here: latchkey serve has to be given --resource ${
-      shellWord(resource)
+    message: `${resource} is not among what is handed out here: latchkey serve has to be given ${
+      quoteCommand([["--resource", resource]])
     }`,
   };
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { LatchkeyError } from "../mod.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { quoteCommand } from "../lib/platform/host.ts";
 import type { CommandLine } from "./command_line.ts";
 import { EXIT } from "./failure.ts";
 
@@ -18,7 +18,7 @@ export function needsPerson(error: LatchkeyError): boolean {
 }
 
 /**
- * The sign-in that a command needs, for a shell.
+ * The sign-in that a command needs, for the shell of this platform.
  *
  * @param line Its command line.
  * @param scopes What the token is for.
@@ -26,12 +26,12 @@ export function needsPerson(error: LatchkeyError): boolean {
  */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
   const given = OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
-  const words = [
-    ...given.flatMap((name) => [`--${name}`, line.text(name)!]),
-    ...scopes.flatMap((scope) => ["--scope", scope]),
-    ...(claims === undefined ? [] : ["--claims", claims]),
-  ];
-  return ["latchkey login", ...words.map(shellWord)].join(" ");
+  return quoteCommand([
+    ...["latchkey", "login"],
+    ...given.map((name) => [`--${name}`, line.text(name)!]),
+    ...scopes.map((scope) => ["--scope", scope]),
+    ...(claims === undefined ? [] : [["--claims", claims]]),
+  ]);
 }
 
 /**

@@ -7,7 +7,7 @@ import type { AcquireTokenRequest, AuthenticationResult, LatchkeyError } from ".
 import { withLockFile } from "../lib/platform/lock_file.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath, write } from "../lib/platform/program.ts";
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { shellWord } from "../lib/platform/host.ts";
 import { onSignals } from "../lib/platform/signals.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
 import type { Person } from "./by_person.ts";

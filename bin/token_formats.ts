@@ -4,17 +4,17 @@
  * @module
  */
 import type { AccountInfo, AuthenticationResult } from "../mod.ts";
+import { shellWord } from "../lib/platform/host.ts";
 import { visibleJson } from "./visible.ts";
 
 /** Returns a token as it is printed. */
-type TokenFormat = (result: AuthenticationResult, now: number) => string | Promise<string>;
+type TokenFormat = (result: AuthenticationResult, now: number) => string;
 
 /** Prints a token, by the name of the format. */
 export const TOKEN_FORMATS: Readonly<Record<string, TokenFormat>> = {
   token: ({ accessToken }) => `${accessToken}\n`,
   header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
-  env: async ({ accessToken, tokenType, expiresOn }) => {
-    const { shellWord } = await import("../lib/platform/shell_word.ts");
+  env: ({ accessToken, tokenType, expiresOn }) => {
     const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
     // What no shell would read stands without quotation marks: not every reader of a file of variables takes them away.
     return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");

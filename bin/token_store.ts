@@ -12,7 +12,7 @@ import {
   memoryStore,
   plaintextStore,
 } from "../mod.ts";
-import { denoNamespace } from "../lib/platform/host.ts";
+import { denoNamespace, quoteCommand } from "../lib/platform/host.ts";
 import { missingFlags } from "../lib/platform/open_local_files.ts";
 import { isTerminal, isThere, write } from "../lib/platform/program.ts";
 import { stateFolder } from "../lib/platform/user_folders.ts";
@@ -198,6 +198,6 @@ function permitted(folder: string): string {
   const flags = denoNamespace() ? missingFlags(folder, "write") : [];
   if (flags.length === 0) return folder;
   throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
-    hint: `Run deno with ${flags.join(" ")}`,
+    hint: `Run deno with ${quoteCommand(flags)}`,
   });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { shellWord } from "../lib/platform/shell_word.ts";
+import { shellWord } from "../lib/platform/host.ts";
 import type { Command } from "./command.ts";
 import type { Option } from "./command_options.ts";
 import { completedOperandOf, type CompletedValue, completedValueOf, operandName } from "./completed_value.ts";

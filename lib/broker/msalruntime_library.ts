@@ -10,9 +10,9 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { printable } from "../json_values.ts";
-import { denoNamespace, operatingSystem, processor, readEnvironment } from "../platform/host.ts";
+import { denoNamespace, operatingSystem, processor, quoteCommand, readEnvironment } from "../platform/host.ts";
 import { packageFolders } from "../platform/installed_package.ts";
-import { isAddonThere, mayOpenAddon, openAddon } from "../platform/native_addon.ts";
+import { addonTrust, isAddonThere, mayOpenAddon, openAddon } from "../platform/native_addon.ts";
 import { isPermitted } from "../platform/permission.ts";
 import { readTextFile } from "../platform/program.ts";
 import { currentRuntime } from "../platform/runtime.ts";
@@ -152,8 +152,8 @@ const loaded = new Map<string, MsalRuntime>();
 /**
  * Finds and loads the library, which looks for the broker.
  *
- * @throws {LatchkeyError} `missing_dependency` when it is not there, cannot be loaded, or Deno does not permit it;
- * `configuration` when `LATCHKEY_MSALRUNTIME` cannot be meant; `broker_unavailable` when it finds no broker, or is not made
+ * @throws {LatchkeyError} `missing_dependency` when it is not there, cannot be loaded, others can change it, or Deno does not
+ * permit it; `configuration` when `LATCHKEY_MSALRUNTIME` cannot be meant or trusted; `broker_unavailable` when it finds no broker, or is not made
  * for this machine.
  */
 export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
@@ -217,9 +217,14 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
       continue;
     }
     try {
-      const library = openAddon(path) as MsalRuntime;
-      loaded.set(path, library);
-      return { library, path };
+      const trust = addonTrust(path);
+      if (trust.kind === "trusted") {
+        const library = openAddon(path) as MsalRuntime;
+        loaded.set(path, library);
+        return { library, path };
+      }
+      if (trust.kind === "exposed") failures.push(exposedFailure(trust.place));
+      else if (isThere) failures.push(notPermitted(path));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       // Where nobody may look, that is how an addon is missing.
@@ -245,10 +250,26 @@ function notFound(paths: readonly string[], install: string): LatchkeyError {
   });
 }
 
+/** The addon is not run: native code may do all that this person may. */
+function exposedFailure(place: string): LatchkeyError {
+  const isNamed = readEnvironment(PLACE) !== undefined, what = isNamed ? `use ${PLACE}` : "load MSALRuntime";
+  return new LatchkeyError(
+    isNamed ? "configuration" : "missing_dependency",
+    `Cannot ${what}: others can change ${printable(place)}`,
+    {
+      hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${
+        quoteCommand(["chmod", "go-w", place])
+      }`,
+    },
+  );
+}
+
 function notPermitted(path: string): LatchkeyError {
   const folder = packageOfAddon(path) ?? path;
   return new LatchkeyError("missing_dependency", `Deno may not open ${PACKAGE}`, {
-    hint: `Install it: ${howToInstall("Deno")}; and run deno with --allow-ffi=${path} --allow-read=${folder}`,
+    hint: `Install it: ${howToInstall("Deno")}; and run deno with ${
+      quoteCommand([`--allow-ffi=${path}`, `--allow-read=${folder}`])
+    }`,
   });
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { readEnvironment } from "./host.ts";
+import { quoteCommand, readEnvironment } from "./host.ts";
 
 const FILE = "libdbus-1.so.3";
 const LINKER_CACHE = "/etc/ld.so.cache";
@@ -90,15 +90,17 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
     !isGranted(deno, { name: "sys", kind: "uid" })
   ) {
     throw new LatchkeyError("missing_dependency", "Cannot use LATCHKEY_LIBDBUS: Deno may not check and open it", {
-      hint: `Run deno with --allow-ffi=${path} --allow-read --allow-sys=uid, or unset LATCHKEY_LIBDBUS`,
+      hint: `Run deno with ${
+        quoteCommand([`--allow-ffi=${path}`, "--allow-read", "--allow-sys=uid"])
+      }, or unset LATCHKEY_LIBDBUS`,
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
-  const exposed = placeOpenToOthers(deno, path);
+  const exposed = placeOpenToOthers(path, denoLooks(deno));
   if (exposed) {
     throw refuse(
       `others can write to ${exposed}`,
-      `Put the library where only root or you can write, or run chmod go-w ${exposed}`,
+      `Put the library where only root or you can write, or run ${quoteCommand(["chmod", "go-w", exposed])}`,
     );
   }
   try {
@@ -111,8 +113,29 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
   }
 }
 
-/** The first place on the way to a file, over every link, that someone else than root and us can change. */
-function placeOpenToOthers(deno: typeof Deno, path: string): string | undefined {
+/** What {@linkcode placeOpenToOthers} asks of a file system. */
+export interface PlaceLooks {
+  /** User id of this process. */
+  readonly ownUser: number;
+  /** Owner, mode bits and kind; a link is not followed. Throws if nothing is there. */
+  look(path: string): { readonly uid: number | null; readonly mode: number | null; readonly kind: PlaceKind };
+  /** Where a link leads. */
+  readLink(path: string): string;
+}
+
+/** What a place on the way to a file is. */
+export type PlaceKind = "folder" | "link" | "other";
+
+/**
+ * Returns the first place on the way to a file, over every link, that someone else than root and us can change. Code of
+ * such a file is not to be run. POSIX only.
+ *
+ * @param path Absolute path of the file.
+ * @param looks The file system.
+ * @returns The place's path; `undefined` if only root and we can change what is there.
+ * @throws {Error} the file system's own, if a place is missing or cannot be looked at.
+ */
+export function placeOpenToOthers(path: string, looks: PlaceLooks): string | undefined {
   const ahead = path.split("/");
   let at = "", links = 0;
   while (ahead.length > 0) {
@@ -122,18 +145,30 @@ function placeOpenToOthers(deno: typeof Deno, path: string): string | undefined 
       at = at.slice(0, at.lastIndexOf("/"));
       continue;
     }
-    const place = name === "" ? "/" : `${at}/${name}`, { mode, uid, isDirectory, isSymlink } = deno.lstatSync(place);
-    const sticky = isDirectory && (mode! & 0o1000) !== 0;
-    const writable = !isSymlink && (mode! & 0o022) !== 0 && !sticky;
-    if ((uid !== 0 && uid !== deno.uid()) || writable || links > 40) return place;
-    if (isSymlink) {
-      const target = deno.readLinkSync(place);
+    const place = name === "" ? "/" : `${at}/${name}`, { mode, uid, kind } = looks.look(place);
+    const sticky = kind === "folder" && (mode! & 0o1000) !== 0;
+    const writable = kind !== "link" && (mode! & 0o022) !== 0 && !sticky;
+    if ((uid !== 0 && uid !== looks.ownUser) || writable || links > 40) return place;
+    if (kind === "link") {
+      const target = looks.readLink(place);
       ahead.unshift(...target.split("/"));
       links++;
       if (target.startsWith("/")) at = "";
     } else if (name !== "") at = place;
   }
   return undefined;
+}
+
+/** The file system as Deno shows it. */
+export function denoLooks(deno: typeof Deno): PlaceLooks {
+  return {
+    ownUser: deno.uid()!,
+    look(path) {
+      const { isDirectory, isSymlink, mode, uid } = deno.lstatSync(path);
+      return { mode, uid, kind: isSymlink ? "link" : isDirectory ? "folder" : "other" };
+    },
+    readLink: (path) => deno.readLinkSync(path),
+  };
 }
 
 function fileInfo(deno: typeof Deno, path: string): Deno.FileInfo | undefined {

@@ -1,5 +1,5 @@
 /**
- * What the program runs on, and what it may read of its surroundings. Deno is asked first and by itself: reading
+ * What the program runs on, what it may read of its surroundings, and how its person's shell takes a command. Deno is asked first and by itself: reading
  * `globalThis.process` there costs as much as the whole rest of a silent token.
  *
  * @module
@@ -37,4 +37,44 @@ export function readEnvironment(name: string): string | undefined {
   if (!mayReadEnvironment(name)) return undefined;
   const deno = denoNamespace();
   return (deno ? deno.env.get(name) : globalThis.process?.env[name]) || undefined;
+}
+
+/** A part of a command: a word, or words that only make sense together, such as an option and its value. */
+export type CommandPart = string | readonly string[];
+
+/**
+ * Quotes a command that a person is to paste. Whoever wrote a part of it (a server, a repository) runs nothing by it.
+ *
+ * On Windows the shell can be cmd.exe or PowerShell: a part that not both take as it is, is left out.
+ *
+ * @param parts The command's words. A value that looks like an option is joined to its option by `=`.
+ * @param system Operating system, in Node's words.
+ */
+export function quoteCommand(parts: readonly CommandPart[], system: string = operatingSystem()): string {
+  const quote = system === "win32" ? windowsWord : shellWord;
+  return parts.map((part) => typeof part === "string" ? [part] : joinedByEquals(part))
+    .map((words) => words.map(quote)).filter((words) => !words.includes(undefined)).flat().join(" ");
+}
+
+/** A command line takes what begins with a dash for the next option. */
+function joinedByEquals(words: readonly string[]): readonly string[] {
+  const [option = "", value = ""] = words;
+  return words.length === 2 && option.startsWith("--") && value.startsWith("-") ? [`${option}=${value}`] : words;
+}
+
+/**
+ * Quotes a word for sh, bash, zsh and fish, if it needs that. In fish a backslash escapes between apostrophes, too, and zsh
+ * looks for a program behind an `=` at the start, or after a colon of an assignment.
+ */
+export function shellWord(word: string): string {
+  return /^[\w./@%+=:,-]+$/.test(word) && !/(^|:)=/.test(word) ? word : `'${word.replaceAll(/['\\]/g, "'\\$&'")}'`;
+}
+
+/** Quotes a word for both cmd.exe and PowerShell; `undefined` if no quotation marks make it safe in both. */
+function windowsWord(word: string): string | undefined {
+  if (/^([\w./\\:][\w./\\:@=+-]*|--?[\w-]+)$/.test(word)) return word;
+  // What either expands between quotation marks is not among these, nor what a code page can turn into a quotation mark.
+  return /^[\p{L}\p{N}\p{M} \w./\\:@=+,;~#&()[\]{}<>|'^*?-]*$/u.test(word) && !word.endsWith("\\")
+    ? `"${word}"`
+    : undefined;
 }

@@ -2,9 +2,9 @@
  * Where a package of npm's is that the app has installed, and that is no dependency of latchkey's.
  *
  * It is looked for in the `node_modules` of these files' folders, and of those above them, as Node does: of the program's main
- * file, of latchkey's own, and of the executable that a program was compiled to. The folder that a program happens to be
- * started in is not one of them, since native code that somebody put there would be run; it counts where the program has
- * no file.
+ * file, and of latchkey's own. A compiled executable looks beside itself only: who unpacks it in a shared folder has not
+ * chosen what is above. The folder that a program happens to be started in never counts, since native code that somebody put
+ * there would be run.
  *
  * @module
  */
@@ -21,7 +21,10 @@ export function isInBunExecutable(path: string): boolean {
  * @param name The package's name, such as `@azure/msal-node-runtime`.
  */
 export function packageFolders(name: string): readonly string[] {
-  return [...new Set(startingFiles().flatMap((file) => packageFoldersAbove(file, name)))];
+  const executable = ownExecutable();
+  if (executable !== undefined) return packageFoldersAbove(executable, name).slice(0, 1);
+  const files = [mainFile(), pathOfUrl(import.meta.url)].filter((path) => path !== undefined);
+  return [...new Set(files.flatMap((file) => packageFoldersAbove(file, name)))];
 }
 
 /**
@@ -37,17 +40,23 @@ export function packageFoldersAbove(file: string, name: string): readonly string
     .map((folder) => [...folder, "node_modules", ...name.split("/")].join(separator));
 }
 
-function startingFiles(): readonly string[] {
-  const deno = denoNamespace(), own = pathOfUrl(import.meta.url);
-  if (deno) {
-    const main = deno.build.standalone ? deno.execPath() : pathOfUrl(deno.mainModule);
-    return [main, own].filter((path) => path !== undefined);
-  }
-  const { argv: [, main], execPath, getBuiltinModule } = globalThis.process;
+/** The executable that this program was compiled to; what it is made of has paths where nothing is. */
+function ownExecutable(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return deno.build.standalone ? deno.execPath() : undefined;
+  const { argv: [, main], execPath } = globalThis.process;
   // Node's single executables have their own path in place of the main file's.
-  if (main && isInBunExecutable(main)) return [execPath];
-  const here = main ?? `${globalThis.process.cwd()}/program`;
-  return [getBuiltinModule("node:path").resolve(here), ...(own === undefined ? [] : [own])];
+  return main && (main === execPath || isInBunExecutable(main)) ? execPath : undefined;
+}
+
+/** The program's main file; `undefined` for a program without one, whose path is made up of the current folder. */
+function mainFile(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return /\/\$deno\$\w+\.\w+$/.test(deno.mainModule) ? undefined : pathOfUrl(deno.mainModule);
+  // Behind a program that is a text, there are the arguments only.
+  const { argv: [, main], execArgv } = globalThis.process;
+  const isText = execArgv.some((word) => /^-(-eval|-print|[ep]+)(=|$)/.test(word));
+  return main && !isText && /^([A-Za-z]:)?[\\/]/.test(main) ? main : undefined;
 }
 
 /** The path of a file's URL; `undefined` for what is no file of this machine, such as a module that Deno fetched. */

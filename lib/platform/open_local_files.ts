@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, operatingSystem } from "./host.ts";
+import { denoNamespace, operatingSystem, quoteCommand } from "./host.ts";
 import type { LocalFiles } from "./local_files.ts";
 import { isPermitted } from "./permission.ts";
 
@@ -20,7 +20,7 @@ export async function openLocalFiles(folder: string, access: "read" | "write"): 
   const flags = missingFlags(folder, access);
   if (flags.length > 0) {
     throw new LatchkeyError("missing_dependency", `Deno may not ${access} private files in ${folder}`, {
-      hint: `Run deno with ${flags.join(" ")}`,
+      hint: `Run deno with ${quoteCommand(flags)}`,
     });
   }
   return (await import("./local_files_deno.ts")).denoFiles();

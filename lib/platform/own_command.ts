@@ -1,10 +1,12 @@
 /**
- * The command that runs this program again, for programs that start it later.
+ * The command that runs this program again, for programs that start it later, in whatever folder they happen to be: git in a
+ * clone of a stranger's, for one. Nothing that is in that folder is run or read on the way.
  *
  * @module
  */
 import { denoNamespace } from "./host.ts";
 import { isInBunExecutable } from "./installed_package.ts";
+import { currentRuntime } from "./runtime.ts";
 
 /** How Deno is to run it: what it was given itself, a program cannot see. */
 export interface OwnCommandOptions {
@@ -22,11 +24,35 @@ export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly str
   const deno = denoNamespace();
   if (deno) {
     if (deno.build.standalone) return [deno.execPath()];
-    const packages = isByPackageJson() ? ["--no-config", "--node-modules-dir=manual"] : [];
-    return [deno.execPath(), "run", "--no-prompt", ...packages, ...denoPermissions(), moduleWord(deno.mainModule)];
+    const { mainModule } = deno, own = ["run", "--no-prompt", ...denoConfiguration(mainModule), ...denoPermissions()];
+    return [deno.execPath(), ...own, moduleWord(mainModule)];
   }
   const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;
-  return isInBunExecutable(program) ? [execPath] : [execPath, ...execArgv, program];
+  if (isInBunExecutable(program)) return [execPath];
+  return [
+    execPath,
+    ...(currentRuntime().name === "Bun" ? [ownFolder(program)] : []),
+    ...withoutFiles(execArgv),
+    program,
+  ];
+}
+
+/**
+ * Has Bun start in the program's own folder. In the current one it reads `bunfig.toml`, whose `preload` it runs, `.env`, and
+ * `tsconfig.json`, whose `paths` take the place of packages; no set of options that Bun 1.3 knows keeps it from all of them.
+ */
+function ownFolder(program: string): string {
+  return `--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`;
+}
+
+/**
+ * Deno looks for its configuration in the program's folder and above, and for none if the program is from the network; there a
+ * `node_modules` of the current folder would count with "manual".
+ */
+function denoConfiguration(mainModule: string): readonly string[] {
+  const without = ["--no-config", "--no-lock"];
+  if (!mainModule.startsWith("file:")) return [...without, "--node-modules-dir=none"];
+  return isByPackageJson() ? [...without, "--node-modules-dir=manual"] : [];
 }
 
 /** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
@@ -36,6 +62,16 @@ function isByPackageJson(): boolean {
   } catch {
     return false; // it was bundled
   }
+}
+
+/** Options that name code or settings to load, which a later run would look for in its current folder. */
+const LOADS =
+  /^(-r|-c|--(require|import|preload|loader|experimental-loader|env-file|env-file-if-exists|config|experimental-config-file|tsconfig-override|cwd))(=|$)|^--experimental-default-config-file$/;
+
+/** Options of Node's or Bun's without those that load files. */
+export function withoutFiles(options: readonly string[]): readonly string[] {
+  const isValue = (index: number) => LOADS.exec(options[index - 1] ?? "")?.[3] === "";
+  return options.filter((option, index) => !LOADS.test(option) && !isValue(index));
 }
 
 /** A module as it is named to `deno run`: a file's path, a package's name, else its address, as of a file of Windows'. */

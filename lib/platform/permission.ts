@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace } from "./host.ts";
+import { denoNamespace, quoteCommand } from "./host.ts";
 
 /** Something that Deno permits or not, by the flag's name, and for what. */
 export type Permission =
@@ -23,14 +23,18 @@ export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
  * Makes sure that it is permitted.
  *
  * @param permission What is needed.
- * @param grant What to name behind the flag, where more is of use. @default what is needed
+ * @param grant What to name behind the flag, where more is of use, as a shell takes it. @default what is needed
  * @throws {LatchkeyError} `missing_dependency` with the flag that permits it.
  */
 export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
   const { doing, object } = wordsOf(permission);
   throw new LatchkeyError("missing_dependency", `Deno may not ${doing} ${object}`, {
-    hint: `Run deno with --allow-${permission.name}=${grant ?? object}`,
+    hint: `Run deno with ${
+      grant === undefined
+        ? quoteCommand([`--allow-${permission.name}=${object}`])
+        : `--allow-${permission.name}=${grant}`
+    }`,
   });
 }
 

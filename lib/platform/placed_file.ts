@@ -8,10 +8,9 @@ import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { fileFailure } from "./file_failure.ts";
-import { operatingSystem } from "./host.ts";
+import { operatingSystem, quoteCommand } from "./host.ts";
 import { isNotThere } from "./local_files.ts";
 import { requirePermission } from "./permission.ts";
-import { shellWord } from "./shell_word.ts";
 
 /** What is larger is none of these files. */
 const MAX_BYTES = 1_000_000;
@@ -65,7 +64,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
 async function refuseOpenFolder(folder: string): Promise<void> {
   if (operatingSystem() === "win32" || ((await stat(folder)).mode & 0o002) === 0) return;
   throw new LatchkeyError("configuration", `Cannot write to ${folder}: everybody may change what is in it`, {
-    hint: `Run chmod o-w ${shellWord(folder)}, or name another folder`,
+    hint: `Run ${quoteCommand(["chmod", "o-w", folder])}, or name another folder`,
   });
 }
 

@@ -4,9 +4,8 @@
  * @module
  */
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { operatingSystem } from "./host.ts";
+import { operatingSystem, quoteCommand } from "./host.ts";
 import type { FileFacts, LocalFiles, OpenFile } from "./local_files.ts";
-import { shellWord } from "./shell_word.ts";
 
 /** Permission bits by which group and others may write, and read. */
 const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
@@ -93,7 +92,7 @@ export function requirePrivateFile(files: LocalFiles, path: string, facts: FileF
  * @throws {LatchkeyError} `configuration` when others may.
  */
 export function requireSecretFile(path: string, { mode = 0 }: FileFacts): void {
-  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run chmod 600 ${shellWord(path)}`);
+  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run ${quoteCommand(["chmod", "600", path])}`);
 }
 
 /**
@@ -146,7 +145,7 @@ function requireUnshared(path: string, { mode = 0, kind }: FileFacts): void {
 function hintForShared(path: string, onPurpose: boolean): string {
   // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
   if (/^\/mnt\/[a-z](\/|$)/.test(path)) return "Choose a folder of Linux: a Windows drive keeps no permissions";
-  return onPurpose ? capitalized(ELSEWHERE) : `Run chmod go-w ${shellWord(path)}`;
+  return onPurpose ? capitalized(ELSEWHERE) : `Run ${quoteCommand(["chmod", "go-w", path])}`;
 }
 
 function capitalized(text: string): string {

@@ -10,13 +10,12 @@
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { fileFailure } from "./file_failure.ts";
-import { operatingSystem } from "./host.ts";
+import { operatingSystem, quoteCommand } from "./host.ts";
 import { errorNameOf, type LocalFiles } from "./local_files.ts";
 import { withLockFile } from "./lock_file.ts";
 import { openLocalFiles } from "./open_local_files.ts";
 import { openServer } from "./open_server.ts";
 import { folderOf, makePrivateFolder } from "./private_folder.ts";
-import { shellWord } from "./shell_word.ts";
 import { missingSocketFlags } from "./socket_permissions.ts";
 
 /** A socket that is listened on. */
@@ -47,7 +46,7 @@ export async function listenOnPrivateSocket(
   const flags = missingSocketFlags(path);
   if (flags.length > 0) {
     throw new LatchkeyError("missing_dependency", `Deno may not listen on ${path}`, {
-      hint: `Run deno with ${flags.join(" ")}`,
+      hint: `Run deno with ${quoteCommand(flags)}`,
     });
   }
   try {
@@ -78,7 +77,7 @@ function requireClosedFolder(files: LocalFiles, folder: string): void {
   const { mode = 0 } = files.look(folder) ?? {};
   if ((mode & 0o077) === 0) return;
   throw new LatchkeyError("configuration", `${folder} is not safe for a socket: others may enter it`, {
-    hint: `Run chmod 700 ${shellWord(folder)}, or name a folder that is not there yet`,
+    hint: `Run ${quoteCommand(["chmod", "700", folder])}, or name a folder that is not there yet`,
   });
 }
 

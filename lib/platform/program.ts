@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, operatingSystem } from "./host.ts";
+import { denoNamespace, operatingSystem, quoteCommand } from "./host.ts";
 
 /** The arguments that the program was started with. */
 export function programArguments(): readonly string[] {
@@ -83,7 +83,7 @@ export async function readTextFile(path: string): Promise<string> {
   if (!deno) return await (await import("node:fs/promises")).readFile(path, "utf8");
   if (deno.permissions.querySync({ name: "read", path }).state !== "granted") {
     throw new LatchkeyError("missing_dependency", `Deno may not read ${path}`, {
-      hint: `Run deno with --allow-read=${path}`,
+      hint: `Run deno with ${quoteCommand([`--allow-read=${path}`])}`,
     });
   }
   return await deno.readTextFile(path);

@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { type UnixSocket, unixSockets } from "./dbus_address.ts";
 import { type DBusNext, DBusNextConnection } from "./dbus_next_connection.ts";
-import { denoNamespace } from "./host.ts";
+import { denoNamespace, quoteCommand } from "./host.ts";
 import { ReconnectingBus } from "./reconnecting_bus.ts";
 import { BUS_ERROR, DBusError, type SessionBus } from "./session_bus.ts";
 
@@ -50,7 +50,7 @@ function checkPermissions(deno: typeof Deno, sockets: readonly UnixSocket[]): vo
     .filter(([, state]) => state !== undefined);
   if (known.every(([, state]) => state === "granted")) return;
   throw new LatchkeyError("missing_dependency", "Cannot reach the session bus: Deno may not connect to its socket", {
-    hint: `Run deno with ${known.map(([flag]) => flag).join(" ")}`,
+    hint: `Run deno with ${quoteCommand(known.map(([flag]) => flag))}`,
   });
 }
 

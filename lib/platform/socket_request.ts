@@ -7,6 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { quoteCommand } from "./host.ts";
 import { errorNameOf } from "./local_files.ts";
 import { missingSocketFlags } from "./socket_permissions.ts";
 
@@ -31,7 +32,7 @@ export function requireSocketPermissions(path: string): void {
   const flags = missingSocketFlags(path);
   if (flags.length === 0) return;
   throw new LatchkeyError("missing_dependency", `Deno may not connect to ${path}`, {
-    hint: `Run deno with ${flags.join(" ")}`,
+    hint: `Run deno with ${quoteCommand(flags)}`,
   });
 }
 

@@ -6,6 +6,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { type CommandOptions, type CommandResult, runCommand } from "./command.ts";
+import { shellWord } from "./host.ts";
 import { requirePermission } from "./permission.ts";
 import { StartError } from "./start_process.ts";
 import { interopEnvironment } from "./wsl_interop.ts";
@@ -125,5 +126,7 @@ function unavailable(why: string, hint: string): LatchkeyError {
 }
 
 function requireRun(program: string, proxy: string): void {
-  requirePermission({ name: "run", command: program }, `"${WSLINFO},${proxy}"`);
+  const programs = `${WSLINFO},${proxy}`;
+  const isPlain = !/["$`\\!]/.test(proxy); // between quotation marks a shell reads these
+  requirePermission({ name: "run", command: program }, isPlain ? `"${programs}"` : shellWord(programs));
 }

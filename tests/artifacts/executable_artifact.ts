@@ -47,6 +47,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     writeFileSync(join(cwd, "bunfig.toml"), 'preload = ["./evil.js"]\n');
     writeFileSync(join(cwd, "deno.json"), '{ "imports": { "node:fs": "./evil.js" } }');
     writeFileSync(join(cwd, "package.json"), '{ "type": "commonjs", "imports": {} }');
+    writeFileSync(join(cwd, "tsconfig.json"), '{ "compilerOptions": { "paths": { "*": ["./evil.js"] } } }');
     const { code, stderr } = await runProgram(inFolder(cwd, [latchkey, "token"]), {
       ...stage.environment(),
     });
@@ -62,10 +63,11 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     expect(readdirSync(TMPDIR)).toEqual([]);
   });
 
-  test("looks for MSALRuntime above itself, and not where it is started", async () => {
+  // It looked above itself as well: an executable that was unpacked in /tmp ran what anybody had put there.
+  test("looks for MSALRuntime beside itself, neither above nor where it is started", async () => {
     const own = join(stage.folder(), `place-${runtime}`), cwd = join(stage.folder(), `start-${runtime}`);
     const packageBelow = "node_modules/@azure/msal-node-runtime/dist/linux/ubuntu/x64";
-    for (const place of [own, cwd]) mkdirSync(join(place, packageBelow), { recursive: true });
+    for (const place of [own, cwd, join(own, "bin")]) mkdirSync(join(place, packageBelow), { recursive: true });
     await Bun.write(join(own, "bin/latchkey"), Bun.file(latchkey));
     expect((await runProgram(["chmod", "+x", join(own, "bin/latchkey")], {})).code).toBe(0);
     const run = () =>
@@ -73,9 +75,11 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
         LATCHKEY_BROKER_KIND: "msalruntime",
         ...stage.environment(),
       });
-    writeFileSync(join(cwd, packageBelow, "msal-node-runtime.node"), "no library");
+    for (const place of [cwd, own]) {
+      writeFileSync(join(place, packageBelow, "msal-node-runtime.node"), "no library");
+    }
     expect(await run()).toMatchObject({ code: 1, stderr: expect.stringContaining("is not installed") });
-    const addon = join(own, packageBelow, "msal-node-runtime.node");
+    const addon = join(own, "bin", packageBelow, "msal-node-runtime.node");
     writeFileSync(addon, "no library");
     expect(await run()).toMatchObject({
       code: 1,

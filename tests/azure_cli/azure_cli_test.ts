@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { makeHostileFolder } from "../fakes/hostile_folder.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
@@ -66,6 +67,24 @@ describe("latchkey az-shim", () => {
       expect(JSON.parse(json!)).toMatchObject({ accessToken: expect.stringMatching(/^eyJ/), tokenType: "Bearer" });
       expect(readFileSync(path!, "utf8")).toContain(program()[0]!);
       expect(await asked()).toMatchObject({ clientId: AZURE_CLI_ID, username: "jane@contoso.com" });
+    },
+  );
+
+  // A program runs az in a folder of its own choice: Bun ran what bunfig.toml preloads there, as git would in a clone.
+  test.each(runtimes)(
+    "on $name writes a program that runs nothing of the folder it is started in",
+    async ({ name, program }) => {
+      const place = join(folder, `hostile ${name}`);
+      expect((await azShim(["--install", place, "--client-id", "azure-cli"], program())).code).toBe(0);
+      using hostile = makeHostileFolder();
+      const { code, stdout, stderr } = await run([
+        "env",
+        `--chdir=${hostile.path}`,
+        join(place, "az"),
+        ...GET.split(" "),
+      ]);
+      expect({ code, stderr, wasRun: hostile.wasRun() }).toEqual({ code: 0, stderr: "", wasRun: false });
+      expect(JSON.parse(stdout)).toMatchObject({ accessToken: expect.stringMatching(/^eyJ/) });
     },
   );
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { makeHostileFolder } from "../fakes/hostile_folder.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LIBDBUS } from "../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
@@ -145,19 +146,28 @@ describe("latchkey browser-host --install", () => {
   });
 });
 
+// Bun ran what bunfig.toml of the current folder preloads, and took its .env and tsconfig.json.
 describe.each(RUNTIME_PATHS)("The program that latchkey writes on $name", ({ program }) => {
-  test("runs the same latchkey, from any folder", async () => {
-    await host("--install --browser firefox", program());
-    const child = Bun.spawn([launcher(), firefoxManifest(), "linux-entra-sso@example.com"], {
-      cwd: "/",
-      env: { PATH: "/usr/bin:/bin", ...home.env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-    expect(await child.exited).toBe(0);
-    expect(stdout.slice(4)).toBe('{"command":"brokerStateChanged","message":"offline"}');
-    expect(stderr).toContain("this session has no bus");
-  });
+  test.each(["/", "hostile"])(
+    "runs the same latchkey, from any folder (%s), and nothing that is there",
+    async (place) => {
+      await host("--install --browser firefox", program());
+      using hostile = makeHostileFolder();
+      const child = Bun.spawn([launcher(), firefoxManifest(), "linux-entra-sso@example.com"], {
+        cwd: place === "/" ? place : hostile.path,
+        env: { PATH: "/usr/bin:/bin", ...home.env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [stdout, stderr] = await Promise.all([
+        new Response(child.stdout).text(),
+        new Response(child.stderr).text(),
+      ]);
+      expect(await child.exited).toBe(0);
+      expect(stdout.slice(4)).toBe('{"command":"brokerStateChanged","message":"offline"}');
+      expect(stderr).toContain("this session has no bus");
+      expect(hostile.wasRun()).toBe(false);
+    },
+  );
 });
 
 describe("latchkey browser-host --uninstall", () => {

@@ -3,10 +3,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { quoteCommand } from "../../lib/platform/host.ts";
+import { makeHostileFolder } from "../fakes/hostile_folder.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { findTool } from "../tools/find_tool.js";
 import { type GitServer, OWN_GIT_ENVIRONMENT, startGitServer } from "../tools/git_server.ts";
 import { putLatchkeyInPath } from "./latchkey_in_path.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
@@ -338,6 +342,19 @@ describe("git itself", () => {
     expect(await inClone("push --quiet origin main")).toEqual(NOTHING);
     expect(await inClone("fetch --quiet")).toEqual(NOTHING);
     expect((await inClone("log --format=%s origin/main")).stdout).toBe("More\nBegin\n");
+  });
+
+  // Bun runs what bunfig.toml of the current folder preloads: docs/install.md says how a helper is written for it.
+  test.each(TESTED_PATHS)("runs nothing of a hostile clone by a helper that is run by $name", async ({ program }) => {
+    using hostile = makeHostileFolder();
+    const source = "bin/latchkey.ts", root = fileURLToPath(new URL("../../", import.meta.url));
+    const words = latchkeyBy(program()).map((word) => word === source ? `${root}${source}` : word);
+    if (words[0] === findTool("bun")) words.splice(1, 0, `--cwd=${root}bin`);
+    const helper = `credential.helper=!${quoteCommand([...words, "git"])}`;
+    const run = await realGit(["-C", hostile.path, "-c", helper, "ls-remote", server.url], "/dev/null");
+    expect({ ...run, stdout: "" }).toEqual(NOTHING);
+    expect(run.stdout).toContain("refs/heads/main");
+    expect(hostile.wasRun()).toBe(false);
   });
 
   test("has another token after the server refused one", async () => {

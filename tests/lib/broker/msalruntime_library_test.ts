@@ -1,6 +1,16 @@
 // Where Microsoft's library is looked for: by programs of each runtime, in folders of their own, with addons that are none.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +20,7 @@ import { findTool } from "../../tools/find_tool.js";
 
 /** Microsoft builds it for this processor alone. */
 const IS_BUILT = process.arch === "x64";
+const IS_ROOT = process.getuid?.() === 0;
 const BELOW = IS_BUILT ? addonBelowPackage({ system: "linux", arch: "x86_64", osRelease: "" }) : "";
 const PROGRAM = `import { openMsalRuntime } from "LATCHKEY/lib/broker/msalruntime_library.ts";
 await openMsalRuntime().catch((error) => console.log(JSON.stringify({ ...error, message: error.message })));
@@ -124,6 +135,97 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
   });
 });
 
+// Whatever had the package's name above the program was loaded, whoever could write there. As root the tests can make what
+// is another user's; others run them in a container of their own.
+describe.each(IS_BUILT ? runtimes : [])(
+  "openMsalRuntime() on $name runs no addon that others can change",
+  ({ program }) => {
+    const NOBODY = 65_534;
+    /** A program with the package above, and the folder of the program's that is above both. */
+    function makeApp() {
+      const main = makeProgram("src/main.ts"), app = dirname(dirname(main)), own = join(app, "node_modules", PACKAGE);
+      return { main, app, own, addon: install(own) };
+    }
+    const exposed = (place: string) => ({
+      code: "missing_dependency",
+      message: `Cannot load MSALRuntime: others can change ${place}`,
+      hint: expect.stringContaining(`run chmod go-w ${place}`),
+    });
+    const run = (main: string, options?: Parameters<typeof failureOf>[1]) => failureOf([...program(), main], options);
+
+    test.each(
+      [
+        ["the addon itself", "addon", 0o666],
+        ["the addon's folder", "own", 0o777],
+        ["a folder that a group can write to", "own", 0o775],
+        ["the folder that holds node_modules", "app", 0o777],
+      ] as const,
+    )("for its mode: %s", (_, which, mode) => {
+      const app = makeApp();
+      chmodSync(app[which], mode);
+      expect(run(app.main)).toMatchObject(exposed(app[which]));
+    });
+
+    test.each(IS_ROOT ? ["addon", "own", "app"] as const : [])("for its owner: %s", (which) => {
+      const app = makeApp();
+      chownSync(app[which], NOBODY, NOBODY);
+      expect(run(app.main)).toMatchObject(exposed(app[which]));
+    });
+
+    test("that a link leads to", () => {
+      const { main, own } = makeApp(), elsewhere = mkdtempSync(join(folder, "elsewhere-"));
+      chmodSync(elsewhere, 0o777);
+      install(join(elsewhere, "package"));
+      rmSync(own, { recursive: true });
+      symlinkSync(join(elsewhere, "package"), own);
+      expect(run(main)).toMatchObject(exposed(elsewhere));
+      chmodSync(elsewhere, 0o1777); // as /tmp: others can add to it, and change nothing of ours
+      expect(run(main).message).toContain("cannot be opened");
+      if (!IS_ROOT) return;
+      chownSync(join(elsewhere, "package"), NOBODY, NOBODY);
+      expect(run(main)).toMatchObject(exposed(join(elsewhere, "package")));
+    });
+
+    test("that LATCHKEY_MSALRUNTIME names", () => {
+      const { main, own, addon } = makeApp();
+      chmodSync(dirname(addon), 0o777);
+      for (const place of [own, addon]) {
+        expect(run(main, { place })).toMatchObject({
+          code: "configuration",
+          message: `Cannot use LATCHKEY_MSALRUNTIME: others can change ${dirname(addon)}`,
+          hint: expect.stringContaining(`chmod go-w ${dirname(addon)}`),
+        });
+      }
+    });
+  },
+);
+
+// A program without a main file has one made up of the current folder on Deno; on Node its first argument stood for it.
+describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name, without a main file", ({ name, program }) => {
+  const [runtime = ""] = program(), conditions = "--conditions=latchkey-source";
+  const ways = {
+    "Deno + libdbus": [[runtime, "eval", "--no-config", "--no-check", "--ext=ts"], [runtime, "run", "-A", "-"]],
+    Bun: [[runtime, "--conditions", "latchkey-source", "-e"], [runtime, "run", "--conditions", "latchkey-source", "-"]],
+    Node: [
+      [runtime, conditions, "--input-type=module", "-e"],
+      [runtime, conditions, "--input-type=module", "-"],
+    ],
+  }[name as "Bun" | "Node" | "Deno + libdbus"];
+
+  test.each([0, 1])("looks for nothing in the current folder (%d)", (way) => {
+    const cwd = mkdtempSync(join(folder, "cwd-"));
+    install(join(cwd, "node_modules", PACKAGE));
+    const code = PROGRAM.replace("LATCHKEY", latchkey), isInput = way === 1;
+    const { stdout, stderr } = Bun.spawnSync([...ways[way]!, ...(isInput ? [] : [code]), join(cwd, "argument")], {
+      cwd,
+      env: { HOME: process.env.HOME!, NO_COLOR: "1" },
+      stdin: isInput ? new TextEncoder().encode(code) : "ignore",
+    });
+    expect(`${stderr}`).toBe("");
+    expect(JSON.parse(`${stdout}`).message).toContain("is not installed");
+  });
+});
+
 describe.each(IS_BUILT ? ["Deno"] : [])("openMsalRuntime() on %s with few permissions", () => {
   const run = (main: string, ...flags: readonly string[]) =>
     failureOf([findTool("deno"), "run", "--no-config", "--no-check", ...flags, main]);
@@ -137,6 +239,18 @@ describe.each(IS_BUILT ? ["Deno"] : [])("openMsalRuntime() on %s with few permis
     };
     expect(run(main)).toMatchObject(missing);
     expect(run(main, `--allow-read=${place}`)).toMatchObject(missing);
+  });
+
+  // Who permits every addon has not said that this one is theirs.
+  test("opens none that it may not look at, where every addon may be opened", () => {
+    const main = makeProgram("main.ts"), addon = install(join(dirname(main), "node_modules", PACKAGE));
+    for (const flags of [["--allow-read"], ["--allow-sys=uid"], [`--allow-read=${folder}`, "--allow-sys=uid"]]) {
+      expect(run(main, "--allow-ffi", ...flags)).toMatchObject({
+        message: "Deno may not open @azure/msal-node-runtime",
+        hint: expect.stringContaining(`--allow-ffi=${addon}`),
+      });
+    }
+    expect(run(main, "--allow-ffi", "--allow-read", "--allow-sys=uid").message).toContain("cannot be opened");
   });
 
   test("needs no more than to open the addon", () => {
