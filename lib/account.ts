@@ -24,14 +24,21 @@ export interface AccountInfo {
   readonly source: "broker" | "cache";
 }
 
-/** Whether two accounts are one person's in the same tenant: a guest has the id of the home tenant everywhere. */
-export function isSameAccount(one: AccountInfo, other: AccountInfo): boolean {
-  return accountKey(one) === accountKey(other);
-}
-
 /** What tells an account from all others. */
 export function accountKey({ homeAccountId, realm }: AccountInfo): string {
   return `${homeAccountId} ${realm}`.toLowerCase();
+}
+
+/** The account, or else the user name, that an answer has to be for. */
+export interface ExpectedAccount {
+  readonly account?: AccountInfo | undefined;
+  readonly username?: string | undefined;
+}
+
+/** Returns true if an answer is for whom it was asked for. One without a user name is not for whoever was named. */
+export function isExpectedAccount(answered: AccountInfo, { account, username }: ExpectedAccount): boolean {
+  if (account) return idKey(answered.homeAccountId) === idKey(account.homeAccountId);
+  return username === undefined || isSameUsername(answered.username, username);
 }
 
 /** Whether two user names are one: they compare without case. */
