@@ -44,6 +44,18 @@ export function accountKey(
   return isMicrosoftHost(host) || host === "" ? `${id}\n${realm.toLowerCase()}\n` : `${id}\n${realm}\n${environment}`;
 }
 
+/** The account, or else the user name, that an answer has to be for. */
+export interface ExpectedAccount {
+  readonly account?: AccountInfo | undefined;
+  readonly username?: string | undefined;
+}
+
+/** Returns true if an answer is for whom it was asked for. One without a user name is not for whoever was named. */
+export function isExpectedAccount(answered: AccountInfo, { account, username }: ExpectedAccount): boolean {
+  if (account) return isSameAccount(answered, account);
+  return username === undefined || isSameUsername(answered.username, username);
+}
+
 /** Returns true if two user names are the same: they compare without case. */
 export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();

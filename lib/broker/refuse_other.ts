@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
+import { type AccountInfo, isExpectedAccount } from "../account.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { AuthenticationResult } from "../token.ts";
 import { printable } from "../json_values.ts";
@@ -21,10 +21,7 @@ export function refuseOther(
   account: AccountInfo | undefined,
   username: string | undefined,
 ): void {
-  const isExpected = account
-    ? isSameAccount(account, result.account)
-    : username === undefined || isSameUsername(result.account.username, username);
-  if (isExpected) return;
+  if (isExpectedAccount(result.account, { account, username })) return;
   const [answered, expected] = [result.account.username, account?.username ?? username!].map(printable);
   throw new LatchkeyError(
     "interaction_required",

@@ -23,12 +23,12 @@ export interface HttpService<Request> {
   /** Reads a request out of all that came so far: the request, an answer that turns it away, or `undefined` for more. */
   readonly read: (received: Uint8Array) => Request | HttpReply | undefined;
   /** Answers a request. It must not wait for `close`, which waits for it; `signal` aborts when the client has gone. */
-  readonly onRequest: (request: Request, signal: AbortSignal) => HttpReply | Promise<HttpReply>;
+  readonly onRequest: (request: Request, signal: AbortSignal, socket: Socket) => HttpReply | Promise<HttpReply>;
   /** Answers a client that sends no whole request in time, or is one too many. @default they are cut off */
   readonly onTrouble?: ((trouble: "slow" | "crowded") => HttpReply) | undefined;
   /** How long a client may take to send its request, and to read the answer, in milliseconds; and `close` at most. @default 10_000 */
   readonly clientLimitMs?: number | undefined;
-  /** How many clients there may be at once. @default 32 */
+  /** How many clients there may be at once. For one more, the oldest that is idle is cut off. @default 32 */
   readonly maxConnections?: number | undefined;
 }
 
@@ -43,6 +43,10 @@ export interface HttpConnections {
 interface Connection {
   /** Resolves when it has ended. */
   readonly gone: Promise<void>;
+  /** Returns true if no request of it is being answered. */
+  isIdle(): boolean;
+  /** Ends it at once. */
+  cut(): void;
   /** Ends it, once an answer that is due is sent. */
   end(): void;
 }
@@ -67,6 +71,16 @@ export function httpConnections<Request extends object>(service: HttpService<Req
     void connection.gone.then(() => to.delete(connection));
   }
 
+  /** Clients that are told of a crowd wait; where they are not, whoever connects and stays silent would keep all others out. */
+  function hasPlace(): boolean {
+    if (connections.size < maxConnections) return true;
+    const oldest = onTrouble ? undefined : connections.values().find((connection) => connection.isIdle());
+    if (!oldest) return false;
+    connections.delete(oldest);
+    oldest.cut();
+    return true;
+  }
+
   async function closeAll(): Promise<void> {
     const all = [...connections, ...told];
     for (const connection of all) connection.end();
@@ -75,7 +89,7 @@ export function httpConnections<Request extends object>(service: HttpService<Req
 
   return {
     accept(socket) {
-      if (!closed && connections.size < maxConnections) return add(connections, serve(socket, service));
+      if (!closed && hasPlace()) return add(connections, serve(socket, service));
       if (closed || !onTrouble || told.size >= MAX_TOLD) return void socket.destroy();
       add(told, serve(socket, { ...service, clientLimitMs: TOLD_MS, read: () => onTrouble("crowded") }));
     },
@@ -87,7 +101,7 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
   const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service;
   const left = new AbortController(), gone = Promise.withResolvers<void>();
   let received: Uint8Array = new Uint8Array(), answering = false, ending = false;
-  const cut = () => void socket.destroy();
+  const cut = () => void socket.destroy(), isIdle = () => !answering || socket.writableFinished;
   let timer = setTimeout(onTrouble ? () => turnAway(onTrouble("slow")) : cut, clientLimitMs);
 
   socket.on("error", () => {}); // the client may go at any time
@@ -109,7 +123,7 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
 
   async function answer(request: Request): Promise<void> {
     try {
-      send(await onRequest(request, left.signal));
+      send(await onRequest(request, left.signal, socket));
     } catch {
       send({ status: 500, body: "" }); // what went wrong is for no client to tell
     }
@@ -133,10 +147,10 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
   }
 
   return {
-    gone: gone.promise,
+    ...{ gone: gone.promise, isIdle, cut },
     end() {
       ending = true;
-      if (!answering || socket.writableFinished) return cut();
+      if (isIdle()) return cut();
       restartTimer();
     },
   };

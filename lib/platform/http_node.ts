@@ -104,6 +104,8 @@ function responseOf(message: IncomingMessage, { method, redirect, signal }: Part
   const isEmpty = method === "HEAD" || [204, 205, 304].includes(status);
   if (isEmpty) message.resume();
   message.on("error", () => {}); // who reads the body hears of it
-  signal?.addEventListener("abort", () => message.destroy(signal.reason), { once: true });
+  const abort = () => void message.destroy(signal?.reason);
+  signal?.addEventListener("abort", abort);
+  message.once("close", () => signal?.removeEventListener("abort", abort));
   return new Response(isEmpty ? null : Readable.toWeb(message) as unknown as ReadableStream, { status, headers });
 }

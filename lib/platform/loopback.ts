@@ -2,11 +2,16 @@
  * Listens for the browser that comes back from a sign-in (RFC 8252, 7.3): on the loopback interface alone, on 127.0.0.1 and
  * on ::1, since a browser takes either for `localhost`.
  *
- * Deno needs `--allow-net=127.0.0.1,[::1]`; without the second, ::1 is left out.
+ * Every user of the machine can connect to it, and on most machines see what the browser was started with, `state` included.
+ * On Linux a program of another user's is refused, or it could sign in as somebody else in the person's place.
+ *
+ * Deno needs `--allow-net=127.0.0.1,[::1]`; without the second, ::1 is left out. It shows whose a program is only with
+ * `--allow-all`.
  *
  * @module
  */
 import type { Server, Socket } from "node:net";
+import { operatingSystem, readEnvironment } from "./host.ts";
 import { httpConnections, type HttpReply } from "./http_connections.ts";
 import { type LoopbackRequest, readLoopbackRequest } from "./loopback_request.ts";
 import { openServer, portError, portOf } from "./open_server.ts";
@@ -20,7 +25,7 @@ export interface LoopbackOptions {
   readonly port?: number | undefined;
   /** Origins that may post forms, beside our own and `null`. @default none */
   readonly allowedOrigins?: readonly string[] | undefined;
-  /** Answers a request, with UTF-8 HTML unless a header field says otherwise. It must not wait for `close`, which waits for it. */
+  /** Answers a request of this user's, with UTF-8 HTML unless a header field says otherwise. It must not wait for `close`, which waits for it. */
   readonly onRequest: (request: LoopbackRequest) => HttpReply | Promise<HttpReply>;
   /** How long a client may take to send its request, and to read the answer, in milliseconds; and `close` at most. @default 10_000 */
   readonly clientLimitMs?: number | undefined;
@@ -44,8 +49,17 @@ const HEADERS = {
   "referrer-policy": "no-referrer",
   "x-content-type-options": "nosniff",
 };
-/** How often another port is tried when ::1 has the one that 127.0.0.1 had free. */
+/** How often another port is tried when the one that 127.0.0.1 had free is not to be had on ::1. */
 const MAX_ATTEMPTS = 20;
+/** Errors that say that this machine has no IPv6: then nobody else listens on ::1 either. */
+const NO_IPV6 = ["EADDRNOTAVAIL", "EAFNOSUPPORT"];
+/** How often the system's connections are read when a client is not among them. */
+const MAX_LOOKS = 3;
+const REFUSED: HttpReply = {
+  status: 403,
+  headers: { "content-type": "text/plain; charset=utf-8" },
+  body: "This sign-in belongs to another user of this machine. Open its address in a browser of theirs.\n",
+};
 
 /**
  * Listens on the loopback interface.
@@ -63,7 +77,7 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
   const connections = httpConnections<LoopbackRequest>({
     headers: HEADERS,
     read: (received) => readLoopbackRequest(received, { port, allowedOrigins }),
-    onRequest,
+    onRequest: async (request, _signal, socket) => await isOfOther(socket, port) ? REFUSED : await onRequest(request),
     clientLimitMs,
   });
   const servers = await openServers(wanted, connections.accept);
@@ -97,10 +111,133 @@ async function openServers(port: number, onConnection: (socket: Socket) => void)
       const both = isPermitted({ name: "net", host: `[::1]:${second.port}` });
       return both ? [first, await openServer(second, onConnection)] : [first];
     } catch (error) {
-      const { code } = error as { code?: string };
-      if (code !== "EADDRINUSE") return [first]; // there is no IPv6 here
+      const code = await codeOfIPv6(error, portOf(first));
+      if (NO_IPV6.includes(code ?? "")) return [first];
       first.close();
-      if (port !== 0 || attempt === MAX_ATTEMPTS) throw portError(port, error);
+      if (port !== 0 || attempt === MAX_ATTEMPTS) throw portError(port, { code });
     }
   }
+}
+
+/**
+ * Returns why ::1 cannot be listened on. Where there can be no socket, Bun 1.4 tells no code, and where there is no ::1, Deno
+ * 2.9 tells EINVAL. For UDP both tell the right one.
+ */
+async function codeOfIPv6(error: unknown, port: number): Promise<string | undefined> {
+  const { code } = error as { code?: string };
+  if (code !== undefined && code !== "EINVAL") return code;
+  const { createSocket } = await import("node:dgram");
+  return await new Promise((resolve) => {
+    const socket = createSocket("udp6");
+    socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+    socket.bind(port, "::1", () => socket.close(() => resolve(code)));
+  });
+}
+
+/** Both ends of a connection. */
+export interface TcpConnection {
+  /** Address of the client. */
+  readonly address: string;
+  /** Port of the client. */
+  readonly port: number;
+  /** Address of the listener. */
+  readonly localAddress: string;
+  /** Port of the listener. */
+  readonly localPort: number;
+}
+
+/** Returns true if the client belongs to another user, or did not wait for an answer, which no browser does. */
+async function isOfOther({ remoteAddress, remotePort }: Socket, localPort: number): Promise<boolean> {
+  if (operatingSystem() !== "linux") return false;
+  if (remoteAddress === undefined || remotePort === undefined) return true;
+  const localAddress = remoteAddress.includes(":") ? "::1" : "127.0.0.1";
+  const connection = { address: remoteAddress, port: remotePort, localAddress, localPort };
+  for (let look = 1; look <= MAX_LOOKS; look++) {
+    // The system does not show all of them at one moment: a client can end, or be left out, while they are read.
+    const owner = ownerOf(connection, await readConnections(), readEnvironment("SUDO_UID"));
+    if (owner !== "unknown") return owner !== "this user";
+  }
+  return false;
+}
+
+/** The connections of this machine in the system's words; empty if they cannot be read. */
+async function readConnections(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  const texts = ["/proc/net/tcp", "/proc/net/tcp6"].map(async (path) => {
+    if (!isPermitted({ name: "read", path })) return "";
+    return await readFile(path, "utf8").catch(() => ""); // Deno permits it with --allow-all only
+  });
+  return (await Promise.all(texts)).join("\n");
+}
+
+/**
+ * Returns whose the client of a connection is, which is to be read out of `/proc/net/tcp` and `/proc/net/tcp6` (proc_net_tcp.rst).
+ * This user is the one whom the listener belongs to there. Root counts as this user: it could do all of this anyway, and what
+ * passes a browser's connections on is often root's, as in WSL and in Kubernetes.
+ *
+ * @param connection The connection.
+ * @param table The text of both files.
+ * @param sudoUser User id of the person who called sudo: a browser is theirs, and never root's.
+ * @returns `unknown` if the table does not have the listener (it was not to be read), or not the client, which is in another
+ * network namespace (WSL with mirrored networking).
+ */
+export function ownerOf(
+  connection: TcpConnection,
+  table: string,
+  sudoUser?: string,
+): "this user" | "another user" | "gone" | "unknown" {
+  const local = endOf(connection.localAddress, connection.localPort);
+  const remote = endOf(connection.address, connection.port);
+  const rows = rowsOf(table, connection.localPort);
+  const listener = rows.find(({ from, state }) => from === local && state === LISTEN);
+  const client = rows.find(({ from, to }) => from === remote && to === local);
+  const server = rows.find(({ from, to }) => from === local && to === remote);
+  if (!listener) return "unknown";
+  // Who closes a connection at once, with what was sent yet to be read, is shown as root, or not at all.
+  if (!client) return server?.state === ESTABLISHED ? "unknown" : "gone";
+  if (client.inode === "0") return "gone";
+  const own = [listener.user, "0", ...(listener.user === "0" && sudoUser ? [sudoUser] : [])];
+  return own.includes(client.user) ? "this user" : "another user";
+}
+
+const ESTABLISHED = "01", LISTEN = "0A";
+
+interface TcpRow {
+  /** This end of it, and the other, as {@linkcode endOf} has them. */
+  readonly from: string;
+  readonly to: string;
+  readonly state: string;
+  readonly user: string;
+  /** `0` once no program has it open. */
+  readonly inode: string;
+}
+
+const END = /(?:[\dA-F]{8}|[\dA-F]{32}):[\dA-F]{4}/.source;
+const ROW = new RegExp(`^ *\\d+: (${END}) (${END}) ([\\dA-F]{2}) \\S+ \\S+ \\S+ +(\\d+) +\\d+ +(\\d+)`);
+
+/** The rows that have a port at one of their ends. */
+function rowsOf(table: string, port: number): readonly TcpRow[] {
+  const end = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return table.split("\n").filter((line) => line.includes(end)).flatMap((line) => {
+    const [, from = "", to = "", state = "", user = "", inode = ""] = ROW.exec(line) ?? [];
+    const isAbout = from.endsWith(end) || to.endsWith(end);
+    return isAbout ? [{ from: readEnd(from), to: readEnd(to), state, user, inode }] : [];
+  });
+}
+
+/** `0100007F:C0DE`: an address in words of 32 bits, each in the order of this machine's bytes, and a port. */
+function readEnd(text: string): string {
+  const [words = "", port = ""] = text.split(":");
+  const numbers = words.match(/.{8}/g)!.map((word) => Number.parseInt(word, 16));
+  const bytes = new Uint8Array(Uint32Array.from(numbers).buffer), view = new DataView(bytes.buffer);
+  const address = bytes.length === 4
+    ? bytes.join(".")
+    : Array.from({ length: bytes.length / 2 }, (_, at) => view.getUint16(2 * at).toString(16)).join(":");
+  return endOf(address, Number.parseInt(port, 16));
+}
+
+/** An end of a connection, such that equal ones are the same text. IPv4 addresses are written as IPv6 has them. */
+function endOf(address: string, port: number): string {
+  const plain = address.replace(/%.*$/, "");
+  return `${new URL(`http://[${plain.includes(":") ? plain : `::ffff:${plain}`}]`).host} ${port}`;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
+import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
 import { capabilitiesOf } from "../claims.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
@@ -274,22 +274,22 @@ function refusePop({ pop }: TokenQuery): void {
   });
 }
 
+/** Providers may leave the user name out of id tokens (OpenID Connect Core, 5.4). */
+const NAMELESS = "The identity provider did not say who signed in: choose an account, or name nobody";
+
 /** The person chooses who signs in, and may choose somebody else than the program goes on for. */
 function refuseOther(
   { account, correlationId }: AuthenticationResult,
   expected: AccountInfo | undefined,
   username: string | undefined,
 ): void {
-  const isExpected = expected
-    ? isSameAccount(account, expected)
-    // Providers may leave the user name out of id tokens (OpenID Connect Core, 5.4).
-    : username === undefined || account.username === "" || isSameUsername(account.username, username);
-  if (isExpected) return;
+  if (isExpectedAccount(account, { account: expected, username })) return;
   const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(printable);
+  const signInAs = `Sign in as ${wanted || "that account"}`;
   throw new LatchkeyError(
     "interaction_required",
     `${answered || "Somebody else"} signed in, and not ${wanted || "the account that was asked for"}`,
-    { correlationId, hint: `Sign in as ${wanted || "that account"}` },
+    { correlationId, hint: answered ? signInAs : `${signInAs}. ${NAMELESS}` },
   );
 }
 

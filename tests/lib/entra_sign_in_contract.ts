@@ -82,6 +82,24 @@ describe("a browser sign-in at Entra", () => {
     expect(await app.acquireTokenInteractive({ scopes: SCOPES, username })).toMatchObject({ account: { username } });
   });
 
+  // An id token without a user name passed for whoever had to sign in.
+  test("does not take an answer without a user name for the one who has to sign in", async () => {
+    entra.behaviour.idToken = { preferred_username: undefined };
+    const cache = memoryStore(), app = makeApp({ cache }), jane = "jane@contoso.com";
+    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, username: jane }));
+    expect(error).toMatchObject({
+      code: "interaction_required",
+      message: `Somebody else signed in, and not ${jane}`,
+      hint: expect.stringContaining("did not say who signed in"),
+    });
+    const always = app.acquireToken({ scopes: SCOPES, username: jane, interactive: "always" });
+    expect(await failureOf(always)).toMatchObject({ code: "interaction_required" });
+    expect(await cache.readAccounts()).toEqual([]);
+    const { account } = await app.acquireTokenInteractive({ scopes: SCOPES, loginHint: jane });
+    expect(account.username).toBe("");
+    expect(await app.acquireToken({ scopes: SCOPES, account, interactive: "always" })).toHaveProperty("accessToken");
+  });
+
   test("leaves it open which of several accounts is meant, and tells those of one name apart", async () => {
     const app = makeApp(), clientInfo = { uid: "elsewhere", utid: TENANT };
     await app.acquireTokenInteractive({ scopes: SCOPES });

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { makeFetch } from "../../../lib/platform/http_client.ts";
+import { sendByNode } from "../../../lib/platform/http_node.ts";
 import { type CertificateAuthority, makeCertificateAuthority } from "../../fakes/certificates.ts";
 import { type ConnectProxy, type ProxyOptions, startConnectProxy } from "../../fakes/connect_proxy.ts";
 
@@ -97,6 +98,38 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 const form = { method: "POST", body: new URLSearchParams({ code: "ä", scope: "a b" }) };
 const FORM_TEXT = "code=%C3%A4&scope=a+b";
 const trustHint = expect.stringMatching(/\b(DENO_CERT|NODE_EXTRA_CA_CERTS)\b/);
+
+/** A signal that is never aborted, and how many listen for it. */
+function countedSignal(): { readonly signal: AbortSignal; count(): number } {
+  const { signal } = new AbortController(), listeners = new Set<unknown>();
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...[type, listener, options]: Parameters<typeof addEventListener>) => {
+    listeners.add(listener);
+    addEventListener.call(signal, type, listener, options);
+  };
+  signal.removeEventListener = (...[type, listener, options]: Parameters<typeof removeEventListener>) => {
+    listeners.delete(listener);
+    removeEventListener.call(signal, type, listener, options);
+  };
+  return { signal, count: () => listeners.size };
+}
+
+describe("sendByNode()", () => {
+  // Each request left a listener behind, and its answer with it, for as long as the signal of the program lived.
+  test.each(["/token", "/empty"])("listens for an abort no longer than the answer to %s takes", async (path) => {
+    const { signal, count } = countedSignal(), headers = new Headers(), method = "GET", body = null;
+    const proxy = new URL(`http://127.0.0.1:${(await startProxy()).port}`), certificates = [authority.cert];
+    const ways = [
+      [`http://localhost:${plain}${path}`, { proxy: "direct" }],
+      [`https://login.contoso.com${path}`, { proxy, certificates }],
+    ] as const;
+    for (const [url, route] of ways) {
+      const request = { url: new URL(url), headers, method, body, signal, redirect: "manual" } as const;
+      await (await sendByNode(request, route)).text();
+    }
+    while (count() > 0) await new Promise((resolve) => setTimeout(resolve)); // for ever if one is left
+  });
+});
 
 describe("makeFetch() without a proxy", () => {
   test("sends a form", async () => {

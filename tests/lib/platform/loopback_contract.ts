@@ -1,6 +1,7 @@
 // The loopback listener, asked over real sockets on every runtime.
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import net, { type AddressInfo, type ListenOptions, type Server, type Socket } from "node:net";
 import {
   listenOnLoopback,
@@ -8,6 +9,7 @@ import {
   type LoopbackOptions,
   type LoopbackRequest,
 } from "../../../lib/platform/loopback.ts";
+import { exchangeAsOtherUser } from "../../tools/other_user.ts";
 
 /** The addresses that this machine has. */
 const addresses = ["127.0.0.1"];
@@ -155,15 +157,40 @@ describe("listenOnLoopback()", () => {
     expect(await exchange(port, text.replace("PORT", `${port}`))).toBe("");
   });
 
-  test("takes no more than 32 connections at a time", async () => {
+  // Clients that connected and sent nothing kept the person's browser out, and they could do so again and again.
+  test("takes no more than 32 connections at a time: the oldest idle one makes room", async () => {
     const { port } = await open();
-    const idle = await Promise.all(Array.from({ length: 32 }, () => connect(port)));
+    const idle: Socket[] = [];
+    for (let number = 0; number < 32; number++) idle.push(await connect(port));
+    const ends = idle.map((socket) => once(socket, "close")), oldest = idle[0]!;
+    expect(statusOf(await exchange(port, get(port)))).toBe(200);
+    await ends[0];
+    expect(idle.filter((socket) => socket.destroyed)).toEqual([oldest]);
+    // So does one that was answered and does not go: it does not count as busy.
+    const answered = await connect(port), received = untilEnd(answered);
+    answered.pause();
+    answered.write(get(port));
+    for (let number = 0; number < 64; number++) await connect(port);
+    answered.resume();
+    await received;
+    expect(statusOf(await exchange(port, get(port)))).toBe(200);
+  });
+
+  test("cuts off who comes while it answers 32 others", async () => {
+    const answer = Promise.withResolvers<void>(), busy = Promise.withResolvers<void>();
+    let asked = 0;
+    const { port } = await open({
+      async onRequest() {
+        if (++asked === 32) busy.resolve();
+        await answer.promise;
+        return { status: 200, body: "" };
+      },
+    });
+    const answers = Array.from({ length: 32 }, () => exchange(port, get(port)));
+    await busy.promise;
     expect(await exchange(port, get(port))).toBe("");
-    const gone = once(idle[0]!, "close");
-    idle[0]!.destroy();
-    await gone;
-    // The listener hears of it a little later.
-    for (let answer = ""; answer === "";) answer = await exchange(port, get(port));
+    answer.resolve();
+    expect((await Promise.all(answers)).map(statusOf)).toEqual(Array(32).fill(200));
   });
 
   test("says nothing of an error of its user's", async () => {
@@ -209,6 +236,53 @@ describe("listenOnLoopback()", () => {
   test("throws the reason of a signal that is aborted already", async () => {
     const reason = new Error("enough");
     expect(await failure(open({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+  });
+});
+
+// `state` stands in the command line of the browser, which every user of the machine can read: one of them could answer first,
+// with an account of theirs, and the person's programs would have worked with that.
+describe("listenOnLoopback(), asked by another user of the machine", () => {
+  /** Whether this runtime shows whose a connection is: Deno does with all permissions only. */
+  const isShown = (() => {
+    try {
+      return readFileSync("/proc/net/tcp", "utf8") !== "";
+    } catch {
+      return false;
+    }
+  })();
+
+  /** A listener, and who came through. */
+  async function openAndTell(): Promise<{ readonly port: number; readonly paths: readonly string[] }> {
+    const paths: string[] = [];
+    const { port } = await open({
+      onRequest({ url }) {
+        paths.push(url.pathname);
+        return { status: 200, body: "" };
+      },
+    });
+    return { port, paths };
+  }
+
+  test.each(["127.0.0.1", "::1", "::ffff:127.0.0.1"])("refuses what comes to %s, and goes on", async (host) => {
+    if (host === "::1" && !addresses.includes(host)) return expect(addresses).toEqual(["127.0.0.1"]);
+    const { port, paths } = await openAndTell();
+    const text = get(port, "/other?error=access_denied&state=x");
+    const answer = await exchangeAsOtherUser(text, { host, port });
+    const own = await exchange(port, get(port, "/own"), host);
+    if (!isShown) return expect([statusOf(answer), statusOf(own), paths]).toEqual([200, 200, ["/other", "/own"]]);
+    expect([statusOf(answer), statusOf(own), paths]).toEqual([403, 200, ["/own"]]);
+    expect(answer).toContain("another user of this machine");
+  });
+
+  // A connection that was closed at once is shown as root's, and one that was reset not at all.
+  test.each(["closes", "resets"] as const)("takes no request of a client that %s at once", async (farewell) => {
+    const { port, paths } = await openAndTell();
+    for (let number = 0; number < 5; number++) {
+      await exchangeAsOtherUser(get(port, "/other"), { host: "127.0.0.1", port, farewell });
+    }
+    expect(statusOf(await exchange(port, get(port, "/own")))).toBe(200);
+    if (isShown) expect(paths).toEqual(["/own"]);
+    else expect(paths).toContain("/own");
   });
 });
 
