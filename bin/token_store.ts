@@ -145,10 +145,10 @@ async function tryToWrite(
   place: Exclude<TokenPlace, { readonly kind: "memory" }>,
   { signal }: CacheCall,
 ): Promise<void> {
-  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who needs no sign-in does without
+  const { withLock } = await import("../lib/platform/lock.ts"); // who needs no sign-in does without
   const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
   try {
-    await withLockFile(path, async () => {}, { signal, waitMs: 1000 });
+    await withLock(path, async () => {}, { signal, waitMs: 1000 });
   } catch (error) {
     if (!(error instanceof LatchkeyError && error.code === "timed_out")) throw error; // somebody else tries
   }

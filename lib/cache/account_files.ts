@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { type Lock, withLockFile } from "../platform/lock_file.ts";
+import { type Lock, withLock } from "../platform/lock.ts";
 import { listPrivateFolder, readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
 import { accountHash } from "./account_hash.ts";
 import {
@@ -192,7 +192,7 @@ export class AccountFiles implements Required<CacheStore> {
     const path = `${this.#path(name)}.lockfile`;
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
       try {
-        return await withLockFile(path, work, { signal });
+        return await withLock(path, work, { signal });
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;
       }

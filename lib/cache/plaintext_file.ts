@@ -183,8 +183,8 @@ export class PlaintextFile implements Required<CacheStore> {
   }
 
   async #locked<T>({ signal }: CacheCall, work: () => Promise<T>): Promise<T> {
-    const { withLockFile } = await import("../platform/lock_file.ts"); // who has a token that is kept does without
-    return await withLockFile(this.#lockPath, work, { signal });
+    const { withLock } = await import("../platform/lock.ts"); // who has a token that is kept does without
+    return await withLock(this.#lockPath, work, { signal });
   }
 
   get #lockPath(): string {

@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { withLockFile } from "../platform/lock_file.ts";
+import { withLock } from "../platform/lock.ts";
 import type { CacheCall } from "./cache_store.ts";
 
 /** How long a renewal by another process is waited for, in milliseconds: requests are repeated, and may find the endpoints first. */
@@ -27,7 +27,7 @@ export async function renewAlone<T>(
 ): Promise<T> {
   let working: Promise<T> | undefined;
   try {
-    return await withLockFile(`${path}.renewal.lockfile`, () => working = work(), { signal, waitMs: WAIT_MS });
+    return await withLock(`${path}.renewal.lockfile`, () => working = work(), { signal, waitMs: WAIT_MS });
   } catch (error) {
     if (!working) signal?.throwIfAborted();
     if (!(error instanceof LatchkeyError)) throw error;

@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { KeyringError } from "../platform/keyring_error.ts";
-import { withLockFile } from "../platform/lock_file.ts";
+import { withLock } from "../platform/lock.ts";
 import { replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
 import { findKeyKeeper } from "./find_key_keeper.ts";
 import { cannotKeep, keyLost, mayBeInFile, nameOf, reasonOf, wayOutOfFile } from "./key_failure.ts";
@@ -195,7 +195,7 @@ async function alone<T>(
 ): Promise<T> {
   const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
-    return await withLockFile(`${folder}/key.lockfile`, async () => (clearTimeout(notice), await work()), {
+    return await withLock(`${folder}/key.lockfile`, async () => (clearTimeout(notice), await work()), {
       signal,
       waitMs: promptMs + MAKING_MS,
     });

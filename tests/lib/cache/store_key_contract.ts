@@ -8,7 +8,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inspect, promisify } from "node:util";
 import { describeStoreKey, findStoreKey, openStoreKey, type StoreKeyOptions } from "../../../lib/cache/store_key.ts";
-import { withLockFile } from "../../../lib/platform/lock_file.ts";
+import { withLock } from "../../../lib/platform/lock.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -230,7 +230,7 @@ describe("openStoreKey()", () => {
     const { promise: warned, resolve } = Promise.withResolvers<string>();
     await mkdir(folder, { mode: 0o700 });
     let opening: Promise<unknown> | undefined;
-    await withLockFile(join(folder, "key.lockfile"), async () => {
+    await withLock(join(folder, "key.lockfile"), async () => {
       opening = open({ keyPlace: "file", log: (level, message) => resolve(`${level} ${message}`) });
       expect(await warned).toBe(
         "warn Another program makes the key of the token cache, and may wait for somebody to unlock the keyring",
