@@ -159,7 +159,7 @@ function storeIn(
   options: { readonly mayPrompt: boolean; readonly logger: Logger },
 ): CacheStore {
   if (place.kind === "file") {
-    // What is sealed comes whole or not at all: to parse it would take a silent token's time.
+    // What is encrypted comes whole or not at all: to parse it would take a silent token's time.
     const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{"), mayBeKey: true };
     return onceMade(place.folder, withDamageNotices(fileStore({ folder: place.folder, ...options }), notices));
   }

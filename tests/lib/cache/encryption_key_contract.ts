@@ -253,11 +253,11 @@ describe("openEncryptionKey()", () => {
     const printed = readText(stopped.stdout);
     try {
       await prompter.next("shown");
-      stopped.kill("SIGSTOP"); // Ctrl-Z
+      process.kill(stopped.pid!, "SIGSTOP"); // Ctrl-Z
       const key = await open({ keyPlace: "file" }); // takes the lock over, as nobody shows a sign of life
       const written = await readFile(join(folder, "key.json"), "utf8");
       await prompter.kill(); // the prompt is gone, and the key would go into a file
-      stopped.kill("SIGCONT"); // fg
+      process.kill(stopped.pid!, "SIGCONT"); // fg
       expect(JSON.parse(await printed)).toMatchObject({ id: key.id, place: "file" });
       expect(await readFile(join(folder, "key.json"), "utf8")).toBe(written);
       expect(await readdir(folder)).toEqual(["key.json"]);
