@@ -21,10 +21,15 @@ export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion 
 export { openBrokerChannel } from "./lib/broker/find_broker.ts";
 export type { BrokerFlags } from "./lib/broker/plan_brokers.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
-export { describeFileStore, type FileStoreDescription } from "./lib/cache/describe_file_store.ts";
-export { fileStore, type FileStoreOptions } from "./lib/cache/file_store.ts";
+export {
+  describeFileStore,
+  fileStore,
+  type FileStoreDescription,
+  type FileStoreOptions,
+  plaintextStore,
+  type PlaintextStoreOptions,
+} from "./lib/cache/file_store.ts";
 export { memoryStore } from "./lib/cache/memory_store.ts";
-export { plaintextStore, type PlaintextStoreOptions } from "./lib/cache/plaintext_store.ts";
 export type { RedisClient } from "./lib/cache/redis_client.ts";
 export { redisStore, type RedisStoreOptions } from "./lib/cache/redis_store.ts";
 export {

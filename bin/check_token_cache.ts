@@ -4,11 +4,13 @@
  * @module
  */
 import { type CacheStore, describeFileStore, type FileStoreDescription } from "../mod.ts";
+import { DOCUMENT_NAME } from "../lib/cache/encrypted_store.ts";
 import { openLocalFiles } from "../lib/platform/open_local_files.ts";
 import { listPrivateFolder } from "../lib/platform/private_file.ts";
 import { folderOf } from "../lib/platform/private_folder.ts";
 import { quoteCommand } from "../lib/platform/host.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
+import { findSetAside } from "./damage_notices.ts";
 import { isObject } from "./is_object.ts";
 import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
 import type { TokenPlace } from "./token_store.ts";
@@ -35,9 +37,9 @@ export const tokenCache: Check = {
         if (!place.why) return ok("sign-ins without a broker last for one run each, as --store memory asks for");
         return notChecked(`sign-ins without a broker last for one run each: ${place.why.message}`, place.why.hint);
       case "plaintext":
-        return whereItIs(place.path, await examinePlaintext(place, cache, signal));
+        return whereItIs(place.path, await withSetAside(place, await examinePlaintext(place, cache, signal)));
       case "file":
-        return whereItIs(place.folder, await examineFiles(place, cache, signal));
+        return whereItIs(place.folder, await withSetAside(place, await examineFiles(place, cache, signal)));
     }
   },
 };
@@ -48,6 +50,18 @@ function whereItIs(path: string, finding: Finding): Finding {
     ...finding,
     detail: `${finding.detail}; ${WINDOWS_DRIVE.detail}`,
     fix: finding.fix ?? WINDOWS_DRIVE.fix,
+  };
+}
+
+/** Names what was set aside as damaged: nobody can use it, but tokens can be in it. */
+async function withSetAside(place: TokenPlace, finding: Finding): Promise<Finding> {
+  const paths = finding.state === "ok" ? await findSetAside(place) : [];
+  if (paths.length === 0) return finding;
+  const remove = `rm ${paths.map(shellWord).join(" ")}`;
+  return {
+    ...finding,
+    detail: `${finding.detail}; tokens may be in what was set aside as damaged: ${paths.join(", ")}`,
+    fix: finding.fix === undefined ? remove : `${finding.fix}; ${remove}`,
   };
 }
 
@@ -64,12 +78,10 @@ async function examineFiles(
   // The reason was written down with the key, and need not be true any more.
   const key = `${KEY_PLACES[keyPlace](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
-    const { length } = names.filter((name) => name.endsWith(".sealed"));
-    if (length > 0) {
+    if (names.includes(DOCUMENT_NAME)) {
       const what = `the key of the token cache in ${folder} is lost: key.json is missing`;
-      const many = length === 1 ? "1 file is" : `${length} files are`;
       return failed(
-        `${what}, and ${many} sealed with it`,
+        `${what}, and ${DOCUMENT_NAME} is encrypted with it`,
         `Bring key.json back, or go on without. ${beginAnew(folder)}`,
       );
     }
@@ -79,19 +91,19 @@ async function examineFiles(
   if (problem) {
     return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Look at ${folder}/key.json`);
   }
-  const documents = await store.readAccounts({ signal }), lost = documents.filter((each) => !isCacheText(each)).length;
+  const documents = await store.readAccounts({ signal });
   const detail = `${countAccounts(documents)} in ${folder}, encrypted; the key is ${key}`;
-  if (lost === 0) return ok(detail);
+  if (documents.every(isCacheText)) return ok(detail);
   return failed(
-    `${detail}; ${lost} beside ${lost === 1 ? "is" : "are"} damaged or sealed with a lost key`,
+    `${folder}/${DOCUMENT_NAME} is damaged, or encrypted with a lost key; the key is ${key}`,
     beginAnew(folder),
   );
 }
 
-/** What leaves nothing unreadable behind. */
+/** How to go on with a new document. */
 function beginAnew(folder: string): string {
   const move = quoteCommand(["mv", folder, `${folder}.old`]);
-  return `Sign in again: latchkey login. Should files stay that nothing can read: ${move}`;
+  return `Sign in again: latchkey login. It sets aside what cannot be read; if that fails: ${move}`;
 }
 
 async function examinePlaintext(

@@ -8,6 +8,7 @@ import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount, chooseBrokerAccount } from "./choose_account.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
+import { clearSetAside } from "./damage_notices.ts";
 import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
 import { visible } from "./visible.ts";
 
@@ -22,7 +23,11 @@ export async function logOut(line: CommandLine, signal: AbortSignal | undefined)
   const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
   const account = await choose(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
-  write("stderr", `latchkey: ${visible(outcome(account, tokenPlace(line), fromBroker))}\n`);
+  const place = tokenPlace(line), say = (what: string): void => write("stderr", `latchkey: ${visible(what)}\n`);
+  say(outcome(account, place, fromBroker));
+  const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
+  const setAside = await clearSetAside(place, { isAnybodyLeft: left.length > 0 });
+  if (setAside !== undefined) say(setAside);
 }
 
 function outcome({ username, homeAccountId, source }: AccountInfo, place: TokenPlace, fromBroker: boolean): string {

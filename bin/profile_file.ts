@@ -118,8 +118,8 @@ export async function writeProfile(
 
 /** Works while nobody else changes the file. */
 async function alone(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who reads needs none
-  await withLockFile(`${filePath()}.lockfile`, work, { signal });
+  const { withLock } = await import("../lib/platform/lock.ts"); // who reads needs none
+  await withLock(`${filePath()}.lockfile`, work, { signal });
 }
 
 async function readFile(): Promise<ProfileFile> {

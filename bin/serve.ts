@@ -4,7 +4,7 @@
  * @module
  */
 import type { AcquireTokenRequest, AuthenticationResult, LatchkeyError } from "../mod.ts";
-import { withLockFile } from "../lib/platform/lock_file.ts";
+import { withLock } from "../lib/platform/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath, write } from "../lib/platform/program.ts";
 import { shellWord } from "../lib/platform/host.ts";
@@ -157,7 +157,7 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
 /** The secret in a file; where there is no file, a new one, which is written to it. */
 async function secretIn(path: string): Promise<string> {
   const read = () => readPrivateFile(path, { isSecret: true });
-  const bytes = await read() ?? await withLockFile(`${path}.lockfile`, async () => {
+  const bytes = await read() ?? await withLock(`${path}.lockfile`, async () => {
     const written = await read();
     if (written) return written; // by another server that began at the same time
     const made = new TextEncoder().encode(`${newSecret()}\n`);

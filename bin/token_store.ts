@@ -145,10 +145,10 @@ async function tryToWrite(
   place: Exclude<TokenPlace, { readonly kind: "memory" }>,
   { signal }: CacheCall,
 ): Promise<void> {
-  const { withLockFile } = await import("../lib/platform/lock_file.ts"); // who needs no sign-in does without
+  const { withLock } = await import("../lib/platform/lock.ts"); // who needs no sign-in does without
   const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
   try {
-    await withLockFile(path, async () => {}, { signal, waitMs: 1000 });
+    await withLock(path, async () => {}, { signal, waitMs: 1000 });
   } catch (error) {
     if (!(error instanceof LatchkeyError && error.code === "timed_out")) throw error; // somebody else tries
   }
@@ -159,7 +159,7 @@ function storeIn(
   options: { readonly mayPrompt: boolean; readonly logger: Logger },
 ): CacheStore {
   if (place.kind === "file") {
-    // What is sealed comes whole or not at all: to parse it would take a silent token's time.
+    // What is encrypted comes whole or not at all: to parse it would take a silent token's time.
     const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{"), mayBeKey: true };
     return onceMade(place.folder, withDamageNotices(fileStore({ folder: place.folder, ...options }), notices));
   }

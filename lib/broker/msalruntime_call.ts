@@ -8,7 +8,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { inTurn } from "../platform/in_turn.ts";
+import { withMutex } from "../platform/lock.ts";
 import { startTimer } from "../platform/start_timer.ts";
 import type { NativeCall } from "./msalruntime_library.ts";
 
@@ -68,8 +68,8 @@ export async function callNative<T>(
     return await (isLeft && isCancellable ? gone.promise : answer.promise);
   };
   // In a queue the time limit above holds.
-  const onTooLate = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
-  const worked = queue === undefined ? work() : inTurn(queue, work, { waitMs: Infinity, onTooLate });
+  const onTimeout = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
+  const worked = queue === undefined ? work() : withMutex(queue, work, { waitMs: Infinity, onTimeout });
   worked.catch(() => {}); // the caller may have gone
   try {
     return await Promise.race([worked, gone.promise]);

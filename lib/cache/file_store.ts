@@ -1,12 +1,13 @@
 /**
- * A token cache in encrypted files, for this user alone.
+ * Token caches in files: an encrypted one for this user, and MSAL's, which other programs use as well. Their code is loaded when
+ * they are first used.
  *
  * @module
  */
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, type LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { CacheStore } from "./cache_store.ts";
-import type { AccountFiles } from "./account_files.ts";
+import type { CacheCall, CacheStore } from "./cache_store.ts";
+import type { DocumentFile } from "./document_file.ts";
 import { lateStore } from "./late_store.ts";
 
 /** Where a token cache is kept, and how its key is had. */
@@ -15,7 +16,7 @@ export interface FileStoreOptions {
   readonly folder?: string | undefined;
   /**
    * Where the key is put when a new one is made: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside
-   * what it seals, or `auto`: the keyring where there is one that can be used.
+   * what it encrypts, or `auto`: the keyring where there is one that can be used.
    *
    * @default "auto"
    */
@@ -27,8 +28,7 @@ export interface FileStoreOptions {
 }
 
 /**
- * A store in encrypted files (AES-GCM), one for each account, which any number of processes can use at once. Files are 0600
- * in a folder that is 0700; a symbolic link, another owner, or a folder that others can write are refused.
+ * A store in an encrypted file (AES-GCM), which any number of processes can use at once. It is 0600 in a folder that is 0700; a symbolic link, another owner, or a folder that others can write are refused.
  *
  * On Deno it needs `--allow-read` and `--allow-write` of the folder, `--allow-sys=uid`, `--allow-env` to find it, and what the
  * session bus needs for the keyring.
@@ -56,10 +56,84 @@ export function fileStore(options: FileStoreOptions = {}): CacheStore {
   return lateStore(() => open(options));
 }
 
-async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<AccountFiles> {
-  const [{ AccountFiles }, { stateFolder }] = await Promise.all([
-    import("./account_files.ts"),
+async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
+  const [{ encryptedStore }, { stateFolder }] = await Promise.all([
+    import("./encrypted_store.ts"),
     import("../platform/user_folders.ts"),
   ]);
-  return new AccountFiles(folder ?? stateFolder(), { keyPlace, mayPrompt, log });
+  return encryptedStore(folder ?? stateFolder(), { keyPlace, mayPrompt, log });
+}
+
+/** How the file is used. */
+export interface PlaintextStoreOptions {
+  /** Takes log lines. @default none */
+  readonly logger?: Logger | undefined;
+}
+
+/**
+ * A store in one JSON file that is not encrypted, as MSAL for Python (`msal-extensions`), MSAL for Node
+ * (`@azure/msal-node-extensions`) and, where it does not encrypt, the Azure CLI have it: they find what is stored here, and the
+ * reverse. While it is written, `PATH.lockfile` keeps the others out.
+ *
+ * Whoever can read the file has the tokens in it. It is 0600; a symbolic link, another owner, or a folder that others can write
+ * are refused.
+ *
+ * On Deno it needs `--allow-read` and `--allow-write` of the file's folder, and `--allow-sys=uid`.
+ *
+ * @param path Path of the file, such as `~/.azure/msal_token_cache.json` with the home folder written out. It and its folder are
+ * made when they are missing.
+ * @param options How it is used. Nothing is opened before the first call.
+ * @returns The store.
+ * @throws {TypeError} when the path is empty.
+ *
+ * @example Tokens that the Azure CLI finds
+ * ```ts
+ * import { plaintextStore, PublicClientApplication } from "@latchkey/latchkey";
+ *
+ * const cache = plaintextStore("/home/jane/.azure/msal_token_cache.json");
+ * const app = new PublicClientApplication({ clientId: "04b07795-8ddb-461a-bbee-02f9e1bf7b46", cache });
+ * const [account] = await app.getAccounts();
+ * ```
+ */
+export function plaintextStore(path: string, options: PlaintextStoreOptions = {}): CacheStore {
+  if (typeof path !== "string" || path === "") {
+    throw new ArgumentError("Cannot keep tokens in a file: its path is missing");
+  }
+  return lateStore(async () => {
+    const { DocumentFile, MSAL_FORMAT } = await import("./document_file.ts");
+    return new DocumentFile(path, { format: MSAL_FORMAT, log: options.logger });
+  });
+}
+
+/** How a file store stands. */
+export interface FileStoreDescription {
+  /** Its folder. */
+  readonly folder: string;
+  /** Where the key is that its file is encrypted with, or would be put: `file` is beside them. */
+  readonly keyPlace: "secret-service" | "keychain" | "dpapi" | "file";
+  /** Whether there is a key yet. */
+  readonly isKeyMade: boolean;
+  /** For people: why the key is, or would be, there. */
+  readonly why: string;
+  /** Why the key cannot be had at once, without asking anybody. */
+  readonly problem?: LatchkeyError | undefined;
+}
+
+/**
+ * Tells where the key of a {@linkcode fileStore} is, and whether it can be had. Nobody is asked, and nothing is made.
+ *
+ * @param options Of the store; `signal` gives up.
+ * @returns How it stands.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` when its folder cannot be read.
+ */
+export async function describeFileStore(
+  { folder, keyPlace, signal }: Pick<FileStoreOptions, "folder" | "keyPlace"> & CacheCall = {},
+): Promise<FileStoreDescription> {
+  const [{ describeEncryptionKey }, { stateFolder }] = await Promise.all([
+    import("./encryption_key.ts"),
+    import("../platform/user_folders.ts"),
+  ]);
+  const path = folder ?? stateFolder();
+  const { place, isMade, why, problem } = await describeEncryptionKey(path, { keyPlace, signal });
+  return { folder: path, keyPlace: place, isKeyMade: isMade, why, problem };
 }

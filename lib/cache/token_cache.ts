@@ -15,7 +15,6 @@ import type { CacheCall, CacheStore } from "./cache_store.ts";
 import { accountIn, accountsIn, type CachedAccount, isSignedOutIn } from "./cached_accounts.ts";
 import { type CachedRefreshToken, refreshTokensIn } from "./cached_refresh_tokens.ts";
 import { accessTokenIn, type CachedToken, type CachedTokenQuery } from "./cached_tokens.ts";
-import { ParsedDocuments } from "./parsed_documents.ts";
 
 /** What a token cache is made of. */
 export interface TokenCacheOptions {
@@ -34,7 +33,8 @@ export class TokenCache {
   readonly #store: CacheStore;
   readonly #options: TokenCacheOptions;
   readonly #environments: readonly string[];
-  readonly #parsed = new ParsedDocuments();
+  /** The document that was read last: mostly the next one is the same. */
+  #last: { readonly json: string; readonly document: CacheDocument } | undefined;
 
   /**
    * @param store Where the documents are. Nothing is read before the first call.
@@ -56,7 +56,7 @@ export class TokenCache {
     { username, signal }: CacheCall & { readonly username?: string | undefined } = {},
   ): Promise<CachedAccount[]> {
     const documents = (await this.#store.readAccounts({ signal })).flatMap((json) => {
-      const document = this.#parsed.parse(json);
+      const document = this.#parse(json);
       if (!document) this.#options.log?.("warn", "A document of the token cache is damaged and was passed over");
       return document ?? [];
     });
@@ -138,9 +138,17 @@ export class TokenCache {
     return { clientId, environments: this.#environments, now: now() };
   }
 
+  /** Reads a document; `undefined` if it is damaged. */
+  #parse(json: string = ""): CacheDocument | undefined {
+    if (this.#last?.json === json) return this.#last.document;
+    const document = CacheDocument.parse(json);
+    if (document) this.#last = { json, document };
+    return document;
+  }
+
   async #read(homeAccountId: string, { signal }: CacheCall): Promise<CacheDocument> {
     return await this.#pastDamage(homeAccountId, signal, async () => {
-      return this.#parsed.parse(await this.#store.read(idKey(homeAccountId), { signal }));
+      return this.#parse(await this.#store.read(idKey(homeAccountId), { signal }));
     });
   }
 
@@ -153,9 +161,9 @@ export class TokenCache {
     return await this.#pastDamage(homeAccountId, signal, async () => {
       let isChanged: boolean | undefined;
       await this.#store.update(idKey(homeAccountId), (json) => {
-        const document = this.#parsed.parse(json), changes = document && changesOf(document);
+        const document = this.#parse(json), changes = document && changesOf(document);
         isChanged = document && changes !== undefined;
-        return document && changes?.length ? this.#parsed.replace(json, document.with(changes)) : json;
+        return document && changes?.length ? document.with(changes).toString() : json;
       }, { signal });
       return isChanged;
     });

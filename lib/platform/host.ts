@@ -10,6 +10,31 @@ export function denoNamespace(): typeof Deno | undefined {
   return (globalThis as { Deno?: typeof Deno }).Deno;
 }
 
+/** The pid of this process. */
+export function ownPid(): number {
+  return denoNamespace()?.pid ?? globalThis.process.pid;
+}
+
+/**
+ * Returns true if no process of this machine, or of this container, has a pid.
+ *
+ * @returns `undefined` if that cannot be known: Deno tells it only with `--allow-run`.
+ */
+export function isProcessGone(pid: number): boolean | undefined {
+  const deno = denoNamespace();
+  if (deno && deno.permissions.querySync({ name: "run" }).state !== "granted") return undefined;
+  try {
+    // Signal 0 asks, and sends nothing. Deno has no name for it, and takes the number.
+    if (deno) deno.kill(pid, 0 as unknown as Deno.Signal);
+    else globalThis.process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    const { code, name } = error as { readonly code?: string; readonly name?: string };
+    if (code === "ESRCH" || name === "NotFound") return true;
+    return code === "EPERM" || name === "PermissionDenied" ? false : undefined; // not permitted: it is somebody else's
+  }
+}
+
 /** Operating system, in Node's words: `linux`, `darwin`, `win32` …; empty on an edge runtime. */
 export function operatingSystem(): string {
   const deno = denoNamespace();

@@ -32,6 +32,10 @@ export interface OpenFile {
   read(): Uint8Array<ArrayBuffer>;
   /** Writes from the beginning of it. */
   write(bytes: Uint8Array): void;
+  /** Cuts or lengthens it to a size. */
+  resize(size: number): void;
+  /** Sets the time of its last change to now. */
+  touch(): void;
   /** Waits until it is on the disk. */
   flush(): Promise<void>;
   /** Closes it. */
@@ -46,10 +50,43 @@ export interface FolderEntry {
   readonly isFile: boolean;
 }
 
+/** Where a process runs: its pid means another process elsewhere. What cannot be read is missing. */
+export interface ProcessPlace {
+  /** Name of the machine, or of the container. */
+  readonly host?: string | undefined;
+  /** Id that Linux gives to each start of a machine. */
+  readonly bootId?: string | undefined;
+  /** Number of the pid namespace on Linux. Each container has its own. */
+  readonly pidNamespace?: string | undefined;
+}
+
+/** File with the id of this start of the machine, and the link that names the pid namespace, on Linux. */
+export const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id", PID_NAMESPACE_PATH = "/proc/self/ns/pid";
+
+/** Makes the place out of ways to read it. Those that throw cannot be used here. */
+export function placeOf(
+  reads: { readonly host: () => string; readonly bootId: () => string; readonly pidNamespace: () => string },
+): ProcessPlace {
+  const attempt = (read: () => string): string | undefined => {
+    try {
+      return read();
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    host: attempt(reads.host),
+    bootId: attempt(reads.bootId)?.trim(),
+    pidNamespace: /\d+/.exec(attempt(reads.pidNamespace) ?? "")?.[0],
+  };
+}
+
 /** A file system. */
 export interface LocalFiles {
   /** User id of this process; `undefined` on Windows. */
   ownUser(): number | undefined;
+  /** Where this process runs. */
+  processPlace(): ProcessPlace;
   /** What is there, links not followed; `undefined` when nothing is. */
   look(path: string): FileFacts | undefined;
   /**

@@ -4,11 +4,23 @@
  * @module
  */
 import { denoNamespace } from "./host.ts";
-import { cannotFlushFolders, type FileFacts, isNotThere, type LocalFiles, type OpenFile } from "./local_files.ts";
+import {
+  BOOT_ID_PATH,
+  cannotFlushFolders,
+  type FileFacts,
+  isNotThere,
+  type LocalFiles,
+  type OpenFile,
+  PID_NAMESPACE_PATH,
+  placeOf,
+  type ProcessPlace,
+} from "./local_files.ts";
+import { isPermitted } from "./permission.ts";
 import { readWhole } from "./read_whole.ts";
 
 /** How often a file may be replaced while it is being opened. */
 const MAX_ATTEMPTS = 100;
+let place: ProcessPlace | undefined;
 
 /** The file system, on Deno. */
 export function denoFiles(): LocalFiles {
@@ -33,6 +45,8 @@ export function denoFiles(): LocalFiles {
       file.seekSync(0, deno.SeekMode.Start);
       for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
     },
+    resize: (size) => file.truncateSync(size),
+    touch: () => file.utimeSync(new Date(), new Date()),
     flush: () => file.sync(),
     close: () => file.close(),
   });
@@ -48,6 +62,14 @@ export function denoFiles(): LocalFiles {
 
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
+    processPlace: () =>
+      place ??= placeOf({
+        host: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
+        // Deno reads them only with --allow-all. It is asked first, so that it does not ask the person.
+        bootId: () => isPermitted({ name: "read", path: BOOT_ID_PATH }) ? deno.readTextFileSync(BOOT_ID_PATH) : "",
+        pidNamespace: () =>
+          isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
+      }),
     look,
     // Deno cannot open without following a link: what was opened has to be what was looked at.
     open(path) {
@@ -104,5 +126,13 @@ function unopened(facts: FileFacts): OpenFile {
   const refuse = () => {
     throw Object.assign(new Error("Not a file"), { code: "EINVAL" });
   };
-  return { facts: () => facts, read: refuse, write: refuse, flush: refuse, close: () => {} };
+  return {
+    facts: () => facts,
+    read: refuse,
+    write: refuse,
+    resize: refuse,
+    touch: refuse,
+    flush: refuse,
+    close: () => {},
+  };
 }

@@ -6,17 +6,23 @@
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import fs, { type Stats } from "node:fs";
+import { hostname } from "node:os";
 import {
+  BOOT_ID_PATH,
   cannotFlushFolders,
   errorNameOf,
   type FileFacts,
   isNotThere,
   type LocalFiles,
   type OpenFile,
+  PID_NAMESPACE_PATH,
+  placeOf,
+  type ProcessPlace,
 } from "./local_files.ts";
 import { readWhole } from "./read_whole.ts";
 
 const flush = promisify(fs.fsync);
+let place: ProcessPlace | undefined;
 
 /** The file system, on Bun and Node. */
 export function nodeFiles(): LocalFiles {
@@ -38,6 +44,8 @@ export function nodeFiles(): LocalFiles {
     write(bytes) {
       for (let at = 0; at < bytes.length;) at += fs.writeSync(file, bytes, at, bytes.length - at, at);
     },
+    resize: (size) => fs.ftruncateSync(file, size),
+    touch: () => fs.futimesSync(file, new Date(), new Date()),
     flush: () => flush(file),
     close: () => fs.closeSync(file),
   });
@@ -49,6 +57,12 @@ export function nodeFiles(): LocalFiles {
 
   return {
     ownUser: () => globalThis.process.getuid?.(),
+    processPlace: () =>
+      place ??= placeOf({
+        host: hostname,
+        bootId: () => fs.readFileSync(BOOT_ID_PATH, "utf8"),
+        pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
+      }),
     look,
     open(path) {
       // Windows cannot open without following a link.

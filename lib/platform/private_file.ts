@@ -8,7 +8,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { fileFailure } from "./file_failure.ts";
 import { operatingSystem } from "./host.ts";
-import { errorNameOf, type LocalFiles } from "./local_files.ts";
+import { errorNameOf, type FileFacts, type LocalFiles, type OpenFile } from "./local_files.ts";
 import { openLocalFiles } from "./open_local_files.ts";
 import {
   folderOf,
@@ -32,13 +32,52 @@ export interface ReadOptions extends PrivateFileCall {
   readonly isSecret?: boolean | undefined;
 }
 
-/** How a file is replaced. */
-export interface ReplaceOptions extends PrivateFileCall {
+/** How a file is renamed. */
+export interface RenameOptions extends PrivateFileCall {
   /**
    * Called when all is on the disk, and only the name is missing. When it throws, the file stays what it was, and the error is
    * the caller's.
    */
   readonly beforeRenaming?: (() => void) | undefined;
+}
+
+/** How a file is replaced. */
+export interface ReplaceOptions extends RenameOptions {
+  /** Space that {@linkcode reserveSpace} took for it. It is used up, whatever comes of the call. @default none */
+  readonly reserved?: ReservedSpace | undefined;
+}
+
+/** Space on the disk, taken by a file of random bytes: file systems that compress cannot make them smaller. */
+export class ReservedSpace {
+  readonly #files: LocalFiles;
+  readonly #path: string;
+  #file: OpenFile | undefined;
+
+  /** @param file The file that takes it, open. */
+  constructor(files: LocalFiles, path: string, file: OpenFile) {
+    this.#files = files;
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** Gives some of it back, in bytes: for the lock that it takes to use the rest. */
+  shrink(size: number): void {
+    this.#file?.resize(Math.max(0, this.#file.facts().size - size));
+  }
+
+  /** Gives the file away to be written, its path included; `undefined` if it is used up. */
+  take(): { readonly path: string; readonly file: OpenFile } | undefined {
+    const file = this.#file;
+    this.#file = undefined;
+    return file && { path: this.#path, file };
+  }
+
+  /** Gives it back, if it is not used up. */
+  release(): void {
+    const taken = this.take();
+    taken?.file.close();
+    if (taken) removeIfPossible(this.#files, taken.path);
+  }
 }
 
 /** What is larger is no token cache, and would take the program's memory. */
@@ -47,6 +86,12 @@ const MAX_BYTES = 256 * 1024 * 1024;
 const UNFINISHED = /^\.latchkey-[\da-f-]{36}\.tmp$/;
 /** When a file that is still being written has been left behind by a process that was killed. */
 const ABANDONED_MS = 3_600_000;
+/** How many random bytes one call gives. */
+const MAX_RANDOM_BYTES = 65_536;
+/** End of the name of a file that was set aside. */
+const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
+/** How old the last change has to be, in milliseconds, so that the next one has another time in any file system. */
+const SETTLED_MS = 5000;
 /** How often Windows is asked to rename what another program has open for a moment, and how long it takes in between. */
 const WINDOWS_ATTEMPTS = 50, WINDOWS_PAUSE_MS = 20;
 
@@ -74,6 +119,59 @@ export async function readPrivateFile(
   } catch (error) {
     throw fileFailure(error, { doing: "read", path, signal });
   }
+}
+
+/** What a file was when it was read. */
+export interface KnownFile {
+  /** What was in it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * How the file looked, when nobody had written it for some seconds: whoever writes it later makes it look different.
+   * `undefined` when it was too young for that.
+   */
+  readonly settled: FileFacts | undefined;
+}
+
+/**
+ * Reads a file, unless it is as it was.
+ *
+ * @param path Its path.
+ * @param known What this gave the last time.
+ * @param options Ends the call early.
+ * @returns The same object when it is as it was; `undefined` when it, or its folder, is not there.
+ * @throws {LatchkeyError} as {@linkcode readPrivateFile}
+ */
+export async function readKnownFile(
+  path: string,
+  known: KnownFile | undefined,
+  { signal }: PrivateFileCall = {},
+): Promise<KnownFile | undefined> {
+  const folder = folderOf(path), nowMs = Date.now();
+  signal?.throwIfAborted();
+  const files = await openLocalFiles(folder, "read"), before = lookSafely(files, { path, folder });
+  if (known?.settled && before && isSame(known.settled, before)) return known;
+
+  const bytes = await readPrivateFile(path, { signal });
+  if (!bytes) return undefined;
+  const after = lookSafely(files, { path, folder });
+  const isSettled = before && after && isSame(before, after) && nowMs - after.changedMs > SETTLED_MS;
+  return { bytes, settled: isSettled ? after : undefined };
+}
+
+/** What is there; `undefined` when reading will say what is wrong. */
+function lookSafely(
+  files: LocalFiles,
+  { path, folder }: { readonly path: string; readonly folder: string },
+): FileFacts | undefined {
+  try {
+    return isPrivateFolder(files, folder) ? files.look(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isSame(one: FileFacts, other: FileFacts): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 function readNow(files: LocalFiles, path: string, { isSecret }: ReadOptions): Uint8Array<ArrayBuffer> | undefined {
@@ -110,7 +208,7 @@ function requireReadable(path: string, size: number): void {
 export async function replacePrivateFile(
   path: string,
   bytes: Uint8Array,
-  { signal, beforeRenaming }: ReplaceOptions = {},
+  { signal, beforeRenaming, reserved }: ReplaceOptions = {},
 ): Promise<void> {
   const folder = folderOf(path);
   signal?.throwIfAborted();
@@ -121,7 +219,7 @@ export async function replacePrivateFile(
     const facts = files.look(path);
     if (facts) requirePrivateFile(files, path, facts);
     sweep(files, folder);
-    await replace(files, { path, bytes, signal, beforeRenaming, unfinished: besides(path, unfinishedName()) });
+    await replace(files, { path, bytes, signal, beforeRenaming, reserved });
     await files.flushFolder(folder);
   } catch (error) {
     throw fileFailure(error, { doing: "write", path, signal });
@@ -131,17 +229,17 @@ export async function replacePrivateFile(
 interface Replacement extends ReplaceOptions {
   readonly path: string;
   readonly bytes: Uint8Array;
-  readonly unfinished: string;
 }
 
 async function replace(
   files: LocalFiles,
-  { path, bytes, signal, beforeRenaming, unfinished }: Replacement,
+  { path, bytes, signal, beforeRenaming, reserved }: Replacement,
 ): Promise<void> {
-  const file = files.create(unfinished);
+  const { file, path: unfinished } = reserved?.take() ?? createUnfinished(files, path);
   try {
     try {
       file.write(bytes);
+      file.resize(bytes.length);
       await file.flush();
     } finally {
       file.close();
@@ -155,14 +253,65 @@ async function replace(
   }
 }
 
+function createUnfinished(files: LocalFiles, path: string): { readonly path: string; readonly file: OpenFile } {
+  const folder = folderOf(path), name = `.latchkey-${crypto.randomUUID()}.tmp`;
+  const unfinished = folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
+  return { path: unfinished, file: files.create(unfinished) };
+}
+
+/**
+ * Takes space on the disk, so that a file can be replaced later whatever others write until then.
+ *
+ * @param path Path of the file.
+ * @param size Size of what it will be, in bytes.
+ * @param options Ends the call early.
+ * @returns The space. The caller uses it or gives it back.
+ * @throws {LatchkeyError} as {@linkcode replacePrivateFile}
+ */
+export async function reserveSpace(
+  path: string,
+  size: number,
+  { signal }: PrivateFileCall = {},
+): Promise<ReservedSpace> {
+  const folder = folderOf(path);
+  signal?.throwIfAborted();
+  requireReadable(path, size);
+  const files = await openLocalFiles(folder, "write");
+  try {
+    makePrivateFolder(files, folder);
+    const facts = files.look(path);
+    if (facts) requirePrivateFile(files, path, facts);
+    const { path: unfinished, file } = createUnfinished(files, path),
+      space = new ReservedSpace(files, unfinished, file);
+    try {
+      const bytes = new Uint8Array(size);
+      for (let at = 0; at < size; at += MAX_RANDOM_BYTES) {
+        crypto.getRandomValues(bytes.subarray(at, at + MAX_RANDOM_BYTES));
+      }
+      file.write(bytes);
+      await file.flush();
+      return space;
+    } catch (error) {
+      space.release();
+      throw error;
+    }
+  } catch (error) {
+    throw fileFailure(error, { doing: "write", path, signal });
+  }
+}
+
 /**
  * Renames a file that cannot be made sense of to a free name beside it.
  *
  * @param path Its path.
+ * @param options Ends the call early, or gives it up at the last moment.
  * @returns Where it is now.
  * @throws {LatchkeyError} `configuration` when that cannot be done; `missing_dependency` when Deno does not permit it.
  */
-export async function setAsideFile(path: string): Promise<string> {
+export async function setAsideFile(
+  path: string,
+  { signal, beforeRenaming }: RenameOptions = {},
+): Promise<string> {
   const folder = folderOf(path), files = await openLocalFiles(folder, "write");
   try {
     isPrivateFolder(files, folder);
@@ -170,6 +319,7 @@ export async function setAsideFile(path: string): Promise<string> {
     if (facts) requirePrivateFile(files, path, facts);
     const aside = reserve(files, `${path}.damaged-${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}`);
     try {
+      beforeRenaming?.();
       await rename(files, path, aside);
     } catch (error) {
       removeIfPossible(files, aside);
@@ -178,7 +328,7 @@ export async function setAsideFile(path: string): Promise<string> {
     await files.flushFolder(folder);
     return aside;
   } catch (error) {
-    throw fileFailure(error, { doing: "set aside", path });
+    throw fileFailure(error, { doing: "set aside", path, signal });
   }
 }
 
@@ -192,6 +342,35 @@ function reserve(files: LocalFiles, wanted: string): string {
     } catch (error) {
       if (errorNameOf(error) !== "EEXIST") throw error;
     }
+  }
+}
+
+/**
+ * Lists the files of a folder that were set aside. They can have secrets in them.
+ *
+ * @param folder The folder.
+ * @param name Name of the file that they were before. @default any
+ * @returns Their paths, the oldest first.
+ * @throws {LatchkeyError} `configuration` when it cannot be read or is not safe; `missing_dependency` when Deno does not
+ * permit it.
+ */
+export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
+  const names = await listPrivateFolder(folder), before = (each: string): string => each.replace(SET_ASIDE, "");
+  return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || before(each) === name))
+    .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
+}
+
+/**
+ * Removes a file, if it is there.
+ *
+ * @throws {LatchkeyError} `configuration` when it cannot be removed; `missing_dependency` when Deno does not permit it.
+ */
+export async function removePrivateFile(path: string): Promise<void> {
+  const folder = folderOf(path), files = await openLocalFiles(folder, "write");
+  try {
+    if (isPrivateFolder(files, folder)) files.remove(path);
+  } catch (error) {
+    throw fileFailure(error, { doing: "remove", path });
   }
 }
 
@@ -211,15 +390,6 @@ export async function listPrivateFolder(path: string): Promise<readonly string[]
   } catch (error) {
     throw fileFailure(error, { doing: "read", path });
   }
-}
-
-function unfinishedName(): string {
-  return `.latchkey-${crypto.randomUUID()}.tmp`;
-}
-
-function besides(path: string, name: string): string {
-  const folder = folderOf(path);
-  return folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
 }
 
 /** Removes what killed processes left, at most once an hour, so that no write pays for it twice. */

@@ -12,7 +12,7 @@ import { LatchkeyError } from "../errors.ts";
 import { fileFailure } from "./file_failure.ts";
 import { operatingSystem, quoteCommand } from "./host.ts";
 import { errorNameOf, type LocalFiles } from "./local_files.ts";
-import { withLockFile } from "./lock_file.ts";
+import { withLock } from "./lock.ts";
 import { openLocalFiles } from "./open_local_files.ts";
 import { openServer } from "./open_server.ts";
 import { folderOf, makePrivateFolder } from "./private_folder.ts";
@@ -53,7 +53,7 @@ export async function listenOnPrivateSocket(
     makePrivateFolder(files, folder);
     requireClosedFolder(files, folder);
     // Of two that find a socket left behind, the later would remove the one that the earlier made.
-    return await withLockFile(`${path}.lockfile`, async () => {
+    return await withLock(`${path}.lockfile`, async () => {
       await removeLeftBehind(files, path);
       return await listen(files, path, onConnection);
     });

@@ -4,10 +4,9 @@
  *
  * @module
  */
-import { mayReadEnvironment, readEnvironment } from "./host.ts";
+import { isProcessGone, mayReadEnvironment, readEnvironment } from "./host.ts";
 import type { LocalFiles } from "./local_files.ts";
 import { openLocalFiles } from "./open_local_files.ts";
-import { isProcessGone } from "./process_life.ts";
 
 /** Name of the variable. */
 const VARIABLE = "WSL_INTEROP";

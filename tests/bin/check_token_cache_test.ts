@@ -40,7 +40,12 @@ async function check({ home, env = {}, program = LATCHKEY_ON_BUN }: Options, mor
 }
 const keep = ({ state }: OwnHome, ...ids: string[]) => {
   const store = fileStore({ folder: state, keyPlace: "file" });
-  return Promise.all(ids.map((id) => store.update(id, () => DOCUMENT.replaceAll("jane", id))));
+  return Promise.all(ids.map((id) =>
+    store.update(id, (json) => {
+      const { Account } = JSON.parse(json?.startsWith("{") ? json : "{}");
+      return JSON.stringify({ Account: { ...Account, ...JSON.parse(DOCUMENT.replaceAll("jane", id)).Account } });
+    })
+  ));
 };
 
 describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: programOf }) => {
@@ -158,7 +163,7 @@ describe("the doctor's token_cache", () => {
     });
   });
 
-  test("fails when the key is missing, damaged, or another one than was sealed with", async () => {
+  test("fails when the key is missing, damaged, or another one than was encrypted with", async () => {
     using home = makeOwnHome();
     await keep(home, "jane", "joe");
     const path = `${home.state}/key.json`, key = readFileSync(path);
@@ -166,22 +171,46 @@ describe("the doctor's token_cache", () => {
     expect(await check({ home })).toMatchObject({
       ok: false,
       detail:
-        `the key of the token cache in ${home.state} is lost: key.json is missing, and 3 files are sealed with it`,
+        `the key of the token cache in ${home.state} is lost: key.json is missing, and tokens.encrypted is encrypted with it`,
       fix: expect.stringMatching(/^Bring key\.json back, or go on without\. Sign in again: latchkey login\. .*: mv /),
     });
     writeFileSync(path, "{}", { mode: 0o600 });
     expect(await check({ home })).toMatchObject({
       ...{ ok: false, detail: expect.stringContaining("is lost"), fix: expect.stringContaining("latchkey login") },
     });
-    rmSync(path);
-    await keep(home, "jim"); // with a new key
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(String(key)), id: crypto.randomUUID() }), { mode: 0o600 });
     expect(await check({ home })).toMatchObject({
       ok: false,
-      detail: expect.stringMatching(/^1 account in .*; 2 beside are damaged or sealed with a lost key$/),
+      detail: expect.stringContaining(`${home.state}/tokens.encrypted is damaged, or encrypted with a lost key`),
       fix: expect.stringContaining(`mv ${home.state} ${home.state}.old`),
     });
+    rmSync(path);
+    await keep(home, "jim"); // with a new key
+    expect((await check({ home })).detail).toMatch(/^1 account in /);
     writeFileSync(path, key, { mode: 0o600 });
     expect((await check({ home })).ok).toBe(false);
+  });
+
+  // A damaged cache that was set aside stayed for ever, with tokens in it, and nothing told of it.
+  test("names what was set aside as damaged, and how to remove it", async () => {
+    using home = makeOwnHome();
+    await keep(home, "jane");
+    const aside = [
+      `${home.state}/key.json.damaged-20261125T120000Z`,
+      `${home.state}/tokens.encrypted.damaged-20261125T120000Z-2`,
+    ];
+    for (const path of aside) writeFileSync(path, "", { mode: 0o600 });
+    writeFileSync(`${home.state}/notes.damaged`, "", { mode: 0o600 });
+    expect(await check({ home })).toMatchObject({
+      ok: true,
+      detail: expect.stringMatching(/^1 account in .*; tokens may be in what was set aside as damaged: /),
+      fix: `rm ${aside.join(" ")}`,
+    });
+    const path = `${home.path}/cache.json`;
+    writeFileSync(path, DOCUMENT, { mode: 0o600 });
+    writeFileSync(`${path}.damaged-20261125T120000Z`, "", { mode: 0o600 });
+    writeFileSync(`${home.path}/other.json.damaged-20261125T120000Z`, "", { mode: 0o600 });
+    expect((await check({ home }, `--cache-file ${path}`)).fix).toBe(`rm ${path}.damaged-20261125T120000Z`);
   });
 
   describe("where the key is in the keyring", () => {

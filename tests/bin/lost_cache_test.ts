@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileStore } from "../../mod.ts";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
@@ -17,13 +18,13 @@ afterAll(() => provider[Symbol.asyncDispose]());
 
 const SILENT = "--interactive never", BY_BROWSER = "--interactive always";
 const FROM_CACHE = { code: 0, source: "cache" }, FRESH = { code: 0, source: "identity_provider" };
+const UNREADABLE =
+  /^latchkey: The token cache cannot be read: it is damaged, or its key is lost\. Sign in again: latchkey login$/m;
 const SIGN_IN = { code: 3, error: "interaction_required" };
 
 const filesOf = ({ state }: OwnHome) =>
   readdirSync(state).toSorted().map((name) => [name, readFileSync(join(state, name))]);
-/** The account's file, and not the list of accounts. */
-const documentOf = ({ state }: OwnHome) =>
-  join(state, readdirSync(state).find((name) => /^[\da-f]{32}\.sealed$/.test(name))!);
+const documentOf = ({ state }: OwnHome) => join(state, "tokens.encrypted");
 
 describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ program: programOf }) => {
   test.each([
@@ -54,7 +55,9 @@ describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ prog
     const again = await provider.login(options);
     expect(again).toMatchObject({ code: 0, stdout: JANE_LINE });
     expect(again.stderr).toMatch(/^latchkey: The token cache cannot be read: The key .* is lost: [^]*^http/m);
-    expect(again.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.sealed\.damaged-/m);
+    expect(again.stderr).toMatch(
+      /^latchkey: The token cache was damaged\. It was set aside as .*tokens\.encrypted\.damaged-/m,
+    );
     if (how === "damaged") {
       expect(again.stderr).toMatch(/^latchkey: .* is lost: .*; set aside as .*key\.json\.damaged-/m);
     }
@@ -71,17 +74,22 @@ describe("a damaged token cache", () => {
     truncateSync(documentOf(home), 100);
     const silent = await provider.token({ home }, SILENT);
     expect(errorOf(silent)).toEqual(SIGN_IN);
-    expect(silent.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.damaged-/m);
+    expect(silent.stderr).toMatch(UNREADABLE);
+    const again = await provider.login({ home });
+    expect(again).toMatchObject({ code: 0, stdout: JANE_LINE });
+    expect(again.stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.damaged-/m);
+    expect(sourceOf(await provider.token({ home }, SILENT))).toEqual(FROM_CACHE);
   });
 
-  test("is said to be passed over where accounts are listed", async () => {
+  test("is said to be unreadable where accounts are listed", async () => {
     using home = makeOwnHome();
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
-    rmSync(join(home.state, "accounts.sealed"));
     expect(await provider.accounts({ home })).toMatchObject({
       ...{ code: 0, stdout: "" },
-      stderr: expect.stringMatching(/^latchkey: A part of the token cache cannot be read: .*latchkey login$/m),
+      stderr: expect.stringMatching(
+        /^latchkey: The token cache cannot be read: it is damaged, or its key is lost\. Sign in again: latchkey login$/m,
+      ),
     });
   });
 
@@ -93,9 +101,11 @@ describe("a damaged token cache", () => {
     for (const [words, outcome] of [[SILENT, SIGN_IN], [BY_BROWSER, FRESH]] as const) {
       const run = await provider.token({ home, program }, words);
       expect(outcome === FRESH ? sourceOf(run) : errorOf(run)).toEqual(outcome);
-      expect(run.stderr.match(/^latchkey: The token cache cannot be written, .*$/gm)).toEqual([
-        expect.stringContaining(READ_ONLY_DISK.reason),
-      ]);
+      expect(run.stderr).toMatch(UNREADABLE);
+      // Nothing is written before there is something to keep.
+      const isWriting = outcome === FRESH,
+        told = run.stderr.match(/^latchkey: The token cache cannot be written, .*$/gm);
+      expect(told).toEqual(isWriting ? [expect.stringContaining(READ_ONLY_DISK.reason)] : null);
     }
   });
 
@@ -106,6 +116,40 @@ describe("a damaged token cache", () => {
     const { code, stderr } = await provider.login({ home }, "--store plaintext");
     expect(code).toBe(0);
     expect(stderr).toMatch(/^latchkey: The token cache was damaged\. It was set aside as .*\.json\.damaged-/m);
+  });
+});
+
+describe("latchkey logout", () => {
+  // What was set aside as damaged stayed after the last sign-out, with tokens in it.
+  test("removes what was set aside once nobody is signed in, and names it until then", async () => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home })).code).toBe(0);
+    const aside = join(home.state, "tokens.encrypted.damaged-20261125T120000Z");
+    writeFileSync(aside, "", { mode: 0o600 });
+    const document = readFileSync(documentOf(home)),
+      { stderr } = await provider.latchkey(
+        provider.appWordsOf("logout"),
+        { home },
+      );
+    expect(stderr).toContain(`removed what was set aside as damaged: ${aside}`);
+    expect(readdirSync(home.state).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
+
+    writeFileSync(documentOf(home), document);
+    writeFileSync(aside, "", { mode: 0o600 });
+    const store = fileStore({ folder: home.state, keyPlace: "file" });
+    await store.update("joe", (json) => {
+      const root = JSON.parse(json!), [account] = Object.values<Record<string, unknown>>(root.Account);
+      const joe = { ...account, home_account_id: "joe", local_account_id: "joe", username: "joe@contoso.com" };
+      const [token] = Object.values<Record<string, unknown>>(root.RefreshToken);
+      const RefreshToken = { ...root.RefreshToken, joe: { ...token, home_account_id: "joe" } };
+      return JSON.stringify({ ...root, Account: { ...root.Account, joe }, RefreshToken });
+    });
+    const second = await provider.latchkey(
+      [...provider.appWordsOf("logout"), "--account", "jane@contoso.com"],
+      { home },
+    );
+    expect(second.stderr).toContain(`tokens may be in what was set aside as damaged; remove it: ${aside}`);
+    expect(readdirSync(home.state)).toContain("tokens.encrypted.damaged-20261125T120000Z");
   });
 });
 
@@ -140,14 +184,17 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
   });
 });
 
-test("latchkey says what it could not do about a lock of a --cache-file", async () => {
+// The refresh token was sent although the answer could not be stored: this provider takes it only once.
+test("latchkey renews nothing that a --cache-file cannot keep, and says what is at stake", async () => {
   using home = makeOwnHome();
   const path = join(home.state, "cache.json");
   expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
   const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
   const run = await provider.token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
-  expect(sourceOf(run)).toEqual(FRESH);
-  expect(run.stderr).toMatch(/ warn A token was renewed, and its lock is not as it should be: /);
+  expect(errorOf(run)).toEqual({ code: 1, error: "cache_not_writable" });
+  expect(run.stderr).toContain(READ_ONLY_DISK.reason);
+  expect(JSON.parse(run.stdout).hint).toContain("a new one that is not stored is a lost sign-in");
+  expect(sourceOf(await provider.token({ home }, `${SILENT} --force-refresh --cache-file ${path}`))).toEqual(FRESH);
 });
 
 test("latchkey login says that the keyring asks, and where the key goes when nobody answers", async () => {

@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 import { text } from "node:stream/consumers";
 import process from "node:process";
-import { plaintextStore } from "../../lib/cache/plaintext_store.ts";
+import { plaintextStore } from "../../lib/cache/file_store.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { accountOf, CONTOSO, HOST, type Outcome, type Step, type Task } from "./peers.ts";
 

@@ -32,6 +32,11 @@ export const FULL_DISK: WornDisk = canMount
   )
   : prepared("trap '' XFSZ; ulimit -f 0", "a file may not become so large");
 
+/** A megabyte is free, so that a program can fill it; `undefined` where this user may have no mount namespace. */
+export const SMALL_DISK: WornDisk | undefined = canMount
+  ? mounted('mount -t tmpfs -o size=1m,mode=700 tmpfs "$PWD" && cd "$PWD"', "the disk is full")
+  : undefined;
+
 /** What is there can be read. */
 export const READ_ONLY_DISK: WornDisk = canMount
   ? mounted('mount --bind "$PWD" "$PWD" && mount -o remount,bind,ro "$PWD"', "its file system is read-only")

@@ -4,9 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CacheStore } from "../../../lib/cache/cache_store.ts";
-import { fileStore } from "../../../lib/cache/file_store.ts";
+import { fileStore, plaintextStore } from "../../../lib/cache/file_store.ts";
 import { memoryStore } from "../../../lib/cache/memory_store.ts";
-import { plaintextStore } from "../../../lib/cache/plaintext_store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { APP, HOST, jane, john, MINUTE, NOW, reply } from "./sample_replies.ts";
 

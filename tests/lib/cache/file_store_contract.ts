@@ -1,19 +1,22 @@
-// The encrypted files: what is in them, and what becomes of them when they are lost, damaged, or changed by others.
+// The encrypted file: what is in it, and what becomes of it when it is lost, damaged, or changed by others.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readAccountList, withUnsure, writeAccountList } from "../../../lib/cache/account_list.ts";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { CacheStore } from "../../../lib/cache/cache_store.ts";
 import { fileStore } from "../../../lib/cache/file_store.ts";
-import { seal, unseal } from "../../../lib/cache/sealed_text.ts";
-import { openStoreKey } from "../../../lib/cache/store_key.ts";
+import { encrypt } from "../../../lib/cache/encrypted_store.ts";
+import { openEncryptionKey } from "../../../lib/cache/encryption_key.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { failureOf } from "../../tools/failure_of.ts";
+import { SMALL_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
-const LIST = { place: "accounts.sealed" };
 const QUERY = { account: jane, scopes: ["User.Read"], correlationId: "" };
 const JOHNS = { ...QUERY, account: john };
 
@@ -38,18 +41,12 @@ function newCache() {
   return { cache, lines };
 }
 
-/** Jane and John sign in. @returns The names of their documents. */
-async function signIn(): Promise<readonly [janes: string, johns: string]> {
+/** Jane and John sign in. @returns The path of the file. */
+async function signIn(): Promise<string> {
   const { cache } = newCache();
   await cache.save(reply("janes-access-token", ["User.Read"], { refreshToken: "janes-refresh-token" }));
-  const [janes] = await documents();
   await cache.save(reply("johns-access-token", ["User.Read"], { account: john }));
-  const [johns] = (await documents()).filter((name) => name !== janes);
-  return [janes!, johns!];
-}
-
-async function documents(): Promise<string[]> {
-  return (await readdir(folder)).filter((name) => /^[\da-f]{32}\.sealed$/.test(name));
+  return join(folder, "tokens.encrypted");
 }
 
 async function usernames(): Promise<string[]> {
@@ -65,11 +62,11 @@ describe("fileStore()", () => {
     await expect(stat(folder)).rejects.toThrow("ENOENT");
   });
 
-  test("keeps files for this user alone, and nothing can be read in them", async () => {
+  test("keeps one file and its key for this user alone, and nothing can be read in it", async () => {
     await signIn();
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
     const names = await readdir(folder);
-    expect(names.toSorted()).toEqual([...(await documents()), "accounts.sealed", "key.json"].toSorted());
+    expect(names.toSorted()).toEqual(["key.json", "tokens.encrypted"]);
     for (const name of names) {
       expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600);
       const text = await readFile(join(folder, name), "latin1");
@@ -82,42 +79,20 @@ describe("fileStore()", () => {
     expect(() => fileStore({ keyPlace: "pocket" as never })).toThrow(TypeError);
   });
 
-  test("finds a token in the one document of its account, whatever became of the others", async () => {
-    const [, johns] = await signIn();
-    await rm(join(folder, johns));
-    await rm(join(folder, "accounts.sealed"));
-    expect((await newCache().cache.findAccessToken(QUERY))?.result.accessToken).toBe("janes-access-token");
+  test("makes no key for a change that changes nothing", async () => {
+    await newStore().update("jane", (document) => document);
+    await expect(stat(folder)).rejects.toThrow("ENOENT");
   });
 
-  test("makes the list of accounts anew where it is lost, damaged, or another store's", async () => {
-    await signIn();
-    const path = join(folder, "accounts.sealed"), everybody = ["jane@contoso.com", "john@contoso.com"];
-    const whole = await readFile(path);
-    const damages = [undefined, new Uint8Array(), whole.subarray(0, 40), new TextEncoder().encode("{}")];
-    for (const [number, bytes] of damages.entries()) {
-      await rm(path, { force: true });
-      if (bytes) await writeFile(path, bytes, { mode: 0o600 });
-      expect(await usernames()).toEqual(everybody);
-      await newCache().cache.removeAccount({ ...john, homeAccountId: `somebody.${number}` });
-      expect((await readFile(path)).length).toBeGreaterThan(whole.length);
-      expect(await usernames()).toEqual(everybody);
-      await rm(path);
-      await writeFile(path, whole, { mode: 0o600 });
+  test("finds with the same object what another has written", async () => {
+    const { cache } = newCache();
+    for (const token of ["one", "two", "three"]) {
+      await newCache().cache.save(reply(token, ["User.Read"]));
+      expect((await cache.findAccessToken(QUERY))?.result.accessToken).toBe(token);
     }
   });
 
-  test("looks into the documents that the list is not sure of: a change was cut short", async () => {
-    const [janes, johns] = await signIn();
-    const key = await openStoreKey(folder, { keyPlace: "file" }), path = join(folder, "accounts.sealed");
-    const list = readAccountList((await unseal(new Uint8Array(await readFile(path)), key, LIST))!)!;
-    await writeFile(path, await seal(writeAccountList(withUnsure(list, janes)), key, LIST));
-    expect(await usernames()).toEqual(["jane@contoso.com", "john@contoso.com"]);
-    await writeFile(path, await seal(writeAccountList(withUnsure(list, johns)), key, LIST));
-    await rm(join(folder, johns));
-    expect(await usernames()).toEqual(["jane@contoso.com"]);
-  });
-
-  test("sets a damaged document aside, byte for byte, and leaves the others", async () => {
+  test("sets a damaged file aside, byte for byte, and begins a new one", async () => {
     const damages: ((bytes: Uint8Array) => Uint8Array)[] = [
       (bytes) => bytes.subarray(0, bytes.length - 1),
       (bytes) => bytes.with(60, bytes[60]! ^ 1),
@@ -126,26 +101,38 @@ describe("fileStore()", () => {
     ];
     for (const damage of damages) {
       folder = join(root, String(++count));
-      const [janes] = await signIn(), path = join(folder, janes);
-      const damaged = damage(new Uint8Array(await readFile(path)));
+      const path = await signIn(), damaged = damage(new Uint8Array(await readFile(path)));
       await writeFile(path, damaged);
       const { cache, lines } = newCache();
       expect(await cache.findAccessToken(QUERY)).toBeUndefined();
       const [, place = ""] = /^warn .* set aside as (\S+),/.exec(lines.join("\n")) ?? [];
       expect(new Uint8Array(await readFile(place))).toEqual(new Uint8Array(damaged));
-      expect(await usernames()).toEqual(["john@contoso.com"]);
-      expect(await cache.findAccessToken(JOHNS)).toMatchObject({ state: "use" });
+      expect(await usernames()).toEqual([]);
       await cache.save(reply("new", ["User.Read"]));
       expect((await newCache().cache.findAccessToken(QUERY))?.result.accessToken).toBe("new");
     }
   });
 
-  test("does not take one account's document for another's", async () => {
-    const [janes, johns] = await signIn();
-    await rename(join(folder, johns), join(folder, janes));
+  test("does not take another file for its own, be it encrypted with its key", async () => {
+    const path = await signIn(), key = await openEncryptionKey(folder, { keyPlace: "file" });
+    await writeFile(path, await encrypt("{}", key, { name: "other.encrypted" }));
     const { cache, lines } = newCache();
     expect(await cache.findAccessToken(QUERY)).toBeUndefined();
     expect(lines.join("\n")).toMatch(/set aside/);
+  });
+
+  test("does not set aside what others wrote who took its lock over", async () => {
+    const path = await signIn(), store = newStore(), whole = await readFile(path);
+    await writeFile(path, whole.subarray(0, 40));
+    const place = await store.setAside!(jane.homeAccountId, (document) => {
+      // Under the lock: it looks abandoned to somebody, who takes it over and mends the file.
+      rmSync(`${path}.lockfile`);
+      writeFileSync(path, whole);
+      return !document.startsWith("{");
+    });
+    expect(place).toBeUndefined();
+    expect(await usernames()).toHaveLength(2);
+    expect((await readdir(folder)).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
   });
 
   test("is not read where the key is lost, and stays as it is", async () => {
@@ -163,7 +150,7 @@ describe("fileStore()", () => {
     expect(await usernames()).toHaveLength(2);
   });
 
-  test("begins anew with a new key where the key is lost, and sets aside what it sealed", async () => {
+  test("begins anew with a new key where the key is lost, and sets aside what it encrypted", async () => {
     await signIn();
     await rm(join(folder, "key.json"));
     const { cache, lines } = newCache();
@@ -175,17 +162,30 @@ describe("fileStore()", () => {
   });
 
   test("does not write over what others wrote who took its lock over", async () => {
-    const [janes] = await signIn(), store = newStore(), seen: (string | undefined)[] = [];
+    const path = await signIn(), store = newStore(), seen: (string | undefined)[] = [];
     await store.update(jane.homeAccountId, (document) => {
       // Under the lock: it looks abandoned to somebody, who takes it over and is done.
-      if (seen.push(document) === 2) rmSync(join(folder, `${janes}.lockfile`));
+      if (seen.push(document) === 2) rmSync(`${path}.lockfile`);
       return JSON.stringify({ ...JSON.parse(document!), Own: { seen: seen.length } });
     });
     expect(seen).toHaveLength(3);
     expect(JSON.parse((await newStore().read(jane.homeAccountId))!).Own).toEqual({ seen: 3 });
   });
 
-  test("an object that is in use finds what was sealed with a key that another process made", async () => {
+  test("alone() leaves nothing beside the file, whether the work stores something, nothing, or fails", async () => {
+    const path = await signIn(), store = newStore();
+    const during: string[][] = [], look = async () => void during.push(await readdir(folder));
+    const add = (json?: string) => JSON.stringify({ ...JSON.parse(json!), Own: {} });
+    await store.alone!(jane.homeAccountId, look);
+    await store.alone!(jane.homeAccountId, () => store.update(jane.homeAccountId, add));
+    await expect(store.alone!(jane.homeAccountId, () => Promise.reject(new Error("mine")))).rejects.toThrow("mine");
+    expect(during[0]).toHaveLength(4); // with the lock, and the space that is taken
+    expect((await readdir(folder)).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
+    expect(JSON.parse((await newStore().read(jane.homeAccountId))!).Own).toEqual({});
+    expect((await stat(path)).size).toBeLessThan(20_000); // and not what was reserved
+  });
+
+  test("an object that is in use finds what was encrypted with a key that another process made", async () => {
     await signIn();
     const { cache } = newCache();
     expect(await cache.findAccessToken(QUERY)).toMatchObject({ state: "use" });
@@ -194,3 +194,38 @@ describe("fileStore()", () => {
     expect((await cache.findAccessToken(QUERY))?.result.accessToken).toBe("new");
   });
 });
+
+// The refresh token was spent, and the disk had no room for the new one: the sign-in was lost.
+for (const kind of ["file", "plaintext"]) {
+  describe(`alone() of the ${kind} store on a disk with little room`, () => {
+    /** Runs disk_program.ts on a disk that it may fill. */
+    async function run(disk: WornDisk | undefined, action: string) {
+      if (!disk) return undefined; // this user may have no mount
+      await mkdir(folder, { mode: 0o700 });
+      const words = [...ownRuntimePath().program(), fileURLToPath(new URL("disk_program.ts", import.meta.url)), action];
+      const [file, ...rest] = disk.command(folder, [...words, kind, folder]);
+      return JSON.parse((await promisify(execFile)(file!, rest)).stdout);
+    }
+
+    test("stores what the work brings, though the disk is full by then", async () => {
+      const outcome = await run(SMALL_DISK, "fill-while-working");
+      expect(outcome).toEqual(outcome && { worked: true, document: { Own: "new" } });
+    });
+
+    test("does not begin when the disk is full, and says what is at stake", async () => {
+      const outcome = await run(SMALL_DISK, "fill-before");
+      expect(outcome).toEqual(
+        outcome && {
+          worked: false,
+          failure: {
+            ...{ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" },
+            message: expect.stringMatching(/^Cannot keep what a renewal would bring: .*: the disk is full$/),
+            hint: expect.stringMatching(/^Free some space and try again\. Nothing was renewed: .* lost sign-in$/),
+          },
+          document: { Own: "old" },
+          left: 0,
+        },
+      );
+    });
+  });
+}

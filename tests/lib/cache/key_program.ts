@@ -2,10 +2,10 @@
 // and hash, or how it failed.
 import process from "node:process";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { openStoreKey } from "../../../lib/cache/store_key.ts";
+import { openEncryptionKey } from "../../../lib/cache/encryption_key.ts";
 
 try {
-  const { id, bytes, place, why } = await openStoreKey(process.argv[2] ?? "");
+  const { id, bytes, place, why } = await openEncryptionKey(process.argv[2] ?? "");
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toString();
   process.stdout.write(`${JSON.stringify({ id, place, why, hash })}\n`);
 } catch (error) {

@@ -25,7 +25,7 @@ async function evaluate(expression: string, flags: readonly string[] = []): Prom
     program,
     `import { listPrivateFolder, readPrivateFile, replacePrivateFile, setAsideFile } from "${platform}private_file.ts";
     import { configFolder, stateFolder } from "${platform}user_folders.ts";
-    import { withLockFile } from "${platform}lock_file.ts";
+    import { withLock } from "${platform}lock.ts";
     const folder = ${JSON.stringify(folder)}, path = folder + "/tokens", bytes = new TextEncoder().encode("kept");
     const result = await (async () => await (${expression}))().catch(({ code, hint, message }) => code ? { code, hint } : message);
     console.log(JSON.stringify(result ?? null));`,
@@ -68,16 +68,16 @@ test("replacePrivateFile() makes the folder that it may write, and those above i
   expect(readFileSync(join(below, "tokens"), "utf8")).toBe("kept");
 });
 
-test("withLockFile() names the flags that are missing, and needs no more", async () => {
-  const lock = `withLockFile(path + ".lockfile", () => listPrivateFolder(folder).then((names) => names.length))`;
+test("withLock() names the flags that are missing, and needs no more", async () => {
+  const lock = `withLock(path + ".lockfile", () => listPrivateFolder(folder).then((names) => names.length))`;
   expect(await evaluate(lock)).toEqual(missing(writeFlags().join(" ")));
   const before = await evaluate("listPrivateFolder(folder)", readFlags()) as string[];
   expect(await evaluate(lock, writeFlags())).toBe(before.length + 1);
 });
 
-test("withLockFile() takes over a lock of latchkey's whose process it may not look for", async () => {
+test("withLock() takes over a lock of latchkey's whose process it may not look for", async () => {
   writeFileSync(join(folder, "left.lockfile"), "2147483646 latchkey");
-  const lock = (more: string) => `withLockFile(folder + "/left.lockfile", async () => "taken"${more})`;
+  const lock = (more: string) => `withLock(folder + "/left.lockfile", async () => "taken"${more})`;
   expect(await evaluate(lock(", { waitMs: 50 }"), writeFlags())).toMatchObject({ code: "timed_out" });
   expect(await evaluate(lock(""), writeFlags())).toBe("taken");
 });

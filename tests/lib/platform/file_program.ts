@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync, readdirSync, unlinkSync } from "node:f
 import { dirname } from "node:path";
 import process from "node:process";
 import type { LatchkeyError } from "../../../lib/errors.ts";
-import { withLockFile } from "../../../lib/platform/lock_file.ts";
+import { withLock } from "../../../lib/platform/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../../lib/platform/private_file.ts";
 
 const [action, path = "", count = "1"] = process.argv.slice(2);
@@ -21,11 +21,11 @@ async function increment(): Promise<void> {
 switch (action) {
   case "count":
     for (let done = 0; done < Number(count); done++) {
-      await withLockFile(`${path}.lockfile`, increment, { waitMs: 60_000 });
+      await withLock(`${path}.lockfile`, increment, { waitMs: 60_000 });
     }
     break;
   case "hold":
-    await withLockFile(path, () => {
+    await withLock(path, () => {
       process.stdout.write("held\n");
       return new Promise((resolve) => setTimeout(resolve, 1_000_000));
     });
@@ -40,7 +40,7 @@ switch (action) {
     await tell(() => replacePrivateFile(path, new Uint8Array(Number(count)).fill(97)));
     break;
   case "lock":
-    await tell(() => withLockFile(path, async () => {}));
+    await tell(() => withLock(path, async () => {}));
     break;
   default:
     throw new Error(`No action ${action}`);

@@ -2,8 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readKnownFile } from "../../../lib/platform/known_file.ts";
-import { replacePrivateFile } from "../../../lib/platform/private_file.ts";
+import { readKnownFile, replacePrivateFile } from "../../../lib/platform/private_file.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 const OLD = 1_000_000_000, NEW = 1_000_000_001;

@@ -1,14 +1,20 @@
 // The key of the token cache, in a real gnome-keyring whose prompts libgcr's own mock prompter answers, and in files.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { text as readText } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { inspect, promisify } from "node:util";
-import { describeStoreKey, findStoreKey, openStoreKey, type StoreKeyOptions } from "../../../lib/cache/store_key.ts";
-import { withLockFile } from "../../../lib/platform/lock_file.ts";
+import {
+  describeEncryptionKey,
+  type EncryptionKeyOptions,
+  findEncryptionKey,
+  openEncryptionKey,
+} from "../../../lib/cache/encryption_key.ts";
+import { withLock } from "../../../lib/platform/lock.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -41,10 +47,10 @@ afterEach(async () => {
   await daemon.stop();
 });
 
-const log: StoreKeyOptions["log"] = (level, message) => void lines.push(`${level} ${message}`);
-const open = (options: StoreKeyOptions = {}) => openStoreKey(folder, { log, ...options });
-const find = (options: StoreKeyOptions = {}) => findStoreKey(folder, { log, ...options });
-const describeKey = (options: StoreKeyOptions = {}) => describeStoreKey(folder, { log, ...options });
+const log: EncryptionKeyOptions["log"] = (level, message) => void lines.push(`${level} ${message}`);
+const open = (options: EncryptionKeyOptions = {}) => openEncryptionKey(folder, { log, ...options });
+const find = (options: EncryptionKeyOptions = {}) => findEncryptionKey(folder, { log, ...options });
+const describeKey = (options: EncryptionKeyOptions = {}) => describeEncryptionKey(folder, { log, ...options });
 const record = async () => JSON.parse(await readFile(join(folder, "key.json"), "utf8"));
 
 async function addKeyring(
@@ -71,7 +77,7 @@ async function addLockedKey(answers: Parameters<typeof startKeyringPrompter>[1])
   return { key, prompter };
 }
 
-describe("openStoreKey()", () => {
+describe("openEncryptionKey()", () => {
   test("puts a new key into an open keyring, and finds it there", async () => {
     await addPrivateKeyring(daemon, "unlocked");
     const key = await open();
@@ -96,7 +102,7 @@ describe("openStoreKey()", () => {
 
   test("makes a key of its own for each folder", async () => {
     await addPrivateKeyring(daemon, "unlocked");
-    const key = await open(), other = await openStoreKey(join(daemon.directory, "other"));
+    const key = await open(), other = await openEncryptionKey(join(daemon.directory, "other"));
     expect(other.id).not.toBe(key.id);
     expect(other.bytes).not.toEqual(key.bytes);
     expect((await find())?.bytes).toEqual(key.bytes);
@@ -211,7 +217,7 @@ describe("openStoreKey()", () => {
   test("says that the key goes into a file before it does", async () => {
     await addKeyring("locked", ["cancel"]);
     let isThere: boolean | undefined;
-    const look: StoreKeyOptions["log"] = (_, message) => {
+    const look: EncryptionKeyOptions["log"] = (_, message) => {
       if (message.includes("goes into")) isThere = existsSync(join(folder, "key.json"));
     };
     await open({ log: look });
@@ -230,13 +236,48 @@ describe("openStoreKey()", () => {
     const { promise: warned, resolve } = Promise.withResolvers<string>();
     await mkdir(folder, { mode: 0o700 });
     let opening: Promise<unknown> | undefined;
-    await withLockFile(join(folder, "key.lockfile"), async () => {
+    await withLock(join(folder, "key.lockfile"), async () => {
       opening = open({ keyPlace: "file", log: (level, message) => resolve(`${level} ${message}`) });
       expect(await warned).toBe(
         "warn Another program makes the key of the token cache, and may wait for somebody to unlock the keyring",
       );
     });
     expect(await opening).toMatchObject({ place: "file" });
+  });
+
+  // The one that went on after a stop replaced key.json without a look: what was encrypted with the key there became unreadable.
+  test("keeps the key that another process made while this one was stopped at the prompt", async () => {
+    const prompter = await addKeyring("locked", ["ignore"]);
+    const [program, ...args] = ownRuntimePath().program(), script = new URL("key_program.ts", import.meta.url);
+    const stopped = spawn(program!, [...args, fileURLToPath(script), folder], { stdio: ["ignore", "pipe", "inherit"] });
+    const printed = readText(stopped.stdout);
+    try {
+      await prompter.next("shown");
+      process.kill(stopped.pid!, "SIGSTOP"); // Ctrl-Z
+      const key = await open({ keyPlace: "file" }); // takes the lock over, as nobody shows a sign of life
+      const written = await readFile(join(folder, "key.json"), "utf8");
+      await prompter.kill(); // the prompt is gone, and the key would go into a file
+      process.kill(stopped.pid!, "SIGCONT"); // fg
+      expect(JSON.parse(await printed)).toMatchObject({ id: key.id, place: "file" });
+      expect(await readFile(join(folder, "key.json"), "utf8")).toBe(written);
+      expect(await readdir(folder)).toEqual(["key.json"]);
+    } finally {
+      stopped.kill("SIGKILL");
+    }
+  }, 60_000);
+
+  test("sets nothing aside that another process has mended while this one was stopped at the prompt", async () => {
+    const prompter = await addKeyring("locked", ["ignore"]);
+    await mkdir(folder, { mode: 0o700 });
+    await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
+    const opening = open();
+    await prompter.next("shown");
+    await rm(join(folder, "key.lockfile")); // as one that takes it over, and makes a key
+    const another = join(daemon.directory, "another"), key = await openEncryptionKey(another, { keyPlace: "file" });
+    await copyFile(join(another, "key.json"), join(folder, "key.json"));
+    await prompter.kill();
+    expect(await opening).toMatchObject({ id: key.id });
+    expect(await readdir(folder)).toEqual(["key.json"]);
   });
 
   test("asks nobody where nobody shows prompts", async () => {
@@ -309,7 +350,7 @@ describe("openStoreKey()", () => {
   });
 });
 
-describe("findStoreKey()", () => {
+describe("findEncryptionKey()", () => {
   test("makes nothing, and does not start the keyring, when there is no key", async () => {
     await daemon.addService("org.freedesktop.secrets", ["/usr/bin/touch", join(daemon.directory, "started")]);
     expect(await find()).toBeUndefined();
@@ -479,7 +520,7 @@ async function storeElsewhere(id: string, text: string): Promise<void> {
   await storeSecret(bus, { label: "test", attributes, text }, { mayPrompt: false, promptMs: 1000 });
 }
 
-describe("describeStoreKey()", () => {
+describe("describeEncryptionKey()", () => {
   test.each(
     [
       ["unlocked", "secret-service", undefined],
@@ -544,7 +585,7 @@ describe("describeStoreKey()", () => {
 describe("a key", () => {
   test("is in no log line, no inspection and no JSON", async () => {
     await addPrivateKeyring(daemon, "unlocked");
-    const keys = [await open(), await openStoreKey(join(daemon.directory, "file"), { log, keyPlace: "file" })];
+    const keys = [await open(), await openEncryptionKey(join(daemon.directory, "file"), { log, keyPlace: "file" })];
     await lockKeyring(daemon.address);
     const error = await failureOf(find({ mayPrompt: false }));
     for (const key of keys) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type KeyRecord, readKey, readKeyRecord, writeKey, writeKeyRecord } from "../../../lib/cache/key_record.ts";
+import { type KeyRecord, readKey, readKeyRecord, writeKey, writeKeyRecord } from "../../../lib/cache/encryption_key.ts";
 
 const ID = "0b6e6f5e-5c1a-4a52-9d3e-0f1de8a3c111", WHY = "it is there and can be used";
 const KEY = writeKey(new Uint8Array(32).fill(7));

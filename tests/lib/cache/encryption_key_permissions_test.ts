@@ -30,7 +30,7 @@ async function openKey(...permissions: readonly string[]) {
   return JSON.parse(stdout);
 }
 
-describe("openStoreKey() on Deno", () => {
+describe("openEncryptionKey() on Deno", () => {
   test("needs for the keyring what a broker needs", async () => {
     expect(await openKey(...LEAST_PERMISSIONS)).toMatchObject({ place: "secret-service" });
   });

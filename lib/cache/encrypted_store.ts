@@ -1,0 +1,145 @@
+/**
+ * The encrypted token cache: AES-GCM with 256 bits, so that it is neither read nor changed without the key.
+ *
+ * An encrypted text is `LKS1`, 16 bytes that name the key, 12 of the nonce, then the ciphertext. The key's name and the file's
+ * are authenticated with it: a text that is moved to another file cannot be decrypted.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import type { CacheCall } from "./cache_store.ts";
+import { DocumentFile, type DocumentFormat } from "./document_file.ts";
+import {
+  type EncryptionKey,
+  type EncryptionKeyOptions,
+  findEncryptionKey,
+  openEncryptionKey,
+} from "./encryption_key.ts";
+
+/** Name of the file. Its key is beside it, or `key.json` there says where it is. */
+export const DOCUMENT_NAME = "tokens.encrypted";
+/** Stands for a document that cannot be decrypted. It is not a document. */
+const UNREADABLE = "(encrypted)";
+
+/** How the key is had, and where log lines go. */
+export type EncryptedStoreOptions = Pick<EncryptionKeyOptions, "keyPlace" | "mayPrompt" | "log">;
+
+/**
+ * Makes a store in an encrypted file.
+ *
+ * @param folder Absolute path of its folder.
+ * @param options How the key is had.
+ */
+export function encryptedStore(folder: string, options: EncryptedStoreOptions): DocumentFile {
+  let key: EncryptionKey | undefined;
+  const keyOptions = ({ signal }: CacheCall): EncryptionKeyOptions => ({ ...options, known: key, signal });
+  const open = async (call: CacheCall) => key = await openEncryptionKey(folder, keyOptions(call));
+
+  const format: DocumentFormat = {
+    isShared: false,
+    prepare: async (call) => void await open(call),
+    async decode(bytes, { isForChange, ...call }) {
+      // If the key is lost, only a change makes a new one: another session can still have the old one.
+      if (isForChange) await open(call);
+      else if (key === undefined || key.id !== keyIdOf(bytes)) key = await findEncryptionKey(folder, keyOptions(call));
+      if (!key) throw keyMissing(folder);
+      return await decrypt(bytes, key, { name: DOCUMENT_NAME }) ?? UNREADABLE;
+    },
+    encode: async (document, call) => await encrypt(document, await open(call), { name: DOCUMENT_NAME }),
+  };
+  return new DocumentFile(`${folder}/${DOCUMENT_NAME}`, { format, log: options.log });
+}
+
+function keyMissing(folder: string): LatchkeyError {
+  return new LatchkeyError("configuration", `The key of the token cache in ${folder} is lost: key.json is missing`, {
+    hint: "Bring key.json back, or sign in again: latchkey login begins anew, and what was kept is set aside",
+  });
+}
+
+const MAGIC = new TextEncoder().encode("LKS1");
+const ID_LENGTH = 16, NONCE_LENGTH = 12;
+const HEAD_LENGTH = MAGIC.length + ID_LENGTH;
+/** Each key is imported once. */
+const imported = new WeakMap<KeyBytes, Promise<CryptoKey>>();
+
+/** A key, as far as encryption needs it. */
+export type KeyBytes = Pick<EncryptionKey, "id" | "bytes">;
+
+/**
+ * Encrypts a text.
+ *
+ * @param text The text.
+ * @param key The key.
+ * @param file Name of the file that it is for.
+ */
+export async function encrypt(text: string, key: KeyBytes, { name }: { readonly name: string }): Promise<Uint8Array> {
+  const head = headOf(key), nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
+  const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
+  const encrypted = await crypto.subtle.encrypt(options, await importKey(key), new TextEncoder().encode(text));
+  return joined(head, nonce, new Uint8Array(encrypted));
+}
+
+/**
+ * Decrypts a text.
+ *
+ * @param bytes The file's bytes.
+ * @param key The key.
+ * @param file Name of the file.
+ * @returns The text; `undefined` if it was not encrypted with this key, for this file, or was changed since.
+ */
+export async function decrypt(
+  bytes: Uint8Array<ArrayBuffer>,
+  key: KeyBytes,
+  { name }: { readonly name: string },
+): Promise<string | undefined> {
+  if (keyIdOf(bytes) !== key.id.toLowerCase()) return undefined;
+  const head = bytes.subarray(0, HEAD_LENGTH), nonce = bytes.subarray(HEAD_LENGTH, HEAD_LENGTH + NONCE_LENGTH);
+  const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
+  let text;
+  try {
+    text = await crypto.subtle.decrypt(options, await importKey(key), bytes.subarray(HEAD_LENGTH + NONCE_LENGTH));
+  } catch (error) {
+    if (error instanceof DOMException) return undefined; // OperationError: it is not authentic
+    throw error;
+  }
+  return new TextDecoder().decode(text);
+}
+
+/** Returns the id of the key that a text was encrypted with; `undefined` if it is not an encrypted text. */
+export function keyIdOf(bytes: Uint8Array): string | undefined {
+  if (bytes.length < HEAD_LENGTH + NONCE_LENGTH || MAGIC.some((byte, index) => bytes[index] !== byte)) return undefined;
+  const hex = [...bytes.subarray(MAGIC.length, HEAD_LENGTH)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+function headOf({ id }: KeyBytes): Uint8Array<ArrayBuffer> {
+  const hex = id.replaceAll("-", "");
+  if (!/^[\da-f]{32}$/i.test(hex)) throw new TypeError("Cannot encrypt: the key's id is not a UUID");
+  return joined(
+    MAGIC,
+    Uint8Array.from({ length: ID_LENGTH }, (_, index) => parseInt(hex.slice(index * 2, index * 2 + 2), 16)),
+  );
+}
+
+function authenticatedData(head: Uint8Array, name: string): Uint8Array<ArrayBuffer> {
+  return joined(head, new TextEncoder().encode(name));
+}
+
+function importKey(key: KeyBytes): Promise<CryptoKey> {
+  let promise = imported.get(key);
+  if (!promise) {
+    promise = crypto.subtle.importKey("raw", key.bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
+    imported.set(key, promise);
+  }
+  return promise;
+}
+
+function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let end = 0;
+  for (const part of parts) {
+    whole.set(part, end);
+    end += part.length;
+  }
+  return whole;
+}
