@@ -20,6 +20,6 @@ export interface Provider {
 export const TENANT_PLACE = "{tenantid}";
 
 /** Whether Microsoft's cloud stands behind an authority, which has words of its own beside the standards'. */
-export function isMicrosoft({ authority: { kind } }: Provider): boolean {
+export function isMicrosoft({ authority: { kind } }: Pick<Provider, "authority">): boolean {
   return kind === "entra" || kind === "b2c" || kind === "ciam";
 }

@@ -101,7 +101,8 @@ export interface RefreshRequest {
 }
 
 /**
- * A new token for a refresh token (RFC 6749, 6). A failure of the network or the server is tried again once.
+ * A new token for a refresh token (RFC 6749, 6). A failure of the network or the server is tried again once. The refresh
+ * token may be good once: `http` has no signal that could end the call before its answer is stored.
  *
  * @param provider Who is asked: the authority of the tenant that the token is to be of.
  * @param request What is asked for.
@@ -113,7 +114,7 @@ export interface RefreshRequest {
 export async function refreshTokens(
   provider: Provider,
   request: RefreshRequest,
-  http: HttpOptions,
+  http: Omit<HttpOptions, "signal">,
 ): Promise<TokenReply> {
   const { clientId, refreshToken, scopes, claims, account } = request, { correlationId = crypto.randomUUID() } = http;
   // A person may have been asked for less than the profile elsewhere, and no more than was granted may be asked for here.
