@@ -45,6 +45,11 @@ export interface Grant {
   readonly read: (server: AuthorizationServer, client: Client, response: Response) => Promise<TokenEndpointResponse>;
   /** Whether the request does no harm when it is sent twice. @default false */
   readonly retry?: boolean;
+  /**
+   * Whether the times in the answer are compared with the server's clock, where it tells its time: what was given may be
+   * good once, and must not be lost to a wrong clock of this machine. @default false
+   */
+  readonly byServerTime?: boolean;
 }
 
 /**
@@ -63,7 +68,7 @@ export async function requestToken(
 ): Promise<TokenReply> {
   const { now = Date.now } = http, { correlationId, scopes, account } = context;
   const step = { ...http, correlationId };
-  const client = clientOf(context.clientId, now), { retry = false } = grant;
+  const client = clientOf(context.clientId, now), { retry = false, byServerTime = false } = grant;
   const options = {
     ...sendOptions(provider.authority.url, step, { retry }),
     additionalParameters: ownParameters(provider, context),
@@ -73,7 +78,8 @@ export async function requestToken(
   if (status !== 200) throw refusalOf({ status, body }, context, retryAfterMs(response, now()));
   const date = Date.parse(headers.get("date") ?? ""), serverTime = Number.isNaN(date) ? undefined : date;
   const server = serverOfToken(provider, text(readJson(body)?.id_token), correlationId);
-  const answer = await shielded(() => grant.read(server, client, new Response(body, { headers })), {
+  const reader = byServerTime && serverTime !== undefined ? clientOf(context.clientId, () => serverTime) : client;
+  const answer = await shielded(() => grant.read(server, reader, new Response(body, { headers })), {
     ...step,
     serverTime,
   });
@@ -121,6 +127,7 @@ export async function refreshTokens(
   const wanted = scopesToAsk(provider, scopes).filter((scope) => scope !== "profile" || isMicrosoft(provider));
   const reply = requestToken(provider, {
     retry: true,
+    byServerTime: true,
     send: (server, client, options) =>
       refreshTokenGrantRequest(server, client, None(), refreshToken, {
         ...options,
