@@ -285,9 +285,9 @@ export class ProviderSource {
       if (!(error instanceof LatchkeyError)) throw error;
       const stake = reply.refreshToken === undefined
         ? ""
-        : ". The new refresh token is held in memory until it can be stored: if the program ends before, the account may " +
-          "have to sign in again";
-      this.#options.log("warn", `The token could not be stored: ${error.message}${stake}`);
+        : "until it can be, the refresh token is held in memory, and if the program ends before, the account may have to " +
+          "sign in again: ";
+      this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
 }

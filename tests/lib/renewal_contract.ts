@@ -116,7 +116,7 @@ describe("a renewal that cannot be stored", () => {
     const { disk, cache } = worn(), { lines, logger, line } = logLine(), app = appOf({ cache, logger });
     disk.isFull = true;
     const first = await app.acquireToken(FORCED);
-    expect(lines.join("\n")).toMatch(/warn The token could not be stored: .*the disk is full.*refresh token is held in memory/);
+    expect(lines.join("\n")).toMatch(/warn The token could not be stored: .*held in memory.*sign in again.*disk is full/);
     expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken: first.accessToken });
     const second = await app.acquireToken(FORCED), stored = line(/stored now/);
     disk.isFull = false;
