@@ -8,6 +8,7 @@ import { type AccountInfo, idKey } from "../account.ts";
 import { environmentAliases } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { Lifetimes } from "../token.ts";
 import { untilAborted } from "../until_aborted.ts";
 import type { CacheApp } from "./cache_app.ts";
 import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./cache_changes.ts";
@@ -15,7 +16,7 @@ import { type CacheChange, CacheDocument } from "./cache_document.ts";
 import type { CacheCall, CacheStore } from "./cache_store.ts";
 import { accountIn, accountsIn, type CachedAccount, isSignedOutIn } from "./cached_accounts.ts";
 import { type CachedRefreshToken, ownRefreshTokens, refreshTokensIn } from "./cached_refresh_tokens.ts";
-import { accessTokenIn, type CachedToken, type CachedTokenQuery } from "./cached_tokens.ts";
+import { accessTokenIn, boundedToken, type CachedToken, type CachedTokenQuery } from "./cached_tokens.ts";
 import { ParsedDocuments } from "./parsed_documents.ts";
 import { readEpochSeconds } from "./cache_schema.ts";
 
@@ -46,6 +47,7 @@ export class TokenCache {
   readonly #environments: readonly string[];
   readonly #parsed = new ParsedDocuments();
   readonly #unsaved = new UnsavedReplies();
+  readonly #lifetimes = new Lifetimes();
   /** By account, the promise that resolves when all renewals that began so far are over. */
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
@@ -92,7 +94,8 @@ export class TokenCache {
    * @throws {LatchkeyError} `configuration` when the store cannot be read.
    */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
-    return accessTokenIn(await this.#read(query.account.homeAccountId, query), query, this.#app());
+    const app = this.#app(), token = accessTokenIn(await this.#read(query.account.homeAccountId, query), query, app);
+    return token && boundedToken(token, this.#lifetimes, app.now);
   }
 
   /**
@@ -123,6 +126,7 @@ export class TokenCache {
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
     const { homeAccountId } = reply.result.account;
+    this.#lifetimes.note(reply.result, this.#app().now);
     try {
       return await this.#change(homeAccountId, (document) => changesOfReply(document, reply, this.#app()), call);
     } catch (error) {
