@@ -117,7 +117,8 @@ export function redisFailure(reason: unknown): LatchkeyError {
 export function noAnswer(timeoutMs?: number): LatchkeyError {
   const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
   return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
-    hint: "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
+    hint:
+      "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
       "says how long it has",
   });
 }

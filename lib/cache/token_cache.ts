@@ -145,7 +145,10 @@ export class TokenCache {
         await this.#change(homeAccountId, () => [], {});
         this.#options.log?.("info", "A token that could not be stored before is stored now");
       } catch (error) {
-        this.#options.log?.("debug", `A token still cannot be stored: ${error instanceof Error ? error.message : error}`);
+        this.#options.log?.(
+          "debug",
+          `A token still cannot be stored: ${error instanceof Error ? error.message : error}`,
+        );
       }
     }
   }

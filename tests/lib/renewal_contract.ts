@@ -61,7 +61,10 @@ function storeWith(methods: Partial<CacheStore>): CacheStore {
 describe("a renewal that was sent", () => {
   test("is stored although the caller gave it up, who is let go at once", async () => {
     await signIn();
-    const app = appOf(), held = provider.holdAnswer(), controller = new AbortController(), reason = new Error("no more");
+    const app = appOf(),
+      held = provider.holdAnswer(),
+      controller = new AbortController(),
+      reason = new Error("no more");
     const failure = failureOf(app.acquireToken({ ...FORCED, signal: controller.signal }));
     await held.ready;
     controller.abort(reason);
@@ -116,7 +119,9 @@ describe("a renewal that cannot be stored", () => {
     const { disk, cache } = worn(), { lines, logger, line } = logLine(), app = appOf({ cache, logger });
     disk.isFull = true;
     const first = await app.acquireToken(FORCED);
-    expect(lines.join("\n")).toMatch(/warn The token could not be stored: .*held in memory.*sign in again.*disk is full/);
+    expect(lines.join("\n")).toMatch(
+      /warn The token could not be stored: .*held in memory.*sign in again.*disk is full/,
+    );
     expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken: first.accessToken });
     const second = await app.acquireToken(FORCED), stored = line(/stored now/);
     disk.isFull = false;
@@ -242,7 +247,9 @@ describe("a refresh token that was refused", () => {
         return await entra.fetch(url, init);
       };
     };
-    expect(await appOf({ ...options, now, fetch: overtaken() }).acquireToken(SILENT)).toMatchObject({ source: "cache" });
+    expect(await appOf({ ...options, now, fetch: overtaken() }).acquireToken(SILENT)).toMatchObject({
+      source: "cache",
+    });
     expect(await appOf({ ...options, now, fetch: overtaken() }).acquireToken(FORCED)).toMatchObject({
       source: "identity_provider",
     });
