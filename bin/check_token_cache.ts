@@ -57,7 +57,7 @@ function whereItIs(path: string, finding: Finding): Finding {
 async function withSetAside(place: TokenPlace, finding: Finding): Promise<Finding> {
   const paths = finding.state === "ok" ? await findSetAside(place) : [];
   if (paths.length === 0) return finding;
-  const remove = `rm ${paths.map(shellWord).join(" ")}`;
+  const remove = quoteCommand(["rm", ...paths]);
   return {
     ...finding,
     detail: `${finding.detail}; tokens may be in what was set aside as damaged: ${paths.join(", ")}`,

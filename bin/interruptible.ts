@@ -9,14 +9,17 @@ import { onSignals, type SignalName } from "../lib/platform/signals.ts";
 /** What ends a program, by the number that its exit code is told with. */
 const ENDING = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
-/** A call that the system ended: its terminal was closed, or it was told to end. */
+/** A call that a signal ended: its terminal was closed, or it was told to end. */
 export class TerminationError extends LatchkeyError {
   /** As shells have it: 128 and the signal's number. */
   readonly exitCode: number;
 
-  /** @param name The signal. */
-  constructor(name: Exclude<keyof typeof ENDING, "SIGINT">) {
-    super("user_canceled", `The sign-in was ended (${name})`);
+  /**
+   * @param name The signal.
+   * @param what The call.
+   */
+  constructor(name: keyof typeof ENDING, what: "sign-in" | "renewal" = "sign-in") {
+    super("user_canceled", `The ${what} was ended (${name})`);
     this.exitCode = 128 + ENDING[name];
   }
 }
@@ -45,6 +48,21 @@ export async function interruptible<T>(
   } finally {
     interrupts[Symbol.dispose]();
   }
+}
+
+/**
+ * Gives a command up at the signals that would end the program, for as long as a renewal is under way: the new refresh token
+ * has to be stored, as the old one may be good no more. The next signal ends the program at once.
+ *
+ * @param givenUp Aborts the command.
+ * @param end Resolves when the renewal is over.
+ */
+export function giveUpAtSignals(givenUp: AbortController, end: Promise<void>): void {
+  const signals = onSignals(Object.keys(ENDING) as (keyof typeof ENDING)[], (name) => {
+    signals[Symbol.dispose]();
+    givenUp.abort(new TerminationError(name as keyof typeof ENDING, "renewal"));
+  });
+  void end.then(() => signals[Symbol.dispose]());
 }
 
 function reasonOf(name: SignalName): LatchkeyError {

@@ -13,8 +13,10 @@ import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } f
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
 
 const EXIT_USAGE = 2;
-/** Codes of a command that was given up, by a person, for its time, or by SIGHUP or SIGTERM: a broker may still be told. */
-const EXITS_GIVEN_UP: readonly number[] = [4, 129, 143];
+/** Codes of a command that was given up, by a person, for its time, or by a signal: a broker may still be told. */
+const EXITS_GIVEN_UP: readonly number[] = [4, 129, 130, 143];
+/** How long a renewal that was sent may take once its command has ended, in milliseconds. */
+const RENEWAL_GRACE_MS = 5_000;
 
 /** Each command's code is loaded when it is called. */
 async function load(command: Command): Promise<Run> {
@@ -100,15 +102,21 @@ async function withProfile(command: Command, words: readonly string[], line: Com
 async function run(command: Run, line: CommandLine): Promise<number> {
   const seconds = line.seconds("timeout");
   if (seconds === 0) throw new UsageError("--timeout takes a number of seconds above 0");
-  const signal = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
+  const limit = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
+  const givenUp = new AbortController(), { renewalsInFlight } = await import("../lib/until_aborted.ts");
+  const guard = renewalsInFlight.guardedBy(async (end) => {
+    (await import("./interruptible.ts")).giveUpAtSignals(givenUp, end);
+  });
   try {
-    return await command(line, signal) ?? 0;
+    return await command(line, limit ? AbortSignal.any([limit, givenUp.signal]) : givenUp.signal) ?? 0;
   } catch (error) {
-    if (!signal?.aborted || error !== signal.reason) throw error;
+    if (!limit?.aborted || error !== limit.reason) throw error;
     const { LatchkeyError } = await import("../mod.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Give it longer, or see what hangs: latchkey doctor",
     });
+  } finally {
+    guard[Symbol.dispose]();
   }
 }
 
@@ -172,6 +180,11 @@ function wantsJson(line: CommandLine | undefined, words: readonly string[]): boo
   return options.some(({ name }) => name === "format") && readEnvironment("LATCHKEY_FORMAT") === "json";
 }
 
+/** Waits a little for renewals that were sent: the new refresh tokens have to be stored, as the old ones may be good no more. */
+async function finishRenewals(): Promise<void> {
+  await (await import("../lib/until_aborted.ts")).renewalsInFlight.drained(RENEWAL_GRACE_MS);
+}
+
 /** The exit code tells of the failure even where nobody reads of it, or nothing can be written. */
 function tryToWrite(stream: "stdout" | "stderr", text: string): void {
   try {
@@ -187,6 +200,7 @@ if (import.meta.main === undefined) {
   exit(1);
 } else if (import.meta.main) {
   const code = await main(programArguments());
+  await finishRenewals();
   if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
   else exit(code);
 }

@@ -99,7 +99,8 @@ async function endpointOptions(
     acquire,
     onOutcome: outcomes(line),
   });
-  return { answer, isTold, [Symbol.asyncDispose]: () => app[Symbol.asyncDispose]() };
+  // A renewal that was sent is not waited for here: it has its time once the command has ended.
+  return { answer, isTold, [Symbol.asyncDispose]: () => Promise.resolve(void app.close()) };
 }
 
 /** What may be handed out, as scopes. */

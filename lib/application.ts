@@ -370,9 +370,11 @@ export class PublicClientApplication implements AsyncDisposable {
    * Frees the connection to the broker; calls of it under way fail with `broker_unavailable`, other calls with `unexpected`, and
    * sign-ins are listened for no longer. A program that is done ends without
    * it, too; a later call connects anew.
+   *
+   * @returns Resolves when the renewals that were sent are finished and stored: a refresh token may be good once.
    */
-  close(): void {
-    this.#sources.close();
+  async close(): Promise<void> {
+    await this.#sources.close();
   }
 
   /** The same as {@linkcode close}, for `await using`. */

@@ -36,6 +36,10 @@ export interface AuthenticationResult {
 
 /** A token that ends sooner than this, in milliseconds, counts as ended. */
 export const EXPIRY_MARGIN_MS: number = 5 * 60_000;
+/** How far a clock goes astray without having been set, in milliseconds, and what is lost to whole seconds. */
+const ROUNDING_MS = 2_000;
+/** How much a machine's clock may be behind the server's, in seconds. */
+const CLOCK_TOLERANCE_S = 300;
 
 /**
  * Keeps the tokens of a result out of `console.log` and of inspection; reading and `JSON.stringify` are as ever.
@@ -48,6 +52,45 @@ export function concealTokens(result: AuthenticationResult): AuthenticationResul
     const { accessToken: _, idToken, idTokenClaims: __, ...shown } = result;
     return { accessToken: "[concealed]", ...(idToken && { idToken: "[concealed]" }), ...shown };
   });
+}
+
+/** How long tokens that were received here last, by a clock that nobody sets: the machine's own can jump. */
+export class Lifetimes {
+  readonly #received = new Map<string, { readonly atMs: number; readonly lifetimeMs: number }>();
+
+  /**
+   * Notes a token that was just received.
+   *
+   * @param token The token.
+   * @param now The time, in milliseconds since 1970.
+   */
+  note({ accessToken, expiresOn }: AuthenticationResult, now: number): void {
+    const atMs = performance.now();
+    for (const [old, received] of this.#received) {
+      if (received.atMs + received.lifetimeMs < atMs) this.#received.delete(old);
+    }
+    this.#received.set(accessToken, { atMs, lifetimeMs: expiresOn.getTime() - now });
+  }
+
+  /**
+   * Returns a token that ends no later than it would have, had the clock not been set since it was received.
+   *
+   * @param token A token, received here or not.
+   * @param now The time, in milliseconds since 1970.
+   */
+  bounded(token: AuthenticationResult, now: number): AuthenticationResult {
+    const received = this.#received.get(token.accessToken), { expiresOn, extendedExpiresOn, refreshOn } = token;
+    if (!received) return token;
+    const tooLongMs = expiresOn.getTime() - (now + received.atMs + received.lifetimeMs - performance.now());
+    if (tooLongMs <= ROUNDING_MS) return token;
+    const sooner = (time: Date) => new Date(time.getTime() - tooLongMs);
+    return concealTokens({
+      ...token,
+      expiresOn: sooner(expiresOn),
+      ...(extendedExpiresOn && { extendedExpiresOn: sooner(extendedExpiresOn) }),
+      ...(refreshOn && { refreshOn: sooner(refreshOn) }),
+    });
+  }
 }
 
 /** Puts another value in the place of an object wherever it is inspected. */
@@ -68,8 +111,8 @@ export function concealed<T extends object>(secret: T, shown: () => unknown): T 
  * @throws {LatchkeyError} `interaction_required`
  */
 export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
-  const at = result.idTokenClaims?.auth_time;
-  if (typeof at === "number" && now / 1000 - at <= maxAge) return;
+  const at = result.idTokenClaims?.auth_time, age = typeof at === "number" ? now / 1000 - at : Infinity;
+  if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // in the time to come: the clock is wrong
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,
     hint: "Sign in again: latchkey login, or acquireTokenInteractive",

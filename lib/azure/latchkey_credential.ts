@@ -114,9 +114,13 @@ export class LatchkeyCredential implements AsyncDisposable {
     return (await this.#acquire(scopes, options, "if-needed")).account;
   }
 
-  /** Frees the connection to the broker; calls under way fail. A program that is done ends without it, too. */
-  close(): void {
-    this.app.close();
+  /**
+   * Frees the connection to the broker; calls under way fail. A program that is done ends without it, too.
+   *
+   * @returns Resolves when the renewals that were sent are finished and stored.
+   */
+  async close(): Promise<void> {
+    await this.app.close();
   }
 
   /** The same as {@linkcode close}, for `await using`. */

@@ -31,6 +31,8 @@ export interface ReplyToSave {
   readonly result: AuthenticationResult;
   /** The refresh token that came with it. */
   readonly refreshToken?: string | undefined;
+  /** The refresh tokens that a renewal was tried with: it takes the place of these. */
+  readonly replaces?: readonly string[] | undefined;
   /** Microsoft Entra's `foci`: the family of apps that may use the refresh token. */
   readonly familyId?: string | undefined;
   /** Microsoft Entra's `client_info`, as it came. */

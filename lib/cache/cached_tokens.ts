@@ -7,7 +7,7 @@ import { type AccountInfo, idKey } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { readJwt } from "../json_values.ts";
 import { RESERVED_SCOPES } from "../request.ts";
-import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS } from "../token.ts";
+import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS, type Lifetimes } from "../token.ts";
 import { type CacheApp, hostOf, isOfApp } from "./cache_app.ts";
 import type { CacheDocument } from "./cache_document.ts";
 import {
@@ -86,6 +86,28 @@ export function accessTokenIn(
     return isOfApp(entry, app) && idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId) &&
       realm === (text(entry.realm)?.toLowerCase() ?? "");
   }
+}
+
+/**
+ * The same token, which ends no later than it would have, had the clock not been set since it was received.
+ *
+ * @param token The token.
+ * @param lifetimes Of the tokens that were received here.
+ * @param now The time, in milliseconds since 1970.
+ * @returns The token; `undefined` when it has ended.
+ */
+export function boundedToken(
+  { result, state }: CachedToken,
+  lifetimes: Lifetimes,
+  now: number,
+): CachedToken | undefined {
+  const bounded = lifetimes.bounded(result, now);
+  if (bounded === result) return { result, state };
+  const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
+  if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {
+    return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
+  }
+  return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
 }
 
 /** Whether a token is a bearer token that nothing but its account, app, tenant and scopes limits. */

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { type AuthenticationResult, EXPIRY_MARGIN_MS } from "../token.ts";
+import { type AuthenticationResult, EXPIRY_MARGIN_MS, Lifetimes } from "../token.ts";
 
 /** Tokens by what they were asked for with. */
 export class HeldTokens {
   readonly #tokens = new Map<string, AuthenticationResult>();
+  readonly #lifetimes = new Lifetimes();
 
   /**
    * The token that was held for a request.
@@ -17,7 +18,7 @@ export class HeldTokens {
    * @returns A token that is good for five more minutes.
    */
   find(key: string, now: number): AuthenticationResult | undefined {
-    const token = this.#tokens.get(key);
+    const held = this.#tokens.get(key), token = held && this.#lifetimes.bounded(held, now);
     return token && token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS ? token : undefined;
   }
 
@@ -28,9 +29,10 @@ export class HeldTokens {
 
   /** Holds a token for requests like the ones that it answers. What has ended is dropped. */
   hold(keys: readonly string[], token: AuthenticationResult, now: number): void {
+    this.#lifetimes.note(token, now);
     for (const key of keys) this.#tokens.set(key, token);
     for (const [key, old] of this.#tokens) {
-      if (old.expiresOn.getTime() <= now) this.#tokens.delete(key);
+      if (this.#lifetimes.bounded(old, now).expiresOn.getTime() <= now) this.#tokens.delete(key);
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import type { CacheCall } from "./cache_store.ts";
+import { afterRunning } from "../until_aborted.ts";
 import { noAnswer, redisFailure } from "./redis_failure.ts";
 
 /**
@@ -20,7 +21,7 @@ import { noAnswer, redisFailure } from "./redis_failure.ts";
  *
  * const client = createClient({ url: "rediss://cache.contoso.com:6380" });
  * client.on("error", (error) => console.error(error.message));
- * await client.connect();
+ * client.connect().catch(() => {}); // not awaited: it takes for ever if the password is wrong, and the store says so
  * const cache = redisStore(client);
  * ```
  *
@@ -47,7 +48,7 @@ import { noAnswer, redisFailure } from "./redis_failure.ts";
  * import { createCluster } from "npm:redis@^6.3.1";
  *
  * const cluster = createCluster({ rootNodes: [{ url: "rediss://cache.contoso.com:6380" }] });
- * await cluster.connect();
+ * cluster.connect().catch(() => {}); // not awaited: it takes for ever if the password is wrong, and the store says so
  * const cache = redisStore({ sendCommand: (command) => cluster.sendCommand(command[3], false, command) });
  * ```
  */
@@ -100,7 +101,7 @@ export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
     signal?.throwIfAborted();
     const { promise: ended, reject } = Promise.withResolvers<never>();
     const abort = () => reject(signal!.reason);
-    const timer = setTimeout(() => reject(noAnswer(timeoutMs)), timeoutMs);
+    const stopLimit = afterRunning(timeoutMs, () => reject(noAnswer(timeoutMs)));
     signal?.addEventListener("abort", abort, { once: true });
     try {
       return await Promise.race([ended, send(script)]);
@@ -108,7 +109,7 @@ export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
       signal?.throwIfAborted();
       throw error instanceof LatchkeyError ? error : redisFailure(error);
     } finally {
-      clearTimeout(timer);
+      stopLimit();
       signal?.removeEventListener("abort", abort);
     }
   };

@@ -30,6 +30,8 @@ interface Entry {
 const MAX_ATTEMPTS = 60;
 const FIRST_DELAY_MS = 2;
 const MAX_DELAY_MS = 50;
+/** How long a damaged document is kept that was set aside, in seconds: it has tokens in it. */
+const DAMAGED_S = 24 * 60 * 60;
 /** How many accounts are read at a time. */
 const BATCH = 100;
 
@@ -132,7 +134,8 @@ export function redisEntries(
     if (document === null || !isDamaged(document)) return undefined;
     // Not a renaming: in a cluster the two keys can be on two servers.
     const place = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
-    isDone(await run({ lua: KEEP_COPY, key: place, words: [document, lifetime] }, call));
+    const copyLifetime = String(Math.min(timeToLiveSeconds, DAMAGED_S));
+    isDone(await run({ lua: KEEP_COPY, key: place, words: [document, copyLifetime] }, call));
     if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call))) return place;
     isDone(await run({ lua: DROP_COPY, key: place }, call)); // somebody else has mended it, or set it aside
     return undefined;

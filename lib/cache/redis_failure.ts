@@ -13,11 +13,17 @@ interface Meaning {
   readonly hint: string;
 }
 
-const CREDENTIALS: Meaning = {
+const CREDENTIALS_HINT =
+  "Give the client a user and a password that may run EVAL, and what the store's scripts call, on keys with its prefix";
+const PASSWORD: Meaning = {
   code: "configuration",
-  what: "Redis wants other credentials",
-  hint:
-    "Give the client a user and a password that may run EVAL, and what the store's scripts call, on keys with its prefix",
+  what: "the client's password for Redis is wrong or missing",
+  hint: CREDENTIALS_HINT,
+};
+const PERMISSION: Meaning = {
+  code: "configuration",
+  what: "the client's user may not do this in Redis",
+  hint: CREDENTIALS_HINT,
 };
 const NOT_READY: Meaning = {
   code: "temporarily_unavailable",
@@ -32,10 +38,10 @@ const CLUSTER: Meaning = {
 
 /** By the first word of a reply that is an error. */
 const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
-  ["NOAUTH", CREDENTIALS],
-  ["WRONGPASS", CREDENTIALS],
-  ["NOPERM", CREDENTIALS],
-  ["DENIED", CREDENTIALS],
+  ["NOAUTH", PASSWORD],
+  ["WRONGPASS", PASSWORD],
+  ["NOPERM", PERMISSION],
+  ["DENIED", PERMISSION],
   ["MOVED", CLUSTER],
   ["ASK", CLUSTER],
   ["CROSSSLOT", CLUSTER],
@@ -84,12 +90,12 @@ export function redisFailure(reason: unknown): LatchkeyError {
   if (!REPLY.test(text)) {
     if (TIMEOUT.test(nameOf(reason) + text)) return noAnswer();
     return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
-      hint: "Look whether Redis runs, and whether the client is connected to it",
+      hint: "Check that Redis runs, and that the client is connected to it, with the right password",
     });
   }
   // Redis 6 says what a script met with behind words of its own.
   const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
-  const meaning = text.includes(NOT_PERMITTED) ? CREDENTIALS : MEANINGS.get(word);
+  const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : MEANINGS.get(word);
   if (meaning) {
     return new LatchkeyError(meaning.code, `Cannot use the token cache: ${meaning.what} (${word})`, {
       hint: meaning.hint,
@@ -112,7 +118,8 @@ export function noAnswer(timeoutMs?: number): LatchkeyError {
   const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
   return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
     hint:
-      "Look whether Redis runs, and whether the client is connected to it. The store's timeoutMs says how long it has",
+      "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
+      "says how long it has",
   });
 }
 

@@ -49,7 +49,7 @@ const MAX_INT32 = 2 ** 31 - 1;
  *
  * const client = createClient({ url: "rediss://cache.contoso.com:6380" });
  * client.on("error", (error) => console.error(error.message));
- * await client.connect();
+ * client.connect().catch(() => {}); // not awaited: it takes for ever if the password is wrong, and the store says so
  * const app = new WebApplication({ clientId: "11111111-2222-4333-8444-555555555555", cache: redisStore(client) });
  * ```
  */

@@ -38,7 +38,7 @@ export class SharedCalls<T> {
     }
     call.callers++;
     try {
-      return await untilAborted(call.result, signal);
+      return await untilAborted(untilAborted(call.result, call.controller.signal), signal);
     } catch (error) {
       if (signal?.aborted && --call.callers === 0) {
         this.#forget(key, call);
@@ -48,7 +48,7 @@ export class SharedCalls<T> {
     }
   }
 
-  /** Ends all calls under way, with a reason. */
+  /** Ends all calls under way, with a reason. Their callers are let go at once. */
   abort(reason: unknown): void {
     const calls = [...this.#running.values()];
     this.#running.clear();

@@ -4,6 +4,7 @@
  * @module
  */
 import { identified, LatchkeyError } from "../errors.ts";
+import { afterRunning, untilAborted } from "../until_aborted.ts";
 
 /** Sends one request. `globalThis.fetch` is one. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -89,20 +90,15 @@ export async function waitByTimer(milliseconds: number, signal: AbortSignal | un
 async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Promise<Response> {
   const { fetch = globalThis.fetch, timeoutMs = TIMEOUT_MS, correlationId } = http, { host } = new URL(url);
   http.signal?.throwIfAborted();
-  const limit = AbortSignal.timeout(timeoutMs);
-  const signal = http.signal ? AbortSignal.any([http.signal, limit]) : limit;
+  const limit = new AbortController(), stopLimit = afterRunning(timeoutMs, () => limit.abort());
+  const signal = http.signal ? AbortSignal.any([http.signal, limit.signal]) : limit.signal;
   const fail = (code: "no_network" | "timed_out" | "invalid_response", message: string, hint?: string) =>
     new LatchkeyError(code, message, { correlationId, hint });
-  const aborted = Promise.withResolvers<never>();
-  aborted.promise.catch(() => {});
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
   try {
-    // A fetch of the caller's may not listen to the signal.
-    return await Promise.race([aborted.promise, fetchBody()]);
+    return await untilAborted(fetchBody(), signal); // a fetch of the caller's may not listen to it
   } catch (error) {
     http.signal?.throwIfAborted();
-    if (limit.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
+    if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
     if (error instanceof LatchkeyError) throw identified(error, correlationId);
     // No cause: what a fetch says of its failure may quote the request.
     throw fail(
@@ -111,7 +107,7 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
       "Check the network, and the proxy if there is one",
     );
   } finally {
-    signal.removeEventListener("abort", abort);
+    stopLimit();
   }
 
   async function fetchBody(): Promise<Response> {

@@ -20,6 +20,6 @@ export interface Provider {
 export const TENANT_PLACE = "{tenantid}";
 
 /** Returns true if an authority is Microsoft's, which has words of its own beside the standards'. */
-export function isMicrosoft({ authority }: Provider): boolean {
+export function isMicrosoft({ authority }: Pick<Provider, "authority">): boolean {
   return isMicrosoftAuthority(authority);
 }

@@ -46,6 +46,11 @@ export interface Grant {
   readonly read: (server: AuthorizationServer, client: Client, response: Response) => Promise<TokenEndpointResponse>;
   /** Whether the request does no harm when it is sent twice. @default false */
   readonly retry?: boolean;
+  /**
+   * Whether the times in the answer are compared with the server's clock, where it tells its time: what was given may be
+   * good once, and must not be lost to a wrong clock of this machine. @default false
+   */
+  readonly byServerTime?: boolean;
 }
 
 /**
@@ -64,7 +69,7 @@ export async function requestToken(
 ): Promise<TokenReply> {
   const { now = Date.now } = http, { correlationId, scopes, account } = context;
   const step = { ...http, correlationId };
-  const client = clientOf(context.clientId, now), { retry = false } = grant;
+  const client = clientOf(context.clientId, now), { retry = false, byServerTime = false } = grant;
   const options = {
     ...sendOptions(provider.authority.url, step, { retry }),
     additionalParameters: ownParameters(provider, context),
@@ -74,7 +79,8 @@ export async function requestToken(
   if (status !== 200) throw refusalOf({ status, body }, context, retryAfterMs(response, now()));
   const date = Date.parse(headers.get("date") ?? ""), serverTime = Number.isNaN(date) ? undefined : date;
   const server = serverOfToken(provider, text(readJson(body)?.id_token), correlationId);
-  const answer = await shielded(() => grant.read(server, client, new Response(body, { headers })), {
+  const reader = byServerTime && serverTime !== undefined ? clientOf(context.clientId, () => serverTime) : client;
+  const answer = await shielded(() => grant.read(server, reader, new Response(body, { headers })), {
     ...step,
     serverTime,
   });
@@ -102,7 +108,8 @@ export interface RefreshRequest {
 }
 
 /**
- * A new token for a refresh token (RFC 6749, 6). A failure of the network or the server is tried again once.
+ * A new token for a refresh token (RFC 6749, 6). A failure of the network or the server is tried again once. The refresh
+ * token may be good once: `http` has no signal that could end the call before its answer is stored.
  *
  * @param provider Who is asked: the authority of the tenant that the token is to be of.
  * @param request What is asked for.
@@ -114,13 +121,14 @@ export interface RefreshRequest {
 export async function refreshTokens(
   provider: Provider,
   request: RefreshRequest,
-  http: HttpOptions,
+  http: Omit<HttpOptions, "signal">,
 ): Promise<TokenReply> {
   const { clientId, refreshToken, scopes, claims, account } = request, { correlationId = crypto.randomUUID() } = http;
   // A person may have been asked for less than the profile elsewhere, and no more than was granted may be asked for here.
   const wanted = scopesToAsk(provider, scopes).filter((scope) => scope !== "profile" || isMicrosoft(provider));
   const reply = requestToken(provider, {
     retry: true,
+    byServerTime: true,
     send: (server, client, options) =>
       refreshTokenGrantRequest(server, client, None(), refreshToken, {
         ...options,

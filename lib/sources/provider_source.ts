@@ -7,18 +7,20 @@
 import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
 import { capabilitiesOf } from "../claims.ts";
+import type { ReplyToSave } from "../cache/cache_changes.ts";
 import type { CachedAccount } from "../cache/cached_accounts.ts";
 import type { CachedToken } from "../cache/cached_tokens.ts";
 import { SharedCalls } from "../cache/shared_calls.ts";
-import type { TokenCache } from "../cache/token_cache.ts";
+import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import { printable } from "../json_values.ts";
-import type { HttpOptions, Provider } from "../oauth/provider.ts";
+import { type HttpOptions, isMicrosoft, type Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_reply.ts";
 import type { AuthCodeFlowRequest } from "../request.ts";
 import { type AuthenticationResult, concealed, refuseOld } from "../token.ts";
+import { InFlight, renewalsInFlight, untilAborted } from "../until_aborted.ts";
 import { sharedKey, type TokenQuery } from "./token_query.ts";
 
 /** What the source is made of. */
@@ -70,6 +72,9 @@ export interface FinishOptions {
 /** Failures in which a token that has nearly ended is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
+/** How long a renewal is waited for while the token at hand is still good, in milliseconds. */
+const RENEWAL_MS = 5_000;
+
 /** How many accounts a message names. */
 const MAX_NAMES = 5;
 
@@ -78,6 +83,7 @@ export class ProviderSource {
   readonly #options: ProviderSourceOptions;
   readonly #cache: TokenCache;
   readonly #calls = new SharedCalls<AuthenticationResult>();
+  readonly #renewals = new InFlight();
 
   /** @param options What it is made of. Nothing is read or asked before the first call. */
   constructor(options: ProviderSourceOptions) {
@@ -94,19 +100,40 @@ export class ProviderSource {
       const call = { account, correlationId, signal };
       const kept = query.passHeld ? undefined : await this.#kept(query, call);
       if (kept?.state === "use") return kept.result;
+      const isStillGood = kept !== undefined && kept.result.expiresOn.getTime() > this.#options.now();
       try {
-        return await this.#cache.alone(account, async () => {
-          // Whoever had to wait finds what was renewed meanwhile.
-          const renewed = query.passHeld ? undefined : await this.#kept(query, call);
-          return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
-        }, call);
+        return await (isStillGood ? this.#renewSoon(query, call) : this.#renewAlone(query, call));
       } catch (error) {
         if (!kept || signal.aborted || !(error instanceof LatchkeyError)) throw error;
-        if (kept.state === "outage" && !OUTAGES.has(error.code)) throw error;
+        const isEnough = OUTAGES.has(error.code) || isStillGood && isNotWritable(error);
+        if (kept.state === "outage" && !isEnough) throw error;
         this.#options.log("warn", `The token could not be renewed (${error.code}): the one that is kept is used`);
         return kept.result;
       }
     });
+  }
+
+  /** Gives a renewal up after a short time; one that was sent is finished even so. */
+  async #renewSoon(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
+    const limit = new AbortController(), { correlationId } = call;
+    const tooLate = () =>
+      new LatchkeyError("timed_out", `No answer within ${RENEWAL_MS / 1000} seconds`, { correlationId });
+    const timer = setTimeout(() => limit.abort(tooLate()), RENEWAL_MS);
+    try {
+      const signal = AbortSignal.any([call.signal, limit.signal]);
+      return await untilAborted(this.#renewAlone(query, { ...call, signal }), limit.signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #renewAlone(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
+    const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoft({ authority });
+    return await this.#cache.alone(call.account, async () => {
+      // Whoever had to wait finds what was renewed meanwhile.
+      const renewed = query.passHeld ? undefined : await this.#kept(query, call);
+      return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
+    }, { signal: call.signal, mayGoUnsaved: isReusable });
   }
 
   /**
@@ -185,9 +212,11 @@ export class ProviderSource {
     await this.#save(this.#options, { result }, "broker");
   }
 
-  /** Ends all calls under way, with a reason. */
-  close(reason: unknown): void {
+  /** Ends all calls under way, with a reason. Resolves when the renewals that were sent are finished and stored. */
+  async close(reason: unknown): Promise<void> {
     this.#calls.abort(reason);
+    await this.#renewals.drained();
+    await this.#cache.saveUnsaved();
   }
 
   async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
@@ -201,29 +230,53 @@ export class ProviderSource {
     return await this.#cache.findAccessToken({ ...call, scopes, realm, capabilities });
   }
 
-  /** Each refresh token is tried until one is taken: the app's own, then those of its family. */
-  async #renew(query: TokenQuery, { account, correlationId, signal }: Call): Promise<AuthenticationResult> {
-    const { scopes, claims, maxAge } = query, { clientId, now } = this.#options;
-    const { provider, http } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
+  /** Finds out what a renewal takes. Once it is sent, it is finished and stored, although everybody gave it up. */
+  async #renew(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
+    const { account, correlationId, signal } = call;
+    const { provider } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
-    let refusal: LatchkeyError | undefined;
-    let isOfFamily = true;
     // Tokens of its family can be there even so.
     if (await this.#cache.isSignedOut(account, { signal })) throw nobody(query, correlationId);
-    for (const { refreshToken, holder } of await this.#cache.findRefreshTokens(account, { signal })) {
-      if (holder === "perhaps" && !isOfFamily) continue;
-      let reply: TokenReply;
-      try {
-        reply = await refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
-      } catch (error) {
-        if (signal.aborted || !(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
-        refusal ??= error;
-        isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
-        continue;
+    const { clientId, fetch, now } = this.#options, { scopes, claims } = query;
+    const http = { fetch: await fetch(), now, correlationId };
+    const redeem = (refreshToken: string) =>
+      refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
+    return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
+  }
+
+  /** Each refresh token is tried until one is taken: the app's own, then those of its family. */
+  async #redeemEach(
+    redeem: (refreshToken: string) => Promise<TokenReply>,
+    query: TokenQuery,
+    call: Call,
+  ): Promise<AuthenticationResult> {
+    const { account, correlationId, signal } = call, { maxAge, passHeld } = query;
+    const tried = new Set<string>();
+    let refusal: LatchkeyError | undefined;
+    let isOfFamily = true;
+    for (let look = 1; look <= 2; look++) {
+      for (const { refreshToken, holder } of await this.#cache.findRefreshTokens(account, { signal })) {
+        if (tried.has(refreshToken) || holder === "perhaps" && !isOfFamily) continue;
+        signal.throwIfAborted();
+        tried.add(refreshToken);
+        let reply: TokenReply;
+        try {
+          reply = await redeem(refreshToken);
+        } catch (error) {
+          if (!(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
+          refusal ??= error;
+          isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
+          continue;
+        }
+        // First of all, as the old refresh token may be good no more.
+        await this.#save(query, { ...reply, replaces: [...tried] });
+        if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
+        return reply.result;
       }
-      await this.#save(query, reply); // first of all, as the old refresh token may be good no more
-      if (maxAge !== undefined) refuseOld(reply.result, maxAge, now());
-      return reply.result;
+      if (refusal?.error !== "invalid_grant") break;
+      // Another process may have renewed meanwhile: one that stands still for long loses its lock.
+      const renewed = passHeld ? undefined : await this.#kept(query, call);
+      if (renewed?.state === "use") return renewed.result;
     }
     throw refusal ?? nobody(query, correlationId);
   }
@@ -231,7 +284,7 @@ export class ProviderSource {
   /** A token that cannot be stored is good even so. */
   async #save(
     { authority, claims }: Pick<TokenQuery, "authority" | "claims">,
-    reply: TokenReply,
+    reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
@@ -239,7 +292,11 @@ export class ProviderSource {
       await this.#cache.save({ ...reply, accountSource, realm, capabilities: capabilitiesOf(claims), ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      this.#options.log("warn", `The token could not be stored: ${error.message}`);
+      const stake = reply.refreshToken === undefined
+        ? ""
+        : "until it can be, the refresh token is held in memory, and if the program ends before, the account may have to " +
+          "sign in again: ";
+      this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
 }

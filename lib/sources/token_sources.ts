@@ -189,11 +189,12 @@ export class TokenSources {
     return await (this.#provider ??= this.#makeProvider());
   }
 
-  /** Ends all calls under way, and frees the connection to the broker. */
-  close(): void {
+  /** Ends all calls under way, and frees the connection to the broker. Resolves when renewals that were sent are stored. */
+  async close(): Promise<void> {
     this.broker.close();
     const reason = new LatchkeyError("unexpected", "The application was closed");
-    this.#provider?.then((provider) => provider.close(reason), () => {}); // whoever waits for it has the error
+    const provider = await this.#provider?.catch(() => undefined); // whoever waits for it has the error
+    await provider?.close(reason);
   }
 
   async #makeProvider(): Promise<ProviderSource> {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findTool } from "../tools/find_tool.js";
-import { startOidcProvider } from "../tools/start_oidc_provider.ts";
+import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 import type { OwnHome } from "./own_home.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
@@ -18,7 +18,7 @@ export interface RunPlace {
 }
 
 /** A provider, and what goes with it. */
-export interface ProviderStage extends AsyncDisposable {
+export interface ProviderStage extends AsyncDisposable, Pick<OidcProvider, "holdAnswer"> {
   readonly url: string;
   readonly clientId: string;
   /** A folder of the test's own. */
@@ -67,6 +67,7 @@ export async function startProviderStage(): Promise<ProviderStage> {
   return {
     url,
     clientId,
+    holdAnswer: provider.holdAnswer,
     folder,
     playedBrowser,
     appWordsOf,

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
-import { concealTokens } from "../../lib/token.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { type AuthenticationResult, concealTokens, refuseOld } from "../../lib/token.ts";
 
 test("concealTokens() keeps tokens out of inspection and in JSON", () => {
   const account = {
@@ -26,4 +27,13 @@ test("concealTokens() keeps tokens out of inspection and in JSON", () => {
   expect(inspect({ result })).not.toContain("secret");
   expect(JSON.parse(JSON.stringify(result)).accessToken).toBe("secret-at");
   expect({ ...result }.idToken).toBe("secret-it");
+});
+
+// With a clock that was behind, whoever had signed in at whatever time counted as having done so just now.
+test("refuseOld() refuses a sign-in of too long ago, of the time to come, and of a time that nobody knows", () => {
+  const signedInAt = (auth_time?: number) => ({ idTokenClaims: { auth_time } }) as unknown as AuthenticationResult;
+  for (const time of [940, 1000, 1299]) expect(() => refuseOld(signedInAt(time), 60, 1_000_000)).not.toThrow();
+  for (const time of [939, 1301, undefined]) {
+    expect(() => refuseOld(signedInAt(time), 60, 1_000_000)).toThrow(LatchkeyError);
+  }
 });

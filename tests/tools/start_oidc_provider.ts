@@ -1,5 +1,5 @@
 // A real OpenID provider, oidc-provider, on loopback: any user name signs in, and all that is asked for is consented to.
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 // @ts-expect-error it brings no types
 import { Provider } from "oidc-provider";
@@ -14,13 +14,27 @@ export interface OidcProvider extends AsyncDisposable {
   readonly clientId: string;
   /** What tokens were asked for by, such as `refresh_token`, each time that they were given. */
   readonly grants: readonly string[];
+  /** Holds the next answer of the token endpoint back: what was asked for is done by then. */
+  holdAnswer(): HeldAnswer;
+}
+
+/** An answer that the client has to wait for. */
+export interface HeldAnswer {
+  /** Resolves once the answer is ready. */
+  readonly ready: Promise<void>;
+  /** Sends it. */
+  release(): void;
 }
 
 /** Starts a provider on a port that the system chooses. */
 export async function startOidcProvider(): Promise<OidcProvider> {
   const clientId = "latchkey-tests";
   let handle: (...args: [request: never, response: never]) => unknown = () => {};
-  const server = createServer((request, response) => void handle(request as never, response as never));
+  const holds: ((response: ServerResponse) => void)[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/token") holds.shift()?.(response);
+    handle(request as never, response as never);
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const provider = new Provider(url, {
@@ -57,6 +71,18 @@ export async function startOidcProvider(): Promise<OidcProvider> {
     url,
     clientId,
     grants,
+    holdAnswer() {
+      const ready = Promise.withResolvers<void>(), released = Promise.withResolvers<void>();
+      holds.push((response) => {
+        const end = response.end.bind(response) as (...args: unknown[]) => ServerResponse;
+        response.end = (...args: unknown[]) => {
+          ready.resolve();
+          void released.promise.then(() => end(...args));
+          return response;
+        };
+      });
+      return { ready: ready.promise, release: released.resolve };
+    },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { HeldTokens } from "../../../lib/cache/held_tokens.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 
@@ -27,4 +27,22 @@ test("HeldTokens.hold() puts a new token in the place of an old one", () => {
   held.hold(["a"], endingAt(10 * MINUTE), 0);
   held.hold(["a"], token, 0);
   expect(held.find("a", 0)).toBe(token);
+});
+
+// After the clock had been a day ahead for a while, a token that it was received in counted as good for 25 hours.
+test("HeldTokens.find() bounds a token by what was left of it when it was received", () => {
+  const held = new HeldTokens(), DAY = 24 * 60 * MINUTE, ahead = DAY;
+  const token = { ...endingAt(ahead + 60 * MINUTE), accessToken: "one" };
+  const clock = spyOn(performance, "now").mockReturnValue(0);
+  try {
+    held.hold(["a"], token, ahead);
+    expect(held.find("a", ahead)).toBe(token);
+    expect(held.find("a", 0)!.expiresOn).toEqual(new Date(60 * MINUTE)); // the clock was set right
+    clock.mockReturnValue(50 * MINUTE);
+    expect(held.find("a", 50 * MINUTE)!.expiresOn).toEqual(new Date(60 * MINUTE));
+    clock.mockReturnValue(55 * MINUTE);
+    expect(held.find("a", 55 * MINUTE)).toBeUndefined();
+  } finally {
+    clock.mockRestore();
+  }
 });

@@ -10,6 +10,7 @@ import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
 const DAYS_90_S = 7_776_000;
+const DAY_S = 24 * 60 * 60;
 
 let redis: PrivateRedis;
 beforeAll(async () => void (redis = await startPrivateRedis()));
@@ -144,8 +145,17 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       }
       await store.update("jane", adding("two"));
       for (const key of keys) expect(await end(key)).toBeGreaterThan(DAYS_90_S - 60);
-      const place = await store.setAside!("jane", () => true);
-      expect(await end(place!)).toBeGreaterThan(DAYS_90_S - 60);
+    });
+
+    // A damaged document was kept for 90 days, tokens and all.
+    test("what is set aside as damaged is kept for a day, or for as long as an account if that is less", async () => {
+      for (const [timeToLiveSeconds, most] of [[undefined, DAY_S], [100, 100]] as const) {
+        const store = redisStore(client, { timeToLiveSeconds });
+        await store.update("jane", adding("one"));
+        const place = await store.setAside!("jane", () => true), left = Number(await connected.send("TTL", place!));
+        expect(left).toBeGreaterThan(most - 60);
+        expect(left).toBeLessThanOrEqual(most);
+      }
     });
 
     test("timeToLiveSeconds is how long an account is kept, and the list as long as the longest of them", async () => {

@@ -1,11 +1,17 @@
 // redisStore at a real Redis server that is not well, by each client library that this runtime has.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { PublicClientApplication } from "../../../lib/application.ts";
+import type { RedisClient } from "../../../lib/cache/redis_client.ts";
 import { redisStore } from "../../../lib/cache/redis_store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
+import { browsingPerson } from "../../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
+import { startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { APP, HOST, jane, NOW, reply } from "./sample_replies.ts";
 
 const SECRET = "0.AXkAsecret-refresh-token", PASSWORD = "the server's password";
@@ -188,4 +194,67 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     expect(error).toMatchObject({ code: "no_network", hint: expect.any(String) });
     expectNoSecret(error, SECRET);
   });
+}
+
+// The new refresh token was forgotten when the server died before it was stored, and the old one was good no more.
+test("a renewal during which the server dies is stored once the server is there again", async () => {
+  await using redis = await startPrivateRedis(["--appendonly", "yes"]);
+  await using provider = await startOidcProvider();
+  const [, connect] = Object.entries(REDIS_CLIENTS)[0]!;
+  await using connected = await connect(redis.socket);
+  const stored = Promise.withResolvers<void>(), { clientId, url: authority } = provider;
+  const appOf = (logger?: (level: string, message: string) => void) =>
+    new PublicClientApplication({
+      ...{ clientId, authority, cache: redisStore(connected.client, { timeoutMs: 1000 }) },
+      ...(logger && { logger }),
+      openBrowser: browsingPerson().openBrowser,
+    });
+  await appOf().acquireToken({ scopes: ["api.read"] });
+
+  const renewed = { scopes: ["api.read"], interactive: "never", forceRefresh: true } as const;
+  const app = appOf((_, message) => void (/stored now/.test(message) && stored.resolve()));
+  const held = provider.holdAnswer(), renewal = app.acquireToken(renewed);
+  await held.ready;
+  await redis.kill();
+  held.release();
+  expect(await renewal).toMatchObject({ source: "identity_provider" });
+  await redis.start();
+  await stored.promise;
+  expect(await appOf().acquireToken(renewed)).toMatchObject({ source: "identity_provider" });
+  expect(await app.acquireToken(renewed)).toMatchObject({ source: "identity_provider" });
+});
+
+/** Clients that were given a password, as the documentation says to make them. */
+const WITH_PASSWORD: Readonly<Record<string, (path: string, password?: string) => RedisClient & Disposable>> = {
+  "node-redis"(path, password) {
+    const client = createClient({ ...(password !== undefined && { password }), socket: { path, tls: false } });
+    client.on("error", () => {});
+    client.connect().catch(() => {});
+    return { sendCommand: (command) => client.sendCommand(command), [Symbol.dispose]: () => client.destroy() };
+  },
+  ioredis(path, password) {
+    const redis = new Redis({ path, ...(password !== undefined && { password }) });
+    redis.on("error", () => {});
+    return {
+      sendCommand: ([name, ...words]) => redis.call(name, ...words),
+      [Symbol.dispose]: () => redis.disconnect(),
+    };
+  },
+};
+
+// node-redis connects for ever with a password that is wrong, so that a program that waits for that says nothing.
+for (const [name, make] of Object.entries(WITH_PASSWORD)) {
+  test.each([["wrong", "not the password"], ["missing", undefined]])(
+    `redisStore with ${name} whose password is %s says so`,
+    async (_, password) => {
+      await using redis = await startPrivateRedis(["--requirepass", PASSWORD]);
+      using client = make(redis.socket, password);
+      const error = await failureOf(redisStore(client).update("jane", () => DOCUMENT));
+      expect(error).toMatchObject({
+        ...{ code: "configuration", hint: expect.stringContaining("password") },
+        message: expect.stringContaining("password for Redis is wrong or missing"),
+      });
+      expectNoSecret(error, SECRET, PASSWORD, "not the password");
+    },
+  );
 }

@@ -1,6 +1,6 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { SharedCalls } from "../../../lib/cache/shared_calls.ts";
-import { untilAborted } from "../../../lib/until_aborted.ts";
+import { afterRunning, InFlight, untilAborted } from "../../../lib/until_aborted.ts";
 
 /** A call that is ended from outside, and what it was started with. */
 function manual() {
@@ -93,4 +93,44 @@ test("untilAborted() leaves no listener on the signal", async () => {
   await untilAborted(Promise.resolve(), signal);
   await new Promise<void>((resolve) => queueMicrotask(resolve));
   expect(listeners).toBe(0);
+});
+
+test("SharedCalls.abort() lets callers go whose call does not listen", async () => {
+  const calls = new SharedCalls<string>(), call = manual();
+  const running = calls.run("a", undefined, call.start);
+  calls.abort(new Error("closed"));
+  await expect(running).rejects.toThrow("closed");
+  call.end.resolve("too late");
+});
+
+// A request was ended when a program that had been stopped went on, although its answer had come meanwhile.
+test("afterRunning() does not count the time for which the program stood still", async () => {
+  const clock = spyOn(performance, "now").mockReturnValueOnce(0).mockReturnValueOnce(60_000);
+  const order: string[] = [], over = Promise.withResolvers<void>();
+  try {
+    afterRunning(1, () => {
+      order.push("limit");
+      over.resolve();
+    });
+    setTimeout(() => order.push("answer"), 20);
+    await over.promise;
+  } finally {
+    clock.mockRestore();
+  }
+  expect(order).toEqual(["answer", "limit"]);
+});
+
+test("InFlight.drained() waits for all work, and no longer than for its limit", async () => {
+  const works = new InFlight(), one = manual(), other = manual();
+  await works.drained();
+  const first = works.run(() => one.start()), failing = works.run(() => other.start());
+  await works.drained(1);
+  other.end.reject(new Error("no"));
+  await expect(failing).rejects.toThrow("no");
+  let isDrained = false;
+  const drained = works.drained().then(() => isDrained = true);
+  expect(isDrained).toBe(false);
+  one.end.resolve("yes");
+  await drained;
+  expect(await first).toBe("yes");
 });

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { memoryStore } from "../../../lib/cache/memory_store.ts";
 import type { CacheStore } from "../../../lib/cache/cache_store.ts";
 import { TokenCache, type TokenCacheOptions } from "../../../lib/cache/token_cache.ts";
@@ -446,4 +446,31 @@ test("memoryStore() has a document for each account, and shows none of them", as
   expect(await store.readAccounts()).toHaveLength(2);
   expect(await store.read(jane.homeAccountId)).not.toContain("access-of-john");
   expect(Bun.inspect([store, cache], { depth: 10 })).not.toContain("access-of");
+});
+
+// A clock that was set back gave a token that this program had received as much more time as it was set back by.
+test("TokenCache.findAccessToken() bounds a token by what was left of it when it was received", async () => {
+  let now = NOW;
+  const cache = tokenCache(memoryStore(), { now: () => now });
+  const clock = spyOn(performance, "now").mockReturnValue(0);
+  const look = async () => {
+    const found = await cache.findAccessToken({ account: jane, scopes: ["User.Read"], correlationId });
+    return found && { state: found.state, leftMs: found.result.expiresOn.getTime() - now };
+  };
+  try {
+    await cache.save(reply("access", ["User.Read"], { refreshOn: new Date(NOW + 30 * MINUTE) }));
+    clock.mockReturnValue(20 * MINUTE);
+    expect(await look()).toEqual({ state: "use", leftMs: 40 * MINUTE });
+    clock.mockReturnValue(50 * MINUTE);
+    expect(await look()).toEqual({ state: "renew", leftMs: 10 * MINUTE });
+    clock.mockReturnValue(58 * MINUTE);
+    expect(await look()).toEqual({ state: "outage", leftMs: 2 * MINUTE });
+    clock.mockReturnValue(60 * MINUTE);
+    expect(await look()).toBeUndefined();
+    now = NOW + 59 * MINUTE; // the clock alone went on, as when the machine slept
+    clock.mockReturnValue(0);
+    expect(await look()).toEqual({ state: "outage", leftMs: MINUTE });
+  } finally {
+    clock.mockRestore();
+  }
 });

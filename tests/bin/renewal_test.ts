@@ -1,0 +1,102 @@
+// Renewals that the command line is made to give up, at a real OpenID provider whose refresh tokens are good once. The request
+// died with the program: the provider had taken the old refresh token, and the sign-in was lost.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { askEndpoint, startAsking } from "./ask_endpoint.ts";
+import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
+import { startLatchkey } from "./running_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
+
+let provider: ProviderStage;
+beforeAll(async () => {
+  provider = await startProviderStage();
+});
+afterAll(() => provider[Symbol.asyncDispose]());
+
+const RENEW = "token --interactive never --force-refresh", FRESH = { code: 0, source: "identity_provider" };
+
+async function expectSignedIn(home: OwnHome): Promise<void> {
+  expect(sourceOf(await provider.token({ home }, "--interactive never --force-refresh"))).toEqual(FRESH);
+}
+
+describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) => {
+  test.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)(
+    "stores a renewal that is under way at %s",
+    async (signal, code) => {
+      using home = makeOwnHome();
+      expect((await provider.login({ home })).code).toBe(0);
+      const held = provider.holdAnswer(), { env } = home;
+      const running = startLatchkey([...latchkeyBy(programOf()), ...provider.wordsOf(RENEW)], { env });
+      await held.ready;
+      running.signal(signal);
+      await running.printed(new RegExp(`The renewal was ended \\(${signal}\\)`)); // nobody waits for what is held back
+      held.release();
+      expect(await running.ended()).toMatchObject({ code, stdout: "" });
+      await expectSignedIn(home);
+    },
+  );
+});
+
+describe("latchkey token", () => {
+  test("stores a renewal that is under way when --timeout has passed", async () => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home })).code).toBe(0);
+    const held = provider.holdAnswer(), { env } = home;
+    const words = provider.wordsOf(`${RENEW} --timeout 5`);
+    const running = startLatchkey([...LATCHKEY_ON_BUN, ...words], { env });
+    await held.ready;
+    await running.printed(/longer than --timeout 5/);
+    held.release();
+    expect(await running.ended()).toMatchObject({ code: 4, stdout: "" });
+    await expectSignedIn(home);
+  });
+
+  test("ends at once at the second signal", async () => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home })).code).toBe(0);
+    const held = provider.holdAnswer(), { env } = home;
+    const running = startLatchkey([...LATCHKEY_ON_BUN, ...provider.wordsOf(RENEW)], { env });
+    await held.ready;
+    running.signal("SIGTERM");
+    await running.printed(/The renewal was ended/);
+    running.signal("SIGTERM");
+    expect((await running.ended()).code).toBe(143);
+    held.release();
+  });
+});
+
+describe("latchkey serve", () => {
+  test.each(["leaves", "is ended"])("stores a renewal that is under way when the client %s", async (how) => {
+    using home = makeOwnHome();
+    const { env } = home, file = join(home.path, "cache.json"), place = { socketPath: join(home.path, "identity") };
+    const store = `--store plaintext --cache-file ${file}`;
+    expect((await provider.login({ home }, store)).code).toBe(0);
+    const ended = readFileSync(file, "utf8").replaceAll(/"((?:extended_)?expires_on)":"\d+"/g, '"$1":"1"');
+    writeFileSync(file, ended);
+    const words = provider.wordsOf(`serve --socket ${place.socketPath} --interactive never ${store}`);
+    const server = startLatchkey([...LATCHKEY_ON_BUN, ...words], { env });
+    await server.printed(/serving at /);
+    const held = provider.holdAnswer(), asking = startAsking(place, "api.read");
+    asking.answer.catch(() => {});
+    await held.ready;
+    if (how === "leaves") {
+      asking.leave();
+      await server.printed(/ 499 api\.read /);
+      held.release();
+      expect((await askEndpoint(place, "api.read")).status).toBe(200);
+      server.signal("SIGTERM");
+    } else {
+      server.signal("SIGTERM");
+      await server.printed(/ 503 api\.read /);
+      held.release();
+    }
+    expect((await server.ended()).code).toBe(0);
+    expect(sourceOf(await provider.token({ home }, `--interactive never ${store}`))).toEqual({
+      code: 0,
+      source: "cache",
+    });
+    expect(sourceOf(await provider.token({ home }, `--interactive never --force-refresh ${store}`))).toEqual(FRESH);
+  });
+});

@@ -1,0 +1,280 @@
+// Renewals at a real OpenID provider whose refresh tokens are good once: whoever spends one has to store the next.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  type CacheStore,
+  LatchkeyError,
+  type LogLevel,
+  memoryStore,
+  PublicClientApplication,
+  type PublicClientApplicationOptions,
+} from "../../mod.ts";
+import { entraPerson } from "../fakes/entra_person.ts";
+import { FakeEntra } from "../fakes/fake_entra.ts";
+import { browsingPerson } from "../tools/browsing_person.ts";
+import { failureOf } from "../tools/failure_of.ts";
+import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
+
+const SCOPES = ["api.read"];
+const FORCED = { scopes: SCOPES, interactive: "never", forceRefresh: true } as const;
+const SILENT = { scopes: SCOPES, interactive: "never" } as const;
+const HOUR_MS = 60 * 60_000;
+
+let provider: OidcProvider, store: CacheStore;
+beforeAll(async () => {
+  provider = await startOidcProvider();
+});
+beforeEach(() => {
+  store = memoryStore();
+});
+afterAll(() => provider[Symbol.asyncDispose]());
+
+/** An app with the store of the test. Each is as another process, but for what it waits for. */
+function appOf(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
+  const { clientId, url: authority } = provider;
+  return new PublicClientApplication({ clientId, authority, cache: store, ...options });
+}
+
+async function signIn(options: Partial<PublicClientApplicationOptions> = {}) {
+  return await appOf({ openBrowser: browsingPerson().openBrowser, ...options }).acquireToken({ scopes: SCOPES });
+}
+
+/** The next line of a log that a pattern fits. */
+function logLine() {
+  const lines: string[] = [], waiting: { pattern: RegExp; resolve: (line: string) => void }[] = [];
+  return {
+    lines,
+    logger: (level: LogLevel, message: string) => {
+      lines.push(`${level} ${message}`);
+      for (const { pattern, resolve } of waiting) if (pattern.test(`${level} ${message}`)) resolve(message);
+    },
+    line: (pattern: RegExp) => new Promise<string>((resolve) => void waiting.push({ pattern, resolve })),
+  };
+}
+
+/** A store of whose methods some are others. */
+function storeWith(methods: Partial<CacheStore>): CacheStore {
+  const { readAccounts, read, update } = store;
+  return { readAccounts, read, update, ...methods };
+}
+
+// The request was aborted with its caller: the provider had taken the old refresh token, and nobody read the new one.
+describe("a renewal that was sent", () => {
+  test("is stored although the caller gave it up, who is let go at once", async () => {
+    await signIn();
+    const app = appOf(),
+      held = provider.holdAnswer(),
+      controller = new AbortController(),
+      reason = new Error("no more");
+    const failure = failureOf(app.acquireToken({ ...FORCED, signal: controller.signal }));
+    await held.ready;
+    controller.abort(reason);
+    expect(await failure as Error).toBe(reason);
+    const next = app.acquireToken(FORCED); // waits for the renewal that is under way
+    held.release();
+    expect(await next).toMatchObject({ source: "identity_provider" });
+    expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+  });
+
+  test("is stored before close() is over, although its callers end at once", async () => {
+    const { accessToken } = await signIn();
+    const app = appOf(), held = provider.holdAnswer(), failure = failureOf(app.acquireToken(FORCED));
+    await held.ready;
+    const closing = app.close();
+    expect(await failure).toMatchObject({ code: "unexpected" });
+    held.release();
+    await closing;
+    const kept = await appOf().acquireToken(SILENT);
+    expect(kept.source).toBe("cache");
+    expect(kept.accessToken).not.toBe(accessToken);
+  });
+
+  test("is not sent for a caller that gave up before", async () => {
+    await signIn();
+    const { grants } = provider, before = grants.length, controller = new AbortController();
+    const read: CacheStore["read"] = (id, call) => {
+      controller.abort(new Error("no more"));
+      return store.read(id, call);
+    };
+    const app = appOf({ cache: storeWith({ read }) });
+    await failureOf(app.acquireToken({ ...FORCED, signal: controller.signal }));
+    await app.close();
+    expect(grants.length).toBe(before);
+  });
+});
+
+// The new refresh token was forgotten when it could not be stored, and the old one was good no more.
+describe("a renewal that cannot be stored", () => {
+  /** A store that can be written as long as nobody says otherwise. */
+  function worn() {
+    const disk = { isFull: false };
+    const update: CacheStore["update"] = async (...args) => {
+      if (disk.isFull) throw new LatchkeyError("configuration", "Cannot write: the disk is full");
+      await store.update(...args);
+    };
+    return { disk, cache: storeWith({ update }) };
+  }
+
+  test("is held in memory, used for the next renewal, and stored once that is possible", async () => {
+    await signIn();
+    const { disk, cache } = worn(), { lines, logger, line } = logLine(), app = appOf({ cache, logger });
+    disk.isFull = true;
+    const first = await app.acquireToken(FORCED);
+    expect(lines.join("\n")).toMatch(
+      /warn The token could not be stored: .*held in memory.*sign in again.*disk is full/,
+    );
+    expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken: first.accessToken });
+    const second = await app.acquireToken(FORCED), stored = line(/stored now/);
+    disk.isFull = false;
+    await stored;
+    expect(await appOf().acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken: second.accessToken });
+    expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+  });
+
+  test("is stored by close() as well, and with whatever is stored next", async () => {
+    await signIn();
+    const { disk, cache } = worn(), app = appOf({ cache });
+    for (const end of [() => app.acquireToken(FORCED), () => app.close()]) {
+      disk.isFull = true;
+      await app.acquireToken(FORCED);
+      disk.isFull = false;
+      await end();
+      expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+    }
+  });
+
+  test("does not take the place of a later sign-in, and is gone with a sign-out", async () => {
+    await signIn();
+    const { disk, cache } = worn(), app = appOf({ cache });
+    disk.isFull = true;
+    const { account } = await app.acquireToken(FORCED);
+    await signIn(); // another process
+    disk.isFull = false;
+    await app.close();
+    expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+    disk.isFull = true;
+    expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+    disk.isFull = false;
+    await app.removeAccount(account);
+    await app.close();
+    expect(await failureOf(app.acquireToken(SILENT))).toMatchObject({ code: "interaction_required" });
+  });
+
+  test("a sign-in that cannot be stored lasts for as long as the app", async () => {
+    const { disk, cache } = worn(), app = appOf({ cache, openBrowser: browsingPerson().openBrowser });
+    disk.isFull = true;
+    await app.acquireToken({ scopes: SCOPES });
+    expect(await app.getAccounts()).toMatchObject([{ username: "jane@contoso.com" }]);
+    expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache" });
+    disk.isFull = false;
+    await app.close();
+    expect(await appOf().acquireToken(SILENT)).toMatchObject({ source: "cache" });
+  });
+});
+
+// A store that knew beforehand that it could not be written had the refresh token spent even so.
+describe("a store that cannot be written", () => {
+  const alone: CacheStore["alone"] = () =>
+    Promise.reject(
+      new LatchkeyError("configuration", "Cannot write: the disk is full", { error: "cache_not_writable" }),
+    );
+
+  test("leaves the refresh token unspent, and the caller with the error", async () => {
+    await signIn();
+    const { grants } = provider, before = grants.length;
+    const error = await failureOf(appOf({ cache: storeWith({ alone }) }).acquireToken(FORCED));
+    expect(error).toMatchObject({ code: "configuration", error: "cache_not_writable" });
+    expect(grants.length).toBe(before);
+  });
+
+  test("leaves the caller with the token at hand while that is good", async () => {
+    const { accessToken, expiresOn } = await signIn();
+    const { logger, lines } = logLine(), now = () => expiresOn.getTime() - 20_000;
+    const app = appOf({ cache: storeWith({ alone }), logger, now });
+    expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken });
+    expect(lines.join("\n")).toContain("warn The token could not be renewed (configuration)");
+    const ended = appOf({ cache: storeWith({ alone }), now: () => expiresOn.getTime() });
+    expect(await failureOf(ended.acquireToken(SILENT))).toMatchObject({ error: "cache_not_writable" });
+  });
+
+  test("does not keep a refresh token of Microsoft's from being used, which is good for longer", async () => {
+    await using entra = await FakeEntra.start();
+    const { logger, lines } = logLine(), authority = "https://login.microsoftonline.com/common";
+    const options = { authority, fetch: entra.fetch, openBrowser: entraPerson(entra).openBrowser };
+    await signIn(options);
+    const app = appOf({ ...options, cache: storeWith({ alone }), logger });
+    expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+    expect(lines.join("\n")).toContain("warn A token is renewed, and cannot be stored: Cannot write: the disk is full");
+  });
+
+  test("has a refresh token spent that is held in memory only", async () => {
+    await signIn();
+    let isFull = false;
+    const full = () => Promise.reject(new LatchkeyError("configuration", "The disk is full"));
+    const cache = storeWith({
+      update: (...args) => isFull ? full() : store.update(...args),
+      alone: (id, work, call) => isFull ? alone(id, work, call) : work(),
+    });
+    const app = appOf({ cache });
+    const held = provider.holdAnswer(), first = app.acquireToken(FORCED);
+    await held.ready;
+    isFull = true;
+    held.release();
+    await first;
+    expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+  });
+});
+
+// Whoever lost its lock by standing still was refused, and asked the person, although another had renewed meanwhile.
+describe("a refresh token that was refused", () => {
+  test("is followed by the one that another process has stored meanwhile", async () => {
+    await using entra = await FakeEntra.start();
+    const options = {
+      authority: "https://login.microsoftonline.com/common",
+      openBrowser: entraPerson(entra).openBrowser,
+      fetch: entra.fetch,
+    };
+    const { expiresOn } = await signIn(options);
+    const now = () => expiresOn.getTime() + HOUR_MS;
+    const refusal = { error: "invalid_grant", number: 70000, text: "The refresh token was spent." };
+    const overtaken = (): typeof entra.fetch => {
+      let isFirst = true;
+      return async (url, init) => {
+        if (isFirst) {
+          isFirst = false;
+          await appOf({ ...options, now }).acquireToken(FORCED);
+          entra.behaviour.answers = [refusal];
+        }
+        return await entra.fetch(url, init);
+      };
+    };
+    expect(await appOf({ ...options, now, fetch: overtaken() }).acquireToken(SILENT)).toMatchObject({
+      source: "cache",
+    });
+    expect(await appOf({ ...options, now, fetch: overtaken() }).acquireToken(FORCED)).toMatchObject({
+      source: "identity_provider",
+    });
+    entra.behaviour.answers = [refusal];
+    expect(await failureOf(appOf({ ...options, now }).acquireToken(FORCED))).toMatchObject({ error: "invalid_grant" });
+  });
+});
+
+// A token that was good for 20 s more was given only once the provider had been waited for, for a minute.
+test("a token that is still good is given after 5 seconds of waiting, and the renewal is finished", async () => {
+  const { accessToken, expiresOn } = await signIn();
+  const held = provider.holdAnswer(), now = () => expiresOn.getTime() - 20_000, app = appOf({ now });
+  expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken });
+  const closing = app.close();
+  held.release();
+  await closing;
+  const next = await appOf({ now }).acquireToken(SILENT);
+  expect(next.source).toBe("cache");
+  expect(next.accessToken).not.toBe(accessToken);
+});
+
+// The id token was taken for one that had ended, and the new refresh token was thrown away with it.
+test.each([["ahead", 24], ["behind", -24]])("a renewal with a clock that is a day %s is stored", async (_, hours) => {
+  await signIn();
+  const app = appOf({ now: () => Date.now() + hours * HOUR_MS });
+  expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+  expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
+});
