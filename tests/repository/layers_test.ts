@@ -7,7 +7,7 @@ import { findTool } from "../tools/find_tool.js";
 
 /** A layer, and the layers that it may import. What is not listed is in no layer, and may be imported by nobody. */
 const rightOf: Readonly<Record<string, readonly string[]>> = {
-  bin: ["bin", "mod", "platform", "deno.json"],
+  bin: ["bin", "mod", "platform", "words", "deno.json"],
   mod: ["application", "sources", "broker", "oauth", "cache", "words", "errors"],
   azure: ["azure", "application", "words", "errors"],
   web: ["sources", "oauth", "cache", "words", "errors"],
