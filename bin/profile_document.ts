@@ -83,7 +83,7 @@ function valuesIn(file: ProfileFile, from: unknown, { options, of }: ValuesOptio
 }
 
 /** Options that a server of git's can have. */
-const GIT_OPTIONS = ["scope", "client-id", "authority", "tenant", "account"];
+const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
 
 /**
  * The values that `git` has for servers of git's.

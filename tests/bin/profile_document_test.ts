@@ -29,6 +29,7 @@ describe("readProfile()", () => {
         authority: "https://id.contoso.com",
         tenant: "contoso.com",
         account: "jane@contoso.com",
+        redirect_path: "/signed-in",
       },
       ...{ broker: "never", store: "plaintext", cache_file: "/home/jane/cache.json", scope: ["a", "b"], resource: "" },
       ...{ format: "json", "client-id": "other", future: { is: "unknown" } },
@@ -38,7 +39,7 @@ describe("readProfile()", () => {
       values: {
         ...{ "client-id": "azure-cli", authority: "https://id.contoso.com", tenant: "contoso.com" },
         ...{ account: "jane@contoso.com", broker: "never", store: "plaintext", scope: "a b" },
-        "cache-file": "/home/jane/cache.json",
+        ...{ "cache-file": "/home/jane/cache.json", "redirect-path": "/signed-in" },
       },
     });
     expect(read({ profiles: { work: { scope: "a b" } } })!.values).toEqual({ scope: "a b" });
