@@ -27,6 +27,8 @@ export interface Command {
   readonly operand?: Operand;
   /** Whether its arguments are the words of another command, which come after `--` alone, as they are. @default false */
   readonly wraps?: boolean;
+  /** Whether it runs until it is ended, and heeds signals by itself. @default false */
+  readonly isService?: boolean;
   /** Its options. */
   readonly options: readonly Option[];
   /** What to say of options that others have and this one has not, for a reason. */

@@ -10,7 +10,6 @@ import { type Person, personAt } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
 import { heldNotices } from "./held_notices.ts";
-import { interruptible } from "./interruptible.ts";
 import { interactiveOf, writeToken } from "./token.ts";
 
 interface Config {
@@ -30,10 +29,8 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
     ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
   });
   const { correlationId } = line;
-  const work = (signal: AbortSignal | undefined) =>
-    around(() => runSample({ app, person, interactive }, config, { correlationId, signal }));
   try {
-    const result = await (mayPrompt ? interruptible(signal, work) : work(signal));
+    const result = await around(() => runSample({ app, person, interactive }, config, { correlationId, signal }));
     if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
     await writeToken(result, line);
   } catch (error) {

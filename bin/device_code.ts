@@ -7,7 +7,6 @@ import type { AuthenticationResult, DeviceCodeSignIn, PublicClientApplication } 
 import { write } from "../lib/platform/program.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { countDown } from "./countdown.ts";
-import { interruptible } from "./interruptible.ts";
 import { visible } from "./visible.ts";
 
 /**
@@ -39,15 +38,13 @@ export async function signInByDeviceCode(
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
   let countdown: Disposable | undefined;
   try {
-    return await interruptible(request.signal, (signal) =>
-      app.acquireTokenByDeviceCode({
-        ...request,
-        signal,
-        onUserCode: ({ message, expiresOn }) => {
-          write("stderr", `latchkey: ${visible(message)}\n`);
-          if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
-        },
-      }));
+    return await app.acquireTokenByDeviceCode({
+      ...request,
+      onUserCode: ({ message, expiresOn }) => {
+        write("stderr", `latchkey: ${visible(message)}\n`);
+        if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
+      },
+    });
   } finally {
     countdown?.[Symbol.dispose]();
   }

@@ -5,7 +5,6 @@
  */
 import type { LatchkeyError, LatchkeyErrorCode } from "../mod.ts";
 import { isWsl } from "../lib/platform/wsl.ts";
-import { TerminationError } from "./interruptible.ts";
 import { visible, visibleJson } from "./visible.ts";
 
 /** Exit code of each failure. */
@@ -35,11 +34,6 @@ const MIRRORED =
 function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
   return [hint, more].filter(Boolean).join(". ") || undefined;
-}
-
-/** The exit code of a failure. */
-export function exitCodeOf(error: LatchkeyError): number {
-  return error instanceof TerminationError ? error.exitCode : EXIT[error.code];
 }
 
 /**

@@ -4,7 +4,16 @@
  * @module
  */
 import { readEnvironment } from "../lib/platform/host.ts";
-import { exit, exitSoon, isBrokenPipe, programArguments, write } from "../lib/platform/program.ts";
+import {
+  endedBy,
+  exit,
+  exitSoon,
+  isBrokenPipe,
+  onSignals,
+  programArguments,
+  type SignalName,
+  write,
+} from "../lib/platform/program.ts";
 import type { Command } from "./command.ts";
 import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
 import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } from "./command_line.ts";
@@ -13,10 +22,47 @@ import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } f
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
 
 const EXIT_USAGE = 2;
-/** Codes of a command that was given up, by a person, for its time, or by a signal: a broker may still be told. */
-const EXITS_GIVEN_UP: readonly number[] = [4, 129, 130, 143];
+/** Exit codes of a command that a signal ended: a person gave up, or as shells have it, 128 and the signal's number. */
+const EXIT_AT: Readonly<Partial<Record<SignalName, number>>> = { SIGINT: 4, SIGHUP: 129, SIGTERM: 143 };
+/** Codes of a command that was given up, by a signal or for its time: a broker may still be told. */
+const EXITS_GIVEN_UP: readonly number[] = Object.values(EXIT_AT);
 /** How long a renewal that was sent may take once its command has ended, in milliseconds. */
 const RENEWAL_GRACE_MS = 5_000;
+/** How long a command may take to end by itself after a signal, in milliseconds. */
+const ENDING_MS = 500;
+
+/** The signal that ends a command. Disposed of, it is waited for no longer. */
+interface Ending extends Disposable {
+  /** Which one came; `undefined` as long as none has. */
+  readonly name: SignalName | undefined;
+  /** Aborts when it comes. */
+  readonly signal: AbortSignal;
+  /** Rejects when the command takes too long to end by itself. */
+  readonly tooLong: Promise<never>;
+}
+
+/** Heeds signals from now on. Those that follow the first change nothing: a terminal that is closed can send several. */
+function heedSignals(): Ending {
+  const controller = new AbortController(), { signal } = controller, tooLong = Promise.withResolvers<never>();
+  tooLong.promise.catch(() => {}); // nobody waits any more for a command that has ended
+  let came: SignalName | undefined, timer: ReturnType<typeof setTimeout> | undefined;
+  const listening = onSignals(Object.keys(EXIT_AT) as SignalName[], (name) => {
+    if (came) return;
+    came = name;
+    controller.abort(endedBy(name));
+    timer = setTimeout(() => tooLong.reject(signal.reason), ENDING_MS);
+  });
+  return {
+    get name() {
+      return came;
+    },
+    ...{ signal, tooLong: tooLong.promise },
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      if (!came) listening[Symbol.dispose]();
+    },
+  };
+}
 
 /** Each command's code is loaded when it is called. */
 async function load(command: Command): Promise<Run> {
@@ -59,15 +105,24 @@ async function load(command: Command): Promise<Run> {
 }
 
 /**
- * Runs the command line.
+ * Runs the command line. Until it ends, SIGINT, SIGHUP and SIGTERM end the command, and not the program.
  *
  * @param words The arguments.
  * @returns The exit code.
  */
 export async function main(words: readonly string[]): Promise<number> {
-  const [first, ...rest] = words;
+  const [first, ...rest] = words, ending = heedSignals();
   let line: CommandLine | undefined;
   try {
+    return await Promise.race([perform(), ending.tooLong]);
+  } catch (error) {
+    const code = await report(error, { line, words });
+    return ending.name ? EXIT_AT[ending.name]! : code;
+  } finally {
+    ending[Symbol.dispose]();
+  }
+
+  async function perform(): Promise<number> {
     if (first === undefined) throw new UsageError("A command is missing");
     if (first === "--version") return await printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
@@ -76,9 +131,7 @@ export async function main(words: readonly string[]): Promise<number> {
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
     line = await withProfile(command, given, line);
-    return await run(await load(command), line);
-  } catch (error) {
-    return await report(error, { line, words });
+    return await run(command, line, ending);
   }
 }
 
@@ -99,24 +152,20 @@ async function withProfile(command: Command, words: readonly string[], line: Com
   }
 }
 
-async function run(command: Run, line: CommandLine): Promise<number> {
-  const seconds = line.seconds("timeout");
+async function run(command: Command, line: CommandLine, ending: Ending): Promise<number> {
+  const start = await load(command), seconds = line.seconds("timeout");
   if (seconds === 0) throw new UsageError("--timeout takes a number of seconds above 0");
   const limit = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
-  const givenUp = new AbortController(), { renewalsInFlight } = await import("../lib/until_aborted.ts");
-  const guard = renewalsInFlight.guardedBy(async (end) => {
-    (await import("./interruptible.ts")).giveUpAtSignals(givenUp, end);
-  });
+  ending.signal.throwIfAborted();
+  if (command.isService) ending[Symbol.dispose]();
   try {
-    return await command(line, limit ? AbortSignal.any([limit, givenUp.signal]) : givenUp.signal) ?? 0;
+    return await start(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal) ?? 0;
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
     const { LatchkeyError } = await import("../mod.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Give it longer, or see what hangs: latchkey doctor",
     });
-  } finally {
-    guard[Symbol.dispose]();
   }
 }
 
@@ -148,7 +197,7 @@ interface Failed {
 
 async function report(error: unknown, { line, words }: Failed): Promise<number> {
   const { ArgumentError, LatchkeyError } = await import("../mod.ts");
-  const { EXIT, exitCodeOf, failureJson, failureText, otherFailureJson } = await import("./failure.ts");
+  const { EXIT, failureJson, failureText, otherFailureJson } = await import("./failure.ts");
   const { visible } = await import("./visible.ts");
   const isJson = wantsJson(line, words);
   // An ArgumentError is how the library calls a mistake in a call, and the call was made of the command line.
@@ -162,7 +211,7 @@ async function report(error: unknown, { line, words }: Failed): Promise<number> 
   if (error instanceof LatchkeyError) {
     tryToWrite("stderr", failureText(error, correlationId));
     if (isJson) tryToWrite("stdout", failureJson(error, correlationId));
-    return exitCodeOf(error);
+    return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   tryToWrite("stderr", `latchkey: ${visible(String(error))}\n`);

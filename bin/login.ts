@@ -22,7 +22,6 @@ import { chooseAccount } from "./choose_account.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { withConsentUrl } from "./consent.ts";
 import { defaultScopesOf } from "./default_scopes.ts";
-import { interruptible } from "./interruptible.ts";
 import { scopesOf } from "./token.ts";
 import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
 import { tellIfNotKept } from "./token_store.ts";
@@ -33,8 +32,7 @@ export async function logIn(line: CommandLine, signal: AbortSignal | undefined):
   const profiles = line.origin("profile") === undefined ? undefined : await import("./profile_file.ts");
   await profiles?.requireWritableProfiles(line, signal);
   const signIn = line.isOn("device-code") ? byDeviceCode : byPerson;
-  // Ctrl-C gives up before anybody is asked, too: a broker can take its time to be found.
-  const { account } = await interruptible(signal, (signal) => signIn(line, signal));
+  const { account } = await signIn(line, signal);
   const problem = await profiles?.writeProfile(line, account, signal).catch((error) => asProblem(error, signal));
   if (problem) {
     const what = `${account.username || account.homeAccountId} is signed in, but the profile was not written`;

@@ -6,9 +6,8 @@
 import type { AcquireTokenRequest, AuthenticationResult, LatchkeyError } from "../mod.ts";
 import { withLock } from "../lib/platform/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
-import { absolutePath, write } from "../lib/platform/program.ts";
+import { absolutePath, onSignals, write } from "../lib/platform/program.ts";
 import { shellWord } from "../lib/platform/host.ts";
-import { onSignals } from "../lib/platform/signals.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
 import type { Person } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";

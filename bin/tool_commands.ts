@@ -28,6 +28,7 @@ const SERVE: Command = {
   operands: Infinity,
   operand: { value: "COMMAND" },
   wraps: true,
+  isService: true,
   options: [
     // What is handed out is said where it is served, and nowhere else.
     ...SCOPES.map((option): Option => ({
@@ -218,6 +219,7 @@ const BROWSER_HOST: Command = {
   summary: "Sign browsers in: the native messaging host of the extension linux-entra-sso",
   usage: "browser-host --install [--browser NAME...] [options]",
   operands: 2, // browsers name the manifest or the extension that it is started for
+  isService: true,
   options: [
     { name: "install", kind: "switch", environment: false, summary: "Tell browsers of it: write their manifests" },
     { name: "uninstall", kind: "switch", environment: false, summary: "Take that back" },

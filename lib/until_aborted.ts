@@ -44,23 +44,18 @@ export function afterRunning(milliseconds: number, listener: () => void): () => 
   return () => clearTimeout(timer);
 }
 
-/** Told before each piece of work begins; `end` resolves when it is over. */
-type Guard = (end: Promise<void>) => Promise<void>;
-
 /**
  * Work that is finished once it has begun, whoever gives it up: a renewal spends a refresh token that may be good once, and
  * its answer has to be stored.
  */
 export class InFlight {
   readonly #works = new Set<Promise<void>>();
-  readonly #guards = new Set<Guard>();
 
   /** Does a piece of work. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const end = Promise.withResolvers<void>();
     this.#works.add(end.promise);
     try {
-      for (const guard of this.#guards) await guard(end.promise);
       return await work();
     } finally {
       this.#works.delete(end.promise);
@@ -80,12 +75,6 @@ export class InFlight {
     } finally {
       stopLimit();
     }
-  }
-
-  /** Calls a guard before work begins, until what is returned is disposed of. */
-  guardedBy(guard: Guard): Disposable {
-    this.#guards.add(guard);
-    return { [Symbol.dispose]: () => void this.#guards.delete(guard) };
   }
 }
 

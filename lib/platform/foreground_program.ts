@@ -8,7 +8,7 @@
  */
 import { denoNamespace } from "./host.ts";
 import { requirePermission } from "./permission.ts";
-import { onSignals, type SignalName } from "./signals.ts";
+import { onSignals, type SignalName } from "./program.ts";
 import { StartError } from "./start_process.ts";
 
 const PASSED_ON: readonly SignalName[] = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];

@@ -22,7 +22,7 @@ async function expectSignedIn(home: OwnHome): Promise<void> {
 }
 
 describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) => {
-  test.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)(
+  test.each([["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129]] as const)(
     "stores a renewal that is under way at %s",
     async (signal, code) => {
       using home = makeOwnHome();

@@ -133,21 +133,63 @@ describe("latchkey login", () => {
     });
   });
 
-  test.each(["getLinuxBrokerVersion", "acquireTokenSilently"])(
-    "is given up by Ctrl-C while the broker has yet to answer %s",
-    async (member) => {
+  // The first signal let the next one end the program, before the broker was told; a terminal that is closed can send several.
+  test.each(PROGRAMS)("on %s ends the window though two signals come", async (_name, program) => {
+    await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
+    const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
+    const run = startLatchkey([...latchkeyBy(program()), ...words], { env: environment() });
+    while ((await broker.calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
+    run.signal("SIGHUP");
+    run.signal("SIGTERM");
+    const { code, stdout } = await run.ended();
+    expect([129, 143]).toContain(code); // either can be seen first
+    expect(JSON.parse(stdout).error).toBe("user_canceled");
+    while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+  });
+
+  const SIGNALS = ENDS.filter(([end]) => end !== "--timeout");
+  // Signals ended a program by themselves where no window could open, and a copy of the failure lost what came: 4 was the code.
+  test.each(
+    PROGRAMS.flatMap(([name, program]) => SIGNALS.map(([signal, code]) => [name, signal, program, code] as const)),
+  )("on %s has one exit code for %s, whatever it waits for", async (_name, signal, program, code) => {
+    const asked = [
+      ["login", "getLinuxBrokerVersion"],
+      ["login", "acquireTokenSilently"],
+      ["token --scope User.Read --interactive never", "acquireTokenSilently"],
+      ["accounts", "getAccounts"],
+    ] as const;
+    for (const [line, member] of asked) {
       await broker.behave({ replies: { [member]: { kind: "hang" } } });
-      const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
-      const run = startLatchkey([...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), ...words], {
-        env: environment(),
-      });
+      await broker.forgetCalls();
+      const words = [...line.split(" "), "--client-id", CLIENT_ID, "--format", "json"];
+      const run = startLatchkey([...latchkeyBy(program()), ...words], { env: environment() });
       while ((await broker.calls(member)).length === 0) await Bun.sleep(2);
-      run.interrupt();
-      const { code, stdout } = await run.ended();
-      expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "user_canceled" });
+      run.signal(signal as NodeJS.Signals);
+      const ended = await run.ended();
+      expect([line, ended.code]).toEqual([line, code]);
+      expect(JSON.parse(ended.stdout)).toMatchObject({ error: "user_canceled", correlation_id: expect.any(String) });
       expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
-    },
-  );
+    }
+  });
+
+  // Until the code of the command was there, a signal did what it does to every program.
+  testOfSources("has the same exit code for a signal that comes while its code is loaded", async () => {
+    const hooks = `${bus.directory}/signal.mjs`;
+    writeFileSync(
+      hooks,
+      `import { registerHooks } from "node:module";
+      registerHooks({
+        load(url, context, next) {
+          if (url.endsWith("/bin/login.ts")) process.kill(process.pid, "SIGTERM");
+          return next(url, context);
+        },
+      });`,
+    );
+    const { program } = TESTED_PATHS.find(({ name }) => name === "Node")!;
+    const words = [...program(), `--import=${hooks}`, "bin/latchkey.ts", "login", "--client-id", CLIENT_ID];
+    const { code, stderr } = await startLatchkey(words, { env: environment() }).ended();
+    expect({ code, error: /^error: (.*)$/m.exec(stderr)?.[1] }).toEqual({ code: 143, error: "user_canceled" });
+  });
 });
 
 describe("latchkey token", () => {
