@@ -229,9 +229,15 @@ function wantsJson(line: CommandLine | undefined, words: readonly string[]): boo
   return options.some(({ name }) => name === "format") && readEnvironment("LATCHKEY_FORMAT") === "json";
 }
 
-/** Waits a little for renewals that were sent: the new refresh tokens have to be stored, as the old ones may be good no more. */
-async function finishRenewals(): Promise<void> {
-  await (await import("../lib/until_aborted.ts")).renewalsInFlight.drained(RENEWAL_GRACE_MS);
+/**
+ * Waits a little for renewals that were sent: the new refresh tokens have to be stored, since the old ones may no longer be valid.
+ * A person who presses Ctrl-C again does not wait.
+ */
+async function finishRenewals(code: number): Promise<void> {
+  const { renewalsInFlight } = await import("../lib/until_aborted.ts");
+  const listening = onSignals(["SIGINT", "SIGTERM"], () => exit(code));
+  await renewalsInFlight.drained(RENEWAL_GRACE_MS);
+  listening[Symbol.dispose]();
 }
 
 /** The exit code tells of the failure even where nobody reads of it, or nothing can be written. */
@@ -249,7 +255,7 @@ if (import.meta.main === undefined) {
   exit(1);
 } else if (import.meta.main) {
   const code = await main(programArguments());
-  await finishRenewals();
+  await finishRenewals(code);
   if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
   else exit(code);
 }

@@ -1,5 +1,6 @@
 /**
- * Opens an address in the person's own browser. No shell sees the address, and it is one argument.
+ * Opens an address in the person's own browser. No shell sees the address, and it is one argument. The program is one by an
+ * absolute path, or by a name that is in PATH.
  *
  * Deno needs `--allow-run` for the program that opens it: `xdg-open` on Linux, `wslview` or `rundll32.exe` on WSL,
  * `/usr/bin/open` on macOS; and `--allow-env` for what tells which (`BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION` …).
@@ -86,10 +87,14 @@ function hasDisplay(variable: Surroundings["variable"]): boolean {
   return display !== undefined || variable("WAYLAND_DISPLAY") !== undefined;
 }
 
-/** `$BROWSER`: commands with a colon between them, their words maybe quoted. */
+/**
+ * `$BROWSER`: commands with a colon between them, their words maybe quoted. A program by a relative path is passed over: which
+ * one that is, whoever filled the current folder has chosen.
+ */
 function chosenBrowsers(value: string, system: string): readonly (readonly string[])[] {
-  const commands = system === "win32" ? [value] : value.split(":");
-  return commands.map(wordsOf).filter((words) => words.length > 0);
+  const isWindows = system === "win32", commands = isWindows ? [value] : value.split(":");
+  const isSafe = isWindows ? /^([A-Za-z]:[\\/]|\\\\|[^\\/:]+$)/ : /^(\/|[^/]+$)/;
+  return commands.map(wordsOf).filter(([program = ""]) => isSafe.test(program));
 }
 
 function wordsOf(command: string): readonly string[] {

@@ -1,10 +1,11 @@
 /**
- * Starts a program without a shell, in a process group of its own. Deno has its own way: `node:child_process` would take
+ * Starts a program without a shell, in a process group of its own. One that is given by its name is looked for in PATH, but
+ * never in the current folder, which can be a stranger's clone. Deno has its own way: `node:child_process` would take
  * `--allow-env` for every variable there, and 20 ms.
  *
  * @module
  */
-import { denoNamespace } from "./host.ts";
+import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "./host.ts";
 import { requirePermission } from "./permission.ts";
 
 /** How a program is started. */
@@ -59,13 +60,58 @@ export class StartError extends Error {
 export async function startProcess(command: readonly string[], options: ProcessOptions): Promise<RunningProcess> {
   const [program = "", ...args] = command;
   requirePermission({ name: "run", command: program });
-  const deno = denoNamespace();
+  const deno = denoNamespace(), environment = { ...withoutCurrentFolder(), ...options.environment };
   try {
-    return deno ? startOnDeno(deno, [program, args], options) : await startOnNode([program, args], options);
+    if (deno) return startOnDeno(deno, [program, args], { ...options, environment });
+    const found = operatingSystem() === "win32" ? await lookUpOnWindows(program) : program;
+    if (found === undefined) throw new StartError(program, "ENOENT");
+    return await startOnNode([found, args], { ...options, environment });
   } catch (error) {
+    if (error instanceof StartError) throw error;
     const { code, message } = error as { code?: string; message: string };
     throw new StartError(program, code ?? message);
   }
+}
+
+/** PATH for the program, and to find it in, if ours has entries that depend on the current folder. */
+function withoutCurrentFolder(): Readonly<Record<string, string>> {
+  if (!mayReadEnvironment("PATH")) return {};
+  const path = readEnvironment("PATH") ?? "", isWindows = operatingSystem() === "win32";
+  const safe = absoluteEntries(path, isWindows).join(isWindows ? ";" : ":") || (isWindows ? "" : USUAL_PATH);
+  return safe === path ? {} : { PATH: safe };
+}
+
+/** What is looked through where nothing of PATH remains: an empty one is the current folder. */
+const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin";
+
+/** Entries of a PATH that are the same from everywhere. Pure. */
+export function absoluteEntries(path: string, isWindows: boolean): readonly string[] {
+  const isAbsolute = isWindows ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//;
+  return path.split(isWindows ? ";" : ":").filter((entry) => isAbsolute.test(entry));
+}
+
+async function lookUpOnWindows(program: string): Promise<string | undefined> {
+  const { isThere } = await import("./program.ts");
+  return findOnWindows(program, readEnvironment("PATH"), isThere);
+}
+
+/**
+ * Finds a program that is given by its name: Windows itself would look into the current folder first.
+ *
+ * @param program A name or a path.
+ * @param path The PATH.
+ * @param isThere Whether there is a file.
+ * @returns The program's path; `undefined` if it is nowhere.
+ */
+export function findOnWindows(
+  program: string,
+  path = "",
+  isThere: (path: string) => boolean,
+): string | undefined {
+  if (/[\\/:]/.test(program)) return program;
+  const names = /\.(exe|com)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
+  return absoluteEntries(path, true).flatMap((entry) => names.map((name) => `${entry.replace(/[\\/]+$/, "")}\\${name}`))
+    .find(isThere);
 }
 
 type Program = readonly [program: string, args: readonly string[]];

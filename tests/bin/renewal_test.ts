@@ -31,7 +31,7 @@ describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) 
       const running = startLatchkey([...latchkeyBy(programOf()), ...provider.wordsOf(RENEW)], { env });
       await held.ready;
       running.signal(signal);
-      await running.printed(new RegExp(`The renewal was ended \\(${signal}\\)`)); // nobody waits for what is held back
+      await running.printed(signal === "SIGINT" ? /Given up/ : new RegExp(`Ended \\(${signal}\\)`)); // nobody waits for what is held back
       held.release();
       expect(await running.ended()).toMatchObject({ code, stdout: "" });
       await expectSignedIn(home);
@@ -60,7 +60,7 @@ describe("latchkey token", () => {
     const running = startLatchkey([...LATCHKEY_ON_BUN, ...provider.wordsOf(RENEW)], { env });
     await held.ready;
     running.signal("SIGTERM");
-    await running.printed(/The renewal was ended/);
+    await running.printed(/Ended \(SIGTERM\)/);
     running.signal("SIGTERM");
     expect((await running.ended()).code).toBe(143);
     held.release();

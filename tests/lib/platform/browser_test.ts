@@ -82,6 +82,8 @@ describe("browserCommands()", () => {
     ["'/opt/my browser/run':chromium", [["/opt/my browser/run", URL_TEXT], ["chromium", URL_TEXT]]],
     ["a;b $HOME `c`", [["a;b", "$HOME", "`c`", URL_TEXT]]],
     [" : ", []],
+    // A relative program is one of the current folder's, a clone of a stranger's perhaps.
+    ['./firefox:bin/firefox -x:../firefox:"./my browser" %s:chromium', [["chromium", URL_TEXT]]],
   ])("asks $BROWSER first: %s", (value, expected) => {
     expect(commands("linux", { BROWSER: value })).toEqual([...expected]);
     expect(commands("darwin", { BROWSER: value })).toEqual([...expected, ["/usr/bin/open", URL_TEXT]]);
@@ -93,6 +95,14 @@ describe("browserCommands()", () => {
       .toEqual(["C:\\Program Files\\b.exe", "-x", URL_TEXT]);
   });
 });
+
+test.each(["firefox\\b.exe", ".\\b.exe", "\\b.exe", "C:b.exe", "./b.exe"])(
+  "browserCommands() passes $BROWSER over on Windows: %s",
+  (value) => {
+    expect(programs("win32", { BROWSER: value })).toEqual(["C:\\Windows\\System32\\rundll32.exe"]);
+    expect(programs("win32", { BROWSER: "b.exe" })[0]).toBe("b.exe");
+  },
+);
 
 describe("openBrowser()", () => {
   test("tries one program after the other until one starts", async () => {

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -146,6 +147,30 @@ describe("startDetached()", () => {
     expect(await startDetached([join(folder, "nowhere")])).toBe(false);
     expect(await startDetached([folder])).toBe(false);
   });
+
+  // PATH with an empty entry, or with a dot, had a program of the current folder run in place of the machine's.
+  test.each([":", ".:", "bin:", "./bin:../bin:", ""])(
+    "looks for no program in the current folder: PATH begins with %j",
+    async (entries) => {
+      const cwd = await mkdtemp(join(folder, "cwd-")), good = await mkdtemp(join(folder, "good-"));
+      await mkdir(join(cwd, "bin"));
+      const evil = join(cwd, "evil"), write = (path: string) => `#!/bin/sh\n: >${path}\n`;
+      for (const name of ["browser", "bin/browser", "only", "bin/only"]) {
+        await writeFile(join(cwd, name), write(evil), { mode: 0o755 });
+      }
+      await writeFile(join(good, "browser"), write(join(good, "ran")), { mode: 0o755 });
+      const program = fileURLToPath(new URL("leave_running.ts", import.meta.url));
+      const runtime = "Deno" in globalThis
+        ? [process.execPath, "run", "--no-config", "--allow-all"]
+        : [process.execPath];
+      const environment = { PATH: entries === "" ? "" : `${entries}${good}` };
+      const start = async (name: string) =>
+        (await runCommand(["/usr/bin/env", `--chdir=${cwd}`, ...runtime, program, name], { environment })).stdout;
+      expect(await start("only")).toBe("false\n");
+      expect(await start("browser")).toBe(`${entries !== ""}\n`);
+      expect([existsSync(evil), existsSync(join(good, "ran"))]).toEqual([false, entries !== ""]);
+    },
+  );
 
   test("lets the program go on when this one has ended", async () => {
     const pipe = await openPipe(), script = `exec 3>"$1"; echo $$ >&3; exec sleep 1000`;
