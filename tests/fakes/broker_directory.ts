@@ -34,8 +34,9 @@ export async function readCalls(directory: string): Promise<Call[]> {
   return existsSync(file) ? linesOf(await readFile(file, "utf8")).map((line) => JSON.parse(line)) : [];
 }
 
+/** Forgets what was called, and what was said to it. */
 export async function removeCalls(directory: string): Promise<void> {
-  await rm(join(directory, "calls.jsonl"), { force: true });
+  for (const file of ["calls.jsonl", "replies.jsonl"]) await rm(join(directory, file), { force: true });
 }
 
 /** Keeps what was said, but what is too long for anyone to look for something in it. */

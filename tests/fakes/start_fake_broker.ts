@@ -26,6 +26,7 @@ export interface FakeBroker {
   behave(behaviour: Partial<Behaviour>): Promise<void>;
   /** The calls so far, Ping included, in order; those of one method when it is named. */
   calls(member?: string): Promise<Call[]>;
+  /** Forgets the calls so far, and the replies. */
   forgetCalls(): Promise<void>;
   /** The bodies of its replies so far, in order. */
   replies(): Promise<unknown[][]>;

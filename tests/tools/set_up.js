@@ -32,6 +32,7 @@ const machineNeeds = [
       "tests/draw_pictures.ts",
       "tests/run_tests.ts",
       "tests/bench/run.ts",
+      "tests/soak/run.ts",
       "tests/peers/run_peers.ts",
     ],
     isThere: () => hasCommand("dbus-daemon"),
@@ -43,6 +44,7 @@ const machineNeeds = [
       "tests/draw_pictures.ts",
       "tests/run_tests.ts",
       "tests/bench/run.ts",
+      "tests/soak/run.ts",
       "tests/peers/run_peers.ts",
     ],
     isThere: () => hasLibrary("libdbus-1.so.3"),
@@ -150,13 +152,13 @@ export function setUp(script) {
   installNpmPackages();
   // The suites of what was built are among those of the sources.
   const needy = script === "tests/artifacts/run_artifacts.ts" ? "tests/run_tests.ts" : script;
-  const needsTools = needy === "tests/run_tests.ts" || needy === "tests/bench/run.ts";
-  if (needsTools) installTools();
+  const needsMsal = needy === "tests/run_tests.ts" || needy === BENCH;
+  if (needsMsal || needy === "tests/soak/run.ts") installTools();
   if (process.platform === "linux") {
     const missing = machineNeeds.filter((need) => need.scripts.includes(needy ?? "") && !need.isThere());
     if (missing.length > 0) installMachinePackages(missing);
   }
-  if (needsTools) installMsalForPython();
+  if (needsMsal) installMsalForPython();
   if (script === BENCH) installPymsalruntime();
 }
 
