@@ -1,6 +1,7 @@
 // npm run fuzz [-- SECONDS]: the fuzzing suites with other inputs than ever before, each test for so long. What fails is
 // shown with the seed and the path by which it is had again.
 import { fileURLToPath } from "node:url";
+import { TEST_LIMIT_MS } from "./runtimes/test_limit.ts";
 import { findTool } from "./tools/find_tool.js";
 
 const [seconds = "60"] = process.argv.slice(2);
@@ -15,6 +16,7 @@ const child = Bun.spawn([
   "test",
   "--conditions",
   "latchkey-source",
+  `--timeout=${TEST_LIMIT_MS}`,
   ...suites.map((file) => `./${file}`),
 ], {
   cwd: root,

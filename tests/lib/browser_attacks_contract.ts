@@ -6,6 +6,7 @@ import { type AuthenticationResult, PublicClientApplication, type PublicClientAp
 import { deliver } from "../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
+import { exchangeAsOtherUser, showsOwners } from "../tools/other_user.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
@@ -116,6 +117,24 @@ describe("a sign-in under way", () => {
     const waiting = await signIn(), { landing } = waiting;
     const parameters = new URLSearchParams({ error: "access_denied", state: "x".repeat(43) });
     expect((await deliver({ ...landing, parameters })).status).toBe(400);
+    await expectSuccess(waiting);
+  });
+
+  // Another user of the machine can read the state in the browser's command line, and answer first.
+  test("takes no answer with the right state from another user of the machine, be it a refusal", async () => {
+    if (!showsOwners()) return expect("Deno" in globalThis).toBe(true); // it permits that with all permissions only
+    const waiting = await signIn(), { landing, port } = waiting, host = "127.0.0.1";
+    const state = landing.parameters.get("state")!;
+    const refusal = new URLSearchParams({ error: "access_denied", state, iss: provider.url });
+    const stolen = new URLSearchParams({ code: "of-their-own", state, iss: provider.url });
+    for (const query of [refusal, stolen]) {
+      const text = `GET ${new URL(landing.url).pathname}?${query} HTTP/1.1\r\nHost: ${
+        new URL(landing.url).host
+      }\r\n\r\n`;
+      expect(statusOf(await exchangeAsOtherUser(text, { host, port }))).toBe(403);
+    }
+    const form = { ...waiting, landing: { ...landing, parameters: refusal } };
+    expect(statusOf(await exchangeAsOtherUser(post(form, []), { host, port }))).toBe(403);
     await expectSuccess(waiting);
   });
 

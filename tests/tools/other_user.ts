@@ -1,5 +1,6 @@
 // A client that another user of this machine runs.
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 
 /** Begins as root, by sudo where the tests are not root's, and goes on as `nobody`. */
@@ -15,6 +16,15 @@ if farewell == "resets":
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 client.close()
 `;
+
+/** Whether this runtime shows whose a connection is: Deno does with all permissions only. */
+export function showsOwners(): boolean {
+  try {
+    return readFileSync("/proc/net/tcp", "utf8") !== "";
+  } catch {
+    return false;
+  }
+}
 
 /** Where the client connects to, and what it does once it has sent its text. */
 export interface OtherClient {

@@ -1,7 +1,6 @@
 // The loopback listener, asked over real sockets on every runtime.
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import net, { type AddressInfo, type ListenOptions, type Server, type Socket } from "node:net";
 import {
   listenOnLoopback,
@@ -9,7 +8,7 @@ import {
   type LoopbackOptions,
   type LoopbackRequest,
 } from "../../../lib/platform/loopback.ts";
-import { exchangeAsOtherUser } from "../../tools/other_user.ts";
+import { exchangeAsOtherUser, showsOwners } from "../../tools/other_user.ts";
 
 /** The addresses that this machine has. */
 const addresses = ["127.0.0.1"];
@@ -242,14 +241,7 @@ describe("listenOnLoopback()", () => {
 // `state` stands in the command line of the browser, which every user of the machine can read: one of them could answer first,
 // with an account of theirs, and the person's programs would have worked with that.
 describe("listenOnLoopback(), asked by another user of the machine", () => {
-  /** Whether this runtime shows whose a connection is: Deno does with all permissions only. */
-  const isShown = (() => {
-    try {
-      return readFileSync("/proc/net/tcp", "utf8") !== "";
-    } catch {
-      return false;
-    }
-  })();
+  const isShown = showsOwners();
 
   /** A listener, and who came through. */
   async function openAndTell(): Promise<{ readonly port: number; readonly paths: readonly string[] }> {
