@@ -39,15 +39,15 @@ export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly str
 
 /**
  * Has Bun start in the program's own folder. In the current one it reads `bunfig.toml`, whose `preload` it runs, `.env`, and
- * `tsconfig.json`, whose `paths` take the place of packages; no set of options that Bun 1.3 knows keeps it from all of them.
+ * `tsconfig.json`, whose `paths` take the place of packages. The options against each of these differ between Bun 1.3 and 1.4.
  */
 function ownFolder(program: string): string {
   return `--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`;
 }
 
 /**
- * Deno looks for its configuration in the program's folder and above, and for none if the program is from the network; there a
- * `node_modules` of the current folder would count with "manual".
+ * Deno looks for its configuration above a program's file; above the current folder if the program is JSR's, which takes none.
+ * With "manual", a program from the network would take its packages from `node_modules` of the current folder.
  */
 function denoConfiguration(mainModule: string): readonly string[] {
   const without = ["--no-config", "--no-lock"];
