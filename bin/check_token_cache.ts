@@ -4,13 +4,12 @@
  * @module
  */
 import { type CacheStore, describeFileStore, type FileStoreDescription } from "../mod.ts";
-import { DOCUMENT_NAME } from "../lib/cache/encrypted_store.ts";
 import { openLocalFiles } from "../lib/platform/open_local_files.ts";
 import { listPrivateFolder } from "../lib/platform/private_file.ts";
 import { folderOf } from "../lib/platform/private_folder.ts";
 import { quoteCommand } from "../lib/platform/host.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./doctor_check.ts";
-import { findSetAside } from "./damage_notices.ts";
+import { findSetAside } from "./set_aside.ts";
 import { isObject } from "./is_object.ts";
 import { isCacheText, noCache, OTHER_FILE } from "./named_cache_file.ts";
 import type { TokenPlace } from "./token_store.ts";
@@ -74,14 +73,14 @@ async function examineFiles(
   const names = await listPrivateFolder(folder);
   const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
   if (open.length > 0) return failed(...exposed(open, quoteCommand(["chmod", "-R", "go-rwx", folder])));
-  const { keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
+  const { path, keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   // The reason was written down with the key, and need not be true any more.
   const key = `${KEY_PLACES[keyPlace](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
-    if (names.includes(DOCUMENT_NAME)) {
+    if (names.some((name) => `${folder}/${name}` === path)) {
       const what = `the key of the token cache in ${folder} is lost: key.json is missing`;
       return failed(
-        `${what}, and ${DOCUMENT_NAME} is encrypted with it`,
+        `${what}, and ${path} is encrypted with it`,
         `Bring key.json back, or go on without. ${beginAnew(folder)}`,
       );
     }
@@ -95,7 +94,7 @@ async function examineFiles(
   const detail = `${countAccounts(documents)} in ${folder}, encrypted; the key is ${key}`;
   if (documents.every(isCacheText)) return ok(detail);
   return failed(
-    `${folder}/${DOCUMENT_NAME} is damaged, or encrypted with a lost key; the key is ${key}`,
+    `${path} is damaged, or encrypted with a lost key; the key is ${key}`,
     beginAnew(folder),
   );
 }

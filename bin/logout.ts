@@ -8,7 +8,7 @@ import { write } from "../lib/platform/program.ts";
 import { makeApplication } from "./app_options.ts";
 import { chooseAccount, chooseBrokerAccount } from "./choose_account.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { clearSetAside } from "./damage_notices.ts";
+import { clearSetAside } from "./set_aside.ts";
 import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
 import { visible } from "./visible.ts";
 

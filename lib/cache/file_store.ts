@@ -109,6 +109,8 @@ export function plaintextStore(path: string, options: PlaintextStoreOptions = {}
 export interface FileStoreDescription {
   /** Its folder. */
   readonly folder: string;
+  /** Path of the encrypted file in it. */
+  readonly path: string;
   /** Where the key is that its file is encrypted with, or would be put: `file` is beside them. */
   readonly keyPlace: "secret-service" | "keychain" | "dpapi" | "file";
   /** Whether there is a key yet. */
@@ -127,13 +129,14 @@ export interface FileStoreDescription {
  * @throws {LatchkeyError} `configuration`, `missing_dependency` when its folder cannot be read.
  */
 export async function describeFileStore(
-  { folder, keyPlace, signal }: Pick<FileStoreOptions, "folder" | "keyPlace"> & CacheCall = {},
+  { folder: given, keyPlace, signal }: Pick<FileStoreOptions, "folder" | "keyPlace"> & CacheCall = {},
 ): Promise<FileStoreDescription> {
-  const [{ describeEncryptionKey }, { stateFolder }] = await Promise.all([
+  const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { stateFolder }] = await Promise.all([
+    import("./encrypted_store.ts"),
     import("./encryption_key.ts"),
     import("../platform/user_folders.ts"),
   ]);
-  const path = folder ?? stateFolder();
-  const { place, isMade, why, problem } = await describeEncryptionKey(path, { keyPlace, signal });
-  return { folder: path, keyPlace: place, isKeyMade: isMade, why, problem };
+  const folder = given ?? stateFolder(), path = `${folder}/${DOCUMENT_NAME}`;
+  const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyPlace, signal });
+  return { folder, path, keyPlace: place, isKeyMade: isMade, why, problem };
 }

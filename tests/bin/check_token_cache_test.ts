@@ -171,7 +171,7 @@ describe("the doctor's token_cache", () => {
     expect(await check({ home })).toMatchObject({
       ok: false,
       detail:
-        `the key of the token cache in ${home.state} is lost: key.json is missing, and tokens.encrypted is encrypted with it`,
+        `the key of the token cache in ${home.state} is lost: key.json is missing, and ${home.state}/tokens.encrypted is encrypted with it`,
       fix: expect.stringMatching(/^Bring key\.json back, or go on without\. Sign in again: latchkey login\. .*: mv /),
     });
     writeFileSync(path, "{}", { mode: 0o600 });
