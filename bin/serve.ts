@@ -151,7 +151,10 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
   // What is in a file stays there: standard output may be a log.
   const header = file === undefined ? IDENTITY_HEADER : `"$(cat ${shellWord(absolutePath(file))})"`;
   return await untilEnded(endpoint, line, () => {
-    write("stdout", `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`);
+    write(
+      "stdout",
+      `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`,
+    );
     say(`serving at ${IDENTITY_ENDPOINT}`);
   });
 }

@@ -13,7 +13,10 @@ import { hostOf, portOf, proxyAuthorization } from "./http_request.ts";
 /** A relay on loopback. */
 export interface ProxyRelay extends Disposable {
   /** What Deno's client has to be given. */
-  readonly proxy: { readonly url: string; readonly basicAuth: { readonly username: string; readonly password: string } };
+  readonly proxy: {
+    readonly url: string;
+    readonly basicAuth: { readonly username: string; readonly password: string };
+  };
   /** Why it could not reach the server or the proxy: the client sees its connection end, no more. */
   failure(): unknown;
 }

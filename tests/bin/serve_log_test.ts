@@ -36,33 +36,36 @@ function fill(pipe: number): void {
 }
 
 // A line that could not be written ended the server, and one that nobody read held it up for good.
-describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))("latchkey serve on $name", ({ program }) => {
-  test.each<[string, () => readonly number[]]>([
-    ["on a full disk", () => [openSync("/dev/full", "w")]],
-    ["on a pipe that is closed", () => {
-      const { near, far } = makePipe();
-      closeSync(far);
-      return [near];
-    }],
-    ["on a pipe that nobody reads", () => {
-      const { near, far } = makePipe();
-      fill(near);
-      return [near, far];
-    }],
-  ])("serves with its standard error %s", async (_, open) => {
-    const socketPath = join(folder, `socket-${++count}`), [stderr, ...others] = open();
-    const words = ["--client-id", "11111111-2222-4333-8444-555555555555", "--resource", "https://vault.azure.net"];
-    using home = makeOwnHome();
-    const child = Bun.spawn([...program(), "bin/latchkey.ts", "serve", "--socket", socketPath, ...words], {
-      cwd: fileURLToPath(new URL("../../", import.meta.url)),
-      env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env },
-      stdio: ["ignore", "ignore", stderr!],
+describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
+  "latchkey serve on $name",
+  ({ program }) => {
+    test.each<[string, () => readonly number[]]>([
+      ["on a full disk", () => [openSync("/dev/full", "w")]],
+      ["on a pipe that is closed", () => {
+        const { near, far } = makePipe();
+        closeSync(far);
+        return [near];
+      }],
+      ["on a pipe that nobody reads", () => {
+        const { near, far } = makePipe();
+        fill(near);
+        return [near, far];
+      }],
+    ])("serves with its standard error %s", async (_, open) => {
+      const socketPath = join(folder, `socket-${++count}`), [stderr, ...others] = open();
+      const words = ["--client-id", "11111111-2222-4333-8444-555555555555", "--resource", "https://vault.azure.net"];
+      using home = makeOwnHome();
+      const child = Bun.spawn([...program(), "bin/latchkey.ts", "serve", "--socket", socketPath, ...words], {
+        cwd: fileURLToPath(new URL("../../", import.meta.url)),
+        env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env },
+        stdio: ["ignore", "ignore", stderr!],
+      });
+      const ask = () => askEndpoint({ socketPath }, "https://graph.microsoft.com");
+      while (child.exitCode === null && !await ask().catch(() => undefined)) await Bun.sleep(5);
+      for (let times = 0; times < 3; times++) expect((await ask()).status).toBe(403);
+      child.kill("SIGTERM");
+      expect(await child.exited).toBe(0);
+      for (const fd of [stderr!, ...others]) closeSync(fd);
     });
-    const ask = () => askEndpoint({ socketPath }, "https://graph.microsoft.com");
-    while (child.exitCode === null && !await ask().catch(() => undefined)) await Bun.sleep(5);
-    for (let times = 0; times < 3; times++) expect((await ask()).status).toBe(403);
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(0);
-    for (const fd of [stderr!, ...others]) closeSync(fd);
-  });
-});
+  },
+);

@@ -18,7 +18,10 @@ function ask() {
     socket.setEncoding("latin1");
     socket.on("data", (text) => received += text);
     socket.on("error", ({ code }) => failure = code);
-    socket.on("close", () => resolve(failure ?? /^HTTP\/1\.1 (\d+) [^]*\r\n\r\n{.*}$/.exec(received)?.[1] ?? "cut off"));
+    socket.on(
+      "close",
+      () => resolve(failure ?? /^HTTP\/1\.1 (\d+) [^]*\r\n\r\n{.*}$/.exec(received)?.[1] ?? "cut off"),
+    );
   });
 }
 

@@ -239,7 +239,11 @@ describe("openEndpoint()", () => {
     expect(await exchange(path, "second\n")).toMatch(/^HTTP\/1\.1 503 [^]*crowded$/);
     answers.push(exchange(path, "third\n"), exchange(path, "fourth\n"));
     first.resolve();
-    expect((await Promise.all(answers)).map((answer) => answer.split("\r\n").at(-1))).toEqual(["first", "third", "fourth"]);
+    expect((await Promise.all(answers)).map((answer) => answer.split("\r\n").at(-1))).toEqual([
+      "first",
+      "third",
+      "fourth",
+    ]);
   });
 
   test("gives up the turn of a client that does not wait for it", async () => {

@@ -30,5 +30,5 @@ const silent = await Deno.connect({ hostname: "127.0.0.1", port });
 const client = Deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, proxy: relay.proxy });
 const status = (await fetch(url, { client } as RequestInit)).status;
 silent.close();
-console.log(JSON.stringify({ strangers, status }));
+Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify({ strangers, status })));
 Deno.exit(0);
