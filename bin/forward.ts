@@ -6,7 +6,12 @@
 import { LatchkeyError } from "../mod.ts";
 import type { HttpReply } from "../lib/platform/http_connections.ts";
 import { absolutePath, isThere, write } from "../lib/platform/program.ts";
-import { requestFromSocket, requireSocketPermissions, type SocketAnswer } from "../lib/platform/socket_request.ts";
+import {
+  requestFromSocket,
+  requireSocketPermissions,
+  requireTrustedSocket,
+  type SocketAnswer,
+} from "../lib/platform/socket_request.ts";
 import type { CommandLine } from "./command_line.ts";
 import { IDENTITY_PATH, refusalReply } from "./identity_request.ts";
 import { runWithEndpoint } from "./run_with_endpoint.ts";
@@ -22,6 +27,7 @@ import { visible } from "./visible.ts";
 export async function runForwarding(line: CommandLine): Promise<number> {
   const path = absolutePath(line.text("forward")!);
   requireSocketPermissions(path);
+  await requireTrustedSocket(path);
   if (!isThere(path)) {
     write("stderr", `latchkey: there is nothing at ${visible(path)} yet: requests for tokens fail until there is\n`);
   }
@@ -49,6 +55,7 @@ export async function forward(
 ): Promise<HttpReply> {
   const limit = AbortSignal.timeout(limitMs);
   try {
+    await requireTrustedSocket(path); // another one can be there by now
     const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
     return isOfProtocol(answer)
       ? answer

@@ -39,7 +39,11 @@ export interface IdentityEndpoint {
 }
 
 /** How many clients there may be at once: a program may ask for a token in each of its workers. */
-const MAX_CONNECTIONS = 256;
+const MAX_CONNECTIONS = 1024;
+/** How many of them are answered at once; the others wait. */
+const MAX_REQUESTS = 256;
+/** In how many seconds a client may come back that was one too many. */
+const RETRY_AFTER = { "retry-after": "1" };
 /** What is told of a client that did not wait; nobody is sent it. */
 const GONE = 499;
 /** What a log has of a resource. */
@@ -92,9 +96,10 @@ export async function openIdentityEndpoint({ at, answer, isTold }: IdentityEndpo
         ? { statusCode: 408, message: "The request did not come in time" }
         : { statusCode: 503, message: "Too many clients at once" };
       tell(refusal.statusCode, refusal, performance.now());
-      return refusalReply(refusal);
+      return { ...refusalReply(refusal), ...(trouble === "crowded" && { headers: RETRY_AFTER }) };
     },
     maxConnections: MAX_CONNECTIONS,
+    maxRequests: MAX_REQUESTS,
   });
   port = endpoint.port;
   return {

@@ -8,6 +8,7 @@ import { withLock } from "../lib/platform/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../lib/platform/private_file.ts";
 import { absolutePath, onSignals, write } from "../lib/platform/program.ts";
 import { shellWord } from "../lib/platform/host.ts";
+import { dropUnreadErrors } from "../lib/platform/standard_pipes.ts";
 import { clientIdOf, makeApplication } from "./app_options.ts";
 import type { Person } from "./by_person.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
@@ -37,6 +38,7 @@ const MIN_SECRET_CHARACTERS = 32;
 export async function serve(line: CommandLine): Promise<number> {
   const place = placeOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
+  await using _log = await dropUnreadErrors();
   if (place === "forward") {
     const own = OF_SERVER.find((name) => line.origin(name) === "command line");
     if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
@@ -149,7 +151,10 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
   // What is in a file stays there: standard output may be a log.
   const header = file === undefined ? IDENTITY_HEADER : `"$(cat ${shellWord(absolutePath(file))})"`;
   return await untilEnded(endpoint, line, () => {
-    write("stdout", `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n`);
+    write(
+      "stdout",
+      `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`,
+    );
     say(`serving at ${IDENTITY_ENDPOINT}`);
   });
 }
@@ -171,6 +176,12 @@ async function secretIn(path: string): Promise<string> {
       "a new one is made",
   );
 }
+
+/**
+ * Keeps what is for this machine, and the secret with it, from a proxy of the shell that runs these lines. Where the variable in
+ * small letters is set, programs do not look at the other one.
+ */
+const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
 
 /** Serves until a signal, or until nobody has asked for as long as --idle says; tells of it when signals are heeded. */
 async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, tell: () => void): Promise<number> {

@@ -2,6 +2,9 @@
  * Connections to a server of ours, each good for one HTTP/1.1 request: to keep one for another request would make `close` wait
  * for it.
  *
+ * Not by `node:http`: Deno 2.6's listens on no Unix socket, and neither that one nor Bun 1.3's says of a connection before its
+ * request is whole, so that nothing could cut a client that never sends it.
+ *
  * @module
  */
 import type { Socket } from "node:net";
@@ -26,10 +29,15 @@ export interface HttpService<Request> {
   readonly onRequest: (request: Request, signal: AbortSignal, socket: Socket) => HttpReply | Promise<HttpReply>;
   /** Answers a client that sends no whole request in time, or is one too many. @default they are cut off */
   readonly onTrouble?: ((trouble: "slow" | "crowded") => HttpReply) | undefined;
-  /** How long a client may take to send its request, and to read the answer, in milliseconds; and `close` at most. @default 10_000 */
+  /**
+   * How long a client may take to send its request, and to read the answer, and how long a request waits for its turn, in
+   * milliseconds; and `close` at most. @default 10_000
+   */
   readonly clientLimitMs?: number | undefined;
-  /** How many clients there may be at once. For one more, the oldest that is idle is cut off. @default 32 */
+  /** How many connections there may be at once. The slowest clients are cut off for new ones. @default 32 */
   readonly maxConnections?: number | undefined;
+  /** How many requests are answered at once; more of them wait for their turn. @default all */
+  readonly maxRequests?: number | undefined;
 }
 
 /** The connections of a server. */
@@ -43,18 +51,18 @@ export interface HttpConnections {
 interface Connection {
   /** Resolves when it has ended. */
   readonly gone: Promise<void>;
-  /** Returns true if no request of it is being answered. */
-  isIdle(): boolean;
-  /** Ends it at once. */
-  cut(): void;
+  /** Cuts it off if nothing is due to its client: it was answered, or has sent no whole request for too long. */
+  cutIfIdle(): boolean;
   /** Ends it, once an answer that is due is sent. */
   end(): void;
 }
 
 const CLIENT_LIMIT_MS = 10_000;
 const MAX_CONNECTIONS = 32;
-/** Of those that are one too many, how many are told so at once, and for how long; the others are cut off. */
-const MAX_TOLD = 32, TOLD_MS = 1000;
+/** How long a client has to send its request before it can be cut off for another one. */
+const SLOW_MS = 2000;
+/** Of those that are one too many, how many are told so at once; the others are cut off. */
+const MAX_TOLD = 256;
 
 /**
  * Serves the connections of a server.
@@ -62,8 +70,8 @@ const MAX_TOLD = 32, TOLD_MS = 1000;
  * @param service What it does.
  */
 export function httpConnections<Request extends object>(service: HttpService<Request>): HttpConnections {
-  const { onTrouble, maxConnections = MAX_CONNECTIONS } = service;
-  const connections = new Set<Connection>(), told = new Set<Connection>();
+  const { onTrouble, maxConnections = MAX_CONNECTIONS, maxRequests = Infinity } = service;
+  const connections = new Set<Connection>(), told = new Set<Connection>(), turns = turnsOf(maxRequests);
   let closed: Promise<void> | undefined;
 
   function add(to: Set<Connection>, connection: Connection): void {
@@ -71,14 +79,11 @@ export function httpConnections<Request extends object>(service: HttpService<Req
     void connection.gone.then(() => to.delete(connection));
   }
 
-  /** Clients that are told of a crowd wait; where they are not, whoever connects and stays silent would keep all others out. */
-  function hasPlace(): boolean {
-    if (connections.size < maxConnections) return true;
-    const oldest = onTrouble ? undefined : connections.values().find((connection) => connection.isIdle());
-    if (!oldest) return false;
-    connections.delete(oldest);
-    oldest.cut();
-    return true;
+  /** Returns true if there is room for one more. If need be, it cuts off the oldest to which nothing is due. */
+  function makeRoom(among: Set<Connection>, max: number): boolean {
+    if (among.size < max) return true;
+    for (const connection of among) if (connection.cutIfIdle()) return among.delete(connection);
+    return false;
   }
 
   async function closeAll(): Promise<void> {
@@ -89,25 +94,61 @@ export function httpConnections<Request extends object>(service: HttpService<Req
 
   return {
     accept(socket) {
-      if (!closed && hasPlace()) return add(connections, serve(socket, service));
-      if (closed || !onTrouble || told.size >= MAX_TOLD) return void socket.destroy();
-      add(told, serve(socket, { ...service, clientLimitMs: TOLD_MS, read: () => onTrouble("crowded") }));
+      if (closed) return void socket.destroy();
+      if (makeRoom(connections, maxConnections)) return add(connections, serve(socket, service, turns));
+      if (!onTrouble || !makeRoom(told, MAX_TOLD)) return void socket.destroy();
+      add(told, serve(socket, { ...service, read: () => onTrouble("crowded") }, turns));
     },
     close: () => closed ??= closeAll(),
   };
 }
 
-function serve<Request extends object>(socket: Socket, service: HttpService<Request>): Connection {
-  const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service;
-  const left = new AbortController(), gone = Promise.withResolvers<void>();
+/** Who is answered, and who waits for it. */
+interface Turns {
+  /** Waits for a turn; `false` if the signal aborts before there is one. */
+  take(signal: AbortSignal): boolean | Promise<boolean>;
+  /** Gives a turn that was taken to the next one. */
+  give(): void;
+}
+
+function turnsOf(count: number): Turns {
+  const waiting = new Set<() => void>();
+  let free = count;
+  return {
+    take(signal) {
+      if (free > 0) {
+        free--;
+        return true;
+      }
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const next = () => resolve(true);
+      waiting.add(next);
+      signal.addEventListener("abort", () => resolve(!waiting.delete(next)), { once: true });
+      return promise;
+    },
+    give() {
+      const [next] = waiting;
+      if (!next) return void free++;
+      waiting.delete(next);
+      next();
+    },
+  };
+}
+
+function serve<Request extends object>(socket: Socket, service: HttpService<Request>, turns: Turns): Connection {
+  const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service, begin = performance.now();
+  const left = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
+  // A client that is told of a crowd waits; one that is not told would be kept out by those that connect and stay silent.
+  const slowMs = onTrouble ? SLOW_MS : 0;
   let received: Uint8Array = new Uint8Array(), answering = false, ending = false;
-  const cut = () => void socket.destroy(), isIdle = () => !answering || socket.writableFinished;
+  const cut = () => void socket.destroy();
   let timer = setTimeout(onTrouble ? () => turnAway(onTrouble("slow")) : cut, clientLimitMs);
 
   socket.on("error", () => {}); // the client may go at any time
   socket.on("close", () => {
     clearTimeout(timer);
     left.abort(new Error("The client has gone"));
+    late.abort();
     gone.resolve();
   });
   socket.on("data", (chunk: Uint8Array) => {
@@ -117,15 +158,19 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
     if (!request) return;
     if (isReply(request)) return turnAway(request);
     answering = true;
-    clearTimeout(timer);
+    restartTimer(() => late.abort());
     void answer(request);
   });
 
   async function answer(request: Request): Promise<void> {
+    if (!await turns.take(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
+    clearTimeout(timer);
     try {
       send(await onRequest(request, left.signal, socket));
     } catch {
       send({ status: 500, body: "" }); // what went wrong is for no client to tell
+    } finally {
+      turns.give();
     }
   }
 
@@ -136,22 +181,28 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
 
   function send(reply: HttpReply): void {
     if (socket.destroyed) return;
-    restartTimer();
+    restartTimer(cut);
     // What still comes is read and forgotten: a client that is sending would not read the answer before it is done.
     socket.end(bytesOf(reply, service.headers), () => ending && socket.destroy());
   }
 
-  function restartTimer(): void {
+  function restartTimer(listener: () => void): void {
     clearTimeout(timer);
-    timer = setTimeout(cut, clientLimitMs);
+    timer = setTimeout(listener, clientLimitMs);
   }
 
   return {
-    ...{ gone: gone.promise, isIdle, cut },
+    gone: gone.promise,
+    cutIfIdle() {
+      if (answering ? !socket.writableFinished : performance.now() - begin < slowMs) return false;
+      cut();
+      return true;
+    },
     end() {
       ending = true;
-      if (isIdle()) return cut();
-      restartTimer();
+      if (!answering || socket.writableFinished) return cut();
+      late.abort();
+      restartTimer(cut);
     },
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { credentialsOf, hostOf, type HttpRequest, type HttpRoute, portOf } from "./http_request.ts";
-import { requirePermission } from "./permission.ts";
+import { isPermitted, requirePermission } from "./permission.ts";
 import { openProxyRelay } from "./proxy_relay.ts";
 
 /**
@@ -19,13 +19,15 @@ import { openProxyRelay } from "./proxy_relay.ts";
 export async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
-  const isSecret = proxy instanceof URL && url.protocol === "https:" && credentialsOf(proxy) !== undefined;
-  if (isSecret) requirePermission({ name: "net", host: "127.0.0.1" });
-  using relay = isSecret
-    ? openProxyRelay(deno, proxy, { target: `${url.hostname}:${portOf(url)}`, caCerts })
+  using relay = needsRelay(url, proxy)
+    ? openProxyRelay(deno, url, { proxy: proxy instanceof URL ? proxy : undefined, caCerts })
     : undefined;
   // No connection is kept open: the client goes with the request.
-  using client = deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, ...clientProxy(url, relay?.url ?? proxy) });
+  using client = deno.createHttpClient({
+    caCerts,
+    poolMaxIdlePerHost: 0,
+    ...(relay ? { proxy: relay.proxy } : clientProxy(url, proxy)),
+  });
   try {
     return await fetch(url, { ...request, client } as RequestInit);
   } catch (error) {
@@ -33,13 +35,23 @@ export async function sendByDeno(deno: typeof Deno, request: HttpRequest, route:
   }
 }
 
+/**
+ * Whether Deno would not go by the proxy, or without one, as it should. To except a host from a proxy that the environment names
+ * is left to Deno where it may not listen: of `NO_PROXY` it knows hosts and ranges.
+ */
+function needsRelay(url: URL, proxy: HttpRoute["proxy"]): boolean {
+  if (url.protocol !== "https:") return false;
+  if (!(proxy instanceof URL)) return proxy === "direct" && isPermitted({ name: "net", host: "127.0.0.1" });
+  if (proxy.protocol === "http:" && credentialsOf(proxy) === undefined) return false;
+  requirePermission({ name: "net", host: "127.0.0.1" });
+  return true;
+}
+
 function clientProxy(url: URL, proxy: HttpRoute["proxy"]): { readonly proxy?: Deno.Proxy } {
   if (proxy instanceof URL) {
     const basicAuth = credentialsOf(proxy);
     return { proxy: { url: proxy.origin, ...(basicAuth ? { basicAuth } : {}) } };
   }
-  // What is secured cannot be kept from a proxy that Deno reads from the environment by itself: of NO_PROXY it knows hosts and
-  // ranges, neither `*` nor ports.
   const isPlain = proxy === "direct" && url.protocol === "http:";
   return isPlain ? { proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : {};
 }

@@ -26,7 +26,12 @@ export async function openServer(address: ServerAddress, onConnection: (socket: 
     // Later ones are of a connection that could not be taken, as with too many files open: whoever made it has its error.
     server.on("error", reject).once("listening", () => resolve(server));
     // `exclusive`: the workers of a cluster would share the port.
-    server.listen({ ...address, exclusive: true, ipv6Only: "host" in address && address.host === "::1" });
+    server.listen({
+      ...address,
+      backlog: 4096,
+      exclusive: true,
+      ipv6Only: "host" in address && address.host === "::1",
+    });
   });
 }
 

@@ -74,8 +74,16 @@ export function exitSoon(code: number): void {
  * @throws {Error} one that {@linkcode isBrokenPipe} knows when nobody reads any more.
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
+  if (stream === "stderr" && writeErrors) return writeErrors(text);
   const writeSome = writer(stream);
   for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+let writeErrors: ((text: string) => void) | undefined;
+
+/** Has another writer for standard error; `undefined`: the usual one. */
+export function writeErrorsBy(writer: ((text: string) => void) | undefined): void {
+  writeErrors = writer;
 }
 
 /** What writes some of the bytes that it is given, and says how many. */

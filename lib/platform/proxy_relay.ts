@@ -1,6 +1,10 @@
 /**
- * Puts the password of a proxy into the request for a tunnel. Left to itself, Deno sends it on to the server inside the
- * tunnel as well (seen with 2.6 and 2.9), where it is none of the server's business.
+ * A way for Deno's `fetch` through a proxy, or past the proxies of the environment. Left to itself, Deno sends a proxy's password on
+ * to the server inside the tunnel (seen with 2.6 and 2.9), waits for ever for a proxy that speaks TLS, and reads of `NO_PROXY`
+ * neither `*` nor ports.
+ *
+ * Deno asks the relay by SOCKS 5 (RFC 1928) with a password (RFC 1929) that is made for one relay: every user of the machine can
+ * reach loopback.
  *
  * @module
  */
@@ -8,82 +12,155 @@ import { hostOf, portOf, proxyAuthorization } from "./http_request.ts";
 
 /** A relay on loopback. */
 export interface ProxyRelay extends Disposable {
-  /** Where it takes its one connection. */
-  readonly url: URL;
-  /** Why it could not reach the proxy: the client sees its connection end, no more. */
+  /** What Deno's client has to be given. */
+  readonly proxy: {
+    readonly url: string;
+    readonly basicAuth: { readonly username: string; readonly password: string };
+  };
+  /** Why it could not reach the server or the proxy: the client sees its connection end, no more. */
   failure(): unknown;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
+/** How long a client may take to say who it is, and a proxy to open the tunnel, in milliseconds. */
+const LIMIT_MS = 30_000;
 
 /**
- * Opens a relay to a proxy for one connection to one server: nobody else gets through it.
+ * Opens a relay for one connection to one server: nobody else gets through it.
  *
  * @param deno Deno's namespace.
- * @param proxy The proxy, with user name and password.
- * @param tunnel `target`: the server, as `host:port`; `caCerts`: whom to trust when the proxy itself speaks TLS.
+ * @param url Where the request goes.
+ * @param way `proxy`: the proxy, with user name and password if it wants any; `undefined`: straight to the server. `caCerts`: whom
+ * to trust when the proxy itself speaks TLS.
  */
 export function openProxyRelay(
   deno: typeof Deno,
-  proxy: URL,
-  tunnel: { readonly target: string; readonly caCerts: string[] },
+  url: URL,
+  { proxy, caCerts }: { readonly proxy: URL | undefined; readonly caCerts: string[] },
 ): ProxyRelay {
-  const listener = deno.listen({ hostname: "127.0.0.1", port: 0 });
-  let isOpen = true, failure: unknown;
-  const close = () => {
+  const listener = deno.listen({ hostname: "127.0.0.1", port: 0 }), password = crypto.randomUUID();
+  /** Connections without a tunnel as yet. */
+  const early = new Set<Deno.Conn>();
+  let isOpen = true, isTaken = false, failure: unknown;
+  const timer = setTimeout(close, LIMIT_MS);
+  deno.unrefTimer(Number(timer));
+
+  function stopListening(): void {
     if (isOpen) listener.close();
     isOpen = false;
-  };
-  void relay().catch(() => {}); // the client sees its connection end
-
-  async function relay(): Promise<void> {
-    const near = await listener.accept();
-    near.setNoDelay();
-    close();
-    try {
-      const head = await readHead(near), [first, ...fields] = head.split("\r\n");
-      if (first !== `CONNECT ${tunnel.target} HTTP/1.1`) return;
-      using far = await connect();
-      const authorization = `Proxy-Authorization: ${proxyAuthorization(proxy)}`;
-      await writeAll(far, [first, authorization, ...fields].join("\r\n"));
-      await Promise.all([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
-    } finally {
-      near.close();
+  }
+  function close(): void {
+    clearTimeout(timer);
+    stopListening();
+    for (const connection of early) quietly(() => connection.close());
+    early.clear();
+  }
+  async function acceptAll(): Promise<void> {
+    while (isOpen) {
+      const near = await listener.accept();
+      early.add(near);
+      // A client that is not ours, or has gone, is no reason not to wait for ours.
+      void relay(near).catch(() => {}).finally(() => {
+        early.delete(near);
+        quietly(() => near.close());
+      });
     }
   }
-  async function connect(): Promise<Deno.Conn> {
-    const { caCerts } = tunnel, address = { hostname: hostOf(proxy), port: portOf(proxy) };
+  void acceptAll().catch(() => {}); // it was closed
+
+  async function relay(near: Deno.Conn): Promise<void> {
+    await admit(near, password);
+    if (isTaken) return;
+    isTaken = true;
+    stopListening();
+    let far: Deno.Conn;
     try {
-      if (proxy.protocol === "http:") {
-        const plain = await deno.connect(address);
-        plain.setNoDelay();
-        return plain;
-      }
-      const secured = await deno.connectTls({ ...address, caCerts });
-      await secured.handshake();
-      return secured;
+      far = await connect();
     } catch (error) {
       failure = error;
       throw error;
     }
+    await writeAll(near, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    clearTimeout(timer);
+    for (const connection of [near, far]) early.delete(connection);
+    await Promise.all([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
   }
-  return { url: new URL(`http://127.0.0.1:${listener.addr.port}`), failure: () => failure, [Symbol.dispose]: close };
+
+  async function connect(): Promise<Deno.Conn> {
+    if (!proxy) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
+    const address = { hostname: hostOf(proxy), port: portOf(proxy) };
+    const far = proxy.protocol === "http:"
+      ? opened(await deno.connect(address))
+      : opened(await deno.connectTls({ ...address, caCerts }));
+    const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
+    const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
+    await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
+    const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];
+    // As Deno's own errors say it.
+    if (status === "407") throw new TypeError("proxy authentication required");
+    if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
+    return far;
+  }
+  function opened<Connection extends Deno.TcpConn | Deno.TlsConn>(far: Connection): Connection {
+    early.add(far);
+    if ("setNoDelay" in far) far.setNoDelay();
+    return far;
+  }
+  return {
+    proxy: {
+      url: `socks5h://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`,
+      basicAuth: { username: "latchkey", password },
+    },
+    failure: () => failure,
+    // With the answer's head, the tunnel goes on.
+    [Symbol.dispose]: close,
+  };
 }
 
+/** Lets a client in that knows the password; where it wants to get is known. */
+async function admit(near: Deno.Conn, password: string): Promise<void> {
+  const [version, count = 0] = await readExactly(near, 2);
+  if (version !== 5) throw new TypeError("no client of ours");
+  if (!(await readExactly(near, count)).includes(2)) throw new TypeError("no client of ours");
+  await writeAll(near, [5, 2]);
+  const [, nameLength = 0] = await readExactly(near, 2);
+  await readExactly(near, nameLength);
+  const [length = 0] = await readExactly(near, 1);
+  if (new TextDecoder().decode(await readExactly(near, length)) !== password) throw new TypeError("no client of ours");
+  await writeAll(near, [1, 0]);
+  const [, , , type] = await readExactly(near, 4);
+  const addressLength = type === 1 ? 4 : type === 4 ? 16 : (await readExactly(near, 1))[0]!;
+  await readExactly(near, addressLength + 2);
+}
+
+async function readExactly(connection: Deno.Conn, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length;) {
+    const count = await connection.read(bytes.subarray(at));
+    if (!count) throw new TypeError("the connection has ended");
+    at += count;
+  }
+  return bytes;
+}
+
+/** Byte by byte: what follows it is the tunnel's. */
 async function readHead(connection: Deno.Conn): Promise<string> {
-  const buffer = new Uint8Array(MAX_HEAD_BYTES);
-  let length = 0, head = "";
+  let head = "";
   while (!head.endsWith("\r\n\r\n")) {
-    const count = await connection.read(buffer.subarray(length));
-    if (!count) throw new TypeError("no request for a tunnel");
-    length += count;
-    head = new TextDecoder("latin1").decode(buffer.subarray(0, length));
+    if (head.length >= MAX_HEAD_BYTES) throw new TypeError("unsuccessful tunnel");
+    head += String.fromCharCode(...await readExactly(connection, 1));
   }
   return head;
 }
 
-async function writeAll(connection: Deno.Conn, text: string): Promise<void> {
-  for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) {
-    bytes = bytes.subarray(await connection.write(bytes));
+async function writeAll(connection: Deno.Conn, data: Uint8Array | readonly number[]): Promise<void> {
+  for (let bytes = Uint8Array.from(data); bytes.length > 0;) bytes = bytes.subarray(await connection.write(bytes));
+}
+
+function quietly(close: () => void): void {
+  try {
+    close();
+  } catch {
+    // It is closed already.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The head of an HTTP/1.1 request (RFC 9112), read from bytes. Pure. No runtime's own server is used for it: Bun waits for ever
- * for a client that sends nothing, and Deno up to 2.6 for a slow one.
+ * The head of an HTTP/1.1 request (RFC 9112), read from bytes. Pure. Why no runtime's own server is used for it
+ * is in `http_connections.ts`.
  *
  * @module
  */

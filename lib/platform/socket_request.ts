@@ -2,19 +2,24 @@
  * HTTP requests to a server of ours on a Unix socket. Not by `node:http`: before 2.9, Deno's asks for the network, and connects
  * to a port.
  *
- * On Deno they need `--allow-read=PATH --allow-write=PATH --allow-net=unix:PATH`, before 2.9 without the third.
+ * On Deno they need `--allow-read=FOLDER --allow-write=PATH --allow-net=unix:PATH --allow-sys=uid`, before 2.9 without the third.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { quoteCommand } from "./host.ts";
 import { errorNameOf } from "./local_files.ts";
+import { missingFlags, openLocalFiles } from "./open_local_files.ts";
+import { folderOf } from "./private_folder.ts";
+import { shellWord } from "./host.ts";
 import { missingSocketFlags } from "./socket_permissions.ts";
 
 /** What a server answered. */
 export interface SocketAnswer {
   /** HTTP status. */
   readonly status: number;
+  /** Of its header fields: when to come back. */
+  readonly headers?: { readonly "retry-after": string };
   /** The content, as UTF-8. */
   readonly body: string;
 }
@@ -29,11 +34,57 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
  * @throws {LatchkeyError} `missing_dependency` with all flags that it takes.
  */
 export function requireSocketPermissions(path: string): void {
-  const flags = missingSocketFlags(path);
+  const flags = [
+    ...missingFlags(folderOf(path), "read"),
+    ...missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read=")),
+  ];
   if (flags.length === 0) return;
   throw new LatchkeyError("missing_dependency", `Deno may not connect to ${path}`, {
     hint: `Run deno with ${quoteCommand(flags)}`,
   });
+}
+
+/** Permission bits by which group and others may write, and by which they may not remove what is another's. */
+const OTHERS_WRITE = 0o022, STICKY = 0o1000;
+
+/**
+ * Makes sure that a socket is this user's or root's, and that nobody else can put another one in its place: its server could
+ * hand out tokens of another account. What cannot be looked at cannot be connected to either, and is left to that.
+ *
+ * @param path The socket's path.
+ * @throws {LatchkeyError} `configuration` if it is not.
+ */
+export async function requireTrustedSocket(path: string): Promise<void> {
+  const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
+  if (own === undefined) return;
+  const { lstatSync, statSync } = await import("node:fs");
+  let place, all;
+  try {
+    place = statSync(folder);
+    all = [place, lstatSync(path), statSync(path)];
+  } catch {
+    return;
+  }
+  if ((place.mode & OTHERS_WRITE) !== 0 && (place.mode & STICKY) === 0) {
+    throw untrusted(path, "others may write its folder", `Run chmod go-w ${shellWord(folder)}`);
+  }
+  const stranger = all.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
+  if (stranger === undefined || own === 0 && stranger === place.uid && isRootsFolder(`${folder}/..`)) return;
+  throw untrusted(
+    path,
+    `it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
+    "Run this as that user, or name a socket in a folder of your own",
+  );
+
+  /** Only root can have put another user's folder there, as a mount of a container. */
+  function isRootsFolder(path: string): boolean {
+    const { uid, mode } = statSync(path);
+    return uid === 0 && (mode & OTHERS_WRITE) === 0;
+  }
+}
+
+function untrusted(path: string, reason: string, hint: string): LatchkeyError {
+  return new LatchkeyError("configuration", `${path} is not safe to ask for tokens: ${reason}`, { hint });
 }
 
 /**
@@ -89,9 +140,14 @@ function readAnswer(received: Uint8Array): SocketAnswer | undefined {
   const [first = "", ...fields] = text.slice(0, Math.max(0, end)).split("\r\n");
   const status = /^HTTP\/1\.1 (\d{3})( |$)/.exec(first)?.[1];
   const length = fields.map((field) => /^content-length: *(\d{1,9})$/i.exec(field)?.[1]).find(Boolean);
+  const retryAfter = fields.map((field) => /^retry-after: *(\d{1,9})$/i.exec(field)?.[1]).find(Boolean);
   const body = received.subarray(end + 4);
   if (status === undefined || body.length !== Number(length)) return undefined;
-  return { status: Number(status), body: new TextDecoder().decode(body) };
+  return {
+    status: Number(status),
+    ...(retryAfter && { headers: { "retry-after": retryAfter } }),
+    body: new TextDecoder().decode(body),
+  };
 }
 
 function failureOf(error: unknown, path: string): LatchkeyError {

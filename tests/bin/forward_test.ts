@@ -1,6 +1,6 @@
 // Commands that find an endpoint in their environment, on each runtime. What is outside of the container is played by the test.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -158,6 +158,34 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       expect(await run(["sh", "-c", `${ASK} --max-time 0.2; ${wait}; echo left`])).toMatchObject({ stdout: "left\n" });
     });
 
+    // Whoever made a socket in a folder that others can write was asked, and could hand out tokens of another account.
+    test("asks no server whose socket others could have put there", async () => {
+      const asked: string[] = [];
+      await outside((request) => {
+        asked.push(request);
+        return http("{}");
+      });
+      const there = socket, open = join(folder, `open-${++count}`);
+      mkdirSync(open);
+      chmodSync(open, 0o777);
+      socket = join(open, "identity");
+      // It comes when the command runs: what is there before is refused at once.
+      const { code, stdout } = await run(["sh", "-c", `ln -s ${there} ${socket}; ${ASK}`]);
+      expect({ code, answer: JSON.parse(stdout) }).toMatchObject({
+        code: 0,
+        answer: { statusCode: 502, message: expect.stringContaining(`others may write its folder. Run chmod go-w`) },
+      });
+      expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others may write") });
+      expect(asked).toEqual([]);
+    });
+
+    // A client that was one too many outside came back at once.
+    test("passes on when to come back", async () => {
+      await outside(() => http("{}", undefined, 503).replace("\r\n", "\r\nRetry-After: 7\r\n"));
+      const { stdout } = await run(["sh", "-c", `${ASK} --write-out ' %header{retry-after}'`]);
+      expect(stdout).toBe("{} 7");
+    });
+
     test("warns of a server that is not there yet, and finds it when it is", async () => {
       await outside(() => http("{}"));
       const there = socket;
@@ -179,8 +207,9 @@ describe("latchkey serve --forward on Deno", () => {
   const flags = () => [
     ...[
       "--allow-net=127.0.0.1," + `unix:${socket}`,
-      `--allow-read=${socket}`,
+      `--allow-read=${folder}`,
       `--allow-write=${socket}`,
+      "--allow-sys=uid",
       "--allow-run=sh",
     ],
   ];

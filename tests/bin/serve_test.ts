@@ -275,9 +275,24 @@ describe("latchkey serve --port", () => {
     const [, secret] = /^export IDENTITY_HEADER=([\w-]{43})$/m.exec(stdout)!;
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: `export IDENTITY_ENDPOINT=http://127.0.0.1:${port}/msi/token\nexport IDENTITY_HEADER=${secret}\n`,
+      stdout: `export IDENTITY_ENDPOINT=http://127.0.0.1:${port}/msi/token\nexport IDENTITY_HEADER=${secret}\n` +
+        'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n',
     });
     expect(stderr).not.toContain(secret);
+  });
+
+  // Azure's libraries for Python sent the request, and the secret with it, to the proxy of the shell.
+  test.each<[string, Readonly<Record<string, string>>]>([
+    ["localhost,127.0.0.1", {}],
+    ["a.example,127.0.0.1", { NO_PROXY: "a.example" }],
+    ["b.example,127.0.0.1", { NO_PROXY: "a.example", no_proxy: "b.example" }],
+  ])("prints what keeps a proxy out of it: %s with %j", async (expected, env) => {
+    const server = start(["--port", "0", ...words("")], ["--allow-net=127.0.0.1"]);
+    await server.printed(/serving at /);
+    server.interrupt();
+    const script = `set -eu; ${(await server.ended()).stdout} echo "$NO_PROXY $no_proxy"`;
+    const { stdout } = Bun.spawnSync(["sh", "-c", script], { env });
+    expect(stdout.toString()).toBe(`${expected} ${expected}\n`);
   });
 
   test("keeps the secret in a file of its own, from run to run, and prints it nowhere", async () => {

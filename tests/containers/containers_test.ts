@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
@@ -64,7 +64,8 @@ const CLIENTS: readonly {
   {
     name: "Python behind a proxy, latchkey on Deno",
     latchkey: () => [
-      ...[...denoRun(), `--allow-read=${SOCKET}`, `--allow-write=${SOCKET}`, `--allow-net=127.0.0.1,unix:${SOCKET}`],
+      ...[...denoRun(), `--allow-read=${dirname(SOCKET)}`, `--allow-write=${SOCKET}`, "--allow-sys=uid"],
+      `--allow-net=127.0.0.1,unix:${SOCKET}`,
       ...["--allow-run=python3", "--allow-env=HTTP_PROXY,http_proxy,ALL_PROXY,all_proxy,NO_PROXY,no_proxy"],
     ],
     client: () => ["python3", here("client.py")],

@@ -188,12 +188,86 @@ describe("openEndpoint()", () => {
 
   test("tells those that are too many, until others have gone", async () => {
     const path = newPath();
-    await open({ path }, { onTrouble, maxConnections: 2 });
-    const idle = await connected(path);
-    await connected(path);
+    const begun = [Promise.withResolvers<void>(), Promise.withResolvers<void>()], all = begun.values();
+    await open({ path }, {
+      onTrouble,
+      maxConnections: 2,
+      async onRequest({ line }, signal) {
+        if (line === "hello") return { status: 200, body: line };
+        all.next().value?.resolve();
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        throw signal.reason;
+      },
+    });
+    const [first, second] = [await connected(path), await connected(path)];
+    for (const socket of [first, second]) socket.write("wait\n");
+    await Promise.all(begun.map(({ promise }) => promise));
     expect(await exchange(path, "hello\n")).toMatch(/^HTTP\/1\.1 503 [^]*crowded$/);
-    idle.destroy();
+    first.destroy();
     expect(await untilAnswered(path)).toMatch(/^HTTP\/1\.1 200 [^]*hello$/);
+  });
+
+  // They had their places until their time was over, however many others came.
+  test("cuts the slowest clients off for others", async () => {
+    const path = newPath();
+    await open({ path }, { onTrouble, maxConnections: 2, clientLimitMs: 600_000 });
+    const ended = [];
+    for (const text of ["hel", ""]) {
+      const slow = await connected(path);
+      slow.write(text);
+      ended.push(untilEnd(slow));
+    }
+    expect(await untilAnswered(path)).toMatch(/^HTTP\/1\.1 200 [^]*hello$/);
+    expect(await Promise.race(ended)).toBe("");
+  });
+
+  // A request that came while all were busy was refused at once.
+  test("lets a request wait for its turn, and tells it when it has none in time", async () => {
+    const path = newPath(), begun = Promise.withResolvers<void>(), first = Promise.withResolvers<void>();
+    await open({ path }, {
+      onTrouble,
+      maxRequests: 1,
+      clientLimitMs: 500,
+      async onRequest({ line }) {
+        begun.resolve();
+        if (line === "first") await first.promise;
+        return { status: 200, body: line };
+      },
+    });
+    const answers = [exchange(path, "first\n")];
+    await begun.promise;
+    expect(await exchange(path, "second\n")).toMatch(/^HTTP\/1\.1 503 [^]*crowded$/);
+    answers.push(exchange(path, "third\n"), exchange(path, "fourth\n"));
+    first.resolve();
+    expect((await Promise.all(answers)).map((answer) => answer.split("\r\n").at(-1))).toEqual([
+      "first",
+      "third",
+      "fourth",
+    ]);
+  });
+
+  test("gives up the turn of a client that does not wait for it", async () => {
+    const path = newPath(), lines: string[] = [], first = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    await open({ path }, {
+      maxRequests: 1,
+      async onRequest({ line }) {
+        lines.push(line);
+        begun.resolve();
+        if (line === "first") await first.promise;
+        return { status: 200, body: line };
+      },
+    });
+    const answer = exchange(path, "first\n");
+    await begun.promise;
+    const gone = await connected(path);
+    gone.write("gone\n");
+    gone.end();
+    await untilEnd(gone); // the server has seen its end
+    first.resolve();
+    await answer;
+    expect(await exchange(path, "last\n")).toContain("last");
+    expect(lines).toEqual(["first", "last"]);
   });
 
   test("survives a thousand connections that say nothing", async () => {

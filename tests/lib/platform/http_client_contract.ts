@@ -262,6 +262,33 @@ describe("makeFetch() through a proxy", () => {
     expect((await receivedBy(send(`${LOGIN}/x`, form))).body).toBe(FORM_TEXT);
   });
 
+  // Deno waited for 30 seconds where such a proxy wants no password.
+  test("speaks TLS with a proxy that wants no password", async () => {
+    const proxy = await startProxy({ certificate: authority.issue(["localhost"]) });
+    const send = fetchWith({ ...trusted, HTTPS_PROXY: `https://localhost:${proxy.port}` });
+    expect((await receivedBy(send(`${LOGIN}/x`, form))).body).toBe(FORM_TEXT);
+  });
+
+  // Deno reads the proxy from the environment by itself, and of NO_PROXY neither ports nor `*`.
+  test.each([(port: number) => `0.0.0.0:${port}`, () => "*"])(
+    "goes past the proxy of the environment for NO_PROXY",
+    async (entry) => {
+      const port = await listen(https.createServer(authority.issue(["0.0.0.0"]), answer)), proxy = await startProxy();
+      const variables = { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`, NO_PROXY: entry(port) };
+      const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+      Object.assign(process.env, variables);
+      try {
+        const { body } = await receivedBy(fetchWith({ ...trusted, ...variables })(`https://0.0.0.0:${port}/x`, form));
+        expect({ body, requests: proxy.requests }).toEqual({ body: FORM_TEXT, requests: [] });
+      } finally {
+        for (const [name, value] of before) {
+          if (value === undefined) delete process.env[name];
+          else process.env[name] = value;
+        }
+      }
+    },
+  );
+
   test.each(["", "jane:wrong-secret@"])("tells that the proxy wants another password than %p", async (user) => {
     const proxy = await startProxy({ credentials: "jane:secret" });
     const error = await failure(fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${proxy.port}` })(LOGIN));
@@ -297,6 +324,12 @@ describe("makeFetch() through a proxy", () => {
     expect(proxy.requests).toEqual([{ line: "GET http://login.contoso.com/x?y=z", credentials: "jane:secret" }]);
     expect(await failure(fetchWith({ HTTP_PROXY: `127.0.0.1:${proxy.port}` })("http://login.contoso.com/")))
       .toMatchObject({ code: "configuration", hint: expect.stringContaining("HTTP_PROXY") });
+  });
+
+  test("asks a proxy that speaks TLS for what is not secured", async () => {
+    const proxy = await startProxy({ certificate: authority.issue(["localhost"]) });
+    const send = fetchWith({ ...trusted, HTTP_PROXY: `https://localhost:${proxy.port}` });
+    expect(await (await send("http://login.contoso.com/x")).text()).toBe("by proxy");
   });
 
   test("goes straight to what is on loopback", async () => {
