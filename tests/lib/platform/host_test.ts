@@ -9,7 +9,18 @@ import { quoteCommand, shellWord } from "../../../lib/platform/host.ts";
 /** What a server, or whoever named a folder, can write to have a command of theirs run. */
 const HOSTILE: readonly string[] = [
   ...["", "~", "~/a", "*", "a;touch pwned", "$(touch pwned)", "`touch pwned`", "$HOME", "a\ntouch pwned\n", "&", "|"],
-  ...["it's", "'; touch pwned; '", "'\"$(touch pwned)\"'", "a && touch pwned #", "{a,b}", "!!", "%TEMP%", "=ls", "a:=sh", "ü"],
+  ...[
+    "it's",
+    "'; touch pwned; '",
+    "'\"$(touch pwned)\"'",
+    "a && touch pwned #",
+    "{a,b}",
+    "!!",
+    "%TEMP%",
+    "=ls",
+    "a:=sh",
+    "ü",
+  ],
   // fish reads a backslash between apostrophes as well: there the first two would end in a command.
   ...["\\' ; touch pwned #", "\\'; touch pwned; '\\", "a\\", '"\\', "\\\\'", "^a", "(touch pwned)", "<a", ">pwned"],
   '{"access_token":{"nbf":{"essential":true,"value":"1"}},"x":"\'$(touch pwned)"}',
