@@ -14,13 +14,14 @@
  *
  * @module
  */
+
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
 export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
-export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion } from "./lib/broker/broker_channel.ts";
-export { openBrokerChannel } from "./lib/broker/find_broker.ts";
-export type { BrokerFlags } from "./lib/broker/plan_brokers.ts";
-export type { CacheCall, CacheStore } from "./lib/cache/cache_store.ts";
+export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion } from "./lib/broker/raw_channel.ts";
+export { openBrokerChannel } from "./lib/broker/detect.ts";
+export type { BrokerFlags } from "./lib/broker/detect.ts";
+export type { CacheCall, CacheStore } from "./lib/cache/store.ts";
 export {
   describeFileStore,
   fileStore,
@@ -29,9 +30,9 @@ export {
   plaintextStore,
   type PlaintextStoreOptions,
 } from "./lib/cache/file_store.ts";
-export { memoryStore } from "./lib/cache/memory_store.ts";
-export type { RedisClient } from "./lib/cache/redis_client.ts";
-export { redisStore, type RedisStoreOptions } from "./lib/cache/redis_store.ts";
+export { memoryStore } from "./lib/cache/store.ts";
+export type { RedisClient } from "./lib/cache/redis.ts";
+export { redisStore, type RedisStoreOptions } from "./lib/redis.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,
@@ -39,14 +40,14 @@ export {
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
 } from "./lib/errors.ts";
-export type { Logger, LogLevel } from "./lib/logger.ts";
+export type { Logger, LogLevel } from "./lib/errors.ts";
 export {
   redirectPath,
   type RedirectUri,
   type RedirectUriOptions,
   redirectUris,
   type SignInWay,
-} from "./lib/redirect_uris.ts";
+} from "./lib/authority.ts";
 export type {
   AccountFilter,
   AcquireTokenRequest,
@@ -66,7 +67,7 @@ export type {
 export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_code.ts";
 export type { BrowserSignInOptions } from "./lib/oauth/browser_sign_in.ts";
 export type { Fetch } from "./lib/oauth/provider.ts";
-export type { SignInOutcome } from "./lib/oauth/result_page.ts";
-export type { FinishOptions } from "./lib/sources/provider_source.ts";
+export type { SignInOutcome } from "./lib/oauth/browser_sign_in.ts";
+export type { FinishOptions } from "./lib/sources/provider.ts";
 export type { AuthenticationResult } from "./lib/token.ts";
-export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/window_handle.ts";
+export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/request.ts";

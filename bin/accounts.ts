@@ -3,14 +3,11 @@
  *
  * @module
  */
-import type { AccountInfo } from "../mod.ts";
-import { write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import { whyNobody } from "./choose_account.ts";
-import type { CommandLine } from "./command_line.ts";
-import { heldNotices } from "./held_notices.ts";
-import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
-import { visible, visibleJson } from "./visible.ts";
+import { write } from "../lib/runtime/program.ts";
+import type { AccountInfo } from "../lib/account.ts";
+import { heldNotices, makeApplication, whyNobody } from "./cli/application.ts";
+import type { CommandLine } from "./cli/command_line.ts";
+import { ACCOUNT_KEYS, accountJson, visible, visibleJson } from "./cli/output.ts";
 
 /** Prints the accounts that tokens can be had for. */
 export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -22,7 +19,7 @@ export async function printAccounts(line: CommandLine, signal: AbortSignal | und
   }
   for (const account of accounts) write("stdout", accountLine(account));
   if (accounts.length > 0) return;
-  const why = await whyNobody(app, username, signal), { notKept, tokenPlace } = await import("./token_store.ts");
+  const why = await whyNobody(app, username, signal), { notKept, tokenPlace } = await import("./cli/token_cache.ts");
   const place = tokenPlace(line);
   const memory = place.kind === "memory" && why !== undefined ? `. ${notKept(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { ArgumentError, type RedirectUri, redirectUris, type SignInWay } from "../mod.ts";
-import { write } from "../lib/platform/program.ts";
-import { clientIdOf, isAtMicrosoft, wellKnownName } from "./app_options.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { visible, visibleJson } from "./visible.ts";
+import { write } from "../lib/runtime/program.ts";
+import { type RedirectUri, redirectUris, type SignInWay } from "../lib/authority.ts";
+import { ArgumentError } from "../lib/errors.ts";
+import { clientIdOf, isAtMicrosoft, wellKnownName } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { visible, visibleJson } from "./cli/output.ts";
 
 const WAYS: Readonly<Record<SignInWay, string>> = {
   windows: "Windows",

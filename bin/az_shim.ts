@@ -3,17 +3,16 @@
  *
  * @module
  */
-import { LatchkeyError } from "../mod.ts";
-import { operatingSystem, quoteCommand, shellWord } from "../lib/platform/host.ts";
-import { ownCommand } from "../lib/platform/own_command.ts";
-import { isPermitted, requirePermission } from "../lib/platform/permission.ts";
-import { placeFile } from "../lib/platform/placed_file.ts";
-import { absolutePath, isThere, write } from "../lib/platform/program.ts";
-import { clientIdOf } from "./app_options.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { COMMANDS } from "./command_table.ts";
-import { givenWords } from "./given_words.ts";
-import { visible } from "./visible.ts";
+import { placeFile } from "../lib/files/placed_file.ts";
+import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../lib/runtime/host.ts";
+import { ownCommand } from "../lib/runtime/installation.ts";
+import { absolutePath, isThere, write } from "../lib/runtime/program.ts";
+import { LatchkeyError } from "../lib/errors.ts";
+import { givenWords } from "./az.ts";
+import { clientIdOf } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { COMMANDS } from "./cli/commands.ts";
+import { visible } from "./cli/output.ts";
 
 /** Permission bits of a program. */
 const PROGRAM_MODE = 0o755;

@@ -3,13 +3,15 @@
  *
  * @module
  */
-import { type AuthenticationResult, LatchkeyError, type PublicClientApplication, type RequestOptions } from "../mod.ts";
-import { readTextFile } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import { type Person, personAt } from "./by_person.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { withConsentUrl } from "./consent.ts";
-import { heldNotices } from "./held_notices.ts";
+import { readTextFile } from "../lib/runtime/program.ts";
+import type { PublicClientApplication } from "../lib/application.ts";
+import { LatchkeyError } from "../lib/errors.ts";
+import type { RequestOptions } from "../lib/request.ts";
+import type { AuthenticationResult } from "../lib/token.ts";
+import { heldNotices, makeApplication } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { withConsentUrl } from "./cli/failures.ts";
+import { type Person, personAt } from "./cli/sign_in.ts";
 import { interactiveOf, writeToken } from "./token.ts";
 
 interface Config {
@@ -31,7 +33,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   const { correlationId } = line;
   try {
     const result = await around(() => runSample({ app, person, interactive }, config, { correlationId, signal }));
-    if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
+    if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).tellIfNotKept(line);
     await writeToken(result, line);
   } catch (error) {
     throw await withConsentUrl(error, app, { scopes: config.scope });

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { isPiped, write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import { chooseAccount } from "./choose_account.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { visibleJson } from "./visible.ts";
+import { isPiped, write } from "../lib/runtime/program.ts";
+import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { visibleJson } from "./cli/output.ts";
 
 /** Prints cookies that sign a browser in. */
 export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readEnvironment } from "../lib/platform/host.ts";
+import { readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
   exit,
@@ -13,10 +13,10 @@ import {
   programArguments,
   type SignalName,
   write,
-} from "../lib/platform/program.ts";
-import type { Command } from "./command.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "./command_table.ts";
-import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } from "./command_line.ts";
+} from "../lib/runtime/program.ts";
+import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } from "./cli/command_line.ts";
+import { COMMANDS, CONFIG_FILE_COMMAND } from "./cli/commands.ts";
+import type { Command } from "./cli/options.ts";
 
 /** Runs a command. One that did what it was for and yet has bad news returns an exit code. */
 type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
@@ -80,21 +80,21 @@ async function load(command: Command): Promise<Run> {
     case "sign":
       return (await import("./sign.ts")).printSignedRequest;
     case "browser-host":
-      return (await import("./browser_host.ts")).serveBrowser;
+      return (await import("./browser_host/browser_host.ts")).serveBrowser;
     case "app":
       return (await import("./app.ts")).printRegistration;
     case "serve":
-      return (await import("./serve.ts")).serve;
+      return (await import("./serve/serve.ts")).serve;
     case "az":
       return (await import("./az.ts")).answerAzureCli;
     case "az-shim":
       return (await import("./az_shim.ts")).installShim;
     case "doctor":
-      return (await import("./doctor.ts")).examineMachine;
+      return (await import("./doctor/doctor.ts")).examineMachine;
     case "completions":
-      return (await import("./completions.ts")).printCompletions;
+      return (await import("./cli/completions.ts")).printCompletions;
     case "man":
-      return (await import("./manual.ts")).printManual;
+      return (await import("./cli/help.ts")).printManual;
     case "git":
       return (await import("./git.ts")).answerGit;
     case "kube":
@@ -110,7 +110,7 @@ async function load(command: Command): Promise<Run> {
  * @param words The arguments.
  * @returns The exit code.
  */
-export async function main(words: readonly string[]): Promise<number> {
+async function main(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words, ending = heedSignals();
   let line: CommandLine | undefined;
   try {
@@ -141,7 +141,7 @@ async function withProfile(command: Command, words: readonly string[], line: Com
     isPossible = command.options.some(({ name }) => name === "profile"),
     hasApp = !["default", undefined].includes(line.origin("client-id"));
   if (!isNamed && !(isPossible && !hasApp)) return line;
-  const { profileOf } = await import("./profile_file.ts");
+  const { profileOf } = await import("./cli/profiles.ts");
   try {
     const profile = await profileOf(line, { mayBeNew: command.name === "login" });
     return profile ? readCommandLine(command, words, profile) : line;
@@ -162,7 +162,7 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     return await start(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal) ?? 0;
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
-    const { LatchkeyError } = await import("../mod.ts");
+    const { LatchkeyError } = await import("../lib/errors.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Give it longer, or see what hangs: latchkey doctor",
     });
@@ -178,13 +178,13 @@ function findCommand(word: string): Command {
 }
 
 async function printHelp(word: string | undefined): Promise<number> {
-  const { helpOf, overview } = await import("./help.ts");
+  const { helpOf, overview } = await import("./cli/help.ts");
   write("stdout", word === undefined ? overview() : helpOf(findCommand(word)));
   return 0;
 }
 
 async function printVersion(words: readonly string[]): Promise<number> {
-  await (await import("./version.ts")).printVersion(words);
+  await (await import("./cli/help.ts")).printVersion(words);
   return 0;
 }
 
@@ -196,9 +196,9 @@ interface Failed {
 }
 
 async function report(error: unknown, { line, words }: Failed): Promise<number> {
-  const { ArgumentError, LatchkeyError } = await import("../mod.ts");
-  const { EXIT, failureJson, failureText, otherFailureJson } = await import("./failure.ts");
-  const { visible } = await import("./visible.ts");
+  const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
+  const { EXIT, failureJson, failureText, otherFailureJson } = await import("./cli/failures.ts");
+  const { visible } = await import("./cli/output.ts");
   const isJson = wantsJson(line, words);
   // An ArgumentError is how the library calls a mistake in a call, and the call was made of the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
@@ -234,7 +234,7 @@ function wantsJson(line: CommandLine | undefined, words: readonly string[]): boo
  * A person who presses Ctrl-C again does not wait.
  */
 async function finishRenewals(code: number): Promise<void> {
-  const { renewalsInFlight } = await import("../lib/until_aborted.ts");
+  const { renewalsInFlight } = await import("../lib/async.ts");
   const listening = onSignals(["SIGINT", "SIGTERM"], () => exit(code));
   await renewalsInFlight.drained(RENEWAL_GRACE_MS);
   listening[Symbol.dispose]();

@@ -3,33 +3,25 @@
  *
  * @module
  */
-import {
-  type AuthenticationResult,
-  type CacheCall,
-  LatchkeyError,
-  memoryStore,
-  type Prompt,
-  type PublicClientApplication,
-  type TokenRequest,
-} from "../mod.ts";
 import { isEntraId } from "../lib/account.ts";
-import { write } from "../lib/platform/program.ts";
-import { makeApplication, storeOf } from "./app_options.ts";
+import { write } from "../lib/runtime/program.ts";
+import type { PublicClientApplication } from "../lib/application.ts";
+import { type CacheCall, memoryStore } from "../lib/cache/store.ts";
+import { LatchkeyError } from "../lib/errors.ts";
+import type { Prompt, TokenRequest } from "../lib/request.ts";
+import type { AuthenticationResult } from "../lib/token.ts";
 import { accountLine } from "./accounts.ts";
-import type { ConsoleBrowserOptions } from "./browser_at_console.ts";
-import { personAt } from "./by_person.ts";
-import { chooseAccount } from "./choose_account.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { withConsentUrl } from "./consent.ts";
-import { defaultScopesOf } from "./default_scopes.ts";
+import { chooseAccount, defaultScopesOf, makeApplication, storeOf } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { withConsentUrl } from "./cli/failures.ts";
+import { ACCOUNT_KEYS, accountJson, visible, visibleJson } from "./cli/output.ts";
+import { type ConsoleBrowserOptions, personAt } from "./cli/sign_in.ts";
+import { tellIfNotKept } from "./cli/token_cache.ts";
 import { scopesOf } from "./token.ts";
-import { ACCOUNT_KEYS, accountJson } from "./token_formats.ts";
-import { tellIfNotKept } from "./token_store.ts";
-import { visible, visibleJson } from "./visible.ts";
 
 /** Signs a person in, prints the account, and writes the profile that is named. */
 export async function logIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const profiles = line.origin("profile") === undefined ? undefined : await import("./profile_file.ts");
+  const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
   const signIn = line.isOn("device-code") ? byDeviceCode : byPerson;
   const { account } = await signIn(line, signal);
@@ -71,7 +63,7 @@ async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Pro
 }
 
 async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const { requireDeviceCodeLine, signInByDeviceCode } = await import("./device_code.ts");
+  const { requireDeviceCodeLine, signInByDeviceCode } = await import("./cli/sign_in.ts");
   requireDeviceCodeLine(line);
   const { app, tryStore } = await signInApplication(line, { signal });
   const request = { ...requestOf(line, signal), username: await usernameOf(app, line, signal) };

@@ -3,14 +3,12 @@
  *
  * @module
  */
-import type { AccountInfo } from "../mod.ts";
-import { write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import { chooseAccount, chooseBrokerAccount } from "./choose_account.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { clearSetAside } from "./set_aside.ts";
-import { notKept, type TokenPlace, tokenPlace } from "./token_store.ts";
-import { visible } from "./visible.ts";
+import { write } from "../lib/runtime/program.ts";
+import type { AccountInfo } from "../lib/account.ts";
+import { chooseAccount, chooseBrokerAccount, makeApplication } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { visible } from "./cli/output.ts";
+import { clearSetAside, notKept, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
 /** Signs an account out. */
 export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

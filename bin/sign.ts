@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import { chooseAccount } from "./choose_account.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { visibleJson } from "./visible.ts";
+import { write } from "../lib/runtime/program.ts";
+import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { visibleJson } from "./cli/output.ts";
 
 /** Prints a Signed HTTP Request. */
 export async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

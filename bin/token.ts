@@ -3,21 +3,16 @@
  *
  * @module
  */
-import {
-  type AcquireTokenRequest,
-  type AuthenticationResult,
-  LatchkeyError,
-  type PopScheme,
-  type PublicClientApplication,
-} from "../mod.ts";
 import { idKey, isEntraId } from "../lib/account.ts";
-import { isTerminal, write } from "../lib/platform/program.ts";
-import { makeApplication } from "./app_options.ts";
-import type { Person } from "./by_person.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { heldNotices } from "./held_notices.ts";
-import { TOKEN_FORMATS } from "./token_formats.ts";
-import { visible } from "./visible.ts";
+import { isTerminal, write } from "../lib/runtime/program.ts";
+import type { PublicClientApplication } from "../lib/application.ts";
+import { LatchkeyError } from "../lib/errors.ts";
+import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
+import type { AuthenticationResult } from "../lib/token.ts";
+import { heldNotices, makeApplication } from "./cli/application.ts";
+import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { TOKEN_FORMATS, visible } from "./cli/output.ts";
+import type { Person } from "./cli/sign_in.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -25,7 +20,7 @@ export async function printToken(line: CommandLine, signal: AbortSignal | undefi
 }
 
 /** The token that a command line asks for. */
-export async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
+async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
   return await acquireToken(line, { interactive: interactiveOf(line), signal, asked: () => askedOf(line) });
 }
 
@@ -47,12 +42,12 @@ export interface Means {
  */
 export async function acquireToken(line: CommandLine, means: Means): Promise<AuthenticationResult> {
   const { interactive, signal } = means;
-  const person = interactive === "never" ? undefined : (await import("./by_person.ts")).personAt(line);
+  const person = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).personAt(line);
   const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
   // Where nobody can be asked, a cache that cannot be read is what stands in the way.
   const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
   const result = await around(() => ask(line, { ...means, app, person }));
-  if (result.source === "identity_provider") (await import("./token_store.ts")).tellIfNotKept(line);
+  if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).tellIfNotKept(line);
   return result;
 }
 
@@ -88,7 +83,7 @@ async function ask(
       if (!person || asked.interactive === "never") return await app.acquireToken(asked);
       return await person.ask(asked, (asked) => app.acquireToken(asked));
     } catch (error) {
-      throw await (await import("./consent.ts")).withConsentUrl(error, app, asked);
+      throw await (await import("./cli/failures.ts")).withConsentUrl(error, app, asked);
     }
   };
   const minTtl = line.seconds("min-ttl") ?? 0;
@@ -132,7 +127,7 @@ export async function whose(
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (given === undefined || given.includes("@")) return { username: given };
   if (isEntraId(given)) {
-    return { account: await (await import("./choose_account.ts")).chooseAccount(app, given, signal) };
+    return { account: await (await import("./cli/application.ts")).chooseAccount(app, given, signal) };
   }
   const accounts = await app.getAccounts({ signal });
   const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(given));

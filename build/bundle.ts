@@ -1,8 +1,8 @@
 /** Sources of ours, and what they import, in as few files as their late imports allow. */
+import type { BunPlugin } from "bun";
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { BunPlugin } from "bun";
-import type { BuildFacts } from "../bin/build_facts.ts";
+import type { BuildFacts } from "../bin/cli/help.ts";
 
 /** The folder of the checkout. */
 export const ROOT = fileURLToPath(new URL("../", import.meta.url));

@@ -1,13 +1,13 @@
 /** The command line by itself, as an executable has it. */
-import { readFile } from "node:fs/promises";
 import type { BunPlugin } from "bun";
+import { readFile } from "node:fs/promises";
 import { bundle, type BundleOptions, ROOT } from "./bundle.ts";
 
 /** The command line's entry, below the root. */
 export const COMMAND_LINE = "bin/latchkey.ts";
 
 /** What a silent token takes beside the entry, and the entry would load late. */
-const HOT = ["bin/token.ts", "bin/token_store.ts", "lib/broker/linux_broker.ts"];
+const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"];
 const HOT_PATH = "latchkey:hot-path";
 
 /**

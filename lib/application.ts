@@ -4,7 +4,14 @@
  * @module
  */
 import type { AccountInfo } from "./account.ts";
-import { type Authority, authorityOfAccount, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import {
+  type Authority,
+  authorityOfAccount,
+  checkRedirectPath,
+  DEFAULT_AUTHORITY,
+  loopbackRedirectUri,
+  parseAuthority,
+} from "./authority.ts";
 import {
   type BrokerChange,
   type BrokerStatus,
@@ -12,20 +19,18 @@ import {
   type SsoCookie,
   type TimeLimits,
 } from "./broker/broker.ts";
-import { isBrokerEnabled } from "./broker/find_broker.ts";
-import { checkWindow } from "./broker/json_window.ts";
-import type { BrokerFlags } from "./broker/plan_brokers.ts";
-import type { CacheStore } from "./cache/cache_store.ts";
-import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
-import type { Logger } from "./logger.ts";
+import { type BrokerFlags, isBrokerEnabled } from "./broker/detect.ts";
+import { checkWindow } from "./broker/wire.ts";
+import type { CacheStore } from "./cache/store.ts";
+import { ArgumentError, LatchkeyError, type Logger, PERSON_NEEDED } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/provider.ts";
-import { checkRedirectPath, loopbackRedirectUri } from "./redirect_uris.ts";
 import {
   type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
+  checkAccount,
   checkCapabilities,
   checkPop,
   checkRequest,
@@ -36,10 +41,11 @@ import {
   type SignedHttpRequest,
   type SilentRequest,
   type SsoCookieRequest,
+  type TokenQuery,
+  tokenQuery,
 } from "./request.ts";
-import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
-import { TokenSources } from "./sources/token_sources.ts";
-import type { FinishOptions } from "./sources/provider_source.ts";
+import type { FinishOptions } from "./sources/provider.ts";
+import { TokenSources } from "./sources/router.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 /** What an application is made of. */
@@ -231,7 +237,7 @@ export class PublicClientApplication implements AsyncDisposable {
       (async () => await (await this.#sources.broker.broker(call)).removeAccount(account, call))(),
     ]);
     if (forgotten.status === "fulfilled" && removed.status === "fulfilled") return;
-    throw (await import("./sources/removal_failure.ts")).removalFailure({ forgotten, removed });
+    throw (await import("./sources/router.ts")).removalFailure({ forgotten, removed });
   }
 
   /**
@@ -292,7 +298,7 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
     const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
-    const { authorizationUrl } = await import("./oauth/authorization_request.ts");
+    const { authorizationUrl } = await import("./oauth/provider.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
     const redirectUri = loopbackRedirectUri(query.authority, this.#options);
     return authorizationUrl(provider, { ...query, clientId, loginHint, redirectUri });

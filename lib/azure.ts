@@ -20,21 +20,19 @@
  *
  * @module
  */
+
 export type { AccountInfo } from "./account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./application.ts";
 export { type AuthorizedFetch, authorizedFetch, type AuthorizedFetchOptions } from "./azure/authorized_fetch.ts";
-export { AuthenticationRequiredError, CredentialUnavailableError } from "./azure/credential_error.ts";
-export {
-  type GraphAuthenticationProvider,
-  graphAuthenticationProvider,
-} from "./azure/graph_authentication_provider.ts";
-export { LatchkeyCredential, type LatchkeyCredentialOptions } from "./azure/latchkey_credential.ts";
+export { AuthenticationRequiredError, CredentialUnavailableError } from "./azure/credential.ts";
+export { type GraphAuthenticationProvider, graphAuthenticationProvider } from "./azure/credential.ts";
+export { LatchkeyCredential, type LatchkeyCredentialOptions } from "./azure/credential.ts";
 export type {
   AbortSignalLike,
   AccessToken,
   GetTokenOptions,
   ProofOfPossessionOptions,
   TokenCredential,
-} from "./azure/token_credential.ts";
+} from "./azure/credential.ts";
 export { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
 export type { SignInOptions } from "./request.ts";

@@ -162,3 +162,9 @@ export function identified(error: unknown, correlationId: string | undefined): u
   const isNameless = error instanceof LatchkeyError && error.correlationId === undefined;
   return isNameless && correlationId !== undefined ? withDetails(error, { correlationId }) : error;
 }
+
+/** How serious a log line is. */
+export type LogLevel = "error" | "warn" | "info" | "debug";
+
+/** Takes log lines. They never have a token, cookie, code or claim in them. */
+export type Logger = (level: LogLevel, message: string) => void;

@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { type AccountInfo, accountKey } from "./account.ts";
+import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
+import { isObject, readBase64Json, readJson } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
-import type { AccountInfo } from "./account.ts";
-import type { WindowHandle } from "./window_handle.ts";
 
 /** What every request can carry. */
 export interface RequestOptions {
@@ -327,4 +328,180 @@ function parseClaims(challenge: string): Record<string, unknown> {
 
 function mistake(what: string): ArgumentError {
   return new ArgumentError(`Cannot acquire a token: ${what}`);
+}
+
+/**
+ * Stands for the console's own window: what a program without windows passes.
+ *
+ * @example A console program signs a person in
+ * ```ts
+ * import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "@latchkey/latchkey";
+ *
+ * async function signIn(app: PublicClientApplication): Promise<string> {
+ *   const { account } = await app.acquireTokenInteractive({
+ *     scopes: ["User.Read"],
+ *     parentWindowHandle: CONSOLE_WINDOW_HANDLE,
+ *   });
+ *   return account.username;
+ * }
+ * ```
+ */
+export const CONSOLE_WINDOW_HANDLE: unique symbol = Symbol.for("latchkey.consoleWindow");
+
+/**
+ * A window as its system names it: an X11 window's id or a HWND as number or bigint, either one as the bytes that Electron's
+ * `getNativeWindowHandle` gives, or a name that Wayland or the desktop portal gave out (`wayland:…`, `x11:…`).
+ */
+export type WindowHandle = number | bigint | Uint8Array | string | typeof CONSOLE_WINDOW_HANDLE;
+
+/** What a header is made of (RFC 9110, 11.2): quoted strings, which may be cut off, words, and what joins them. */
+const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
+
+/**
+ * The claims request in a challenge.
+ *
+ * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, as a rule, base64 of it; or either by itself.
+ * @returns JSON text; `undefined` when there is no challenge.
+ * @throws {TypeError} when it has no claims in it. The message does not repeat it.
+ */
+export function readClaims(challenge: string | undefined): string | undefined {
+  if (challenge === undefined || challenge.trim() === "") return undefined;
+  const claims = challenge.trimStart().startsWith("{")
+    ? readJson(challenge)
+    : claimsOfHeader(challenge) ?? readBase64Json(challenge.trim());
+  if (claims) return JSON.stringify(claims);
+  throw new ArgumentError(
+    "Cannot acquire a token: claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it",
+  );
+}
+
+/** A header may have several challenges; the first whose claims can be read counts. */
+function claimsOfHeader(header: string): object | undefined {
+  const parts = [...header.matchAll(PART)];
+  for (const [index, [name]] of parts.entries()) {
+    if (name.toLowerCase() !== "claims" || parts[index + 1]?.[0] !== "=") continue;
+    const [plain = "", quoted] = parts[index + 2] ?? [], value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain;
+    const claims = readJson(value) ?? readBase64Json(value);
+    if (claims) return claims;
+  }
+  return undefined;
+}
+
+/**
+ * The client capabilities that a claims request tells of, such as `cp1`: tokens for it are for who has them.
+ *
+ * @param claims A claims request as JSON text.
+ * @returns The capabilities, in one order; empty when there are none.
+ */
+export function capabilitiesOf(claims: string | undefined): string {
+  const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
+  const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
+  return Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted().join(" ") : "";
+}
+
+/** A request, checked and with its defaults. */
+export interface TokenQuery extends SignInOptions {
+  /** What is asked for, each once. */
+  readonly scopes: readonly string[];
+  /** The app's authority, or that of the tenant that was asked for. */
+  readonly authority: Authority;
+  /** Whose token. */
+  readonly account?: AccountInfo | undefined;
+  /** Whose token, by user name, when no account was chosen. */
+  readonly username?: string | undefined;
+  /** User name of the one who has to sign in; `username` alone suggests one. */
+  readonly requiredUsername?: string | undefined;
+  /** A claims request as JSON text, client capabilities included. */
+  readonly claims?: string | undefined;
+  /** Whether a token that is held will not do. */
+  readonly passHeld: boolean;
+  /** Whether what the broker holds will not do either. */
+  readonly renew?: boolean | undefined;
+  /** The HTTP request that the token is to be bound to. */
+  readonly pop?: PopScheme | undefined;
+  /** UUID under which the request can be found in the logs of the broker and the server. */
+  readonly correlationId: string;
+  /** The same where the caller chose it: then the request is like no other. */
+  readonly chosenCorrelationId?: string | undefined;
+  /** Ends the call at once with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Checks a request and fills its defaults in.
+ *
+ * @param request As the caller made it.
+ * @param app What the app says of all its requests.
+ * @throws {TypeError} for what cannot be meant.
+ * @throws {RangeError} for a number out of its range.
+ */
+export function tokenQuery(
+  request: AcquireTokenRequest,
+  app: { readonly authority: Authority; readonly clientCapabilities?: readonly string[] | undefined },
+): TokenQuery {
+  const correlationId = correlationIdOf(request);
+  const { account, authenticationScheme: pop, tenantId, claims, forceRefresh = false, maxAge } = request;
+  const { clientCapabilities = app.clientCapabilities ?? [] } = request;
+  if (account !== undefined) checkAccount(account);
+  checkSignIn(request);
+  checkPop(pop);
+  return {
+    ...request,
+    correlationId,
+    chosenCorrelationId: request.correlationId,
+    scopes: checkScopes(request.scopes),
+    authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
+    claims: mergeClaims(clientCapabilities, readClaims(claims)),
+    passHeld: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
+    renew: forceRefresh,
+    pop,
+  };
+}
+
+/**
+ * Checks that an account is one.
+ *
+ * @throws {TypeError} when it has no home account id.
+ */
+export function checkAccount(account: AccountInfo | undefined): void {
+  if (typeof account?.homeAccountId !== "string") {
+    throw new ArgumentError("account is missing, or is not one of getAccounts");
+  }
+}
+
+/** What a token is held under: whose it is, and what it is for. */
+export function keyFor({ authority, scopes, username, claims }: TokenQuery, account: AccountInfo | undefined): string {
+  const ofAccount = account && [accountKey(account)];
+  const holder = ofAccount ?? username?.toLowerCase() ?? null;
+  return JSON.stringify([
+    holder,
+    authorityOfAccount(authority, account).url,
+    scopes.toSorted(),
+    capabilitiesOf(claims),
+  ]);
+}
+
+/** What tells a request from all that are not the same. */
+export function sharedKey(way: string, query: TokenQuery): string {
+  const { claims, passHeld, renew, pop, maxAge, chosenCorrelationId } = query;
+  const { prompt, domainHint, extraQueryParameters, extraScopesToConsent, port } = query;
+  const window = [
+    String(query.parentWindowHandle),
+    prompt,
+    domainHint,
+    extraQueryParameters,
+    extraScopesToConsent,
+    port,
+  ];
+  return JSON.stringify([
+    way,
+    keyFor(query, query.account),
+    claims,
+    passHeld,
+    renew,
+    pop,
+    maxAge,
+    chosenCorrelationId,
+    window,
+  ]);
 }

@@ -24,31 +24,30 @@
  */
 import type { AccountInfo } from "./account.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
-import type { CacheStore } from "./cache/cache_store.ts";
-import { memoryStore } from "./cache/memory_store.ts";
+import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
-import { ArgumentError, LatchkeyError, PERSON_NEEDED } from "./errors.ts";
-import type { Logger } from "./logger.ts";
+import { ArgumentError, LatchkeyError, type Logger, PERSON_NEEDED } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/provider.ts";
 import {
   type AuthCodeFlowRequest,
+  checkAccount,
   checkCapabilities,
   checkRequest,
   correlationIdOf,
   type RequestOptions,
   type SilentRequest,
+  type TokenQuery,
+  tokenQuery,
 } from "./request.ts";
-import { ProviderSource } from "./sources/provider_source.ts";
-import { checkAccount, type TokenQuery, tokenQuery } from "./sources/token_query.ts";
-import type { FinishOptions } from "./sources/provider_source.ts";
+import { type FinishOptions, ProviderSource } from "./sources/provider.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 export type { AccountInfo } from "./account.ts";
-export type { CacheCall, CacheStore } from "./cache/cache_store.ts";
-export { memoryStore } from "./cache/memory_store.ts";
-export type { RedisClient } from "./cache/redis_client.ts";
-export { redisStore, type RedisStoreOptions } from "./cache/redis_store.ts";
+export type { CacheCall, CacheStore } from "./cache/store.ts";
+export { memoryStore } from "./cache/store.ts";
+export type { RedisClient } from "./cache/redis.ts";
+export { redisStore, type RedisStoreOptions } from "./redis.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,
@@ -56,10 +55,10 @@ export {
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
 } from "./errors.ts";
-export type { Logger, LogLevel } from "./logger.ts";
+export type { Logger, LogLevel } from "./errors.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 export type { Fetch } from "./oauth/provider.ts";
-export { redirectPath } from "./redirect_uris.ts";
+export { redirectPath } from "./authority.ts";
 export type {
   AuthCodeFlowRequest,
   PopScheme,
@@ -69,9 +68,9 @@ export type {
   SilentRequest,
   TokenRequest,
 } from "./request.ts";
-export type { FinishOptions } from "./sources/provider_source.ts";
+export type { FinishOptions } from "./sources/provider.ts";
 export type { AuthenticationResult } from "./token.ts";
-export type { WindowHandle } from "./window_handle.ts";
+export type { WindowHandle } from "./request.ts";
 
 /** What a web application is made of. */
 export interface WebApplicationOptions {

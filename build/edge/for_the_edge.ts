@@ -1,9 +1,9 @@
 /** What becomes of the sources where there are Web APIs alone. */
+import type { BunPlugin } from "bun";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BunPlugin } from "bun";
 
-const FIND_BROKER = fileURLToPath(new URL("../../lib/broker/find_broker.ts", import.meta.url));
+const FIND_BROKER = fileURLToPath(new URL("../../lib/broker/detect.ts", import.meta.url));
 const NO_BROKER = fileURLToPath(new URL("find_broker.ts", import.meta.url));
 
 /**

@@ -5,8 +5,8 @@
  */
 import { isLoopbackHost } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
-import { readClaims } from "../claims.ts";
-import type { GetTokenOptions, TokenCredential } from "./token_credential.ts";
+import { readClaims } from "../request.ts";
+import type { GetTokenOptions, TokenCredential } from "./credential.ts";
 
 /** What `fetch` does, with a token. */
 export type AuthorizedFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;

@@ -5,9 +5,9 @@
  */
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
-import type { PopScheme } from "../request.ts";
+import { LatchkeyError } from "../errors.ts";
+import type { PopScheme, WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import type { WindowHandle } from "../window_handle.ts";
 
 /**
  * How a broker is reached. `linux`: on the session bus. `wsl`: Windows' own, from WSL. `msalruntime`: through Microsoft's
@@ -136,3 +136,22 @@ export const DEFAULT_TIME_LIMITS: TimeLimits = {
   silentMs: 30_000,
   browserMs: 300_000,
 };
+
+/** What was found: a broker that was started, or why there is none. */
+export type BrokerFinding =
+  | {
+    readonly state: "active";
+    readonly broker: Broker;
+    /** Why one that goes before it is not the one. */
+    readonly reason?: string | undefined;
+  }
+  | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
+
+/** The error of a call that needs the broker which was not found. */
+export function noBroker(
+  finding: Exclude<BrokerFinding, { readonly state: "active" }>,
+  correlationId?: string | undefined,
+): LatchkeyError {
+  const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
+  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint, correlationId });
+}

@@ -15,13 +15,13 @@
  * @module
  */
 import { idKey } from "../account.ts";
-import { LatchkeyError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
-import { fileFailure } from "../platform/file_failure.ts";
-import type { FileFacts, LocalFiles } from "../platform/local_files.ts";
-import type { Lock } from "../platform/lock.ts";
-import { openLocalFiles } from "../platform/open_local_files.ts";
+import { waitAbout } from "../async.ts";
+import { LatchkeyError, type Logger } from "../errors.ts";
+import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
+import type { Lock } from "../files/lock.ts";
+import { openLocalFiles } from "../files/open.ts";
 import {
+  folderOf,
   type KnownFile,
   readKnownFile,
   readPrivateFile,
@@ -29,10 +29,8 @@ import {
   type ReservedSpace,
   reserveSpace,
   setAsideFile,
-} from "../platform/private_file.ts";
-import { folderOf } from "../platform/private_folder.ts";
-import type { CacheCall, CacheStore } from "./cache_store.ts";
-import { waitAbout } from "./wait_about.ts";
+} from "../files/private_files.ts";
+import type { CacheCall, CacheStore } from "./store.ts";
 
 /** How a document is kept in its file. */
 export interface DocumentFormat {
@@ -58,7 +56,7 @@ export const MSAL_FORMAT: DocumentFormat = {
 };
 
 /** How the file is used. */
-export interface DocumentFileOptions {
+interface DocumentFileOptions {
   /** How the document is kept in it. */
   readonly format: DocumentFormat;
   /** Takes log lines. @default none */
@@ -164,7 +162,7 @@ export class DocumentFile implements Required<CacheStore> {
   async alone<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
     if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
-    const { withLock } = await import("../platform/lock.ts"); // who has a token that is kept does without
+    const { withLock } = await import("../files/lock.ts"); // who has a token that is kept does without
     const account = idKey(homeAccountId), path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
     let working: Promise<T> | undefined;
     try {
@@ -205,7 +203,7 @@ export class DocumentFile implements Required<CacheStore> {
     this.#known = { file, document };
     if (!this.#format.isShared || file.settled || isWhole(document)) return document;
     try {
-      const { withLock } = await import("../platform/lock.ts");
+      const { withLock } = await import("../files/lock.ts");
       return (await withLock(this.#lockPath, () => this.#readForChange(call), call)).document;
     } catch (error) {
       if (!(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
@@ -261,7 +259,7 @@ export class DocumentFile implements Required<CacheStore> {
 
   /** Does something under the lock, again and again until it lasts. */
   async #lockedUntilDone(call: CacheCall, work: (lock: Lock) => Promise<boolean>): Promise<void> {
-    const { withLock } = await import("../platform/lock.ts");
+    const { withLock } = await import("../files/lock.ts");
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
       try {
         if (await withLock(this.#lockPath, work, call)) return;

@@ -7,7 +7,6 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import type { CacheCall } from "./cache_store.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
   type EncryptionKey,
@@ -15,6 +14,7 @@ import {
   findEncryptionKey,
   openEncryptionKey,
 } from "./encryption_key.ts";
+import type { CacheCall } from "./store.ts";
 
 /** Name of the file. Its key is beside it, or `key.json` there says where it is. */
 export const DOCUMENT_NAME = "tokens.encrypted";

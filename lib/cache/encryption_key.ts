@@ -4,14 +4,12 @@
  *
  * @module
  */
-import { LatchkeyError } from "../errors.ts";
-import { isObject, parseJson, printable, text } from "../json_values.ts";
-import type { Logger } from "../logger.ts";
-import { base64Of, isBase64 } from "../platform/base64_text.ts";
-import { KeyringError, type KeyringProblem } from "../platform/keyring_error.ts";
-import { type Lock, withLock } from "../platform/lock.ts";
-import { readPrivateFile, replacePrivateFile, setAsideFile } from "../platform/private_file.ts";
-import { findKeyring, type KeyLocation, type KeyPlace, type KeyringCall, keyringPlace } from "./keyrings.ts";
+import { base64Of, isBase64, isObject, parseJson, printable, text } from "../encoding.ts";
+import { LatchkeyError, type Logger } from "../errors.ts";
+import { type Lock, withLock } from "../files/lock.ts";
+import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
+import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
+import { findKeyring, type KeyLocation, type KeyPlace, type KeyringCall, keyringPlace } from "../keyring/keyring.ts";
 
 /** A key. */
 export interface EncryptionKey {

@@ -4,11 +4,9 @@
  *
  * @module
  */
-import { ArgumentError, type LatchkeyError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
-import type { CacheCall, CacheStore } from "./cache_store.ts";
+import { ArgumentError, type LatchkeyError, type Logger } from "../errors.ts";
 import type { DocumentFile } from "./document_file.ts";
-import { lateStore } from "./late_store.ts";
+import { type CacheCall, type CacheStore, lateStore } from "./store.ts";
 
 /** Where a token cache is kept, and how its key is had. */
 export interface FileStoreOptions {
@@ -59,7 +57,7 @@ export function fileStore(options: FileStoreOptions = {}): CacheStore {
 async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
   const [{ encryptedStore }, { stateFolder }] = await Promise.all([
     import("./encrypted_store.ts"),
-    import("../platform/user_folders.ts"),
+    import("../files/user_folders.ts"),
   ]);
   return encryptedStore(folder ?? stateFolder(), { keyPlace, mayPrompt, log });
 }
@@ -134,7 +132,7 @@ export async function describeFileStore(
   const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { stateFolder }] = await Promise.all([
     import("./encrypted_store.ts"),
     import("./encryption_key.ts"),
-    import("../platform/user_folders.ts"),
+    import("../files/user_folders.ts"),
   ]);
   const folder = given ?? stateFolder(), path = `${folder}/${DOCUMENT_NAME}`;
   const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyPlace, signal });

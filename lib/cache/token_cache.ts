@@ -5,19 +5,26 @@
  * @module
  */
 import { type AccountInfo, idKey } from "../account.ts";
+import { untilAborted } from "../async.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
-import { LatchkeyError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
+import { LatchkeyError, type Logger } from "../errors.ts";
 import { Lifetimes } from "../token.ts";
-import { untilAborted } from "../until_aborted.ts";
-import type { CacheApp } from "./cache_app.ts";
-import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./cache_changes.ts";
-import { type CacheChange, CacheDocument } from "./cache_document.ts";
-import type { CacheCall, CacheStore } from "./cache_store.ts";
-import { accountIn, accountsIn, type CachedAccount, isSignedOutIn } from "./cached_accounts.ts";
-import { type CachedRefreshToken, ownRefreshTokens, refreshTokensIn } from "./cached_refresh_tokens.ts";
-import { accessTokenIn, boundedToken, type CachedToken, type CachedTokenQuery } from "./cached_tokens.ts";
-import { readEpochSeconds } from "./cache_schema.ts";
+import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
+import {
+  accessTokenIn,
+  accountIn,
+  accountsIn,
+  boundedToken,
+  type CachedAccount,
+  type CachedRefreshToken,
+  type CachedToken,
+  type CachedTokenQuery,
+  isSignedOutIn,
+  ownRefreshTokens,
+  refreshTokensIn,
+} from "./lookup.ts";
+import { type CacheApp, type CacheChange, CacheDocument, readEpochSeconds } from "./schema.ts";
+import type { CacheCall, CacheStore } from "./store.ts";
 
 /** What a token cache is made of. */
 export interface TokenCacheOptions {

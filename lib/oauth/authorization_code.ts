@@ -15,18 +15,26 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "@panva/oauth4webapi";
-import { isMicrosoftAuthority } from "../authority.ts";
+import {
+  isAtRedirectUri,
+  isMicrosoftAuthority,
+  loopbackRedirectUri,
+  redirectPath,
+  uriToRegister,
+} from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { isAtRedirectUri, loopbackRedirectUri, redirectPath, uriToRegister } from "../redirect_uris.ts";
 import { concealed } from "../token.ts";
-import { type AuthorizationRequest, authorizationUrl, scopesToAsk } from "./authorization_request.ts";
-import type { HttpOptions } from "./bounded_fetch.ts";
-import { serverOfResponse } from "./issuer.ts";
-import { oauthError, type RefusalContext } from "./oauth_error.ts";
-import { clientOf, shielded } from "./protocol.ts";
-import { isMicrosoft, type Provider } from "./provider.ts";
-import { requestToken } from "./token_endpoint.ts";
-import type { TokenReply } from "./token_reply.ts";
+import { oauthError, type RefusalContext } from "./errors.ts";
+import { clientOf, type HttpOptions, shielded } from "./fetch.ts";
+import {
+  type AuthorizationRequest,
+  authorizationUrl,
+  isMicrosoft,
+  type Provider,
+  scopesToAsk,
+  serverOfResponse,
+} from "./provider.ts";
+import { requestToken, type TokenReply } from "./token_endpoint.ts";
 
 /** What a sign-in asks for. */
 export interface AuthCodeRequest extends AuthorizationRequest {

@@ -14,20 +14,17 @@ import {
   processDeviceCodeResponse,
 } from "@panva/oauth4webapi";
 import { isLoopbackHost, isMicrosoftAuthority, isMicrosoftHost } from "../authority.ts";
+import { printable } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { UserCode } from "../request.ts";
 import { concealed } from "../token.ts";
-import { scopesToAsk } from "./authorization_request.ts";
-import { type HttpOptions, retryAfterMs, waitByTimer } from "./bounded_fetch.ts";
-import { printable } from "../json_values.ts";
-import { refusalOf } from "./oauth_error.ts";
-import { clientOf, sendOptions, shielded } from "./protocol.ts";
-import { isMicrosoft, type Provider } from "./provider.ts";
-import { requestToken, type TokenContext } from "./token_endpoint.ts";
-import type { TokenReply } from "./token_reply.ts";
+import { refusalOf } from "./errors.ts";
+import { clientOf, type HttpOptions, retryAfterMs, sendOptions, shielded, waitByTimer } from "./fetch.ts";
+import { isMicrosoft, type Provider, scopesToAsk } from "./provider.ts";
+import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
 
 /** What a sign-in on another device asks for. */
-export interface DeviceCodeRequest {
+interface DeviceCodeRequest {
   /** The app. */
   readonly clientId: string;
   /** What is asked for; the reserved scopes are added. */

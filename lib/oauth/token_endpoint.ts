@@ -1,5 +1,5 @@
 /**
- * What all grants have in common at the token endpoint (RFC 6749, 3.2), and the refresh of tokens (6).
+ * A token endpoint's answer as a result. Pure.
  *
  * @module
  */
@@ -12,17 +12,160 @@ import {
   refreshTokenGrantRequest,
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
-import type { AccountInfo } from "../account.ts";
+import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
+import { type Authority, environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
+import { type JsonObject, readBase64Json, readJson, text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { scopesToAsk } from "./authorization_request.ts";
-import { type HttpOptions, retryAfterMs } from "./bounded_fetch.ts";
-import { serverOfToken } from "./issuer.ts";
-import { type JsonObject, readJson, text } from "../json_values.ts";
-import { loopbackRedirectUri } from "../redirect_uris.ts";
-import { type RefusalContext, refusalOf } from "./oauth_error.ts";
-import { clientOf, type SendOptions, sendOptions, shielded } from "./protocol.ts";
-import { isMicrosoft, type Provider } from "./provider.ts";
-import { type TokenReply, tokenReply } from "./token_reply.ts";
+import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
+import { type RefusalContext, refusalOf } from "./errors.ts";
+import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, shielded } from "./fetch.ts";
+import { isMicrosoft, type Provider, scopesToAsk, serverOfToken } from "./provider.ts";
+
+/** A token, and what renews it. Inspecting or logging it does not show the tokens. */
+export interface TokenReply {
+  /** The token and what is known of it. */
+  readonly result: AuthenticationResult;
+  /** What the next token is had for without a person. */
+  readonly refreshToken?: string;
+  /** The family of Microsoft's apps that can use the refresh token, such as `1`. */
+  readonly familyId?: string;
+  /** Who the account is in its home tenant, as Microsoft's servers say it (base64url JSON). */
+  readonly clientInfo?: string;
+}
+
+/** What an answer is read with. */
+export interface TokenReplyContext {
+  /** Who answered. */
+  readonly provider: Provider;
+  /** The id token's claims, validated; none when no id token came. */
+  readonly claims: JsonObject | undefined;
+  /** What was asked for. */
+  readonly scopes: readonly string[];
+  /** Whose token was asked for; its data stand in for what the answer does not say. */
+  readonly account?: AccountInfo | undefined;
+  /** UUID of the request. */
+  readonly correlationId: string;
+  /** The time, in milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** RFC 6750, 2.1: what else there were could not be put into a header. */
+const TOKEN = /^[\w.~+/-]+=*$/;
+/** RFC 6749, 5.1 lets the lifetime be left out. */
+const UNSAID_LIFETIME_S = 600;
+/** Seconds that a Date can still hold. */
+const MAX_LIFETIME_S = 100 * 365 * 24 * 60 * 60;
+
+/**
+ * Reads an answer that the library has validated.
+ *
+ * @param body The answer.
+ * @param context What it is read with.
+ * @throws {LatchkeyError} `invalid_response` when a token is malformed or of nobody, `interaction_required` when it is
+ * another person's than the one who was asked for.
+ */
+export function tokenReply(body: TokenEndpointResponse, context: TokenReplyContext): TokenReply {
+  const { claims, correlationId, now } = context, { access_token: accessToken, id_token: idToken } = body;
+  if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is malformed", correlationId);
+  if (body.token_type !== "bearer") throw invalidResponse("the access token is of an unknown type", correlationId);
+  const clientInfo = isMicrosoft(context.provider) ? text(body.client_info) : undefined;
+  const account = accountOf(clientInfo, context);
+  const lifetime = seconds(body.expires_in) ?? UNSAID_LIFETIME_S;
+  const extended = seconds(body.ext_expires_in), refresh = seconds(body.refresh_in);
+  const after = (seconds: number) => new Date(now + seconds * 1000);
+  const granted = body.scope?.split(/\s+/).filter(Boolean) ?? [];
+  const result: AuthenticationResult = {
+    accessToken,
+    tokenType: "Bearer",
+    expiresOn: after(lifetime),
+    ...(extended !== undefined && extended > lifetime && { extendedExpiresOn: after(extended) }),
+    ...(refresh !== undefined && { refreshOn: after(refresh) }),
+    // RFC 6749, 5.1: left out when it is what was asked for.
+    scopes: granted.length > 0 ? granted : context.scopes,
+    ...(idToken && { idToken }),
+    ...(claims && { idTokenClaims: claims }),
+    account,
+    tenantId: (isMicrosoft(context.provider) && text(claims?.tid)) || account.realm,
+    source: "identity_provider",
+    correlationId,
+  };
+  const familyId = text(body.foci);
+  return concealReply({
+    result: concealTokens(result),
+    ...(body.refresh_token && { refreshToken: body.refresh_token }),
+    ...(familyId && { familyId }),
+    ...(clientInfo && { clientInfo }),
+  });
+}
+
+/** Keeps the refresh token out of inspection. */
+function concealReply(reply: TokenReply): TokenReply {
+  return concealed(reply, () => {
+    const { refreshToken, clientInfo: _, ...shown } = reply;
+    return { ...shown, ...(refreshToken && { refreshToken: "[concealed]" }) };
+  });
+}
+
+function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
+  const { provider: { authority }, account: asked, correlationId } = context, claims = context.claims ?? {};
+  const { uid, utid, oid, tid } = entraIdsOf(clientInfo, context), subject = text(claims.sub);
+  const homeAccountId = uid && utid ? `${uid}.${utid}` : subject && subjectId(subject, authority);
+  const realm = tid ?? asked?.realm ?? utid ?? realmOf(authority);
+  if (authority.kind === "entra" && !isTenant(realm)) {
+    throw invalidResponse("the account's tenant is none", correlationId);
+  }
+  const [emails] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
+  const username = text(claims.preferred_username) ?? text(claims.upn) ?? text(claims.email) ?? text(emails);
+  const name = text(claims.name) ?? asked?.name;
+  const id = homeAccountId ?? asked?.homeAccountId;
+  if (!id) throw invalidResponse("it does not say whose token it is", correlationId);
+  const account: AccountInfo = {
+    homeAccountId: id,
+    localAccountId: oid ?? subject ?? asked?.localAccountId ?? id.split(".")[0]!,
+    environment: environmentOf(authority),
+    realm,
+    username: username ?? asked?.username ?? "",
+    ...(name && { name }),
+    source: "cache",
+  };
+  if (!asked || isSameAccount(account, asked)) return account;
+  throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
+}
+
+/**
+ * Returns the ids of an account in Microsoft's tenants: at home (`client_info`, else the id token's) and where it signed in.
+ * Another provider can write what it likes there, and would choose whose account it is taken for.
+ */
+function entraIdsOf(clientInfo: string | undefined, { provider, claims }: TokenReplyContext): {
+  readonly [name in "uid" | "utid" | "oid" | "tid"]?: string | undefined;
+} {
+  if (!isMicrosoft(provider)) return {};
+  const info = readBase64Json(clientInfo ?? ""), oid = text(claims?.oid), tid = text(claims?.tid);
+  return { uid: text(info?.uid) ?? oid, utid: text(info?.utid) ?? tid, oid, tid };
+}
+
+/**
+ * Returns the home account id of a subject: the subject itself, as with MSAL. It is unique at its issuer only (OpenID Connect
+ * Core, 5.7), so one that looks like an id of Microsoft's gets the issuer added.
+ */
+function subjectId(subject: string, authority: Authority): string {
+  return isEntraId(subject) && !isMicrosoftAuthority(authority) ? `${subject}#${environmentOf(authority)}` : subject;
+}
+
+/** What tells tenants of one host apart where the token does not: with ADFS `adfs`, elsewhere the authority's path. */
+function realmOf({ kind, url, origin, tenant }: Authority): string {
+  return kind === "oidc" ? url.slice(origin.length + 1) : tenant;
+}
+
+/** Seconds as a number, or as text with older servers. */
+function seconds(value: unknown): number | undefined {
+  const number = typeof value === "string" && value !== "" ? Number(value) : value;
+  return typeof number === "number" && number >= 0 ? Math.min(number, MAX_LIFETIME_S) : undefined;
+}
+
+function invalidResponse(why: string, correlationId: string): LatchkeyError {
+  return new LatchkeyError("invalid_response", `The server's answer is not valid: ${why}`, { correlationId });
+}
 
 const GRANT_MORE = "Sign in for these scopes: latchkey login --scope, or acquireTokenInteractive";
 
@@ -35,7 +178,7 @@ export interface TokenContext extends RefusalContext {
 }
 
 /** How one grant differs from others: the library's two halves of it. */
-export interface Grant {
+interface Grant {
   /** Sends the request. */
   readonly send: (
     server: AuthorizationServer,

@@ -1,8 +1,7 @@
 // bun tests/bench/cache_lookup.ts: what it takes to find a token in a cache of so many. Nothing is asserted.
 import process from "node:process";
 import type { AccountInfo } from "../../lib/account.ts";
-import type { CacheStore } from "../../lib/cache/cache_store.ts";
-import { memoryStore } from "../../lib/cache/memory_store.ts";
+import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { oneDocumentStore } from "../lib/cache/one_document_store.ts";
 import { markdownTable, median, range } from "./report.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { type AzCall, azOutput, readAzCall } from "../../bin/az_commands.ts";
-import { UsageError } from "../../bin/command_line.ts";
+import { type AzCall, azOutput, readAzCall } from "../../bin/az.ts";
+import { UsageError } from "../../bin/cli/command_line.ts";
 
 const GET = "account get-access-token --resource https://management.azure.com";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { shimText } from "../../bin/az_shim.ts";
-import { UsageError } from "../../bin/command_line.ts";
+import { UsageError } from "../../bin/cli/command_line.ts";
 
 test("shimText() quotes what a POSIX shell would read", () => {
   const text = shimText(["/opt/it's here/latchkey", "az", "--account=$(reboot)", "--"], false);

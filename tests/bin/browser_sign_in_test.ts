@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { redirectPath } from "../../lib/redirect_uris.ts";
+import { redirectPath } from "../../lib/authority.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";

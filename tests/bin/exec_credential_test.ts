@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readExecInfo, writeExecCredential } from "../../bin/exec_credential.ts";
+import { readExecInfo, writeExecCredential } from "../../bin/kube.ts";
 
 const GROUP = "client.authentication.k8s.io";
 const info = (more: object, version = "v1") =>

@@ -1,14 +1,14 @@
 // What the command line makes of all that a broker, its bus and other processes can do to it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { EXIT } from "../../bin/failure.ts";
+import { EXIT } from "../../bin/cli/failures.ts";
 import type { LatchkeyErrorCode } from "../../mod.ts";
 import { FAILED_STARTS } from "../fakes/failed_starts.ts";
 import { FAILURES, type Method, SECRET } from "../fakes/failures.ts";
 import { expectHarmlessText } from "../fakes/harmless_error.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
+import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
 import { type Run, runLatchkey } from "./run_latchkey.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { UsageError } from "../../bin/command_line.ts";
-import { isWholeRequest, MAX_REQUEST_BYTES, readRequest, writeCredential } from "../../bin/git_credential.ts";
+import { UsageError } from "../../bin/cli/command_line.ts";
+import { isWholeRequest, MAX_REQUEST_BYTES, readRequest, writeCredential } from "../../bin/git.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const read = (text: string) => readRequest(bytesOf(text));

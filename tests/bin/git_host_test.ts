@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { challengedTenant, findGitHost, isGitHost, takesBearer } from "../../bin/git_host.ts";
+import { challengedTenant, findGitHost, isGitHost, takesBearer } from "../../bin/git.ts";
 
 const AZURE_DEVOPS = ["499b84ac-1321-427f-aa17-267ca6975798/.default"];
 const TENANT = "33333333-2222-4333-8444-555555555555";

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { quoteCommand } from "../../lib/platform/host.ts";
+import { quoteCommand } from "../../lib/runtime/host.ts";
 import { makeHostileFolder } from "../fakes/hostile_folder.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";

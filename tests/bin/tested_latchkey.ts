@@ -1,7 +1,7 @@
 /** What the suites of the command line start: the sources, or what was built of them. */
 import { test } from "bun:test";
 import process from "node:process";
-import type { SessionBusClient } from "../../lib/platform/session_bus.ts";
+import type { SessionBusClient } from "../../lib/dbus/bus.ts";
 import { RUNTIME_PATHS, type RuntimePath } from "../runtimes/runtime_paths.ts";
 
 /** A command line that was built. */

@@ -1,8 +1,8 @@
 // A program that uses the session bus, prints what came of it, and closes nothing: it has to end by itself.
 import process from "node:process";
+import { BUS_DAEMON } from "../../lib/dbus/bus.ts";
+import { openSessionBus } from "../../lib/dbus/open.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { openSessionBus } from "../../lib/platform/open_session_bus.ts";
-import { BUS_DAEMON } from "../../lib/platform/session_bus.ts";
 import { ECHO } from "./echo_peer.ts";
 
 const bus = await openSessionBus();

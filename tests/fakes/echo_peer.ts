@@ -1,7 +1,7 @@
 // A peer on a private bus, for what the bus' own daemon cannot play.
-import type { Socket } from "node:net";
 import { Message, type MessageBus, MessageType, sessionBus } from "dbus-next";
-import { encodeMessage, METHOD_RETURN } from "../../lib/platform/dbus_message.ts";
+import type { Socket } from "node:net";
+import { encodeMessage, METHOD_RETURN } from "../../lib/dbus/marshal.ts";
 
 /** Bus name of the peer. */
 export const ECHO_NAME = "com.example.Echo";

@@ -4,10 +4,10 @@
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../lib/authority.ts";
 import { type Broker, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../lib/broker/broker.ts";
-import type { BrokerFlags, BrokerPlatform } from "../../lib/broker/plan_brokers.ts";
+import type { BrokerFlags, BrokerPlatform } from "../../lib/broker/detect.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
-import { TokenSources } from "../../lib/sources/token_sources.ts";
-import { tokenQuery } from "../../lib/sources/token_query.ts";
+import { tokenQuery } from "../../lib/request.ts";
+import { TokenSources } from "../../lib/sources/router.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
 const ACCOUNT = {

@@ -1,11 +1,11 @@
 // Sign-in in the browser, through the application, with a real OpenID provider and our real loopback listener.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:net";
-import { memoryStore } from "../../lib/cache/memory_store.ts";
+import { redirectPath } from "../../lib/authority.ts";
+import { memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
-import { redirectPath } from "../../lib/redirect_uris.ts";
 import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 

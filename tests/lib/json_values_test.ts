@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { parseJson, printable, readBase64Json, readTime } from "../../lib/json_values.ts";
+import { parseJson, printable, readBase64Json, readTime } from "../../lib/encoding.ts";
 import { HOSTILE_TEXTS, UNSAFE } from "../fakes/hostile_texts.ts";
 
 const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);

@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
-import { parseAuthority } from "../../lib/authority.ts";
 import {
   checkRedirectPath,
   isAtRedirectUri,
   loopbackRedirectUri,
+  parseAuthority,
   redirectPath,
   redirectUris,
   uriToRegister,
-} from "../../lib/redirect_uris.ts";
+} from "../../lib/authority.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { addonBelowPackage } from "../../lib/broker/msalruntime_place.ts";
+import { addonBelowPackage } from "../../lib/broker/msalruntime_addon.ts";
 import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication, type WindowHandle } from "../../mod.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";

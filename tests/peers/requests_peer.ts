@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { Message, sessionBus } from "dbus-next";
 import { parseAuthority } from "../../lib/authority.ts";
-import { cancelRequest, interactiveRequest } from "../../lib/broker/json_requests.ts";
+import { cancelRequest, interactiveRequest } from "../../lib/broker/wire.ts";
 import { runLatchkey } from "../bin/run_latchkey.ts";
 import { type Behaviour, BROKER_INTERFACE, BROKER_NAME, BROKER_PATH, type Call } from "../fakes/behaviour.ts";
 import { checkEnvelope, checkRequest } from "../fakes/request_rules.ts";

@@ -1,8 +1,8 @@
 // What Microsoft's own client makes of each status on the wire, and what latchkey does.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { codeOfStatus, statusOfWire } from "../../lib/broker/broker_status.ts";
-import { signIn } from "../../lib/broker/sign_in.ts";
+import { codeOfStatus, statusOfWire } from "../../lib/broker/errors.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { signIn } from "../../lib/sources/broker.ts";
 import { type Pair, startPair } from "./start_pair.ts";
 
 const WIRE = Array.from({ length: 27 }, (_, index) => index - 1);

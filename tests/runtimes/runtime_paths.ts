@@ -1,7 +1,7 @@
 /** The ways to a broker that users have: each a runtime, and what it reaches the broker by. */
 import process from "node:process";
 import type { BrokerKind } from "../../lib/broker/broker.ts";
-import type { SessionBusClient } from "../../lib/platform/session_bus.ts";
+import type { SessionBusClient } from "../../lib/dbus/bus.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { inWsl } from "../tools/wsl_machine.ts";

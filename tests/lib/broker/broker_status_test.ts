@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { EXIT } from "../../../bin/failure.ts";
-import { codeOfStatus, hintOfStatus, statusOfWire } from "../../../lib/broker/broker_status.ts";
+import { EXIT } from "../../../bin/cli/failures.ts";
+import { codeOfStatus, hintOfStatus, statusOfWire } from "../../../lib/broker/errors.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 
 type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: number, hint: RegExp | undefined];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { readToken } from "../../../lib/broker/json_replies.ts";
+import { readToken } from "../../../lib/broker/wire.ts";
 
 const NOW = Date.UTC(2026, 10, 24), CONTOSO = "11111111-1111-1111-1111-111111111111";
 const FABRIKAM = "33333333-3333-3333-3333-333333333333", [JANE, JOE] = ["aaaaaaaa", "bbbbbbbb"].map(oidOf);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { checkWindow, readWindow } from "../../../lib/broker/json_window.ts";
-import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/window_handle.ts";
+import { checkWindow, readWindow } from "../../../lib/broker/wire.ts";
+import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/request.ts";
 
 test("readWindow() takes no window, and the console, for none that a broker knows", () => {
   expect(readWindow(undefined)).toEqual({ id: 0 });

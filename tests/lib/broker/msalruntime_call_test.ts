@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { callNative, type NativeCallOptions } from "../../../lib/broker/msalruntime_call.ts";
+import { callNative, type NativeCallOptions } from "../../../lib/broker/msalruntime.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 const OPTIONS: NativeCallOptions = { name: "SignIn", correlationId: "id", isCancellable: true };

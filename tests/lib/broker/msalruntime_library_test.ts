@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { addonBelowPackage, PACKAGE } from "../../../lib/broker/msalruntime_place.ts";
+import { addonBelowPackage, PACKAGE } from "../../../lib/broker/msalruntime_addon.ts";
 import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
 import { findTool } from "../../tools/find_tool.js";
 

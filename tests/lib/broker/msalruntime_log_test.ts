@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { heedlessly, levelOf } from "../../../lib/broker/msalruntime_log.ts";
+import { heedlessly, levelOf } from "../../../lib/broker/msalruntime_addon.ts";
 
 test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], [6, "error"], [0, "debug"]] as const)(
   "levelOf(%d) is %s",

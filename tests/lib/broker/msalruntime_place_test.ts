@@ -4,7 +4,7 @@ import {
   addonFailure,
   howToInstall,
   packageOfAddon,
-} from "../../../lib/broker/msalruntime_place.ts";
+} from "../../../lib/broker/msalruntime_addon.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 
 const UBUNTU = 'NAME="Ubuntu"\nVERSION_ID="24.04"\nID=ubuntu\nID_LIKE=debian\n';

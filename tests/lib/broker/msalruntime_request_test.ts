@@ -7,8 +7,8 @@ import {
   redirectUriOf,
   windowBytes,
   windowWay,
-} from "../../../lib/broker/msalruntime_request.ts";
-import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/window_handle.ts";
+} from "../../../lib/broker/msalruntime.ts";
+import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/request.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const REQUEST = { scopes: ["User.Read"], authority: parseAuthority("https://login.microsoftonline.com/common") };

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { codeOfStatus } from "../../../lib/broker/broker_status.ts";
-import { readAccount, readTokenResponse } from "../../../lib/broker/json_replies.ts";
-import type { NativeToken } from "../../../lib/broker/msalruntime_library.ts";
-import { checkResult, nativeError, rawAccountOf, rawTokenOf } from "../../../lib/broker/msalruntime_result.ts";
+import { codeOfStatus } from "../../../lib/broker/errors.ts";
+import { checkResult, nativeError, rawAccountOf, rawTokenOf } from "../../../lib/broker/msalruntime.ts";
+import type { NativeToken } from "../../../lib/broker/msalruntime_addon.ts";
+import { readAccount, readTokenResponse } from "../../../lib/broker/wire.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 
 const CONTEXT = {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { commandLineLength, MAX_COMMAND_LINE } from "../../../lib/broker/windows_command_line.ts";
+import { commandLineLength, MAX_COMMAND_LINE } from "../../../lib/broker/wsl.ts";
 
 /** Words as Microsoft's C runtime takes them out of a command line: backslashes mean something before a quotation mark alone. */
 function wordsOf(line: string): string[] {

@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CacheStore } from "../../../lib/cache/cache_store.ts";
 import { fileStore, plaintextStore } from "../../../lib/cache/file_store.ts";
-import { memoryStore } from "../../../lib/cache/memory_store.ts";
+import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { APP, HOST, jane, john, MINUTE, NOW, reply } from "./sample_replies.ts";
 

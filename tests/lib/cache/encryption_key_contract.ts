@@ -14,7 +14,7 @@ import {
   findEncryptionKey,
   openEncryptionKey,
 } from "../../../lib/cache/encryption_key.ts";
-import { withLock } from "../../../lib/platform/lock.ts";
+import { withLock } from "../../../lib/files/lock.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -513,8 +513,8 @@ describe("findEncryptionKey()", () => {
 
 /** Stores what is no key where a key is looked for. */
 async function storeElsewhere(id: string, text: string): Promise<void> {
-  const { openSessionBus } = await import("../../../lib/platform/open_session_bus.ts");
-  const { storeSecret } = await import("../../../lib/platform/secret_item.ts");
+  const { openSessionBus } = await import("../../../lib/dbus/open.ts");
+  const { storeSecret } = await import("../../../lib/keyring/secret_service.ts");
   const attributes = { "xdg:schema": "org.latchkey.StoreKey", application: "latchkey", key: id };
   using bus = await openSessionBus();
   await storeSecret(bus, { label: "test", attributes, text }, { mayPrompt: false, promptMs: 1000 });

@@ -1,13 +1,7 @@
 // Documents of a token cache as they may be and as they must not be: what is in them is of a few people and apps, so that much
 // of it collides; how it is written is anybody's.
 import * as fc from "fast-check";
-import {
-  accessTokenKey,
-  accountKey,
-  idTokenKey,
-  refreshTokenKey,
-  signedOutKey,
-} from "../../../lib/cache/cache_schema.ts";
+import { accessTokenKey, accountKey, idTokenKey, refreshTokenKey, signedOutKey } from "../../../lib/cache/schema.ts";
 import { APP, CONTOSO, FABRIKAM, FAMILY_APP, HOST, idToken, jane, john, NOW } from "./sample_replies.ts";
 
 /** A JSON value, whose objects can have several members of one name. */

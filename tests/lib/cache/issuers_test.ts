@@ -1,9 +1,9 @@
 // Accounts of two OpenID providers on one host.
 import { expect, test } from "bun:test";
-import type { AccountInfo, AuthenticationResult } from "../../../mod.ts";
 import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
-import { memoryStore } from "../../../lib/cache/memory_store.ts";
+import { memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import type { AccountInfo, AuthenticationResult } from "../../../mod.ts";
 
 const CLIENT = "app";
 

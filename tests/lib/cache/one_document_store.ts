@@ -1,5 +1,5 @@
 // A store with one document for all accounts, as MSAL's own file is.
-import type { CacheStore } from "../../../lib/cache/cache_store.ts";
+import type { CacheStore } from "../../../lib/cache/store.ts";
 
 /** The store, what is in it, and how often it was written. */
 export interface OneDocumentStore extends CacheStore {

@@ -5,9 +5,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AccountInfo, idKey } from "../../../lib/account.ts";
-import { CacheDocument } from "../../../lib/cache/cache_document.ts";
-import { accountsIn } from "../../../lib/cache/cached_accounts.ts";
 import { plaintextStore } from "../../../lib/cache/file_store.ts";
+import { accountsIn } from "../../../lib/cache/lookup.ts";
+import { CacheDocument } from "../../../lib/cache/schema.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";

@@ -1,7 +1,6 @@
 // withRedisLock() at a real Redis server.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { type RunScript, scriptRunner } from "../../../lib/cache/redis_client.ts";
-import { withRedisLock } from "../../../lib/cache/redis_lock.ts";
+import { type RunScript, scriptRunner, withRedisLock } from "../../../lib/cache/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";

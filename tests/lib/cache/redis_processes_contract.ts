@@ -3,9 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:te
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { scriptRunner } from "../../../lib/cache/redis_client.ts";
-import { withRedisLock } from "../../../lib/cache/redis_lock.ts";
-import { redisStore } from "../../../lib/cache/redis_store.ts";
+import { scriptRunner, withRedisLock } from "../../../lib/cache/redis.ts";
+import { redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";

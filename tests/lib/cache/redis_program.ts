@@ -1,8 +1,7 @@
 // A machine of a web app's, for the tests of redisStore: redis_program.ts SOCKET NAME write|renew|hold COUNT
 import process from "node:process";
-import { scriptRunner } from "../../../lib/cache/redis_client.ts";
-import { withRedisLock } from "../../../lib/cache/redis_lock.ts";
-import { redisStore } from "../../../lib/cache/redis_store.ts";
+import { scriptRunner, withRedisLock } from "../../../lib/cache/redis.ts";
+import { redisStore } from "../../../lib/redis.ts";
 import { connectNodeRedis } from "../../tools/redis_clients.ts";
 
 const [socket = "", name = "", task = "", count = "1"] = process.argv.slice(2);

@@ -1,12 +1,12 @@
 // redisStore at a real Redis server that is not well, by each client library that this runtime has.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { readFile } from "node:fs/promises";
 import { Redis } from "ioredis";
+import { readFile } from "node:fs/promises";
 import { createClient } from "redis";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import type { RedisClient } from "../../../lib/cache/redis_client.ts";
-import { redisStore } from "../../../lib/cache/redis_store.ts";
+import type { RedisClient } from "../../../lib/cache/redis.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
@@ -90,7 +90,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     });
 
     test("a user with the permissions that the documentation names can do all", async () => {
-      const source = await readFile(new URL("../../../lib/cache/redis_store.ts", import.meta.url), "utf8");
+      const source = await readFile(new URL("../../../lib/redis.ts", import.meta.url), "utf8");
       const rules = /needs `(~.*)`/.exec(source)![1]!.split(" ");
       await connected.send("ACL", "SETUSER", "app", "on", `>${PASSWORD}`, "resetkeys", "-@all", ...rules);
       await using own = await connect(redis.socket);

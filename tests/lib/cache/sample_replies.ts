@@ -1,6 +1,6 @@
 // Replies of a token endpoint, for the tests of the cache.
 import type { AccountInfo } from "../../../lib/account.ts";
-import type { ReplyToSave } from "../../../lib/cache/cache_changes.ts";
+import type { ReplyToSave } from "../../../lib/cache/changes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 
 export const NOW = Date.UTC(2026, 0, 1);

@@ -1,8 +1,7 @@
 // Sequences of calls against a model that is nothing but lists, by which the cache's answers are foretold.
 import { expect, test } from "bun:test";
 import type { AccountInfo } from "../../../lib/account.ts";
-import type { CacheStore } from "../../../lib/cache/cache_store.ts";
-import { memoryStore } from "../../../lib/cache/memory_store.ts";
+import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { oneDocumentStore } from "./one_document_store.ts";
 import { APP, CONTOSO, FABRIKAM, FAMILY_APP, jane, john, MINUTE, NOW, reply } from "./sample_replies.ts";

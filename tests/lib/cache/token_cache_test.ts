@@ -1,6 +1,5 @@
 import { expect, spyOn, test } from "bun:test";
-import { memoryStore } from "../../../lib/cache/memory_store.ts";
-import type { CacheStore } from "../../../lib/cache/cache_store.ts";
+import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache, type TokenCacheOptions } from "../../../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { type OneDocumentStore, oneDocumentStore } from "./one_document_store.ts";

@@ -8,8 +8,7 @@ import {
   isAnswerTo,
   startAuthorization,
 } from "../../../lib/oauth/authorization_code.ts";
-import { findProvider } from "../../../lib/oauth/find_provider.ts";
-import type { Provider } from "../../../lib/oauth/provider.ts";
+import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { FakeEntra, JANE, jwt, TENANT } from "../../fakes/fake_entra.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { boundedFetch, waitByTimer } from "../../../lib/oauth/bounded_fetch.ts";
+import { boundedFetch, waitByTimer } from "../../../lib/oauth/fetch.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 describe("boundedFetch()", () => {

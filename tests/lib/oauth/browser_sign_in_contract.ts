@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
-import { findProvider } from "../../../lib/oauth/find_provider.ts";
-import type { Surroundings } from "../../../lib/platform/surroundings.ts";
+import { findProvider } from "../../../lib/oauth/provider.ts";
+import type { Surroundings } from "../../../lib/runtime/browser.ts";
 import { type BrowsingPerson, browsingPerson } from "../../tools/browsing_person.ts";
 import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";

@@ -4,8 +4,8 @@ import * as fc from "fast-check";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
-import { findProvider } from "../../../lib/oauth/find_provider.ts";
-import type { Surroundings } from "../../../lib/platform/surroundings.ts";
+import { findProvider } from "../../../lib/oauth/provider.ts";
+import type { Surroundings } from "../../../lib/runtime/browser.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
-import { findProvider } from "../../../lib/oauth/find_provider.ts";
+import { findProvider } from "../../../lib/oauth/provider.ts";
 import { FakeEntra, jwt, TENANT } from "../../fakes/fake_entra.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 

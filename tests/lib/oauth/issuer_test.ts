@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { isIssuerOf } from "../../../lib/oauth/issuer.ts";
+import { isIssuerOf } from "../../../lib/oauth/provider.ts";
 
 const TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47", OTHER = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
-import { codeOfOAuthError, oauthError, type RefusalContext, refusalOf } from "../../../lib/oauth/oauth_error.ts";
+import { codeOfOAuthError, oauthError, type RefusalContext, refusalOf } from "../../../lib/oauth/errors.ts";
 import { entraError } from "../../fakes/entra_error.ts";
 import { expectNoSecret } from "../../tools/failure_of.ts";
 

@@ -1,20 +1,18 @@
 // The protocol against a real OpenID provider, oidc-provider, on loopback.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import { parseAuthority } from "../../../lib/authority.ts";
+import { parseAuthority, redirectPath } from "../../../lib/authority.ts";
 import {
   type AuthCodeRequest,
   finishAuthorization,
   startAuthorization,
 } from "../../../lib/oauth/authorization_code.ts";
 import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
-import { findProvider } from "../../../lib/oauth/find_provider.ts";
-import type { Provider } from "../../../lib/oauth/provider.ts";
+import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
-import { redirectPath } from "../../../lib/redirect_uris.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
-import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
+import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
 const REDIRECT_URI = "http://127.0.0.1:4711/signed-in";
 const SCOPES = ["api.read"];

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { resultPage } from "../../../lib/oauth/result_page.ts";
+import { resultPage } from "../../../lib/oauth/browser_sign_in.ts";
 
 const HOSTILE = `<script>"'&\u202e\u0007\u0000</script>`, SHOWN = "&lt;script&gt;&quot;&#39;&amp; &lt;/script&gt;";
 const error = (details: object, message = "It failed") => new LatchkeyError("refused", message, details);

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import type { AccountInfo } from "../../../lib/account.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
-import { tokenReply, type TokenReplyContext } from "../../../lib/oauth/token_reply.ts";
+import { tokenReply, type TokenReplyContext } from "../../../lib/oauth/token_endpoint.ts";
 import { JANE, TENANT } from "../../fakes/fake_entra.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 

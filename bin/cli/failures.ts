@@ -1,0 +1,161 @@
+/**
+ * Failures, for people and for programs.
+ *
+ * @module
+ */
+import { quoteCommand } from "../../lib/runtime/host.ts";
+import { isWsl } from "../../lib/runtime/program.ts";
+import type { PublicClientApplication } from "../../lib/application.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
+import type { CommandLine } from "./command_line.ts";
+import { visible, visibleJson } from "./output.ts";
+
+/** Exit code of each failure. */
+export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
+  interaction_required: 3,
+  account_unusable: 3,
+  account_not_found: 3,
+  user_canceled: 4,
+  timed_out: 4,
+  no_network: 5,
+  temporarily_unavailable: 5,
+  broker_unavailable: 5,
+  configuration: 1,
+  untrusted_authority: 1,
+  refused: 1,
+  missing_dependency: 1,
+  invalid_response: 1,
+  unexpected: 1,
+};
+
+/** Blocked by a rule about place, among others: Microsoft sees where a request comes from. */
+const BLOCKED_BY_POLICY = 53003;
+const MIRRORED =
+  "In WSL, mirrored networking can be the cause: try networkingMode=nat in .wslconfig, then wsl --shutdown";
+
+/** What to do next; on this machine there may be more to say than the library knows of. */
+function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
+  const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
+  return [hint, more].filter(Boolean).join(". ") || undefined;
+}
+
+/**
+ * A failure as `--format json` prints it.
+ *
+ * @param error The failure.
+ * @param correlationId UUID of what was asked for, where the error names none: it was given up, or never sent.
+ */
+export function failureJson(error: LatchkeyError, correlationId?: string): string {
+  const { broker } = error;
+  return `${
+    visibleJson({
+      error: error.error ?? error.code,
+      error_description: error.errorDescription || error.message,
+      error_codes: error.errorCodes,
+      suberror: error.subError,
+      correlation_id: error.correlationId ?? correlationId,
+      claims: error.claims,
+      hint: hintOf(error),
+      broker: broker &&
+        { status: broker.status, sub_status: broker.subStatus, tag: broker.tag, error_code: broker.errorCode },
+    })
+  }\n`;
+}
+
+/** The same as people read it. */
+export function failureText(error: LatchkeyError, correlationId?: string): string {
+  const rows: [string, string | undefined][] = [
+    ["error", error.error ?? error.code],
+    ["error_description", error.errorDescription || error.message],
+    ["suberror", error.subError],
+    ...error.errorCodes.map((
+      code,
+    ): [string, string] => ["see", `https://login.microsoftonline.com/error?code=${code}`]),
+    ["correlation_id", error.correlationId ?? correlationId],
+    ["time", new Date().toISOString()],
+    ["hint", hintOf(error)],
+  ];
+  return rows.map(([name, value]) => value ? `${name}: ${visible(value)}\n` : "").join("");
+}
+
+/**
+ * What is no failure of a request's, as `--format json` prints it.
+ *
+ * @param error `wrong_usage` for a command line that cannot be meant, `unexpected` for a fault of the program.
+ * @param description A sentence for people.
+ * @param more What else the failures of requests have.
+ */
+export function otherFailureJson(
+  error: "wrong_usage" | "unexpected",
+  description: string,
+  { correlationId, hint }: { readonly correlationId?: string | undefined; readonly hint?: string | undefined } = {},
+): string {
+  return `${
+    visibleJson({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
+  }\n`;
+}
+
+const CONSENT_MISSING = 65001;
+
+/** What was asked for. */
+interface Asked {
+  readonly scopes: readonly string[];
+  readonly tenantId?: string | undefined;
+}
+
+/**
+ * The failure of a request for a token, with the address in its hint where consent is missing: a person at a shell has no
+ * method to call for it.
+ *
+ * @param error What the request failed with.
+ * @param app The application that asked.
+ * @param asked What it asked for.
+ * @returns The error to report.
+ */
+export async function withConsentUrl(error: unknown, app: PublicClientApplication, asked: Asked): Promise<unknown> {
+  if (!(error instanceof LatchkeyError) || !error.errorCodes.includes(CONSENT_MISSING)) return error;
+  const { code, message, claims } = error, { scopes, tenantId } = asked;
+  const url = await app.getAuthorizationRequestUrl({ scopes, tenantId }).catch(() => undefined);
+  if (url === undefined) return error; // what it was refused with is what there is to say
+  const hint = `Ask an administrator to consent, or visit this to consent: ${url}`;
+  return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
+}
+
+/** Options that a sign-in has to have as well, to be the one that the command asks for. */
+const OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
+
+/** Whether nobody but a person can go on: to sign in, or as the one who gave up. */
+export function needsPerson(error: LatchkeyError): boolean {
+  return [EXIT.interaction_required, EXIT.user_canceled].includes(EXIT[error.code]);
+}
+
+/**
+ * The sign-in that a command needs, for the shell of this platform.
+ *
+ * @param line Its command line.
+ * @param scopes What the token is for.
+ * @param claims A claims challenge to answer. @default none
+ */
+export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
+  const given = OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
+  return quoteCommand([
+    ...["latchkey", "login"],
+    ...given.map((name) => [`--${name}`, line.text(name)!]),
+    ...scopes.map((scope) => ["--scope", scope]),
+    ...(claims === undefined ? [] : [["--claims", claims]]),
+  ]);
+}
+
+/**
+ * The failure of a command, with the sign-in that mends it in its hint, where one does.
+ *
+ * @param error What the command failed with.
+ * @param line Its command line.
+ * @param scopes What the token was for.
+ * @returns The error to report.
+ */
+export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
+  if (!(error instanceof LatchkeyError) || !needsPerson(error)) return error;
+  const { code, message, claims } = error, hint = `Sign in, and try again: ${loginCommand(line, scopes, claims)}`;
+  return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
+}

@@ -1,0 +1,274 @@
+/**
+ * What a sign-in, a renewal and a sign-out change in a document of the token cache. Pure.
+ *
+ * @module
+ */
+import type { AuthenticationResult } from "../token.ts";
+import {
+  accountRecords,
+  endOf,
+  isPlainToken,
+  isSignedOutIn,
+  ownRefreshTokens,
+  readAccount,
+  TOKEN_BINDINGS,
+} from "./lookup.ts";
+import {
+  accessTokenKey,
+  accountKey,
+  appMetadataIn,
+  appMetadataKey,
+  type CacheApp,
+  type CacheChange,
+  type CacheDocument,
+  type CacheEntry,
+  type CacheIdentity,
+  type CacheSection,
+  epochSeconds,
+  hostOf,
+  idTokenKey,
+  isInCloud,
+  isOfApp,
+  type KeyedEntry,
+  refreshTokenKey,
+  scopesOf,
+  signedOutKey,
+  targetOf,
+  text,
+} from "./schema.ts";
+
+/** A token endpoint's answer, or a broker's. */
+export interface ReplyToSave {
+  /** The token and whose it is. */
+  readonly result: AuthenticationResult;
+  /** The refresh token that came with it. */
+  readonly refreshToken?: string | undefined;
+  /** The refresh tokens that a renewal was tried with: it takes the place of these. */
+  readonly replaces?: readonly string[] | undefined;
+  /** Microsoft Entra's `foci`: the family of apps that may use the refresh token. */
+  readonly familyId?: string | undefined;
+  /** Microsoft Entra's `client_info`, as it came. */
+  readonly clientInfo?: string | undefined;
+  /** How the account was signed in: `broker`, or the grant, such as `authorization_code`. Absent after a renewal. */
+  readonly accountSource?: string | undefined;
+  /** The tenant that was asked: its domain, when it was asked by that. @default the result's `tenantId` */
+  readonly realm?: string | undefined;
+  /** The client capabilities that the token was asked for with. @default none */
+  readonly capabilities?: string | undefined;
+  /** MSAL's name for the kind of server. @default "MSSTS" */
+  readonly authorityType?: "MSSTS" | "ADFS" | undefined;
+}
+
+/** Fields that an entry of ours sets or leaves out. Any other outlives what is written in its place. */
+const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
+  AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
+  RefreshToken: ["family_id", "target"],
+  IdToken: [],
+  Account: [],
+  AppMetadata: ["family_id"],
+  LatchkeySignedOut: [],
+};
+
+/**
+ * What a reply changes.
+ *
+ * @returns The changes; `undefined` when the reply renews what has been signed out meanwhile, or does not say whose it is.
+ */
+export function changesOfReply(
+  document: CacheDocument,
+  reply: ReplyToSave,
+  app: CacheApp,
+): readonly CacheChange[] | undefined {
+  const { result, accountSource } = reply, { homeAccountId } = result.account;
+  const records = accountRecords(document, homeAccountId, app);
+  if (homeAccountId === "") return undefined;
+  if (accountSource === undefined && (records.length === 0 || isSignedOutIn(document, homeAccountId, app))) {
+    return undefined;
+  }
+  // An account stays under the name of the cloud that it has: under two, MSAL would list it twice.
+  const environment = (records[0] && hostOf(records[0].entry)) ?? app.environments[0]!;
+  const identity = {
+    homeAccountId,
+    environment,
+    clientId: app.clientId,
+    realm: reply.realm ?? result.tenantId,
+  };
+  const context = { document, reply, app, identity };
+  return [
+    ...accountSource === undefined ? [] : [...accountChanges(context, records), ...marks(document, homeAccountId, app)],
+    // The broker keeps its own tokens, and better.
+    ...result.source === "broker" ? [] : tokenChanges(context),
+  ];
+}
+
+/**
+ * What a sign-out changes: the tokens of the app go, and with them those of its family, whose refresh token they share. Other
+ * apps keep theirs, and the account's record with them; a mark tells that it is not this app's any more.
+ */
+export function changesOfSignOut(
+  document: CacheDocument,
+  homeAccountId: string,
+  app: CacheApp,
+): readonly CacheChange[] {
+  const familyId = text(appMetadataIn(document, app)[0]?.entry.family_id);
+  const ofCloud = (section: CacheSection): readonly KeyedEntry[] =>
+    document.ofAccount(section, homeAccountId).filter(({ entry }) => isInCloud(entry, app));
+  const isOfFamily = ({ entry }: KeyedEntry): boolean => familyId !== undefined && entry.family_id === familyId;
+  const family = new Set(ofCloud("RefreshToken").filter(isOfFamily).map(({ entry }) => entry.client_id));
+
+  const sections = ["RefreshToken", "AccessToken", "IdToken"] as const;
+  const removals: CacheChange[] = [];
+  let isUsedByOthers = false;
+  for (const section of sections) {
+    for (const { key, entry } of ofCloud(section)) {
+      if (isOfApp(entry, app) || family.has(entry.client_id)) removals.push({ section, key });
+      else isUsedByOthers = true;
+    }
+  }
+  if (!isUsedByOthers) removals.push(...ofCloud("Account").map(({ key }) => ({ section: "Account" as const, key })));
+  return [...removals, signOutMark(homeAccountId, app)];
+}
+
+interface ReplyContext {
+  readonly document: CacheDocument;
+  readonly reply: ReplyToSave;
+  readonly app: CacheApp;
+  readonly identity: CacheIdentity;
+}
+
+function accountChanges({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange[] {
+  const { account } = reply.result, { homeAccountId, environment } = identity;
+  // MSAL for Python names records by the authority's path, so that one for this tenant can have another key than ours.
+  const isSame = ({ entry }: KeyedEntry): boolean =>
+    readAccount(entry)?.realm.toLowerCase() === account.realm.toLowerCase();
+  const known = records.find(isSame), old = known?.entry;
+  const key = known?.key ?? accountKey({ homeAccountId, environment, realm: account.realm });
+  const entry = {
+    realm: account.realm,
+    ...old,
+    home_account_id: homeAccountId,
+    environment: text(old?.environment) ?? environment,
+    local_account_id: account.localAccountId,
+    username: account.username,
+    authority_type: reply.authorityType ?? "MSSTS",
+    ...(account.name && { name: account.name }),
+    ...(reply.clientInfo && { client_info: reply.clientInfo }),
+    account_source: reply.accountSource,
+  };
+  return [{ section: "Account", key, entry }];
+}
+
+function tokenChanges(context: ReplyContext): CacheChange[] {
+  const { document, reply, app, identity } = context, { result, refreshToken, familyId } = reply;
+  const { homeAccountId, environment, clientId, realm } = identity, { idToken } = result;
+  const ofIdentity = { home_account_id: homeAccountId, environment, client_id: clientId };
+  const family = familyId ? { family_id: familyId } : {};
+  const changes: CacheChange[] = [];
+
+  if (result.tokenType === "Bearer" && result.scopes.length > 0) changes.push(...accessTokenChanges(context));
+  if (idToken) {
+    const old = document.ofAccount("IdToken", homeAccountId)
+      .filter(({ entry }) => isOfApp(entry, app) && isOfRealm(entry, realm));
+    changes.push(...replace(document, "IdToken", old, idTokenKey(identity), {
+      ...{ credential_type: "IdToken", secret: idToken, ...ofIdentity, realm },
+    }));
+  }
+  if (refreshToken) {
+    // One is enough, and an old one must not be tried: a server that renews them takes that for theft (RFC 9700, 4.14.2).
+    const old = ownRefreshTokens(document, homeAccountId, app);
+    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), {
+      ...{ credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family },
+      last_modification_time: epochSeconds(app.now),
+    }));
+  }
+  // One entry: MSAL for Node fails where there are several under different names of the cloud.
+  const old = appMetadataIn(document, app), [known] = old;
+  changes.push(...replace(document, "AppMetadata", old, known?.key ?? appMetadataKey(identity), {
+    client_id: text(known?.entry.client_id) ?? clientId,
+    environment: text(known?.entry.environment) ?? environment,
+    ...family,
+  }));
+  return changes;
+}
+
+/** A token takes the place of those that are for more or for fewer scopes: which of them were good, nobody could tell. */
+function accessTokenChanges({ document, reply: { result, capabilities }, app, identity }: ReplyContext): CacheChange[] {
+  const { homeAccountId, environment, clientId, realm } = identity, scopes = scopesOf(targetOf(result.scopes));
+  const old = document.ofAccount("AccessToken", homeAccountId).filter(({ entry }) => {
+    const others = scopesOf(entry.target), end = endOf(entry);
+    if (!isOfApp(entry, app) || !isPlainToken(entry) || others.length === 0 || end === 0) return false;
+    const isSubset = scopes.every((scope) => others.includes(scope));
+    const isSuperset = others.every((scope) => scopes.includes(scope));
+    return end <= app.now || isOfRealm(entry, realm) && (isSubset || isSuperset);
+  });
+  return replace(document, "AccessToken", old, accessTokenKey(identity, result.scopes), {
+    credential_type: "AccessToken",
+    secret: result.accessToken,
+    home_account_id: homeAccountId,
+    environment,
+    client_id: clientId,
+    realm,
+    target: targetOf(result.scopes),
+    token_type: result.tokenType,
+    cached_at: epochSeconds(app.now),
+    expires_on: epochSeconds(result.expiresOn.getTime()),
+    extended_expires_on: epochSeconds((result.extendedExpiresOn ?? result.expiresOn).getTime()),
+    ...(capabilities && { client_capabilities: capabilities }),
+    ...(result.refreshOn && { refresh_on: epochSeconds(result.refreshOn.getTime()) }),
+  });
+}
+
+function isOfRealm({ realm }: CacheEntry, wanted: string): boolean {
+  return (text(realm) ?? "").toLowerCase() === wanted.toLowerCase();
+}
+
+/** Writes an entry in the place of old ones. */
+function replace(
+  document: CacheDocument,
+  section: CacheSection,
+  old: readonly KeyedEntry[],
+  key: string,
+  entry: CacheEntry,
+): CacheChange[] {
+  const before = Object.entries(document.entry(section, key) ?? {})
+    .filter(([field]) => !OWN_FIELDS[section].includes(field));
+  const removals = old.filter((each) => each.key !== key).map(({ key }) => ({ section, key }));
+  return [...removals, { section, key, entry: { ...Object.fromEntries(before), ...entry } }];
+}
+
+function marks(document: CacheDocument, homeAccountId: string, app: CacheApp): CacheChange[] {
+  return document.ofAccount("LatchkeySignedOut", homeAccountId).filter(({ entry }) => isOfApp(entry, app))
+    .map(({ key }) => ({ section: "LatchkeySignedOut", key }));
+}
+
+function signOutMark(homeAccountId: string, { clientId, environments, now }: CacheApp): CacheChange {
+  const identity = { homeAccountId, environment: environments[0]!, clientId };
+  return {
+    section: "LatchkeySignedOut",
+    key: signedOutKey(identity),
+    entry: {
+      home_account_id: homeAccountId,
+      environment: identity.environment,
+      client_id: clientId,
+      signed_out_on: epochSeconds(now),
+    },
+  };
+}
+
+/** The sections of a document that tell it. */
+const ACCOUNT_SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
+
+/**
+ * What a store of many documents keeps for its `readAccounts`.
+ *
+ * @param json A document's text.
+ * @returns The text of one without tokens; the same text when it is damaged, so that it is told of there.
+ */
+export function accountsExcerpt(json: string): string {
+  try {
+    const document = JSON.parse(json);
+    return JSON.stringify(Object.fromEntries(ACCOUNT_SECTIONS.map((section) => [section, document[section]])));
+  } catch {
+    return json;
+  }
+}

@@ -1,0 +1,351 @@
+/**
+ * The refresh tokens that a token cache has for an account. Pure.
+ *
+ * @module
+ */
+import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import { isMicrosoftHost } from "../authority.ts";
+import { readJwt } from "../encoding.ts";
+import { RESERVED_SCOPES } from "../request.ts";
+import { type AuthenticationResult, concealed, concealTokens, EXPIRY_MARGIN_MS, type Lifetimes } from "../token.ts";
+import {
+  accessTokenKey,
+  appMetadataIn,
+  type CacheApp,
+  type CacheDocument,
+  type CacheEntry,
+  homeTenantOf,
+  hostOf,
+  idTokenKey,
+  isInCloud,
+  isOfApp,
+  isSecret,
+  isTenantId,
+  type KeyedEntry,
+  readEpochSeconds,
+  scopesOf,
+  tenantOf,
+  text,
+} from "./schema.ts";
+
+/** A refresh token that is there. */
+export interface CachedRefreshToken {
+  /** The token. */
+  readonly refreshToken: string;
+  /**
+   * Whose it is. `app`: this app's. `family`: another app's of the family of Microsoft's that this app is of, which is as
+   * good. `perhaps`: of a family that this app may be of, as no reply to it has told yet; when it is not, the server's
+   * `suberror` is `client_mismatch`, for every other such token, too.
+   */
+  readonly holder: "app" | "family" | "perhaps";
+}
+
+/**
+ * The refresh tokens that can be tried for an account: the app's own, then its family's; of each the newest first. One that
+ * was refused is still among them: what it was refused for need not be what is asked next.
+ */
+export function refreshTokensIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedRefreshToken[] {
+  const metadata = appMetadataIn(document, app)[0]?.entry, familyId = text(metadata?.family_id);
+  const ofFamily = document.ofAccount("RefreshToken", homeAccountId).filter(({ entry }) =>
+    isInCloud(entry, app) && !isOfApp(entry, app) && isUsable(entry) && isOfFamily(entry)
+  );
+  function isOfFamily(entry: CacheEntry): boolean {
+    const family = text(entry.family_id);
+    return family !== undefined && (metadata === undefined || family === familyId);
+  }
+  const tokens = new Map<string, CachedRefreshToken>();
+  const add = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): void => {
+    for (const { entry } of entries.toSorted((one, other) => age(other) - age(one))) {
+      const refreshToken = text(entry.secret)!;
+      if (!tokens.has(refreshToken)) tokens.set(refreshToken, concealed({ refreshToken, holder }, () => ({ holder })));
+    }
+  };
+  add(ownRefreshTokens(document, homeAccountId, app), "app");
+  add(ofFamily, metadata ? "family" : "perhaps");
+  return [...tokens.values()];
+}
+
+/** The refresh tokens that were issued to the app itself. */
+export function ownRefreshTokens(document: CacheDocument, homeAccountId: string, app: CacheApp): readonly KeyedEntry[] {
+  return document.ofAccount("RefreshToken", homeAccountId)
+    .filter(({ entry }) => isOfApp(entry, app) && isUsable(entry));
+}
+
+/** Web services keep those that they got on somebody's behalf beside others, for the one assertion alone. */
+function isUsable({ secret, userAssertionHash, user_assertion_hash }: CacheEntry): boolean {
+  return isSecret(secret) && !text(userAssertionHash) && !text(user_assertion_hash);
+}
+
+/** MSAL for Node does not say when. */
+function age({ entry }: KeyedEntry): number {
+  return readEpochSeconds(entry.last_modification_time) ?? 0;
+}
+
+/** An account that was signed in. */
+export interface CachedAccount {
+  /** The account. */
+  readonly account: AccountInfo;
+  /**
+   * How it was signed in: `broker`, or the grant, such as `authorization_code`. It decides who renews: an account that was
+   * signed in without the broker is not renewed through it, nor the reverse. `undefined`: an older MSAL did not say.
+   */
+  readonly accountSource: string | undefined;
+}
+
+interface AccountRecord {
+  readonly account: AccountInfo;
+  readonly entry: CacheEntry;
+}
+
+/**
+ * Who is signed in, each account once however many tenants it has a record for.
+ *
+ * @param documents Where.
+ * @param app The app that looks.
+ * @param username Only the accounts of one user name, compared without case: of thousands, the others are hardly looked at.
+ */
+export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, username?: string): CachedAccount[] {
+  const isMeant = (name: string): boolean => username === undefined || isSameUsername(name, username);
+  const records = documents.flatMap((document) => {
+    const entries = document.entries("Account");
+    if (username === undefined) return readRecords(document, entries, app);
+    const idOf = ({ entry }: KeyedEntry): string => idKey(text(entry.home_account_id) ?? "");
+    const ids = new Set(entries.filter(({ entry }) => isMeant(text(entry.username) ?? "")).map(idOf));
+    return readRecords(document, entries.filter((one) => ids.has(idOf(one))), app);
+  });
+  return [...Map.groupBy(records, ({ account }) => idKey(account.homeAccountId)).values()]
+    .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => isMeant(account.username));
+}
+
+/** One account, when it is signed in. */
+export function accountIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedAccount | undefined {
+  return accountOf(readRecords(document, document.ofAccount("Account", homeAccountId), app), app);
+}
+
+function readRecords(document: CacheDocument, entries: readonly KeyedEntry[], app: CacheApp): AccountRecord[] {
+  return entries.flatMap(({ entry }) => {
+    const account = isInCloud(entry, app) ? readAccount(entry) : undefined;
+    return account && !isSignedOutIn(document, account.homeAccountId, app) ? [{ account, entry }] : [];
+  });
+}
+
+function accountOf(records: readonly AccountRecord[], app: CacheApp): CachedAccount | undefined {
+  const inOrder = records.toSorted((one, other) => rank(one.account, app) - rank(other.account, app));
+  const sources = inOrder.map(({ entry }) => text(entry.account_source));
+  return inOrder[0] &&
+    { account: inOrder[0].account, accountSource: sources.find((source) => source !== undefined) };
+}
+
+/** The record of the tenant at home goes before a guest's, one under the cloud's usual name before those of its aliases. */
+function rank({ homeAccountId, environment, realm }: AccountInfo, { environments }: CacheApp): number {
+  const isAtHome = realm.toLowerCase() === homeTenantOf(homeAccountId);
+  return (isAtHome ? 0 : environments.length) + environments.indexOf(environment);
+}
+
+/** The records of one account in the app's cloud, those under its usual name first. */
+export function accountRecords(
+  document: CacheDocument,
+  homeAccountId: string,
+  app: CacheApp,
+): readonly KeyedEntry[] {
+  const order = ({ entry }: KeyedEntry): number => app.environments.indexOf(hostOf(entry)!);
+  return document.ofAccount("Account", homeAccountId).filter(({ entry }) => isInCloud(entry, app))
+    .toSorted((one, other) => order(one) - order(other));
+}
+
+/**
+ * Whether an account signed out of the app. An account that the app has a refresh token of has signed in since: another
+ * program, which does not know of the mark, can have done that.
+ */
+export function isSignedOutIn(document: CacheDocument, homeAccountId: string, app: CacheApp): boolean {
+  return document.ofAccount("LatchkeySignedOut", homeAccountId).some(({ entry }) => isOfApp(entry, app)) &&
+    ownRefreshTokens(document, homeAccountId, app).length === 0;
+}
+
+/** An account as its record has it; `undefined` when that does not say whose it is. */
+export function readAccount(entry: CacheEntry): AccountInfo | undefined {
+  const homeAccountId = text(entry.home_account_id), environment = hostOf(entry);
+  if (!homeAccountId || !environment) return undefined;
+  const realm = tenantOf(homeAccountId, text(entry.realm) ?? ""), name = text(entry.name);
+  return {
+    homeAccountId,
+    localAccountId: text(entry.local_account_id) ?? homeAccountId.split(".")[0]!,
+    environment,
+    realm,
+    username: text(entry.username) ?? "",
+    ...(name && { name }),
+    source: "cache",
+  };
+}
+
+/** A token that is looked for. */
+export interface CachedTokenQuery {
+  /** Whose. */
+  readonly account: AccountInfo;
+  /** What it has to be for. */
+  readonly scopes: readonly string[];
+  /** The tenant that is asked: its id, or its domain when it is asked by that. @default the account's `realm` */
+  readonly realm?: string | undefined;
+  /** The client capabilities of who is to use it. @default none */
+  readonly capabilities?: string | undefined;
+  /** UUID of the request that it answers. */
+  readonly correlationId: string;
+}
+
+/** A token that is there. */
+export interface CachedToken {
+  /** The token, its `source` being `cache`. */
+  readonly result: AuthenticationResult;
+  /**
+   * What it is good for. `use`: to be used. `renew`: to be renewed ahead of its end, and used when that fails. `outage`: to
+   * be used only while the issuer cannot be reached, as it has ended or is about to.
+   */
+  readonly state: "use" | "renew" | "outage";
+}
+
+const STATES: readonly CachedToken["state"][] = ["use", "renew", "outage"];
+
+/** What binds a token to more than its account, app, tenant and scopes, in the words of MSAL for Python, Node and .NET. */
+export const TOKEN_BINDINGS: readonly string[] = [
+  ...["key_id", "kid", "ext_cache_key", "ext", "additionalCacheKeyComponents", "resource"],
+  ...["userAssertionHash", "user_assertion_hash", "requested_claims"],
+];
+
+/** The best token that is there: by its key, else the newest that is for all of the scopes, and maybe more. */
+export function accessTokenIn(
+  document: CacheDocument,
+  query: CachedTokenQuery,
+  app: CacheApp,
+): CachedToken | undefined {
+  const { homeAccountId, realm: ownRealm } = query.account, { clientId, environments } = app;
+  const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
+  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)), { capabilities = "" } = query;
+  if (wanted.length === 0 || homeAccountId === "") return undefined;
+  for (const environment of environments) {
+    const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted);
+    const entry = document.entry("AccessToken", key);
+    if (!entry || !isAt(entry) || !isFor(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
+    if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
+  }
+  const place = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
+  const found = document.accessTokensAt(place).flatMap((entry) => {
+    const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities ? stateOf(entry, app.now) : undefined;
+    return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
+  });
+  const [best] = found.sort((one, other) =>
+    STATES.indexOf(one.state) - STATES.indexOf(other.state) || other.cachedAt - one.cachedAt
+  );
+  return best && { result: readResult(document, best.entry, query, app), state: best.state };
+
+  // A key is not proof: it joins what can have its separator in it, and lowers the case of what is not the same without.
+  function isAt(entry: CacheEntry): boolean {
+    return isOfApp(entry, app) && idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId) &&
+      realm === (text(entry.realm)?.toLowerCase() ?? "");
+  }
+}
+
+/**
+ * The same token, which ends no later than it would have, had the clock not been set since it was received.
+ *
+ * @param token The token.
+ * @param lifetimes Of the tokens that were received here.
+ * @param now The time, in milliseconds since 1970.
+ * @returns The token; `undefined` when it has ended.
+ */
+export function boundedToken(
+  { result, state }: CachedToken,
+  lifetimes: Lifetimes,
+  now: number,
+): CachedToken | undefined {
+  const bounded = lifetimes.bounded(result, now);
+  if (bounded === result) return { result, state };
+  const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
+  if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {
+    return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
+  }
+  return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
+}
+
+/** Whether a token is a bearer token that nothing but its account, app, tenant and scopes limits. */
+export function isPlainToken(entry: CacheEntry): boolean {
+  return (text(entry.credential_type) ?? "AccessToken").toLowerCase() === "accesstoken" &&
+    (text(entry.token_type) ?? "Bearer").toLowerCase() === "bearer" &&
+    TOKEN_BINDINGS.every((field) => entry[field] === undefined || entry[field] === null || entry[field] === "");
+}
+
+/**
+ * The client capabilities that a token was asked for with: whoever cannot answer a claims challenge must not have a token
+ * that can be revoked by one. MSAL writes none down.
+ */
+function capabilitiesIn({ client_capabilities }: CacheEntry): string {
+  return text(client_capabilities) ?? "";
+}
+
+/** When a token can no longer be used for anything, in milliseconds since 1970. */
+export function endOf({ expires_on, extended_expires_on }: CacheEntry): number {
+  return Math.max(readEpochSeconds(expires_on) ?? 0, readEpochSeconds(extended_expires_on) ?? 0);
+}
+
+function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {
+  const granted = scopesOf(target);
+  return wanted.every((scope) => granted.includes(scope.toLowerCase()));
+}
+
+function stateOf(entry: CacheEntry, now: number): CachedToken["state"] | undefined {
+  const { secret, cached_at, expires_on, refresh_on } = entry;
+  const expiresOn = readEpochSeconds(expires_on), cachedAt = readEpochSeconds(cached_at) ?? 0;
+  if (expiresOn === undefined || !isSecret(secret) || !isPlainToken(entry)) return undefined;
+  // The clock was set back since, so that nobody knows when the token ends.
+  if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
+  if (expiresOn - now > EXPIRY_MARGIN_MS) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
+  return endOf(entry) > now ? "outage" : undefined;
+}
+
+function readResult(
+  document: CacheDocument,
+  entry: CacheEntry,
+  { account, correlationId }: CachedTokenQuery,
+  app: CacheApp,
+): AuthenticationResult {
+  const { expires_on, extended_expires_on, refresh_on } = entry;
+  const [expiresOn = 0, extendedExpiresOn = 0, refreshOn] = [expires_on, extended_expires_on, refresh_on]
+    .map(readEpochSeconds);
+  const realm = text(entry.realm) ?? "";
+  const idToken = idTokenBeside(document, entry, account, app);
+  const idTokenClaims = readJwt(idToken);
+  return concealTokens({
+    accessToken: text(entry.secret)!,
+    tokenType: "Bearer",
+    expiresOn: new Date(expiresOn),
+    ...(extendedExpiresOn > expiresOn && { extendedExpiresOn: new Date(extendedExpiresOn) }),
+    ...(refreshOn !== undefined && { refreshOn: new Date(refreshOn) }),
+    scopes: text(entry.target)?.split(" ").filter(Boolean) ?? [],
+    ...(idToken && { idToken }),
+    ...(idTokenClaims && { idTokenClaims }),
+    account,
+    tenantId: isTenantId(realm)
+      ? realm
+      : (isMicrosoftHost(hostOf(entry) ?? "") && text(idTokenClaims?.tid)) || account.realm,
+    source: "cache",
+    correlationId,
+  });
+}
+
+/** The id token of the same account, app and tenant. */
+function idTokenBeside(
+  document: CacheDocument,
+  { environment, realm }: CacheEntry,
+  { homeAccountId }: AccountInfo,
+  app: CacheApp,
+): string | undefined {
+  const isBeside = (entry: CacheEntry | undefined): boolean =>
+    entry !== undefined && isSecret(entry.secret) && isOfApp(entry, app) && entry.realm === realm &&
+    idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId);
+  const host = text(environment) ?? "", tenant = text(realm) ?? "";
+  const identity = { homeAccountId, clientId: app.clientId, environment: host, realm: tenant };
+  const byKey = document.entry("IdToken", idTokenKey(identity));
+  const entry = isBeside(byKey)
+    ? byKey
+    : document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isBeside(entry))?.entry;
+  return text(entry?.secret);
+}

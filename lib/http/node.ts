@@ -1,0 +1,109 @@
+/**
+ * HTTP with a proxy and more certificates on Node, which has neither for its `fetch` before 24, and on Bun.
+ *
+ * @module
+ */
+import http, { type IncomingMessage, type RequestOptions } from "node:http";
+import https from "node:https";
+import { isIP } from "node:net";
+import { type Duplex, Readable } from "node:stream";
+import tls from "node:tls";
+import { LatchkeyError } from "../errors.ts";
+import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxyAuthorization } from "./request.ts";
+
+/**
+ * Sends a request.
+ *
+ * @param request What is sent.
+ * @param route On which way.
+ * @returns The answer, once its head is there.
+ * @throws {LatchkeyError} what the proxy refused; else what Node throws.
+ */
+export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
+  const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
+  const trust = trustOf(route), secure = url.protocol === "https:";
+  const options: RequestOptions & tls.ConnectionOptions = {
+    ...trust,
+    ...{ ...addressOf(url), method, path: `${url.pathname}${url.search}`, agent: false, signal },
+    headers: { host: url.host, "accept-encoding": "identity", ...Object.fromEntries(headers) },
+  };
+  if (proxy instanceof URL && secure) {
+    const socket = await openTunnel(proxy, request, trust);
+    options.createConnection = () => tls.connect({ ...trust, ...addressOf(url), socket });
+    delete options.agent; // an agent would connect by itself
+  } else if (proxy instanceof URL) {
+    Object.assign(options, { ...addressOf(proxy), path: url.href });
+    options.headers = { ...options.headers, ...authorizationFor(proxy) };
+  }
+  const byTls = proxy instanceof URL && !secure ? proxy.protocol === "https:" : secure;
+  const message = await new Promise<IncomingMessage>((resolve, reject) => {
+    const outgoing = (byTls ? https : http).request(options, resolve);
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+  return responseOf(message, { method, redirect, signal });
+}
+
+/** A connection through the proxy to the server, not yet secured. */
+async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.ConnectionOptions): Promise<Duplex> {
+  const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`;
+  const options = { ...trust, ...addressOf(proxy), method: "CONNECT", path: target, agent: false, signal };
+  const headers = { host: target, ...authorizationFor(proxy) };
+  const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
+  (proxy.protocol === "https:" ? https : http).request({ ...options, headers })
+    .on("connect", ({ statusCode = 0 }, socket) => {
+      if (statusCode >= 200 && statusCode < 300) return resolve(socket);
+      socket.destroy();
+      reject(statusCode === 407 ? passwordWanted(request, proxy) : refusal(statusCode));
+    })
+    .on("error", reject)
+    .end();
+  return await promise;
+
+  function refusal(status: number): LatchkeyError {
+    const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${status}`;
+    return new LatchkeyError("no_network", message, {
+      hint: "Ask those who run the proxy, or except the host in NO_PROXY",
+    });
+  }
+}
+
+/** Where to connect, and for whom the certificate has to be: left to itself, Node takes the Host field for it. */
+function addressOf(url: URL): { readonly host: string; readonly port: number; readonly servername: string } {
+  const host = hostOf(url);
+  return { host, port: portOf(url), servername: isIP(host) ? "" : host };
+}
+
+function authorizationFor(proxy: URL): Record<string, string> {
+  const authorization = proxyAuthorization(proxy);
+  return authorization ? { "proxy-authorization": authorization } : {};
+}
+
+/** To read a hundred certificates takes some 50 ms. */
+const contexts = new WeakMap<readonly string[], tls.SecureContext>();
+
+/** More certificates take the place of the runtime's own, so these are added. */
+function trustOf({ certificates }: HttpRoute): { readonly secureContext?: tls.SecureContext } {
+  if (!certificates) return {};
+  const known = contexts.get(certificates);
+  const secureContext = known ?? tls.createSecureContext({ ca: [...tls.rootCertificates, ...certificates] });
+  if (!known) contexts.set(certificates, secureContext);
+  return { secureContext };
+}
+
+function responseOf(message: IncomingMessage, { method, redirect, signal }: Partial<HttpRequest>): Response {
+  const { statusCode: status = 0, rawHeaders } = message;
+  if (redirect === "error" && status >= 300 && status < 400) {
+    message.destroy();
+    throw new TypeError("unexpected redirect");
+  }
+  const headers = new Headers();
+  for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
+  const isEmpty = method === "HEAD" || [204, 205, 304].includes(status);
+  if (isEmpty) message.resume();
+  message.on("error", () => {}); // who reads the body hears of it
+  const abort = () => void message.destroy(signal?.reason);
+  signal?.addEventListener("abort", abort);
+  message.once("close", () => signal?.removeEventListener("abort", abort));
+  return new Response(isEmpty ? null : Readable.toWeb(message) as unknown as ReadableStream, { status, headers });
+}

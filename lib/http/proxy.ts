@@ -1,0 +1,232 @@
+/**
+ * Which proxy the environment wants for an address: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters
+ * as well, which count first. Only loaded when one of them is set.
+ *
+ * @module
+ */
+import { BlockList, isIP } from "node:net";
+import { LatchkeyError } from "../errors.ts";
+import { credentialsOf, hostOf, portOf, proxyAuthorization } from "./request.ts";
+
+/** Reads an environment variable. */
+export type Variable = (name: string) => string | undefined;
+
+/**
+ * The proxy for an address.
+ *
+ * @param url Where a request goes.
+ * @param variable Reads the environment.
+ * @returns The proxy's own address; `undefined` when there is none. What is on loopback has none.
+ * @throws {LatchkeyError} `configuration` when a variable does not name a proxy that can be used.
+ */
+export function proxyFor(url: URL, variable: Variable): URL | undefined {
+  const read = (name: string) => variable(name.toLowerCase()) ?? variable(name);
+  const [name, value] = [url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", "ALL_PROXY"]
+    .map((name) => [name, read(name)] as const)
+    .find(([, value]) => value !== undefined) ?? [];
+  if (!name || !value || isLoopback(url) || isExcepted(url, read("NO_PROXY") ?? "")) return undefined;
+  return parseProxy(value, name);
+}
+
+function parseProxy(value: string, name: string): URL {
+  try {
+    const proxy = new URL(value.includes("://") ? value : `http://${value}`);
+    credentialsOf(proxy);
+    if (proxy.hostname && (proxy.protocol === "http:" || proxy.protocol === "https:")) return proxy;
+  } catch {
+    // The same as another scheme. The value is not shown: it may have a password in it.
+  }
+  throw new LatchkeyError(
+    "configuration",
+    `Cannot use the proxy that ${name} names: it is no http:// or https:// address`,
+    {
+      hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
+    },
+  );
+}
+
+function isLoopback(url: URL): boolean {
+  const host = hostOf(url);
+  return host === "localhost" || host.endsWith(".localhost") || host === "::1" || /^127(\.\d+){3}$/.test(host);
+}
+
+/** `NO_PROXY`: `*`, or hosts with all below them, addresses and their ranges, each maybe with a port. */
+function isExcepted(url: URL, exceptions: string): boolean {
+  const host = hostOf(url), port = portOf(url);
+  return exceptions.split(/[\s,]+/).filter(Boolean).some((exception) => {
+    const [, bracketed, plain, onPort] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(exception) ?? [];
+    const name = (bracketed ?? plain ?? exception.replace(/^\[(.*)\]$/, "$1")).toLowerCase();
+    if (onPort !== undefined && Number(onPort) !== port) return false;
+    return name === "*" || isBelow(host, name) || isInRange(host, name);
+  });
+}
+
+function isBelow(host: string, name: string): boolean {
+  const domain = name.replace(/^\*?\./, "");
+  return host === domain || (domain !== "" && host.endsWith(`.${domain}`));
+}
+
+/** Whether an address is in a range such as `10.0.0.0/8`. */
+function isInRange(host: string, range: string): boolean {
+  const [network = "", length = ""] = range.split("/"), family = isIP(host);
+  if (family === 0 || isIP(network) !== family || !/^\d{1,3}$/.test(length)) return false;
+  const kind = family === 6 ? "ipv6" : "ipv4", list = new BlockList();
+  if (Number(length) > (family === 6 ? 128 : 32)) return false;
+  list.addSubnet(network, Number(length), kind);
+  return list.check(host, kind);
+}
+
+/** A relay on loopback. */
+interface ProxyRelay extends Disposable {
+  /** What Deno's client has to be given. */
+  readonly proxy: {
+    readonly url: string;
+    readonly basicAuth: { readonly username: string; readonly password: string };
+  };
+  /** Why it could not reach the server or the proxy: the client sees its connection end, no more. */
+  failure(): unknown;
+}
+
+const MAX_HEAD_BYTES = 16 * 1024;
+/** How long a client may take to say who it is, and a proxy to open the tunnel, in milliseconds. */
+const LIMIT_MS = 30_000;
+
+/**
+ * Opens a relay for one connection to one server: nobody else gets through it.
+ *
+ * @param deno Deno's namespace.
+ * @param url Where the request goes.
+ * @param way `proxy`: the proxy, with user name and password if it wants any; `undefined`: straight to the server. `caCerts`: whom
+ * to trust when the proxy itself speaks TLS.
+ */
+export function openProxyRelay(
+  deno: typeof Deno,
+  url: URL,
+  { proxy, caCerts }: { readonly proxy: URL | undefined; readonly caCerts: string[] },
+): ProxyRelay {
+  const listener = deno.listen({ hostname: "127.0.0.1", port: 0 }), password = crypto.randomUUID();
+  /** Connections without a tunnel as yet. */
+  const early = new Set<Deno.Conn>();
+  let isOpen = true, isTaken = false, failure: unknown;
+  const timer = setTimeout(close, LIMIT_MS);
+  deno.unrefTimer(Number(timer));
+
+  function stopListening(): void {
+    if (isOpen) listener.close();
+    isOpen = false;
+  }
+  function close(): void {
+    clearTimeout(timer);
+    stopListening();
+    for (const connection of early) quietly(() => connection.close());
+    early.clear();
+  }
+  async function acceptAll(): Promise<void> {
+    while (isOpen) {
+      const near = await listener.accept();
+      early.add(near);
+      // A client that is not ours, or has gone, is no reason not to wait for ours.
+      void relay(near).catch(() => {}).finally(() => {
+        early.delete(near);
+        quietly(() => near.close());
+      });
+    }
+  }
+  void acceptAll().catch(() => {}); // it was closed
+
+  async function relay(near: Deno.Conn): Promise<void> {
+    await admit(near, password);
+    if (isTaken) return;
+    isTaken = true;
+    stopListening();
+    let far: Deno.Conn;
+    try {
+      far = await connect();
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+    await writeAll(near, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    clearTimeout(timer);
+    for (const connection of [near, far]) early.delete(connection);
+    await Promise.all([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
+  }
+
+  async function connect(): Promise<Deno.Conn> {
+    if (!proxy) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
+    const address = { hostname: hostOf(proxy), port: portOf(proxy) };
+    const far = proxy.protocol === "http:"
+      ? opened(await deno.connect(address))
+      : opened(await deno.connectTls({ ...address, caCerts }));
+    const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
+    const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
+    await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
+    const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];
+    // As Deno's own errors say it.
+    if (status === "407") throw new TypeError("proxy authentication required");
+    if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
+    return far;
+  }
+  function opened<Connection extends Deno.TcpConn | Deno.TlsConn>(far: Connection): Connection {
+    early.add(far);
+    if ("setNoDelay" in far) far.setNoDelay();
+    return far;
+  }
+  return {
+    proxy: {
+      url: `socks5h://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`,
+      basicAuth: { username: "latchkey", password },
+    },
+    failure: () => failure,
+    // With the answer's head, the tunnel goes on.
+    [Symbol.dispose]: close,
+  };
+}
+
+/** Lets a client in that knows the password; where it wants to get is known. */
+async function admit(near: Deno.Conn, password: string): Promise<void> {
+  const [version, count = 0] = await readExactly(near, 2);
+  if (version !== 5) throw new TypeError("no client of ours");
+  if (!(await readExactly(near, count)).includes(2)) throw new TypeError("no client of ours");
+  await writeAll(near, [5, 2]);
+  const [, nameLength = 0] = await readExactly(near, 2);
+  await readExactly(near, nameLength);
+  const [length = 0] = await readExactly(near, 1);
+  if (new TextDecoder().decode(await readExactly(near, length)) !== password) throw new TypeError("no client of ours");
+  await writeAll(near, [1, 0]);
+  const [, , , type] = await readExactly(near, 4);
+  const addressLength = type === 1 ? 4 : type === 4 ? 16 : (await readExactly(near, 1))[0]!;
+  await readExactly(near, addressLength + 2);
+}
+
+async function readExactly(connection: Deno.Conn, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length;) {
+    const count = await connection.read(bytes.subarray(at));
+    if (!count) throw new TypeError("the connection has ended");
+    at += count;
+  }
+  return bytes;
+}
+
+/** Byte by byte: what follows it is the tunnel's. */
+async function readHead(connection: Deno.Conn): Promise<string> {
+  let head = "";
+  while (!head.endsWith("\r\n\r\n")) {
+    if (head.length >= MAX_HEAD_BYTES) throw new TypeError("unsuccessful tunnel");
+    head += String.fromCharCode(...await readExactly(connection, 1));
+  }
+  return head;
+}
+
+async function writeAll(connection: Deno.Conn, data: Uint8Array | readonly number[]): Promise<void> {
+  for (let bytes = Uint8Array.from(data); bytes.length > 0;) bytes = bytes.subarray(await connection.write(bytes));
+}
+
+function quietly(close: () => void): void {
+  try {
+    close();
+  } catch {
+    // It is closed already.
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * Where the person sits: which browser can be opened for them, and whether its loopback is ours.
+ *
+ * Deno tells more with `--allow-sys=osRelease`, `--allow-read=/.dockerenv,/run/.containerenv` and
+ * `--allow-env`; what it does not permit counts as not there.
+ *
+ * @module
+ */
+import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from "./host.ts";
+import { startDetached, type StartOptions } from "./process.ts";
+import { readMachine } from "./program.ts";
+
+/** What is around the program. */
+export interface Surroundings {
+  /** Operating system, in Node's words. */
+  readonly system: string;
+  /** Whether it is Linux on Windows. */
+  readonly isWsl: boolean;
+  /** Whether the program runs in a container. */
+  readonly isContainer: boolean;
+  /** An environment variable; `undefined` when it is not set or empty. */
+  readonly variable: (name: string) => string | undefined;
+}
+
+/** Looks around. */
+export async function readSurroundings(): Promise<Surroundings> {
+  const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
+  const marks = await Promise.all(CONTAINER_FILES.map(exists));
+  return {
+    system,
+    isWsl,
+    isContainer: marks.includes(true) || CONTAINER_VARIABLES.some((name) => variable(name) !== undefined),
+    variable,
+  };
+}
+
+/** Docker's and Podman's marks. */
+const CONTAINER_FILES = ["/.dockerenv", "/run/.containerenv"];
+/** Set by Podman and systemd-nspawn, by dev containers, by GitHub, and by Kubernetes. */
+const CONTAINER_VARIABLES = [
+  "container",
+  "REMOTE_CONTAINERS",
+  "DEVCONTAINER",
+  "CODESPACES",
+  "KUBERNETES_SERVICE_HOST",
+];
+
+/** Whether the person's browser is likely on another machine, where our loopback cannot be reached: over SSH, in a container. */
+export function isRemoteSession({ isContainer, variable }: Surroundings): boolean {
+  return isContainer || isSsh(variable);
+}
+
+/** Whether the session came over SSH. */
+function isSsh(variable: Surroundings["variable"]): boolean {
+  return ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"].some((name) => variable(name) !== undefined);
+}
+
+async function exists(path: string): Promise<boolean> {
+  if (!isPermitted({ name: "read", path })) return false;
+  try {
+    await (denoNamespace() ?? await import("node:fs/promises")).lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A program that may open a browser, in the order in which they are tried. */
+interface BrowserCommand extends StartOptions {
+  /** The program and its arguments. */
+  readonly command: readonly string[];
+}
+
+/** How a browser is opened. */
+interface BrowserOptions {
+  /** What is around the program. @default as it is found */
+  readonly surroundings?: Surroundings | undefined;
+  /** Starts a program, and tells whether that worked. @default `startDetached` */
+  readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
+  /** Tries no further program, and ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Opens an address in a browser.
+ *
+ * @param url An `http:` or `https:` address.
+ * @param options How.
+ * @returns Whether a browser was opened, as far as one can tell. Print the address in any case.
+ * @throws {TypeError} when it is no such address.
+ */
+export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
+  const address = checkAddress(url);
+  const { surroundings = await readSurroundings(), start = startDetached, signal } = options;
+  for (const { command, ...how } of browserCommands(address, surroundings)) {
+    signal?.throwIfAborted();
+    if (isPermitted({ name: "run", command: command[0]! }) && await start(command, how)) return true;
+  }
+  return false;
+}
+
+/** What may open the address here. None where no browser could be seen: a text browser would take the terminal over. */
+export function browserCommands(url: URL, surroundings: Surroundings): readonly BrowserCommand[] {
+  const { system, variable, isWsl } = surroundings, address = url.href;
+  const chosen = chosenBrowsers(variable("BROWSER") ?? "", system)
+    .map((words) => ({ command: withAddress(words, address) }));
+  if (system === "linux") {
+    return [
+      ...chosen,
+      ...(isWsl && !isSsh(variable) ? windowsFromLinux(address) : []),
+      ...(hasDisplay(variable) ? [{ command: ["xdg-open", address] }] : []),
+    ];
+  }
+  if (isSsh(variable)) return chosen;
+  if (system === "darwin") return [...chosen, { command: ["/usr/bin/open", address] }];
+  if (system !== "win32") return [...chosen, { command: ["xdg-open", address] }];
+  // By its whole path: Windows looks into the current folder first.
+  const rundll32 = `${variable("SystemRoot") ?? "C:\\Windows"}\\System32\\rundll32.exe`;
+  return [...chosen, { command: [rundll32, HANDLER, address] }];
+}
+
+const HANDLER = "url.dll,FileProtocolHandler";
+
+/** `explorer.exe` comes last: an address with a query makes it open a folder instead (microsoft/WSL issue 3832). */
+function windowsFromLinux(address: string): readonly BrowserCommand[] {
+  const quoted = `'${address.replaceAll("'", "%27")}'`;
+  return [
+    { command: ["wslview", address] },
+    { command: ["rundll32.exe", HANDLER, address] },
+    { command: ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", `Start-Process ${quoted}`] },
+    // Windows' folders may be kept out of PATH.
+    { command: ["/mnt/c/Windows/System32/rundll32.exe", HANDLER, address] },
+    { command: ["explorer.exe", address], ignoreCode: true },
+  ];
+}
+
+/** Over SSH a display is seen by the person only when it is forwarded: then it has a host before the colon. */
+function hasDisplay(variable: Surroundings["variable"]): boolean {
+  const display = variable("DISPLAY");
+  if (isSsh(variable)) return display !== undefined && /^[^:/]+:/.test(display) && !display.startsWith("unix:");
+  return display !== undefined || variable("WAYLAND_DISPLAY") !== undefined;
+}
+
+/**
+ * `$BROWSER`: commands with a colon between them, their words maybe quoted. A program by a relative path is passed over: which
+ * one that is, whoever filled the current folder has chosen.
+ */
+function chosenBrowsers(value: string, system: string): readonly (readonly string[])[] {
+  const isWindows = system === "win32", commands = isWindows ? [value] : value.split(":");
+  const isSafe = isWindows ? /^([A-Za-z]:[\\/]|\\\\|[^\\/:]+$)/ : /^(\/|[^/]+$)/;
+  return commands.map(wordsOf).filter(([program = ""]) => isSafe.test(program));
+}
+
+function wordsOf(command: string): readonly string[] {
+  return [...command.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)]
+    .map(([word]) => word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single));
+}
+
+/** The address takes the place of each `%s`, or else stands at the end. */
+function withAddress(words: readonly string[], address: string): readonly string[] {
+  if (!words.some((word) => word.includes("%s"))) return [...words, address];
+  return words.map((word) => word.replaceAll("%s", () => address));
+}
+
+/** A parsed address begins with its scheme, so that no program takes it for an option, and has no space or quote in it. */
+function checkAddress(url: string | URL): URL {
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  if (address?.protocol !== "http:" && address?.protocol !== "https:") {
+    throw new TypeError("Cannot open a browser: the address does not begin with http:// or https://");
+  }
+  return address;
+}
+
+/**
+ * The flags that are missing, for a person to whom no browser was opened.
+ *
+ * @param url The address that was to be opened.
+ * @returns Flags of Deno; none elsewhere, or where the flags are not the reason.
+ */
+export async function missingBrowserFlags(url: string): Promise<readonly string[]> {
+  if (!denoNamespace()) return [];
+  const surroundings = await readSurroundings(), isLinux = surroundings.system === "linux";
+  const names = ["BROWSER", ...(isLinux ? ["DISPLAY", "WAYLAND_DISPLAY"] : [])]
+    .filter((name) => !mayReadEnvironment(name));
+  const known = browserCommands(new URL(url), surroundings).map(({ command }) => command[0]!);
+  // Where the display may not be looked for, nothing is known.
+  const programs = [...new Set([...known, ...(isLinux && names.length > 0 ? ["xdg-open"] : [])])]
+    .filter((command) => !isPermitted({ name: "run", command }));
+  return [
+    ...(names.length > 0 ? [`--allow-env=${names.join(",")}`] : []),
+    ...(programs.length > 0 ? [`--allow-run=${programs.join(",")}`] : []),
+  ];
+}

@@ -1,0 +1,140 @@
+/**
+ * Where a package of npm's is that the app has installed, and that is no dependency of latchkey's.
+ *
+ * It is looked for in the `node_modules` of these files' folders, and of those above them, as Node does: of the program's main
+ * file, and of latchkey's own. A compiled executable looks beside itself only: who unpacks it in a shared folder has not
+ * chosen what is above. The folder that a program happens to be started in never counts, since native code that somebody put
+ * there would be run.
+ *
+ * @module
+ */
+import { currentRuntime, denoNamespace } from "./host.ts";
+
+/** Whether a main file is where Bun has those of the executables that it makes. */
+function isInBunExecutable(path: string): boolean {
+  return /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/.test(path);
+}
+
+/**
+ * Folders that a package can be in, the first one first. Nothing is looked at.
+ *
+ * @param name The package's name, such as `@azure/msal-node-runtime`.
+ */
+export function packageFolders(name: string): readonly string[] {
+  const executable = ownExecutable();
+  if (executable !== undefined) return packageFoldersAbove(executable, name).slice(0, 1);
+  const files = [mainFile(), pathOfUrl(import.meta.url)].filter((path) => path !== undefined);
+  return [...new Set(files.flatMap((file) => packageFoldersAbove(file, name)))];
+}
+
+/**
+ * Folders that a package can be in for a file, from the nearest to the root's. A drive's root is none of them, since
+ * everybody may make folders there on Windows. Pure.
+ */
+export function packageFoldersAbove(file: string, name: string): readonly string[] {
+  const isWindows = file.includes("\\"), separator = isWindows ? "\\" : "/";
+  const isShare = file.startsWith("\\\\"), roots = isShare ? 4 : isWindows ? 1 : 0; // \\server\share is four
+  const parts = file.split(/[\\/]/);
+  const above = parts.slice(0, -1).map((_, index, all) => all.slice(0, all.length - index));
+  return above.filter((folder) => folder.length > roots && folder.at(-1) !== "node_modules")
+    .map((folder) => [...folder, "node_modules", ...name.split("/")].join(separator));
+}
+
+/** The executable that this program was compiled to; what it is made of has paths where nothing is. */
+function ownExecutable(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return deno.build.standalone ? deno.execPath() : undefined;
+  const { argv: [, main], execPath } = globalThis.process;
+  // Node's single executables have their own path in place of the main file's.
+  return main && (main === execPath || isInBunExecutable(main)) ? execPath : undefined;
+}
+
+/** The program's main file; `undefined` for a program without one, whose path is made up of the current folder. */
+function mainFile(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return /\/\$deno\$\w+\.\w+$/.test(deno.mainModule) ? undefined : pathOfUrl(deno.mainModule);
+  // Behind a program that is a text, there are the arguments only.
+  const { argv: [, main], execArgv } = globalThis.process;
+  const isText = execArgv.some((word) => /^-(-eval|-print|[ep]+)(=|$)/.test(word));
+  return main && !isText && /^([A-Za-z]:)?[\\/]/.test(main) ? main : undefined;
+}
+
+/** The path of a file's URL; `undefined` for what is no file of this machine, such as a module that Deno fetched. */
+function pathOfUrl(url: string | undefined): string | undefined {
+  if (!url?.startsWith("file:///")) return undefined; // bundlers leave none
+  const path = decodeURIComponent(new URL(url).pathname);
+  return /^\/[A-Za-z]:\//.test(path) ? path.slice(1).replaceAll("/", "\\") : path;
+}
+
+/** How Deno is to run it: what it was given itself, a program cannot see. */
+interface OwnCommandOptions {
+  /** The flags that permit what it needs. */
+  readonly denoPermissions: () => readonly string[];
+}
+
+/**
+ * The command: a compiled executable alone, else the runtime, its options and the program.
+ *
+ * @param options How Deno is to run it.
+ * @returns Words, the first of them an absolute path.
+ */
+export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly string[] {
+  const deno = denoNamespace();
+  if (deno) {
+    if (deno.build.standalone) return [deno.execPath()];
+    const { mainModule } = deno, own = ["run", "--no-prompt", ...denoConfiguration(mainModule), ...denoPermissions()];
+    return [deno.execPath(), ...own, moduleWord(mainModule)];
+  }
+  const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;
+  if (isInBunExecutable(program)) return [execPath];
+  return [
+    execPath,
+    ...(currentRuntime().name === "Bun" ? [ownFolder(program)] : []),
+    ...withoutFiles(execArgv),
+    program,
+  ];
+}
+
+/**
+ * Has Bun start in the program's own folder. In the current one it reads `bunfig.toml`, whose `preload` it runs, `.env`, and
+ * `tsconfig.json`, whose `paths` take the place of packages. The options against each of these differ between Bun 1.3 and 1.4.
+ */
+function ownFolder(program: string): string {
+  return `--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`;
+}
+
+/**
+ * Deno looks for its configuration above a program's file; above the current folder if the program is JSR's, which takes none.
+ * With "manual", a program from the network would take its packages from `node_modules` of the current folder.
+ */
+function denoConfiguration(mainModule: string): readonly string[] {
+  const without = ["--no-config", "--no-lock"];
+  if (!mainModule.startsWith("file:")) return [...without, "--node-modules-dir=none"];
+  return isByPackageJson() ? [...without, "--node-modules-dir=manual"] : [];
+}
+
+/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
+function isByPackageJson(): boolean {
+  try {
+    return import.meta.resolve("@panva/oauth4webapi").startsWith("file:");
+  } catch {
+    return false; // it was bundled
+  }
+}
+
+/** Options that name code or settings to load, which a later run would look for in its current folder. */
+const LOADS =
+  /^(-r|-c|--(require|import|preload|loader|experimental-loader|env-file|env-file-if-exists|config|experimental-config-file|tsconfig-override|cwd))(=|$)|^--experimental-default-config-file$/;
+
+/** Options of Node's or Bun's without those that load files. */
+export function withoutFiles(options: readonly string[]): readonly string[] {
+  const isValue = (index: number) => LOADS.exec(options[index - 1] ?? "")?.[3] === "";
+  return options.filter((option, index) => !LOADS.test(option) && !isValue(index));
+}
+
+/** A module as it is named to `deno run`: a file's path, a package's name, else its address, as of a file of Windows'. */
+export function moduleWord(url: string): string {
+  if (/^file:\/\/\/(?![A-Za-z]:)/.test(url)) return decodeURIComponent(new URL(url).pathname);
+  const [, name, version, entry] = /^https:\/\/jsr\.io\/(@[^/]+\/[^/]+)\/([^/]+)\/bin\/(latchkey)\.ts$/.exec(url) ?? [];
+  return entry === undefined ? url : `jsr:${name}@${version}/cli`;
+}

@@ -1,0 +1,232 @@
+/**
+ * The program's arguments, standard streams, signals and exit code.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../errors.ts";
+import { denoNamespace, isPermitted, operatingSystem, processor, quoteCommand, readEnvironment } from "./host.ts";
+
+/** The arguments that the program was started with. */
+export function programArguments(): readonly string[] {
+  return denoNamespace()?.args ?? globalThis.process.argv.slice(2);
+}
+
+/**
+ * Ends the program: all is written by then, since {@linkcode write} does not return before. What still runs is not waited
+ * for: a call of MSALRuntime that was given up keeps Node from ending by itself.
+ */
+export function exit(code: number): never {
+  return denoNamespace()?.exit(code) ?? globalThis.process.exit(code);
+}
+
+/** A signal that can be listened for. */
+export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
+
+/** Those that Windows knows of: Ctrl-C, and a console that is closed. */
+const ON_WINDOWS: ReadonlySet<SignalName> = new Set(["SIGINT", "SIGHUP"]);
+
+/**
+ * Calls a function at signals, in place of what they do to a program otherwise, until what is returned is disposed of.
+ *
+ * @param names The signals; those that the system does not know are left out.
+ * @param listener Told which one came.
+ */
+export function onSignals(names: readonly SignalName[], listener: (name: SignalName) => void): Disposable {
+  const deno = denoNamespace();
+  const known = operatingSystem() === "win32" ? names.filter((name) => ON_WINDOWS.has(name)) : names;
+  const listeners = known.map((name) => [name, () => listener(name)] as const);
+  for (const [name, listen] of listeners) {
+    deno ? deno.addSignalListener(name, listen) : globalThis.process.on(name, listen);
+  }
+  return {
+    [Symbol.dispose]() {
+      for (const [name, listen] of listeners) {
+        deno ? deno.removeSignalListener(name, listen) : globalThis.process.off(name, listen);
+      }
+    },
+  };
+}
+
+/** The failure of a call that a signal ended. */
+export function endedBy(name: SignalName): LatchkeyError {
+  return new LatchkeyError("user_canceled", name === "SIGINT" ? "Given up (Ctrl-C)" : `Ended (${name})`);
+}
+
+/** How long what is under way may take after a command was given up, in milliseconds: a broker is told to close its window. */
+const GRACE_MS = 500;
+
+/** Ends the program as soon as nothing is under way any more, and in any case soon. */
+export function exitSoon(code: number): void {
+  const deno = denoNamespace(), timer = setTimeout(() => exit(code), GRACE_MS);
+  if (deno) {
+    deno.exitCode = code;
+    deno.unrefTimer(Number(timer));
+  } else {
+    globalThis.process.exitCode = code;
+    timer.unref();
+  }
+}
+
+/**
+ * Writes to standard output or standard error, all of it before it returns: a stream of Node's would end the program with
+ * a stack trace when nobody reads any more.
+ *
+ * @throws {Error} one that {@linkcode isBrokenPipe} knows when nobody reads any more.
+ */
+export function write(stream: "stdout" | "stderr", text: string): void {
+  if (stream === "stderr" && writeErrors) return writeErrors(text);
+  const writeSome = writer(stream);
+  for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+let writeErrors: ((text: string) => void) | undefined;
+
+/** Has another writer for standard error; `undefined`: the usual one. */
+export function writeErrorsBy(writer: ((text: string) => void) | undefined): void {
+  writeErrors = writer;
+}
+
+/** What writes some of the bytes that it is given, and says how many. */
+function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
+  const deno = denoNamespace();
+  if (deno) return (bytes) => deno[stream].writeSync(bytes);
+  const { writeSync } = globalThis.process.getBuiltinModule("node:fs"), fd = stream === "stdout" ? 1 : 2;
+  return (bytes) => {
+    try {
+      return writeSync(fd, bytes);
+    } catch (error) {
+      // Whoever shares the pipe can have set it not to wait, and its reader can be slow.
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      return 0;
+    }
+  };
+}
+
+/** Whether a person sits at the other end of a standard stream. */
+export function isTerminal(stream: "stdin" | "stderr"): boolean {
+  return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
+}
+
+/** Whether standard output leads to another program, and not to a terminal or a file. */
+export async function isPiped(): Promise<boolean> {
+  const { fstatSync } = await import("node:fs"), facts = fstatSync(1);
+  return facts.isFIFO() || facts.isSocket();
+}
+
+/**
+ * The text of a file.
+ *
+ * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to read it: it is not prompted for.
+ */
+export async function readTextFile(path: string): Promise<string> {
+  const deno = denoNamespace();
+  if (!deno) return await (await import("node:fs/promises")).readFile(path, "utf8");
+  if (deno.permissions.querySync({ name: "read", path }).state !== "granted") {
+    throw new LatchkeyError("missing_dependency", `Deno may not read ${path}`, {
+      hint: `Run deno with ${quoteCommand([`--allow-read=${path}`])}`,
+    });
+  }
+  return await deno.readTextFile(path);
+}
+
+/** Whether anything has a path; a link is not followed. */
+export function isThere(path: string): boolean {
+  const deno = denoNamespace();
+  try {
+    if (deno) deno.lstatSync(path);
+    else globalThis.process.getBuiltinModule("node:fs").lstatSync(path);
+    return true;
+  } catch (error) {
+    // What cannot be looked at may be there: who goes on is told why.
+    return !(error instanceof Error && "code" in error && error.code === "ENOENT");
+  }
+}
+
+/** A path as it is from everywhere; a relative one begins at the folder that the program was started in. */
+export function absolutePath(path: string): string {
+  if (operatingSystem() === "win32" ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
+  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
+}
+
+/** Whether an error says that nobody reads what is written any more. */
+export function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && (error.name === "BrokenPipe" || "code" in error && error.code === "EPIPE");
+}
+
+/** Where Linux has the release of its kernel. Deno reads it for `osRelease()`, and lets nobody else without `--allow-all`. */
+const OS_RELEASE_FILE = "/proc/sys/kernel/osrelease";
+
+/**
+ * Whether this is WSL: Microsoft's kernel says whose it is. Where its release cannot be read, the name of the distribution in
+ * the environment counts, which sudo and services take away.
+ *
+ * @returns `undefined` where neither is to be seen: on Deno `--allow-sys=osRelease` is missing.
+ */
+export function isWsl(): boolean | undefined {
+  if (operatingSystem() !== "linux") return false;
+  const release = linuxRelease();
+  if (release !== undefined) return /microsoft/i.test(release);
+  return readEnvironment("WSL_DISTRO_NAME") === undefined ? undefined : true;
+}
+
+function linuxRelease(): string | undefined {
+  const deno = denoNamespace();
+  if (deno) return isPermitted({ name: "sys", kind: "osRelease" }) ? deno.osRelease() : undefined;
+  try {
+    return globalThis.process.getBuiltinModule("node:fs").readFileSync(OS_RELEASE_FILE, "utf8");
+  } catch {
+    return undefined; // not every container has it
+  }
+}
+
+/** A machine. What is `undefined` may not be looked at, or is not told. */
+interface Machine {
+  /** Operating system, in Node's words. */
+  readonly system: string;
+  /** Processor, in the kernel's words: `x86_64`, `aarch64` … */
+  readonly arch: string;
+  /** Release of the operating system's kernel. */
+  readonly release: string | undefined;
+  /** Linux distribution, as it calls itself. */
+  readonly distribution: string | undefined;
+  /** Whether it is Linux on Windows. */
+  readonly isWsl: boolean | undefined;
+  /** Deno's flags that would let more be seen. */
+  readonly missingFlags: readonly string[];
+}
+
+/** Where a distribution says what it is (freedesktop's os-release). */
+const OS_RELEASE = "/etc/os-release";
+
+/** Reads what the machine is. Asks for no permission. */
+export async function readMachine(): Promise<Machine> {
+  const system = operatingSystem(), isLinux = system === "linux";
+  const mayRead = isPermitted({ name: "read", path: OS_RELEASE }),
+    mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
+  const release = mayAsk ? await kernelRelease() : undefined;
+  return {
+    system,
+    arch: processor(),
+    release,
+    distribution: isLinux && mayRead ? await distribution() : undefined,
+    isWsl: isWsl(),
+    missingFlags: [
+      ...(isLinux && !mayRead ? [`--allow-read=${OS_RELEASE}`] : []),
+      ...(mayAsk ? [] : ["--allow-sys=osRelease"]),
+    ],
+  };
+}
+
+async function kernelRelease(): Promise<string> {
+  return denoNamespace()?.osRelease() ?? (await import("node:os")).release();
+}
+
+async function distribution(): Promise<string | undefined> {
+  try {
+    const text = await readTextFile(OS_RELEASE);
+    return /^PRETTY_NAME=(["']?)(.*)\1\s*$/m.exec(text)?.[2];
+  } catch {
+    return undefined; // not every distribution has it
+  }
+}

@@ -1,0 +1,42 @@
+import { expect, test } from "bun:test";
+import { chooseAccount } from "../../../bin/cli/application.ts";
+import { whose } from "../../../bin/token.ts";
+import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
+import { memoryStore } from "../../../lib/cache/store.ts";
+import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { PublicClientApplication } from "../../../mod.ts";
+
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555", AUTHORITY = "https://id.contoso.com/realms/a";
+
+/** An app that people with these subjects signed in to. */
+async function appOf(...subjects: readonly string[]): Promise<PublicClientApplication> {
+  const cache = memoryStore(), environment = environmentOf(parseAuthority(AUTHORITY));
+  const tokens = new TokenCache(cache, { clientId: CLIENT_ID, environment });
+  for (const subject of subjects) {
+    const account = { homeAccountId: subject, localAccountId: subject, environment, realm: "realms/a" };
+    await tokens.save({
+      result: {
+        ...{ accessToken: "a", tokenType: "Bearer", expiresOn: new Date(Date.now() + 3_600_000), scopes: ["read"] },
+        ...{ tenantId: "realms/a", source: "identity_provider", correlationId: crypto.randomUUID() },
+        account: { ...account, username: "", source: "cache" },
+      },
+      ...{ refreshToken: `refresh ${subject}`, accountSource: "authorization_code" },
+    });
+  }
+  return new PublicClientApplication({ clientId: CLIENT_ID, authority: AUTHORITY, cache });
+}
+
+// Ids compared without case: of two subjects the first in the list was taken, or none could be chosen.
+test.each(["Jane", "jANE"])("--account %s means one subject of two that differ in case", async (given) => {
+  await using app = await appOf("jANE", "Jane");
+  expect(await chooseAccount(app, given, undefined)).toMatchObject({ homeAccountId: given });
+  expect(await whose(app, given, undefined)).toMatchObject({ account: { homeAccountId: given } });
+});
+
+test("--account means nobody whose subject is written otherwise", async () => {
+  await using app = await appOf("Jane");
+  expect(await whose(app, "jane", undefined)).toEqual({ username: "jane" });
+  expect(await chooseAccount(app, "jane", undefined).catch((error) => error)).toMatchObject({
+    code: "account_not_found",
+  });
+});

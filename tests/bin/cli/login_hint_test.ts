@@ -1,0 +1,52 @@
+// What to type when a person is needed, of a command line by itself.
+import { expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { readCommandLine } from "../../../bin/cli/command_line.ts";
+import { COMMANDS } from "../../../bin/cli/commands.ts";
+import { withLoginHint } from "../../../bin/cli/failures.ts";
+import { LatchkeyError } from "../../../mod.ts";
+
+test("withLoginHint() has the sign-in pass the broker where the command does", () => {
+  const kube = COMMANDS.find(({ name }) => name === "kube")!;
+  const line = readCommandLine(kube, ["--client-id", "azure-cli", "--broker", "never"]);
+  const error = withLoginHint(new LatchkeyError("interaction_required", "Nobody is signed in"), line, ["User.Read"]);
+  expect(error).toMatchObject({
+    hint: expect.stringContaining("latchkey login --client-id azure-cli --broker never --scope User.Read"),
+  });
+});
+
+// A server chooses claims and a repository a user name: the command in the hint took what begins with a dash for an option,
+// and in fish the claims could end in a command of theirs.
+test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
+  "withLoginHint() gives a command that %s runs as it was meant, whatever a server wrote into it",
+  (shell, options) => {
+    const folder = mkdtempSync(join(tmpdir(), "latchkey-hint-"));
+    try {
+      const file = join(folder, "latchkey"), name = "--store=memory$(touch pwned)@contoso.com";
+      writeFileSync(file, "#!/bin/sh\nprintf '%s\\0' \"$@\"\n");
+      chmodSync(file, 0o755);
+      const git = COMMANDS.find(({ name }) => name === "git")!;
+      const line = readCommandLine(git, ["--client-id", "azure-cli", `--account=${name}`, "get"]);
+      const claims = `{"a":"\\\\' ; touch pwned #"}`, scope = "api://x/'; touch pwned; '";
+      const error = withLoginHint(new LatchkeyError("interaction_required", "No", { claims }), line, [scope]);
+      const [, command = ""] = /^Sign in, and try again: (.*)$/s.exec((error as LatchkeyError).hint!) ?? [];
+      const printed = execFileSync(shell, [...options, command], {
+        cwd: folder,
+        env: { PATH: `${folder}${delimiter}${process.env.PATH}`, HOME: folder },
+        encoding: "utf8",
+      });
+      const words = printed.split("\0").slice(0, -1);
+      expect(words).toEqual([
+        ...["login", "--client-id", "azure-cli", `--account=${name}`, "--scope", scope, "--claims", claims],
+      ]);
+      const login = readCommandLine(COMMANDS.find(({ name }) => name === "login")!, words.slice(1));
+      expect(login.text("account")).toBe(name);
+      expect(existsSync(join(folder, "pwned"))).toBe(false);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);

@@ -1,0 +1,42 @@
+// What --format env prints, given to a shell.
+import { expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { TOKEN_FORMATS } from "../../../bin/cli/output.ts";
+import type { AuthenticationResult } from "../../../mod.ts";
+
+async function envOf(accessToken: string, tokenType = "Bearer"): Promise<string> {
+  const account = { homeAccountId: "jane", localAccountId: "jane", environment: "id.contoso.com", realm: "" };
+  return await TOKEN_FORMATS.env!(
+    {
+      ...{ accessToken, tokenType: tokenType as "Bearer", expiresOn: new Date(4_000_000_000_000), scopes: ["read"] },
+      ...{
+        account: { ...account, username: "jane", source: "cache" },
+        tenantId: "",
+        source: "cache",
+        correlationId: "id",
+      },
+    } satisfies AuthenticationResult,
+    0,
+  );
+}
+
+// The token was quoted only if it began with a tilde: a cache that others may write ran commands in the shell of who eval'd it.
+test.each([
+  ...["$(echo pwned >&2)", "`echo pwned >&2`", "a; echo pwned >&2", "a & echo pwned >&2", "a\necho pwned >&2\n"],
+  ...["$HOME", "~", "~root", "a:~root", "*", "/*", "a b", " ", "'", "'; echo pwned >&2; '", '"', "\\", "#a", "!!"],
+  ...["=sh", "a:=sh", "a=b", "", "{a,b}", "<(echo pwned >&2)", "ü", "eyJ0.eyJh.c2ln-_", "t=EwBw+/A=="],
+])("--format env gives a shell %p as it is, and runs nothing", async (text) => {
+  const script = 'eval "$1"; printf "%s\\0" "$ACCESS_TOKEN" "$TOKEN_TYPE" "$EXPIRES_ON"';
+  for (const shell of ["sh", "bash", "zsh"]) {
+    for (const [token, type] of [[text, "Bearer"], ["a", text]] as const) {
+      const args = ["-c", `exec 2>&1; ${script}`, shell, await envOf(token, type)];
+      expect(execFileSync(shell, args, { encoding: "utf8" })).toBe(`${token}\0${type}\x004000000000\0`);
+    }
+  }
+});
+
+test("--format env leaves a usual token without quotation marks, for files of variables", async () => {
+  expect(await envOf("eyJ0.eyJh.c2ln-_")).toBe(
+    "ACCESS_TOKEN=eyJ0.eyJh.c2ln-_\nTOKEN_TYPE=Bearer\nEXPIRES_ON=4000000000\n",
+  );
+});

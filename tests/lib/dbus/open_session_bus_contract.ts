@@ -1,0 +1,193 @@
+// How every client of the session bus finds its bus, stands hostile ones, and lets the program end.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { BUS_DAEMON, DBusError, type DBusValue, type SessionBus, type Signal } from "../../../lib/dbus/bus.ts";
+import { openSessionBus } from "../../../lib/dbus/open.ts";
+import { ECHO, startEchoPeer } from "../../fakes/echo_peer.ts";
+import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+
+const GET_ID = { ...BUS_DAEMON, member: "GetId" };
+
+let daemon: PrivateBus;
+let peer: { stop(): void };
+const opened: SessionBus[] = [];
+
+beforeAll(async () => {
+  daemon = await startPrivateBus();
+  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+  delete process.env.DISPLAY; // or libdbus starts a bus of its own for `autolaunch:`
+  peer = await startEchoPeer(daemon.address);
+});
+
+afterEach(() => {
+  for (const bus of opened.splice(0)) bus.close();
+});
+
+afterAll(async () => {
+  peer.stop();
+  await daemon.stop();
+});
+
+/** A bus that is closed after the test. */
+async function openBus(): Promise<SessionBus> {
+  const bus = await openSessionBus();
+  opened.push(bus);
+  return bus;
+}
+
+/** Opens the bus at an address and calls it once. */
+async function callAt(address: string, timeoutMs?: number): Promise<readonly DBusValue[]> {
+  process.env.DBUS_SESSION_BUS_ADDRESS = address;
+  try {
+    const bus = await openBus();
+    return await bus.call(GET_ID, { timeoutMs });
+  } finally {
+    process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+  }
+}
+
+describe("openSessionBus()", () => {
+  test("takes the client of this path", async () => {
+    const bus = await openBus();
+    expect(bus.client).toBe(ownRuntimePath().client);
+  });
+
+  test.each([
+    ["nonsense"],
+    [";"],
+    ["unix:"],
+    ["unix:path"],
+    ["unix:path=/%zz"],
+    ["unix:path=/a b"],
+    ["unix:path=/nobody/is/there"],
+    ["unix:path=/nobody;unix:abstract=nobody-is-there"],
+    ["unix:tmpdir=/tmp"],
+    ["unix:abstract=nobody-is-there"],
+    ["autolaunch:"],
+    ["tcp:host=127.0.0.1,port=1"],
+    ["gopher:host=contoso.com"],
+  ])("fails with an error of D-Bus for the address %p", async (address) => {
+    const error = await callAt(address).catch((error) => error);
+    expect(error).toBeInstanceOf(DBusError);
+    expect(error.errorName).toMatch(/^org\.freedesktop\.DBus\.Error\./);
+    expect(error.message).not.toBe("");
+  });
+
+  test("runs no program that an address names", async () => {
+    const file = join(daemon.directory, "touched");
+    const error = await callAt(`unixexec:path=/usr/bin/touch,argv1=${file}`).catch((error) => error);
+    expect(error).toMatchObject({ errorName: "org.freedesktop.DBus.Error.BadAddress" });
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test("tries one address after the other", async () => {
+    expect(await callAt(`unix:path=/nobody,guid=0123;${daemon.address}`)).toHaveLength(1);
+    expect(await callAt(`unix:path=${daemon.directory.replaceAll("/", "%2f")}/bus;unix:path=/nobody`)).toHaveLength(1);
+  });
+});
+
+describe("SessionBus at a socket where no bus is", () => {
+  let server: Server, address: string, answer: (socket: Socket) => void;
+
+  beforeAll(async () => {
+    const path = join(daemon.directory, "impostor");
+    server = createServer((socket) => {
+      socket.on("error", () => {});
+      answer(socket);
+    }).listen(path);
+    await once(server, "listening");
+    address = `unix:path=${path}`;
+  });
+  afterAll(() => void server.close());
+
+  /** Answers what it reads with these, and hangs up after the last. */
+  const says = (...lines: string[]) => (socket: Socket) =>
+    socket.on("data", () => lines.length > 1 ? socket.write(lines.shift()!) : socket.end(lines[0] ?? ""));
+  const impostors: [name: string, answer: (socket: Socket) => void][] = [
+    ["hangs up", (socket) => socket.destroy()],
+    ["hangs up when it is greeted", says()],
+    ["refuses us", says("REJECTED EXTERNAL\r\n")],
+    ["speaks HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n")],
+    ["speaks HTTP once it let us in", says(`OK ${"0".repeat(32)}\r\n`, "HTTP/1.1 400 Bad Request\r\n\r\n")],
+    ["sends half a message", says(`OK ${"0".repeat(32)}\r\n`, "l\x01\0\x01\0\0\0\0\x01\0\0\0\x40\0\0\0")],
+  ];
+  test.each(impostors)("fails when it %s", async (_, impostor) => {
+    answer = impostor;
+    expect(await callAt(address).catch((error) => error)).toBeInstanceOf(DBusError);
+  });
+
+  test("gives up when it says nothing", async () => {
+    answer = (socket) => socket.resume();
+    expect(await callAt(address, 50).catch((error) => error)).toMatchObject({ code: "timed_out" });
+  });
+});
+
+describe("SessionBus with peers of all kinds", () => {
+  test("refuses their calls", async () => {
+    const bus = await openBus();
+    expect(await bus.call({ ...ECHO, member: "CallBack" })).toEqual(["org.freedesktop.DBus.Error.UnknownMethod"]);
+  });
+
+  test("takes no signal that was not asked for", async () => {
+    const bus = await openBus();
+    const heard: Signal[] = [];
+    await bus.subscribe({ interface: ECHO.interface, member: "Wanted" }, (signal) => heard.push(signal));
+    for (const member of ["Unwanted", "Wanted"]) {
+      await bus.call({ ...ECHO, member: "EmitToCaller", signature: "s", body: [member] });
+    }
+    expect(heard.map(({ member }) => member)).toEqual(["Wanted"]);
+  });
+
+  test("refuses a reply with a file descriptor, and goes on", async () => {
+    const bus = await openBus();
+    const error = await bus.call({ ...ECHO, member: "Descriptor" }).catch((error) => error);
+    expect(error).toMatchObject({ code: "invalid_response" });
+    expect(await bus.call({ ...ECHO, member: "Echo", signature: "s", body: ["well"] })).toEqual(["well"]);
+  });
+
+  test("starts a service when it may, and not when it may not", async () => {
+    const destination = "com.example.Broken", call = { ...ECHO, destination, member: "Echo" };
+    await daemon.addService(destination, ["/bin/false"]);
+    const bus = await openBus();
+    const [started, notStarted] = await Promise.all(
+      [{}, { autoStart: false }].map((more) => bus.call({ ...call, ...more }).catch((error) => error)),
+    );
+    expect(started.errorName).toContain("org.freedesktop.DBus.Error.Spawn.");
+    expect(notStarted.errorName).toMatch(/\.(ServiceUnknown|NameHasNoOwner)$/);
+  });
+});
+
+describe("a program that uses the session bus", () => {
+  const [command = "", ...args] = [
+    ...ownRuntimePath().program(),
+    fileURLToPath(new URL("../../fakes/bus_program.ts", import.meta.url)),
+  ];
+  const run = async (how: string) => (await promisify(execFile)(command, [...args, how])).stdout;
+
+  test.each([
+    ["a call", "answered"],
+    ["a subscription", "subscribed"],
+    ["a time limit", "timed_out"],
+  ])("ends by itself after %s", async (how, outcome) => {
+    expect(await run(how.slice(2))).toBe(`${outcome}\n`);
+  });
+
+  test.each([["time limit", "timed_out"], ["abort at once", "aborted"]])(
+    "ends by itself after a call that ended by %s while the daemon hangs",
+    async (how, outcome) => {
+      daemon.pause();
+      try {
+        expect(await run(how)).toBe(`${outcome}\n`);
+      } finally {
+        daemon.resume();
+      }
+    },
+  );
+});

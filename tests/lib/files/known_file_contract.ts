@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readKnownFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
+import { failureOf } from "../../tools/failure_of.ts";
+
+const OLD = 1_000_000_000, NEW = 1_000_000_001;
+let folder: string, count = 0;
+
+beforeAll(() => {
+  folder = fs.mkdtempSync(join(tmpdir(), "known-"));
+});
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+/** A file whose last change was then, in seconds since 1970. */
+function newFile(text: string, changed = OLD): string {
+  const path = join(folder, `file-${++count}`);
+  fs.writeFileSync(path, text, { mode: 0o600 });
+  fs.utimesSync(path, changed, changed);
+  return path;
+}
+
+function textOf(known: { readonly bytes: Uint8Array } | undefined): string | undefined {
+  return known && new TextDecoder().decode(known.bytes);
+}
+
+describe("readKnownFile()", () => {
+  test("gives the same object for a file that is as it was", async () => {
+    const path = newFile("one"), known = await readKnownFile(path, undefined);
+    expect(textOf(known)).toBe("one");
+    expect(await readKnownFile(path, known)).toBe(known!);
+  });
+
+  test("reads again what was written, replaced, or just changed, be it of the same size", async () => {
+    const path = newFile("one"), known = await readKnownFile(path, undefined);
+    fs.writeFileSync(path, "two");
+    fs.utimesSync(path, NEW, NEW);
+    const written = await readKnownFile(path, known);
+    expect(textOf(written)).toBe("two");
+
+    fs.renameSync(newFile("six", NEW), path);
+    const replaced = await readKnownFile(path, written);
+    expect(textOf(replaced)).toBe("six");
+
+    // Too young for its time to tell it from what is written in the same moment.
+    fs.writeFileSync(path, "ten");
+    const young = await readKnownFile(path, replaced);
+    expect([textOf(young), young?.settled]).toEqual(["ten", undefined]);
+    expect(await readKnownFile(path, young)).not.toBe(young!);
+  });
+
+  test("gives nothing for a file that is not there any more", async () => {
+    const path = newFile("one"), known = await readKnownFile(path, undefined);
+    fs.rmSync(path);
+    expect(await readKnownFile(path, known)).toBeUndefined();
+    expect(await readKnownFile(join(folder, "missing", "file"), known)).toBeUndefined();
+  });
+
+  test("refuses a known file that others can write by now", async () => {
+    const path = newFile("one"), known = await readKnownFile(path, undefined);
+    fs.chmodSync(path, 0o666);
+    expect(await failureOf(readKnownFile(path, known))).toMatchObject({ code: "configuration" });
+  });
+
+  test("ends with the signal's reason", async () => {
+    const reason = new Error("no more"), path = newFile("one");
+    await expect(readKnownFile(path, undefined, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  });
+});
+
+describe("replacePrivateFile()", () => {
+  test("leaves a file as it is when `beforeRenaming` throws, and rethrows that", async () => {
+    const path = newFile("one"), before = fs.readdirSync(folder), seen: string[] = [];
+    const beforeRenaming = () => {
+      seen.push(fs.readFileSync(path, "utf8"));
+      throw new SyntaxError("not now");
+    };
+    await expect(replacePrivateFile(path, new TextEncoder().encode("two"), { beforeRenaming })).rejects.toThrow(
+      "not now",
+    );
+    expect([seen, fs.readFileSync(path, "utf8"), fs.readdirSync(folder)]).toEqual([["one"], "one", before]);
+  });
+});

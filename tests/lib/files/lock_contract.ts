@@ -1,0 +1,398 @@
+// Locks, held by real programs and left behind by ones that were killed.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import {
+  isAbandoned,
+  type LockOptions,
+  readLockText,
+  watchLock,
+  withLock,
+  writeLockText,
+} from "../../../lib/files/lock.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { failureOf } from "../../tools/failure_of.ts";
+import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
+
+const program = [...ownRuntimePath().program(), fileURLToPath(new URL("file_program.ts", import.meta.url))];
+/** Where a lock says that it was made here. Deno can read that with all permissions, which the tests have. */
+const { host, bootId, pidNamespace } = {
+  host: hostname(),
+  bootId: fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),
+  pidNamespace: /\d+/.exec(fs.readlinkSync("/proc/self/ns/pid"))![0],
+};
+const HERE = `host=${host} boot=${bootId} pid_namespace=${pidNamespace}`;
+const OWN_TEXT = `${process.pid} latchkey ${HERE}`;
+/** A number that no process has: Linux gives none beyond 4,194,304. */
+const NOBODY = 2_147_483_646;
+const children: ChildProcess[] = [];
+let top: string;
+let count = 0;
+
+beforeAll(() => {
+  top = fs.mkdtempSync(join(tmpdir(), "lock-"));
+});
+
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+});
+
+afterAll(() => fs.rmSync(top, { recursive: true }));
+
+/** The path of a lock in a folder of its own. */
+function newLock(): string {
+  const folder = join(top, `folder-${count++}`);
+  fs.mkdirSync(folder, { mode: 0o700 });
+  return join(folder, "tokens.lockfile");
+}
+
+/** A lock that somebody made some time ago. */
+function leave(text: string, ageMs: number, path: string = newLock()): string {
+  fs.writeFileSync(path, text, { flag: "wx" });
+  const time = new Date(Date.now() - ageMs);
+  fs.utimesSync(path, time, time);
+  return path;
+}
+
+/** A program that holds a lock until it is killed. */
+async function hold(path: string): Promise<ChildProcess> {
+  const child = spawn(program[0]!, [...program.slice(1), "hold", path], { stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  await once(child.stdout, "data");
+  return child;
+}
+
+const namesBeside = (path: string) => fs.readdirSync(join(path, ".."));
+const textOf = (path: string) => fs.readFileSync(path, "utf8");
+const taken = (path: string, options?: LockOptions) => withLock(path, () => Promise.resolve("taken"), options);
+
+/** What is told of a lock that others have. */
+const held = (path: string, holder: string) => ({
+  name: "LatchkeyError",
+  code: "timed_out",
+  message: `Cannot lock ${path}: ${holder} has it`,
+  hint: `Try again. If ${holder} does not run on any machine that has this folder, remove ${path}`,
+});
+
+describe("withLock()", () => {
+  test("has the lock file there while it works, which says whose it is, and gives what the work gives", async () => {
+    const path = newLock();
+    const result = await withLock(path, () => {
+      expect([textOf(path), fs.lstatSync(path).mode & 0o777]).toEqual([OWN_TEXT, 0o600]);
+      return Promise.resolve(42);
+    });
+    expect([result, namesBeside(path)]).toEqual([42, []]);
+  });
+
+  test("makes the folder", async () => {
+    const path = join(newLock(), "..", "a", "b", "tokens.lockfile");
+    expect(await taken(path)).toBe("taken");
+    expect(fs.lstatSync(join(path, "..")).mode & 0o777).toBe(0o700);
+  });
+
+  test("removes the lock when the work fails, and throws what it threw", async () => {
+    const path = newLock(), error = Object.assign(new Error("work"), { code: "ENOENT" });
+    expect(await failureOf(withLock(path, () => Promise.reject(error))) as Error).toBe(error);
+    expect(
+      await failureOf(withLock(path, () => {
+        throw error;
+      })) as Error,
+    ).toBe(error);
+    expect(namesBeside(path)).toEqual([]);
+  });
+
+  test("has calls of one program wait for each other, in their order", async () => {
+    const path = newLock(), events: string[] = [];
+    const work = (name: string) =>
+      withLock(path, async () => {
+        events.push(`${name} begins`);
+        await new Promise((resolve) => setImmediate(resolve));
+        events.push(`${name} ends`);
+      });
+    await Promise.all([work("a"), work("b"), work("c")]);
+    expect(events).toEqual(["a", "b", "c"].flatMap((name) => [`${name} begins`, `${name} ends`]));
+  });
+
+  test("has calls wait for each other that name a lock differently", async () => {
+    const path = newLock(), other = path.replace("/tokens", "/./tokens"), events: string[] = [];
+    const inner = Promise.withResolvers<void>();
+    const first = withLock(path, async () => {
+      events.push("first");
+      inner.resolve();
+      await delay(5); // time for the other one to be wrong
+      events.push("first ends");
+    });
+    await inner.promise;
+    await withLock(other, () => Promise.resolve(events.push("second")));
+    await first;
+    expect(events).toEqual(["first", "first ends", "second"]);
+  });
+
+  test("gives up after a while, and says who has it", async () => {
+    const path = newLock(), child = await hold(path);
+    expect(await failureOf(taken(path, { waitMs: 20 }))).toMatchObject(held(path, `process ${child.pid}`));
+    expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject(held(path, `process ${child.pid}`));
+    const ended = once(child, "close");
+    child.kill("SIGKILL");
+    await ended;
+    expect(textOf(path)).toBe(`${child.pid} latchkey ${HERE}`);
+  });
+
+  test("gives up on a lock of this program as well", async () => {
+    const path = newLock(), end = Promise.withResolvers<void>();
+    const first = withLock(path, () => end.promise);
+    expect(await failureOf(taken(path, { waitMs: 10 }))).toMatchObject(held(path, "this program itself"));
+    end.resolve();
+    await first;
+    expect(await taken(path)).toBe("taken");
+  });
+
+  test("ends the waiting with the signal's reason, for other programs and for this one", async () => {
+    const path = newLock(), reason = new Error("enough");
+    await hold(path);
+    for (const waiting of [1, 2]) {
+      const controller = new AbortController(),
+        calls = Array.from({ length: waiting }, () => failureOf(taken(path, { signal: controller.signal })));
+      setImmediate(() => controller.abort(reason));
+      for (const call of calls) expect(await call as Error).toBe(reason);
+    }
+    expect(await failureOf(taken(newLock(), { signal: AbortSignal.abort(reason) })) as Error).toBe(reason);
+  });
+
+  test("tells a mistake before it does anything", async () => {
+    const path = newLock();
+    expect(await failureOf(taken(path, { waitMs: -1 })) as Error).toBeInstanceOf(RangeError);
+    expect(await failureOf(taken(path, { waitMs: NaN })) as Error).toBeInstanceOf(RangeError);
+    expect(await failureOf(taken("folder/")) as Error).toBeInstanceOf(TypeError);
+    expect(namesBeside(path)).toEqual([]);
+  });
+
+  test("leaves a lock that has become another's", async () => {
+    const path = newLock(), text = `${process.ppid} python`;
+    await withLock(path, () => {
+      fs.writeFileSync(path, text); // as MSAL for Python does, after 5 seconds
+      return Promise.resolve();
+    });
+    expect(textOf(path)).toBe(text);
+    fs.rmSync(path);
+    await withLock(path, () => {
+      fs.rmSync(path);
+      fs.writeFileSync(path, OWN_TEXT);
+      return Promise.resolve();
+    });
+    expect(textOf(path)).toBe(OWN_TEXT);
+    fs.rmSync(path);
+    await withLock(path, () => Promise.resolve(fs.rmSync(path)));
+    expect(namesBeside(path)).toEqual([]);
+  });
+
+  test("gives signs of life for as long as it works", async () => {
+    const path = newLock(), past = new Date(Date.now() - 3_600_000);
+    await withLock(path, async () => {
+      for (let signs = 0; signs < 2; signs++) {
+        fs.utimesSync(path, past, past);
+        while (fs.lstatSync(path).mtimeMs === past.getTime()) await delay(10);
+      }
+      expect(textOf(path)).toBe(OWN_TEXT);
+    });
+    expect(namesBeside(path)).toEqual([]);
+  });
+
+  test("isHeld() is false once another has taken the lock over, or removed it", async () => {
+    const path = newLock();
+    await withLock(path, (lock) => {
+      expect(lock.isHeld()).toBe(true);
+      fs.rmSync(path);
+      expect(lock.isHeld()).toBe(false);
+      fs.writeFileSync(path, OWN_TEXT);
+      expect(lock.isHeld()).toBe(false);
+      return Promise.resolve();
+    });
+    fs.rmSync(path);
+  });
+});
+
+describe("A lock that was left behind", () => {
+  test("is taken over at once when its process was of this machine and is gone", async () => {
+    expect(await taken(leave(`${NOBODY} latchkey ${HERE}`, 0), { waitMs: 0 })).toBe("taken");
+  });
+
+  test("is taken over at once when a process was killed that held it", async () => {
+    const path = newLock(), child = await hold(path), ended = once(child, "close");
+    child.kill("SIGKILL");
+    await ended;
+    expect(await taken(path, { waitMs: 0 })).toBe("taken");
+    expect(namesBeside(path)).toEqual([]);
+  });
+
+  // A process of another container or machine was taken for dead: the lock named no place for its pid. A lock from the future
+  // was believed for more than a minute, and one from the past for no time: the clocks of two machines were compared.
+  test(
+    "is taken over after it was seen not to change for a while, whatever its time is and wherever its process was",
+    async () => {
+      const elsewhere = [
+        `${NOBODY} latchkey host=other boot=${bootId} pid_namespace=${pidNamespace}`,
+        `${NOBODY} latchkey host=${host} boot=${crypto.randomUUID()} pid_namespace=${pidNamespace}`,
+        `${NOBODY} latchkey host=${host} boot=${bootId} pid_namespace=1`,
+      ];
+      const silent = [`${process.ppid} latchkey ${HERE}`, OWN_TEXT, `${process.pid} latchkey`, `${process.ppid}`];
+      const strange = ["", "python", "-1", "0", "99999999999", "\0", "🔑".repeat(5000)];
+      const paths = [...elsewhere, ...silent, ...strange].flatMap((text) =>
+        [3_600_000, -3_600_000].map((ageMs) => leave(text, ageMs))
+      );
+      for (const path of paths) {
+        expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject({ code: "timed_out" });
+        expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
+      }
+      expect(await Promise.all(paths.map((path) => taken(path)))).toEqual(paths.map(() => "taken"));
+    },
+    60_000,
+  );
+
+  test("is MSAL's, and taken over 2 seconds after its process is gone", async () => {
+    const paths = [leave(`${NOBODY}`, 3000), leave(`${NOBODY} /usr/bin/az`, 0)];
+    expect(await failureOf(taken(paths[1]!, { waitMs: 30 }))).toMatchObject(held(paths[1]!, `process ${NOBODY}`));
+    expect(namesBeside(paths[1]!)).toEqual(["tokens.lockfile"]);
+    expect(await Promise.all(paths.map((path) => taken(path, { waitMs: 8000 })))).toEqual(["taken", "taken"]);
+  }, 60_000);
+
+  test("is said to be of another machine", async () => {
+    const path = leave(`${NOBODY} latchkey host=other.contoso.com boot=x pid_namespace=1`, 0);
+    expect(await failureOf(taken(path, { waitMs: 0 })))
+      .toMatchObject(held(path, `process ${NOBODY} on other.contoso.com`));
+  });
+
+  test("is not taken over while another program is about to, unless that one is gone as well", async () => {
+    const path = leave(`${NOBODY} latchkey ${HERE}`, 3000), takeover = `${path}.takeover`;
+    leave(`${process.ppid} latchkey ${HERE}`, 3000, takeover);
+    expect(await failureOf(taken(path, { waitMs: 30 }))).toMatchObject(held(path, `process ${NOBODY}`));
+    expect(namesBeside(path).sort()).toEqual(["tokens.lockfile", "tokens.lockfile.takeover"]);
+
+    fs.rmSync(takeover);
+    leave(`${NOBODY} latchkey ${HERE}`, 3000, takeover);
+    expect(await taken(path)).toBe("taken");
+    expect(namesBeside(path)).toEqual([]);
+  });
+});
+
+describe("isAbandoned()", () => {
+  const own = { host, bootId, pidNamespace };
+  const abandoned = (text: string | undefined, unchangedMs: number, isGone?: boolean, ownPlace = own) =>
+    isAbandoned({ text, unchangedMs, ownPlace, isProcessGone: () => isGone });
+
+  test("believes only a missing process of the very same place to be gone", () => {
+    expect(abandoned(writeLockText(NOBODY, own), 0, true)).toBe(true);
+    expect(abandoned(writeLockText(NOBODY, own), 9999, false)).toBe(false);
+    expect(abandoned(writeLockText(NOBODY, own), 9999, undefined)).toBe(false);
+    for (const missing of ["host", "bootId", "pidNamespace"] as const) {
+      const place = { ...own, [missing]: undefined };
+      expect(abandoned(writeLockText(NOBODY, place), 9999, true)).toBe(false);
+      expect(abandoned(writeLockText(NOBODY, place), 9999, true, place as typeof own)).toBe(false);
+    }
+    expect(abandoned(writeLockText(process.pid, own), 9999, true)).toBe(false);
+  });
+
+  test("believes any other lock until it was seen not to change for 10 seconds", () => {
+    for (const text of [undefined, "", "az", `${NOBODY} latchkey`, writeLockText(NOBODY, { ...own, host: "other" })]) {
+      expect([abandoned(text, 9999, true), abandoned(text, 10_000, false)]).toEqual([false, true]);
+    }
+    expect([abandoned(`${NOBODY} az`, 1999, true), abandoned(`${NOBODY} az`, 2000, true)]).toEqual([false, true]);
+    expect(abandoned(`${NOBODY} az`, 9999, false)).toBe(false);
+  });
+});
+
+describe("readLockText()", () => {
+  test("reads the pid that latchkey and MSAL write", () => {
+    const texts = [writeLockText(1234, { host: "a b" }), "1234", "1234 /usr/bin/az", "1234\n"];
+    expect(texts.map((text) => readLockText(text)?.pid)).toEqual([1234, 1234, 1234, 1234]);
+    expect(readLockText(texts[0]!)).toEqual({ pid: 1234, isLatchkey: true, place: "host=a%20b" });
+  });
+
+  test("reads no pid that no process has", () => {
+    for (const text of ["", "0", "-1", "1e3", "12a", " 12", "2147483648", "99999999999", "az"]) {
+      expect(readLockText(text)).toBeUndefined();
+    }
+  });
+});
+
+describe("watchLock()", () => {
+  const look = { id: "1:1", changedMs: 1, text: "" };
+  /** Looks every second until a lock has been the same for 10. */
+  const watchFor10 = (watch: ReturnType<typeof watchLock>, fromMs: number, wallFromMs = fromMs) => {
+    for (let ms = 0; ms < 10_000; ms += 1000) {
+      expect(watch(look, { monotonicMs: fromMs + ms, wallMs: wallFromMs + ms })).toBe(ms);
+    }
+  };
+
+  test("counts from the first look, and anew after each change", () => {
+    const watch = watchLock();
+    watchFor10(watch, 1_000_000);
+    for (const change of [{ changedMs: -5 }, { id: "1:2" }, { text: "x" }]) {
+      expect(watch({ ...look, ...change }, { monotonicMs: 1_010_000, wallMs: 1_010_000 })).toBe(0);
+    }
+  });
+
+  // A machine that slept woke to locks that had not changed for hours, and took them over before their holders went on.
+  test("begins anew after this process was stopped, or the machine slept: only the clock on the wall shows that", () => {
+    const watch = watchLock();
+    watchFor10(watch, 1_000_000);
+    watchFor10(watch, 1_060_000);
+    watchFor10(watch, 1_070_000, 9_000_000);
+    expect(watch(look, { monotonicMs: 1_080_000, wallMs: 9_010_000 })).toBe(10_000);
+  });
+});
+
+describe("A lock that is not safe", () => {
+  test("is refused when it is a link, a folder or a pipe", async () => {
+    const path = newLock(), target = join(path, "..", "target");
+    fs.writeFileSync(target, "");
+    const places: readonly [how: string, reason: string][] = [
+      [`ln -s target "$0"`, "it is a symbolic link"],
+      [`ln -s nowhere "$0"`, "it is a symbolic link"],
+      [`mkdir "$0"`, "it is no regular file"],
+      [`mkfifo "$0"`, "it is no regular file"],
+    ];
+    for (const [script, reason] of places) {
+      await promisify(execFile)("sh", ["-c", script, path]);
+      const message = `${path} is not safe for tokens: ${reason}`;
+      expect(await failureOf(taken(path))).toMatchObject({ code: "configuration", message });
+      fs.rmSync(path, { recursive: true });
+    }
+    expect(namesBeside(path)).toEqual(["target"]);
+  });
+
+  test("is refused when others could remove it", async () => {
+    const path = newLock(), folder = join(path, "..");
+    fs.chmodSync(folder, 0o777);
+    expect(await failureOf(taken(path))).toMatchObject({ code: "configuration", hint: `Run chmod go-w ${folder}` });
+  });
+
+  test("is told when the disk is full or read-only, and none is left there", async () => {
+    for (const disk of [FULL_DISK, READ_ONLY_DISK]) {
+      const path = newLock(), folder = join(path, "..");
+      const [file, ...rest] = disk.command(folder, [...program, "lock", path]);
+      const { left, ...failure } = JSON.parse((await promisify(execFile)(file!, rest)).stdout);
+      expect(failure).toMatchObject({ code: "configuration", message: `Cannot lock ${path}: ${disk.reason}` });
+      expect(left.filter((name: string) => name !== "full")).toEqual([]);
+      fs.chmodSync(folder, 0o700);
+    }
+  });
+});
+
+describe("Forty programs at once", () => {
+  test("count to 200 without losing one, beginning with a lock and a take-over that were left behind", async () => {
+    const path = newLock().replace(/\.lockfile$/, "");
+    leave(`${NOBODY} latchkey ${HERE}`, 3000, `${path}.lockfile`);
+    leave(`${NOBODY} latchkey ${HERE}`, 3000, `${path}.lockfile.takeover`);
+    const run = promisify(execFile);
+    await Promise.all(Array.from({ length: 40 }, () => run(program[0]!, [...program.slice(1), "count", path, "5"])));
+    expect([textOf(path), namesBeside(path)]).toEqual(["200", ["tokens"]]);
+  });
+});

@@ -1,0 +1,93 @@
+import { describe, expect, test } from "bun:test";
+import { proxyFor } from "../../../lib/http/proxy.ts";
+
+const PROXY = "http://proxy.contoso.com:8080";
+
+/** The proxy for an address, without the slash at its end. */
+function find(url: string, variables: Readonly<Record<string, string>>): string | undefined {
+  return proxyFor(new URL(url), (name) => variables[name])?.href.replace(/\/$/, "");
+}
+
+describe("proxyFor()", () => {
+  test.each<[string, Record<string, string>, string | undefined]>([
+    ["https://login.contoso.com", { HTTPS_PROXY: PROXY }, PROXY],
+    ["https://login.contoso.com", { https_proxy: PROXY, HTTPS_PROXY: "http://other:1" }, PROXY],
+    ["https://login.contoso.com", { ALL_PROXY: PROXY }, PROXY],
+    ["https://login.contoso.com", { all_proxy: PROXY }, PROXY],
+    ["https://login.contoso.com", { HTTPS_PROXY: PROXY, ALL_PROXY: "http://other:1" }, PROXY],
+    ["https://login.contoso.com", { HTTPS_PROXY: "proxy.contoso.com:8080" }, PROXY],
+    ["https://login.contoso.com", { HTTPS_PROXY: "https://proxy.contoso.com" }, "https://proxy.contoso.com"],
+    ["https://login.contoso.com", { HTTP_PROXY: PROXY }, undefined],
+    ["http://login.contoso.com", { HTTP_PROXY: PROXY }, PROXY],
+    ["http://login.contoso.com", { HTTPS_PROXY: PROXY }, undefined],
+    ["https://login.contoso.com", {}, undefined],
+  ])("for %s with %j", (url, variables, expected) => {
+    expect(find(url, variables)).toBe(expected);
+  });
+
+  test.each([
+    "http://localhost:1",
+    "https://localhost",
+    "https://a.localhost",
+    "http://127.0.0.1:1",
+    "https://127.9.9.9",
+    "http://[::1]:1",
+  ])("asks none for %s", (url) => {
+    expect(find(url, { HTTPS_PROXY: PROXY, HTTP_PROXY: PROXY })).toBeUndefined();
+  });
+
+  test.each<[string, string, boolean]>([
+    ["*", "https://login.contoso.com", true],
+    ["login.contoso.com", "https://login.contoso.com", true],
+    ["LOGIN.contoso.com", "https://login.contoso.com", true],
+    ["contoso.com", "https://login.contoso.com", true],
+    [".contoso.com", "https://login.contoso.com", true],
+    ["*.contoso.com", "https://login.contoso.com", true],
+    ["a.example, contoso.com", "https://login.contoso.com", true],
+    ["a.example contoso.com", "https://login.contoso.com", true],
+    ["contoso.com:443", "https://login.contoso.com", true],
+    ["contoso.com:8443", "https://login.contoso.com:8443", true],
+    ["contoso.com:8443", "https://login.contoso.com", false],
+    ["toso.com", "https://login.contoso.com", false],
+    ["login.contoso.com.example", "https://login.contoso.com", false],
+    ["a.login.contoso.com", "https://login.contoso.com", false],
+    [".", "https://login.contoso.com", false],
+    [",", "https://login.contoso.com", false],
+    ["192.0.2.1", "https://192.0.2.1", true],
+    ["192.0.2.0/24", "https://192.0.2.77", true],
+    ["192.0.2.0/24", "https://192.0.3.77", false],
+    ["192.0.2.0/33", "https://192.0.2.77", false],
+    ["192.0.2.0/x", "https://192.0.2.77", false],
+    ["10.0.0.0/8", "https://10.contoso.com", false],
+    ["2001:db8::1", "https://[2001:db8::1]", true],
+    ["[2001:db8::1]", "https://[2001:db8::1]", true],
+    ["[2001:db8::1]:443", "https://[2001:db8::1]", true],
+    ["[2001:db8::1]:80", "https://[2001:db8::1]", false],
+    ["2001:db8::/32", "https://[2001:db8:1::1]", true],
+    ["2001:db8::/32", "https://[2001:db9::1]", false],
+    ["192.0.2.0/24", "https://[2001:db8::1]", false],
+  ])("with NO_PROXY=%s for %s asks none: %p", (exceptions, url, expected) => {
+    expect(find(url, { HTTPS_PROXY: PROXY, NO_PROXY: exceptions })).toBe(expected ? undefined : PROXY);
+    expect(find(url, { HTTPS_PROXY: PROXY, no_proxy: exceptions, NO_PROXY: "x" })).toBe(expected ? undefined : PROXY);
+  });
+
+  test.each([
+    "socks5://jane:secret@proxy.contoso.com",
+    "http://jane:secret@",
+    "file:///secret",
+    "http://a b:secret",
+    "http://jane:secret%@c",
+  ])(
+    "refuses %s without showing it",
+    (value) => {
+      let error: unknown;
+      try {
+        find("https://login.contoso.com", { HTTPS_PROXY: value });
+      } catch (caught) {
+        error = caught;
+      }
+      expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("HTTPS_PROXY") });
+      expect(Bun.inspect(error)).not.toContain(value);
+    },
+  );
+});

@@ -1,0 +1,22 @@
+// What cannot be arranged on one machine: Windows, whose files are played.
+import { expect, test } from "bun:test";
+import { absoluteEntries, findOnWindows } from "../../../lib/runtime/process.ts";
+
+test("absoluteEntries() leaves out what depends on the current folder", () => {
+  expect(absoluteEntries("/usr/bin::.:bin:../bin:~/bin:/bin:", false)).toEqual(["/usr/bin", "/bin"]);
+  expect(absoluteEntries("C:\\Windows;;.;bin;C:bin;\\bin;\\\\server\\share;d:/b", true)).toEqual([
+    ...["C:\\Windows", "\\\\server\\share", "d:/b"],
+  ]);
+});
+
+// Windows looks for a program in the current folder before PATH.
+test.each([
+  ["firefox", "C:\\b\\firefox.exe"],
+  ["firefox.exe", "C:\\b\\firefox.exe"],
+  ["Tool.COM", "C:\\a\\Tool.COM"],
+  ["C:\\Program Files\\b.exe", "C:\\Program Files\\b.exe"],
+  ["only", undefined],
+])("findOnWindows(%j) is %j", (program, path) => {
+  const files = ["C:\\b\\firefox.exe", "C:\\a\\Tool.COM", ".\\only.exe", "\\only.exe", "only.exe"];
+  expect(findOnWindows(program, ".;;C:\\a;C:\\b\\;C:\\c", (path) => files.includes(path))).toBe(path);
+});
