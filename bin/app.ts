@@ -8,7 +8,7 @@ import { type RedirectUri, redirectUris, type SignInWay } from "../lib/authority
 import { ArgumentError } from "../lib/errors.ts";
 import { clientIdOf, isAtMicrosoft, wellKnownName } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { visible, visibleJson } from "./cli/output.ts";
+import { escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
 
 const WAYS: Readonly<Record<SignInWay, string>> = {
   windows: "Windows",
@@ -47,7 +47,7 @@ function urisOf(line: CommandLine, clientId: string): readonly RedirectUri[] {
 
 function registrationJson({ clientId, uris, elsewhere, name }: Registration): string {
   return `${
-    visibleJson({
+    jsonForTerminal({
       client_id: clientId,
       redirect_uris: uris,
       public_client: true,
@@ -66,7 +66,7 @@ Where a redirect URI is missing (AADSTS50011), use an app registration of your o
 `;
   }
   if (elsewhere !== undefined) {
-    return `Redirect URI for the app ${visible(clientId)} at ${visible(elsewhere)}:
+    return `Redirect URI for the app ${escapeForTerminal(clientId)} at ${escapeForTerminal(elsewhere)}:
 ${uris.map(({ uri }) => `  ${uri}\n`).join("")}
 The provider has to take it with any port (RFC 8252, 7.3). If it does not, fix the port:
   register http://127.0.0.1:8400/... instead, with the same path, and sign in with --port 8400

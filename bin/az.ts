@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { base64Of } from "../lib/encoding.ts";
+import { encodeBase64 } from "../lib/encoding.ts";
 import { quoteCommand } from "../lib/runtime/host.ts";
 import { write } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
@@ -12,7 +12,7 @@ import { type CommandLine, readCommandLine, UsageError } from "./cli/command_lin
 import { COMMANDS } from "./cli/commands.ts";
 import { EXIT } from "./cli/failures.ts";
 import type { Command, Option } from "./cli/options.ts";
-import { azureCliJson, visible, visibleJson } from "./cli/output.ts";
+import { azureCliJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
 import { acquireToken, scopesOf } from "./token.ts";
 
 /** The options among these that a command line itself has, and neither the environment nor a profile. */
@@ -126,9 +126,9 @@ export function azOutput(answer: unknown, line: CommandLine): string {
   }
   const value = (query?.split(".") ?? []).reduce<unknown>(valueAt, answer);
   if (output === "none" || value === undefined) return "";
-  if (output !== "tsv") return `${visibleJson(value)}\n`;
+  if (output !== "tsv") return `${jsonForTerminal(value)}\n`;
   if (typeof value === "object") throw new UsageError("--output tsv prints one value: add --query KEY");
-  return `${visible(String(value))}\n`;
+  return `${escapeForTerminal(String(value))}\n`;
 }
 
 function valueAt(value: unknown, key: string): unknown {
@@ -200,7 +200,7 @@ function azLoginHint(
   const options = [
     ...scopes.map((scope) => ["--scope", scope]),
     ...(tenant === undefined ? [] : [["--tenant", tenant]]),
-    ...(claims === undefined ? [] : [["--claims-challenge", base64Of(new TextEncoder().encode(claims))]]),
+    ...(claims === undefined ? [] : [["--claims-challenge", encodeBase64(new TextEncoder().encode(claims))]]),
   ];
   return `Interactive authentication is needed. Please run: ${quoteCommand(["az", "login", ...options])}`;
 }

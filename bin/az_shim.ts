@@ -12,7 +12,7 @@ import { givenWords } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { COMMANDS } from "./cli/commands.ts";
-import { visible } from "./cli/output.ts";
+import { escapeForTerminal } from "./cli/output.ts";
 
 /** Permission bits of a program. */
 const PROGRAM_MODE = 0o755;
@@ -31,7 +31,7 @@ export async function installShim(line: CommandLine): Promise<void> {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
   await placeFile(path, shimText([...ownCommand({ denoPermissions }), ...azWords(line)], isWindows), PROGRAM_MODE);
-  write("stderr", `latchkey: wrote ${visible(path)}; programs find it where its folder is first in PATH\n`);
+  write("stderr", `latchkey: wrote ${escapeForTerminal(path)}; programs find it where its folder is first in PATH\n`);
   write("stdout", `${pathLine(place, isWindows)}\n`);
 }
 

@@ -8,10 +8,10 @@ import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { RequestOptions } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { heldNotices, makeApplication } from "./cli/application.ts";
+import { deferredNotices, makeApplication } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
-import { type Person, personAt } from "./cli/sign_in.ts";
+import { type Prompter, prompterFor } from "./cli/sign_in.ts";
 import { interactiveOf, writeToken } from "./token.ts";
 
 interface Config {
@@ -24,8 +24,8 @@ interface Config {
 /** Prints a token as the file says. */
 export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const config = await readConfig(line.operands[0]!);
-  const { client_id: clientId, authority } = config, person = personAt(line), interactive = interactiveOf(line);
-  const mayPrompt = interactive !== "never", { hold, around } = heldNotices();
+  const { client_id: clientId, authority } = config, person = prompterFor(line), interactive = interactiveOf(line);
+  const mayPrompt = interactive !== "never", { hold, around } = deferredNotices();
   const app = await makeApplication(line, {
     ...{ clientId, ...(authority && { authority }), ...person.browser },
     ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
@@ -33,7 +33,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
   const { correlationId } = line;
   try {
     const result = await around(() => runSample({ app, person, interactive }, config, { correlationId, signal }));
-    if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).tellIfNotKept(line);
+    if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
     await writeToken(result, line);
   } catch (error) {
     throw await withConsentUrl(error, app, { scopes: config.scope });
@@ -42,7 +42,7 @@ export async function runConfigFile(line: CommandLine, signal: AbortSignal | und
 
 interface Sample {
   readonly app: PublicClientApplication;
-  readonly person: Person;
+  readonly person: Prompter;
   readonly interactive: "if-needed" | "never" | "always";
 }
 

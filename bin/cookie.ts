@@ -6,7 +6,7 @@
 import { isPiped, write } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { visibleJson } from "./cli/output.ts";
+import { jsonForTerminal } from "./cli/output.ts";
 
 /** Prints cookies that sign a browser in. */
 export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -27,7 +27,7 @@ export async function printCookies(line: CommandLine, signal: AbortSignal | unde
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);
   switch (line.text("format")) {
     case "json":
-      return write("stdout", `${visibleJson(cookies)}\n`);
+      return write("stdout", `${jsonForTerminal(cookies)}\n`);
     case "header":
       return write("stdout", `Cookie: ${pairs.join("; ")}\n`);
     default:

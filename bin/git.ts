@@ -11,7 +11,7 @@ import { LatchkeyError } from "../lib/errors.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { needsPerson, withLoginHint } from "./cli/failures.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
-import { acquireToken, interactiveOf, type Means } from "./token.ts";
+import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** What git asks for, or was refused with. */
 interface CredentialRequest {
@@ -283,7 +283,7 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
 }
 
 /** Standard input is git's, so that standard error alone tells whether somebody sits there. */
-function gitInteractive(line: CommandLine): Means["interactive"] {
+function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
   if (line.text("interactive") !== "auto") return interactiveOf(line);
   const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
   return isTerminal("stderr") && mayAsk ? "if-needed" : "never";

@@ -8,8 +8,8 @@ import { write } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
-import { isObject, visibleJson } from "./cli/output.ts";
-import { acquireToken, interactiveOf, type Means } from "./token.ts";
+import { isObject, jsonForTerminal } from "./cli/output.ts";
+import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** What the caller wants. */
 interface ExecRequest {
@@ -65,7 +65,7 @@ export function writeExecCredential(
   { accessToken: token, expiresOn }: { readonly accessToken: string; readonly expiresOn: Date },
 ): string {
   const expirationTimestamp = `${expiresOn.toISOString().slice(0, -5)}Z`;
-  return `${visibleJson({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
+  return `${jsonForTerminal({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
 }
 
 const INFO = "KUBERNETES_EXEC_INFO";
@@ -74,7 +74,7 @@ const INFO = "KUBERNETES_EXEC_INFO";
 export async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
-  const asked: Means["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
+  const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
   try {
     write("stdout", writeExecCredential(apiVersion, await acquireToken(line, { interactive, signal, asked })));
   } catch (error) {

@@ -198,7 +198,7 @@ interface Failed {
 async function report(error: unknown, { line, words }: Failed): Promise<number> {
   const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
   const { EXIT, failureJson, failureText, otherFailureJson } = await import("./cli/failures.ts");
-  const { visible } = await import("./cli/output.ts");
+  const { escapeForTerminal: visible } = await import("./cli/output.ts");
   const isJson = wantsJson(line, words);
   // An ArgumentError is how the library calls a mistake in a call, and the call was made of the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {

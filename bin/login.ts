@@ -14,9 +14,9 @@ import { accountLine } from "./accounts.ts";
 import { chooseAccount, defaultScopesOf, makeApplication, storeOf } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
-import { ACCOUNT_KEYS, accountJson, visible, visibleJson } from "./cli/output.ts";
-import { type ConsoleBrowserOptions, personAt } from "./cli/sign_in.ts";
-import { tellIfNotKept } from "./cli/token_cache.ts";
+import { ACCOUNT_KEYS, accountJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
+import { type ConsoleBrowserOptions, prompterFor } from "./cli/sign_in.ts";
+import { warnIfNotStored } from "./cli/token_cache.ts";
 import { scopesOf } from "./token.ts";
 
 /** Signs a person in, prints the account, and writes the profile that is named. */
@@ -28,11 +28,11 @@ export async function logIn(line: CommandLine, signal: AbortSignal | undefined):
   const problem = await profiles?.writeProfile(line, account, signal).catch((error) => asProblem(error, signal));
   if (problem) {
     const what = `${account.username || account.homeAccountId} is signed in, but the profile was not written`;
-    write("stderr", `latchkey: ${visible(`${what}: ${problem}`)}\n`);
+    write("stderr", `latchkey: ${escapeForTerminal(`${what}: ${problem}`)}\n`);
   }
   write(
     "stdout",
-    line.text("format") === "json" ? `${visibleJson(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
+    line.text("format") === "json" ? `${jsonForTerminal(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
   );
 }
 
@@ -45,7 +45,7 @@ function asProblem(error: unknown, signal: AbortSignal | undefined): string {
 }
 
 async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const person = personAt(line), { app, tryStore } = await signInApplication(line, { ...person.browser, signal });
+  const person = prompterFor(line), { app, tryStore } = await signInApplication(line, { ...person.browser, signal });
   const username = await usernameOf(app, line, signal), prompt = line.text("prompt") as Prompt | undefined;
   // Who is to be asked whom they are may be another person than the last time.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";
@@ -85,7 +85,7 @@ async function signInApplication(
   return {
     app,
     async tryStore() {
-      tellIfNotKept(line, { isEvenChosen: true });
+      warnIfNotStored(line, { isEvenChosen: true });
       await store?.tryOut?.({ signal });
     },
   };

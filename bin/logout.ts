@@ -7,7 +7,7 @@ import { write } from "../lib/runtime/program.ts";
 import type { AccountInfo } from "../lib/account.ts";
 import { chooseAccount, chooseBrokerAccount, makeApplication } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { visible } from "./cli/output.ts";
+import { escapeForTerminal } from "./cli/output.ts";
 import { clearSetAside, notKept, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
 /** Signs an account out. */
@@ -21,7 +21,8 @@ export async function logOut(line: CommandLine, signal: AbortSignal | undefined)
   const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
   const account = await choose(app, line.text("account"), signal);
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
-  const place = tokenPlace(line), say = (what: string): void => write("stderr", `latchkey: ${visible(what)}\n`);
+  const place = tokenPlace(line),
+    say = (what: string): void => write("stderr", `latchkey: ${escapeForTerminal(what)}\n`);
   say(outcome(account, place, fromBroker));
   const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
   const setAside = await clearSetAside(place, { isAnybodyLeft: left.length > 0 });

@@ -6,7 +6,7 @@
 import { write } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { visibleJson } from "./cli/output.ts";
+import { jsonForTerminal } from "./cli/output.ts";
 
 /** Prints a Signed HTTP Request. */
 export async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -18,7 +18,7 @@ export async function printSignedRequest(line: CommandLine, signal: AbortSignal 
   const signed = await app.signHttpRequest({ account, method, url, nonce, correlationId, signal });
   switch (line.text("format")) {
     case "json":
-      return write("stdout", `${visibleJson({ signed_http_request: signed, token_type: "pop" })}\n`);
+      return write("stdout", `${jsonForTerminal({ signed_http_request: signed, token_type: "pop" })}\n`);
     case "header":
       return write("stdout", `Authorization: pop ${signed}\n`);
     default:

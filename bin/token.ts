@@ -9,10 +9,10 @@ import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { heldNotices, makeApplication } from "./cli/application.ts";
+import { deferredNotices, makeApplication } from "./cli/application.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { TOKEN_FORMATS, visible } from "./cli/output.ts";
-import type { Person } from "./cli/sign_in.ts";
+import { escapeForTerminal, TOKEN_FORMATS } from "./cli/output.ts";
+import type { Prompter } from "./cli/sign_in.ts";
 
 /** Prints an access token. */
 export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -25,7 +25,7 @@ async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Prom
 }
 
 /** How a token is had. */
-export interface Means {
+export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
   /** What is asked for beside what all commands have an option for. It is read after the options of the app. */
@@ -40,18 +40,18 @@ export interface Means {
  * @throws {UsageError} when the command line cannot be meant.
  * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and its store.
  */
-export async function acquireToken(line: CommandLine, means: Means): Promise<AuthenticationResult> {
+export async function acquireToken(line: CommandLine, means: TokenOptions): Promise<AuthenticationResult> {
   const { interactive, signal } = means;
-  const person = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).personAt(line);
-  const { hold, around } = heldNotices(), mayPrompt = person !== undefined;
+  const person = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).prompterFor(line);
+  const { hold, around } = deferredNotices(), mayPrompt = person !== undefined;
   // Where nobody can be asked, a cache that cannot be read is what stands in the way.
   const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
   const result = await around(() => ask(line, { ...means, app, person }));
-  if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).tellIfNotKept(line);
+  if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
   return result;
 }
 
-function askedOf(line: CommandLine): ReturnType<Means["asked"]> {
+function askedOf(line: CommandLine): ReturnType<TokenOptions["asked"]> {
   return {
     scopes: scopesOf(line),
     claims: line.text("claims"),
@@ -61,9 +61,9 @@ function askedOf(line: CommandLine): ReturnType<Means["asked"]> {
 }
 
 /** How it is had by an app. */
-interface AppMeans extends Means {
+interface AppMeans extends TokenOptions {
   readonly app: PublicClientApplication;
-  readonly person: Person | undefined;
+  readonly person: Prompter | undefined;
 }
 
 async function ask(
@@ -72,7 +72,7 @@ async function ask(
 ): Promise<AuthenticationResult> {
   const request = {
     ...asked(),
-    ...await whose(app, line.text("account"), signal),
+    ...await resolveAccount(app, line.text("account"), signal),
     tenantId: line.text("tenant"),
     correlationId: line.correlationId,
     signal,
@@ -91,7 +91,7 @@ async function ask(
   if (secondsLeft(result) < minTtl) {
     // Who was asked just now is not asked again.
     const renewal = send({ forceRefresh: true, interactive: interactive === "always" ? "never" : interactive });
-    result = await renewal.catch((error) => keptInstead(result, error, signal));
+    result = await renewal.catch((error) => oldTokenInstead(result, error, signal));
   }
   if (secondsLeft(result) < minTtl) {
     write("stderr", `latchkey: the token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
@@ -100,14 +100,14 @@ async function ask(
 }
 
 /** A token that ends soon is better than none, unless somebody gave up. */
-function keptInstead(
+function oldTokenInstead(
   kept: AuthenticationResult,
   error: unknown,
   signal: AbortSignal | undefined,
 ): AuthenticationResult {
   if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
   const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
-  write("stderr", `latchkey: ${visible(`the token could not be renewed: ${code}: ${message}${id}`)}\n`);
+  write("stderr", `latchkey: ${escapeForTerminal(`the token could not be renewed: ${code}: ${message}${id}`)}\n`);
   return kept;
 }
 
@@ -120,7 +120,7 @@ function keptInstead(
  * @param signal Gives up, with its reason.
  * @throws {LatchkeyError} `account_not_found` when nobody has a home account id.
  */
-export async function whose(
+export async function resolveAccount(
   app: PublicClientApplication,
   given: string | undefined,
   signal: AbortSignal | undefined,

@@ -22,7 +22,7 @@ import {
 import { type BrokerFlags, isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
-import { ArgumentError, LatchkeyError, type Logger, PERSON_NEEDED } from "./errors.ts";
+import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/provider.ts";
@@ -45,7 +45,7 @@ import {
   tokenQuery,
 } from "./request.ts";
 import type { FinishOptions } from "./sources/provider.ts";
-import { TokenSources } from "./sources/router.ts";
+import { TokenRouter } from "./sources/router.ts";
 import type { AuthenticationResult } from "./token.ts";
 
 /** What an application is made of. */
@@ -87,7 +87,7 @@ export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSign
 export class PublicClientApplication implements AsyncDisposable {
   readonly #options: PublicClientApplicationOptions;
   readonly #authority: Authority;
-  readonly #sources: TokenSources;
+  readonly #sources: TokenRouter;
 
   /**
    * Makes an application.
@@ -111,7 +111,7 @@ export class PublicClientApplication implements AsyncDisposable {
         throw new RangeError(`Cannot make an application: timeLimits.${name} has to be a number above 0`);
       }
     }
-    this.#sources = new TokenSources({
+    this.#sources = new TokenRouter({
       clientId,
       authority: this.#authority,
       timeLimits: limits,
@@ -152,7 +152,7 @@ export class PublicClientApplication implements AsyncDisposable {
     try {
       return await this.#sources.silently(this.#query(request));
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code)) throw error;
+      if (!(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
       this.#options.logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
       return null;
     }
@@ -204,7 +204,9 @@ export class PublicClientApplication implements AsyncDisposable {
         try {
           return await this.#sources.silently(query);
         } catch (error) {
-          if (!(error instanceof LatchkeyError) || !PERSON_NEEDED.has(error.code) || query.prompt === "none") {
+          if (
+            !(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code) || query.prompt === "none"
+          ) {
             throw error;
           }
           this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);

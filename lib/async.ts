@@ -88,7 +88,7 @@ interface SharedCall<T> {
 }
 
 /** Calls under way, by what they ask for. */
-export class SharedCalls<T> {
+export class SingleFlight<T> {
   readonly #running = new Map<string, SharedCall<T>>();
 
   /**
@@ -143,7 +143,7 @@ export class SharedCalls<T> {
  * @param signal Ends the waiting at once.
  * @throws {unknown} the reason of the signal
  */
-export async function waitAbout(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+export async function delayWithJitter(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const abort = () => reject(signal!.reason);

@@ -40,12 +40,12 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /** The text, unless it is empty or none. */
-export function text(value: unknown): string | undefined {
+export function readText(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
 /** The number, unless it is none. */
-export function number(value: unknown): number | undefined {
+export function readNumber(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }
 
@@ -94,7 +94,7 @@ function base64UrlBytes(encoded: string): Uint8Array {
  * Foreign text without control characters, marks of writing direction, lone surrogates and tokens, which servers and brokers
  * now and then quote, and of bearable length.
  */
-export function printable(foreign: string): string {
+export function escapeControlCharacters(foreign: string): string {
   return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
     .replaceAll(JWT, "[concealed]").trim();
 }
@@ -107,6 +107,6 @@ export function isBase64(text: string): boolean {
 }
 
 /** Bytes as base64: a few, such as a key or a header field. */
-export function base64Of(bytes: Uint8Array): string {
+export function encodeBase64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }

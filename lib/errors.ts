@@ -34,7 +34,7 @@ export type LatchkeyErrorCode =
   | "unexpected";
 
 /** Refusals after which an interactive sign-in is the way on. */
-export const PERSON_NEEDED: ReadonlySet<LatchkeyErrorCode> = new Set([
+export const INTERACTION_REQUIRED_CODES: ReadonlySet<LatchkeyErrorCode> = new Set([
   "interaction_required",
   "account_unusable",
   "account_not_found",
@@ -158,7 +158,7 @@ export function withDetails(error: LatchkeyError, details: LatchkeyErrorDetails)
 }
 
 /** An error of ours with the id of the request that it ended, unless it has one; any other error as it is. */
-export function identified(error: unknown, correlationId: string | undefined): unknown {
+export function withCorrelationId(error: unknown, correlationId: string | undefined): unknown {
   const isNameless = error instanceof LatchkeyError && error.correlationId === undefined;
   return isNameless && correlationId !== undefined ? withDetails(error, { correlationId }) : error;
 }

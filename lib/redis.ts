@@ -4,7 +4,7 @@
  * @module
  */
 import type { RedisClient } from "./cache/redis.ts";
-import { type CacheStore, lateStore } from "./cache/store.ts";
+import { type CacheStore, lazyStore } from "./cache/store.ts";
 import { ArgumentError } from "./errors.ts";
 
 /** How a store in Redis is kept. */
@@ -56,7 +56,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   const { prefix = "latchkey:", timeToLiveSeconds = DAYS_90_S, timeoutMs = TIMEOUT_MS } = options;
   const checked = { prefix, timeToLiveSeconds, timeoutMs };
   check(client, checked);
-  return lateStore(async () => (await import("./cache/redis.ts")).redisEntries(client, checked));
+  return lazyStore(async () => (await import("./cache/redis.ts")).redisEntries(client, checked));
 }
 
 function check(client: RedisClient, options: Required<RedisStoreOptions>): void {

@@ -414,7 +414,7 @@ export interface TokenQuery extends SignInOptions {
   /** A claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
   /** Whether a token that is held will not do. */
-  readonly passHeld: boolean;
+  readonly skipCache: boolean;
   /** Whether what the broker holds will not do either. */
   readonly renew?: boolean | undefined;
   /** The HTTP request that the token is to be bound to. */
@@ -452,7 +452,7 @@ export function tokenQuery(
     scopes: checkScopes(request.scopes),
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
     claims: mergeClaims(clientCapabilities, readClaims(claims)),
-    passHeld: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
+    skipCache: forceRefresh || claims !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
   };
@@ -483,7 +483,7 @@ export function keyFor({ authority, scopes, username, claims }: TokenQuery, acco
 
 /** What tells a request from all that are not the same. */
 export function sharedKey(way: string, query: TokenQuery): string {
-  const { claims, passHeld, renew, pop, maxAge, chosenCorrelationId } = query;
+  const { claims, skipCache: passHeld, renew, pop, maxAge, chosenCorrelationId } = query;
   const { prompt, domainHint, extraQueryParameters, extraScopesToConsent, port } = query;
   const window = [
     String(query.parentWindowHandle),

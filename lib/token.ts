@@ -47,8 +47,8 @@ const CLOCK_TOLERANCE_S = 300;
  * @param result A result.
  * @returns The same object.
  */
-export function concealTokens(result: AuthenticationResult): AuthenticationResult {
-  return concealed(result, () => {
+export function redactTokens(result: AuthenticationResult): AuthenticationResult {
+  return redacted(result, () => {
     const { accessToken: _, idToken, idTokenClaims: __, ...shown } = result;
     return { accessToken: "[concealed]", ...(idToken && { idToken: "[concealed]" }), ...shown };
   });
@@ -84,7 +84,7 @@ export class Lifetimes {
     const tooLongMs = expiresOn.getTime() - (now + received.atMs + received.lifetimeMs - performance.now());
     if (tooLongMs <= ROUNDING_MS) return token;
     const sooner = (time: Date) => new Date(time.getTime() - tooLongMs);
-    return concealTokens({
+    return redactTokens({
       ...token,
       expiresOn: sooner(expiresOn),
       ...(extendedExpiresOn && { extendedExpiresOn: sooner(extendedExpiresOn) }),
@@ -94,7 +94,7 @@ export class Lifetimes {
 }
 
 /** Puts another value in the place of an object wherever it is inspected. */
-export function concealed<T extends object>(secret: T, shown: () => unknown): T {
+export function redacted<T extends object>(secret: T, shown: () => unknown): T {
   const forDeno = (inspect: (value: unknown, options: unknown) => string, options: unknown) =>
     inspect(shown(), options);
   Object.defineProperty(secret, Symbol.for("Deno.customInspect"), { value: forDeno });

@@ -11,7 +11,7 @@ import type { BrokerAnswer, BrokerChannel, BrokerQuestion } from "../../lib/brok
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
 import { type CommandLine, UsageError } from "../cli/command_line.ts";
-import { isObject, visible } from "../cli/output.ts";
+import { escapeForTerminal, isObject } from "../cli/output.ts";
 
 /** The longest message that a browser takes, in bytes: Chromium and Firefox end a program that sends more. */
 export const MAX_MESSAGE = 1024 * 1024;
@@ -259,7 +259,7 @@ export class BrowserConversation {
     } catch (error) {
       if (!(error instanceof LatchkeyError || error instanceof ArgumentError)) throw error; // a mistake of ours
       const text = textOf(error);
-      this.#options.complain(`${visible(message.command ?? "a message")}: ${text}`);
+      this.#options.complain(`${escapeForTerminal(message.command ?? "a message")}: ${text}`);
       return { error: text, ...(message.command === "getVersion" && { native: this.#options.version }) };
     }
   }
@@ -316,9 +316,9 @@ function messageOf(incoming: Exclude<IncomingMessage, { readonly kind: "cut off"
 }
 
 function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return visible(String(error));
+  if (!(error instanceof Error)) return escapeForTerminal(String(error));
   const hint = error instanceof LatchkeyError ? error.hint : undefined;
-  return visible(hint ? `${error.message}. ${hint}` : error.message);
+  return escapeForTerminal(hint ? `${error.message}. ${hint}` : error.message);
 }
 
 /** How long the broker may take for what it was asked when the browser ended, in milliseconds: it does not wait for long. */

@@ -12,7 +12,7 @@ import type { CacheCall } from "../../lib/cache/store.ts";
 import { ArgumentError, LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
 import { WELL_KNOWN_CLIENTS } from "./options.ts";
-import { visible } from "./output.ts";
+import { escapeForTerminal } from "./output.ts";
 import type { Tell, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
 /** What people call an app of Microsoft's; `undefined` for others. */
@@ -120,9 +120,9 @@ export async function storeOf(
 /** Prints log lines as far as -v asks for them; `warns`: warnings always. */
 export function logger(verbosity: number, { warns = false }: { readonly warns?: boolean } = {}): Logger {
   return (level, message) => {
-    if (verbosity === 0 && warns && level === "warn") write("stderr", `latchkey: ${visible(message)}\n`);
+    if (verbosity === 0 && warns && level === "warn") write("stderr", `latchkey: ${escapeForTerminal(message)}\n`);
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
-    write("stderr", `${new Date().toISOString()} ${level} ${visible(message)}\n`);
+    write("stderr", `${new Date().toISOString()} ${level} ${escapeForTerminal(message)}\n`);
   };
 }
 
@@ -233,7 +233,7 @@ interface HeldNotices {
 }
 
 /** Makes one for a command. */
-export function heldNotices(): HeldNotices {
+export function deferredNotices(): HeldNotices {
   const held: Parameters<Tell>[] = [];
   return {
     hold: (...notice) => void held.push(notice),

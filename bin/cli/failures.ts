@@ -8,7 +8,7 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
-import { visible, visibleJson } from "./output.ts";
+import { escapeForTerminal, jsonForTerminal } from "./output.ts";
 
 /** Exit code of each failure. */
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
@@ -48,7 +48,7 @@ function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
 export function failureJson(error: LatchkeyError, correlationId?: string): string {
   const { broker } = error;
   return `${
-    visibleJson({
+    jsonForTerminal({
       error: error.error ?? error.code,
       error_description: error.errorDescription || error.message,
       error_codes: error.errorCodes,
@@ -75,7 +75,7 @@ export function failureText(error: LatchkeyError, correlationId?: string): strin
     ["time", new Date().toISOString()],
     ["hint", hintOf(error)],
   ];
-  return rows.map(([name, value]) => value ? `${name}: ${visible(value)}\n` : "").join("");
+  return rows.map(([name, value]) => value ? `${name}: ${escapeForTerminal(value)}\n` : "").join("");
 }
 
 /**
@@ -91,7 +91,7 @@ export function otherFailureJson(
   { correlationId, hint }: { readonly correlationId?: string | undefined; readonly hint?: string | undefined } = {},
 ): string {
   return `${
-    visibleJson({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
+    jsonForTerminal({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
   }\n`;
 }
 

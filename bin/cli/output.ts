@@ -14,12 +14,12 @@ function invisible(): RegExp {
 }
 
 /** Text for a line on a terminal. */
-export function visible(foreign: string): string {
+export function escapeForTerminal(foreign: string): string {
   return foreign.toWellFormed().replaceAll(invisible(), "\u{FFFD}");
 }
 
 /** JSON in which such characters stand as `\uXXXX`, so that its reader has them and a terminal does not. */
-export function visibleJson(value: unknown): string {
+export function jsonForTerminal(value: unknown): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
 }
@@ -36,8 +36,8 @@ export const TOKEN_FORMATS: Readonly<Record<string, TokenFormat>> = {
     // What no shell would read stands without quotation marks: not every reader of a file of variables takes them away.
     return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
   },
-  json: (result, now) => `${visibleJson(tokenJson(result, now))}\n`,
-  az: (result) => `${visibleJson(azureCliJson(result))}\n`,
+  json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
+  az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
 };
 
 function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {

@@ -11,7 +11,7 @@ import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { visible } from "./output.ts";
+import { escapeForTerminal } from "./output.ts";
 
 /**
  * Makes a call that the signals end which end a command: `serve` goes on after them for as long as the command that it runs.
@@ -98,7 +98,7 @@ export async function signInByDeviceCode(
     return await app.acquireTokenByDeviceCode({
       ...request,
       onUserCode: ({ message, expiresOn }) => {
-        write("stderr", `latchkey: ${visible(message)}\n`);
+        write("stderr", `latchkey: ${escapeForTerminal(message)}\n`);
         if (line.count("verbose") === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
       },
     });
@@ -145,7 +145,7 @@ function browserAtConsole(line: CommandLine): ConsoleBrowser {
     say(
       opened ? "sign in with the browser that opened, or open this address in one:" : "to sign in, open this address:",
     );
-    write("stderr", `${visible(url)}\n`);
+    write("stderr", `${escapeForTerminal(url)}\n`);
     if (missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(missingFlags)}`);
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
@@ -189,7 +189,7 @@ function say(text: string): void {
 type Request = SignInOptions & { readonly signal?: AbortSignal | undefined };
 
 /** Whoever sits at the console. */
-export interface Person {
+export interface Prompter {
   /** How the application is to use the browser for them. */
   readonly browser: ConsoleBrowserOptions;
   /**
@@ -208,7 +208,7 @@ export interface Person {
  *
  * @throws {UsageError} when its port is none.
  */
-export function personAt(line: CommandLine): Person {
+export function prompterFor(line: CommandLine): Prompter {
   const port = portOf(line), browser = browserAtConsole(line);
   return {
     browser: browser.options,

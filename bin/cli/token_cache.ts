@@ -12,7 +12,7 @@ import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { visible } from "./output.ts";
+import { escapeForTerminal } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
 /** What helps where a file is no token cache. */
@@ -180,7 +180,7 @@ const WRITING = "The token cache cannot be written, and nothing is kept for the 
  * @param store What may fail.
  * @param options What becomes of failures.
  */
-export function forgivingStore(
+export function bestEffortStore(
   store: CacheStore,
   { tell, instead, tryToWrite }: ForgivingOptions,
 ): ForgivingStore {
@@ -237,7 +237,7 @@ export function forgivingStore(
         return undefined;
       }
     },
-    alone: async (homeAccountId, work, call) => await (used.alone?.(homeAccountId, work, call) ?? work()),
+    withLock: async (homeAccountId, work, call) => await (used.withLock?.(homeAccountId, work, call) ?? work()),
     async tryOut(call = {}) {
       let isWriting = true;
       try {
@@ -331,7 +331,7 @@ export function openTokenStore(
   }
   const store = storeIn(place, { mayPrompt, logger });
   if (needsCache) return store;
-  return forgivingStore(store, {
+  return bestEffortStore(store, {
     tell: hold ?? tellFailure,
     // Who named a place wants to know what is wrong with it before anything else.
     ...(!hold && place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
@@ -350,7 +350,7 @@ export function tellFailure(what: string, error: LatchkeyError | undefined): voi
  * @param line The command line.
  * @param options `isEvenChosen`: also where memory was asked for by name.
  */
-export function tellIfNotKept(
+export function warnIfNotStored(
   line: CommandLine,
   { isEvenChosen }: { readonly isEvenChosen: boolean } = { isEvenChosen: false },
 ): void {
@@ -371,7 +371,7 @@ function because(what: string, why: LatchkeyError | undefined): string {
 }
 
 function tell(what: string): void {
-  write("stderr", `latchkey: ${visible(what)}\n`);
+  write("stderr", `latchkey: ${escapeForTerminal(what)}\n`);
 }
 
 /** Whether a file can be made shows in one beside it, which goes at once. */

@@ -13,7 +13,7 @@ import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
 import type { CommandLine } from "../cli/command_line.ts";
-import { visible, visibleJson } from "../cli/output.ts";
+import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { scopesOf } from "../token.ts";
 import { accounts, broker, BROKER_LIMITS, msalRuntime, redirectUri, silentToken, wsl } from "./broker.ts";
@@ -39,7 +39,7 @@ export function reportJson(results: readonly CheckResult[]): string {
   const checks = results.map((result) => ({
     ...{ id: result.id, ok: isFine(result), detail: result.detail, fix: result.fix },
   }));
-  return `${visibleJson({ ok: isWell(results), checks })}\n`;
+  return `${jsonForTerminal({ ok: isWell(results), checks })}\n`;
 }
 
 /** The report as people read it: a line a check, then what to do, what several checks advise being said once. */
@@ -50,7 +50,7 @@ export function reportText(results: readonly CheckResult[]): string {
     ...lines,
     ...advice("To mend it:", results.filter(({ state }) => state === "failed")),
     ...advice("Beside that:", results.filter(isFine)),
-  ].map((line) => `${visible(line)}\n`).join("");
+  ].map((line) => `${escapeForTerminal(line)}\n`).join("");
 }
 
 function advice(title: string, results: readonly CheckResult[]): readonly string[] {

@@ -4,11 +4,11 @@
  * @module
  */
 import {
-  comparerWith,
   hostsOf,
   type HttpReply,
   readRequestHead,
   type RequestHead,
+  secretComparer,
   splitTarget,
 } from "../../lib/http/server.ts";
 import { type Endpoint, type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
@@ -17,7 +17,7 @@ import { write } from "../../lib/runtime/program.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { visible, visibleJson } from "../cli/output.ts";
+import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 
 /** The path that tokens are had at. */
 export const IDENTITY_PATH = "/msi/token";
@@ -152,7 +152,7 @@ export function refusalReply({ statusCode, message }: Refusal, correlationId?: s
   return {
     status: statusCode,
     ...(statusCode === 405 && { headers: { allow: "GET" } }),
-    body: visibleJson({ statusCode, message, correlationId }),
+    body: jsonForTerminal({ statusCode, message, correlationId }),
   };
 }
 
@@ -195,7 +195,7 @@ const MAX_TOLD_CHARACTERS = 200;
  */
 export async function openIdentityEndpoint({ at, answer, isTold }: IdentityEndpointOptions): Promise<IdentityEndpoint> {
   const ending = new AbortController();
-  const isSecret = at.secret === undefined ? undefined : await comparerWith(at.secret);
+  const isSecret = at.secret === undefined ? undefined : await secretComparer(at.secret);
   let port = 0, busy = 0, last = Date.now();
   const door = (): Door => isSecret ? { kind: "port", port, isSecret } : { kind: "socket" };
 
@@ -251,7 +251,7 @@ export async function openIdentityEndpoint({ at, answer, isTold }: IdentityEndpo
 }
 
 function say(line: string): void {
-  write("stderr", `${visible(line)}\n`);
+  write("stderr", `${escapeForTerminal(line)}\n`);
 }
 
 /** What is handed out, and to whom. */
@@ -359,7 +359,7 @@ function tokenReply(
 ): HttpReply {
   return {
     status: 200,
-    body: visibleJson({
+    body: jsonForTerminal({
       access_token: accessToken,
       expires_on: `${Math.floor(expiresOn.getTime() / 1000)}`,
       resource,

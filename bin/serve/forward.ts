@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { base64Of } from "../../lib/encoding.ts";
+import { encodeBase64 } from "../../lib/encoding.ts";
 import type { HttpReply } from "../../lib/http/server.ts";
 import {
   requestFromSocket,
@@ -17,7 +17,7 @@ import { runInForeground, StartError } from "../../lib/runtime/process.ts";
 import { absolutePath, isThere, write } from "../../lib/runtime/program.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import type { CommandLine } from "../cli/command_line.ts";
-import { visible } from "../cli/output.ts";
+import { escapeForTerminal } from "../cli/output.ts";
 import { IDENTITY_PATH, type IdentityEndpointOptions, openIdentityEndpoint, refusalReply } from "./endpoint.ts";
 
 /** Exit codes of a shell for a command that is not there, and for one that cannot be run. */
@@ -40,7 +40,7 @@ export async function runWithEndpoint(
     return await runInForeground(command, { ...identityVariables(endpoint.port, secret), ...withoutOthers() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    write("stderr", `latchkey: ${visible(error.message)}\n`);
+    write("stderr", `latchkey: ${escapeForTerminal(error.message)}\n`);
     return error.isMissing ? NOT_THERE : NOT_RUN;
   } finally {
     await endpoint.close();
@@ -58,7 +58,7 @@ export function identityVariables(
 /** A new secret: 256 bits, in letters that no shell or header field takes for something else. */
 export function newSecret(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
-  return base64Of(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return encodeBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
 /** What would have Azure's libraries take another endpoint, or another way to this one. */
@@ -89,7 +89,10 @@ export async function runForwarding(line: CommandLine): Promise<number> {
   requireSocketPermissions(path);
   await requireTrustedSocket(path);
   if (!isThere(path)) {
-    write("stderr", `latchkey: there is nothing at ${visible(path)} yet: requests for tokens fail until there is\n`);
+    write(
+      "stderr",
+      `latchkey: there is nothing at ${escapeForTerminal(path)} yet: requests for tokens fail until there is\n`,
+    );
   }
   return await runWithEndpoint(line.operands, {
     answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, { signal }),

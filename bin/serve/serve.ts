@@ -14,9 +14,9 @@ import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
 import { type CommandLine, UsageError } from "../cli/command_line.ts";
 import { EXIT, loginCommand, withConsentUrl } from "../cli/failures.ts";
-import { visible } from "../cli/output.ts";
-import type { Person } from "../cli/sign_in.ts";
-import { interactiveOf, whose } from "../token.ts";
+import { escapeForTerminal } from "../cli/output.ts";
+import type { Prompter } from "../cli/sign_in.ts";
+import { interactiveOf, resolveAccount } from "../token.ts";
 import {
   identityAnswers,
   type IdentityEndpoint,
@@ -82,10 +82,12 @@ async function endpointOptions(
   { isTold }: Pick<IdentityEndpointOptions, "isTold">,
 ): Promise<Omit<IdentityEndpointOptions, "at"> & AsyncDisposable> {
   const scopes = allowedScopes(line), interactive = interactiveOf(line), clientId = clientIdOf(line);
-  const person = interactive === "never" ? undefined : (await import("../cli/sign_in.ts")).personAt(withoutPort(line));
+  const person = interactive === "never"
+    ? undefined
+    : (await import("../cli/sign_in.ts")).prompterFor(withoutPort(line));
   const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined });
   const acquire = async (asked: Pick<AcquireTokenRequest, "scopes" | "forceRefresh" | "signal">) => {
-    const account = await whose(app, line.text("account"), asked.signal);
+    const account = await resolveAccount(app, line.text("account"), asked.signal);
     const request = { ...asked, ...account, tenantId: line.text("tenant") };
     try {
       return await send(request, person);
@@ -93,7 +95,7 @@ async function endpointOptions(
       throw await withConsentUrl(error, app, request);
     }
   };
-  async function send(request: AcquireTokenRequest, person: Person | undefined): Promise<AuthenticationResult> {
+  async function send(request: AcquireTokenRequest, person: Prompter | undefined): Promise<AuthenticationResult> {
     if (!person) return await app.acquireToken({ ...request, interactive: "never" });
     return await person.ask(request, (request) => app.acquireToken(request));
   }
@@ -134,13 +136,13 @@ function outcomes(line: CommandLine): (scope: string, error: LatchkeyError | und
     if (told.has(scope)) return;
     told.add(scope);
     const who = line.text("account") ?? "somebody", command = loginCommand(line, [scope]);
-    say(`${visible(who)} has to sign in (${error.error ?? error.code}): ${visible(command)}`);
+    say(`${escapeForTerminal(who)} has to sign in (${error.error ?? error.code}): ${escapeForTerminal(command)}`);
   };
 }
 
 async function onSocket(line: CommandLine, options: Omit<IdentityEndpointOptions, "at">): Promise<number> {
   const path = absolutePath(line.text("socket")!), endpoint = await openIdentityEndpoint({ ...options, at: { path } });
-  const text = `serving at ${visible(path)}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
+  const text = `serving at ${escapeForTerminal(path)}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
   return await untilEnded(endpoint, line, () => say(text));
 }
 

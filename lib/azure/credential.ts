@@ -7,9 +7,9 @@ import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, PERSON_NEEDED } from "../errors.ts";
+import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
-import { type AuthenticationResult, concealed } from "../token.ts";
+import { type AuthenticationResult, redacted } from "../token.ts";
 
 /** A credential as Azure's SDKs take it: latchkey's, or any other. */
 export interface TokenCredential {
@@ -122,7 +122,7 @@ function credentialError(
 ): unknown {
   if (!(error instanceof LatchkeyError)) return error;
   if (UNAVAILABLE.has(error.code)) return new CredentialUnavailableError(messageOf(error), { cause: error });
-  if (asked.mayAsk || !PERSON_NEEDED.has(error.code)) return error;
+  if (asked.mayAsk || !INTERACTION_REQUIRED_CODES.has(error.code)) return error;
   return new AuthenticationRequiredError(error, asked.scopes, asked.options);
 }
 
@@ -216,7 +216,7 @@ export class LatchkeyCredential implements AsyncDisposable {
       ...(refreshOn && { refreshAfterTimestamp: refreshOn.getTime() }),
       tokenType,
     };
-    return concealed(token, () => ({ ...token, token: "[concealed]" }));
+    return redacted(token, () => ({ ...token, token: "[concealed]" }));
   }
 
   /**

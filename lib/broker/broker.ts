@@ -73,7 +73,7 @@ export interface Broker {
    * Whether others on the machine can read what it is asked, in the list of processes: then it is shown no token, and
    * renews none. @default false
    */
-  readonly isOverheard?: boolean;
+  readonly requestsAreVisible?: boolean;
   /** The accounts that it knows. */
   getAccounts(call: BrokerCall): Promise<AccountInfo[]>;
   /** A token without any window. */

@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, accountKey, idKey, isExpectedAccount } from "../account.ts";
 import type { Authority } from "../authority.ts";
-import { type JsonObject, printable } from "../encoding.ts";
+import { escapeControlCharacters, type JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
@@ -45,7 +45,7 @@ const CANCEL_MS = 1_000;
 export interface JsonTransport {
   /** How the broker is reached. */
   readonly kind: BrokerKind;
-  /** Whether others can read what is sent; see {@linkcode Broker.isOverheard}. @default false */
+  /** Whether others can read what is sent; see {@linkcode Broker.requestsAreVisible}. @default false */
   readonly isOverheard?: boolean;
   /**
    * How long a cancelled window's broker may take to say that it heard of it, in milliseconds: nobody waits for that.
@@ -230,7 +230,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   return {
     kind: transport.kind,
-    ...(transport.isOverheard && { isOverheard: true }),
+    ...(transport.isOverheard && { requestsAreVisible: true }),
     async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
       return (await listAccounts(call)).map(({ info }) => info);
     },
@@ -321,7 +321,7 @@ export function refuseOther(
   username: string | undefined,
 ): void {
   if (isExpectedAccount(result.account, { account, username })) return;
-  const [answered, expected] = [result.account.username, account?.username ?? username!].map(printable);
+  const [answered, expected] = [result.account.username, account?.username ?? username!].map(escapeControlCharacters);
   throw new LatchkeyError(
     "interaction_required",
     `The broker answered for ${answered || "another account"}, not for ${expected}`,

@@ -4,7 +4,7 @@
  * @module
  */
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 
 /** MSALRuntime's statuses, by their number. */
@@ -119,8 +119,8 @@ export interface RefusalContext extends HintContext {
 /** Makes the error of a refusal. */
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
-  const errorDescription = printable(refusal.text), errorCodes = errorCodesIn(errorDescription);
-  const subError = printable(refusal.subError ?? "") || undefined;
+  const errorDescription = escapeControlCharacters(refusal.text), errorCodes = errorCodesIn(errorDescription);
+  const subError = escapeControlCharacters(refusal.subError ?? "") || undefined;
   return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || `status ${status}`}`, {
     errorDescription,
     errorCodes,

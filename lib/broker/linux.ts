@@ -15,7 +15,7 @@ import {
   type SessionBus,
 } from "../dbus/bus.ts";
 import { openSessionBus } from "../dbus/open.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { Broker, TimeLimits } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
@@ -150,7 +150,7 @@ function hintFor(errorName: string): string {
 function reasonOf(error: Error): string {
   if (!(error instanceof DBusError)) return error.message;
   if (error.errorName === `${BUS_ERROR}ServiceUnknown`) return `no service of this session is called ${NAME}`;
-  return printable(error.message) || error.errorName;
+  return escapeControlCharacters(error.message) || error.errorName;
 }
 
 /** The way to the broker over the bus. */
@@ -217,7 +217,7 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
       hint: OPTIONAL_METHODS.has(method) ? NOT_IMPLEMENTED : "Update the broker",
     });
   }
-  const errorDescription = `${errorName}: ${printable(error.message)}`;
+  const errorDescription = `${errorName}: ${escapeControlCharacters(error.message)}`;
   return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {
     ...details,
     errorDescription,
@@ -226,5 +226,5 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
 
 /** A peer's text is not for terminals and logs as it came. */
 function printableCause(error: unknown): unknown {
-  return error instanceof DBusError ? new DBusError(error.errorName, printable(error.message)) : error;
+  return error instanceof DBusError ? new DBusError(error.errorName, escapeControlCharacters(error.message)) : error;
 }

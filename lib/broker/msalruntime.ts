@@ -12,7 +12,7 @@
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import { startTimer } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";
-import { isObject, type JsonObject, number, printable, text } from "../encoding.ts";
+import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { withMutex } from "../files/lock.ts";
 import { RESERVED_SCOPES, type WindowHandle } from "../request.ts";
@@ -515,7 +515,7 @@ export function rawTokenOf(token: NativeToken): JsonObject {
     accessTokenType: isPopAuthorization ? 1 : 0,
     ...(account && { account: rawAccountOf(account) }),
     expiresOn: token.expiresOn,
-    grantedScopes: text(token.grantedScopes),
+    grantedScopes: readText(token.grantedScopes),
     idToken: token.rawIdToken,
   };
 }
@@ -536,20 +536,22 @@ export function checkResult(result: NativeResult, context: RefusalContext): void
 /** What the library throws, as an error of ours. */
 export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyError {
   const { correlationId } = context;
-  if (!isObject(thrown) || number(thrown.errorStatus) === undefined) {
+  if (!isObject(thrown) || readNumber(thrown.errorStatus) === undefined) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    return new LatchkeyError("unexpected", `MSALRuntime failed: ${printable(message)}`, { correlationId });
-  }
-  const status = number(thrown.errorStatus)!, said = text(thrown.errorContext) ?? "";
-  if (status === 0 && LOST.test(said)) {
-    return new LatchkeyError("broker_unavailable", `The broker went away: ${printable(said)}`, {
+    return new LatchkeyError("unexpected", `MSALRuntime failed: ${escapeControlCharacters(message)}`, {
       correlationId,
-      errorDescription: printable(said),
+    });
+  }
+  const status = readNumber(thrown.errorStatus)!, said = readText(thrown.errorContext) ?? "";
+  if (status === 0 && LOST.test(said)) {
+    return new LatchkeyError("broker_unavailable", `The broker went away: ${escapeControlCharacters(said)}`, {
+      correlationId,
+      errorDescription: escapeControlCharacters(said),
       hint: "Try again; if it stays away, start this program anew",
     });
   }
   return refusalError(
-    { status, tag: number(thrown.errorTag), errorCode: number(thrown.errorCode), text: said },
+    { status, tag: readNumber(thrown.errorTag), errorCode: readNumber(thrown.errorCode), text: said },
     context,
   );
 }

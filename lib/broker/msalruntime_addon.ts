@@ -9,7 +9,7 @@
  * @module
  */
 import { denoLooks, type PlaceLooks, placeOpenToOthers } from "../dbus/libdbus.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
 import {
   currentRuntime,
@@ -177,7 +177,7 @@ export async function versionOfMsalRuntime(path: string): Promise<string | undef
   if (folder === undefined || !isPermitted({ name: "read", path: file })) return undefined;
   try {
     const { name, version } = JSON.parse(await readTextFile(file));
-    return name === PACKAGE && typeof version === "string" ? printable(version) : undefined;
+    return name === PACKAGE && typeof version === "string" ? escapeControlCharacters(version) : undefined;
   } catch {
     return undefined; // it is there to be shown, and the addon alone may have been copied
   }
@@ -260,7 +260,7 @@ function exposedFailure(place: string): LatchkeyError {
   const isNamed = readEnvironment(PLACE) !== undefined, what = isNamed ? `use ${PLACE}` : "load MSALRuntime";
   return new LatchkeyError(
     isNamed ? "configuration" : "missing_dependency",
-    `Cannot ${what}: others can change ${printable(place)}`,
+    `Cannot ${what}: others can change ${escapeControlCharacters(place)}`,
     {
       hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${
         quoteCommand(["chmod", "go-w", place])
@@ -279,7 +279,7 @@ function notPermitted(path: string): LatchkeyError {
 }
 
 function startupFailure({ errorContext }: NativeError): LatchkeyError {
-  return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${printable(errorContext)}`, {
+  return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${escapeControlCharacters(errorContext)}`, {
     hint: HINTS[operatingSystem()],
   });
 }
@@ -375,7 +375,7 @@ export function addonFailure(
 ): LatchkeyError {
   const [said = ""] = message.split("\n"); // Deno has the path in a second line
   const failure = (code: LatchkeyErrorCode, why: string, hint: string) =>
-    new LatchkeyError(code, `Cannot load MSALRuntime: ${printable(why)}`, { hint });
+    new LatchkeyError(code, `Cannot load MSALRuntime: ${escapeControlCharacters(why)}`, { hint });
   const [, library] = /^(lib[^/: ]+): cannot open shared object file/.exec(said) ?? [];
   if (library) {
     const rhel = "RHEL 8, 9: dnf install webkit2gtk3; RHEL 10: dnf install webkitgtk6.0";
@@ -403,7 +403,7 @@ export function passLogOn(library: MsalRuntime, log: Logger): Disposable {
   if (!isRegistered) {
     try {
       library.RegisterLogger((message, level) => {
-        for (const listener of listeners) listener(levelOf(level), `MSALRuntime: ${printable(message)}`);
+        for (const listener of listeners) listener(levelOf(level), `MSALRuntime: ${escapeControlCharacters(message)}`);
       }, false); // without personal data
       isRegistered = true;
     } catch { // what it throws is of no class

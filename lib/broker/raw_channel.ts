@@ -5,10 +5,10 @@
  */
 import { authorityOfAccount, authorityOfEnvironment, isTenant } from "../authority.ts";
 import type { SessionBus } from "../dbus/bus.ts";
-import { isObject, isTooDeep, text } from "../encoding.ts";
+import { isObject, isTooDeep, readText } from "../encoding.ts";
 import { ArgumentError, type Logger } from "../errors.ts";
 import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
-import { concealed } from "../token.ts";
+import { redacted } from "../token.ts";
 import { type BrokerChange, type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
 import { brokerSender } from "./client.ts";
 import { asUnavailable, linuxTransport, openBrokerBus, pingBroker } from "./linux.ts";
@@ -102,7 +102,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
       const transport = linuxTransport(await openBus(), limits);
       const { sendRepeatable } = brokerSender(transport, (level, message) => logger?.(level, message));
       const reply = await sendRepeatable(question.method, json, { correlationId, timeoutMs, signal });
-      return concealed(parseReply(reply, { correlationId }), () => "[an answer of the broker's, concealed]");
+      return redacted(parseReply(reply, { correlationId }), () => "[an answer of the broker's, concealed]");
     },
     async onChange(listener) {
       const bus = await openBus();
@@ -142,6 +142,6 @@ function tokenRequest(account: BrokerAnswer, scopes: readonly string[]): BrokerT
   if (!isObject(account) || isTooDeep(account)) {
     throw new ArgumentError("Cannot ask the broker: account has to be an object as the broker gave it");
   }
-  const realm = text(account.realm) ?? "", cloud = authorityOfEnvironment(text(account.environment) ?? "");
+  const realm = readText(account.realm) ?? "", cloud = authorityOfEnvironment(readText(account.environment) ?? "");
   return { scopes, authority: isTenant(realm) ? authorityOfAccount(cloud, { realm }) : cloud };
 }

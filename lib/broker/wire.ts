@@ -6,19 +6,19 @@
 import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
 import { type Authority, isTenant, NATIVE_CLIENT_URI } from "../authority.ts";
 import {
+  escapeControlCharacters,
   isObject,
   type JsonObject,
-  number,
   parseJson,
-  printable,
   readBase64Json,
+  readNumber,
+  readText,
   readTime,
-  text,
 } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { CONSOLE_WINDOW_HANDLE, type PopScheme, RESERVED_SCOPES, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
-import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
+import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest, SsoCookie } from "./broker.ts";
 import { type RefusalContext, refusalError, statusOfWire } from "./errors.ts";
 
@@ -170,7 +170,7 @@ function authParametersOf(
   account: JsonObject | undefined,
   authorizationType: number,
 ): JsonObject {
-  const homeAccountId = text(account?.homeAccountId) ?? request.account?.homeAccountId ?? "";
+  const homeAccountId = readText(account?.homeAccountId) ?? request.account?.homeAccountId ?? "";
   return {
     accessTokenToRenew: request.accessTokenToRenew ?? "",
     account: account ?? null,
@@ -185,7 +185,7 @@ function authParametersOf(
     popParams: request.pop ? popParameters(request.pop, homeAccountId) : null,
     redirectUri: NATIVE_CLIENT_URI, // on every platform of this dialect; others are registered, never sent
     requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
-    username: text(isObject(account) ? account.username : undefined) ?? request.loginHint ?? "",
+    username: readText(isObject(account) ? account.username : undefined) ?? request.loginHint ?? "",
     uxContextHandle: -1,
     ...(!account && { isSignIn: true }),
   };
@@ -230,8 +230,8 @@ export function readAccounts(json: string, authority: Authority, context: ReplyC
 
 /** Reply of `getLinuxBrokerVersion`. */
 export function readVersion(json: string, context: ReplyContext): string | undefined {
-  const version = text(readReply(json, context).linuxBrokerVersion);
-  return version && printable(version);
+  const version = readText(readReply(json, context).linuxBrokerVersion);
+  return version && escapeControlCharacters(version);
 }
 
 /** Reply of a method that says no more than that it was done. */
@@ -244,7 +244,7 @@ export function readCookies(json: string, context: ReplyContext): SsoCookie[] {
   const reply = readReply(json, context);
   const items: readonly unknown[] = Array.isArray(reply.cookieItems) ? reply.cookieItems : [reply];
   return items.map((item) => {
-    const [name, value] = isObject(item) ? [text(item.cookieName), text(item.cookieContent)] : [];
+    const [name, value] = isObject(item) ? [readText(item.cookieName), readText(item.cookieContent)] : [];
     // RFC 6265, 4.1.1: what else there were could not be put into a header.
     if (
       !name || !value || !/^[\w!#$%&'*+.^`|~-]+$/.test(name) ||
@@ -252,13 +252,13 @@ export function readCookies(json: string, context: ReplyContext): SsoCookie[] {
     ) {
       throw invalidResponse("a cookie is missing or malformed", context.correlationId);
     }
-    return concealed({ name, value }, () => ({ name, value: "[concealed]" }));
+    return redacted({ name, value }, () => ({ name, value: "[concealed]" }));
   });
 }
 
 /** Reply of `generateSignedHttpRequest`. */
 export function readSignedHttpRequest(json: string, context: ReplyContext): string {
-  const signed = text(readReply(json, context).signedHttpRequest);
+  const signed = readText(readReply(json, context).signedHttpRequest);
   if (signed && TOKEN.test(signed)) return signed;
   throw invalidResponse("the signed HTTP request is missing or malformed", context.correlationId);
 }
@@ -289,7 +289,7 @@ export function readToken(json: string, context: TokenReplyContext): BrokerToken
 /** The part of a reply that has the token. */
 export function readTokenResponse(token: JsonObject, context: TokenReplyContext): BrokerToken {
   const { request, correlationId, now } = context;
-  const accessToken = text(token.accessToken) ?? "";
+  const accessToken = readText(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
   const tokenType = readTokenType(token.accessTokenType, correlationId);
   if (request.pop && tokenType !== "pop") {
@@ -302,7 +302,7 @@ export function readTokenResponse(token: JsonObject, context: TokenReplyContext)
       },
     );
   }
-  const idToken = text(token.idToken), claims = readIdTokenClaims(idToken);
+  const idToken = readText(token.idToken), claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
   const account = accountOfToken(token, rawAccount, claims, context);
   const extendedExpiresOn = readTime(token.extendedExpiresOn);
@@ -316,11 +316,11 @@ export function readTokenResponse(token: JsonObject, context: TokenReplyContext)
     ...(idToken?.split(".").length === 3 && { idToken }),
     ...(claims && { idTokenClaims: claims }),
     account,
-    tenantId: text(claims?.tid) ?? account.realm,
+    tenantId: readText(claims?.tid) ?? account.realm,
     source: "broker",
     correlationId,
   };
-  return { result: concealTokens(result), rawAccount };
+  return { result: redactTokens(result), rawAccount };
 }
 
 /** Brokers from 3.x on and himmelblau leave the account out: it is the one that was sent, unless `clientInfo` names another. */
@@ -344,9 +344,9 @@ function accountOfToken(
  */
 function isOfOther({ homeAccountId, username }: AccountInfo, claims: JsonObject | undefined): boolean {
   const [oid = "", tid = ""] = homeAccountId.toLowerCase().split(".");
-  const answered = { oid: text(claims?.oid)?.toLowerCase(), tid: text(claims?.tid)?.toLowerCase() };
+  const answered = { oid: readText(claims?.oid)?.toLowerCase(), tid: readText(claims?.tid)?.toLowerCase() };
   if (answered.oid !== undefined && answered.tid === tid) return answered.oid !== oid;
-  const name = text(claims?.preferred_username) ?? "";
+  const name = readText(claims?.preferred_username) ?? "";
   return name !== "" && username !== "" && !name.includes("#EXT#") && !isSameUsername(name, username);
 }
 
@@ -357,17 +357,17 @@ export function readAccount(
   authority: Authority,
   correlationId: string,
 ): AccountInfo {
-  const username = text(raw.username) ?? text(claims.preferred_username) ?? text(claims.upn) ?? "";
-  const identity = text(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims),
+  const username = readText(raw.username) ?? readText(claims.preferred_username) ?? readText(claims.upn) ?? "";
+  const identity = readText(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims),
     homeAccountId = identity ?? username.toLowerCase();
   const [oid = "", tid = ""] = identity?.split(".") ?? [];
-  const realm = text(raw.realm) ?? text(claims.tid) ?? tid;
+  const realm = readText(raw.realm) ?? readText(claims.tid) ?? tid;
   if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is none", correlationId);
-  const name = text(raw.name) ?? text(claims.name);
+  const name = readText(raw.name) ?? readText(claims.name);
   return {
     homeAccountId,
-    localAccountId: text(raw.localAccountId) ?? text(claims.oid) ?? oid,
-    environment: text(raw.environment) ?? authority.host,
+    localAccountId: readText(raw.localAccountId) ?? readText(claims.oid) ?? oid,
+    environment: readText(raw.environment) ?? authority.host,
     realm,
     username,
     ...(name && { name }),
@@ -376,9 +376,9 @@ export function readAccount(
 }
 
 function deriveHomeAccountId(raw: JsonObject, claims: JsonObject): string | undefined {
-  const clientInfo = readBase64Json(text(raw.clientInfo));
-  const uid = text(clientInfo?.uid) ?? text(claims.oid) ?? text(raw.localAccountId);
-  const utid = text(clientInfo?.utid) ?? text(raw.realm) ?? text(claims.tid);
+  const clientInfo = readBase64Json(readText(raw.clientInfo));
+  const uid = readText(clientInfo?.uid) ?? readText(claims.oid) ?? readText(raw.localAccountId);
+  const utid = readText(clientInfo?.utid) ?? readText(raw.realm) ?? readText(claims.tid);
   return uid && utid ? `${uid}.${utid}` : undefined;
 }
 
@@ -452,12 +452,12 @@ function throwErrorIn(reply: JsonObject, context: ReplyContext): void {
 function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {
   const details = isObject(error) ? error : { context: error };
   return refusalError({
-    status: statusOfWire(number(details.status) ?? 0),
-    subStatus: number(details.subStatus),
-    tag: number(details.tag),
-    errorCode: number(details.errorCode),
-    text: text(details.context) ?? text(details.message) ?? "",
-    subError: text(details.subError) ?? text(besideIt),
+    status: statusOfWire(readNumber(details.status) ?? 0),
+    subStatus: readNumber(details.subStatus),
+    tag: readNumber(details.tag),
+    errorCode: readNumber(details.errorCode),
+    text: readText(details.context) ?? readText(details.message) ?? "",
+    subError: readText(details.subError) ?? readText(besideIt),
     claims: claimsOf(details),
   }, context);
 }

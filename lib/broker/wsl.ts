@@ -7,7 +7,7 @@
  * @module
  */
 import { brokerPluginUri } from "../authority.ts";
-import { printable, readJson } from "../encoding.ts";
+import { escapeControlCharacters, readJson } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { LocalFiles } from "../files/files.ts";
 import { openLocalFiles } from "../files/open.ts";
@@ -166,7 +166,7 @@ function logChatter(
   { stderr }: CommandResult,
   { request: { method, correlationId }, log }: { readonly request: ProxyRequest; readonly log: Logger },
 ): void {
-  const said = printable(textOf(stderr).replaceAll(/\{[\s\S]*\}|\{[\s\S]*$/g, "{…}"));
+  const said = escapeControlCharacters(textOf(stderr).replaceAll(/\{[\s\S]*\}|\{[\s\S]*$/g, "{…}"));
   if (said) log("debug", `${method}: Windows' broker says: ${said} (correlation id ${correlationId})`);
 }
 

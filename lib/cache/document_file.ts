@@ -15,7 +15,7 @@
  * @module
  */
 import { idKey } from "../account.ts";
-import { waitAbout } from "../async.ts";
+import { delayWithJitter } from "../async.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
@@ -159,7 +159,7 @@ export class DocumentFile implements Required<CacheStore> {
    *
    * @throws {LatchkeyError} with `error` `cache_not_writable` if that is not sure. `work` has not been called then.
    */
-  async alone<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
+  async withLock<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
     if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
     const { withLock } = await import("../files/lock.ts"); // who has a token that is kept does without
@@ -230,7 +230,7 @@ export class DocumentFile implements Required<CacheStore> {
         return { bytes, document, mark };
       }
       if (isChanged && nowMs - startMs >= RESTLESS_MS) throw neverWhole(this.#path);
-      await waitAbout(DELAY_MS, call.signal);
+      await delayWithJitter(DELAY_MS, call.signal);
     }
   }
 

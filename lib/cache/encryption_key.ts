@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { base64Of, isBase64, isObject, parseJson, printable, text } from "../encoding.ts";
+import { encodeBase64, escapeControlCharacters, isBase64, isObject, parseJson, readText } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
@@ -382,22 +382,22 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
  * @returns The record; `unknown_place` for one that a later version wrote; `undefined` for what is none.
  */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = fieldsIn(bytes), id = text(fields?.id), place = text(fields?.place);
+  const fields = fieldsIn(bytes), id = readText(fields?.id), place = readText(fields?.place);
   if (!fields || id === undefined || !UUID.test(id) || place === undefined) return undefined;
-  const base = { id, why: printable(text(fields.why) ?? "") };
+  const base = { id, why: escapeControlCharacters(readText(fields.why) ?? "") };
   switch (place) {
     case "secret-service": {
-      const collection = text(fields.collection) ?? "";
+      const collection = readText(fields.collection) ?? "";
       return /^(\/\w+)+$/.test(collection) ? { ...base, place, collection } : undefined;
     }
     case "keychain":
       return { ...base, place };
     case "dpapi": {
-      const encrypted = text(fields.protected) ?? "";
+      const encrypted = readText(fields.protected) ?? "";
       return isBase64(encrypted) ? { ...base, place, protected: encrypted } : undefined;
     }
     case "file": {
-      const key = text(fields.key) ?? "";
+      const key = readText(fields.key) ?? "";
       return readKey(key) ? { ...base, place, key } : undefined;
     }
     default:
@@ -416,7 +416,7 @@ function fieldsIn(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefi
 
 /** A key as text: base64, which every keyring's program can show. */
 export function writeKey(bytes: Uint8Array): string {
-  return base64Of(bytes);
+  return encodeBase64(bytes);
 }
 
 /** The key that a text is; `undefined` when it is none. */
@@ -487,7 +487,7 @@ function nameOf(place: KeyPlace): string {
 /** For people: what a keyring failed with, such as `the macOS Keychain is locked`. */
 function reasonOf(error: KeyringError | LatchkeyError, place: KeyPlace): string {
   if (error instanceof LatchkeyError) return error.message;
-  const detail = printable(error.detail ?? "");
+  const detail = escapeControlCharacters(error.detail ?? "");
   return `${NAMES[place]} ${REASONS[error.problem]}${detail && `: ${detail}`}`;
 }
 

@@ -6,7 +6,7 @@
  */
 import { ArgumentError, type LatchkeyError, type Logger } from "../errors.ts";
 import type { DocumentFile } from "./document_file.ts";
-import { type CacheCall, type CacheStore, lateStore } from "./store.ts";
+import { type CacheCall, type CacheStore, lazyStore } from "./store.ts";
 
 /** Where a token cache is kept, and how its key is had. */
 export interface FileStoreOptions {
@@ -51,7 +51,7 @@ export function fileStore(options: FileStoreOptions = {}): CacheStore {
   if (!["auto", "keyring", "file"].includes(keyPlace)) {
     throw new ArgumentError('Cannot keep tokens in files: keyPlace has to be "auto", "keyring" or "file"');
   }
-  return lateStore(() => open(options));
+  return lazyStore(() => open(options));
 }
 
 async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
@@ -97,7 +97,7 @@ export function plaintextStore(path: string, options: PlaintextStoreOptions = {}
   if (typeof path !== "string" || path === "") {
     throw new ArgumentError("Cannot keep tokens in a file: its path is missing");
   }
-  return lateStore(async () => {
+  return lazyStore(async () => {
     const { DocumentFile, MSAL_FORMAT } = await import("./document_file.ts");
     return new DocumentFile(path, { format: MSAL_FORMAT, log: options.logger });
   });

@@ -7,7 +7,7 @@ import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { readJwt } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
-import { type AuthenticationResult, concealed, concealTokens, EXPIRY_MARGIN_MS, type Lifetimes } from "../token.ts";
+import { type AuthenticationResult, EXPIRY_MARGIN_MS, type Lifetimes, redacted, redactTokens } from "../token.ts";
 import {
   accessTokenKey,
   appMetadataIn,
@@ -57,7 +57,7 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
   const add = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): void => {
     for (const { entry } of entries.toSorted((one, other) => age(other) - age(one))) {
       const refreshToken = text(entry.secret)!;
-      if (!tokens.has(refreshToken)) tokens.set(refreshToken, concealed({ refreshToken, holder }, () => ({ holder })));
+      if (!tokens.has(refreshToken)) tokens.set(refreshToken, redacted({ refreshToken, holder }, () => ({ holder })));
     }
   };
   add(ownRefreshTokens(document, homeAccountId, app), "app");
@@ -313,7 +313,7 @@ function readResult(
   const realm = text(entry.realm) ?? "";
   const idToken = idTokenBeside(document, entry, account, app);
   const idTokenClaims = readJwt(idToken);
-  return concealTokens({
+  return redactTokens({
     accessToken: text(entry.secret)!,
     tokenType: "Bearer",
     expiresOn: new Date(expiresOn),

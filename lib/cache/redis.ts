@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { afterRunning, untilAborted, waitAbout } from "../async.ts";
-import { printable } from "../encoding.ts";
+import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { accountsExcerpt } from "./changes.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
@@ -106,7 +106,7 @@ export function redisFailure(reason: unknown): LatchkeyError {
   }
   return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
     // Words of the command stand in quotes, if anywhere.
-    errorDescription: printable(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
+    errorDescription: escapeControlCharacters(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
     hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
   });
 }
@@ -312,7 +312,7 @@ async function acquire(run: RunScript, lock: Lock, { signal, waitMs = WAIT_MS }:
       if (reply === "held") return true;
       if (reply !== "busy") throw strangeReply();
       if (performance.now() >= end) return false;
-      await waitAbout(delayMs, signal);
+      await delayWithJitter(delayMs, signal);
     }
   } catch (error) {
     void release(run, lock); // the server may carry out yet what was not waited for
@@ -452,7 +452,7 @@ export function redisEntries(
       if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
       const words = [version ?? "", next, changed, accountsExcerpt(changed), lifetime];
       if (isDone(await run({ lua: REPLACE, key, words }, call))) return;
-      await waitAbout(delayMs, call.signal);
+      await delayWithJitter(delayMs, call.signal);
       delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
     }
     const message = "Cannot write to the token cache: other machines are quicker each time";
@@ -479,7 +479,7 @@ export function redisEntries(
     return await withRedisLock(run, { key: `${prefix}lock:${homeAccountId}`, work, signal });
   }
 
-  return { readAccounts, read, update, setAside, alone };
+  return { readAccounts, read, update, setAside, withLock: alone };
 }
 
 function entryIn(reply: unknown): Entry {

@@ -80,7 +80,7 @@ export interface CacheStore {
    * @param work Is called once nobody else is at work. It is called even when that cannot be seen to.
    * @returns What `work` gives.
    */
-  alone?<T>(homeAccountId: string, work: () => Promise<T>, call?: CacheCall): Promise<T>;
+  withLock?<T>(homeAccountId: string, work: () => Promise<T>, call?: CacheCall): Promise<T>;
 }
 
 /**
@@ -89,7 +89,7 @@ export interface CacheStore {
  * @param load Loads and makes the store; called once.
  * @returns A store that hands all on to it.
  */
-export function lateStore(load: () => Promise<Required<CacheStore>>): Required<CacheStore> {
+export function lazyStore(load: () => Promise<Required<CacheStore>>): Required<CacheStore> {
   let loaded: Promise<Required<CacheStore>> | undefined;
   const store = () => loaded ??= load();
   return {
@@ -97,7 +97,7 @@ export function lateStore(load: () => Promise<Required<CacheStore>>): Required<C
     read: async (homeAccountId, call) => await (await store()).read(homeAccountId, call),
     update: async (homeAccountId, change, call) => await (await store()).update(homeAccountId, change, call),
     setAside: async (homeAccountId, isDamaged, call) => await (await store()).setAside(homeAccountId, isDamaged, call),
-    alone: async (homeAccountId, work, call) => await (await store()).alone(homeAccountId, work, call),
+    withLock: async (homeAccountId, work, call) => await (await store()).withLock(homeAccountId, work, call),
   };
 }
 

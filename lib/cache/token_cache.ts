@@ -192,7 +192,7 @@ export class TokenCache {
     try {
       // A call that was given up may have left a renewal under way, and not every store lets others wait for it.
       if (before) await untilAborted(before, signal);
-      return await (this.#store.alone?.(id, begin, { signal }) ?? begin());
+      return await (this.#store.withLock?.(id, begin, { signal }) ?? begin());
     } catch (error) {
       const isGoingOn = mayGoUnsaved || this.#unsaved.has(homeAccountId);
       if (!isNotWritable(error) || !isGoingOn) throw error;

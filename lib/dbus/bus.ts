@@ -159,7 +159,7 @@ export function isMatch(match: SignalMatch, signal: Signal): boolean {
 const UNOWNED: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
 
 /** The reply to a call, or `undefined` when nobody has the name that was called or asked for. */
-export async function orUnowned<T>(reply: Promise<T>): Promise<T | undefined> {
+export async function undefinedIfNoOwner<T>(reply: Promise<T>): Promise<T | undefined> {
   try {
     return await reply;
   } catch (error) {

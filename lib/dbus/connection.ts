@@ -52,7 +52,7 @@ interface WaitingCall {
 }
 
 /** A conversation with a bus. */
-export class BusConversation {
+export class DBusConnection {
   readonly #carrier: Carrier;
   readonly #calls = new Map<number, WaitingCall>();
   #serial: number;
@@ -182,7 +182,7 @@ function asSignal({ sender = "", path = "", interface: name = "", member = "", b
 const LOOK_MS = 200;
 
 /** A connection to a bus, from the first byte to the last. It says Hello, and keeps the program alive while calls wait. */
-export interface BusConnection {
+export interface DBusTransport {
   /** Whether calls can be made; what has ended meanwhile, and signals that came, are noticed here at the latest. */
   isOpen(): boolean;
   /** Calls a method; see `SessionBus.call`. */
@@ -201,9 +201,9 @@ interface Subscription {
 /** A session bus that makes its connections by one client. */
 export class ReconnectingBus implements SessionBus {
   readonly client: SessionBusClient;
-  readonly #connect: (onSignal: (signal: Signal) => void) => BusConnection;
+  readonly #connect: (onSignal: (signal: Signal) => void) => DBusTransport;
   readonly #subscriptions = new Set<Subscription>();
-  #connection: BusConnection | undefined;
+  #connection: DBusTransport | undefined;
   #looking: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
@@ -211,7 +211,7 @@ export class ReconnectingBus implements SessionBus {
    * @param client What makes the connections.
    * @param connect Makes one; what it throws is thrown to whoever needed it.
    */
-  constructor(client: SessionBusClient, connect: (onSignal: (signal: Signal) => void) => BusConnection) {
+  constructor(client: SessionBusClient, connect: (onSignal: (signal: Signal) => void) => DBusTransport) {
     this.client = client;
     this.#connect = connect;
   }
@@ -255,7 +255,7 @@ export class ReconnectingBus implements SessionBus {
   }
 
   /** The connection, made anew when there is none or the daemon ended it. */
-  #connected(): BusConnection {
+  #connected(): DBusTransport {
     if (this.#closed) throw closed();
     if (this.#connection?.isOpen()) return this.#connection;
     this.#connection?.close();

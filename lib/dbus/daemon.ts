@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
-import { BUS_DAEMON, type CallLimits, type DBusValue, orUnowned, type SessionBus } from "./bus.ts";
+import { BUS_DAEMON, type CallLimits, type DBusValue, type SessionBus, undefinedIfNoOwner } from "./bus.ts";
 
 /** An environment, and where it was read. */
 export interface ActivationEnvironment {
@@ -46,7 +46,7 @@ export async function readActivationEnvironment(
   bus: SessionBus,
   limits: CallLimits = {},
 ): Promise<ActivationEnvironment> {
-  const ofManager = await orUnowned(bus.call(SYSTEMD, limits));
+  const ofManager = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
   if (ofManager) return { source: "systemd", variables: toMap(textsIn(ofManager)) };
   const [pid] = await bus.call({
     ...BUS_DAEMON,

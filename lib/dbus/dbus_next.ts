@@ -15,7 +15,7 @@ import {
   type SessionBus,
   type Signal,
 } from "./bus.ts";
-import { type BusConnection, BusConversation, disconnected, ReconnectingBus } from "./connection.ts";
+import { DBusConnection, type DBusTransport, disconnected, ReconnectingBus } from "./connection.ts";
 
 /** Where a bus listens on this machine. */
 interface UnixSocket {
@@ -136,9 +136,9 @@ const MAX_DELAY_MS = 0x7fffffff;
 const TAKEN_OVER = new Error("the connection is read by latchkey");
 
 /** A connection to a bus, from the first byte to the last. */
-class DBusNextConnection implements BusConnection {
+class DBusNextConnection implements DBusTransport {
   readonly #library: DBusNext;
-  readonly #conversation: BusConversation;
+  readonly #conversation: DBusConnection;
   readonly #splitter = new MessageSplitter();
   /** What is to be said when the daemon has let us in; from then on the stream takes it. */
   #unsent: Uint8Array[] | undefined = [];
@@ -155,7 +155,7 @@ class DBusNextConnection implements BusConnection {
    */
   constructor(library: DBusNext, addresses: readonly string[], onSignal: (signal: Signal) => void) {
     this.#library = library;
-    this.#conversation = new BusConversation({
+    this.#conversation = new DBusConnection({
       write: (message) => this.#unsent ? this.#unsent.push(message) : this.#inner?.stream?.write(message),
       onSignal,
       onWaiting: () => this.#keepTime(),

@@ -15,7 +15,7 @@ import {
   type MethodCall,
   type Signal,
 } from "./bus.ts";
-import { type BusConnection, BusConversation, disconnected } from "./connection.ts";
+import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
 
 const FILE = "libdbus-1.so.3";
 const LINKER_CACHE = "/etc/ld.so.cache";
@@ -320,12 +320,12 @@ const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 const MAX_POLL_MS = 0x7fffffff;
 
 /** A connection to a bus, from the first byte to the last. */
-export class LibdbusConnection implements BusConnection {
+export class LibdbusConnection implements DBusTransport {
   readonly #library: Libdbus;
   readonly #connection: bigint;
   readonly #socket: number;
   readonly #wake: number;
-  readonly #conversation: BusConversation;
+  readonly #conversation: DBusConnection;
   #connected = true;
   /** Whether the daemon has let us in: it has sent a message. */
   #authenticated = false;
@@ -349,7 +349,7 @@ export class LibdbusConnection implements BusConnection {
       if (this.#polling) this.#wakeUp();
       else void this.#pump();
     };
-    this.#conversation = new BusConversation({ write: (message) => this.#write(message), onSignal, onWaiting });
+    this.#conversation = new DBusConnection({ write: (message) => this.#write(message), onSignal, onWaiting });
     this.#connection = library.calls.dbus_connection_open_private(encoder.encode(`${address}\0`), bytesOf(failure));
     if (this.#connection === 0n) throw takeError(library, failure);
     library.calls.dbus_connection_get_unix_fd(this.#connection, bytesOf(socket));

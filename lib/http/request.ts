@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { base64Of } from "../encoding.ts";
+import { encodeBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "../runtime/host.ts";
 
@@ -42,7 +42,7 @@ export function proxyAuthorization(proxy: URL): string | undefined {
   const credentials = credentialsOf(proxy);
   if (!credentials) return undefined;
   const bytes = new TextEncoder().encode(`${credentials.username}:${credentials.password}`);
-  return `Basic ${base64Of(bytes)}`;
+  return `Basic ${encodeBase64(bytes)}`;
 }
 
 /** The port of an address, the usual one filled in. */

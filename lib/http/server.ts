@@ -12,7 +12,7 @@ import { LatchkeyError } from "../errors.ts";
  * @param secret The secret.
  * @returns Whether a text is the same.
  */
-export async function comparerWith(secret: string): Promise<(text: string) => boolean> {
+export async function secretComparer(secret: string): Promise<(text: string) => boolean> {
   const { createHash, timingSafeEqual } = await import("node:crypto");
   // Of one length, whatever was sent.
   const digestOf = (text: string) => createHash("sha256").update(text).digest(), right = digestOf(secret);

@@ -8,9 +8,9 @@ import {
   type CallLimits,
   type DBusValue,
   type MethodCall,
-  orUnowned,
   type SessionBus,
   type Signal,
+  undefinedIfNoOwner,
   type Variant,
 } from "../dbus/bus.ts";
 import { LatchkeyError } from "../errors.ts";
@@ -51,7 +51,7 @@ const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<Secre
 export async function readSecretService(bus: SessionBus, limits: CallLimits = {}): Promise<SecretService> {
   const askBus = async (member: string, ...body: readonly string[]) =>
     (await bus.call({ ...BUS_DAEMON, member, signature: "s".repeat(body.length), body }, limits))[0];
-  const ownerOf = (name: string) => orUnowned(askBus("GetNameOwner", name));
+  const ownerOf = (name: string) => undefinedIfNoOwner(askBus("GetNameOwner", name));
 
   const state = await stateOf(bus, limits);
   const [owner, ...owners] = await Promise.all([NAME, ...OTHER_NAMES.map(([name]) => name)].map(ownerOf));
@@ -65,7 +65,7 @@ export async function readSecretService(bus: SessionBus, limits: CallLimits = {}
 async function stateOf(bus: SessionBus, limits: CallLimits): Promise<SecretService["state"]> {
   const service = { destination: NAME, path: PATH, interface: "org.freedesktop.Secret.Service" };
   const alias = { ...service, member: "ReadAlias", signature: "s", body: ["default"] };
-  const reply = await orUnowned(bus.call(alias, limits));
+  const reply = await undefinedIfNoOwner(bus.call(alias, limits));
   if (reply === undefined) return "missing";
   const [path] = reply;
   if (typeof path !== "string" || path === "/") return "no_default";

@@ -23,7 +23,7 @@ import {
   uriToRegister,
 } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { concealed } from "../token.ts";
+import { redacted } from "../token.ts";
 import { oauthError, type RefusalContext } from "./errors.ts";
 import { clientOf, type HttpOptions, shielded } from "./fetch.ts";
 import {
@@ -130,7 +130,7 @@ export async function startAuthorization(
     code_challenge_method: "S256",
     ...(isMicrosoft(provider) && { client_info: "1", "client-request-id": flow.correlationId }),
   });
-  return { url, flow: concealed(flow, () => ({ authority: flow.authority, correlationId: flow.correlationId })) };
+  return { url, flow: redacted(flow, () => ({ authority: flow.authority, correlationId: flow.correlationId })) };
 }
 
 /**

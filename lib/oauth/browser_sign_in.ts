@@ -5,14 +5,14 @@
  */
 import { startTimer } from "../async.ts";
 import { isAtRedirectUri, loopbackRedirectUri, uriToRegister } from "../authority.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../http/loopback.ts";
 import {
   isRemoteSession,
   openBrowser as openSystemBrowser,
-  readSurroundings,
-  type Surroundings,
+  readSessionFacts,
+  type SessionFacts,
 } from "../runtime/browser.ts";
 import {
   type AuthCodeRequest,
@@ -55,7 +55,7 @@ interface SignInCall extends HttpOptions {
   readonly timeLimitMs: number;
   readonly onBeforeLaunching?: (() => void) | undefined;
   /** What is around the program. @default as it is found */
-  readonly surroundings?: Surroundings | undefined;
+  readonly surroundings?: SessionFacts | undefined;
   /** How long the address is kept back while the browser is being opened. @default 3 seconds */
   readonly openingLimitMs?: number | undefined;
   /** Throws when the answer is not what is wanted, so that the page says so, too. */
@@ -124,7 +124,7 @@ export async function signInByBrowser(
   async function launch(): Promise<void> {
     options.onBeforeLaunching?.();
     // What a browser posts does not show in its address, which is all that a person can paste.
-    let canPaste = readRedirect !== undefined && isRemoteSession(options.surroundings ?? await readSurroundings());
+    let canPaste = readRedirect !== undefined && isRemoteSession(options.surroundings ?? await readSessionFacts());
     let { url } = await start(canPaste ? "query" : undefined);
     const opening = (async () => await openBrowser(url))();
     const tooLate = waitByTimer(options.openingLimitMs ?? OPENING_LIMIT_MS, ended).then(() => false);
@@ -359,5 +359,5 @@ function icon(kind: "good" | "bad", shape: string): string {
 
 function escape(text: string): string {
   const names: Readonly<Record<string, string>> = { "&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "#39" };
-  return printable(text).replaceAll(/[&<>"']/g, (character) => `&${names[character]};`);
+  return escapeControlCharacters(text).replaceAll(/[&<>"']/g, (character) => `&${names[character]};`);
 }

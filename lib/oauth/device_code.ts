@@ -14,10 +14,10 @@ import {
   processDeviceCodeResponse,
 } from "@panva/oauth4webapi";
 import { isLoopbackHost, isMicrosoftAuthority, isMicrosoftHost } from "../authority.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { UserCode } from "../request.ts";
-import { concealed } from "../token.ts";
+import { redacted } from "../token.ts";
 import { refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, sendOptions, shielded, waitByTimer } from "./fetch.ts";
 import { isMicrosoft, type Provider, scopesToAsk } from "./provider.ts";
@@ -95,7 +95,7 @@ export async function startDeviceCode(
     request,
     correlationId,
   };
-  return concealed(code, () => {
+  return redacted(code, () => {
     const { codeVerifier: _, ...shown } = code;
     return { ...shown, deviceCode: "[concealed]" };
   });
@@ -193,7 +193,7 @@ function readAddresses(
     const isSafe = url?.protocol === "https:" || url?.protocol === "http:" && isLoopbackHost(url.hostname);
     return isSafe ? url?.href : undefined;
   });
-  const [verificationUri, verificationUriComplete] = addresses, userCode = printable(answer.user_code);
+  const [verificationUri, verificationUriComplete] = addresses, userCode = escapeControlCharacters(answer.user_code);
   if (verificationUri && userCode) return { userCode, verificationUri, verificationUriComplete };
   throw new LatchkeyError("invalid_response", "The server's answer is not valid: no address to type the code at", {
     correlationId,

@@ -4,7 +4,7 @@
  * @module
  */
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
-import { isObject, type JsonObject, printable, readJson, text } from "../encoding.ts";
+import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails, withDetails } from "../errors.ts";
 
 /** What a refusal is told with. */
@@ -67,7 +67,8 @@ export function codeOfOAuthError(error: string): LatchkeyErrorCode | undefined {
  * @param status HTTP status of the response, where it says something.
  */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
-  const shown = (value: unknown) => printable(concealSecrets(text(value) ?? "", context.secrets)) || undefined;
+  const shown = (value: unknown) =>
+    escapeControlCharacters(concealSecrets(readText(value) ?? "", context.secrets)) || undefined;
   const error = shown(fields.error)?.slice(0, 100), subError = shown(fields.suberror ?? fields.error_subcode);
   const errorDescription = shown(fields.error_description);
   const errorCodes = errorCodesOf(fields.error_codes) ?? errorCodesIn(errorDescription ?? "");
@@ -111,7 +112,7 @@ export function refusalOf(
 ): LatchkeyError {
   const { status, body } = response, fields = readJson(body), { correlationId } = context;
   const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
-  if (text(fields?.error)) {
+  if (readText(fields?.error)) {
     const error = oauthError(fields!, context, status);
     return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
   }

@@ -14,7 +14,7 @@ import {
   UnsupportedOperationError,
 } from "@panva/oauth4webapi";
 import { afterRunning, untilAborted } from "../async.ts";
-import { identified, LatchkeyError } from "../errors.ts";
+import { LatchkeyError, withCorrelationId } from "../errors.ts";
 
 /** Sends one request. `globalThis.fetch` is one. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -109,7 +109,7 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
   } catch (error) {
     http.signal?.throwIfAborted();
     if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
-    if (error instanceof LatchkeyError) throw identified(error, correlationId);
+    if (error instanceof LatchkeyError) throw withCorrelationId(error, correlationId);
     // No cause: what a fetch says of its failure may quote the request.
     throw fail(
       "no_network",

@@ -12,7 +12,7 @@ import {
   isMicrosoftAuthority,
   loopbackRedirectUri,
 } from "../authority.ts";
-import { readJson, readJwt, text } from "../encoding.ts";
+import { readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { checkSignIn, RESERVED_SCOPES, type SignInOptions } from "../request.ts";
 import { refusalOf } from "./errors.ts";
@@ -55,7 +55,7 @@ export function serverOfToken(
   correlationId: string | undefined,
 ): AuthorizationServer {
   if (idToken === undefined || !server.issuer.includes(TENANT_PLACE)) return server;
-  const tenant = text(readJwt(idToken)?.tid) ?? "";
+  const tenant = readText(readJwt(idToken)?.tid) ?? "";
   if (!GUID.test(tenant)) throw refused("the id token names no tenant", correlationId);
   if (!isAskedTenant(authority, tenant)) throw refused("the id token is of another tenant", correlationId);
   return { ...server, issuer: server.issuer.replace(TENANT_PLACE, tenant) };
@@ -144,7 +144,7 @@ async function discoverServer(authority: Authority, http: HttpOptions): Promise<
   if (status !== 200) {
     throw notFound({ status, body }, authority, http, retryAfterMs(response, (http.now ?? Date.now)()));
   }
-  const issuer = text(readJson(body)?.issuer);
+  const issuer = readText(readJson(body)?.issuer);
   if (issuer !== undefined && !isIssuerOf(authority, issuer)) {
     throw untrusted(`${authority.url} says that it is another issuer`, correlationId);
   }

@@ -14,9 +14,9 @@ import {
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
 import { type Authority, environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
-import { type JsonObject, readBase64Json, readJson, text } from "../encoding.ts";
+import { type JsonObject, readBase64Json, readJson, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { type AuthenticationResult, concealed, concealTokens } from "../token.ts";
+import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { type RefusalContext, refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, shielded } from "./fetch.ts";
 import { isMicrosoft, type Provider, scopesToAsk, serverOfToken } from "./provider.ts";
@@ -68,7 +68,7 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
   const { claims, correlationId, now } = context, { access_token: accessToken, id_token: idToken } = body;
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is malformed", correlationId);
   if (body.token_type !== "bearer") throw invalidResponse("the access token is of an unknown type", correlationId);
-  const clientInfo = isMicrosoft(context.provider) ? text(body.client_info) : undefined;
+  const clientInfo = isMicrosoft(context.provider) ? readText(body.client_info) : undefined;
   const account = accountOf(clientInfo, context);
   const lifetime = seconds(body.expires_in) ?? UNSAID_LIFETIME_S;
   const extended = seconds(body.ext_expires_in), refresh = seconds(body.refresh_in);
@@ -85,13 +85,13 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
     ...(idToken && { idToken }),
     ...(claims && { idTokenClaims: claims }),
     account,
-    tenantId: (isMicrosoft(context.provider) && text(claims?.tid)) || account.realm,
+    tenantId: (isMicrosoft(context.provider) && readText(claims?.tid)) || account.realm,
     source: "identity_provider",
     correlationId,
   };
-  const familyId = text(body.foci);
+  const familyId = readText(body.foci);
   return concealReply({
-    result: concealTokens(result),
+    result: redactTokens(result),
     ...(body.refresh_token && { refreshToken: body.refresh_token }),
     ...(familyId && { familyId }),
     ...(clientInfo && { clientInfo }),
@@ -100,7 +100,7 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
 
 /** Keeps the refresh token out of inspection. */
 function concealReply(reply: TokenReply): TokenReply {
-  return concealed(reply, () => {
+  return redacted(reply, () => {
     const { refreshToken, clientInfo: _, ...shown } = reply;
     return { ...shown, ...(refreshToken && { refreshToken: "[concealed]" }) };
   });
@@ -108,15 +108,16 @@ function concealReply(reply: TokenReply): TokenReply {
 
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
   const { provider: { authority }, account: asked, correlationId } = context, claims = context.claims ?? {};
-  const { uid, utid, oid, tid } = entraIdsOf(clientInfo, context), subject = text(claims.sub);
+  const { uid, utid, oid, tid } = entraIdsOf(clientInfo, context), subject = readText(claims.sub);
   const homeAccountId = uid && utid ? `${uid}.${utid}` : subject && subjectId(subject, authority);
   const realm = tid ?? asked?.realm ?? utid ?? realmOf(authority);
   if (authority.kind === "entra" && !isTenant(realm)) {
     throw invalidResponse("the account's tenant is none", correlationId);
   }
   const [emails] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
-  const username = text(claims.preferred_username) ?? text(claims.upn) ?? text(claims.email) ?? text(emails);
-  const name = text(claims.name) ?? asked?.name;
+  const username = readText(claims.preferred_username) ?? readText(claims.upn) ?? readText(claims.email) ??
+    readText(emails);
+  const name = readText(claims.name) ?? asked?.name;
   const id = homeAccountId ?? asked?.homeAccountId;
   if (!id) throw invalidResponse("it does not say whose token it is", correlationId);
   const account: AccountInfo = {
@@ -140,8 +141,8 @@ function entraIdsOf(clientInfo: string | undefined, { provider, claims }: TokenR
   readonly [name in "uid" | "utid" | "oid" | "tid"]?: string | undefined;
 } {
   if (!isMicrosoft(provider)) return {};
-  const info = readBase64Json(clientInfo ?? ""), oid = text(claims?.oid), tid = text(claims?.tid);
-  return { uid: text(info?.uid) ?? oid, utid: text(info?.utid) ?? tid, oid, tid };
+  const info = readBase64Json(clientInfo ?? ""), oid = readText(claims?.oid), tid = readText(claims?.tid);
+  return { uid: readText(info?.uid) ?? oid, utid: readText(info?.utid) ?? tid, oid, tid };
 }
 
 /**
@@ -221,7 +222,7 @@ export async function requestToken(
   const { status, headers } = response, body = await response.text();
   if (status !== 200) throw refusalOf({ status, body }, context, retryAfterMs(response, now()));
   const date = Date.parse(headers.get("date") ?? ""), serverTime = Number.isNaN(date) ? undefined : date;
-  const server = serverOfToken(provider, text(readJson(body)?.id_token), correlationId);
+  const server = serverOfToken(provider, readText(readJson(body)?.id_token), correlationId);
   const reader = byServerTime && serverTime !== undefined ? clientOf(context.clientId, () => serverTime) : client;
   const answer = await shielded(() => grant.read(server, reader, new Response(body, { headers })), {
     ...step,

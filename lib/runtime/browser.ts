@@ -11,7 +11,7 @@ import { startDetached, type StartOptions } from "./process.ts";
 import { readMachine } from "./program.ts";
 
 /** What is around the program. */
-export interface Surroundings {
+export interface SessionFacts {
   /** Operating system, in Node's words. */
   readonly system: string;
   /** Whether it is Linux on Windows. */
@@ -23,7 +23,7 @@ export interface Surroundings {
 }
 
 /** Looks around. */
-export async function readSurroundings(): Promise<Surroundings> {
+export async function readSessionFacts(): Promise<SessionFacts> {
   const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
   const marks = await Promise.all(CONTAINER_FILES.map(exists));
   return {
@@ -46,12 +46,12 @@ const CONTAINER_VARIABLES = [
 ];
 
 /** Whether the person's browser is likely on another machine, where our loopback cannot be reached: over SSH, in a container. */
-export function isRemoteSession({ isContainer, variable }: Surroundings): boolean {
+export function isRemoteSession({ isContainer, variable }: SessionFacts): boolean {
   return isContainer || isSsh(variable);
 }
 
 /** Whether the session came over SSH. */
-function isSsh(variable: Surroundings["variable"]): boolean {
+function isSsh(variable: SessionFacts["variable"]): boolean {
   return ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"].some((name) => variable(name) !== undefined);
 }
 
@@ -74,7 +74,7 @@ interface BrowserCommand extends StartOptions {
 /** How a browser is opened. */
 interface BrowserOptions {
   /** What is around the program. @default as it is found */
-  readonly surroundings?: Surroundings | undefined;
+  readonly surroundings?: SessionFacts | undefined;
   /** Starts a program, and tells whether that worked. @default `startDetached` */
   readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
   /** Tries no further program, and ends the call with the signal's reason. */
@@ -91,7 +91,7 @@ interface BrowserOptions {
  */
 export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
   const address = checkAddress(url);
-  const { surroundings = await readSurroundings(), start = startDetached, signal } = options;
+  const { surroundings = await readSessionFacts(), start = startDetached, signal } = options;
   for (const { command, ...how } of browserCommands(address, surroundings)) {
     signal?.throwIfAborted();
     if (isPermitted({ name: "run", command: command[0]! }) && await start(command, how)) return true;
@@ -100,7 +100,7 @@ export async function openBrowser(url: string | URL, options: BrowserOptions = {
 }
 
 /** What may open the address here. None where no browser could be seen: a text browser would take the terminal over. */
-export function browserCommands(url: URL, surroundings: Surroundings): readonly BrowserCommand[] {
+export function browserCommands(url: URL, surroundings: SessionFacts): readonly BrowserCommand[] {
   const { system, variable, isWsl } = surroundings, address = url.href;
   const chosen = chosenBrowsers(variable("BROWSER") ?? "", system)
     .map((words) => ({ command: withAddress(words, address) }));
@@ -135,7 +135,7 @@ function windowsFromLinux(address: string): readonly BrowserCommand[] {
 }
 
 /** Over SSH a display is seen by the person only when it is forwarded: then it has a host before the colon. */
-function hasDisplay(variable: Surroundings["variable"]): boolean {
+function hasDisplay(variable: SessionFacts["variable"]): boolean {
   const display = variable("DISPLAY");
   if (isSsh(variable)) return display !== undefined && /^[^:/]+:/.test(display) && !display.startsWith("unix:");
   return display !== undefined || variable("WAYLAND_DISPLAY") !== undefined;
@@ -179,7 +179,7 @@ function checkAddress(url: string | URL): URL {
  */
 export async function missingBrowserFlags(url: string): Promise<readonly string[]> {
   if (!denoNamespace()) return [];
-  const surroundings = await readSurroundings(), isLinux = surroundings.system === "linux";
+  const surroundings = await readSessionFacts(), isLinux = surroundings.system === "linux";
   const names = ["BROWSER", ...(isLinux ? ["DISPLAY", "WAYLAND_DISPLAY"] : [])]
     .filter((name) => !mayReadEnvironment(name));
   const known = browserCommands(new URL(url), surroundings).map(({ command }) => command[0]!);

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
-import { SharedCalls } from "../async.ts";
+import { SingleFlight } from "../async.ts";
 import { authorityOfAccount } from "../authority.ts";
 import {
   type Broker,
@@ -18,12 +18,12 @@ import {
 import { type JsonBrokerOptions, refuseOther } from "../broker/client.ts";
 import { type BrokerFlags, type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
-import { identified, LatchkeyError, PERSON_NEEDED, withDetails } from "../errors.ts";
+import { INTERACTION_REQUIRED_CODES, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
 import { keyFor, type Prompt, type RequestOptions, sharedKey, type TokenQuery } from "../request.ts";
-import { type AuthenticationResult, concealTokens, EXPIRY_MARGIN_MS, Lifetimes, refuseOld } from "../token.ts";
+import { type AuthenticationResult, EXPIRY_MARGIN_MS, Lifetimes, redactTokens, refuseOld } from "../token.ts";
 
 /** Tokens by what they were asked for with. */
-export class HeldTokens {
+export class MemoryCache {
   readonly #tokens = new Map<string, AuthenticationResult>();
   readonly #lifetimes = new Lifetimes();
 
@@ -118,7 +118,7 @@ export async function signIn(
 /** Refusals of our own, without a status, say that the answer was another's, or not to be used. */
 function isMendedByWindow(error: unknown): boolean {
   if (!(error instanceof LatchkeyError)) return false;
-  return error.broker ? WINDOW_HELPS.includes(error.broker.status) : PERSON_NEEDED.has(error.code);
+  return error.broker ? WINDOW_HELPS.includes(error.broker.status) : INTERACTION_REQUIRED_CODES.has(error.code);
 }
 
 const MAYBE_SIGN_IN =
@@ -140,9 +140,9 @@ interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
 export class BrokerSource {
   readonly #flags: BrokerFlags;
   readonly #options: BrokerSourceOptions;
-  readonly #held = new HeldTokens();
-  readonly #tokenCalls = new SharedCalls<AuthenticationResult>();
-  readonly #findCalls = new SharedCalls<BrokerFinding>();
+  readonly #held = new MemoryCache();
+  readonly #tokenCalls = new SingleFlight<AuthenticationResult>();
+  readonly #findCalls = new SingleFlight<BrokerFinding>();
   /** Home account ids of the accounts that signed out of this app. */
   readonly #signedOut = new Set<string>();
   readonly #listeners = new Set<(change: BrokerChange) => void>();
@@ -165,7 +165,7 @@ export class BrokerSource {
     try {
       return this.#finding ?? await this.#look(signal);
     } catch (error) {
-      throw identified(error, correlationId);
+      throw withCorrelationId(error, correlationId);
     }
   }
 
@@ -215,8 +215,8 @@ export class BrokerSource {
   /** A token that is held, or one call for all who ask for the same. */
   async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
     const key = keyFor(query, query.account), { correlationId } = query;
-    const held = query.passHeld ? undefined : this.#held.find(key, this.#options.now());
-    if (held) return concealTokens({ ...held, source: "cache", correlationId });
+    const held = query.skipCache ? undefined : this.#held.find(key, this.#options.now());
+    if (held) return redactTokens({ ...held, source: "cache", correlationId });
     return await this.#tokenCalls.run(
       query.pop ? crypto.randomUUID() : sharedKey("silent", query), // a signed request is sent once
       query.signal,
@@ -353,7 +353,7 @@ export class BrokerSource {
     const isChosen = query.account !== undefined || username !== undefined;
     const wanted = brokerRequest({ ...query, account }, isChosen ? account : undefined);
     // A broker renews the token that it is shown, so one that this object does not hold is asked for first.
-    const old = query.renew && !query.pop && !broker.isOverheard
+    const old = query.renew && !query.pop && !broker.requestsAreVisible
       ? this.#held.findOld(key) ?? await silentToken(broker, wanted, call)
       : undefined;
     const result = await silentToken(broker, { ...wanted, accessTokenToRenew: old?.accessToken }, call);

@@ -5,18 +5,18 @@
  * @module
  */
 import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
-import { InFlight, renewalsInFlight, SharedCalls, untilAborted } from "../async.ts";
+import { InFlight, renewalsInFlight, SingleFlight, untilAborted } from "../async.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
 import type { CachedAccount, CachedToken } from "../cache/lookup.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
-import { printable } from "../encoding.ts";
+import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import { type HttpOptions, isMicrosoft, type Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
 import { type AuthCodeFlowRequest, capabilitiesOf, sharedKey, type TokenQuery } from "../request.ts";
-import { type AuthenticationResult, concealed, refuseOld } from "../token.ts";
+import { type AuthenticationResult, redacted, refuseOld } from "../token.ts";
 
 /** What the source is made of. */
 interface ProviderSourceOptions {
@@ -77,7 +77,7 @@ const MAX_NAMES = 5;
 export class ProviderSource {
   readonly #options: ProviderSourceOptions;
   readonly #cache: TokenCache;
-  readonly #calls = new SharedCalls<AuthenticationResult>();
+  readonly #calls = new SingleFlight<AuthenticationResult>();
   readonly #renewals = new InFlight();
 
   /** @param options What it is made of. Nothing is read or asked before the first call. */
@@ -93,7 +93,7 @@ export class ProviderSource {
       const { correlationId } = query;
       const account = query.account ?? await this.#onlyAccount(query, { correlationId, signal });
       const call = { account, correlationId, signal };
-      const kept = query.passHeld ? undefined : await this.#kept(query, call);
+      const kept = query.skipCache ? undefined : await this.#kept(query, call);
       if (kept?.state === "use") return kept.result;
       const isStillGood = kept !== undefined && kept.result.expiresOn.getTime() > this.#options.now();
       try {
@@ -126,7 +126,7 @@ export class ProviderSource {
     const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoft({ authority });
     return await this.#cache.alone(call.account, async () => {
       // Whoever had to wait finds what was renewed meanwhile.
-      const renewed = query.passHeld ? undefined : await this.#kept(query, call);
+      const renewed = query.skipCache ? undefined : await this.#kept(query, call);
       return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
     }, { signal: call.signal, mayGoUnsaved: isReusable });
   }
@@ -167,7 +167,7 @@ export class ProviderSource {
     checkRedirectUri(provider, redirectUri, query);
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
     const { url: authUri, flow } = await startAuthorization(provider, request);
-    return concealed({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
+    return redacted({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
   }
 
   /** Ends a sign-in that {@linkcode startFlow} began. */
@@ -245,7 +245,7 @@ export class ProviderSource {
     query: TokenQuery,
     call: Call,
   ): Promise<AuthenticationResult> {
-    const { account, correlationId, signal } = call, { maxAge, passHeld } = query;
+    const { account, correlationId, signal } = call, { maxAge, skipCache: passHeld } = query;
     const tried = new Set<string>();
     let refusal: LatchkeyError | undefined;
     let isOfFamily = true;
@@ -336,7 +336,7 @@ function refuseOther(
   username: string | undefined,
 ): void {
   if (isExpectedAccount(account, { account: expected, username })) return;
-  const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(printable);
+  const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(escapeControlCharacters);
   const signInAs = `Sign in as ${wanted || "that account"}`;
   throw new LatchkeyError(
     "interaction_required",
@@ -357,7 +357,9 @@ function nobody({ account, username }: TokenQuery, correlationId: string): Latch
 function several(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
   const names = accounts.slice(0, MAX_NAMES).map(({ account: { username, homeAccountId } }) => {
     const isOneOfMany = accounts.filter(({ account }) => isSameUsername(account.username, username)).length > 1;
-    return printable(username && isOneOfMany ? `${username} (${homeAccountId})` : username || homeAccountId);
+    return escapeControlCharacters(
+      username && isOneOfMany ? `${username} (${homeAccountId})` : username || homeAccountId,
+    );
   });
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {

@@ -12,7 +12,7 @@ import type { BrokerFlags, BrokerSearch } from "../broker/detect.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
-import { identified, LatchkeyError, type Logger, PERSON_NEEDED, withDetails } from "../errors.ts";
+import { INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger, withCorrelationId, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/provider.ts";
 import {
@@ -27,7 +27,7 @@ import { BrokerSource } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
 /** What the sources are made of. */
-interface TokenSourcesOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
+interface TokenRouterOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** On which platforms the app wants a broker. */
   readonly flags: BrokerFlags;
   /** How the broker is looked for. */
@@ -46,17 +46,17 @@ interface TokenSourcesOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
 type Origin = "broker" | "provider" | "unknown";
 
 /** The broker and the identity provider, one after the other. */
-export class TokenSources {
+export class TokenRouter {
   /** The broker. */
   readonly broker: BrokerSource;
-  readonly #options: TokenSourcesOptions;
-  readonly #kept: KeptAccounts;
+  readonly #options: TokenRouterOptions;
+  readonly #kept: CachedAccounts;
   #provider: Promise<ProviderSource> | undefined;
 
   /** @param options What they are made of. Nothing is opened or asked before the first call. */
-  constructor(options: TokenSourcesOptions) {
+  constructor(options: TokenRouterOptions) {
     this.#options = options;
-    this.#kept = new KeptAccounts(options);
+    this.#kept = new CachedAccounts(options);
     const isSignedOut = this.#kept.isSignedOut.bind(this.#kept);
     this.broker = new BrokerSource(options.flags, { ...options, isSignedOut });
   }
@@ -113,10 +113,10 @@ export class TokenSources {
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       if (this.#goesOn(error)) return await this.#silentlyWithout(query, await this.#find(query));
-      if (origin !== "unknown" || !(error.broker || PERSON_NEEDED.has(error.code))) throw error;
+      if (origin !== "unknown" || !(error.broker || INTERACTION_REQUIRED_CODES.has(error.code))) throw error;
       // Nobody wrote down how this account was signed in: the broker's refusal is not the last word.
       return await (await this.provider()).acquireSilently(query).catch((second) => {
-        throw second instanceof LatchkeyError && PERSON_NEEDED.has(second.code) ? error : second;
+        throw second instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(second.code) ? error : second;
       });
     }
   }
@@ -184,7 +184,7 @@ export class TokenSources {
     try {
       await (await this.#kept.cache()).removeAccount(account, { signal });
     } catch (error) {
-      throw identified(error, correlationId);
+      throw withCorrelationId(error, correlationId);
     }
   }
 
@@ -220,7 +220,10 @@ export class TokenSources {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || finding.state !== "unavailable" || !PERSON_NEEDED.has(error.code)) {
+      if (
+        !(error instanceof LatchkeyError) || finding.state !== "unavailable" ||
+        !INTERACTION_REQUIRED_CODES.has(error.code)
+      ) {
         throw error;
       }
       const why = `There was no broker to ask: ${finding.reason}`;
@@ -267,7 +270,7 @@ interface KeptAccountsOptions {
 }
 
 /** The accounts of a cache, and the cache. */
-class KeptAccounts {
+class CachedAccounts {
   readonly #options: KeptAccountsOptions;
   #cache: Promise<TokenCache> | undefined;
 

@@ -7,7 +7,7 @@ import { type Broker, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../lib/bro
 import type { BrokerFlags, BrokerPlatform } from "../../lib/broker/detect.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import { tokenQuery } from "../../lib/request.ts";
-import { TokenSources } from "../../lib/sources/router.ts";
+import { TokenRouter } from "../../lib/sources/router.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
 const ACCOUNT = {
@@ -125,7 +125,7 @@ async function outcomeOf({ platform, flags, authority, requireBroker, state, nex
     return STARTS.includes(how) ? Promise.resolve(playedBroker(kind, how)) : Promise.reject(failureOf(how));
   };
   let opened = false;
-  const sources = new TokenSources({
+  const sources = new TokenRouter({
     clientId: "11111111-2222-4333-8444-555555555555",
     ...app,
     ...{ flags, requireBroker, timeLimits: DEFAULT_TIME_LIMITS, now: () => NOW, log: () => {} },
@@ -232,7 +232,7 @@ test("what can be mended is told first, and what else was tried", async () => {
     linux: new LatchkeyError("missing_dependency", "no client", { hint: "Install one" }),
   };
   const app = { authority: parseAuthority(AUTHORITIES.entra) };
-  const sources = new TokenSources({
+  const sources = new TokenRouter({
     ...{ clientId: "1", ...app, requireBroker: false, timeLimits: DEFAULT_TIME_LIMITS, now: () => NOW, log: () => {} },
     ...{ flags: { enableBrokerOnLinux: true }, browser: {} },
     search: { platform: PLATFORMS.WSL, start: (kind) => Promise.reject(failures[kind as "wsl" | "linux"]) },

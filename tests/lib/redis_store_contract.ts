@@ -117,7 +117,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
         return adding("field")(document);
       });
       expect([calls, await store.read("jane")]).toEqual([1, '{"field":true}']);
-      expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+      expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
       expect(await connected.send("EXISTS", "latchkey:lock:jane")).toBe(0);
     });
 
@@ -233,7 +233,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await expect(store.readAccounts({ signal })).rejects.toBe(reason);
       await expect(store.update("jane", adding("field"), { signal })).rejects.toBe(reason);
       await expect(store.setAside!("jane", () => true, { signal })).rejects.toBe(reason);
-      await expect(store.alone!("jane", () => Promise.resolve(), { signal })).rejects.toBe(reason);
+      await expect(store.withLock!("jane", () => Promise.resolve(), { signal })).rejects.toBe(reason);
       expect(await store.read("jane")).toBe("{}");
     });
 
@@ -289,6 +289,6 @@ test("redisStore with a client that gives buffers says so", async () => {
     const error = await failureOf(call());
     expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("buffers") });
   }
-  expect(await store.alone!("jane", () => Promise.resolve("worked all the same"))).toBe("worked all the same");
+  expect(await store.withLock!("jane", () => Promise.resolve("worked all the same"))).toBe("worked all the same");
   client.destroy();
 });

@@ -173,7 +173,7 @@ describe("a renewal that cannot be stored", () => {
 
 // A store that knew beforehand that it could not be written had the refresh token spent even so.
 describe("a store that cannot be written", () => {
-  const alone: CacheStore["alone"] = () =>
+  const alone: CacheStore["withLock"] = () =>
     Promise.reject(
       new LatchkeyError("configuration", "Cannot write: the disk is full", { error: "cache_not_writable" }),
     );
@@ -181,7 +181,7 @@ describe("a store that cannot be written", () => {
   test("leaves the refresh token unspent, and the caller with the error", async () => {
     await signIn();
     const { grants } = provider, before = grants.length;
-    const error = await failureOf(appOf({ cache: storeWith({ alone }) }).acquireToken(FORCED));
+    const error = await failureOf(appOf({ cache: storeWith({ withLock: alone }) }).acquireToken(FORCED));
     expect(error).toMatchObject({ code: "configuration", error: "cache_not_writable" });
     expect(grants.length).toBe(before);
   });
@@ -189,10 +189,10 @@ describe("a store that cannot be written", () => {
   test("leaves the caller with the token at hand while that is good", async () => {
     const { accessToken, expiresOn } = await signIn();
     const { logger, lines } = logLine(), now = () => expiresOn.getTime() - 20_000;
-    const app = appOf({ cache: storeWith({ alone }), logger, now });
+    const app = appOf({ cache: storeWith({ withLock: alone }), logger, now });
     expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken });
     expect(lines.join("\n")).toContain("warn The token could not be renewed (configuration)");
-    const ended = appOf({ cache: storeWith({ alone }), now: () => expiresOn.getTime() });
+    const ended = appOf({ cache: storeWith({ withLock: alone }), now: () => expiresOn.getTime() });
     expect(await failureOf(ended.acquireToken(SILENT))).toMatchObject({ error: "cache_not_writable" });
   });
 
@@ -201,7 +201,7 @@ describe("a store that cannot be written", () => {
     const { logger, lines } = logLine(), authority = "https://login.microsoftonline.com/common";
     const options = { authority, fetch: entra.fetch, openBrowser: entraPerson(entra).openBrowser };
     await signIn(options);
-    const app = appOf({ ...options, cache: storeWith({ alone }), logger });
+    const app = appOf({ ...options, cache: storeWith({ withLock: alone }), logger });
     expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
     expect(lines.join("\n")).toContain("warn A token is renewed, and cannot be stored: Cannot write: the disk is full");
   });
@@ -212,7 +212,7 @@ describe("a store that cannot be written", () => {
     const full = () => Promise.reject(new LatchkeyError("configuration", "The disk is full"));
     const cache = storeWith({
       update: (...args) => isFull ? full() : store.update(...args),
-      alone: (id, work, call) => isFull ? alone(id, work, call) : work(),
+      withLock: (id, work, call) => isFull ? alone(id, work, call) : work(),
     });
     const app = appOf({ cache });
     const held = provider.holdAnswer(), first = app.acquireToken(FORCED);

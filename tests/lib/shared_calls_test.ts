@@ -1,5 +1,5 @@
 import { expect, spyOn, test } from "bun:test";
-import { afterRunning, InFlight, SharedCalls, untilAborted } from "../../lib/async.ts";
+import { afterRunning, InFlight, SingleFlight, untilAborted } from "../../lib/async.ts";
 
 /** A call that is ended from outside, and what it was started with. */
 function manual() {
@@ -9,7 +9,7 @@ function manual() {
 }
 
 test("SharedCalls.run() makes equal calls once, and others by themselves", async () => {
-  const calls = new SharedCalls<string>(), one = manual(), other = manual();
+  const calls = new SingleFlight<string>(), one = manual(), other = manual();
   const results = [
     calls.run("a", undefined, one.start),
     calls.run("a", undefined, one.start),
@@ -22,7 +22,7 @@ test("SharedCalls.run() makes equal calls once, and others by themselves", async
 });
 
 test("SharedCalls.run() starts anew after the end, be it a failure", async () => {
-  const calls = new SharedCalls<string>(), failing = manual(), next = manual();
+  const calls = new SingleFlight<string>(), failing = manual(), next = manual();
   const failed = [calls.run("a", undefined, failing.start), calls.run("a", undefined, failing.start)];
   failing.end.reject(new Error("no"));
   expect((await Promise.allSettled(failed)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
@@ -31,7 +31,7 @@ test("SharedCalls.run() starts anew after the end, be it a failure", async () =>
 });
 
 test("SharedCalls.run() lets one caller go and the others have the result", async () => {
-  const calls = new SharedCalls<string>(), call = manual(), leaving = new AbortController();
+  const calls = new SingleFlight<string>(), call = manual(), leaving = new AbortController();
   const gone = calls.run("a", leaving.signal, call.start), staying = calls.run("a", undefined, call.start);
   leaving.abort(new Error("bye"));
   await expect(gone).rejects.toThrow("bye");
@@ -41,7 +41,7 @@ test("SharedCalls.run() lets one caller go and the others have the result", asyn
 });
 
 test("SharedCalls.run() ends the call when the last caller has gone; the next starts anew", async () => {
-  const calls = new SharedCalls<string>(), call = manual(), next = manual(), leaving = new AbortController();
+  const calls = new SingleFlight<string>(), call = manual(), next = manual(), leaving = new AbortController();
   const gone = [calls.run("a", leaving.signal, call.start), calls.run("a", leaving.signal, call.start)];
   leaving.abort(new Error("bye"));
   expect((await Promise.allSettled(gone)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
@@ -53,7 +53,7 @@ test("SharedCalls.run() ends the call when the last caller has gone; the next st
 });
 
 test("SharedCalls.run() joins a newer call although an older caller aborts late", async () => {
-  const calls = new SharedCalls<string>(), failing = manual(), next = manual(), leaving = new AbortController();
+  const calls = new SingleFlight<string>(), failing = manual(), next = manual(), leaving = new AbortController();
   const failed = calls.run("a", leaving.signal, failing.start).catch(() => "failed");
   failing.end.reject(new Error("no"));
   expect(await failed).toBe("failed");
@@ -66,7 +66,7 @@ test("SharedCalls.run() joins a newer call although an older caller aborts late"
 });
 
 test("SharedCalls.abort() ends all calls with the reason", async () => {
-  const calls = new SharedCalls<string>(), call = manual();
+  const calls = new SingleFlight<string>(), call = manual();
   const running = calls.run("a", undefined, (signal) => untilAborted(call.start(signal), signal));
   calls.abort(new Error("closed"));
   await expect(running).rejects.toThrow("closed");
@@ -74,7 +74,7 @@ test("SharedCalls.abort() ends all calls with the reason", async () => {
 
 test("SharedCalls.run() starts nothing for a caller that has gone before", async () => {
   const call = manual();
-  await expect(new SharedCalls<string>().run("a", AbortSignal.abort(new Error("bye")), call.start)).rejects.toThrow(
+  await expect(new SingleFlight<string>().run("a", AbortSignal.abort(new Error("bye")), call.start)).rejects.toThrow(
     "bye",
   );
   expect(call.started).toEqual([]);
@@ -95,7 +95,7 @@ test("untilAborted() leaves no listener on the signal", async () => {
 });
 
 test("SharedCalls.abort() lets callers go whose call does not listen", async () => {
-  const calls = new SharedCalls<string>(), call = manual();
+  const calls = new SingleFlight<string>(), call = manual();
   const running = calls.run("a", undefined, call.start);
   calls.abort(new Error("closed"));
   await expect(running).rejects.toThrow("closed");

@@ -135,7 +135,7 @@ describe("removeAccount()", () => {
     const cache: CacheStore = {
       ...{ read: () => Promise.resolve(undefined), readAccounts: () => Promise.resolve([]) },
       update: () => Promise.reject(full),
-      alone: (_, work) => work(),
+      withLock: (_, work) => work(),
     };
     const app = makeApp({ cache }), [jane, joe] = await app.getAccounts();
     expect(await failure(app.removeAccount(jane!))).toMatchObject({ code: "configuration", hint: "Free some" });

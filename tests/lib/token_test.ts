@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { type AuthenticationResult, concealTokens, refuseOld } from "../../lib/token.ts";
+import { type AuthenticationResult, redactTokens, refuseOld } from "../../lib/token.ts";
 
 test("concealTokens() keeps tokens out of inspection and in JSON", () => {
   const account = {
@@ -12,7 +12,7 @@ test("concealTokens() keeps tokens out of inspection and in JSON", () => {
     username: "jane@contoso.com",
     source: "broker",
   } as const;
-  const result = concealTokens({
+  const result = redactTokens({
     ...{
       accessToken: "secret-at",
       tokenType: "Bearer",

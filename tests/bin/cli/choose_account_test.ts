@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { chooseAccount } from "../../../bin/cli/application.ts";
-import { whose } from "../../../bin/token.ts";
+import { resolveAccount } from "../../../bin/token.ts";
 import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
 import { memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
@@ -30,12 +30,12 @@ async function appOf(...subjects: readonly string[]): Promise<PublicClientApplic
 test.each(["Jane", "jANE"])("--account %s means one subject of two that differ in case", async (given) => {
   await using app = await appOf("jANE", "Jane");
   expect(await chooseAccount(app, given, undefined)).toMatchObject({ homeAccountId: given });
-  expect(await whose(app, given, undefined)).toMatchObject({ account: { homeAccountId: given } });
+  expect(await resolveAccount(app, given, undefined)).toMatchObject({ account: { homeAccountId: given } });
 });
 
 test("--account means nobody whose subject is written otherwise", async () => {
   await using app = await appOf("Jane");
-  expect(await whose(app, "jane", undefined)).toEqual({ username: "jane" });
+  expect(await resolveAccount(app, "jane", undefined)).toEqual({ username: "jane" });
   expect(await chooseAccount(app, "jane", undefined).catch((error) => error)).toMatchObject({
     code: "account_not_found",
   });

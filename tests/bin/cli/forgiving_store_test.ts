@@ -1,6 +1,6 @@
 // What becomes of a store's failures where a token is wanted all the same.
 import { describe, expect, test } from "bun:test";
-import { forgivingStore } from "../../../bin/cli/token_cache.ts";
+import { bestEffortStore } from "../../../bin/cli/token_cache.ts";
 import { type CacheStore, LatchkeyError, memoryStore } from "../../../mod.ts";
 
 const lost = () => new LatchkeyError("configuration", "The key is lost");
@@ -21,7 +21,7 @@ function makeStores() {
     setAside: (_id) => Promise.resolve().then(() => (check("setAside"), "jane.damaged")),
   };
   const tell = (what: string, error: LatchkeyError | undefined) => void told.push(`${what}: ${error?.message}`);
-  return { kept, spare, told, fails, store, tell, forgiving: forgivingStore(store, { tell, instead: () => spare }) };
+  return { kept, spare, told, fails, store, tell, forgiving: bestEffortStore(store, { tell, instead: () => spare }) };
 }
 
 describe("forgivingStore()", () => {
@@ -63,7 +63,7 @@ describe("forgivingStore()", () => {
   });
 
   test("hands a failure to read on where there is nothing instead, and tells nothing of a caller who gave up", async () => {
-    const { told, fails, store, tell } = makeStores(), forgiving = forgivingStore(store, { tell });
+    const { told, fails, store, tell } = makeStores(), forgiving = bestEffortStore(store, { tell });
     fails.set("read", lost);
     const signal = AbortSignal.abort();
     expect(await forgiving.read("jane", { signal }).catch((error) => error.message)).toBe("The key is lost");
@@ -76,7 +76,7 @@ describe("forgivingStore()", () => {
     for (const [name, says] of [["written, and nothing is kept for the next run", readOnly], ["read", lost]] as const) {
       const { told, fails, store, tell } = makeStores();
       const tryToWrite = () => says === readOnly ? Promise.reject(readOnly()) : Promise.resolve();
-      const forgiving = forgivingStore(store, { tell, instead: memoryStore, tryToWrite });
+      const forgiving = bestEffortStore(store, { tell, instead: memoryStore, tryToWrite });
       fails.set(says === readOnly ? "update" : "read", says);
       await forgiving.tryOut();
       expect(told).toEqual([`The token cache cannot be ${name}: ${says().message}`]);
@@ -88,9 +88,9 @@ describe("forgivingStore()", () => {
 
   test("tryOut() says nothing where all is well, and heeds its signal", async () => {
     const { told, store, tell } = makeStores(), tryToWrite = () => Promise.reject(readOnly());
-    await forgivingStore(store, { tell }).tryOut();
+    await bestEffortStore(store, { tell }).tryOut();
     const call = { signal: AbortSignal.abort() };
-    await expect(forgivingStore(store, { tell, tryToWrite }).tryOut(call)).rejects.toThrow("read-only");
+    await expect(bestEffortStore(store, { tell, tryToWrite }).tryOut(call)).rejects.toThrow("read-only");
     expect(told).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { heldNotices } from "../../../bin/cli/application.ts";
+import { deferredNotices } from "../../../bin/cli/application.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
 import { makeOwnHome } from "../own_home.ts";
@@ -23,8 +23,8 @@ afterAll(async () => {
 
 test("heldNotices() gives what the work gives, and fails as it does", async () => {
   const failure = new Error("no");
-  expect(await heldNotices().around(() => Promise.resolve(1))).toBe(1);
-  expect(await heldNotices().around(() => Promise.reject(failure)).catch((error) => error)).toBe(failure);
+  expect(await deferredNotices().around(() => Promise.resolve(1))).toBe(1);
+  expect(await deferredNotices().around(() => Promise.reject(failure)).catch((error) => error)).toBe(failure);
 });
 
 test.each(["accounts", "token --scope User.Read"])(

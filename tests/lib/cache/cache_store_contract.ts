@@ -131,10 +131,10 @@ for (const [name, makePair] of Object.entries(STORES)) {
 
     test("alone() lets one work at a time for an account, and another account's meanwhile", async () => {
       const { store, other } = makePair(), steps: string[] = [];
-      if (!store.alone) return expect(name).toBe("memoryStore"); // one process alone has it, and shares its calls
+      if (!store.withLock) return expect(name).toBe("memoryStore"); // one process alone has it, and shares its calls
       for (const id of ["jane", "joe"]) await store.update(id, adding(id));
       const gate = Promise.withResolvers<void>(), started = Promise.withResolvers<void>();
-      const first = store.alone("jane", async () => {
+      const first = store.withLock("jane", async () => {
         steps.push("first");
         started.resolve();
         await gate.promise;
@@ -142,15 +142,15 @@ for (const [name, makePair] of Object.entries(STORES)) {
         return 1;
       });
       await started.promise;
-      const second = other.alone!("jane", () => (steps.push("second"), Promise.resolve(2)));
-      expect(await other.alone!("joe", () => Promise.resolve("joe's"))).toBe("joe's");
+      const second = other.withLock!("jane", () => (steps.push("second"), Promise.resolve(2)));
+      expect(await other.withLock!("joe", () => Promise.resolve("joe's"))).toBe("joe's");
       gate.resolve();
       expect(await Promise.all([first, second])).toEqual([1, 2]);
       expect(steps).toEqual(["first", "first is done", "second"]);
     });
 
     test("alone() rethrows what the work throws, once, and lets the next work", async () => {
-      const { store } = makePair(), alone = store.alone ?? ((_, work) => work());
+      const { store } = makePair(), alone = store.withLock ?? ((_, work) => work());
       await store.update("jane", adding("jane"));
       let times = 0;
       const fail = () => Promise.reject(new SyntaxError(`mine ${++times}`));
@@ -165,7 +165,7 @@ for (const [name, makePair] of Object.entries(STORES)) {
       await expect(store.read("jane", { signal })).rejects.toBe(reason);
       await expect(store.readAccounts({ signal })).rejects.toBe(reason);
       await expect(store.update("jane", adding("joe"), { signal })).rejects.toBe(reason);
-      await expect(store.alone!("jane", () => Promise.resolve(), { signal })).rejects.toBe(reason);
+      await expect(store.withLock!("jane", () => Promise.resolve(), { signal })).rejects.toBe(reason);
       expect(await accountsIn(store)).toEqual(["jane"]);
     });
 

@@ -26,7 +26,7 @@ const before = readdirSync(folder).length;
 if (action === "fill-before") fill();
 let worked = false, failure, left;
 try {
-  await store.alone!("jane", async () => {
+  await store.withLock!("jane", async () => {
     worked = true;
     fill();
     await store.update("jane", change("new"));

@@ -176,9 +176,9 @@ describe("fileStore()", () => {
     const path = await signIn(), store = newStore();
     const during: string[][] = [], look = async () => void during.push(await readdir(folder));
     const add = (json?: string) => JSON.stringify({ ...JSON.parse(json!), Own: {} });
-    await store.alone!(jane.homeAccountId, look);
-    await store.alone!(jane.homeAccountId, () => store.update(jane.homeAccountId, add));
-    await expect(store.alone!(jane.homeAccountId, () => Promise.reject(new Error("mine")))).rejects.toThrow("mine");
+    await store.withLock!(jane.homeAccountId, look);
+    await store.withLock!(jane.homeAccountId, () => store.update(jane.homeAccountId, add));
+    await expect(store.withLock!(jane.homeAccountId, () => Promise.reject(new Error("mine")))).rejects.toThrow("mine");
     expect(during[0]).toHaveLength(4); // with the lock, and the space that is taken
     expect((await readdir(folder)).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
     expect(JSON.parse((await newStore().read(jane.homeAccountId))!).Own).toEqual({});

@@ -203,7 +203,7 @@ describe("plaintextStore()", () => {
   test("alone() locks beside the file, which can be read and written meanwhile", async () => {
     const { folder, store, newCache } = newPlace(), cache = newCache();
     await cache.save(reply("access", ["User.Read"]));
-    await store.alone!(jane.homeAccountId, async () => {
+    await store.withLock!(jane.homeAccountId, async () => {
       expect(fs.readdirSync(folder).toSorted()).toEqual([
         expect.stringMatching(/^\.latchkey-[\da-f-]{36}\.tmp$/), // space for what the work brings
         "tokens.json",

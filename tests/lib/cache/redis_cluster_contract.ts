@@ -69,7 +69,7 @@ for (const [name, connect] of Object.entries(CLUSTERS)) {
       const place = await store.setAside!("jane", () => true);
       expect(place).toContain("damaged");
       expect(await store.read("jane")).toBeUndefined();
-      expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+      expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
     });
   });
 }

@@ -26,7 +26,7 @@ async function write(number: number): Promise<void> {
 
 /** Renews as a token source does: whoever had to wait looks first. */
 async function renew(): Promise<void> {
-  await store.alone!("jane", async () => {
+  await store.withLock!("jane", async () => {
     await redis.send("RPUSH", "at-work", String(await redis.send("INCR", "working")));
     if (await store.read("jane") === undefined) {
       await redis.send("INCR", "renewals");

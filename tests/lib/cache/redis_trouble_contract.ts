@@ -41,7 +41,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
         expect(error.hint).toContain("maxmemory");
         expectNoSecret(error, SECRET);
         expect(await store.read("jane")).toBe("{}");
-        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+        expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
       } finally {
         await connected.send("CONFIG", "SET", "maxmemory", "0");
       }
@@ -59,7 +59,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
         expect(error.hint).toContain("primary");
         expectNoSecret(error, SECRET);
         expect([await store.read("jane"), await store.readAccounts()]).toEqual(["{}", ["{}"]]);
-        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+        expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
       } finally {
         await connected.send("REPLICAOF", "NO", "ONE");
       }
@@ -99,7 +99,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await store.update("jane", () => DOCUMENT);
       expect([await store.read("jane"), await store.readAccounts()]).toEqual([DOCUMENT, ["{}"]]);
       const isLocked = () => connected.send("EXISTS", "latchkey:lock:jane");
-      expect([await store.alone!("jane", isLocked), await isLocked()]).toEqual([1, 0]);
+      expect([await store.withLock!("jane", isLocked), await isLocked()]).toEqual([1, 0]);
       expect(await store.setAside!("jane", () => true)).toContain("damaged");
     });
 
@@ -120,7 +120,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
           expect(error).toMatchObject({ code: "timed_out", hint: expect.any(String) });
           expect(error.message).toContain("0.05 seconds");
         }
-        expect(await store.alone!("jane", () => Promise.resolve("done"))).toBe("done");
+        expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
       } finally {
         redis.resume();
       }
@@ -138,7 +138,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
           (signal: AbortSignal) => store.readAccounts({ signal }),
           (signal: AbortSignal) => store.update("jane", () => DOCUMENT, { signal }),
           (signal: AbortSignal) => store.setAside!("jane", () => true, { signal }),
-          (signal: AbortSignal) => store.alone!("jane", () => Promise.resolve(++works), { signal }),
+          (signal: AbortSignal) => store.withLock!("jane", () => Promise.resolve(++works), { signal }),
         ];
         for (const call of calls) {
           const controller = new AbortController(), failure = failureOf(call(controller.signal));

@@ -3,17 +3,17 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
-import type { Surroundings } from "../../../lib/runtime/browser.ts";
+import type { SessionFacts } from "../../../lib/runtime/browser.ts";
 import { type BrowsingPerson, browsingPerson } from "../../tools/browsing_person.ts";
 import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
-const DESK: Surroundings = { system: "linux", isWsl: false, isContainer: false, variable: () => undefined };
-const SSH: Surroundings = {
+const DESK: SessionFacts = { system: "linux", isWsl: false, isContainer: false, variable: () => undefined };
+const SSH: SessionFacts = {
   ...DESK,
   variable: (name) => name === "SSH_CONNECTION" ? "10.0.0.1 1 10.0.0.2 22" : undefined,
 };
-const CONTAINER: Surroundings = { ...DESK, isContainer: true };
+const CONTAINER: SessionFacts = { ...DESK, isContainer: true };
 
 let server: OidcProvider;
 
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 /** A sign-in, and how the answers were to come: to the browser that was opened, and to the address that was shown. */
-async function signIn(surroundings: Surroundings, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
+async function signIn(surroundings: SessionFacts, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
   const opened: string[] = [], shown: string[] = [];
   let reads = 0;
   const modeOf = (url: string) => new URL(url).searchParams.get("response_mode") ?? "query";

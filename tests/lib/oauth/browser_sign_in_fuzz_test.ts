@@ -5,7 +5,7 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
-import type { Surroundings } from "../../../lib/runtime/browser.ts";
+import type { SessionFacts } from "../../../lib/runtime/browser.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";
 
@@ -16,7 +16,7 @@ const METADATA = {
   token_endpoint: `${ISSUER}/token`,
   jwks_uri: `${ISSUER}/keys`,
 };
-const SSH: Surroundings = {
+const SSH: SessionFacts = {
   system: "linux",
   isWsl: false,
   isContainer: false,

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { openBrowser, readSurroundings } from "../../../lib/runtime/browser.ts";
+import { openBrowser, readSessionFacts } from "../../../lib/runtime/browser.ts";
 
 let folder: string;
 
@@ -17,7 +17,7 @@ afterAll(() => rm(folder, { recursive: true }));
 test("openBrowser() starts $BROWSER with the address as one argument", async () => {
   const browser = join(folder, "my browser"), url = "https://login.contoso.com/?a=b&c='d'&e=$(f)";
   await writeFile(browser, '#!/bin/sh\nfor word; do echo "$word"; done > "$0.out"\n', { mode: 0o755 });
-  const surroundings = { ...await readSurroundings(), variable: variables({ BROWSER: `"${browser}" --new-window` }) };
+  const surroundings = { ...await readSessionFacts(), variable: variables({ BROWSER: `"${browser}" --new-window` }) };
   expect(await openBrowser(url, { surroundings })).toBe(true);
   expect(await readFile(`${browser}.out`, "utf8")).toBe(`--new-window\n${new URL(url).href}\n`);
 });
@@ -32,7 +32,7 @@ test("openBrowser() says that nothing was opened", async () => {
 });
 
 test("readSurroundings() tells what is around", async () => {
-  const { system, isWsl, variable } = await readSurroundings();
+  const { system, isWsl, variable } = await readSessionFacts();
   expect(system).toBe(process.platform);
   expect(isWsl).toBe(/microsoft/i.test(release()));
   expect(variable("PATH")).toBe(process.env.PATH);

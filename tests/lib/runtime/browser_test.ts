@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { browserCommands, isRemoteSession, openBrowser, type Surroundings } from "../../../lib/runtime/browser.ts";
+import { browserCommands, isRemoteSession, openBrowser, type SessionFacts } from "../../../lib/runtime/browser.ts";
 
 const URL_TEXT = "https://login.contoso.com/authorize?client_id=a&scope=b%20c&state=%27d%27";
 const url = new URL(URL_TEXT);
@@ -7,8 +7,8 @@ const url = new URL(URL_TEXT);
 function surroundings(
   system: string,
   variables: Readonly<Record<string, string>> = {},
-  more: Partial<Surroundings> = {},
-): Surroundings {
+  more: Partial<SessionFacts> = {},
+): SessionFacts {
   return { system, isWsl: false, isContainer: false, variable: (name) => variables[name], ...more };
 }
 
@@ -154,7 +154,7 @@ describe("openBrowser()", () => {
   });
 });
 
-test.each<[string, boolean, Record<string, string>, Partial<Surroundings>]>([
+test.each<[string, boolean, Record<string, string>, Partial<SessionFacts>]>([
   ["a desktop", false, display, {}],
   ["SSH", true, ssh, {}],
   ["SSH with a terminal", true, { SSH_TTY: "/dev/pts/0" }, {}],

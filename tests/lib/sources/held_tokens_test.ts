@@ -1,12 +1,12 @@
 import { expect, spyOn, test } from "bun:test";
-import { HeldTokens } from "../../../lib/sources/broker.ts";
+import { MemoryCache } from "../../../lib/sources/broker.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 
 const MINUTE = 60_000;
 const endingAt = (time: number) => ({ expiresOn: new Date(time) }) as AuthenticationResult;
 
 test("HeldTokens.find() gives what is good for five more minutes", () => {
-  const held = new HeldTokens(), token = endingAt(10 * MINUTE);
+  const held = new MemoryCache(), token = endingAt(10 * MINUTE);
   held.hold(["a", "b"], token, 0);
   expect(held.find("a", 5 * MINUTE - 1)).toBe(token);
   expect(held.find("b", 5 * MINUTE - 1)).toBe(token);
@@ -15,7 +15,7 @@ test("HeldTokens.find() gives what is good for five more minutes", () => {
 });
 
 test("HeldTokens.findOld() gives what is held, good or not, until it has ended and another is held", () => {
-  const held = new HeldTokens(), token = endingAt(MINUTE);
+  const held = new MemoryCache(), token = endingAt(MINUTE);
   held.hold(["a"], token, 0);
   expect([held.find("a", 0), held.findOld("a")]).toEqual([undefined, token]);
   held.hold(["b"], endingAt(20 * MINUTE), MINUTE);
@@ -23,7 +23,7 @@ test("HeldTokens.findOld() gives what is held, good or not, until it has ended a
 });
 
 test("HeldTokens.hold() puts a new token in the place of an old one", () => {
-  const held = new HeldTokens(), token = endingAt(20 * MINUTE);
+  const held = new MemoryCache(), token = endingAt(20 * MINUTE);
   held.hold(["a"], endingAt(10 * MINUTE), 0);
   held.hold(["a"], token, 0);
   expect(held.find("a", 0)).toBe(token);
@@ -31,7 +31,7 @@ test("HeldTokens.hold() puts a new token in the place of an old one", () => {
 
 // After the clock had been a day ahead for a while, a token that it was received in counted as good for 25 hours.
 test("HeldTokens.find() bounds a token by what was left of it when it was received", () => {
-  const held = new HeldTokens(), DAY = 24 * 60 * MINUTE, ahead = DAY;
+  const held = new MemoryCache(), DAY = 24 * 60 * MINUTE, ahead = DAY;
   const token = { ...endingAt(ahead + 60 * MINUTE), accessToken: "one" };
   const clock = spyOn(performance, "now").mockReturnValue(0);
   try {

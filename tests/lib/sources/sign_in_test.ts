@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { AccountInfo } from "../../../lib/account.ts";
-import { LatchkeyError, type LatchkeyErrorCode, PERSON_NEEDED } from "../../../lib/errors.ts";
+import { INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 import type { Prompt } from "../../../lib/request.ts";
 import { type SignIn, signIn } from "../../../lib/sources/broker.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
@@ -57,7 +57,7 @@ describe("signIn() without a hint", () => {
   );
 
   test("opens the window after an answer that is not to be used", async () => {
-    for (const code of PERSON_NEEDED) {
+    for (const code of INTERACTION_REQUIRED_CODES) {
       expect((await run({}, { device: unusable(code) })).steps).toEqual(["device", "window"]);
     }
   });
