@@ -89,7 +89,7 @@ function atJsr(alias: string): { name: string; version: string } {
 
 /** Our stand-in as the package that deno.json names. */
 function makeStdCli(target: string): void {
-  const source = join(root, "tests/std_cli");
+  const source = join(root, "bin/std_cli");
   mkdirSync(target);
   writeJson(join(target, "deno.json"), { ...atJsr("@std/cli"), exports: { "./parse-args": "./parse_args.js" } });
   cpSync(join(source, "parse_args.d.ts"), join(target, "parse_args.d.ts"));

@@ -1,3 +1,4 @@
+// The stand-in for @std/cli does what the documentation of the original says.
 import { parseArgs, type ParseOptions } from "@std/cli/parse-args";
 import { describe, expect, test } from "bun:test";
 
