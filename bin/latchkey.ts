@@ -110,7 +110,7 @@ async function load(command: Command): Promise<Run> {
  * @param words The arguments.
  * @returns The exit code.
  */
-async function main(words: readonly string[]): Promise<number> {
+export async function main(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words, ending = heedSignals();
   let line: CommandLine | undefined;
   try {

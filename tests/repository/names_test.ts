@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const denoJson = JSON.parse(read("deno.json"));
 const packageJson = JSON.parse(read("package.json"));
 const files = commitableFiles();
-const sources = files.filter((file) => /^(mod\.ts$|bin\/|lib\/|examples\/)/.test(file));
+const sources = files.filter((file) => /^(mod\.ts$|bin\/(?!std_cli\/)|lib\/|examples\/)/.test(file));
 
 test("deno.json and package.json give the same name, version and licence", () => {
   const { name, version, license } = packageJson;
