@@ -4,10 +4,10 @@ import { createClient, RESP_TYPES } from "redis";
 import type { RedisClient } from "../../lib/cache/redis.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { redisStore } from "../../lib/redis.ts";
-import { type PrivateRedis, startPrivateRedis } from "../fakes/private_redis.ts";
-import { failureOf } from "../tools/failure_of.ts";
-import { type ConnectedRedis, REDIS_CLIENTS } from "../tools/redis_clients.ts";
-import { APP, HOST, jane, john, NOW, reply } from "./cache/sample_replies.ts";
+import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
+import { failureOf } from "../../tools/failure_of.ts";
+import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
+import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
 const DAYS_90_S = 7_776_000;
 const DAY_S = 24 * 60 * 60;
