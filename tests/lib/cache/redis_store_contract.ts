@@ -1,9 +1,9 @@
 // redisStore at a real Redis server, by each client library that this runtime has.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createClient, RESP_TYPES } from "redis";
-import type { RedisClient } from "../../lib/cache/redis.ts";
-import { TokenCache } from "../../lib/cache/token_cache.ts";
-import { redisStore } from "../../lib/redis.ts";
+import type { RedisClient } from "../../../lib/cache/redis.ts";
+import { TokenCache } from "../../../lib/cache/token_cache.ts";
+import { redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";

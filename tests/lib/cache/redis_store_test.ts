@@ -2,10 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
-import { accountsExcerpt } from "../../lib/cache/changes.ts";
-import { type RedisClient, redisFailure } from "../../lib/cache/redis.ts";
-import type { LatchkeyErrorCode } from "../../lib/errors.ts";
-import { redisStore, type RedisStoreOptions } from "../../lib/redis.ts";
+import { accountsExcerpt } from "../../../lib/cache/changes.ts";
+import { type RedisClient, redisFailure } from "../../../lib/cache/redis.ts";
+import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { redisStore, type RedisStoreOptions } from "../../../lib/redis.ts";
 import { expectNoSecret } from "../../tools/failure_of.ts";
 
 const client = { sendCommand: () => Promise.reject(new Error("It was asked")) };
