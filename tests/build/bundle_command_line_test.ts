@@ -11,8 +11,10 @@ test("bundleCommandLine has all that a silent token takes in one file", async ()
     const early = await earlyImports(join(folder, "bin/latchkey.js"));
     expect(early).toHaveLength(1);
     for (const late of ["token", "token_cache", "linux"]) {
-      const file = (await readdir(join(folder, "chunks"))).find((name) => name.startsWith(`${late}-`))!;
-      expect(await earlyImports(join(folder, "chunks", file)), late).toEqual(early);
+      // Several sources can have one name, in folders of their own.
+      const files = (await readdir(join(folder, "chunks"))).filter((name) => name.startsWith(`${late}-`));
+      const imports = await Promise.all(files.map((file) => earlyImports(join(folder, "chunks", file))));
+      expect(imports, late).toContainEqual(early);
     }
     expect(await earlyImports(join(folder, "chunks", early[0]!)), "nothing more").toEqual([]);
   } finally {
