@@ -3,8 +3,8 @@ import type { BunPlugin } from "bun";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const FIND_BROKER = fileURLToPath(new URL("../../lib/broker/detect.ts", import.meta.url));
-const NO_BROKER = fileURLToPath(new URL("find_broker.ts", import.meta.url));
+const DETECT = fileURLToPath(new URL("../../lib/broker/detect.ts", import.meta.url));
+const NO_BROKER = fileURLToPath(new URL("detect.ts", import.meta.url));
 
 /**
  * Leaves the brokers out, and what there is of Node's: bundlers for the edge refuse to bundle what they cannot find, however
@@ -14,8 +14,8 @@ export const forTheEdge: BunPlugin = {
   name: "for the edge",
   setup(build) {
     build.onResolve(
-      { filter: /\/find_broker\.ts$/ },
-      ({ path, importer }) => resolve(dirname(importer), path) === FIND_BROKER ? { path: NO_BROKER } : undefined,
+      { filter: /\/detect\.ts$/ },
+      ({ path, importer }) => resolve(dirname(importer), path) === DETECT ? { path: NO_BROKER } : undefined,
     );
     build.onResolve({ filter: /^node:|^dbus-next$/ }, ({ path }) => ({
       path: path.replace(":", "-"), // it becomes a part of a file's name
