@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 const transpiler = new Bun.Transpiler({ loader: "ts" });
 
-/** Whether a module imports another one, or one that does. Type imports do not count. Paths are below the folder `root`. */
+/** Returns true if a module imports another one, or one that does. Type imports do not count. Paths are below the folder `root`. */
 export function reachesModule(from: string, to: string, root: string): boolean {
   const seen = new Set<string>(), left = [from];
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
@@ -11,7 +11,7 @@ export function reachesModule(from: string, to: string, root: string): boolean {
     if (seen.has(path) || !existsSync(join(root, path))) continue;
     seen.add(path);
     for (const { path: specifier } of transpiler.scanImports(readFileSync(join(root, path), "utf8"))) {
-      if (specifier.startsWith(".")) left.push(join(path, "..", specifier));
+      if (specifier.startsWith(".") && !specifier.endsWith(".json")) left.push(join(path, "..", specifier));
     }
   }
   return false;
