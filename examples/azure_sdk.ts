@@ -1,5 +1,5 @@
-// A secret from Azure Key Vault with the person's own rights: azure_sdk.ts CLIENT_ID https://contoso.vault.azure.net SECRET
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// Reads a secret from Azure Key Vault as the signed-in person: azure_sdk.ts CLIENT_ID https://contoso.vault.azure.net SECRET
+// deno-lint-ignore-file no-console -- an example prints
 import { SecretClient } from "@azure/keyvault-secrets";
 import { LatchkeyCredential } from "@latchkey/latchkey/azure";
 
@@ -11,10 +11,10 @@ const credential = new LatchkeyCredential({
   enableBrokerOnMac: true,
   enableBrokerOnLinux: true,
   enableBrokerOnWsl: true,
-  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // where there is no broker
+  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // without a broker
 });
 try {
-  // Any client of Azure's SDKs takes the credential, and answers claims challenges by it.
+  // Every client of Azure's SDKs takes the credential, and answers claims challenges with it.
   const { value } = await new SecretClient(vault, credential).getSecret(name);
   console.log(value);
 } finally {

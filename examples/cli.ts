@@ -1,6 +1,6 @@
-// A command line for an API of a company's: cli.ts login | orders | logout, with CLIENT_ID, API and SCOPE in the environment,
-// such as https://orders.contoso.com and api://orders/.default. A sign-in lasts, with or without a broker.
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// A command line for a company's own API: cli.ts login | orders | logout. CLIENT_ID, API (such as https://orders.contoso.com)
+// and SCOPE (such as api://orders/.default) are in the environment. A sign-in lasts, with or without a broker.
+// deno-lint-ignore-file no-console -- an example prints
 import { CONSOLE_WINDOW_HANDLE, fileStore, LatchkeyError } from "@latchkey/latchkey";
 import { AuthenticationRequiredError, authorizedFetch, LatchkeyCredential } from "@latchkey/latchkey/azure";
 
@@ -15,7 +15,7 @@ const credential = new LatchkeyCredential({
   enableBrokerOnLinux: true,
   enableBrokerOnWsl: true,
   cache: fileStore(),
-  interactive: "never", // orders can run in a script: the person signs in by login
+  interactive: "never", // orders can run in a script; the person signs in with login
   parentWindowHandle: CONSOLE_WINDOW_HANDLE,
   onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`),
 });

@@ -1,6 +1,6 @@
-// The console sample that Microsoft documents for MSAL's brokers: console_app.ts CONFIG.json, which has client_id and scope, and
-// may have authority and username: { "client_id": "…", "authority": "https://…/common", "scope": ["User.Read"] }
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// Microsoft's documented console sample for MSAL's brokers: console_app.ts CONFIG.json. The file has client_id and scope, and may
+// have authority and username: { "client_id": "…", "authority": "https://…/common", "scope": ["User.Read"] }
+// deno-lint-ignore-file no-console -- an example prints
 import { readFileSync } from "node:fs";
 import { CONSOLE_WINDOW_HANDLE, LatchkeyError, PublicClientApplication } from "@latchkey/latchkey";
 
@@ -15,11 +15,11 @@ const app = new PublicClientApplication({
   enableBrokerOnMac: true,
   enableBrokerOnLinux: true,
   enableBrokerOnWsl: true,
-  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // where there is no broker
+  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // without a broker
 });
 try {
   const [account] = await app.getAccounts({ username });
-  // Nothing to be had without the person: a sign-in.
+  // No silent token: the person signs in.
   const result = (account && await app.acquireTokenSilent({ scopes, account })) ??
     await app.acquireTokenInteractive({ scopes, loginHint: username, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
   console.log(`Access token of ${result.account.username}, from ${result.source}: ${result.accessToken}`);

@@ -1,5 +1,5 @@
-// An MCP server (standard input and output) whose tool asks an API who the person is, with their own token from the device's
-// broker: mcp_server.ts CLIENT_ID [https://graph.microsoft.com https://graph.microsoft.com/User.Read]
+// An MCP server on standard input and output. Its tool asks an API who the person is, with the person's own token from the
+// device's broker: mcp_server.ts CLIENT_ID [https://graph.microsoft.com https://graph.microsoft.com/User.Read]
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
 import { AuthenticationRequiredError, authorizedFetch, LatchkeyCredential } from "@latchkey/latchkey/azure";
@@ -14,9 +14,9 @@ const credential = new LatchkeyCredential({
   enableBrokerOnMac: true,
   enableBrokerOnLinux: true,
   enableBrokerOnWsl: true,
-  interactive: "never", // a tool that a model calls opens no window
+  interactive: "never", // a tool that a model calls must not open a window
 });
-// The model never sees the token, and nobody but the API is sent it.
+// The model never sees the token, and only the API receives it.
 const fetchFromApi = authorizedFetch(credential, { scopes: scope, origins: [api] });
 
 const server = new McpServer({ name: "who-am-i", version: "1.0.0" });

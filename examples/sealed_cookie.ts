@@ -1,33 +1,33 @@
-// Cookies that a person's browser keeps, and that nobody but the app can read or make: AES-GCM with the app's own secret.
+// Encrypted cookies in a person's browser. Only the app can read or make them: AES-GCM with the app's own secret.
 
-/** A cookie of an app. */
+/** An encrypted cookie of an app. */
 export interface SealedCookie {
-  /** Its value in a request; `undefined` when there is none, it is too old, or somebody else made it. */
+  /** Returns its value in a request, or `undefined` if it is missing, expired, or not made by the app. */
   read(request: Request): Promise<unknown>;
-  /** The `Set-Cookie` header that stores a value, which has to be JSON. */
+  /** Returns the `Set-Cookie` header that stores a value. The value must be JSON. */
   write(value: unknown): Promise<string>;
-  /** The `Set-Cookie` header that takes it away. */
+  /** The `Set-Cookie` header that removes it. */
   readonly clear: string;
 }
 
-/** What a cookie is made of. */
+/** Options of {@linkcode sealedCookie}. */
 export interface SealedCookieOptions {
-  /** What it is called. One cookie's value does not pass for another's. */
+  /** The name. The value of one cookie is not valid for another name. */
   readonly name: string;
-  /** 32 random bytes or more, as text that only the app knows. */
+  /** A secret of the app: at least 32 random bytes, as text. */
   readonly secret: string;
-  /** How long it lasts, in seconds. */
+  /** Lifetime in seconds. */
   readonly maxAge: number;
-  /** Whether the app is reached by https. */
+  /** True if people reach the app by https. */
   readonly isSecure: boolean;
 }
 
 const IV_BYTES = 12;
 
-/** Makes a cookie that scripts cannot read and that other sites' forms and pictures do not send. */
+/** Creates a cookie that scripts cannot read, and that browsers do not send with forms and images of other sites. */
 export function sealedCookie({ name, secret, maxAge, isSecure }: SealedCookieOptions): SealedCookie {
   if (secret.length < 32) throw new TypeError("The secret has to be 32 characters or more");
-  // With this prefix no subdomain can put a cookie of its own in the place of the app's.
+  // With this prefix no subdomain can replace the app's cookie with its own.
   const fullName = isSecure ? `__Host-${name}` : name;
   const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
   const additionalData = new TextEncoder().encode(name);
@@ -49,7 +49,7 @@ export function sealedCookie({ name, secret, maxAge, isSecure }: SealedCookieOpt
         const { value, until } = JSON.parse(new TextDecoder().decode(text));
         return Date.now() < until ? value : undefined;
       } catch {
-        return undefined; // not of this app, or of an earlier secret
+        return undefined; // made by another app, or with an earlier secret
       }
     },
     async write(value) {

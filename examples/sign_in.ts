@@ -1,5 +1,5 @@
-// The pattern that Microsoft documents for MSAL: an account, a silent token, else a sign-in: sign_in.ts CLIENT_ID SCOPE…
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// Microsoft's documented pattern for MSAL: an account, a silent token, otherwise a sign-in: sign_in.ts CLIENT_ID SCOPE…
+// deno-lint-ignore-file no-console -- an example prints
 import { CONSOLE_WINDOW_HANDLE, LatchkeyError, PublicClientApplication } from "@latchkey/latchkey";
 
 const [clientId = "", ...scopes] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
@@ -8,7 +8,7 @@ const app = new PublicClientApplication({
   clientId,
   enableBrokerOnLinux: true,
   enableBrokerOnWsl: true,
-  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // where there is no broker
+  onSignInAddress: ({ url }) => console.error(`Sign in at ${url}`), // without a broker
 });
 try {
   const [account] = await app.getAccounts();

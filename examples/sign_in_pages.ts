@@ -1,26 +1,26 @@
-// The pages of a web app that signs people in, on Web APIs alone: web_app.ts serves them with Deno, web_app_on_machines.ts
-// with Bun, worker.ts on the edge.
+// The pages of a web app that signs people in, with only Web APIs. web_app.ts serves them with Deno, web_app_on_machines.ts with
+// Bun, worker.ts on the edge.
 import { type AccountInfo, type AuthorizationFlow, LatchkeyError, type WebApplication } from "@latchkey/latchkey/web";
 import { type SealedCookie, sealedCookie } from "./sealed_cookie.ts";
 
-/** What the pages are made of. */
+/** Options of {@linkcode signInPages}. */
 export interface SignInPagesOptions {
-  /** Signs people in. */
+  /** The application that signs people in. */
   readonly app: WebApplication;
-  /** What tokens are asked for. */
+  /** Scopes of the tokens. */
   readonly scopes: readonly string[];
-  /** 32 random bytes or more, as text: seals what a person's browser keeps for the app. */
+  /** At least 32 random bytes, as text. It encrypts the cookies. */
   readonly secret: string;
-  /** The app's address as people see it, where a proxy stands in between. @default the request's own */
+  /** Public origin of the app, if a proxy is in front of it. @default the origin of the request */
   readonly origin?: string | undefined;
 }
 
 interface Pages extends Pick<SignInPagesOptions, "app" | "scopes"> {
-  /** Where the provider sends the person back to; it stands in the app's registration. */
+  /** Address to which the provider returns the person. It must be in the app registration. */
   readonly redirectUri: string;
-  /** A sign-in under way, between the two requests that it takes. */
+  /** The state of a sign-in, between its two requests. */
   readonly flow: SealedCookie;
-  /** Who signed in with this browser: the one account whose tokens it may use. */
+  /** The account that signed in with this browser. The browser may use only the tokens of this account. */
   readonly session: SealedCookie;
 }
 
@@ -58,7 +58,7 @@ async function showAccount(request: Request, { app, scopes, session }: Pages): P
   const account = await session.read(request) as AccountInfo | undefined;
   const token = account && await app.acquireTokenSilent({ scopes, account });
   if (!token) return page(`Nobody is signed in. <a href="/sign-in">Sign in</a>`);
-  // Here an app calls the API that it asked for: headers: { authorization: `Bearer ${token.accessToken}` }
+  // Here an app calls its API: headers: { authorization: `Bearer ${token.accessToken}` }
   return page(
     `${
       escaped(account.username)
@@ -67,7 +67,7 @@ async function showAccount(request: Request, { app, scopes, session }: Pages): P
 }
 
 async function beginSignIn({ app, scopes, redirectUri, flow }: Pages): Promise<Response> {
-  // A form that the provider's page posts would come without the cookie, which is SameSite=Lax: so the answer is in the query.
+  // The cookie is SameSite=Lax: a browser does not send it with a form that the provider's page posts. So use the query.
   const begun = await app.initiateAuthCodeFlow({ scopes, redirectUri, responseMode: "query" });
   const { authUri, ...kept } = begun;
   return redirect(authUri, [await flow.write(kept)]);
@@ -76,7 +76,7 @@ async function beginSignIn({ app, scopes, redirectUri, flow }: Pages): Promise<R
 async function endSignIn(request: Request, { app, redirectUri, flow, session }: Pages): Promise<Response> {
   const begun = await flow.read(request) as AuthorizationFlow | undefined;
   if (!begun) return page(`This sign-in was not begun here. <a href="/sign-in">Sign in</a>`, 400);
-  // With the authority /common this can be anybody: an app for one organisation names that in its authority.
+  // With the authority /common anybody can sign in. An app for one organisation names the organisation in its authority.
   const { pathname, searchParams } = new URL(request.url), came = new URL(pathname, redirectUri).href;
   const { account } = await app.acquireTokenByAuthCodeFlow(begun, searchParams, { redirectUri: came });
   return redirect("/", [flow.clear, await session.write(account)]);

@@ -1,5 +1,5 @@
-// A token from the device's broker, without any window: silent_token.ts CLIENT_ID SCOPE…
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// Gets a token from the device's broker without a window: silent_token.ts CLIENT_ID SCOPE…
+// deno-lint-ignore-file no-console -- an example prints
 import { PublicClientApplication } from "@latchkey/latchkey";
 
 const [clientId = "", ...scopes] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
@@ -12,4 +12,4 @@ if (result) {
   console.log(`expires: ${result.expiresOn.toISOString()}`);
   console.log(`granted: ${result.scopes.join(" ")}`);
 } else console.log("A person has to sign in first");
-app.close(); // or `await using app = …` above, where the runtime knows it: Deno, Bun, Node 24
+app.close(); // or `await using app = …` above, on Deno, Bun and Node 24

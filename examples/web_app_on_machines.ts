@@ -1,8 +1,8 @@
-// A web app that runs on as many machines as it takes, each served by Bun, with the tokens in one Redis server:
-// web_app_on_machines.ts CLIENT_ID AUTHORITY SCOPE…, and in the environment REDIS_URL (rediss://user:password@host:6380) and
-// SECRET, the same on all machines (from a clone: bun --conditions latchkey-source). The app registration has to have
-// ORIGIN/signed-in as a redirect URI.
-// deno-lint-ignore-file no-console -- to print is what an example is for
+// A web app on many machines, each served by Bun, with the tokens in one Redis server:
+// web_app_on_machines.ts CLIENT_ID AUTHORITY SCOPE…
+// REDIS_URL (rediss://user:password@host:6380) and SECRET are in the environment, the same on all machines. From a clone, run it
+// with bun --conditions latchkey-source. The app registration must have ORIGIN/signed-in as a redirect URI.
+// deno-lint-ignore-file no-console -- an example prints
 import { redisStore, WebApplication } from "@latchkey/latchkey/web";
 import { RedisClient } from "bun";
 import { signInPages } from "./sign_in_pages.ts";
