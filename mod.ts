@@ -31,8 +31,6 @@ export {
   type PlaintextStoreOptions,
 } from "./lib/cache/file_store.ts";
 export { memoryStore } from "./lib/cache/store.ts";
-export type { RedisClient } from "./lib/cache/redis.ts";
-export { redisStore, type RedisStoreOptions } from "./lib/redis.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,

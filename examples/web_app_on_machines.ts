@@ -3,7 +3,8 @@
 // SECRET, the same on all machines (from a clone: bun --conditions latchkey-source). The app registration has to have
 // ORIGIN/signed-in as a redirect URI.
 // deno-lint-ignore-file no-console -- to print is what an example is for
-import { redisStore, WebApplication } from "@latchkey/latchkey/web";
+import { redisStore } from "@latchkey/latchkey/redis";
+import { WebApplication } from "@latchkey/latchkey/web";
 import { RedisClient } from "bun";
 import { signInPages } from "./sign_in_pages.ts";
 

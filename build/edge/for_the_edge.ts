@@ -14,7 +14,7 @@ export const forTheEdge: BunPlugin = {
   name: "for the edge",
   setup(build) {
     build.onResolve(
-      { filter: /\/find_broker\.ts$/ },
+      { filter: /\/detect\.ts$/ },
       ({ path, importer }) => resolve(dirname(importer), path) === FIND_BROKER ? { path: NO_BROKER } : undefined,
     );
     build.onResolve({ filter: /^node:|^dbus-next$/ }, ({ path }) => ({

@@ -15,7 +15,7 @@ import {
 } from "../dbus/bus.ts";
 import { LatchkeyError } from "../errors.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
-import { agreeOnKey, coverSecret, makeKeyShare, SESSION_ALGORITHM, uncoverSecret } from "./secret_session.ts";
+import { agreeOnKey, decryptSecret, encryptSecret, makeKeyShare, SESSION_ALGORITHM } from "./secret_session.ts";
 
 /** How the keyring stands. */
 export interface SecretService {
@@ -394,7 +394,7 @@ async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string
 type SecretAttributes = Readonly<Record<string, string>>;
 
 /** Where a secret is looked for. */
-export interface SecretPlace {
+export interface SecretLocation {
   /** What it was stored with. */
   readonly attributes: SecretAttributes;
   /** Object path of the keyring that it was put in. */
@@ -430,7 +430,11 @@ const CONTENT_TYPE = "text/plain";
  * @throws {KeyringError} when it cannot be had now.
  * @throws {LatchkeyError} `invalid_response`.
  */
-export async function readSecret(bus: SessionBus, place: SecretPlace, call: PromptCall): Promise<string | undefined> {
+export async function readSecret(
+  bus: SessionBus,
+  place: SecretLocation,
+  call: PromptCall,
+): Promise<string | undefined> {
   const { signal } = call;
   const [session, found] = await startingSecrets((autoStart) =>
     Promise.all([openSession(bus, { signal, autoStart }), search(bus, place, { signal, autoStart })])
@@ -440,7 +444,7 @@ export async function readSecret(bus: SessionBus, place: SecretPlace, call: Prom
   const method = { destination: SECRETS_NAME, path: item, interface: ITEM, member: "GetSecret" };
   const [secret] = await callSecrets(bus, { ...method, signature: "o", body: [session.path] }, { signal });
   const [, parameters, value] = readStruct(secret);
-  const bytes = await uncoverSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
+  const bytes = await decryptSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
   return new TextDecoder().decode(bytes);
 }
 
@@ -448,7 +452,7 @@ export async function readSecret(bus: SessionBus, place: SecretPlace, call: Prom
 async function unlockItem(
   bus: SessionBus,
   locked: string | undefined,
-  { place, call }: { readonly place: SecretPlace; readonly call: PromptCall },
+  { place, call }: { readonly place: SecretLocation; readonly call: PromptCall },
 ): Promise<string | undefined> {
   if (locked !== undefined) {
     await unlock(bus, locked, call);
@@ -479,11 +483,11 @@ async function isThereAndLocked(bus: SessionBus, collection: string, call: Promp
  * @throws {KeyringError} when that is not possible now.
  * @throws {LatchkeyError} `invalid_response`.
  */
-export async function storeSecret(bus: SessionBus, secret: NewSecret, call: PromptCall): Promise<SecretPlace> {
+export async function storeSecret(bus: SessionBus, secret: NewSecret, call: PromptCall): Promise<SecretLocation> {
   const { label, attributes, text } = secret, { signal } = call;
   const collection = await openCollection(bus, call);
   const [session, owner] = await Promise.all([openSession(bus, { signal }), secretsOwner(bus, { signal })]);
-  const { parameters, value } = await coverSecret(new TextEncoder().encode(text), session.key);
+  const { parameters, value } = await encryptSecret(new TextEncoder().encode(text), session.key);
   const [made, prompt] = await callSecrets(bus, {
     destination: owner,
     path: collection,
@@ -514,7 +518,7 @@ async function openSession(bus: SessionBus, call: SecretCall): Promise<Session> 
 
 async function search(
   bus: SessionBus,
-  { attributes }: SecretPlace,
+  { attributes }: SecretLocation,
   call: SecretCall,
 ): Promise<{ readonly unlocked: readonly string[]; readonly locked: readonly string[] }> {
   const body = [new Map(Object.entries(attributes))];

@@ -32,7 +32,7 @@ interface KeyShare {
 }
 
 /** A secret under way: what a `Secret` of the Secret Service has beside the session and the content type. */
-interface CoveredSecret {
+interface EncryptedSecret {
   /** The initialization vector. */
   readonly parameters: Uint8Array<ArrayBuffer>;
   /** What AES made of it. */
@@ -68,7 +68,7 @@ export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<C
 }
 
 /** Covers a secret for the way over the bus. */
-export async function coverSecret(secret: Uint8Array<ArrayBuffer>, key: CryptoKey): Promise<CoveredSecret> {
+export async function encryptSecret(secret: Uint8Array<ArrayBuffer>, key: CryptoKey): Promise<EncryptedSecret> {
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   return { parameters: iv, value: new Uint8Array(await crypto.subtle.encrypt({ name: "AES-CBC", iv }, key, secret)) };
 }
@@ -78,7 +78,7 @@ export async function coverSecret(secret: Uint8Array<ArrayBuffer>, key: CryptoKe
  *
  * @throws {LatchkeyError} `invalid_response` when it was not covered with this key.
  */
-export async function uncoverSecret(secret: CoveredSecret, key: CryptoKey): Promise<Uint8Array<ArrayBuffer>> {
+export async function decryptSecret(secret: EncryptedSecret, key: CryptoKey): Promise<Uint8Array<ArrayBuffer>> {
   try {
     if (secret.parameters.length !== IV_BYTES) throw new DOMException("no initialization vector", "OperationError");
     const algorithm = { name: "AES-CBC", iv: secret.parameters };

@@ -27,7 +27,7 @@ const STORES: Readonly<Record<string, () => Pair>> = {
     return { store, other: store };
   },
   fileStore: () => {
-    const options = { folder: join(folder, `files-${++count}`), keyPlace: "file" } as const;
+    const options = { folder: join(folder, `files-${++count}`), keyLocation: "file" } as const;
     return { store: fileStore(options), other: fileStore(options) };
   },
   plaintextStore: () => {
@@ -129,7 +129,7 @@ for (const [name, makePair] of Object.entries(STORES)) {
       expect(await store.setAside("jane", () => false)).toBeUndefined();
     });
 
-    test("alone() lets one work at a time for an account, and another account's meanwhile", async () => {
+    test("withLock() lets one work at a time for an account, and another account's meanwhile", async () => {
       const { store, other } = makePair(), steps: string[] = [];
       if (!store.withLock) return expect(name).toBe("memoryStore"); // one process alone has it, and shares its calls
       for (const id of ["jane", "joe"]) await store.update(id, adding(id));
@@ -149,7 +149,7 @@ for (const [name, makePair] of Object.entries(STORES)) {
       expect(steps).toEqual(["first", "first is done", "second"]);
     });
 
-    test("alone() rethrows what the work throws, once, and lets the next work", async () => {
+    test("withLock() rethrows what the work throws, once, and lets the next work", async () => {
       const { store } = makePair(), alone = store.withLock ?? ((_, work) => work());
       await store.update("jane", adding("jane"));
       let times = 0;

@@ -4,9 +4,8 @@ import { Redis } from "ioredis";
 import { readFile } from "node:fs/promises";
 import { createClient } from "redis";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import type { RedisClient } from "../../../lib/cache/redis.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { redisStore } from "../../../lib/redis.ts";
+import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
@@ -31,7 +30,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await redis[Symbol.asyncDispose]();
     });
 
-    test("full memory is told, what is there can be read, and alone() works without a lock", async () => {
+    test("full memory is told, what is there can be read, and withLock() works without a lock", async () => {
       const store = redisStore(connected.client);
       await store.update("jane", () => "{}");
       await connected.send("CONFIG", "SET", "maxmemory", "1mb");
