@@ -30,6 +30,7 @@ export {
   plaintextStore,
   type PlaintextStoreOptions,
 } from "./lib/cache/file_store.ts";
+export { type CachePlugin, type CachePluginContext, cachePluginStore } from "./lib/cache/plugin_store.ts";
 export { memoryStore } from "./lib/cache/store.ts";
 export {
   ArgumentError,

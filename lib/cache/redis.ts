@@ -126,8 +126,8 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for long enough.
  *
  * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and let
- * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control needs
- * `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
+ * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
+ * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
  *
  * With thousands of users, keep the account in the user's session: `WebApplication.getAccounts` reads all of them.
  *
