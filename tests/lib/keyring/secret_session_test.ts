@@ -1,7 +1,7 @@
 // The Secret Service's encrypted session, against Node's implementation of the same group.
 import { describe, expect, test } from "bun:test";
 import { createCipheriv, createDecipheriv, createDiffieHellman, type DiffieHellman, hkdfSync } from "node:crypto";
-import { agreeOnKey, decryptSecret, encryptSecret, makeKeyShare } from "../../../lib/keyring/secret_session.ts";
+import { agreeOnKey, decryptSecret, encryptSecret, makeKeyShare } from "../../../lib/keyring/secret_service.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 /** RFC 2409, 6.2: 2^1024 - 2^960 - 1 + 2^64 * ([2^894 pi] + 129093). */
