@@ -30,9 +30,8 @@ export {
   plaintextStore,
   type PlaintextStoreOptions,
 } from "./lib/cache/file_store.ts";
+export { type CachePlugin, type CachePluginContext, cachePluginStore } from "./lib/cache/plugin_store.ts";
 export { memoryStore } from "./lib/cache/store.ts";
-export type { RedisClient } from "./lib/cache/redis.ts";
-export { redisStore, type RedisStoreOptions } from "./lib/redis.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,

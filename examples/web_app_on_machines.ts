@@ -3,7 +3,8 @@
 // REDIS_URL (rediss://user:password@host:6380) and SECRET are in the environment, the same on all machines. From a clone, run it
 // with bun --conditions latchkey-source. The app registration must have ORIGIN/signed-in as a redirect URI.
 // deno-lint-ignore-file no-console -- an example prints
-import { redisStore, WebApplication } from "@latchkey/latchkey/web";
+import { redisStore } from "@latchkey/latchkey/redis";
+import { WebApplication } from "@latchkey/latchkey/web";
 import { RedisClient } from "bun";
 import { signInPages } from "./sign_in_pages.ts";
 

@@ -46,8 +46,6 @@ import type { AuthenticationResult } from "./token.ts";
 export type { AccountInfo } from "./account.ts";
 export type { CacheCall, CacheStore } from "./cache/store.ts";
 export { memoryStore } from "./cache/store.ts";
-export type { RedisClient } from "./cache/redis.ts";
-export { redisStore, type RedisStoreOptions } from "./redis.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,

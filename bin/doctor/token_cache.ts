@@ -16,7 +16,7 @@ import { type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 /** Permission bits of group and others. */
 const OTHERS = 0o077;
 
-const KEY_PLACES: Readonly<Record<FileStoreDescription["keyPlace"], (folder: string) => string>> = {
+const KEY_LOCATIONS: Readonly<Record<FileStoreDescription["keyLocation"], (folder: string) => string>> = {
   "secret-service": () => "in the keyring (Secret Service)",
   "keychain": () => "in the macOS Keychain",
   "dpapi": (folder) => `in ${folder}/key.json, protected by Windows for this user (DPAPI)`,
@@ -71,9 +71,9 @@ async function examineFiles(
   const names = await listPrivateFolder(folder);
   const open = await openToOthers(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
   if (open.length > 0) return failed(...exposed(open, quoteCommand(["chmod", "-R", "go-rwx", folder])));
-  const { path, keyPlace, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
+  const { path, keyLocation, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   // The reason was written down with the key, and need not be true any more.
-  const key = `${KEY_PLACES[keyPlace](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
+  const key = `${KEY_LOCATIONS[keyLocation](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
     if (names.some((name) => `${folder}/${name}` === path)) {
       const what = `the key of the token cache in ${folder} is lost: key.json is missing`;

@@ -22,7 +22,7 @@ export const DOCUMENT_NAME = "tokens.encrypted";
 const UNREADABLE = "(encrypted)";
 
 /** How the key is had, and where log lines go. */
-export type EncryptedStoreOptions = Pick<EncryptionKeyOptions, "keyPlace" | "mayPrompt" | "log">;
+export type EncryptedStoreOptions = Pick<EncryptionKeyOptions, "keyLocation" | "mayPrompt" | "log">;
 
 /**
  * Makes a store in an encrypted file.

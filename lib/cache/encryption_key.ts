@@ -9,7 +9,13 @@ import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
-import { findKeyring, type KeyLocation, type KeyPlace, type KeyringCall, keyringPlace } from "../keyring/keyring.ts";
+import {
+  findKeyring,
+  type KeyLocation,
+  type KeyReference,
+  type KeyringCall,
+  keyringPlace,
+} from "../keyring/keyring.ts";
 
 /** A key. */
 export interface EncryptionKey {
@@ -18,7 +24,7 @@ export interface EncryptionKey {
   /** Its 32 bytes. No inspection prints them. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Where it is kept. */
-  readonly place: KeyPlace;
+  readonly place: KeyLocation;
   /** For people: why it is kept there. */
   readonly why: string;
 }
@@ -31,7 +37,7 @@ export interface EncryptionKeyOptions {
    *
    * @default "auto"
    */
-  readonly keyPlace?: "auto" | "keyring" | "file" | undefined;
+  readonly keyLocation?: "auto" | "keyring" | "file" | undefined;
   /** Whether the keyring may ask the person to unlock or make it. The macOS Keychain decides that by itself. @default true */
   readonly mayPrompt?: boolean | undefined;
   /** How long the person has to answer, in milliseconds. @default 120,000 */
@@ -144,7 +150,7 @@ function pathOf(folder: string): string {
 /** How a key stands. */
 export interface EncryptionKeyDescription {
   /** Where it is, or would be put. */
-  readonly place: KeyPlace;
+  readonly place: KeyLocation;
   /** Whether it has been made. */
   readonly isMade: boolean;
   /** For people: why it is, or would be, there. */
@@ -242,8 +248,8 @@ export async function describeEncryptionKey(
 }
 
 async function describeNext(folder: string, options: EncryptionKeyOptions): Promise<EncryptionKeyDescription> {
-  const { keyPlace = "auto" } = options;
-  if (keyPlace === "file") return { place: "file", isMade: false, why: ASKED_FOR };
+  const { keyLocation = "auto" } = options;
+  if (keyLocation === "file") return { place: "file", isMade: false, why: ASKED_FOR };
   const { place, keyring } = findKeyring();
   try {
     await keyring.probe(keyringCall(options));
@@ -253,8 +259,8 @@ async function describeNext(folder: string, options: EncryptionKeyOptions): Prom
     if (!isUnusable(error)) throw error;
     // A person can still unlock it.
     const canBeMended = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
-    if (keyPlace === "auto" && !canBeMended) return { place: "file", isMade: false, why: reasonOf(error, place) };
-    const problem = keyPlace === "auto" && canBeMended
+    if (keyLocation === "auto" && !canBeMended) return { place: "file", isMade: false, why: reasonOf(error, place) };
+    const problem = keyLocation === "auto" && canBeMended
       ? mayBeInFile(error, { folder, place })
       : cannotKeep(error, { folder, place }) as LatchkeyError;
     return { place, isMade: false, why: "it is there", problem };
@@ -296,9 +302,9 @@ async function keep(
   key: { readonly id: string; readonly text: string },
   folder: string,
   options: EncryptionKeyOptions,
-): Promise<{ readonly location: KeyLocation; readonly why: string }> {
-  const { keyPlace = "auto", signal, log } = options, inFile = { place: "file", key: key.text } as const;
-  if (keyPlace === "file") return { location: inFile, why: ASKED_FOR };
+): Promise<{ readonly location: KeyReference; readonly why: string }> {
+  const { keyLocation = "auto", signal, log } = options, inFile = { place: "file", key: key.text } as const;
+  if (keyLocation === "file") return { location: inFile, why: ASKED_FOR };
   const { place, keyring } = findKeyring();
   try {
     const location = await keyring.put(key, keyringCall(options));
@@ -306,7 +312,7 @@ async function keep(
     return { location, why: USABLE };
   } catch (error) {
     signal?.throwIfAborted();
-    if (keyPlace === "keyring" || !isUnusable(error)) throw cannotKeep(error, { folder, place });
+    if (keyLocation === "keyring" || !isUnusable(error)) throw cannotKeep(error, { folder, place });
     const why = reasonOf(error, place),
       isUsual = error instanceof KeyringError && /^no_(bus|service)$/.test(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
@@ -364,7 +370,7 @@ export type KeyRecord = {
   readonly id: string;
   /** For people: why the key is where it is. */
   readonly why: string;
-} & KeyLocation;
+} & KeyReference;
 
 /** How many bytes a key has. */
 const KEY_BYTES = 32;
@@ -431,10 +437,10 @@ interface KeyFolder {
   /** The folder of what it encrypts. */
   readonly folder: string;
   /** Where the key is kept. */
-  readonly place: KeyPlace;
+  readonly place: KeyLocation;
 }
 
-const NAMES: Readonly<Record<KeyPlace, string>> = {
+const NAMES: Readonly<Record<KeyLocation, string>> = {
   "secret-service": "the keyring (Secret Service)",
   keychain: "the macOS Keychain",
   dpapi: "Windows (DPAPI)",
@@ -480,12 +486,12 @@ const FIRST_STEPS: Readonly<Record<KeyringProblem, string>> = {
 };
 
 /** For people: what keeps the keys of a place. */
-function nameOf(place: KeyPlace): string {
+function nameOf(place: KeyLocation): string {
   return NAMES[place];
 }
 
 /** For people: what a keyring failed with, such as `the macOS Keychain is locked`. */
-function reasonOf(error: KeyringError | LatchkeyError, place: KeyPlace): string {
+function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): string {
   if (error instanceof LatchkeyError) return error.message;
   const detail = escapeControlCharacters(error.detail ?? "");
   return `${NAMES[place]} ${REASONS[error.problem]}${detail && `: ${detail}`}`;
@@ -511,7 +517,7 @@ function cannotRead(error: unknown, { folder, place }: KeyFolder): unknown {
  * @returns `configuration`.
  */
 function keyLost(
-  { folder, place }: { readonly folder: string; readonly place?: KeyPlace | undefined },
+  { folder, place }: { readonly folder: string; readonly place?: KeyLocation | undefined },
 ): LatchkeyError {
   const what = place ? `${nameOf(place)} has not got it` : `${folder}/key.json is damaged`;
   const anew = "latchkey login begins anew, and what was kept is set aside";
@@ -551,13 +557,13 @@ function cannotKeep(error: unknown, { folder, place }: KeyFolder): unknown {
   if (!(error instanceof KeyringError)) return error;
   return failure(error, place, {
     doing: `Cannot keep the key of the token cache in ${folder}`,
-    otherwise: 'or let the key be in a file (keyPlace "auto" or "file")',
+    otherwise: 'or let the key be in a file (keyLocation "auto" or "file")',
   });
 }
 
 function failure(
   error: KeyringError,
-  place: KeyPlace,
+  place: KeyLocation,
   { doing, otherwise }: { readonly doing: string; readonly otherwise: string },
 ): LatchkeyError {
   const code = ["unanswered", "silent"].includes(error.problem) ? "timed_out" : "configuration";

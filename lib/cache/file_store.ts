@@ -18,7 +18,7 @@ export interface FileStoreOptions {
    *
    * @default "auto"
    */
-  readonly keyPlace?: "auto" | "keyring" | "file" | undefined;
+  readonly keyLocation?: "auto" | "keyring" | "file" | undefined;
   /** Whether the keyring may ask the person to unlock it. @default true */
   readonly mayPrompt?: boolean | undefined;
   /** Takes log lines. @default none */
@@ -44,22 +44,22 @@ export interface FileStoreOptions {
  * ```
  */
 export function fileStore(options: FileStoreOptions = {}): CacheStore {
-  const { folder, keyPlace = "auto" } = options;
+  const { folder, keyLocation = "auto" } = options;
   if (folder !== undefined && (typeof folder !== "string" || folder === "")) {
     throw new ArgumentError("Cannot keep tokens in files: folder has to be a path");
   }
-  if (!["auto", "keyring", "file"].includes(keyPlace)) {
-    throw new ArgumentError('Cannot keep tokens in files: keyPlace has to be "auto", "keyring" or "file"');
+  if (!["auto", "keyring", "file"].includes(keyLocation)) {
+    throw new ArgumentError('Cannot keep tokens in files: keyLocation has to be "auto", "keyring" or "file"');
   }
   return lazyStore(() => open(options));
 }
 
-async function open({ folder, keyPlace, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
+async function open({ folder, keyLocation, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
   const [{ encryptedStore }, { stateFolder }] = await Promise.all([
     import("./encrypted_store.ts"),
     import("../files/user_folders.ts"),
   ]);
-  return encryptedStore(folder ?? stateFolder(), { keyPlace, mayPrompt, log });
+  return encryptedStore(folder ?? stateFolder(), { keyLocation, mayPrompt, log });
 }
 
 /** How the file is used. */
@@ -110,7 +110,7 @@ export interface FileStoreDescription {
   /** Path of the encrypted file in it. */
   readonly path: string;
   /** Where the key is that its file is encrypted with, or would be put: `file` is beside them. */
-  readonly keyPlace: "secret-service" | "keychain" | "dpapi" | "file";
+  readonly keyLocation: "secret-service" | "keychain" | "dpapi" | "file";
   /** Whether there is a key yet. */
   readonly isKeyMade: boolean;
   /** For people: why the key is, or would be, there. */
@@ -127,7 +127,7 @@ export interface FileStoreDescription {
  * @throws {LatchkeyError} `configuration`, `missing_dependency` when its folder cannot be read.
  */
 export async function describeFileStore(
-  { folder: given, keyPlace, signal }: Pick<FileStoreOptions, "folder" | "keyPlace"> & CacheCall = {},
+  { folder: given, keyLocation, signal }: Pick<FileStoreOptions, "folder" | "keyLocation"> & CacheCall = {},
 ): Promise<FileStoreDescription> {
   const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { stateFolder }] = await Promise.all([
     import("./encrypted_store.ts"),
@@ -135,6 +135,6 @@ export async function describeFileStore(
     import("../files/user_folders.ts"),
   ]);
   const folder = given ?? stateFolder(), path = `${folder}/${DOCUMENT_NAME}`;
-  const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyPlace, signal });
-  return { folder, path, keyPlace: place, isKeyMade: isMade, why, problem };
+  const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyLocation, signal });
+  return { folder, path, keyLocation: place, isKeyMade: isMade, why, problem };
 }

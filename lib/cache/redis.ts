@@ -1,158 +1,34 @@
 /**
- * What went wrong where a Redis server refused, or could not be asked. Pure.
+ * A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
  *
  * @module
  */
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { accountsExcerpt } from "./changes.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
-interface Meaning {
-  readonly code: LatchkeyErrorCode;
-  /** What Redis did. */
-  readonly what: string;
-  readonly hint: string;
-}
-
-const CREDENTIALS_HINT =
-  "Give the client a user and a password that may run EVAL, and what the store's scripts call, on keys with its prefix";
-const PASSWORD: Meaning = {
-  code: "configuration",
-  what: "the client's password for Redis is wrong or missing",
-  hint: CREDENTIALS_HINT,
-};
-const PERMISSION: Meaning = {
-  code: "configuration",
-  what: "the client's user may not do this in Redis",
-  hint: CREDENTIALS_HINT,
-};
-const NOT_READY: Meaning = {
-  code: "temporarily_unavailable",
-  what: "Redis is not ready",
-  hint: "Try again later; the server's log says more",
-};
-const CLUSTER: Meaning = {
-  code: "configuration",
-  what: "Redis is a cluster, and the client does not know",
-  hint: "Use the library's client for clusters",
-};
-
-/** By the first word of a reply that is an error. */
-const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
-  ["NOAUTH", PASSWORD],
-  ["WRONGPASS", PASSWORD],
-  ["NOPERM", PERMISSION],
-  ["DENIED", PERMISSION],
-  ["MOVED", CLUSTER],
-  ["ASK", CLUSTER],
-  ["CROSSSLOT", CLUSTER],
-  ["BUSY", NOT_READY],
-  ["CLUSTERDOWN", NOT_READY],
-  ["LOADING", NOT_READY],
-  ["MASTERDOWN", NOT_READY],
-  ["MISCONF", NOT_READY],
-  ["NOREPLICAS", NOT_READY],
-  ["TRYAGAIN", NOT_READY],
-  ["UNBLOCKED", NOT_READY],
-  ["OOM", {
-    code: "temporarily_unavailable",
-    what: "the memory of Redis is full",
-    hint: "Give Redis more memory: maxmemory",
-  }],
-  ["READONLY", {
-    code: "temporarily_unavailable",
-    what: "Redis is a replica, which can only be read",
-    hint: "Connect the client to the primary, and once more after another server has become that",
-  }],
-  ["WRONGTYPE", {
-    code: "configuration",
-    what: "something else is stored under a key of the store",
-    hint: "Give the store a prefix that nothing else uses",
-  }],
-]);
-
-/** A reply that is an error begins with a word in capitals (RESP, "Simple errors"). */
-const REPLY = /^-?[A-Z][A-Z\d]+ /;
-/** How Redis 7 says that a script was not permitted a command. */
-const NOT_PERMITTED = "The user executing the script";
-/** node-redis's TimeoutError, ioredis's "Command timed out". */
-const TIMEOUT = /timed? ?out/i;
-const QUOTE = /['"`]/;
-const MAX_LENGTH = 200;
-
 /**
- * The error of a command that failed. Nothing is a `cause` of it: ioredis hangs the command at its errors, tokens and all.
+ * The part of a client library that a store needs: a method that sends a command and gives the reply, with texts as
+ * strings. node-redis (npm's `redis`) and its pool have it; for other libraries, pass an arrow function.
  *
- * @param reason What the client rejected with.
- * @returns The error to throw.
- */
-export function redisFailure(reason: unknown): LatchkeyError {
-  const text = reason instanceof Error ? reason.message : "";
-  if (!REPLY.test(text)) {
-    if (TIMEOUT.test(nameOf(reason) + text)) return noAnswer();
-    return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
-      hint: "Check that Redis runs, and that the client is connected to it, with the right password",
-    });
-  }
-  // Redis 6 says what a script met with behind words of its own.
-  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
-  const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : MEANINGS.get(word);
-  if (meaning) {
-    return new LatchkeyError(meaning.code, `Cannot use the token cache: ${meaning.what} (${word})`, {
-      hint: meaning.hint,
-    });
-  }
-  return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
-    // Words of the command stand in quotes, if anywhere.
-    errorDescription: escapeControlCharacters(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
-    hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
-  });
-}
-
-/**
- * The server took too long.
+ * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two keys.
  *
- * @param timeoutMs How long it had, in milliseconds, if that was a limit of ours.
- * @returns The error to throw.
- */
-function noAnswer(timeoutMs?: number): LatchkeyError {
-  const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
-  return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
-    hint:
-      "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
-      "says how long it has",
-  });
-}
-
-/** Such as ` (ECONNREFUSED)` or ` (SocketClosedUnexpectedlyError)`. */
-function nameOf(reason: unknown): string {
-  const { code, constructor } = (reason ?? {}) as { code?: unknown; constructor?: { name?: unknown } };
-  const name = [code, constructor?.name].find((name) => typeof name === "string" && /^[A-Za-z]\w{2,60}$/.test(name));
-  return name ? ` (${name})` : "";
-}
-
-/**
- * What is needed of a client library: that it sends a command and gives the reply, texts as texts. node-redis (npm's
- * `redis`) has it by this name, as its pool has; for the others an arrow function does.
- *
- * All commands are `EVAL` with one key, the fourth of the words, so that a cluster has no two keys to bring together.
- *
- * @example node-redis's client is one
+ * @example node-redis
  * ```ts
- * import { redisStore } from "@latchkey/latchkey/web";
+ * import { redisStore } from "@latchkey/latchkey/redis";
  * import { createClient } from "npm:redis@^6.3.1"; // Node and Bun: "redis"
  *
  * const client = createClient({ url: "rediss://cache.contoso.com:6380" });
  * client.on("error", (error) => console.error(error.message));
- * client.connect().catch(() => {}); // not awaited: it takes for ever if the password is wrong, and the store says so
+ * client.connect().catch(() => {}); // not awaited: it never ends if the password is wrong, and the store reports that
  * const cache = redisStore(client);
  * ```
  *
- * @example ioredis, and its cluster
+ * @example ioredis and its cluster
  * ```ts
- * import { redisStore } from "@latchkey/latchkey/web";
+ * import { redisStore } from "@latchkey/latchkey/redis";
  * import { Redis } from "npm:ioredis@^6.0.0"; // Node and Bun: "ioredis"
  *
  * const client = new Redis("rediss://cache.contoso.com:6380");
@@ -161,19 +37,19 @@ function nameOf(reason: unknown): string {
  *
  * @example Bun's own client
  * ```ts ignore
- * import { redisStore } from "@latchkey/latchkey/web";
+ * import { redisStore } from "@latchkey/latchkey/redis";
  * import { redis } from "bun";
  *
  * const cache = redisStore({ sendCommand: ([name, ...words]) => redis.send(name, words) });
  * ```
  *
- * @example node-redis's cluster, which wants the key beside the command
+ * @example node-redis's cluster, which takes the key beside the command
  * ```ts
- * import { redisStore } from "@latchkey/latchkey/web";
+ * import { redisStore } from "@latchkey/latchkey/redis";
  * import { createCluster } from "npm:redis@^6.3.1";
  *
  * const cluster = createCluster({ rootNodes: [{ url: "rediss://cache.contoso.com:6380" }] });
- * cluster.connect().catch(() => {}); // not awaited: it takes for ever if the password is wrong, and the store says so
+ * cluster.connect().catch(() => {}); // not awaited: it never ends if the password is wrong, and the store reports that
  * const cache = redisStore({ sendCommand: (command) => cluster.sendCommand(command[3], false, command) });
  * ```
  */
@@ -187,193 +63,38 @@ export interface RedisClient {
   sendCommand(command: [name: string, ...words: string[]]): Promise<unknown>;
 }
 
-/** A script that the server runs as one step. */
-interface RedisScript {
-  /** Its text, in Lua. The key is `KEYS[1]`. */
-  readonly lua: string;
-  /** The one key that it touches. */
-  readonly key: string;
-  /** `ARGV`. */
-  readonly words?: readonly string[];
-}
-
-/** What goes with a script. */
-interface ScriptCall extends CacheCall {
-  /** How long the server may take, in milliseconds. @default that of the runner */
+/** Options of {@linkcode redisStore}. */
+export interface RedisStoreOptions {
+  /** Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default "latchkey:" */
+  readonly prefix?: string | undefined;
+  /**
+   * Lifetime of an account's entry after the last write to it, in seconds, 1 to 2^31 - 1.
+   *
+   * @default 7_776_000, 90 days: the lifetime of Microsoft Entra's refresh tokens
+   */
+  readonly timeToLiveSeconds?: number | undefined;
+  /** Timeout of a command in milliseconds, 1 to 2^31 - 1. @default 5_000 */
   readonly timeoutMs?: number | undefined;
 }
 
-/**
- * Has a script run.
- *
- * @returns The reply.
- * @throws {LatchkeyError} `timed_out`, or what the reason was put down to.
- */
-export type RunScript = (script: RedisScript, call?: ScriptCall) => Promise<unknown>;
-
-/**
- * Makes what has scripts run.
- *
- * @param client The client of the program.
- * @param limitMs How long the server may take, in milliseconds: a client waits for ever for a server that it cannot reach.
- * @returns Runs a script.
- */
-export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
-  // Not EVALSHA: a server that has restarted knows no script, and a kilobyte is cheaper than to ask twice.
-  const send = async ({ lua, key, words = [] }: RedisScript) =>
-    await client.sendCommand(["EVAL", lua, "1", key, ...words]);
-  return async (script, { signal, timeoutMs = limitMs } = {}) => {
-    signal?.throwIfAborted();
-    const { promise: ended, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal!.reason);
-    const stopLimit = afterRunning(timeoutMs, () => reject(noAnswer(timeoutMs)));
-    signal?.addEventListener("abort", abort, { once: true });
-    try {
-      return await Promise.race([ended, send(script)]);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw error instanceof LatchkeyError ? error : redisFailure(error);
-    } finally {
-      stopLimit();
-      signal?.removeEventListener("abort", abort);
-    }
-  };
-}
-
-/**
- * A reply that no such script has: what is under the key is not the store's, or the client makes something else of replies.
- *
- * @returns The error, `invalid_response`.
- */
-function strangeReply(): LatchkeyError {
-  return new LatchkeyError("invalid_response", "Cannot use the token cache: Redis answered what it must not", {
-    hint: "Let the client give texts as strings, not as buffers, and pass replies on as they come",
-  });
-}
-
-/** How a lock is held and waited for. */
-interface RedisLockOptions extends CacheCall {
-  /** After how many milliseconds the lock of a machine that has died is free. @default 15_000 */
-  readonly leaseMs?: number | undefined;
-  /** For how many milliseconds a lock is waited for at most. @default 120_000 */
-  readonly waitMs?: number | undefined;
-}
-
-/** The lock of one who works. */
-interface Lock {
-  readonly key: string;
-  /** What no other machine can know, so that a lock is given up by its holder alone. */
-  readonly token: string;
-  readonly leaseMs: number;
-}
-
-const LEASE_MS = 15_000;
-/** A renewal can take a server's half minute, its wish to be left alone, and another half minute. */
-const WAIT_MS = 120_000;
-const LOCK_FIRST_DELAY_MS = 10;
-const LOCK_MAX_DELAY_MS = 200;
-/** For a lock that cannot be given up, nobody waits: it ends by itself. */
-const RELEASE_MS = 1_000;
-
-/** A client that lost its connection may send this twice: its own lock is no other's. */
-const ACQUIRE = `
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'held' end
-return redis.call('GET', KEYS[1]) == ARGV[1] and 'held' or 'busy'`;
-const EXTEND = `
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
-const RELEASE = `
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
-
-/**
- * Works while nobody else who asks for the same lock does. Where there is no lock to be had, the work is done without: it
- * is worth more than that nobody else does it.
- *
- * @param run Has scripts run.
- * @param locked `key`: the lock's. `work`: what to do; after an abort it is not waited for, and has the lock until it ends.
- * @returns What `work` gives.
- */
-export async function withRedisLock<T>(
-  run: RunScript,
-  locked: RedisLockOptions & { readonly key: string; readonly work: () => Promise<T> },
-): Promise<T> {
-  const { key, work, signal, leaseMs = LEASE_MS, waitMs = WAIT_MS } = locked;
-  signal?.throwIfAborted();
-  const lock = { key, token: crypto.randomUUID(), leaseMs };
-  if (!await acquire(run, lock, { signal, waitMs })) return await work();
-  return await untilAborted(workWith(run, lock, work), signal);
-}
-
-/** Whether the lock was had. */
-async function acquire(run: RunScript, lock: Lock, { signal, waitMs = WAIT_MS }: RedisLockOptions): Promise<boolean> {
-  const { key, token, leaseMs } = lock, end = performance.now() + waitMs;
-  try {
-    for (let delayMs = LOCK_FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 2, LOCK_MAX_DELAY_MS)) {
-      const reply = await run({ lua: ACQUIRE, key, words: [token, String(leaseMs)] }, { signal });
-      if (reply === "held") return true;
-      if (reply !== "busy") throw strangeReply();
-      if (performance.now() >= end) return false;
-      await delayWithJitter(delayMs, signal);
-    }
-  } catch (error) {
-    void release(run, lock); // the server may carry out yet what was not waited for
-    signal?.throwIfAborted();
-    if (error instanceof LatchkeyError) return false;
-    throw error;
-  }
-}
-
-async function workWith<T>(run: RunScript, lock: Lock, work: () => Promise<T>): Promise<T> {
-  const { key, token, leaseMs } = lock, words = [token, String(leaseMs)];
-  // One that fails is made up for by the next.
-  const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: leaseMs }).catch(() => {});
-  const timer = setInterval(extend, leaseMs / 3);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
-    await release(run, lock);
-  }
-}
-
-/** Gives a lock up, if it is held. */
-async function release(run: RunScript, { key, token }: Lock): Promise<void> {
-  try {
-    await run({ lua: RELEASE, key, words: [token] }, { timeoutMs: RELEASE_MS });
-  } catch (error) {
-    if (!(error instanceof LatchkeyError)) throw error; // the lease ends by itself
-  }
-}
-
-/** How entries are kept. */
-interface RedisEntriesOptions {
-  /** What the keys begin with. */
-  readonly prefix: string;
-  /** For how many seconds an entry is kept that nothing is written to. */
-  readonly timeToLiveSeconds: number;
-  /** For how many milliseconds the server's answer to a command is waited for. */
-  readonly timeoutMs: number;
-}
-
-/** What is stored for an account: its document, and what tells it from all others that were stored for it. */
-interface Entry {
-  readonly version: string | null;
-  readonly document: string | null;
-}
+const DAYS_90_S = 90 * 24 * 60 * 60;
+const TIMEOUT_MS = 5_000;
+const MAX_INT32 = 2 ** 31 - 1;
 
 /** About two seconds. */
 const MAX_ATTEMPTS = 60;
 const FIRST_DELAY_MS = 2;
 const MAX_DELAY_MS = 50;
-/** How long a damaged document is kept that was set aside, in seconds: it has tokens in it. */
+/** Lifetime of a damaged document that was set aside, in seconds: it has tokens in it. */
 const DAMAGED_S = 24 * 60 * 60;
-/** How many accounts are read at a time. */
+/** Number of accounts that are read at a time. */
 const BATCH = 100;
 
 const READ = "return redis.call('HMGET', KEYS[1], 'version', 'document')";
 const READ_ACCOUNTS = "return redis.call('HGET', KEYS[1], 'accounts')";
 /**
- * A version is not used twice, not even after the entry has ended. A client that lost its connection may send this twice:
- * what the first one wrote is not another's.
+ * A version is never used twice, not even after the entry has expired. A client that lost its connection may send this twice:
+ * the second time finds its own version.
  */
 const REPLACE = `
 local version = redis.call('HGET', KEYS[1], 'version') or ''
@@ -392,7 +113,7 @@ return 'done'`;
 const DROP_COPY = `
 redis.call('DEL', KEYS[1])
 return 'done'`;
-/** Ids by the time at which they end. By the server's clock: those of machines differ. */
+/** Ids by the time at which they expire, by the server's clock: those of machines differ. */
 const NOTE = `
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -402,98 +123,374 @@ return 'done'`;
 const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
 
 /**
- * Makes the store, its options being checked.
+ * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for long enough.
  *
- * @param client Asks the server.
- * @param options How entries are kept.
- * @returns The store.
+ * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and let
+ * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
+ * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
+ *
+ * With thousands of users, keep the account in the user's session: `WebApplication.getAccounts` reads all of them.
+ *
+ * @param client A library's client. The program connects and closes it.
+ * @param options How the store is kept.
+ * @returns The store. Nothing is sent before the first call.
+ * @throws {TypeError} if the client or an option is invalid.
+ * @throws {RangeError} if a number is out of range.
+ *
+ * @example A web app on many machines
+ * ```ts
+ * import { redisStore } from "@latchkey/latchkey/redis";
+ * import { WebApplication } from "@latchkey/latchkey/web";
+ * import { createClient } from "npm:redis@^6.3.1"; // Node and Bun: "redis"
+ *
+ * const client = createClient({ url: "rediss://cache.contoso.com:6380" });
+ * client.on("error", (error) => console.error(error.message));
+ * client.connect().catch(() => {}); // not awaited: it never ends if the password is wrong, and the store reports that
+ * const app = new WebApplication({ clientId: "11111111-2222-4333-8444-555555555555", cache: redisStore(client) });
+ * ```
  */
-export function redisEntries(
-  client: RedisClient,
-  { prefix, timeToLiveSeconds, timeoutMs }: RedisEntriesOptions,
-): Required<CacheStore> {
-  const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds);
-  const index = `${prefix}accounts`;
+export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): CacheStore {
+  const { prefix = "latchkey:", timeToLiveSeconds = DAYS_90_S, timeoutMs = TIMEOUT_MS } = options;
+  check(client, { prefix, timeToLiveSeconds, timeoutMs });
+  const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds), index = `${prefix}accounts`;
   const keyOf = (homeAccountId: string): string => `${prefix}account:${homeAccountId}`;
 
   async function readEntry(homeAccountId: string, call: CacheCall): Promise<Entry> {
     return entryIn(await run({ lua: READ, key: keyOf(homeAccountId) }, call));
   }
 
-  async function readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
-    const ids = await run({ lua: LIST, key: index }, call), documents: string[] = [];
-    if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) throw strangeReply();
-    for (let start = 0; start < ids.length; start += BATCH) {
-      const batch = ids.slice(start, start + BATCH);
-      const replies = await Promise.all(batch.map((id) => run({ lua: READ_ACCOUNTS, key: keyOf(id) }, call)));
-      for (const reply of replies) {
-        if (typeof reply === "string") documents.push(reply);
-        else if (reply !== null) throw strangeReply();
+  return {
+    async readAccounts(call = {}) {
+      const ids = await run({ lua: LIST, key: index }, call), documents: string[] = [];
+      if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) throw unexpectedReply();
+      for (let start = 0; start < ids.length; start += BATCH) {
+        const batch = ids.slice(start, start + BATCH);
+        const replies = await Promise.all(batch.map((id) => run({ lua: READ_ACCOUNTS, key: keyOf(id) }, call)));
+        for (const reply of replies) {
+          if (typeof reply === "string") documents.push(reply);
+          else if (reply !== null) throw unexpectedReply();
+        }
       }
+      return documents;
+    },
+
+    read: async (homeAccountId, call = {}) => (await readEntry(homeAccountId, call)).document ?? undefined,
+
+    async update(homeAccountId, change, call = {}) {
+      const next = crypto.randomUUID(), key = keyOf(homeAccountId);
+      for (let attempt = 1, delayMs = FIRST_DELAY_MS; attempt <= MAX_ATTEMPTS; attempt++) {
+        const { version, document } = await readEntry(homeAccountId, call), old = document ?? undefined;
+        const changed = change(old);
+        if (changed === undefined || changed === old) return;
+        // Before the entry: an account that is listed and missing does no harm.
+        if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
+        const words = [version ?? "", next, changed, accountsExcerpt(changed), lifetime];
+        if (isDone(await run({ lua: REPLACE, key, words }, call))) return;
+        await delayWithJitter(delayMs, call.signal);
+        delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
+      }
+      const message = "Cannot write to the token cache: other machines change it too often";
+      throw new LatchkeyError("temporarily_unavailable", message, { hint: "Try again in a moment" });
+    },
+
+    async setAside(homeAccountId, isDamaged, call = {}) {
+      const { version, document } = await readEntry(homeAccountId, call);
+      if (document === null || !isDamaged(document)) return undefined;
+      // Not RENAME: in a cluster the two keys can be on two servers.
+      const copy = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
+      const copyLifetime = String(Math.min(timeToLiveSeconds, DAMAGED_S));
+      isDone(await run({ lua: KEEP_COPY, key: copy, words: [document, copyLifetime] }, call));
+      if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call))) return copy;
+      isDone(await run({ lua: DROP_COPY, key: copy }, call)); // another machine has replaced it, or set it aside
+      return undefined;
+    },
+
+    withLock: (homeAccountId, work, { signal } = {}) =>
+      withRedisLock(run, { key: `${prefix}lock:${homeAccountId}`, work, signal }),
+  };
+}
+
+/** An account's document, and a version that no other document of it ever had. */
+interface Entry {
+  readonly version: string | null;
+  readonly document: string | null;
+}
+
+function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreOptions>): void {
+  const fail = "Cannot make a store in Redis: ", alternative = alternativeTo(client);
+  if (alternative) {
+    throw new ArgumentError(
+      `${fail}the client is invalid. Pass node-redis's client, or for another library ${alternative}`,
+    );
+  }
+  if (typeof prefix !== "string") throw new ArgumentError(`${fail}prefix is not a string`);
+  for (const [name, value] of Object.entries(numbers)) {
+    if (typeof value !== "number") throw new ArgumentError(`${fail}${name} is not a number`);
+    if (!Number.isInteger(value) || value < 1 || value > MAX_INT32) {
+      throw new RangeError(`${fail}${name} has to be an integer from 1 to ${MAX_INT32}`);
     }
-    return documents;
   }
+}
 
-  async function read(homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
-    return (await readEntry(homeAccountId, call)).document ?? undefined;
+/** Returns the code to write instead of a client that has no such method, or whose method of that name takes other arguments. */
+function alternativeTo(client: RedisClient): string | undefined {
+  const has = (name: string) =>
+    typeof (client as unknown as Record<string, unknown> | undefined)?.[name] === "function";
+  // node-redis's cluster and its sentinel.
+  if (has("nodeClient")) return "{ sendCommand: (command) => client.sendCommand(command[3], false, command) }";
+  if (has("getMasterNode")) return "{ sendCommand: (command) => client.sendCommand(false, command) }";
+  if (has("send")) return "{ sendCommand: ([name, ...words]) => client.send(name, words) }"; // Bun's
+  if (has("call") || !has("sendCommand")) {
+    return "{ sendCommand: ([name, ...words]) => client.call(name, ...words) }"; // ioredis's
   }
-
-  async function update(
-    homeAccountId: string,
-    change: (document: string | undefined) => string | undefined,
-    call: CacheCall = {},
-  ): Promise<void> {
-    const next = crypto.randomUUID(), key = keyOf(homeAccountId);
-    for (let attempt = 1, delayMs = FIRST_DELAY_MS; attempt <= MAX_ATTEMPTS; attempt++) {
-      const { version, document } = await readEntry(homeAccountId, call), old = document ?? undefined;
-      const changed = change(old);
-      if (changed === undefined || changed === old) return;
-      // First of all: an account that is listed and not there does no harm.
-      if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
-      const words = [version ?? "", next, changed, accountsExcerpt(changed), lifetime];
-      if (isDone(await run({ lua: REPLACE, key, words }, call))) return;
-      await delayWithJitter(delayMs, call.signal);
-      delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
-    }
-    const message = "Cannot write to the token cache: other machines are quicker each time";
-    throw new LatchkeyError("temporarily_unavailable", message, { hint: "Try again in a moment" });
-  }
-
-  async function setAside(
-    homeAccountId: string,
-    isDamaged: (document: string) => boolean,
-    call: CacheCall = {},
-  ): Promise<string | undefined> {
-    const { version, document } = await readEntry(homeAccountId, call);
-    if (document === null || !isDamaged(document)) return undefined;
-    // Not a renaming: in a cluster the two keys can be on two servers.
-    const place = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
-    const copyLifetime = String(Math.min(timeToLiveSeconds, DAMAGED_S));
-    isDone(await run({ lua: KEEP_COPY, key: place, words: [document, copyLifetime] }, call));
-    if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call))) return place;
-    isDone(await run({ lua: DROP_COPY, key: place }, call)); // somebody else has mended it, or set it aside
-    return undefined;
-  }
-
-  async function alone<T>(homeAccountId: string, work: () => Promise<T>, { signal }: CacheCall = {}): Promise<T> {
-    return await withRedisLock(run, { key: `${prefix}lock:${homeAccountId}`, work, signal });
-  }
-
-  return { readAccounts, read, update, setAside, withLock: alone };
+  return undefined;
 }
 
 function entryIn(reply: unknown): Entry {
   const [version, document] = Array.isArray(reply) && reply.length === 2 ? reply : [];
-  if (!isTextOrNull(version) || !isTextOrNull(document)) throw strangeReply();
+  if (!isTextOrNull(version) || !isTextOrNull(document)) throw unexpectedReply();
   return { version, document };
 }
 
-/** Whether a script has done what it is for; if not, another machine was quicker. */
+/** Returns true if a script did its work, false if another machine was faster. */
 function isDone(reply: unknown): boolean {
-  if (reply !== "done" && reply !== "changed") throw strangeReply();
+  if (reply !== "done" && reply !== "changed") throw unexpectedReply();
   return reply === "done";
 }
 
 function isTextOrNull(value: unknown): value is string | null {
   return value === null || typeof value === "string";
+}
+
+/** A script that the server runs as one step. */
+interface RedisScript {
+  /** Its text, in Lua. The key is `KEYS[1]`. */
+  readonly lua: string;
+  readonly key: string;
+  /** `ARGV`. */
+  readonly words?: readonly string[];
+}
+
+interface ScriptCall extends CacheCall {
+  /** @default that of the runner */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Runs a script and returns the reply.
+ *
+ * @throws {LatchkeyError} `timed_out`, or the error of {@linkcode redisFailure}.
+ */
+export type RunScript = (script: RedisScript, call?: ScriptCall) => Promise<unknown>;
+
+/** Returns a function that runs scripts. The limit is needed: clients wait for ever for a server that they cannot reach. */
+export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
+  // Not EVALSHA: a server that was restarted knows no script, and a kilobyte is cheaper than a second round trip.
+  const send = async ({ lua, key, words = [] }: RedisScript) =>
+    await client.sendCommand(["EVAL", lua, "1", key, ...words]);
+  return async (script, { signal, timeoutMs = limitMs } = {}) => {
+    signal?.throwIfAborted();
+    const { promise: timeout, reject } = Promise.withResolvers<never>();
+    const stopLimit = afterRunning(timeoutMs, () => reject(noAnswer(timeoutMs)));
+    try {
+      return await untilAborted(Promise.race([timeout, send(script)]), signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error instanceof LatchkeyError ? error : redisFailure(error);
+    } finally {
+      stopLimit();
+    }
+  };
+}
+
+interface RedisLockOptions extends CacheCall {
+  /** Lifetime of the lock of a machine that has died, in milliseconds. @default 15_000 */
+  readonly leaseMs?: number | undefined;
+  /** @default 120_000 */
+  readonly waitMs?: number | undefined;
+}
+
+interface Lock {
+  readonly key: string;
+  /** A secret of the holder, so that nobody else releases the lock. */
+  readonly token: string;
+  readonly leaseMs: number;
+}
+
+const LEASE_MS = 15_000;
+/** A renewal can take two timeouts of 30 seconds, and the wait between them that the server asks for. */
+const WAIT_MS = 120_000;
+const LOCK_FIRST_DELAY_MS = 10;
+const LOCK_MAX_DELAY_MS = 200;
+/** Short, since a lock that cannot be released expires by itself. */
+const RELEASE_MS = 1_000;
+
+/** A client that lost its connection may send this twice: it must not wait for its own lock. */
+const ACQUIRE = `
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'held' end
+return redis.call('GET', KEYS[1]) == ARGV[1] and 'held' or 'busy'`;
+const EXTEND = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
+const RELEASE = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
+
+/**
+ * Works under a lock. If the lock cannot be had, the work is done without it: a token is worth more than a renewal saved.
+ *
+ * @param run Runs scripts.
+ * @param locked `key`: the lock's. `work`: the work. After an abort it goes on, and has the lock until it ends.
+ * @returns The result of `work`.
+ */
+export async function withRedisLock<T>(
+  run: RunScript,
+  locked: RedisLockOptions & { readonly key: string; readonly work: () => Promise<T> },
+): Promise<T> {
+  const { key, work, signal, leaseMs = LEASE_MS, waitMs = WAIT_MS } = locked;
+  signal?.throwIfAborted();
+  const lock = { key, token: crypto.randomUUID(), leaseMs };
+  if (!await acquire(run, lock, waitMs, signal)) return await work();
+  return await untilAborted(workWith(run, lock, work), signal);
+}
+
+async function acquire(run: RunScript, lock: Lock, waitMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const { key, token, leaseMs } = lock, end = performance.now() + waitMs;
+  try {
+    for (let delayMs = LOCK_FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 2, LOCK_MAX_DELAY_MS)) {
+      const reply = await run({ lua: ACQUIRE, key, words: [token, String(leaseMs)] }, { signal });
+      if (reply === "held") return true;
+      if (reply !== "busy") throw unexpectedReply();
+      if (performance.now() >= end) return false;
+      await delayWithJitter(delayMs, signal);
+    }
+  } catch (error) {
+    void release(run, lock); // the server may still execute the command that timed out
+    signal?.throwIfAborted();
+    if (error instanceof LatchkeyError) return false;
+    throw error;
+  }
+}
+
+async function workWith<T>(run: RunScript, lock: Lock, work: () => Promise<T>): Promise<T> {
+  const { key, token, leaseMs } = lock, words = [token, String(leaseMs)];
+  // If one fails, the next makes up for it.
+  const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: leaseMs }).catch(() => {});
+  const timer = setInterval(extend, leaseMs / 3);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+    await release(run, lock);
+  }
+}
+
+async function release(run: RunScript, { key, token }: Lock): Promise<void> {
+  try {
+    await run({ lua: RELEASE, key, words: [token] }, { timeoutMs: RELEASE_MS });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error; // the lease expires by itself
+  }
+}
+
+/** Code, cause and hint of an error reply. */
+type Meaning = readonly [code: LatchkeyErrorCode, cause: string, hint: string];
+
+const CREDENTIALS_HINT =
+  "Give the client a user and a password that may run EVAL, and the commands of the store's scripts, on keys with its prefix";
+const PASSWORD: Meaning = ["configuration", "the client's password for Redis is wrong or missing", CREDENTIALS_HINT];
+const PERMISSION: Meaning = ["configuration", "the client's user may not do this in Redis", CREDENTIALS_HINT];
+const NOT_READY: Meaning = [
+  "temporarily_unavailable",
+  "Redis is not ready",
+  "Try again later; the server's log says more",
+];
+const CLUSTER: Meaning = [
+  "configuration",
+  "Redis is a cluster, and the client does not know",
+  "Use the library's client for clusters",
+];
+
+/** By the first word of an error reply. */
+const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
+  ["NOAUTH", PASSWORD],
+  ["WRONGPASS", PASSWORD],
+  ["NOPERM", PERMISSION],
+  ["DENIED", PERMISSION],
+  ["MOVED", CLUSTER],
+  ["ASK", CLUSTER],
+  ["CROSSSLOT", CLUSTER],
+  ["BUSY", NOT_READY],
+  ["CLUSTERDOWN", NOT_READY],
+  ["LOADING", NOT_READY],
+  ["MASTERDOWN", NOT_READY],
+  ["MISCONF", NOT_READY],
+  ["NOREPLICAS", NOT_READY],
+  ["TRYAGAIN", NOT_READY],
+  ["UNBLOCKED", NOT_READY],
+  ["OOM", ["temporarily_unavailable", "the memory of Redis is full", "Give Redis more memory: maxmemory"]],
+  ["READONLY", [
+    "temporarily_unavailable",
+    "Redis is a read-only replica",
+    "Connect the client to the primary, and again after a failover",
+  ]],
+  ["WRONGTYPE", [
+    "configuration",
+    "a key of the store holds another program's data",
+    "Give the store a prefix that nothing else uses",
+  ]],
+]);
+
+/** An error reply begins with a word in capitals (RESP, "Simple errors"). */
+const REPLY = /^-?[A-Z][A-Z\d]+ /;
+/** Redis 7, when a script may not run a command. */
+const NOT_PERMITTED = "The user executing the script";
+/** node-redis's TimeoutError, ioredis's "Command timed out". */
+const TIMEOUT = /timed? ?out/i;
+const QUOTE = /['"`]/;
+const MAX_LENGTH = 200;
+
+/** Returns the error to throw for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all. */
+export function redisFailure(reason: unknown): LatchkeyError {
+  const text = reason instanceof Error ? reason.message : "";
+  if (!REPLY.test(text)) {
+    if (TIMEOUT.test(nameOf(reason) + text)) return noAnswer();
+    return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
+      hint: "Check that Redis runs, and that the client is connected to it, with the right password",
+    });
+  }
+  // Redis 6 puts words of its own before the error that a script got.
+  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
+  const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : MEANINGS.get(word);
+  if (meaning) {
+    const [code, cause, hint] = meaning;
+    return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { hint });
+  }
+  return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
+    // Words of the command are quoted, if there are any.
+    errorDescription: escapeControlCharacters(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
+    hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
+  });
+}
+
+/** Returns the error of a timeout: ours, or one of the client without a known limit. */
+function noAnswer(timeoutMs?: number): LatchkeyError {
+  const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
+  return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
+    hint:
+      "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
+      "sets the limit",
+  });
+}
+
+/** A key holds something else, or the client converts replies. */
+function unexpectedReply(): LatchkeyError {
+  return new LatchkeyError("invalid_response", "Cannot use the token cache: Redis sent an unexpected reply", {
+    hint: "Let the client give texts as strings, not as buffers, and pass replies on unchanged",
+  });
+}
+
+/** Such as ` (ECONNREFUSED)` or ` (SocketClosedUnexpectedlyError)`. */
+function nameOf(reason: unknown): string {
+  const { code, constructor } = (reason ?? {}) as { code?: unknown; constructor?: { name?: unknown } };
+  const name = [code, constructor?.name].find((name) => typeof name === "string" && /^[A-Za-z]\w{2,60}$/.test(name));
+  return name ? ` (${name})` : "";
 }

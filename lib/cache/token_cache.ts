@@ -179,7 +179,7 @@ export class TokenCache {
    * @returns What `work` gives.
    * @throws {LatchkeyError} `configuration` with the error `cache_not_writable` if the new tokens could not be saved.
    */
-  async alone<T>(
+  async withLock<T>(
     { homeAccountId }: AccountInfo,
     work: () => Promise<T>,
     { signal, mayGoUnsaved = false }: CacheCall & { readonly mayGoUnsaved?: boolean } = {},

@@ -10,10 +10,10 @@ import { asKeyringError, KeyringError } from "./errors.ts";
 import type { PromptListener } from "./secret_service.ts";
 
 /** Where a key is. */
-export type KeyPlace = "secret-service" | "keychain" | "dpapi" | "file";
+export type KeyLocation = "secret-service" | "keychain" | "dpapi" | "file";
 
 /** Where a key is, and what it takes to get it from there. */
-export type KeyLocation =
+export type KeyReference =
   | {
     readonly place: "secret-service";
     /** Object path of the keyring that has it. */
@@ -47,7 +47,7 @@ export interface KeyringCall {
 }
 
 /** A keyring, or what does for one. Texts are keys, as base64. */
-interface Keyring<Location extends KeyLocation = KeyLocation> {
+interface Keyring<Location extends KeyReference = KeyReference> {
   /**
    * Keeps a key.
    *
@@ -72,16 +72,16 @@ interface Keyring<Location extends KeyLocation = KeyLocation> {
 
 /** A keyring, and where its keys are. */
 type FoundKeyring = {
-  readonly [Location in KeyLocation as Location["place"]]: NamedKeyring<Location>;
-}[Exclude<KeyPlace, "file">];
+  readonly [Location in KeyReference as Location["place"]]: NamedKeyring<Location>;
+}[Exclude<KeyLocation, "file">];
 
-interface NamedKeyring<Location extends KeyLocation> {
+interface NamedKeyring<Location extends KeyReference> {
   readonly place: Location["place"];
   readonly keyring: Keyring<Location>;
 }
 
 /** Where keys are kept on this system, apart from files. */
-export function keyringPlace(): Exclude<KeyPlace, "file"> {
+export function keyringPlace(): Exclude<KeyLocation, "file"> {
   switch (operatingSystem()) {
     case "darwin":
       return "keychain";
@@ -102,7 +102,7 @@ export function findKeyring(): FoundKeyring {
 const SERVICE = "latchkey";
 
 /** The macOS Keychain as a keyring of keys. */
-function keychainKeyring(): Keyring<Extract<KeyLocation, { place: "keychain" }>> {
+function keychainKeyring(): Keyring<Extract<KeyReference, { place: "keychain" }>> {
   return {
     async put({ id, text }, call) {
       const { writeKeychain } = await import("./system.ts");
@@ -119,7 +119,7 @@ function keychainKeyring(): Keyring<Extract<KeyLocation, { place: "keychain" }>>
 }
 
 /** Windows' Data Protection API as a keyring of keys. */
-function dpapiKeyring(): Keyring<Extract<KeyLocation, { place: "dpapi" }>> {
+function dpapiKeyring(): Keyring<Extract<KeyReference, { place: "dpapi" }>> {
   return {
     async put({ text }, call) {
       const { protect } = await import("./system.ts");
@@ -137,7 +137,7 @@ function dpapiKeyring(): Keyring<Extract<KeyLocation, { place: "dpapi" }>> {
 const PROBE_MS = 25_000;
 
 /** The Secret Service as a keyring of keys. */
-function secretServiceKeyring(): Keyring<Extract<KeyLocation, { place: "secret-service" }>> {
+function secretServiceKeyring(): Keyring<Extract<KeyReference, { place: "secret-service" }>> {
   return {
     put: (key, call) =>
       withBus(async (bus) => {

@@ -1,5 +1,9 @@
 /**
- * The keyring in which Microsoft's broker keeps its keys: freedesktop's Secret Service.
+ * freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or stored.
+ * Microsoft's broker keeps its keys there, and so does latchkey.
+ *
+ * Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of Secrets",
+ * with the second Oakley group of RFC 2409.
  *
  * @module
  */
@@ -15,22 +19,33 @@ import {
 } from "../dbus/bus.ts";
 import { LatchkeyError } from "../errors.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
-import { agreeOnKey, coverSecret, makeKeyShare, SESSION_ALGORITHM, uncoverSecret } from "./secret_session.ts";
 
-/** How the keyring stands. */
+/** State of the keyring. */
 export interface SecretService {
-  /** `missing`: nobody serves it, nor can be started. `no_default`: there is no keyring to put things in. */
+  /** `missing`: no program serves it, and none can be started. `no_default`: there is no default keyring. */
   readonly state: "missing" | "no_default" | "locked" | "unlocked";
-  /** Who serves it; `undefined` when that is nobody whom we know. */
+  /** Program that serves it; `undefined` if it is not a known one. */
   readonly provider: "gnome-keyring" | "kwallet" | "KeePassXC" | undefined;
-  /** Whether KDE's wallet can stand behind the Secret portal, which newer brokers go through. */
+  /** True if KDE's wallet can stand behind the Secret portal, which newer brokers use. */
   readonly hasKdePortal: boolean;
 }
 
-const NAME = "org.freedesktop.secrets";
-const PATH = "/org/freedesktop/secrets";
+const SECRETS_NAME = "org.freedesktop.secrets";
+/** The service's own object, to be completed with `member`, `signature` and `body`. */
+const SECRET_SERVICE = {
+  destination: SECRETS_NAME,
+  path: "/org/freedesktop/secrets",
+  interface: "org.freedesktop.Secret.Service",
+} as const;
+const COLLECTION = "org.freedesktop.Secret.Collection";
+const ITEM = "org.freedesktop.Secret.Item";
+const PROMPT = "org.freedesktop.Secret.Prompt";
+const PROPERTIES = "org.freedesktop.DBus.Properties";
+/** The path that stands for no object: no prompt is needed, no keyring has this alias. */
+const NO_OBJECT = "/";
+
 const KDE_PORTAL = "org.freedesktop.impl.portal.desktop.kwallet";
-/** What else the process is called that serves the keyring: the bus knows no more of it than its names. */
+/** Other bus names of the programs that serve the keyring: the bus knows them only by name. */
 const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<SecretService["provider"]>])[] = [
   ["org.gnome.keyring", "gnome-keyring"],
   ["org.kde.kwalletd5", "kwallet"],
@@ -40,13 +55,10 @@ const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<Secre
 ];
 
 /**
- * Reads how the keyring stands. The service is started when it does not run; nothing is unlocked, and nobody is asked.
+ * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is prompted.
  *
- * @param bus The session bus.
- * @param limits How long a call may take, and what ends it.
- * @returns How it stands.
- * @throws {DBusError} when it cannot be started, or answers with an error.
- * @throws {LatchkeyError} `timed_out`.
+ * @throws {DBusError} if it cannot be started, or answers with an error.
+ * @throws {LatchkeyError} `timed_out` if it does not answer.
  */
 export async function readSecretService(bus: SessionBus, limits: CallLimits = {}): Promise<SecretService> {
   const askBus = async (member: string, ...body: readonly string[]) =>
@@ -54,7 +66,7 @@ export async function readSecretService(bus: SessionBus, limits: CallLimits = {}
   const ownerOf = (name: string) => undefinedIfNoOwner(askBus("GetNameOwner", name));
 
   const state = await stateOf(bus, limits);
-  const [owner, ...owners] = await Promise.all([NAME, ...OTHER_NAMES.map(([name]) => name)].map(ownerOf));
+  const [owner, ...owners] = await Promise.all([SECRETS_NAME, ...OTHER_NAMES.map(([name]) => name)].map(ownerOf));
   const [, provider] = OTHER_NAMES.find((_, index) => owner !== undefined && owners[index] === owner) ?? [];
   const startable = await askBus("ListActivatableNames");
   const hasKdePortal = Array.isArray(startable) && startable.includes(KDE_PORTAL) ||
@@ -63,431 +75,99 @@ export async function readSecretService(bus: SessionBus, limits: CallLimits = {}
 }
 
 async function stateOf(bus: SessionBus, limits: CallLimits): Promise<SecretService["state"]> {
-  const service = { destination: NAME, path: PATH, interface: "org.freedesktop.Secret.Service" };
-  const alias = { ...service, member: "ReadAlias", signature: "s", body: ["default"] };
-  const reply = await undefinedIfNoOwner(bus.call(alias, limits));
+  const reply = await undefinedIfNoOwner(bus.call(readAlias("default"), limits));
   if (reply === undefined) return "missing";
   const [path] = reply;
-  if (typeof path !== "string" || path === "/") return "no_default";
-  const properties = { destination: NAME, path, interface: "org.freedesktop.DBus.Properties" };
-  const body = ["org.freedesktop.Secret.Collection", "Locked"];
-  const [locked] = await bus.call({ ...properties, member: "Get", signature: "ss", body }, limits);
-  return isFalse(locked) ? "unlocked" : "locked";
+  if (typeof path !== "string" || path === NO_OBJECT) return "no_default";
+  const [locked] = await bus.call(getProperty(path, COLLECTION, "Locked"), limits);
+  return typeof locked === "object" && "value" in locked && locked.value === false ? "unlocked" : "locked";
 }
 
-function isFalse(variant: DBusValue | undefined): boolean {
-  return typeof variant === "object" && "value" in variant && variant.value === false;
+function readAlias(alias: string): MethodCall {
+  return { ...SECRET_SERVICE, member: "ReadAlias", signature: "s", body: [alias] };
 }
 
-/** The Secret Service's "no object": no prompt is needed, no keyring has this alias. */
-const NO_OBJECT = "/";
-
-/** A value that carries its own type. */
-function readVariant(value: DBusValue | undefined): Variant {
-  return typeof value === "object" && "signature" in value ? value : misread();
+function getProperty(path: string, owner: string, name: string): MethodCall {
+  const body = [owner, name];
+  return { destination: SECRETS_NAME, path, interface: PROPERTIES, member: "Get", signature: "ss", body };
 }
 
-/** An object path. */
-function readPath(value: DBusValue | undefined): string {
-  return typeof value === "string" && value.startsWith("/") ? value : misread();
-}
-
-/** Object paths. */
-function readPaths(value: DBusValue | undefined): readonly string[] {
-  return Array.isArray(value) ? value.map(readPath) : misread();
-}
-
-/** Bytes. */
-function readBytes(value: DBusValue | undefined): Uint8Array<ArrayBuffer> {
-  return value instanceof Uint8Array ? value as Uint8Array<ArrayBuffer> : misread();
-}
-
-/** Whether a variant is `true`; what is no boolean is no answer. */
-function readBoolean(value: DBusValue | undefined): boolean {
-  const inner = readVariant(value).value;
-  return typeof inner === "boolean" ? inner : misread();
-}
-
-/** The fields of a struct. */
-function readStruct(value: DBusValue | undefined): readonly DBusValue[] {
-  return Array.isArray(value) ? value : misread();
-}
-
-function misread(): never {
-  throw new LatchkeyError("invalid_response", "The keyring answered what the Secret Service does not have", {
-    hint: "Update the program that serves org.freedesktop.secrets (gnome-keyring, KWallet, KeePassXC)",
-  });
-}
-
-/** Bus name of the Secret Service. */
-const SECRETS_NAME = "org.freedesktop.secrets";
-
-/** The service's own object, to be completed with `member`, `signature` and `body`. */
-const SECRET_SERVICE = {
-  destination: SECRETS_NAME,
-  path: "/org/freedesktop/secrets",
-  interface: "org.freedesktop.Secret.Service",
-} as const;
-
-/** How long a call may take, in milliseconds: a keyring that runs, and one that the bus starts first. */
-const CALL_MS = 10_000, START_MS = 25_000;
-
-/** How it is called. */
-interface SecretCall {
-  /** Ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** Whether the bus starts the service first when it does not run. @default false */
-  readonly autoStart?: boolean | undefined;
-}
-
-/**
- * Calls a method of the Secret Service.
- *
- * @param bus The session bus.
- * @param method The method.
- * @param call How it is called.
- * @returns The reply's arguments.
- * @throws {KeyringError} for what the bus or the keyring says instead.
- */
-async function callSecrets(
-  bus: SessionBus,
-  method: MethodCall,
-  { signal, autoStart = false }: SecretCall = {},
-): Promise<readonly DBusValue[]> {
-  try {
-    return await bus.call({ ...method, autoStart }, { timeoutMs: autoStart ? START_MS : CALL_MS, signal });
-  } catch (error) {
-    throw signal?.aborted ? signal.reason : asKeyringError(error);
-  }
-}
-
-/**
- * Makes the first calls of a conversation: to the service that runs, else to one that is started for them.
- *
- * @param converse Makes them.
- * @returns What they give.
- */
-async function startingSecrets<T>(converse: (autoStart: boolean) => Promise<T>): Promise<T> {
-  try {
-    return await converse(false);
-  } catch (error) {
-    if (!(error instanceof KeyringError) || error.problem !== "no_service") throw error;
-    return await converse(true);
-  }
-}
-
-/** Unique bus name of who serves the secrets now. */
-async function secretsOwner(bus: SessionBus, call: SecretCall): Promise<string> {
-  const method = { ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [SECRETS_NAME] };
-  const [owner] = await callSecrets(bus, method, call);
-  if (typeof owner !== "string") throw new KeyringError("no_service");
-  return owner;
-}
-
-/** Told before a person is asked: to unlock what is there, or to make a keyring. */
-export type PromptListener = (purpose: "unlock" | "make") => void;
-
-/** How a person is asked. */
-export interface PromptCall {
-  /** Whether they may be asked. */
-  readonly mayPrompt: boolean;
-  /** How long they have, in milliseconds. */
-  readonly promptMs: number;
-  /** Called before the keyring's window is shown: whoever waits for it may not see it. @default nothing is called */
-  readonly onPrompt?: PromptListener | undefined;
-  /** Takes the prompt away, and ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** A prompt that waits to be shown. */
-interface Prompt {
-  /** Its object. */
-  readonly path: string;
-  /** Unique bus name of who made it. */
-  readonly owner: string;
-  /** What it asks for. @default "unlock" */
-  readonly purpose?: "unlock" | "make" | undefined;
-}
-
-const INTERFACE = "org.freedesktop.Secret.Prompt";
-/** How often it is looked whether the keyring is still there, in milliseconds. */
-const LOOK_MS = 1000;
-/** How long a call about the prompt may take, in milliseconds; taking it away holds up the end of a call. */
-const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
-
-/**
- * Shows a prompt and waits for its end.
- *
- * The signal that ends it counts only from who made the prompt: any program on the bus can send one of its name. That the
- * keyring is gone is asked for rather than heard of, since a bus that ends says nothing.
- *
- * @param bus The session bus.
- * @param prompt The prompt.
- * @param call How the person is asked.
- * @returns What came of it.
- * @throws {KeyringError} `locked` when nobody may be asked; `dismissed`, `unanswered`, `gone` …
- * @throws {LatchkeyError} `invalid_response`.
- */
-async function answerOf(bus: SessionBus, prompt: Prompt, call: PromptCall): Promise<DBusValue> {
-  const { mayPrompt, promptMs, onPrompt, signal } = call;
-  if (!mayPrompt) {
-    await dismiss(bus, prompt);
-    throw new KeyringError("locked");
-  }
-  const completed = Promise.withResolvers<Signal>();
-  completed.promise.catch(() => {}); // an abort can come before anybody waits for it
-  const match = { sender: prompt.owner, path: prompt.path, interface: INTERFACE, member: "Completed" };
-  const subscription = await bus.subscribe(match, completed.resolve, { timeoutMs: PROMPT_CALL_MS, signal });
-  const watch = watchOver(bus, prompt, promptMs);
-  const abort = () => completed.reject(signal!.reason);
-  signal?.addEventListener("abort", abort);
-  try {
-    signal?.throwIfAborted();
-    onPrompt?.(prompt.purpose ?? "unlock");
-    await bus.call({ ...objectOf(prompt), member: "Prompt", signature: "s", body: [""] }, {
-      timeoutMs: PROMPT_CALL_MS,
-      signal,
-    });
-    return resultIn(await Promise.race([completed.promise, watch.ended]));
-  } catch (error) {
-    await dismiss(bus, prompt);
-    throw signal?.aborted ? signal.reason : asKeyringError(error);
-  } finally {
-    watch.stop();
-    signal?.removeEventListener("abort", abort);
-    subscription[Symbol.dispose]();
-  }
-}
-
-function resultIn({ body: [dismissed, result] }: Signal): DBusValue {
-  if (dismissed !== false) throw new KeyringError("dismissed");
-  return readVariant(result).value;
-}
-
-/** Fails when the prompt's time is over, or the keyring gone. Its timer keeps the program alive. */
-function watchOver(bus: SessionBus, { owner }: Prompt, promptMs: number): { ended: Promise<never>; stop(): void } {
-  const failed = Promise.withResolvers<never>(), untilMs = performance.now() + promptMs;
-  failed.promise.catch(() => {}); // the prompt may have ended before
-  let timer: ReturnType<typeof setTimeout>, stopped = false;
-  const look = async (): Promise<void> => {
-    if (performance.now() >= untilMs) return failed.reject(new KeyringError("unanswered"));
-    try {
-      await bus.call({ ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [owner] }, {
-        timeoutMs: PROMPT_CALL_MS,
-      });
-    } catch {
-      failed.reject(new KeyringError("gone"));
-    }
-    if (!stopped) lookLater();
-  };
-  const lookLater = (): void => {
-    timer = setTimeout(look, Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())));
-  };
-  lookLater();
-  return { ended: failed.promise, stop: () => (stopped = true, clearTimeout(timer)) };
-}
-
-/** Takes a prompt away that is not needed; one that is gone by itself is no failure. */
-async function dismiss(bus: SessionBus, prompt: Prompt): Promise<void> {
-  await bus.call({ ...objectOf(prompt), member: "Dismiss" }, { timeoutMs: DISMISS_MS }).catch(() => {});
-}
-
-function objectOf({ path, owner }: Prompt): { destination: string; path: string; interface: string; autoStart: false } {
-  return { destination: owner, path, interface: INTERFACE, autoStart: false };
-}
-
-/** What libsecret calls a keyring that it makes for want of one. */
-const NEW_LABEL = "Default keyring";
-
-/**
- * The keyring to put things in, unlocked: the default one, else that of the log-in, else a new one.
- *
- * @param bus The session bus.
- * @param call How a person is asked.
- * @returns Its object path.
- * @throws {KeyringError} when there is none that can be used.
- * @throws {LatchkeyError} `invalid_response`.
- */
-async function openCollection(bus: SessionBus, call: PromptCall): Promise<string> {
-  const { signal } = call;
-  const [usual, login, session] = await startingSecrets((autoStart) =>
-    Promise.all(["default", "login", "session"].map(async (alias) => {
-      const method = { ...SECRET_SERVICE, member: "ReadAlias", signature: "s", body: [alias] };
-      return readPath((await callSecrets(bus, method, { signal, autoStart }))[0]);
-    }))
-  );
-  // What is in the session's is lost with the session.
-  const found = [usual, login].find((path) => path !== undefined && path !== NO_OBJECT && path !== session);
-  if (found === undefined) return await makeCollection(bus, call);
-  await unlock(bus, found, call);
-  return found;
-}
-
-/**
- * Unlocks a keyring or an item. What is unlocked stays so.
- *
- * @param bus The session bus.
- * @param path Its object path.
- * @param call How a person is asked, if the keyring wants to.
- * @throws {KeyringError} when it stays locked.
- * @throws {LatchkeyError} `invalid_response`.
- */
-async function unlock(bus: SessionBus, path: string, call: PromptCall): Promise<void> {
-  const owner = await secretsOwner(bus, call);
-  const method = { ...SECRET_SERVICE, destination: owner, member: "Unlock", signature: "ao", body: [[path]] };
-  const [unlocked, prompt] = await callSecrets(bus, method, call);
-  const done = await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: unlocked! }, call);
-  if (!readPaths(done).includes(path)) throw new KeyringError("locked");
-}
-
-/** Whether a keyring is locked. */
-async function isLocked(bus: SessionBus, path: string, { signal }: PromptCall): Promise<boolean> {
-  const properties = { destination: SECRETS_NAME, path, interface: "org.freedesktop.DBus.Properties" };
-  const body = ["org.freedesktop.Secret.Collection", "Locked"];
-  const [locked] = await callSecrets(bus, { ...properties, member: "Get", signature: "ss", body }, { signal });
-  return readBoolean(locked);
-}
-
-/** What comes of a call that may have wanted a prompt. */
-interface PromptOrResult {
-  /** Unique bus name of who was called. */
-  readonly owner: string;
-  /** The prompt, or the path that stands for none. */
-  readonly path: string;
-  /** What the call gave, when it wanted none. */
-  readonly otherwise: DBusValue;
-  /** What the prompt asks for. @default "unlock" */
-  readonly purpose?: "unlock" | "make" | undefined;
-}
-
-/** The result of a call, from its prompt when it wanted one. */
-async function afterPrompt(
-  bus: SessionBus,
-  { owner, path, otherwise, purpose }: PromptOrResult,
-  call: PromptCall,
-): Promise<DBusValue> {
-  return path === NO_OBJECT ? otherwise : await answerOf(bus, { path, owner, purpose }, call);
-}
-
-async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string> {
-  // It always asks for the new keyring's password.
-  if (!call.mayPrompt) throw new KeyringError("no_keyring");
-  const owner = await secretsOwner(bus, call);
-  const label = { signature: "s", value: NEW_LABEL };
-  const [made, prompt] = await callSecrets(bus, {
-    ...SECRET_SERVICE,
-    destination: owner,
-    member: "CreateCollection",
-    signature: "a{sv}s",
-    body: [new Map([["org.freedesktop.Secret.Collection.Label", label]]), "default"],
-  }, call);
-  try {
-    const reply = { owner, path: readPath(prompt), otherwise: made!, purpose: "make" } as const;
-    return readPath(await afterPrompt(bus, reply, call));
-  } catch (error) {
-    const isRefused = error instanceof KeyringError && ["dismissed", "unanswered"].includes(error.problem);
-    throw isRefused ? new KeyringError("no_keyring") : error;
-  }
-}
-
-/** By what a secret is found. */
 type SecretAttributes = Readonly<Record<string, string>>;
 
-/** Where a secret is looked for. */
-export interface SecretPlace {
-  /** What it was stored with. */
+/** Location of a secret. */
+export interface SecretLocation {
+  /** Attributes that it was stored with. */
   readonly attributes: SecretAttributes;
-  /** Object path of the keyring that it was put in. */
+  /** Object path of its keyring. */
   readonly collection: string;
 }
 
-/** A secret to be stored. */
 interface NewSecret {
-  /** What people see of it. */
+  /** Name for the user. */
   readonly label: string;
-  /** By what it will be found; an item that has the same is replaced. */
+  /** An item with the same attributes is replaced. */
   readonly attributes: SecretAttributes;
   /** The secret: a text, since programs that show keyrings show texts. */
   readonly text: string;
 }
 
-interface Session {
-  readonly path: string;
-  readonly key: CryptoKey;
+/** Called before the user is prompted: to unlock a keyring or an item, or to make a keyring. */
+export type PromptListener = (purpose: "unlock" | "make") => void;
+
+/** Options of a call that may prompt the user. */
+export interface PromptCall {
+  readonly mayPrompt: boolean;
+  /** Time that the user has to answer, in milliseconds. */
+  readonly promptMs: number;
+  /** Called before the keyring's window is shown, which may be behind others. @default nothing is called */
+  readonly onPrompt?: PromptListener | undefined;
+  /** Dismisses the prompt, and ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Attributes and label of an item as `CreateItem` takes them. */
-const ITEM = "org.freedesktop.Secret.Item";
 const CONTENT_TYPE = "text/plain";
 
 /**
- * Reads a secret, in two steps to the keyring and back where it is unlocked.
+ * Reads a secret: two round trips if it is unlocked.
  *
- * @param bus The session bus.
- * @param place Where it is.
- * @param call How a person is asked to unlock it.
- * @returns The secret; `undefined` when its keyring is unlocked and has not got it.
- * @throws {KeyringError} when it cannot be had now.
- * @throws {LatchkeyError} `invalid_response`.
+ * @returns The secret; `undefined` if its keyring is unlocked and does not have it.
+ * @throws {KeyringError} if it cannot be read now.
+ * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
-export async function readSecret(bus: SessionBus, place: SecretPlace, call: PromptCall): Promise<string | undefined> {
+export async function readSecret(
+  bus: SessionBus,
+  location: SecretLocation,
+  call: PromptCall,
+): Promise<string | undefined> {
   const { signal } = call;
   const [session, found] = await startingSecrets((autoStart) =>
-    Promise.all([openSession(bus, { signal, autoStart }), search(bus, place, { signal, autoStart })])
+    Promise.all([openSession(bus, { signal, autoStart }), search(bus, location, { signal, autoStart })])
   );
-  const item = found.unlocked[0] ?? await unlockItem(bus, found.locked[0], { place, call });
+  const item = found.unlocked[0] ?? await unlockItem(bus, found.locked[0], { location, call });
   if (item === undefined) return undefined;
   const method = { destination: SECRETS_NAME, path: item, interface: ITEM, member: "GetSecret" };
   const [secret] = await callSecrets(bus, { ...method, signature: "o", body: [session.path] }, { signal });
   const [, parameters, value] = readStruct(secret);
-  const bytes = await uncoverSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
+  const bytes = await decryptSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
   return new TextDecoder().decode(bytes);
 }
 
-/** The item once it is unlocked. A keyring can hide its items while it is locked, so it is searched once more. */
-async function unlockItem(
-  bus: SessionBus,
-  locked: string | undefined,
-  { place, call }: { readonly place: SecretPlace; readonly call: PromptCall },
-): Promise<string | undefined> {
-  if (locked !== undefined) {
-    await unlock(bus, locked, call);
-    return locked;
-  }
-  if (!await isThereAndLocked(bus, place.collection, call)) return undefined;
-  await unlock(bus, place.collection, call);
-  return (await search(bus, place, call)).unlocked[0];
-}
-
-async function isThereAndLocked(bus: SessionBus, collection: string, call: PromptCall): Promise<boolean> {
-  const properties = { ...SECRET_SERVICE, interface: "org.freedesktop.DBus.Properties" };
-  const body = [SECRET_SERVICE.interface, "Collections"];
-  const [all] = await callSecrets(bus, { ...properties, member: "Get", signature: "ss", body }, call);
-  if (!readPaths(readVariant(all).value).includes(collection)) {
-    throw new KeyringError("gone", `it has no keyring ${collection} any more`);
-  }
-  return await isLocked(bus, collection, call);
-}
-
 /**
- * Stores a secret in the default keyring.
+ * Stores a secret in the default keyring, and reads it again.
  *
- * @param bus The session bus.
- * @param secret The secret.
- * @param call How a person is asked to unlock or make a keyring.
- * @returns Where it is found again: it has been read from there.
- * @throws {KeyringError} when that is not possible now.
- * @throws {LatchkeyError} `invalid_response`.
+ * @returns Its location.
+ * @throws {KeyringError} if it cannot be stored now.
+ * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
-export async function storeSecret(bus: SessionBus, secret: NewSecret, call: PromptCall): Promise<SecretPlace> {
+export async function storeSecret(bus: SessionBus, secret: NewSecret, call: PromptCall): Promise<SecretLocation> {
   const { label, attributes, text } = secret, { signal } = call;
   const collection = await openCollection(bus, call);
   const [session, owner] = await Promise.all([openSession(bus, { signal }), secretsOwner(bus, { signal })]);
-  const { parameters, value } = await coverSecret(new TextEncoder().encode(text), session.key);
+  const { parameters, value } = await encryptSecret(new TextEncoder().encode(text), session.key);
   const [made, prompt] = await callSecrets(bus, {
     destination: owner,
     path: collection,
-    interface: "org.freedesktop.Secret.Collection",
+    interface: COLLECTION,
     member: "CreateItem",
     signature: "a{sv}(oayays)b",
     body: [
@@ -500,29 +180,349 @@ export async function storeSecret(bus: SessionBus, secret: NewSecret, call: Prom
     ],
   }, { signal });
   readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made! }, call));
-  const place = { attributes, collection };
-  if (await readSecret(bus, place, call) !== text) throw new KeyringError("failed", "it did not keep the secret");
-  return place;
+  const location = { attributes, collection };
+  if (await readSecret(bus, location, call) !== text) throw new KeyringError("failed", "it did not keep the secret");
+  return location;
 }
 
-async function openSession(bus: SessionBus, call: SecretCall): Promise<Session> {
+/** Returns the item once it is unlocked. A locked keyring can hide its items, so they are searched again. */
+async function unlockItem(
+  bus: SessionBus,
+  locked: string | undefined,
+  { location, call }: { readonly location: SecretLocation; readonly call: PromptCall },
+): Promise<string | undefined> {
+  const { collection } = location;
+  if (locked !== undefined) {
+    await unlock(bus, locked, call);
+    return locked;
+  }
+  const [all] = await callSecrets(bus, getProperty(SECRET_SERVICE.path, SECRET_SERVICE.interface, "Collections"), call);
+  if (!readPaths(readVariant(all).value).includes(collection)) {
+    throw new KeyringError("gone", `it has no keyring ${collection} any more`);
+  }
+  const [isLocked] = await callSecrets(bus, getProperty(collection, COLLECTION, "Locked"), { signal: call.signal });
+  if (!readBoolean(isLocked)) return undefined;
+  await unlock(bus, collection, call);
+  return (await search(bus, location, call)).unlocked[0];
+}
+
+async function search(
+  bus: SessionBus,
+  { attributes }: SecretLocation,
+  call: SecretCall,
+): Promise<{ readonly unlocked: readonly string[]; readonly locked: readonly string[] }> {
+  const method = { ...SECRET_SERVICE, member: "SearchItems", signature: "a{ss}" };
+  const [unlocked, locked] = await callSecrets(bus, { ...method, body: [new Map(Object.entries(attributes))] }, call);
+  return { unlocked: readPaths(unlocked), locked: readPaths(locked) };
+}
+
+/** libsecret's label for a new default keyring. */
+const NEW_LABEL = "Default keyring";
+
+/** Returns the path of an unlocked keyring: the default one, else the login keyring, else a new one. */
+async function openCollection(bus: SessionBus, call: PromptCall): Promise<string> {
+  const { signal } = call;
+  const [usual, login, session] = await startingSecrets((autoStart) =>
+    Promise.all(
+      ["default", "login", "session"].map(async (alias) =>
+        readPath((await callSecrets(bus, readAlias(alias), { signal, autoStart }))[0])
+      ),
+    )
+  );
+  // The session's keyring is lost with the session.
+  const found = [usual, login].find((path) => path !== undefined && path !== NO_OBJECT && path !== session);
+  if (found === undefined) return await makeCollection(bus, call);
+  await unlock(bus, found, call);
+  return found;
+}
+
+async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string> {
+  // It always prompts for the new keyring's password.
+  if (!call.mayPrompt) throw new KeyringError("no_keyring");
+  const owner = await secretsOwner(bus, call);
+  const [made, prompt] = await callSecrets(bus, {
+    ...SECRET_SERVICE,
+    destination: owner,
+    member: "CreateCollection",
+    signature: "a{sv}s",
+    body: [new Map([[`${COLLECTION}.Label`, { signature: "s", value: NEW_LABEL }]]), "default"],
+  }, call);
+  try {
+    const reply = { owner, path: readPath(prompt), otherwise: made!, purpose: "make" } as const;
+    return readPath(await afterPrompt(bus, reply, call));
+  } catch (error) {
+    const isRefused = error instanceof KeyringError && ["dismissed", "unanswered"].includes(error.problem);
+    throw isRefused ? new KeyringError("no_keyring") : error;
+  }
+}
+
+/** Unlocks a keyring or an item, and leaves it unlocked. */
+async function unlock(bus: SessionBus, path: string, call: PromptCall): Promise<void> {
+  const owner = await secretsOwner(bus, call);
+  const method = { ...SECRET_SERVICE, destination: owner, member: "Unlock", signature: "ao", body: [[path]] };
+  const [unlocked, prompt] = await callSecrets(bus, method, call);
+  const done = await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: unlocked! }, call);
+  if (!readPaths(done).includes(path)) throw new KeyringError("locked");
+}
+
+/** Timeouts of a call in milliseconds: to a keyring that runs, and to one that the bus starts first. */
+const CALL_MS = 10_000, START_MS = 25_000;
+
+interface SecretCall {
+  readonly signal?: AbortSignal | undefined;
+  /** True if the bus starts the service if it does not run. @default false */
+  readonly autoStart?: boolean | undefined;
+}
+
+/** @throws {KeyringError} if the bus or the keyring answers with an error. */
+async function callSecrets(
+  bus: SessionBus,
+  method: MethodCall,
+  { signal, autoStart = false }: SecretCall = {},
+): Promise<readonly DBusValue[]> {
+  try {
+    return await bus.call({ ...method, autoStart }, { timeoutMs: autoStart ? START_MS : CALL_MS, signal });
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : asKeyringError(error);
+  }
+}
+
+/** Makes the first calls to the service that runs, else to one that the bus starts. */
+async function startingSecrets<T>(calls: (autoStart: boolean) => Promise<T>): Promise<T> {
+  try {
+    return await calls(false);
+  } catch (error) {
+    if (!(error instanceof KeyringError) || error.problem !== "no_service") throw error;
+    return await calls(true);
+  }
+}
+
+/** Returns the unique bus name of the service. */
+async function secretsOwner(bus: SessionBus, call: SecretCall): Promise<string> {
+  const method = { ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [SECRETS_NAME] };
+  const [owner] = await callSecrets(bus, method, call);
+  if (typeof owner !== "string") throw new KeyringError("no_service");
+  return owner;
+}
+
+interface Prompt {
+  /** Its object path. */
+  readonly path: string;
+  /** Unique bus name of the program that made it. */
+  readonly owner: string;
+  /** @default "unlock" */
+  readonly purpose?: "unlock" | "make" | undefined;
+}
+
+/** Returns the result of a call: from its prompt, or `otherwise` if it needed none. */
+async function afterPrompt(
+  bus: SessionBus,
+  { otherwise, ...prompt }: Prompt & { readonly otherwise: DBusValue },
+  call: PromptCall,
+): Promise<DBusValue> {
+  return prompt.path === NO_OBJECT ? otherwise : await answerOf(bus, prompt, call);
+}
+
+/** How often to look if the keyring still runs, in milliseconds. */
+const LOOK_MS = 1000;
+/** Timeouts of calls about the prompt, in milliseconds; to dismiss it delays the end of a call. */
+const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
+
+/**
+ * Shows a prompt and waits for its result.
+ *
+ * The signal that completes it counts only if its sender made the prompt: any program on the bus can send one of its name.
+ * That the keyring still runs is polled, since a bus that ends says nothing.
+ *
+ * @throws {KeyringError} `locked` if prompts are not allowed; `dismissed`, `unanswered`, `gone` …
+ */
+async function answerOf(bus: SessionBus, prompt: Prompt, call: PromptCall): Promise<DBusValue> {
+  const { mayPrompt, promptMs, onPrompt, signal } = call;
+  const object = { destination: prompt.owner, path: prompt.path, interface: PROMPT, autoStart: false };
+  // A prompt that has ended by itself is not a failure.
+  const dismiss = () => bus.call({ ...object, member: "Dismiss" }, { timeoutMs: DISMISS_MS }).catch(() => {});
+  if (!mayPrompt) {
+    await dismiss();
+    throw new KeyringError("locked");
+  }
+  const completed = Promise.withResolvers<Signal>();
+  completed.promise.catch(() => {}); // an abort can come before anybody waits for it
+  const match = { sender: prompt.owner, path: prompt.path, interface: PROMPT, member: "Completed" };
+  const subscription = await bus.subscribe(match, completed.resolve, { timeoutMs: PROMPT_CALL_MS, signal });
+  const watch = watchOver(bus, prompt, promptMs);
+  const abort = () => completed.reject(signal!.reason);
+  signal?.addEventListener("abort", abort);
+  try {
+    signal?.throwIfAborted();
+    onPrompt?.(prompt.purpose ?? "unlock");
+    const limits = { timeoutMs: PROMPT_CALL_MS, signal };
+    await bus.call({ ...object, member: "Prompt", signature: "s", body: [""] }, limits);
+    const { body: [isDismissed, result] } = await Promise.race([completed.promise, watch.ended]);
+    if (isDismissed !== false) throw new KeyringError("dismissed");
+    return readVariant(result).value;
+  } catch (error) {
+    await dismiss();
+    throw signal?.aborted ? signal.reason : asKeyringError(error);
+  } finally {
+    watch.stop();
+    signal?.removeEventListener("abort", abort);
+    subscription[Symbol.dispose]();
+  }
+}
+
+/** Rejects when the prompt's time is over, or the keyring gone. Its timer keeps the program alive. */
+function watchOver(bus: SessionBus, { owner }: Prompt, promptMs: number): { ended: Promise<never>; stop(): void } {
+  const failed = Promise.withResolvers<never>(), untilMs = performance.now() + promptMs;
+  failed.promise.catch(() => {}); // the prompt may have ended before
+  let timer: ReturnType<typeof setTimeout>, stopped = false;
+  const look = async (): Promise<void> => {
+    if (performance.now() >= untilMs) return failed.reject(new KeyringError("unanswered"));
+    try {
+      const method = { ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [owner] };
+      await bus.call(method, { timeoutMs: PROMPT_CALL_MS });
+    } catch {
+      failed.reject(new KeyringError("gone"));
+    }
+    if (!stopped) lookLater();
+  };
+  const lookLater = (): void => {
+    timer = setTimeout(look, Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())));
+  };
+  lookLater();
+  return { ended: failed.promise, stop: () => (stopped = true, clearTimeout(timer)) };
+}
+
+function readVariant(value: DBusValue | undefined): Variant {
+  return typeof value === "object" && "signature" in value ? value : misread();
+}
+
+function readPath(value: DBusValue | undefined): string {
+  return typeof value === "string" && value.startsWith("/") ? value : misread();
+}
+
+function readPaths(value: DBusValue | undefined): readonly string[] {
+  return Array.isArray(value) ? value.map(readPath) : misread();
+}
+
+function readBytes(value: DBusValue | undefined): Uint8Array<ArrayBuffer> {
+  return value instanceof Uint8Array ? value as Uint8Array<ArrayBuffer> : misread();
+}
+
+function readBoolean(value: DBusValue | undefined): boolean {
+  const inner = readVariant(value).value;
+  return typeof inner === "boolean" ? inner : misread();
+}
+
+function readStruct(value: DBusValue | undefined): readonly DBusValue[] {
+  return Array.isArray(value) ? value : misread();
+}
+
+function misread(): never {
+  throw new LatchkeyError("invalid_response", "The keyring's answer breaks the Secret Service specification", {
+    hint: "Update the program that serves org.freedesktop.secrets (gnome-keyring, KWallet, KeePassXC)",
+  });
+}
+
+const SESSION_ALGORITHM = "dh-ietf1024-sha256-aes128-cbc-pkcs7";
+const PRIME = BigInt(
+  "0xFFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD" +
+    "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED" +
+    "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF",
+);
+const PRIME_BYTES = 128;
+/** Twice the length of the key that comes of it. */
+const EXPONENT_BYTES = 32;
+const KEY_BITS = 128;
+const IV_BYTES = 16;
+
+async function openSession(
+  bus: SessionBus,
+  call: SecretCall,
+): Promise<{ readonly path: string; readonly key: CryptoKey }> {
   const share = makeKeyShare(), ours = { signature: "ay", value: share.publicValue };
   const method = { ...SECRET_SERVICE, member: "OpenSession", signature: "sv", body: [SESSION_ALGORITHM, ours] };
   const [theirs, path] = await callSecrets(bus, method, call);
   return { path: readPath(path), key: await agreeOnKey(share, readBytes(readVariant(theirs).value)) };
 }
 
-async function search(
-  bus: SessionBus,
-  { attributes }: SecretPlace,
-  call: SecretCall,
-): Promise<{ readonly unlocked: readonly string[]; readonly locked: readonly string[] }> {
-  const body = [new Map(Object.entries(attributes))];
-  const [unlocked, locked] = await callSecrets(bus, {
-    ...SECRET_SERVICE,
-    member: "SearchItems",
-    signature: "a{ss}",
-    body,
-  }, call);
-  return { unlocked: readPaths(unlocked), locked: readPaths(locked) };
+interface KeyShare {
+  /** Sent to the other side, as big-endian bytes. */
+  readonly publicValue: Uint8Array;
+  readonly exponent: bigint;
+}
+
+/** Returns a new half of a key agreement. */
+export function makeKeyShare(): KeyShare {
+  const exponent = integerOf(crypto.getRandomValues(new Uint8Array(EXPONENT_BYTES)));
+  return { exponent, publicValue: bytesOf(power(2n, exponent)) };
+}
+
+/**
+ * Returns the key of a session.
+ *
+ * @throws {LatchkeyError} `invalid_response` if the other side's public value is not safe.
+ */
+export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<CryptoKey> {
+  const value = integerOf(theirs.subarray(0, 2 * PRIME_BYTES));
+  // 0, 1 and p-1 would make a secret that anybody knows.
+  if (theirs.length > 2 * PRIME_BYTES || value <= 1n || value >= PRIME - 1n) {
+    throw new LatchkeyError("invalid_response", "The keyring offered a key agreement that is not safe");
+  }
+  const shared = bytesOf(power(value, share.exponent)), none = new Uint8Array();
+  const secret = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
+  const algorithm = { name: "HKDF", hash: "SHA-256", salt: none, info: none };
+  const key = { name: "AES-CBC", length: KEY_BITS };
+  return await crypto.subtle.deriveKey(algorithm, secret, key, false, ["encrypt", "decrypt"]);
+}
+
+/** Fields of a `Secret` of the specification. */
+interface EncryptedSecret {
+  /** The initialization vector. */
+  readonly parameters: Uint8Array<ArrayBuffer>;
+  /** The ciphertext. */
+  readonly value: Uint8Array<ArrayBuffer>;
+}
+
+/** Encrypts a secret for the way over the bus. */
+export async function encryptSecret(secret: Uint8Array<ArrayBuffer>, key: CryptoKey): Promise<EncryptedSecret> {
+  const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
+  return { parameters: iv, value: new Uint8Array(await crypto.subtle.encrypt({ name: "AES-CBC", iv }, key, secret)) };
+}
+
+/**
+ * Decrypts a secret that came over the bus.
+ *
+ * @throws {LatchkeyError} `invalid_response` if it was not encrypted with this key.
+ */
+export async function decryptSecret(
+  { parameters: iv, value }: EncryptedSecret,
+  key: CryptoKey,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    if (iv.length !== IV_BYTES) throw new DOMException("no initialization vector", "OperationError");
+    return new Uint8Array(await crypto.subtle.decrypt({ name: "AES-CBC", iv }, key, value));
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    throw new LatchkeyError("invalid_response", "The keyring sent a secret that its session's key does not decrypt");
+  }
+}
+
+/** Returns `base` to the power of `exponent`, modulo the prime. */
+function power(base: bigint, exponent: bigint): bigint {
+  let result = 1n;
+  for (const bit of exponent.toString(2)) {
+    result = result * result % PRIME;
+    if (bit === "1") result = result * base % PRIME;
+  }
+  return result;
+}
+
+function integerOf(bytes: Uint8Array): bigint {
+  return BigInt(`0x0${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`);
+}
+
+/** Returns as many bytes as the prime has: the secret's leading zeros go into the key, too. */
+function bytesOf(value: bigint): Uint8Array<ArrayBuffer> {
+  const hex = value.toString(16).padStart(2 * PRIME_BYTES, "0");
+  return Uint8Array.from({ length: PRIME_BYTES }, (_, index) => parseInt(hex.slice(2 * index, 2 * index + 2), 16));
 }

@@ -124,7 +124,7 @@ export class ProviderSource {
 
   async #renewAlone(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoft({ authority });
-    return await this.#cache.alone(call.account, async () => {
+    return await this.#cache.withLock(call.account, async () => {
       // Whoever had to wait finds what was renewed meanwhile.
       const renewed = query.skipCache ? undefined : await this.#kept(query, call);
       return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);

@@ -83,7 +83,7 @@ async function programsWith(accounts: number, folder: string, bundle: string): P
   const plain = join(folder, `plain-${accounts}.json`), sealed = join(folder, `sealed-${accounts}`);
   const documents = Array.from({ length: accounts }, (_, number) => documentOf(number));
   await writeFile(plain, JSON.stringify(merged(documents)), { mode: 0o600 });
-  const store = fileStore({ folder: join(sealed, "latchkey"), keyPlace: "file" });
+  const store = fileStore({ folder: join(sealed, "latchkey"), keyLocation: "file" });
   for (const [number, document] of documents.entries()) {
     await store.update(idOf(number), () => JSON.stringify(document));
   }

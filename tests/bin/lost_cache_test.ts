@@ -135,7 +135,7 @@ describe("latchkey logout", () => {
 
     writeFileSync(documentOf(home), document);
     writeFileSync(aside, "", { mode: 0o600 });
-    const store = fileStore({ folder: home.state, keyPlace: "file" });
+    const store = fileStore({ folder: home.state, keyLocation: "file" });
     await store.update("joe", (json) => {
       const root = JSON.parse(json!), [account] = Object.values<Record<string, unknown>>(root.Account);
       const joe = { ...account, home_account_id: "joe", local_account_id: "joe", username: "joe@contoso.com" };

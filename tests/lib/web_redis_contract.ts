@@ -1,12 +1,7 @@
 // A web app on two machines: two WebApplication objects, each with a connection of its own to one real Redis server.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import {
-  type AccountInfo,
-  LatchkeyError,
-  redisStore,
-  WebApplication,
-  type WebApplicationOptions,
-} from "../../lib/web.ts";
+import { redisStore } from "../../lib/redis.ts";
+import { type AccountInfo, LatchkeyError, WebApplication, type WebApplicationOptions } from "../../lib/web.ts";
 import { FakeEntra } from "../fakes/fake_entra.ts";
 import { type PrivateRedis, startPrivateRedis } from "../fakes/private_redis.ts";
 import { failureOf } from "../tools/failure_of.ts";

@@ -1,7 +1,7 @@
 /** The client libraries that programs have for Redis, each as its documentation says to make one. */
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import type { RedisClient } from "../../lib/cache/redis.ts";
+import type { RedisClient } from "../../lib/redis.ts";
 
 /** A client that is connected. */
 export interface ConnectedRedis extends AsyncDisposable {

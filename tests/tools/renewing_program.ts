@@ -4,7 +4,7 @@ import process from "node:process";
 import { fileStore, plaintextStore, PublicClientApplication } from "@latchkey/latchkey";
 
 const [clientId = "", authority = "", kind = "", path = "", name = ""] = process.argv.slice(2);
-const cache = kind === "file" ? fileStore({ folder: path, keyPlace: "file" }) : plaintextStore(path);
+const cache = kind === "file" ? fileStore({ folder: path, keyLocation: "file" }) : plaintextStore(path);
 const app = new PublicClientApplication({ clientId, authority, cache });
 const { accessToken } = await app.acquireToken({
   scopes: ["api.read"],

@@ -39,7 +39,7 @@ async function check({ home, env = {}, program = LATCHKEY_ON_BUN }: Options, mor
   return JSON.parse(stdout).checks.find(({ id }: { id: string }) => id === "token_cache");
 }
 const keep = ({ state }: OwnHome, ...ids: string[]) => {
-  const store = fileStore({ folder: state, keyPlace: "file" });
+  const store = fileStore({ folder: state, keyLocation: "file" });
   return Promise.all(ids.map((id) =>
     store.update(id, (json) => {
       const { Account } = JSON.parse(json?.startsWith("{") ? json : "{}");
@@ -133,7 +133,7 @@ describe("the doctor's token_cache", () => {
 
   test("counts nobody when all have signed out, and what cannot be read", async () => {
     using home = makeOwnHome();
-    await fileStore({ folder: home.state, keyPlace: "file" }).update("jane", () => "{}");
+    await fileStore({ folder: home.state, keyLocation: "file" }).update("jane", () => "{}");
     expect((await check({ home })).detail).toStartWith(`0 accounts in ${home.state}`);
   });
 
@@ -228,12 +228,12 @@ describe("the doctor's token_cache", () => {
       await lockKeyring(bus.address);
       const locked = await check({ home, env });
       expect(locked.detail).toContain(`if that is not done, the key goes into ${home.state}/key.json`);
-      expect(`${locked.detail} ${locked.fix}`).not.toMatch(/keyPlace|Cannot keep/);
+      expect(`${locked.detail} ${locked.fix}`).not.toMatch(/keyLocation|Cannot keep/);
       await addPrivateKeyring(bus, "unlocked");
       await killKeyring(bus.address);
       process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
       try {
-        await fileStore({ folder: home.state, keyPlace: "keyring" }).update("jane", () => DOCUMENT);
+        await fileStore({ folder: home.state, keyLocation: "keyring" }).update("jane", () => DOCUMENT);
       } finally {
         delete process.env.DBUS_SESSION_BUS_ADDRESS;
       }

@@ -6,7 +6,9 @@ import process from "node:process";
 import { fileStore, LatchkeyError, plaintextStore } from "../../../mod.ts";
 
 const [action, kind, folder = ""] = process.argv.slice(2), filler = join(folder, "filler");
-const store = kind === "file" ? fileStore({ folder, keyPlace: "file" }) : plaintextStore(join(folder, "tokens.json"));
+const store = kind === "file"
+  ? fileStore({ folder, keyLocation: "file" })
+  : plaintextStore(join(folder, "tokens.json"));
 
 /** Leaves no block. */
 function fill(): void {

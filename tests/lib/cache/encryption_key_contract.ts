@@ -94,7 +94,7 @@ describe("openEncryptionKey()", () => {
   });
 
   test("keeps what is written of it for this user alone", async () => {
-    await open({ keyPlace: "file" });
+    await open({ keyLocation: "file" });
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
     expect((await stat(join(folder, "key.json"))).mode & 0o777).toBe(0o600);
     expect(await readdir(folder)).toEqual(["key.json"]);
@@ -127,15 +127,15 @@ describe("openEncryptionKey()", () => {
     expect(await readdir(folder)).toEqual(["key.json"]);
   });
 
-  test.each(["file", "auto"] as const)("puts it into a file where there is no keyring (%s)", async (keyPlace) => {
-    const key = await open({ keyPlace });
+  test.each(["file", "auto"] as const)("puts it into a file where there is no keyring (%s)", async (keyLocation) => {
+    const key = await open({ keyLocation });
     expect(key.place).toBe("file");
     expect(await record()).toEqual({ id: key.id, place: "file", why: key.why, key: base64(key.bytes) });
     for (const again of [await open(), await find()]) expect(again).toMatchObject({ id: key.id, bytes: key.bytes });
     const why = "the keyring (Secret Service) is not there: no program serves it, nor can be started";
-    expect(key.why).toBe(keyPlace === "file" ? "a file was asked for" : why);
+    expect(key.why).toBe(keyLocation === "file" ? "a file was asked for" : why);
     expect(lines).toEqual(
-      keyPlace === "file" ? [] : [
+      keyLocation === "file" ? [] : [
         `info The key of the token cache goes into ${folder}/key.json: ${why}. To move it into the keyring ` +
         `(Secret Service): start a keyring, move ${folder} away, and sign in again`,
       ],
@@ -158,10 +158,10 @@ describe("openEncryptionKey()", () => {
     ] as const,
   )("puts it into a file %s, and not when only a keyring will do", async (_, why, begin) => {
     await begin();
-    const error = await failureOf(open({ keyPlace: "keyring" }));
+    const error = await failureOf(open({ keyLocation: "keyring" }));
     expect(error).toMatchObject({ name: "LatchkeyError", code: "configuration" });
     expect(error.message).toContain(why);
-    expect(error.hint).toContain('keyPlace "auto"');
+    expect(error.hint).toContain('keyLocation "auto"');
     expect(await find()).toBeUndefined();
     expect(await open()).toMatchObject({ place: "file", why: expect.stringContaining(why) });
     expect(lines.length).toBe(1);
@@ -169,9 +169,9 @@ describe("openEncryptionKey()", () => {
   });
 
   test("leaves a key where it is, whatever is asked for", async () => {
-    const inFile = await open({ keyPlace: "file" });
+    const inFile = await open({ keyLocation: "file" });
     await addPrivateKeyring(daemon, "unlocked");
-    expect(await open({ keyPlace: "keyring" })).toMatchObject({ id: inFile.id, place: "file" });
+    expect(await open({ keyLocation: "keyring" })).toMatchObject({ id: inFile.id, place: "file" });
   });
 
   test("asks the person to unlock the keyring, and puts the key into it", async () => {
@@ -237,7 +237,7 @@ describe("openEncryptionKey()", () => {
     await mkdir(folder, { mode: 0o700 });
     let opening: Promise<unknown> | undefined;
     await withLock(join(folder, "key.lockfile"), async () => {
-      opening = open({ keyPlace: "file", log: (level, message) => resolve(`${level} ${message}`) });
+      opening = open({ keyLocation: "file", log: (level, message) => resolve(`${level} ${message}`) });
       expect(await warned).toBe(
         "warn Another program makes the key of the token cache, and may wait for somebody to unlock the keyring",
       );
@@ -254,7 +254,7 @@ describe("openEncryptionKey()", () => {
     try {
       await prompter.next("shown");
       process.kill(stopped.pid!, "SIGSTOP"); // Ctrl-Z
-      const key = await open({ keyPlace: "file" }); // takes the lock over, as nobody shows a sign of life
+      const key = await open({ keyLocation: "file" }); // takes the lock over, as nobody shows a sign of life
       const written = await readFile(join(folder, "key.json"), "utf8");
       await prompter.kill(); // the prompt is gone, and the key would go into a file
       process.kill(stopped.pid!, "SIGCONT"); // fg
@@ -273,7 +273,7 @@ describe("openEncryptionKey()", () => {
     const opening = open();
     await prompter.next("shown");
     await rm(join(folder, "key.lockfile")); // as one that takes it over, and makes a key
-    const another = join(daemon.directory, "another"), key = await openEncryptionKey(another, { keyPlace: "file" });
+    const another = join(daemon.directory, "another"), key = await openEncryptionKey(another, { keyLocation: "file" });
     await copyFile(join(another, "key.json"), join(folder, "key.json"));
     await prompter.kill();
     expect(await opening).toMatchObject({ id: key.id });
@@ -306,7 +306,9 @@ describe("openEncryptionKey()", () => {
     await addKeyring("locked");
     await mkdir(folder, { mode: 0o700 });
     await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
-    expect(await failureOf(open({ keyPlace: "keyring", mayPrompt: false }))).toMatchObject({ code: "configuration" });
+    expect(await failureOf(open({ keyLocation: "keyring", mayPrompt: false }))).toMatchObject({
+      code: "configuration",
+    });
     expect(await record()).toEqual({});
     expect(await readdir(folder)).toEqual(["key.json"]);
   });
@@ -316,7 +318,7 @@ describe("openEncryptionKey()", () => {
     async (text) => {
       await mkdir(folder, { mode: 0o700 });
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
-      const key = await open({ keyPlace: "file" });
+      const key = await open({ keyLocation: "file" });
       expect((await find())?.bytes).toEqual(key.bytes);
       const [, place = ""] = /key.json is damaged; set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
       expect(await readFile(place, "utf8")).toBe(text);
@@ -334,7 +336,7 @@ describe("openEncryptionKey()", () => {
   });
 
   test.each([0o666, 0o620, 0o644, 0o640])("refuses a file that others can read or write (%o)", async (mode) => {
-    await open({ keyPlace: "file" });
+    await open({ keyLocation: "file" });
     await chmod(join(folder, "key.json"), mode);
     expect(await failureOf(open())).toMatchObject({ code: "configuration", hint: expect.stringContaining("chmod") });
   });
@@ -553,17 +555,17 @@ describe("describeEncryptionKey()", () => {
     expect(problem?.message).toContain(`${says} where somebody can be asked; if that is not done, the key goes into`);
     expect(problem?.message).toContain(`${folder}/key.json`);
     expect(problem?.hint).toMatch(/seahorse .*, before you sign in$/);
-    expect((await describeKey({ keyPlace: "keyring" })).problem?.message).toContain("Cannot keep the key");
+    expect((await describeKey({ keyLocation: "keyring" })).problem?.message).toContain("Cannot keep the key");
     expect((await open({ mayPrompt: false })).place).toBe("file");
   });
 
   test("tells of a file that is asked for, and of a keyring that is, and cannot be used", async () => {
-    expect(await describeKey({ keyPlace: "file" })).toEqual({
+    expect(await describeKey({ keyLocation: "file" })).toEqual({
       place: "file",
       isMade: false,
       why: "a file was asked for",
     });
-    expect((await describeKey({ keyPlace: "keyring" })).problem?.message).toContain("is not there");
+    expect((await describeKey({ keyLocation: "keyring" })).problem?.message).toContain("is not there");
   });
 
   test("tells where a key is, and what stands in its way", async () => {
@@ -585,7 +587,7 @@ describe("describeEncryptionKey()", () => {
 describe("a key", () => {
   test("is in no log line, no inspection and no JSON", async () => {
     await addPrivateKeyring(daemon, "unlocked");
-    const keys = [await open(), await openEncryptionKey(join(daemon.directory, "file"), { log, keyPlace: "file" })];
+    const keys = [await open(), await openEncryptionKey(join(daemon.directory, "file"), { log, keyLocation: "file" })];
     await lockKeyring(daemon.address);
     const error = await failureOf(find({ mayPrompt: false }));
     for (const key of keys) {

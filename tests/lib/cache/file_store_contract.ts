@@ -31,7 +31,7 @@ beforeEach(() => {
 afterAll(() => rm(root, { recursive: true }));
 
 function newStore(): CacheStore {
-  return fileStore({ folder, keyPlace: "file" });
+  return fileStore({ folder, keyLocation: "file" });
 }
 
 /** A cache over an object of its own, as another process has it, and what it says. */
@@ -58,7 +58,7 @@ describe("fileStore()", () => {
     const { cache } = newCache();
     expect(await cache.findAccounts()).toEqual([]);
     expect(await cache.findAccessToken(QUERY)).toBeUndefined();
-    expect(await cache.alone(jane, () => Promise.resolve("done"))).toBe("done");
+    expect(await cache.withLock(jane, () => Promise.resolve("done"))).toBe("done");
     await expect(stat(folder)).rejects.toThrow("ENOENT");
   });
 
@@ -76,7 +76,7 @@ describe("fileStore()", () => {
 
   test("refuses what is no folder and no place for a key", () => {
     expect(() => fileStore({ folder: "" })).toThrow(TypeError);
-    expect(() => fileStore({ keyPlace: "pocket" as never })).toThrow(TypeError);
+    expect(() => fileStore({ keyLocation: "pocket" as never })).toThrow(TypeError);
   });
 
   test("makes no key for a change that changes nothing", async () => {
@@ -114,7 +114,7 @@ describe("fileStore()", () => {
   });
 
   test("does not take another file for its own, be it encrypted with its key", async () => {
-    const path = await signIn(), key = await openEncryptionKey(folder, { keyPlace: "file" });
+    const path = await signIn(), key = await openEncryptionKey(folder, { keyLocation: "file" });
     await writeFile(path, await encrypt("{}", key, { name: "other.encrypted" }));
     const { cache, lines } = newCache();
     expect(await cache.findAccessToken(QUERY)).toBeUndefined();
@@ -172,7 +172,7 @@ describe("fileStore()", () => {
     expect(JSON.parse((await newStore().read(jane.homeAccountId))!).Own).toEqual({ seen: 3 });
   });
 
-  test("alone() leaves nothing beside the file, whether the work stores something, nothing, or fails", async () => {
+  test("withLock() leaves nothing beside the file, whether the work stores something, nothing, or fails", async () => {
     const path = await signIn(), store = newStore();
     const during: string[][] = [], look = async () => void during.push(await readdir(folder));
     const add = (json?: string) => JSON.stringify({ ...JSON.parse(json!), Own: {} });
@@ -197,7 +197,7 @@ describe("fileStore()", () => {
 
 // The refresh token was spent, and the disk had no room for the new one: the sign-in was lost.
 for (const kind of ["file", "plaintext"]) {
-  describe(`alone() of the ${kind} store on a disk with little room`, () => {
+  describe(`withLock() of the ${kind} store on a disk with little room`, () => {
     /** Runs disk_program.ts on a disk that it may fill. */
     async function run(disk: WornDisk | undefined, action: string) {
       if (!disk) return undefined; // this user may have no mount

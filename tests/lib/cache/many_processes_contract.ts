@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 const STORES: Readonly<Record<string, (place: string) => CacheStore>> = {
-  file: (place) => fileStore({ folder: place, keyPlace: "file" }),
+  file: (place) => fileStore({ folder: place, keyLocation: "file" }),
   plaintext: plaintextStore,
 };
 

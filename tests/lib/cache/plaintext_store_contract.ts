@@ -59,7 +59,7 @@ describe("plaintextStore()", () => {
     expect(() => plaintextStore(undefined as never)).toThrow(TypeError);
     const { folder, newCache } = newPlace(), cache = newCache();
     expect([await cache.findAccounts(), await cache.findAccessToken(QUERY)]).toEqual([[], undefined]);
-    expect(await cache.alone(jane, () => Promise.resolve("done"))).toBe("done");
+    expect(await cache.withLock(jane, () => Promise.resolve("done"))).toBe("done");
     expect(fs.existsSync(folder)).toBe(false);
   });
 
@@ -200,7 +200,7 @@ describe("plaintextStore()", () => {
     expect(fs.statSync(path).mtimeMs).toBe(1_000_000_000_000);
   });
 
-  test("alone() locks beside the file, which can be read and written meanwhile", async () => {
+  test("withLock() locks beside the file, which can be read and written meanwhile", async () => {
     const { folder, store, newCache } = newPlace(), cache = newCache();
     await cache.save(reply("access", ["User.Read"]));
     await store.withLock!(jane.homeAccountId, async () => {

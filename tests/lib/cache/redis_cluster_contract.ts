@@ -2,8 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Cluster } from "ioredis";
 import { createCluster } from "redis";
-import type { RedisClient } from "../../../lib/cache/redis.ts";
-import { redisStore } from "../../../lib/redis.ts";
+import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";
 

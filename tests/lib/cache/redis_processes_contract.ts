@@ -64,7 +64,7 @@ test("update() in many processes loses nothing", async () => {
   expect(accounts.toSorted()).toEqual(fields.toSorted());
 });
 
-test("alone() in many processes lets one work at a time, so that one renews", async () => {
+test("withLock() in many processes lets one work at a time, so that one renews", async () => {
   await allAtOnce("renew");
   expect(await connected.send("GET", "renewals")).toBe("1");
   const atWork = await connected.send("LRANGE", "at-work", "0", "-1");

@@ -1,9 +1,8 @@
 // redisStore at a real Redis server, by each client library that this runtime has.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createClient, RESP_TYPES } from "redis";
-import type { RedisClient } from "../../../lib/cache/redis.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { redisStore } from "../../../lib/redis.ts";
+import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
@@ -109,7 +108,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       expect(await store.read("jane")).toBe('{"mine":true}');
     });
 
-    test("update() and alone() do no harm when a client sends all commands twice", async () => {
+    test("update() and withLock() do no harm when a client sends all commands twice", async () => {
       const store = redisStore(before(client, async (command) => await client.sendCommand([...command] as never)));
       let calls = 0;
       await store.update("jane", (document) => {

@@ -4,9 +4,8 @@ import { Redis } from "ioredis";
 import { readFile } from "node:fs/promises";
 import { createClient } from "redis";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import type { RedisClient } from "../../../lib/cache/redis.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { redisStore } from "../../../lib/redis.ts";
+import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
@@ -15,6 +14,8 @@ import { startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { APP, HOST, jane, NOW, reply } from "./sample_replies.ts";
 
 const SECRET = "0.AXkAsecret-refresh-token", PASSWORD = "the server's password";
+/** While the disk is busy, Redis writes its log up to 2 seconds after it has answered, unless it waits for the disk each time. */
+const DURABLE = ["--appendonly", "yes", "--appendfsync", "always"];
 const DOCUMENT = JSON.stringify({ RefreshToken: { jane: { secret: SECRET } } });
 
 for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
@@ -22,7 +23,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     let redis: PrivateRedis, connected: ConnectedRedis;
     beforeAll(async () => {
       // What has been written is there after a restart.
-      redis = await startPrivateRedis(["--appendonly", "yes"]);
+      redis = await startPrivateRedis(DURABLE);
       connected = await connect(redis.socket);
     });
     beforeEach(async () => void await connected.send("FLUSHALL"));
@@ -31,7 +32,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await redis[Symbol.asyncDispose]();
     });
 
-    test("full memory is told, what is there can be read, and alone() works without a lock", async () => {
+    test("full memory is told, what is there can be read, and withLock() works without a lock", async () => {
       const store = redisStore(connected.client);
       await store.update("jane", () => "{}");
       await connected.send("CONFIG", "SET", "maxmemory", "1mb");
@@ -90,7 +91,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     });
 
     test("a user with the permissions that the documentation names can do all", async () => {
-      const source = await readFile(new URL("../../../lib/redis.ts", import.meta.url), "utf8");
+      const source = await readFile(new URL("../../../lib/cache/redis.ts", import.meta.url), "utf8");
       const rules = /needs `(~.*)`/.exec(source)![1]!.split(" ");
       await connected.send("ACL", "SETUSER", "app", "on", `>${PASSWORD}`, "resetkeys", "-@all", ...rules);
       await using own = await connect(redis.socket);
@@ -198,7 +199,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
 
 // The new refresh token was forgotten when the server died before it was stored, and the old one was good no more.
 test("a renewal during which the server dies is stored once the server is there again", async () => {
-  await using redis = await startPrivateRedis(["--appendonly", "yes"]);
+  await using redis = await startPrivateRedis(DURABLE);
   await using provider = await startOidcProvider();
   const [, connect] = Object.entries(REDIS_CLIENTS)[0]!;
   await using connected = await connect(redis.socket);

@@ -4,7 +4,7 @@ import { Message, sessionBus, Variant } from "dbus-next";
 import process from "node:process";
 import { BUS_DAEMON, type MethodCall, type SessionBus } from "../../../lib/dbus/bus.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
-import { type PromptCall, readSecret, type SecretPlace, storeSecret } from "../../../lib/keyring/secret_service.ts";
+import { type PromptCall, readSecret, type SecretLocation, storeSecret } from "../../../lib/keyring/secret_service.ts";
 import { type Answers, startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -13,7 +13,7 @@ import { failureOf } from "../../tools/failure_of.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const NEW = { label: "test", attributes: { application: "latchkey", key: "one" }, text: "a secret" };
-const PLACE: SecretPlace = { attributes: NEW.attributes, collection: COLLECTION };
+const PLACE: SecretLocation = { attributes: NEW.attributes, collection: COLLECTION };
 const QUIETLY: PromptCall = { mayPrompt: false, promptMs: 60_000 };
 const ASKING: PromptCall = { ...QUIETLY, mayPrompt: true };
 

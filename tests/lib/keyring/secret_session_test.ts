@@ -1,7 +1,7 @@
 // The Secret Service's encrypted session, against Node's implementation of the same group.
 import { describe, expect, test } from "bun:test";
 import { createCipheriv, createDecipheriv, createDiffieHellman, type DiffieHellman, hkdfSync } from "node:crypto";
-import { agreeOnKey, coverSecret, makeKeyShare, uncoverSecret } from "../../../lib/keyring/secret_session.ts";
+import { agreeOnKey, decryptSecret, encryptSecret, makeKeyShare } from "../../../lib/keyring/secret_service.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 /** RFC 2409, 6.2: 2^1024 - 2^960 - 1 + 2^64 * ([2^894 pi] + 129093). */
@@ -40,7 +40,7 @@ describe("agreeOnKey()", () => {
     for (let round = 0; round < 20; round++) {
       const peer = newPeer(), share = makeKeyShare();
       const key = peerKey(peer.computeSecret(share.publicValue)), ours = await agreeOnKey(share, peer.getPublicKey());
-      const { parameters, value } = await coverSecret(new TextEncoder().encode("a secret"), ours);
+      const { parameters, value } = await encryptSecret(new TextEncoder().encode("a secret"), ours);
       const decipher = createDecipheriv("aes-128-cbc", key, parameters);
       expect(Buffer.concat([decipher.update(value), decipher.final()]).toString()).toBe("a secret");
     }
@@ -53,7 +53,7 @@ describe("agreeOnKey()", () => {
         ours = await agreeOnKey({ ...makeKeyShare(), exponent: 1n }, theirs);
       const cipher = createCipheriv("aes-128-cbc", peerKey(theirs), new Uint8Array(16));
       const value = new Uint8Array(Buffer.concat([cipher.update("a secret"), cipher.final()]));
-      const uncovered = await uncoverSecret({ parameters: new Uint8Array(16), value }, ours);
+      const uncovered = await decryptSecret({ parameters: new Uint8Array(16), value }, ours);
       expect(new TextDecoder().decode(uncovered)).toBe("a secret");
     }
   });
@@ -88,19 +88,19 @@ describe("coverSecret(), uncoverSecret()", () => {
   test("are each other's reverse, and never cover alike", async () => {
     const key = await agreeOnKey(makeKeyShare(), makeKeyShare().publicValue),
       secret = new TextEncoder().encode("a secret");
-    const one = await coverSecret(secret, key), other = await coverSecret(secret, key);
+    const one = await encryptSecret(secret, key), other = await encryptSecret(secret, key);
     expect(one.parameters).not.toEqual(other.parameters);
-    expect(await uncoverSecret(one, key)).toEqual(secret);
-    expect(await uncoverSecret(other, key)).toEqual(secret);
+    expect(await decryptSecret(one, key)).toEqual(secret);
+    expect(await decryptSecret(other, key)).toEqual(secret);
   });
 
   test("do not open what another key covered", async () => {
     const [key, other] = await Promise.all([0, 1].map(() => agreeOnKey(makeKeyShare(), makeKeyShare().publicValue)));
     let refused = 0;
     for (let round = 0; round < 20; round++) {
-      const covered = await coverSecret(new TextEncoder().encode("a secret"), key!);
+      const covered = await encryptSecret(new TextEncoder().encode("a secret"), key!);
       // Padding is all that tells, and fits by chance once in 256 times.
-      await uncoverSecret(covered, other!).catch((error) => {
+      await decryptSecret(covered, other!).catch((error) => {
         expect(error).toMatchObject({ code: "invalid_response" });
         refused++;
       });
