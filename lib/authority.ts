@@ -41,7 +41,7 @@ const ENTRA_HOSTS: ReadonlySet<string> = new Set(CLOUDS.flat());
 const B2C_SUFFIXES: readonly string[] = [".b2clogin.com", ".b2clogin.cn", ".b2clogin.us"];
 
 /** End of the hosts of Entra External ID. */
-const CIAM_SUFFIX = ".ciamlogin.com";
+export const CIAM_SUFFIX = ".ciamlogin.com";
 
 /** Hosts where people sign in to a personal account, or type a device code. */
 const SIGN_IN_HOSTS: readonly string[] = ["login.live.com", "microsoft.com", "www.microsoft.com", "aka.ms"];
@@ -55,6 +55,11 @@ const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
  */
 export function isLoopbackHost(hostname: string): boolean {
   return LOOPBACK_HOSTS.includes(hostname);
+}
+
+/** Returns true if a URL is `https:`, or `http:` on loopback. */
+export function isHttpsOrLoopback({ protocol, hostname }: URL): boolean {
+  return protocol === "https:" || protocol === "http:" && isLoopbackHost(hostname);
 }
 
 /**

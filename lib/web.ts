@@ -28,7 +28,7 @@ import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
 import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
-import type { Fetch } from "./oauth/provider.ts";
+import type { Fetch } from "./oauth/fetch.ts";
 import {
   type AuthCodeFlowRequest,
   checkAccount,
@@ -57,7 +57,7 @@ export {
 } from "./errors.ts";
 export type { Logger, LogLevel } from "./errors.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
-export type { Fetch } from "./oauth/provider.ts";
+export type { Fetch } from "./oauth/fetch.ts";
 export { redirectPath } from "./authority.ts";
 export type {
   AuthCodeFlowRequest,
