@@ -26,7 +26,13 @@ import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { redacted } from "../token.ts";
 import { oauthError } from "./errors.ts";
 import { clientOf, type HttpOptions, translateErrors } from "./fetch.ts";
-import { type AuthorizationRequest, authorizationUrl, type Provider, scopesToAsk, serverOfResponse } from "./provider.ts";
+import {
+  type AuthorizationRequest,
+  authorizationUrl,
+  type Provider,
+  scopesToAsk,
+  serverOfResponse,
+} from "./provider.ts";
 import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
 
 /** Parameters of a sign-in. */

@@ -76,12 +76,17 @@ export async function startDeviceCode(
     const mayNeedPkce = error instanceof LatchkeyError && error.error === "invalid_request";
     if (!mayNeedPkce || isMicrosoftAuthority(authority)) throw error;
     codeVerifier = generateRandomCodeVerifier();
-    return await send({ code_challenge: await calculatePKCECodeChallenge(codeVerifier), code_challenge_method: "S256" });
+    return await send({
+      code_challenge: await calculatePKCECodeChallenge(codeVerifier),
+      code_challenge_method: "S256",
+    });
   });
   const userCode = escapeControlCharacters(reply.user_code);
   const [verificationUri, verificationUriComplete] = [reply.verification_uri, reply.verification_uri_complete]
     .map((text) => checkAddress(text, provider, correlationId));
-  if (!verificationUri || !userCode) throw invalidResponse("it has no address at which to enter the code", correlationId);
+  if (!verificationUri || !userCode) {
+    throw invalidResponse("it has no address at which to enter the code", correlationId);
+  }
   const shown = {
     userCode,
     verificationUri,

@@ -162,7 +162,11 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
     if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
     if (error instanceof LatchkeyError) throw withCorrelationId(error, correlationId);
     // No cause: the error of a fetch may quote the request.
-    throw fail("no_network", `Cannot reach ${host}${reasonOf(error)}`, "Check the network, and the proxy if there is one");
+    throw fail(
+      "no_network",
+      `Cannot reach ${host}${reasonOf(error)}`,
+      "Check the network, and the proxy if there is one",
+    );
   } finally {
     stopLimit();
   }

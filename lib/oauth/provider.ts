@@ -107,7 +107,13 @@ async function discover(authority: Authority, http: HttpOptions): Promise<Provid
   }
   const { status, headers } = response, body = await response.text();
   if (status !== 200) {
-    const context = { flow: "browser", clientId: "", redirectUri: "", scopes: [], correlationId: correlationId ?? "" } as const;
+    const context = {
+      flow: "browser",
+      clientId: "",
+      redirectUri: "",
+      scopes: [],
+      correlationId: correlationId ?? "",
+    } as const;
     const refusal = refusalOf({ status, body }, context, retryAfterMs(response, (http.now ?? Date.now)()));
     if (refusal.code === "temporarily_unavailable") throw refusal;
     throw failure("configuration", `${authority.url} is not an authority (status ${status})`, correlationId);
@@ -138,16 +144,19 @@ function discoveryBase({ kind, url, origin, host, tenant }: Authority): string {
  * (Google's are), but the sign-in page and the device codes must be at the issuer's host or at the token endpoint's.
  */
 function checkEndpoints(server: AuthorizationServer, authority: Authority, correlationId: string | undefined): void {
-  const { authorization_endpoint, token_endpoint, device_authorization_endpoint } = server, { url, host, kind } = authority;
+  const { authorization_endpoint, token_endpoint, device_authorization_endpoint } = server,
+    { url, host, kind } = authority;
   if (authorization_endpoint === undefined || token_endpoint === undefined) {
     throw new LatchkeyError("invalid_response", `${url} does not name its endpoints`, { correlationId });
   }
   const isPlain = url.startsWith("http:"); // only on loopback
-  const hosts = [authorization_endpoint, token_endpoint, device_authorization_endpoint ?? token_endpoint].map((text) => {
-    const endpoint = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
-    if (endpoint && isHttpsOrLoopback(endpoint) && (isPlain || endpoint.protocol === "https:")) return endpoint.host;
-    throw failure("untrusted_authority", `${url} has an endpoint that does not begin with https://`, correlationId);
-  });
+  const hosts = [authorization_endpoint, token_endpoint, device_authorization_endpoint ?? token_endpoint].map(
+    (text) => {
+      const endpoint = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
+      if (endpoint && isHttpsOrLoopback(endpoint) && (isPlain || endpoint.protocol === "https:")) return endpoint.host;
+      throw failure("untrusted_authority", `${url} has an endpoint that does not begin with https://`, correlationId);
+    },
+  );
   const [, tokenHost] = hosts, allowed = kind === "oidc" ? [host, tokenHost] : [host];
   if (!hosts.every((each) => allowed.includes(each))) {
     throw failure("untrusted_authority", `${url} has endpoints at another host`, correlationId);
@@ -155,7 +164,7 @@ function checkEndpoints(server: AuthorizationServer, authority: Authority, corre
 }
 
 function failure(code: LatchkeyErrorCode, message: string, correlationId: string | undefined): LatchkeyError {
-  return new LatchkeyError(code, message, { correlationId, hint: "Check --authority (authority)" });
+  return new LatchkeyError(code, message, { correlationId, hint: "Check the authority" });
 }
 
 /**
@@ -225,7 +234,8 @@ export function serverOfResponse({ authority, server }: Provider, issuer: string
   const [before, after] = server.issuer.split(TENANT_PLACEHOLDER);
   if (issuer === null || after === undefined) return server;
   const tenant = issuer.slice(before!.length, issuer.length - after.length);
-  const isPossible = issuer === `${before}${tenant}${after}` && GUID.test(tenant) && isRequestedTenant(authority, tenant);
+  const isPossible = issuer === `${before}${tenant}${after}` && GUID.test(tenant) &&
+    isRequestedTenant(authority, tenant);
   return isPossible ? { ...server, issuer } : server;
 }
 

@@ -146,7 +146,7 @@ export async function refreshTokens(
     throw new LatchkeyError("interaction_required", error.message, {
       ...error,
       claims: error.claims,
-      hint: "Sign in for these scopes with acquireTokenInteractive",
+      hint: "Sign in again: acquireTokenInteractive with these scopes",
     });
   }
 }

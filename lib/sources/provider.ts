@@ -6,7 +6,14 @@
  */
 import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
 import { InFlight, renewalsInFlight, SingleFlight, untilAborted } from "../async.ts";
-import { type Authority, authorityOfAccount, authorityOfTenant, isMicrosoftAuthority, isMultiTenant, parseAuthority } from "../authority.ts";
+import {
+  type Authority,
+  authorityOfAccount,
+  authorityOfTenant,
+  isMicrosoftAuthority,
+  isMultiTenant,
+  parseAuthority,
+} from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
 import type { CachedAccount, CachedToken } from "../cache/lookup.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";

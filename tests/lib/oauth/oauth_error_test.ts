@@ -78,7 +78,7 @@ test("oauthError() keeps what Entra says of its refusal", () => {
   expect(oauthError(body, CONTEXT)).toMatchObject({
     ...{ code: "interaction_required", error: "invalid_grant", subError: "token_expired", errorCodes: [700082] },
     ...{ claims: body.claims, correlationId: body.correlation_id, errorDescription: body.error_description },
-    hint: expect.stringContaining("latchkey login"),
+    hint: expect.stringContaining("acquireTokenInteractive"),
   });
 });
 

@@ -116,7 +116,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
         errorCodes: [50076],
         claims,
       },
-      hint: expect.stringContaining("latchkey login"),
+      hint: expect.stringContaining("acquireTokenInteractive"),
     });
     expect(error.correlationId).not.toBe("");
     expectNoSecret(error, first.refreshToken!, "capolids");
