@@ -115,7 +115,6 @@ export function errorCodesIn(text: string): readonly number[] {
  * Returns advice for a refusal.
  *
  * @param refusal Its numbers, and the texts that can tell more.
- * @param context Facts about the request.
  * @returns A sentence, or `undefined` if nothing is known.
  */
 export function hintFor(

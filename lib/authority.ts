@@ -68,11 +68,8 @@ export function isHttpsOrLoopback({ protocol, hostname }: URL): boolean {
  * @param hostname The host as `URL.hostname` spells it.
  */
 export function isMicrosoftHost(hostname: string): boolean {
-  return ENTRA_HOSTS.has(hostname) || SIGN_IN_HOSTS.includes(hostname) || isCiamHost(hostname) || isB2cHost(hostname);
-}
-
-function isCiamHost(hostname: string): boolean {
-  return hostname.endsWith(CIAM_SUFFIX);
+  return ENTRA_HOSTS.has(hostname) || SIGN_IN_HOSTS.includes(hostname) || hostname.endsWith(CIAM_SUFFIX) ||
+    isB2cHost(hostname);
 }
 
 function isB2cHost(hostname: string): boolean {
@@ -117,7 +114,7 @@ function makeAuthority(origin: string, host: string, path: string): Authority {
 
 function authorityKind(host: string, [first = "", second = ""]: readonly string[]): AuthorityKind {
   if (first.toLowerCase() === "adfs") return "adfs";
-  if (isCiamHost(host)) return "ciam";
+  if (host.endsWith(CIAM_SUFFIX)) return "ciam";
   // As in MSAL: the path reveals B2C at a custom domain. This decides on metadata and the broker, not on trust.
   if (isB2cHost(host) || first.toLowerCase() === "tfp" || /^b2c_1a?_/i.test(second)) return "b2c";
   return ENTRA_HOSTS.has(host) ? "entra" : "oidc";
@@ -132,7 +129,6 @@ export function isTenant(text: string): boolean {
  * Returns the authority of another tenant at the same host.
  *
  * @param authority An authority of Entra ID or Entra External ID.
- * @param tenant A tenant's id or domain.
  * @throws {TypeError} if the authority has no tenants, or `tenant` is invalid.
  */
 export function authorityOfTenant(authority: Authority, tenant: string): Authority {
@@ -246,7 +242,6 @@ function pathOf({ url }: Authority): string {
  * Returns the redirect URI of the browser at this machine: `http://localhost` for Microsoft's authorities. All others have
  * `http://127.0.0.1` and a path, which Microsoft Entra ID refuses for its own apps.
  *
- * @param authority The authority.
  * @param options `port`: none in a registration; `redirectPath`: that of the caller if the authority is not Microsoft's.
  */
 export function loopbackRedirectUri(
@@ -277,26 +272,15 @@ export function checkRedirectPath(path: unknown): void {
 
 /**
  * Returns true if an address equals a redirect URI in scheme, host, port and path. Its query and fragment are the response's.
- *
- * @param address Address at which the response arrived.
- * @param redirectUri Redirect URI of the request.
  */
 export function isAtRedirectUri(address: string | URL, redirectUri: string): boolean {
   if (!URL.canParse(address) || !URL.canParse(redirectUri)) return false;
   const [one, other] = [new URL(address), new URL(redirectUri)];
-  one.search =
-    one.hash =
-    other.search =
-    other.hash =
-      "";
+  for (const url of [one, other]) url.search = url.hash = "";
   return one.href === other.href;
 }
 
-/**
- * Returns the redirect URI to register so that another is accepted: on loopback any port is (RFC 8252, 7.3).
- *
- * @param redirectUri Redirect URI of the request.
- */
+/** Returns the redirect URI to register so that another is accepted: on loopback any port is (RFC 8252, 7.3). */
 export function uriToRegister(redirectUri: string): string {
   const { protocol, hostname } = new URL(URL.canParse(redirectUri) ? redirectUri : "about:blank");
   if (protocol !== "http:" || !isLoopbackHost(hostname)) return redirectUri;

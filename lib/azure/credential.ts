@@ -7,8 +7,8 @@ import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
+import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError } from "../errors.ts";
+import type { AcquireTokenRequest, SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
 /** A credential as Azure's SDKs accept it: latchkey's, or any other. */
@@ -70,9 +70,6 @@ export interface AbortSignalLike {
   removeEventListener(type: "abort", listener: (this: AbortSignalLike, event: any) => any, options?: any): void;
 }
 
-/** Codes that mean that this credential cannot be used here. */
-const UNAVAILABLE: ReadonlySet<LatchkeyErrorCode> = new Set(["broker_unavailable", "missing_dependency"]);
-
 /** Thrown if the credential cannot be used here: there is no broker, or the tenant is not allowed. */
 export class CredentialUnavailableError extends Error {
   /** Name by which chains of credentials recognize it. */
@@ -88,8 +85,6 @@ export class AuthenticationRequiredError extends Error {
   readonly #options: GetTokenOptions;
 
   /**
-   * Makes an error.
-   *
    * @param cause Reason for which a person is needed.
    * @param scopes Scopes of the token.
    * @param options Options of the request.
@@ -151,13 +146,12 @@ export class LatchkeyCredential implements AsyncDisposable {
   /** Application of the tokens: to list accounts, or to sign one out. */
   readonly app: PublicClientApplication;
   readonly #options: LatchkeyCredentialOptions;
-  #account: Pick<AcquireTokenRequest, "account" | "username">;
+  /** Account of all requests. @default the one of the first token */
+  #account: Pick<AcquireTokenRequest, "account" | "username"> | undefined;
   /** Mutex of the calls that begin before an account is chosen. */
   #choosing: Promise<void> = Promise.resolve();
 
   /**
-   * Makes a credential.
-   *
    * @param options Options of the credential. Nothing is opened or requested before the first call.
    * @throws {TypeError} if the client id is missing, or the authority or `interactive` is invalid.
    * @throws {RangeError} if a time limit is not above 0.
@@ -169,7 +163,7 @@ export class LatchkeyCredential implements AsyncDisposable {
       throw new ArgumentError('Cannot make a credential: interactive has to be "if-needed" or "never"');
     }
     this.#options = options;
-    this.#account = account ? { account } : { username };
+    this.#account = account ? { account } : username === undefined ? undefined : { username };
   }
 
   /**
@@ -230,12 +224,12 @@ export class LatchkeyCredential implements AsyncDisposable {
     interactive: "if-needed" | "never" = "if-needed",
   ): Promise<AuthenticationResult> {
     const { parentWindowHandle, onBeforeLaunchingUi, clientCapabilities = [] } = this.#options;
-    const { claims, enableCae = false, proofOfPossessionOptions, abortSignal } = options;
+    const { claims, enableCae = false, proofOfPossessionOptions: pop, abortSignal } = options;
     const scopeList = typeof scopes === "string" ? [scopes] : scopes, { signal, stop } = signalOf(abortSignal);
     const others = clientCapabilities.filter((each) => each.toLowerCase() !== CONTINUOUS_ACCESS_EVALUATION);
     const turn = Promise.withResolvers<void>();
     try {
-      if (!this.#isChosen()) {
+      if (!this.#account) {
         const before = this.#choosing;
         this.#choosing = Promise.all([before, turn.promise]).then(() => {});
         await untilAborted(before, signal); // two concurrent sign-ins could be of two people
@@ -246,7 +240,8 @@ export class LatchkeyCredential implements AsyncDisposable {
         claims: claims || undefined,
         clientCapabilities: enableCae ? [...others, CONTINUOUS_ACCESS_EVALUATION] : others,
         tenantId: this.#tenantFor(options.tenantId),
-        authenticationScheme: popOf(proofOfPossessionOptions),
+        authenticationScheme: pop &&
+          { type: "pop", method: pop.resourceRequestMethod, url: pop.resourceRequestUrl, nonce: pop.nonce },
         interactive,
         parentWindowHandle,
         onBeforeLaunchingUi,
@@ -255,21 +250,18 @@ export class LatchkeyCredential implements AsyncDisposable {
       // The first account is used from now on: another scope must not be acquired for another person. By its user name, as an
       // account that is a guest of one tenant would send all other requests to that tenant.
       const { account } = result;
-      if (!this.#isChosen()) this.#account = account.username ? { username: account.username } : { account };
+      this.#account ??= account.username ? { username: account.username } : { account };
       return result;
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      if (UNAVAILABLE.has(error.code)) throw new CredentialUnavailableError(messageOf(error), { cause: error });
+      const isUnavailable = error.code === "broker_unavailable" || error.code === "missing_dependency";
+      if (isUnavailable) throw new CredentialUnavailableError(messageOf(error), { cause: error });
       if (interactive !== "never" || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
       throw new AuthenticationRequiredError(error, scopeList, options);
     } finally {
       turn.resolve();
       stop();
     }
-  }
-
-  #isChosen(): boolean {
-    return this.#account.account !== undefined || this.#account.username !== undefined;
   }
 
   #tenantFor(requested: string | undefined): string | undefined {
@@ -292,17 +284,8 @@ function messageOf({ message, hint }: LatchkeyError): string {
   return hint ? `${message}. ${hint}` : message;
 }
 
-function popOf(options: ProofOfPossessionOptions | undefined): PopScheme | undefined {
-  if (!options) return undefined;
-  const { nonce, resourceRequestMethod: method, resourceRequestUrl: url } = options;
-  return { type: "pop", method, url, nonce };
-}
-
 /** Returns a signal of the platform for one that is like it, and a function that stops listening to the latter. */
-function signalOf(like: AbortSignalLike | undefined): {
-  readonly signal: AbortSignal | undefined;
-  readonly stop: () => void;
-} {
+function signalOf(like: AbortSignalLike | undefined): { readonly signal?: AbortSignal | undefined; stop(): void } {
   if (!like || like instanceof AbortSignal) return { signal: like, stop: () => {} };
   const controller = new AbortController();
   const abort = () => controller.abort(new DOMException("The operation was aborted", "AbortError"));

@@ -93,8 +93,6 @@ const AUTH_TIME_TOLERANCE_S = 120;
 /**
  * Starts a sign-in.
  *
- * @param provider The provider.
- * @param request Parameters of the sign-in.
  * @returns The address for the person, and the flow, which {@linkcode finishAuthorization} needs.
  * @throws {TypeError} if `extraQueryParameters` overrides a parameter of the protocol, or `prompt` is invalid.
  * @throws {RangeError} if `maxAge` is below 0.
@@ -141,8 +139,6 @@ export async function startAuthorization(
  * - An authority whose metadata promises `iss` (RFC 9207) must send it: `finishAuthorization` refuses a response without.
  * - Any other authority needs a redirect URI that ends in its own path, and the response must have arrived there.
  *
- * @param provider The provider.
- * @param redirectUri Redirect URI of the sign-in.
  * @param options `answered`: `undefined` before the sign-in, then the address at which the response arrived, if the app passed it.
  * @throws {LatchkeyError} `configuration` if another authority can have the redirect URI, or the address is missing;
  * `invalid_response` if the response arrived at another address.
@@ -190,10 +186,8 @@ export function isAnswerTo({ state }: AuthorizationFlow, parameters: URLSearchPa
 /**
  * Finishes a sign-in: checks the response, redeems its code, and validates the id token.
  *
- * @param provider The provider.
  * @param flow Flow of {@linkcode startAuthorization}. Use it once.
  * @param parameters The response: of the redirect's query, or of the posted form.
- * @param http Options of the request.
  * @throws {LatchkeyError} `user_canceled` and the provider's other refusals; `interaction_required` also if the person signed
  * in longer ago than `maxAge`; `invalid_response` if the response is not to this sign-in or not this provider's, or the id
  * token is invalid; `timed_out` if the sign-in started an hour ago; else as `requestToken`.

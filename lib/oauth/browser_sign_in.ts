@@ -76,9 +76,6 @@ const RESULT_PAGE_LIMIT_MS = 2_000;
 /**
  * Signs a person in.
  *
- * @param provider The provider.
- * @param request Parameters of the sign-in.
- * @param options Options for the use of the browser, and of the requests.
  * @returns The provider's reply.
  * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` if the port is taken; `missing_dependency` if no
  * browser opens and nobody is told the address.
@@ -261,7 +258,6 @@ const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5
 /**
  * Returns the page that ends a sign-in.
  *
- * @param outcome Outcome of the sign-in.
  * @param body HTML of the app's own page.
  */
 export function resultPage(

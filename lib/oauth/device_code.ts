@@ -51,9 +51,6 @@ const MAX_LIFETIME_S = 24 * 60 * 60;
 /**
  * Requests a code.
  *
- * @param provider The provider.
- * @param request Parameters of the sign-in.
- * @param http Options of the request.
  * @throws {LatchkeyError} `configuration` if the provider has no device codes; `untrusted_authority` if it sends people to
  * Microsoft and is not Microsoft's; its refusal; `no_network`, `timed_out`, `temporarily_unavailable`, `invalid_response`.
  */
@@ -122,9 +119,7 @@ export async function startDeviceCode(
 /**
  * Polls until the person has signed in.
  *
- * @param provider The provider.
  * @param code Code of {@linkcode startDeviceCode}.
- * @param http Options of the requests.
  * @throws {LatchkeyError} `timed_out` if the code has expired; `user_canceled`; the provider's refusal; `invalid_response`.
  */
 export async function pollDeviceCode(

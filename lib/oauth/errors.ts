@@ -58,8 +58,6 @@ const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyEr
  * Returns the error for a refusal of an authorization server.
  *
  * @param fields `error` and others: a token response's JSON, or the parameters of an authorization response.
- * @param context Facts about the request.
- * @param status HTTP status of the response.
  */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
   const { secrets = [] } = context;
@@ -91,8 +89,6 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
 /**
  * Returns the error for a response whose status is not that of success.
  *
- * @param response Status and body of the response.
- * @param context Facts about the request.
  * @param retryAfterMs Delay that the server asks for, in milliseconds.
  */
 export function refusalOf(

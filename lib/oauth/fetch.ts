@@ -58,7 +58,6 @@ export interface SendOptions {
  * Returns the options with which oauth4webapi sends a request.
  *
  * @param url URL of the authority. `http:` is for loopback only.
- * @param http Options of the request.
  * @param options `retry`: see {@linkcode boundedFetch}.
  */
 export function sendOptions(url: string, http: HttpOptions, options: { readonly retry?: boolean } = {}): SendOptions {
@@ -84,7 +83,6 @@ export function clientOf(clientId: string, now: () => number): Client {
  * Runs a step of oauth4webapi and translates its errors. Their causes contain bodies and tokens, so only the message is kept,
  * which quotes nothing of the server's.
  *
- * @param step The step.
  * @param context Options of the request, and the server's time if the server named it.
  * @throws {LatchkeyError} `invalid_response`; `configuration` if this machine's clock is wrong; the error of the request.
  */
@@ -116,7 +114,6 @@ export async function translateErrors<T>(
 /**
  * Returns a `fetch` with limits. Its response has its whole body in memory.
  *
- * @param http Options of the request.
  * @param options `retry`: true to retry once after a failure of the network or the server, for requests that may be sent
  * twice. A server's `Retry-After` is obeyed, up to ten seconds (RFC 9110, 10.2.3).
  * @returns A function that rejects with a {@linkcode LatchkeyError}: `no_network`, `timed_out`, `invalid_response`.
@@ -184,18 +181,13 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
 }
 
 /** Returns the body, or `undefined` if it is too long. */
-async function readBody(response: Response): Promise<Blob | undefined> {
-  const reader = response.body?.getReader(), chunks: Uint8Array<ArrayBuffer>[] = [];
+async function readBody({ body }: Response): Promise<Blob | undefined> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
-  while (reader) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    length += value.length;
-    if (length > MAX_BODY_BYTES) {
-      void reader.cancel().catch(() => {});
-      return undefined;
-    }
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > MAX_BODY_BYTES) return undefined; // this cancels the body
   }
   return new Blob(chunks);
 }

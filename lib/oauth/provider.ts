@@ -51,8 +51,6 @@ const cachesByFetch = new WeakMap<object, Map<string, CachedProvider>>();
  * Returns an authority's metadata. That of the known Entra hosts costs no request. For others it is discovered (OpenID Connect
  * Discovery, RFC 8414), once for all concurrent callers, and cached for a day.
  *
- * @param authority The authority.
- * @param http Options of the request.
  * @throws {LatchkeyError} `configuration` if there is no such authority; `untrusted_authority` if it claims to be another,
  * or has endpoints at another host; `no_network`, `timed_out`, `temporarily_unavailable`, `invalid_response`.
  */
@@ -209,7 +207,6 @@ export function isIssuerOf(authority: Authority, issuer: string): boolean {
  * @param provider The provider. If its issuer is a template, the id token's `tid` fills it. That must be a GUID, and equal the
  * requested tenant if its id was requested. The claim is not proven yet: validation checks it against the issuer.
  * @param idToken The id token, not yet validated.
- * @param correlationId UUID of the request.
  * @throws {LatchkeyError} `invalid_response` if the tenant is missing, or is not the requested one.
  */
 export function serverOfToken(
@@ -228,7 +225,6 @@ export function serverOfToken(
  * Returns the provider's metadata with the issuer that an authorization response must name, if it names one (RFC 9207).
  *
  * @param provider The provider. If its issuer is a template, any issuer of that form is accepted until the id token decides.
- * @param issuer `iss` of the response.
  */
 export function serverOfResponse({ authority, server }: Provider, issuer: string | null): AuthorizationServer {
   const [before, after] = server.issuer.split(TENANT_PLACEHOLDER);
@@ -263,8 +259,6 @@ export interface AuthorizationRequest
 /**
  * Returns the URL at which a person signs in or consents.
  *
- * @param provider The provider.
- * @param request Parameters of the request.
  * @param more Parameters that tie the response to the request, such as `state`.
  * @throws {TypeError} if `extraQueryParameters` overrides a parameter of the protocol, or `prompt` is invalid.
  * @throws {RangeError} if `maxAge` is below 0.

@@ -63,9 +63,6 @@ interface Grant {
 /**
  * Requests a token.
  *
- * @param provider The provider.
- * @param grant The grant.
- * @param options Facts about the request, and how it is sent.
  * @throws {LatchkeyError} the provider's refusal; `no_network`, `timed_out`, `temporarily_unavailable`, `invalid_response`;
  * `configuration` if the clock is wrong.
  */
@@ -109,8 +106,6 @@ export interface RefreshRequest extends Pick<TokenContext, "clientId" | "scopes"
  * once: so `http` has no signal that could end the call before its reply is stored.
  *
  * @param provider The provider: the authority of the tenant that the token is to be of.
- * @param request Parameters of the grant.
- * @param http Options of the request.
  * @returns The reply. Its refresh token, if there is one, replaces the old one.
  * @throws {LatchkeyError} `interaction_required` if the refresh token is refused, with the server's `subError`, `claims` and
  * `errorCodes`; else as {@linkcode requestToken}.
@@ -171,8 +166,6 @@ const MAX_LIFETIME_S = 100 * 365 * 24 * 60 * 60;
 /**
  * Returns the reply for a response that oauth4webapi has validated.
  *
- * @param body The response.
- * @param context Facts that complete it.
  * @throws {LatchkeyError} `invalid_response` if a token is malformed or names no account, `interaction_required` if it is of
  * another account than the requested one.
  */

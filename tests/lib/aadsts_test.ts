@@ -20,7 +20,7 @@ const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [
   [53003, "administrator", "correlation id", "place, app or device"],
   [530084, "bound to the device", "requireBroker"],
   [50005, "through the broker"],
-  [53001, "no Linux device can meet this rule"],
+  [53001, "no Linux device can meet this policy"],
   [50097, "Register the device again", "dsreg --status"],
   [50129, "Register the device again", "dsreg --status"],
   [50155, "Register the device again", "dsreg --status"],
