@@ -65,7 +65,7 @@ export type {
 } from "./lib/request.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_code.ts";
 export type { BrowserSignInOptions } from "./lib/oauth/browser_sign_in.ts";
-export type { Fetch } from "./lib/oauth/provider.ts";
+export type { Fetch } from "./lib/oauth/fetch.ts";
 export type { SignInOutcome } from "./lib/oauth/browser_sign_in.ts";
 export type { FinishOptions } from "./lib/sources/provider.ts";
 export type { AuthenticationResult } from "./lib/token.ts";

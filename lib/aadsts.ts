@@ -1,93 +1,88 @@
 /**
- * AADSTS numbers, by which Microsoft Entra tells its refusals apart. They choose hints and nothing else: Microsoft says not
- * to branch on them.
+ * AADSTS numbers, by which Microsoft Entra distinguishes its refusals. They only choose hints: Microsoft says not to branch on
+ * them.
  *
  * @module
  */
 
-/** What a hint is written with. */
+/** Facts about the request that a hint names. */
 export interface HintContext {
-  /** How the request was made: what helps differs. */
+  /** Source of the token: what helps depends on it. */
   readonly flow: "broker" | "browser" | "device_code";
-  /** The app. */
+  /** Application (client) id. */
   readonly clientId: string;
-  /** The redirect URI that the app has to have registered for this flow. */
+  /** Redirect URI that the app must have registered for this flow. */
   readonly redirectUri: string;
-  /** What was asked for. */
+  /** Requested scopes. */
   readonly scopes: readonly string[];
 }
 
-type Hint = (context: HintContext) => string;
+type Hint = string | ((context: HintContext) => string);
 
-const SIGN_IN_AGAIN = "Sign in again: latchkey login, or acquireTokenInteractive";
-const PASS_THE_CHECK =
-  "Sign in once more to pass the check (latchkey login, or acquireTokenInteractive with the error's claims)";
-const REGISTER_AGAIN =
-  "Register the device again in the Intune app (Company Portal); dsreg --status tells how it stands";
-const NOT_MANAGED: Hint = ({ flow }) =>
-  flow === "broker"
-    ? "See dsreg --status and the Intune app: the device has to be enrolled and compliant"
-    : "Only the device's broker can show that the device is managed: use --broker require (enableBrokerOnLinux and its like, " +
-      "requireBroker), and see dsreg --status and the Intune app; a device code cannot pass";
-const THROUGH_THE_BROKER: Hint = () =>
-  "Send the request through the broker (--broker require); where that was done, no Linux device can meet this rule";
-const SCOPE: Hint = ({ scopes }) =>
-  `Asked for ${scopes.join(" ") || "nothing"}: one resource a request, such as https://graph.microsoft.com/.default; ` +
-  "with --resource /.default is added";
-const redirectUri: Hint = ({ redirectUri, clientId }) =>
-  `Add the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications)`;
-const always = (hint: string): Hint => () => hint;
+const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
+const REGISTER_AGAIN = "Register the device again in the Intune app (Company Portal); dsreg --status shows its state";
+const redirectUri = ({ redirectUri, clientId }: HintContext): string =>
+  `the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications)`;
 
-/** Rows of numbers that one hint is for. */
+/** Hint of each refusal, for all numbers that it has. */
 const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
-  [[50011], redirectUri],
-  [[7000218], (context) => `Allow public client flows in the app registration; ${decapitalized(redirectUri(context))}`],
+  [[50011], (context) => `Add ${redirectUri(context)}`],
+  [[7000218], (context) => `Allow public client flows in the app registration; add ${redirectUri(context)}`],
+  [[700016, 700011], "Check clientId and authority: the app is not known in this tenant"],
   [
-    [700016, 700011],
-    always("Check --client-id and --tenant (clientId, authority): the app is not known in this tenant"),
+    [53000, 530003],
+    ({ flow }) =>
+      flow === "broker"
+        ? "The device has to be enrolled and compliant: see dsreg --status and the Intune app"
+        : "Only the device's broker can prove that the device is managed: sign in through it (requireBroker), and see " +
+          "dsreg --status and the Intune app; a device code cannot pass",
   ],
-  [[53000, 530003], NOT_MANAGED],
   [
     [53003],
     ({ flow }) =>
       flow === "device_code"
         ? "The tenant probably forbids device codes: use the broker or the browser"
-        : "A rule about place, app or device: give your administrator the correlation id and the time",
+        : "A policy on place, app or device blocks the sign-in: give your administrator the correlation id and the time",
   ],
-  [[530084], always("Only a session that is bound to the device passes: use the device's broker (--broker require)")],
-  [[50005, 53001], THROUGH_THE_BROKER],
-  [[50097, 50129, 50155, 50187], always(REGISTER_AGAIN)],
-  [[50127], always("Install the broker: microsoft-identity-broker, which comes with the Intune app")],
-  [[53002], always("Your administrator has to approve the app")],
-  [[50072, 50074, 50076, 50078, 50079, 50158], always(PASS_THE_CHECK)],
-  [[50173, 50132, 50133], always(`The password was changed, or the sign-in was revoked. ${SIGN_IN_AGAIN}`)],
-  [[70008, 700082], always(`The sign-in was not used for too long. ${SIGN_IN_AGAIN}`)],
-  [[70043], always(`Your tenant limits how long a sign-in lasts. ${SIGN_IN_AGAIN}`)],
+  [[530084], "Only a session that is bound to the device passes: use the device's broker (requireBroker)"],
   [
-    [65001],
-    always("Ask an administrator to consent, or visit the address of getAuthorizationRequestUrl"),
+    [50005, 53001],
+    "Send the request through the broker (requireBroker); if it was, no Linux device can meet this policy",
   ],
+  [[50097, 50129, 50155, 50187], REGISTER_AGAIN],
+  [[50127], "Install the broker: microsoft-identity-broker, which comes with the Intune app"],
+  [[53002], "Your administrator has to approve the app"],
   [
-    [65002],
-    always("Microsoft has not let this app of its own ask for this resource: use an app registration of your own"),
+    [50072, 50074, 50076, 50078, 50079, 50158],
+    "Sign in once more to pass the check: acquireTokenInteractive with the error's claims",
   ],
-  [[50105], always("Your administrator has to assign you to the app")],
+  [[50173, 50132, 50133], `The password was changed, or the sign-in was revoked. ${SIGN_IN_AGAIN}`],
+  [[70008, 700082], `The sign-in was not used for too long. ${SIGN_IN_AGAIN}`],
+  [[70043], `Your tenant limits how long a sign-in lasts. ${SIGN_IN_AGAIN}`],
+  [[65001], "Ask an administrator to consent, or visit the address of getAuthorizationRequestUrl"],
+  [[65002], "Microsoft does not let this app of its own request this resource: use an app registration of your own"],
+  [[50105], "Your administrator has to assign you to the app"],
   [
     [50020, 16000, 50194],
-    always("The account is not of this tenant, or the app is for one tenant: check --tenant and --account"),
+    "The account is not of this tenant, or the app is for one tenant: check the authority and the account",
   ],
-  [[500011, 650057, 70011], SCOPE],
-  [[50196], always("The same request was sent too often: wait a minute, and see which process repeats it")],
-  [[70016], always("The person has not confirmed the code yet: keep polling")],
-  [[70019], always("The code has ended: ask for a new one")],
-  [[50199], always("Confirm the sign-in in the browser")],
+  [
+    [500011, 650057, 70011],
+    ({ scopes }) =>
+      `The requested scopes are ${scopes.join(" ") || "none"}: request one resource at a time, such as ` +
+      "https://graph.microsoft.com/.default",
+  ],
+  [[50196], "The same request was sent too often: wait a minute, and see which process repeats it"],
+  [[70016], "The person has not confirmed the code yet: keep polling"],
+  [[70019], "The code has expired: request a new one"],
+  [[50199], "Confirm the sign-in in the browser"],
 ];
 
-/** What to do about a broker that lacks a method which is not every broker's. */
+/** Hint for a broker that lacks a method which is optional. */
 export const NOT_IMPLEMENTED =
   "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests";
 
-/** What else a text of the broker's can tell, where Entra gave no number. */
+/** Hints for texts of the broker that contain no number. */
 const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [
     /\b4kv4v\b/i,
@@ -106,35 +101,30 @@ const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [/^not implemented$/i, NOT_IMPLEMENTED],
   [
     /^PoP is not available/i,
-    "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
+    "This broker cannot bind tokens (see isPopSupported): acquire the token without authenticationScheme",
   ],
-  [/declined scopes/i, "Microsoft Entra did not grant all scopes: ask for fewer, or for the resource's /.default"],
+  [/declined scopes/i, "Microsoft Entra did not grant all scopes: request fewer, or the resource's /.default"],
 ];
 
-/** The AADSTS numbers in a text, each once. */
+/** Returns the AADSTS numbers in a text, each once. */
 export function errorCodesIn(text: string): readonly number[] {
   return [...new Set([...text.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))];
 }
 
 /**
- * What to do about a refusal.
+ * Returns advice for a refusal.
  *
- * @param refusal Its numbers, and the texts in which a word can tell more.
- * @param context What the hint is written with.
- * @returns A sentence, or `undefined` when nothing is known.
+ * @param refusal Its numbers, and the texts that can tell more.
+ * @returns A sentence, or `undefined` if nothing is known.
  */
 export function hintFor(
   refusal: { readonly errorCodes: readonly number[]; readonly subError?: string | undefined; readonly text: string },
   context: HintContext,
 ): string | undefined {
-  // The first number is the refusal's own; others are what its text refers to.
+  // The first number is the refusal's own; its text may refer to others.
   for (const code of refusal.errorCodes) {
     const [, hint] = HINTS.find(([codes]) => codes.includes(code)) ?? [];
-    if (hint) return hint(context);
+    if (hint !== undefined) return typeof hint === "string" ? hint : hint(context);
   }
   return BROKER_HINTS.find(([pattern]) => pattern.test(refusal.subError ?? "") || pattern.test(refusal.text))?.[1];
-}
-
-function decapitalized(sentence: string): string {
-  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
 }

@@ -25,7 +25,7 @@ import type { CacheStore } from "./cache/store.ts";
 import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
-import type { Fetch } from "./oauth/provider.ts";
+import type { Fetch } from "./oauth/fetch.ts";
 import {
   type AccountFilter,
   type AcquireTokenRequest,

@@ -137,6 +137,35 @@ export class SingleFlight<T> {
 }
 
 /**
+ * Waits for a promise, but no longer than a time.
+ *
+ * @returns What the promise gives; `undefined` after the time. The promise goes on.
+ * @throws {unknown} the reason of the signal
+ */
+export async function withinTime<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>(), timer = startTimer(() => late.resolve(undefined), milliseconds);
+  try {
+    return await untilAborted(Promise.race([promise, late.promise]), signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits for a time.
+ *
+ * @throws {unknown} the reason of the signal
+ */
+export async function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  await withinTime(new Promise<never>(() => {}), milliseconds, signal);
+}
+
+/**
  * Waits for a time that is different each time, so that those who were in each other's way once are not so again.
  *
  * @param milliseconds For how long at most; half of it at least.
@@ -144,17 +173,7 @@ export class SingleFlight<T> {
  * @throws {unknown} the reason of the signal
  */
 export async function delayWithJitter(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const abort = () => reject(signal!.reason);
-  const timer = setTimeout(resolve, milliseconds * (0.5 + Math.random() / 2));
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
-  }
+  await delay(milliseconds * (0.5 + Math.random() / 2), signal);
 }
 
 /** More than this, and a timer goes off at once, on every runtime. It is 24 days. */

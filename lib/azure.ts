@@ -24,15 +24,18 @@
 export type { AccountInfo } from "./account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./application.ts";
 export { type AuthorizedFetch, authorizedFetch, type AuthorizedFetchOptions } from "./azure/authorized_fetch.ts";
-export { AuthenticationRequiredError, CredentialUnavailableError } from "./azure/credential.ts";
-export { type GraphAuthenticationProvider, graphAuthenticationProvider } from "./azure/credential.ts";
-export { LatchkeyCredential, type LatchkeyCredentialOptions } from "./azure/credential.ts";
-export type {
-  AbortSignalLike,
-  AccessToken,
-  GetTokenOptions,
-  ProofOfPossessionOptions,
-  TokenCredential,
+export {
+  type AbortSignalLike,
+  type AccessToken,
+  AuthenticationRequiredError,
+  CredentialUnavailableError,
+  type GetTokenOptions,
+  type GraphAuthenticationProvider,
+  graphAuthenticationProvider,
+  LatchkeyCredential,
+  type LatchkeyCredentialOptions,
+  type ProofOfPossessionOptions,
+  type TokenCredential,
 } from "./azure/credential.ts";
 export { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
 export type { SignInOptions } from "./request.ts";

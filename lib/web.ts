@@ -1,6 +1,6 @@
 /**
  * Microsoft Entra ID, or another OpenID provider, for web apps and for workers on the edge: sign-in in two requests, renewal,
- * and a cache in memory. Web APIs are all that this entry needs of a runtime.
+ * and a memory cache. This entry needs only web APIs of the runtime.
  *
  * @example A web app's sign-in
  * ```ts
@@ -28,7 +28,7 @@ import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
 import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
-import type { Fetch } from "./oauth/provider.ts";
+import type { Fetch } from "./oauth/fetch.ts";
 import {
   type AuthCodeFlowRequest,
   checkAccount,
@@ -37,68 +37,64 @@ import {
   correlationIdOf,
   type RequestOptions,
   type SilentRequest,
-  type TokenQuery,
   tokenQuery,
 } from "./request.ts";
 import { type FinishOptions, ProviderSource } from "./sources/provider.ts";
 import type { AuthenticationResult } from "./token.ts";
 
-export type { AccountInfo } from "./account.ts";
-export type { CacheCall, CacheStore } from "./cache/store.ts";
-export { memoryStore } from "./cache/store.ts";
+export { redirectPath } from "./authority.ts";
+export { type CacheCall, type CacheStore, memoryStore } from "./cache/store.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,
   LatchkeyError,
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
+  type Logger,
+  type LogLevel,
 } from "./errors.ts";
-export type { Logger, LogLevel } from "./errors.ts";
-export type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
-export type { Fetch } from "./oauth/provider.ts";
-export { redirectPath } from "./authority.ts";
+export type { PopScheme, Prompt, SignInOptions, TokenRequest, WindowHandle } from "./request.ts";
 export type {
+  AccountInfo,
+  AuthCodeFlow,
   AuthCodeFlowRequest,
-  PopScheme,
-  Prompt,
+  AuthenticationResult,
+  AuthorizationFlow,
+  Fetch,
+  FinishOptions,
   RequestOptions,
-  SignInOptions,
   SilentRequest,
-  TokenRequest,
-} from "./request.ts";
-export type { FinishOptions } from "./sources/provider.ts";
-export type { AuthenticationResult } from "./token.ts";
-export type { WindowHandle } from "./request.ts";
+};
 
-/** What a web application is made of. */
+/** Options of {@linkcode WebApplication}. */
 export interface WebApplicationOptions {
   /** Application (client) id of the app registration. */
   readonly clientId: string;
-  /** Who issues the tokens. @default "https://login.microsoftonline.com/common" */
+  /** URL of the authority. @default "https://login.microsoftonline.com/common" */
   readonly authority?: string;
-  /** What the app can handle, such as `cp1` for continuous access evaluation. @default [] */
+  /** Capabilities of the app, such as `cp1` for continuous access evaluation. @default [] */
   readonly clientCapabilities?: readonly string[];
-  /** Where tokens are kept. @default in memory, for this object */
+  /** Store of the tokens. @default in memory, for this object */
   readonly cache?: CacheStore;
-  /** Sends requests. @default globalThis.fetch */
+  /** Function that sends requests. @default globalThis.fetch */
   readonly fetch?: Fetch;
-  /** Takes log lines. @default none */
+  /** Function that receives log lines. @default none */
   readonly logger?: Logger;
-  /** The time, in milliseconds since 1970. @default Date.now */
+  /** Current time, in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
 }
 
 /**
- * An app that signs people in over the web: a public client, without a secret of its own. It holds the tokens of all who
- * signed in: which account a request may use is for the person's session to say. On the edge, where requests do not share
- * what they wait for, make one for each request, and let them share a store.
+ * An app that signs people in over the web: a public client, without a secret. It has the tokens of all who signed in: the
+ * person's session decides which account a request may use. On the edge, where requests cannot wait for each other's promises,
+ * make one for each request, and let them share a store.
  *
- * Authorities may share a redirect URI if each of them is Microsoft's or names itself in its answers (RFC 9207). Every other one
- * needs a redirect URI that ends in its {@linkcode redirectPath}: it could get the codes of those that it shares one with (the mix-up
- * attack, RFC 9700, 4.4).
+ * Authorities may share a redirect URI if each of them is Microsoft's or names itself in its responses (RFC 9207). Any other one
+ * needs a redirect URI that ends in its {@linkcode redirectPath}: otherwise it could get the codes of the authorities that it
+ * shares one with (the mix-up attack, RFC 9700, 4.4).
  *
- * Microsoft Entra ID wants a secret of redirect URIs that are registered for the platform "Web": register this app's among
- * those of "Mobile and desktop applications".
+ * Microsoft Entra ID requires a client secret for redirect URIs of the platform "Web": register this app's for "Mobile and
+ * desktop applications".
  *
  * @example A token for the person of a session
  * ```ts
@@ -121,8 +117,8 @@ export class WebApplication {
   /**
    * Makes an application.
    *
-   * @param options What it is made of. Nothing is asked before the first call.
-   * @throws {TypeError} when the client id is missing or the authority is not one.
+   * @param options Options of the application. Nothing is requested before the first call.
+   * @throws {TypeError} if the client id is missing, or the authority or `clientCapabilities` is invalid.
    */
   constructor(options: WebApplicationOptions) {
     const { clientId, cache: store = memoryStore(), fetch, logger, now = Date.now, clientCapabilities } = options ?? {};
@@ -139,19 +135,18 @@ export class WebApplication {
       clientId,
       authority,
       cache: this.#cache,
-      // deno-lint-ignore require-await -- it is asked for asynchronously, and is there already
-      fetch: async () => fetch,
+      fetch: () => Promise.resolve(fetch),
       now,
       log,
     });
   }
 
   /**
-   * All accounts that tokens are kept of: not those of one session alone.
+   * Returns the accounts of all cached tokens, not only those of one session.
    *
-   * @param filter Only the accounts of one user name, compared without case.
+   * @param filter `username`: only the accounts of this user name, regardless of case.
    * @returns The accounts.
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
     correlationIdOf(filter);
@@ -160,17 +155,17 @@ export class WebApplication {
   }
 
   /**
-   * A token for an account without the person: one that is kept, else one for a refresh token (RFC 6749, 6).
+   * Returns a token for an account without a prompt: a cached one, or one for a refresh token (RFC 6749, 6).
    *
-   * @param request What is asked for.
-   * @returns The token; `null` when the person has to sign in.
-   * @throws {LatchkeyError} any code but `interaction_required`, `account_unusable`, `account_not_found`.
-   * @throws {TypeError} when scopes or claims are none.
+   * @param request Scopes and account.
+   * @returns The token; `null` if the person has to sign in.
+   * @throws {LatchkeyError} any code except `interaction_required`, `account_unusable`, `account_not_found`.
+   * @throws {TypeError} if `account`, `scopes` or `claims` is invalid.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
     checkAccount(request?.account);
     try {
-      return await this.#provider.acquireSilently(this.#query(request));
+      return await this.#provider.acquireSilently(tokenQuery(request, this.#app));
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
       this.#logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
@@ -179,30 +174,31 @@ export class WebApplication {
   }
 
   /**
-   * Begins a sign-in whose answer comes in another request (RFC 6749, 4.1).
+   * Starts a sign-in whose response arrives in another request (RFC 6749, 4.1).
    *
-   * @param request What is asked for, and the app's address that the answer goes to.
-   * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
-   * needs. Keep it in the person's session, or sealed in a cookie.
-   * @throws {LatchkeyError} `configuration` if the redirect URI could be another authority's; what asking an authority for its
-   * endpoints failed with; those of Microsoft Entra ID are known.
-   * @throws {TypeError} when scopes, claims or parameters are none.
+   * @param request Parameters of the sign-in, and the app's address that receives the response.
+   * @returns Plain JSON: the address to send the person to (`authUri`), and the flow that
+   * {@linkcode acquireTokenByAuthCodeFlow} needs. Keep it in the person's session, or encrypted in a cookie.
+   * @throws {LatchkeyError} `configuration` if another authority can have the redirect URI; the error of the authority's
+   * discovery, which Microsoft Entra ID does not need.
+   * @throws {TypeError} if a parameter is invalid.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
     checkRequest(request);
-    return await this.#provider.startFlow(this.#query({ ...request, username: request.loginHint }), request);
+    return await this.#provider.startFlow(tokenQuery({ ...request, username: request.loginHint }, this.#app), request);
   }
 
   /**
-   * Ends a sign-in that {@linkcode initiateAuthCodeFlow} began.
+   * Finishes a sign-in that {@linkcode initiateAuthCodeFlow} started.
    *
-   * @param flow What it gave, with or without the address. Use it once.
-   * @param response The answer: parameters of the query, or of the form that was posted.
-   * @param options Where the answer came to (`redirectUri`), and more.
+   * @param flow Its flow, with or without `authUri`. Use it once.
+   * @param response Parameters of the query, or of the posted form.
+   * @param options Address at which the response arrived (`redirectUri`), and more.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in, or at another address;
-   * `configuration` if the authority needs that address and it is missing; `timed_out` when the sign-in began an hour ago.
-   * @throws {TypeError} when the flow is none, or another app's.
+   * @throws {LatchkeyError} the server's refusal; `invalid_response` if the response is to another sign-in, or arrived at
+   * another address; `configuration` if the authority needs that address and it is missing; `timed_out` if the sign-in started an
+   * hour ago.
+   * @throws {TypeError} if the flow is invalid, or is another app's.
    */
   async acquireTokenByAuthCodeFlow(
     flow: AuthorizationFlow,
@@ -213,19 +209,16 @@ export class WebApplication {
   }
 
   /**
-   * Forgets an account: its tokens, and any silent use until it signs in again.
+   * Removes an account's tokens. It cannot be used silently until it signs in again.
    *
    * @param account The account.
-   * @throws {LatchkeyError} `configuration` when the store cannot be read or written.
-   * @throws {TypeError} when the account is none.
+   * @param options Signal and correlation id.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
+   * @throws {TypeError} if the account is invalid.
    */
   async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
     checkAccount(account);
     correlationIdOf(options);
     await this.#cache.removeAccount(account, { signal: options.signal });
-  }
-
-  #query(request: Parameters<typeof tokenQuery>[0]): TokenQuery {
-    return tokenQuery(request, this.#app);
   }
 }

@@ -33,10 +33,28 @@ const BLOCKED_BY_POLICY = 53003;
 const MIRRORED =
   "In WSL, mirrored networking can be the cause: try networkingMode=nat in .wslconfig, then wsl --shutdown";
 
+/** Words of the command line for the names and phrases in the library's hints. */
+const COMMAND_LINE_WORDS: readonly (readonly [library: RegExp, commandLine: string])[] = [
+  [/\bacquireTokenInteractive with these scopes\b/g, "latchkey login --scope"],
+  [/\bacquireTokenInteractive with the error's claims\b/g, "latchkey login --claims, with the error's claims"],
+  [/\bacquireTokenInteractive\b/g, "latchkey login"],
+  [/\brequireBroker\b/g, "--broker require"],
+  [/\bauthenticationScheme\b/g, "--pop"],
+  [/\bclientId and authority\b/g, "--client-id and --tenant"],
+  [/\bcheck the authority and the account\b/g, "check --tenant and --account"],
+  [/\bCheck the authority\b/g, "Check --authority"],
+  [/\bone resource at a time\b.*/g, "$&; --resource adds /.default"],
+];
+
+/** Returns a hint of the library in the words of the command line. */
+export function commandLineHint(hint: string | undefined): string | undefined {
+  return hint && COMMAND_LINE_WORDS.reduce((text, [library, words]) => text.replaceAll(library, words), hint);
+}
+
 /** What to do next; on this machine there may be more to say than the library knows of. */
 function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
-  return [hint, more].filter(Boolean).join(". ") || undefined;
+  return [commandLineHint(hint), more].filter(Boolean).join(". ") || undefined;
 }
 
 /**

@@ -9,7 +9,7 @@ import { isAtLeast, isPermitted, operatingSystem, quoteCommand, readEnvironment 
 import { packageFolders } from "../../lib/runtime/installation.ts";
 import { isThere, isWsl, readMachine, readTextFile } from "../../lib/runtime/program.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
-import { withConsentUrl } from "../cli/failures.ts";
+import { commandLineHint, withConsentUrl } from "../cli/failures.ts";
 import { type Check, failed, type Finding, LOOK_CLOSER, notChecked, ok, type Patient } from "./check.ts";
 
 /** Milliseconds that the app waits for its broker: less than a program would, since a person waits for the report. */
@@ -49,7 +49,7 @@ async function hintOf(call: Promise<unknown>): Promise<string | undefined> {
   try {
     await call;
   } catch (error) {
-    if (error instanceof LatchkeyError) return error.hint;
+    if (error instanceof LatchkeyError) return commandLineHint(error.hint);
   }
   return undefined;
 }
@@ -122,7 +122,7 @@ async function askForToken(patient: Patient, signal: AbortSignal): Promise<Findi
     const { code, errorDescription, message, correlationId, hint } = error;
     const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
     const fix = SIGN_IN_HELPS.includes(code) ? signInTo(patient) : LOOK_CLOSER;
-    return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint ?? fix);
+    return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, commandLineHint(hint) ?? fix);
   }
 }
 

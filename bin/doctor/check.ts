@@ -7,6 +7,7 @@ import type { SessionBus } from "../../lib/dbus/bus.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { commandLineHint } from "../cli/failures.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
 /**
@@ -157,7 +158,7 @@ async function withinLimit(
 /** A failure in the words of its error. */
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
-    return failed(error.errorDescription || error.message, error.hint ?? LOOK_CLOSER);
+    return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? LOOK_CLOSER);
   }
   return failed(error instanceof Error ? error.message || error.name : String(error), LOOK_CLOSER);
 }

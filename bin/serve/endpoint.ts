@@ -17,6 +17,7 @@ import { write } from "../../lib/runtime/program.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
+import { commandLineHint } from "../cli/failures.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 
 /** The path that tokens are had at. */
@@ -370,5 +371,5 @@ function tokenReply(
 }
 
 function messageOf({ code, error, errorDescription, message, hint }: LatchkeyError): string {
-  return [`${error ?? code}: ${errorDescription || message}`, hint].filter(Boolean).join(". ");
+  return [`${error ?? code}: ${errorDescription || message}`, commandLineHint(hint)].filter(Boolean).join(". ");
 }

@@ -3,32 +3,32 @@
  *
  * @module
  */
-import { isLoopbackHost } from "../authority.ts";
+import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
 import { readClaims } from "../request.ts";
 import type { GetTokenOptions, TokenCredential } from "./credential.ts";
 
-/** What `fetch` does, with a token. */
+/** A function like `fetch` that adds a token. */
 export type AuthorizedFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
-/** Which requests get a token, and which one. */
+/** Options of {@linkcode authorizedFetch}. */
 export interface AuthorizedFetchOptions {
-  /** What the token is for, such as `https://graph.microsoft.com/.default`. */
+  /** Scopes of the token, such as `https://graph.microsoft.com/.default`. */
   readonly scopes: string | readonly string[];
-  /** Who gets it, such as `https://graph.microsoft.com`: `https:`, or loopback. Nobody else ever does. */
+  /** Origins that get the token, such as `https://graph.microsoft.com`: `https:`, or loopback. No other origin gets it. */
   readonly origins: readonly string[];
-  /** Sends requests. @default globalThis.fetch */
+  /** Function that sends the requests. @default globalThis.fetch */
   readonly fetch?: AuthorizedFetch | undefined;
 }
 
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
-/** As many as `fetch` follows by itself (Fetch, 4.4). */
+/** Fetch, 4.4: the limit of `fetch` itself. */
 const MAX_REDIRECTS = 20;
-/** What a `Request` can say of how it is sent. */
+/** Properties of a `Request` that configure how it is sent. */
 const SETTINGS = ["cache", "credentials", "integrity", "keepalive", "mode", "referrer", "referrerPolicy"] as const;
-/** What is for the origin that it was given for, and goes to no other. */
+/** Header fields that are not sent to another origin. */
 const PRIVATE_HEADERS: readonly string[] = ["authorization", "cookie", "proxy-authorization"];
-/** What tells of a body that is left out. */
+/** Header fields that describe the body. */
 const BODY_HEADERS: readonly string[] = [
   "content-encoding",
   "content-language",
@@ -38,17 +38,17 @@ const BODY_HEADERS: readonly string[] = [
 ];
 
 /**
- * A `fetch` that sends a token to the origins that are named, renews it, and answers a claims challenge (continuous access
- * evaluation, a step-up) by one more request with a token for it. Redirects are followed, with a token as long as they stay
- * among those origins: what went to another one gets none any more, wherever that sends it. What begins at another origin,
- * and what has an `Authorization` of its own, is sent as it is, and gets no token on its way either.
+ * Returns a `fetch` that sends a token to the given origins, renews it, and answers a claims challenge (continuous access
+ * evaluation, a step-up) with one more request. It follows redirects, with a token as long as they stay among those origins: a
+ * request that went to another one gets no token any more, wherever it is redirected next. A request to another origin, or with
+ * an `Authorization` of its own, is sent unchanged and gets no token after a redirect either.
  *
- * A request whose body is a stream is sent once: the answer to a challenge of it is the challenge.
+ * A request whose body is a stream is sent once: if it is challenged, the challenge is returned.
  *
- * @param credential Where tokens come from.
- * @param options Which requests get a token, and which one.
+ * @param credential Source of the tokens.
+ * @param options Scopes and origins.
  * @returns The function.
- * @throws {TypeError} when `origins` names none, or what is no origin of `https:` or loopback.
+ * @throws {TypeError} if `origins` is empty, or has an origin that is neither `https:` nor loopback.
  *
  * @example Microsoft Graph
  * ```ts
@@ -70,22 +70,17 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
   if (origins.size === 0) throw new ArgumentError("Cannot send a token: origins has to name at least one origin");
   const send: AuthorizedFetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
 
-  /** Sends one request to one address; a challenge is answered once for the whole call. */
   async function sendOnce({ url, init, canRepeat }: Step, call: Call): Promise<Response> {
     const headers = new Headers(init.headers);
-    // Another server chooses what is asked for when it redirects: that must not be done in this caller's name.
+    // A server chooses the next request when it redirects: that must not be sent in the caller's name.
     call.getsToken &&= origins.has(url.origin);
+    if (!call.getsToken) return await send(url.href, init);
     const attempt = async (more: GetTokenOptions): Promise<Response> => {
-      const { signal: abortSignal } = init;
-      const token = await credential.getToken(scopes, {
-        enableCae: true,
-        ...(abortSignal && { abortSignal }),
-        ...more,
-      });
+      const abort = init.signal ? { abortSignal: init.signal } : {};
+      const token = await credential.getToken(scopes, { enableCae: true, ...abort, ...more });
       if (token) headers.set("authorization", `${token.tokenType ?? "Bearer"} ${token.token}`);
       return await send(url.href, { ...init, headers });
     };
-    if (!call.getsToken) return await send(url.href, init);
     const response = await attempt({});
     const claims = canRepeat && !call.isAnswered ? challengeOf(response) : undefined;
     if (claims === undefined) return response;
@@ -102,39 +97,44 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
       const response = await sendOnce(step, call), location = response.headers.get("location");
       if (mode === "manual" || location === null || !REDIRECTS.includes(response.status)) return response;
       await response.body?.cancel();
-      if (mode === "error") throw new TypeError("The server redirects, and the request does not want that");
+      if (mode === "error") throw new TypeError("The server redirects, which the request does not allow");
       if (redirects === MAX_REDIRECTS) throw new TypeError(`The server redirects more than ${MAX_REDIRECTS} times`);
       step = nextStep(step, response.status, location);
     }
   };
 }
 
+/** State of a call across its redirects. */
 interface Call {
-  /** Whether a challenge was answered already. */
+  /** True after a challenge was answered: one for each call. */
   isAnswered: boolean;
-  /** Whether a token may be added: the caller brought none, and no other origin was asked. */
+  /** True if a token may be added: the caller passed none, and no other origin was asked. */
   getsToken: boolean;
 }
 
-/** One address of a call, and what is sent there. */
+/** One request of a call. */
 interface Step {
   readonly url: URL;
   readonly init: RequestInit & { readonly headers: Headers };
-  /** Whether the body can be sent again. */
+  /** True if the body can be sent again. */
   readonly canRepeat: boolean;
 }
 
-/** The runtime must not follow redirects: it would take the token, and what is private, where it likes. */
+/** The runtime must not follow redirects itself: it would send the token and private headers to any origin. */
 function firstStep(input: string | URL | Request, init: RequestInit): Step {
   const request = input instanceof Request ? input : undefined;
   const { method = request?.method ?? "GET", body = request?.body, signal = request?.signal } = init;
-  // A runtime's own streams, and what Node takes beside: all that can be read once.
+  // Streams of the runtime, and other iterables that Node accepts: they can be read once.
   const isStream = typeof body === "object" && body !== null && Symbol.asyncIterator in body;
+  // Properties that the runtime does not know are left out.
+  const settings = SETTINGS.map((name) => [name, request?.[name]]).filter(([, value]) =>
+    ![undefined, "", false].includes(value as string)
+  );
   return {
     url: new URL(request?.url ?? String(input)),
     canRepeat: !isStream,
     init: {
-      ...(request && settingsOf(request)),
+      ...Object.fromEntries(settings),
       ...init,
       method,
       headers: new Headers(init.headers ?? request?.headers),
@@ -146,23 +146,17 @@ function firstStep(input: string | URL | Request, init: RequestInit): Step {
   };
 }
 
-/** What a request says beside address, method, headers and body, as far as the runtime knows of it. */
-function settingsOf(request: Request): RequestInit {
-  const set = SETTINGS.map((name) => [name, request[name]]).filter(([, value]) =>
-    ![undefined, "", false].includes(value)
-  );
-  return Object.fromEntries(set);
-}
-
-/** What a browser does with a redirect (Fetch, 4.4). */
+/** Returns the request that follows a redirect (Fetch, 4.4). */
 function nextStep({ url, init, canRepeat }: Step, status: number, location: string): Step {
   const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
-  if (!next || !/^https?:$/.test(next.protocol)) throw new TypeError("The server redirects to what is no address");
+  if (!next || !/^https?:$/.test(next.protocol)) throw new TypeError("The server redirects to an invalid address");
   const { body, ...bare } = init, method = init.method?.toUpperCase() ?? "GET", headers = new Headers(init.headers);
   const becomesGet = status === 303 ? !["GET", "HEAD"].includes(method) : status < 303 && method === "POST";
-  if (becomesGet) { for (const name of BODY_HEADERS) headers.delete(name); }
-  else if (body && !canRepeat) throw new TypeError("The server redirects a request whose body can be sent once");
-  if (next.origin !== url.origin) { for (const name of PRIVATE_HEADERS) headers.delete(name); }
+  if (!becomesGet && body && !canRepeat) {
+    throw new TypeError("The server redirects a request whose body can be sent once");
+  }
+  const dropped = [...becomesGet ? BODY_HEADERS : [], ...next.origin === url.origin ? [] : PRIVATE_HEADERS];
+  for (const name of dropped) headers.delete(name);
   return {
     url: next,
     canRepeat: becomesGet || canRepeat,
@@ -170,24 +164,22 @@ function nextStep({ url, init, canRepeat }: Step, status: number, location: stri
   };
 }
 
-/** The claims of a challenge, as JSON text. A challenge that cannot be read is the caller's to look at. */
+/** Returns the claims of a challenge, as JSON text. A challenge without readable claims is the caller's. */
 function challengeOf({ status, headers }: Response): string | undefined {
   const header = headers.get("www-authenticate");
   if (!header || ![401, 403].includes(status)) return undefined;
   try {
     return readClaims(header);
   } catch {
-    return undefined; // it has no claims
+    return undefined;
   }
 }
 
 function checkOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isSafe = url?.protocol === "https:" || url?.protocol === "http:" && isLoopbackHost(url.hostname);
-  if (url && isSafe && !url.hostname.includes("*") && text.replace(/\/$/, "").toLowerCase() === url.origin) {
-    return url.origin;
-  }
+  const isOrigin = text.replace(/\/$/, "").toLowerCase() === url?.origin;
+  if (url && isOrigin && isHttpsOrLoopback(url) && !url.hostname.includes("*")) return url.origin;
   throw new ArgumentError(
-    `Cannot send a token to ${JSON.stringify(text)}: origins takes such as https://graph.microsoft.com, without a path`,
+    `Cannot send a token to ${JSON.stringify(text)}: origins are such as https://graph.microsoft.com, without a path`,
   );
 }

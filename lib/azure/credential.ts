@@ -1,5 +1,5 @@
 /**
- * What Azure's SDKs for JavaScript call a credential: the shapes of `@azure/core-auth`, which is not imported.
+ * Credential for Azure's SDKs for JavaScript. The types are those of `@azure/core-auth`, which is not imported.
  *
  * @module
  */
@@ -7,92 +7,87 @@ import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import type { AcquireTokenRequest, PopScheme, SignInOptions } from "../request.ts";
+import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError } from "../errors.ts";
+import type { AcquireTokenRequest, SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
-/** A credential as Azure's SDKs take it: latchkey's, or any other. */
+/** A credential as Azure's SDKs accept it: latchkey's, or any other. */
 export interface TokenCredential {
   /**
-   * Gives a token.
+   * Returns a token.
    *
-   * @param scopes What it is for.
-   * @param options What else is said of it.
+   * @param scopes Scopes of the token.
+   * @param options Options of the request.
    */
   getToken(scopes: string | string[], options?: GetTokenOptions): Promise<AccessToken | null>;
 }
 
-/** What a client of an Azure SDK says of the token that it wants. */
+/** Options with which a client of an Azure SDK requests a token. */
 export interface GetTokenOptions {
-  /** Ends the call. */
+  /** Signal that ends the call. */
   readonly abortSignal?: AbortSignalLike;
-  /** A claims challenge to answer: JSON, base64 of it, or a whole `WWW-Authenticate` header. */
+  /** Claims challenge to answer: JSON, base64 of it, or a whole `WWW-Authenticate` header. */
   readonly claims?: string;
-  /** Whether the client can answer claims challenges (continuous access evaluation). @default false */
+  /** True if the client answers claims challenges (continuous access evaluation). @default false */
   readonly enableCae?: boolean;
-  /** Tenant to ask instead of the authority's, such as one that a challenge names. */
+  /** Tenant to use instead of the authority's, such as one that a challenge names. */
   readonly tenantId?: string;
-  /** Binds the token to one HTTP request. @default a bearer token */
+  /** HTTP request that the token is bound to. @default a bearer token */
   readonly proofOfPossessionOptions?: ProofOfPossessionOptions;
 }
 
-/** The HTTP request that a token is to be bound to. */
+/** HTTP request that a token is bound to. */
 export interface ProofOfPossessionOptions {
-  /** What the resource sent to be signed. */
+  /** Nonce of the resource. */
   readonly nonce: string;
-  /** Such as `GET`. */
+  /** Method, such as `GET`. */
   readonly resourceRequestMethod: string;
-  /** The address that is called. */
+  /** Address of the request. */
   readonly resourceRequestUrl: string;
 }
 
-/** A token as Azure's SDKs want it. */
+/** A token in the form of Azure's SDKs. */
 export interface AccessToken {
   /** The token. */
   token: string;
-  /** When it ends, in milliseconds since 1970. */
+  /** End of its lifetime, in milliseconds since 1970. */
   expiresOnTimestamp: number;
-  /** When to renew it ahead of its end, in milliseconds since 1970. */
+  /** Time to renew it before its end, in milliseconds since 1970. */
   refreshAfterTimestamp?: number;
-  /** How it is sent. */
+  /** Scheme of the `Authorization` header. */
   tokenType?: "Bearer" | "pop";
 }
 
-/** A signal of the platform's, or one of Azure's that looks like it. */
+/** An `AbortSignal` of the platform, or one of Azure's that is like it. */
 export interface AbortSignalLike {
-  /** Whether the call is to end. */
+  /** True if the call must end. */
   readonly aborted: boolean;
-  /** Calls a listener when it is. */
-  // deno-lint-ignore no-explicit-any -- as Azure has it: a listener of whatever type is to fit
+  /** Adds a listener. */
+  // deno-lint-ignore no-explicit-any -- as in Azure's type, any listener is accepted
   addEventListener(type: "abort", listener: (this: AbortSignalLike, event: any) => any, options?: any): void;
-  /** Does not call it any more. */
+  /** Removes a listener. */
   // deno-lint-ignore no-explicit-any -- the same
   removeEventListener(type: "abort", listener: (this: AbortSignalLike, event: any) => any, options?: any): void;
 }
 
-/** Failures that say that this credential cannot be used here. */
-const UNAVAILABLE: ReadonlySet<LatchkeyErrorCode> = new Set(["broker_unavailable", "missing_dependency"]);
-
-/** The credential cannot be used here: there is no broker, or it is not for that tenant. */
+/** Thrown if the credential cannot be used here: there is no broker, or the tenant is not allowed. */
 export class CredentialUnavailableError extends Error {
-  /** By which chains of credentials know it. */
+  /** Name by which chains of credentials recognize it. */
   override readonly name = "CredentialUnavailableError";
 }
 
-/** A person is needed, and none may be asked. */
+/** Thrown if a person has to sign in, and `interactive` is `"never"`. */
 export class AuthenticationRequiredError extends Error {
-  /** By which chains of credentials know it. */
+  /** Name by which chains of credentials recognize it. */
   override readonly name = "AuthenticationRequiredError";
-  /** What the token was to be for. */
+  /** Scopes of the token. */
   readonly scopes: string[];
   readonly #options: GetTokenOptions;
 
   /**
-   * Makes an error.
-   *
-   * @param cause Why a person is needed.
-   * @param scopes What the token was to be for.
-   * @param options What was said of it.
+   * @param cause Reason for which a person is needed.
+   * @param scopes Scopes of the token.
+   * @param options Options of the request.
    */
   constructor(cause: LatchkeyError, scopes: readonly string[], options: GetTokenOptions) {
     super(messageOf(cause), { cause });
@@ -101,60 +96,38 @@ export class AuthenticationRequiredError extends Error {
   }
 
   /**
-   * What to give to `LatchkeyCredential.authenticate`, the claims that the person has to fulfil included. A getter, so that
-   * no inspection prints those.
+   * Options for `LatchkeyCredential.authenticate`, including the claims that the person has to fulfil. A getter, so that
+   * inspecting the error does not print them.
    */
   get getTokenOptions(): GetTokenOptions {
     return this.#options;
   }
 }
 
-/**
- * The error under the name that Azure's chains know.
- *
- * @param error What a request for a token failed with.
- * @param asked What it was for.
- * @returns The error to throw: another one when a chain is to go on.
- */
-function credentialError(
-  error: unknown,
-  asked: { readonly scopes: readonly string[]; readonly options: GetTokenOptions; readonly mayAsk: boolean },
-): unknown {
-  if (!(error instanceof LatchkeyError)) return error;
-  if (UNAVAILABLE.has(error.code)) return new CredentialUnavailableError(messageOf(error), { cause: error });
-  if (asked.mayAsk || !INTERACTION_REQUIRED_CODES.has(error.code)) return error;
-  return new AuthenticationRequiredError(error, asked.scopes, asked.options);
-}
-
-/** A chain shows messages alone. */
-function messageOf({ message, hint }: LatchkeyError): string {
-  return hint ? `${message}. ${hint}` : message;
-}
-
-/** What a credential is made of: an application, and whose tokens it gives. */
+/** Options of {@linkcode LatchkeyCredential}: those of its application, and the account. */
 export interface LatchkeyCredentialOptions
   extends PublicClientApplicationOptions, Pick<SignInOptions, "parentWindowHandle" | "onBeforeLaunchingUi"> {
-  /** Whose tokens. @default the account that is signed in to the device, or the one that signs in first */
+  /** Account of the tokens. @default the account that is signed in to the device, or the first that signs in */
   readonly account?: AccountInfo | undefined;
-  /** Whose tokens, by user name. */
+  /** Account of the tokens, by user name. */
   readonly username?: string | undefined;
-  /** Whether a person may be asked where there is no token without. @default "if-needed" */
+  /** `"never"` to fail instead of asking a person to sign in. @default "if-needed" */
   readonly interactive?: "if-needed" | "never" | undefined;
   /**
-   * Tenants beside the authority's that a client, or the challenge of a service, may ask for; `*` for any. Where the
-   * authority is for many tenants, any may be asked for.
+   * Tenants beside the authority's that a client, or the challenge of a service, may request; `*` for any. If the authority is
+   * for many tenants, any may be requested.
    *
    * @default []
    */
   readonly additionallyAllowedTenants?: readonly string[] | undefined;
 }
 
-/** Tells resources that their claims challenges will be answered. */
+/** Capability that tells resources that the client answers claims challenges. */
 const CONTINUOUS_ACCESS_EVALUATION = "cp1";
 
 /**
- * A credential that Azure's SDKs for JavaScript take: tokens from the device's broker, or by the browser where there is
- * none. It answers claims challenges, asks other tenants where it may, and binds tokens to requests where the broker can.
+ * A credential for Azure's SDKs for JavaScript: tokens from the device's broker, or from the browser if there is none. It
+ * answers claims challenges, uses other tenants if they are allowed, and binds tokens to requests if the broker can.
  *
  * @example A secret from Key Vault
  * ```ts
@@ -170,19 +143,18 @@ const CONTINUOUS_ACCESS_EVALUATION = "cp1";
  * ```
  */
 export class LatchkeyCredential implements AsyncDisposable {
-  /** The application that the tokens are of: to list accounts, or to sign one out. */
+  /** Application of the tokens: to list accounts, or to sign one out. */
   readonly app: PublicClientApplication;
   readonly #options: LatchkeyCredentialOptions;
-  #whose: Pick<AcquireTokenRequest, "account" | "username">;
-  /** Ends when the last call has ended that began while nobody was chosen. */
+  /** Account of all requests. @default the one of the first token */
+  #account: Pick<AcquireTokenRequest, "account" | "username"> | undefined;
+  /** Mutex of the calls that begin before an account is chosen. */
   #choosing: Promise<void> = Promise.resolve();
 
   /**
-   * Makes a credential.
-   *
-   * @param options What it is made of. Nothing is opened or asked before the first call.
-   * @throws {TypeError} when the client id is missing, the authority is not one, or `interactive` is none of its words.
-   * @throws {RangeError} when a time limit is not above 0.
+   * @param options Options of the credential. Nothing is opened or requested before the first call.
+   * @throws {TypeError} if the client id is missing, or the authority or `interactive` is invalid.
+   * @throws {RangeError} if a time limit is not above 0.
    */
   constructor(options: LatchkeyCredentialOptions) {
     this.app = new PublicClientApplication(options);
@@ -191,21 +163,21 @@ export class LatchkeyCredential implements AsyncDisposable {
       throw new ArgumentError('Cannot make a credential: interactive has to be "if-needed" or "never"');
     }
     this.#options = options;
-    this.#whose = account ? { account } : { username };
+    this.#account = account ? { account } : username === undefined ? undefined : { username };
   }
 
   /**
-   * A token, as Azure's SDKs ask for it: one that is held and good for five more minutes, the broker's, a renewed one, or
-   * by the person's sign-in where that is allowed.
+   * Returns a token: a cached one that is valid for five more minutes, the broker's, a renewed one, or one from an
+   * interactive sign-in if that is allowed.
    *
-   * @param scopes What it is for, such as `https://vault.azure.net/.default`.
-   * @param options What else is said of it. A token for a client that answers claims challenges (`enableCae`) is never given
-   * to one that does not, nor the reverse.
+   * @param scopes Scopes of the token, such as `https://vault.azure.net/.default`.
+   * @param options Options of the request. A token for a client that answers claims challenges (`enableCae`) is never given to
+   * one that does not, nor the reverse.
    * @returns The token. Inspecting or logging it does not show it; its fields and `JSON.stringify` have it.
-   * @throws {CredentialUnavailableError} where there is no broker and one is needed, or for a tenant that is not allowed.
-   * @throws {AuthenticationRequiredError} with `interactive: "never"`, when a person is needed.
-   * @throws {LatchkeyError} what else the request failed with, after which a chain of credentials ends.
-   * @throws {TypeError} when scopes or claims are none.
+   * @throws {CredentialUnavailableError} if a broker is required and there is none, or the tenant is not allowed.
+   * @throws {AuthenticationRequiredError} if a person has to sign in and `interactive` is `"never"`.
+   * @throws {LatchkeyError} for any other failure; a chain of credentials ends there.
+   * @throws {TypeError} if `scopes` or `claims` is invalid.
    */
   async getToken(scopes: string | readonly string[], options: GetTokenOptions = {}): Promise<AccessToken> {
     const { interactive } = this.#options;
@@ -220,28 +192,28 @@ export class LatchkeyCredential implements AsyncDisposable {
   }
 
   /**
-   * Signs a person in where that is needed, whatever `interactive` says: the way on from an
-   * {@linkcode AuthenticationRequiredError}, whose `scopes` and `getTokenOptions` are what to give.
+   * Signs a person in if necessary, whatever `interactive` says. After an {@linkcode AuthenticationRequiredError}, pass its
+   * `scopes` and `getTokenOptions`.
    *
-   * @param scopes What they are to consent to.
-   * @param options The claims that they have to fulfil, and what else is said of the token.
-   * @returns Who signed in: whose tokens the credential gives from now on.
-   * @throws {LatchkeyError} what the sign-in was refused with; `user_canceled`; `timed_out`.
+   * @param scopes Scopes to consent to.
+   * @param options Options of the request, including the claims that the person has to fulfil.
+   * @returns The account that signed in. The credential uses it from now on.
+   * @throws {LatchkeyError} the refusal of the sign-in; `user_canceled`; `timed_out`.
    */
   async authenticate(scopes: string | readonly string[], options: GetTokenOptions = {}): Promise<AccountInfo> {
     return (await this.#acquire(scopes, options, "if-needed")).account;
   }
 
   /**
-   * Frees the connection to the broker; calls under way fail. A program that is done ends without it, too.
+   * Closes the connection to the broker; pending calls fail. A program can end without calling it.
    *
-   * @returns Resolves when the renewals that were sent are finished and stored.
+   * @returns Resolves when pending renewals are stored.
    */
   async close(): Promise<void> {
     await this.app.close();
   }
 
-  /** The same as {@linkcode close}, for `await using`. */
+  /** Calls {@linkcode close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.app[Symbol.asyncDispose]();
   }
@@ -252,75 +224,68 @@ export class LatchkeyCredential implements AsyncDisposable {
     interactive: "if-needed" | "never" = "if-needed",
   ): Promise<AuthenticationResult> {
     const { parentWindowHandle, onBeforeLaunchingUi, clientCapabilities = [] } = this.#options;
-    const { claims, enableCae = false, proofOfPossessionOptions, abortSignal } = options;
-    const wanted = typeof scopes === "string" ? [scopes] : scopes, listening = signalOf(abortSignal);
+    const { claims, enableCae = false, proofOfPossessionOptions: pop, abortSignal } = options;
+    const scopeList = typeof scopes === "string" ? [scopes] : scopes, { signal, stop } = signalOf(abortSignal);
     const others = clientCapabilities.filter((each) => each.toLowerCase() !== CONTINUOUS_ACCESS_EVALUATION);
     const turn = Promise.withResolvers<void>();
     try {
-      if (!this.#isChosen()) {
+      if (!this.#account) {
         const before = this.#choosing;
         this.#choosing = Promise.all([before, turn.promise]).then(() => {});
-        await untilAborted(before, listening.signal); // two calls at once could be given two people
+        await untilAborted(before, signal); // two concurrent sign-ins could be of two people
       }
       const result = await this.app.acquireToken({
-        ...this.#whose,
-        scopes: wanted,
+        ...this.#account,
+        scopes: scopeList,
         claims: claims || undefined,
         clientCapabilities: enableCae ? [...others, CONTINUOUS_ACCESS_EVALUATION] : others,
         tenantId: this.#tenantFor(options.tenantId),
-        authenticationScheme: popOf(proofOfPossessionOptions),
+        authenticationScheme: pop &&
+          { type: "pop", method: pop.resourceRequestMethod, url: pop.resourceRequestUrl, nonce: pop.nonce },
         interactive,
         parentWindowHandle,
         onBeforeLaunchingUi,
-        signal: listening.signal,
+        signal,
       });
-      this.#keepTo(result.account);
+      // The first account is used from now on: another scope must not be acquired for another person. By its user name, as an
+      // account that is a guest of one tenant would send all other requests to that tenant.
+      const { account } = result;
+      this.#account ??= account.username ? { username: account.username } : { account };
       return result;
     } catch (error) {
-      throw credentialError(error, { scopes: wanted, options, mayAsk: interactive !== "never" });
+      if (!(error instanceof LatchkeyError)) throw error;
+      const isUnavailable = error.code === "broker_unavailable" || error.code === "missing_dependency";
+      if (isUnavailable) throw new CredentialUnavailableError(messageOf(error), { cause: error });
+      if (interactive !== "never" || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
+      throw new AuthenticationRequiredError(error, scopeList, options);
     } finally {
       turn.resolve();
-      listening.stop();
+      stop();
     }
   }
 
-  #isChosen(): boolean {
-    return this.#whose.account !== undefined || this.#whose.username !== undefined;
-  }
-
-  /** Whoever was chosen first is meant from now on: another scope must not be had for another person. */
-  #keepTo(account: AccountInfo): void {
-    if (this.#isChosen()) return;
-    // An account as a guest of one tenant would have that tenant asked for all else.
-    this.#whose = account.username ? { username: account.username } : { account };
-  }
-
-  #tenantFor(asked: string | undefined): string | undefined {
+  #tenantFor(requested: string | undefined): string | undefined {
     const { additionallyAllowedTenants = [] } = this.#options;
     const authority = parseAuthority(this.#options.authority ?? DEFAULT_AUTHORITY);
-    const isSame = (tenant: string) => tenant.toLowerCase() === asked?.toLowerCase();
-    if (!asked || authority.kind !== "entra" || isSame(authority.tenant)) return undefined;
+    const isSame = (tenant: string) => tenant.toLowerCase() === requested?.toLowerCase();
+    if (!requested || authority.kind !== "entra" || isSame(authority.tenant)) return undefined;
     if (isMultiTenant(authority) || additionallyAllowedTenants.some((tenant) => tenant === "*" || isSame(tenant))) {
-      return asked;
+      return requested;
     }
     throw new CredentialUnavailableError(
-      `The credential is for ${authority.url}, and not for the tenant ${JSON.stringify(asked)}: ` +
-        "name that, or *, among additionallyAllowedTenants",
+      `The credential is for ${authority.url}, not for the tenant ${JSON.stringify(requested)}: ` +
+        "add it, or *, to additionallyAllowedTenants",
     );
   }
 }
 
-function popOf(options: ProofOfPossessionOptions | undefined): PopScheme | undefined {
-  if (!options) return undefined;
-  const { nonce, resourceRequestMethod: method, resourceRequestUrl: url } = options;
-  return { type: "pop", method, url, nonce };
+/** Azure's chains show only the message. */
+function messageOf({ message, hint }: LatchkeyError): string {
+  return hint ? `${message}. ${hint}` : message;
 }
 
-/** A signal of the platform's for one that only looks like it, and what stops it from listening to that. */
-function signalOf(like: AbortSignalLike | undefined): {
-  readonly signal: AbortSignal | undefined;
-  readonly stop: () => void;
-} {
+/** Returns a signal of the platform for one that is like it, and a function that stops listening to the latter. */
+function signalOf(like: AbortSignalLike | undefined): { readonly signal?: AbortSignal | undefined; stop(): void } {
   if (!like || like instanceof AbortSignal) return { signal: like, stop: () => {} };
   const controller = new AbortController();
   const abort = () => controller.abort(new DOMException("The operation was aborted", "AbortError"));
@@ -329,21 +294,21 @@ function signalOf(like: AbortSignalLike | undefined): {
   return { signal: controller.signal, stop: () => like.removeEventListener("abort", abort) };
 }
 
-/** What that client calls an `AuthenticationProvider`. */
+/** An `AuthenticationProvider` of Microsoft Graph's client. */
 export interface GraphAuthenticationProvider {
-  /** A token for the scopes of one request, else for those that the provider was made with. */
+  /** Returns a token for the scopes of one request, or for the provider's. */
   getAccessToken(options?: { readonly scopes?: string[] }): Promise<string>;
 }
 
 /**
- * An `authProvider` for `Client.initWithMiddleware`. The tokens are those of clients that do not answer claims challenges,
- * since that client does not.
+ * Returns an `authProvider` for `Client.initWithMiddleware`. That client does not answer claims challenges, so the tokens are
+ * those of clients that do not.
  *
- * @param credential Where tokens come from.
- * @param options `scopes`: what they are for. @default ["https://graph.microsoft.com/.default"]
+ * @param credential Source of the tokens.
+ * @param options `scopes`: scopes of the tokens. @default ["https://graph.microsoft.com/.default"]
  * @returns The provider.
  *
- * @example Who is signed in
+ * @example The person who is signed in
  * ```ts
  * import { Client } from "@microsoft/microsoft-graph-client";
  * import { graphAuthenticationProvider, LatchkeyCredential } from "@latchkey/latchkey/azure";
@@ -368,7 +333,7 @@ export function graphAuthenticationProvider(
     async getAccessToken({ scopes } = {}) {
       const token = await credential.getToken(scopes?.length ? scopes : [...own]);
       if (token) return token.token;
-      throw new TypeError("The credential gave no token");
+      throw new TypeError("The credential returned no token");
     },
   };
 }

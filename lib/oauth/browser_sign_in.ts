@@ -1,10 +1,11 @@
 /**
- * Sign-in in the system's browser: authorization code and PKCE with a redirect to the loopback interface (RFC 8252).
+ * Sign-in in the system's browser: authorization code and PKCE with a redirect to the loopback interface (RFC 8252), and the
+ * page that the browser shows in the end.
  *
  * @module
  */
-import { startTimer } from "../async.ts";
-import { isAtRedirectUri, loopbackRedirectUri, uriToRegister } from "../authority.ts";
+import { startTimer, withinTime } from "../async.ts";
+import { isAtRedirectUri, isMicrosoftAuthority, loopbackRedirectUri, uriToRegister } from "../authority.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../http/loopback.ts";
@@ -21,89 +22,84 @@ import {
   isAnswerTo,
   startAuthorization,
 } from "./authorization_code.ts";
-import { waitByTimer } from "./fetch.ts";
-import { type HttpOptions, isMicrosoft, type Provider } from "./provider.ts";
+import type { HttpOptions } from "./fetch.ts";
+import type { Provider } from "./provider.ts";
 import type { TokenReply } from "./token_endpoint.ts";
 
-/** How an app wants the browser to be used. All that is left out is done the usual way. */
+/** Options for the use of the browser. */
 export interface BrowserSignInOptions {
-  /** Opens an address; says whether it did. One that takes long is not waited for. @default the system's browser */
+  /** Opens an address, and returns true if it did. After a few seconds it is not waited for. @default the system's browser */
   readonly openBrowser?: ((url: string) => boolean | Promise<boolean>) | undefined;
   /** Called with the address that the person has to open, and whether a browser was opened with it. @default none */
   readonly onSignInAddress?: ((address: { readonly url: string; readonly opened: boolean }) => void) | undefined;
   /**
-   * Reads the address that the browser was redirected to, as a person pastes it; again after one that is none, until the text
-   * is empty. Called where no browser was opened, over SSH and in a container: there the browser may be on another machine.
+   * Reads the address that the browser was redirected to, as a person pastes it. Called again after an invalid one, until the
+   * text is empty. Called if no browser was opened, over SSH and in a container: there the browser may be on another machine.
    *
    * @default none
    */
   readonly readRedirect?: ((signal: AbortSignal) => Promise<string>) | undefined;
   /**
-   * Path of the redirect URI at an authority that is not Microsoft's, such as `/signed-in`: what is registered there is
-   * `http://127.0.0.1/signed-in`. Use it for one authority alone. Microsoft's have `http://localhost`, without a path.
+   * Path of the redirect URI at an authority that is not Microsoft's, such as `/signed-in` if `http://127.0.0.1/signed-in` is
+   * registered. Use it for one authority only. Microsoft's have `http://localhost`, without a path.
    *
    * @default the authority's own, which `redirectUris` gives
    */
   readonly redirectPath?: string | undefined;
-  /** HTML of the page that ends the sign-in; ours takes its place when it throws. @default a page of ours */
+  /** HTML of the page that ends the sign-in; if it throws, the default page is shown. @default latchkey's page */
   readonly resultPage?: ((outcome: SignInOutcome) => string) | undefined;
 }
 
-/** What else goes with a sign-in. */
+/** Options of one sign-in. */
 interface SignInCall extends HttpOptions {
   readonly port?: number | undefined;
   readonly timeLimitMs: number;
   readonly onBeforeLaunching?: (() => void) | undefined;
-  /** What is around the program. @default as it is found */
-  readonly surroundings?: SessionFacts | undefined;
-  /** How long the address is kept back while the browser is being opened. @default 3 seconds */
+  /** Facts about the session. @default those of this process */
+  readonly session?: SessionFacts | undefined;
+  /** Time after which the address is announced although the browser is still being opened. @default 3 seconds */
   readonly openingLimitMs?: number | undefined;
-  /** Throws when the answer is not what is wanted, so that the page says so, too. */
+  /** Throws if the reply is not acceptable, so that the page says so, too. */
   readonly accept?: ((reply: TokenReply) => void) | undefined;
 }
 
-/** A sign-in that waits for its answer. */
-interface Started {
+/** A sign-in that waits for its response. */
+interface StartedSignIn {
   readonly url: string;
   readonly flow: AuthorizationFlow;
 }
 
-/** A browser that is opened says so sooner. */
 const OPENING_LIMIT_MS = 3_000;
-/** How long the browser may take to fetch the page that it was sent to. */
-const LAST_PAGE_MS = 2_000;
+/** Time for the browser to fetch the result page. */
+const RESULT_PAGE_LIMIT_MS = 2_000;
 
 /**
  * Signs a person in.
  *
- * @param provider Who is asked.
- * @param request What is asked for; the redirect URI is ours.
- * @param options How the browser is used, and how the provider is reached.
- * @returns The provider's answer.
- * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` when the port is taken; `missing_dependency`
- * when no browser opens and nobody is told the address.
+ * @returns The provider's reply.
+ * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` if the port is taken; `missing_dependency` if no
+ * browser opens and nobody is told the address.
  */
 export async function signInByBrowser(
   provider: Provider,
   request: Omit<AuthCodeRequest, "redirectUri" | "responseMode" | "now">,
   options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
-  const { port = 0, timeLimitMs, signal, now, correlationId, readRedirect } = options;
+  const { port = 0, timeLimitMs, signal, now, correlationId, readRedirect, redirectPath } = options;
   const over = new AbortController(), ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
   const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
-  // Where the browser's address is clean of what it was redirected with; nobody else fetches what they cannot guess.
+  // At this address the browser no longer shows the response's parameters. Others cannot guess it.
   const resultPath = `/done/${crypto.randomUUID()}`;
-  const started: Started[] = [];
-  let taken: Started | undefined, announced = false, isPageDue = false, last: LoopbackReply | undefined;
+  const started: StartedSignIn[] = [];
+  let taken: StartedSignIn | undefined, announced = false, isPageDue = false, result: LoopbackReply | undefined;
 
   const loopback = await listenOnLoopback({
-    ...{ port, signal: ended, onRequest: answer },
+    ...{ port, signal: ended, onRequest: respond },
     allowedOrigins: originsOf(provider),
   });
-  const { redirectPath } = options;
   const redirectUri = loopbackRedirectUri(provider.authority, { port: loopback.port, redirectPath });
-  const limit = startTimer(() => over.abort(tooLong(redirectUri, options)), timeLimitMs);
+  const limit = startTimer(() => over.abort(timedOut(redirectUri, options)), timeLimitMs);
   ended.addEventListener("abort", () => {
     reply.reject(ended.reason);
     shown.resolve();
@@ -113,7 +109,7 @@ export async function signInByBrowser(
     try {
       return await reply.promise;
     } finally {
-      if (isPageDue) await untilShown();
+      if (isPageDue) await withinTime(shown.promise, RESULT_PAGE_LIMIT_MS); // the browser may be gone
     }
   } finally {
     clearTimeout(limit);
@@ -123,14 +119,13 @@ export async function signInByBrowser(
 
   async function launch(): Promise<void> {
     options.onBeforeLaunching?.();
-    // What a browser posts does not show in its address, which is all that a person can paste.
-    let canPaste = readRedirect !== undefined && isRemoteSession(options.surroundings ?? await readSessionFacts());
+    // A person can paste the address only, which does not contain what a browser posts.
+    let canPaste = readRedirect !== undefined && isRemoteSession(options.session ?? await readSessionFacts());
     let { url } = await start(canPaste ? "query" : undefined);
     const opening = (async () => await openBrowser(url))();
-    const tooLate = waitByTimer(options.openingLimitMs ?? OPENING_LIMIT_MS, ended).then(() => false);
-    const opened = await Promise.race([opening, tooLate]);
+    const opened = await withinTime(opening, options.openingLimitMs ?? OPENING_LIMIT_MS, ended) ?? false;
     if (opened === false && readRedirect && !canPaste && !taken) {
-      ({ url } = await start("query")); // the first address is good still: a browser may have it nevertheless
+      ({ url } = await start("query")); // the first address remains valid: a browser may have it even so
       canPaste = true;
     }
     announce(url, opened);
@@ -138,29 +133,28 @@ export async function signInByBrowser(
     else if (!options.onSignInAddress && await opening === false) throw noBrowser(correlationId);
   }
 
-  async function start(responseMode: "query" | undefined): Promise<Started> {
-    const asked = { ...request, redirectUri, responseMode, now, correlationId };
-    const begun = await startAuthorization(provider, asked);
-    started.push(begun);
-    return begun;
+  async function start(responseMode: "query" | undefined): Promise<StartedSignIn> {
+    const signIn = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
+    started.push(signIn);
+    return signIn;
   }
 
-  /** Once: a browser can be back before whatever opened it is done. */
+  /** Announces once: the browser can come back before `openBrowser` returns. */
   function announce(url: string, opened: boolean): void {
     if (!announced && !ended.aborted) options.onSignInAddress?.({ url, opened });
     announced = true;
   }
 
-  async function answer({ method, url, form }: LoopbackRequest): Promise<LoopbackReply> {
-    if (url.pathname === resultPath && last) {
+  async function respond({ method, url, form }: LoopbackRequest): Promise<LoopbackReply> {
+    if (url.pathname === resultPath && result) {
       shown.resolve();
-      return last;
+      return result;
     }
     const parameters = method === "POST" ? form : url.searchParams, signIn = take(url, parameters);
-    if (!signIn) return NO_ANSWER;
+    if (!signIn) return NOT_A_RESPONSE;
     isPageDue = true;
-    last = await finish(signIn, parameters);
-    if (ended.aborted && method === "POST") return last; // nobody listens any more where it would be sent
+    result = await finish(signIn, parameters);
+    if (ended.aborted && method === "POST") return result; // the listener is closed: a redirect would lead nowhere
     return { status: 303, headers: { location: resultPath }, body: "" };
   }
 
@@ -171,22 +165,22 @@ export async function signInByBrowser(
       const address = new URL(URL.canParse(text) ? text : "about:blank"), parameters = address.searchParams;
       const signIn = take(address, parameters);
       if (signIn) return void await finish(signIn, parameters);
-      await new Promise((resolve) => setTimeout(resolve)); // who reads without waiting must not stop the rest
+      await new Promise((resolve) => setTimeout(resolve)); // a `read` that does not wait must not block the event loop
     }
   }
 
   /**
-   * The first answer with a right state is taken, and ends the sign-in, whatever it says. One that came to another address is
-   * another authority's, which this one sent the person on to.
+   * Takes the first response with a right state, which ends the sign-in, whatever it says. One that arrived at another address
+   * is another authority's, to which this one has redirected the person.
    */
-  function take(address: URL, parameters: URLSearchParams): Started | undefined {
+  function take(address: URL, parameters: URLSearchParams): StartedSignIn | undefined {
     if (taken) return undefined;
     return taken = started.find(({ flow }) =>
       isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters)
     );
   }
 
-  async function finish({ url, flow }: Started, parameters: URLSearchParams): Promise<LoopbackReply> {
+  async function finish({ url, flow }: StartedSignIn, parameters: URLSearchParams): Promise<LoopbackReply> {
     try {
       announce(url, true);
       const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
@@ -204,61 +198,44 @@ export async function signInByBrowser(
     try {
       return resultPage(outcome, options.resultPage?.(outcome));
     } catch {
-      return resultPage(outcome); // the sign-in has ended as it has, whatever the app makes of it
+      return resultPage(outcome); // an error in the app's page does not change the outcome
     }
   }
-
-  /** The page is on its way to the browser, which may be gone. */
-  async function untilShown(): Promise<void> {
-    const timer = setTimeout(shown.resolve, LAST_PAGE_MS);
-    await shown.promise;
-    clearTimeout(timer);
-  }
 }
 
-/** Where the form is posted from: personal accounts of Microsoft's sign in at a host of their own. */
-function originsOf(provider: Provider): readonly string[] {
-  const { authorization_endpoint: page } = provider.server;
-  return [...page ? [new URL(page).origin] : [], ...isMicrosoft(provider) ? ["https://login.live.com"] : []];
+/** Returns the origins that post the form: personal accounts of Microsoft's sign in at a host of their own. */
+function originsOf({ server, authority }: Provider): readonly string[] {
+  const { authorization_endpoint: page } = server;
+  return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? ["https://login.live.com"] : []];
 }
 
-const NO_ANSWER: LoopbackReply = {
+const NOT_A_RESPONSE: LoopbackReply = {
   status: 400,
   headers: { "content-type": "text/plain; charset=utf-8" },
-  body: "This is no answer to a sign-in.\n",
+  body: "This is not a response to a sign-in.\n",
 };
 
-function tooLong(redirectUri: string, { timeLimitMs, correlationId }: SignInCall): LatchkeyError {
+function timedOut(redirectUri: string, { timeLimitMs, correlationId }: SignInCall): LatchkeyError {
   return new LatchkeyError("timed_out", `Nobody signed in within ${Math.round(timeLimitMs / 1000)} seconds`, {
     correlationId,
     hint:
-      "Try again. Where the page itself showed an error, such as AADSTS530084 or AADSTS53003, the browser does not pass " +
-      "your organisation's rules: sign in through the device's broker (--broker require). Where it spoke of the redirect URI, " +
-      `the app has to have ${uriToRegister(redirectUri)} registered`,
+      "Try again. If the page itself showed an error such as AADSTS530084 or AADSTS53003, the browser does not meet your " +
+      "organisation's policies: sign in through the device's broker (requireBroker). If it mentioned the redirect URI, " +
+      `register ${uriToRegister(redirectUri)} for the app`,
   });
 }
 
 function noBrowser(correlationId: string | undefined): LatchkeyError {
   return new LatchkeyError("missing_dependency", "No browser could be opened", {
     correlationId,
-    hint: "Show the person the address (onSignInAddress), and let them paste where it led to (readRedirect)",
+    hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
   });
 }
 
-/** How a sign-in ended. */
+/** Outcome of a sign-in. */
 export type SignInOutcome =
   | { readonly ok: true; readonly username: string }
   | { readonly ok: false; readonly error: LatchkeyError };
-
-/** A page, as an HTTP response has it. */
-interface ResultPage {
-  /** Status code: 200 for a sign-in that succeeded, 400 for one that failed. */
-  readonly status: number;
-  /** Header fields. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** HTML. */
-  readonly body: string;
-}
 
 const STYLE = `:root{color-scheme:light dark;--back:#f5f6f8;--card:#fff;--text:#1b1f24;--soft:#57606a;--line:#d8dee4;\
 --good:#1a7f37;--bad:#b42318}
@@ -276,15 +253,17 @@ p{margin:.5rem 0 0;text-wrap:pretty}
 dl{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size:.875rem;color:var(--soft)}
 dt{font-weight:600}dd{margin:0}dd+dt{margin-top:.5rem}`;
 
-const TICK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
+const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
 
 /**
- * Makes the page.
+ * Returns the page that ends a sign-in.
  *
- * @param outcome How the sign-in ended.
- * @param body HTML of the app's own in place of ours.
+ * @param body HTML of the app's own page.
  */
-export function resultPage(outcome: SignInOutcome, body?: string): ResultPage {
+export function resultPage(
+  outcome: SignInOutcome,
+  body?: string,
+): LoopbackReply & { readonly headers: Readonly<Record<string, string>> } {
   const nonce = crypto.randomUUID();
   return {
     status: outcome.ok ? 200 : 400,
@@ -299,39 +278,36 @@ export function resultPage(outcome: SignInOutcome, body?: string): ResultPage {
           `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
       }),
     },
-    body: body ?? (outcome.ok ? success(outcome.username, nonce) : failure(outcome.error, nonce)),
+    body: body ?? page(nonce, outcome.ok ? success(outcome.username) : failure(outcome.error)),
   };
 }
 
-function success(username: string, nonce: string): string {
+/** The parts of the page that depend on the outcome. */
+interface PageContent {
+  readonly kind: "good" | "bad";
+  readonly title: string;
+  readonly icon: string;
+  readonly text: string;
+}
+
+const CLOSE = "<p>You can close this page and go back to the program.</p>";
+
+function success(username: string): PageContent {
   const who = username ? ` as <strong><bdi>${escape(username)}</bdi></strong>` : "";
-  return page(
-    nonce,
-    "Signed in",
-    icon("good", TICK),
-    `<p>You are signed in${who}.</p>
-<p>You can close this page and go back to the program.</p>`,
-  );
+  return { kind: "good", title: "Signed in", icon: CHECK_MARK, text: `<p>You are signed in${who}.</p>\n${CLOSE}` };
 }
 
-function failure(error: LatchkeyError, nonce: string): string {
-  const rows = [
-    ["Error", error.error ?? error.code],
-    ["Details", error.errorDescription || error.message],
-    ["Correlation id", error.correlationId],
-  ].flatMap(([name, value]) => value ? [`<dt>${name}</dt><dd>${escape(value)}</dd>`] : []);
-  return page(
-    nonce,
-    "Not signed in",
-    icon("bad", CROSS),
-    `${error.hint ? `<p>${escape(error.hint)}.</p>\n` : ""}<p>You can close this page and go back to the program.</p>
-<dl>
-${rows.join("\n")}
-</dl>`,
-  );
+function failure({ error, code, errorDescription, message, correlationId, hint }: LatchkeyError): PageContent {
+  const rows = [["Error", error ?? code], ["Details", errorDescription || message], ["Correlation id", correlationId]]
+    .flatMap(([name, value]) => value ? [`<dt>${name}</dt><dd>${escape(value)}</dd>`] : []);
+  const advice = hint ? `<p>${escape(hint)}.</p>\n` : "";
+  return {
+    ...{ kind: "bad", title: "Not signed in", icon: CROSS },
+    text: `${advice}${CLOSE}\n<dl>\n${rows.join("\n")}\n</dl>`,
+  };
 }
 
-function page(nonce: string, title: string, icon: string, content: string): string {
+function page(nonce: string, { kind, title, icon, text }: PageContent): string {
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -343,18 +319,14 @@ function page(nonce: string, title: string, icon: string, content: string): stri
 </head>
 <body>
 <main>
-${icon}
+<svg class="${kind}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.75" \
+stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><circle cx="12" cy="12" r="10"/>${icon}</svg>
 <h1>${title}</h1>
-${content}
+${text}
 </main>
 </body>
 </html>
 `;
-}
-
-function icon(kind: "good" | "bad", shape: string): string {
-  return `<svg class="${kind}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.75" ` +
-    `stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><circle cx="12" cy="12" r="10"/>${shape}</svg>`;
 }
 
 function escape(text: string): string {

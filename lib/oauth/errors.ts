@@ -1,22 +1,22 @@
 /**
- * Refusals of an authorization server (RFC 6749, 4.1.2.1 and 5.2) as errors of ours. Pure.
+ * Errors of an authorization server (RFC 6749, 4.1.2.1 and 5.2), translated to {@linkcode LatchkeyError}. Pure.
  *
  * @module
  */
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails, withDetails } from "../errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, withDetails } from "../errors.ts";
 
-/** What a refusal is told with. */
+/** Facts about the request that was refused. */
 export interface RefusalContext extends HintContext {
   /** UUID of the request, unless the server names another. */
   readonly correlationId: string;
-  /** What was sent and must not be shown, should the server repeat it. */
+  /** Secrets that were sent, and must not be shown if the server repeats them. */
   readonly secrets?: readonly string[] | undefined;
 }
 
 const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyErrorCode>([
-  // A person is needed: OpenID Connect Core, 3.1.2.6; RFC 9470; and a code or refresh token that is good no more.
+  // A person is needed: OpenID Connect Core, 3.1.2.6; RFC 9470; or a code or refresh token that is no longer valid.
   ["invalid_grant", "interaction_required"],
   ["interaction_required", "interaction_required"],
   ["login_required", "interaction_required"],
@@ -25,7 +25,7 @@ const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyEr
   ["insufficient_user_authentication", "interaction_required"],
   ["unmet_authentication_requirements", "interaction_required"],
   ["user_authentication_required", "interaction_required"],
-  // The person said no, as a rule. `authorization_declined` is Entra's in the device flow.
+  // Usually the person declined. `authorization_declined` is Entra's in the device flow.
   ["access_denied", "user_canceled"],
   ["authorization_declined", "user_canceled"],
   // RFC 8628, 3.5
@@ -54,27 +54,27 @@ const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyEr
   ["registration_not_supported", "refused"],
 ]);
 
-/** The code of an OAuth error; `undefined` for one that is in no standard. */
-export function codeOfOAuthError(error: string): LatchkeyErrorCode | undefined {
-  return CODES.get(error);
-}
-
 /**
- * The error of an authorization server's refusal.
+ * Returns the error for a refusal of an authorization server.
  *
- * @param fields `error` and its like: a token response's JSON, or the parameters of an authorization response.
- * @param context What it is told with.
- * @param status HTTP status of the response, where it says something.
+ * @param fields `error` and others: a token response's JSON, or the parameters of an authorization response.
  */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
-  const shown = (value: unknown) =>
-    escapeControlCharacters(concealSecrets(readText(value) ?? "", context.secrets)) || undefined;
-  const error = shown(fields.error)?.slice(0, 100), subError = shown(fields.suberror ?? fields.error_subcode);
-  const errorDescription = shown(fields.error_description);
+  const { secrets = [] } = context;
+  const textOf = (value: unknown) => {
+    const text = secrets.filter(Boolean)
+      .reduce((rest, secret) => rest.replaceAll(secret, "[concealed]"), readText(value) ?? "");
+    return escapeControlCharacters(text) || undefined;
+  };
+  const error = textOf(fields.error)?.slice(0, 100), subError = textOf(fields.suberror ?? fields.error_subcode);
+  const errorDescription = textOf(fields.error_description);
   const errorCodes = errorCodesOf(fields.error_codes) ?? errorCodesIn(errorDescription ?? "");
-  const code = isDeniedByRule({ error, subError, errorCodes })
+  // Entra denies because of a policy as well: then it gives numbers or a suberror, which is `cancel` if the person declined.
+  const isDeniedByPolicy = error === "access_denied" && subError !== "cancel" &&
+    (subError !== undefined || errorCodes.length > 0);
+  const code = isDeniedByPolicy
     ? "refused"
-    : codeOfOAuthError(error ?? "") ?? (isBusy(status) ? "temporarily_unavailable" : "unexpected");
+    : CODES.get(error ?? "") ?? (isUnavailable(status) ? "temporarily_unavailable" : "unexpected");
   return new LatchkeyError(code, `The server refused: ${errorDescription ?? error ?? `status ${status}`}`, {
     error,
     errorDescription,
@@ -87,23 +87,9 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
 }
 
 /**
- * Whether a denial is not the person's. Entra denies by its rules as well, and marks the person's own no; that Entra it is shows
- * in its numbers.
- */
-function isDeniedByRule(
-  { error, subError, errorCodes }: Pick<LatchkeyErrorDetails, "error" | "subError"> & {
-    readonly errorCodes: readonly number[];
-  },
-): boolean {
-  return error === "access_denied" && subError !== "cancel" && (subError !== undefined || errorCodes.length > 0);
-}
-
-/**
- * The error of a response that is none of success.
+ * Returns the error for a response whose status is not that of success.
  *
- * @param response The response's status, and its body.
- * @param context What it is told with.
- * @param retryAfterMs How long the server wants to be left alone, in milliseconds.
+ * @param retryAfterMs Delay that the server asks for, in milliseconds.
  */
 export function refusalOf(
   response: { readonly status: number; readonly body: string },
@@ -116,28 +102,28 @@ export function refusalOf(
     const error = oauthError(fields!, context, status);
     return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
   }
-  if (isBusy(status)) {
-    return new LatchkeyError("temporarily_unavailable", `The server is unavailable (status ${status})`, {
-      correlationId,
-      hint,
-    });
-  }
-  return new LatchkeyError("invalid_response", `The server's answer cannot be read (status ${status})`, {
-    correlationId,
-  });
+  const [code, reason] = isUnavailable(status)
+    ? ["temporarily_unavailable", "The server is unavailable"] as const
+    : ["invalid_response", "The server's response cannot be read"] as const;
+  return new LatchkeyError(code, `${reason} (status ${status})`, { correlationId, hint });
 }
 
-function isBusy(status: number): boolean {
+/** Returns the error for a response that breaks the protocol. */
+export function invalidResponse(reason: string, correlationId: string | undefined): LatchkeyError {
+  return new LatchkeyError("invalid_response", `The server's response is invalid: ${reason}`, { correlationId });
+}
+
+function isUnavailable(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** Entra lists the numbers of a refusal. */
+/** Returns the AADSTS numbers that Entra lists. */
 function errorCodesOf(codes: unknown): readonly number[] | undefined {
   const numbers = Array.isArray(codes) ? codes.filter((code) => Number.isSafeInteger(code)) : [];
   return numbers.length > 0 ? numbers : undefined;
 }
 
-/** A claims challenge, if it can be replayed. */
+/** Returns a claims challenge if it is JSON, so that it can be sent with the next request. */
 function claimsOf(claims: unknown): string | undefined {
   if (isObject(claims)) return JSON.stringify(claims);
   return typeof claims === "string" && readJson(claims) ? claims : undefined;
@@ -145,8 +131,4 @@ function claimsOf(claims: unknown): string | undefined {
 
 function correlationIdOf(id: unknown): string | undefined {
   return typeof id === "string" && /^[\w-]{1,64}$/.test(id) ? id : undefined;
-}
-
-function concealSecrets(foreign: string, secrets: readonly string[] = []): string {
-  return secrets.filter(Boolean).reduce((rest, secret) => rest.replaceAll(secret, "[concealed]"), foreign);
 }

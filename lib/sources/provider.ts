@@ -6,14 +6,22 @@
  */
 import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
 import { InFlight, renewalsInFlight, SingleFlight, untilAborted } from "../async.ts";
-import { type Authority, authorityOfAccount, authorityOfTenant, isMultiTenant, parseAuthority } from "../authority.ts";
+import {
+  type Authority,
+  authorityOfAccount,
+  authorityOfTenant,
+  isMicrosoftAuthority,
+  isMultiTenant,
+  parseAuthority,
+} from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
 import type { CachedAccount, CachedToken } from "../cache/lookup.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
-import { type HttpOptions, isMicrosoft, type Provider } from "../oauth/provider.ts";
+import type { HttpOptions } from "../oauth/fetch.ts";
+import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
 import { type AuthCodeFlowRequest, capabilitiesOf, sharedKey, type TokenQuery } from "../request.ts";
 import { type AuthenticationResult, redacted, refuseOld } from "../token.ts";
@@ -123,7 +131,7 @@ export class ProviderSource {
   }
 
   async #renewAlone(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
-    const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoft({ authority });
+    const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoftAuthority(authority);
     return await this.#cache.withLock(call.account, async () => {
       // Whoever had to wait finds what was renewed meanwhile.
       const renewed = query.skipCache ? undefined : await this.#kept(query, call);

@@ -14,7 +14,7 @@ import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
 import { INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger, withCorrelationId, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
-import type { Fetch } from "../oauth/provider.ts";
+import type { Fetch } from "../oauth/fetch.ts";
 import {
   type AccountFilter,
   type DeviceCodeSignIn,

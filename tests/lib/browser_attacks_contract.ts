@@ -12,7 +12,7 @@ import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provid
 const SCOPES = ["api.read"];
 const TYPED = { login: "jane", password: "x" };
 const FORM = "application/x-www-form-urlencoded";
-const NO_ANSWER = "This is no answer to a sign-in.\n";
+const NO_ANSWER = "This is not a response to a sign-in.\n";
 
 let provider: OidcProvider;
 const apps: PublicClientApplication[] = [];

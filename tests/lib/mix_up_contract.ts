@@ -153,7 +153,7 @@ for (const [authority, issuer] of AUTHORITIES) {
         ]
       ) {
         const response = await deliver({ url, method, parameters });
-        expect([response.status, await response.text()]).toEqual([400, "This is no answer to a sign-in.\n"]);
+        expect([response.status, await response.text()]).toEqual([400, "This is not a response to a sign-in.\n"]);
       }
       over.abort(new Error("enough"));
       expect(await failureOf(result)).toBe(over.signal.reason);

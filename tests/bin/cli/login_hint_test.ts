@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
 import { COMMANDS } from "../../../bin/cli/commands.ts";
-import { withLoginHint } from "../../../bin/cli/failures.ts";
+import { failureText, withLoginHint } from "../../../bin/cli/failures.ts";
+import { hintFor } from "../../../lib/aadsts.ts";
 import { LatchkeyError } from "../../../mod.ts";
 
 test("withLoginHint() has the sign-in pass the broker where the command does", () => {
@@ -50,3 +51,24 @@ test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
     }
   },
 );
+
+// The library's hints name API calls, which nobody can type at a shell.
+test.each<[code: number, ...words: string[]]>([
+  [530084, "--broker require"],
+  [53000, "--broker require"],
+  [50005, "--broker require"],
+  [50076, "latchkey login --claims"],
+  [50173, "Sign in again: latchkey login"],
+  [70008, "Sign in again: latchkey login"],
+  [70043, "Sign in again: latchkey login"],
+  [700016, "--client-id", "--tenant"],
+  [50020, "--tenant", "--account"],
+  [500011, "--resource adds /.default"],
+])("the hint to AADSTS%d names %s at a shell", (code, ...words) => {
+  const context = { flow: "browser", clientId: "app", redirectUri: "http://localhost", scopes: ["User.Read"] } as const;
+  const text = failureText(
+    new LatchkeyError("refused", "No", { hint: hintFor({ errorCodes: [code], text: "" }, context) }),
+  );
+  for (const word of words) expect(text).toContain(word);
+  expect(text).not.toMatch(/acquireTokenInteractive|requireBroker|clientId/);
+});

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { boundedFetch, waitByTimer } from "../../../lib/oauth/fetch.ts";
+import { delay } from "../../../lib/async.ts";
+import { boundedFetch } from "../../../lib/oauth/fetch.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 describe("boundedFetch()", () => {
@@ -108,12 +109,12 @@ describe("boundedFetch()", () => {
     expect(await failureOf(kept)).toBe(other);
   });
 
-  test("waitByTimer() waits, and no longer than its signal", async () => {
-    await waitByTimer(1, undefined);
-    await waitByTimer(1, new AbortController().signal);
-    const controller = new AbortController(), waiting = failureOf(waitByTimer(600_000, controller.signal));
+  test("delay() waits, and no longer than its signal", async () => {
+    await delay(1, undefined);
+    await delay(1, new AbortController().signal);
+    const controller = new AbortController(), waiting = failureOf(delay(600_000, controller.signal));
     controller.abort("over");
     expect(await waiting).toBe("over" as never);
-    expect(await failureOf(waitByTimer(1, controller.signal))).toBe("over" as never);
+    expect(await failureOf(delay(1, controller.signal))).toBe("over" as never);
   });
 });

@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 /** A sign-in, and how the answers were to come: to the browser that was opened, and to the address that was shown. */
-async function signIn(surroundings: SessionFacts, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
+async function signIn(session: SessionFacts, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
   const opened: string[] = [], shown: string[] = [];
   let reads = 0;
   const modeOf = (url: string) => new URL(url).searchParams.get("response_mode") ?? "query";
@@ -31,7 +31,7 @@ async function signIn(surroundings: SessionFacts, { jane, paste = false }: { jan
     await findProvider(parseAuthority(server.url), {}),
     { clientId: server.clientId, scopes: ["api.read"] },
     {
-      ...{ surroundings, timeLimitMs: 60_000 },
+      ...{ session, timeLimitMs: 60_000 },
       openBrowser: (url) => {
         opened.push(url);
         return jane?.openBrowser(url) ?? false;
@@ -72,7 +72,7 @@ describe("signInByBrowser() with readRedirect", () => {
       await findProvider(parseAuthority(server.url), {}),
       { clientId: server.clientId, scopes: ["api.read"] },
       {
-        ...{ surroundings: DESK, timeLimitMs: 60_000, onSignInAddress: ({ url }) => shown.push(url) },
+        ...{ session: DESK, timeLimitMs: 60_000, onSignInAddress: ({ url }) => shown.push(url) },
         openBrowser: (url) => {
           opened = url;
           return false;
@@ -90,10 +90,10 @@ describe("signInByBrowser() with readRedirect", () => {
 
   test.each([["over SSH", SSH], ["in a container", CONTAINER]] as const)(
     "%s, takes what is pasted, and a browser that comes back by itself",
-    async (_, surroundings) => {
-      expect(await signIn(surroundings, { paste: true }))
+    async (_, session) => {
+      expect(await signIn(session, { paste: true }))
         .toEqual({ opened: ["query"], shown: ["query"], reads: 1, isSame: true });
-      expect(await signIn(surroundings, { jane: browsingPerson() }))
+      expect(await signIn(session, { jane: browsingPerson() }))
         .toMatchObject({ opened: ["query"], shown: ["query"], isSame: true });
     },
   );
@@ -108,7 +108,7 @@ describe("signInByBrowser() with an openBrowser that does not return", () => {
         await findProvider(parseAuthority(server.url), {}),
         { clientId: server.clientId, scopes: ["api.read"] },
         {
-          ...{ surroundings: DESK, timeLimitMs: 60_000, openingLimitMs: 1 },
+          ...{ session: DESK, timeLimitMs: 60_000, openingLimitMs: 1 },
           openBrowser: () => new Promise<never>(() => {}),
           onSignInAddress: (address) => {
             shown.push(address);

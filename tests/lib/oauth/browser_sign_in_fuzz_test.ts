@@ -69,7 +69,7 @@ test("signInByBrowser() takes no pasted text but the answer, and then takes that
   const property = fc.asyncProperty(fc.array(notTheAnswer, { maxLength: 10 }), broken, async (pastes, [at, space]) => {
     let expected: Expected | undefined, reads = 0;
     const signIn = signInByBrowser(provider, { clientId: "app", scopes: ["api.read"] }, {
-      ...{ surroundings: SSH, timeLimitMs: 60_000, openBrowser: () => false },
+      ...{ session: SSH, timeLimitMs: 60_000, openBrowser: () => false },
       fetch: () => Promise.reject(new LatchkeyError("no_network", "The token endpoint was asked")),
       onSignInAddress({ url }) {
         const { searchParams } = new URL(url);

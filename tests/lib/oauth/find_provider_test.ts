@@ -229,7 +229,7 @@ test.each([400, 401, 403, 404])("no discovery document (%d) is the configuration
   const error = await failureOf(
     findProvider(parseAuthority(B2C), serve('{"error":"invalid_tenant"}', { status }).http),
   );
-  expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("--authority") });
+  expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("Check the authority") });
 });
 
 test("endpoints of an OpenID provider may be elsewhere, as Google's are", async () => {

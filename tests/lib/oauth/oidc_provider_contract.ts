@@ -188,7 +188,7 @@ describe("lib/oauth with oidc-provider", () => {
         refreshToken: reply.refreshToken!,
       }, {}),
     );
-    const hint = expect.stringContaining("latchkey login --scope");
+    const hint = expect.stringContaining("acquireTokenInteractive with these scopes");
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_scope", hint });
   });
 

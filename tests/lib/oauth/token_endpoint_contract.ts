@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
-import { findProvider, type HttpOptions, type Provider } from "../../../lib/oauth/provider.ts";
+import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
+import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { type RefreshRequest, refreshTokens, type TokenReply } from "../../../lib/oauth/token_endpoint.ts";
 import { FakeEntra, JANE, TENANT } from "../../fakes/fake_entra.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
@@ -115,7 +116,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
         errorCodes: [50076],
         claims,
       },
-      hint: expect.stringContaining("latchkey login"),
+      hint: expect.stringContaining("acquireTokenInteractive"),
     });
     expect(error.correlationId).not.toBe("");
     expectNoSecret(error, first.refreshToken!, "capolids");
