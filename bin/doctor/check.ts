@@ -11,8 +11,8 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
 /**
- * Result of a check. `unknown`: not needed, or not permitted by Deno, which is no failure. `blocked`: needed, but not possible;
- * checks that need this one are blocked too.
+ * Result of a check. `unknown`: not needed, or not permitted by Deno, which is no failure. `blocked`: needed, but not
+ * possible; checks that need this one are blocked too.
  */
 export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";

@@ -63,8 +63,8 @@ export const sessionBus: Check = {
       if (!(error instanceof DBusError)) throw error;
       return failed(
         error.message || error.errorName,
-        "Set DBUS_SESSION_BUS_ADDRESS to the bus of this session: " +
-          "export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus; if it has none: dbus-run-session -- COMMAND",
+        "Name the bus of this session: export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus; " +
+          "if it has none: dbus-run-session -- COMMAND",
       );
     }
     const address = readEnvironment("DBUS_SESSION_BUS_ADDRESS") ??
@@ -116,10 +116,10 @@ function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: 
 }
 
 const LOG_IN = "log out and in again with your password (not by autologin or fingerprint)";
-const INSTALL =
-  "Install gnome-keyring (Debian, Ubuntu: sudo apt install gnome-keyring; Fedora, RHEL: sudo dnf install gnome-keyring)";
-const PORTAL_SETTING =
-  "put org.freedesktop.impl.portal.Secret=gnome-keyring under [preferred] in ~/.config/xdg-desktop-portal/kde-portals.conf";
+const INSTALL = "Install gnome-keyring: sudo apt install gnome-keyring (Debian, Ubuntu), " +
+  "sudo dnf install gnome-keyring (Fedora, RHEL)";
+const PORTAL_SETTING = "put org.freedesktop.impl.portal.Secret=gnome-keyring under [preferred] in " +
+  "~/.config/xdg-desktop-portal/kde-portals.conf";
 
 export const keyring: Check = {
   id: "keyring",
