@@ -1,69 +1,66 @@
 /**
- * The messages by which browsers speak to a program that they start: the length as four bytes in the machine's order, then JSON
- * in UTF-8.
+ * `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length as
+ * four bytes in native byte order, then JSON in UTF-8.
  *
  * @module
  */
 import { isBrokenPipe, isTerminal, write } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";
-import type { BrokerAnswer, BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel.ts";
+import type { BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel.ts";
+import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
 import { type CommandLine, UsageError } from "../cli/command_line.ts";
-import { escapeForTerminal, isObject } from "../cli/output.ts";
+import { escapeForTerminal } from "../cli/output.ts";
 
-/** The longest message that a browser takes, in bytes: Chromium and Firefox end a program that sends more. */
+/** Longest message to a browser, in bytes: Chromium and Firefox kill a host that sends more. */
 export const MAX_MESSAGE = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
 
-/** A message that came in: its bytes, the number of them where there were too many to read, or the end in the middle of one. */
+/** A message from the browser. */
 export type IncomingMessage =
   | { readonly kind: "message"; readonly bytes: Uint8Array }
   | { readonly kind: "too long"; readonly length: number }
   | { readonly kind: "cut off" };
 
 /**
- * Messages, as they come. One that is too long is passed over, and none of it kept.
+ * Splits a stream of bytes into messages.
  *
- * @param input The bytes, cut anywhere.
- * @param limit The longest message that is read, in bytes.
+ * @param limit Length in bytes of the longest message; longer ones are skipped.
  */
 export async function* readMessages(
   input: AsyncIterable<Uint8Array>,
   limit: number,
 ): AsyncGenerator<IncomingMessage, void> {
   const length = new Uint8Array(LENGTH_BYTES);
-  let part: Uint8Array = length, filled = 0, passedOver = 0;
+  let part: Uint8Array = length, filled = 0, toSkip = 0;
   for await (let bytes of input) {
     while (bytes.length > 0) {
-      const taken = Math.min(bytes.length, passedOver || part.length - filled);
-      if (passedOver > 0) passedOver -= taken;
+      const taken = Math.min(bytes.length, toSkip || part.length - filled);
+      if (toSkip > 0) toSkip -= taken;
       else {
         part.set(bytes.subarray(0, taken), filled);
         filled += taken;
       }
       bytes = bytes.subarray(taken);
-      if (passedOver > 0 || filled < part.length) continue;
-      const whole = part;
+      if (toSkip > 0 || filled < part.length) continue;
+      const whole = part, size = new Uint32Array(length.buffer)[0]!;
       part = length;
       filled = 0;
       if (whole !== length) yield { kind: "message", bytes: whole };
-      else {
-        const size = new Uint32Array(length.buffer)[0]!;
-        if (size > limit) {
-          passedOver = size;
-          yield { kind: "too long", length: size };
-        } else if (size === 0) yield { kind: "message", bytes: new Uint8Array() };
-        else part = new Uint8Array(size);
-      }
+      else if (size > limit) {
+        toSkip = size;
+        yield { kind: "too long", length: size };
+      } else if (size === 0) yield { kind: "message", bytes: new Uint8Array() };
+      else part = new Uint8Array(size);
     }
   }
-  if (filled > 0 || part !== length || passedOver > 0) yield { kind: "cut off" };
+  if (filled > 0 || part !== length || toSkip > 0) yield { kind: "cut off" };
 }
 
-/** A message as it is sent; `undefined` when it is longer than browsers take. */
+/** Encodes a message; returns `undefined` if it is too long for browsers. */
 export function frameOf(message: unknown): Uint8Array | undefined {
   const json = new TextEncoder().encode(JSON.stringify(message));
   if (json.length > MAX_MESSAGE) return undefined;
@@ -73,138 +70,118 @@ export function frameOf(message: unknown): Uint8Array | undefined {
   return frame;
 }
 
-/** What is asked where the extension does not say it. */
 const DEFAULT_SCOPES = ["https://graph.microsoft.com/.default"], DEFAULT_URL = "https://login.microsoftonline.com/";
 
-/** What the commands ask the broker. */
-const QUESTIONS: Readonly<Record<BrowserCommand, (message: BrokerAnswer) => BrokerQuestion>> = {
+/** The extension's commands, as questions to the broker. They throw `ArgumentError` if the message is invalid. */
+const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion>> = {
   getAccounts: () => ({ method: "getAccounts" }),
   acquireTokenSilently: (message) => ({
-    method: "acquireTokenSilently",
-    account: accountIn(message),
-    scopes: scopesIn(message),
+    ...{ method: "acquireTokenSilently", account: accountIn(message), scopes: scopesIn(message) },
   }),
   acquirePrtSsoCookie: (message) => ({
-    method: "acquirePrtSsoCookie",
-    account: accountIn(message),
-    url: urlIn(message),
+    ...{ method: "acquirePrtSsoCookie", account: accountIn(message), url: urlIn(message) },
   }),
   getVersion: () => ({ method: "getLinuxBrokerVersion" }),
 };
 
-/** A command that the extension knows. */
-type BrowserCommand = "getAccounts" | "acquireTokenSilently" | "acquirePrtSsoCookie" | "getVersion";
-
-/** A message of the extension's. */
+/** A message of the extension. */
 interface BrowserMessage {
-  /** The command that it names; `null` when it names none. */
+  /** Its command; `null` if it has none. */
   readonly command: string | null;
-  /**
-   * What it asks the broker.
-   *
-   * @throws {TypeError} when that cannot be meant.
-   */
+  /** Throws `ArgumentError` if the message is invalid. */
   question(): BrokerQuestion;
 }
 
-/** The longest name of a command that is repeated in an answer, in characters. */
-const MAX_NAME = 100;
+/** Length in characters of the longest command that is repeated in an answer. */
+const MAX_COMMAND_CHARACTERS = 100;
 
-/** Reads a message; what is wrong with it is thrown by its question. */
 function readBrowserMessage(bytes: Uint8Array): BrowserMessage {
   let message: unknown;
   try {
     message = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    return mistaken(null, "The message is not JSON"); // no more: a parser's text quotes what it read
+    return invalid(null, "The message is not JSON"); // the parser's error would quote it
   }
-  if (!isObject(message)) return mistaken(null, "The message is not a JSON object");
-  const { command } = message;
-  if (typeof command !== "string") return mistaken(null, "The message has no command");
-  if (isBrowserCommand(command)) return { command, question: () => QUESTIONS[command](message) };
-  return mistaken(command.slice(0, MAX_NAME), "There is no such command");
+  if (!isObject(message)) return invalid(null, "The message is not a JSON object");
+  const { command } = message, object = message;
+  if (typeof command !== "string") return invalid(null, "The message has no command");
+  if (Object.hasOwn(QUESTIONS, command)) return { command, question: () => QUESTIONS[command]!(object) };
+  return invalid(command.slice(0, MAX_COMMAND_CHARACTERS), "There is no such command");
 }
 
-/** The same, of a message that was not read. */
-function mistaken(command: string | null, why: string): BrowserMessage {
+function invalid(command: string | null, reason: string): BrowserMessage {
   return {
     command,
-    question: () => {
-      throw new ArgumentError(why);
+    question() {
+      throw new ArgumentError(reason);
     },
   };
 }
 
-function isBrowserCommand(command: string): command is BrowserCommand {
-  return Object.hasOwn(QUESTIONS, command);
-}
-
-function accountIn({ account }: BrokerAnswer): BrokerAnswer {
+function accountIn({ account }: JsonObject): JsonObject {
   if (isObject(account)) return account;
-  throw new ArgumentError("account has to be an account as getAccounts gave it");
+  throw new ArgumentError("account must be an account that getAccounts returned");
 }
 
-function scopesIn({ scopes }: BrokerAnswer): readonly string[] {
+function scopesIn({ scopes }: JsonObject): readonly string[] {
   if (scopes === undefined || scopes === null) return DEFAULT_SCOPES;
   if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== "string")) {
-    throw new ArgumentError("scopes has to be a list of scopes");
+    throw new ArgumentError("scopes must be a list of scopes");
   }
   return scopes.length === 0 ? DEFAULT_SCOPES : scopes;
 }
 
-function urlIn({ ssoUrl }: BrokerAnswer): string {
+function urlIn({ ssoUrl }: JsonObject): string {
   if (ssoUrl === undefined || ssoUrl === null || ssoUrl === "") return DEFAULT_URL;
   if (typeof ssoUrl === "string") return ssoUrl;
-  throw new ArgumentError("ssoUrl has to be an address");
+  throw new ArgumentError("ssoUrl must be a URL");
 }
 
-/** The longest message that is read, in bytes: a request is an account and an address. */
+/** Length in bytes of the longest message that is read: an account and a URL. */
 const MAX_REQUEST = 1024 * 1024;
-/** How many requests may be under way, those counted in whose answers the browser has yet to read. More are read when some are done. */
-const MAX_UNDER_WAY = 64;
+/** Limit of concurrent requests, including those whose answers the browser has yet to read. */
+const MAX_PENDING = 64;
 
-/** What the conversation is had with. */
-interface BrowserConversationOptions {
-  /** The broker. */
+interface BrowserConnectionOptions {
   readonly channel: BrokerChannel;
   /** Version of latchkey. */
   readonly version: string;
-  /** Sends bytes to the browser, in the order in which they are given. */
+  /** Sends bytes to the browser, in the order of the calls. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
-  /** Takes a line for the browser's log. */
-  readonly complain: (line: string) => void;
+  /** Writes a line to the browser's log. */
+  readonly logError: (line: string) => void;
 }
 
-/** The conversation of a browser that was begun. */
-export class BrowserConversation {
-  readonly #options: BrowserConversationOptions;
+/** The connection of a browser to its host. */
+export class BrowserConnection {
+  readonly #options: BrowserConnectionOptions;
   /**
-   * By command, the sending of its last answer. An answer names its command and nothing else of its request, so that of one
-   * command the answers have to go in the order of the requests.
+   * By command, the sending of its last answer. An answer only names the command, so the answers of one command must be in
+   * the order of the requests.
    */
   readonly #last = new Map<string | null, Promise<void>>();
-  readonly #underWay = new Set<Promise<void>>();
-  /** Fails when the conversation cannot go on: the browser is gone. */
+  readonly #pending = new Set<Promise<void>>();
+  /** Rejects if the browser is gone. */
   readonly #gone = Promise.withResolvers<never>();
   #watching: Promise<void> | undefined;
-  /** How often the broker was seen to come or go. */
+  /** Counts how often the broker came or went. */
   #changes = 0;
   #isOnline: boolean | undefined;
-  #told: boolean | undefined;
-  #telling: Promise<void> | undefined;
+  /** The state that the browser knows. */
+  #sentState: boolean | undefined;
+  #sending: Promise<void> | undefined;
 
-  constructor(options: BrowserConversationOptions) {
+  constructor(options: BrowserConnectionOptions) {
     this.#options = options;
-    this.#gone.promise.catch(() => {}); // whoever waits is told
+    this.#gone.promise.catch(() => {}); // run() reports it
   }
 
   /**
-   * Tells the browser whether there is a broker, and answers its messages to the end of them.
+   * Reports the state of the broker, and answers messages until the input ends.
    *
-   * @param input The browser's bytes.
-   * @param lingerMs How long requests that are under way at the end are waited for, in milliseconds.
-   * @returns Whether the end came between two messages.
-   * @throws {Error} one that `isBrokenPipe` knows when the browser does not read any more.
+   * @param lingerMs Time limit in milliseconds for requests that are pending at the end.
+   * @returns True if the input ended between two messages.
+   * @throws {Error} Satisfies `isBrokenPipe` if the browser stopped reading.
    */
   async run(input: AsyncIterable<Uint8Array>, lingerMs: number): Promise<boolean> {
     void this.#watch();
@@ -215,11 +192,12 @@ export class BrowserConversation {
     let isWhole = true;
     for await (const incoming of readMessages(input, MAX_REQUEST)) {
       if (incoming.kind === "cut off") isWhole = false;
-      else this.#answer(messageOf(incoming));
-      if (this.#underWay.size >= MAX_UNDER_WAY) await Promise.race(this.#underWay);
+      else if (incoming.kind === "message") this.#answer(readBrowserMessage(incoming.bytes));
+      else this.#answer(invalid(null, `The message is too long: ${incoming.length} bytes`));
+      if (this.#pending.size >= MAX_PENDING) await Promise.race(this.#pending);
     }
     const { promise: late, resolve } = Promise.withResolvers<void>(), timer = setTimeout(resolve, lingerMs);
-    await Promise.race([Promise.all([...this.#underWay, this.#watching, this.#telling]), late]);
+    await Promise.race([Promise.all([...this.#pending, this.#watching, this.#sending]), late]);
     clearTimeout(timer);
     return isWhole;
   }
@@ -230,89 +208,83 @@ export class BrowserConversation {
       try {
         const [answer] = await Promise.all([reply, before]);
         const frame = frameOf({ command, message: answer }) ??
-          frameOf({ command, message: { error: "The broker's answer is longer than a browser takes" } })!;
+          frameOf({ command, message: { error: "The broker's answer is too long for a browser" } })!;
         await this.#options.write(frame);
       } catch (error) {
         this.#gone.reject(error);
       }
     })();
     this.#last.set(command, sent);
-    this.#underWay.add(sent);
+    this.#pending.add(sent);
     void sent.then(() => {
-      this.#underWay.delete(sent);
+      this.#pending.delete(sent);
       if (this.#last.get(command) === sent) this.#last.delete(command);
     });
   }
 
-  /** The broker's answer, or why there is none. */
-  async #replyTo(message: BrowserMessage): Promise<BrokerAnswer> {
+  /** Returns the broker's answer, or an object with the error. */
+  async #replyTo(message: BrowserMessage): Promise<JsonObject> {
     try {
-      await this.#watch(); // the browser is told of the broker first, whatever it asks
+      await this.#watch(); // the first message to the browser is the state of the broker
       const question = message.question();
       const { channel, version } = this.#options;
-      if (question.method !== "getLinuxBrokerVersion") return await this.#seen(() => channel.ask(question));
-      const answer = await this.#seen(() => channel.ask(question)).catch((error) => {
-        if (error instanceof LatchkeyError && error.code === "refused") return {}; // not every broker tells
+      if (question.method !== "getLinuxBrokerVersion") return await this.#observed(() => channel.ask(question));
+      const answer = await this.#observed(() => channel.ask(question)).catch((error) => {
+        if (error instanceof LatchkeyError && error.code === "refused") return {}; // some brokers have no such method
         throw error;
       });
       return { ...answer, native: version };
     } catch (error) {
-      if (!(error instanceof LatchkeyError || error instanceof ArgumentError)) throw error; // a mistake of ours
+      if (!(error instanceof LatchkeyError || error instanceof ArgumentError)) throw error; // a bug
       const text = textOf(error);
-      this.#options.complain(`${escapeForTerminal(message.command ?? "a message")}: ${text}`);
+      this.#options.logError(`${escapeForTerminal(message.command ?? "a message")}: ${text}`);
       return { error: text, ...(message.command === "getVersion" && { native: this.#options.version }) };
     }
   }
 
-  /** Who answers is there, unless it was seen to come or go meanwhile. */
-  async #seen<T>(call: () => Promise<T>): Promise<T> {
+  /** A broker that answers is online, unless it came or went meanwhile. */
+  async #observed<T>(call: () => Promise<T>): Promise<T> {
     const before = this.#changes, answer = await call();
-    if (this.#changes === before) this.#tell(true);
+    if (this.#changes === before) this.#report(true);
     return answer;
   }
 
-  /** Looks once whether there is a broker, and from then on sees it come and go; again where there was no bus to see it on. */
+  /** Starts the broker and watches it from then on. Tries again on the next call if there is no bus. */
   #watch(): Promise<void> {
     return this.#watching ??= (async () => {
-      const { channel, complain } = this.#options, before = this.#changes;
+      const { channel, logError } = this.#options, before = this.#changes;
       try {
         await channel.onChange(({ running }) => {
           this.#changes++;
-          this.#tell(running);
+          this.#report(running);
         });
-        await this.#seen(() => channel.start()).catch((error) => {
-          if (this.#changes === before) this.#tell(false);
-          complain(textOf(error));
+        await this.#observed(() => channel.start()).catch((error) => {
+          if (this.#changes === before) this.#report(false);
+          logError(textOf(error));
         });
       } catch (error) {
         this.#watching = undefined;
-        this.#tell(false);
-        complain(textOf(error));
+        this.#report(false);
+        logError(textOf(error));
       }
     })();
   }
 
-  /** Tells the browser of the broker, unless it knows; of a broker that comes and goes while nobody reads, what is so last. */
-  #tell(isOnline: boolean): void {
+  /** Sends the state of the broker if the browser does not know it. A browser that does not read gets only the last one. */
+  #report(isOnline: boolean): void {
     this.#isOnline = isOnline;
-    if (this.#told === isOnline) return;
-    this.#telling ??= this.#tellAll().catch((error) => this.#gone.reject(error));
+    if (this.#sentState === isOnline) return;
+    this.#sending ??= this.#sendStates().catch((error) => this.#gone.reject(error));
   }
 
-  async #tellAll(): Promise<void> {
-    while (this.#told !== this.#isOnline) {
-      this.#told = this.#isOnline;
-      const frame = frameOf({ command: "brokerStateChanged", message: this.#told ? "online" : "offline" })!;
-      await this.#options.write(frame);
+  async #sendStates(): Promise<void> {
+    while (this.#sentState !== this.#isOnline) {
+      this.#sentState = this.#isOnline;
+      const message = this.#sentState ? "online" : "offline";
+      await this.#options.write(frameOf({ command: "brokerStateChanged", message })!);
     }
-    this.#telling = undefined;
+    this.#sending = undefined;
   }
-}
-
-function messageOf(incoming: Exclude<IncomingMessage, { readonly kind: "cut off" }>): BrowserMessage {
-  return incoming.kind === "message"
-    ? readBrowserMessage(incoming.bytes)
-    : mistaken(null, `The message is too long: ${incoming.length} bytes`);
 }
 
 function textOf(error: unknown): string {
@@ -321,12 +293,12 @@ function textOf(error: unknown): string {
   return escapeForTerminal(hint ? `${error.message}. ${hint}` : error.message);
 }
 
-/** How long the broker may take for what it was asked when the browser ended, in milliseconds: it does not wait for long. */
+/** Time limit in milliseconds for pending requests once the browser closes its end. */
 const LINGER_MS = 5_000;
-/** What ended in the middle of a message was not done. */
+/** Exit code if the last message was cut off. */
 const EXIT_CUT_OFF = 1;
 
-/** Speaks to a browser, or tells browsers of itself. */
+/** Answers a browser, or installs or uninstalls the host. */
 export async function serveBrowser(line: CommandLine): Promise<number | void> {
   const isInstall = line.isOn("install"), isUninstall = line.isOn("uninstall");
   if (isInstall && isUninstall) throw new UsageError("Give --install or --uninstall, not both");
@@ -339,25 +311,25 @@ export async function serveBrowser(line: CommandLine): Promise<number | void> {
     if (line.origin(option)) throw new UsageError(`--${option} goes with --install or --uninstall`);
   }
   if (isTerminal("stdin")) {
-    throw new UsageError("A browser starts this command, and speaks to it; --install tells the browsers of it");
+    throw new UsageError("Browsers start this command; use --install to install it for them");
   }
-  return await speak(line);
+  return await answerBrowser(line);
 }
 
-async function speak(line: CommandLine): Promise<number | void> {
+async function answerBrowser(line: CommandLine): Promise<number | void> {
   using channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
   const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
-  const conversation = new BrowserConversation({
+  const connection = new BrowserConnection({
     channel,
     version,
     write: standardOutput(),
-    complain: (text) => write("stderr", `latchkey: ${text}\n`),
+    logError: (text) => write("stderr", `latchkey: ${text}\n`),
   });
   try {
-    if (await conversation.run(standardInput(), LINGER_MS)) return;
+    if (await connection.run(standardInput(), LINGER_MS)) return;
     write("stderr", "latchkey: the browser's last message was cut off\n");
     return EXIT_CUT_OFF;
   } catch (error) {
-    if (!isBrokenPipe(error)) throw error; // the browser has ended
+    if (!isBrokenPipe(error)) throw error; // the browser has exited
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Where browsers look for native messaging hosts of one person, and what they read there. Pure.
+ * Installs the native messaging host for the browsers of one user: a launcher, and manifests that name it.
  *
  * @module
  */
 import { findLibdbus } from "../../lib/dbus/libdbus.ts";
 import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
+import { readJson } from "../../lib/encoding.ts";
 import { configFolder, configHome, dataFolder, homeFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, operatingSystem, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
 import { ownCommand } from "../../lib/runtime/installation.ts";
@@ -13,27 +14,77 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf } from "../cli/application.ts";
 import { type CommandLine, unknown, UsageError } from "../cli/command_line.ts";
 
-/** Name under which linux-entra-sso asks for its host. */
+/** Name by which linux-entra-sso connects to its host. */
 const HOST_NAME = "linux_entra_sso";
+const PROGRAM_MODE = 0o755, MANIFEST_MODE = 0o644;
 
-/** The folders that browsers' are below. */
-interface PersonFolders {
-  /** Home folder. */
+/** Installs the host for browsers, and prints the paths of its manifests. */
+export async function installHost(line: CommandLine): Promise<void> {
+  requireLinux();
+  clientIdOf(line); // an error now is better than one in the browser
+  const folders = userFolders(), launcher = launcherPath();
+  const browsers = namedBrowsers(line) ?? await startedBrowsers(folders), ids = extensionIds(line, browsers);
+  const manifests = await readManifests(browsers, { folders, launcher });
+  const foreign = manifests.filter(({ owner }) => owner === "foreign");
+  if (foreign.length > 0 && !line.isOn("force")) {
+    throw new UsageError(
+      `${foreign.map(({ path }) => path).join(" and ")} names another program: --force replaces it`,
+    );
+  }
+  await placeFile(launcher, launcherText(line), PROGRAM_MODE);
+  for (const { path, browser } of manifests) {
+    await placeFile(path, manifestText(browser.kind, launcher, ids), MANIFEST_MODE);
+    write("stdout", `${path}\n`);
+  }
+  write(
+    "stderr",
+    "Next, install the extension in the browser, https://github.com/siemens/linux-entra-sso, or restart the browser\n",
+  );
+}
+
+/** Removes what {@linkcode installHost} installed, and prints the paths. */
+export async function uninstallHost(line: CommandLine): Promise<void> {
+  requireLinux();
+  const folders = userFolders(), launcher = launcherPath(), browsers = namedBrowsers(line) ?? BROWSERS;
+  const named = browsers.map((browser) => manifestPath(browser, folders));
+  const manifests = await readManifests(BROWSERS, { folders, launcher });
+  for (const { path, owner } of manifests.filter(({ path }) => named.includes(path))) {
+    if (owner === "own") {
+      await removePlacedFile(path);
+      write("stdout", `${path}\n`);
+    } else if (owner === "foreign") write("stderr", `latchkey: ${path} names another program and is kept\n`);
+  }
+  const isInUse = manifests.some(({ path, owner }) => owner === "own" && !named.includes(path));
+  if (isInUse || await readPlacedFile(launcher) === undefined) return;
+  await removePlacedFile(launcher);
+  write("stdout", `${launcher}\n`);
+}
+
+function requireLinux(): void {
+  if (operatingSystem() === "linux") return;
+  throw new LatchkeyError("configuration", "latchkey browser-host is for browsers on Linux", {
+    hint: "On Windows and macOS browsers use the broker without it, or with an extension from Microsoft",
+  });
+}
+
+/** Parent folders of the browsers' folders. */
+interface UserFolders {
   readonly home: string;
   /** Folder of settings, such as `~/.config`. */
   readonly config: string;
 }
 
-/** A browser. */
+function userFolders(): UserFolders {
+  return { home: homeFolder(), config: configHome() };
+}
+
 interface Browser {
-  /** What `--browser` calls it. */
+  /** Value of `--browser`. */
   readonly name: string;
-  /** Whose extensions it has. */
   readonly kind: "mozilla" | "chromium";
-  /** Its own folders: one of them is there where it has been started. */
-  profileFolders(folders: PersonFolders): readonly string[];
-  /** The folder of manifests. */
-  manifestFolder(folders: PersonFolders): string;
+  /** Returns the browser's own folders, one of which exists once it has been started. */
+  profileFolders(folders: UserFolders): readonly string[];
+  manifestFolder(folders: UserFolders): string;
 }
 
 /** The browsers, in the order of the help. */
@@ -49,20 +100,8 @@ const BROWSERS: readonly Browser[] = [
   chromium("vivaldi", "vivaldi"),
 ];
 
-/** The extension linux-entra-sso, as its makers sign it. */
-const EXTENSIONS: Readonly<Record<Browser["kind"], readonly string[]>> = {
-  mozilla: ["linux-entra-sso@example.com", "@linux-entra-sso.tb"],
-  chromium: ["jlnfnnolkbjieggibinobhkjdfbpcohn"],
-};
-
-/** What an extension's id looks like. */
-const ID: Readonly<Record<Browser["kind"], RegExp>> = {
-  mozilla: /^(\{[0-9a-f-]{36}\}|[\w.-]*@[\w.-]+)$/i,
-  chromium: /^[a-p]{32}$/,
-};
-
 function mozilla(name: string, profileFolders: Browser["profileFolders"], folder = ".mozilla"): Browser {
-  const manifestFolder = ({ home }: PersonFolders) => `${home}/${folder}/native-messaging-hosts`;
+  const manifestFolder = ({ home }: UserFolders) => `${home}/${folder}/native-messaging-hosts`;
   return { name, kind: "mozilla", profileFolders, manifestFolder };
 }
 
@@ -73,166 +112,6 @@ function chromium(name: string, folder: string): Browser {
     profileFolders: ({ config }) => [`${config}/${folder}`],
     manifestFolder: ({ config }) => `${config}/${folder}/NativeMessagingHosts`,
   };
-}
-
-/** Path of a browser's manifest for the host. */
-function manifestPath(browser: Browser, folders: PersonFolders): string {
-  return `${browser.manifestFolder(folders)}/${HOST_NAME}.json`;
-}
-
-/** Whether a text is the id of an extension for a kind of browser. */
-function isExtensionId(kind: Browser["kind"], id: string): boolean {
-  return ID[kind].test(id);
-}
-
-/**
- * A manifest, by which a browser starts the host for the extension.
- *
- * @param kind Whose it is.
- * @param path What is started.
- * @param ids Extensions that may start it beside linux-entra-sso; those of the other kind are left out.
- */
-function manifestText(kind: Browser["kind"], path: string, ids: readonly string[]): string {
-  const allowed = [...new Set([...EXTENSIONS[kind], ...ids.filter((id) => isExtensionId(kind, id))])];
-  const manifest = {
-    name: HOST_NAME,
-    description: "Entra ID single sign-on by the device's broker (latchkey browser-host)",
-    path,
-    type: "stdio",
-    ...(kind === "mozilla"
-      ? { allowed_extensions: allowed }
-      : { allowed_origins: allowed.map((id) => `chrome-extension://${id}/`) }),
-  };
-  return `${JSON.stringify(manifest, undefined, 2)}\n`;
-}
-
-/** The program that a manifest starts; `undefined` when it cannot be made sense of. */
-function programOf(manifest: string): string | undefined {
-  try {
-    const { path } = JSON.parse(manifest) ?? {};
-    return typeof path === "string" ? path : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** What the host may read of the environment: where the bus is, and which app it is for. */
-const VARIABLES = [
-  "DBUS_SESSION_BUS_ADDRESS",
-  "XDG_RUNTIME_DIR",
-  "LATCHKEY_CLIENT_ID",
-  "LATCHKEY_PROFILE",
-  "LATCHKEY_VERBOSE",
-  "HOME",
-  "XDG_CONFIG_HOME",
-];
-
-/** The script, which runs the latchkey that writes it, for the app that the command line names. */
-function launcherText(line: CommandLine): string {
-  const command = [...ownCommand({ denoPermissions }), "browser-host", ...appOptions(line)];
-  return `#!/bin/sh
-# Started by browsers; written by latchkey browser-host --install, which also replaces it.
-exec ${command.map(shellWord).join(" ")} "$@"
-`;
-}
-
-/** A browser need not have what the environment of a shell says. */
-function appOptions(line: CommandLine): readonly string[] {
-  return ["client-id", "profile"].flatMap((name) =>
-    ["command line", "environment"].includes(line.origin(name) ?? "") ? [`--${name}`, line.text(name)!] : []
-  );
-}
-
-function denoPermissions(): readonly string[] {
-  const libdbus = findUsualLibdbus();
-  if (libdbus === undefined) return ["--allow-all"]; // by dbus-next, whose socket is another one in each session
-  const folder = configFolder();
-  return [`--allow-ffi=${libdbus}`, `--allow-env=${VARIABLES}`, `--allow-read=${folder}`, "--allow-sys=uid"];
-}
-
-/** The libdbus that is found without `LATCHKEY_LIBDBUS`, which takes more permissions than can be told beforehand. */
-function findUsualLibdbus(): string | undefined {
-  if (readEnvironment("LATCHKEY_LIBDBUS")) return undefined;
-  try {
-    return findLibdbus(denoNamespace()!, (path) => {
-      if (isThere(path)) return path;
-      throw new Error(`${path} is not there`);
-    });
-  } catch (error) {
-    if (!(error instanceof LatchkeyError)) throw error;
-    return undefined;
-  }
-}
-
-/** Permission bits of a program, and of a file that it is named in. */
-const PROGRAM_MODE = 0o755, FILE_MODE = 0o644;
-
-/** A manifest, and what is in its place. */
-interface Place {
-  readonly browser: Browser;
-  readonly path: string;
-  /** `none`; `ours`: it starts our launcher; `theirs`: another program's. */
-  readonly owner: "none" | "ours" | "theirs";
-}
-
-/** Tells browsers of the host, and prints where it told them. */
-export async function installHost(line: CommandLine): Promise<void> {
-  requireLinux();
-  clientIdOf(line); // the browser would be the first to see what is wrong with it
-  const folders = personFolders(), launcher = launcherPath();
-  const browsers = namedBrowsers(line) ?? await startedBrowsers(folders), ids = extensionIds(line, browsers);
-  const places = await placesOf(browsers, { folders, launcher });
-  const theirs = places.filter(({ owner }) => owner === "theirs");
-  if (theirs.length > 0 && !line.isOn("force")) {
-    throw new UsageError(
-      `${theirs.map(({ path }) => path).join(" and ")} names another program: --force puts latchkey in its place`,
-    );
-  }
-  await placeFile(launcher, launcherText(line), PROGRAM_MODE);
-  for (const { path, browser } of places) {
-    await placeFile(path, manifestText(browser.kind, launcher, ids), FILE_MODE);
-    write("stdout", `${path}\n`);
-  }
-  write(
-    "stderr",
-    "Next, install the extension in the browser, https://github.com/siemens/linux-entra-sso, or restart a browser that has it\n",
-  );
-}
-
-/** Takes back what {@linkcode installHost} told, and prints what was removed. */
-export async function uninstallHost(line: CommandLine): Promise<void> {
-  requireLinux();
-  const folders = personFolders(), launcher = launcherPath();
-  const named = namedBrowsers(line) ?? BROWSERS, namedPaths = named.map((browser) => manifestPath(browser, folders));
-  const places = await placesOf(BROWSERS, { folders, launcher });
-  const [gone, left] = [true, false].map((isNamed) =>
-    places.filter(({ path, owner }) => owner === "ours" && namedPaths.includes(path) === isNamed)
-  ) as [Place[], Place[]];
-  for (const { path } of gone) {
-    await removePlacedFile(path);
-    write("stdout", `${path}\n`);
-  }
-  for (const { path } of places.filter(({ path, owner }) => owner === "theirs" && namedPaths.includes(path))) {
-    write("stderr", `latchkey: ${path} names another program, and stays\n`);
-  }
-  if (left.length > 0 || await readPlacedFile(launcher) === undefined) return;
-  await removePlacedFile(launcher);
-  write("stdout", `${launcher}\n`);
-}
-
-function requireLinux(): void {
-  if (operatingSystem() === "linux") return;
-  throw new LatchkeyError("configuration", "latchkey browser-host is for browsers on Linux", {
-    hint: "On Windows and macOS browsers reach the broker by themselves, or by extensions of Microsoft's",
-  });
-}
-
-function personFolders(): PersonFolders {
-  return { home: homeFolder(), config: configHome() };
-}
-
-function launcherPath(): string {
-  return `${dataFolder()}/browser-host`;
 }
 
 function namedBrowsers(line: CommandLine): readonly Browser[] | undefined {
@@ -246,35 +125,124 @@ function namedBrowsers(line: CommandLine): readonly Browser[] | undefined {
   });
 }
 
-async function startedBrowsers(folders: PersonFolders): Promise<readonly Browser[]> {
-  const isStarted = async (browser: Browser): Promise<boolean> =>
-    (await Promise.all(browser.profileFolders(folders).map(isFolder))).some(Boolean);
-  const started = await Promise.all(BROWSERS.map(isStarted)), browsers = BROWSERS.filter((_, index) => started[index]);
-  if (browsers.length > 0) return browsers;
+async function startedBrowsers(folders: UserFolders): Promise<readonly Browser[]> {
+  const started = await Promise.all(BROWSERS.map(async (browser) => {
+    const found = await Promise.all(browser.profileFolders(folders).map(isFolder));
+    return found.includes(true) ? [browser] : [];
+  }));
+  if (started.flat().length > 0) return started.flat();
   throw new UsageError(
-    `No browser has been started by this user yet; name one: --browser ${BROWSERS.map(({ name }) => name).join("|")}`,
+    `This user has not started a browser yet; name one: --browser ${BROWSERS.map(({ name }) => name).join("|")}`,
   );
 }
 
+/** Ids of the extension linux-entra-sso, as its authors sign it. */
+const EXTENSIONS: Readonly<Record<Browser["kind"], readonly string[]>> = {
+  mozilla: ["linux-entra-sso@example.com", "@linux-entra-sso.tb"],
+  chromium: ["jlnfnnolkbjieggibinobhkjdfbpcohn"],
+};
+
+const EXTENSION_ID: Readonly<Record<Browser["kind"], RegExp>> = {
+  mozilla: /^(\{[0-9a-f-]{36}\}|[\w.-]*@[\w.-]+)$/i,
+  chromium: /^[a-p]{32}$/,
+};
+
 function extensionIds(line: CommandLine, browsers: readonly Browser[]): readonly string[] {
   const ids = line.list("extension-id");
-  for (const id of ids) {
-    if (browsers.some(({ kind }) => isExtensionId(kind, id))) continue;
-    const names = browsers.map(({ name }) => name).join(", ");
-    throw new UsageError(`--extension-id ${JSON.stringify(id)} is no extension of ${names}`);
-  }
-  return ids;
+  const invalid = ids.find((id) => !browsers.some(({ kind }) => EXTENSION_ID[kind].test(id)));
+  if (invalid === undefined) return ids;
+  const names = browsers.map(({ name }) => name).join(", ");
+  throw new UsageError(`--extension-id ${JSON.stringify(invalid)} is not an extension of ${names}`);
 }
 
-/** Each manifest once: Firefox and Thunderbird share one. */
-async function placesOf(
+/** The manifest of a browser. */
+interface Manifest {
+  readonly browser: Browser;
+  readonly path: string;
+  /** `own`: it starts our launcher; `foreign`: it starts another program; `none`: it does not exist. */
+  readonly owner: "none" | "own" | "foreign";
+}
+
+/** Reads each manifest once: Firefox and Thunderbird share one. */
+async function readManifests(
   browsers: readonly Browser[],
-  { folders, launcher }: { readonly folders: PersonFolders; readonly launcher: string },
-): Promise<readonly Place[]> {
+  { folders, launcher }: { readonly folders: UserFolders; readonly launcher: string },
+): Promise<readonly Manifest[]> {
   const byPath = new Map(browsers.map((browser) => [manifestPath(browser, folders), browser]));
-  return await Promise.all([...byPath].map(async ([path, browser]): Promise<Place> => {
+  return await Promise.all([...byPath].map(async ([path, browser]): Promise<Manifest> => {
     const text = await readPlacedFile(path);
-    const owner = text === undefined ? "none" : programOf(text) === launcher ? "ours" : "theirs";
+    const owner = text === undefined ? "none" : readJson(text)?.path === launcher ? "own" : "foreign";
     return { browser, path, owner };
   }));
+}
+
+function manifestPath(browser: Browser, folders: UserFolders): string {
+  return `${browser.manifestFolder(folders)}/${HOST_NAME}.json`;
+}
+
+/** Returns a manifest that lets linux-entra-sso, and extensions with these ids, start the launcher. */
+function manifestText(kind: Browser["kind"], launcher: string, ids: readonly string[]): string {
+  const allowed = [...new Set([...EXTENSIONS[kind], ...ids.filter((id) => EXTENSION_ID[kind].test(id))])];
+  const manifest = {
+    name: HOST_NAME,
+    description: "Entra ID single sign-on by the device's broker (latchkey browser-host)",
+    path: launcher,
+    type: "stdio",
+    ...(kind === "mozilla"
+      ? { allowed_extensions: allowed }
+      : { allowed_origins: allowed.map((id) => `chrome-extension://${id}/`) }),
+  };
+  return `${JSON.stringify(manifest, undefined, 2)}\n`;
+}
+
+function launcherPath(): string {
+  return `${dataFolder()}/browser-host`;
+}
+
+/** Returns a script that runs this latchkey for the app of the command line. */
+function launcherText(line: CommandLine): string {
+  const command = [...ownCommand({ denoPermissions }), "browser-host", ...appOptions(line)];
+  return `#!/bin/sh
+# Started by browsers. Written by latchkey browser-host --install, which replaces it.
+exec ${command.map(shellWord).join(" ")} "$@"
+`;
+}
+
+/** A browser may not have the environment of the shell. */
+function appOptions(line: CommandLine): readonly string[] {
+  return ["client-id", "profile"].flatMap((name) =>
+    ["command line", "environment"].includes(line.origin(name) ?? "") ? [`--${name}`, line.text(name)!] : []
+  );
+}
+
+/** Variables with the address of the bus, and of the app. */
+const VARIABLES = [
+  "DBUS_SESSION_BUS_ADDRESS",
+  "XDG_RUNTIME_DIR",
+  "LATCHKEY_CLIENT_ID",
+  "LATCHKEY_PROFILE",
+  "LATCHKEY_VERBOSE",
+  "HOME",
+  "XDG_CONFIG_HOME",
+];
+
+function denoPermissions(): readonly string[] {
+  const libdbus = findUsualLibdbus();
+  if (libdbus === undefined) return ["--allow-all"]; // dbus-next needs the bus socket, which differs between sessions
+  const folder = configFolder();
+  return [`--allow-ffi=${libdbus}`, `--allow-env=${VARIABLES}`, `--allow-read=${folder}`, "--allow-sys=uid"];
+}
+
+/** Returns the libdbus in a usual place. `LATCHKEY_LIBDBUS` needs permissions that are not known beforehand. */
+function findUsualLibdbus(): string | undefined {
+  if (readEnvironment("LATCHKEY_LIBDBUS")) return undefined;
+  try {
+    return findLibdbus(denoNamespace()!, (path) => {
+      if (isThere(path)) return path;
+      throw new Error(`${path} does not exist`);
+    });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    return undefined;
+  }
 }

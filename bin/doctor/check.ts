@@ -1,164 +1,155 @@
 /**
- * Checks, and how they are done: at once as far as they can be, each within its time, none ending the others.
+ * Checks of latchkey doctor, and how they run: concurrently where possible, each within its own time limit.
  *
  * @module
  */
 import type { SessionBus } from "../../lib/dbus/bus.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
+import { untilAborted } from "../../lib/async.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { commandLineHint } from "../cli/failures.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
 /**
- * How a check ended. `unknown`: it need not be done, or Deno does not permit it. `blocked`: it was to be done, and could
- * not; whoever waits for it to be ok waits on.
+ * Result of a check. `unknown`: not needed, or not permitted by Deno, which is no failure. `blocked`: needed, but not
+ * possible; checks that need this one are blocked too.
  */
 export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
-  /** What was seen, in a line. May have foreign text in it. */
+  /** One line. May contain foreign text. */
   readonly detail: string;
-  /** What to do about it. */
+  /** Advice, with the command to run. */
   readonly fix?: string | undefined;
 }
 
 /** A finding with the name of its check. */
 export type CheckResult = Finding & { readonly id: string };
 
-/** What checks look at. */
-export interface Patient {
-  /** The app that is asked for, or a nameless one where no client id was given. */
+/** The app and the options that all checks share. */
+export interface CheckContext {
+  /** The app, or one with a placeholder id if no client id was given. */
   readonly app: PublicClientApplication;
-  /** Client id as it was given. */
   readonly clientId: string | undefined;
-  /** User name that tokens are asked for. */
   readonly username: string | undefined;
-  /** What a token is asked for. */
   readonly scopes: readonly string[];
-  /** The authority's URL. */
   readonly authority: string;
-  /** Path of the redirect URI at an authority that is not Microsoft's, as it was given. */
   readonly redirectPath?: string | undefined;
-  /** Tenant that a token is asked of instead of the authority's. */
+  /** Tenant that replaces the authority's. */
   readonly tenantId: string | undefined;
-  /** The profile that options were taken from, or why none could be. */
+  /** The profile that options were taken from, or the reason why none could be read. */
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
-  /** Where tokens are kept that came without a broker. Throws where what was asked for cannot be. */
+  /** Returns the location of tokens that did not come from a broker; throws if there can be none as requested. */
   tokenPlace(): TokenPlace;
-  /** What is kept there. */
+  /** The store at that location. */
   readonly cache: CacheStore;
-  /** The session bus: opened by the first who asks, and the same for all. */
+  /** Opens the session bus on the first call; later calls return the same bus. */
   bus(): Promise<SessionBus>;
 }
 
 /** A check. */
 export interface Check {
-  /** Its name in the report. Stable: scripts look for it. */
+  /** Name in the report. Stable: scripts look for it. */
   readonly id: string;
-  /** Milliseconds that it may take. */
   readonly limitMs: number;
-  /** Checks that have to be ok first, as far as they are done at all. */
+  /** True for a check that only matters if a broker is wanted. */
+  readonly isForBroker?: boolean;
+  /** Checks that must succeed first, if they run at all. */
   readonly needs?: readonly string[];
-  /** Checks that have to end first. */
+  /** Checks that must end first. */
   readonly after?: readonly string[];
-  /** Looks. What it throws is a failed check. */
-  run(patient: Patient, now: Meanwhile): Finding | Promise<Finding>;
+  /** Runs the check. An exception is a failure. */
+  run(context: CheckContext, progress: Progress): Finding | Promise<Finding>;
 }
 
-/** What a check knows beside the patient. */
-interface Meanwhile {
-  /** Aborted when its time is over. */
+interface Progress {
+  /** Aborts at the check's time limit. */
   readonly signal: AbortSignal;
-  /** How an earlier check (`after`, `needs`) ended; `undefined` where this platform has it not. */
+  /** Returns the state of an earlier check (`after`, `needs`); `undefined` if this platform does not have it. */
   stateOf(id: string): Finding["state"] | undefined;
 }
 
-/** What to do about a failure of which no more is known. */
-export const LOOK_CLOSER = "Run latchkey doctor -vv to see what was done until then";
-const GIVE_TIME = "Give it more time: latchkey doctor --timeout 120";
+/** Advice for a failure of unknown cause. */
+export const RUN_VERBOSE = "Run latchkey doctor -vv to see the steps before the failure";
+const RAISE_TIMEOUT = "Raise the time limit: latchkey doctor --timeout 120";
 
-/** All is well. */
 export function ok(detail: string, fix?: string): Finding {
   return { state: "ok", detail, fix };
 }
 
-/** Something is wrong, and this is what mends it. */
 export function failed(detail: string, fix: string): Finding {
   return { state: "failed", detail, fix };
 }
 
-/** It need not, or may not, be looked at. */
-export function notChecked(why: string, fix?: string): Finding {
-  return { state: "unknown", detail: `not checked: ${why}`, fix };
+export function notChecked(reason: string, fix?: string): Finding {
+  return { state: "unknown", detail: `not checked: ${reason}`, fix };
 }
 
-/** It cannot be looked at before another check is ok. */
 export function blockedBy(id: string): Finding {
-  return { state: "blocked", detail: `not checked: it needs ${id}`, fix: `Mend ${id} first` };
+  return { state: "blocked", detail: `not checked: it needs ${id}`, fix: `Fix ${id} first` };
+}
+
+/** Returns a failure that does no harm at present: it is reported, but does not count. */
+export function tolerated(finding: Finding, reason: string): Finding {
+  return { ...finding, state: "unknown", detail: `${finding.detail}; ${reason}` };
+}
+
+/** Returns a failure with the text of an error. */
+export function asFailure(error: unknown): Finding {
+  if (error instanceof LatchkeyError) {
+    return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? RUN_VERBOSE);
+  }
+  return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }
 
 /**
- * Does checks.
+ * Runs checks, and returns their results in the same order.
  *
- * @param checks The checks; what one needs, or comes after, stands before it.
- * @param patient What they look at.
- * @param signal Ends those under way.
- * @returns What they found, in their order.
+ * @param checks The checks; each stands after those that it names in `needs` and `after`.
  */
-export async function examine(
+export async function runChecks(
   checks: readonly Check[],
-  patient: Patient,
+  context: CheckContext,
   signal?: AbortSignal,
 ): Promise<readonly CheckResult[]> {
   const results = new Map<string, Promise<CheckResult>>();
-  for (const check of checks) results.set(check.id, examineOne(check, results, patient, signal));
+  for (const check of checks) {
+    const { id, needs = [], after = [] } = check;
+    const earlier = Promise.all([...needs, ...after].flatMap((name) => results.get(name) ?? []));
+    results.set(id, earlier.then(async (earlier) => ({ id, ...await runCheck(check, earlier, context, signal) })));
+  }
   return await Promise.all(results.values());
 }
 
-async function examineOne(
-  check: Check,
-  results: ReadonlyMap<string, Promise<CheckResult>>,
-  patient: Patient,
+async function runCheck(
+  { needs = [], limitMs, isForBroker, run }: Check,
+  earlier: readonly CheckResult[],
+  context: CheckContext,
   signal: AbortSignal | undefined,
-): Promise<CheckResult> {
-  const { id, needs = [], after = [] } = check;
-  const earlier = await Promise.all([...needs, ...after].flatMap((name) => results.get(name) ?? []));
-  const missing = earlier.find(({ id, state }) => needs.includes(id) && state !== "ok");
-  if (missing) {
-    return { id, ...(missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id)) };
-  }
-  if (signal?.aborted) return { id, state: "blocked", detail: "not checked: the time was over", fix: GIVE_TIME };
+): Promise<Finding> {
   const stateOf = (name: string) => earlier.find(({ id }) => id === name)?.state;
-  return {
-    id,
-    ...await withinLimit(check.limitMs, signal, async (signal) => await check.run(patient, { signal, stateOf })),
-  };
+  const missing = earlier.find(({ id, state }) => needs.includes(id) && state !== "ok");
+  if (missing) return missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id);
+  if (isForBroker && stateOf("broker") === "unknown") return notChecked("no broker is asked for");
+  if (signal?.aborted) return { state: "blocked", detail: "not checked: the time was over", fix: RAISE_TIMEOUT };
+  return await withinLimit(limitMs, signal, async (signal) => await run(context, { signal, stateOf }));
 }
 
-/** A check that does not heed its signal is left behind, and one that is done leaves nothing under way. */
+/** A check that ignores its signal is abandoned; one that returns leaves nothing running. */
 async function withinLimit(
   limitMs: number,
   outer: AbortSignal | undefined,
   run: (signal: AbortSignal) => Promise<Finding>,
 ): Promise<Finding> {
-  const limit = new AbortController(), end = Promise.withResolvers<never>();
+  const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new Error(`it took longer than ${limitMs / 1000} s`)), limitMs);
   const signal = AbortSignal.any([...(outer ? [outer] : []), limit.signal]);
-  signal.addEventListener("abort", () => end.reject(signal.reason), { once: true });
   try {
-    return await Promise.race([run(signal), end.promise]);
+    return await untilAborted(run(signal), signal);
   } catch (error) {
-    return outer?.aborted ? failed("it was not done when the time was over", GIVE_TIME) : asFailure(error);
+    return outer?.aborted ? failed("it was not finished when the time was over", RAISE_TIMEOUT) : asFailure(error);
   } finally {
     clearTimeout(timer);
     limit.abort();
   }
-}
-
-/** A failure in the words of its error. */
-export function asFailure(error: unknown): Finding {
-  if (error instanceof LatchkeyError) {
-    return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? LOOK_CLOSER);
-  }
-  return failed(error instanceof Error ? error.message || error.name : String(error), LOOK_CLOSER);
 }

@@ -1,5 +1,5 @@
 /**
- * What the doctor says, for people and for programs.
+ * `latchkey doctor`: runs the checks and prints a report.
  *
  * @module
  */
@@ -17,15 +17,15 @@ import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { scopesOf } from "../token.ts";
 import { accounts, broker, BROKER_LIMITS, msalRuntime, redirectUri, silentToken, wsl } from "./broker.ts";
-import { type Check, type CheckResult, examine, type Finding, notChecked, ok } from "./check.ts";
+import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { dbusClient, display, keyring, sessionBus } from "./session.ts";
 import { tokenCache } from "./token_cache.ts";
 
-/** Marks that say it without colour, too. */
+/** Marks that are distinct without colour. */
 const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
 
-/** Whether nothing was found that is wrong. What need not be looked at is not. */
+/** Returns true if no check failed or is blocked. */
 export function isWell(results: readonly CheckResult[]): boolean {
   return results.every(isFine);
 }
@@ -34,7 +34,7 @@ function isFine({ state }: Finding): boolean {
   return state === "ok" || state === "unknown";
 }
 
-/** The report as `--format json` prints it. */
+/** Returns the report for `--format json`. */
 export function reportJson(results: readonly CheckResult[]): string {
   const checks = results.map((result) => ({
     ...{ id: result.id, ok: isFine(result), detail: result.detail, fix: result.fix },
@@ -42,14 +42,13 @@ export function reportJson(results: readonly CheckResult[]): string {
   return `${jsonForTerminal({ ok: isWell(results), checks })}\n`;
 }
 
-/** The report as people read it: a line a check, then what to do, what several checks advise being said once. */
+/** Returns the report for people: one line a check, then the advice, each piece once. */
 export function reportText(results: readonly CheckResult[]): string {
   const width = Math.max(...results.map(({ id }) => id.length));
-  const lines = results.map(({ id, state, detail }) => `${MARKS[state].padEnd(4)}  ${id.padEnd(width)}  ${detail}`);
   return [
-    ...lines,
-    ...advice("To mend it:", results.filter(({ state }) => state === "failed")),
-    ...advice("Beside that:", results.filter(isFine)),
+    ...results.map(({ id, state, detail }) => `${MARKS[state].padEnd(4)}  ${id.padEnd(width)}  ${detail}`),
+    ...advice("To fix:", results.filter(({ state }) => state === "failed")),
+    ...advice("Optional:", results.filter(isFine)),
   ].map((line) => `${escapeForTerminal(line)}\n`).join("");
 }
 
@@ -59,76 +58,57 @@ function advice(title: string, results: readonly CheckResult[]): readonly string
   return lines.length > 0 ? ["", title, ...lines] : [];
 }
 
-const OF_BROKERS: readonly Check[] = [broker, dbusClient, sessionBus, wsl, msalRuntime, display, keyring];
-
-/** Why no broker is to be looked for; `undefined` where one is. */
+/** Returns the reason why no broker is wanted; `undefined` if one is. */
 async function whyNoBroker(line: CommandLine): Promise<string | undefined> {
   const broker = line.text("broker");
   if (broker !== "auto") return broker === "never" ? "no broker is asked for" : undefined;
-  const [own, usual] = await Promise.all([line.text("authority"), undefined].map(reasonWithout));
+  // Without a broker the reason is the same for all authorities that brokers serve.
+  const [own, usual] = await Promise.all([line.text("authority"), undefined].map(reasonWithoutBroker));
   return own === usual ? undefined : own;
 }
 
-/** An app that wants no broker probes nothing, and says the same of every authority that brokers serve. */
-async function reasonWithout(authority: string | undefined): Promise<string> {
+async function reasonWithoutBroker(authority: string | undefined): Promise<string> {
   const app = new PublicClientApplication({ clientId: "latchkey", ...(authority !== undefined && { authority }) });
   return (await app.brokerStatus()).reason ?? "";
 }
 
-/**
- * The checks that are left.
- *
- * @param checks All checks.
- * @param why Why no broker is to be looked for.
- */
-function withoutBroker(checks: readonly Check[], why: string): readonly Check[] {
-  return checks.map((check): Check => {
-    if (OF_BROKERS.includes(check)) return { id: check.id, limitMs: check.limitMs, run: () => notChecked(why) };
-    if (check === redirectUri) {
-      const run: Check["run"] = ({ clientId = "<client id>", ...options }) => {
-        const uri = redirectUris(clientId, options).find(({ ways }) => ways.includes("browser"))!.uri;
-        return ok(`the app registration ${clientId} has to have ${uri}`);
-      };
-      return { ...check, run };
-    }
-    const { needs = [], after = [] } = check;
-    return needs.some((id) => [broker, sessionBus].some((other) => other.id === id))
-      ? { ...check, needs: [], after: [...after, ...needs] }
-      : check;
-  });
+/** Returns the check as it is if no broker is wanted, for this reason. */
+function withoutBroker(check: Check, reason: string): Check {
+  const { needs = [], after = [] } = check;
+  if (check.isForBroker) return { id: check.id, limitMs: check.limitMs, run: () => notChecked(reason) };
+  if (check !== redirectUri) return { ...check, needs: [], after: [...after, ...needs] };
+  return {
+    ...check,
+    run({ clientId = "<client id>", ...options }) {
+      const uri = redirectUris(clientId, options).find(({ ways }) => ways.includes("browser"))!.uri;
+      return ok(`the app registration ${clientId} has to have ${uri}`);
+    },
+  };
 }
 
-/** In the order of the report, which is that of what needs what. */
-const EVERYWHERE: readonly Check[] = [
-  ...[platform, runtime, profile, clock, broker, msalRuntime, redirectUri, accounts, silentToken, network, tokenCache],
-];
-const ON_LINUX: readonly Check[] = [
-  ...[platform, runtime, profile, clock, dbusClient, sessionBus],
-  ...[broker, redirectUri, accounts, silentToken, network, tokenCache, display, keyring],
-];
-/** The session bus is the second way there, and the broker's check says what became of it. */
-const ON_WSL: readonly Check[] = [
-  ...[platform, runtime, profile, clock, broker, wsl, redirectUri, accounts, silentToken, network, tokenCache],
-];
+/** The checks in the order of the report: each stands after those that it needs. */
+function checksOf(system: string): readonly Check[] {
+  const first = [platform, runtime, profile, clock], last = [redirectUri, accounts, silentToken, network, tokenCache];
+  if (system !== "linux") return [...first, broker, msalRuntime, ...last];
+  // On WSL the session bus is only the second way to a broker, which the broker's check covers.
+  if (isWsl()) return [...first, broker, wsl, ...last];
+  return [...first, dbusClient, sessionBus, broker, ...last, display, keyring];
+}
 
-/** An app that asks nothing of its own, where none is named. */
-const NAMELESS = "00000000-0000-0000-0000-000000000000";
+/** Placeholder if no client id is given: only checks that send none use the app then. */
+const NO_CLIENT_ID = "00000000-0000-0000-0000-000000000000";
 
-/**
- * Looks for what stands between this machine and a token, and prints it.
- *
- * @returns The exit code: 1 when something is wrong.
- */
+/** Checks why this machine cannot get a token, prints a report, and returns the exit code: 1 if a check failed. */
 export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
-  const why = await whyNoBroker(line), requireBroker = why === undefined;
+  const reason = await whyNoBroker(line), requireBroker = reason === undefined;
   const app = await makeApplication(line, {
-    ...{ clientId: clientId ?? NAMELESS, requireBroker, timeLimits: BROKER_LIMITS, cache },
+    ...{ clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache },
   });
   const checks = checksOf(operatingSystem());
   let bus: Promise<SessionBus> | undefined;
-  const results = await examine(why === undefined ? checks : withoutBroker(checks, why), {
+  const results = await runChecks(requireBroker ? checks : checks.map((check) => withoutBroker(check, reason)), {
     app,
     clientId,
     username: line.text("account"),
@@ -147,12 +127,7 @@ export async function examineMachine(line: CommandLine, signal: AbortSignal | un
   return isWell(results) ? 0 : 1;
 }
 
-function checksOf(system: string): readonly Check[] {
-  if (system !== "linux") return EVERYWHERE;
-  return isWsl() ? ON_WSL : ON_LINUX;
-}
-
-/** Where tokens are kept; nothing where that cannot be, which is the business of a check. */
+/** Returns `undefined` if there can be no store as requested; the token_cache check reports it. */
 function openStore(line: CommandLine): CacheStore | undefined {
   try {
     return openTokenStore(line, () => {}, { mayPrompt: false, needsCache: true });

@@ -1,5 +1,5 @@
 /**
- * Checks of the machine and of what runs the program.
+ * Checks of the machine, the runtime, the network and the profile.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment
 import { readMachine } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./check.ts";
+import { asFailure, type Check, failed, type Finding, notChecked, ok, tolerated } from "./check.ts";
 
-/** Operating system, distribution and processor: what a bug report begins with. */
+/** Names the operating system, distribution and processor, for bug reports. */
 export const platform: Check = {
   id: "platform",
   limitMs: 2_000,
@@ -19,11 +19,10 @@ export const platform: Check = {
     const { system, arch, release, distribution, isWsl, missingFlags } = await readMachine();
     const facts = [`${system} ${arch}`, distribution, release, isWsl && "WSL"].filter(Boolean).join(", ");
     if (missingFlags.length === 0) return ok(facts);
-    return ok(`${facts}; not checked: what Deno may not look at`, `Run deno with ${quoteCommand(missingFlags)}`);
+    return ok(`${facts}; not checked: facts that Deno may not read`, `Run deno with ${quoteCommand(missingFlags)}`);
   },
 };
 
-/** The runtime. */
 export const runtime: Check = {
   id: "runtime",
   limitMs: 2_000,
@@ -35,50 +34,50 @@ export const runtime: Check = {
   },
 };
 
-/** Where Microsoft Entra ID says what its endpoints are (OpenID Connect Discovery, 4). */
+/** Path of Microsoft Entra ID's metadata (OpenID Connect Discovery, 4). */
 const DOCUMENT = "/v2.0/.well-known/openid-configuration";
 
-/** The way to the server that tokens come from. A broker has its own, and may get there nevertheless. */
+/** Connects to the authority. A broker has its own connection, which may work even if this one does not. */
 export const network: Check = {
   id: "network",
   limitMs: 5_000,
   after: ["silent_token"],
   async run({ authority }, { signal, stateOf }) {
-    const finding = notPermitted(authority) ?? await reach(authority, signal);
+    const finding = notPermitted(authority) ?? await connect(authority, signal);
     if (finding.state !== "failed" || stateOf("silent_token") !== "ok") return finding;
-    return { ...finding, state: "unknown", detail: `${finding.detail}; there was a silent token nevertheless` };
+    return tolerated(finding, "silent_token succeeded without it");
   },
 };
 
-/** What is found where Deno may not connect to a server. */
 function notPermitted(url: string): Finding | undefined {
   const { host } = new URL(url), deno = denoNamespace();
   if (!deno || deno.permissions.querySync({ name: "net", host }).state === "granted") return undefined;
   return notChecked(`Deno may not connect to ${host}`, `Run deno with ${quoteCommand([`--allow-net=${host}`])}`);
 }
 
-async function reach(authority: string, signal: AbortSignal): Promise<Finding> {
+async function connect(authority: string, signal: AbortSignal): Promise<Finding> {
   const send = makeFetch(), url = new URL(authority), begin = performance.now();
-  let isAsked = false;
+  let hasSent = false;
   const app = new PublicClientApplication({
     ...{ clientId: "latchkey", authority },
     fetch: (url, init) => {
-      isAsked = true;
+      hasSent = true;
       return send(url, { ...init, signal: AbortSignal.any([signal, ...init.signal ? [init.signal] : []]) });
     },
   });
   try {
-    const proxy = proxyFor(url, readEnvironment), way = proxy ? ` through the proxy ${proxy.host}` : "";
-    await app.getAuthorizationRequestUrl({ scopes: ["User.Read"] }); // asks whoever's endpoints are not known
-    if (!isAsked) {
-      const [, tenant] = url.pathname.split(/\/+/); // whatever follows is none of its endpoints
+    const proxy = proxyFor(url, readEnvironment), route = proxy ? ` through the proxy ${proxy.host}` : "";
+    // Requests the metadata, unless the authority's endpoints are known.
+    await app.getAuthorizationRequestUrl({ scopes: ["User.Read"] });
+    if (!hasSent) {
+      const [, tenant] = url.pathname.split(/\/+/);
       const { status, body } = await send(`${url.origin}/${tenant}${DOCUMENT}`, { signal });
       await body?.cancel();
       if (status !== 200) {
-        return failed(`${url.host} answered${way} that it is no authority (status ${status})`, "Check --authority");
+        return failed(`${url.host} answered${route}, but is not an authority (status ${status})`, "Check --authority");
       }
     }
-    return ok(`${url.host} answered${way} in ${Math.ceil(performance.now() - begin)} ms`);
+    return ok(`${url.host} answered${route} in ${Math.ceil(performance.now() - begin)} ms`);
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === "missing_dependency") {
       return notChecked(error.message, error.hint); // the proxy's address
@@ -89,21 +88,21 @@ async function reach(authority: string, signal: AbortSignal): Promise<Finding> {
   }
 }
 
-/** What Microsoft Entra ID and its resources let pass. */
+/** Clock skew that Microsoft Entra ID and its resources accept. */
 const TOLERANCE_S = 300;
 
-/** The clock, beside that of the server from which tokens come. Nobody else is asked. */
+/** Compares the clock with that of the authority, and contacts no other server. */
 export const clock: Check = {
   id: "clock",
   limitMs: 3_000,
   async run({ authority }, { signal }) {
-    const notAllowed = notPermitted(authority);
-    if (notAllowed) return notAllowed;
+    const denied = notPermitted(authority);
+    if (denied) return denied;
     const { host, origin } = new URL(authority), begin = Date.now(), date = await serverTime(origin, signal);
-    if (date === undefined) return notChecked(`${host} did not say what time it is; is there a network?`);
+    if (date === undefined) return notChecked(`${host} did not return its time; check the network`);
     const offset = Math.round(((begin + Date.now()) / 2 - date) / 1000);
     const detail = offset === 0
-      ? `as that of ${host}`
+      ? `the same as ${host}`
       : `${Math.abs(offset)} s ${offset > 0 ? "ahead of" : "behind"} ${host}`;
     if (Math.abs(offset) <= TOLERANCE_S) return ok(detail);
     const { isWsl } = await readMachine();
@@ -111,7 +110,7 @@ export const clock: Check = {
   },
 };
 
-/** In milliseconds since 1970; `undefined` when the server cannot be asked, as from a machine without a network. */
+/** Returns milliseconds since 1970; `undefined` if the server cannot be reached. */
 async function serverTime(origin: string, signal: AbortSignal): Promise<number | undefined> {
   try {
     const response = await makeFetch()(origin, { method: "HEAD", signal });
@@ -122,17 +121,17 @@ async function serverTime(origin: string, signal: AbortSignal): Promise<number |
   }
 }
 
-/** Most of what is wrong says by itself what mends it. */
-const MEND = "Mend that file, or choose another profile (--profile, LATCHKEY_PROFILE)";
+/** Advice for errors without a hint. */
+const FIX_PROFILE = "Fix that file, or choose another profile (--profile, LATCHKEY_PROFILE)";
 
-/** Whether the profile that is named, or the default one, can be read. */
+/** Reads the profile that is named, or the default one. */
 export const profile: Check = {
   id: "profile",
-  limitMs: 1000,
+  limitMs: 1_000,
   run({ profile: { name, problem } }) {
     if (!problem) return ok(name === undefined ? "none is used" : `options are taken from ${name}`);
     const known = [problem, problem.cause].find((error) => error instanceof LatchkeyError);
-    const { detail, fix = MEND } = known ? asFailure(known) : failed(problem.message, MEND);
-    return failed(`${detail}; all else was looked at without a profile`, fix);
+    const { detail, fix = FIX_PROFILE } = known ? asFailure(known) : failed(problem.message, FIX_PROFILE);
+    return failed(`${detail}; the other checks ran without a profile`, fix);
   },
 };

@@ -1,6 +1,5 @@
 /**
- * A command that finds a managed-identity endpoint in its environment: on a port, with a secret of its own, for as long as it
- * runs.
+ * A command with a managed-identity endpoint of its own: on a port, with a secret, while the command runs.
  *
  * @module
  */
@@ -20,16 +19,13 @@ import type { CommandLine } from "../cli/command_line.ts";
 import { escapeForTerminal } from "../cli/output.ts";
 import { IDENTITY_PATH, type IdentityEndpointOptions, openIdentityEndpoint, refusalReply } from "./endpoint.ts";
 
-/** Exit codes of a shell for a command that is not there, and for one that cannot be run. */
-const NOT_THERE = 127, NOT_RUN = 126;
+/** Exit codes of a shell for a command that does not exist, and for one that cannot be run. */
+const NOT_FOUND = 127, NOT_EXECUTABLE = 126;
 
 /**
- * Runs a command.
+ * Runs a command, and returns its exit code.
  *
- * @param command Its words.
- * @param options What the endpoint does.
- * @returns The command's exit code.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when there can be no endpoint.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the endpoint cannot be opened.
  */
 export async function runWithEndpoint(
   command: readonly string[],
@@ -37,17 +33,22 @@ export async function runWithEndpoint(
 ): Promise<number> {
   const secret = newSecret(), endpoint = await openIdentityEndpoint({ ...options, at: { port: 0, secret } });
   try {
-    return await runInForeground(command, { ...identityVariables(endpoint.port, secret), ...withoutOthers() });
+    return await runInForeground(command, {
+      ...identityVariables(endpoint.port, secret),
+      ...proxyExceptions(),
+      // Azure's libraries would take this for an endpoint of Service Fabric.
+      ...(readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined && { IDENTITY_SERVER_THUMBPRINT: "" }),
+    });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     write("stderr", `latchkey: ${escapeForTerminal(error.message)}\n`);
-    return error.isMissing ? NOT_THERE : NOT_RUN;
+    return error.isMissing ? NOT_FOUND : NOT_EXECUTABLE;
   } finally {
     await endpoint.close();
   }
 }
 
-/** The variables by which Azure's libraries find an endpoint. */
+/** Returns the variables by which Azure's libraries find an endpoint. */
 export function identityVariables(
   port: number,
   secret: string,
@@ -55,20 +56,14 @@ export function identityVariables(
   return { IDENTITY_ENDPOINT: `http://127.0.0.1:${port}${IDENTITY_PATH}`, IDENTITY_HEADER: secret };
 }
 
-/** A new secret: 256 bits, in letters that no shell or header field takes for something else. */
+/** Returns 256 random bits in base64url, which shells and header fields take literally. */
 export function newSecret(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   return encodeBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
-/** What would have Azure's libraries take another endpoint, or another way to this one. */
-function withoutOthers(): Readonly<Record<string, string>> {
-  const isOfServiceFabric = readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined;
-  return { ...withoutProxy(), ...(isOfServiceFabric && { IDENTITY_SERVER_THUMBPRINT: "" }) };
-}
-
-/** Where there is a proxy, many programs would send it what is for this machine, and the secret with it. */
-function withoutProxy(): Readonly<Record<string, string>> {
+/** Without these many programs send a proxy the requests for this machine, and the secret with them. */
+function proxyExceptions(): Readonly<Record<string, string>> {
   const proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
   if (!proxies.some((name) => readEnvironment(name))) return {};
   const listed = readEnvironment("no_proxy") ?? readEnvironment("NO_PROXY"), own = "127.0.0.1";
@@ -78,11 +73,9 @@ function withoutProxy(): Readonly<Record<string, string>> {
 }
 
 /**
- * Runs the command of a command line.
+ * Runs the command of a command line with `--forward`, and returns its exit code.
  *
- * @param line A command line with `--forward`.
- * @returns The command's exit code.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when there can be no endpoint.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the endpoint cannot be opened.
  */
 export async function runForwarding(line: CommandLine): Promise<number> {
   const path = absolutePath(line.text("forward")!);
@@ -91,25 +84,23 @@ export async function runForwarding(line: CommandLine): Promise<number> {
   if (!isThere(path)) {
     write(
       "stderr",
-      `latchkey: there is nothing at ${escapeForTerminal(path)} yet: requests for tokens fail until there is\n`,
+      `latchkey: there is no socket at ${escapeForTerminal(path)} yet: requests for tokens fail until there is\n`,
     );
   }
   return await runWithEndpoint(line.operands, {
     answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, { signal }),
-    isTold: line.count("verbose") > 0,
+    isLogged: line.count("verbose") > 0,
   });
 }
 
-/** How long a server may take, in milliseconds: outside, a person may be asked. */
+/** Time limit in milliseconds for the server outside, which may prompt a person. */
 const ANSWER_LIMIT_MS = 6 * 60_000;
 
 /**
- * Passes a request on.
+ * Forwards a request to a socket, and returns the reply, or an error in the form of the protocol.
  *
  * @param path The socket's path.
  * @param target Path and query of the request.
- * @param options What gives up, and how long the server may take, in milliseconds.
- * @returns What the server answered; why it did not, as a reply of the protocol's.
  */
 export async function forward(
   path: string,
@@ -118,25 +109,23 @@ export async function forward(
 ): Promise<HttpReply> {
   const limit = AbortSignal.timeout(limitMs);
   try {
-    await requireTrustedSocket(path); // another one can be there by now
+    await requireTrustedSocket(path); // it may have been replaced since the start
     const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
-    return isOfProtocol(answer)
-      ? answer
-      : refusalReply({ statusCode: 502, message: `${path} answered something else` });
+    if (isIdentityAnswer(answer)) return answer;
+    return refusalReply({ statusCode: 502, message: `${path} is not an endpoint of latchkey serve` });
   } catch (error) {
     signal.throwIfAborted();
-    if (limit.aborted) return refusalReply({ statusCode: 504, message: `${path} has not answered in ${limitMs} ms` });
+    if (limit.aborted) return refusalReply({ statusCode: 504, message: `${path} did not answer within ${limitMs} ms` });
     if (!(error instanceof LatchkeyError)) throw error;
     const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
     return refusalReply({ statusCode, message: `${error.message}. ${error.hint}` });
   }
 }
 
-function isOfProtocol({ status, body }: SocketAnswer): boolean {
-  if (!(status >= 200 && status <= 599)) return false;
+function isIdentityAnswer({ status, body }: SocketAnswer): boolean {
   try {
     const value = JSON.parse(body);
-    return typeof value === "object" && value !== null;
+    return status >= 200 && status <= 599 && typeof value === "object" && value !== null;
   } catch {
     return false;
   }

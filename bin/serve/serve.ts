@@ -1,5 +1,5 @@
 /**
- * `latchkey serve`: tokens for programs that know of managed identities, in containers and elsewhere.
+ * `latchkey serve`: tokens for programs that support managed identities, in containers and elsewhere.
  *
  * @module
  */
@@ -10,12 +10,10 @@ import { absolutePath, onSignals, write } from "../../lib/runtime/program.ts";
 import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
 import { type CommandLine, UsageError } from "../cli/command_line.ts";
 import { EXIT, loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { escapeForTerminal } from "../cli/output.ts";
-import type { Prompter } from "../cli/sign_in.ts";
 import { interactiveOf, resolveAccount } from "../token.ts";
 import {
   identityAnswers,
@@ -23,94 +21,81 @@ import {
   type IdentityEndpointOptions,
   openIdentityEndpoint,
 } from "./endpoint.ts";
-import { identityVariables, newSecret, runWithEndpoint } from "./forward.ts";
+import { identityVariables, newSecret, runForwarding, runWithEndpoint } from "./forward.ts";
 
-/** Options that say where requests come in. */
-const PLACES = ["socket", "port", "forward"] as const;
-/** Options that mean nothing in a container, where the server outside has them. */
-const OF_SERVER = ["scope", "resource", "client-id", "account", "identity", "interactive", "idle", "secret-file"];
-/** The least that a secret has, in characters: half of them would be enough where they are random. */
+/** Options that choose the listener. */
+const LISTENERS = ["socket", "port", "forward"] as const;
+/** Options of the server outside, which --forward does not take. */
+const SERVER_OPTIONS = ["scope", "resource", "client-id", "account", "identity", "interactive", "idle", "secret-file"];
+/** Twice the length that a random secret needs. */
 const MIN_SECRET_CHARACTERS = 32;
 
 /**
- * Serves tokens until it is ended, or nobody has asked for a while, or the command that it runs has ended.
+ * Serves tokens until a signal, until it is idle for too long, or until the command that it runs ends.
  *
  * @returns The exit code.
- * @throws {UsageError} for options that contradict each other, and for nothing to be handed out.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when it cannot listen.
+ * @throws {UsageError} if options contradict each other, or allow no scope.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if it cannot listen.
  */
 export async function serve(line: CommandLine): Promise<number> {
-  const place = placeOf(line);
+  const listener = listenerOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
   await using _log = await dropUnreadErrors();
-  if (place === "forward") {
-    const own = OF_SERVER.find((name) => line.origin(name) === "command line");
+  if (listener === "forward") {
+    const own = SERVER_OPTIONS.find((name) => line.origin(name) === "command line");
     if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
-    return await (await import("./forward.ts")).runForwarding(line);
+    return await runForwarding(line);
   }
-  const options = await endpointOptions(line, { isTold: place !== "command" || line.count("verbose") > 0 });
+  const options = await endpointOptions(line, listener !== "command" || line.count("verbose") > 0);
   await using _ = options;
-  switch (place) {
-    case "command":
-      return await runWithEndpoint(line.operands, options);
-    case "socket":
-      return await onSocket(line, options);
-    case "port":
-      return await onPort(line, options);
-  }
+  if (listener === "command") return await runWithEndpoint(line.operands, options);
+  return await (listener === "socket" ? onSocket : onPort)(line, options);
 }
 
-/** Where requests come in: at what an option says, or at the command that is run. */
-function placeOf(line: CommandLine): (typeof PLACES)[number] | "command" {
-  const [place, ...more] = PLACES.filter((name) => line.nearest(...PLACES).includes(name));
+function listenerOf(line: CommandLine): (typeof LISTENERS)[number] | "command" {
+  const [listener, ...more] = LISTENERS.filter((name) => line.nearest(...LISTENERS).includes(name));
   const [command] = line.operands;
-  if (more.length > 0) throw new UsageError(`Give --${place} or --${more[0]}, not both`);
-  if (place === "forward" || place === undefined) {
-    if (command !== undefined) return place ?? "command";
-    throw new UsageError(
-      place
-        ? "--forward needs a command, after --"
-        : "--socket, --port or a command after -- is missing: who is served",
-    );
+  if (more.length > 0) throw new UsageError(`Give --${listener} or --${more[0]}, not both`);
+  if (listener === "socket" || listener === "port") {
+    if (command === undefined) return listener;
+    throw new UsageError(`--${listener} serves every client: omit it to serve only ${JSON.stringify(command)}`);
   }
-  if (command === undefined) return place;
-  throw new UsageError(`--${place} serves whoever comes: leave it out to serve ${JSON.stringify(command)} alone`);
+  if (command !== undefined) return listener ?? "command";
+  throw new UsageError(
+    listener ? "--forward needs a command, after --" : "--socket, --port or a command after -- is missing",
+  );
 }
 
 async function endpointOptions(
   line: CommandLine,
-  { isTold }: Pick<IdentityEndpointOptions, "isTold">,
+  isLogged: boolean,
 ): Promise<Omit<IdentityEndpointOptions, "at"> & AsyncDisposable> {
   const scopes = allowedScopes(line), interactive = interactiveOf(line), clientId = clientIdOf(line);
-  const person = interactive === "never"
+  const prompter = interactive === "never"
     ? undefined
     : (await import("../cli/sign_in.ts")).prompterFor(withoutPort(line));
-  const app = await makeApplication(line, { ...person?.browser, mayPrompt: person !== undefined });
-  const acquire = async (asked: Pick<AcquireTokenRequest, "scopes" | "forceRefresh" | "signal">) => {
-    const account = await resolveAccount(app, line.text("account"), asked.signal);
-    const request = { ...asked, ...account, tenantId: line.text("tenant") };
-    try {
-      return await send(request, person);
-    } catch (error) {
-      throw await withConsentUrl(error, app, request);
-    }
-  };
-  async function send(request: AcquireTokenRequest, person: Prompter | undefined): Promise<AuthenticationResult> {
-    if (!person) return await app.acquireToken({ ...request, interactive: "never" });
-    return await person.ask(request, (request) => app.acquireToken(request));
-  }
+  const app = await makeApplication(line, { ...prompter?.browser, mayPrompt: prompter !== undefined });
+  const send = async (request: AcquireTokenRequest) =>
+    prompter
+      ? await prompter.ask(request, (request) => app.acquireToken(request))
+      : await app.acquireToken({ ...request, interactive: "never" });
   const answer = identityAnswers({
     clientId,
     scopes,
     identities: new Set(line.list("identity").map((id) => id.toLowerCase())),
-    acquire,
-    onOutcome: outcomes(line),
+    async acquire(asked) {
+      const account = await resolveAccount(app, line.text("account"), asked.signal);
+      const request = { ...asked, ...account, tenantId: line.text("tenant") };
+      return await send(request).catch(async (error) => {
+        throw await withConsentUrl(error, app, request);
+      });
+    },
+    onOutcome: signInNotices(line),
   });
-  // A renewal that was sent is not waited for here: it has its time once the command has ended.
-  return { answer, isTold, [Symbol.asyncDispose]: () => Promise.resolve(void app.close()) };
+  // This does not wait for a renewal in flight, which may still complete after the command has ended.
+  return { answer, isLogged, [Symbol.asyncDispose]: () => Promise.resolve(void app.close()) };
 }
 
-/** What may be handed out, as scopes. */
 function allowedScopes(line: CommandLine): ReadonlySet<string> {
   const scopes = line.list("scope"), resources = line.list("resource");
   const wrong = resources.find((resource) => !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource));
@@ -120,16 +105,16 @@ function allowedScopes(line: CommandLine): ReadonlySet<string> {
   if (scopes.length + resources.length > 0) {
     return new Set([...scopes, ...resources.map((resource) => `${resource}/.default`)]);
   }
-  throw new UsageError("--resource or --scope is missing: what is handed out");
+  throw new UsageError("--resource or --scope is missing: what clients may get tokens for");
 }
 
-/** Its port is the endpoint's; the browser's is the system's choice. */
+/** --port is the endpoint's. The system chooses the browser's. */
 function withoutPort(line: CommandLine): CommandLine {
   return { ...line, text: (name) => name === "port" ? undefined : line.text(name) };
 }
 
-/** Says who has to sign in, once until that was done. */
-function outcomes(line: CommandLine): (scope: string, error: LatchkeyError | undefined) => void {
+/** Returns a function that asks for a sign-in on standard error, once until a request succeeds. */
+function signInNotices(line: CommandLine): (scope: string, error: LatchkeyError | undefined) => void {
   const told = new Set<string>();
   return (scope, error) => {
     if (!error || EXIT[error.code] !== EXIT.interaction_required) return void told.delete(scope);
@@ -154,7 +139,7 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
   const secret = file === undefined ? newSecret() : await secretIn(absolutePath(file));
   const endpoint = await openIdentityEndpoint({ ...options, at: { port: Number(wanted), secret } });
   const { IDENTITY_ENDPOINT, IDENTITY_HEADER } = identityVariables(endpoint.port, secret);
-  // What is in a file stays there: standard output may be a log.
+  // Standard output may be a log: a secret in a file is not printed.
   const header = file === undefined ? IDENTITY_HEADER : `"$(cat ${shellWord(absolutePath(file))})"`;
   return await untilEnded(endpoint, line, () => {
     write(
@@ -165,43 +150,43 @@ async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, 
   });
 }
 
-/** The secret in a file; where there is no file, a new one, which is written to it. */
+/** Returns the secret in a file, and creates the file if it is missing. */
 async function secretIn(path: string): Promise<string> {
   const read = () => readPrivateFile(path, { isSecret: true });
   const bytes = await read() ?? await withLock(`${path}.lockfile`, async () => {
     const written = await read();
-    if (written) return written; // by another server that began at the same time
-    const made = new TextEncoder().encode(`${newSecret()}\n`);
-    await replacePrivateFile(path, made);
-    return made;
+    if (written) return written; // by another server that started at the same time
+    const created = new TextEncoder().encode(`${newSecret()}\n`);
+    await replacePrivateFile(path, created);
+    return created;
   });
   const text = new TextDecoder().decode(bytes).trim();
   if (/^[!-~]*$/.test(text) && text.length >= MIN_SECRET_CHARACTERS) return text;
   throw new UsageError(
-    `The secret in ${path} has to have ${MIN_SECRET_CHARACTERS} characters or more, and no spaces: remove the file, and ` +
-      "a new one is made",
+    `The secret in ${path} must have at least ${MIN_SECRET_CHARACTERS} characters and no spaces: ` +
+      "remove the file to get a new one",
   );
 }
 
 /**
- * Keeps what is for this machine, and the secret with it, from a proxy of the shell that runs these lines. Where the variable in
- * small letters is set, programs do not look at the other one.
+ * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
+ * variable in lower case is set, programs ignore the other one.
  */
 const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
 
-/** Serves until a signal, or until nobody has asked for as long as --idle says; tells of it when signals are heeded. */
-async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, tell: () => void): Promise<number> {
+/** Waits for a signal or the end of --idle. Announces the endpoint once signals are handled. */
+async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announce: () => void): Promise<number> {
   const idleMs = (line.seconds("idle") ?? Infinity) * 1000, ended = Promise.withResolvers<void>();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const look = () => {
+  const checkIdle = () => {
     const left = endpoint.lastBusy() + idleMs - Date.now();
     if (left <= 0) ended.resolve();
-    else timer = setTimeout(look, left);
+    else timer = setTimeout(checkIdle, left);
   };
   using _ = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
   try {
-    tell();
-    if (idleMs < Infinity) look();
+    announce();
+    if (idleMs < Infinity) checkIdle();
     await ended.promise;
   } finally {
     clearTimeout(timer);

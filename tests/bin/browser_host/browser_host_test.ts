@@ -311,12 +311,12 @@ describe("latchkey browser-host and what cannot be meant", () => {
     ["a list", [{ command: "getAccounts" }], null, "not a JSON object"],
     ["a text", "getAccounts", null, "not a JSON object"],
     ["null", null, null, "not a JSON object"],
-    ["no account", { command: "acquireTokenSilently" }, "acquireTokenSilently", "account has to be"],
+    ["no account", { command: "acquireTokenSilently" }, "acquireTokenSilently", "account must be"],
     [
       "a list for an account",
       { command: "acquirePrtSsoCookie", account: [] },
       "acquirePrtSsoCookie",
-      "account has to be",
+      "account must be",
     ],
     ["a deep account", { command: "acquireTokenSilently", account: deep }, "acquireTokenSilently", "account has to be"],
     [
@@ -392,7 +392,7 @@ describe("latchkey browser-host and what cannot be meant", () => {
     ["is no JSON", "<html>secret</html>", "not JSON"],
     ["is no object", '["secret"]', "not a JSON object"],
     ["is too deep", "[".repeat(60) + "]".repeat(60), "not JSON"],
-    ["is longer than browsers take", bigAccounts(MIB), "longer than a browser takes"],
+    ["is longer than browsers take", bigAccounts(MIB), "too long for a browser"],
   ])("an answer of the broker that %s becomes an error", async (_, text, says) => {
     await broker.behave({ replies: { getAccounts: { kind: "text", text } } });
     await using host = start();
@@ -423,7 +423,7 @@ describe("latchkey browser-host and what cannot be meant", () => {
     const { code, stderr } = await running.ended();
     expect({ code, stderr }).toEqual({
       code: 2,
-      stderr: expect.stringContaining("--install tells the browsers of it"),
+      stderr: expect.stringContaining("use --install"),
     });
   });
 

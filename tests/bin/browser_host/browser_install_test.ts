@@ -135,9 +135,9 @@ describe("latchkey browser-host --install", () => {
   test.each([
     ["--install --browser firefx", "did you mean firefox?"],
     ["--install firefox", "a browser is named by --browser"],
-    ["--install --browser firefox --extension-id nonsense", "is no extension of firefox"],
-    [`--install --browser firefox --extension-id ${OWN_ID}`, "is no extension of firefox"],
-    ["--install --browser chromium --extension-id a@b", "is no extension of chromium"],
+    ["--install --browser firefox --extension-id nonsense", "is not an extension of firefox"],
+    [`--install --browser firefox --extension-id ${OWN_ID}`, "is not an extension of firefox"],
+    ["--install --browser chromium --extension-id a@b", "is not an extension of chromium"],
     ["--install --browser firefox --client-id nobody", "--client-id takes a GUID"],
   ])("%p is wrong usage", async (words, says) => {
     const { code, stdout, stderr } = await host(words);
@@ -182,7 +182,7 @@ describe("latchkey browser-host --uninstall", () => {
     expect(await host("--uninstall")).toEqual({
       code: 0,
       stdout: `${firefoxManifest()}\n${launcher()}\n`,
-      stderr: `latchkey: ${chromiumManifest()} names another program, and stays\n`,
+      stderr: `latchkey: ${chromiumManifest()} names another program and is kept\n`,
     });
     expect([existsSync(firefoxManifest()), existsSync(launcher())]).toEqual([false, false]);
     expect(readFileSync(chromiumManifest(), "utf8")).toBe(other);

@@ -1,7 +1,7 @@
 // What the doctor says of a fake broker at each failure of the library's table.
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { accounts, broker, silentToken } from "../../../bin/doctor/broker.ts";
-import { examine } from "../../../bin/doctor/check.ts";
+import { runChecks } from "../../../bin/doctor/check.ts";
 import { memoryStore, PublicClientApplication } from "../../../mod.ts";
 import { FAILED_STARTS } from "../../fakes/failed_starts.ts";
 import { FAILURES } from "../../fakes/failures.ts";
@@ -30,10 +30,10 @@ async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
     app,
     results: async () => {
       const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
-      const patient = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
+      const context = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
       const profile = { name: undefined, problem: undefined }, at = { authority: "", tenantId: undefined };
       const kept = { ...at, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
-      const found = await examine([broker, accounts, silentToken], { ...patient, ...kept, bus: nobody });
+      const found = await runChecks([broker, accounts, silentToken], { ...context, ...kept, bus: nobody });
       app.close();
       return found;
     },
@@ -67,8 +67,8 @@ test.each(FAILED_STARTS.map((row) => [row.name, row] as const))(
     const { results } = await examineBroker(isSilent ? { pingMs: 1000, startMs: 1000 } : {});
     expect(await results()).toMatchObject([
       { id: "broker", state: "failed", fix: expect.stringMatching(hint) },
-      { id: "accounts", state: "blocked", fix: "Mend broker first" },
-      { id: "silent_token", state: "blocked", fix: "Mend broker first" },
+      { id: "accounts", state: "blocked", fix: "Fix broker first" },
+      { id: "silent_token", state: "blocked", fix: "Fix broker first" },
     ]);
     await fake?.stop();
     await bus.stop();

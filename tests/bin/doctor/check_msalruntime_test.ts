@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { howToMend, msalRuntime } from "../../../bin/doctor/broker.ts";
-import type { Finding, Patient } from "../../../bin/doctor/check.ts";
+import { brokerFix, msalRuntime } from "../../../bin/doctor/broker.ts";
+import { type Check, type CheckContext, type Finding, runChecks } from "../../../bin/doctor/check.ts";
 import type { BrokerStatus } from "../../../mod.ts";
 
 const NAME = "@azure/msal-node-runtime", folders: string[] = [];
@@ -16,8 +16,10 @@ afterEach(async () => {
 
 /** What the check finds where the broker's own check has ended so. */
 async function look(broker: Finding["state"], status: Partial<BrokerStatus>): Promise<Finding> {
-  const patient = { app: { brokerStatus: () => Promise.resolve(status) } } as unknown as Patient;
-  return await msalRuntime.run(patient, { signal: new AbortController().signal, stateOf: () => broker });
+  const context = { app: { brokerStatus: () => Promise.resolve(status) } } as unknown as CheckContext;
+  const ended: Check = { id: "broker", limitMs: 60_000, run: () => ({ state: broker, detail: "" }) };
+  const [, finding] = await runChecks([ended, msalRuntime], context);
+  return finding!;
 }
 
 async function putPackage(): Promise<string> {
@@ -37,7 +39,7 @@ test("msalRuntime says why the library does not start", async () => {
   expect(await look("failed", { reason: "no broker" })).toMatchObject({
     state: "failed",
     detail: `${NAME} 0.20.7, in ${folder}, does not start: no broker`,
-    fix: expect.stringContaining("install the package anew"),
+    fix: expect.stringContaining("reinstall the package: npm install"),
   });
 });
 
@@ -55,6 +57,6 @@ test.each([
   ["darwin", false, "Company Portal"],
   ["linux", true, "wsl --shutdown"],
   ["linux", false, "systemctl --user restart"],
-])("howToMend() on %s (WSL: %p) says %s", (system, isWsl, words) => {
-  expect(howToMend(system, isWsl)).toContain(words);
+])("brokerFix() on %s (WSL: %p) says %s", (system, isWsl, words) => {
+  expect(brokerFix(system, isWsl)).toContain(words);
 });

@@ -55,7 +55,7 @@ describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: pro
     expect(await check(options)).toEqual({
       ...{ id: "token_cache", ok: true },
       detail: expect.stringContaining(
-        `nothing is kept yet; it would be in ${home.state}, encrypted, and its key in ${home.state}/key.json (`,
+        `nothing is stored yet; tokens will be in ${home.state}, encrypted, and its key in ${home.state}/key.json (`,
       ),
     });
     expect(existsSync(home.state)).toBe(false);
@@ -100,24 +100,24 @@ describe("the doctor's token_cache", () => {
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
     using home = makeOwnHome();
     const path = `${home.path}/its cache.json`, env = { LATCHKEY_CACHE_FILE: path };
-    expect((await check({ home, env })).detail).toBe(`nothing is kept yet; it would be in ${path}, unencrypted`);
+    expect((await check({ home, env })).detail).toBe(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
     writeFileSync(path, DOCUMENT, { mode: 0o600 });
     expect((await check({ home, env })).detail).toBe(`1 account in ${path}, unencrypted`);
     chmodSync(path, 0o640);
     expect(await check({ home, env })).toMatchObject({
-      ...{ ok: false, detail: `others can look into ${path}`, fix: `chmod go-rwx '${path}'` },
+      ...{ ok: false, detail: `other users can read ${path}`, fix: `chmod go-rwx '${path}'` },
     });
   });
 
-  test("says who can look into the files, and how that is mended", async () => {
+  test("says which files other users can read, and how to fix that", async () => {
     using home = makeOwnHome();
     await keep(home, "jane");
     const fix = `chmod -R go-rwx ${home.state}`;
     chmodSync(home.state, 0o755);
-    expect(await check({ home })).toMatchObject({ ok: false, detail: `others can look into ${home.state}`, fix });
+    expect(await check({ home })).toMatchObject({ ok: false, detail: `other users can read ${home.state}`, fix });
     chmodSync(`${home.state}/key.json`, 0o644);
     expect(await check({ home })).toMatchObject({
-      ...{ ok: false, detail: `others can look into ${home.state} and 1 more`, fix },
+      ...{ ok: false, detail: `other users can read ${home.state} and 1 more`, fix },
     });
     Bun.spawnSync(fix.split(" "));
     expect(await check({ home })).toMatchObject({ ok: true });
@@ -159,7 +159,7 @@ describe("the doctor's token_cache", () => {
     writeFileSync(path, "{", { mode: 0o600 });
     expect(await check({ home }, "--store plaintext")).toEqual({
       ...{ id: "token_cache", ok: false, detail: `${path} is damaged` },
-      fix: "Sign in again: latchkey login sets it aside, and begins anew",
+      fix: "Sign in again: latchkey login sets it aside and creates a new one",
     });
   });
 
@@ -172,7 +172,9 @@ describe("the doctor's token_cache", () => {
       ok: false,
       detail:
         `the key of the token cache in ${home.state} is lost: key.json is missing, and ${home.state}/tokens.encrypted is encrypted with it`,
-      fix: expect.stringMatching(/^Bring key\.json back, or go on without\. Sign in again: latchkey login\. .*: mv /),
+      fix: expect.stringMatching(
+        /^Restore key\.json, or continue without it\. Sign in again: latchkey login\. .*: mv /,
+      ),
     });
     writeFileSync(path, "{}", { mode: 0o600 });
     expect(await check({ home })).toMatchObject({

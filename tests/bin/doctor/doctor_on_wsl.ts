@@ -47,7 +47,7 @@ describe("latchkey doctor in WSL", () => {
       row: {
         ...{ id: "token_cache", ok: true, fix: expect.stringContaining("Linux' own file system") },
         detail: expect.stringMatching(
-          /^nothing is kept yet.*\/mnt\/c\/Users.*on a drive of Windows'.*locks do not hold$/,
+          /^nothing is stored yet.*\/mnt\/c\/Users.*on a Windows drive.*locks do not hold$/,
         ),
       },
     });
@@ -84,14 +84,14 @@ describe("latchkey doctor in WSL", () => {
     const { code, of } = await report(WELL, undefined, "");
     expect(code).toBe(0);
     expect(of.wsl).toMatchObject({ ok: true, detail: expect.stringMatching(/^WSL 2\.3\.26, /) });
-    expect(of.wsl!.fix).toMatch(/^Update WSL: .*, when a sign-in window does not show$/);
+    expect(of.wsl!.fix).toMatch(/^Update WSL: .*, if no sign-in window appears$/);
   });
 
   test("says which socket is taken where the environment's is gone", async () => {
     const path = `${INTEROP_FOLDER}/${process.pid}_interop`, server = createServer().listen(path);
     await once(server, "listening");
     play({ interop: `${INTEROP_FOLDER}/4194300_interop` });
-    expect((await report()).of.wsl!.detail).toContain(`${path} is taken`);
+    expect((await report()).of.wsl!.detail).toContain(`${path} is used instead`);
     server.close();
   });
 
@@ -100,7 +100,7 @@ describe("latchkey doctor in WSL", () => {
     ["nonsense", /names no program/, /wsl --update/],
     ["gone", /way to Windows is gone/, /WSL_INTEROP/],
     ["hangs", /did not end within 3000 ms/, /wsl --shutdown/],
-  ])("says what mends it when wslinfo is, or does: %s", async (wslinfo, detail, fix) => {
+  ])("says how to fix it when wslinfo is, or does: %s", async (wslinfo, detail, fix) => {
     play({ wslinfo });
     await broker().kill();
     const { code, of } = await report();
@@ -119,7 +119,7 @@ describe("latchkey doctor in WSL", () => {
     expect(code).toBe(0);
     expect(of.broker).toMatchObject({ ok: true, detail: expect.stringMatching(/^linux broker, version 2\.5\.0/) });
     expect(of.wsl).toMatchObject({ ok: true, fix: expect.stringContaining("wsl --update") });
-    expect(of.wsl!.detail).toMatch(/does not know --msal-proxy-path .*; the linux broker is used nevertheless$/);
+    expect(of.wsl!.detail).toMatch(/does not know --msal-proxy-path .*; the linux broker is used instead$/);
   });
 
   test("says where Windows' drive is missing, and where interop is off", async () => {

@@ -15,10 +15,10 @@ FAIL  broker    gone
 FAIL  accounts  none
 --    clock     not checked: no network
 
-To mend it:
+To fix:
   broker, accounts: Install it
 
-Beside that:
+Optional:
   clock: Run deno with --allow-net
 `);
 });
@@ -44,10 +44,10 @@ test("a check that another one stands in the way of is not ok, and its advice is
   expect(reportText(results)).toBe(`FAIL  broker    gone
 --    accounts  not checked: it needs broker
 
-To mend it:
+To fix:
   broker: Install it
 `);
-  const accounts = { id: "accounts", ok: false, detail: "not checked: it needs broker", fix: "Mend broker first" };
+  const accounts = { id: "accounts", ok: false, detail: "not checked: it needs broker", fix: "Fix broker first" };
   expect(JSON.parse(reportJson(results)).checks[1]).toEqual(accounts);
   expect(isWell(results.slice(1))).toBe(false);
 });

@@ -49,7 +49,7 @@ describe.each(TESTED_PATHS)(
       expect({ before, none }).toMatchObject({
         before: 1,
         none: {
-          accounts: { ok: false, detail: "no account is kept for this app", fix },
+          accounts: { ok: false, detail: "the token cache has no account for this app", fix },
           silent_token: { ok: false, detail: expect.stringContaining("interaction_required: Nobody is signed in") },
         },
       });
@@ -67,7 +67,10 @@ describe.each(TESTED_PATHS)(
             }`,
           },
           accounts: { ok: true, detail: "jane@contoso.com" },
-          silent_token: { ok: true, detail: expect.stringMatching(/^for api\.read as jane@contoso\.com, good until /) },
+          silent_token: {
+            ok: true,
+            detail: expect.stringMatching(/^for api\.read as jane@contoso\.com, valid until /),
+          },
         },
       });
     });

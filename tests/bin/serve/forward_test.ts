@@ -191,7 +191,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const there = socket;
       socket = join(folder, "nowhere");
       const { code, stdout, stderr } = await run(["sh", "-c", `${ASK}; ln -s ${there} ${socket}; ${ASK}`]);
-      expect(stderr).toContain(`latchkey: there is nothing at ${socket} yet`);
+      expect(stderr).toContain(`latchkey: there is no socket at ${socket} yet`);
       expect(code).toBe(0);
       expect(stdout).toMatch(/^{"statusCode":503,"message":"Nobody answers at [^"]*mounted[^"]*"}{}$/);
       rmSync(socket);

@@ -1,16 +1,22 @@
 import { describe, expect, test } from "bun:test";
-import { admit, type Admitted, type Door, readIdentityQuery, type Refusal } from "../../../bin/serve/endpoint.ts";
+import {
+  type AcceptedRequest,
+  type Listener,
+  readIdentityQuery,
+  readRequest,
+  type Refusal,
+} from "../../../bin/serve/endpoint.ts";
 
 const SECRET = "s3cr3t", PORT = 41741;
-const PORT_DOOR: Door = { kind: "port", port: PORT, isSecret: (text) => text === SECRET };
+const PORT_LISTENER: Listener = { kind: "port", port: PORT, isSecret: (text) => text === SECRET };
 const HOST = `Host: 127.0.0.1:${PORT}`, HEADER = `X-IDENTITY-HEADER: ${SECRET}`;
 const TARGET = "/msi/token?resource=https://vault.azure.net&api-version=2019-08-01";
 
 const bytesOf = (lines: readonly string[]) => new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`);
-const ask = (lines: readonly string[], door: Door = PORT_DOOR) => admit(bytesOf(lines), door);
+const ask = (lines: readonly string[], listener: Listener = PORT_LISTENER) => readRequest(bytesOf(lines), listener);
 const get = (...fields: string[]) => [`GET ${TARGET} HTTP/1.1`, ...fields];
 
-describe("admit()", () => {
+describe("readRequest()", () => {
   test("lets in who knows the secret, on a port", () => {
     const query = TARGET.slice("/msi/token".length);
     expect(ask(get(HOST, HEADER))).toEqual({ query });
@@ -27,7 +33,7 @@ describe("admit()", () => {
   test("waits for more as long as the head is not whole", () => {
     const bytes = bytesOf(get(HOST, HEADER));
     for (let length = 0; length < bytes.length; length++) {
-      expect(admit(bytes.subarray(0, length), PORT_DOOR)).toBeUndefined();
+      expect(readRequest(bytes.subarray(0, length), PORT_LISTENER)).toBeUndefined();
     }
   });
 
@@ -72,7 +78,7 @@ describe("admit()", () => {
   });
 
   test("repeats no secret", () => {
-    const answer = ask(get(HOST, "X-IDENTITY-HEADER: hunter2")) as Admitted | Refusal;
+    const answer = ask(get(HOST, "X-IDENTITY-HEADER: hunter2")) as AcceptedRequest | Refusal;
     expect(JSON.stringify(answer)).not.toContain("hunter2");
   });
 });
@@ -107,13 +113,13 @@ describe("readIdentityQuery()", () => {
     [`api-version=latest&${RESOURCE}`, "api-version"],
     [VERSION, "resource is missing"],
     [`${VERSION}&resource=`, "resource is missing"],
-    [`${VERSION}&resource=a%20b`, "no App ID URI"],
-    [`${VERSION}&resource=a%0Ab`, "no App ID URI"],
-    [`${VERSION}&resource=%FF`, "no App ID URI"],
-    [`${VERSION}&resource=${"x".repeat(2000)}`, "no App ID URI"],
+    [`${VERSION}&resource=a%20b`, "not an App ID URI"],
+    [`${VERSION}&resource=a%0Ab`, "not an App ID URI"],
+    [`${VERSION}&resource=%FF`, "not an App ID URI"],
+    [`${VERSION}&resource=${"x".repeat(2000)}`, "not an App ID URI"],
     [`${VERSION}&${RESOURCE}&${RESOURCE}`, "twice"],
     [`${VERSION}&${RESOURCE}&client_id=a&client_id=b`, "twice"],
-    [`${VERSION}&${RESOURCE}&client_id=a&mi_res_id=b`, "Only one of"],
+    [`${VERSION}&${RESOURCE}&client_id=a&mi_res_id=b`, "only one of"],
   ])("refuses %s", (query, message) => {
     expect(read(query)).toEqual({ statusCode: 400, message: expect.stringContaining(message) });
   });

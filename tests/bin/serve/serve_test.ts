@@ -382,15 +382,15 @@ describe("latchkey serve --port", () => {
 
 describe("latchkey serve", () => {
   test.each([
-    ["", "is missing: who is served"],
-    [`--client-id ${CLIENT_ID} --socket x`, "what is handed out"],
+    ["", "or a command after -- is missing"],
+    [`--client-id ${CLIENT_ID} --socket x`, "what clients may get tokens for"],
     [`--client-id ${CLIENT_ID} --socket x --resource nonsense`, "--resource takes a URL"],
     [`--resource ${ARM} --socket x`, "--client-id is missing"],
     [`--socket x --port 1`, "--socket or --port, not both"],
     [`--socket x --forward y -- true`, "not both"],
     ["--forward x", "needs a command"],
     ["--forward x --resource y -- true", "for the server outside"],
-    [`${words("").join(" ")} --socket x -- true`, "leave it out"],
+    [`${words("").join(" ")} --socket x -- true`, "omit it"],
     [`${words("").join(" ")} --port 70000`, "0 to 65535"],
     [`${words("").join(" ")} --port 1 --interactive always`, "--interactive takes never, auto"],
     [`${words("").join(" ")} --port 1 --timeout 5`, "--idle SECONDS"],
@@ -411,7 +411,10 @@ describe("latchkey serve", () => {
       env,
       permissions,
     });
-    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining("what is handed out") });
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("what clients may get tokens for"),
+    });
   });
 
   test("names the flags that Deno is to be run with", async () => {

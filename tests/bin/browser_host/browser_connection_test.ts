@@ -1,11 +1,11 @@
 // What is hard to time on a real bus: a channel in place of the broker's, whose answers come when the test says so.
 import { describe, expect, test } from "bun:test";
-import { BrowserConversation, frameOf } from "../../../bin/browser_host/browser_host.ts";
+import { BrowserConnection, frameOf } from "../../../bin/browser_host/browser_host.ts";
 import { type BrokerAnswer, type BrokerChange, type BrokerChannel, LatchkeyError } from "../../../mod.ts";
 
 const FOREVER_MS = 1_000_000, GET_ACCOUNTS = { command: "getAccounts" };
 
-/** A conversation, and both ends of it. */
+/** A connection, and both ends of it. */
 function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, "start">> = {}) {
   const input = new TransformStream<Uint8Array, Uint8Array>(undefined, { highWaterMark: 1000 });
   const asked: PromiseWithResolvers<BrokerAnswer>[] = [],
@@ -26,7 +26,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
     close: () => {},
     [Symbol.dispose]: () => {},
   };
-  const conversation = new BrowserConversation({
+  const connection = new BrowserConnection({
     channel,
     version: "1.2.3",
     write: async (bytes) => {
@@ -37,11 +37,11 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
       hasWritten.at(-1)!.resolve(undefined);
       hasWritten.push(Promise.withResolvers());
     },
-    complain: () => {},
+    logError: () => {},
   });
   const writer = input.writable.getWriter();
   return {
-    run: (lingerMs = FOREVER_MS) => conversation.run(input.readable, lingerMs),
+    run: (lingerMs = FOREVER_MS) => connection.run(input.readable, lingerMs),
     asked,
     written,
     messages,
@@ -59,7 +59,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
   };
 }
 
-describe("BrowserConversation", () => {
+describe("BrowserConnection", () => {
   test("does not wait longer than it is told for a broker that stands still", async () => {
     const { run, send, end, written } = begin();
     send(GET_ACCOUNTS);
