@@ -22,7 +22,7 @@ import { findTool } from "../../tools/find_tool.js";
 const IS_BUILT = process.arch === "x64";
 const IS_ROOT = process.getuid?.() === 0;
 const BELOW = IS_BUILT ? addonBelowPackage({ system: "linux", arch: "x86_64", osRelease: "" }) : "";
-const PROGRAM = `import { openMsalRuntime } from "LATCHKEY/lib/broker/msalruntime_library.ts";
+const PROGRAM = `import { openMsalRuntime } from "LATCHKEY/lib/broker/msalruntime_addon.ts";
 await openMsalRuntime().catch((error) => console.log(JSON.stringify({ ...error, message: error.message })));
 `;
 
@@ -93,7 +93,7 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
     const found = failureOf([...program(), main]);
     expect(found).toMatchObject({
       code: "missing_dependency",
-      hint: expect.stringContaining("Install the package anew"),
+      hint: expect.stringContaining("Install the package again"),
     });
     expect(found.message).toStartWith(`Cannot load MSALRuntime: ${addon} cannot be opened: `);
   });
