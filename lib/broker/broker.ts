@@ -1,5 +1,5 @@
 /**
- * What every broker can do.
+ * The broker, as the rest of the library sees it.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import type { PopScheme, WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 
 /**
- * How a broker is reached. `linux`: on the session bus. `wsl`: Windows' own, from WSL. `msalruntime`: through Microsoft's
- * library, on Windows and macOS.
+ * The way to a broker. `linux`: over the session bus. `wsl`: the broker of Windows, from WSL. `msalruntime`: through
+ * Microsoft's library, on Windows and macOS.
  */
 export type BrokerKind = "linux" | "wsl" | "msalruntime";
 
-/** What goes with each call. */
+/** Options of every call. */
 export interface BrokerCall {
   /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId: string;
@@ -25,27 +25,27 @@ export interface BrokerCall {
 
 /** A request for a token. */
 export interface BrokerTokenRequest {
-  /** What is asked for; reserved scopes are left out on the way. */
+  /** Scopes of the token. Reserved scopes are not sent. */
   readonly scopes: readonly string[];
-  /** Authority that is asked: with a chosen account, that of its tenant. */
+  /** Authority of the token; with a chosen account, that of its tenant. */
   readonly authority: Authority;
-  /** The account that was chosen; without it the broker takes the one that is signed in to the device. */
+  /** Chosen account. @default the account that is signed in to the device */
   readonly account?: AccountInfo | undefined;
-  /** User name of the person who is expected, when no account was chosen. */
+  /** Expected user name, if no account was chosen. */
   readonly loginHint?: string | undefined;
-  /** A claims request as JSON text (OpenID Connect Core, 5.5), client capabilities included. */
+  /** Claims request as JSON text (OpenID Connect Core, 5.5), client capabilities included. */
   readonly claims?: string | undefined;
-  /** The HTTP request that the token is to be bound to. */
+  /** HTTP request to bind the token to. */
   readonly pop?: PopScheme | undefined;
   /** More parameters of the authorization request, such as `domain_hint`. */
   readonly extraParameters?: Readonly<Record<string, string>> | undefined;
-  /** Makes the broker renew this token instead of answering from its cache. */
+  /** Token for the broker to renew, instead of answering from its cache. */
   readonly accessTokenToRenew?: string | undefined;
 }
 
-/** A request for a token that a person is asked for. */
+/** A request for a token that may open a window. */
 export interface BrokerInteractiveRequest extends BrokerTokenRequest {
-  /** The window that the sign-in window belongs to. */
+  /** Parent of the sign-in window. */
   readonly parentWindowHandle?: WindowHandle | undefined;
   /** Called just before the window opens. */
   readonly onBeforeWindow?: (() => void) | undefined;
@@ -53,82 +53,82 @@ export interface BrokerInteractiveRequest extends BrokerTokenRequest {
 
 /** A cookie that signs a browser in. Inspecting or logging it does not show its value. */
 export interface SsoCookie {
-  /** Such as `x-ms-RefreshTokenCredential`. */
+  /** Name, such as `x-ms-RefreshTokenCredential`. */
   readonly name: string;
-  /** As it goes into a `Cookie` header. */
+  /** Value, as it goes into a `Cookie` header. */
   readonly value: string;
 }
 
-/** A broker that came or went. */
+/** A broker that started or stopped. */
 export interface BrokerChange {
-  /** Whether it runs now. One that stopped, because it was idle, is started by the next call. */
+  /** True if the broker runs now. One that stopped because it was idle is started by the next call. */
   readonly running: boolean;
 }
 
-/** A broker that was started. Every method throws its refusal, `timed_out`, `broker_unavailable`, `invalid_response`. */
+/** A started broker. Every method throws its refusal, `timed_out`, `broker_unavailable` or `invalid_response`. */
 export interface Broker {
-  /** How it is reached. */
+  /** The way to the broker. */
   readonly kind: BrokerKind;
   /**
-   * Whether others on the machine can read what it is asked, in the list of processes: then it is shown no token, and
+   * True if others on the machine can read its requests in the process list. Such a broker is never sent a token, so it
    * renews none. @default false
    */
   readonly requestsAreVisible?: boolean;
-  /** The accounts that it knows. */
+  /** Lists the broker's accounts. */
   getAccounts(call: BrokerCall): Promise<AccountInfo[]>;
-  /** A token without any window. */
+  /** Acquires a token without a window. */
   acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult>;
-  /** A token by a window: it takes as long as the person does. An abort lets the caller go at once and ends the window. */
+  /** Acquires a token in a window, without a time limit. An abort closes the window. */
   acquireTokenInteractively(request: BrokerInteractiveRequest, call: BrokerCall): Promise<AuthenticationResult>;
-  /** Takes an account from the broker, and so perhaps from all apps of the device. */
+  /** Removes an account from the broker, and so perhaps from all apps of the device. */
   removeAccount(account: AccountInfo, call: BrokerCall): Promise<void>;
-  /** Cookies that sign a browser in at `request.url` with the request's account. */
+  /** Acquires cookies that sign a browser in at `request.url`. */
   acquireSsoCookies(
     request: { readonly account: AccountInfo; readonly authority: Authority; readonly url: string },
     call: BrokerCall,
   ): Promise<SsoCookie[]>;
-  /** A token that is bound to one HTTP request and names it: a Signed HTTP Request. */
+  /** Acquires a Signed HTTP Request: a token that is bound to one HTTP request and names it. */
   signHttpRequest(
     request: { readonly account: AccountInfo; readonly scheme: PopScheme },
     call: BrokerCall,
   ): Promise<string>;
-  /** Whether it can bind tokens to requests. */
+  /** Returns true if the broker can bind tokens to HTTP requests. */
   isPopSupported(call: BrokerCall): Promise<boolean>;
-  /** Its version; `undefined` when it does not tell. */
+  /** Returns the broker's version; `undefined` if the broker does not report it. */
   version(call: BrokerCall): Promise<string | undefined>;
-  /** Tells when it comes and goes, until the returned object is disposed of. Does not keep the program alive. */
+  /** Reports when the broker starts and stops, until the returned object is disposed of. Does not keep the program alive. */
   watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
-  /** Frees the connection to it. */
+  /** Closes the connection. */
   close(): void;
 }
 
-/** What is known of the broker. */
+/** The broker's state. */
 export interface BrokerStatus {
-  /** `active`: it is used. `off`: it was not asked for, or does not apply. `unavailable`: it was asked for and cannot be used. */
+  /** `active`: in use. `off`: not enabled, or not applicable. `unavailable`: enabled, but unusable. */
   readonly state: "active" | "off" | "unavailable";
-  /** How it is reached, when it is active. */
+  /** The way to the broker, if it is active. */
   readonly kind: BrokerKind | null;
-  /** Its version, when it tells. */
+  /** The broker's version, if it reports one. */
   readonly version: string | null;
-  /** Why it is not active; when it is, why another one, which goes before it, is not. */
+  /** The reason why the broker is not active; if it is active, why a preferred one is not. */
   readonly reason: string | null;
 }
 
 /** Time limits in milliseconds. */
 export interface TimeLimits {
-  /** For a sign of life from a broker that runs. @default 5_000 */
+  /** Limit of the first reply from a running broker. @default 5_000 */
   readonly pingMs: number;
-  /** For a sign of life from one that has to be started. @default 25_000 */
+  /** Limit of the first reply from a broker that has to be started. @default 25_000 */
   readonly startMs: number;
-  /** For a list of accounts. @default 10_000 */
+  /** Limit of a list of accounts. @default 10_000 */
   readonly accountsMs: number;
-  /** For a silent token. @default 30_000 */
+  /** Limit of a silent token. @default 30_000 */
   readonly silentMs: number;
-  /** For the person's sign-in in the browser; a broker's window has none. @default 300_000 */
+  /** Limit of a sign-in in the browser. A broker's window has no limit. @default 300_000 */
   readonly browserMs: number;
 }
 
-/** The limits that hold unless others are given. */
+/** The default time limits. */
 export const DEFAULT_TIME_LIMITS: TimeLimits = {
   pingMs: 5_000,
   startMs: 25_000,
@@ -137,17 +137,17 @@ export const DEFAULT_TIME_LIMITS: TimeLimits = {
   browserMs: 300_000,
 };
 
-/** What was found: a broker that was started, or why there is none. */
+/** The result of a search: a started broker, or why there is none. */
 export type BrokerFinding =
   | {
     readonly state: "active";
     readonly broker: Broker;
-    /** Why one that goes before it is not the one. */
+    /** The reason why a preferred broker is not used. */
     readonly reason?: string | undefined;
   }
   | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
 
-/** The error of a call that needs the broker which was not found. */
+/** Returns the error of a call that needs a broker if there is none. */
 export function noBroker(
   finding: Exclude<BrokerFinding, { readonly state: "active" }>,
   correlationId?: string | undefined,

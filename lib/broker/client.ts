@@ -1,5 +1,5 @@
 /**
- * A broker over anything that carries the method's name, a correlation id and JSON there, and JSON back.
+ * A broker that is asked with JSON: a method's name, a correlation id and a JSON request there, a JSON reply back.
  *
  * @module
  */
@@ -38,123 +38,119 @@ import {
   versionRequest,
 } from "./wire.ts";
 
-/** How long a cancelled window's broker may take to say that it heard of it, if its way there is no slow one. */
-const CANCEL_MS = 1_000;
-
-/** One way to a broker. */
+/** Carries requests to a broker. */
 export interface JsonTransport {
-  /** How the broker is reached. */
+  /** The way to the broker. */
   readonly kind: BrokerKind;
-  /** Whether others can read what is sent; see {@linkcode Broker.requestsAreVisible}. @default false */
-  readonly isOverheard?: boolean;
-  /**
-   * How long a cancelled window's broker may take to say that it heard of it, in milliseconds: nobody waits for that.
-   * @default 1,000
-   */
+  /** True if others can read the requests; see {@linkcode Broker.requestsAreVisible}. @default false */
+  readonly requestsAreVisible?: boolean;
+  /** Limit of the reply to a cancellation, in milliseconds. Nobody waits for that reply. @default 1_000 */
   readonly cancelMs?: number;
-  /** The window that the broker is told of an app's. @default that one */
+  /** Translates the app's window for the broker. @default as it is */
   parentWindow?(handle: WindowHandle | undefined): WindowHandle | undefined;
   /**
-   * Sends a request.
+   * Sends a request and returns the reply.
    *
    * @param method D-Bus name of the method.
-   * @param json The request.
-   * @returns The reply.
-   * @throws {LatchkeyError} `broker_unavailable` when the broker went away before it answered, `timed_out`, `refused` when it
-   * does not know the method.
+   * @throws {LatchkeyError} `broker_unavailable` if the broker goes away before it answers.
+   * @throws {LatchkeyError} `timed_out` if the time limit passes.
+   * @throws {LatchkeyError} `refused` if the broker does not know the method.
    */
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
-  /** The redirect URI that an app has to have registered to be served here. */
+  /** Returns the redirect URI that an app must have registered for this broker. */
   redirectUri(clientId: string): string;
-  /** Tells when the broker comes and goes; see {@linkcode Broker.watch}. */
+  /** Reports when the broker starts and stops; see {@linkcode Broker.watch}. */
   watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
-  /** Frees what it holds. */
+  /** Closes the connection. */
   close(): void;
 }
 
-/** What a broker is told and asked with in every call. */
+/** Options of a broker, for all its calls. */
 export interface JsonBrokerOptions {
   /** The app. */
   readonly clientId: string;
-  /** The app's authority: what it does not say of an account, this does. */
+  /** The app's authority, for what the broker does not say of an account. */
   readonly authority: Authority;
   /** Time limits in milliseconds. */
   readonly timeLimits: TimeLimits;
-  /** The time, in milliseconds since 1970. */
+  /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** Takes log lines. */
+  /** Logger. */
   readonly log: Logger;
-  /** Called when the broker lacks a method without which it is of no use. */
+  /** Called if the broker lacks a required method. */
   readonly onTooOld: (reason: string) => void;
 }
 
-/** Sends requests, and says so in the log. */
-interface BrokerSender {
-  /** Sends a request; see {@linkcode JsonTransport.send}. */
-  send(...request: Parameters<JsonTransport["send"]>): Promise<string>;
-  /** The same for a request that may come twice: a broker that stops when idle, or is being upgraded, is started again by the second try. */
-  sendRepeatable(...request: Parameters<JsonTransport["send"]>): Promise<string>;
+/** Options of a request. */
+interface SendOptions extends BrokerCall {
+  readonly timeoutMs?: number | undefined;
+  /** Repeats the request if the broker goes away. The bus then starts a broker that was idle or is being upgraded. */
+  readonly retry?: boolean;
 }
 
-/** Makes what sends requests, of a way to a broker. */
-export function brokerSender(transport: Pick<JsonTransport, "send">, log: Logger): BrokerSender {
-  async function send(...request: Parameters<JsonTransport["send"]>): Promise<string> {
-    const [method, , { correlationId }] = request, begin = performance.now();
-    const tell = (how: string) =>
-      log(
-        "debug",
-        `${method} ${how} after ${Math.round(performance.now() - begin)} ms (correlation id ${correlationId})`,
-      );
-    try {
-      const reply = await transport.send(...request);
-      tell("was answered");
-      return reply;
-    } catch (error) {
-      tell("failed");
-      throw error;
-    }
-  }
-
-  return {
-    send,
-    async sendRepeatable(...request) {
-      try {
-        return await send(...request);
-      } catch (error) {
-        if (!(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
-        request[2].signal?.throwIfAborted();
-        return await send(...request);
-      }
-    },
+/** Sends a request, and logs how long it took. */
+export async function sendRequest(
+  transport: Pick<JsonTransport, "send">,
+  { method, json }: { readonly method: string; readonly json: string },
+  { retry = false, log, ...call }: SendOptions & { readonly log: Logger },
+): Promise<string> {
+  const begin = performance.now();
+  const logEnd = (end: string) => {
+    const ms = Math.round(performance.now() - begin);
+    log("debug", `${method} ${end} after ${ms} ms (correlation id ${call.correlationId})`);
   };
+  try {
+    const reply = await transport.send(method, json, call);
+    logEnd("was answered");
+    return reply;
+  } catch (error) {
+    logEnd("failed");
+    if (!retry || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
+  }
+  call.signal?.throwIfAborted();
+  return await sendRequest(transport, { method, json }, { ...call, log });
 }
 
-/** Makes a broker of a way to it. */
+/** Returns a broker that is asked over a transport. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
-  const { clientId, authority, timeLimits, now, log, onTooOld } = options;
-  /** Accounts as the broker gave them, by {@linkcode accountKey}. */
+  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log, onTooOld } = options;
+  const redirectUri = transport.redirectUri(clientId);
+  /** Accounts as the broker sent them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
-  const redirectUri = transport.redirectUri(clientId), { send, sendRepeatable } = brokerSender(transport, log);
 
   function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): ReplyContext {
     return { correlationId, flow: "broker", clientId, redirectUri, scopes };
   }
 
+  /** Sends a request. A broker that lacks a `required` method is too old to be used at all. */
+  async function send(
+    method: string,
+    json: string,
+    { required = false, ...call }: SendOptions & { readonly required?: boolean },
+  ): Promise<string> {
+    try {
+      return await sendRequest(transport, { method, json }, { ...call, log });
+    } catch (error) {
+      if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
+      const { message, correlationId, hint, cause } = error;
+      onTooOld(message);
+      throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
+    }
+  }
+
   async function listAccounts(call: BrokerCall): Promise<BrokerAccount[]> {
-    const json = await sendNeeded("getAccounts", accountsRequest(clientId), {
-      ...call,
-      timeoutMs: timeLimits.accountsMs,
-    });
-    const accounts = readAccounts(json, authority, contextOf(call));
+    const sent = { ...call, timeoutMs: accountsMs, retry: true, required: true };
+    const json = await send("getAccounts", accountsRequest(clientId), sent);
+    const accounts = await readAccounts(json, authority, contextOf(call));
     known.clear();
     for (const { info, raw } of accounts) known.set(accountKey(info), raw);
     return accounts;
   }
 
-  /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
+  /** The account may come from an earlier run of the program, so the broker is asked for its accounts. */
   async function rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
     if (!known.has(accountKey(account))) await listAccounts(call);
-    const raw = known.get(accountKey(account)) ?? onlyOf(account.homeAccountId);
+    const raw = known.get(accountKey(account)) ?? onlyAccountWithId(account.homeAccountId);
     if (raw) return raw;
     throw new LatchkeyError("account_not_found", "The broker does not know the account", {
       correlationId: call.correlationId,
@@ -162,22 +158,21 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   }
 
   /** A token of another tenant names its account with that tenant, under which the broker does not list it. */
-  function onlyOf(homeAccountId: string): JsonObject | undefined {
-    const [raw, ...more] = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`)).map((
-      [, raw],
-    ) => raw);
-    return more.length === 0 ? raw : undefined;
+  function onlyAccountWithId(homeAccountId: string): JsonObject | undefined {
+    const accounts = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
+    return accounts.length === 1 ? accounts[0]![1] : undefined;
   }
 
-  function readAndKeepAccount(json: string, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
-    const { result, rawAccount } = readToken(json, { ...contextOf(call, request.scopes), request, now: now() });
+  async function tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
+    const context = { ...contextOf(call, request.scopes), request, now: now() };
+    const { result, rawAccount } = await readToken(json, context);
     if (rawAccount) known.set(accountKey(result.account), rawAccount);
     return result;
   }
 
   /**
-   * himmelblau's window is for an account that it is told, and it serves one person. Its accounts, unlike Microsoft's, have
-   * no `clientInfo`. It is on the session bus alone.
+   * himmelblau opens its window only for an account that the request names, and it serves one user. Unlike Microsoft's, its
+   * accounts have no `clientInfo`. It is reached over the session bus only.
    */
   async function accountForWindow(
     request: BrokerInteractiveRequest,
@@ -187,7 +182,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     if (transport.kind !== "linux") return undefined;
     if (known.size === 0) {
       await listAccounts(call).catch((error) => {
-        // Microsoft's window needs none, and may be what mends a broker that cannot list them.
+        // Microsoft's window needs no account, and may fix a broker that cannot list them.
         if (!(error instanceof LatchkeyError)) throw error;
       });
     }
@@ -195,111 +190,85 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     return only && more.length === 0 && !only.clientInfo ? only : undefined;
   }
 
-  /** The person's window is closed at once, or nobody would know what it is still there for. */
-  function cancel(call: BrokerCall): void {
-    const { correlationId } = call, { cancelMs: timeoutMs = CANCEL_MS } = transport;
+  function cancelWindow({ correlationId }: BrokerCall): void {
+    const { cancelMs: timeoutMs = 1_000 } = transport;
     send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs }).catch((error) =>
-      log(
-        "debug",
-        `The broker did not say that it ended its window: ${String(error)} (correlation id ${correlationId})`,
-      )
+      log("debug", `The broker did not confirm the cancellation: ${String(error)} (correlation id ${correlationId})`)
     );
   }
 
-  /** Without this method a broker is of no use. */
-  async function sendNeeded(...request: Parameters<JsonTransport["send"]>): Promise<string> {
-    try {
-      return await sendRepeatable(...request);
-    } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.code !== "refused") throw error;
-      const { message, correlationId, hint, cause } = error;
-      onTooOld(message);
-      throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
-    }
+  /** Others must not read a token in the process list. */
+  function withoutVisibleToken<T extends BrokerTokenRequest>(request: T): T {
+    return transport.requestsAreVisible ? { ...request, accessTokenToRenew: undefined } : request;
   }
 
-  /** A token has no place where others read it. */
-  function shown<T extends BrokerTokenRequest>(request: T): T {
-    return transport.isOverheard ? { ...request, accessTokenToRenew: undefined } : request;
-  }
-
-  function withItsWindow(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
+  function withTransportWindow(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
     const { parentWindowHandle } = request, { parentWindow } = transport;
     return parentWindow ? { ...request, parentWindowHandle: parentWindow(parentWindowHandle) } : request;
   }
 
   return {
     kind: transport.kind,
-    ...(transport.isOverheard && { requestsAreVisible: true }),
-    async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
+    ...(transport.requestsAreVisible && { requestsAreVisible: true }),
+    async getAccounts(call) {
       return (await listAccounts(call)).map(({ info }) => info);
     },
-    async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
+    async acquireTokenSilently(request, call) {
       const account = request.account && await rawAccount(request.account, call);
-      const sent = silentRequest(clientId, shown(request), account);
-      const json = await sendNeeded("acquireTokenSilently", sent, { ...call, timeoutMs: timeLimits.silentMs });
-      return readAndKeepAccount(json, request, call);
+      const json = silentRequest(clientId, withoutVisibleToken(request), account);
+      const sent = { ...call, timeoutMs: silentMs, retry: true, required: true };
+      return await tokenIn(await send("acquireTokenSilently", json, sent), request, call);
     },
-    async acquireTokenInteractively(
-      request: BrokerInteractiveRequest,
-      call: BrokerCall,
-    ): Promise<AuthenticationResult> {
+    async acquireTokenInteractively(request, call) {
       const account = await accountForWindow(request, call);
-      const sent = interactiveRequest(clientId, withItsWindow(shown(request)), account);
+      const json = interactiveRequest(clientId, withTransportWindow(withoutVisibleToken(request)), account);
       call.signal?.throwIfAborted();
       request.onBeforeWindow?.();
-      const onAbort = () => cancel(call);
+      const onAbort = () => cancelWindow(call);
       call.signal?.addEventListener("abort", onAbort, { once: true });
       try {
-        return readAndKeepAccount(await send("acquireTokenInteractively", sent, call), request, call);
+        return await tokenIn(await send("acquireTokenInteractively", json, call), request, call);
       } finally {
         call.signal?.removeEventListener("abort", onAbort);
       }
     },
-    async removeAccount(account: AccountInfo, call: BrokerCall): Promise<void> {
-      const sent = removeAccountRequest(clientId, await rawAccount(account, call));
-      readDone(await send("removeAccount", sent, { ...call, timeoutMs: timeLimits.accountsMs }), contextOf(call));
+    async removeAccount(account, call) {
+      const json = removeAccountRequest(clientId, await rawAccount(account, call));
+      await readDone(await send("removeAccount", json, { ...call, timeoutMs: accountsMs }), contextOf(call));
       known.delete(accountKey(account));
     },
     async acquireSsoCookies(request, call) {
       const account = await rawAccount(request.account, call);
-      const sent = cookieRequest(clientId, { ...request, scopes: [] }, account);
-      const json = await sendRepeatable("acquirePrtSsoCookie", sent, { ...call, timeoutMs: timeLimits.silentMs });
-      return readCookies(json, contextOf(call));
+      const json = cookieRequest(clientId, { ...request, scopes: [] }, account);
+      const sent = { ...call, timeoutMs: silentMs, retry: true };
+      return await readCookies(await send("acquirePrtSsoCookie", json, sent), contextOf(call));
     },
-    async signHttpRequest({ account, scheme }, call): Promise<string> {
+    async signHttpRequest({ account, scheme }, call) {
       await rawAccount(account, call);
-      const sent = signedHttpRequestRequest(clientId, scheme, account.homeAccountId);
-      const json = await sendRepeatable("generateSignedHttpRequest", sent, { ...call, timeoutMs: timeLimits.silentMs });
-      return readSignedHttpRequest(json, contextOf(call));
+      const json = signedHttpRequestRequest(clientId, scheme, account.homeAccountId);
+      const sent = { ...call, timeoutMs: silentMs, retry: true };
+      return await readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
     },
-    async isPopSupported(call: BrokerCall): Promise<boolean> {
-      const limits = { ...call, timeoutMs: timeLimits.accountsMs };
+    async isPopSupported(call) {
+      const json = emptySignedHttpRequestRequest(clientId), sent = { ...call, timeoutMs: accountsMs };
       try {
-        readDone(
-          await send("generateSignedHttpRequest", emptySignedHttpRequestRequest(clientId), limits),
-          contextOf(call),
-        );
+        await readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
         return true;
       } catch (error) {
         if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
-        if (error.broker) return !/not implemented/i.test(error.errorDescription ?? ""); // it missed what to sign
+        if (error.broker) return !/not implemented/i.test(error.errorDescription ?? ""); // it missed the parameters
         if (error.code === "refused") return false;
         throw error;
       }
     },
-    async version(call: BrokerCall): Promise<string | undefined> {
-      const limits = { ...call, timeoutMs: timeLimits.accountsMs };
+    async version(call) {
+      const sent = { ...call, timeoutMs: accountsMs };
       try {
-        return readVersion(
-          await send("getLinuxBrokerVersion", versionRequest(), limits),
-          contextOf(call),
-        );
+        return await readVersion(await send("getLinuxBrokerVersion", versionRequest(), sent), contextOf(call));
       } catch (error) {
-        if (!(error instanceof LatchkeyError) || error.code === "broker_unavailable" || call.signal?.aborted) {
-          throw error;
-        }
-        return undefined; // not every broker has the method
+        const isKnown = error instanceof LatchkeyError && error.code !== "broker_unavailable";
+        if (isKnown && !call.signal?.aborted) return undefined; // not every broker has the method
+        throw error;
       }
     },
     watch: (listener) => transport.watch(listener),
@@ -308,12 +277,12 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 }
 
 /**
- * The account of the device, or of a confused broker, may be another person's than the one who is expected.
+ * Refuses a result for another user: the device's account can be somebody else's.
  *
- * @param result What the broker answered.
- * @param account The account that was asked for.
- * @param username The user name that was asked for, when no account was.
- * @throws {LatchkeyError} `interaction_required` when it is somebody else's.
+ * @param result The broker's result.
+ * @param account The requested account.
+ * @param username The requested user name, if no account was requested.
+ * @throws {LatchkeyError} `interaction_required` if the result is for somebody else.
  */
 export function refuseOther(
   result: AuthenticationResult,
@@ -322,12 +291,9 @@ export function refuseOther(
 ): void {
   if (isExpectedAccount(result.account, { account, username })) return;
   const [answered, expected] = [result.account.username, account?.username ?? username!].map(escapeControlCharacters);
-  throw new LatchkeyError(
-    "interaction_required",
-    `The broker answered for ${answered || "another account"}, not for ${expected}`,
-    {
-      correlationId: result.correlationId,
-      hint: `Sign in to the device's broker as ${expected}`,
-    },
-  );
+  const message = `The broker answered for ${answered || "another account"}, not for ${expected}`;
+  throw new LatchkeyError("interaction_required", message, {
+    correlationId: result.correlationId,
+    hint: `Sign in to the device's broker as ${expected}`,
+  });
 }

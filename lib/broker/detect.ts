@@ -1,5 +1,5 @@
 /**
- * Which broker this machine has: those of its platform are tried, the best first.
+ * Finds the broker of this machine: tries those of its platform, the preferred one first.
  *
  * @module
  */
@@ -11,24 +11,24 @@ import type { Broker, BrokerFinding, BrokerKind } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
 
-/** How a broker is looked for. */
+/** Options of a search. */
 export interface BrokerSearch {
-  /** What the program runs on. @default as it is found */
+  /** The platform. @default this program's */
   readonly platform?: BrokerPlatform | undefined;
-  /** Starts a broker, or throws why it cannot. @default by the code of each, which is loaded when it is tried */
+  /** Starts a broker. @default loads its code and starts it */
   readonly start?: typeof startBroker | undefined;
-  /** Gives the search up, with its reason. */
+  /** Aborts the search. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Finds and starts the broker of this machine. With the flag of this platform off, nothing is probed.
+ * Finds and starts the broker of this machine. Probes nothing if the flag of this platform is off.
  *
- * @param flags Where the app wants a broker.
- * @param options What the broker is asked with.
- * @param search How it is looked for.
+ * @param flags Platforms on which the app wants the broker.
+ * @param options Options of the broker.
+ * @param search Options of the search.
  * @returns The broker, or why there is none.
- * @throws {LatchkeyError} `missing_dependency`, `configuration`: a broker is wanted, and there is no way to ask for it.
+ * @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached.
  */
 export async function findBroker(
   flags: BrokerFlags,
@@ -48,17 +48,17 @@ export async function findBroker(
       failures.push(error);
     }
   }
-  return without(failures, platform);
+  return noneStarted(failures, platform);
 }
 
-/** Whether the app wants a broker on this platform, and for an authority that a broker serves. */
+/** Returns true if the app wants a broker on this platform and brokers serve the authority. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
   return "kinds" in planBrokers({ ...ownPlatform(flags), flags, authority });
 }
 
 function ownPlatform(flags: BrokerFlags): BrokerPlatform {
   const platform = { system: operatingSystem(), arch: processor() };
-  // Who wants no broker has nothing read for one.
+  // Without any flag nothing is read.
   if (!isAnyWanted(flags)) return { ...platform, isWsl: undefined };
   return { ...platform, isWsl: isWsl(), chosen: readEnvironment("LATCHKEY_BROKER_KIND") };
 }
@@ -75,15 +75,15 @@ async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?
 }
 
 /**
- * Opens a channel to the broker on the session bus for another program, such as a browser, that wants its replies as it gives
- * them. Programs that want a token use {@linkcode PublicClientApplication} instead.
+ * Opens a channel to the broker on the session bus for another program, such as a browser, that wants the broker's own
+ * replies. A program that wants a token uses {@linkcode PublicClientApplication} instead.
  *
- * @param options Which app asks.
- * @returns The channel. The bus is opened when it is first used, and the broker need not be there yet.
- * @throws {LatchkeyError} `broker_unavailable` on other systems than Linux.
- * @throws {TypeError} when the client id is missing.
+ * @param options The app and its time limits.
+ * @returns The channel. It opens the bus on first use, and does not need the broker yet.
+ * @throws {LatchkeyError} `broker_unavailable` if the system is not Linux.
+ * @throws {TypeError} if the client id is missing.
  *
- * @example The accounts as the broker lists them
+ * @example List the accounts as the broker does
  * ```ts
  * import { openBrokerChannel } from "@latchkey/latchkey";
  *
@@ -98,94 +98,87 @@ export async function openBrokerChannel(options: BrokerChannelOptions): Promise<
   }
   const system = operatingSystem();
   if (system !== "linux") {
-    throw new LatchkeyError(
-      "broker_unavailable",
-      `There is no broker on a session bus on ${system || "this platform"}`,
-      {
-        hint: "Ask for tokens instead: latchkey token, or PublicClientApplication",
-      },
-    );
+    throw new LatchkeyError("broker_unavailable", `No session bus has a broker on ${system || "this platform"}`, {
+      hint: "Ask for tokens instead: latchkey token, or PublicClientApplication",
+    });
   }
   return (await import("./raw_channel.ts")).brokerChannel(options);
 }
 
-/** Whether an error says that there is no such broker, or no way to it, so that the next one is tried. */
+/** Returns true for an error after which the next broker is tried. */
 function isMissing(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError &&
     ["broker_unavailable", "missing_dependency", "configuration"].includes(error.code);
 }
 
-/** What can be mended by installing or permitting something is told before what cannot. */
-function without(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPlatform): BrokerFinding {
-  const mendable = failures.find(({ code }) => code !== "broker_unavailable");
-  if (mendable && failures.length === 1) throw mendable;
-  const told = mendable ? [mendable, ...failures.filter((failure) => failure !== mendable)] : failures;
-  const reason = told.map(({ message }) => message).join("; ");
+/** Reports first what an installation or a permission can fix. */
+function noneStarted(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPlatform): BrokerFinding {
+  const fixable = failures.find(({ code }) => code !== "broker_unavailable");
+  if (fixable && failures.length === 1) throw fixable;
+  const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;
+  const reason = sorted.map(({ message }) => message).join("; ");
   const inWsl = system === "linux" && isWsl === undefined ? [`in WSL, run deno with ${WSL_FLAG}`] : [];
-  const hint = [...told.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
-  if (mendable) throw new LatchkeyError(mendable.code, reason, { cause: mendable.cause, hint });
+  const hint = [...sorted.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
+  if (fixable) throw new LatchkeyError(fixable.code, reason, { cause: fixable.cause, hint });
   return { state: "unavailable", reason, hint };
 }
 
-/** On which platforms an app wants the broker. All are off unless they are set. */
+/** Platforms on which an app wants the broker. */
 export interface BrokerFlags {
-  /** Windows. A call that was given up keeps Node from ending by itself until the broker answers. @default false */
+  /** Windows. An aborted call keeps Node running until the broker answers. @default false */
   readonly enableBrokerOnWindows?: boolean;
   /** Windows Subsystem for Linux. @default false */
   readonly enableBrokerOnWsl?: boolean;
-  /** macOS. While the broker's window is open JavaScript stands still: neither a signal nor a time limit is heeded. @default false */
+  /** macOS. The broker's window blocks JavaScript: neither a signal nor a time limit has any effect. @default false */
   readonly enableBrokerOnMac?: boolean;
   /** Linux, and Windows Subsystem for Linux. @default false */
   readonly enableBrokerOnLinux?: boolean;
 }
 
-/** What a program runs on, as far as brokers differ by it. */
+/** A platform, as far as brokers differ by it. */
 export interface BrokerPlatform {
   /** Operating system, in Node's words. */
   readonly system: string;
   /** Processor, in the kernel's words. */
   readonly arch: string;
-  /** Whether it is Linux on Windows; `undefined` where that cannot be seen. */
+  /** True on WSL; `undefined` if Deno may not find out. */
   readonly isWsl: boolean | undefined;
-  /** The one broker to try, as `LATCHKEY_BROKER_KIND` has it. @default those of the platform */
+  /** The only broker to try, by `LATCHKEY_BROKER_KIND`. @default those of the platform */
   readonly chosen?: string | undefined;
 }
 
-/** What decides over the brokers. */
+/** Everything that the choice of brokers depends on. */
 export interface BrokerFacts extends BrokerPlatform {
-  /** Where the app wants a broker. */
   readonly flags: BrokerFlags;
-  /** Who issues its tokens. */
   readonly authority: Pick<Authority, "kind" | "url">;
 }
 
-/** The brokers to try, at least one, the best first; or why there is none to try. */
+/** The brokers to try, at least one, the preferred one first; or why there is none to try. */
 export type BrokerPlan = { readonly kinds: readonly BrokerKind[] } | { readonly off: string };
 
-/** What Deno needs to see that it runs on WSL. */
+/** Permission that lets Deno detect WSL. */
 const WSL_FLAG = "--allow-sys=osRelease";
 
 /**
- * Which brokers are tried.
+ * Returns the brokers to try.
  *
- * @param facts What decides.
- * @throws {LatchkeyError} `configuration` when the one that was chosen is none of this platform's.
+ * @throws {LatchkeyError} `configuration` if the platform does not have the chosen one.
  */
 export function planBrokers(facts: BrokerFacts): BrokerPlan {
   const { authority, system, chosen } = facts;
   if (authority.kind !== "entra") return { off: `brokers do not serve the authority ${authority.url}` };
   const plan = planPlatform(facts);
   if (chosen === undefined || "off" in plan) return plan;
-  // On Linux that is how Microsoft's library is held to what latchkey does.
+  // On Linux Microsoft's library can be chosen, to compare it with latchkey.
   const known: readonly BrokerKind[] = system === "linux" ? [...plan.kinds, "msalruntime"] : plan.kinds;
   const kinds = known.filter((kind) => kind === chosen);
   if (kinds.length > 0) return { kinds };
-  throw new LatchkeyError("configuration", `LATCHKEY_BROKER_KIND names no broker of this platform`, {
+  throw new LatchkeyError("configuration", "LATCHKEY_BROKER_KIND names no broker of this platform", {
     hint: `Unset it, or set it to ${known.join(" or ")}`,
   });
 }
 
-/** Whether a broker is wanted on any platform. */
+/** Returns true if a broker is wanted on any platform. */
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
   return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);
@@ -197,20 +190,20 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
       return flags.enableBrokerOnWindows ? { kinds: ["msalruntime"] } : notEnabled("Windows", "enableBrokerOnWindows");
     case "darwin":
       if (!flags.enableBrokerOnMac) return notEnabled("macOS", "enableBrokerOnMac");
-      return arch === "aarch64" ? { kinds: ["msalruntime"] } : { off: "on macOS the broker takes Apple silicon" };
+      return arch === "aarch64" ? { kinds: ["msalruntime"] } : { off: "on macOS the broker needs Apple silicon" };
     case "linux":
       if (isWsl) return planWsl(flags);
       if (flags.enableBrokerOnLinux) return { kinds: ["linux"] };
       if (flags.enableBrokerOnWsl && isWsl === undefined) {
-        return { off: `whether this is WSL, where the broker is enabled, Deno tells with ${WSL_FLAG} alone` };
+        return { off: `the broker is enabled only on WSL, which Deno detects only with ${WSL_FLAG}` };
       }
       return notEnabled("Linux", "enableBrokerOnLinux");
     default:
-      return { off: `latchkey knows no broker for the platform ${system || "it runs on"}` };
+      return { off: `latchkey knows no broker for ${system ? `the platform ${system}` : "this platform"}` };
   }
 }
 
-/** Windows' broker has the account that the person signed in to the machine with; one inside the distribution is rare. */
+/** Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare. */
 function planWsl({ enableBrokerOnWsl, enableBrokerOnLinux }: BrokerFlags): BrokerPlan {
   if (enableBrokerOnLinux) return { kinds: ["wsl", "linux"] };
   return enableBrokerOnWsl ? { kinds: ["wsl"] } : notEnabled("WSL", "enableBrokerOnWsl or enableBrokerOnLinux");

@@ -7,116 +7,88 @@ import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 
-/** MSALRuntime's statuses, by their number. */
-const CODES: readonly LatchkeyErrorCode[] = [
-  "unexpected", //              0 unexpected
-  "unexpected", //              1 reserved
-  "interaction_required", //    2 interaction required
-  "no_network", //              3 no network
-  "temporarily_unavailable", // 4 network temporarily unavailable
-  "temporarily_unavailable", // 5 server temporarily unavailable
-  "refused", //                 6 API contract violation
-  "user_canceled", //           7 user cancelled
-  "user_canceled", //           8 application cancelled
-  "configuration", //           9 incorrect configuration
-  "unexpected", //             10 insufficient buffer
-  "untrusted_authority", //    11 authority untrusted
-  "account_unusable", //       12 user switched
-  "account_unusable", //       13 account unusable
-  "account_unusable", //       14 user data removal required
-  "unexpected", //             15 key not found
-  "account_not_found", //      16 account not found
-  "temporarily_unavailable", // 17 transient error
-  "interaction_required", //   18 account switch
-  "broker_unavailable", //     19 required broker missing
-  "refused", //                20 device not registered
-  "broker_unavailable", //     21 fall back to native MSAL
+const SIGN_IN = "A person has to sign in: latchkey login, or acquireTokenInteractive";
+const SIGN_IN_AGAIN = "Sign in again: latchkey login, or acquireTokenInteractive";
+const LATER = "Try again in a minute";
+
+/** MSALRuntime's statuses, by number, each with what to do if the server gave no number of its own. */
+const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string])[] = [
+  ["unexpected"], // 0 unexpected
+  ["unexpected"], // 1 reserved
+  ["interaction_required", SIGN_IN], // 2 interaction required
+  // 3 no network
+  ["no_network", "Check that the machine is online, and that its proxy lets login.microsoftonline.com through"],
+  ["temporarily_unavailable", LATER], // 4 network temporarily unavailable
+  ["temporarily_unavailable", LATER], // 5 server temporarily unavailable
+  ["refused"], // 6 API contract violation
+  ["user_canceled"], // 7 user cancelled
+  ["user_canceled"], // 8 application cancelled
+  // 9 incorrect configuration
+  ["configuration", "Check the client id, the tenant and the redirect URIs of the app registration"],
+  ["unexpected"], // 10 insufficient buffer
+  // 11 authority untrusted
+  ["untrusted_authority", "Check --authority (authority): the broker does not know its host"],
+  ["account_unusable", SIGN_IN_AGAIN], // 12 user switched
+  ["account_unusable", SIGN_IN_AGAIN], // 13 account unusable
+  ["account_unusable", SIGN_IN_AGAIN], // 14 user data removal required
+  // 15 key not found
+  ["unexpected", "Unlock the login keyring (latchkey doctor), then sign in again"],
+  // 16 account not found
+  ["account_not_found", "List the accounts with latchkey accounts (getAccounts), or sign in: latchkey login"],
+  ["temporarily_unavailable", LATER], // 17 transient error
+  ["interaction_required", SIGN_IN], // 18 account switch
+  // 19 required broker missing
+  ["broker_unavailable", "Install microsoft-identity-broker, which comes with the Intune app"],
+  // 20 device not registered
+  ["refused", "Register the device in the Intune app (Company Portal); dsreg --status shows its registration"],
+  // 21 fall back to native MSAL
+  ["broker_unavailable", "Go without the broker: --broker never"],
 ];
 
-/** What stands on the wire from 15 on; up to 14 the numbers agree. */
+/** Statuses as brokers send them, from 15 on; up to 14 the numbers agree. */
 const WIRE: Readonly<Record<number, number>> = { 15: 17, 16: 18, 17: 20, 18: 15, 19: 16, 20: 19, 21: 21 };
 
-/**
- * Translates a status of the wire.
- *
- * @param wireStatus The number that a broker sent.
- * @returns MSALRuntime's number for it; 0 for one that has no meaning.
- */
+/** Returns MSALRuntime's number of a status that a broker sent; 0 for an unknown one. */
 export function statusOfWire(wireStatus: number): number {
   if (Number.isInteger(wireStatus) && wireStatus >= 0 && wireStatus <= 14) return wireStatus;
   return WIRE[wireStatus] ?? 0;
 }
 
-/**
- * The error code of a status.
- *
- * @param status MSALRuntime's number.
- * @returns The code; `unexpected` for a number that has no meaning.
- */
+/** Returns the error code of MSALRuntime's status; `unexpected` for an unknown one. */
 export function codeOfStatus(status: number): LatchkeyErrorCode {
-  return CODES[status] ?? "unexpected";
+  return STATUSES[status]?.[0] ?? "unexpected";
 }
 
-const SIGN_IN = "A person has to sign in: latchkey login, or acquireTokenInteractive";
-const SIGN_IN_AGAIN = "Sign in again: latchkey login, or acquireTokenInteractive";
-const LATER = "Try again in a minute";
-const REGISTER = "Register the device in the Intune app (Company Portal); dsreg --status tells how it stands";
-
-/** What to do where the server gave no number of its own. */
-const HINTS: Readonly<Record<number, string>> = {
-  2: SIGN_IN,
-  3: "See that the machine is online, and that its proxy lets login.microsoftonline.com through",
-  4: LATER,
-  5: LATER,
-  9: "Check the client id, the tenant and the redirect URIs of the app registration",
-  11: "Check --authority (authority): the broker does not know its host",
-  12: SIGN_IN_AGAIN,
-  13: SIGN_IN_AGAIN,
-  14: SIGN_IN_AGAIN,
-  15: "Unlock the login keyring (latchkey doctor), then sign in again",
-  16: "See latchkey accounts (getAccounts) for the accounts that there are, or sign in: latchkey login",
-  17: LATER,
-  18: SIGN_IN,
-  19: "Install microsoft-identity-broker, which comes with the Intune app",
-  20: REGISTER,
-  21: "Go without the broker: --broker never",
-};
-
-/**
- * What to do about a status.
- *
- * @param status MSALRuntime's number.
- * @returns A sentence, or `undefined` when nothing is known.
- */
+/** Returns what to do about MSALRuntime's status; `undefined` if nothing is known to help. */
 export function hintOfStatus(status: number): string | undefined {
-  return HINTS[status];
+  return STATUSES[status]?.[1];
 }
 
-/** How a broker refused. */
+/** A broker's refusal. */
 interface BrokerRefusal {
   /** MSALRuntime's number. */
   readonly status: number;
-  /** What the status was narrowed down to. @default 0 */
+  /** More precise number. @default 0 */
   readonly subStatus?: number | undefined;
-  /** The place in the broker's code. */
+  /** Place in the broker's code. */
   readonly tag?: number | undefined;
-  /** Platform error number. */
+  /** Error number of the platform. */
   readonly errorCode?: number | undefined;
-  /** What the broker says of it, as it came. */
+  /** The broker's text, unescaped. */
   readonly text: string;
-  /** Microsoft Entra's `suberror`, as it came. */
+  /** Microsoft Entra's `suberror`, unescaped. */
   readonly subError?: string | undefined;
-  /** A claims challenge, as JSON text. */
+  /** Claims challenge, as JSON text. */
   readonly claims?: string | undefined;
 }
 
-/** What a refusal is told with. */
+/** Facts of the request for the error of its refusal. */
 export interface RefusalContext extends HintContext {
   /** UUID of the request. */
   readonly correlationId: string;
 }
 
-/** Makes the error of a refusal. */
+/** Returns the error of a refusal. */
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
   const errorDescription = escapeControlCharacters(refusal.text), errorCodes = errorCodesIn(errorDescription);

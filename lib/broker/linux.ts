@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { NOT_IMPLEMENTED } from "../aadsts.ts";
 import { NATIVE_CLIENT_URI } from "../authority.ts";
 import {
   BUS_DAEMON,
@@ -11,13 +10,14 @@ import {
   type CallLimits,
   DBusError,
   type DBusValue,
+  isNoOwner,
   type MethodCall,
   type SessionBus,
 } from "../dbus/bus.ts";
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Broker, TimeLimits } from "./broker.ts";
+import type { Broker, BrokerChange, TimeLimits } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -25,51 +25,26 @@ const OBJECT = { destination: NAME, path: "/com/microsoft/identity/broker1" };
 const INTERFACE = "com.microsoft.identity.Broker1";
 const PING = { ...OBJECT, interface: "org.freedesktop.DBus.Peer", member: "Ping" };
 const PROTOCOL_VERSION = "0.0";
-const NAME_CHANGES = {
-  sender: BUS_DAEMON.destination,
-  path: BUS_DAEMON.path,
-  interface: BUS_DAEMON.interface,
-  member: "NameOwnerChanged",
-};
 
-/** What the bus says when nobody answers for the name, now or any more. */
-const GONE: ReadonlySet<string> = new Set(
-  [
-    "NoReply",
-    "Disconnected",
-    "ServiceUnknown",
-    "NameHasNoOwner",
-    "NoServer",
-    "FileNotFound",
-    "TimedOut",
-    "Timeout",
-    "NoNetwork",
-    "LimitsExceeded",
-  ]
-    .map((name) => BUS_ERROR + name),
-);
-/** What the bus says of a name without an owner when it may not start a service. */
-const NOT_RUNNING: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
-/** What a broker says that lacks a method. */
-const UNKNOWN: ReadonlySet<string> = new Set(
-  ["UnknownMethod", "UnknownInterface", "UnknownObject"].map((name) => BUS_ERROR + name),
-);
-
-/** What no version of himmelblau does: its first releases do not know these methods. */
-const OPTIONAL_METHODS: ReadonlySet<string> = new Set([
-  ...["removeAccount", "generateSignedHttpRequest", "cancelInteractiveFlow"],
+/** Errors of a broker that does not run any more, or cannot be reached. */
+const GONE: ReadonlySet<string> = new Set([
+  ...["NoReply", "Disconnected", "ServiceUnknown", "NameHasNoOwner", "NoServer", "FileNotFound", "TimedOut", "Timeout"],
+  ...["NoNetwork", "LimitsExceeded"],
 ]);
+/** Errors of a broker that lacks a method. */
+const UNKNOWN: ReadonlySet<string> = new Set(["UnknownMethod", "UnknownInterface", "UnknownObject"]);
+/** Methods that himmelblau does not implement; its first releases do not know them. */
+const OPTIONAL_METHODS: readonly string[] = ["removeAccount", "generateSignedHttpRequest", "cancelInteractiveFlow"];
 
 const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker";
 
 /**
- * Starts the broker, or finds it running.
+ * Starts the broker, unless it runs.
  *
- * @param options What it is asked with.
- * @param signal Gives the start up, with its reason.
- * @returns The broker.
- * @throws {LatchkeyError} `broker_unavailable` when it cannot be started; `missing_dependency`, `configuration` when
- * there is no D-Bus client to reach it by.
+ * @param options Options of the broker.
+ * @param signal Aborts the start.
+ * @throws {LatchkeyError} `broker_unavailable` if it cannot be started.
+ * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
  */
 export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const bus = await openBrokerBus();
@@ -83,10 +58,10 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
 }
 
 /**
- * Opens the bus that the broker is on.
+ * Opens the broker's bus.
  *
- * @throws {LatchkeyError} `broker_unavailable` when the session has none; `missing_dependency`, `configuration` when there is no
- * D-Bus client to reach it by.
+ * @throws {LatchkeyError} `broker_unavailable` if the session has none.
+ * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
  */
 export async function openBrokerBus(): Promise<SessionBus> {
   try {
@@ -97,10 +72,10 @@ export async function openBrokerBus(): Promise<SessionBus> {
 }
 
 /**
- * Waits for a sign of life from the broker. One that runs has less time than one that the bus has to start first, which it does
- * for the second Ping.
+ * Waits for the broker's first reply. A running broker has less time than one that the bus has to start, which the second
+ * Ping makes it do.
  *
- * @throws {LatchkeyError} `broker_unavailable` when there is none.
+ * @throws {LatchkeyError} `broker_unavailable` if it does not answer.
  */
 export async function pingBroker(
   bus: SessionBus,
@@ -109,7 +84,7 @@ export async function pingBroker(
 ): Promise<void> {
   try {
     await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-      if (!isNotRunning(error)) throw error;
+      if (!isNoOwner(error)) throw error;
       return bus.call(PING, { timeoutMs: startMs, signal });
     });
   } catch (error) {
@@ -117,21 +92,33 @@ export async function pingBroker(
   }
 }
 
-function isNotRunning(error: unknown): boolean {
-  return error instanceof DBusError && NOT_RUNNING.has(error.errorName);
+/**
+ * Reports when the broker starts and stops.
+ *
+ * @throws {LatchkeyError} `broker_unavailable` if the bus cannot be reached.
+ */
+export async function watchBroker(bus: SessionBus, listener: (change: BrokerChange) => void): Promise<Disposable> {
+  const { destination: sender, ...daemon } = BUS_DAEMON, match = { ...daemon, sender, member: "NameOwnerChanged" };
+  try {
+    return await bus.subscribe(
+      { ...match, arg0: NAME },
+      ({ body: [, , owner] }) => listener({ running: owner !== "" }),
+    );
+  } catch (error) {
+    throw asUnavailable(error);
+  }
 }
 
-/** What the bus, or its silence, says of a broker that cannot be reached. */
-export function asUnavailable(error: unknown): unknown {
-  const timedOut = error instanceof LatchkeyError && error.code === "timed_out";
-  if (!(error instanceof DBusError) && !timedOut) return error;
+function asUnavailable(error: unknown): unknown {
+  const isDBusError = error instanceof DBusError;
+  if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) return error;
   return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
     cause: printableCause(error),
-    hint: error instanceof DBusError ? hintFor(error.errorName) : RESTART,
+    hint: isDBusError ? startHint(error.errorName) : RESTART,
   });
 }
 
-function hintFor(errorName: string): string {
+function startHint(errorName: string): string {
   if (errorName === `${BUS_ERROR}ServiceUnknown`) {
     return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
   }
@@ -142,9 +129,9 @@ function hintFor(errorName: string): string {
   if (errorName === `${BUS_ERROR}NoReply` || errorName.includes(".Spawn.")) {
     return "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY";
   }
-  // It did not take its name in the bus' own time, or said something of its own.
+  // The broker did not take its name within the bus' own time limit, or returned an error of its own.
   if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
-  return "Run it in a session that has a bus, and see that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
+  return "Run it in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
 }
 
 function reasonOf(error: Error): string {
@@ -153,15 +140,15 @@ function reasonOf(error: Error): string {
   return escapeControlCharacters(error.message) || error.errorName;
 }
 
-/** The way to the broker over the bus. */
+/** Returns the transport over the bus. */
 export function linuxTransport(bus: SessionBus, { startMs }: Pick<TimeLimits, "startMs">): JsonTransport {
-  /** One that stopped, because it was idle, has as long to start as it had at first. */
+  /** A broker that stopped because it was idle gets as much time to start as at first. */
   async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
     try {
       return await bus.call({ ...call, autoStart: false }, limits);
     } catch (error) {
-      // A broker that does not run has no window to close.
-      if (!isNotRunning(error) || call.member === "cancelInteractiveFlow") throw error;
+      // A stopped broker has no window to close.
+      if (!isNoOwner(error) || call.member === "cancelInteractiveFlow") throw error;
     }
     await bus.call(PING, { ...limits, timeoutMs: startMs });
     return await bus.call(call, limits);
@@ -170,52 +157,44 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<TimeLimits, "s
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
-      const call = {
-        ...OBJECT,
-        interface: INTERFACE,
-        member: method,
-        signature: "sss",
-        body: [PROTOCOL_VERSION, correlationId, json],
-      };
-      let reply;
-      try {
-        reply = await callStarted(call, { timeoutMs, signal });
-      } catch (error) {
-        signal?.throwIfAborted();
-        throw ofCall(error, method, correlationId);
-      }
+      const call = { ...OBJECT, interface: INTERFACE, member: method };
+      const body = [PROTOCOL_VERSION, correlationId, json];
+      const reply = await callStarted({ ...call, signature: "sss", body }, { timeoutMs, signal }).catch(
+        async (error) => {
+          signal?.throwIfAborted();
+          throw await callError(error, method, correlationId);
+        },
+      );
       if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
       throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
         correlationId,
       });
     },
     redirectUri: () => NATIVE_CLIENT_URI,
-    watch: (listener) =>
-      bus.subscribe({ ...NAME_CHANGES, arg0: NAME }, ({ body: [, , owner] }) => listener({ running: owner !== "" })),
+    watch: (listener) => watchBroker(bus, listener),
     close: () => bus.close(),
   };
 }
 
-/** A D-Bus error in place of a reply: the broker went away, is too old, or said something of its own. */
-function ofCall(error: unknown, method: string, correlationId: string): unknown {
+/** Translates a D-Bus error: the broker went away, is too old, or returned an error of its own. */
+async function callError(error: unknown, method: string, correlationId: string): Promise<unknown> {
   if (error instanceof LatchkeyError) {
     const hint = error.code === "timed_out" ? `${RESTART}; latchkey doctor looks for the cause` : error.hint;
     return new LatchkeyError(error.code, error.message, { cause: error, correlationId, hint });
   }
   if (!(error instanceof DBusError)) return error;
   const { errorName } = error, details = { cause: printableCause(error), correlationId };
-  if (GONE.has(errorName) || errorName.includes(".Spawn.")) {
-    const hint = "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker";
+  const busError = errorName.startsWith(BUS_ERROR) ? errorName.slice(BUS_ERROR.length) : "";
+  if (GONE.has(busError) || errorName.includes(".Spawn.")) {
     return new LatchkeyError("broker_unavailable", `The broker went away during ${method}: ${reasonOf(error)}`, {
       ...details,
-      hint,
+      hint: "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker",
     });
   }
-  if (UNKNOWN.has(errorName)) {
-    return new LatchkeyError("refused", `The broker does not know ${method}`, {
-      ...details,
-      hint: OPTIONAL_METHODS.has(method) ? NOT_IMPLEMENTED : "Update the broker",
-    });
+  if (UNKNOWN.has(busError)) {
+    const isOptional = OPTIONAL_METHODS.includes(method);
+    const hint = isOptional ? (await import("../aadsts.ts")).NOT_IMPLEMENTED : "Update the broker";
+    return new LatchkeyError("refused", `The broker does not know ${method}`, { ...details, hint });
   }
   const errorDescription = `${errorName}: ${escapeControlCharacters(error.message)}`;
   return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {
@@ -224,7 +203,7 @@ function ofCall(error: unknown, method: string, correlationId: string): unknown 
   });
 }
 
-/** A peer's text is not for terminals and logs as it came. */
+/** A peer's text must not reach terminals and logs unescaped. */
 function printableCause(error: unknown): unknown {
   return error instanceof DBusError ? new DBusError(error.errorName, escapeControlCharacters(error.message)) : error;
 }

@@ -1,11 +1,11 @@
 /**
- * Windows' and macOS' broker, through Microsoft's library MSALRuntime. On Linux it is how latchkey is held to that library.
+ * The broker of Windows and macOS, through Microsoft's library MSALRuntime. On Linux it serves to compare latchkey with that
+ * library.
  *
- * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, PACKAGE being the folder of `@azure/msal-node-runtime` and ADDON the
- * file in it that is for the machine.
+ * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, where PACKAGE is the folder of `@azure/msal-node-runtime` and ADDON the
+ * file in it for this machine.
  *
- * A call that was given up while the broker does not answer keeps Node from ending by itself: a program that is not to wait
- * ends with `process.exit()`.
+ * An aborted call keeps Node running until the broker answers. A program that must not wait ends with `process.exit()`.
  *
  * @module
  */
@@ -22,8 +22,7 @@ import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerTokenRequest }
 import type { JsonBrokerOptions } from "./client.ts";
 import { type RefusalContext, refusalError } from "./errors.ts";
 import {
-  heedlessly,
-  type MsalRuntime,
+  bestEffortLogger,
   type NativeAccount,
   type NativeAccounts,
   type NativeCall,
@@ -37,107 +36,84 @@ import {
 } from "./msalruntime_addon.ts";
 import { readAccount, readTokenResponse, readWindow, windowBits } from "./wire.ts";
 
-/** All calls, where one at a time is all that the library does. */
-const ALL = "MSALRuntime";
-/** There is one window at a time everywhere (microsoft-authentication-library-for-dotnet issue 4033). */
+/** Mutex of all calls, on Linux, where the library makes one call at a time. */
+const CALLS = "MSALRuntime";
+/** Mutex of windows: there is one at a time everywhere (microsoft-authentication-library-for-dotnet issue 4033). */
 const WINDOWS = "MSALRuntime's window";
 
+/** Starts a call, which gives its result to `done`, perhaps before it returns. */
+type Start<T> = (done: (result: T) => void) => NativeCall;
+
+/** Options of {@linkcode startMsalRuntimeBroker}'s calls. */
+interface AskOptions extends BrokerCall {
+  readonly timeoutMs?: number;
+  readonly scopes?: readonly string[];
+  /** Repeats the call if the broker goes away. A broker that was idle or is being upgraded then starts. */
+  readonly retry?: boolean;
+  /** Called when the call has its mutex. */
+  readonly onBefore?: (() => void) | undefined;
+}
+
 /**
- * Starts the library, which looks for the broker.
+ * Loads the library, which looks for the broker.
  *
- * @param options What it is asked with.
- * @param signal Gives the start up, with its reason.
- * @returns The broker.
- * @throws {LatchkeyError} `missing_dependency` when the package `@azure/msal-node-runtime` is not there, cannot be loaded, or
- * Deno does not permit it; `configuration` when `LATCHKEY_MSALRUNTIME` cannot be meant; `broker_unavailable` when there is no
- * broker.
+ * @param options Options of the broker.
+ * @param signal Aborts the start.
+ * @throws {LatchkeyError} `missing_dependency` if the package `@azure/msal-node-runtime` is missing, cannot be loaded, or Deno
+ * does not permit it.
+ * @throws {LatchkeyError} `configuration` if `LATCHKEY_MSALRUNTIME` is invalid.
+ * @throws {LatchkeyError} `broker_unavailable` if there is no broker.
  */
 export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { library, path } = await openMsalRuntime();
   signal?.throwIfAborted();
-  return msalRuntimeBroker(library, {
-    ...options,
-    system: operatingSystem(),
-    version: () => versionOfMsalRuntime(path),
-  });
-}
-
-/** What a broker over the library is made with. */
-interface MsalRuntimeBrokerOptions extends JsonBrokerOptions {
-  /** Operating system, in Node's words. */
-  readonly system: string;
-  /** The library's version. */
-  readonly version: () => Promise<string | undefined>;
-}
-
-function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptions): Broker {
-  const { clientId, authority, timeLimits, now, log, system } = options;
+  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log } = options, system = operatingSystem();
   const redirectUri = redirectUriOf(clientId, system);
   /** The library's accounts, by {@linkcode accountKey}. */
   const known = new Map<string, NativeAccount>();
   const closing = new AbortController(), logging = passLogOn(library, log);
-  // On Linux the library waits on the one connection that it has: to cancel a call waits as well, for the call's answer.
+  // On Linux the library waits on its only connection: a cancellation would wait for the call's reply.
   const isLinux = system === "linux";
 
   function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
     return { correlationId, flow: "broker", clientId, redirectUri, scopes };
   }
 
-  /** Makes a call, and throws what it failed with. */
-  async function ask<T extends NativeResult>(
-    name: string,
-    start: (done: (result: T) => void) => NativeCall,
-    call: BrokerCall & {
-      readonly timeoutMs?: number;
-      readonly scopes?: readonly string[];
-      /** Called when the call's turn has come. */
-      readonly onBefore?: (() => void) | undefined;
-    },
-  ): Promise<T> {
+  async function ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
     const { correlationId, timeoutMs } = call, context = contextOf(call, call.scopes), begin = performance.now();
     const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
-    const queue = isLinux ? ALL : timeoutMs === undefined ? WINDOWS : undefined;
-    const tell = (how: string) => {
+    const mutex = isLinux ? CALLS : timeoutMs === undefined ? WINDOWS : undefined;
+    const logEnd = (end: string) => {
       const ms = Math.round(performance.now() - begin);
-      log("debug", `${name} ${how} after ${ms} ms (correlation id ${correlationId})`);
+      log("debug", `${name} ${end} after ${ms} ms (correlation id ${correlationId})`);
+    };
+    const onNotCancelled = (thrown: unknown) => {
+      const { message } = nativeError(thrown, context);
+      bestEffortLogger(log)("debug", `${name} was not cancelled: ${message} (correlation id ${correlationId})`);
     };
     try {
-      const onNotCancelled = (thrown: unknown) => {
-        const { message } = nativeError(thrown, context);
-        heedlessly(log)("debug", `${name} was not cancelled: ${message} (correlation id ${correlationId})`);
-      };
-      const options = { name, correlationId, signal, timeoutMs, queue, isCancellable: !isLinux, onNotCancelled };
       const result = await callNative<T>((done) => {
         call.onBefore?.();
-        return asOurs(context, () => start(done));
-      }, options);
-      checkResult(result, context);
-      tell("was answered");
+        return withLatchkeyErrors(context, () => start(done));
+      }, { name, correlationId, signal, timeoutMs, mutex, isCancellable: !isLinux, onNotCancelled });
+      withLatchkeyErrors(context, () => result.CheckError());
+      logEnd("was answered");
       return result;
     } catch (error) {
-      tell("failed");
-      throw error;
-    }
-  }
-
-  /** A broker that stops when idle, or is being upgraded, is started again by the second try. */
-  async function askTwice<T extends NativeResult>(...asked: Parameters<typeof ask<T>>): Promise<T> {
-    try {
-      return await ask<T>(...asked);
-    } catch (error) {
+      logEnd("failed");
       const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
-      if (!isGone || closing.signal.aborted) throw error;
-      return await ask<T>(...asked);
+      if (!call.retry || !isGone || closing.signal.aborted) throw error;
+      return await ask<T>(name, start, { ...call, retry: false });
     }
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
-    const found = await askTwice<NativeAccounts>(
+    const found = await ask<NativeAccounts>(
       "getAccounts",
       (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done),
-      { ...call, timeoutMs: timeLimits.accountsMs },
+      { ...call, timeoutMs: accountsMs, retry: true },
     );
-    return asOurs(contextOf(call), () => {
+    return withLatchkeyErrors(contextOf(call), () => {
       const { accounts } = found;
       known.clear();
       for (const account of accounts) keep(account);
@@ -150,34 +126,34 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
     if (homeAccountId) known.set(accountKey({ homeAccountId, realm, environment }), account);
   }
 
-  /** An account may come from an earlier run of the program, which knew what this one has yet to ask for. */
+  /** The account may come from an earlier run of the program, so the library is asked for it. */
   async function findAccount(wanted: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
     const key = accountKey(wanted);
-    if (!known.has(key)) await readOwnAccount(wanted, call);
+    if (!known.has(key)) await readCachedAccount(wanted, call);
     if (!known.has(key)) await listAccounts(call);
-    const account = known.get(key) ?? onlyOf(wanted.homeAccountId);
+    const account = known.get(key) ?? onlyAccountWithId(wanted.homeAccountId);
     if (account) return account;
     throw new LatchkeyError("account_not_found", "The broker does not know the account", {
       correlationId: call.correlationId,
     });
   }
 
-  /** An account that another tenant's token came with is listed with its own tenant. */
-  function onlyOf(homeAccountId: string): NativeAccount | undefined {
-    const [account, ...more] = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
-    return more.length === 0 ? account?.[1] : undefined;
+  /** A token of another tenant names its account with that tenant, but the account is listed with its own. */
+  function onlyAccountWithId(homeAccountId: string): NativeAccount | undefined {
+    const accounts = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
+    return accounts.length === 1 ? accounts[0]![1] : undefined;
   }
 
-  /** The library knows an account that it has seen by its object id. It is no failure that it does not. */
-  async function readOwnAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
+  /** The library finds an account that it has cached by its object id. It need not have it. */
+  async function readCachedAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
     const [objectId = ""] = homeAccountId.split(".");
     try {
       const found = await ask<NativeReadAccount>(
         "readAccount",
         (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done),
-        { ...call, timeoutMs: timeLimits.accountsMs },
+        { ...call, timeoutMs: accountsMs },
       );
-      asOurs(contextOf(call), () => {
+      withLatchkeyErrors(contextOf(call), () => {
         const { account } = found;
         if (account?.homeAccountId && idKey(account.homeAccountId) === idKey(homeAccountId)) keep(account);
       });
@@ -187,93 +163,77 @@ function msalRuntimeBroker(library: MsalRuntime, options: MsalRuntimeBrokerOptio
   }
 
   function parametersOf(request: BrokerTokenRequest, call: BrokerCall): NativeParameters {
-    const asked = nativeRequest(clientId, request, system);
-    for (const name of asked.leftOut) {
-      log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${call.correlationId})`);
-    }
-    return asOurs(contextOf(call), () => fillParameters(new library.AuthParameters(), asked));
+    return withLatchkeyErrors(contextOf(call), () => {
+      const parameters = new library.AuthParameters();
+      for (const name of fillParameters(parameters, request, { clientId, system })) {
+        log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${call.correlationId})`);
+      }
+      return parameters;
+    });
   }
 
   function resultOf(token: NativeToken, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
     const context = { ...contextOf(call, request.scopes), request, now: now() };
-    const raw = asOurs(context, () => {
+    const raw = withLatchkeyErrors(context, () => {
       if (token.account) keep(token.account);
       return rawTokenOf(token);
     });
     return readTokenResponse(raw, context).result;
   }
 
-  function cannot(what: string, hint: string, { correlationId }: Partial<BrokerCall> = {}): Promise<never> {
+  function unsupported(what: string, hint: string, { correlationId }: Partial<BrokerCall> = {}): Promise<never> {
     const error = new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint });
     return Promise.reject(error);
   }
 
   return {
     kind: "msalruntime",
-    async getAccounts(call: BrokerCall): Promise<AccountInfo[]> {
-      const accounts = await listAccounts(call), raw = asOurs(contextOf(call), () => accounts.map(rawAccountOf));
+    async getAccounts(call) {
+      const accounts = await listAccounts(call);
+      const raw = withLatchkeyErrors(contextOf(call), () => accounts.map(rawAccountOf));
       return raw.map((account) => readAccount(account, {}, authority, call.correlationId))
-        .sort(byName); // the library's own order is another one each time
+        .sort(byName); // the library's order varies
     },
-    async acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
+    async acquireTokenSilently(request, call) {
       const { correlationId } = call, account = request.account && await findAccount(request.account, call);
       const parameters = parametersOf(request, call);
-      const limits = { ...call, timeoutMs: timeLimits.silentMs, scopes: request.scopes };
-      const token = account
-        ? await askTwice<NativeToken>(
-          "acquireTokenSilently",
-          (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done),
-          limits,
-        )
-        : await askTwice<NativeToken>(
-          "acquireTokenSilently",
-          (done) => library.SignInSilentlyAsync(parameters, correlationId, done),
-          limits,
-        );
-      return resultOf(token, request, call);
+      const start: Start<NativeToken> = account
+        ? (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done)
+        : (done) => library.SignInSilentlyAsync(parameters, correlationId, done);
+      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true };
+      return resultOf(await ask("acquireTokenSilently", start, limits), request, call);
     },
-    async acquireTokenInteractively(
-      request: BrokerInteractiveRequest,
-      call: BrokerCall,
-    ): Promise<AuthenticationResult> {
-      const { correlationId } = call, window = windowBytes(request.parentWindowHandle), chosen = windowWay(request);
-      const account = chosen.way === "account" ? await findAccount(request.account!, call) : undefined;
-      const parameters = parametersOf(request, call), hint = chosen.way === "anyone" ? chosen.hint : "";
+    async acquireTokenInteractively(request, call) {
+      const { correlationId } = call, window = windowBytes(request.parentWindowHandle), hint = signInHint(request);
+      const account = hint === undefined ? await findAccount(request.account!, call) : undefined;
+      const parameters = parametersOf(request, call);
+      const start: Start<NativeToken> = account
+        ? (done) => library.AcquireTokenInteractivelyAsync(window, parameters, correlationId, account, done)
+        : (done) => library.SignInInteractivelyAsync(window, parameters, correlationId, hint!, done);
       const limits = { ...call, scopes: request.scopes, onBefore: request.onBeforeWindow };
-      const token = account
-        ? await ask<NativeToken>(
-          "acquireTokenInteractively",
-          (done) => library.AcquireTokenInteractivelyAsync(window, parameters, correlationId, account, done),
-          limits,
-        )
-        : await ask<NativeToken>(
-          "acquireTokenInteractively",
-          (done) => library.SignInInteractivelyAsync(window, parameters, correlationId, hint, done),
-          limits,
-        );
-      return resultOf(token, request, call);
+      return resultOf(await ask("acquireTokenInteractively", start, limits), request, call);
     },
-    async removeAccount(account: AccountInfo, call: BrokerCall): Promise<void> {
+    async removeAccount(account, call) {
       const found = await findAccount(account, call);
       await ask(
         "removeAccount",
         (done) => library.SignOutSilentlyAsync(clientId, call.correlationId, found, done),
-        { ...call, timeoutMs: timeLimits.accountsMs },
+        { ...call, timeoutMs: accountsMs },
       );
       known.delete(accountKey(account));
     },
     acquireSsoCookies: (_request, call) =>
-      cannot("give cookies", "On Windows and macOS browsers have them by an extension of their own", call),
+      unsupported("give cookies", "On Windows and macOS browsers get them from an extension of their own", call),
     signHttpRequest: (_request, call) =>
-      cannot(
-        "sign a request alone",
+      unsupported(
+        "sign a request without a token",
         "Ask for a token with an authenticationScheme (--pop): it is signed as a whole",
         call,
       ),
-    // As MSAL for Python has it: on Linux it depends on the broker, and shows when it is tried.
+    // Like MSAL for Python: on Linux it depends on the broker, and shows only when it is tried.
     isPopSupported: () => Promise.resolve(!isLinux),
-    version: () => options.version(),
-    watch: () => cannot("tell when the broker comes and goes", "Ask brokerStatus when it matters"),
+    version: () => versionOfMsalRuntime(path),
+    watch: () => unsupported("tell when the broker comes and goes", "Call brokerStatus when it matters"),
     close(): void {
       closing.abort(new LatchkeyError("broker_unavailable", "The connection to the broker was closed"));
       logging[Symbol.dispose]();
@@ -286,73 +246,59 @@ function byName(one: AccountInfo, other: AccountInfo): number {
   return name! < otherName! ? -1 : 1;
 }
 
-/** What the library throws is of no class of ours. */
-function asOurs<T>(context: RefusalContext, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    throw nativeError(error, context);
-  }
-}
-
-/** How a call is made. */
+/** Options of {@linkcode callNative}. */
 export interface NativeCallOptions {
-  /** What is asked, for people. */
+  /** Name of the call, for messages. */
   readonly name: string;
   /** UUID of the request. */
   readonly correlationId: string;
-  /** Lets the caller go, with its reason. */
+  /** Lets the caller go, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** How long it may take, in milliseconds, the wait for its turn included. @default for ever */
+  /** Time limit in milliseconds, the wait for the mutex included. @default none */
   readonly timeoutMs?: number | undefined;
-  /**
-   * Who goes one after the other: calls of one queue. A call that nobody waits for any more keeps its turn to its end where it
-   * cannot be cancelled.
-   */
-  readonly queue?: string | undefined;
-  /** Whether the library lets a call be cancelled without waiting for the broker. */
+  /** Mutex of the call. An abandoned call that cannot be cancelled holds it until the broker answers. */
+  readonly mutex?: string | undefined;
+  /** True if the library cancels a call without waiting for the broker. */
   readonly isCancellable: boolean;
-  /** Told what the library threw instead of cancelling a call. It must not throw. @default nobody is told */
+  /** Called with the library's error if a cancellation fails. Must not throw. */
   readonly onNotCancelled?: ((thrown: unknown) => void) | undefined;
-  /** How long a call that was cancelled may keep its turn, in milliseconds: its window has to close first. @default 5_000 */
+  /** Time for which a cancelled call may hold the mutex: its window has to close first. @default 5_000 */
   readonly closingMs?: number | undefined;
 }
 
 /**
- * Makes a call.
+ * Makes a call to the library.
  *
- * @param start Starts it. It can give its result before it returns.
- * @param options How it is made.
- * @returns The result; one that comes after the caller has gone is dropped.
- * @throws {LatchkeyError} `timed_out`
+ * @returns The result. If the caller has gone, the result is dropped.
+ * @throws {LatchkeyError} `timed_out` if the time limit passes.
  */
-export async function callNative<T>(
-  start: (done: (result: T) => void) => NativeCall,
-  options: NativeCallOptions,
-): Promise<T> {
-  const { signal, timeoutMs, queue, isCancellable, correlationId, closingMs = 5_000 } = options;
+export async function callNative<T>(start: Start<T>, options: NativeCallOptions): Promise<T> {
+  const { name, signal, timeoutMs, mutex, isCancellable, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
   const answer = Promise.withResolvers<T>(), gone = Promise.withResolvers<never>();
-  let call: NativeCall | undefined, isLeft = false;
-  const leave = (reason: unknown) => {
-    isLeft = true;
+  let call: NativeCall | undefined, isAbandoned = false;
+  const abandon = (reason: unknown) => {
+    isAbandoned = true;
     gone.reject(reason);
     if (isCancellable && call) cancel(call, options);
   };
-  const onAbort = () => leave(signal!.reason);
-  const timer = timeoutMs === undefined ? undefined : startTimer(() => leave(tooLate(options)), timeoutMs);
+  const timedOut = () =>
+    new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
+      correlationId,
+      hint: "Try again; latchkey doctor looks for the cause",
+    });
+  const onAbort = () => abandon(signal!.reason);
+  const timer = timeoutMs === undefined ? undefined : startTimer(() => abandon(timedOut()), timeoutMs);
   signal?.addEventListener("abort", onAbort, { once: true });
   const work = async (): Promise<T> => {
-    if (isLeft) return await gone.promise; // before its turn came
+    if (isAbandoned) return await gone.promise; // while it waited for the mutex
     call = start(answer.resolve);
-    // Who was asked before the window opened may have gone then.
-    if (isLeft && isCancellable) cancel(call, options);
+    // The start may have called back and aborted.
+    if (isAbandoned && isCancellable) cancel(call, options);
     if (isCancellable) await Promise.race([answer.promise, gone.promise.catch(() => ended(answer.promise, closingMs))]);
-    return await (isLeft && isCancellable ? gone.promise : answer.promise);
+    return await (isAbandoned && isCancellable ? gone.promise : answer.promise);
   };
-  // In a queue the time limit above holds.
-  const onTimeout = () => new LatchkeyError("timed_out", "MSALRuntime is busy", { correlationId });
-  const worked = queue === undefined ? work() : withMutex(queue, work, { waitMs: Infinity, onTimeout });
+  const worked = mutex === undefined ? work() : withMutex(mutex, work, { waitMs: Infinity, onTimeout: timedOut });
   worked.catch(() => {}); // the caller may have gone
   try {
     return await Promise.race([worked, gone.promise]);
@@ -362,7 +308,7 @@ export async function callNative<T>(
   }
 }
 
-/** A timer and a listener call this: what the library throws would end the program, and the caller has gone. */
+/** A timer and a listener call this, so an error would end the program. */
 function cancel(call: NativeCall, { onNotCancelled }: NativeCallOptions): void {
   try {
     call.CancelAsyncOperation();
@@ -371,55 +317,26 @@ function cancel(call: NativeCall, { onNotCancelled }: NativeCallOptions): void {
   }
 }
 
-/** Waits until a promise has its value, or the time has passed. */
+/** Waits for a promise, up to a time limit. */
 async function ended(promise: Promise<unknown>, limitMs: number): Promise<void> {
   const limit = Promise.withResolvers<void>(), timer = setTimeout(limit.resolve, limitMs);
   await Promise.race([promise, limit.promise]);
   clearTimeout(timer);
 }
 
-function tooLate({ name, correlationId, timeoutMs }: NativeCallOptions): LatchkeyError {
-  return new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
-    correlationId,
-    hint: "Try again; latchkey doctor looks for the cause",
-  });
-}
-
-/** What the library refuses a request over: it says these itself. */
+/** Parameters that the library sets itself. It refuses a request that has one of them. */
 const OWN_PARAMETERS: ReadonlySet<string> = new Set([
   ...["client_id", "scope", "response_type", "redirect_uri", "nonce", "code_challenge", "client_info"],
   ...["prompt", "domain_hint", "dc"],
 ]);
 
-/** Prompts that have the person choose or type, whatever account was chosen. */
-const ANEW: ReadonlySet<string> = new Set(["login", "select_account", "create"]);
-
-/** A request for a token. What is not there is not set. */
-interface NativeRequest {
-  readonly clientId: string;
-  readonly authority: string;
-  readonly redirectUri: string;
-  /** Parted by spaces. */
-  readonly scopes: string;
-  /** JSON text. */
-  readonly claims?: string | undefined;
-  readonly accessTokenToRenew?: string | undefined;
-  /** Method, host, path and nonce of the HTTP request that the token is to be bound to. */
-  readonly pop?: readonly [string, string, string, string] | undefined;
-  /** More parameters of the authorization request. */
-  readonly parameters: Readonly<Record<string, string>>;
-  /** Names of those that the library does not take. */
-  readonly leftOut: readonly string[];
-}
-
-/** A sign-in by a window: for the account that was chosen, or for whoever signs in. */
-type WindowWay = { readonly way: "account" } | { readonly way: "anyone"; readonly hint: string };
+/** Prompts by which the user chooses an account or types a password, even if the app chose an account. */
+const PROMPTS_WITHOUT_ACCOUNT: ReadonlySet<string> = new Set(["login", "select_account", "create"]);
 
 /**
- * The redirect URI that a broker serves an app for. MSALRuntime is told it on each platform, although Windows' broker takes
- * its own.
+ * Returns the redirect URI that an app must have registered for the broker. MSALRuntime is told it on each platform, although
+ * Windows' broker sends its own.
  *
- * @param clientId The app.
  * @param system Operating system, in Node's words.
  */
 export function redirectUriOf(clientId: string, system: string): string {
@@ -433,49 +350,47 @@ export function redirectUriOf(clientId: string, system: string): string {
   }
 }
 
-/** A request in the library's words. */
-export function nativeRequest(clientId: string, request: BrokerTokenRequest, system: string): NativeRequest {
+/**
+ * Fills the library's parameters from a request.
+ *
+ * @returns The names of parameters that the library does not take. The prompt is not among them: the called function says it.
+ */
+export function fillParameters(
+  made: NativeParameters,
+  request: BrokerTokenRequest,
+  { clientId, system }: { readonly clientId: string; readonly system: string },
+): readonly string[] {
   const { authority, claims, accessTokenToRenew, pop } = request;
-  const extra = Object.entries(request.extraParameters ?? {});
-  return {
-    clientId,
-    authority: authority.url,
-    redirectUri: redirectUriOf(clientId, system),
-    scopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)).join(" "),
-    claims,
-    accessTokenToRenew,
-    pop: pop && popOf(pop.method, new URL(pop.url), pop.nonce),
-    parameters: Object.fromEntries(extra.filter(([name]) => !isOwn(name))),
-    // A prompt is said by the function that is called.
-    leftOut: extra.map(([name]) => name).filter((name) => isOwn(name) && name !== "prompt"),
-  };
+  made.CreateAuthParameters(clientId, authority.url);
+  made.SetRedirectUri(redirectUriOf(clientId, system));
+  made.SetRequestedScopes(request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)).join(" "));
+  if (claims !== undefined) made.SetDecodedClaims(claims);
+  if (accessTokenToRenew !== undefined) made.SetAccessTokenToRenew(accessTokenToRenew);
+  if (pop) {
+    const { host, pathname } = new URL(pop.url);
+    made.SetPopParams(pop.method, host, pathname, pop.nonce ?? "");
+  }
+  const extra = Object.entries(request.extraParameters ?? {}),
+    isOwn = (name: string) => OWN_PARAMETERS.has(name.toLowerCase());
+  for (const [name, value] of extra) {
+    if (!isOwn(name)) made.SetAdditionalParameter(name, value);
+  }
+  return extra.map(([name]) => name).filter((name) => isOwn(name) && name !== "prompt");
 }
 
-/** Puts a request into the library's own object. */
-export function fillParameters(made: NativeParameters, request: NativeRequest): NativeParameters {
-  made.CreateAuthParameters(request.clientId, request.authority);
-  made.SetRedirectUri(request.redirectUri);
-  made.SetRequestedScopes(request.scopes);
-  if (request.claims !== undefined) made.SetDecodedClaims(request.claims);
-  if (request.accessTokenToRenew !== undefined) made.SetAccessTokenToRenew(request.accessTokenToRenew);
-  if (request.pop) made.SetPopParams(...request.pop);
-  for (const [name, value] of Object.entries(request.parameters)) made.SetAdditionalParameter(name, value);
-  return made;
-}
-
-/** Which window a request is for. */
-export function windowWay({ account, loginHint, extraParameters }: BrokerInteractiveRequest): WindowWay {
+/** Returns the user name for a window that anyone may sign in to; `undefined` if the window is for the chosen account. */
+export function signInHint({ account, loginHint, extraParameters }: BrokerInteractiveRequest): string | undefined {
   const prompt = extraParameters?.prompt ?? "";
-  if (account && !ANEW.has(prompt)) return { way: "account" };
-  // With a hint, the window that is for choosing asks for that person's password.
-  return { way: "anyone", hint: prompt === "select_account" ? "" : loginHint ?? account?.username ?? "" };
+  if (account && !PROMPTS_WITHOUT_ACCOUNT.has(prompt)) return undefined;
+  // With a hint the window asks for that user's password instead of a choice.
+  return prompt === "select_account" ? "" : loginHint ?? account?.username ?? "";
 }
 
 /**
- * A window as the library reads it from memory: always eight bytes. Zeros stand for the console's window, which the addon
- * finds, or for the desktop where there is no console; on macOS and Linux no window is needed.
+ * Returns a window as the library reads it from memory: always eight bytes. Zeros mean the console's window, which the addon
+ * finds, or the desktop if there is no console. macOS and Linux need no window.
  *
- * @throws {TypeError} for a window of Wayland, which it does not know.
+ * @throws {TypeError} if it is a Wayland window, which the library does not support.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
   const bytes = new Uint8Array(8);
@@ -483,31 +398,23 @@ export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
   return bytes;
 }
 
-/** A window by X11's name; none, and the console's, is 0. */
+/** No window, and the console's, is 0. */
 function namedWindow(handle: WindowHandle | undefined): bigint {
   const window = readWindow(handle);
   if ("id" in window) return BigInt(window.id);
-  throw new ArgumentError("Cannot acquire a token: MSALRuntime knows no window by the name that Wayland gives it");
+  throw new ArgumentError("Cannot acquire a token: MSALRuntime does not support Wayland windows");
 }
 
-function isOwn(name: string): boolean {
-  return OWN_PARAMETERS.has(name.toLowerCase());
-}
-
-function popOf(method: string, { host, pathname }: URL, nonce = ""): [string, string, string, string] {
-  return [method, host, pathname, nonce];
-}
-
-/** What Linux' broker cannot be reached by. */
+/** Text of the library's error if it cannot reach the Linux broker. */
 const LOST = /^DBUS failed/i;
 
-/** An account. */
+/** Returns an account as a broker's JSON has it. */
 export function rawAccountOf(account: NativeAccount): JsonObject {
   const { homeAccountId, localAccountId, environment, realm, username, displayName, clientInfo } = account;
   return { homeAccountId, localAccountId, environment, realm, username, name: displayName, clientInfo };
 }
 
-/** A token, and whose it is. One that is bound to a request is in the header that it is sent in. */
+/** Returns a token as a broker's JSON has it. A bound token is in the `Authorization` header that the library returns. */
 export function rawTokenOf(token: NativeToken): JsonObject {
   const { isPopAuthorization, authorizationHeader, account } = token;
   return {
@@ -521,19 +428,19 @@ export function rawTokenOf(token: NativeToken): JsonObject {
 }
 
 /**
- * Makes sure that a call did not fail.
+ * Runs code of the library, whose errors are plain objects.
  *
- * @throws {LatchkeyError} the refusal; `broker_unavailable` when the broker went away.
+ * @throws {LatchkeyError} the refusal; `broker_unavailable` if the broker went away.
  */
-export function checkResult(result: NativeResult, context: RefusalContext): void {
+export function withLatchkeyErrors<T>(context: RefusalContext, act: () => T): T {
   try {
-    result.CheckError();
+    return act();
   } catch (error) {
     throw nativeError(error, context);
   }
 }
 
-/** What the library throws, as an error of ours. */
+/** Translates an error of the library. */
 export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyError {
   const { correlationId } = context;
   if (!isObject(thrown) || readNumber(thrown.errorStatus) === undefined) {
@@ -542,16 +449,14 @@ export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyE
       correlationId,
     });
   }
-  const status = readNumber(thrown.errorStatus)!, said = readText(thrown.errorContext) ?? "";
-  if (status === 0 && LOST.test(said)) {
-    return new LatchkeyError("broker_unavailable", `The broker went away: ${escapeControlCharacters(said)}`, {
+  const status = readNumber(thrown.errorStatus)!, text = readText(thrown.errorContext) ?? "";
+  if (status === 0 && LOST.test(text)) {
+    return new LatchkeyError("broker_unavailable", `The broker went away: ${escapeControlCharacters(text)}`, {
       correlationId,
-      errorDescription: escapeControlCharacters(said),
-      hint: "Try again; if it stays away, start this program anew",
+      errorDescription: escapeControlCharacters(text),
+      hint: "Try again; if it stays away, restart this program",
     });
   }
-  return refusalError(
-    { status, tag: readNumber(thrown.errorTag), errorCode: readNumber(thrown.errorCode), text: said },
-    context,
-  );
+  const tag = readNumber(thrown.errorTag), errorCode = readNumber(thrown.errorCode);
+  return refusalError({ status, tag, errorCode, text }, context);
 }

@@ -1,10 +1,10 @@
 /**
- * Microsoft's library MSALRuntime, through the addon of the npm package `@azure/msal-node-runtime`: found, loaded, started.
+ * Microsoft's library MSALRuntime: finds and loads the addon of the npm package `@azure/msal-node-runtime`.
  *
- * `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is looked for as
- * {@linkcode packageFolders} says.
+ * `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is searched for in
+ * {@linkcode packageFolders}.
  *
- * Facts: 0.20.7, run on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
+ * Checked with 0.20.7 on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
  *
  * @module
  */
@@ -23,30 +23,31 @@ import {
 import { packageFolders } from "../runtime/installation.ts";
 import { isThere, readTextFile } from "../runtime/program.ts";
 
-/** Environment variable that names the package's folder, or the addon. */
-const PLACE = "LATCHKEY_MSALRUNTIME";
+/** The package, which the app's author installs. */
+export const PACKAGE = "@azure/msal-node-runtime";
+/** Environment variable with the path of the package's folder, or of the addon. */
+const VARIABLE = "LATCHKEY_MSALRUNTIME";
 const OS_RELEASE = "/etc/os-release";
 
-/** What latchkey uses of the addon. Each call gives its result to the callback, once, on this thread. */
+/** The part of the addon that latchkey uses. Each call gives its result to the callback, once, on this thread. */
 export interface MsalRuntime {
-  /** Why there is no broker. */
+  /** The reason why there is no broker. */
   readonly StartupError?: NativeError;
-  /** Makes the parameters of a request for a token. */
   readonly AuthParameters: new () => NativeParameters;
-  /** The accounts of the broker, those that the library knows itself included. */
+  /** Lists the accounts of the broker and those in the library's cache. */
   DiscoverAccountsAsync(clientId: string, correlationId: string, done: Done<NativeAccounts>): NativeCall;
-  /** An account that the library knows itself, by its object id. */
+  /** Finds an account in the library's cache by its object id. */
   ReadAccountByIdAsync(id: string, correlationId: string, done: Done<NativeReadAccount>): NativeCall;
-  /** A token for the account of the device. */
+  /** Acquires a token for the account of the device. */
   SignInSilentlyAsync(parameters: NativeParameters, correlationId: string, done: Done<NativeToken>): NativeCall;
-  /** A token for an account. */
+  /** Acquires a token for an account. */
   AcquireTokenSilentlyAsync(
     parameters: NativeParameters,
     correlationId: string,
     account: NativeAccount,
     done: Done<NativeToken>,
   ): NativeCall;
-  /** A token by a window. */
+  /** Acquires a token in a window. */
   SignInInteractivelyAsync(
     window: Uint8Array,
     parameters: NativeParameters,
@@ -54,7 +55,7 @@ export interface MsalRuntime {
     hint: string,
     done: Done<NativeToken>,
   ): NativeCall;
-  /** A token by a window, for an account. */
+  /** Acquires a token in a window, for an account. */
   AcquireTokenInteractivelyAsync(
     window: Uint8Array,
     parameters: NativeParameters,
@@ -69,7 +70,7 @@ export interface MsalRuntime {
     account: NativeAccount,
     done: Done<NativeResult>,
   ): NativeCall;
-  /** Takes the library's log lines, until the process ends: it keeps the event loop busy for as long. */
+  /** Registers a logger until the process ends. It keeps the event loop alive. */
   RegisterLogger(
     log: (message: string, level: number, hasPersonalData: boolean) => void,
     withPersonalData: boolean,
@@ -78,15 +79,15 @@ export interface MsalRuntime {
 
 type Done<T> = (result: T) => void;
 
-/** A call under way. */
+/** A pending call. */
 export interface NativeCall {
-  /** On Linux it waits for the broker's answer, with the whole program. */
+  /** On Linux it blocks the program until the broker answers. */
   CancelAsyncOperation(): void;
 }
 
-/** What a call ended with. */
+/** The result of a call. */
 export interface NativeResult {
-  /** Throws a {@linkcode NativeError} when the call failed; nothing else of the result may be read then. */
+  /** Throws a {@linkcode NativeError} if the call failed. Nothing else of the result may be read then. */
   CheckError(): void;
 }
 
@@ -98,21 +99,18 @@ interface NativeError {
   readonly errorContext: string;
 }
 
-/** Accounts. */
 export interface NativeAccounts extends NativeResult {
   readonly accounts: readonly NativeAccount[];
 }
 
-/** An account, when there is one. */
 export interface NativeReadAccount extends NativeResult {
   readonly account?: NativeAccount | null;
 }
 
-/** A token. */
 export interface NativeToken extends NativeResult {
   readonly accessToken?: string;
   readonly rawIdToken?: string;
-  /** `pop`, a space and the token, for one that is bound to a request. */
+  /** `pop`, a space and the token, if the token is bound to a request. */
   readonly authorizationHeader?: string;
   readonly grantedScopes?: string;
   /** In seconds since 1970. */
@@ -121,7 +119,7 @@ export interface NativeToken extends NativeResult {
   readonly account?: NativeAccount | null;
 }
 
-/** An account, which the library takes back as the object that it made, and no other. */
+/** An account. The library takes back only the object that it made. */
 export interface NativeAccount {
   readonly homeAccountId?: string;
   readonly localAccountId?: string;
@@ -132,7 +130,7 @@ export interface NativeAccount {
   readonly clientInfo?: string;
 }
 
-/** Parameters of a request for a token. The setters take anything: what is wrong shows in the result. */
+/** Parameters of a request for a token. The setters take anything; an error shows in the result. */
 export interface NativeParameters {
   CreateAuthParameters(clientId: string, authority: string): void;
   SetRedirectUri(uri: string): void;
@@ -143,23 +141,23 @@ export interface NativeParameters {
   SetAdditionalParameter(name: string, value: string): void;
 }
 
-/** The library, and where it is. */
+/** The loaded library. */
 interface OpenMsalRuntime {
-  /** It has found a broker. */
   readonly library: MsalRuntime;
   /** Path of the addon. */
   readonly path: string;
 }
 
-/** By path. It looks for a broker once, when it is loaded, and never again in this process. */
+/** By path. The library looks for a broker only once in a process, when it is loaded. */
 const loaded = new Map<string, MsalRuntime>();
 
 /**
  * Finds and loads the library, which looks for the broker.
  *
- * @throws {LatchkeyError} `missing_dependency` when it is not there, cannot be loaded, others can change it, or Deno does not
- * permit it; `configuration` when `LATCHKEY_MSALRUNTIME` cannot be meant or trusted; `broker_unavailable` when it finds no broker, or is not made
- * for this machine.
+ * @throws {LatchkeyError} `missing_dependency` if it is not installed, cannot be loaded, others can change it, or Deno does not
+ * permit it.
+ * @throws {LatchkeyError} `configuration` if `LATCHKEY_MSALRUNTIME` is invalid, or others can change what it names.
+ * @throws {LatchkeyError} `broker_unavailable` if it finds no broker, or does not support this machine.
  */
 export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
   const { library, path } = openFirst(await candidates());
@@ -167,11 +165,7 @@ export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
   return { library, path };
 }
 
-/**
- * The version of the package that an addon is in.
- *
- * @returns `undefined` where it is not known, or Deno may not read it.
- */
+/** Returns the version of an addon's package; `undefined` if it is unknown, or Deno may not read it. */
 export async function versionOfMsalRuntime(path: string): Promise<string | undefined> {
   const folder = packageOfAddon(path), file = `${folder}/package.json`;
   if (folder === undefined || !isPermitted({ name: "read", path: file })) return undefined;
@@ -179,29 +173,24 @@ export async function versionOfMsalRuntime(path: string): Promise<string | undef
     const { name, version } = JSON.parse(await readTextFile(file));
     return name === PACKAGE && typeof version === "string" ? escapeControlCharacters(version) : undefined;
   } catch {
-    return undefined; // it is there to be shown, and the addon alone may have been copied
+    return undefined; // only for display, and the addon may have been copied without its package
   }
 }
 
-/** Where the addon can be. */
 async function candidates(): Promise<readonly string[]> {
-  const system = operatingSystem(),
-    below = addonBelowPackage({
-      system,
-      arch: processor(),
-      osRelease: system === "linux" ? await osRelease() : undefined,
-    });
-  const separator = system === "win32" ? "\\" : "/", place = readEnvironment(PLACE);
+  const system = operatingSystem(), osRelease = system === "linux" ? await readOsRelease() : undefined;
+  const below = addonBelowPackage({ system, arch: processor(), osRelease });
+  const separator = system === "win32" ? "\\" : "/", place = readEnvironment(VARIABLE);
   if (place === undefined) return packageFolders(PACKAGE).map((folder) => `${folder}${separator}${below}`);
   if (!(system === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//).test(place)) {
-    throw new LatchkeyError("configuration", `Cannot use ${PLACE}: it is not an absolute path`, {
+    throw new LatchkeyError("configuration", `Cannot use ${VARIABLE}: it is not an absolute path`, {
       hint: `Set it to the absolute path of the folder of ${PACKAGE}, or of its addon (.node)`,
     });
   }
   return [place.endsWith(".node") ? place : `${place.replace(/[\\/]+$/, "")}${separator}${below}`];
 }
 
-async function osRelease(): Promise<string | undefined> {
+async function readOsRelease(): Promise<string | undefined> {
   if (!isPermitted({ name: "read", path: OS_RELEASE })) return undefined;
   try {
     return await readTextFile(OS_RELEASE);
@@ -217,7 +206,7 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
     if (known) return { library: known, path };
     const isThere = isAddonThere(path);
     if (isThere === false) continue;
-    if (!mayOpenAddon(path)) {
+    if (!isPermitted({ name: "ffi", path })) { // Deno would prompt
       if (isThere) throw notPermitted(path);
       continue;
     }
@@ -232,7 +221,7 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
       else if (isThere) failures.push(notPermitted(path));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      // Where nobody may look, that is how an addon is missing.
+      // If Deno may not look, this is how a missing addon fails.
       if (isThere || !message.startsWith(`${path}: cannot open shared object file`)) {
         failures.push(addonFailure(message, { path, system, install }));
       }
@@ -242,39 +231,31 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
 }
 
 function notFound(paths: readonly string[], install: string): LatchkeyError {
-  const unseen = denoNamespace() ? paths.find((path) => isAddonThere(path) === undefined) : undefined;
-  if (unseen !== undefined) return notPermitted(unseen);
-  const place = readEnvironment(PLACE);
+  const unreadable = paths.find((path) => isAddonThere(path) === undefined);
+  if (unreadable !== undefined) return notPermitted(unreadable);
+  const place = readEnvironment(VARIABLE);
   if (place !== undefined) {
-    return new LatchkeyError("missing_dependency", `Cannot use ${PLACE}: there is no ${paths[0]}`, {
+    return new LatchkeyError("missing_dependency", `Cannot use ${VARIABLE}: there is no ${paths[0]}`, {
       hint: `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
     });
   }
   return new LatchkeyError("missing_dependency", `The package ${PACKAGE} is not installed`, {
-    hint: `Install it: ${install}; or set ${PLACE} to its folder`,
+    hint: `Install it: ${install}; or set ${VARIABLE} to its folder`,
   });
 }
 
-/** The addon is not run: native code may do all that this person may. */
 function exposedFailure(place: string): LatchkeyError {
-  const isNamed = readEnvironment(PLACE) !== undefined, what = isNamed ? `use ${PLACE}` : "load MSALRuntime";
-  return new LatchkeyError(
-    isNamed ? "configuration" : "missing_dependency",
-    `Cannot ${what}: others can change ${escapeControlCharacters(place)}`,
-    {
-      hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${
-        quoteCommand(["chmod", "go-w", place])
-      }`,
-    },
-  );
+  const isNamed = readEnvironment(VARIABLE) !== undefined, code = isNamed ? "configuration" : "missing_dependency";
+  const what = isNamed ? `use ${VARIABLE}` : "load MSALRuntime", command = quoteCommand(["chmod", "go-w", place]);
+  return new LatchkeyError(code, `Cannot ${what}: others can change ${escapeControlCharacters(place)}`, {
+    hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${command}`,
+  });
 }
 
 function notPermitted(path: string): LatchkeyError {
-  const folder = packageOfAddon(path) ?? path;
+  const flags = quoteCommand([`--allow-ffi=${path}`, `--allow-read=${packageOfAddon(path) ?? path}`]);
   return new LatchkeyError("missing_dependency", `Deno may not open ${PACKAGE}`, {
-    hint: `Install it: ${howToInstall("Deno")}; and run deno with ${
-      quoteCommand([`--allow-ffi=${path}`, `--allow-read=${folder}`])
-    }`,
+    hint: `Install it: ${howToInstall("Deno")}; and run deno with ${flags}`,
   });
 }
 
@@ -285,21 +266,18 @@ function startupFailure({ errorContext }: NativeError): LatchkeyError {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
-  win32: "See that the Windows account manager works: Windows 10 or later, Server 2019 or later; dsregcmd /status",
+  win32: "Check that the Windows account manager works: Windows 10 or later, Server 2019 or later; dsregcmd /status",
   darwin: "Install Company Portal, and enrol the device: Microsoft's SSO extension comes with it",
-  linux: "Install microsoft-identity-broker and enrol the device (Intune); then start this program anew",
+  linux: "Install microsoft-identity-broker and enrol the device (Intune); then restart this program",
 };
 
-/** The package, which the app's own author installs. */
-export const PACKAGE = "@azure/msal-node-runtime";
-/** The addon's file. */
 const FILE = "msal-node-runtime.node";
 
 /** Folders of the package, by the operating system in Node's words. */
 const SYSTEMS: Readonly<Record<string, string>> = { win32: "windows", darwin: "macos", linux: "linux" };
 /** Folders of the package, by the processor in the kernel's words. */
 const PROCESSORS: Readonly<Record<string, string>> = { x86_64: "x64", aarch64: "arm64", ia32: "x86" };
-/** What Microsoft builds it for. */
+/** The machines that Microsoft supports. */
 const BUILT: ReadonlySet<string> = new Set([
   ...["windows x64", "windows arm64", "windows x86"],
   ...["macos x64", "macos arm64"],
@@ -308,50 +286,46 @@ const BUILT: ReadonlySet<string> = new Set([
 
 const DEBIAN = "apt install libwebkit2gtk-4.1-0 libgtk-3-0 libsoup-3.0-0 libsecret-1-0";
 
-/** What decides over the addon. */
+/** A machine, as far as addons differ by it. */
 interface AddonMachine {
   /** Operating system, in Node's words. */
   readonly system: string;
   /** Processor, in the kernel's words. */
   readonly arch: string;
-  /** On Linux, what the distribution says it is (freedesktop's os-release); as Ubuntu where it is not known. */
+  /** On Linux, the distribution's os-release file. @default Ubuntu's */
   readonly osRelease?: string | undefined;
 }
 
 /**
- * Path of the addon below the package's folder.
+ * Returns the path of the addon below the package's folder.
  *
- * @throws {LatchkeyError} `broker_unavailable` when there is none for this machine.
+ * @throws {LatchkeyError} `broker_unavailable` if Microsoft does not support the machine.
  */
 export function addonBelowPackage(machine: AddonMachine): string {
   const { system, arch, osRelease = "" } = machine;
   const folder = SYSTEMS[system] ?? system, processor = PROCESSORS[arch] ?? arch;
   if (!BUILT.has(`${folder} ${processor}`)) {
     throw new LatchkeyError("broker_unavailable", `Microsoft has no MSALRuntime for ${system} on ${arch}`, {
-      hint: "It is there for Windows, for macOS, and for Linux on x86_64 with glibc",
+      hint: "It supports Windows, macOS, and Linux on x86_64 with glibc",
     });
   }
   const distribution = system === "linux" ? [linuxBuild(osRelease)] : [];
   return ["dist", folder, ...distribution, processor, FILE].join(system === "win32" ? "\\" : "/");
 }
 
-/** As the package itself chooses. */
+/** Chooses as the package itself does. */
 function linuxBuild(osRelease: string): string {
   if (!/^ID(?:_LIKE)?=.*\brhel\b/m.test(osRelease)) return "ubuntu";
   const [, major = 0] = /^VERSION_ID="?(\d+)/m.exec(osRelease) ?? [];
   return Number(major) >= 10 ? "rhel10" : "rhel8_9";
 }
 
-/**
- * The package's folder of an addon that is in one, by its path alone.
- *
- * @returns `undefined` for an addon that is elsewhere.
- */
+/** Returns the package's folder of an addon's path; `undefined` for a path that is not in a package. */
 export function packageOfAddon(path: string): string | undefined {
   return /^(.+)[\\/]dist[\\/](?:[^\\/]+[\\/]){2,3}[^\\/]+$/.exec(path)?.[1];
 }
 
-/** How to install the package with the runtime's own tool. */
+/** Returns the command that installs the package. */
 export function howToInstall(runtime: "Deno" | "Bun" | "Node"): string {
   switch (runtime) {
     case "Deno":
@@ -364,101 +338,90 @@ export function howToInstall(runtime: "Deno" | "Bun" | "Node"): string {
 }
 
 /**
- * The error of an addon that cannot be loaded.
+ * Returns the error of an addon that cannot be loaded.
  *
- * @param message What the system's linker said.
- * @param context Where that was.
+ * @param message The message of the system's linker.
  */
 export function addonFailure(
   message: string,
   { path, system, install }: { readonly path: string; readonly system: string; readonly install: string },
 ): LatchkeyError {
-  const [said = ""] = message.split("\n"); // Deno has the path in a second line
+  const [said = ""] = message.split("\n"); // Deno adds the path in a second line
   const failure = (code: LatchkeyErrorCode, why: string, hint: string) =>
     new LatchkeyError(code, `Cannot load MSALRuntime: ${escapeControlCharacters(why)}`, { hint });
   const [, library] = /^(lib[^/: ]+): cannot open shared object file/.exec(said) ?? [];
   if (library) {
     const rhel = "RHEL 8, 9: dnf install webkit2gtk3; RHEL 10: dnf install webkitgtk6.0";
-    return failure("missing_dependency", `${library} is missing`, `Install what it needs: ${DEBIAN} (${rhel})`);
+    return failure("missing_dependency", `${library} is missing`, `Install its dependencies: ${DEBIAN} (${rhel})`);
   }
   if (/^Error (loading shared library|relocating)/.test(said)) {
-    return failure("broker_unavailable", "it takes glibc, and this system has musl", "Use a system with glibc");
+    return failure("broker_unavailable", "it needs glibc, and this system has musl", "Use a system with glibc");
   }
   if (system === "linux" && /version `GLIBC/.test(said)) {
-    return failure("broker_unavailable", `it takes a newer system (${said})`, "Update the system");
+    return failure("broker_unavailable", `it needs a newer system (${said})`, "Update the system");
   }
-  return failure("missing_dependency", `${path} cannot be opened: ${said}`, `Install the package anew: ${install}`);
+  return failure("missing_dependency", `${path} cannot be opened: ${said}`, `Install the package again: ${install}`);
 }
 
-/** Environment variable that has the library's log lines passed on. */
-const WANTED = "LATCHKEY_MSALRUNTIME_LOG";
-/** What passes the lines on, for the application that wants them now. */
+/** Environment variable that turns the library's log lines on. */
+const LOG_VARIABLE = "LATCHKEY_MSALRUNTIME_LOG";
 const listeners = new Set<Logger>();
 let isRegistered = false;
 
-/** Passes the library's log lines on, where that is wanted, until what is returned is disposed of. */
+/** Passes the library's log lines to a logger, if the user wants them, until the returned object is disposed of. */
 export function passLogOn(library: MsalRuntime, log: Logger): Disposable {
-  if (readEnvironment(WANTED) === undefined) return { [Symbol.dispose]: () => {} };
-  const own = heedlessly(log); // two applications can have the same one
+  if (readEnvironment(LOG_VARIABLE) === undefined) return { [Symbol.dispose]: () => {} };
+  const own = bestEffortLogger(log); // a new one: two applications can have the same logger
   if (!isRegistered) {
     try {
       library.RegisterLogger((message, level) => {
         for (const listener of listeners) listener(levelOf(level), `MSALRuntime: ${escapeControlCharacters(message)}`);
       }, false); // without personal data
       isRegistered = true;
-    } catch { // what it throws is of no class
-      own("warn", "MSALRuntime does not give its log lines");
+    } catch {
+      own("warn", "Cannot register a logger with MSALRuntime");
     }
   }
   listeners.add(own);
   return { [Symbol.dispose]: () => void listeners.delete(own) };
 }
 
-/**
- * A logger whose failures are passed over: for callbacks of the library, and for timers, where nobody could catch them and
- * they would end the program.
- */
-export function heedlessly(log: Logger): Logger {
+/** Returns a logger that never throws, for callbacks and timers: an error there would end the program. */
+export function bestEffortLogger(log: Logger): Logger {
   return (level, message) => {
     try {
       log(level, message);
     } catch {
-      // there is no other place to tell of a broken logger
+      // there is no other place to report a broken logger
     }
   };
 }
 
-/** The library's levels: 1 trace, 2 debug, 3 info, 4 warning, 5 error, 6 fatal. Its "info" is what others have for debugging. */
+/** Translates a level: 1 trace, 2 debug, 3 info, 4 warning, 5 error, 6 fatal. The library's "info" is for debugging. */
 export function levelOf(level: number): LogLevel {
   return level >= 5 ? "error" : level === 4 ? "warn" : "debug";
 }
 
-/** Whether there is an addon; `undefined` where Deno does not let anybody look. */
+/** Returns true if the addon exists; `undefined` if Deno may not look. */
 function isAddonThere(path: string): boolean | undefined {
   return isPermitted({ name: "read", path }) ? isThere(path) : undefined;
 }
 
-/** Whether Deno lets an addon be opened. To open one that it does not permit would make it ask the person. */
-function mayOpenAddon(path: string): boolean {
-  return isPermitted({ name: "ffi", path });
-}
-
-/** Whether an addon may be run, as far as it matters who can change it. */
+/** The result of a look at who can change an addon. */
 type AddonTrust =
-  /** Only root and we can change it; on Windows, which has no modes, nobody looks. */
+  /** Only root and we can change it. Windows, which has no modes, is not checked. */
   | { readonly kind: "trusted" }
-  /** Somebody else can change what is at this place, on the way to the file. */
+  /** Somebody else can change this file, link or folder on its path. */
   | { readonly kind: "exposed"; readonly place: string }
-  /** Deno does not let anybody look, and permits more addons than this one. */
+  /** Deno may not look, and permits more addons than this one. */
   | { readonly kind: "unknown" };
 
 /**
- * Looks at whose the addon and every folder on the way to it are, over all links: native code may do all that we may.
+ * Checks who can change the addon and the folders and links on its path: native code may do all that we may.
  *
- * If Deno may not look, an `--allow-ffi=PATH` that names this addon counts as the person's own word for it.
+ * If Deno may not look, an `--allow-ffi=PATH` that names this addon means that the user trusts it.
  *
- * @param path Absolute path of the file.
- * @throws {Error} the file system's own, if a link leads nowhere.
+ * @throws {Error} the file system's own error, if a link is broken.
  */
 function addonTrust(path: string): AddonTrust {
   if (operatingSystem() === "win32") return { kind: "trusted" };
@@ -482,13 +445,7 @@ function nodeLooks(): PlaceLooks {
   };
 }
 
-/**
- * Opens an addon. `require` would do the same, and need the permission to read what stands around the file.
- *
- * @param path Absolute path of the file.
- * @returns What it exports.
- * @throws {Error} when it cannot be loaded, in the words of the system.
- */
+/** Loads an addon. `require` would also need the permission to read the files around it. */
 function openAddon(path: string): unknown {
   const made = { exports: {} as unknown };
   globalThis.process.dlopen(made, path);

@@ -1,5 +1,5 @@
 /**
- * The broker on the session bus for another program, which wants its replies as it gives them.
+ * The broker on the session bus for another program, such as a browser, that wants the broker's own replies.
  *
  * @module
  */
@@ -10,69 +10,72 @@ import { ArgumentError, type Logger } from "../errors.ts";
 import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
 import { redacted } from "../token.ts";
 import { type BrokerChange, type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
-import { brokerSender } from "./client.ts";
-import { asUnavailable, linuxTransport, openBrokerBus, pingBroker } from "./linux.ts";
+import { sendRequest } from "./client.ts";
+import { linuxTransport, openBrokerBus, pingBroker, watchBroker } from "./linux.ts";
 import { accountsRequest, cookieRequest, parseReply, silentRequest, versionRequest } from "./wire.ts";
 
-/** A JSON object as a broker gave it. */
+/** A JSON object as the broker sent it. */
 export type BrokerAnswer = { readonly [key: string]: unknown };
 
-/** What another program asks the broker, by the name of the broker's method. `account` is one as the broker gave it. */
+/** A request of another program, by the name of the broker's method. `account` is an account as the broker sent it. */
 export type BrokerQuestion =
   | { readonly method: "getAccounts" | "getLinuxBrokerVersion" }
   | { readonly method: "acquireTokenSilently"; readonly account: BrokerAnswer; readonly scopes: readonly string[] }
   | {
     readonly method: "acquirePrtSsoCookie";
     readonly account: BrokerAnswer;
-    /** Address of the sign-in page that the cookie is for. */
+    /** URL of the sign-in page that the cookie is for. */
     readonly url: string;
   };
 
-/** How a channel is opened. */
+/** Options of a channel. */
 export interface BrokerChannelOptions {
-  /** Application (client) id that the broker is asked with. */
+  /** Application (client) id of the requests. */
   readonly clientId: string;
   /** Time limits in milliseconds. */
   readonly timeLimits?: Partial<Omit<TimeLimits, "browserMs">>;
-  /** Takes log lines. @default none */
+  /** Logger. @default none */
   readonly logger?: Logger;
 }
 
-/** A channel to the broker. Nothing is held, and no sign-out of an app is heeded: what the broker says is passed on. */
+/** A channel to the broker. It passes the broker's replies on: it caches nothing, and ignores sign-outs of an app. */
 export interface BrokerChannel extends Disposable {
   /**
-   * Starts the broker, if the bus can, and waits for a sign of life from it.
+   * Starts the broker, and waits for its first reply.
    *
-   * @throws {LatchkeyError} `broker_unavailable` when there is none; `missing_dependency`, `configuration` when there is no D-Bus
-   * client to reach it by.
+   * @throws {LatchkeyError} `broker_unavailable` if it cannot be started.
+   * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
    */
   start(options?: Pick<RequestOptions, "signal">): Promise<void>;
   /**
-   * Asks the broker.
+   * Sends a request to the broker.
    *
-   * @returns Its reply as it gave it, which can be a refusal: an object with `error`, or `brokerTokenResponse` with `error` in it.
-   * @throws {LatchkeyError} `broker_unavailable`, `timed_out`; `refused` when it does not know the method; `invalid_response`
-   * when it gave no JSON object; what {@linkcode BrokerChannel.start} throws.
-   * @throws {TypeError} when the account is no object, the scopes are none, or the address does not begin with `https://`.
+   * @returns The broker's reply, which can be a refusal: an object with `error`, or `brokerTokenResponse` with `error` in it.
+   * @throws {LatchkeyError} `broker_unavailable`, `timed_out`.
+   * @throws {LatchkeyError} `refused` if the broker does not know the method.
+   * @throws {LatchkeyError} `invalid_response` if the reply is not a JSON object.
+   * @throws {LatchkeyError} the errors of {@linkcode BrokerChannel.start}.
+   * @throws {TypeError} if `account` or `scopes` is invalid, or `url` does not begin with `https://`.
    */
   ask(question: BrokerQuestion, options?: RequestOptions): Promise<BrokerAnswer>;
   /**
-   * Tells when the broker comes and goes, until the returned object is disposed of. Does not start the broker, nor keep the
-   * program alive.
+   * Reports when the broker starts and stops, until the returned object is disposed of. Does not start the broker, nor keep
+   * the program alive.
    *
-   * @throws {LatchkeyError} `broker_unavailable` when there is no bus; `missing_dependency`, `configuration` as above.
+   * @throws {LatchkeyError} `broker_unavailable` if there is no bus.
+   * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
    */
   onChange(listener: (change: BrokerChange) => void): Promise<Disposable>;
-  /** Frees the connection; calls under way fail. */
+  /** Closes the connection. Pending calls fail. */
   close(): void;
 }
 
-/** Makes a channel. */
+/** Returns a channel, which opens the bus on first use. */
 export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
-  const { clientId, logger } = options, limits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
+  const { clientId, logger } = options, timeLimits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
   let opening: Promise<SessionBus> | undefined, isClosed = false, isStarted = false;
 
-  /** A bus that cannot be opened now may be there later. */
+  /** If the bus cannot be opened, the next call tries again. */
   function openBus(): Promise<SessionBus> {
     return opening ??= openBrokerBus().then((bus) => {
       if (isClosed) bus.close();
@@ -84,7 +87,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
   }
 
   async function start({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<void> {
-    await pingBroker(await openBus(), limits, signal);
+    await pingBroker(await openBus(), timeLimits, signal);
     isStarted = true;
   }
 
@@ -96,19 +99,20 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
   return {
     start,
     async ask(question, options = {}) {
-      const json = requestOf(question, clientId), correlationId = correlationIdOf(options), { signal } = options;
-      const timeoutMs = "account" in question ? limits.silentMs : limits.accountsMs;
-      if (!isStarted) await start({ signal }); // its failure says more than that of a call
-      const transport = linuxTransport(await openBus(), limits);
-      const { sendRepeatable } = brokerSender(transport, (level, message) => logger?.(level, message));
-      const reply = await sendRepeatable(question.method, json, { correlationId, timeoutMs, signal });
-      return redacted(parseReply(reply, { correlationId }), () => "[an answer of the broker's, concealed]");
+      const { method } = question, json = requestOf(question, clientId);
+      const correlationId = correlationIdOf(options), { signal } = options;
+      if (!isStarted) await start({ signal }); // its error says more than that of a call
+      const reply = await sendRequest(linuxTransport(await openBus(), timeLimits), { method, json }, {
+        correlationId,
+        timeoutMs: "account" in question ? timeLimits.silentMs : timeLimits.accountsMs,
+        signal,
+        retry: true,
+        log: (level, message) => logger?.(level, message),
+      });
+      return redacted(parseReply(reply, { correlationId }), () => "[concealed reply of the broker]");
     },
     async onChange(listener) {
-      const bus = await openBus();
-      return await linuxTransport(bus, limits).watch(listener).catch((error) => {
-        throw asUnavailable(error);
-      });
+      return await watchBroker(await openBus(), listener);
     },
     close,
     [Symbol.dispose]: close,
@@ -133,14 +137,14 @@ function requestOf(question: BrokerQuestion, clientId: string): string {
       return cookieRequest(clientId, { ...tokenRequest(account, []), url }, account);
     }
     default:
-      throw new ArgumentError("Cannot ask the broker: there is no such question");
+      throw new ArgumentError("Cannot ask the broker: the method is unknown");
   }
 }
 
-/** The request for an account, whose own cloud and tenant are asked. */
+/** Returns a request to the account's own cloud and tenant. */
 function tokenRequest(account: BrokerAnswer, scopes: readonly string[]): BrokerTokenRequest {
   if (!isObject(account) || isTooDeep(account)) {
-    throw new ArgumentError("Cannot ask the broker: account has to be an object as the broker gave it");
+    throw new ArgumentError("Cannot ask the broker: account has to be an object as the broker sent it");
   }
   const realm = readText(account.realm) ?? "", cloud = authorityOfEnvironment(readText(account.environment) ?? "");
   return { scopes, authority: isTenant(realm) ? authorityOfAccount(cloud, { realm }) : cloud };

@@ -1,5 +1,5 @@
 /**
- * Windows as a broker's JSON has them.
+ * A broker's JSON: writes its requests, reads its replies, and knows where brokers differ. Does no I/O.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import {
   type JsonObject,
   parseJson,
   readBase64Json,
+  readJson,
   readNumber,
   readText,
   readTime,
@@ -20,15 +21,15 @@ import { CONSOLE_WINDOW_HANDLE, type PopScheme, RESERVED_SCOPES, type WindowHand
 import { operatingSystem } from "../runtime/host.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest, SsoCookie } from "./broker.ts";
-import { type RefusalContext, refusalError, statusOfWire } from "./errors.ts";
+import type { RefusalContext } from "./errors.ts";
 
-/** A window by its number (X11), or by the name that a Wayland compositor exported it under. */
+/** A window by its X11 number, or by the name under which a Wayland compositor exported it. */
 type JsonWindow = { readonly id: number } | { readonly exportedHandle: string };
 
 /**
- * Reads a window handle. A console has no window of its own that a broker on Linux could use.
+ * Reads a window handle. A console has no window that a broker on Linux could use.
  *
- * @throws {TypeError} when it cannot be one.
+ * @throws {TypeError} if the handle is invalid.
  */
 export function readWindow(handle: WindowHandle | undefined): JsonWindow {
   if (handle === undefined || handle === CONSOLE_WINDOW_HANDLE) return { id: 0 };
@@ -38,99 +39,93 @@ export function readWindow(handle: WindowHandle | undefined): JsonWindow {
     const exportedHandle = handle.replace(/^wayland:/, "");
     if (exportedHandle && !/^x11:/i.test(handle)) return { exportedHandle };
   }
-  const id = handle instanceof Uint8Array
-    ? numberOfBytes(handle)
-    : typeof handle === "bigint"
-    ? Number(handle)
-    : handle;
+  const number = handle instanceof Uint8Array ? numberOfBytes(handle) : handle;
+  const id = typeof number === "bigint" ? Number(number) : number;
   if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return { id };
-  throw new ArgumentError("Cannot acquire a token: parentWindowHandle is not a window's handle");
+  throw new ArgumentError("Cannot acquire a token: parentWindowHandle is not a window handle");
 }
 
-/**
- * A window of Windows': 64 bits, whatever sign a number was given with.
- *
- * @returns `undefined` for what has no number of 64 bits.
- */
+/** Returns the 64 bits of a Windows window handle, of either sign; `undefined` for anything else. */
 export function windowBits(handle: WindowHandle | undefined): bigint | undefined {
-  if (handle instanceof Uint8Array && [4, 8].includes(handle.length)) {
-    return handle.reduceRight((number, byte) => number * 256n + BigInt(byte), 0n);
-  }
+  if (handle instanceof Uint8Array) return numberOfBytes(handle);
   const number = typeof handle === "number" && Number.isSafeInteger(handle) ? BigInt(handle) : handle;
   if (typeof number !== "bigint") return undefined;
   const bits = BigInt.asUintN(64, number);
   return number === bits || number === BigInt.asIntN(64, number) ? bits : undefined;
 }
 
+/** Reads a handle as it is in memory. All supported machines are little-endian. */
+function numberOfBytes(bytes: Uint8Array): bigint | undefined {
+  if (bytes.length !== 4 && bytes.length !== 8) return undefined;
+  return bytes.reduceRight((number, byte) => number * 256n + BigInt(byte), 0n);
+}
+
 /**
- * Makes sure, before a broker is looked for, that a handle can be a window's: Windows' have all 64 bits.
+ * Checks a window handle before any broker is looked for. A handle of Windows may use all 64 bits.
  *
- * @param handle The handle.
  * @param system Operating system, in Node's words.
- * @throws {TypeError} when it cannot be one.
+ * @throws {TypeError} if the handle is invalid.
  */
 export function checkWindow(handle: WindowHandle | undefined, system: string = operatingSystem()): void {
   if (system !== "win32" || windowBits(handle) === undefined) readWindow(handle);
 }
 
-/** As the machine has it in memory: all that this runs on are little-endian. */
-function numberOfBytes(bytes: Uint8Array): number {
-  if (bytes.length !== 4 && bytes.length !== 8) return NaN;
-  return bytes.reduceRight((number, byte) => number * 256 + byte, 0);
-}
-
-/** Ways to a token, by the numbers of `authorizationType`. */
+/** Values of `authorizationType`. */
 const SILENT = 1, INTERACTIVE = 6, SSO_COOKIE = 8;
-/** A cookie is for no resource; the request for one names this, as the browsers' does. */
+/** A cookie is for no resource; the browsers' requests name this scope. */
 const SCOPE_OF_COOKIES = "https://graph.microsoft.com/.default";
-/** What a broker is told of the asking client: the version of Microsoft's whose requests ours are like. */
+/** Version of Microsoft's client whose requests these resemble. */
 const CLIENT_VERSION = "0.20.7";
-/** MSALRuntime's status for a sign-in that was cancelled. */
+/** MSALRuntime's status of a cancelled sign-in. */
 const USER_CANCELED = 7;
 
-/** Request of `getAccounts`. Microsoft's client sends the client id for the redirect URI as well. */
+/** Writes the request of `getAccounts`. Like Microsoft's client, it sends the client id as the redirect URI. */
 export function accountsRequest(clientId: string): string {
   return JSON.stringify({ clientId, redirectUri: clientId });
 }
 
-/** Request of `getLinuxBrokerVersion`. */
+/** Writes the request of `getLinuxBrokerVersion`. */
 export function versionRequest(): string {
   return JSON.stringify({ msalCppVersion: CLIENT_VERSION });
 }
 
 /**
- * Request of `acquireTokenSilently`.
+ * Writes the request of `acquireTokenSilently`.
  *
- * @param clientId The app.
- * @param request What is asked for.
- * @param account The chosen account as the broker gave it; without it the account that is signed in to the device is meant.
+ * @param account The chosen account as the broker sent it. @default the account that is signed in to the device
  */
 export function silentRequest(clientId: string, request: BrokerTokenRequest, account: JsonObject | undefined): string {
   const authParameters = authParametersOf(clientId, request, account, SILENT);
-  // The first himmelblau releases, known by accounts without an environment, look for the account at the root. A null
-  // there would hide the one below from later ones.
-  return JSON.stringify(account && !account.environment ? { account, authParameters } : { authParameters });
+  return JSON.stringify({ ...accountAtRoot(account), authParameters });
 }
 
-/** Request of `acquireTokenInteractively`; `account` as with {@linkcode silentRequest}. */
+/** Writes the request of `acquireTokenInteractively`; `account` as with {@linkcode silentRequest}. */
 export function interactiveRequest(
   clientId: string,
   request: BrokerInteractiveRequest,
   account: JsonObject | undefined,
 ): string {
-  const window = readWindow(request.parentWindowHandle);
+  const window = readWindow(request.parentWindowHandle), isNumber = "id" in window;
   const authParameters = {
     ...authParametersOf(clientId, request, account, INTERACTIVE),
-    parentWindow: "id" in window ? { handle: window.id } : window,
+    parentWindow: isNumber ? { handle: window.id } : window,
   };
   return JSON.stringify({
-    ...(account && !account.environment && { account }),
+    ...accountAtRoot(account),
     authParameters,
-    ...("id" in window ? { parentWindowHandle: window.id } : { parentWindowExportedHandle: window.exportedHandle }),
+    ...(isNumber ? { parentWindowHandle: window.id } : { parentWindowExportedHandle: window.exportedHandle }),
   });
 }
 
-/** Request of `cancelInteractiveFlow`, as Microsoft's client words it. */
+/**
+ * The first himmelblau releases, whose accounts have no environment, look for the account at the root. Later ones would
+ * take a null there for the account itself.
+ */
+function accountAtRoot(account: JsonObject | undefined): JsonObject {
+  return account && !account.environment ? { account } : {};
+}
+
+/** Writes the request of `cancelInteractiveFlow`, in the words of Microsoft's client. */
 export function cancelRequest(): string {
   const context = "The InteractiveRequest was canceled on behalf of the user";
   return JSON.stringify({
@@ -138,12 +133,12 @@ export function cancelRequest(): string {
   });
 }
 
-/** Request of `removeAccount`. */
+/** Writes the request of `removeAccount`. */
 export function removeAccountRequest(clientId: string, account: JsonObject): string {
   return JSON.stringify({ clientId, account });
 }
 
-/** Request of `acquirePrtSsoCookie`: for the host of `url`. */
+/** Writes the request of `acquirePrtSsoCookie`, for the host of `url`. */
 export function cookieRequest(
   clientId: string,
   request: BrokerTokenRequest & { readonly url: string },
@@ -154,12 +149,12 @@ export function cookieRequest(
   return JSON.stringify({ account, authParameters, mamEnrollment: false, ssoUrl });
 }
 
-/** Request of `generateSignedHttpRequest`. */
+/** Writes the request of `generateSignedHttpRequest`. */
 export function signedHttpRequestRequest(clientId: string, scheme: PopScheme, homeAccountId: string): string {
   return JSON.stringify({ clientId, popParams: popParameters(scheme, homeAccountId) });
 }
 
-/** The same with nothing to sign: a broker that knows the method says what is missing. */
+/** Writes the same without parameters: a broker that knows the method answers that they are missing. */
 export function emptySignedHttpRequestRequest(clientId: string): string {
   return JSON.stringify({ clientId, popParams: {} });
 }
@@ -183,9 +178,9 @@ function authParametersOf(
     isTestMode: false,
     password: "",
     popParams: request.pop ? popParameters(request.pop, homeAccountId) : null,
-    redirectUri: NATIVE_CLIENT_URI, // on every platform of this dialect; others are registered, never sent
+    redirectUri: NATIVE_CLIENT_URI, // on every platform, although an app may have to register another one
     requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
-    username: readText(isObject(account) ? account.username : undefined) ?? request.loginHint ?? "",
+    username: readText(account?.username) ?? request.loginHint ?? "",
     uxContextHandle: -1,
     ...(!account && { isSignIn: true }),
   };
@@ -196,31 +191,34 @@ function popParameters({ method, url, nonce = "" }: PopScheme, homeAccountId: st
   return { clientClaims: "", homeAccountId, httpMethod: method, nonce, uriHost: host, uriPath: pathname };
 }
 
-/** Replies are a few kilobytes; one beyond this many characters is not worth parsing. */
+/** Replies are a few kilobytes; a longer one is not parsed. In characters. */
 const MAX_REPLY_LENGTH = 4_000_000;
-/** The longest lifetime of a token, 28 hours, were its seconds milliseconds, and a little more. */
-const MAX_MIXED_MS = 120_000;
-/** RFC 6750, 2.1: what else there were could not be put into a header. */
+/** RFC 6750, 2.1: no other characters fit into a header. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
+/** RFC 6265, 4.1.1: the same for a cookie. */
+const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/, COOKIE_VALUE = /^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/;
 
-/** An account, and what to send when it is meant. */
+/** An account, and the form in which the broker wants it back. */
 export interface BrokerAccount {
-  /** What latchkey's callers see. */
   readonly info: AccountInfo;
-  /** The account as the broker gave it: it wants it back whole. */
+  /** The account as the broker sent it. */
   readonly raw: JsonObject;
 }
 
-/** What every reply is read with: what its refusal is told with. */
+/** Facts of the request that a reply answers. */
 export type ReplyContext = RefusalContext;
 
 /**
- * Reply of `getAccounts`. Windows' broker asks two services, for work and for personal accounts: beside the accounts of one
- * it tells what the other failed with.
+ * Reads a reply of `getAccounts`. Windows' broker asks one service for work accounts and one for personal accounts; it sends
+ * the accounts of one along with the error of the other.
  */
-export function readAccounts(json: string, authority: Authority, context: ReplyContext): BrokerAccount[] {
+export async function readAccounts(
+  json: string,
+  authority: Authority,
+  context: ReplyContext,
+): Promise<BrokerAccount[]> {
   const reply = parseReply(json, context), { correlationId } = context;
-  if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) throwErrorIn(reply, context);
+  if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) await throwErrorIn(reply, context);
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
     if (!isObject(raw)) throw invalidResponse("an account is not an object", correlationId);
@@ -228,90 +226,77 @@ export function readAccounts(json: string, authority: Authority, context: ReplyC
   });
 }
 
-/** Reply of `getLinuxBrokerVersion`. */
-export function readVersion(json: string, context: ReplyContext): string | undefined {
-  const version = readText(readReply(json, context).linuxBrokerVersion);
+/** Reads a reply of `getLinuxBrokerVersion`. */
+export async function readVersion(json: string, context: ReplyContext): Promise<string | undefined> {
+  const version = readText((await readReply(json, context)).linuxBrokerVersion);
   return version && escapeControlCharacters(version);
 }
 
-/** Reply of a method that says no more than that it was done. */
-export function readDone(json: string, context: ReplyContext): void {
-  if (json !== "") readReply(json, context);
+/** Reads a reply that has no content but an error. */
+export async function readDone(json: string, context: ReplyContext): Promise<void> {
+  if (json !== "") await readReply(json, context);
 }
 
-/** Reply of `acquirePrtSsoCookie`: up to 2.0.1 one cookie at the top, later a list. */
-export function readCookies(json: string, context: ReplyContext): SsoCookie[] {
-  const reply = readReply(json, context);
+/** Reads a reply of `acquirePrtSsoCookie`: up to 2.0.1 one cookie at the root, later a list. */
+export async function readCookies(json: string, context: ReplyContext): Promise<SsoCookie[]> {
+  const reply = await readReply(json, context);
   const items: readonly unknown[] = Array.isArray(reply.cookieItems) ? reply.cookieItems : [reply];
   return items.map((item) => {
-    const [name, value] = isObject(item) ? [readText(item.cookieName), readText(item.cookieContent)] : [];
-    // RFC 6265, 4.1.1: what else there were could not be put into a header.
-    if (
-      !name || !value || !/^[\w!#$%&'*+.^`|~-]+$/.test(name) ||
-      !/^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/.test(value)
-    ) {
+    const [name = "", value = ""] = isObject(item) ? [readText(item.cookieName), readText(item.cookieContent)] : [];
+    if (!COOKIE_NAME.test(name) || !COOKIE_VALUE.test(value)) {
       throw invalidResponse("a cookie is missing or malformed", context.correlationId);
     }
     return redacted({ name, value }, () => ({ name, value: "[concealed]" }));
   });
 }
 
-/** Reply of `generateSignedHttpRequest`. */
-export function readSignedHttpRequest(json: string, context: ReplyContext): string {
-  const signed = readText(readReply(json, context).signedHttpRequest);
+/** Reads a reply of `generateSignedHttpRequest`. */
+export async function readSignedHttpRequest(json: string, context: ReplyContext): Promise<string> {
+  const signed = readText((await readReply(json, context)).signedHttpRequest);
   if (signed && TOKEN.test(signed)) return signed;
   throw invalidResponse("the signed HTTP request is missing or malformed", context.correlationId);
 }
 
-/** What a token's reply is read with. */
+/** Facts of the request that a token answers. */
 interface TokenReplyContext extends ReplyContext {
-  /** The request that it answers. */
   readonly request: BrokerTokenRequest;
   /** The time, in milliseconds since 1970. */
   readonly now: number;
 }
 
-/** A token, and the account as the broker gave it if it did. */
+/** A token, and its account as the broker sent it, if it did. */
 interface BrokerToken {
-  /** What latchkey's callers see. */
   readonly result: AuthenticationResult;
-  /** The account as the broker gave it. */
   readonly rawAccount: JsonObject | undefined;
 }
 
-/** Reply of `acquireTokenSilently` and `acquireTokenInteractively`. */
-export function readToken(json: string, context: TokenReplyContext): BrokerToken {
-  const token = readReply(json, context).brokerTokenResponse;
+/** Reads a reply of `acquireTokenSilently` or `acquireTokenInteractively`. */
+export async function readToken(json: string, context: TokenReplyContext): Promise<BrokerToken> {
+  const token = (await readReply(json, context)).brokerTokenResponse;
   if (!isObject(token)) throw invalidResponse("it has no token", context.correlationId);
   return readTokenResponse(token, context);
 }
 
-/** The part of a reply that has the token. */
+/** Reads the part of a reply that has the token. */
 export function readTokenResponse(token: JsonObject, context: TokenReplyContext): BrokerToken {
-  const { request, correlationId, now } = context;
-  const accessToken = readText(token.accessToken) ?? "";
+  const { request, correlationId, now } = context, accessToken = readText(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
   const tokenType = readTokenType(token.accessTokenType, correlationId);
   if (request.pop && tokenType !== "pop") {
-    throw new LatchkeyError(
-      "invalid_response",
-      "The broker gave a bearer token where one bound to a request was asked for",
-      {
-        correlationId,
-        hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
-      },
-    );
+    throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
+      correlationId,
+      hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
+    });
   }
   const idToken = readText(token.idToken), claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
   const account = accountOfToken(token, rawAccount, claims, context);
-  const extendedExpiresOn = readTime(token.extendedExpiresOn);
+  const extendedExpiresOn = readTime(token.extendedExpiresOn) ?? 0;
   const result: AuthenticationResult = {
     accessToken,
     tokenType,
     expiresOn: readExpiry(token, claims, context),
-    ...(extendedExpiresOn !== undefined && extendedExpiresOn > now &&
-      { extendedExpiresOn: new Date(extendedExpiresOn) }),
+    ...(extendedExpiresOn > now && { extendedExpiresOn: new Date(extendedExpiresOn) }),
     scopes: readScopes(token.grantedScopes) ?? request.scopes,
     ...(idToken?.split(".").length === 3 && { idToken }),
     ...(claims && { idTokenClaims: claims }),
@@ -323,7 +308,7 @@ export function readTokenResponse(token: JsonObject, context: TokenReplyContext)
   return { result: redactTokens(result), rawAccount };
 }
 
-/** Brokers from 3.x on and himmelblau leave the account out: it is the one that was sent, unless `clientInfo` names another. */
+/** Brokers from 3.x on and himmelblau omit the account if it is the requested one, unless `clientInfo` names another. */
 function accountOfToken(
   token: JsonObject,
   raw: JsonObject | undefined,
@@ -332,15 +317,15 @@ function accountOfToken(
 ): AccountInfo {
   if (request.account && !raw && !token.clientInfo && !isOfOther(request.account, claims)) return request.account;
   const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
-  // The realm is the token's, and may be another tenant's than the account's.
+  // The realm is the token's, which can be another tenant than the account's.
   if (request.account && !raw && isSameAccount(account, request.account)) return request.account;
   if (account.homeAccountId) return account;
-  throw invalidResponse("it does not say whose token it is", correlationId);
+  throw invalidResponse("it does not name the token's account", correlationId);
 }
 
 /**
- * Whether an id token is somebody else's. The tenant at home has the person's own id; a guest's is another one in each
- * tenant, and the user name of a guest can be one that is made of the one at home.
+ * Returns true if an id token is for somebody else. Only the home tenant's token has the user's own object id: a guest has
+ * another one in each tenant, and perhaps a user name that is derived from the one at home.
  */
 function isOfOther({ homeAccountId, username }: AccountInfo, claims: JsonObject | undefined): boolean {
   const [oid = "", tid = ""] = homeAccountId.toLowerCase().split(".");
@@ -350,7 +335,7 @@ function isOfOther({ homeAccountId, username }: AccountInfo, claims: JsonObject 
   return name !== "" && username !== "" && !name.includes("#EXT#") && !isSameUsername(name, username);
 }
 
-/** Any field of an account may be absent or null; what is not there is taken from `clientInfo` and the id token. */
+/** Reads an account. Any field may be absent or null; it is then taken from `clientInfo` or the id token. */
 export function readAccount(
   raw: JsonObject,
   claims: JsonObject,
@@ -358,14 +343,13 @@ export function readAccount(
   correlationId: string,
 ): AccountInfo {
   const username = readText(raw.username) ?? readText(claims.preferred_username) ?? readText(claims.upn) ?? "";
-  const identity = readText(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims),
-    homeAccountId = identity ?? username.toLowerCase();
+  const identity = readText(raw.homeAccountId) ?? deriveHomeAccountId(raw, claims);
   const [oid = "", tid = ""] = identity?.split(".") ?? [];
   const realm = readText(raw.realm) ?? readText(claims.tid) ?? tid;
-  if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is none", correlationId);
+  if (realm && !isTenant(realm)) throw invalidResponse("an account's tenant is invalid", correlationId);
   const name = readText(raw.name) ?? readText(claims.name);
   return {
-    homeAccountId,
+    homeAccountId: identity ?? username.toLowerCase(),
     localAccountId: readText(raw.localAccountId) ?? readText(claims.oid) ?? oid,
     environment: readText(raw.environment) ?? authority.host,
     realm,
@@ -382,7 +366,7 @@ function deriveHomeAccountId(raw: JsonObject, claims: JsonObject): string | unde
   return uid && utid ? `${uid}.${utid}` : undefined;
 }
 
-/** A number with most brokers, its name with the first himmelblau releases. */
+/** Most brokers send a number, the first himmelblau releases a name. */
 function readTokenType(type: unknown, correlationId: string): AuthenticationResult["tokenType"] {
   const name = typeof type === "string" ? type.toLowerCase() : type;
   if (name === undefined || name === null || name === 0 || name === "bearer") return "Bearer";
@@ -390,20 +374,25 @@ function readTokenType(type: unknown, correlationId: string): AuthenticationResu
   throw invalidResponse("the access token is of an unknown type", correlationId);
 }
 
+/** The longest lifetime of a token, 28 hours, if its seconds were milliseconds, and some more. */
+const MAX_MIXED_MS = 120_000;
+
+/**
+ * himmelblau sends the time in milliseconds plus the lifetime in seconds. Such a token seems to expire seconds after it was
+ * issued (`iat` is up to five minutes earlier), or seconds from now if the id token is an older one. The id token has the
+ * right time then. No token lives for less than ten minutes, but one of Microsoft's brokers can be about to expire.
+ */
 function readExpiry(token: JsonObject, claims: JsonObject | undefined, context: TokenReplyContext): Date {
   const { correlationId, now } = context, expiresOn = readTime(token.expiresOn);
-  if (expiresOn === undefined) throw invalidResponse("it does not say when the token ends", correlationId);
-  // himmelblau sends the time in milliseconds plus the lifetime in seconds, so that a token seems to end seconds after it was
-  // issued (`iat` is up to five minutes earlier), and, the id token being an older one, seconds from now; the id token knows
-  // better. No token lives under ten minutes, but one of Microsoft's brokers can be at its end.
-  const issued = readTime(claims?.iat), endOfIdToken = readTime(claims?.exp), left = expiresOn - now;
+  if (expiresOn === undefined) throw invalidResponse("it does not say when the token expires", correlationId);
+  const issued = readTime(claims?.iat), idTokenExpiresOn = readTime(claims?.exp) ?? 0, left = expiresOn - now;
   const isSecondsAhead = left > 0 && left < MAX_MIXED_MS && isInMilliseconds(token.expiresOn) &&
     !isInMilliseconds(token.extendedExpiresOn);
   const isMixed = isSecondsAhead || issued !== undefined && expiresOn - issued < 400_000;
-  return new Date(isMixed && endOfIdToken !== undefined && endOfIdToken > expiresOn ? endOfIdToken : expiresOn);
+  return new Date(isMixed ? Math.max(expiresOn, idTokenExpiresOn) : expiresOn);
 }
 
-/** Whether a time is as Microsoft's brokers tell it: himmelblau has a token's extended end in seconds. */
+/** Microsoft's brokers send all times in milliseconds, himmelblau the extended expiry in seconds. */
 function isInMilliseconds(time: unknown): boolean {
   return Number(time) >= 100_000_000_000;
 }
@@ -413,23 +402,22 @@ function readScopes(value: unknown): readonly string[] | undefined {
   return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value : undefined;
 }
 
-/** A JWT's payload, or, with the first himmelblau releases, base64 of the payload alone. */
+/** Reads the payload of a JWT. The first himmelblau releases send only the payload, in base64. */
 function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined {
   const parts = idToken?.split(".") ?? [];
   return readBase64Json(parts.length === 1 ? parts[0] : parts[1]);
 }
 
-/** Parses a reply, and throws the error that it carries. */
-function readReply(json: string, context: ReplyContext): JsonObject {
+async function readReply(json: string, context: ReplyContext): Promise<JsonObject> {
   const reply = parseReply(json, context);
-  throwErrorIn(reply, context);
+  await throwErrorIn(reply, context);
   return reply;
 }
 
 /**
- * Any reply, as the broker gave it: its refusals are passed on as well.
+ * Parses a reply, which may be a refusal.
  *
- * @throws {LatchkeyError} `invalid_response` when it is no JSON object.
+ * @throws {LatchkeyError} `invalid_response` if it is not a JSON object.
  */
 export function parseReply(json: string, { correlationId }: Pick<ReplyContext, "correlationId">): JsonObject {
   let reply: unknown;
@@ -442,33 +430,26 @@ export function parseReply(json: string, { correlationId }: Pick<ReplyContext, "
   return reply;
 }
 
-function throwErrorIn(reply: JsonObject, context: ReplyContext): void {
+/** The code of refusals is loaded when there is one: most replies have none. */
+async function throwErrorIn(reply: JsonObject, context: ReplyContext): Promise<void> {
   const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
     error = token.error ?? reply.error;
-  // From 3.x on the suberror stands beside the error.
-  if (error !== undefined && error !== null) throw readError(error, token.subError, context);
-}
-
-function readError(error: unknown, besideIt: unknown, context: ReplyContext): LatchkeyError {
+  if (error === undefined || error === null) return;
   const details = isObject(error) ? error : { context: error };
-  return refusalError({
+  const { refusalError, statusOfWire } = await import("./errors.ts");
+  throw refusalError({
     status: statusOfWire(readNumber(details.status) ?? 0),
     subStatus: readNumber(details.subStatus),
     tag: readNumber(details.tag),
     errorCode: readNumber(details.errorCode),
     text: readText(details.context) ?? readText(details.message) ?? "",
-    subError: readText(details.subError) ?? readText(besideIt),
-    claims: claimsOf(details),
+    subError: readText(details.subError) ?? readText(token.subError), // from 3.x on beside the error
+    claims: readClaimsChallenge(details.claims),
   }, context);
 }
 
-/** A claims challenge, where the broker passes one on. */
-function claimsOf({ claims }: JsonObject): string | undefined {
-  try {
-    return typeof claims === "string" && isObject(parseJson(claims)) ? claims : undefined;
-  } catch {
-    return undefined; // it could not be replayed
-  }
+function readClaimsChallenge(claims: unknown): string | undefined {
+  return typeof claims === "string" && readJson(claims) ? claims : undefined; // else it could not be replayed
 }
 
 function invalidResponse(why: string, correlationId: string): LatchkeyError {

@@ -1,14 +1,13 @@
 /**
- * The D-Bus session bus, as far as latchkey needs it: method calls and signals. A seam: `open_session_bus.ts` chooses
- * among its implementations.
+ * The D-Bus session bus: method calls and signals. `open.ts` chooses the client that implements it.
  *
  * @module
  */
 
 /**
- * A value as D-Bus knows it, by its type in the signature:
+ * A value, by its type in the signature:
  * `y n q i u d` number · `x t` bigint · `b` boolean · `s o g` string · `ay` Uint8Array · other arrays and structs array ·
- * dictionaries Map · `v` {@linkcode Variant}. File descriptors (`h`) are not carried.
+ * dictionaries Map · `v` {@linkcode Variant}. File descriptors (`h`) are not supported.
  */
 export type DBusValue =
   | boolean
@@ -30,7 +29,7 @@ export interface Variant {
 
 /** A method call. */
 export interface MethodCall {
-  /** Bus name that is called. */
+  /** Bus name of the peer. */
   readonly destination: string;
   /** Object path. */
   readonly path: string;
@@ -42,19 +41,19 @@ export interface MethodCall {
   readonly signature?: string;
   /** The arguments. @default [] */
   readonly body?: readonly DBusValue[];
-  /** Whether the bus starts the service when it does not run. @default true */
+  /** Makes the bus start the service if it does not run. @default true */
   readonly autoStart?: boolean;
 }
 
-/** How long a call may take, and what ends it. */
+/** Time limit of a call, and its signal. */
 export interface CallLimits {
   /** Milliseconds until the call fails with `timed_out`. @default none */
   readonly timeoutMs?: number | undefined;
-  /** Ends the call at once with the signal's reason; a reply that comes later is dropped. */
+  /** Ends the call at once with the signal's reason. A later reply is dropped. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Which signals are wanted. What is left out matches all. */
+/** A choice of signals. A missing field matches all. */
 export interface SignalMatch {
   /** Bus name of the sender, well-known or unique. */
   readonly sender?: string;
@@ -64,11 +63,11 @@ export interface SignalMatch {
   readonly interface?: string;
   /** Signal name. */
   readonly member?: string;
-  /** First argument, when it is a string. */
+  /** First argument, if it is a string. */
   readonly arg0?: string;
 }
 
-/** A signal that came. */
+/** A signal. */
 export interface Signal {
   /** Unique bus name of the sender, or `org.freedesktop.DBus` for the bus itself. */
   readonly sender: string;
@@ -82,69 +81,66 @@ export interface Signal {
   readonly body: readonly DBusValue[];
 }
 
-/** What makes the connection: libdbus through Deno's FFI, or the npm package `dbus-next`. */
+/** A D-Bus client: libdbus through Deno's FFI, or the npm package `dbus-next`. */
 export type SessionBusClient = "libdbus" | "dbus-next";
 
-/** A connection to the session bus. It is made when first used, and made anew after the daemon restarted. */
+/** The session bus. It connects on first use, and again after the daemon restarted. */
 export interface SessionBus extends Disposable {
-  /** What makes the connection. */
+  /** The client that connects. */
   readonly client: SessionBusClient;
   /**
    * Calls a method.
    *
    * @returns The reply's arguments.
-   * @throws {DBusError} when bus or peer answer with an error, or the connection ends first.
-   * @throws {LatchkeyError} `timed_out` when the time limit passes, `invalid_response` for a reply that cannot be read.
-   * @throws {TypeError} when the arguments do not fit the signature.
+   * @throws {DBusError} if the bus or the peer returns an error, or the connection ends first.
+   * @throws {LatchkeyError} `timed_out` if the time limit passes.
+   * @throws {LatchkeyError} `invalid_response` if the reply has unsupported types.
+   * @throws {TypeError} if the arguments do not fit the signature.
    */
   call(call: MethodCall, limits?: CallLimits): Promise<readonly DBusValue[]>;
   /**
-   * Calls `listener` for each signal that matches, until the returned object is disposed of. A subscription outlives a
-   * restart of the daemon and does not keep the program alive.
+   * Calls `listener` for each signal that matches, until the returned object is disposed of. A subscription survives a
+   * restart of the daemon, and does not keep the program alive.
    *
-   * @throws {DBusError} when the bus refuses the match rule.
+   * @throws {DBusError} if the bus refuses the match rule.
    */
   subscribe(match: SignalMatch, listener: (signal: Signal) => void, limits?: CallLimits): Promise<Disposable>;
-  /** Ends the connection for good; calls under way, and later ones, fail with `org.freedesktop.DBus.Error.Disconnected`. */
+  /** Ends the connection. Pending and later calls fail with `org.freedesktop.DBus.Error.Disconnected`. */
   close(): void;
 }
 
-/** An error that came over D-Bus, or took its place. Its message is the peer's text. */
+/** An error of the bus, a peer or the connection. Its message is the peer's text, unescaped. */
 export class DBusError extends Error {
   /** Always `DBusError`. */
   override readonly name = "DBusError";
   /** D-Bus name of the error, such as `org.freedesktop.DBus.Error.ServiceUnknown`. */
   readonly errorName: string;
 
-  /**
-   * @param errorName D-Bus name of the error.
-   * @param message The text that came with it.
-   */
   constructor(errorName: string, message: string) {
     super(message);
     this.errorName = errorName;
   }
 }
 
-/** Prefix of the error names that the bus itself uses. */
+/** Prefix of the bus' own error names. */
 export const BUS_ERROR = "org.freedesktop.DBus.Error.";
 
-/** The bus daemon's own object, to be completed with `member`, `signature` and `body`. */
+/** The bus daemon's object: a method call without `member`, `signature` and `body`. */
 export const BUS_DAEMON = {
   destination: "org.freedesktop.DBus",
   path: "/org/freedesktop/DBus",
   interface: "org.freedesktop.DBus",
 } as const;
 
-/** A match rule in D-Bus' own notation. */
+/** Writes a match rule in D-Bus' notation. */
 export function matchRule(match: SignalMatch): string {
   const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
   return ["type='signal'", ...Object.entries(match).map(([key, value]) => `${key}=${quoted(value)}`)].join(",");
 }
 
 /**
- * Whether a signal is one that was asked for. Any peer can send a signal to our unique name, past every match rule, so
- * all is compared again; a well-known sender, whose unique name only the bus knows, is left to the rule.
+ * Returns true if a signal matches. Any peer can send a signal to our unique name, past every match rule, so all fields are
+ * compared again, except a well-known sender: only the bus knows its unique name.
  */
 export function isMatch(match: SignalMatch, signal: Signal): boolean {
   const unique = match.sender?.startsWith(":") || match.sender === BUS_DAEMON.destination;
@@ -155,15 +151,18 @@ export function isMatch(match: SignalMatch, signal: Signal): boolean {
     (match.arg0 ?? signal.body[0]) === signal.body[0];
 }
 
-/** What the bus says of a name that nobody has, and for which it has, or may start, no service. */
-const UNOWNED: ReadonlySet<string> = new Set(["ServiceUnknown", "NameHasNoOwner"].map((name) => BUS_ERROR + name));
+/** Returns true if an error says that a bus name has no owner, and that the bus has not started a service for it. */
+export function isNoOwner(error: unknown): boolean {
+  return error instanceof DBusError &&
+    ["ServiceUnknown", "NameHasNoOwner"].some((name) => error.errorName === BUS_ERROR + name);
+}
 
-/** The reply to a call, or `undefined` when nobody has the name that was called or asked for. */
+/** Returns the reply to a call; `undefined` if the bus name has no owner. */
 export async function undefinedIfNoOwner<T>(reply: Promise<T>): Promise<T | undefined> {
   try {
     return await reply;
   } catch (error) {
-    if (error instanceof DBusError && UNOWNED.has(error.errorName)) return undefined;
+    if (isNoOwner(error)) return undefined;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The environment that services get which the session bus starts. A broker that gets no display dies at once.
+ * The environment of services that the session bus starts. A broker without a display exits at once.
  *
  * @module
  */
@@ -8,14 +8,13 @@ import { denoNamespace } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
 import { BUS_DAEMON, type CallLimits, type DBusValue, type SessionBus, undefinedIfNoOwner } from "./bus.ts";
 
-/** An environment, and where it was read. */
+/** An environment, and its source. */
 export interface ActivationEnvironment {
   /**
-   * `systemd`: the user's manager, which starts the services. `daemon`: the bus' own daemon, as it was started; what it was
-   * told later (`UpdateActivationEnvironment`) cannot be asked for.
+   * `systemd`: the user's manager, which starts the services. `daemon`: the bus daemon at its own start; later changes
+   * (`UpdateActivationEnvironment`) cannot be read.
    */
   readonly source: "systemd" | "daemon";
-  /** The variables. */
   readonly variables: ReadonlyMap<string, string>;
 }
 
@@ -29,25 +28,23 @@ const SYSTEMD = {
   autoStart: false,
 } as const;
 
-/** Reading `/proc` takes all of Deno's permissions, and asks for them at a terminal when one is missing. */
+/** Deno requires all permissions to read `/proc`, and prompts for a missing one. */
 const ALL_PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi", "import"] as const;
 
 /**
  * Reads the environment of services that the bus starts.
  *
- * @param bus The session bus.
- * @param limits How long a call may take, and what ends it.
- * @returns The environment.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to read it; `unexpected` when it cannot be read;
- * `timed_out`.
- * @throws {DBusError} when the bus does not tell who its daemon is.
+ * @throws {LatchkeyError} `missing_dependency` if Deno may not read it.
+ * @throws {LatchkeyError} `unexpected` if it cannot be read.
+ * @throws {LatchkeyError} `timed_out` if the time limit passes.
+ * @throws {DBusError} if the bus does not report its daemon's pid.
  */
 export async function readActivationEnvironment(
   bus: SessionBus,
   limits: CallLimits = {},
 ): Promise<ActivationEnvironment> {
-  const ofManager = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
-  if (ofManager) return { source: "systemd", variables: toMap(textsIn(ofManager)) };
+  const managerReply = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
+  if (managerReply) return { source: "systemd", variables: toMap(textsIn(managerReply)) };
   const [pid] = await bus.call({
     ...BUS_DAEMON,
     member: "GetConnectionUnixProcessID",
@@ -60,17 +57,19 @@ export async function readActivationEnvironment(
 async function readProcess(pid: number, file: "comm" | "environ"): Promise<string> {
   const deno = denoNamespace();
   if (deno && !ALL_PERMISSIONS.every((name) => deno.permissions.querySync({ name }).state === "granted")) {
-    throw new LatchkeyError("missing_dependency", "Deno may not read the environment of the bus' daemon", {
+    throw new LatchkeyError("missing_dependency", "Deno may not read the environment of the bus daemon", {
       hint: "Run deno with --allow-all",
     });
   }
   try {
-    // A bus from outside this container names a process that is another one in here.
-    if (file === "environ" && !(await readProcess(pid, "comm")).startsWith("dbus-")) throw new Error("it is another's");
+    // A pid from outside this container is another process in here.
+    if (file === "environ" && !(await readProcess(pid, "comm")).startsWith("dbus-")) {
+      throw new Error("the process is not a bus daemon");
+    }
     return await readTextFile(`/proc/${pid}/${file}`);
   } catch (cause) {
     if (cause instanceof LatchkeyError) throw cause;
-    throw new LatchkeyError("unexpected", "The environment of the bus' daemon cannot be read", { cause });
+    throw new LatchkeyError("unexpected", "Cannot read the environment of the bus daemon", { cause });
   }
 }
 

@@ -1,38 +1,51 @@
 /**
- * Addresses of a bus. Facts: D-Bus Specification, "Server Addresses". Pure.
+ * The session bus over the npm package `dbus-next`.
+ *
+ * `dbus-next` connects and authenticates; then this module takes over its socket, so that messages, time limits and aborts are
+ * the same as with libdbus. All use of what `dbus-next` does not document is in {@linkcode DBusNextTransport}.
  *
  * @module
  */
 import type { Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, quoteCommand } from "../runtime/host.ts";
-import {
-  BUS_ERROR,
-  type CallLimits,
-  DBusError,
-  type DBusValue,
-  type MethodCall,
-  type SessionBus,
-  type Signal,
-} from "./bus.ts";
-import { DBusConnection, type DBusTransport, disconnected, ReconnectingBus } from "./connection.ts";
+import { BUS_ERROR, DBusError, type Signal } from "./bus.ts";
+import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
 
-/** Where a bus listens on this machine. */
+/** Version of `@jellybrick/dbus-next` with which its undocumented parts were checked. */
+export const CHECKED_VERSION = "0.11.3";
+
+/**
+ * Loads `dbus-next`.
+ *
+ * @param address Address of the bus, in D-Bus' notation.
+ * @returns A function that connects to the bus.
+ * @throws {LatchkeyError} `missing_dependency` if the package is missing, or Deno does not permit its use.
+ * @throws {DBusError} `…BadAddress` if the bus is not on a unix socket.
+ */
+export async function openDBusNext(address: string): Promise<(onSignal: (signal: Signal) => void) => DBusTransport> {
+  const sockets = unixSockets(address), addresses = sockets.map(asAddress), deno = denoNamespace();
+  if (deno) checkPermissions(deno, sockets);
+  const library = await loadDBusNext();
+  return (onSignal) => new DBusNextTransport(library, addresses, onSignal);
+}
+
+/** A socket on which a bus listens. */
 interface UnixSocket {
-  /** Whether `name` is that of a file, or one in Linux' abstract namespace. */
+  /** `path`: a file. `abstract`: a name in Linux' abstract namespace. */
   readonly kind: "path" | "abstract";
   readonly name: string;
 }
 
 /**
- * The unix sockets among the addresses of a bus, to be tried in order.
+ * Returns the unix sockets among the addresses of a bus, in order (D-Bus Specification, "Server Addresses").
  *
  * @param address One or more addresses, such as `unix:path=/run/user/1000/bus`.
- * @throws {DBusError} `…BadAddress` when that is not what addresses look like, or none of them is a unix socket.
+ * @throws {DBusError} `…BadAddress` if an address is malformed, or none is a unix socket.
  */
 export function unixSockets(address: string): UnixSocket[] {
   const sockets = address.split(";").filter((one) => one !== "").flatMap(socketsOf);
-  if (sockets.length === 0) throw bad(address, "none of it is a unix socket");
+  if (sockets.length === 0) throw bad(address, "it names no unix socket");
   return sockets;
 }
 
@@ -53,12 +66,12 @@ function socketsOf(address: string): UnixSocket[] {
   });
 }
 
-/** `%xx` is a byte of UTF-8: names of files that are none cannot be given to the runtimes' sockets. */
+/** `%xx` is a byte. The runtimes' sockets take only names in UTF-8. */
 function unescape(address: string, value: string): string {
   try {
     return decodeURIComponent(value);
   } catch {
-    throw bad(address, "its %xx are no UTF-8");
+    throw bad(address, "its %xx are not UTF-8");
   }
 }
 
@@ -66,21 +79,21 @@ function bad(address: string, why: string): DBusError {
   return new DBusError(`${BUS_ERROR}BadAddress`, `the address ${JSON.stringify(address)} cannot be used: ${why}`);
 }
 
-/** What tells how long a message is: a byte order, numbers at fixed places, and the length of the fields that follow. */
+/** Length of the part of the header that has the message's length. */
 const HEADER_LENGTH = 16;
 const MAX_LENGTH = 128 * 1024 * 1024;
 const BYTE_ORDERS = "lB"; // little, big
 
-/** Puts the pieces in which messages come together. */
+/** Splits a stream into messages. */
 export class MessageSplitter {
   #message = new Uint8Array(HEADER_LENGTH);
   #filled = 0;
 
   /**
-   * Takes the next piece.
+   * Adds a piece of the stream.
    *
-   * @returns The messages that are whole by now, in order.
-   * @throws {RangeError} when it is no message; nothing that follows can be read then.
+   * @returns The messages that are complete now, in order.
+   * @throws {RangeError} if the stream is malformed. The rest of it cannot be read.
    */
   push(piece: Uint8Array): Uint8Array<ArrayBuffer>[] {
     const messages = [];
@@ -109,53 +122,46 @@ function lengthOf(message: Uint8Array<ArrayBuffer>): number {
   const order = String.fromCharCode(message[0]!), view = new DataView(message.buffer);
   const body = view.getUint32(4, order === "l"), fields = view.getUint32(12, order === "l");
   const length = HEADER_LENGTH + Math.ceil(fields / 8) * 8 + body;
-  if (!BYTE_ORDERS.includes(order) || length > MAX_LENGTH) throw new RangeError("The bytes are no D-Bus message");
+  if (!BYTE_ORDERS.includes(order) || length > MAX_LENGTH) throw new RangeError("The bytes are not a D-Bus message");
   return length;
 }
 
-/** The library, loaded. */
 type DBusNext = typeof import("dbus-next");
 
-/** What `dbus-next` 0.11 does not declare. */
+/** Undeclared parts of a `dbus-next` bus. */
 interface UndeclaredBus {
   readonly _connection: InnerConnection;
   on(event: "error", listener: (error: Error) => void): void;
 }
 
 interface InnerConnection {
-  /** The socket, once there is one. */
+  /** The socket, one turn of the event loop after the start. */
   readonly stream?: Socket;
   on(event: "connect" | "end", listener: () => void): void;
 }
 
-/** It says Hello itself, in the first message. */
+/** `dbus-next` says Hello in the first message. */
 const HELLO_SERIAL = 1;
 /** Longest delay of a timer, in milliseconds. */
 const MAX_DELAY_MS = 0x7fffffff;
-/** Thrown at `dbus-next` when the daemon has let us in, so that it goes no further. */
-const TAKEN_OVER = new Error("the connection is read by latchkey");
+/** Thrown into `dbus-next` after the authentication, so that it does not read the socket. */
+const TAKEN_OVER = new Error("latchkey reads the socket");
 
-/** A connection to a bus, from the first byte to the last. */
-class DBusNextConnection implements DBusTransport {
+/** A connection to a bus over the socket of `dbus-next`. */
+class DBusNextTransport implements DBusTransport {
+  readonly connection: DBusConnection;
   readonly #library: DBusNext;
-  readonly #conversation: DBusConnection;
   readonly #splitter = new MessageSplitter();
-  /** What is to be said when the daemon has let us in; from then on the stream takes it. */
+  /** Messages that wait for the authentication. */
   #unsent: Uint8Array[] | undefined = [];
   #inner: InnerConnection | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
 
-  /**
-   * Connects. Nothing waits for it but the calls that are made.
-   *
-   * @param library `dbus-next`.
-   * @param addresses Where the bus listens, to be tried in order.
-   * @param onSignal Called for each signal.
-   */
+  /** Starts to connect to the first of the addresses that works. */
   constructor(library: DBusNext, addresses: readonly string[], onSignal: (signal: Signal) => void) {
     this.#library = library;
-    this.#conversation = new DBusConnection({
+    this.connection = new DBusConnection({
       write: (message) => this.#unsent ? this.#unsent.push(message) : this.#inner?.stream?.write(message),
       onSignal,
       onWaiting: () => this.#keepTime(),
@@ -167,19 +173,11 @@ class DBusNextConnection implements DBusTransport {
     return !this.#ended;
   }
 
-  call(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
-    return this.#conversation.call(call, limits);
-  }
-
-  send(call: MethodCall): void {
-    this.#conversation.send(call);
-  }
-
   close(): void {
     this.#end(disconnected("the connection to the session bus was closed"));
   }
 
-  /** `dbus-next` listens for its socket's errors a microtask late, which is in time in a microtask: events wait for all. */
+  /** `dbus-next` adds its listener of errors a microtask late. No event comes before that if this is a microtask, too. */
   #connectSoon(addresses: readonly string[]): void {
     queueMicrotask(() => this.#ended || this.#connect(addresses));
   }
@@ -202,8 +200,8 @@ class DBusNextConnection implements DBusTransport {
       this.#takeOver(inner.stream!);
       throw TAKEN_OVER;
     });
-    setTimeout(() => { // there is a stream by then
-      inner.stream?.once("connect", () => this.#keepTime()); // Deno 2.6 forgets what it was told before
+    setTimeout(() => { // the stream exists by then
+      inner.stream?.once("connect", () => this.#keepTime()); // Deno 2.6 forgets an unref() before
       this.#keepTime();
     });
   }
@@ -218,29 +216,29 @@ class DBusNextConnection implements DBusTransport {
   #read(stream: Socket): void {
     try {
       for (let piece: Uint8Array | null; (piece = stream.read()) !== null;) {
-        for (const message of this.#splitter.push(piece)) this.#conversation.receive(message);
+        for (const message of this.#splitter.push(piece)) this.connection.receive(message);
       }
     } catch {
-      this.#end(disconnected("the session bus sent what is no message"));
+      this.#end(disconnected("the session bus sent a malformed message"));
     }
   }
 
-  /** Keeps the program alive while calls wait, and their time limits. */
+  /** Keeps the program alive while calls wait, and enforces their time limits. */
   #keepTime(): void {
     clearTimeout(this.#timer);
-    const stream = this.#inner?.stream, { isWaiting, nextDeadline } = this.#conversation;
-    if (this.#ended) stream?.unref().destroySoon(); // after what was written
+    const stream = this.#inner?.stream, { isWaiting, nextDeadline } = this.connection;
+    if (this.#ended) stream?.unref().destroySoon(); // after the pending writes
     else if (isWaiting) stream?.ref();
     else stream?.unref();
     if (!isWaiting || nextDeadline === Infinity) return;
     const delayMs = Math.min(Math.max(0, Math.ceil(nextDeadline - performance.now())), MAX_DELAY_MS);
-    this.#timer = setTimeout(() => (this.#conversation.expire(), this.#keepTime()), delayMs);
+    this.#timer = setTimeout(() => (this.connection.expire(), this.#keepTime()), delayMs);
   }
 
   #end(error: DBusError): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#conversation.fail(error);
+    this.connection.fail(error);
     this.#keepTime();
   }
 }
@@ -251,22 +249,7 @@ function notConnected(address: string, error: Error): DBusError {
   return new DBusError(BUS_ERROR + name, `cannot connect to ${address}: ${message}`);
 }
 
-/**
- * Opens the session bus through `dbus-next`.
- *
- * @param address Address of the bus, in D-Bus' notation.
- * @returns The bus; it connects when it is first called.
- * @throws {LatchkeyError} `missing_dependency`: the package is not there, or Deno does not permit what it needs.
- * @throws {DBusError} `…BadAddress` when the bus is not on a unix socket.
- */
-export async function openSessionBusDBusNext(address: string): Promise<SessionBus> {
-  const sockets = unixSockets(address), addresses = sockets.map(asAddress), deno = denoNamespace();
-  if (deno) checkPermissions(deno, sockets);
-  const library = await loadDBusNext();
-  return new ReconnectingBus("dbus-next", (onSignal) => new DBusNextConnection(library, addresses, onSignal));
-}
-
-/** `dbus-next` takes what is between its separators as it stands. */
+/** `dbus-next` does not unescape addresses. */
 function asAddress({ kind, name }: UnixSocket): string {
   if (!/[:;,]/.test(name)) return `unix:${kind}=${name}`;
   throw new DBusError(`${BUS_ERROR}BadAddress`, `dbus-next cannot reach ${name}: it has a colon, semicolon or comma`);
@@ -276,15 +259,15 @@ async function loadDBusNext(): Promise<DBusNext> {
   try {
     return await import("dbus-next");
   } catch (cause) {
-    throw new LatchkeyError(
-      "missing_dependency",
-      "Cannot reach the session bus: the package dbus-next cannot be loaded",
-      { cause, hint: "Run npm install dbus-next@npm:@jellybrick/dbus-next@^0.11.3" },
-    );
+    const message = "Cannot reach the session bus: the package dbus-next cannot be loaded";
+    throw new LatchkeyError("missing_dependency", message, {
+      cause,
+      hint: `Run npm install dbus-next@npm:@jellybrick/dbus-next@^${CHECKED_VERSION}`,
+    });
   }
 }
 
-/** Deno would ask for what was not granted. Asking who we are takes `sys`, and a socket all the others. */
+/** Deno would prompt for a missing permission. `dbus-next` reads the user id (`sys`) and opens a socket (the others). */
 function checkPermissions(deno: typeof Deno, sockets: readonly UnixSocket[]): void {
   const needed = [["--allow-sys=uid", { name: "sys", kind: "uid" }], ...sockets.flatMap(permissionsOf)] as const;
   const known = needed.map(([flag, permission]) => [flag, stateOf(deno, permission)] as const)
@@ -295,7 +278,7 @@ function checkPermissions(deno: typeof Deno, sockets: readonly UnixSocket[]): vo
   });
 }
 
-/** A name in the abstract namespace has a NUL before it, which no flag can say. */
+/** A name in the abstract namespace begins with a NUL, which no flag can contain. */
 function permissionsOf({ kind, name }: UnixSocket): [flag: string, permission: Deno.PermissionDescriptor][] {
   const isFile = kind === "path", path = isFile ? { path: name } : {}, host = isFile ? { host: `unix:${name}` } : {};
   const value = isFile ? `=${name}` : "";
@@ -306,7 +289,7 @@ function permissionsOf({ kind, name }: UnixSocket): [flag: string, permission: D
   ];
 }
 
-/** `undefined` for a permission that this Deno does not know: before 2.9 a socket is no host. */
+/** `undefined` for a permission that this Deno does not know: before 2.9 a socket is not a host. */
 function stateOf(deno: typeof Deno, permission: Deno.PermissionDescriptor): Deno.PermissionState | undefined {
   try {
     return deno.permissions.querySync(permission).state;

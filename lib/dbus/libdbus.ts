@@ -1,33 +1,28 @@
 /**
- * Where libdbus is on this machine: always an absolute path, since a bare name fails in Deno's `dlopen` when FFI was
- * granted for a path (denoland/deno issue 29246), and since the search path could be someone else's.
+ * The session bus over libdbus, through Deno's FFI.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { quoteCommand, readEnvironment } from "../runtime/host.ts";
-import {
-  BUS_DAEMON,
-  BUS_ERROR,
-  type CallLimits,
-  DBusError,
-  type DBusValue,
-  type MethodCall,
-  type Signal,
-} from "./bus.ts";
+import { BUS_DAEMON, BUS_ERROR, DBusError, type Signal } from "./bus.ts";
 import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
 
 const FILE = "libdbus-1.so.3";
 const LINKER_CACHE = "/etc/ld.so.cache";
 
 /**
- * Opens the first libdbus that can be opened: the one that `LATCHKEY_LIBDBUS` names, else in the usual directories,
- * else as the dynamic linker's cache has it.
+ * Opens the first libdbus that can be opened: the one that `LATCHKEY_LIBDBUS` names, else one in the usual directories, else
+ * one in the dynamic linker's cache.
+ *
+ * The path is always absolute: Deno's `dlopen` rejects a bare name if FFI was granted for a path (denoland/deno issue 29246),
+ * and the search path could be someone else's.
  *
  * @param deno Deno's namespace.
  * @param open Opens the library at a path, or throws.
- * @returns What `open` returned.
- * @throws {LatchkeyError} `missing_dependency`, with what to install or permit; `configuration` when `LATCHKEY_LIBDBUS` cannot be trusted.
+ * @returns The result of `open`.
+ * @throws {LatchkeyError} `missing_dependency` if libdbus is not installed, or Deno may not open it.
+ * @throws {LatchkeyError} `configuration` if the library that `LATCHKEY_LIBDBUS` names is not safe to load.
  */
 export function findLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
   const override = readEnvironment("LATCHKEY_LIBDBUS");
@@ -83,14 +78,14 @@ function usualDirectories(deno: typeof Deno): string[] {
   ];
 }
 
-/** The path to name in a hint: one that exists, as far as may be looked. */
+/** Returns the path for a hint: one that exists, as far as Deno may look. */
 function probablePath(deno: typeof Deno): string {
   const paths = usualDirectories(deno).map((directory) => `${directory}/${FILE}`);
   const exists = (path: string) => isGranted(deno, { name: "read", path }) && fileInfo(deno, path) !== undefined;
   return paths.find(exists) ?? paths[0]!;
 }
 
-/** FFI is full trust, so a library that someone else could have put there is not opened. */
+/** Code over FFI may do anything, so a library that someone else can replace is not opened. */
 function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) => T): T {
   const refuse = (why: string, hint: string) =>
     new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { hint });
@@ -99,19 +94,16 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
     !isGranted(deno, { name: "ffi", path }) || !isGranted(deno, { name: "read" }) ||
     !isGranted(deno, { name: "sys", kind: "uid" })
   ) {
+    const flags = quoteCommand([`--allow-ffi=${path}`, "--allow-read", "--allow-sys=uid"]);
     throw new LatchkeyError("missing_dependency", "Cannot use LATCHKEY_LIBDBUS: Deno may not check and open it", {
-      hint: `Run deno with ${
-        quoteCommand([`--allow-ffi=${path}`, "--allow-read", "--allow-sys=uid"])
-      }, or unset LATCHKEY_LIBDBUS`,
+      hint: `Run deno with ${flags}, or unset LATCHKEY_LIBDBUS`,
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
   const exposed = placeOpenToOthers(path, denoLooks(deno));
   if (exposed) {
-    throw refuse(
-      `others can write to ${exposed}`,
-      `Put the library where only root or you can write, or run ${quoteCommand(["chmod", "go-w", exposed])}`,
-    );
+    const hint = `Put the library where only root or you can write, or run ${quoteCommand(["chmod", "go-w", exposed])}`;
+    throw refuse(`others can write to ${exposed}`, hint);
   }
   try {
     return open(path);
@@ -123,27 +115,28 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
   }
 }
 
-/** What {@linkcode placeOpenToOthers} asks of a file system. */
+/** A file system. */
 export interface PlaceLooks {
   /** User id of this process. */
   readonly ownUser: number;
-  /** Owner, mode bits and kind; a link is not followed. Throws if nothing is there. */
-  look(path: string): { readonly uid: number | null; readonly mode: number | null; readonly kind: PlaceKind };
-  /** Where a link leads. */
+  /** Returns the facts of a file, not following a link. Throws if there is none. */
+  look(path: string): {
+    readonly uid: number | null;
+    readonly mode: number | null;
+    readonly kind: "folder" | "link" | "other";
+  };
+  /** Returns the target of a link. */
   readLink(path: string): string;
 }
 
-/** What a place on the way to a file is. */
-type PlaceKind = "folder" | "link" | "other";
-
 /**
- * Returns the first place on the way to a file, over every link, that someone else than root and us can change. Code of
- * such a file is not to be run. POSIX only.
+ * Returns the first folder, link or file on the path to a file that someone other than root and us can change. Code of such
+ * a file must not be run. POSIX only.
  *
  * @param path Absolute path of the file.
  * @param looks The file system.
- * @returns The place's path; `undefined` if only root and we can change what is there.
- * @throws {Error} the file system's own, if a place is missing or cannot be looked at.
+ * @returns The path of the first one; `undefined` if only root and we can change the file.
+ * @throws {Error} the file system's own error, if a part of the path is missing or unreadable.
  */
 export function placeOpenToOthers(path: string, looks: PlaceLooks): string | undefined {
   const ahead = path.split("/");
@@ -169,7 +162,7 @@ export function placeOpenToOthers(path: string, looks: PlaceLooks): string | und
   return undefined;
 }
 
-/** The file system as Deno shows it. */
+/** Returns Deno's file system. */
 export function denoLooks(deno: typeof Deno): PlaceLooks {
   return {
     ownUser: deno.uid()!,
@@ -193,13 +186,13 @@ function isGranted(deno: typeof Deno, permission: Deno.PermissionDescriptor): bo
   return deno.permissions.querySync(permission).state === "granted";
 }
 
-/** What every method call needs. Binding costs 0.1 ms a symbol, so the rest has tables of its own. */
+/** Symbols of every method call. Binding costs 0.1 ms a symbol, so the rest have tables of their own. */
 const CALLS = {
   // DBusConnection *dbus_connection_open_private(const char *address, DBusError *error)
   dbus_connection_open_private: { parameters: ["buffer", "buffer"], result: "usize" },
   // dbus_bool_t dbus_connection_get_unix_fd(DBusConnection *connection, int *fd)
   dbus_connection_get_unix_fd: { parameters: ["usize", "buffer"], result: "i32" },
-  // dbus_bool_t dbus_connection_read_write(DBusConnection *connection, int timeout_milliseconds): whether it is connected
+  // dbus_bool_t dbus_connection_read_write(DBusConnection *connection, int timeout_milliseconds): true while connected
   dbus_connection_read_write: { parameters: ["usize", "i32"], result: "i32" },
   // dbus_bool_t dbus_connection_has_messages_to_send(DBusConnection *connection)
   dbus_connection_has_messages_to_send: { parameters: ["usize"], result: "i32" },
@@ -217,14 +210,14 @@ const CALLS = {
   dbus_free: { parameters: ["usize"], result: "void" },
   // void *memcpy(void *dest, const void *src, size_t n)
   memcpy: { parameters: ["buffer", "usize", "usize"], result: "void" },
-  // int poll(struct pollfd *fds, nfds_t nfds, int timeout): once to wait on another thread, once to look
+  // int poll(struct pollfd *fds, nfds_t nfds, int timeout): once on another thread to wait, once on this one to look
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   poll_now: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32" },
   // int eventfd(unsigned int initval, int flags)
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What waking poll takes. */
+/** Symbols that wake poll. */
 const WAKING = {
   // ssize_t read(int fd, void *buf, size_t count)
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
@@ -232,7 +225,7 @@ const WAKING = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What the end of a connection takes. */
+/** Symbols of the end of a connection. */
 const ENDING = {
   // void dbus_connection_close(DBusConnection *connection)
   dbus_connection_close: { parameters: ["usize"], result: "void" },
@@ -242,7 +235,7 @@ const ENDING = {
   close: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What a connection that did not begin takes. */
+/** Symbols of a connection that failed. */
 const FAILING = {
   // void dbus_error_free(DBusError *error)
   dbus_error_free: { parameters: ["buffer"], result: "void" },
@@ -250,28 +243,20 @@ const FAILING = {
   strlen: { parameters: ["usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** libdbus, opened. */
+/** libdbus, opened. All but `calls` are bound on first use. */
 interface Libdbus {
-  /** Absolute path that it was opened by. */
-  readonly path: string;
-  /** What every method call needs. */
   readonly calls: Deno.StaticForeignLibraryInterface<typeof CALLS>;
-  /** What waking poll takes; bound on first use. */
   readonly waking: Deno.StaticForeignLibraryInterface<typeof WAKING>;
-  /** What the end of a connection takes; bound on first use. */
   readonly ending: Deno.StaticForeignLibraryInterface<typeof ENDING>;
-  /** What a connection that did not begin takes; bound on first use. */
   readonly failing: Deno.StaticForeignLibraryInterface<typeof FAILING>;
 }
 
 let opened: Libdbus | undefined;
 
 /**
- * Opens libdbus, once a program.
+ * Opens libdbus, once in this process.
  *
- * @param deno Deno's namespace.
- * @returns The library.
- * @throws {LatchkeyError} `missing_dependency`, `configuration`: it is not there, not permitted, or not to be trusted.
+ * @throws {LatchkeyError} the errors of {@linkcode findLibdbus}.
  */
 export function openLibdbus(deno: typeof Deno): Libdbus {
   return opened ??= findLibdbus(deno, (path) => openAt(deno, path));
@@ -282,7 +267,6 @@ function openAt(deno: typeof Deno, path: string): Libdbus {
   let waking: Libdbus["waking"] | undefined, ending: Libdbus["ending"] | undefined;
   let failing: Libdbus["failing"] | undefined;
   return {
-    path,
     calls: symbols,
     get waking() {
       return waking ??= deno.dlopen(path, WAKING).symbols;
@@ -296,7 +280,7 @@ function openAt(deno: typeof Deno, path: string): Libdbus {
   };
 }
 
-/** The error that libdbus left in a DBusError: name and message are its first two pointers. */
+/** Reads and frees a C `DBusError`: name and message are its first two pointers. */
 function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
   const [name, message] = [...failure].slice(0, 2).map((address) => {
     const text = new Uint8Array(Number(library.failing.strlen(address)));
@@ -310,37 +294,36 @@ function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBus
 const POLLIN = 1, POLLOUT = 4;
 const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 
-/** A line of the authentication is read in one step and answered in the next. */
+/** libdbus reads a line of the authentication in one step and answers it in the next. */
 const AUTHENTICATION_STEPS = 3;
-/** A step reads 2 KiB. */
+/** Steps before timers and aborts have their turn, each of 2 KiB: a peer may flood us. */
 const STEPS_A_TURN = 512;
-/** libdbus does not say what it waits for until the daemon has let us in, so it is driven again after so long, then longer. */
+/** During the authentication libdbus does not say what it waits for, so it is driven in growing intervals. */
 const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
-/** An `int` of milliseconds is what poll takes. */
+/** Longest time limit of poll, which takes an `int`. */
 const MAX_POLL_MS = 0x7fffffff;
 
-/** A connection to a bus, from the first byte to the last. */
-export class LibdbusConnection implements DBusTransport {
+/** A connection to a bus through libdbus. */
+export class LibdbusTransport implements DBusTransport {
+  readonly connection: DBusConnection;
   readonly #library: Libdbus;
-  readonly #connection: bigint;
+  /** Pointer to libdbus' connection. */
+  readonly #handle: bigint;
   readonly #socket: number;
+  /** An eventfd that ends a poll. */
   readonly #wake: number;
-  readonly #conversation: DBusConnection;
   #connected = true;
-  /** Whether the daemon has let us in: it has sent a message. */
+  /** True once the daemon has sent a message. */
   #authenticated = false;
   #pumping = false;
   #polling = false;
   #closed = false;
 
   /**
-   * Connects. The daemon's answers are read while calls wait, so a daemon that hangs does not hang the program; only one
-   * whose queue of new connections is full as well would, in `connect` itself.
+   * Connects. Replies are read while calls wait, so a daemon that hangs does not block the program, unless its queue of new
+   * connections is full, too: then `connect` blocks.
    *
-   * @param library libdbus.
-   * @param address Address of the bus.
-   * @param onSignal Called for each signal.
-   * @throws {DBusError} when nothing listens there.
+   * @throws {DBusError} if nothing listens at the address.
    */
   constructor(library: Libdbus, address: string, onSignal: (signal: Signal) => void) {
     const failure = new BigUint64Array(4), socket = new Int32Array(1);
@@ -349,67 +332,62 @@ export class LibdbusConnection implements DBusTransport {
       if (this.#polling) this.#wakeUp();
       else void this.#pump();
     };
-    this.#conversation = new DBusConnection({ write: (message) => this.#write(message), onSignal, onWaiting });
-    this.#connection = library.calls.dbus_connection_open_private(encoder.encode(`${address}\0`), bytesOf(failure));
-    if (this.#connection === 0n) throw takeError(library, failure);
-    library.calls.dbus_connection_get_unix_fd(this.#connection, bytesOf(socket));
+    this.connection = new DBusConnection({ write: (message) => this.#write(message), onSignal, onWaiting });
+    this.#handle = library.calls.dbus_connection_open_private(encoder.encode(`${address}\0`), bytesOf(failure));
+    if (this.#handle === 0n) throw takeError(library, failure);
+    library.calls.dbus_connection_get_unix_fd(this.#handle, bytesOf(socket));
     this.#socket = socket[0]!;
     this.#wake = library.calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (this.#wake < 0) {
       this.#free();
       throw new DBusError(`${BUS_ERROR}LimitsExceeded`, "no file descriptor is left");
     }
-    this.send({ ...BUS_DAEMON, member: "Hello" });
+    this.connection.send({ ...BUS_DAEMON, member: "Hello" });
   }
 
-  /** Whether calls can be made; what has ended meanwhile is noticed here. */
   isOpen(): boolean {
     if (!this.#closed && !this.#pumping) this.#process();
     return !this.#closed && this.#connected;
   }
 
-  /** Calls a method; see `SessionBus.call`. */
-  call(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
-    return this.#conversation.call(call, limits);
-  }
-
-  /** Sends a method call; nobody waits for its reply. */
-  send(call: MethodCall): void {
-    this.#conversation.send(call);
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.connection.fail(disconnected("the connection to the session bus was closed"));
+    if (!this.#pumping) this.#free();
   }
 
   #write(bytes: Uint8Array<ArrayBuffer>): void {
     const { calls } = this.#library;
     const address = calls.dbus_message_demarshal(bytes, bytes.length, 0n);
     if (address === 0n) {
-      throw new RangeError("Cannot call over D-Bus: the message breaks a limit of D-Bus, or memory is short");
+      throw new RangeError("Cannot call over D-Bus: the message exceeds a limit of D-Bus, or memory is short");
     }
-    calls.dbus_connection_send(this.#connection, address, 0n);
+    calls.dbus_connection_send(this.#handle, address, 0n);
     calls.dbus_message_unref(address);
-    // What did not fit into the socket is written when poll says so, and poll was told before there was anything to write.
-    if (this.#polling && calls.dbus_connection_has_messages_to_send(this.#connection)) this.#wakeUp();
+    // The rest of a message that did not fit into the socket: the current poll does not wait for room.
+    if (this.#polling && calls.dbus_connection_has_messages_to_send(this.#handle)) this.#wakeUp();
   }
 
-  /** Writes and reads what can be written and read without waiting. */
+  /** Writes and reads as much as is possible without waiting. */
   #process(): void {
     try {
       this.#exchange();
-      if (!this.#connected) this.#conversation.fail(disconnected("the connection to the session bus ended"));
+      if (!this.#connected) this.connection.fail(disconnected("the connection to the session bus ended"));
     } catch (error) {
       this.#connected = false;
-      this.#conversation.fail(error);
+      this.connection.fail(error);
     }
   }
 
   #exchange(): void {
     const { calls } = this.#library;
     let steps = AUTHENTICATION_STEPS;
-    // A peer that floods us gets so many steps; then timers and aborts have their turn.
     for (let turn = 0; turn < STEPS_A_TURN && steps > 0; turn++) {
-      this.#connected = calls.dbus_connection_read_write(this.#connection, 0) !== 0;
-      for (let message; (message = calls.dbus_connection_pop_message(this.#connection)) !== 0n;) {
+      this.#connected = calls.dbus_connection_read_write(this.#handle, 0) !== 0;
+      for (let message; (message = calls.dbus_connection_pop_message(this.#handle)) !== 0n;) {
         this.#authenticated = true;
-        this.#conversation.receive(this.#takeBytes(message));
+        this.connection.receive(this.#takeBytes(message));
       }
       if (!this.#connected) return;
       if (this.#isReadable()) steps = AUTHENTICATION_STEPS;
@@ -417,14 +395,7 @@ export class LibdbusConnection implements DBusTransport {
     }
   }
 
-  /** Ends the connection; calls under way fail. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#conversation.fail(disconnected("the connection to the session bus was closed"));
-    if (!this.#pumping) this.#free();
-  }
-
+  /** Drives the connection while calls wait. */
   async #pump(): Promise<void> {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -432,9 +403,9 @@ export class LibdbusConnection implements DBusTransport {
     const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
     let waitMs = AUTHENTICATION_POLL_MS.first;
     this.#process();
-    while (this.#conversation.isWaiting) {
+    while (this.connection.isWaiting) {
       const authenticated = this.#authenticated;
-      const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#connection);
+      const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#handle);
       fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
       this.#polling = true;
       await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
@@ -442,19 +413,19 @@ export class LibdbusConnection implements DBusTransport {
       waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
       if (events[7]) this.#library.waking.read(this.#wake, new Uint8Array(8), 8n);
       if (!this.#closed) this.#process();
-      this.#conversation.expire();
+      this.connection.expire();
     }
     this.#pumping = false;
     if (this.#closed) this.#free();
   }
 
-  /** How long poll may wait, in milliseconds. It keeps the time limits: to start its own timers takes Deno 4 ms. */
+  /** Returns the timeout of poll, which keeps the time limits of calls: the first use of a timer takes Deno 4 ms. */
   #timeout(atMost: number): number {
-    const wait = Math.min(atMost, Math.max(0, Math.ceil(this.#conversation.nextDeadline - performance.now())));
+    const wait = Math.min(atMost, Math.max(0, Math.ceil(this.connection.nextDeadline - performance.now())));
     return wait === Infinity ? -1 : Math.min(wait, MAX_POLL_MS);
   }
 
-  /** A message's bytes; the message is given back. */
+  /** Copies a message, and frees it. */
   #takeBytes(message: bigint): Uint8Array<ArrayBuffer> {
     const { calls } = this.#library, address = new BigUint64Array(1), length = new Int32Array(1);
     const done = calls.dbus_message_marshal(message, bytesOf(address), bytesOf(length));
@@ -476,8 +447,8 @@ export class LibdbusConnection implements DBusTransport {
 
   #free(): void {
     const { ending } = this.#library;
-    ending.dbus_connection_close(this.#connection);
-    ending.dbus_connection_unref(this.#connection);
+    ending.dbus_connection_close(this.#handle);
+    ending.dbus_connection_unref(this.#handle);
     ending.close(this.#wake);
   }
 }

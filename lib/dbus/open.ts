@@ -1,63 +1,72 @@
 /**
- * Which client of the session bus this runtime has.
+ * Opens the session bus with the D-Bus client that this runtime has, and reconnects after a restart of the daemon.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, mayReadEnvironment, readEnvironment } from "../runtime/host.ts";
-import { BUS_ERROR, DBusError, type SessionBus } from "./bus.ts";
-import { ReconnectingBus } from "./connection.ts";
-import { LibdbusConnection, openLibdbus } from "./libdbus.ts";
+import {
+  BUS_DAEMON,
+  BUS_ERROR,
+  type CallLimits,
+  DBusError,
+  type DBusValue,
+  isMatch,
+  matchRule,
+  type MethodCall,
+  type SessionBus,
+  type SessionBusClient,
+  type Signal,
+  type SignalMatch,
+} from "./bus.ts";
+import { type DBusTransport, disconnected } from "./connection.ts";
+import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
 
 /**
- * Opens the session bus: on Deno by libdbus, which starts in half the time; by `dbus-next` elsewhere, and where libdbus is
- * not there or Deno may not open it.
+ * Opens the session bus. Deno uses libdbus, which starts in half the time; other runtimes, and Deno if libdbus is missing or
+ * not permitted, use `dbus-next`.
  *
- * @returns The bus; it connects when it is first called.
- * @throws {LatchkeyError} `missing_dependency` when there is no D-Bus client, or Deno permits none.
- * @throws {DBusError} `…NoServer` when this session has no bus, `…BadAddress` when its address is none that can be used.
+ * @returns The bus, which connects on first use.
+ * @throws {LatchkeyError} `missing_dependency` if no D-Bus client is installed, or Deno permits none.
+ * @throws {LatchkeyError} `configuration` if `LATCHKEY_LIBDBUS` is invalid.
+ * @throws {DBusError} `…NoServer` if this session has no bus, `…BadAddress` if its address is not usable.
  */
 export async function openSessionBus(): Promise<SessionBus> {
-  const deno = denoNamespace(), address = await ofThisMachine(sessionBusAddress());
-  if (!deno) return await openByDBusNext(address);
+  const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
+  if (!deno) return await openWithDBusNext(address);
   try {
-    return openSessionBusLibdbus(deno, address);
+    const library = openLibdbus(deno);
+    return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
   } catch (error) {
-    // Who names a libdbus wants that one.
+    // LATCHKEY_LIBDBUS means that one or none.
     if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;
-    return await openByDBusNext(address).catch((other) => {
-      throw isMissing(other) ? neither(error, other) : other;
+    return await openWithDBusNext(address).catch((other) => {
+      if (!isMissing(other)) throw other;
+      const hint = `${error.hint}; or, without libdbus: ${other.hint}`;
+      throw new LatchkeyError("missing_dependency", error.message, { cause: error.cause, hint });
     });
   }
 }
 
-/** A bus of this machine: libdbus would go over the network for another address, and run programs for some. */
-async function ofThisMachine(address: string): Promise<string> {
-  const sockets = address.split(";").filter((one) => one.startsWith("unix:"));
-  if (sockets.length > 0) return sockets.join(";");
-  const { unixSockets } = await import("./dbus_next.ts");
-  unixSockets(address); // throws: it says what is wrong with it
-  return address;
-}
-
-async function openByDBusNext(address: string): Promise<SessionBus> {
-  const { openSessionBusDBusNext } = await import("./dbus_next.ts");
-  return await openSessionBusDBusNext(address);
+async function openWithDBusNext(address: string): Promise<SessionBus> {
+  const { openDBusNext } = await import("./dbus_next.ts"), connect = await openDBusNext(address);
+  return new ReconnectingBus("dbus-next", connect);
 }
 
 function isMissing(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.code === "missing_dependency";
 }
 
-/** Mending libdbus is better, but not in everyone's power. */
-function neither(libdbus: LatchkeyError, dbusNext: LatchkeyError): LatchkeyError {
-  return new LatchkeyError("missing_dependency", libdbus.message, {
-    cause: libdbus.cause,
-    hint: `${libdbus.hint}; or, without libdbus: ${dbusNext.hint}`,
-  });
+/** Keeps the unix sockets: for other addresses libdbus would use the network or run programs. */
+async function localAddress(address: string): Promise<string> {
+  const sockets = address.split(";").filter((one) => one.startsWith("unix:"));
+  if (sockets.length > 0) return sockets.join(";");
+  const { unixSockets } = await import("./dbus_next.ts");
+  unixSockets(address); // throws the reason
+  return address;
 }
 
-/** Address of the session bus, as the D-Bus Specification and systemd give it. */
+/** Returns the session bus' address, as the D-Bus Specification and systemd define it. */
 function sessionBusAddress(): string {
   const address = readEnvironment("DBUS_SESSION_BUS_ADDRESS");
   if (address) return address;
@@ -65,18 +74,15 @@ function sessionBusAddress(): string {
   if (directory) return `unix:path=${escapeAddress(`${directory}/bus`)}`;
   const names = ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"];
   if (!names.every(mayReadEnvironment)) {
-    throw new LatchkeyError(
-      "missing_dependency",
-      `Cannot reach the session bus: Deno may not read ${names.join(" and ")}`,
-      {
-        hint: `Run deno with --allow-env=${names} --allow-ffi=<path of libdbus-1.so.3>`,
-      },
-    );
+    const message = `Cannot reach the session bus: Deno may not read ${names.join(" and ")}`;
+    throw new LatchkeyError("missing_dependency", message, {
+      hint: `Run deno with --allow-env=${names} --allow-ffi=<path of libdbus-1.so.3>`,
+    });
   }
   throw new DBusError(`${BUS_ERROR}NoServer`, `this session has no bus: neither ${names.join(" nor ")} is set`);
 }
 
-/** Values in an address have all but a few characters as `%xx`. */
+/** Escapes all but a few characters as `%xx`. */
 function escapeAddress(text: string): string {
   const escape = (byte: number) => `%${byte.toString(16).padStart(2, "0")}`;
   return text.replaceAll(
@@ -85,15 +91,118 @@ function escapeAddress(text: string): string {
   );
 }
 
-/**
- * Opens the session bus through libdbus.
- *
- * @param deno Deno's namespace.
- * @param address Address of the bus, in D-Bus' notation.
- * @returns The bus; it connects when it is first called.
- * @throws {LatchkeyError} `missing_dependency`, `configuration`: libdbus is not there, not permitted, or not to be trusted.
- */
-function openSessionBusLibdbus(deno: typeof Deno, address: string): SessionBus {
-  const library = openLibdbus(deno);
-  return new ReconnectingBus("libdbus", (onSignal) => new LibdbusConnection(library, address, onSignal));
+/** Interval at which a bus with subscriptions looks for signals and for a restarted daemon. */
+const POLL_MS = 200;
+
+interface Subscription {
+  readonly match: SignalMatch;
+  readonly listener: (signal: Signal) => void;
+}
+
+/** A session bus that connects on first use, and again after the daemon restarted. */
+class ReconnectingBus implements SessionBus {
+  readonly client: SessionBusClient;
+  readonly #connect: (onSignal: (signal: Signal) => void) => DBusTransport;
+  readonly #subscriptions = new Set<Subscription>();
+  #transport: DBusTransport | undefined;
+  #polling: ReturnType<typeof setInterval> | undefined;
+  #closed = false;
+
+  constructor(client: SessionBusClient, connect: (onSignal: (signal: Signal) => void) => DBusTransport) {
+    this.client = client;
+    this.#connect = connect;
+  }
+
+  async call(call: MethodCall, limits: CallLimits = {}): Promise<readonly DBusValue[]> {
+    limits.signal?.throwIfAborted();
+    return await this.#connected().connection.call(call, limits);
+  }
+
+  async subscribe(
+    match: SignalMatch,
+    listener: (signal: Signal) => void,
+    limits: CallLimits = {},
+  ): Promise<Disposable> {
+    limits.signal?.throwIfAborted();
+    const subscription = { match, listener }, { connection } = this.#connected();
+    this.#subscriptions.add(subscription); // signals may come with the reply
+    try {
+      await connection.call(ruleCall("AddMatch", match), limits);
+      if (this.#closed) throw closed();
+    } catch (error) {
+      // The bus has no rule that it refused, and an equal one may be another subscription's.
+      if (error instanceof DBusError) this.#subscriptions.delete(subscription);
+      else this.#unsubscribe(subscription);
+      throw error;
+    }
+    this.#polling ??= idleInterval(() => this.#poll(), POLL_MS);
+    return { [Symbol.dispose]: () => this.#unsubscribe(subscription) };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#subscriptions.clear();
+    this.#stopPolling();
+    this.#transport?.close();
+    this.#transport = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #connected(): DBusTransport {
+    if (this.#closed) throw closed();
+    if (this.#transport?.isOpen()) return this.#transport;
+    this.#transport?.close();
+    this.#transport = undefined;
+    const transport = this.#connect((signal) => this.#deliver(signal));
+    // The daemon handles messages in order, and has accepted these rules before, so nobody waits for the replies.
+    for (const { match } of this.#subscriptions) transport.connection.send(ruleCall("AddMatch", match));
+    return this.#transport = transport;
+  }
+
+  #poll(): void {
+    try {
+      this.#connected();
+    } catch (error) {
+      // The daemon is down. The next poll tries again, and a call throws the reason.
+      if (!(error instanceof DBusError)) throw error;
+    }
+  }
+
+  #deliver(signal: Signal): void {
+    for (const { match, listener } of this.#subscriptions) {
+      // A listener's error is the program's to handle, and must not stop the connection.
+      if (isMatch(match, signal)) queueMicrotask(() => listener(signal));
+    }
+  }
+
+  #unsubscribe(subscription: Subscription): void {
+    if (!this.#subscriptions.delete(subscription)) return;
+    if (this.#subscriptions.size === 0) this.#stopPolling();
+    if (this.#transport?.isOpen()) this.#transport.connection.send(ruleCall("RemoveMatch", subscription.match));
+  }
+
+  #stopPolling(): void {
+    if (this.#polling === undefined) return; // the first use of a timer takes Deno 4 ms
+    clearInterval(this.#polling);
+    this.#polling = undefined;
+  }
+}
+
+/** Sets an interval that does not keep the program alive. */
+function idleInterval(poll: () => void, ms: number): ReturnType<typeof setInterval> {
+  const timer: unknown = setInterval(poll, ms), deno = denoNamespace();
+  if (typeof timer === "number") deno?.unrefTimer(timer);
+  else (timer as { unref(): void }).unref();
+  return timer as ReturnType<typeof setInterval>;
+}
+
+function closed(): DBusError {
+  return disconnected("the session bus was closed");
+}
+
+function ruleCall(member: "AddMatch" | "RemoveMatch", match: SignalMatch): MethodCall {
+  return { ...BUS_DAEMON, member, signature: "s", body: [matchRule(match)] };
 }

@@ -14,14 +14,15 @@ function oidOf(start: string): string {
 }
 
 /** Reads a reply to a request for jane. */
-function read(claims: object | undefined, more: object = {}) {
+async function read(claims: object | undefined, more: object = {}) {
   const idToken = claims && `e30.${btoa(JSON.stringify(claims))}.c`;
   const token = { accessToken: "a.b.c", accessTokenType: 0, expiresOn: NOW + 3_600_000, idToken, ...more };
   const authority = parseAuthority("https://login.microsoftonline.com/common"), scopes = ["User.Read"];
-  return readToken(JSON.stringify({ brokerTokenResponse: token }), {
+  const { result } = await readToken(JSON.stringify({ brokerTokenResponse: token }), {
     ...{ correlationId: "id", flow: "broker", clientId: "1", redirectUri: "", scopes, now: NOW },
     request: { scopes, authority, account: JANES },
-  }).result;
+  });
+  return result;
 }
 
 describe("readToken() of a reply that names no account", () => {
@@ -36,42 +37,42 @@ describe("readToken() of a reply that names no account", () => {
       ...{ oid: JOE, tid: FABRIKAM, preferred_username: "jane_contoso.com#EXT#@fabrikam.com" },
     }],
     ["one that says little", { sub: "x" }],
-  ])("takes %s for who was asked for", (_, claims) => {
-    expect(read(claims).account).toBe(JANES);
+  ])("takes %s for who was asked for", async (_, claims) => {
+    expect((await read(claims)).account).toBe(JANES);
   });
 
-  test("takes somebody else's id token for theirs", () => {
-    expect(read({ oid: JOE, tid: CONTOSO, preferred_username: "joe@contoso.com" }).account).toMatchObject({
+  test("takes somebody else's id token for theirs", async () => {
+    expect((await read({ oid: JOE, tid: CONTOSO, preferred_username: "joe@contoso.com" })).account).toMatchObject({
       ...{ homeAccountId: `${JOE}.${CONTOSO}`, username: "joe@contoso.com" },
     });
-    expect(read({ oid: JOE, tid: CONTOSO }).account.homeAccountId).toBe(`${JOE}.${CONTOSO}`);
-    expect(read({ oid: JOE, tid: FABRIKAM, preferred_username: "joe@fabrikam.com" }).account).toMatchObject({
+    expect((await read({ oid: JOE, tid: CONTOSO })).account.homeAccountId).toBe(`${JOE}.${CONTOSO}`);
+    expect((await read({ oid: JOE, tid: FABRIKAM, preferred_username: "joe@fabrikam.com" })).account).toMatchObject({
       ...{ homeAccountId: `${JOE}.${FABRIKAM}`, username: "joe@fabrikam.com" },
     });
-    expect(read({ preferred_username: "joe@contoso.com" }).account.username).toBe("joe@contoso.com");
+    expect((await read({ preferred_username: "joe@contoso.com" })).account.username).toBe("joe@contoso.com");
   });
 });
 
 describe("readToken() of an end in milliseconds and seconds at once", () => {
   const iat = NOW / 1000 - 3_000, exp = NOW / 1000 + 600, claims = { oid: JANE, tid: CONTOSO };
   const ahead = { expiresOn: NOW + 3_599 }, extended = { extendedExpiresOn: NOW / 1000 + 7_200 };
-  const ends = (...of: Parameters<typeof read>) => read(...of).expiresOn.getTime() - NOW;
+  const ends = async (...of: Parameters<typeof read>) => (await read(...of)).expiresOn.getTime() - NOW;
 
-  test("takes the id token's end, however old that is", () => {
-    expect(ends({ ...claims, iat, exp }, { ...ahead, ...extended })).toBe(600_000);
-    expect(ends({ ...claims, iat, exp }, ahead)).toBe(600_000);
-    expect(ends({ ...claims, iat: NOW / 1000, exp }, ahead)).toBe(600_000);
+  test("takes the id token's end, however old that is", async () => {
+    expect(await ends({ ...claims, iat, exp }, { ...ahead, ...extended })).toBe(600_000);
+    expect(await ends({ ...claims, iat, exp }, ahead)).toBe(600_000);
+    expect(await ends({ ...claims, iat: NOW / 1000, exp }, ahead)).toBe(600_000);
   });
 
-  test("takes the token's own where the id token has ended, or has none", () => {
-    expect(ends({ ...claims, iat, exp: NOW / 1000 - 1 }, { ...ahead, ...extended })).toBe(3_599);
-    expect(ends(claims, { ...ahead, ...extended })).toBe(3_599);
+  test("takes the token's own where the id token has ended, or has none", async () => {
+    expect(await ends({ ...claims, iat, exp: NOW / 1000 - 1 }, { ...ahead, ...extended })).toBe(3_599);
+    expect(await ends(claims, { ...ahead, ...extended })).toBe(3_599);
   });
 
-  test("does not prolong a token of Microsoft's that is at its end, nor one that has ended", () => {
-    expect(ends({ ...claims, iat, exp }, { ...ahead, extendedExpiresOn: NOW + 7_200_000 })).toBe(3_599);
-    expect(ends({ ...claims, iat, exp }, { expiresOn: NOW / 1000 + 4 })).toBe(4_000);
-    expect(ends({ ...claims, iat, exp }, { expiresOn: NOW - 1, ...extended })).toBe(-1);
-    expect(ends({ ...claims, iat, exp }, { expiresOn: NOW + 120_000, ...extended })).toBe(120_000);
+  test("does not prolong a token of Microsoft's that is at its end, nor one that has ended", async () => {
+    expect(await ends({ ...claims, iat, exp }, { ...ahead, extendedExpiresOn: NOW + 7_200_000 })).toBe(3_599);
+    expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW / 1000 + 4 })).toBe(4_000);
+    expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW - 1, ...extended })).toBe(-1);
+    expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW + 120_000, ...extended })).toBe(120_000);
   });
 });

@@ -45,7 +45,7 @@ test("callNative() throws what the call throws when it is made, and lets the nex
   const broken = () => {
     throw new RangeError("no");
   };
-  const queued = { ...OPTIONS, queue: "broken" };
+  const queued = { ...OPTIONS, mutex: "broken" };
   expect(await failureOf(callNative(broken, queued))).toBeInstanceOf(RangeError);
   const call = makeCall(), result = callNative(call.start, queued);
   (await call.begun)("token");
@@ -91,7 +91,7 @@ test("callNative() has a time limit", async () => {
 });
 
 test("callNative() makes the calls of a queue one after the other", async () => {
-  const first = makeCall(), second = makeCall(), queued = { ...OPTIONS, queue: "in turn", isCancellable: false };
+  const first = makeCall(), second = makeCall(), queued = { ...OPTIONS, mutex: "in turn", isCancellable: false };
   const results = [callNative(first.start, queued), callNative(second.start, queued)];
   const isBegun = () => Promise.race([second.begun.then(() => true), Promise.resolve(false)]);
   const done = await first.begun;
@@ -103,7 +103,7 @@ test("callNative() makes the calls of a queue one after the other", async () => 
 
 test("callNative() leaves a call that cannot be cancelled its turn when nobody waits for it any more", async () => {
   const first = makeCall(), second = makeCall(), controller = new AbortController();
-  const queued = { ...OPTIONS, queue: "abandoned", isCancellable: false };
+  const queued = { ...OPTIONS, mutex: "abandoned", isCancellable: false };
   const left = callNative(first.start, { ...queued, signal: controller.signal });
   const done = await first.begun;
   controller.abort(new Error("enough"));
@@ -121,7 +121,7 @@ test.each([["has ended", 600_000], ["does not end in its time", 1]])(
   "callNative() gives the turn of a call that was cancelled to the next one when that %s",
   async (how, closingMs) => {
     const first = makeCall(), second = makeCall(), controller = new AbortController();
-    const queued = { ...OPTIONS, queue: `cancelled ${closingMs}`, closingMs };
+    const queued = { ...OPTIONS, mutex: `cancelled ${closingMs}`, closingMs };
     const left = callNative(first.start, { ...queued, signal: controller.signal });
     const done = await first.begun;
     const result = callNative(second.start, queued);

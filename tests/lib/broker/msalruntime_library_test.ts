@@ -93,7 +93,7 @@ describe.each(IS_BUILT ? runtimes : [])("openMsalRuntime() on $name", ({ name, p
     const found = failureOf([...program(), main]);
     expect(found).toMatchObject({
       code: "missing_dependency",
-      hint: expect.stringContaining("Install the package anew"),
+      hint: expect.stringContaining("Install the package again"),
     });
     expect(found.message).toStartWith(`Cannot load MSALRuntime: ${addon} cannot be opened: `);
   });

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { heedlessly, levelOf } from "../../../lib/broker/msalruntime_addon.ts";
+import { bestEffortLogger, levelOf } from "../../../lib/broker/msalruntime_addon.ts";
 
 test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], [6, "error"], [0, "debug"]] as const)(
   "levelOf(%d) is %s",
@@ -8,9 +8,9 @@ test.each([[1, "debug"], [2, "debug"], [3, "debug"], [4, "warn"], [5, "error"], 
   },
 );
 
-test("heedlessly() passes lines on, and over what the logger throws", () => {
+test("bestEffortLogger() passes lines on, and ignores the logger's errors", () => {
   const lines: string[] = [];
-  const log = heedlessly((level, message) => {
+  const log = bestEffortLogger((level, message) => {
     lines.push(`${level} ${message}`);
     throw new Error("disk full");
   });

@@ -77,14 +77,14 @@ describe("addonFailure() makes", () => {
       "linux",
       "Error loading shared library ld-linux-x86-64.so.2: No such file or directory (needed by /app/a.node)",
       "broker_unavailable",
-      "Cannot load MSALRuntime: it takes glibc, and this system has musl",
+      "Cannot load MSALRuntime: it needs glibc, and this system has musl",
       /glibc/,
     ],
     [
       "linux",
       `/lib/x86_64-linux-gnu/libc.so.6: version \`GLIBC_2.34' not found (required by ${PATH})`,
       "broker_unavailable",
-      `Cannot load MSALRuntime: it takes a newer system (/lib/x86_64-linux-gnu/libc.so.6: version \`GLIBC_2.34' not found (required by ${PATH}))`,
+      `Cannot load MSALRuntime: it needs a newer system (/lib/x86_64-linux-gnu/libc.so.6: version \`GLIBC_2.34' not found (required by ${PATH}))`,
       /Update the system/,
     ],
     [

@@ -1,13 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
-import type { BrokerInteractiveRequest } from "../../../lib/broker/broker.ts";
-import {
-  fillParameters,
-  nativeRequest,
-  redirectUriOf,
-  windowBytes,
-  windowWay,
-} from "../../../lib/broker/msalruntime.ts";
+import type { BrokerInteractiveRequest, BrokerTokenRequest } from "../../../lib/broker/broker.ts";
+import { fillParameters, redirectUriOf, signInHint, windowBytes } from "../../../lib/broker/msalruntime.ts";
 import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/request.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -29,59 +23,15 @@ test.each([
   expect(redirectUriOf(CLIENT_ID, system)).toBe(uri);
 });
 
-describe("nativeRequest()", () => {
-  test("has what was asked for, and nothing that was not", () => {
-    expect(nativeRequest(CLIENT_ID, REQUEST, "win32")).toEqual({
-      clientId: CLIENT_ID,
-      authority: "https://login.microsoftonline.com/common",
-      redirectUri: `ms-appx-web://Microsoft.AAD.BrokerPlugin/${CLIENT_ID}`,
-      scopes: "User.Read",
-      claims: undefined,
-      accessTokenToRenew: undefined,
-      pop: undefined,
-      parameters: {},
-      leftOut: [],
-    });
-  });
-
-  test("leaves out the scopes that are in every sign-in", () => {
-    const scopes = ["openid", "Mail.Read", "profile", "email", "offline_access", "User.Read"];
-    expect(nativeRequest(CLIENT_ID, { ...REQUEST, scopes }, "linux").scopes).toBe("Mail.Read email User.Read");
-  });
-
-  test("takes the address that a token is to be bound to apart", () => {
-    const pop = { type: "pop", method: "POST", url: "https://graph.microsoft.com:444/v1.0/me?a=b" } as const;
-    expect(nativeRequest(CLIENT_ID, { ...REQUEST, pop }, "win32").pop).toEqual([
-      "POST",
-      "graph.microsoft.com:444",
-      "/v1.0/me",
-      "",
-    ]);
-    expect(nativeRequest(CLIENT_ID, { ...REQUEST, pop: { ...pop, nonce: "n" } }, "win32").pop?.[3]).toBe("n");
-  });
-
-  test("leaves out the parameters over which the library refuses a request, and tells of all but the prompt", () => {
-    const extraParameters = {
-      ...{ prompt: "login", domain_hint: "contoso.com", DC: "x", client_id: "a", scope: "b", response_type: "c" },
-      ...{ redirect_uri: "d", nonce: "e", code_challenge: "f", client_info: "1", max_age: "60", foo: "bar" },
-    };
-    const { parameters, leftOut } = nativeRequest(CLIENT_ID, { ...REQUEST, extraParameters }, "linux");
-    expect(parameters).toEqual({ max_age: "60", foo: "bar" });
-    expect(leftOut).toEqual([
-      ...["domain_hint", "DC", "client_id", "scope", "response_type", "redirect_uri", "nonce", "code_challenge"],
-      "client_info",
-    ]);
-  });
-});
-
 describe("fillParameters()", () => {
-  const filled = (request: Parameters<typeof nativeRequest>[1]) => {
+  const fill = (request: Partial<BrokerTokenRequest>, system = "darwin") => {
     const calls: string[][] = [];
     const recorder = new Proxy({}, {
       get: (_, name) => (...values: string[]) => void calls.push([String(name), ...values]),
     });
-    fillParameters(recorder as Parameters<typeof fillParameters>[0], nativeRequest(CLIENT_ID, request, "darwin"));
-    return calls;
+    const parameters = recorder as Parameters<typeof fillParameters>[0];
+    const notTaken = fillParameters(parameters, { ...REQUEST, ...request }, { clientId: CLIENT_ID, system });
+    return { calls, notTaken };
   };
   const least = [
     ["CreateAuthParameters", CLIENT_ID, "https://login.microsoftonline.com/common"],
@@ -89,11 +39,11 @@ describe("fillParameters()", () => {
     ["SetRequestedScopes", "User.Read"],
   ];
 
-  test("sets what there is, the client and the authority first", () => {
-    expect(filled(REQUEST)).toEqual(least);
+  test("sets what the request has and nothing else, the client and the authority first", () => {
+    expect(fill({})).toEqual({ calls: least, notTaken: [] });
     const pop = { type: "pop", method: "GET", url: "https://graph.microsoft.com/v1.0/me", nonce: "n" } as const;
-    const request = { ...REQUEST, claims: "{}", accessTokenToRenew: "t", pop, extraParameters: { a: "1", b: "2" } };
-    expect(filled(request)).toEqual([
+    const request = { claims: "{}", accessTokenToRenew: "t", pop, extraParameters: { a: "1", b: "2" } };
+    expect(fill(request).calls).toEqual([
       ...least,
       ["SetDecodedClaims", "{}"],
       ["SetAccessTokenToRenew", "t"],
@@ -102,13 +52,46 @@ describe("fillParameters()", () => {
       ["SetAdditionalParameter", "b", "2"],
     ]);
   });
+
+  test("sets the redirect URI of the platform", () => {
+    expect(fill({}, "win32").calls[1]).toEqual([
+      "SetRedirectUri",
+      `ms-appx-web://Microsoft.AAD.BrokerPlugin/${CLIENT_ID}`,
+    ]);
+  });
+
+  test("leaves out the scopes that are in every sign-in", () => {
+    const scopes = ["openid", "Mail.Read", "profile", "email", "offline_access", "User.Read"];
+    expect(fill({ scopes }).calls[2]).toEqual(["SetRequestedScopes", "Mail.Read email User.Read"]);
+  });
+
+  test("splits the address that a token is bound to", () => {
+    const pop = { type: "pop", method: "POST", url: "https://graph.microsoft.com:444/v1.0/me?a=b" } as const;
+    expect(fill({ pop }).calls[3]).toEqual(["SetPopParams", "POST", "graph.microsoft.com:444", "/v1.0/me", ""]);
+  });
+
+  test("leaves out the parameters for which the library refuses a request, and names all but the prompt", () => {
+    const extraParameters = {
+      ...{ prompt: "login", domain_hint: "contoso.com", DC: "x", client_id: "a", scope: "b", response_type: "c" },
+      ...{ redirect_uri: "d", nonce: "e", code_challenge: "f", client_info: "1", max_age: "60", foo: "bar" },
+    };
+    const { calls, notTaken } = fill({ extraParameters });
+    expect(calls.slice(3)).toEqual([
+      ["SetAdditionalParameter", "max_age", "60"],
+      ["SetAdditionalParameter", "foo", "bar"],
+    ]);
+    expect(notTaken).toEqual([
+      ...["domain_hint", "DC", "client_id", "scope", "response_type", "redirect_uri", "nonce", "code_challenge"],
+      "client_info",
+    ]);
+  });
 });
 
-describe("windowWay() is", () => {
-  const account = { way: "account" } as const, anyone = (hint: string) => ({ way: "anyone", hint }) as const;
+describe("signInHint() is", () => {
+  const account = undefined, anyone = (hint: string) => hint;
   const login = { extraParameters: { prompt: "login" } }, choose = { extraParameters: { prompt: "select_account" } };
 
-  test.each<[string, Partial<BrokerInteractiveRequest>, ReturnType<typeof windowWay>]>([
+  test.each<[string, Partial<BrokerInteractiveRequest>, ReturnType<typeof signInHint>]>([
     ["anyone's without an account", {}, anyone("")],
     ["anyone's, with a hint", { loginHint: "joe@contoso.com" }, anyone("joe@contoso.com")],
     ["the account's", { account: JANE }, account],
@@ -121,8 +104,8 @@ describe("windowWay() is", () => {
     ["anyone's to choose, whatever the hint", { loginHint: "joe@contoso.com", ...choose }, anyone("")],
     ["anyone's to choose, whatever the account", { account: JANE, ...choose }, anyone("")],
     ["anyone's for a new account", { account: JANE, extraParameters: { prompt: "create" } }, anyone(JANE.username)],
-  ])("%s", (_, request, way) => {
-    expect(windowWay({ ...REQUEST, ...request })).toEqual(way);
+  ])("%s", (_, request, hint) => {
+    expect(signInHint({ ...REQUEST, ...request })).toBe(hint);
   });
 });
 

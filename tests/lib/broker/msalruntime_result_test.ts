@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { codeOfStatus } from "../../../lib/broker/errors.ts";
-import { checkResult, nativeError, rawAccountOf, rawTokenOf } from "../../../lib/broker/msalruntime.ts";
+import { nativeError, rawAccountOf, rawTokenOf, withLatchkeyErrors } from "../../../lib/broker/msalruntime.ts";
 import type { NativeToken } from "../../../lib/broker/msalruntime_addon.ts";
 import { readAccount, readTokenResponse } from "../../../lib/broker/wire.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
@@ -77,7 +77,7 @@ test("rawTokenOf() takes a token that is bound to a request from the header that
   const bound = { ...TOKEN, isPopAuthorization: true, authorizationHeader: "pop signed.request.token" };
   expect(read(bound, { ...REQUEST, pop })).toMatchObject({ accessToken: "signed.request.token", tokenType: "pop" });
   expect(() => read({ ...bound, authorizationHeader: "" }, { ...REQUEST, pop })).toThrow("missing or malformed");
-  expect(() => read(TOKEN, { ...REQUEST, pop })).toThrow("a bearer token where one bound to a request was asked for");
+  expect(() => read(TOKEN, { ...REQUEST, pop })).toThrow("a bearer token instead of a bound one");
 });
 
 test.each([
@@ -88,19 +88,19 @@ test.each([
   expect(() => read({ ...TOKEN, ...part })).toThrow("Cannot read the broker's reply");
 });
 
-test("checkResult() lets a result pass that is one", () => {
-  checkResult(TOKEN, CONTEXT);
+test("withLatchkeyErrors() returns a result", () => {
+  expect(withLatchkeyErrors(CONTEXT, () => 1)).toBe(1);
 });
 
 test.each(Array.from({ length: 22 }, (_, status) => status))(
-  "checkResult() takes status %d for the library's own number",
+  "withLatchkeyErrors() takes status %d for the library's own number",
   (errorStatus) => {
     const failed = {
       CheckError() {
         throw { errorStatus, errorCode: -2147024891, errorTag: 123, errorContext: "AADSTS50076: (pii)\u001b[31m" };
       },
     };
-    const error = thrownBy(() => checkResult(failed, CONTEXT));
+    const error = thrownBy(() => withLatchkeyErrors(CONTEXT, () => failed.CheckError()));
     expect(error).toMatchObject({
       code: codeOfStatus(errorStatus),
       message: "The broker refused: AADSTS50076: (pii) [31m",

@@ -86,10 +86,10 @@ describe("planBrokers()", () => {
     ["macOS arm64", { enableBrokerOnLinux: true }, /not enabled on macOS \(enableBrokerOnMac\)$/],
     ["macOS Intel", { enableBrokerOnMac: true }, /Apple silicon/],
     ["Linux x64", { enableBrokerOnWsl: true }, /not enabled on Linux \(enableBrokerOnLinux\)$/],
-    ["Linux, perhaps WSL", { enableBrokerOnWsl: true }, /Deno tells with --allow-sys=osRelease alone$/],
+    ["Linux, perhaps WSL", { enableBrokerOnWsl: true }, /Deno detects only with --allow-sys=osRelease$/],
     ["WSL x64", { enableBrokerOnWindows: true }, /not enabled on WSL \(enableBrokerOnWsl or enableBrokerOnLinux\)$/],
     ["FreeBSD", { enableBrokerOnLinux: true }, /knows no broker for the platform freebsd$/],
-    ["an edge runtime", { enableBrokerOnLinux: true }, /knows no broker for the platform it runs on$/],
+    ["an edge runtime", { enableBrokerOnLinux: true }, /knows no broker for this platform$/],
   ])("says why there is none on %s with %j", (platform, flags, reason) => {
     expect(reasonOf(platform, flags)).toMatch(reason);
   });

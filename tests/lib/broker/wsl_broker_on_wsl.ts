@@ -50,10 +50,10 @@ const SESSION = /WSL_INTEROP/;
 describe("the broker of WSL cannot be reached", () => {
   test.each<[wslinfo: string, reason: RegExp, hint: RegExp]>([
     ["old", /wslinfo does not know --msal-proxy-path \(exit code 1\)$/, UPDATE],
-    ["silent", /wslinfo names no program/, UPDATE],
-    ["nonsense", /wslinfo names no program/, UPDATE],
-    ["lines", /wslinfo names no program/, UPDATE],
-    ["gone", /the session's way to Windows is gone$/, SESSION],
+    ["silent", /wslinfo returned no path of a Windows program/, UPDATE],
+    ["nonsense", /wslinfo returned no path of a Windows program/, UPDATE],
+    ["lines", /wslinfo returned no path of a Windows program/, UPDATE],
+    ["gone", /the session has lost its connection to Windows$/, SESSION],
     ["hangs", /wslinfo did not end within 3000 ms$/, RESTART],
   ])("when wslinfo is, or does: %s", async (wslinfo, reason, hint) => {
     play({ wslinfo });
@@ -73,7 +73,7 @@ describe("the broker of WSL cannot be reached", () => {
     ["crash", /it does not answer \(exit code 139\)$/, RESTART],
     ["garbage", /it does not answer \(exit code 0\)$/, RESTART],
     ["unsuccessful", /it does not answer \(exit code 0\)$/, RESTART],
-    ["gone", /the session's way to Windows is gone$/, SESSION],
+    ["gone", /the session has lost its connection to Windows$/, SESSION],
     ["hang", /did not end within 300 ms$/, RESTART],
     ["much", /printed more than/, RESTART],
   ])("when its program's answer to the first call is: %s", async (proxy, reason, hint) => {
@@ -166,7 +166,7 @@ describe("the broker of WSL", () => {
     ["exit", "broker_unavailable", /acquireTokenSilently: it failed \(exit code 3\)$/, 2],
     ["crash", "broker_unavailable", /exit code 139\)$/, 2],
     ["cut", "broker_unavailable", /exit code 1\)$/, 2],
-    ["gone", "broker_unavailable", /way to Windows is gone$/, 2],
+    ["gone", "broker_unavailable", /has lost its connection to Windows$/, 2],
     ["garbage", "invalid_response", /it is not JSON$/, 1],
     ["nothing", "invalid_response", /it is not JSON$/, 1],
     ["much", "invalid_response", /printed more than/, 1],
