@@ -345,19 +345,21 @@ export async function serveBrowser(line: CommandLine): Promise<number | void> {
 }
 
 async function speak(line: CommandLine): Promise<number | void> {
-  using channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
-  const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
-  const conversation = new BrowserConversation({
-    channel,
-    version,
-    write: standardOutput(),
-    complain: (text) => write("stderr", `latchkey: ${text}\n`),
-  });
+  const channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
   try {
+    const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
+    const conversation = new BrowserConversation({
+      channel,
+      version,
+      write: standardOutput(),
+      complain: (text) => write("stderr", `latchkey: ${text}\n`),
+    });
     if (await conversation.run(standardInput(), LINGER_MS)) return;
     write("stderr", "latchkey: the browser's last message was cut off\n");
     return EXIT_CUT_OFF;
   } catch (error) {
     if (!isBrokenPipe(error)) throw error; // the browser has ended
+  } finally {
+    channel[Symbol.dispose]();
   }
 }

@@ -136,7 +136,7 @@ function accountIds(document: string): readonly unknown[] {
 /** Those that others can read: what they can write is refused before. */
 async function openToOthers(folder: string, paths: readonly string[]): Promise<readonly string[]> {
   const files = await openLocalFiles(folder, "read");
-  return paths.filter((path) => ((files.look(path)?.mode ?? 0) & OTHERS) !== 0);
+  return paths.filter((path) => ((files.lstat(path)?.mode ?? 0) & OTHERS) !== 0);
 }
 
 function exposed([path, ...more]: readonly string[], fix: string): [detail: string, fix: string] {

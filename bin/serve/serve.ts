@@ -42,21 +42,28 @@ const MIN_SECRET_CHARACTERS = 32;
 export async function serve(line: CommandLine): Promise<number> {
   const place = placeOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
-  await using _log = await dropUnreadErrors();
-  if (place === "forward") {
-    const own = OF_SERVER.find((name) => line.origin(name) === "command line");
-    if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
-    return await (await import("./forward.ts")).runForwarding(line);
-  }
-  const options = await endpointOptions(line, { isTold: place !== "command" || line.count("verbose") > 0 });
-  await using _ = options;
-  switch (place) {
-    case "command":
-      return await runWithEndpoint(line.operands, options);
-    case "socket":
-      return await onSocket(line, options);
-    case "port":
-      return await onPort(line, options);
+  const log = await dropUnreadErrors();
+  try {
+    if (place === "forward") {
+      const own = OF_SERVER.find((name) => line.origin(name) === "command line");
+      if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
+      return await (await import("./forward.ts")).runForwarding(line);
+    }
+    const options = await endpointOptions(line, { isTold: place !== "command" || line.count("verbose") > 0 });
+    try {
+      switch (place) {
+        case "command":
+          return await runWithEndpoint(line.operands, options);
+        case "socket":
+          return await onSocket(line, options);
+        case "port":
+          return await onPort(line, options);
+      }
+    } finally {
+      await options[Symbol.asyncDispose]();
+    }
+  } finally {
+    await log[Symbol.asyncDispose]();
   }
 }
 
@@ -198,14 +205,18 @@ async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, tell: (
     if (left <= 0) ended.resolve();
     else timer = setTimeout(look, left);
   };
-  using _ = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
+  const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
   try {
     tell();
     if (idleMs < Infinity) look();
     await ended.promise;
   } finally {
     clearTimeout(timer);
-    await endpoint.close();
+    try {
+      await endpoint.close();
+    } finally {
+      listening[Symbol.dispose]();
+    }
   }
   return 0;
 }

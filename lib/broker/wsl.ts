@@ -354,7 +354,7 @@ function isOfFolder(path: string): boolean {
 }
 
 function isInUse(files: LocalFiles, path: string): boolean {
-  if (!files.look(path)) return false;
+  if (!files.lstat(path)) return false;
   const [, pid] = NAME.exec(path.slice(path.lastIndexOf("/") + 1)) ?? [];
   return pid === undefined || isProcessGone(Number(pid)) !== true;
 }
@@ -362,7 +362,7 @@ function isInUse(files: LocalFiles, path: string): boolean {
 /** All who are on the machine can make files in the folder, so it has to be root's socket, or ours. */
 function findNewest(files: LocalFiles): string | undefined {
   const sockets = files.list(FOLDER).filter(({ name }) => NAME.test(name)).flatMap(({ name }) => {
-    const path = `${FOLDER}/${name}`, facts = files.look(path);
+    const path = `${FOLDER}/${name}`, facts = files.lstat(path);
     const isOurs = facts?.kind === "other" && [0, files.ownUser()].includes(facts.owner);
     return isOurs && isInUse(files, path) ? [{ path, changedMs: facts.changedMs }] : [];
   });

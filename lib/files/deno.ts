@@ -6,20 +6,20 @@
 import { denoNamespace, isPermitted } from "../runtime/host.ts";
 import {
   BOOT_ID_PATH,
-  cannotFlushFolders,
+  isFlushUnsupported,
   type FileFacts,
-  isNotThere,
+  isNotFound,
   type LocalFiles,
   type OpenFile,
   PID_NAMESPACE_PATH,
-  placeOf,
-  type ProcessPlace,
+  locateProcess,
+  type ProcessLocation,
   readWhole,
 } from "./files.ts";
 
 /** How often a file may be replaced while it is being opened. */
 const MAX_ATTEMPTS = 100;
-let place: ProcessPlace | undefined;
+let place: ProcessLocation | undefined;
 
 /** The file system, on Deno. */
 export function denoFiles(): LocalFiles {
@@ -54,22 +54,22 @@ export function denoFiles(): LocalFiles {
     try {
       return factsOf(deno.lstatSync(path));
     } catch (error) {
-      if (isNotThere(error)) return undefined;
+      if (isNotFound(error)) return undefined;
       throw error;
     }
   };
 
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
-    processPlace: () =>
-      place ??= placeOf({
+    processLocation: () =>
+      place ??= locateProcess({
         host: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
         // Deno reads them only with --allow-all. It is asked first, so that it does not ask the person.
         bootId: () => isPermitted({ name: "read", path: BOOT_ID_PATH }) ? deno.readTextFileSync(BOOT_ID_PATH) : "",
         pidNamespace: () =>
           isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
       }),
-    look,
+    lstat: look,
     // Deno cannot open without following a link: what was opened has to be what was looked at.
     open(path) {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -91,7 +91,7 @@ export function denoFiles(): LocalFiles {
       try {
         deno.removeSync(path);
       } catch (error) {
-        if (!isNotThere(error)) throw error;
+        if (!isNotFound(error)) throw error;
       }
     },
     setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
@@ -103,7 +103,7 @@ export function denoFiles(): LocalFiles {
       try {
         await folder.sync();
       } catch (error) {
-        if (!cannotFlushFolders(error)) throw error;
+        if (!isFlushUnsupported(error)) throw error;
       } finally {
         folder.close();
       }
@@ -115,7 +115,7 @@ function openIfThere(deno: typeof Deno, path: string): Deno.FsFile | undefined {
   try {
     return deno.openSync(path);
   } catch (error) {
-    if (isNotThere(error)) return undefined;
+    if (isNotFound(error)) return undefined;
     throw error;
   }
 }

@@ -52,7 +52,7 @@ interface FolderEntry {
 }
 
 /** Where a process runs: its pid means another process elsewhere. What cannot be read is missing. */
-export interface ProcessPlace {
+export interface ProcessLocation {
   /** Name of the machine, or of the container. */
   readonly host?: string | undefined;
   /** Id that Linux gives to each start of a machine. */
@@ -65,9 +65,9 @@ export interface ProcessPlace {
 export const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id", PID_NAMESPACE_PATH = "/proc/self/ns/pid";
 
 /** Makes the place out of ways to read it. Those that throw cannot be used here. */
-export function placeOf(
+export function locateProcess(
   reads: { readonly host: () => string; readonly bootId: () => string; readonly pidNamespace: () => string },
-): ProcessPlace {
+): ProcessLocation {
   const attempt = (read: () => string): string | undefined => {
     try {
       return read();
@@ -87,9 +87,9 @@ export interface LocalFiles {
   /** User id of this process; `undefined` on Windows. */
   ownUser(): number | undefined;
   /** Where this process runs. */
-  processPlace(): ProcessPlace;
+  processLocation(): ProcessLocation;
   /** What is there, links not followed; `undefined` when nothing is. */
-  look(path: string): FileFacts | undefined;
+  lstat(path: string): FileFacts | undefined;
   /**
    * Opens what is there for reading: neither what it links to, nor ever waiting for somebody to write into a pipe.
    *
@@ -121,7 +121,7 @@ const BY_NUMBER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 
 /** The system's name of an error, such as `ENOENT`, or `E` and its number; empty when it has none. */
-export function errorNameOf(error: unknown): string {
+export function errorCodeOf(error: unknown): string {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
   if (typeof code === "string") return code;
   const [, number] = /\(os error (\d+)\)/.exec(String(message)) ?? [];
@@ -129,13 +129,13 @@ export function errorNameOf(error: unknown): string {
 }
 
 /** Whether an error says that nothing is there. */
-export function isNotThere(error: unknown): boolean {
-  return errorNameOf(error) === "ENOENT";
+export function isNotFound(error: unknown): boolean {
+  return errorCodeOf(error) === "ENOENT";
 }
 
 /** Whether an error of flushing a folder says that this file system has no such thing. */
-export function cannotFlushFolders(error: unknown): boolean {
-  return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorNameOf(error));
+export function isFlushUnsupported(error: unknown): boolean {
+  return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorCodeOf(error));
 }
 
 /**
@@ -216,7 +216,7 @@ export function fileFailure(error: unknown, { doing, path, signal }: FileTask): 
       hint: "Run deno with --allow-all, or choose another folder",
     });
   }
-  const name = errorNameOf(error);
+  const name = errorCodeOf(error);
   if (!/^E[A-Z\d]+$/.test(name)) return error;
   const [reason, hint] = REASONS[ALIASES[name] ?? name] ?? [`the system says ${name}`, "Choose another folder"];
   return new LatchkeyError("configuration", `${cannot}: ${reason}`, { hint });

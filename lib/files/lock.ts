@@ -10,7 +10,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
-import { errorNameOf, fileFailure, type LocalFiles, type OpenFile, type ProcessPlace } from "./files.ts";
+import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
 import { openLocalFiles } from "./open.ts";
 import { folderOf, makePrivateFolder, openRegularFile } from "./private_files.ts";
 
@@ -115,7 +115,7 @@ function timedOut(path: string, holder: string): LatchkeyError {
 function nameOfHolder(files: LocalFiles, text = ""): string {
   const holder = readLockText(text), host = /\bhost=(\S+)/.exec(holder?.place ?? "")?.[1];
   if (!holder) return "another program";
-  const isElsewhere = host !== undefined && host !== encodeURIComponent(files.processPlace().host ?? "");
+  const isElsewhere = host !== undefined && host !== encodeURIComponent(files.processLocation().host ?? "");
   return `process ${holder.pid}${isElsewhere ? ` on ${host}` : ""}`;
 }
 
@@ -143,7 +143,7 @@ interface HeldLock extends Lock {
 function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const file = createIfFree(files, path);
   if (!file) return undefined;
-  const { id } = file.facts(), text = writeLockText(ownPid(), files.processPlace());
+  const { id } = file.facts(), text = writeLockText(ownPid(), files.processLocation());
   let first: AbortSignal | undefined, timer: ReturnType<typeof setInterval> | undefined;
 
   // The file stays open while the lock is held, so that no other file gets its id. The path is opened again each time: of
@@ -205,7 +205,7 @@ function createIfFree(files: LocalFiles, path: string): OpenFile | undefined {
   try {
     return files.create(path);
   } catch (error) {
-    const name = errorNameOf(error);
+    const name = errorCodeOf(error);
     // On Windows a file that is being removed is in the way for as long as somebody has it open.
     if (name === "EEXIST") return undefined;
     if (operatingSystem() === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(name)) return undefined;
@@ -229,7 +229,7 @@ function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
     file = openRegularFile(files, path);
   } catch (error) {
     // Created by sudo, say. It is in a folder of ours even so.
-    const facts = ["EACCES", "EPERM"].includes(errorNameOf(error)) ? files.look(path) : undefined;
+    const facts = ["EACCES", "EPERM"].includes(errorCodeOf(error)) ? files.lstat(path) : undefined;
     if (facts) return { id: facts.id, changedMs: facts.changedMs, text: undefined };
     throw error;
   }
@@ -257,7 +257,7 @@ function removeAbandonedLock(
   { look, watches }: { readonly look: LockLook; readonly watches: Watches },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
-    isAbandoned({ text: look.text, unchangedMs: watch(look), ownPlace: files.processPlace(), isProcessGone });
+    isAbandoned({ text: look.text, unchangedMs: watch(look), ownPlace: files.processLocation(), isProcessGone });
   if (!isLeft(look, watches.lock)) return false;
 
   const takeover = `${path}.takeover`, turn = createLock(files, takeover);
@@ -306,7 +306,7 @@ interface LockSigns {
   /** For how long it has been seen not to change, in milliseconds. */
   readonly unchangedMs: number;
   /** Where this process runs. */
-  readonly ownPlace: ProcessPlace;
+  readonly ownPlace: ProcessLocation;
   /** Tells whether no process of this machine has a pid; `undefined` if that cannot be known. */
   readonly isProcessGone: (pid: number) => boolean | undefined;
 }
@@ -322,17 +322,17 @@ export function isAbandoned({ text, unchangedMs, ownPlace, isProcessGone }: Lock
 }
 
 /** What is written into a lock file. */
-export function writeLockText(pid: number, place: ProcessPlace): string {
+export function writeLockText(pid: number, place: ProcessLocation): string {
   return [pid, NAME, writePlace(place)].join(" ").trim();
 }
 
-function writePlace({ host, bootId, pidNamespace }: ProcessPlace): string {
+function writePlace({ host, bootId, pidNamespace }: ProcessLocation): string {
   const parts = { host: host && encodeURIComponent(host), boot: bootId, pid_namespace: pidNamespace };
   return Object.entries(parts).flatMap(([name, value]) => value ? [`${name}=${value}`] : []).join(" ");
 }
 
 /** Returns true if equal places are the same place. Only Linux has pid namespaces, and a host's name alone is not enough there. */
-function isWholePlace({ host, bootId, pidNamespace }: ProcessPlace): boolean {
+function isWholePlace({ host, bootId, pidNamespace }: ProcessLocation): boolean {
   return Boolean(host && (operatingSystem() !== "linux" || bootId && pidNamespace));
 }
 

@@ -9,20 +9,20 @@ import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
   BOOT_ID_PATH,
-  cannotFlushFolders,
-  errorNameOf,
+  isFlushUnsupported,
+  errorCodeOf,
   type FileFacts,
-  isNotThere,
+  isNotFound,
   type LocalFiles,
   type OpenFile,
   PID_NAMESPACE_PATH,
-  placeOf,
-  type ProcessPlace,
+  locateProcess,
+  type ProcessLocation,
   readWhole,
 } from "./files.ts";
 
 const flush = promisify(fs.fsync);
-let place: ProcessPlace | undefined;
+let place: ProcessLocation | undefined;
 
 /** The file system, on Bun and Node. */
 export function nodeFiles(): LocalFiles {
@@ -57,20 +57,20 @@ export function nodeFiles(): LocalFiles {
 
   return {
     ownUser: () => globalThis.process.getuid?.(),
-    processPlace: () =>
-      place ??= placeOf({
+    processLocation: () =>
+      place ??= locateProcess({
         host: hostname,
         bootId: () => fs.readFileSync(BOOT_ID_PATH, "utf8"),
         pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
       }),
-    look,
+    lstat: look,
     open(path) {
       // Windows cannot open without following a link.
       if (isWindows && look(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
       try {
         return handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
       } catch (error) {
-        if (isNotThere(error)) return undefined;
+        if (isNotFound(error)) return undefined;
         throw error;
       }
     },
@@ -80,7 +80,7 @@ export function nodeFiles(): LocalFiles {
       try {
         fs.unlinkSync(path);
       } catch (error) {
-        if (!isNotThere(error)) throw error;
+        if (!isNotFound(error)) throw error;
       }
     },
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
@@ -93,7 +93,7 @@ export function nodeFiles(): LocalFiles {
       try {
         await flush(folder);
       } catch (error) {
-        if (!cannotFlushFolders(error)) throw error;
+        if (!isFlushUnsupported(error)) throw error;
       } finally {
         fs.closeSync(folder);
       }
@@ -107,8 +107,8 @@ function makeFolder(path: string): void {
     fs.mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     const above = dirname(path);
-    if (errorNameOf(error) === "EEXIST") return; // what it is is looked at by the caller
-    if (!isNotThere(error) || above === path) throw error;
+    if (errorCodeOf(error) === "EEXIST") return; // what it is is looked at by the caller
+    if (!isNotFound(error) || above === path) throw error;
     makeFolder(above);
     makeFolder(path);
   }

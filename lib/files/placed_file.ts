@@ -8,7 +8,7 @@ import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem, quoteCommand, requirePermission } from "../runtime/host.ts";
-import { fileFailure, isNotThere } from "./files.ts";
+import { fileFailure, isNotFound } from "./files.ts";
 
 /** What is larger is none of these files. */
 const MAX_BYTES = 1_000_000;
@@ -25,7 +25,7 @@ export async function readPlacedFile(path: string): Promise<string | undefined> 
     const facts = await lstat(path);
     return facts.isFile() && facts.size <= MAX_BYTES ? await readFile(path, "utf8") : "";
   } catch (error) {
-    if (isNotThere(error)) return undefined;
+    if (isNotFound(error)) return undefined;
     throw fileFailure(error, { doing: "read", path });
   }
 }

@@ -5,7 +5,7 @@
  */
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem, quoteCommand } from "../runtime/host.ts";
-import { errorNameOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
+import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
 import { openLocalFiles } from "./open.ts";
 
 /** Permission bits by which group and others may write, and read. */
@@ -49,7 +49,7 @@ function separators(): RegExp {
  * @throws {LatchkeyError} `configuration` when it is not safe.
  */
 export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
-  const facts = files.look(folder);
+  const facts = files.lstat(folder);
   if (!facts) return false;
   if (facts.kind === "link") refuse(folder, "it is a symbolic link", "Give the path of the folder that it links to");
   if (facts.kind !== "folder") refuse(folder, "it is no folder", "Name a folder, or move away what is there");
@@ -107,7 +107,7 @@ export function openRegularFile(files: LocalFiles, path: string): OpenFile | und
   try {
     file = files.open(path);
   } catch (error) {
-    const facts = files.look(path); // a link or a socket, as a rule
+    const facts = files.lstat(path); // a link or a socket, as a rule
     if (facts) requireFile(path, facts);
     throw error;
   }
@@ -301,7 +301,7 @@ function lookSafely(
   { path, folder }: { readonly path: string; readonly folder: string },
 ): FileFacts | undefined {
   try {
-    return isPrivateFolder(files, folder) ? files.look(path) : undefined;
+    return isPrivateFolder(files, folder) ? files.lstat(path) : undefined;
   } catch {
     return undefined;
   }
@@ -353,7 +353,7 @@ export async function replacePrivateFile(
   const files = await openLocalFiles(folder, "write");
   try {
     makePrivateFolder(files, folder);
-    const facts = files.look(path);
+    const facts = files.lstat(path);
     if (facts) requirePrivateFile(files, path, facts);
     sweep(files, folder);
     await replace(files, { path, bytes, signal, beforeRenaming, reserved });
@@ -416,7 +416,7 @@ export async function reserveSpace(
   const files = await openLocalFiles(folder, "write");
   try {
     makePrivateFolder(files, folder);
-    const facts = files.look(path);
+    const facts = files.lstat(path);
     if (facts) requirePrivateFile(files, path, facts);
     const { path: unfinished, file } = createUnfinished(files, path),
       space = new ReservedSpace(files, unfinished, file);
@@ -452,7 +452,7 @@ export async function setAsideFile(
   const folder = folderOf(path), files = await openLocalFiles(folder, "write");
   try {
     isPrivateFolder(files, folder);
-    const facts = files.look(path);
+    const facts = files.lstat(path);
     if (facts) requirePrivateFile(files, path, facts);
     const aside = reserve(files, `${path}.damaged-${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}`);
     try {
@@ -477,7 +477,7 @@ function reserve(files: LocalFiles, wanted: string): string {
       files.create(path).close();
       return path;
     } catch (error) {
-      if (errorNameOf(error) !== "EEXIST") throw error;
+      if (errorCodeOf(error) !== "EEXIST") throw error;
     }
   }
 }
@@ -535,7 +535,7 @@ function sweep(files: LocalFiles, folder: string): void {
   if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
   sweptMs.set(folder, now);
   for (const { name } of files.list(folder).filter(({ name, isFile }) => isFile && UNFINISHED.test(name))) {
-    const path = `${folder}/${name}`, facts = files.look(path);
+    const path = `${folder}/${name}`, facts = files.lstat(path);
     if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
   }
 }
@@ -547,7 +547,7 @@ async function rename(files: LocalFiles, from: string, to: string): Promise<void
     try {
       return files.rename(from, to);
     } catch (error) {
-      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorNameOf(error))) throw error;
+      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorCodeOf(error))) throw error;
       await new Promise((resolve) => setTimeout(resolve, WINDOWS_PAUSE_MS));
     }
   }

@@ -30,14 +30,14 @@ test("isPrivateFolder() advises no command that would close a folder that people
 });
 
 test("isPrivateFolder() advises root to be the user whose folder it is", async () => {
-  const files = await filesFor(0), look = (): FileFacts => ({ ...files.look("/")!, owner: 1000 });
-  expect(await hintOf(() => isPrivateFolder({ ...files, look }, "/home/jane"))).toBe(
+  const files = await filesFor(0), look = (): FileFacts => ({ ...files.lstat("/")!, owner: 1000 });
+  expect(await hintOf(() => isPrivateFolder({ ...files, lstat: look }, "/home/jane"))).toBe(
     "Run this as that user, or choose a file in a folder of your own",
   );
 });
 
 test("requirePrivateFile() advises to move away another's file, and to close one's own", async () => {
-  const files = await filesFor(1000), own: FileFacts = { ...files.look("/etc/passwd")!, owner: 1000 };
+  const files = await filesFor(1000), own: FileFacts = { ...files.lstat("/etc/passwd")!, owner: 1000 };
   expect(await hintOf(() => requirePrivateFile(files, "/home/jane/a b", { ...own, owner: 0 }))).toBe(
     "Move it away, or choose another file",
   );
