@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { openLocalFiles } from "../../lib/files/open.ts";
-import { folderOf, listPrivateFolder } from "../../lib/files/private_files.ts";
+import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";

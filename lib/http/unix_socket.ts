@@ -7,8 +7,7 @@ import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
-import { missingFlags, openLocalFiles } from "../files/open.ts";
-import { folderOf, makePrivateFolder } from "../files/private_files.ts";
+import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
 import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../runtime/host.ts";
 import { httpConnections, type HttpService, openServer, portError, portOf } from "./server.ts";
 

@@ -2,8 +2,7 @@
 import { expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import type { FileFacts } from "../../../lib/files/files.ts";
-import { openLocalFiles } from "../../../lib/files/open.ts";
-import { isPrivateFolder, requirePrivateFile } from "../../../lib/files/private_files.ts";
+import { isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 const ELSEWHERE = "Choose a file in a folder of your own";
@@ -45,6 +44,6 @@ test("requirePrivateFile() advises to move away another's file, and to close one
     "Run chmod go-w '/home/jane/a b'",
   );
   expect(await hintOf(() => requirePrivateFile(files, "/mnt/c/tokens", { ...own, mode: 0o100666 }))).toBe(
-    "Choose a folder of Linux: a Windows drive keeps no permissions",
+    "Choose a Linux folder: a Windows drive keeps no permissions",
   );
 });
