@@ -317,19 +317,21 @@ export async function serveBrowser(line: CommandLine): Promise<number | void> {
 }
 
 async function answerBrowser(line: CommandLine): Promise<number | void> {
-  using channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
-  const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
-  const connection = new BrowserConnection({
-    channel,
-    version,
-    write: standardOutput(),
-    logError: (text) => write("stderr", `latchkey: ${text}\n`),
-  });
+  const channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
   try {
+    const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
+    const connection = new BrowserConnection({
+      channel,
+      version,
+      write: standardOutput(),
+      logError: (text) => write("stderr", `latchkey: ${text}\n`),
+    });
     if (await connection.run(standardInput(), LINGER_MS)) return;
     write("stderr", "latchkey: the browser's last message was cut off\n");
     return EXIT_CUT_OFF;
   } catch (error) {
     if (!isBrokenPipe(error)) throw error; // the browser has exited
+  } finally {
+    channel[Symbol.dispose]();
   }
 }

@@ -4,12 +4,9 @@
  * @module
  */
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
-import { configFolder } from "../../lib/files/user_folders.ts";
+import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";
 import {
-  denoNamespace,
-  mayReadEnvironment,
   operatingSystem,
-  readEnvironment,
   requirePermission,
 } from "../../lib/runtime/host.ts";
 import { absolutePath } from "../../lib/runtime/program.ts";
@@ -331,18 +328,4 @@ export function cacheFilePath(line: CommandLine): string | undefined {
     `--cache-file takes a file's path, ~/ being your home folder, and not ${JSON.stringify(path)}` +
       `; a file of that name here is ${JSON.stringify(`./${path}`)}`,
   );
-}
-
-function homeFolder(): string {
-  const name = operatingSystem() === "win32" ? "USERPROFILE" : "HOME";
-  if (denoNamespace() && !mayReadEnvironment(name)) {
-    throw new LatchkeyError("missing_dependency", "Deno may not read where the home folder is", {
-      hint: `Run deno with --allow-env=${name}, or write the path of --cache-file out`,
-    });
-  }
-  const home = readEnvironment(name);
-  if (home) return home.replace(/[\\/]+$/, "");
-  throw new LatchkeyError("configuration", `${name} is not set, and --cache-file begins with ~`, {
-    hint: `Set ${name} to your home folder, or write the path of --cache-file out`,
-  });
 }

@@ -213,18 +213,21 @@ export function prompterFor(line: CommandLine): Prompter {
   return {
     browser: browser.options,
     async ask(request, send) {
-      using _ = browser;
-      return await interruptible(request.signal, (signal) =>
-        send({
-          ...request,
-          port,
-          signal,
-          parentWindowHandle: CONSOLE_WINDOW_HANDLE,
-          onBeforeLaunchingUi: ({ ui }) => {
-            if (ui !== "broker") return;
-            write("stderr", "latchkey: sign in at the window that the device's broker opens; Ctrl-C gives up\n");
-          },
-        }));
+      try {
+        return await interruptible(request.signal, (signal) =>
+          send({
+            ...request,
+            port,
+            signal,
+            parentWindowHandle: CONSOLE_WINDOW_HANDLE,
+            onBeforeLaunchingUi: ({ ui }) => {
+              if (ui !== "broker") return;
+              write("stderr", "latchkey: sign in at the window that the device's broker opens; Ctrl-C gives up\n");
+            },
+          }));
+      } finally {
+        browser[Symbol.dispose]();
+      }
     },
   };
 }

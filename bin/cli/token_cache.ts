@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { missingFlags } from "../../lib/files/open.ts";
-import { folderOf, listSetAside, removePrivateFile } from "../../lib/files/private_files.ts";
+import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, quoteCommand } from "../../lib/runtime/host.ts";
 import { isTerminal, isThere, write } from "../../lib/runtime/program.ts";

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { openLocalFiles } from "../../lib/files/open.ts";
-import { folderOf, listPrivateFolder } from "../../lib/files/private_files.ts";
+import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
@@ -145,7 +144,7 @@ function accountIds(document: string): readonly unknown[] {
 /** Returns `undefined` if other users can read none of the paths. Paths that they can write were refused before. */
 async function exposedDetail(folder: string, paths: readonly string[]): Promise<string | undefined> {
   const files = await openLocalFiles(folder, "read");
-  const [path, ...more] = paths.filter((path) => ((files.look(path)?.mode ?? 0) & OTHERS) !== 0);
+  const [path, ...more] = paths.filter((path) => ((files.lstat(path)?.mode ?? 0) & OTHERS) !== 0);
   if (path === undefined) return undefined;
   return `other users can read ${path}${more.length > 0 ? ` and ${more.length} more` : ""}`;
 }

@@ -40,16 +40,23 @@ const MIN_SECRET_CHARACTERS = 32;
 export async function serve(line: CommandLine): Promise<number> {
   const listener = listenerOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
-  await using _log = await dropUnreadErrors();
-  if (listener === "forward") {
-    const own = SERVER_OPTIONS.find((name) => line.origin(name) === "command line");
-    if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
-    return await runForwarding(line);
+  const log = await dropUnreadErrors();
+  try {
+    if (listener === "forward") {
+      const own = SERVER_OPTIONS.find((name) => line.origin(name) === "command line");
+      if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
+      return await runForwarding(line);
+    }
+    const options = await endpointOptions(line, listener !== "command" || line.count("verbose") > 0);
+    try {
+      if (listener === "command") return await runWithEndpoint(line.operands, options);
+      return await (listener === "socket" ? onSocket : onPort)(line, options);
+    } finally {
+      await options[Symbol.asyncDispose]();
+    }
+  } finally {
+    await log[Symbol.asyncDispose]();
   }
-  const options = await endpointOptions(line, listener !== "command" || line.count("verbose") > 0);
-  await using _ = options;
-  if (listener === "command") return await runWithEndpoint(line.operands, options);
-  return await (listener === "socket" ? onSocket : onPort)(line, options);
 }
 
 function listenerOf(line: CommandLine): (typeof LISTENERS)[number] | "command" {
@@ -183,14 +190,18 @@ async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announc
     if (left <= 0) ended.resolve();
     else timer = setTimeout(checkIdle, left);
   };
-  using _ = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
+  const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.resolve());
   try {
     announce();
     if (idleMs < Infinity) checkIdle();
     await ended.promise;
   } finally {
     clearTimeout(timer);
-    await endpoint.close();
+    try {
+      await endpoint.close();
+    } finally {
+      listening[Symbol.dispose]();
+    }
   }
   return 0;
 }

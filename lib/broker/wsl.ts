@@ -10,7 +10,7 @@ import { brokerPluginUri } from "../authority.ts";
 import { escapeControlCharacters, readJson } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { LocalFiles } from "../files/files.ts";
-import { openLocalFiles } from "../files/open.ts";
+import { openLocalFiles } from "../files/private_files.ts";
 import { isProcessGone, mayReadEnvironment, readEnvironment, requirePermission, shellWord } from "../runtime/host.ts";
 import { type CommandOptions, type CommandResult, runCommand, StartError } from "../runtime/process.ts";
 import type { Broker } from "./broker.ts";
@@ -277,7 +277,7 @@ function isInFolder(path: string): boolean {
 }
 
 function isInUse(files: LocalFiles, path: string): boolean {
-  if (!files.look(path)) return false;
+  if (!files.lstat(path)) return false;
   const [, pid] = INTEROP_SOCKET.exec(path.slice(path.lastIndexOf("/") + 1)) ?? [];
   return pid === undefined || isProcessGone(Number(pid)) !== true;
 }
@@ -285,7 +285,7 @@ function isInUse(files: LocalFiles, path: string): boolean {
 /** Everybody on the machine can create files in the folder, so the socket has to be root's or ours. */
 function findNewest(files: LocalFiles): string | undefined {
   const sockets = files.list(INTEROP_FOLDER).filter(({ name }) => INTEROP_SOCKET.test(name)).flatMap(({ name }) => {
-    const path = `${INTEROP_FOLDER}/${name}`, facts = files.look(path);
+    const path = `${INTEROP_FOLDER}/${name}`, facts = files.lstat(path);
     const isOurs = facts?.kind === "other" && [0, files.ownUser()].includes(facts.owner);
     return isOurs && isInUse(files, path) ? [{ path, changedMs: facts.changedMs }] : [];
   });

@@ -19,17 +19,7 @@ import { delayWithJitter } from "../async.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
-import { openLocalFiles } from "../files/open.ts";
-import {
-  folderOf,
-  type KnownFile,
-  readKnownFile,
-  readPrivateFile,
-  replacePrivateFile,
-  type ReservedSpace,
-  reserveSpace,
-  setAsideFile,
-} from "../files/private_files.ts";
+import { folderOf, type KnownFile, openLocalFiles, readKnownFile, readPrivateFile, replacePrivateFile, type ReservedSpace, reserveSpace, setAsideFile } from "../files/private_files.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** How a document is kept in its file. */
@@ -191,7 +181,7 @@ export class DocumentFile implements Required<CacheStore> {
   /** Takes space for the document as it will be after a renewal, and for the lock under which it is written. */
   async #reserve(call: CacheCall): Promise<ReservedSpace> {
     const files = await openLocalFiles(folderOf(this.#path), "read");
-    const size = this.#guarded("read", () => files.look(this.#path))?.size ?? 0;
+    const size = this.#guarded("read", () => files.lstat(this.#path))?.size ?? 0;
     return await reserveSpace(this.#path, size + RENEWAL_BYTES + LOCK_BYTES, call);
   }
 
@@ -219,7 +209,7 @@ export class DocumentFile implements Required<CacheStore> {
   async #readForChange(call: CacheCall): Promise<ReadFile> {
     const files = await openLocalFiles(folderOf(this.#path), "read"), startMs = performance.now();
     for (let seen: string | undefined, sinceMs = 0, looks = 0;;) {
-      const facts = this.#guarded("read", () => files.look(this.#path)), mark = markOf(facts);
+      const facts = this.#guarded("read", () => files.lstat(this.#path)), mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call);
       const document = bytes && await this.#format.decode(bytes, { ...call, isForChange: true });
       const nowMs = performance.now(), isChanged = mark !== seen;
@@ -240,7 +230,7 @@ export class DocumentFile implements Required<CacheStore> {
     { lock, reserved, ...call }: CacheCall & { readonly lock: Lock; readonly reserved: ReservedSpace | undefined },
   ): Promise<boolean> {
     const files = await openLocalFiles(folderOf(this.#path), "write"), { isShared } = this.#format;
-    const lookAtLock = () => files.look(this.#lockPath)?.id;
+    const lookAtLock = () => files.lstat(this.#lockPath)?.id;
     const lockId = this.#guarded("write", lookAtLock), read = await this.#readForChange(call);
     const after = change(read.document);
     if (after === undefined || after === read.document) return true;
@@ -275,7 +265,7 @@ export class DocumentFile implements Required<CacheStore> {
   /** Returns true if there is a file, as far as can be told. */
   async #isThere(): Promise<boolean> {
     try {
-      return (await openLocalFiles(folderOf(this.#path), "read")).look(this.#path) !== undefined;
+      return (await openLocalFiles(folderOf(this.#path), "read")).lstat(this.#path) !== undefined;
     } catch {
       return true; // whoever uses it finds out what is wrong
     }
@@ -339,7 +329,7 @@ function markOf(facts: FileFacts | undefined): string | undefined {
 
 /** Whether a file is as it was. To write a large one takes longer than a moment. */
 function isAsRead(files: LocalFiles, path: string, { bytes, mark }: ReadFile): boolean {
-  if (markOf(files.look(path)) !== mark) return false;
+  if (markOf(files.lstat(path)) !== mark) return false;
   if (!bytes || bytes.length > MOMENTS_BYTES) return true;
   const file = files.open(path), now = file?.read();
   file?.close();

@@ -1,27 +1,27 @@
 /**
- * The file system by Deno's own functions: a silent token can need it, and `node:fs` alone costs as much as the rest of one.
+ * The file system through Deno's own functions: a silent token can need it, and `node:fs` costs as much as the rest of one.
  *
  * @module
  */
 import { denoNamespace, isPermitted } from "../runtime/host.ts";
 import {
   BOOT_ID_PATH,
-  cannotFlushFolders,
   type FileFacts,
-  isNotThere,
+  isFlushUnsupported,
   type LocalFiles,
+  locateProcess,
   type OpenFile,
   PID_NAMESPACE_PATH,
-  placeOf,
-  type ProcessPlace,
+  type ProcessLocation,
   readWhole,
+  undefinedIfNotFound,
 } from "./files.ts";
 
 /** How often a file may be replaced while it is being opened. */
 const MAX_ATTEMPTS = 100;
-let place: ProcessPlace | undefined;
+let location: ProcessLocation | undefined;
 
-/** The file system, on Deno. */
+/** Returns the file system on Deno. */
 export function denoFiles(): LocalFiles {
   const deno = denoNamespace()!, isWindows = deno.build.os === "windows";
 
@@ -50,35 +50,28 @@ export function denoFiles(): LocalFiles {
     close: () => file.close(),
   });
 
-  const look = (path: string): FileFacts | undefined => {
-    try {
-      return factsOf(deno.lstatSync(path));
-    } catch (error) {
-      if (isNotThere(error)) return undefined;
-      throw error;
-    }
-  };
+  const lstat = (path: string) => undefinedIfNotFound(() => factsOf(deno.lstatSync(path)));
 
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
-    processPlace: () =>
-      place ??= placeOf({
+    processLocation: () =>
+      location ??= locateProcess({
         host: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
-        // Deno reads them only with --allow-all. It is asked first, so that it does not ask the person.
+        // Deno reads them only with --allow-all. The check comes first, so that Deno does not prompt.
         bootId: () => isPermitted({ name: "read", path: BOOT_ID_PATH }) ? deno.readTextFileSync(BOOT_ID_PATH) : "",
         pidNamespace: () =>
           isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
       }),
-    look,
-    // Deno cannot open without following a link: what was opened has to be what was looked at.
+    lstat,
+    // Deno has no O_NOFOLLOW, so the opened file is compared with the facts about the path.
     open(path) {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        const seen = look(path);
+        const seen = lstat(path);
         if (!seen) return undefined;
         if (seen.kind === "link") throw Object.assign(new Error("A symbolic link"), { code: "ELOOP" });
         if (seen.kind !== "file") return unopened(seen);
-        const file = openIfThere(deno, path);
-        if (!file) continue; // it was removed, or another one is coming
+        const file = undefinedIfNotFound(() => deno.openSync(path));
+        if (!file) continue; // it was removed, or is being replaced
         const opened = handle(file);
         if (opened.facts().id === seen.id) return opened;
         opened.close();
@@ -87,13 +80,7 @@ export function denoFiles(): LocalFiles {
     },
     create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: 0o600 })),
     rename: (from, to) => deno.renameSync(from, to),
-    remove(path) {
-      try {
-        deno.removeSync(path);
-      } catch (error) {
-        if (!isNotThere(error)) throw error;
-      }
-    },
+    remove: (path) => undefinedIfNotFound(() => deno.removeSync(path)),
     setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: 0o700 }),
     list: (path) => Array.from(deno.readDirSync(path), ({ name, isFile }) => ({ name, isFile })),
@@ -103,7 +90,7 @@ export function denoFiles(): LocalFiles {
       try {
         await folder.sync();
       } catch (error) {
-        if (!cannotFlushFolders(error)) throw error;
+        if (!isFlushUnsupported(error)) throw error;
       } finally {
         folder.close();
       }
@@ -111,27 +98,10 @@ export function denoFiles(): LocalFiles {
   };
 }
 
-function openIfThere(deno: typeof Deno, path: string): Deno.FsFile | undefined {
-  try {
-    return deno.openSync(path);
-  } catch (error) {
-    if (isNotThere(error)) return undefined;
-    throw error;
-  }
-}
-
-/** What is no file is not opened, since to open a pipe is to wait for its writer; its facts are told all the same. */
+/** Returns the facts about a path that is not a file: opening a pipe would wait for its writer. */
 function unopened(facts: FileFacts): OpenFile {
   const refuse = () => {
     throw Object.assign(new Error("Not a file"), { code: "EINVAL" });
   };
-  return {
-    facts: () => facts,
-    read: refuse,
-    write: refuse,
-    resize: refuse,
-    touch: refuse,
-    flush: refuse,
-    close: () => {},
-  };
+  return { facts: () => facts, read: refuse, write: refuse, resize: refuse, touch: refuse, flush: refuse, close() {} };
 }

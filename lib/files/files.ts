@@ -1,73 +1,96 @@
 /**
- * The few things that private files and locks ask of a file system, which Deno gives by functions of its own.
+ * The interface to the file system that private files and locks use. Deno has an implementation of its own.
  *
- * All but the flushing is synchronous: the files are small and on this machine, and a promise costs more than the call. What
- * fails throws the runtime's own error.
+ * Everything is synchronous except flushing: the files are small and local, and a promise costs more than the call. A function
+ * that fails throws the runtime's own error.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../runtime/host.ts";
 
-/** What is known of something in a folder. */
+/** A file system. */
+export interface LocalFiles {
+  /** Returns the user id of this process; `undefined` on Windows. */
+  ownUser(): number | undefined;
+  /** Returns where this process runs. */
+  processLocation(): ProcessLocation;
+  /** Returns the facts about a path without following a link; `undefined` if it does not exist. */
+  lstat(path: string): FileFacts | undefined;
+  /**
+   * Opens a file for reading. It neither follows a link nor waits for the writer of a pipe.
+   *
+   * @returns `undefined` if the file does not exist.
+   * @throws an error with code `ELOOP` for a symbolic link.
+   */
+  open(path: string): OpenFile | undefined;
+  /** Creates a file that only its owner can read and write; `EEXIST` if the path exists, even as a dangling link. */
+  create(path: string): OpenFile;
+  /** Renames a file, and replaces the file that has the new name. */
+  rename(from: string, to: string): void;
+  /** Removes a file, if it exists. */
+  remove(path: string): void;
+  /** Sets the modification time of a file, in milliseconds since 1970. */
+  setChanged(path: string, changedMs: number): void;
+  /** Creates a folder, and its missing parents, with mode 700. */
+  makeFolder(path: string): void;
+  /** Lists the entries of a folder; `isFile` is false for a link to a file. */
+  list(path: string): readonly { readonly name: string; readonly isFile: boolean }[];
+  /** Waits until the renames in a folder are on the disk. Does nothing if the system cannot, as on Windows. */
+  flushFolder(path: string): Promise<void>;
+}
+
+/** Facts about a path. */
 export interface FileFacts {
-  /** What it is; a symbolic link is not followed. */
+  /** Its type; a symbolic link is not followed. */
   readonly kind: "file" | "folder" | "link" | "other";
-  /** The same text for as long as it is the same file. */
+  /** Device and inode. */
   readonly id: string;
   /** User id of its owner; `undefined` on Windows. */
   readonly owner: number | undefined;
   /** Permission bits; `undefined` on Windows. */
   readonly mode: number | undefined;
-  /** In bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** When its content was last changed, in milliseconds since 1970, by the clock of the file system. */
+  /** Modification time in milliseconds since 1970, by the clock of the file system. */
   readonly changedMs: number;
 }
 
 /** An open file. */
 export interface OpenFile {
-  /** What is known of the file that is open, whatever has its name by now. */
+  /** Returns the facts about the open file, even if another file has its name now. */
   facts(): FileFacts;
-  /** All that is in it. */
+  /** Reads the whole file. */
   read(): Uint8Array<ArrayBuffer>;
-  /** Writes from the beginning of it. */
+  /** Writes from the beginning of the file. */
   write(bytes: Uint8Array): void;
-  /** Cuts or lengthens it to a size. */
+  /** Truncates or extends the file to a size. */
   resize(size: number): void;
-  /** Sets the time of its last change to now. */
+  /** Sets the modification time to now. */
   touch(): void;
-  /** Waits until it is on the disk. */
+  /** Waits until the file is on the disk. */
   flush(): Promise<void>;
-  /** Closes it. */
+  /** Closes the file. */
   close(): void;
 }
 
-/** A name in a folder. */
-interface FolderEntry {
-  /** The name alone. */
-  readonly name: string;
-  /** Whether it is a file, not a link to one. */
-  readonly isFile: boolean;
-}
-
-/** Where a process runs: its pid means another process elsewhere. What cannot be read is missing. */
-export interface ProcessPlace {
-  /** Name of the machine, or of the container. */
+/** Where a process runs: elsewhere its pid means another process. A field that cannot be read is missing. */
+export interface ProcessLocation {
+  /** Name of the machine or container. */
   readonly host?: string | undefined;
-  /** Id that Linux gives to each start of a machine. */
+  /** Id that Linux gives to each boot. */
   readonly bootId?: string | undefined;
   /** Number of the pid namespace on Linux. Each container has its own. */
   readonly pidNamespace?: string | undefined;
 }
 
-/** File with the id of this start of the machine, and the link that names the pid namespace, on Linux. */
+/** The boot id, and the link that names the pid namespace, on Linux. */
 export const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id", PID_NAMESPACE_PATH = "/proc/self/ns/pid";
 
-/** Makes the place out of ways to read it. Those that throw cannot be used here. */
-export function placeOf(
+/** Builds the location of this process from functions that read it. One that throws cannot be used here. */
+export function locateProcess(
   reads: { readonly host: () => string; readonly bootId: () => string; readonly pidNamespace: () => string },
-): ProcessPlace {
+): ProcessLocation {
   const attempt = (read: () => string): string | undefined => {
     try {
       return read();
@@ -82,142 +105,105 @@ export function placeOf(
   };
 }
 
-/** A file system. */
-export interface LocalFiles {
-  /** User id of this process; `undefined` on Windows. */
-  ownUser(): number | undefined;
-  /** Where this process runs. */
-  processPlace(): ProcessPlace;
-  /** What is there, links not followed; `undefined` when nothing is. */
-  look(path: string): FileFacts | undefined;
-  /**
-   * Opens what is there for reading: neither what it links to, nor ever waiting for somebody to write into a pipe.
-   *
-   * @returns `undefined` when nothing is there.
-   * @throws an error with code `ELOOP` for a symbolic link.
-   */
-  open(path: string): OpenFile | undefined;
-  /** Makes a file that only its owner can read and write; `EEXIST` when there is anything, be it a dangling link. */
-  create(path: string): OpenFile;
-  /** Renames a file, in place of whatever file has the new name. */
-  rename(from: string, to: string): void;
-  /** Removes a file, if it is still there. */
-  remove(path: string): void;
-  /** Sets when a file was last changed, in milliseconds since 1970. */
-  setChanged(path: string, changedMs: number): void;
-  /** Makes a folder and those above it, where they are missing, for their owner alone. */
-  makeFolder(path: string): void;
-  /** What is in a folder. */
-  list(path: string): readonly FolderEntry[];
-  /** Waits until what was renamed in a folder is on the disk. Where that is not to be had, as on Windows, does nothing. */
-  flushFolder(path: string): Promise<void>;
+/**
+ * Reads to the end of a file, even if it grows meanwhile.
+ *
+ * @param size The expected size in bytes.
+ * @param read Reads into a buffer from a position of the file; returns the number of bytes, 0 at the end.
+ */
+export function readWhole(size: number, read: (buffer: Uint8Array, at: number) => number): Uint8Array<ArrayBuffer> {
+  // One byte more, so that the end shows without another buffer.
+  let bytes = new Uint8Array(size + 1), length = 0;
+  for (let more; (more = read(bytes.subarray(length), length)) > 0;) {
+    length += more;
+    if (length === bytes.length) bytes = new Uint8Array(bytes.buffer.transfer(length * 2));
+  }
+  return bytes.subarray(0, length);
 }
 
-/** Errors that Deno gives by number alone, in the message. */
+/** Errors for which Deno gives only the number, in the message. */
 const BY_NUMBER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   linux: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 116: "ESTALE", 122: "EDQUOT" },
   darwin: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 70: "ESTALE" },
   win32: { 112: "ENOSPC", 1295: "EDQUOT" },
 };
 
-/** The system's name of an error, such as `ENOENT`, or `E` and its number; empty when it has none. */
-export function errorNameOf(error: unknown): string {
+/** Returns the system's code of an error, such as `ENOENT`, or `E` and its number; empty if it has none. */
+export function errorCodeOf(error: unknown): string {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
   if (typeof code === "string") return code;
   const [, number] = /\(os error (\d+)\)/.exec(String(message)) ?? [];
   return number ? BY_NUMBER[operatingSystem()]?.[number] ?? `E${number}` : "";
 }
 
-/** Whether an error says that nothing is there. */
-export function isNotThere(error: unknown): boolean {
-  return errorNameOf(error) === "ENOENT";
-}
-
-/** Whether an error of flushing a folder says that this file system has no such thing. */
-export function cannotFlushFolders(error: unknown): boolean {
-  return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorNameOf(error));
-}
-
-/**
- * Reads to the end, wherever that is by then.
- *
- * @param size How many bytes are expected.
- * @param read Reads into a buffer what begins at a place in the file; gives how many bytes it read, 0 at the end.
- */
-export function readWhole(
-  size: number,
-  read: (buffer: Uint8Array, at: number) => number,
-): Uint8Array<ArrayBuffer> {
-  // One byte more, so that the end shows without another buffer.
-  let bytes = new Uint8Array(size + 1), length = 0;
-  for (let more; (more = read(bytes.subarray(length), length)) > 0;) {
-    length += more;
-    if (length === bytes.length) bytes = grown(bytes);
+/** Calls a function. @returns its result; `undefined` if a file was not found. */
+export function undefinedIfNotFound<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return undefined;
+    throw error;
   }
-  return bytes.subarray(0, length);
 }
 
-function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(bytes.length * 2);
-  larger.set(bytes);
-  return larger;
+/** Returns true if an error of flushing a folder says that this file system cannot do it. */
+export function isFlushUnsupported(error: unknown): boolean {
+  return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorCodeOf(error));
 }
 
-/** What was being done. */
+/** A task that failed. */
 interface FileTask {
-  /** Such as `read`. */
+  /** The verb, such as `read`. */
   readonly doing: string;
-  /** With which file or folder. */
+  /** The file or folder. */
   readonly path: string;
-  /** Whose reason is the failure, once it is aborted. */
+  /** The signal of the call. Once it is aborted, its reason is the failure. */
   readonly signal?: AbortSignal | undefined;
 }
 
-const ELSEWHERE = "choose a folder that can be written";
+const ELSEWHERE = "choose a writable folder", SPACE = "Free some space and try again";
 
-/** What is said of a system's error, and what helps. */
+/** Reason and hint for the system's error codes. */
 const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
   EACCES: [
-    "this user may not",
-    "See who may with ls -ld on the file and the folders above it, or choose another folder",
+    "permission denied",
+    "See who has access with ls -ld on the file and the folders above it, or choose another folder",
   ],
   EROFS: ["its file system is read-only", `Mount it for writing, or ${ELSEWHERE}`],
-  ENOSPC: ["the disk is full", "Free some space and try again"],
-  EDQUOT: ["this user's quota of the disk is used up", "Free some space and try again"],
-  EFBIG: ["a file may not become so large", "Raise the limit with ulimit -f"],
+  ENOSPC: ["the disk is full", SPACE],
+  EDQUOT: ["this user's disk quota is exceeded", SPACE],
+  EFBIG: ["it would exceed the limit for the size of a file", "Raise the limit with ulimit -f"],
   ENAMETOOLONG: ["its name is too long", "Choose a shorter path"],
-  ENOTDIR: ["a part of its path is a file, not a folder", "Choose a path whose folders are folders"],
-  EISDIR: ["it is a folder", "Name a file"],
-  ENOENT: ["it is not there, or not any more", "Try again; choose another folder when that does not help"],
+  ENOTDIR: ["a component of its path is a file", "Choose another path"],
+  EISDIR: ["it is a folder", "Choose the path of a file"],
+  ENOENT: ["it does not exist, or was removed", "Try again. If that does not help, choose another folder"],
   ELOOP: ["it is a symbolic link", "Give the path of the file itself"],
-  EBUSY: ["another program has it", "Try again when the other program is done"],
-  EMFILE: ["this program has too many files open", "Close some, or raise the limit with ulimit -n"],
-  ENFILE: ["this machine has too many files open", "Close some programs and try again"],
-  EIO: ["the disk has failed", "Look into the system's log for what the disk says"],
+  EBUSY: ["another program is using it", "Try again when the other program is done"],
+  EMFILE: ["this program has too many open files", "Close some, or raise the limit with ulimit -n"],
+  ENFILE: ["this machine has too many open files", "Close some programs and try again"],
+  EIO: ["the disk has failed", "Look for the disk's errors in the system log"],
   ESTALE: ["the file server has lost it", "Try again"],
 };
 const ALIASES: Readonly<Record<string, string>> = { EPERM: "EACCES", ETXTBSY: "EBUSY", EEXIST: "ENOTDIR" };
 
 /**
- * A failure as an error of ours. Without a cause, since nothing more is known than the error's name.
+ * Turns a failure into a {@linkcode LatchkeyError}. It has no cause: the code says all there is to know.
  *
- * @param error What the runtime threw.
- * @param task What was being done.
- * @returns `configuration` for what the system says, `missing_dependency` for what Deno does not permit; what is neither, as
- * it is; the signal's reason when the call was aborted.
+ * @returns `configuration` for an error of the system; `missing_dependency` if Deno does not permit the task; the signal's
+ * reason if the call was aborted; any other error as it is.
  */
 export function fileFailure(error: unknown, { doing, path, signal }: FileTask): unknown {
   if (signal?.aborted) return signal.reason;
   if (error instanceof LatchkeyError || !(error instanceof Error)) return error;
   const cannot = `Cannot ${doing} ${path}`;
-  // Deno's, for what no flag but this one permits, such as folders below /proc.
+  // Some paths, such as folders below /proc, no other flag permits.
   if (error.name === "NotCapable") {
     return new LatchkeyError("missing_dependency", `${cannot}: Deno does not permit it`, {
       hint: "Run deno with --allow-all, or choose another folder",
     });
   }
-  const name = errorNameOf(error);
-  if (!/^E[A-Z\d]+$/.test(name)) return error;
-  const [reason, hint] = REASONS[ALIASES[name] ?? name] ?? [`the system says ${name}`, "Choose another folder"];
+  const code = errorCodeOf(error);
+  if (!/^E[A-Z\d]+$/.test(code)) return error;
+  const [reason, hint] = REASONS[ALIASES[code] ?? code] ?? [`the system says ${code}`, "Choose another folder"];
   return new LatchkeyError("configuration", `${cannot}: ${reason}`, { hint });
 }

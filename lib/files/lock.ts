@@ -1,56 +1,55 @@
 /**
- * Locks between processes, as lock files like MSAL's: whoever creates the file has the lock, and removes it when done.
+ * Locks between processes, as lock files like MSAL's: the process that creates the file has the lock, and removes it when done.
  *
  * MSAL for Python waits 5 seconds for it, then goes on regardless; MSAL for Node waits 50. Both write `PID PROGRAM` into it.
- * Here the text also says which machine, boot and pid namespace the pid belongs to. Only there can a missing process be told
- * from one that runs elsewhere: in another container, or on another machine that shares the folder. All other locks are
- * believed until they have given no sign of life for a while, by the clock of the process that watches them.
+ * Our text also names the machine, boot and pid namespace of the pid. Only there does a missing process mean that nobody holds
+ * the lock: elsewhere it may run in another container, or on another machine that shares the folder. Any other lock counts as
+ * held until its file has not changed for a while, by the clock of the process that watches it.
  *
  * @module
  */
+import { delayWithJitter, startTimer, untilAborted } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
-import { errorNameOf, fileFailure, type LocalFiles, type OpenFile, type ProcessPlace } from "./files.ts";
-import { openLocalFiles } from "./open.ts";
-import { folderOf, makePrivateFolder, openRegularFile } from "./private_files.ts";
+import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
+import { folderOf, makePrivateFolder, openLocalFiles, openRegularFile } from "./private_files.ts";
 
-/** How a lock is waited for. */
+/** Options of {@linkcode withLock}. */
 export interface LockOptions {
-  /** Ends the waiting with the signal's reason; not the work. */
+  /** Ends the wait with the signal's reason; not the work. */
   readonly signal?: AbortSignal | undefined;
-  /** How long to wait, in milliseconds. @default 15,000: long enough to take over a lock that was left behind */
+  /** Longest wait in milliseconds. @default 15,000: long enough to take over an abandoned lock */
   readonly waitMs?: number | undefined;
 }
 
-/** A lock, while work is done under it. */
+/** A lock that this process holds. */
 export interface Lock {
-  /** Returns false once others have taken it over: they do when this process was stopped, or its machine slept. */
+  /** Returns false if another process has taken the lock over, as it does if this one was stopped or its machine slept. */
   isHeld(): boolean;
 }
 
 const WAIT_MS = 15_000;
-/** How long to wait between two looks at a lock, in milliseconds: at first, and at most. */
-const FIRST_DELAY_MS = 2, LONGEST_DELAY_MS = 50;
-/** How often a holder shows that it lives. */
-const SIGN_OF_LIFE_MS = 500;
-/** How long a lock is watched without a change before it counts as left behind. MSAL's are held for a moment. */
+/** First and longest delay between two checks of a lock, in milliseconds. */
+const FIRST_DELAY_MS = 3, LONGEST_DELAY_MS = 65;
+/** Interval at which a holder touches the lock file. */
+const HEARTBEAT_MS = 500;
+/** Time without a change after which a lock counts as abandoned. MSAL holds its locks for a moment. */
 const SILENT_MS = 10_000;
-/** The same for a lock of MSAL's whose process is not on this machine. MSAL does not say which machine it means. */
+/** The same for a lock of MSAL's whose process is not on this machine: MSAL does not say which machine it means. */
 const MSAL_GONE_MS = 2000;
-/** A watcher that has not looked for so long was stopped itself. It knows nothing of that time. */
+/** A watcher that did not look for so long was stopped itself, and knows nothing of that time. */
 const GAP_MS = 2000;
-/** Longer texts are not MSAL's: a pid and a program's path. */
+/** A longer text is not MSAL's, which is a pid and the path of a program. */
 const MAX_TEXT_BYTES = 8192;
 const NAME = "latchkey";
 
 /**
- * Works while nobody else does: in this process or another, on this machine or on others that share the folder.
+ * Calls a function while this caller alone holds the lock: in this process or another, on any machine that shares the folder.
  *
  * @param path Path of the lock file, such as `tokens.json.lockfile`. Its folder is created if it is missing.
- * @param work May take long. Right before it replaces anything, it asks `isHeld`: a process that was stopped loses the lock.
- * @param options How long to wait.
+ * @param work Checks `isHeld` right before it replaces anything: a process that was stopped loses the lock.
  * @returns The result of `work`.
- * @throws {LatchkeyError} `timed_out` if others held it for too long; `configuration` if it cannot be created, or if others
+ * @throws {LatchkeyError} `timed_out` if others held it for too long; `configuration` if it cannot be created, or others
  * could remove it; `missing_dependency` if Deno does not permit it.
  */
 export async function withLock<T>(
@@ -72,7 +71,7 @@ export async function withLock<T>(
       try {
         lock.release();
       } catch {
-        // The failure of the work says more. Others take the lock over.
+        // The failure of the work says more. Another process takes the lock over.
       }
       throw error;
     }
@@ -90,7 +89,7 @@ async function waitForLock(
   path: string,
   { signal, untilMs }: { readonly signal: AbortSignal | undefined; readonly untilMs: number },
 ): Promise<HeldLock> {
-  const watches: Watches = { lock: watchLock(), takeover: watchLock() };
+  const watches = { lock: watchLock(), takeover: watchLock() };
   try {
     makePrivateFolder(files, folderOf(path));
     for (let delayMs = FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 1.5, LONGEST_DELAY_MS)) {
@@ -99,7 +98,7 @@ async function waitForLock(
       const look = lookAtLock(files, path);
       if (look && removeAbandonedLock(files, path, { look, watches })) continue;
       if (performance.now() >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
-      await delay(delayMs * (0.5 + Math.random()), signal); // not everybody at the same time
+      await delayWithJitter(delayMs, signal);
     }
   } catch (error) {
     throw fileFailure(error, { doing: "lock", path, signal });
@@ -113,42 +112,29 @@ function timedOut(path: string, holder: string): LatchkeyError {
 }
 
 function nameOfHolder(files: LocalFiles, text = ""): string {
-  const holder = readLockText(text), host = /\bhost=(\S+)/.exec(holder?.place ?? "")?.[1];
+  const holder = readLockText(text), host = /\bhost=(\S+)/.exec(holder?.location ?? "")?.[1];
   if (!holder) return "another program";
-  const isElsewhere = host !== undefined && host !== encodeURIComponent(files.processPlace().host ?? "");
+  const isElsewhere = host !== undefined && host !== encodeURIComponent(files.processLocation().host ?? "");
   return `process ${holder.pid}${isElsewhere ? ` on ${host}` : ""}`;
 }
 
-async function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      signal?.aborted ? reject(signal.reason) : resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end);
-    if (signal?.aborted) end();
-  });
-}
-
 interface HeldLock extends Lock {
-  /** Shows others twice a second that this process lives, until the lock is released. */
+  /** Touches the file at intervals, until the lock is released. */
   keepAlive(): void;
-  /** Removes it, unless somebody else has taken it over. */
+  /** Removes the file, unless another process has taken the lock over. */
   release(): void;
 }
 
-/** Creates a lock file. @returns `undefined` if there is one. */
+/** Creates a lock file. @returns `undefined` if it exists. */
 function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const file = createIfFree(files, path);
   if (!file) return undefined;
-  const { id } = file.facts(), text = writeLockText(ownPid(), files.processPlace());
+  const { id } = file.facts(), text = writeLockText(ownPid(), files.processLocation());
   let first: AbortSignal | undefined, timer: ReturnType<typeof setInterval> | undefined;
 
-  // The file stays open while the lock is held, so that no other file gets its id. The path is opened again each time: of
-  // what was opened before, a network file system may show something old. MSAL for Python writes its own pid into the file
-  // that is there when it does not wait any longer.
+  // The file stays open while the lock is held, so that no other file gets its id. The path is opened again each time: for an
+  // open file, a network file system may show old content. MSAL for Python writes its own pid into the existing file once it
+  // has waited long enough.
   const isOurs = () => {
     const look = lookAtLock(files, path);
     return look?.id === id && look.text === text;
@@ -157,32 +143,32 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
     try {
       return isOurs();
     } catch {
-      return false; // if it cannot be read, it may be anybody's
+      return false; // a file that cannot be read may be another process's
     }
   };
-  const showLife = () => {
+  const touch = () => {
     try {
       // Setting the time reaches a file server at once; a write may stay on this machine.
       if (isOurs()) file.touch();
     } catch {
-      // Those who wait go by the signs that they see.
+      // Others see that the file does not change.
     }
   };
-  const goOn = () => {
-    showLife();
-    timer = setInterval(showLife, SIGN_OF_LIFE_MS);
-    const deno = denoNamespace(); // the program may end while the timer runs
+  const startTouching = () => {
+    touch();
+    timer = setInterval(touch, HEARTBEAT_MS);
+    const deno = denoNamespace(); // the timer does not keep the process alive
     deno ? deno.unrefTimer(Number(timer)) : (timer as { unref?(): unknown }).unref?.();
   };
   const lock: HeldLock = {
     keepAlive() {
-      // Most work is done before. A first timer takes Deno 4 ms, a signal with a time limit 0.3.
-      first = AbortSignal.timeout(SIGN_OF_LIFE_MS);
-      first.addEventListener("abort", goOn);
+      // Most work ends earlier. The first timer costs Deno 4 ms, AbortSignal.timeout() 0.3.
+      first = AbortSignal.timeout(HEARTBEAT_MS);
+      first.addEventListener("abort", startTouching);
     },
     isHeld,
     release() {
-      first?.removeEventListener("abort", goOn);
+      first?.removeEventListener("abort", startTouching);
       clearInterval(timer);
       try {
         if (isOurs()) files.remove(path);
@@ -205,31 +191,31 @@ function createIfFree(files: LocalFiles, path: string): OpenFile | undefined {
   try {
     return files.create(path);
   } catch (error) {
-    const name = errorNameOf(error);
-    // On Windows a file that is being removed is in the way for as long as somebody has it open.
+    const name = errorCodeOf(error);
+    // On Windows a removed file is in the way until everybody has closed it.
     if (name === "EEXIST") return undefined;
     if (operatingSystem() === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(name)) return undefined;
     throw error;
   }
 }
 
-/** A look at a lock file. */
+/** The state of a lock file. */
 interface LockLook {
   readonly id: string;
-  /** When it last changed, by whatever clock. Compared only with itself. */
+  /** Modification time by any clock: it is only compared with itself. */
   readonly changedMs: number;
-  /** Its text; `undefined` if it may not be read. */
+  /** Its text; `undefined` if this user may not read it. */
   readonly text: string | undefined;
 }
 
-/** @returns `undefined` if it is not there. @throws {LatchkeyError} `configuration` if it is not a file. */
+/** @returns `undefined` if the file does not exist. @throws {LatchkeyError} `configuration` if it is not a regular file. */
 function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
   let file;
   try {
     file = openRegularFile(files, path);
   } catch (error) {
-    // Created by sudo, say. It is in a folder of ours even so.
-    const facts = ["EACCES", "EPERM"].includes(errorNameOf(error)) ? files.look(path) : undefined;
+    // A process under sudo may have created it. The folder is ours even so.
+    const facts = ["EACCES", "EPERM"].includes(errorCodeOf(error)) ? files.lstat(path) : undefined;
     if (facts) return { id: facts.id, changedMs: facts.changedMs, text: undefined };
     throw error;
   }
@@ -242,22 +228,17 @@ function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
   }
 }
 
-interface Watches {
-  readonly lock: LockWatch;
-  readonly takeover: LockWatch;
-}
-
 /**
- * Removes a lock that was left behind. Among all who wait, one does: the one that creates the `.takeover` file, and looks again.
- * That takes a moment in which nothing is awaited. A takeover file that stays was left behind too, and is only removed.
+ * Removes an abandoned lock. Of all processes that wait, only the one that creates the `.takeover` file does so, after another
+ * check, and without an await in between. A takeover file that stays is abandoned too, and is only removed.
  */
 function removeAbandonedLock(
   files: LocalFiles,
   path: string,
-  { look, watches }: { readonly look: LockLook; readonly watches: Watches },
+  { look, watches }: { readonly look: LockLook; readonly watches: { readonly lock: LockWatch; readonly takeover: LockWatch } },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
-    isAbandoned({ text: look.text, unchangedMs: watch(look), ownPlace: files.processPlace(), isProcessGone });
+    isAbandoned({ text: look.text, unchangedMs: watch(look), ownLocation: files.processLocation(), isProcessGone });
   if (!isLeft(look, watches.lock)) return false;
 
   const takeover = `${path}.takeover`, turn = createLock(files, takeover);
@@ -276,18 +257,18 @@ function removeAbandonedLock(
   }
 }
 
-/** Tells for how long a lock has been seen not to change, in milliseconds, each time that it is looked at. */
+/** Returns the time for which a lock has been seen unchanged, in milliseconds. */
 type LockWatch = (look: LockLook, clocks?: Clocks) => number;
 
-/** The times at which a lock is looked at, in milliseconds. */
+/** The time of a check, in milliseconds. */
 interface Clocks {
-  /** By the clock that never jumps. It stands still while the machine sleeps. */
+  /** Monotonic clock, which stands still while the machine sleeps. */
   readonly monotonicMs: number;
-  /** By the clock on the wall. It goes on then. */
+  /** Wall clock, which goes on then. */
   readonly wallMs: number;
 }
 
-/** Starts to watch a lock. No other machine's clock counts, and no time in which the watcher was stopped. */
+/** Starts to watch a lock. Neither another machine's clock counts, nor time in which this process was stopped. */
 export function watchLock(): LockWatch {
   let seen: string | undefined, sinceMs = 0, last: Clocks = { monotonicMs: 0, wallMs: 0 };
   return ({ id, changedMs, text }, clocks = { monotonicMs: performance.now(), wallMs: Date.now() }) => {
@@ -299,98 +280,85 @@ export function watchLock(): LockWatch {
   };
 }
 
-/** Facts about a lock that another process may hold. */
 interface LockSigns {
-  /** Its text; `undefined` if it may not be read. */
+  /** Text of the lock file; `undefined` if this user may not read it. */
   readonly text: string | undefined;
-  /** For how long it has been seen not to change, in milliseconds. */
+  /** Time for which it has been seen unchanged, in milliseconds. */
   readonly unchangedMs: number;
-  /** Where this process runs. */
-  readonly ownPlace: ProcessPlace;
-  /** Tells whether no process of this machine has a pid; `undefined` if that cannot be known. */
+  /** Location of this process. */
+  readonly ownLocation: ProcessLocation;
+  /** Returns true if no process of this machine has a pid; `undefined` if that is unknown. */
   readonly isProcessGone: (pid: number) => boolean | undefined;
 }
 
-/** Returns true if nobody holds a lock any more. */
-export function isAbandoned({ text, unchangedMs, ownPlace, isProcessGone }: LockSigns): boolean {
+/** Returns true if no process holds a lock any more. */
+export function isAbandoned({ text, unchangedMs, ownLocation, isProcessGone }: LockSigns): boolean {
   if (unchangedMs >= SILENT_MS) return true;
   const holder = readLockText(text ?? "");
-  // This process's own pid may be that of a worker of it, or of another process before it.
+  // Our own pid may be a worker's, or an earlier process's.
   if (!holder || holder.pid === ownPid()) return false;
   if (!holder.isLatchkey) return unchangedMs >= MSAL_GONE_MS && isProcessGone(holder.pid) === true;
-  return isWholePlace(ownPlace) && holder.place === writePlace(ownPlace) && isProcessGone(holder.pid) === true;
+  return isUnique(ownLocation) && holder.location === writeLocation(ownLocation) && isProcessGone(holder.pid) === true;
 }
 
-/** What is written into a lock file. */
-export function writeLockText(pid: number, place: ProcessPlace): string {
-  return [pid, NAME, writePlace(place)].join(" ").trim();
+/** Returns the text of a lock file. */
+export function writeLockText(pid: number, location: ProcessLocation): string {
+  return [pid, NAME, writeLocation(location)].join(" ").trim();
 }
 
-function writePlace({ host, bootId, pidNamespace }: ProcessPlace): string {
+function writeLocation({ host, bootId, pidNamespace }: ProcessLocation): string {
   const parts = { host: host && encodeURIComponent(host), boot: bootId, pid_namespace: pidNamespace };
   return Object.entries(parts).flatMap(([name, value]) => value ? [`${name}=${value}`] : []).join(" ");
 }
 
-/** Returns true if equal places are the same place. Only Linux has pid namespaces, and a host's name alone is not enough there. */
-function isWholePlace({ host, bootId, pidNamespace }: ProcessPlace): boolean {
+/** Returns true if equal locations are the same one. Only Linux has pid namespaces; there the host name is not enough. */
+function isUnique({ host, bootId, pidNamespace }: ProcessLocation): boolean {
   return Boolean(host && (operatingSystem() !== "linux" || bootId && pidNamespace));
 }
 
-/** Reads the text of a lock file. @returns `undefined` if no pid is in it. */
+/** Reads the text of a lock file. @returns `undefined` if it has no pid. */
 export function readLockText(
   text: string,
-): { readonly pid: number; readonly isLatchkey: boolean; readonly place: string } | undefined {
-  const [, pid = "", program, place = ""] = /^([1-9]\d{0,9})(?:\s+(\S+)(?:\s+(.*?))?)?\s*$/s.exec(text) ?? [];
+): { readonly pid: number; readonly isLatchkey: boolean; readonly location: string } | undefined {
+  const [, pid = "", program, location = ""] = /^([1-9]\d{0,9})(?:\s+(\S+)(?:\s+(.*?))?)?\s*$/s.exec(text) ?? [];
   if (pid === "" || Number(pid) > 0x7fff_ffff) return undefined;
-  return { pid: Number(pid), isLatchkey: program === NAME, place };
+  return { pid: Number(pid), isLatchkey: program === NAME, location };
 }
 
-/** How a turn is waited for. */
 interface MutexOptions {
-  /** Ends the waiting with the signal's reason; not the work. */
+  /** Ends the wait with the signal's reason; not the work. */
   readonly signal?: AbortSignal | undefined;
-  /** How long to wait, in milliseconds. */
+  /** Longest wait in milliseconds. */
   readonly waitMs: number;
-  /** Makes the error of a wait that was longer. */
+  /** Returns the error of a longer wait. */
   readonly onTimeout: () => Error;
 }
 
-/** By name, the promise that ends when all who came so far are done. */
+/** For each mutex, the promise that resolves when all callers so far are done. */
 const queues = new Map<string, Promise<void>>();
 
-/**
- * Works when all in this program are done that came before under the same name.
- *
- * @param name Name of the mutex.
- * @param work The work.
- * @param options How long to wait.
- * @returns The result of `work`.
- */
-export async function withMutex<T>(name: string, work: () => Promise<T>, options: MutexOptions): Promise<T> {
+/** Calls a function when all earlier callers in this process are done with the same mutex, and returns its result. */
+export async function withMutex<T>(
+  name: string,
+  work: () => Promise<T>,
+  { signal, waitMs, onTimeout }: MutexOptions,
+): Promise<T> {
   const before = queues.get(name), done = Promise.withResolvers<void>();
-  // Whoever gives up lets the next one wait on for those before.
+  // After a caller gives up, the next one still waits for those before.
   const all = Promise.all([before, done.promise]).then(() => {});
   queues.set(name, all);
   try {
-    if (before) await waitFor(before, options);
+    if (before) {
+      const timeout = Promise.withResolvers<never>(), timer = startTimer(() => timeout.reject(onTimeout()), waitMs);
+      try {
+        await untilAborted(Promise.race([before, timeout.promise]), signal);
+      } finally {
+        clearTimeout(timer);
+      }
+    }
     return await work();
   } finally {
     done.resolve();
     if (queues.get(name) === all) queues.delete(name);
-  }
-}
-
-async function waitFor(before: Promise<void>, { signal, waitMs, onTimeout }: MutexOptions): Promise<void> {
-  const stop = Promise.withResolvers<never>();
-  const abort = () => stop.reject(signal!.reason);
-  // Node takes no longer time.
-  const timer = waitMs < 2 ** 31 ? setTimeout(() => stop.reject(onTimeout()), waitMs) : undefined;
-  signal?.addEventListener("abort", abort);
-  if (signal?.aborted) abort();
-  try {
-    await Promise.race([before, stop.promise]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
   }
 }

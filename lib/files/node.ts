@@ -1,5 +1,5 @@
 /**
- * The file system by Node's functions, on Bun and Node.
+ * The file system through `node:fs`, on Bun and Node.
  *
  * @module
  */
@@ -9,22 +9,22 @@ import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
   BOOT_ID_PATH,
-  cannotFlushFolders,
-  errorNameOf,
+  errorCodeOf,
   type FileFacts,
-  isNotThere,
+  isFlushUnsupported,
   type LocalFiles,
+  locateProcess,
   type OpenFile,
   PID_NAMESPACE_PATH,
-  placeOf,
-  type ProcessPlace,
+  type ProcessLocation,
   readWhole,
+  undefinedIfNotFound,
 } from "./files.ts";
 
 const flush = promisify(fs.fsync);
-let place: ProcessPlace | undefined;
+let location: ProcessLocation | undefined;
 
-/** The file system, on Bun and Node. */
+/** Returns the file system on Bun and Node. */
 export function nodeFiles(): LocalFiles {
   const isWindows = globalThis.process.platform === "win32";
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
@@ -50,39 +50,28 @@ export function nodeFiles(): LocalFiles {
     close: () => fs.closeSync(file),
   });
 
-  const look = (path: string): FileFacts | undefined => {
+  const lstat = (path: string): FileFacts | undefined => {
     const stats = fs.lstatSync(path, { throwIfNoEntry: false });
     return stats && factsOf(stats);
   };
 
   return {
     ownUser: () => globalThis.process.getuid?.(),
-    processPlace: () =>
-      place ??= placeOf({
+    processLocation: () =>
+      location ??= locateProcess({
         host: hostname,
         bootId: () => fs.readFileSync(BOOT_ID_PATH, "utf8"),
         pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
       }),
-    look,
+    lstat,
     open(path) {
       // Windows cannot open without following a link.
-      if (isWindows && look(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
-      try {
-        return handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-      } catch (error) {
-        if (isNotThere(error)) return undefined;
-        throw error;
-      }
+      if (isWindows && lstat(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
+      return undefinedIfNotFound(() => handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)));
     },
     create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
     rename: (from, to) => fs.renameSync(from, to),
-    remove(path) {
-      try {
-        fs.unlinkSync(path);
-      } catch (error) {
-        if (!isNotThere(error)) throw error;
-      }
-    },
+    remove: (path) => undefinedIfNotFound(() => fs.unlinkSync(path)),
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
     makeFolder,
     list: (path) =>
@@ -93,7 +82,7 @@ export function nodeFiles(): LocalFiles {
       try {
         await flush(folder);
       } catch (error) {
-        if (!cannotFlushFolders(error)) throw error;
+        if (!isFlushUnsupported(error)) throw error;
       } finally {
         fs.closeSync(folder);
       }
@@ -101,14 +90,14 @@ export function nodeFiles(): LocalFiles {
   };
 }
 
-/** Not by `recursive`, which on Node says of a read-only file system that the folder is not there. */
+/** Creates a folder. With `recursive`, Node reports `ENOENT` for a read-only file system. */
 function makeFolder(path: string): void {
   try {
     fs.mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    const above = dirname(path);
-    if (errorNameOf(error) === "EEXIST") return; // what it is is looked at by the caller
-    if (!isNotThere(error) || above === path) throw error;
+    const above = dirname(path), code = errorCodeOf(error);
+    if (code === "EEXIST") return; // the caller checks its kind
+    if (code !== "ENOENT" || above === path) throw error;
     makeFolder(above);
     makeFolder(path);
   }

@@ -1,67 +1,440 @@
 /**
- * What makes a file, and the folder that it is in, safe from other people of the machine.
+ * Small files with secrets: other users of the machine can neither read nor replace them, and a write is atomic.
  *
  * @module
  */
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { operatingSystem, quoteCommand } from "../runtime/host.ts";
-import { errorNameOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
-import { openLocalFiles } from "./open.ts";
-
-/** Permission bits by which group and others may write, and read. */
-const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
-/** Permission bits of a folder that people share on purpose, as /tmp and /var/local are: sticky, and for a group. */
-const SHARED = 0o3000;
-/** No command mends a folder that others need as it is. */
-const ELSEWHERE = "choose a file in a folder of your own";
-
-/** How often others may be making the same folders. */
-const MAX_ATTEMPTS = 5;
+import { denoNamespace, isPermitted, operatingSystem, quoteCommand } from "../runtime/host.ts";
+import {
+  errorCodeOf,
+  type FileFacts,
+  fileFailure,
+  type LocalFiles,
+  type OpenFile,
+} from "./files.ts";
 
 /**
- * The folder of a file.
+ * Opens the file system for the files of one folder.
  *
- * @param path Path of the file.
- * @throws {TypeError} when that is no path of a file.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit it.
+ */
+export async function openLocalFiles(folder: string, access: "read" | "write"): Promise<LocalFiles> {
+  if (!denoNamespace()) return (await import("./node.ts")).nodeFiles();
+  const flags = missingFlags(folder, access);
+  if (flags.length > 0) {
+    throw new LatchkeyError("missing_dependency", `Deno may not ${access} private files in ${folder}`, {
+      hint: `Run deno with ${quoteCommand(flags)}`,
+    });
+  }
+  return (await import("./deno.ts")).denoFiles();
+}
+
+/** Returns the flags that Deno lacks for the files of a folder. */
+export function missingFlags(path: string, access: "read" | "write"): readonly string[] {
+  return [
+    ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
+    ...(access === "read" || isPermitted({ name: "write", path }) ? [] : [`--allow-write=${path}`]),
+    // To compare the owner of a file with this user.
+    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
+  ];
+}
+
+interface PrivateFileCall {
+  /** Ends the call with the signal's reason; a file is replaced completely or not at all. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface ReadOptions extends PrivateFileCall {
+  /**
+   * Refuses a file that others can read, such as a key whose folder was copied without its permissions.
+   *
+   * @default false
+   */
+  readonly isSecret?: boolean | undefined;
+}
+
+interface RenameOptions extends PrivateFileCall {
+  /** Called right before the rename. If it throws, the file stays as it was, and the caller gets the error. */
+  readonly beforeRenaming?: (() => void) | undefined;
+}
+
+interface ReplaceOptions extends RenameOptions {
+  /** Space from {@linkcode reserveSpace}. The call uses it up, even if it fails. */
+  readonly reserved?: ReservedSpace | undefined;
+}
+
+/** Larger files are no token cache, and would use up the memory. */
+const MAX_BYTES = 256 * 1024 * 1024;
+/** Name of a file that is being written. */
+const TEMPORARY = /^\.latchkey-[\da-f-]{36}\.tmp$/;
+/** Age at which a temporary file counts as left behind by a process that was killed. */
+const ABANDONED_MS = 3_600_000;
+/** The most random bytes that one call gives. */
+const MAX_RANDOM_BYTES = 65_536;
+/** End of the name of a file that was set aside. */
+const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
+/** Age of a change in milliseconds at which the next change gets another time on any file system. */
+const SETTLED_MS = 5000;
+/** Windows refuses to rename over a file that another program has open, which usually takes a moment. */
+const WINDOWS_ATTEMPTS = 50, WINDOWS_DELAY_MS = 20;
+/** How often other processes may create the same folders at the same time. */
+const MAX_ATTEMPTS = 5;
+
+interface Task extends PrivateFileCall {
+  readonly doing: "read" | "write" | "set aside" | "remove";
+  readonly path: string;
+  /** @default the folder of the file */
+  readonly folder?: string;
+}
+
+/** Opens the file system for a task, and reports its failure as a {@linkcode LatchkeyError}. */
+async function perform<T>(
+  { doing, path, signal, folder = folderOf(path) }: Task,
+  work: (files: LocalFiles, folder: string) => T | Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const files = await openLocalFiles(folder, doing === "read" ? "read" : "write");
+  try {
+    return await work(files, folder);
+  } catch (error) {
+    throw fileFailure(error, { doing, path, signal });
+  }
+}
+
+/**
+ * Reads a file.
+ *
+ * @returns Its content; `undefined` if it, or its folder, does not exist.
+ * @throws {LatchkeyError} `configuration` if it cannot be read, belongs to another user, or others can write to it;
+ * `missing_dependency` if Deno does not permit it.
+ */
+export async function readPrivateFile(
+  path: string,
+  { signal, isSecret = false }: ReadOptions = {},
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return await perform({ doing: "read", path, signal }, (files, folder) => {
+    const file = isPrivateFolder(files, folder) ? openRegularFile(files, path) : undefined;
+    if (!file) return undefined;
+    try {
+      const facts = file.facts(), { mode = 0, size } = facts;
+      requirePrivateFile(files, path, facts);
+      if (isSecret && (mode & OTHERS_READ) !== 0) {
+        refuse(path, "others can read it", `Run ${quoteCommand(["chmod", "600", path])}`);
+      }
+      requireSize(path, size);
+      return file.read();
+    } finally {
+      file.close();
+    }
+  });
+}
+
+/** A file as it was when it was read. */
+export interface KnownFile {
+  /** Its content. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Its facts, which any later write changes; `undefined` if the last write was too recent for that. */
+  readonly settled: FileFacts | undefined;
+}
+
+/**
+ * Reads a file, unless it has not changed.
+ *
+ * @param known The result of the last call.
+ * @returns The same object if the file has not changed; `undefined` if it, or its folder, does not exist.
+ * @throws {LatchkeyError} as {@linkcode readPrivateFile}
+ */
+export async function readKnownFile(
+  path: string,
+  known: KnownFile | undefined,
+  { signal }: PrivateFileCall = {},
+): Promise<KnownFile | undefined> {
+  const folder = folderOf(path), nowMs = Date.now();
+  signal?.throwIfAborted();
+  const files = await openLocalFiles(folder, "read"), before = factsIfReadable();
+  if (known?.settled && before && isSame(known.settled, before)) return known;
+
+  const bytes = await readPrivateFile(path, { signal });
+  if (!bytes) return undefined;
+  const after = factsIfReadable();
+  const isSettled = before && after && isSame(before, after) && nowMs - after.changedMs > SETTLED_MS;
+  return { bytes, settled: isSettled ? after : undefined };
+
+  function factsIfReadable(): FileFacts | undefined {
+    try {
+      return isPrivateFolder(files, folder) ? files.lstat(path) : undefined;
+    } catch {
+      return undefined; // the read reports it
+    }
+  }
+}
+
+function isSame(one: FileFacts, other: FileFacts): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/**
+ * Replaces or creates a file, and creates its folder if it is missing. A reader sees the old or the new content, even after a
+ * power failure.
+ *
+ * @throws {LatchkeyError} `configuration` if it cannot be written or is not safe; `missing_dependency` if Deno does not
+ * permit it.
+ */
+export async function replacePrivateFile(
+  path: string,
+  bytes: Uint8Array,
+  { signal, beforeRenaming, reserved }: ReplaceOptions = {},
+): Promise<void> {
+  await perform({ doing: "write", path, signal }, async (files, folder) => {
+    prepareToWrite(files, path, bytes.length);
+    sweep(files, folder);
+    const temporary = reserved?.take() ?? createTemporary(files, folder), { file } = temporary;
+    try {
+      try {
+        file.write(bytes);
+        file.resize(bytes.length);
+        await file.flush();
+      } finally {
+        file.close();
+      }
+      signal?.throwIfAborted();
+      beforeRenaming?.();
+      await rename(files, temporary.path, path);
+    } catch (error) {
+      removeIfPossible(files, temporary.path);
+      throw error;
+    }
+    await files.flushFolder(folder);
+  });
+}
+
+/**
+ * Takes space on the disk, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it.
+ *
+ * @param size The size of the later content in bytes.
+ * @returns The space. The caller uses or releases it.
+ * @throws {LatchkeyError} as {@linkcode replacePrivateFile}
+ */
+export async function reserveSpace(
+  path: string,
+  size: number,
+  { signal }: PrivateFileCall = {},
+): Promise<ReservedSpace> {
+  return await perform({ doing: "write", path, signal }, async (files, folder) => {
+    prepareToWrite(files, path, size);
+    const temporary = createTemporary(files, folder), space = new ReservedSpace(files, temporary);
+    try {
+      const bytes = new Uint8Array(size);
+      for (let at = 0; at < size; at += MAX_RANDOM_BYTES) {
+        crypto.getRandomValues(bytes.subarray(at, at + MAX_RANDOM_BYTES));
+      }
+      temporary.file.write(bytes);
+      await temporary.file.flush();
+      return space;
+    } catch (error) {
+      space.release();
+      throw error;
+    }
+  });
+}
+
+/** Space on the disk, held by a file of random bytes: file systems that compress cannot make it smaller. */
+export class ReservedSpace {
+  readonly #files: LocalFiles;
+  #temporary: TemporaryFile | undefined;
+
+  /** Holds the space of an open file. */
+  constructor(files: LocalFiles, temporary: TemporaryFile) {
+    this.#files = files;
+    this.#temporary = temporary;
+  }
+
+  /** Gives some bytes back, for the lock that the later write needs. */
+  shrink(size: number): void {
+    const file = this.#temporary?.file;
+    file?.resize(Math.max(0, file.facts().size - size));
+  }
+
+  /** Hands over the file to be written; `undefined` if it is used up. */
+  take(): TemporaryFile | undefined {
+    const temporary = this.#temporary;
+    this.#temporary = undefined;
+    return temporary;
+  }
+
+  /** Gives the space back, if it is not used up. */
+  release(): void {
+    const temporary = this.take();
+    temporary?.file.close();
+    if (temporary) removeIfPossible(this.#files, temporary.path);
+  }
+}
+
+interface TemporaryFile {
+  readonly path: string;
+  readonly file: OpenFile;
+}
+
+function createTemporary(files: LocalFiles, folder: string): TemporaryFile {
+  const name = `.latchkey-${crypto.randomUUID()}.tmp`;
+  const path = folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
+  return { path, file: files.create(path) };
+}
+
+function prepareToWrite(files: LocalFiles, path: string, size: number): void {
+  requireSize(path, size);
+  makePrivateFolder(files, folderOf(path));
+  const facts = files.lstat(path);
+  if (facts) requirePrivateFile(files, path, facts);
+}
+
+function requireSize(path: string, size: number): void {
+  if (size <= MAX_BYTES) return;
+  throw new LatchkeyError("configuration", `${path} is too large: ${size} bytes, more than any token cache has`, {
+    hint: `Check what ${path} is, and move it away`,
+  });
+}
+
+/**
+ * Renames a damaged file to a free name beside it.
+ *
+ * @returns Its new path.
+ * @throws {LatchkeyError} `configuration` if it cannot be renamed; `missing_dependency` if Deno does not permit it.
+ */
+export async function setAsideFile(path: string, { signal, beforeRenaming }: RenameOptions = {}): Promise<string> {
+  return await perform({ doing: "set aside", path, signal }, async (files, folder) => {
+    isPrivateFolder(files, folder);
+    const facts = files.lstat(path);
+    if (facts) requirePrivateFile(files, path, facts);
+    const aside = reserveName(files, `${path}.damaged-${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}`);
+    try {
+      beforeRenaming?.();
+      await rename(files, path, aside);
+    } catch (error) {
+      removeIfPossible(files, aside);
+      throw error;
+    }
+    await files.flushFolder(folder);
+    return aside;
+  });
+}
+
+/** Creates an empty file with a free name, so that the rename replaces nobody else's file. */
+function reserveName(files: LocalFiles, wanted: string): string {
+  for (let count = 1;; count++) {
+    const path = count === 1 ? wanted : `${wanted}-${count}`;
+    try {
+      files.create(path).close();
+      return path;
+    } catch (error) {
+      if (errorCodeOf(error) !== "EEXIST") throw error;
+    }
+  }
+}
+
+/**
+ * Lists the files of a folder that were set aside. They can contain secrets.
+ *
+ * @param name The original name of the files. @default any
+ * @returns Their paths, the oldest first.
+ * @throws {LatchkeyError} as {@linkcode listPrivateFolder}
+ */
+export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
+  const names = await listPrivateFolder(folder);
+  return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || each.replace(SET_ASIDE, "") === name))
+    .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
+}
+
+/**
+ * Removes a file, if it exists.
+ *
+ * @throws {LatchkeyError} `configuration` if it cannot be removed; `missing_dependency` if Deno does not permit it.
+ */
+export async function removePrivateFile(path: string): Promise<void> {
+  await perform({ doing: "remove", path }, (files, folder) => {
+    if (isPrivateFolder(files, folder)) files.remove(path);
+  });
+}
+
+/**
+ * Lists the names of the files in a folder, except those that are being written.
+ *
+ * @returns The names in no order; none if the folder does not exist.
+ * @throws {LatchkeyError} `configuration` if it cannot be read or is not safe; `missing_dependency` if Deno does not
+ * permit it.
+ */
+export async function listPrivateFolder(path: string): Promise<readonly string[]> {
+  return await perform({ doing: "read", path, folder: withoutSlashes(path) }, (files, folder) => {
+    if (!isPrivateFolder(files, folder)) return [];
+    return files.list(folder).filter(({ name, isFile }) => isFile && !TEMPORARY.test(name)).map(({ name }) => name);
+  });
+}
+
+/** Times at which folders were last swept, in milliseconds since 1970. */
+const sweptMs = new Map<string, number>();
+
+/** Removes what killed processes left behind, at most once an hour. */
+function sweep(files: LocalFiles, folder: string): void {
+  const now = Date.now();
+  if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
+  sweptMs.set(folder, now);
+  for (const { name } of files.list(folder).filter(({ name, isFile }) => isFile && TEMPORARY.test(name))) {
+    const path = `${folder}/${name}`, facts = files.lstat(path);
+    if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
+  }
+}
+
+async function rename(files: LocalFiles, from: string, to: string): Promise<void> {
+  const attempts = operatingSystem() === "win32" ? WINDOWS_ATTEMPTS : 1;
+  for (let attempt = 1;; attempt++) {
+    try {
+      return files.rename(from, to);
+    } catch (error) {
+      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorCodeOf(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, WINDOWS_DELAY_MS));
+    }
+  }
+}
+
+/** Removes a file. A failure must not hide the error that led here; a later sweep tries again. */
+function removeIfPossible(files: LocalFiles, path: string): void {
+  try {
+    files.remove(path);
+  } catch {
+    // The sweep of another day removes it.
+  }
+}
+
+/**
+ * Returns the folder of a file.
+ *
+ * @throws {TypeError} if `path` is not the path of a file.
  */
 export function folderOf(path: string): string {
-  const [, folder, name] = separators().exec(path) ?? [];
-  if (!name || path.includes("\0")) throw new ArgumentError(`A path of a file is wanted, not ${JSON.stringify(path)}`);
+  const pattern = operatingSystem() === "win32"
+    ? /^(.*[\\/]|[A-Za-z]:)?(?!\.{1,2}$)([^\\/:]+)$/s
+    : /^(.*\/)?(?!\.{1,2}$)([^/]+)$/s;
+  const [, folder, name] = pattern.exec(path) ?? [];
+  if (!name || path.includes("\0")) throw new ArgumentError(`${JSON.stringify(path)} is not the path of a file`);
   return folder === undefined ? "." : withoutSlashes(folder);
 }
 
-/** A folder's path without the slashes at its end, by which a link would be followed. */
+/** Removes the slashes at the end of a path. With them, the system would follow a link. */
 function withoutSlashes(folder: string): string {
-  const pattern = operatingSystem() === "win32" ? /(?<=[^:\\/])[\\/]+$/ : /(?<=[^/])\/+$/;
-  return folder.replace(pattern, "");
+  return folder.replace(operatingSystem() === "win32" ? /(?<=[^:\\/])[\\/]+$/ : /(?<=[^/])\/+$/, "");
 }
 
-/** Everything before the name, with the last separator, and the name, which is not `.` or `..`. */
-function separators(): RegExp {
-  return operatingSystem() === "win32"
-    ? /^(.*[\\/]|[A-Za-z]:)?(?!\.{1,2}$)([^\\/:]+)$/s
-    : /^(.*\/)?(?!\.{1,2}$)([^/]+)$/s;
-}
-
-/**
- * Whether a folder is there, and nobody else may change what is in it.
- *
- * @throws {LatchkeyError} `configuration` when it is not safe.
- */
-export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
-  const facts = files.look(folder);
-  if (!facts) return false;
-  if (facts.kind === "link") refuse(folder, "it is a symbolic link", "Give the path of the folder that it links to");
-  if (facts.kind !== "folder") refuse(folder, "it is no folder", "Name a folder, or move away what is there");
-  requireOwner(files, folder, facts);
-  requireUnshared(folder, facts);
-  return true;
-}
+/** Permission bits by which group and others can write, and read. */
+const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
+/** Permission bits of a folder that is shared on purpose, as /tmp and /var/local are: sticky and setgid. */
+const SHARED = 0o3000;
+/** The hint for a folder whose permissions others need as they are. */
+const ELSEWHERE = "choose a file in a folder of your own";
 
 /**
- * Makes a folder when it is missing, for its owner alone, and sees to it that it is safe.
+ * Creates a folder that only its owner can enter, if it is missing, and checks that it is safe.
  *
- * @throws {LatchkeyError} `configuration` when it is not.
+ * @throws {LatchkeyError} `configuration` if it is not safe.
  */
 export function makePrivateFolder(files: LocalFiles, folder: string): void {
   for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
@@ -69,7 +442,7 @@ export function makePrivateFolder(files: LocalFiles, folder: string): void {
     try {
       files.makeFolder(folder);
     } catch {
-      // Others can be making it, or one above it, at this moment: Deno takes what they made for a file then.
+      // Another process may be creating it, or a parent: then Deno reports that a file is in the way.
     }
   }
   files.makeFolder(folder);
@@ -77,37 +450,41 @@ export function makePrivateFolder(files: LocalFiles, folder: string): void {
 }
 
 /**
- * Makes sure that a file is a file of ours that nobody else may write.
+ * Returns true if a folder exists, and nobody else can change what is in it.
  *
- * @throws {LatchkeyError} `configuration` when it is not.
+ * @throws {LatchkeyError} `configuration` if it is not safe.
  */
-export function requirePrivateFile(files: LocalFiles, path: string, facts: FileFacts): void {
-  requireFile(path, facts);
-  requireOwner(files, path, facts);
-  requireUnshared(path, facts);
+export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
+  const facts = files.lstat(folder);
+  if (!facts) return false;
+  if (facts.kind === "link") refuse(folder, "it is a symbolic link", "Give the path of the folder that it links to");
+  if (facts.kind !== "folder") refuse(folder, "it is not a folder", "Choose a folder, or move away what is there");
+  requireOwnedAndUnshared(files, folder, facts);
+  return true;
 }
 
 /**
- * Makes sure that nobody else may read a file.
+ * Checks that a file belongs to this user, and that nobody else can write to it.
  *
- * @throws {LatchkeyError} `configuration` when others may.
+ * @throws {LatchkeyError} `configuration` if not.
  */
-function requireSecretFile(path: string, { mode = 0 }: FileFacts): void {
-  if ((mode & OTHERS_READ) !== 0) refuse(path, "others may read it", `Run ${quoteCommand(["chmod", "600", path])}`);
+export function requirePrivateFile(files: LocalFiles, path: string, facts: FileFacts): void {
+  requireFile(path, facts);
+  requireOwnedAndUnshared(files, path, facts);
 }
 
 /**
  * Opens a file for reading.
  *
- * @returns `undefined` when nothing is there.
- * @throws {LatchkeyError} `configuration` when it is no file.
+ * @returns `undefined` if it does not exist.
+ * @throws {LatchkeyError} `configuration` if it is not a regular file.
  */
 export function openRegularFile(files: LocalFiles, path: string): OpenFile | undefined {
   let file;
   try {
     file = files.open(path);
   } catch (error) {
-    const facts = files.look(path); // a link or a socket, as a rule
+    const facts = files.lstat(path); // usually a link or a socket
     if (facts) requireFile(path, facts);
     throw error;
   }
@@ -122,30 +499,27 @@ export function openRegularFile(files: LocalFiles, path: string): OpenFile | und
 
 function requireFile(path: string, { kind }: FileFacts): void {
   if (kind === "link") refuse(path, "it is a symbolic link", "Give the path of the file that it links to");
-  if (kind !== "file") refuse(path, "it is no regular file", "Name another file, or move away what is there");
+  if (kind !== "file") refuse(path, "it is not a regular file", "Choose another file, or move away what is there");
 }
 
-function requireOwner(files: LocalFiles, path: string, { owner, kind }: FileFacts): void {
+function requireOwnedAndUnshared(files: LocalFiles, path: string, { owner, mode = 0, kind }: FileFacts): void {
   const own = files.ownUser();
-  if (owner === own) return;
-  // A file is looked at when its folder was found to be this user's: there it can be renamed, whoever's it is.
-  const hint = kind === "folder" ? ELSEWHERE : "move it away, or choose another file";
-  refuse(
-    path,
-    `it belongs to user ${owner}, and this is user ${own}`,
-    own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint),
-  );
-}
-
-function requireUnshared(path: string, { mode = 0, kind }: FileFacts): void {
+  if (owner !== own) {
+    // The folder of a file was found to be this user's, so the user can rename the file, whoever owns it.
+    const hint = kind === "folder" ? ELSEWHERE : "move it away, or choose another file";
+    refuse(
+      path,
+      `it belongs to user ${owner}, and this is user ${own}`,
+      own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint),
+    );
+  }
   if ((mode & OTHERS_WRITE) === 0) return;
-  refuse(path, "others may write it", hintForShared(path, kind === "folder" && (mode & SHARED) !== 0));
+  refuse(path, "others can write to it", hintForShared(path, kind === "folder" && (mode & SHARED) !== 0));
 }
 
-/** What helps where this user's own file or folder can be written by others. */
 function hintForShared(path: string, onPurpose: boolean): string {
   // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
-  if (/^\/mnt\/[a-z](\/|$)/.test(path)) return "Choose a folder of Linux: a Windows drive keeps no permissions";
+  if (/^\/mnt\/[a-z](\/|$)/.test(path)) return "Choose a Linux folder: a Windows drive keeps no permissions";
   return onPurpose ? capitalized(ELSEWHERE) : `Run ${quoteCommand(["chmod", "go-w", path])}`;
 }
 
@@ -155,409 +529,4 @@ function capitalized(text: string): string {
 
 function refuse(path: string, reason: string, hint: string): never {
   throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { hint });
-}
-
-/** Ends a call early. */
-interface PrivateFileCall {
-  /** Ends the call with the signal's reason; a file is replaced or not, never in part. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** How a file is read. */
-interface ReadOptions extends PrivateFileCall {
-  /** Whether to refuse what others may read: a key. A folder's permissions get lost where it is copied. @default false */
-  readonly isSecret?: boolean | undefined;
-}
-
-/** How a file is renamed. */
-interface RenameOptions extends PrivateFileCall {
-  /**
-   * Called when all is on the disk, and only the name is missing. When it throws, the file stays what it was, and the error is
-   * the caller's.
-   */
-  readonly beforeRenaming?: (() => void) | undefined;
-}
-
-/** How a file is replaced. */
-interface ReplaceOptions extends RenameOptions {
-  /** Space that {@linkcode reserveSpace} took for it. It is used up, whatever comes of the call. @default none */
-  readonly reserved?: ReservedSpace | undefined;
-}
-
-/** Space on the disk, taken by a file of random bytes: file systems that compress cannot make them smaller. */
-export class ReservedSpace {
-  readonly #files: LocalFiles;
-  readonly #path: string;
-  #file: OpenFile | undefined;
-
-  /** @param file The file that takes it, open. */
-  constructor(files: LocalFiles, path: string, file: OpenFile) {
-    this.#files = files;
-    this.#path = path;
-    this.#file = file;
-  }
-
-  /** Gives some of it back, in bytes: for the lock that it takes to use the rest. */
-  shrink(size: number): void {
-    this.#file?.resize(Math.max(0, this.#file.facts().size - size));
-  }
-
-  /** Gives the file away to be written, its path included; `undefined` if it is used up. */
-  take(): { readonly path: string; readonly file: OpenFile } | undefined {
-    const file = this.#file;
-    this.#file = undefined;
-    return file && { path: this.#path, file };
-  }
-
-  /** Gives it back, if it is not used up. */
-  release(): void {
-    const taken = this.take();
-    taken?.file.close();
-    if (taken) removeIfPossible(this.#files, taken.path);
-  }
-}
-
-/** What is larger is no token cache, and would take the program's memory. */
-const MAX_BYTES = 256 * 1024 * 1024;
-/** What a file is called while it is being written. */
-const UNFINISHED = /^\.latchkey-[\da-f-]{36}\.tmp$/;
-/** When a file that is still being written has been left behind by a process that was killed. */
-const ABANDONED_MS = 3_600_000;
-/** How many random bytes one call gives. */
-const MAX_RANDOM_BYTES = 65_536;
-/** End of the name of a file that was set aside. */
-const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
-/** How old the last change has to be, in milliseconds, so that the next one has another time in any file system. */
-const SETTLED_MS = 5000;
-/** How often Windows is asked to rename what another program has open for a moment, and how long it takes in between. */
-const WINDOWS_ATTEMPTS = 50, WINDOWS_PAUSE_MS = 20;
-
-/** When the unfinished files of a folder were last looked for, in milliseconds since 1970. */
-const sweptMs = new Map<string, number>();
-
-/**
- * Reads a file.
- *
- * @param path Its path.
- * @param options Ends the call early.
- * @returns What is in it; `undefined` when it, or its folder, is not there.
- * @throws {LatchkeyError} `configuration` when it cannot be read, is not this user's, or others could have written it;
- * `missing_dependency` when Deno does not permit it.
- */
-export async function readPrivateFile(
-  path: string,
-  { signal, isSecret }: ReadOptions = {},
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const folder = folderOf(path);
-  signal?.throwIfAborted();
-  const files = await openLocalFiles(folder, "read");
-  try {
-    return isPrivateFolder(files, folder) ? readNow(files, path, { isSecret }) : undefined;
-  } catch (error) {
-    throw fileFailure(error, { doing: "read", path, signal });
-  }
-}
-
-/** What a file was when it was read. */
-export interface KnownFile {
-  /** What was in it. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /**
-   * How the file looked, when nobody had written it for some seconds: whoever writes it later makes it look different.
-   * `undefined` when it was too young for that.
-   */
-  readonly settled: FileFacts | undefined;
-}
-
-/**
- * Reads a file, unless it is as it was.
- *
- * @param path Its path.
- * @param known What this gave the last time.
- * @param options Ends the call early.
- * @returns The same object when it is as it was; `undefined` when it, or its folder, is not there.
- * @throws {LatchkeyError} as {@linkcode readPrivateFile}
- */
-export async function readKnownFile(
-  path: string,
-  known: KnownFile | undefined,
-  { signal }: PrivateFileCall = {},
-): Promise<KnownFile | undefined> {
-  const folder = folderOf(path), nowMs = Date.now();
-  signal?.throwIfAborted();
-  const files = await openLocalFiles(folder, "read"), before = lookSafely(files, { path, folder });
-  if (known?.settled && before && isSame(known.settled, before)) return known;
-
-  const bytes = await readPrivateFile(path, { signal });
-  if (!bytes) return undefined;
-  const after = lookSafely(files, { path, folder });
-  const isSettled = before && after && isSame(before, after) && nowMs - after.changedMs > SETTLED_MS;
-  return { bytes, settled: isSettled ? after : undefined };
-}
-
-/** What is there; `undefined` when reading will say what is wrong. */
-function lookSafely(
-  files: LocalFiles,
-  { path, folder }: { readonly path: string; readonly folder: string },
-): FileFacts | undefined {
-  try {
-    return isPrivateFolder(files, folder) ? files.look(path) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isSame(one: FileFacts, other: FileFacts): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
-}
-
-function readNow(files: LocalFiles, path: string, { isSecret }: ReadOptions): Uint8Array<ArrayBuffer> | undefined {
-  const file = openRegularFile(files, path);
-  if (!file) return undefined;
-  try {
-    const facts = file.facts();
-    requirePrivateFile(files, path, facts);
-    if (isSecret) requireSecretFile(path, facts);
-    requireReadable(path, facts.size);
-    return file.read();
-  } finally {
-    file.close();
-  }
-}
-
-function requireReadable(path: string, size: number): void {
-  if (size <= MAX_BYTES) return;
-  throw new LatchkeyError("configuration", `${path} is not for ${size} bytes, more than any token cache has`, {
-    hint: `Look at what ${path} is, and move it away`,
-  });
-}
-
-/**
- * Replaces a file, or makes it, and its folder when that is missing. Who reads it meanwhile, or after the machine lost its
- * power, finds what was there before or what is there now.
- *
- * @param path Its path.
- * @param bytes What is to be in it.
- * @param options Ends the call early, or gives it up at the last moment.
- * @throws {LatchkeyError} `configuration` when it cannot be written or is not safe; `missing_dependency` when Deno does not
- * permit it.
- */
-export async function replacePrivateFile(
-  path: string,
-  bytes: Uint8Array,
-  { signal, beforeRenaming, reserved }: ReplaceOptions = {},
-): Promise<void> {
-  const folder = folderOf(path);
-  signal?.throwIfAborted();
-  requireReadable(path, bytes.length);
-  const files = await openLocalFiles(folder, "write");
-  try {
-    makePrivateFolder(files, folder);
-    const facts = files.look(path);
-    if (facts) requirePrivateFile(files, path, facts);
-    sweep(files, folder);
-    await replace(files, { path, bytes, signal, beforeRenaming, reserved });
-    await files.flushFolder(folder);
-  } catch (error) {
-    throw fileFailure(error, { doing: "write", path, signal });
-  }
-}
-
-interface Replacement extends ReplaceOptions {
-  readonly path: string;
-  readonly bytes: Uint8Array;
-}
-
-async function replace(
-  files: LocalFiles,
-  { path, bytes, signal, beforeRenaming, reserved }: Replacement,
-): Promise<void> {
-  const { file, path: unfinished } = reserved?.take() ?? createUnfinished(files, path);
-  try {
-    try {
-      file.write(bytes);
-      file.resize(bytes.length);
-      await file.flush();
-    } finally {
-      file.close();
-    }
-    signal?.throwIfAborted();
-    beforeRenaming?.();
-    await rename(files, unfinished, path);
-  } catch (error) {
-    removeIfPossible(files, unfinished);
-    throw error;
-  }
-}
-
-function createUnfinished(files: LocalFiles, path: string): { readonly path: string; readonly file: OpenFile } {
-  const folder = folderOf(path), name = `.latchkey-${crypto.randomUUID()}.tmp`;
-  const unfinished = folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
-  return { path: unfinished, file: files.create(unfinished) };
-}
-
-/**
- * Takes space on the disk, so that a file can be replaced later whatever others write until then.
- *
- * @param path Path of the file.
- * @param size Size of what it will be, in bytes.
- * @param options Ends the call early.
- * @returns The space. The caller uses it or gives it back.
- * @throws {LatchkeyError} as {@linkcode replacePrivateFile}
- */
-export async function reserveSpace(
-  path: string,
-  size: number,
-  { signal }: PrivateFileCall = {},
-): Promise<ReservedSpace> {
-  const folder = folderOf(path);
-  signal?.throwIfAborted();
-  requireReadable(path, size);
-  const files = await openLocalFiles(folder, "write");
-  try {
-    makePrivateFolder(files, folder);
-    const facts = files.look(path);
-    if (facts) requirePrivateFile(files, path, facts);
-    const { path: unfinished, file } = createUnfinished(files, path),
-      space = new ReservedSpace(files, unfinished, file);
-    try {
-      const bytes = new Uint8Array(size);
-      for (let at = 0; at < size; at += MAX_RANDOM_BYTES) {
-        crypto.getRandomValues(bytes.subarray(at, at + MAX_RANDOM_BYTES));
-      }
-      file.write(bytes);
-      await file.flush();
-      return space;
-    } catch (error) {
-      space.release();
-      throw error;
-    }
-  } catch (error) {
-    throw fileFailure(error, { doing: "write", path, signal });
-  }
-}
-
-/**
- * Renames a file that cannot be made sense of to a free name beside it.
- *
- * @param path Its path.
- * @param options Ends the call early, or gives it up at the last moment.
- * @returns Where it is now.
- * @throws {LatchkeyError} `configuration` when that cannot be done; `missing_dependency` when Deno does not permit it.
- */
-export async function setAsideFile(
-  path: string,
-  { signal, beforeRenaming }: RenameOptions = {},
-): Promise<string> {
-  const folder = folderOf(path), files = await openLocalFiles(folder, "write");
-  try {
-    isPrivateFolder(files, folder);
-    const facts = files.look(path);
-    if (facts) requirePrivateFile(files, path, facts);
-    const aside = reserve(files, `${path}.damaged-${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}`);
-    try {
-      beforeRenaming?.();
-      await rename(files, path, aside);
-    } catch (error) {
-      removeIfPossible(files, aside);
-      throw error;
-    }
-    await files.flushFolder(folder);
-    return aside;
-  } catch (error) {
-    throw fileFailure(error, { doing: "set aside", path, signal });
-  }
-}
-
-/** Makes an empty file of a name that is free, so that only what is ours is renamed over. */
-function reserve(files: LocalFiles, wanted: string): string {
-  for (let count = 1;; count++) {
-    const path = count === 1 ? wanted : `${wanted}-${count}`;
-    try {
-      files.create(path).close();
-      return path;
-    } catch (error) {
-      if (errorNameOf(error) !== "EEXIST") throw error;
-    }
-  }
-}
-
-/**
- * Lists the files of a folder that were set aside. They can have secrets in them.
- *
- * @param folder The folder.
- * @param name Name of the file that they were before. @default any
- * @returns Their paths, the oldest first.
- * @throws {LatchkeyError} `configuration` when it cannot be read or is not safe; `missing_dependency` when Deno does not
- * permit it.
- */
-export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
-  const names = await listPrivateFolder(folder), before = (each: string): string => each.replace(SET_ASIDE, "");
-  return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || before(each) === name))
-    .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
-}
-
-/**
- * Removes a file, if it is there.
- *
- * @throws {LatchkeyError} `configuration` when it cannot be removed; `missing_dependency` when Deno does not permit it.
- */
-export async function removePrivateFile(path: string): Promise<void> {
-  const folder = folderOf(path), files = await openLocalFiles(folder, "write");
-  try {
-    if (isPrivateFolder(files, folder)) files.remove(path);
-  } catch (error) {
-    throw fileFailure(error, { doing: "remove", path });
-  }
-}
-
-/**
- * Names of the files in a folder, those that are being written left out.
- *
- * @param path The folder.
- * @returns The names in no order; none when the folder is not there.
- * @throws {LatchkeyError} `configuration` when it cannot be read or is not safe; `missing_dependency` when Deno does not
- * permit it.
- */
-export async function listPrivateFolder(path: string): Promise<readonly string[]> {
-  const folder = withoutSlashes(path), files = await openLocalFiles(folder, "read");
-  try {
-    if (!isPrivateFolder(files, folder)) return [];
-    return files.list(folder).filter(({ name, isFile }) => isFile && !UNFINISHED.test(name)).map(({ name }) => name);
-  } catch (error) {
-    throw fileFailure(error, { doing: "read", path });
-  }
-}
-
-/** Removes what killed processes left, at most once an hour, so that no write pays for it twice. */
-function sweep(files: LocalFiles, folder: string): void {
-  const now = Date.now();
-  if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
-  sweptMs.set(folder, now);
-  for (const { name } of files.list(folder).filter(({ name, isFile }) => isFile && UNFINISHED.test(name))) {
-    const path = `${folder}/${name}`, facts = files.look(path);
-    if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
-  }
-}
-
-/** Windows does not rename a file over one that another program has open, which mostly is for a moment. */
-async function rename(files: LocalFiles, from: string, to: string): Promise<void> {
-  const attempts = operatingSystem() === "win32" ? WINDOWS_ATTEMPTS : 1;
-  for (let attempt = 1;; attempt++) {
-    try {
-      return files.rename(from, to);
-    } catch (error) {
-      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorNameOf(error))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, WINDOWS_PAUSE_MS));
-    }
-  }
-}
-
-/** What cannot be removed is no reason to hide why it was to be: the next sweep finds it. */
-function removeIfPossible(files: LocalFiles, path: string): void {
-  try {
-    files.remove(path);
-  } catch {
-    // It is gone, or the sweep of another day gets it.
-  }
 }

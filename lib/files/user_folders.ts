@@ -1,91 +1,86 @@
 /**
- * Where a program keeps what it stores for a person, and what they set.
+ * The folders in which a program stores a user's data and settings.
+ *
+ * Each function throws a `LatchkeyError`: `configuration` if the variable of the folder is not set; `missing_dependency` if
+ * Deno may not read it.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../runtime/host.ts";
 
-/**
- * The folder for what is stored from run to run: `latchkey` below `$XDG_STATE_HOME`, else `~/.local/state`; on macOS below
- * `~/Library/Application Support`; on Windows below `%LOCALAPPDATA%`, which does not roam.
- *
- * @throws {LatchkeyError} `configuration` when the home folder is not known; `missing_dependency` when Deno may not ask.
- */
-export function stateFolder(): string {
-  return ownFolder({ xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" });
-}
-
-/**
- * The folder for what a person sets: `latchkey` below `$XDG_CONFIG_HOME`, else `~/.config`; on macOS below
- * `~/Library/Application Support`; on Windows below `%APPDATA%`.
- *
- * @throws {LatchkeyError} `configuration` when the home folder is not known; `missing_dependency` when Deno may not ask.
- */
-export function configFolder(): string {
-  return ownFolder(CONFIG);
-}
-
-/** The folder that all programs have theirs in for what a person sets; see {@linkcode configFolder} for what it throws. */
-export function configHome(): string {
-  return baseFolder(CONFIG);
-}
-
-/**
- * The folder for what comes with the program: `latchkey` below `$XDG_DATA_HOME`, else `~/.local/share`; on macOS and Windows the
- * same as {@linkcode stateFolder}.
- *
- * @throws {LatchkeyError} `configuration` when the home folder is not known; `missing_dependency` when Deno may not ask.
- */
-export function dataFolder(): string {
-  return ownFolder({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
-}
-
-/** The person's home folder; see {@linkcode configFolder} for what it throws. */
-export function homeFolder(): string {
-  return absolute(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
-}
-
-/** Where a folder is, by system. */
-interface Place {
-  /** The variable of the XDG Base Directory Specification. */
+/** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
+interface BaseFolder {
   readonly xdg: string;
-  /** Where the folder is below the home folder when that is not set. */
   readonly below: string;
-  /** The variable of Windows. */
   readonly windows: string;
 }
 
-const CONFIG: Place = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
+const STATE: BaseFolder = { xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" };
+const CONFIG: BaseFolder = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
+const DATA: BaseFolder = { xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" };
 
-function ownFolder(place: Place): string {
-  return `${baseFolder(place)}${operatingSystem() === "win32" ? "\\" : "/"}latchkey`;
+/**
+ * Returns the folder for state: `latchkey` below `$XDG_STATE_HOME`, else `~/.local/state`; on macOS below
+ * `~/Library/Application Support`; on Windows below `%LOCALAPPDATA%`, which does not roam.
+ */
+export function stateFolder(): string {
+  return latchkeyBelow(STATE);
 }
 
-function baseFolder({ xdg, below, windows }: Place): string {
+/**
+ * Returns the folder for settings: `latchkey` below `$XDG_CONFIG_HOME`, else `~/.config`; on macOS below
+ * `~/Library/Application Support`; on Windows below `%APPDATA%`.
+ */
+export function configFolder(): string {
+  return latchkeyBelow(CONFIG);
+}
+
+/** Returns the folder in which all programs have their settings. */
+export function configHome(): string {
+  return pathOf(CONFIG);
+}
+
+/**
+ * Returns the folder for what comes with the program: `latchkey` below `$XDG_DATA_HOME`, else `~/.local/share`; on macOS and
+ * Windows the same as {@linkcode stateFolder}.
+ */
+export function dataFolder(): string {
+  return latchkeyBelow(DATA);
+}
+
+/** Returns the user's home folder. */
+export function homeFolder(): string {
+  return requireFolder(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
+}
+
+function latchkeyBelow(base: BaseFolder): string {
+  return `${pathOf(base)}${operatingSystem() === "win32" ? "\\" : "/"}latchkey`;
+}
+
+function pathOf({ xdg, below, windows }: BaseFolder): string {
   switch (operatingSystem()) {
     case "win32":
-      return absolute(windows);
+      return requireFolder(windows);
     case "darwin":
-      return `${absolute("HOME")}/Library/Application Support`;
+      return `${homeFolder()}/Library/Application Support`;
     default:
       requireReadable([xdg, "HOME"]);
-      return valueOf(xdg) ?? `${absolute("HOME")}/${below}`;
+      return readFolder(xdg) ?? `${homeFolder()}/${below}`;
   }
 }
 
-/** A variable that has to be there. */
-function absolute(name: string): string {
+function requireFolder(name: string): string {
   requireReadable([name]);
-  const value = valueOf(name);
-  if (value !== undefined) return value;
-  throw new LatchkeyError("configuration", `${name} is not set to a folder's absolute path`, {
-    hint: `Set ${name} to your folder, or name the file or folder that is to be used`,
+  const folder = readFolder(name);
+  if (folder !== undefined) return folder;
+  throw new LatchkeyError("configuration", `${name} is not set to the absolute path of a folder`, {
+    hint: `Set ${name} to your folder, or give an absolute path instead`,
   });
 }
 
-/** A folder's path, without a slash at its end; a relative one counts as not set, as the XDG Base Directory Specification says. */
-function valueOf(name: string): string | undefined {
+/** Reads a variable, without slashes at its end. A relative path counts as not set, as the XDG specification says. */
+function readFolder(name: string): string | undefined {
   const value = readEnvironment(name);
   const isAbsolute = operatingSystem() === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//;
   return value !== undefined && isAbsolute.test(value) ? value.replace(/[\\/]+$/, "") : undefined;
@@ -93,7 +88,7 @@ function valueOf(name: string): string | undefined {
 
 function requireReadable(names: readonly string[]): void {
   if (!denoNamespace() || names.every(mayReadEnvironment)) return;
-  throw new LatchkeyError("missing_dependency", "Deno may not read where the home folder is", {
+  throw new LatchkeyError("missing_dependency", "Deno may not read the path of the home folder", {
     hint: `Run deno with --allow-env=${names.join(",")}`,
   });
 }

@@ -107,19 +107,23 @@ async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
-  using relay = needsRelay(url, proxy)
+  const relay = needsRelay(url, proxy)
     ? openProxyRelay(deno, url, { proxy: proxy instanceof URL ? proxy : undefined, caCerts })
     : undefined;
-  // No connection is kept open: the client goes with the request.
-  using client = deno.createHttpClient({
-    caCerts,
-    poolMaxIdlePerHost: 0,
-    ...(relay ? { proxy: relay.proxy } : clientProxy(url, proxy)),
-  });
+  let client: Deno.HttpClient | undefined;
   try {
+    // The client keeps no connection open, and lives as long as the request.
+    client = deno.createHttpClient({
+      caCerts,
+      poolMaxIdlePerHost: 0,
+      ...(relay ? { proxy: relay.proxy } : clientProxy(url, proxy)),
+    });
     return await fetch(url, { ...request, client } as RequestInit);
   } catch (error) {
     throw relay?.failure() ?? error;
+  } finally {
+    client?.close();
+    relay?.close();
   }
 }
 

@@ -77,7 +77,7 @@ function isInRange(host: string, range: string): boolean {
 }
 
 /** A relay on loopback. */
-interface ProxyRelay extends Disposable {
+interface ProxyRelay {
   /** What Deno's client has to be given. */
   readonly proxy: {
     readonly url: string;
@@ -85,6 +85,8 @@ interface ProxyRelay extends Disposable {
   };
   /** Why it could not reach the server or the proxy: the client sees its connection end, no more. */
   failure(): unknown;
+  /** Closes the listener. A tunnel that is open stays open: the answer's body comes through it. */
+  close(): void;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
@@ -178,8 +180,7 @@ export function openProxyRelay(
       basicAuth: { username: "latchkey", password },
     },
     failure: () => failure,
-    // With the answer's head, the tunnel goes on.
-    [Symbol.dispose]: close,
+    close,
   };
 }
 

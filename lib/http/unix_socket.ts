@@ -5,10 +5,9 @@
  */
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
-import { errorNameOf, fileFailure, type LocalFiles } from "../files/files.ts";
+import { errorCodeOf, fileFailure, type LocalFiles } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
-import { missingFlags, openLocalFiles } from "../files/open.ts";
-import { folderOf, makePrivateFolder } from "../files/private_files.ts";
+import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
 import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../runtime/host.ts";
 import { httpConnections, type HttpService, openServer, portError, portOf } from "./server.ts";
 
@@ -172,7 +171,7 @@ function readAnswer(received: Uint8Array): SocketAnswer | undefined {
 }
 
 function failureOf(error: unknown, path: string): LatchkeyError {
-  const name = errorNameOf(error) || "it is closed";
+  const name = errorCodeOf(error) || "it is closed";
   return new LatchkeyError("temporarily_unavailable", `Nobody answers at ${path} (${name})`, {
     hint: name === "EACCES" || name === "EPERM"
       ? "Run this as the user, by number, who runs the server"
@@ -236,7 +235,7 @@ function requirePossible(path: string): void {
 }
 
 function requireClosedFolder(files: LocalFiles, folder: string): void {
-  const { mode = 0 } = files.look(folder) ?? {};
+  const { mode = 0 } = files.lstat(folder) ?? {};
   if ((mode & 0o077) === 0) return;
   throw new LatchkeyError("configuration", `${folder} is not safe for a socket: others may enter it`, {
     hint: `Run ${quoteCommand(["chmod", "700", folder])}, or name a folder that is not there yet`,
@@ -244,7 +243,7 @@ function requireClosedFolder(files: LocalFiles, folder: string): void {
 }
 
 async function removeLeftBehind(files: LocalFiles, path: string): Promise<void> {
-  if (!files.look(path)) return;
+  if (!files.lstat(path)) return;
   const { lstatSync } = await import("node:fs");
   if (!lstatSync(path).isSocket()) {
     throw new LatchkeyError("configuration", `Cannot listen on ${path}: there is something else that is no socket`, {
@@ -269,7 +268,7 @@ async function isListenedOn(path: string): Promise<boolean> {
       resolve(true);
     });
     socket.once("error", (error) => {
-      const name = errorNameOf(error);
+      const name = errorCodeOf(error);
       if (name === "ECONNREFUSED" || name === "ENOENT") resolve(false);
       else if (name === "EAGAIN") resolve(true); // so many wait for it that it takes no more
       else reject(error);
@@ -284,10 +283,10 @@ async function listen(
 ): Promise<PrivateSocket> {
   const server: Server = await openServer({ path }, onConnection), { chmodSync } = await import("node:fs");
   chmodSync(path, 0o600);
-  const id = files.look(path)?.id;
+  const id = files.lstat(path)?.id;
   return {
     close() {
-      const isOurs = () => files.look(path)?.id === id;
+      const isOurs = () => files.lstat(path)?.id === id;
       // Whoever made another one there, after this one was removed by hand, keeps it: to close would remove whatever is there.
       if (!isOurs()) return void server.unref();
       server.close();

@@ -74,7 +74,7 @@ interface BrowserCommand extends StartOptions {
 /** How a browser is opened. */
 interface BrowserOptions {
   /** What is around the program. @default as it is found */
-  readonly surroundings?: SessionFacts | undefined;
+  readonly session?: SessionFacts | undefined;
   /** Starts a program, and tells whether that worked. @default `startDetached` */
   readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
   /** Tries no further program, and ends the call with the signal's reason. */
@@ -91,7 +91,7 @@ interface BrowserOptions {
  */
 export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
   const address = checkAddress(url);
-  const { surroundings = await readSessionFacts(), start = startDetached, signal } = options;
+  const { session: surroundings = await readSessionFacts(), start = startDetached, signal } = options;
   for (const { command, ...how } of browserCommands(address, surroundings)) {
     signal?.throwIfAborted();
     if (isPermitted({ name: "run", command: command[0]! }) && await start(command, how)) return true;

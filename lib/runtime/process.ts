@@ -362,21 +362,25 @@ export async function runInForeground(
   requirePermission({ name: "run", command: program });
   const isAtTerminal = await isTerminalInput(), early: SignalName[] = [];
   let child: Child | undefined;
-  using _ = onSignals(PASSED_ON, (signal) => {
+  const listening = onSignals(PASSED_ON, (signal) => {
     if (isAtTerminal && OF_TERMINAL.has(signal)) return;
     if (child) child.kill(signal);
     else early.push(signal);
   });
   try {
-    child = denoNamespace()
-      ? startForegroundOnDeno(program, args, environment)
-      : await startForegroundOnNode(program, args, environment);
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    throw new StartError(program, code ?? message);
+    try {
+      child = denoNamespace()
+        ? startForegroundOnDeno(program, args, environment)
+        : await startForegroundOnNode(program, args, environment);
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      throw new StartError(program, code ?? message);
+    }
+    for (const signal of early) child.kill(signal);
+    return await child.exited;
+  } finally {
+    listening[Symbol.dispose]();
   }
-  for (const signal of early) child.kill(signal);
-  return await child.exited;
 }
 
 /** Not by `process.stdin`, which sets a pipe not to wait: the program that shares it would fail to read. */

@@ -180,7 +180,7 @@ describe("latchkey --cache-file", () => {
     using home = makeOwnHome();
     const env = { HOME: "", LATCHKEY_CACHE_FILE: "~/cache.json" };
     expect(await provider.latchkey(provider.appWordsOf("accounts"), { home, env })).toMatchObject({
-      ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set, and --cache-file begins with ~") },
+      ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set to the absolute path of a folder") },
     });
   });
 });

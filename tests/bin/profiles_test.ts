@@ -286,7 +286,7 @@ describe("latchkey with a profile", () => {
     configure(home, { profiles: PROFILES });
     chmodSync(pathIn(home), 0o666);
     expect(await latchkey("token --profile work", { home })).toMatchObject({
-      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe: others may write it\. Run chmod go-w /) },
+      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe: others can write to it\. Run chmod go-w /) },
     });
   });
 
@@ -317,7 +317,7 @@ describe("latchkey with a profile", () => {
     chmodSync(pathIn(home), 0o664);
     expect(await check()).toMatchObject({
       ...{ code: 1, count, ok: false, fix: `Run chmod go-w ${pathIn(home)}` },
-      detail: `${pathIn(home)} is not safe: others may write it; all else was looked at without a profile`,
+      detail: `${pathIn(home)} is not safe: others can write to it; all else was looked at without a profile`,
     });
     chmodSync(pathIn(home), 0o600);
     configure(home, "{");

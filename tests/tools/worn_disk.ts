@@ -30,7 +30,7 @@ export const FULL_DISK: WornDisk = canMount
     'mount -t tmpfs -o size=64k,mode=700 tmpfs "$PWD" && cd "$PWD"; head -c 1000000 /dev/zero >full 2>/dev/null',
     "the disk is full",
   )
-  : prepared("trap '' XFSZ; ulimit -f 0", "a file may not become so large");
+  : prepared("trap '' XFSZ; ulimit -f 0", "it would exceed the limit for the size of a file");
 
 /** A megabyte is free, so that a program can fill it; `undefined` where this user may have no mount namespace. */
 export const SMALL_DISK: WornDisk | undefined = canMount
@@ -40,7 +40,7 @@ export const SMALL_DISK: WornDisk | undefined = canMount
 /** What is there can be read. */
 export const READ_ONLY_DISK: WornDisk = canMount
   ? mounted('mount --bind "$PWD" "$PWD" && mount -o remount,bind,ro "$PWD"', "its file system is read-only")
-  : prepared("chmod u-w .", "this user may not");
+  : prepared("chmod u-w .", "permission denied");
 
 function mounted(script: string, reason: string): WornDisk {
   const { command } = prepared(script, reason);

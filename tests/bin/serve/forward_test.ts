@@ -173,7 +173,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const { code, stdout } = await run(["sh", "-c", `ln -s ${there} ${socket}; ${ASK}`]);
       expect({ code, answer: JSON.parse(stdout) }).toMatchObject({
         code: 0,
-        answer: { statusCode: 502, message: expect.stringContaining(`others may write its folder. Run chmod go-w`) },
+        answer: { statusCode: 502, message: expect.stringContaining(`others can write to its folder. Run chmod go-w`) },
       });
       expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others may write") });
       expect(asked).toEqual([]);

@@ -364,7 +364,7 @@ describe("latchkey serve --port", () => {
     const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, "--allow-sys=uid"];
     expect(await serve(["--port", "0", "--secret-file", file, ...words("")], flags)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("others may read it"),
+      stderr: expect.stringContaining("others can read it"),
     });
   });
 

@@ -284,8 +284,8 @@ describe("A lock that was left behind", () => {
 
 describe("isAbandoned()", () => {
   const own = { host, bootId, pidNamespace };
-  const abandoned = (text: string | undefined, unchangedMs: number, isGone?: boolean, ownPlace = own) =>
-    isAbandoned({ text, unchangedMs, ownPlace, isProcessGone: () => isGone });
+  const abandoned = (text: string | undefined, unchangedMs: number, isGone?: boolean, ownLocation = own) =>
+    isAbandoned({ text, unchangedMs, ownLocation, isProcessGone: () => isGone });
 
   test("believes only a missing process of the very same place to be gone", () => {
     expect(abandoned(writeLockText(NOBODY, own), 0, true)).toBe(true);
@@ -312,7 +312,7 @@ describe("readLockText()", () => {
   test("reads the pid that latchkey and MSAL write", () => {
     const texts = [writeLockText(1234, { host: "a b" }), "1234", "1234 /usr/bin/az", "1234\n"];
     expect(texts.map((text) => readLockText(text)?.pid)).toEqual([1234, 1234, 1234, 1234]);
-    expect(readLockText(texts[0]!)).toEqual({ pid: 1234, isLatchkey: true, place: "host=a%20b" });
+    expect(readLockText(texts[0]!)).toEqual({ pid: 1234, isLatchkey: true, location: "host=a%20b" });
   });
 
   test("reads no pid that no process has", () => {
@@ -356,8 +356,8 @@ describe("A lock that is not safe", () => {
     const places: readonly [how: string, reason: string][] = [
       [`ln -s target "$0"`, "it is a symbolic link"],
       [`ln -s nowhere "$0"`, "it is a symbolic link"],
-      [`mkdir "$0"`, "it is no regular file"],
-      [`mkfifo "$0"`, "it is no regular file"],
+      [`mkdir "$0"`, "it is not a regular file"],
+      [`mkfifo "$0"`, "it is not a regular file"],
     ];
     for (const [script, reason] of places) {
       await promisify(execFile)("sh", ["-c", script, path]);

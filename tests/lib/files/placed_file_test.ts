@@ -10,7 +10,7 @@ test("placeFile() writes to no folder that everybody may change", async () => {
   try {
     chmodSync(folder, 0o777);
     expect(await failureOf(placeFile(path, "#!/bin/sh\n", 0o755))).toMatchObject({
-      ...{ code: "configuration", hint: `Run chmod o-w ${folder}, or name another folder` },
+      ...{ code: "configuration", hint: `Run chmod o-w ${folder}, or choose another folder` },
     });
     expect(existsSync(path)).toBe(false);
     chmodSync(folder, 0o755);

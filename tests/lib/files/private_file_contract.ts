@@ -114,7 +114,7 @@ describe("readPrivateFile()", () => {
     const { code, message, hint } = await failureOf(readPrivateFile(path));
     expect([code, message]).toEqual([
       "configuration",
-      `${path} is not for 268435457 bytes, more than any token cache has`,
+      `${path} is too large: 268435457 bytes, more than any token cache has`,
     ]);
     expect(hint).toContain(path);
   });
@@ -232,8 +232,8 @@ describe("A path that is not safe", () => {
     const server = createServer().listen(socket);
     await once(server, "listening");
     for (const path of [pipe, socket, inner]) {
-      const hint = "Name another file, or move away what is there";
-      expect(await refusals(path)).toEqual(refused(path, "it is no regular file", hint));
+      const hint = "Choose another file, or move away what is there";
+      expect(await refusals(path)).toEqual(refused(path, "it is not a regular file", hint));
     }
     server.close();
     expect(await listPrivateFolder(folder)).toEqual([]);
@@ -242,7 +242,7 @@ describe("A path that is not safe", () => {
   test("is refused when others may write the file", async () => {
     for (const mode of [0o620, 0o602, 0o666]) {
       const { path } = newFile("theirs", mode);
-      expect(await refusals(path)).toEqual(refused(path, "others may write it", `Run chmod go-w ${path}`));
+      expect(await refusals(path)).toEqual(refused(path, "others can write to it", `Run chmod go-w ${path}`));
       expect(await failureOf(setAsideFile(path))).toMatchObject({ code: "configuration" });
       expect([textOf(path), modeOf(path)]).toEqual(["theirs", mode.toString(8)]);
     }
@@ -252,7 +252,7 @@ describe("A path that is not safe", () => {
     for (const mode of [0o770, 0o707, 0o777]) {
       const { folder, path } = newFile();
       fs.chmodSync(folder, mode);
-      expect(await refusals(path)).toEqual(refused(folder, "others may write it", `Run chmod go-w ${folder}`));
+      expect(await refusals(path)).toEqual(refused(folder, "others can write to it", `Run chmod go-w ${folder}`));
       expect(await failureOf(listPrivateFolder(folder))).toMatchObject({ hint: `Run chmod go-w ${folder}` });
     }
   });
@@ -261,7 +261,7 @@ describe("A path that is not safe", () => {
     for (const mode of [0o1777, 0o2775, 0o3770]) {
       const { folder, path } = newFile();
       fs.chmodSync(folder, mode);
-      expect(await refusals(path)).toEqual(refused(folder, "others may write it", ELSEWHERE));
+      expect(await refusals(path)).toEqual(refused(folder, "others can write to it", ELSEWHERE));
     }
     // /tmp: root's, or that of who is not root's.
     const [error] = await refusals(join(tmpdir(), `nothing-${crypto.randomUUID()}`));
@@ -339,7 +339,7 @@ describe("A disk that does not serve", () => {
     });
     expect(await failureOf(readPrivateFile(through))).toMatchObject({ code: "configuration" });
     expect(await failureOf(readPrivateFile(join(through, "b")))).toMatchObject({
-      message: `Cannot read ${join(through, "b")}: a part of its path is a file, not a folder`,
+      message: `Cannot read ${join(through, "b")}: a component of its path is a file`,
     });
     expect(fs.readdirSync(folder)).toEqual(["tokens"]);
   });
@@ -362,7 +362,7 @@ describe("setAsideFile()", () => {
     const folder = newFolder(), path = join(folder, "tokens");
     expect(await failureOf(setAsideFile(path))).toMatchObject({
       code: "configuration",
-      message: `Cannot set aside ${path}: it is not there, or not any more`,
+      message: `Cannot set aside ${path}: it does not exist, or was removed`,
     });
     expect(fs.readdirSync(folder)).toEqual([]);
   });
@@ -384,7 +384,7 @@ describe("listPrivateFolder()", () => {
   test("refuses a file", async () => {
     const { path } = newFile();
     expect(await failureOf(listPrivateFolder(path))).toMatchObject({
-      message: `${path} is not safe for tokens: it is no folder`,
+      message: `${path} is not safe for tokens: it is not a folder`,
     });
   });
 });

@@ -2,8 +2,7 @@
 import { expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import type { FileFacts } from "../../../lib/files/files.ts";
-import { openLocalFiles } from "../../../lib/files/open.ts";
-import { isPrivateFolder, requirePrivateFile } from "../../../lib/files/private_files.ts";
+import { isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 const ELSEWHERE = "Choose a file in a folder of your own";
@@ -30,14 +29,14 @@ test("isPrivateFolder() advises no command that would close a folder that people
 });
 
 test("isPrivateFolder() advises root to be the user whose folder it is", async () => {
-  const files = await filesFor(0), look = (): FileFacts => ({ ...files.look("/")!, owner: 1000 });
-  expect(await hintOf(() => isPrivateFolder({ ...files, look }, "/home/jane"))).toBe(
+  const files = await filesFor(0), look = (): FileFacts => ({ ...files.lstat("/")!, owner: 1000 });
+  expect(await hintOf(() => isPrivateFolder({ ...files, lstat: look }, "/home/jane"))).toBe(
     "Run this as that user, or choose a file in a folder of your own",
   );
 });
 
 test("requirePrivateFile() advises to move away another's file, and to close one's own", async () => {
-  const files = await filesFor(1000), own: FileFacts = { ...files.look("/etc/passwd")!, owner: 1000 };
+  const files = await filesFor(1000), own: FileFacts = { ...files.lstat("/etc/passwd")!, owner: 1000 };
   expect(await hintOf(() => requirePrivateFile(files, "/home/jane/a b", { ...own, owner: 0 }))).toBe(
     "Move it away, or choose another file",
   );
@@ -45,6 +44,6 @@ test("requirePrivateFile() advises to move away another's file, and to close one
     "Run chmod go-w '/home/jane/a b'",
   );
   expect(await hintOf(() => requirePrivateFile(files, "/mnt/c/tokens", { ...own, mode: 0o100666 }))).toBe(
-    "Choose a folder of Linux: a Windows drive keeps no permissions",
+    "Choose a Linux folder: a Windows drive keeps no permissions",
   );
 });

@@ -51,7 +51,7 @@ describe("stateFolder() and configFolder()", () => {
     const failure = expect.objectContaining({
       name: "LatchkeyError",
       code: "configuration",
-      message: "HOME is not set to a folder's absolute path",
+      message: "HOME is not set to the absolute path of a folder",
     });
     for (const home of [undefined, "", "jane", "~"]) {
       set(home, "/state");

@@ -139,7 +139,7 @@ describe("openEndpoint() on a Unix socket", () => {
     ["a link is", (path) => symlinkSync("/nowhere", path), /something else/],
     ["a folder is", (path) => mkdirSync(path), /something else/],
     ["others may enter its folder, which", (path) => chmodSync(join(path, ".."), 0o755), /others may enter/],
-    ["others may write its folder, which", (path) => chmodSync(join(path, ".."), 0o777), /others may write/],
+    ["others can write to its folder, which", (path) => chmodSync(join(path, ".."), 0o777), /others can write/],
   ])("refuses a path where %s there, and changes nothing", async (_, prepare, message) => {
     const path = newPath();
     mkdirSync(join(path, ".."), { mode: 0o700 });

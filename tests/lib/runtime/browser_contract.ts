@@ -18,7 +18,7 @@ test("openBrowser() starts $BROWSER with the address as one argument", async () 
   const browser = join(folder, "my browser"), url = "https://login.contoso.com/?a=b&c='d'&e=$(f)";
   await writeFile(browser, '#!/bin/sh\nfor word; do echo "$word"; done > "$0.out"\n', { mode: 0o755 });
   const surroundings = { ...await readSessionFacts(), variable: variables({ BROWSER: `"${browser}" --new-window` }) };
-  expect(await openBrowser(url, { surroundings })).toBe(true);
+  expect(await openBrowser(url, { session: surroundings })).toBe(true);
   expect(await readFile(`${browser}.out`, "utf8")).toBe(`--new-window\n${new URL(url).href}\n`);
 });
 
@@ -26,7 +26,7 @@ test("openBrowser() says that nothing was opened", async () => {
   const variable = variables({ BROWSER: `${join(folder, "nowhere")}:false` });
   expect(
     await openBrowser("https://login.contoso.com", {
-      surroundings: { system: "linux", isWsl: false, isContainer: false, variable },
+      session: { system: "linux", isWsl: false, isContainer: false, variable },
     }),
   ).toBe(false);
 });

@@ -108,7 +108,7 @@ describe("openBrowser()", () => {
     const tried: (string | undefined)[] = [];
     const open = (working: string) =>
       openBrowser(url, {
-        surroundings: surroundings("linux", { BROWSER: "a:b", ...display }),
+        session: surroundings("linux", { BROWSER: "a:b", ...display }),
         start([program]) {
           tried.push(program);
           return Promise.resolve(program === working);
@@ -123,7 +123,7 @@ describe("openBrowser()", () => {
   test.each(["file:///etc/passwd", "javascript:alert(1)", "-x", "", "login.contoso.com", "ms-settings:x", "data:,x"])(
     "does not open %p",
     async (text) => {
-      const opened = openBrowser(text, { surroundings: surroundings("darwin"), start: () => Promise.resolve(true) });
+      const opened = openBrowser(text, { session: surroundings("darwin"), start: () => Promise.resolve(true) });
       expect(await opened.catch((error) => error)).toBeInstanceOf(TypeError);
     },
   );
@@ -131,7 +131,7 @@ describe("openBrowser()", () => {
   test("gives the address as a parser writes it, in which nothing ends a word", async () => {
     let given: readonly string[] = [];
     await openBrowser('https://login.contoso.com/a b"c?d="e f', {
-      surroundings: surroundings("darwin"),
+      session: surroundings("darwin"),
       start(command) {
         given = command;
         return Promise.resolve(true);
@@ -144,7 +144,7 @@ describe("openBrowser()", () => {
     const controller = new AbortController(), reason = new Error("enough");
     const opened = openBrowser(url, {
       signal: controller.signal,
-      surroundings: surroundings("linux", { BROWSER: "a:b" }),
+      session: surroundings("linux", { BROWSER: "a:b" }),
       start() {
         controller.abort(reason);
         return Promise.resolve(false);
