@@ -32,12 +32,10 @@ import type { Fetch } from "./oauth/provider.ts";
 import {
   type AuthCodeFlowRequest,
   checkAccount,
+  checkCall,
   checkCapabilities,
-  checkRequest,
-  correlationIdOf,
   type RequestOptions,
   type SilentRequest,
-  type TokenQuery,
   tokenQuery,
 } from "./request.ts";
 import { type FinishOptions, ProviderSource } from "./sources/provider.ts";
@@ -156,7 +154,7 @@ export class WebApplication {
    * @throws {LatchkeyError} `configuration` when the store cannot be read.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    correlationIdOf(filter);
+    checkCall(filter);
     const { username, signal } = filter;
     return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
   }
@@ -172,7 +170,7 @@ export class WebApplication {
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
     checkAccount(request?.account);
     try {
-      return await this.#provider.acquireSilently(this.#query(request));
+      return await this.#provider.acquireSilently(tokenQuery(request, this.#app));
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
       this.#logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
@@ -191,8 +189,8 @@ export class WebApplication {
    * @throws {TypeError} when scopes, claims or parameters are none.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
-    checkRequest(request);
-    return await this.#provider.startFlow(this.#query({ ...request, username: request.loginHint }), request);
+    const query = tokenQuery(request, this.#app, { username: request?.loginHint });
+    return await this.#provider.startFlow(query, request);
   }
 
   /**
@@ -223,11 +221,7 @@ export class WebApplication {
    */
   async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
     checkAccount(account);
-    correlationIdOf(options);
+    checkCall(options);
     await this.#cache.removeAccount(account, { signal: options.signal });
-  }
-
-  #query(request: Parameters<typeof tokenQuery>[0]): TokenQuery {
-    return tokenQuery(request, this.#app);
   }
 }

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey, idKey, isExpectedAccount } from "../account.ts";
+import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import type { Authority } from "../authority.ts";
-import { escapeControlCharacters, type JsonObject } from "../encoding.ts";
+import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
@@ -305,29 +305,4 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     watch: (listener) => transport.watch(listener),
     close: () => transport.close(),
   };
-}
-
-/**
- * The account of the device, or of a confused broker, may be another person's than the one who is expected.
- *
- * @param result What the broker answered.
- * @param account The account that was asked for.
- * @param username The user name that was asked for, when no account was.
- * @throws {LatchkeyError} `interaction_required` when it is somebody else's.
- */
-export function refuseOther(
-  result: AuthenticationResult,
-  account: AccountInfo | undefined,
-  username: string | undefined,
-): void {
-  if (isExpectedAccount(result.account, { account, username })) return;
-  const [answered, expected] = [result.account.username, account?.username ?? username!].map(escapeControlCharacters);
-  throw new LatchkeyError(
-    "interaction_required",
-    `The broker answered for ${answered || "another account"}, not for ${expected}`,
-    {
-      correlationId: result.correlationId,
-      hint: `Sign in to the device's broker as ${expected}`,
-    },
-  );
 }

@@ -7,9 +7,9 @@ import { authorityOfAccount, authorityOfEnvironment, isTenant } from "../authori
 import type { SessionBus } from "../dbus/bus.ts";
 import { isObject, isTooDeep, readText } from "../encoding.ts";
 import { ArgumentError, type Logger } from "../errors.ts";
-import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
+import { checkCall, checkScopes, type RequestOptions } from "../request.ts";
 import { redacted } from "../token.ts";
-import { type BrokerChange, type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
+import { type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
 import { brokerSender } from "./client.ts";
 import { asUnavailable, linuxTransport, openBrokerBus, pingBroker } from "./linux.ts";
 import { accountsRequest, cookieRequest, parseReply, silentRequest, versionRequest } from "./wire.ts";
@@ -62,7 +62,7 @@ export interface BrokerChannel extends Disposable {
    *
    * @throws {LatchkeyError} `broker_unavailable` when there is no bus; `missing_dependency`, `configuration` as above.
    */
-  onChange(listener: (change: BrokerChange) => void): Promise<Disposable>;
+  onChange(listener: (change: { readonly running: boolean }) => void): Promise<Disposable>;
   /** Frees the connection; calls under way fail. */
   close(): void;
 }
@@ -96,7 +96,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
   return {
     start,
     async ask(question, options = {}) {
-      const json = requestOf(question, clientId), correlationId = correlationIdOf(options), { signal } = options;
+      const json = requestOf(question, clientId), { correlationId, signal } = checkCall(options);
       const timeoutMs = "account" in question ? limits.silentMs : limits.accountsMs;
       if (!isStarted) await start({ signal }); // its failure says more than that of a call
       const transport = linuxTransport(await openBus(), limits);
