@@ -17,15 +17,12 @@
 
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
-export type { BrokerChange, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
+export { type BrokerFlags, openBrokerChannel } from "./lib/broker/detect.ts";
 export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion } from "./lib/broker/raw_channel.ts";
-export { openBrokerChannel } from "./lib/broker/detect.ts";
-export type { BrokerFlags } from "./lib/broker/detect.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/store.ts";
 export {
-  describeFileStore,
   fileStore,
-  type FileStoreDescription,
   type FileStoreOptions,
   plaintextStore,
   type PlaintextStoreOptions,
@@ -35,11 +32,13 @@ export { memoryStore } from "./lib/cache/store.ts";
 export {
   ArgumentError,
   type BrokerErrorDetails,
+  isInteractionRequired,
   LatchkeyError,
   type LatchkeyErrorCode,
   type LatchkeyErrorDetails,
+  type Logger,
+  type LogLevel,
 } from "./lib/errors.ts";
-export type { Logger, LogLevel } from "./lib/errors.ts";
 export {
   redirectPath,
   type RedirectUri,
@@ -47,26 +46,26 @@ export {
   redirectUris,
   type SignInWay,
 } from "./lib/authority.ts";
-export type {
-  AccountFilter,
-  AcquireTokenRequest,
-  AuthCodeFlowRequest,
-  DeviceCodeSignIn,
-  InteractiveRequest,
-  PopScheme,
-  Prompt,
-  RequestOptions,
-  SignedHttpRequest,
-  SignInOptions,
-  SilentRequest,
-  SsoCookieRequest,
-  TokenRequest,
-  UserCode,
+export {
+  type AccountFilter,
+  type AcquireTokenRequest,
+  type AuthCodeFlowRequest,
+  CONSOLE_WINDOW_HANDLE,
+  type DeviceCodeSignIn,
+  type InteractiveRequest,
+  type PopScheme,
+  type Prompt,
+  type RequestOptions,
+  type SignedHttpRequest,
+  type SignInOptions,
+  type SilentRequest,
+  type SsoCookieRequest,
+  type TokenRequest,
+  type UserCode,
+  type WindowHandle,
 } from "./lib/request.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_code.ts";
-export type { BrowserSignInOptions } from "./lib/oauth/browser_sign_in.ts";
+export type { BrowserSignInOptions, SignInOutcome } from "./lib/oauth/browser_sign_in.ts";
 export type { Fetch } from "./lib/oauth/fetch.ts";
-export type { SignInOutcome } from "./lib/oauth/browser_sign_in.ts";
 export type { FinishOptions } from "./lib/sources/provider.ts";
 export type { AuthenticationResult } from "./lib/token.ts";
-export { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "./lib/request.ts";

@@ -7,9 +7,8 @@ import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/au
 import { readEnvironment } from "../lib/runtime/host.ts";
 import { isTerminal, write } from "../lib/runtime/program.ts";
 import { readStandardInput } from "../lib/runtime/stdio.ts";
-import { LatchkeyError } from "../lib/errors.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { needsPerson, withLoginHint } from "./cli/failures.ts";
+import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
@@ -257,7 +256,7 @@ async function get({ request, scopes, lines: [line], signal }: Server): Promise<
     );
   } catch (error) {
     // Nobody has another password than the one who did not sign in.
-    if (signal?.aborted || error instanceof LatchkeyError && needsPerson(error)) write("stdout", QUIT);
+    if (signal?.aborted || isSignInNeeded(error)) write("stdout", QUIT);
     throw withLoginHint(error, line, scopes);
   }
 }
@@ -272,7 +271,7 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
     try {
       const held = await acquire(false).catch((error) => {
         // Where there is none, none was refused: the password was another helper's.
-        if (!isOwn && error instanceof LatchkeyError && needsPerson(error)) return undefined;
+        if (!isOwn && isSignInNeeded(error)) return undefined;
         throw error;
       });
       if (held?.accessToken === secret) return void await acquire(true);

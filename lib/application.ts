@@ -1,5 +1,5 @@
 /**
- * The application: in which order a token is looked for.
+ * The application for people at a device: its calls, and nothing of how they are done.
  *
  * @module
  */
@@ -12,17 +12,11 @@ import {
   loopbackRedirectUri,
   parseAuthority,
 } from "./authority.ts";
-import {
-  type BrokerChange,
-  type BrokerStatus,
-  DEFAULT_TIME_LIMITS,
-  type SsoCookie,
-  type TimeLimits,
-} from "./broker/broker.ts";
+import { type BrokerStatus, DEFAULT_TIME_LIMITS, type SsoCookie, type TimeLimits } from "./broker/broker.ts";
 import { type BrokerFlags, isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
-import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
+import { ArgumentError, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/fetch.ts";
@@ -31,10 +25,9 @@ import {
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
   checkAccount,
+  checkCall,
   checkCapabilities,
   checkPop,
-  checkRequest,
-  correlationIdOf,
   type DeviceCodeSignIn,
   type InteractiveRequest,
   type RequestOptions,
@@ -43,36 +36,37 @@ import {
   type SsoCookieRequest,
   type TokenQuery,
   tokenQuery,
+  withChallenge,
 } from "./request.ts";
 import type { FinishOptions } from "./sources/provider.ts";
 import { TokenRouter } from "./sources/router.ts";
 import type { AuthenticationResult } from "./token.ts";
 
-/** What an application is made of. */
+/** Options of an application. */
 export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSignInOptions {
   /** Application (client) id of the app registration. */
   readonly clientId: string;
-  /** Who issues the tokens. @default "https://login.microsoftonline.com/common" */
+  /** URL of the issuer of the tokens. @default "https://login.microsoftonline.com/common" */
   readonly authority?: string;
-  /** Fail with `broker_unavailable` rather than go on without a broker. @default false */
+  /** Fails with `broker_unavailable` instead of falling back if there is no broker. @default false */
   readonly requireBroker?: boolean;
-  /** What the app can handle, such as `cp1` for continuous access evaluation. @default [] */
+  /** Capabilities of the app, such as `cp1` for continuous access evaluation. @default [] */
   readonly clientCapabilities?: readonly string[];
   /** Time limits in milliseconds. */
   readonly timeLimits?: Partial<TimeLimits>;
-  /** Where tokens that came without a broker are kept. @default in memory, for this object */
+  /** Store of the tokens that came without a broker. @default in memory, for this object */
   readonly cache?: CacheStore;
-  /** Sends requests. @default one that knows proxies and the system's certificates */
+  /** Sends HTTP requests. @default one that respects proxies and the system's certificates */
   readonly fetch?: Fetch;
-  /** Takes log lines. @default none */
+  /** Receives log lines. @default none */
   readonly logger?: Logger;
-  /** The time, in milliseconds since 1970. @default Date.now */
+  /** Returns the time, in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
 }
 
 /**
- * An app that signs people in: a public client, without a secret of its own. Make one and keep it: it holds tokens and
- * shares calls under way.
+ * An app that signs people in: a public client, without a secret of its own. Create one and keep it: it caches tokens in memory
+ * and shares calls in flight.
  *
  * @example A token from the device's broker
  * ```ts
@@ -90,11 +84,11 @@ export class PublicClientApplication implements AsyncDisposable {
   readonly #sources: TokenRouter;
 
   /**
-   * Makes an application.
+   * Creates an application. Nothing is opened before the first call.
    *
-   * @param options What it is made of. Nothing is opened or asked before the first call.
-   * @throws {TypeError} when the client id is missing, or the authority or `redirectPath` is not one.
-   * @throws {RangeError} when a time limit is not above 0.
+   * @param options Client id, brokers and more.
+   * @throws {TypeError} if `clientId` is missing, or `authority`, `clientCapabilities` or `redirectPath` is invalid.
+   * @throws {RangeError} if a time limit is not above 0.
    */
   constructor(options: PublicClientApplicationOptions) {
     const { clientId, authority = DEFAULT_AUTHORITY, timeLimits, logger, now = Date.now } = options ?? {};
@@ -117,6 +111,7 @@ export class PublicClientApplication implements AsyncDisposable {
       timeLimits: limits,
       now,
       log: (level, message) => logger?.(level, message),
+      isLogged: logger !== undefined,
       flags: options,
       requireBroker: options.requireBroker ?? false,
       store: options.cache,
@@ -126,72 +121,74 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * The accounts that tokens can be had for: the broker's (`getAccounts`), and those that are kept in the cache. One that both
-   * know is listed once, as the broker's.
+   * Lists the accounts of the broker (`getAccounts`) and of the cache. One that both know is listed once, as the broker's.
    *
-   * @param filter Which accounts.
+   * @param filter A user name, and more.
    * @returns The accounts.
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: AccountFilter = {}): Promise<AccountInfo[]> {
-    const correlationId = correlationIdOf(filter), { signal } = filter;
-    return await this.#sources.accounts(filter, { correlationId, signal });
+    return await this.#sources.accounts(filter, checkCall(filter));
   }
 
   /**
-   * A token for an account without any window: one that is held already, else the broker's (`acquireTokenSilently`); for an
-   * account that signed in without a broker, one for its refresh token.
+   * Returns a token without showing a window: a cached one, else the broker's (`acquireTokenSilently`), else, for an account that
+   * signed in without a broker, one for its refresh token.
    *
-   * @param request What is asked for.
-   * @returns The token; `null` when a person is needed, so that an interactive request is the way on.
+   * @param request Scopes, account and more.
+   * @returns The token; `null` if a person has to sign in, so that an interactive call is the next step.
    * @throws {LatchkeyError} any code but `interaction_required`, `account_unusable`, `account_not_found`.
-   * @throws {TypeError} when scopes or claims are none.
+   * @throws {TypeError} if `account`, `scopes` or `claims` is invalid.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
     checkAccount(request?.account);
     try {
       return await this.#sources.silently(this.#query(request));
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
-      this.#options.logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
+      if (!isInteractionRequired(error)) throw error;
+      this.#logRefusal("No silent token", error);
       return null;
     }
   }
 
   /**
-   * A token by the person's sign-in. With a broker silently first, where the prompt allows it: for the account that the
-   * hint names, then for the account that is signed in to the device; then by the broker's window
-   * (`acquireTokenInteractively`), which takes as long as the person does. Without one in the browser, whose way back is
-   * `http://localhost`: add that to the app's redirect URIs for desktop apps. At an authority that is not Microsoft's it is
-   * `http://127.0.0.1` with a path, which `redirectUris` gives.
+   * Returns a token by the person's sign-in.
    *
-   * @param request What is asked for.
+   * With a broker, it first tries silently if the prompt allows it: for the account of the hint, then for the account that is
+   * signed in to the device. Then the broker shows its window (`acquireTokenInteractively`), without a time limit.
+   *
+   * Without a broker, the person signs in in the browser, whose redirect URI is `http://localhost`: register it for desktop apps.
+   * At an authority that is not Microsoft's it is `http://127.0.0.1` with a path; see `redirectUris`.
+   *
+   * @param request Scopes, window and more.
    * @returns The token.
-   * @throws {LatchkeyError} the broker's or the server's refusal; `user_canceled`; `interaction_required` when somebody else
-   * signed in than `username` names; `timed_out` when nobody came back from the browser; with the prompt `none`, why nobody had to be asked in vain.
-   * @throws {TypeError} when scopes or claims are none, or `parentWindowHandle` is missing where a broker is enabled.
+   * @throws {LatchkeyError} the refusal of the broker or the server; `user_canceled`.
+   * @throws {LatchkeyError} `interaction_required` if somebody else signed in than `username` names.
+   * @throws {LatchkeyError} `timed_out` if nobody came back from the browser.
+   * @throws {LatchkeyError} with the prompt `none`, the refusal of the silent try.
+   * @throws {TypeError} if `scopes` or `claims` is invalid, or `parentWindowHandle` is missing and a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
-    checkRequest(request);
-    if (request.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
+    const requiredUsername = request?.username, username = request?.loginHint ?? requiredUsername;
+    const query = this.#query(request, { username, requiredUsername });
+    if (query.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
       throw new ArgumentError(
         "Cannot acquire a token interactively: parentWindowHandle is missing: pass the window's handle, " +
           "or CONSOLE_WINDOW_HANDLE from a program without windows",
       );
     }
-    const { loginHint, username } = request, query = this.#query({ ...request, username: loginHint ?? username });
-    return await this.#sources.signIn({ ...query, requiredUsername: username }, "silent-first");
+    return await this.#sources.signIn(query, "silent-first");
   }
 
   /**
-   * A token in one call: for the account or user name that is given, else for the account that is signed in to the device;
-   * by the person's sign-in where there is none without it.
+   * Returns a token in one call: silently, else by the person's sign-in. It is for the given account or user name, else for the
+   * account that is signed in to the device.
    *
-   * @param request What is asked for.
+   * @param request Scopes, account and more.
    * @returns The token.
-   * @throws {LatchkeyError} with `interactive: "never"`, what the silent step was refused with, `claims` and `subError`
-   * included; else what the sign-in was refused with.
-   * @throws {TypeError} when scopes or claims are none.
+   * @throws {LatchkeyError} with `interactive: "never"`, the refusal of the silent try with its `claims` and `subError`.
+   * @throws {LatchkeyError} otherwise the refusal of the sign-in.
+   * @throws {TypeError} if `scopes` or `claims` is invalid.
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
     const query = this.#query(request), { interactive = "if-needed" } = request;
@@ -204,14 +201,9 @@ export class PublicClientApplication implements AsyncDisposable {
         try {
           return await this.#sources.silently(query);
         } catch (error) {
-          if (
-            !(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code) || query.prompt === "none"
-          ) {
-            throw error;
-          }
-          this.#options.logger?.("info", `A person is needed: ${error.code} (correlation id ${error.correlationId})`);
-          const asked = this.#query({ ...request, claims: error.claims ?? request.claims });
-          return await this.#sources.signIn({ ...asked, correlationId: query.correlationId }, "window");
+          if (!isInteractionRequired(error) || query.prompt === "none") throw error;
+          const { claims } = this.#logRefusal("A person is needed", error);
+          return await this.#sources.signIn(claims === undefined ? query : withChallenge(query, claims), "window");
         }
       default:
         throw new ArgumentError('Cannot acquire a token: interactive has to be "if-needed", "never" or "always"');
@@ -219,84 +211,78 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * Forgets an account for this app: what is held of it, and any silent use until it signs in again.
+   * Forgets an account for this app: its tokens, and any silent use until it signs in again.
    *
    * @param account The account.
-   * @param options `fromBroker` takes it from the broker as well (`removeAccount`), and so perhaps from other apps.
-   * @throws {LatchkeyError} why the cache cannot be read or written; with `fromBroker` the broker's refusal, or why there is
-   * no broker. The other half is done even so, and `hint` says so.
+   * @param options `fromBroker` removes it from the broker as well (`removeAccount`), and so possibly from other apps.
+   * @throws {LatchkeyError} the failure to read or write the cache.
+   * @throws {LatchkeyError} with `fromBroker`, the broker's refusal, or the reason why there is no broker. The account is
+   * forgotten in the other place even so, and `hint` says it.
    */
   async removeAccount(
     account: AccountInfo,
     options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
   ): Promise<void> {
     checkAccount(account);
-    const correlationId = correlationIdOf(options), { fromBroker = false, signal } = options;
-    const call = { correlationId, signal };
-    if (!fromBroker) return await this.#sources.forget(account, call);
-    const [forgotten, removed] = await Promise.allSettled([
-      this.#sources.forget(account, call),
-      (async () => await (await this.#sources.broker.broker(call)).removeAccount(account, call))(),
-    ]);
-    if (forgotten.status === "fulfilled" && removed.status === "fulfilled") return;
-    throw (await import("./sources/router.ts")).removalFailure({ forgotten, removed });
+    const call = checkCall(options);
+    await (options.fromBroker ? this.#sources.forgetEverywhere(account, call) : this.#sources.forget(account, call));
   }
 
   /**
-   * Cookies that sign a browser in as an account, without a password (`acquirePrtSsoCookie`). They are as good as a
-   * password: hand them to that browser alone.
+   * Returns cookies that sign a browser in as an account, without a password (`acquirePrtSsoCookie`). They are as good as a
+   * password: give them only to that browser.
    *
    * @param request The account, and the address of the sign-in page.
-   * @returns Cookies, as a rule one.
-   * @throws {LatchkeyError} the broker's refusal, or why there is no broker.
-   * @throws {TypeError} when the address does not begin with `https://`.
+   * @returns Cookies, usually one.
+   * @throws {LatchkeyError} the broker's refusal, or the reason why there is no broker.
+   * @throws {TypeError} if `url` does not begin with `https://`.
    */
   async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
-    const correlationId = correlationIdOf(request), { account, url, signal } = request;
+    const call = checkCall(request), { account, url } = request;
     checkAccount(account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
     }
-    const call = { correlationId, signal }, broker = await this.#sources.broker.brokerFor(account, call);
+    const broker = await this.#sources.broker.brokerFor(account, call);
     const authority = authorityOfAccount(this.#authority, account);
     return await broker.acquireSsoCookies({ account, authority, url }, call);
   }
 
   /**
-   * A token that is bound to one HTTP request and signed with it (`generateSignedHttpRequest`), to be sent as
+   * Returns a token that is bound to one HTTP request and signed with it (`generateSignedHttpRequest`). Send it as
    * `Authorization: pop <token>`.
    *
-   * @param request The account, and the request that is signed.
+   * @param request The account, and the request to sign.
    * @returns The Signed HTTP Request, a JWT.
-   * @throws {LatchkeyError} the broker's refusal, or why there is no broker.
-   * @throws {TypeError} when method or address are none.
+   * @throws {LatchkeyError} the broker's refusal, or the reason why there is no broker.
+   * @throws {TypeError} if `method` or `url` is invalid.
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
-    const correlationId = correlationIdOf(request), { account, method, url, nonce, signal } = request;
-    const scheme = { type: "pop", method, url, nonce } as const, call = { correlationId, signal };
+    const call = checkCall(request), { account, method, url, nonce } = request;
+    const scheme = { type: "pop", method, url, nonce } as const;
     checkAccount(account);
     checkPop(scheme);
     return await (await this.#sources.broker.brokerFor(account, call)).signHttpRequest({ account, scheme }, call);
   }
 
   /**
-   * Whether tokens can be bound to HTTP requests (`authenticationScheme`): there is a broker, and it knows how.
+   * Returns true if tokens can be bound to HTTP requests (`authenticationScheme`): there is a broker, and it supports it.
    *
-   * @throws {LatchkeyError} `timed_out`, `broker_unavailable` when the broker that was found does not answer.
+   * @param options The signal, and more.
+   * @throws {LatchkeyError} `timed_out`, `broker_unavailable` if the broker does not answer.
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
-    const correlationId = correlationIdOf(options), { signal } = options;
-    const finding = await this.#sources.broker.find({ correlationId, signal });
-    return finding.state === "active" && await finding.broker.isPopSupported({ correlationId, signal });
+    const call = checkCall(options), finding = await this.#sources.broker.find(call);
+    return finding.state === "active" && await finding.broker.isPopSupported(call);
   }
 
   /**
-   * The address that a person, or an administrator, opens to consent to what the app asks for (RFC 6749, 4.1.1).
+   * Returns the address at which a person, or an administrator, consents to an app's scopes (RFC 6749, 4.1.1).
    *
-   * @param request The scopes that consent is missing for, and what else the address is to say.
+   * @param request The scopes that consent is missing for, and more.
    * @returns The address.
-   * @throws {LatchkeyError} what asking an authority for its endpoints failed with; those of Microsoft Entra ID are known.
-   * @throws {TypeError} when the scopes are none.
+   * @throws {LatchkeyError} the failure to fetch the authority's endpoints. Those of Microsoft Entra ID are known.
+   * @throws {TypeError} if `scopes` is invalid.
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
     const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
@@ -307,45 +293,46 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * A token by a sign-in on another device (RFC 8628), for where no browser can be opened. Organisations that let in managed
-   * devices alone refuse it, and it is never chosen by itself.
+   * Returns a token by a sign-in on another device (RFC 8628), for machines without a browser. Organizations that require
+   * managed devices refuse it, so latchkey never chooses it by itself.
    *
-   * @param request What is asked for; `onUserCode` tells the person what to type where.
+   * @param request Scopes and more; `onUserCode` shows the code to the person.
    * @returns The token.
-   * @throws {LatchkeyError} `timed_out` when nobody typed the code in time; `user_canceled`; the server's refusal;
-   * `interaction_required` when somebody else signed in than `username` names, of whom nothing is kept.
-   * @throws {TypeError} when scopes or claims are none.
+   * @throws {LatchkeyError} `timed_out` if nobody typed the code in time; `user_canceled`; the server's refusal.
+   * @throws {LatchkeyError} `interaction_required` if somebody else signed in than `username` names. Nothing of them is stored.
+   * @throws {TypeError} if `scopes`, `claims` or `onUserCode` is invalid.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
     if (typeof request?.onUserCode !== "function") throw new ArgumentError("onUserCode has to be a function");
-    return await this.#sources.byDeviceCode(this.#query(request), request);
+    return await this.#sources.byDeviceCode(this.#query(request), request.onUserCode);
   }
 
   /**
-   * Begins a sign-in whose answer comes in another request, as in a web app (RFC 6749, 4.1).
+   * Begins a sign-in whose answer arrives in another request, as in a web app (RFC 6749, 4.1).
    *
-   * @param request What is asked for, and the app's address that the answer goes to.
-   * @returns Plain JSON: the address to send the person to (`authUri`), and what {@linkcode acquireTokenByAuthCodeFlow}
-   * needs. Keep it in the person's session.
+   * @param request Scopes, the app's redirect URI, and more.
+   * @returns Plain JSON: the address to send the person to (`authUri`), and the state for {@linkcode acquireTokenByAuthCodeFlow}.
+   * Keep it in the person's session.
    * @throws {LatchkeyError} `configuration` if the redirect URI could be another authority's.
-   * @throws {TypeError} when scopes, claims or parameters are none.
+   * @throws {TypeError} if `scopes`, `claims` or a parameter is invalid.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
-    checkRequest(request);
-    const query = this.#query({ ...request, username: request.loginHint });
+    const query = this.#query(request, { username: request?.loginHint });
     return await (await this.#sources.provider()).startFlow(query, request);
   }
 
   /**
-   * Ends a sign-in that {@linkcode initiateAuthCodeFlow} began.
+   * Completes a sign-in that {@linkcode initiateAuthCodeFlow} began.
    *
-   * @param flow What it gave. Use it once.
-   * @param response The answer: parameters of the query, or of the form that was posted.
-   * @param options Where the answer came to (`redirectUri`), and more.
+   * @param flow Its result. Use it once.
+   * @param response The answer: parameters of the query, or of the posted form.
+   * @param options The address that the answer came to (`redirectUri`), and more.
    * @returns The token.
-   * @throws {LatchkeyError} the server's refusal; `invalid_response` for an answer to another sign-in, or at another address;
-   * `configuration` if the authority needs that address and it is missing; `timed_out` when the sign-in began an hour ago.
-   * @throws {TypeError} when the flow is none, or another app's.
+   * @throws {LatchkeyError} the server's refusal.
+   * @throws {LatchkeyError} `invalid_response` for an answer to another sign-in, or at another address.
+   * @throws {LatchkeyError} `configuration` if the authority requires that address and it is missing.
+   * @throws {LatchkeyError} `timed_out` if the sign-in began more than an hour ago.
+   * @throws {TypeError} if the flow is invalid, or another app's.
    */
   async acquireTokenByAuthCodeFlow(
     flow: AuthCodeFlow,
@@ -355,45 +342,37 @@ export class PublicClientApplication implements AsyncDisposable {
     return await (await this.#sources.provider()).finishFlow(flow, response, options);
   }
 
-  /** What is known of the broker, which is started when it is to be used. Never throws. */
+  /** Returns the state of the broker, and starts it if it is enabled. Never throws. */
   async brokerStatus(options: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
     return await this.#sources.broker.status(options?.signal);
   }
 
   /**
-   * Tells when the broker comes and goes: it stops when it is idle, and after an upgrade. The broker is started to find it.
-   * Does not keep the program alive.
+   * Frees the connection to the broker and stops waiting for sign-ins. The broker's calls in flight fail with
+   * `broker_unavailable`, all others with `unexpected`. A program that is done ends without `close`, too. A later call connects
+   * again.
    *
-   * @param listener Called at each change, until what is returned is disposed of or the application is closed.
-   * @throws {TypeError} when the listener is none.
-   */
-  onBrokerChange(listener: (change: BrokerChange) => void): Disposable {
-    if (typeof listener !== "function") {
-      throw new ArgumentError("Cannot tell of the broker: listener has to be a function");
-    }
-    return this.#sources.broker.watch(listener);
-  }
-
-  /**
-   * Frees the connection to the broker; calls of it under way fail with `broker_unavailable`, other calls with `unexpected`, and
-   * sign-ins are listened for no longer. A program that is done ends without
-   * it, too; a later call connects anew.
-   *
-   * @returns Resolves when the renewals that were sent are finished and stored: a refresh token may be good once.
+   * @returns Resolves when the renewals that were sent are stored: a refresh token may be valid only once.
    */
   async close(): Promise<void> {
     await this.#sources.close();
   }
 
-  /** The same as {@linkcode close}, for `await using`. */
+  /** Does the same as {@linkcode close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  #query(request: AcquireTokenRequest): TokenQuery {
+  #query(request: AcquireTokenRequest, names?: Parameters<typeof tokenQuery>[2]): TokenQuery {
     const { clientCapabilities } = this.#options;
-    checkRequest(request);
-    checkWindow(request.parentWindowHandle);
-    return tokenQuery(request, { authority: this.#authority, clientCapabilities });
+    const query = tokenQuery(request, { authority: this.#authority, clientCapabilities }, names);
+    checkWindow(query.parentWindowHandle);
+    return query;
+  }
+
+  #logRefusal(what: string, error: unknown): LatchkeyError {
+    const refusal = error as LatchkeyError, { code, correlationId } = refusal;
+    this.#options.logger?.("info", `${what}: ${code} (correlation id ${correlationId})`);
+    return refusal;
   }
 }

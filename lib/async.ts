@@ -1,14 +1,10 @@
 /**
- * Waiting that an abort or a time limit ends, and work that goes on until it is done.
+ * Waiting with an abort signal or a time limit, and sharing of calls in flight.
  *
  * @module
  */
 
-/**
- * Waits for a promise, but no longer than until a signal.
- *
- * @returns What the promise gives; the promise goes on after an abort.
- */
+/** Waits for a promise until a signal aborts. The work behind the promise goes on after an abort. */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
@@ -22,12 +18,8 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
 const TICK_MS = 1_000;
 
 /**
- * Calls a function after a time in which the program ran. A program that was stopped, or whose machine slept, finds the
- * answer that came meanwhile before its time is up.
- *
- * @param milliseconds The time.
- * @param listener Called once.
- * @returns A function that stops the timer.
+ * Starts a timer that does not count the time in which the process was stopped or the machine slept, so that an answer that
+ * came meanwhile is read before the time is up. Returns a function that stops the timer.
  */
 export function afterRunning(milliseconds: number, listener: () => void): () => void {
   let left = milliseconds, timer: ReturnType<typeof setTimeout>;
@@ -44,14 +36,10 @@ export function afterRunning(milliseconds: number, listener: () => void): () => 
   return () => clearTimeout(timer);
 }
 
-/**
- * Work that is finished once it has begun, whoever gives it up: a renewal spends a refresh token that may be good once, and
- * its answer has to be stored.
- */
+/** Work in flight that has to end although its callers gave up: a renewal can use up a refresh token, and its answer has to be stored. */
 export class InFlight {
   readonly #works = new Set<Promise<void>>();
 
-  /** Does a piece of work. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const end = Promise.withResolvers<void>();
     this.#works.add(end.promise);
@@ -63,11 +51,11 @@ export class InFlight {
     }
   }
 
-  /** Waits until no work is under way. @param limitMs For how long at most, in milliseconds. By default as long as it takes. */
+  /** Waits until no work is in flight, for at most `limitMs` milliseconds. By default without a limit. */
   async drained(limitMs?: number): Promise<void> {
-    const isOver = new AbortController(), { signal } = isOver;
+    const limit = new AbortController(), { signal } = limit;
     if (this.#works.size === 0) return;
-    const stopLimit = limitMs === undefined ? () => {} : afterRunning(limitMs, () => isOver.abort());
+    const stopLimit = limitMs === undefined ? () => {} : afterRunning(limitMs, () => limit.abort());
     try {
       while (this.#works.size > 0) await untilAborted(Promise.all(this.#works), signal);
     } catch (error) {
@@ -78,7 +66,7 @@ export class InFlight {
   }
 }
 
-/** The renewals of this process. */
+/** Renewals of this process. */
 export const renewalsInFlight: InFlight = new InFlight();
 
 interface SharedCall<T> {
@@ -87,18 +75,13 @@ interface SharedCall<T> {
   callers: number;
 }
 
-/** Calls under way, by what they ask for. */
+/** Calls in flight: callers with the same key share one call. */
 export class SingleFlight<T> {
   readonly #running = new Map<string, SharedCall<T>>();
 
   /**
-   * Joins the call of this key that is under way, or starts one. A caller that aborts goes at once; the call ends when
-   * the last has gone.
-   *
-   * @param key What is asked for.
-   * @param signal The caller's.
-   * @param start Starts the call.
-   * @returns The call's result.
+   * Joins the call of a key that is in flight, or starts one. A caller that aborts stops waiting at once. The call is aborted
+   * when its last caller has aborted.
    */
   async run(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
@@ -124,7 +107,7 @@ export class SingleFlight<T> {
     }
   }
 
-  /** Ends all calls under way, with a reason. Their callers are let go at once. */
+  /** Aborts all calls in flight. Their callers stop waiting at once. */
   abort(reason: unknown): void {
     const calls = [...this.#running.values()];
     this.#running.clear();
@@ -176,10 +159,10 @@ export async function delayWithJitter(milliseconds: number, signal: AbortSignal 
   await delay(milliseconds * (0.5 + Math.random() / 2), signal);
 }
 
-/** More than this, and a timer goes off at once, on every runtime. It is 24 days. */
+/** The longest timer, 24 days: with a longer one, every runtime fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Starts a timer; a limit that is too long for one, or has no end, is the longest there is. */
+/** Starts a timer. A longer or infinite time becomes the longest timer. */
 export function startTimer(listener: () => void, milliseconds: number): ReturnType<typeof setTimeout> {
   return setTimeout(listener, Math.min(milliseconds, MAX_TIMER_MS));
 }

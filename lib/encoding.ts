@@ -1,22 +1,22 @@
 /**
- * Values in JSON that a peer sent, any of which may be of another type than it should be. Pure.
+ * Text, JSON and base64 of servers and brokers. Any value can be of another type than its protocol says.
  *
  * @module
  */
 
 const MAX_DESCRIPTION_LENGTH = 4_000;
-/** Brokers' replies are five deep. What is much deeper can be parsed but not written again: that overflows the stack. */
+/** Brokers' replies have five levels. JSON with many levels can be parsed, but `JSON.stringify` overflows the stack. */
 const MAX_DEPTH = 50;
-/** A JWT, or the part of one that is there. */
+/** A JWT, or the beginning of one. */
 const JWT = /eyJ[\w.-]+/g;
 
-/** A JSON object as a peer sent it. */
+/** A JSON object of unknown content. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 /**
  * Parses JSON.
  *
- * @throws {Error} when it is none, or values stand in each other deeper than any broker has them.
+ * @throws {SyntaxError} if it is invalid, or nested too deeply.
  */
 export function parseJson(json: string): unknown {
   const value: unknown = JSON.parse(json);
@@ -24,65 +24,61 @@ export function parseJson(json: string): unknown {
   return value;
 }
 
-/** Whether values stand in each other deeper than any broker has them. */
-export function isTooDeep(value: unknown): boolean {
-  return isDeeper(value, MAX_DEPTH);
-}
-
-function isDeeper(value: unknown, depth: number): boolean {
+/** Returns true if a value is nested more deeply than any broker's reply. */
+export function isTooDeep(value: unknown, maxDepth: number = MAX_DEPTH): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return depth === 0 || Object.values(value).some((item) => isDeeper(item, depth - 1));
+  return maxDepth === 0 || Object.values(value).some((item) => isTooDeep(item, maxDepth - 1));
 }
 
-/** Whether it is an object and no array. */
+/** Returns true if a value is an object and not an array. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The text, unless it is empty or none. */
+/** Returns a value if it is a text that is not empty. */
 export function readText(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** The number, unless it is none. */
+/** Returns a value if it is a finite number. */
 export function readNumber(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }
 
-/** A time in milliseconds since 1970, from milliseconds or, as himmelblau has some, seconds. */
+/** Returns a time in milliseconds since 1970. The value can be in seconds, as himmelblau has some. */
 export function readTime(value: unknown): number | undefined {
   const time = typeof value === "string" && value !== "" ? Number(value) : value;
   if (typeof time !== "number" || !(time > 0)) return undefined;
   const milliseconds = time < 100_000_000_000 ? time * 1000 : time;
-  return milliseconds <= 8_640_000_000_000_000 ? milliseconds : undefined; // the last time that a Date has
+  return milliseconds <= 8_640_000_000_000_000 ? milliseconds : undefined; // the latest time of a Date
 }
 
-/** The JSON object that a text is. */
+/** Parses a JSON object. Returns `undefined` if the text is anything else. */
 export function readJson(json: string): JsonObject | undefined {
   try {
     const value = parseJson(json);
     return isObject(value) ? value : undefined;
   } catch {
-    return undefined; // the parser's message would quote it
+    return undefined; // the parser's message quotes the text
   }
 }
 
-/** The JSON object that was encoded as base64url or base64. */
+/** Decodes a JSON object from base64url or base64. */
 export function readBase64Json(encoded: string | undefined): JsonObject | undefined {
   if (!encoded) return undefined;
   try {
     return readJson(new TextDecoder().decode(base64UrlBytes(encoded)));
   } catch {
-    return undefined; // it is not base64
+    return undefined; // not base64
   }
 }
 
-/** What a JWT says. Nothing of it is proven. */
+/** Decodes the claims of a JWT without verifying them. */
 export function readJwt(jwt: string | undefined): JsonObject | undefined {
   return readBase64Json(jwt?.split(".")[1]);
 }
 
-/** Uint8Array.fromBase64 is not everywhere yet; where it is, it saves the 0.7 ms that Deno takes to load `atob`. */
+/** Prefers `Uint8Array.fromBase64`, which not all runtimes have: Deno takes 0.7 ms to load `atob`. */
 function base64UrlBytes(encoded: string): Uint8Array {
   const base64 = encoded.replaceAll("-", "+").replaceAll("_", "/");
   const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array };
@@ -91,8 +87,8 @@ function base64UrlBytes(encoded: string): Uint8Array {
 }
 
 /**
- * Foreign text without control characters, marks of writing direction, lone surrogates and tokens, which servers and brokers
- * now and then quote, and of bearable length.
+ * Returns text of a server or broker without control characters, writing direction marks, lone surrogates and JWTs, and cuts it
+ * to a length fit for messages.
  */
 export function escapeControlCharacters(foreign: string): string {
   return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
@@ -101,12 +97,19 @@ export function escapeControlCharacters(foreign: string): string {
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
-/** Whether a text is base64, of one byte or more, with all that belongs to its end. */
+/** Returns true if a text is padded base64 of one or more bytes. */
 export function isBase64(text: string): boolean {
   return BASE64.test(text);
 }
 
-/** Bytes as base64: a few, such as a key or a header field. */
+/** Encodes a few bytes, such as a key or a header field, as base64. */
 export function encodeBase64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
+}
+
+const GUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** Returns true if a text is a GUID (a UUID). */
+export function isGuid(text: string): boolean {
+  return GUID.test(text);
 }

@@ -1,21 +1,21 @@
 /**
- * The one error that latchkey throws, and its codes.
+ * Errors, their codes, and the logger.
  *
  * @module
  */
 
 /**
- * What went wrong, as a closed set: a `switch` over it is checked by the compiler.
+ * The cause of a failure. The set is closed, so the compiler checks a `switch` over it.
  *
  * - `interaction_required`: a person has to sign in, consent or pass a check.
- * - `account_unusable`, `account_not_found`: the account has to be signed in again, or is not known.
- * - `user_canceled`: the person, or the broker on their behalf, ended the sign-in.
+ * - `account_unusable`, `account_not_found`: the account has to sign in again, or is unknown.
+ * - `user_canceled`: the person, or the broker on their behalf, canceled the sign-in.
  * - `timed_out`: a time limit of this library passed.
- * - `no_network`, `temporarily_unavailable`, `broker_unavailable`: trying later can help.
- * - `configuration`, `untrusted_authority`, `refused`: the app, its registration or a policy stands in the way.
+ * - `no_network`, `temporarily_unavailable`, `broker_unavailable`: a later retry can help.
+ * - `configuration`, `untrusted_authority`, `refused`: the app, its registration or a policy prevents it.
  * - `missing_dependency`: something has to be installed or permitted first; `hint` says what.
- * - `invalid_response`: a peer answered what it must not.
- * - `unexpected`: all else, the peer's text kept in `errorDescription`.
+ * - `invalid_response`: a server or broker sent an answer that its protocol does not allow.
+ * - `unexpected`: everything else; `errorDescription` has the server's or broker's text.
  */
 export type LatchkeyErrorCode =
   | "interaction_required"
@@ -33,50 +33,50 @@ export type LatchkeyErrorCode =
   | "invalid_response"
   | "unexpected";
 
-/** Refusals after which an interactive sign-in is the way on. */
+/** Codes of refusals that an interactive sign-in resolves. */
 export const INTERACTION_REQUIRED_CODES: ReadonlySet<LatchkeyErrorCode> = new Set([
   "interaction_required",
   "account_unusable",
   "account_not_found",
 ]);
 
-/** How a broker described its refusal, in MSALRuntime's numbers. */
+/** A broker's refusal in MSALRuntime's numbers. */
 export interface BrokerErrorDetails {
   /** Response status, 0 to 21. */
   readonly status: number;
-  /** What the status was narrowed down to; 0 when the broker said no more. */
+  /** The detail of the status; 0 if the broker gave none. */
   readonly subStatus: number;
-  /** Identifies the place in the broker's code, for its makers; absent with himmelblau. */
+  /** Identifies the line of the broker's code, for its developers; missing with himmelblau. */
   readonly tag?: number;
-  /** Platform error number; absent with himmelblau. */
+  /** Platform error number; missing with himmelblau. */
   readonly errorCode?: number;
 }
 
-/** What is known of a failure beside its code and message. */
+/** Details of a failure. {@linkcode LatchkeyError} has the same fields. */
 export interface LatchkeyErrorDetails {
   /** OAuth 2.0 error code of the server, such as `invalid_grant` (RFC 6749, 5.2). */
   readonly error?: string | undefined;
-  /** The text of the server or broker, control characters taken out. */
+  /** Text of the server or broker, without control characters. */
   readonly errorDescription?: string | undefined;
-  /** AADSTS numbers, for looking up and for hints: never branch on them. */
+  /** AADSTS numbers, for looking up and for hints. Do not branch on them. */
   readonly errorCodes?: readonly number[] | undefined;
   /** Microsoft Entra's `suberror`, such as `token_expired`. */
   readonly subError?: string | undefined;
-  /** A claims challenge that the next interactive request has to carry, as JSON text. */
+  /** Claims challenge that the next interactive request has to carry, as JSON text. */
   readonly claims?: string | undefined;
-  /** UUID under which the request can be found in the logs of the broker and the server. */
+  /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId?: string | undefined;
-  /** Present when a broker refused. */
+  /** The broker's refusal, if a broker refused. */
   readonly broker?: BrokerErrorDetails | undefined;
-  /** What the user or developer can do next. */
+  /** The next step for the user or developer. */
   readonly hint?: string | undefined;
-  /** The error that this one was made from. */
+  /** The error that caused this one. */
   readonly cause?: unknown;
 }
 
 /**
- * Thrown by every operation of latchkey that fails. Mistakes in a call are an {@linkcode ArgumentError}, which is a `TypeError`,
- * or a `RangeError` instead, and an aborted call rethrows the reason of its signal.
+ * The error of every operation that fails. An invalid argument throws an {@linkcode ArgumentError}, which is a `TypeError`, or
+ * a `RangeError` instead. An aborted call rethrows the reason of its signal.
  *
  * @example Telling a person what to do
  * ```ts
@@ -96,11 +96,11 @@ export interface LatchkeyErrorDetails {
 export class LatchkeyError extends Error {
   /** Always `LatchkeyError`. */
   override readonly name = "LatchkeyError";
-  /** What went wrong. */
+  /** The cause of the failure. */
   readonly code: LatchkeyErrorCode;
-  /** OAuth 2.0 error code of the server, when it gave one. */
+  /** OAuth 2.0 error code of the server, if it sent one. */
   readonly error: string | undefined;
-  /** The text of the server or broker. */
+  /** Text of the server or broker. */
   readonly errorDescription: string | undefined;
   /** AADSTS numbers found in that text. */
   readonly errorCodes: readonly number[];
@@ -108,18 +108,18 @@ export class LatchkeyError extends Error {
   readonly subError: string | undefined;
   /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId: string | undefined;
-  /** How the broker described its refusal. */
+  /** The broker's refusal. */
   readonly broker: BrokerErrorDetails | undefined;
-  /** What the user or developer can do next. */
+  /** The next step for the user or developer. */
   readonly hint: string | undefined;
   readonly #claims: string | undefined;
 
   /**
-   * Makes an error.
+   * Creates an error.
    *
-   * @param code What went wrong.
-   * @param message A sentence for people, without any secret.
-   * @param details What else is known.
+   * @param code The cause of the failure.
+   * @param message A sentence for people, without secrets.
+   * @param details More about the failure.
    */
   constructor(code: LatchkeyErrorCode, message: string, details: LatchkeyErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -134,37 +134,53 @@ export class LatchkeyError extends Error {
     this.#claims = details.claims;
   }
 
-  /** The claims challenge to replay in an interactive request, as JSON text. A getter, so that no inspection prints it. */
+  /** Claims challenge to replay in an interactive request, as JSON text. A getter, so that inspecting the error does not print it. */
   get claims(): string | undefined {
     return this.#claims;
   }
 }
 
 /**
- * A mistake in a call, found before anything is opened or asked: a `TypeError` that no bug of the program throws. The message
- * says what to pass.
+ * Returns true if a call failed because a person has to sign in, so that `acquireTokenInteractive` is the next step.
+ *
+ * @param error The value that the call threw.
+ * @returns True for a {@linkcode LatchkeyError} with the code `interaction_required`, `account_unusable` or `account_not_found`.
+ *
+ * @example Asking the person at a moment that suits them
+ * ```ts
+ * import { isInteractionRequired, type PublicClientApplication } from "@latchkey/latchkey";
+ *
+ * async function token(app: PublicClientApplication): Promise<string | undefined> {
+ *   try {
+ *     return (await app.acquireToken({ scopes: ["User.Read"], interactive: "never" })).accessToken;
+ *   } catch (error) {
+ *     if (isInteractionRequired(error)) return undefined; // show a sign-in button
+ *     throw error;
+ *   }
+ * }
+ * ```
  */
+export function isInteractionRequired(error: unknown): boolean {
+  return error instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(error.code);
+}
+
+/** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
 
-/**
- * The same error with more known of it.
- *
- * @param error An error.
- * @param details What is to stand in it instead.
- */
+/** Returns a copy of an error with other details. */
 export function withDetails(error: LatchkeyError, details: LatchkeyErrorDetails): LatchkeyError {
   const { code, message, claims, cause } = error;
   return new LatchkeyError(code, message, { ...error, claims, cause, ...details });
 }
 
-/** An error of ours with the id of the request that it ended, unless it has one; any other error as it is. */
+/** Returns a {@linkcode LatchkeyError} with the id of its request, unless it has one, and any other error unchanged. */
 export function withCorrelationId(error: unknown, correlationId: string | undefined): unknown {
-  const isNameless = error instanceof LatchkeyError && error.correlationId === undefined;
-  return isNameless && correlationId !== undefined ? withDetails(error, { correlationId }) : error;
+  const lacksId = error instanceof LatchkeyError && error.correlationId === undefined;
+  return lacksId && correlationId !== undefined ? withDetails(error, { correlationId }) : error;
 }
 
-/** How serious a log line is. */
+/** Severity of a log line. */
 export type LogLevel = "error" | "warn" | "info" | "debug";
 
-/** Takes log lines. They never have a token, cookie, code or claim in them. */
+/** Receives log lines. They never contain a token, cookie, code or claim. */
 export type Logger = (level: LogLevel, message: string) => void;

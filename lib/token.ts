@@ -1,52 +1,48 @@
 /**
- * Tokens, and what is known of them.
+ * Tokens, their lifetimes, and the checks of an answer.
  *
  * @module
  */
-import type { AccountInfo } from "./account.ts";
+import { type AccountInfo, isSameAccount, isSameUsername } from "./account.ts";
+import { escapeControlCharacters } from "./encoding.ts";
 import { LatchkeyError } from "./errors.ts";
 
-/** A token and what is known of it. Inspecting or logging it does not show the tokens. */
+/** A token and its details. Inspecting or logging it does not show the tokens. */
 export interface AuthenticationResult {
-  /** The token, to be sent as `Authorization: <tokenType> <accessToken>`. */
+  /** Access token, sent as `Authorization: <tokenType> <accessToken>`. */
   readonly accessToken: string;
   /** `Bearer`, or `pop` for a signed HTTP request. */
   readonly tokenType: "Bearer" | "pop";
-  /** When the token ends. */
+  /** Expiry of the token. */
   readonly expiresOn: Date;
-  /** Until when it may be used while the issuer cannot be reached. */
+  /** Expiry that applies while the issuer cannot be reached. */
   readonly extendedExpiresOn?: Date;
-  /** When to renew it ahead of its end. */
+  /** Time from which the token is to be renewed, before it expires. */
   readonly refreshOn?: Date;
-  /** What was granted. */
+  /** Granted scopes. */
   readonly scopes: readonly string[];
-  /** The OpenID Connect id token, a JWT. */
+  /** OpenID Connect ID token, a JWT. */
   readonly idToken?: string;
-  /** Its claims. They are for showing; authorise by the access token. */
+  /** Claims of the ID token, for display. Authorize by the access token. */
   readonly idTokenClaims?: Readonly<Record<string, unknown>>;
-  /** Whose token it is. */
+  /** The account of the token. */
   readonly account: AccountInfo;
   /** Tenant that issued the token. */
   readonly tenantId: string;
-  /** Where it came from; `cache` for one that was held already. */
+  /** The source of the token; `cache` if it was cached already. */
   readonly source: "broker" | "cache" | "identity_provider";
-  /** UUID under which the request can be found in the logs of the broker and the server. */
+  /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId: string;
 }
 
-/** A token that ends sooner than this, in milliseconds, counts as ended. */
+/** A token whose remaining lifetime is shorter than this counts as expired. */
 export const EXPIRY_MARGIN_MS: number = 5 * 60_000;
-/** How far a clock goes astray without having been set, in milliseconds, and what is lost to whole seconds. */
+/** Clock drift, and the rounding to whole seconds. A larger difference means that somebody set the clock. */
 const ROUNDING_MS = 2_000;
-/** How much a machine's clock may be behind the server's, in seconds. */
+/** Tolerance for a machine's clock that is behind the server's, in seconds. */
 const CLOCK_TOLERANCE_S = 300;
 
-/**
- * Keeps the tokens of a result out of `console.log` and of inspection; reading and `JSON.stringify` are as ever.
- *
- * @param result A result.
- * @returns The same object.
- */
+/** Hides the tokens of a result from `console.log` and inspection, not from `JSON.stringify`. Returns the same object. */
 export function redactTokens(result: AuthenticationResult): AuthenticationResult {
   return redacted(result, () => {
     const { accessToken: _, idToken, idTokenClaims: __, ...shown } = result;
@@ -54,16 +50,11 @@ export function redactTokens(result: AuthenticationResult): AuthenticationResult
   });
 }
 
-/** How long tokens that were received here last, by a clock that nobody sets: the machine's own can jump. */
+/** Lifetimes of received tokens by the monotonic clock: the system's clock can jump. */
 export class Lifetimes {
   readonly #received = new Map<string, { readonly atMs: number; readonly lifetimeMs: number }>();
 
-  /**
-   * Notes a token that was just received.
-   *
-   * @param token The token.
-   * @param now The time, in milliseconds since 1970.
-   */
+  /** Notes a token that was just received. `now` is in milliseconds since 1970. */
   note({ accessToken, expiresOn }: AuthenticationResult, now: number): void {
     const atMs = performance.now();
     for (const [old, received] of this.#received) {
@@ -72,12 +63,7 @@ export class Lifetimes {
     this.#received.set(accessToken, { atMs, lifetimeMs: expiresOn.getTime() - now });
   }
 
-  /**
-   * Returns a token that ends no later than it would have, had the clock not been set since it was received.
-   *
-   * @param token A token, received here or not.
-   * @param now The time, in milliseconds since 1970.
-   */
+  /** Returns the token with an expiry that a change of the system's clock since it was received has not moved. */
   bounded(token: AuthenticationResult, now: number): AuthenticationResult {
     const received = this.#received.get(token.accessToken), { expiresOn, extendedExpiresOn, refreshOn } = token;
     if (!received) return token;
@@ -93,7 +79,7 @@ export class Lifetimes {
   }
 }
 
-/** Puts another value in the place of an object wherever it is inspected. */
+/** Makes inspection of an object show another value. Returns the same object. */
 export function redacted<T extends object>(secret: T, shown: () => unknown): T {
   const forDeno = (inspect: (value: unknown, options: unknown) => string, options: unknown) =>
     inspect(shown(), options);
@@ -102,17 +88,44 @@ export function redacted<T extends object>(secret: T, shown: () => unknown): T {
   return secret;
 }
 
+/** The account, or else the user name, that an answer has to be for. Without either, any account will do. */
+interface ExpectedAccount {
+  readonly account?: AccountInfo | undefined;
+  readonly username?: string | undefined;
+}
+
 /**
- * Refuses an answer of somebody who signed in too long ago, or who knows when.
+ * Refuses an answer for another account than the expected one. An answer without a user name does not match a user name.
  *
  * @param result The answer.
- * @param maxAge How many seconds ago the person may have typed a password at most.
+ * @param expected The account that the answer has to be for.
+ * @param describe Returns the message and the hint. It gets both user names, each of which can be empty.
+ * @throws {LatchkeyError} `interaction_required` if the answer is for another account.
+ */
+export function refuseOther(
+  { account: answered, correlationId }: AuthenticationResult,
+  { account, username }: ExpectedAccount,
+  describe: (answered: string, expected: string) => { readonly message: string; readonly hint: string },
+): void {
+  if (account) {
+    if (isSameAccount(answered, account)) return;
+  } else if (username === undefined || isSameUsername(answered.username, username)) return;
+  const names = [answered.username, account?.username ?? username ?? ""].map(escapeControlCharacters);
+  const { message, hint } = describe(names[0]!, names[1]!);
+  throw new LatchkeyError("interaction_required", message, { correlationId, hint });
+}
+
+/**
+ * Refuses an answer whose sign-in is too old, or of unknown age.
+ *
+ * @param result The answer.
+ * @param maxAge The greatest age of the sign-in, in seconds.
  * @param now The time, in milliseconds since 1970.
- * @throws {LatchkeyError} `interaction_required`
+ * @throws {LatchkeyError} `interaction_required` if the sign-in is too old.
  */
 export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
   const at = result.idTokenClaims?.auth_time, age = typeof at === "number" ? now / 1000 - at : Infinity;
-  if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // in the time to come: the clock is wrong
+  if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // a time in the future means that the clock is wrong
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,
     hint: "Sign in again: latchkey login, or acquireTokenInteractive",

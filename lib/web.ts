@@ -32,9 +32,8 @@ import type { Fetch } from "./oauth/fetch.ts";
 import {
   type AuthCodeFlowRequest,
   checkAccount,
+  checkCall,
   checkCapabilities,
-  checkRequest,
-  correlationIdOf,
   type RequestOptions,
   type SilentRequest,
   tokenQuery,
@@ -149,7 +148,7 @@ export class WebApplication {
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
-    correlationIdOf(filter);
+    checkCall(filter);
     const { username, signal } = filter;
     return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
   }
@@ -184,8 +183,8 @@ export class WebApplication {
    * @throws {TypeError} if a parameter is invalid.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
-    checkRequest(request);
-    return await this.#provider.startFlow(tokenQuery({ ...request, username: request.loginHint }, this.#app), request);
+    const query = tokenQuery(request, this.#app, { username: request?.loginHint });
+    return await this.#provider.startFlow(query, request);
   }
 
   /**
@@ -218,7 +217,7 @@ export class WebApplication {
    */
   async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
     checkAccount(account);
-    correlationIdOf(options);
+    checkCall(options);
     await this.#cache.removeAccount(account, { signal: options.signal });
   }
 }

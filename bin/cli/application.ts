@@ -43,7 +43,10 @@ export async function makeApplication(
   line: CommandLine,
   { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
 ): Promise<PublicClientApplication> {
-  const broker = line.text("broker"), authority = line.text("authority"), redirectPath = line.text("redirect-path");
+  const broker = line.text("broker"),
+    verbosity = line.count("verbose"),
+    authority = line.text("authority"),
+    redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
   try {
     return new PublicClientApplication({
@@ -52,7 +55,7 @@ export async function makeApplication(
       ...(redirectPath !== undefined && { redirectPath }),
       ...(broker !== "never" && ALL_BROKERS),
       requireBroker: broker === "require",
-      logger: logger(line.count("verbose")),
+      ...(verbosity > 0 && { logger: logger(verbosity) }),
       ...(cache && { cache }),
       ...options,
     });

@@ -6,7 +6,7 @@
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
 import { escapeForTerminal, jsonForTerminal } from "./output.ts";
 
@@ -142,9 +142,10 @@ export async function withConsentUrl(error: unknown, app: PublicClientApplicatio
 /** Options that a sign-in has to have as well, to be the one that the command asks for. */
 const OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
 
-/** Whether nobody but a person can go on: to sign in, or as the one who gave up. */
-export function needsPerson(error: LatchkeyError): boolean {
-  return [EXIT.interaction_required, EXIT.user_canceled].includes(EXIT[error.code]);
+/** Returns true if the next step is a person's sign-in: the first one, or after one that was canceled or timed out. */
+export function isSignInNeeded(error: unknown): error is LatchkeyError {
+  const isEnded = error instanceof LatchkeyError && EXIT[error.code] === EXIT.user_canceled;
+  return isEnded || isInteractionRequired(error);
 }
 
 /**
@@ -173,7 +174,7 @@ export function loginCommand(line: CommandLine, scopes: readonly string[], claim
  * @returns The error to report.
  */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
-  if (!(error instanceof LatchkeyError) || !needsPerson(error)) return error;
+  if (!isSignInNeeded(error)) return error;
   const { code, message, claims } = error, hint = `Sign in, and try again: ${loginCommand(line, scopes, claims)}`;
   return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
 }

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey, idKey, isExpectedAccount } from "../account.ts";
+import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import type { Authority } from "../authority.ts";
-import { escapeControlCharacters, type JsonObject } from "../encoding.ts";
+import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
@@ -274,26 +274,4 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     watch: (listener) => transport.watch(listener),
     close: () => transport.close(),
   };
-}
-
-/**
- * Refuses a result for another user: the device's account can be somebody else's.
- *
- * @param result The broker's result.
- * @param account The requested account.
- * @param username The requested user name, if no account was requested.
- * @throws {LatchkeyError} `interaction_required` if the result is for somebody else.
- */
-export function refuseOther(
-  result: AuthenticationResult,
-  account: AccountInfo | undefined,
-  username: string | undefined,
-): void {
-  if (isExpectedAccount(result.account, { account, username })) return;
-  const [answered, expected] = [result.account.username, account?.username ?? username!].map(escapeControlCharacters);
-  const message = `The broker answered for ${answered || "another account"}, not for ${expected}`;
-  throw new LatchkeyError("interaction_required", message, {
-    correlationId: result.correlationId,
-    hint: `Sign in to the device's broker as ${expected}`,
-  });
 }

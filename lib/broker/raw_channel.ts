@@ -7,9 +7,9 @@ import { authorityOfAccount, authorityOfEnvironment, isTenant } from "../authori
 import type { SessionBus } from "../dbus/bus.ts";
 import { isObject, isTooDeep, readText } from "../encoding.ts";
 import { ArgumentError, type Logger } from "../errors.ts";
-import { checkScopes, correlationIdOf, type RequestOptions } from "../request.ts";
+import { checkCall, checkScopes, type RequestOptions } from "../request.ts";
 import { redacted } from "../token.ts";
-import { type BrokerChange, type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
+import { type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
 import { sendRequest } from "./client.ts";
 import { linuxTransport, openBrokerBus, pingBroker, watchBroker } from "./linux.ts";
 import { accountsRequest, cookieRequest, parseReply, silentRequest, versionRequest } from "./wire.ts";
@@ -65,7 +65,7 @@ export interface BrokerChannel extends Disposable {
    * @throws {LatchkeyError} `broker_unavailable` if there is no bus.
    * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
    */
-  onChange(listener: (change: BrokerChange) => void): Promise<Disposable>;
+  onChange(listener: (change: { readonly running: boolean }) => void): Promise<Disposable>;
   /** Closes the connection. Pending calls fail. */
   close(): void;
 }
@@ -100,7 +100,7 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
     start,
     async ask(question, options = {}) {
       const { method } = question, json = requestOf(question, clientId);
-      const correlationId = correlationIdOf(options), { signal } = options;
+      const { correlationId, signal } = checkCall(options);
       if (!isStarted) await start({ signal }); // its error says more than that of a call
       const reply = await sendRequest(linuxTransport(await openBus(), timeLimits), { method, json }, {
         correlationId,

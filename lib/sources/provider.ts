@@ -1,10 +1,9 @@
 /**
- * Tokens from the identity provider itself: kept in a cache, renewed, and had by the person's sign-in in the browser or on
- * another device.
+ * Tokens from the identity provider: cached, renewed, or by the person's sign-in in the browser or on another device.
  *
  * @module
  */
-import { type AccountInfo, isExpectedAccount, isSameUsername } from "../account.ts";
+import { type AccountInfo, isSameUsername } from "../account.ts";
 import { InFlight, renewalsInFlight, SingleFlight, untilAborted } from "../async.ts";
 import {
   type Authority,
@@ -23,47 +22,47 @@ import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_cod
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
-import { type AuthCodeFlowRequest, capabilitiesOf, sharedKey, type TokenQuery } from "../request.ts";
-import { type AuthenticationResult, redacted, refuseOld } from "../token.ts";
+import { type AuthCodeFlowRequest, capabilitiesOf, singleFlightKey, type TokenQuery } from "../request.ts";
+import { type AuthenticationResult, redacted, refuseOld, refuseOther } from "../token.ts";
 
-/** What the source is made of. */
+/** Options of the source. */
 interface ProviderSourceOptions {
-  /** The app. */
+  /** Application (client) id. */
   readonly clientId: string;
   /** The app's authority. */
   readonly authority: Authority;
-  /** Where tokens are kept. */
+  /** Cache of the tokens. */
   readonly cache: TokenCache;
-  /** How servers are reached; asked for when it is first needed. */
+  /** Returns the function that sends HTTP requests. Called on first use. */
   readonly fetch: () => Promise<HttpOptions["fetch"]>;
-  /** The time, in milliseconds since 1970. */
+  /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** Takes log lines. */
+  /** Receives log lines. */
   readonly log: Logger;
 }
 
 /** A person's sign-in. */
 interface SignIn {
-  /** Signs the person in. `accept` throws when it was somebody else. */
+  /** Signs the person in. `accept` throws if somebody else signed in. */
   readonly sign: (
     provider: Provider,
     call: HttpOptions & { readonly signal: AbortSignal; readonly accept: (reply: TokenReply) => void },
   ) => Promise<TokenReply>;
-  /** Name of the grant, as MSAL's cache has it. */
+  /** Name of the grant in MSAL's cache. */
   readonly accountSource: "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
-  /** User name of the one who has to sign in, when the query has no account. @default anybody may */
+  /** User name that has to sign in, if the query has no account. @default anybody may sign in */
   readonly username?: string | undefined;
-  /** Under which the sign-in is shared with others under way that are equal. @default it is one of its own */
+  /** Key of the sign-in: calls in flight with the same key share it. @default not shared */
   readonly key?: string | undefined;
 }
 
-/** What goes with the end of a sign-in that was started earlier. */
+/** Options of the second half of a sign-in in two requests. */
 export interface FinishOptions {
-  /** The tenant that the sign-in was started at, when it was another than the app's. */
+  /** The tenant at which the sign-in began, if it is not the app's. */
   readonly tenantId?: string | undefined;
   /**
-   * The address that the answer came to, as the person's browser had it, with or without its query: it has to be the flow's
-   * redirect URI. An authority that is not Microsoft's, and does not name itself in its answers (RFC 9207), needs it.
+   * The address that the answer came to, as the person's browser shows it, with or without its query: it has to be the flow's
+   * redirect URI. Required if the authority is not Microsoft's and does not name itself in its answers (RFC 9207).
    *
    * @default not checked
    */
@@ -72,14 +71,11 @@ export interface FinishOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Failures in which a token that has nearly ended is better than none. */
+/** Failures in which a token that has nearly expired is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
-/** How long a renewal is waited for while the token at hand is still good, in milliseconds. */
+/** Time limit of a renewal while the cached token is still good. */
 const RENEWAL_MS = 5_000;
-
-/** How many accounts a message names. */
-const MAX_NAMES = 5;
 
 /** The identity provider as an application uses it. */
 export class ProviderSource {
@@ -88,70 +84,64 @@ export class ProviderSource {
   readonly #calls = new SingleFlight<AuthenticationResult>();
   readonly #renewals = new InFlight();
 
-  /** @param options What it is made of. Nothing is read or asked before the first call. */
   constructor(options: ProviderSourceOptions) {
     this.#options = options;
     this.#cache = options.cache;
   }
 
-  /** A token that is kept, else one for a refresh token that is kept. */
+  /** Returns a cached token, else one for a cached refresh token. */
   async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
     refusePop(query);
-    return await this.#calls.run(sharedKey("silent", query), query.signal, async (signal) => {
+    return await this.#calls.run(singleFlightKey("silent", query), query.signal, async (signal) => {
       const { correlationId } = query;
       const account = query.account ?? await this.#onlyAccount(query, { correlationId, signal });
       const call = { account, correlationId, signal };
-      const kept = query.skipCache ? undefined : await this.#kept(query, call);
-      if (kept?.state === "use") return kept.result;
-      const isStillGood = kept !== undefined && kept.result.expiresOn.getTime() > this.#options.now();
+      const cached = await this.#findToken(query, call);
+      if (cached?.state === "use") return cached.result;
+      const isStillGood = cached !== undefined && cached.result.expiresOn.getTime() > this.#options.now();
       try {
-        return await (isStillGood ? this.#renewSoon(query, call) : this.#renewAlone(query, call));
+        return await (isStillGood ? this.#renewSoon(query, call) : this.#renewWithLock(query, call));
       } catch (error) {
-        if (!kept || signal.aborted || !(error instanceof LatchkeyError)) throw error;
+        if (!cached || signal.aborted || !(error instanceof LatchkeyError)) throw error;
         const isEnough = OUTAGES.has(error.code) || isStillGood && isNotWritable(error);
-        if (kept.state === "outage" && !isEnough) throw error;
-        this.#options.log("warn", `The token could not be renewed (${error.code}): the one that is kept is used`);
-        return kept.result;
+        if (cached.state === "outage" && !isEnough) throw error;
+        this.#options.log("warn", `The token could not be renewed (${error.code}): the cached one is used`);
+        return cached.result;
       }
     });
   }
 
-  /** Gives a renewal up after a short time; one that was sent is finished even so. */
+  /** Stops waiting for a renewal after a short time. One that was sent is finished even so. */
   async #renewSoon(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const limit = new AbortController(), { correlationId } = call;
-    const tooLate = () =>
-      new LatchkeyError("timed_out", `No answer within ${RENEWAL_MS / 1000} seconds`, { correlationId });
-    const timer = setTimeout(() => limit.abort(tooLate()), RENEWAL_MS);
+    const message = `No answer within ${RENEWAL_MS / 1000} seconds`;
+    const abort = () => limit.abort(new LatchkeyError("timed_out", message, { correlationId }));
+    const timer = setTimeout(abort, RENEWAL_MS);
     try {
       const signal = AbortSignal.any([call.signal, limit.signal]);
-      return await untilAborted(this.#renewAlone(query, { ...call, signal }), limit.signal);
+      return await untilAborted(this.#renewWithLock(query, { ...call, signal }), limit.signal);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #renewAlone(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
+  async #renewWithLock(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoftAuthority(authority);
     return await this.#cache.withLock(call.account, async () => {
-      // Whoever had to wait finds what was renewed meanwhile.
-      const renewed = query.skipCache ? undefined : await this.#kept(query, call);
+      const renewed = await this.#findToken(query, call); // by whoever had the lock before
       return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
     }, { signal: call.signal, mayGoUnsaved: isReusable });
   }
 
-  /**
-   * A token by the person's sign-in.
-   *
-   * @param query What is asked for.
-   * @param signIn How, and whose it has to be.
-   */
+  /** Returns a token by the person's sign-in. */
   async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
     refusePop(query);
     return await this.#calls.run(key ?? crypto.randomUUID(), query.signal, async (signal) => {
       const { correlationId } = query;
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
-      const accept = ({ result }: TokenReply) => refuseOther(result, query.account, username);
+      const accept = ({ result }: TokenReply) =>
+        refuseOther(result, { account: query.account, username }, otherAccount);
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
@@ -159,12 +149,7 @@ export class ProviderSource {
     });
   }
 
-  /**
-   * Begins a sign-in whose answer comes in another request.
-   *
-   * @param query What is asked for.
-   * @param request Where the answer goes, and how.
-   */
+  /** Begins a sign-in whose answer arrives in another request. */
   async startFlow(
     query: TokenQuery,
     { redirectUri, responseMode }: Pick<AuthCodeFlowRequest, "redirectUri" | "responseMode">,
@@ -178,7 +163,7 @@ export class ProviderSource {
     return redacted({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
   }
 
-  /** Ends a sign-in that {@linkcode startFlow} began. */
+  /** Completes a sign-in that {@linkcode startFlow} began. */
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
@@ -199,23 +184,23 @@ export class ProviderSource {
     return reply.result;
   }
 
-  /** The endpoints of an authority, and how it is reached. */
+  /** Returns the endpoints of an authority, and the options of HTTP requests to it. */
   async find(
     authority: Authority,
     call: Pick<HttpOptions, "correlationId" | "signal"> = {},
   ): Promise<{ readonly provider: Provider; readonly http: HttpOptions }> {
     const { signal, correlationId } = call;
     const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
-    const { findProvider } = await import("../oauth/provider.ts"); // who has a token that is kept does without
+    const { findProvider } = await import("../oauth/provider.ts"); // not needed for a cached token
     return { provider: await findProvider(authority, http), http };
   }
 
-  /** Notes that an account signed in with a broker, which renews its tokens from now on. None of them is stored. */
+  /** Notes that an account signed in with a broker, which renews its tokens from now on. The tokens are not stored. */
   async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
     await this.#save(this.#options, { result }, "broker");
   }
 
-  /** Ends all calls under way, with a reason. Resolves when the renewals that were sent are finished and stored. */
+  /** Aborts all calls in flight. Resolves when the renewals that were sent are stored. */
   async close(reason: unknown): Promise<void> {
     this.#calls.abort(reason);
     await this.#renewals.drained();
@@ -225,21 +210,25 @@ export class ProviderSource {
   async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
     const [only, ...more] = await this.#cache.findAccounts({ username: query.username, signal });
     if (only && more.length === 0) return only.account;
-    throw only ? several([only, ...more], correlationId) : nobody(query, correlationId);
+    throw only ? ambiguousAccount([only, ...more], correlationId) : signInRequired(query, correlationId);
   }
 
-  async #kept(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
-    const { scopes, claims } = query, realm = realmOf(query.authority), capabilities = capabilitiesOf(claims);
+  async #findToken(
+    { scopes, capabilities, authority, skipCache }: TokenQuery,
+    call: Call,
+  ): Promise<CachedToken | undefined> {
+    if (skipCache) return undefined;
+    const realm = realmOf(authority);
     return await this.#cache.findAccessToken({ ...call, scopes, realm, capabilities });
   }
 
-  /** Finds out what a renewal takes. Once it is sent, it is finished and stored, although everybody gave it up. */
+  /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
   async #renew(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const { account, correlationId, signal } = call;
     const { provider } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
-    // Tokens of its family can be there even so.
-    if (await this.#cache.isSignedOut(account, { signal })) throw nobody(query, correlationId);
+    // The refresh tokens of the app's family can still be there.
+    if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
     const { clientId, fetch, now } = this.#options, { scopes, claims } = query;
     const http = { fetch: await fetch(), now, correlationId };
     const redeem = (refreshToken: string) =>
@@ -247,13 +236,13 @@ export class ProviderSource {
     return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
   }
 
-  /** Each refresh token is tried until one is taken: the app's own, then those of its family. */
+  /** Tries each refresh token until one is accepted: the app's own, then those of its family. */
   async #redeemEach(
     redeem: (refreshToken: string) => Promise<TokenReply>,
     query: TokenQuery,
     call: Call,
   ): Promise<AuthenticationResult> {
-    const { account, correlationId, signal } = call, { maxAge, skipCache: passHeld } = query;
+    const { account, correlationId, signal } = call, { maxAge } = query;
     const tried = new Set<string>();
     let refusal: LatchkeyError | undefined;
     let isOfFamily = true;
@@ -268,23 +257,23 @@ export class ProviderSource {
         } catch (error) {
           if (!(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
           refusal ??= error;
-          isOfFamily = error.subError !== "client_mismatch"; // this app is of no family: no use in trying others' tokens
+          isOfFamily = error.subError !== "client_mismatch"; // this app has no family
           continue;
         }
-        // First of all, as the old refresh token may be good no more.
+        // Before anything else: the old refresh token may be invalid now.
         await this.#save(query, { ...reply, replaces: [...tried] });
         if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
         return reply.result;
       }
       if (refusal?.error !== "invalid_grant") break;
-      // Another process may have renewed meanwhile: one that stands still for long loses its lock.
-      const renewed = passHeld ? undefined : await this.#kept(query, call);
+      // Another process may have renewed meanwhile: a process that stands still for long loses its lock.
+      const renewed = await this.#findToken(query, call);
       if (renewed?.state === "use") return renewed.result;
     }
-    throw refusal ?? nobody(query, correlationId);
+    throw refusal ?? signInRequired(query, correlationId);
   }
 
-  /** A token that cannot be stored is good even so. */
+  /** Stores an answer. A failure is only logged: the token is good even so. */
   async #save(
     { authority, claims }: Pick<TokenQuery, "authority" | "claims">,
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
@@ -311,9 +300,8 @@ interface Call {
 }
 
 /**
- * Whether an app starts sign-ins at an authority: a flow may have been in the hands of the person, who must not choose whose
- * word is taken for who they are. Where the app is for one tenant, another is taken only when
- * the app names it again.
+ * Returns true if an app begins sign-ins at an authority. A flow may have passed through the person's hands, who must not choose
+ * the authority that says who they are. An app for one tenant has to name another tenant again.
  */
 function isOwn(authority: Authority, own: Authority, tenantId: string | undefined): boolean {
   const asked = tenantId === undefined ? own : authorityOfTenant(own, tenantId);
@@ -321,7 +309,7 @@ function isOwn(authority: Authority, own: Authority, tenantId: string | undefine
   return authority.url === asked.url || isAnyTenant;
 }
 
-/** The tenant that an authority stands for, if it is one. */
+/** Returns the tenant of an authority, if it stands for one. */
 function realmOf(authority: Authority): string | undefined {
   const isTenant = authority.kind === "entra" && !isMultiTenant(authority) && authority.tenant !== "consumers";
   return isTenant ? authority.tenant : undefined;
@@ -334,26 +322,16 @@ function refusePop({ pop }: TokenQuery): void {
   });
 }
 
-/** Providers may leave the user name out of id tokens (OpenID Connect Core, 5.4). */
+/** Providers may omit the user name in ID tokens (OpenID Connect Core, 5.4). */
 const NAMELESS = "The identity provider did not say who signed in: choose an account, or name nobody";
 
-/** The person chooses who signs in, and may choose somebody else than the program goes on for. */
-function refuseOther(
-  { account, correlationId }: AuthenticationResult,
-  expected: AccountInfo | undefined,
-  username: string | undefined,
-): void {
-  if (isExpectedAccount(account, { account: expected, username })) return;
-  const [answered, wanted] = [account.username, expected?.username ?? username ?? ""].map(escapeControlCharacters);
-  const signInAs = `Sign in as ${wanted || "that account"}`;
-  throw new LatchkeyError(
-    "interaction_required",
-    `${answered || "Somebody else"} signed in, and not ${wanted || "the account that was asked for"}`,
-    { correlationId, hint: answered ? signInAs : `${signInAs}. ${NAMELESS}` },
-  );
-}
+/** The person chooses who signs in, and can choose somebody else than the program expects. */
+const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => ({
+  message: `${answered || "Somebody else"} signed in, and not ${expected || "the account that was asked for"}`,
+  hint: [`Sign in as ${expected || "that account"}`, ...(answered ? [] : [NAMELESS])].join(". "),
+});
 
-function nobody({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
+function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
   const who = account?.username || username;
   return new LatchkeyError(
     "interaction_required",
@@ -362,11 +340,14 @@ function nobody({ account, username }: TokenQuery, correlationId: string): Latch
   );
 }
 
-function several(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
+/** The most accounts that a message names. */
+const MAX_NAMES = 5;
+
+function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
   const names = accounts.slice(0, MAX_NAMES).map(({ account: { username, homeAccountId } }) => {
-    const isOneOfMany = accounts.filter(({ account }) => isSameUsername(account.username, username)).length > 1;
+    const isAmbiguous = accounts.filter(({ account }) => isSameUsername(account.username, username)).length > 1;
     return escapeControlCharacters(
-      username && isOneOfMany ? `${username} (${homeAccountId})` : username || homeAccountId,
+      username && isAmbiguous ? `${username} (${homeAccountId})` : username || homeAccountId,
     );
   });
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";

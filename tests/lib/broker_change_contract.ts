@@ -1,25 +1,34 @@
-// A broker that comes and goes, and who is told of it.
-import { describe, expect, test } from "bun:test";
+// A broker that starts and stops, and the channel that reports it.
+import { afterEach, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { sessionBus } from "dbus-next";
-import type { BrokerChange, PublicClientApplication } from "../../mod.ts";
+import { type BrokerChannel, openBrokerChannel } from "../../mod.ts";
 import { BROKER_NAME } from "../fakes/behaviour.ts";
-import { failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
-/** Programs are started, which takes a busy machine longer than a test usually has. */
-const TIMEOUT_MS = 30_000;
+type BrokerChange = Parameters<Parameters<BrokerChannel["onChange"]>[0]>[0];
+
 /** Flags of RequestName. */
 const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
-const { bus, broker, makeApp, behave } = useFakeBroker();
+const { bus, broker, behave } = useFakeBroker();
+const channels: BrokerChannel[] = [];
 
-/** What is told from now on. */
-async function listen(app: PublicClientApplication): Promise<{ changes: BrokerChange[]; listening: Disposable }> {
-  const changes: BrokerChange[] = [], listening = app.onBrokerChange((change) => changes.push(change));
-  await app.brokerStatus(); // the bus takes its messages in order, so that it knows by now what is to be told
+afterEach(() => {
+  for (const channel of channels.splice(0)) channel.close();
+});
+
+async function open(): Promise<BrokerChannel> {
+  const channel = await openBrokerChannel({ clientId: CLIENT_ID });
+  channels.push(channel);
+  return channel;
+}
+
+async function listen(channel: BrokerChannel): Promise<{ changes: BrokerChange[]; listening: Disposable }> {
+  const changes: BrokerChange[] = [], listening = await channel.onChange((change) => void changes.push(change));
   return { changes, listening };
 }
 
@@ -27,15 +36,10 @@ async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await delay(1);
 }
 
-async function restart(): Promise<void> {
-  await broker().kill();
-  await broker().start();
-}
-
-describe("onBrokerChange()", () => {
+describe("BrokerChannel.onChange()", () => {
   test("tells when the broker stops and starts", async () => {
     await behave();
-    const { changes } = await listen(makeApp());
+    const { changes } = await listen(await open());
     await broker().kill();
     await until(() => changes.length === 1);
     await broker().start();
@@ -45,7 +49,7 @@ describe("onBrokerChange()", () => {
 
   test("tells when another process takes the broker's place", async () => {
     await behave();
-    const { changes } = await listen(makeApp());
+    const { changes } = await listen(await open());
     await broker().kill();
     const [one, other] = [1, 2].map(() => sessionBus({ busAddress: bus().address }));
     await one!.requestName(BROKER_NAME, ALLOW_REPLACEMENT | DO_NOT_QUEUE); // else it would get the name back
@@ -61,11 +65,11 @@ describe("onBrokerChange()", () => {
 
   test("goes on after the daemon restarted", async () => {
     await behave();
-    const app = makeApp(), { changes } = await listen(app);
+    const channel = await open(), { changes } = await listen(channel);
     await broker().kill();
     await until(() => changes.length === 1);
     await bus().restart();
-    await failure(app.getAccounts()); // it is connected again
+    await failure(channel.ask({ method: "getAccounts" })); // it is connected again
     await broker().start();
     await until(() => changes.length === 2);
     expect(changes[1]).toEqual({ running: true });
@@ -73,10 +77,10 @@ describe("onBrokerChange()", () => {
 
   test("tells each listener until it is disposed of", async () => {
     await behave();
-    const app = makeApp(), changes: BrokerChange[] = [];
-    const listener = (change: BrokerChange) => changes.push(change);
-    const first = app.onBrokerChange(listener), second = app.onBrokerChange(listener); // one function, twice
-    const { changes: all, listening } = await listen(app);
+    const channel = await open(), changes: BrokerChange[] = [];
+    const listener = (change: BrokerChange) => void changes.push(change);
+    const first = await channel.onChange(listener), second = await channel.onChange(listener); // one function, twice
+    const { changes: all, listening } = await listen(channel);
     await broker().kill();
     await until(() => all.length === 1);
     expect(changes).toHaveLength(2);
@@ -87,60 +91,22 @@ describe("onBrokerChange()", () => {
     expect(changes).toHaveLength(3);
     second[Symbol.dispose]();
     listening[Symbol.dispose]();
-    await restart();
-    await app.getAccounts(); // what were told would have come before this
+    await broker().kill();
+    await broker().start();
+    await channel.ask({ method: "getAccounts" }); // what were told would have come before this
     expect([changes.length, all.length]).toEqual([3, 2]);
   });
 
-  test("tells nothing after the application was closed, and again when it is asked anew", async () => {
+  test("tells nothing after the channel was closed", async () => {
     await behave();
-    const app = makeApp(), { changes, listening } = await listen(app);
-    app.close();
-    const { changes: later } = await listen(app);
-    listening[Symbol.dispose](); // of what has ended before: the new one goes on
-    await restart();
+    const closed = await open(), { changes } = await listen(closed);
+    closed.close();
+    const { changes: later } = await listen(await open());
+    await broker().kill();
+    await broker().start();
     await until(() => later.length === 2);
     expect(changes).toEqual([]);
   });
-
-  test("is quiet when it was disposed of before the broker was found", async () => {
-    await behave();
-    const lines: string[] = [], app = makeApp({ logger: (level, message) => lines.push(`${level}: ${message}`) });
-    const changes: BrokerChange[] = [];
-    app.onBrokerChange((change) => changes.push(change))[Symbol.dispose]();
-    await app.getAccounts();
-    await restart();
-    await app.getAccounts();
-    expect(changes).toEqual([]);
-    app.close();
-    app.onBrokerChange((change) => changes.push(change));
-    app.close(); // while it looks for the broker
-    await makeApp().getAccounts();
-    expect(lines.filter((line) => line.startsWith("warn"))).toEqual([]);
-  });
-
-  test("says why in the log when there is no broker", async () => {
-    await behave();
-    const told = Promise.withResolvers<string>();
-    const logger = (level: string, message: string) => level === "warn" && told.resolve(message);
-    makeApp({ enableBrokerOnLinux: false, logger }).onBrokerChange(() => {});
-    expect(await told.promise).toContain("enableBrokerOnLinux");
-  });
-
-  test("tells the others when a listener throws, which the program sees", async () => {
-    await behave();
-    const script = fileURLToPath(new URL("../fakes/throwing_listener_program.ts", import.meta.url));
-    const [program, ...args] = ownRuntimePath().program();
-    const child = spawn(program!, [...args, script], { stdio: ["ignore", "pipe", "inherit"], env: process.env });
-    const closed = once(child, "close");
-    let printed = "";
-    child.stdout.on("data", (text) => printed += text);
-    await until(() => printed.includes("watching\n") || child.exitCode !== null);
-    await broker().kill();
-    const [code] = await closed;
-    await broker().start();
-    expect({ code, printed }).toEqual({ code: 0, printed: "watching\nthrown\ntold\n" });
-  }, TIMEOUT_MS);
 
   test("does not keep a program alive", async () => {
     await behave();

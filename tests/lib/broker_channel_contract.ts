@@ -1,7 +1,7 @@
 // The channel by which another program, such as a browser, has the broker's own replies.
 import { inspect } from "node:util";
 import { afterEach, describe, expect } from "bun:test";
-import { type BrokerChange, type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../mod.ts";
+import { type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../mod.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
 import { CLIENT_ID, failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
@@ -93,7 +93,7 @@ describe("A channel to the broker", () => {
 
   test("asks once more when the broker ends under a question, and tells that it came and went", async () => {
     await behave();
-    const channel = await open(), changes: BrokerChange[] = [], changed = [Promise.withResolvers<void>()];
+    const channel = await open(), changes: object[] = [], changed = [Promise.withResolvers<void>()];
     using _ = await channel.onChange((change) => {
       changes.push(change);
       changed.at(-1)!.resolve();

@@ -1,12 +1,15 @@
 import { describe, expect, test } from "bun:test";
+import { parseAuthority } from "../../lib/authority.ts";
 import {
+  checkCall,
   checkPop,
   checkScopes,
   checkSignIn,
-  correlationIdOf,
-  mergeClaims,
   type PopScheme,
   type Prompt,
+  tokenQuery,
+  withAccount,
+  withChallenge,
 } from "../../lib/request.ts";
 
 describe("checkScopes()", () => {
@@ -87,45 +90,70 @@ describe("checkPop()", () => {
   });
 });
 
-describe("mergeClaims()", () => {
-  test("puts capabilities beside a challenge", () => {
-    expect(mergeClaims([], undefined)).toBeUndefined();
-    expect(JSON.parse(mergeClaims(["cp1"], undefined)!)).toEqual({ access_token: { xms_cc: { values: ["cp1"] } } });
+const authority = parseAuthority("https://login.microsoftonline.com/common");
+const query = (request: object, app: object = {}) => tokenQuery({ scopes: ["a"], ...request }, { authority, ...app });
+
+describe("tokenQuery()", () => {
+  const claimsOf = (clientCapabilities: readonly string[], claims?: string) =>
+    query({ clientCapabilities, claims }).claims;
+
+  test("merges client capabilities with a claims challenge", () => {
+    expect(claimsOf([])).toBeUndefined();
+    expect(JSON.parse(claimsOf(["cp1"])!)).toEqual({ access_token: { xms_cc: { values: ["cp1"] } } });
     const challenge = '{"access_token":{"nbf":{"essential":true}},"id_token":{"a":null}}';
-    expect(JSON.parse(mergeClaims(["cp1"], challenge)!)).toEqual({
+    expect(JSON.parse(claimsOf(["cp1"], challenge)!)).toEqual({
       access_token: { nbf: { essential: true }, xms_cc: { values: ["cp1"] } },
       id_token: { a: null },
     });
-    expect(mergeClaims([], ` ${challenge} `)).toBe(challenge);
+    expect(claimsOf([], ` ${challenge} `)).toBe(challenge);
+    expect(query({}, { clientCapabilities: ["cp1"] })).toMatchObject({ capabilities: "cp1", skipCache: false });
   });
 
-  test.each(["x", "[]", "null", "1", '"secret"'])("refuses %p, and does not repeat it", (challenge) => {
+  test.each(["x", "[]", "null", "1", '"secret"'])("refuses the claims %p, and does not quote them", (challenge) => {
     for (const capabilities of [[], ["cp1"]]) {
-      expect(() => mergeClaims(capabilities, challenge)).toThrow("claims has to be a JSON object");
-      expect(() => mergeClaims(capabilities, challenge)).not.toThrow("secret");
+      expect(() => claimsOf(capabilities, challenge)).toThrow("claims has to be a JSON object");
+      expect(() => claimsOf(capabilities, challenge)).not.toThrow("secret");
     }
   });
 
-  test("keeps a name that objects have of their own", () => {
+  test("keeps a claim whose name every object has", () => {
     const challenge = '{"__proto__":{"a":1},"access_token":{"__proto__":{"b":2}}}';
-    expect(mergeClaims(["cp1"], challenge)).toBe(
+    expect(claimsOf(["cp1"], challenge)).toBe(
       '{"__proto__":{"a":1},"access_token":{"__proto__":{"b":2},"xms_cc":{"values":["cp1"]}}}',
     );
   });
+
+  test("makes one cache key for equal requests, and another for another token", () => {
+    const { cacheKey } = query({ scopes: ["a", "b"], username: "jane@contoso.com" });
+    const equal = { scopes: ["b", "a", "b"], username: "Jane@Contoso.com", forceRefresh: true, prompt: "login" };
+    expect(query(equal).cacheKey).toBe(cacheKey);
+    for (const other of [{ scopes: ["a"] }, { username: "joe" }, { tenantId: "t" }, { clientCapabilities: ["cp1"] }]) {
+      expect(query({ ...equal, ...other }).cacheKey).not.toBe(cacheKey);
+    }
+    expect(withAccount(query(equal), { username: "joe" }).cacheKey).toBe(query({ ...equal, username: "JOE" }).cacheKey);
+  });
 });
 
-describe("correlationIdOf()", () => {
-  test("is the caller's, or a new one", () => {
+test("withChallenge() is the same query with other claims, for which no cached token will do", () => {
+  const claims = '{"access_token":{"nbf":{"essential":true}}}', asked = query({ clientCapabilities: ["cp1"] });
+  expect(withChallenge(asked, claims)).toEqual({
+    ...query({ clientCapabilities: ["cp1"], claims }),
+    ...{ correlationId: asked.correlationId, claims: expect.stringContaining("nbf") },
+  });
+});
+
+describe("checkCall()", () => {
+  test("returns the caller's correlation id, or a new one", () => {
     const correlationId = "99999999-9999-4999-8999-999999999999";
-    expect(correlationIdOf({ correlationId })).toBe(correlationId);
-    expect(correlationIdOf({})).toMatch(/^[0-9a-f-]{36}$/);
-    expect(correlationIdOf({})).not.toBe(correlationIdOf({}));
+    expect(checkCall({ correlationId }).correlationId).toBe(correlationId);
+    expect(checkCall({}).correlationId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(checkCall({}).correlationId).not.toBe(checkCall({}).correlationId);
   });
 
   test.each([[{ correlationId: "\u001b[31m" }], [{ correlationId: "" }], [{ correlationId: 1 }], [undefined], [null]])(
     "refuses %p",
     (request) => {
-      expect(() => correlationIdOf(request as object)).toThrow(TypeError);
+      expect(() => checkCall(request as object)).toThrow(TypeError);
     },
   );
 });

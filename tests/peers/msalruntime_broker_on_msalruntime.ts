@@ -287,16 +287,6 @@ describe("What the library has no way to", () => {
     }
     expect(await app.isPopSupported()).toBe(false);
   });
-
-  test("is said in the log: when the broker comes and goes", async () => {
-    await behave();
-    const told = Promise.withResolvers<string>();
-    const app = makeApp({ logger: (level, line) => void (level === "warn" && told.resolve(line)) });
-    using _watching = app.onBrokerChange(() => {});
-    expect(await told.promise).toBe(
-      "The broker cannot be watched: MSALRuntime does not tell when the broker comes and goes",
-    );
-  });
 });
 
 describe("A program", () => {

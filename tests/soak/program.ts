@@ -39,7 +39,6 @@ for (;;) {
 }
 
 async function callAll(): Promise<void> {
-  const watching = app.onBrokerChange(() => {});
   try {
     const [account] = await app.getAccounts({ signal });
     await app.acquireTokenSilent({ scopes: ["User.Read"], account: account!, forceRefresh: true, signal });
@@ -49,8 +48,6 @@ async function callAll(): Promise<void> {
     const code = error instanceof LatchkeyError ? error.code : String(error);
     refused[code] = (refused[code] ?? 0) + 1;
     await delay(RETRY_MS);
-  } finally {
-    watching[Symbol.dispose]();
   }
 }
 

@@ -1,7 +1,7 @@
 // What is hard to time on a real bus: a channel in place of the broker's, whose answers come when the test says so.
 import { describe, expect, test } from "bun:test";
 import { BrowserConnection, frameOf } from "../../../bin/browser_host/browser_host.ts";
-import { type BrokerAnswer, type BrokerChange, type BrokerChannel, LatchkeyError } from "../../../mod.ts";
+import { type BrokerAnswer, type BrokerChannel, LatchkeyError } from "../../../mod.ts";
 
 const FOREVER_MS = 1_000_000, GET_ACCOUNTS = { command: "getAccounts" };
 
@@ -12,7 +12,7 @@ function begin({ start = () => Promise.resolve() }: Partial<Pick<BrokerChannel, 
     written: unknown[] = [],
     messages: unknown[] = [],
     hasWritten = [Promise.withResolvers()];
-  let change: ((change: BrokerChange) => void) | undefined, unread: Promise<void> | undefined;
+  let change: ((change: { readonly running: boolean }) => void) | undefined, unread: Promise<void> | undefined;
   const channel: BrokerChannel = {
     start,
     ask: () => {

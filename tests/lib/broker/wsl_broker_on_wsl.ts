@@ -280,17 +280,6 @@ describe("the broker of WSL", () => {
     for (const line of lines) expectHarmlessText(line);
   });
 
-  test("neither comes nor goes, and is quiet about it", async () => {
-    const lines: string[] = [], changes: unknown[] = [];
-    const app = makeApp({ logger: (level, message) => void lines.push(`${level}: ${message}`) });
-    using _listening = app.onBrokerChange((change) => changes.push(change));
-    await app.getAccounts();
-    await broker().kill();
-    await broker().start();
-    await app.getAccounts();
-    expect({ changes, warned: lines.filter((line) => line.startsWith("warn")) }).toEqual({ changes: [], warned: [] });
-  });
-
   test("is told by its kind; it has no version", async () => {
     expect(await makeApp().brokerStatus()).toEqual({ state: "active", kind: "wsl", version: null, reason: null });
     expect(started().map(({ args }) => args[1])).toEqual(["-n", "ping"]);
