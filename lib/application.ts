@@ -12,8 +12,14 @@ import {
   loopbackRedirectUri,
   parseAuthority,
 } from "./authority.ts";
-import { type BrokerStatus, DEFAULT_TIME_LIMITS, type SsoCookie, type TimeLimits } from "./broker/broker.ts";
-import { type BrokerFlags, isBrokerEnabled } from "./broker/detect.ts";
+import {
+  type BrokerFlags,
+  type BrokerStatus,
+  DEFAULT_TIME_LIMITS,
+  type SsoCookie,
+  type TimeLimits,
+} from "./broker/broker.ts";
+import { isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";

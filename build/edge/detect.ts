@@ -1,8 +1,7 @@
 /** In place of lib/broker/detect.ts where there is no device, and so no broker: workers on the edge, and pages. */
 import type { Authority } from "../../lib/authority.ts";
-import type { BrokerFinding } from "../../lib/broker/broker.ts";
+import { type BrokerFinding, type BrokerFlags, isAnyWanted } from "../../lib/broker/broker.ts";
 import type { JsonBrokerOptions } from "../../lib/broker/client.ts";
-import { type BrokerFlags, isAnyWanted } from "../../lib/broker/detect.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 
 /**

@@ -96,8 +96,6 @@ export interface Broker {
   isPopSupported(call: BrokerCall): Promise<boolean>;
   /** Returns the broker's version; `undefined` if the broker does not report it. */
   version(call: BrokerCall): Promise<string | undefined>;
-  /** Reports when the broker starts and stops, until the returned object is disposed of. Does not keep the program alive. */
-  watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
   /** Closes the connection. */
   close(): void;
 }
@@ -154,4 +152,22 @@ export function noBroker(
 ): LatchkeyError {
   const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
   return new LatchkeyError("broker_unavailable", message, { hint: finding.hint, correlationId });
+}
+
+/** Platforms on which an app wants the broker. */
+export interface BrokerFlags {
+  /** Windows. An aborted call keeps Node running until the broker answers. @default false */
+  readonly enableBrokerOnWindows?: boolean;
+  /** Windows Subsystem for Linux. @default false */
+  readonly enableBrokerOnWsl?: boolean;
+  /** macOS. The broker's window blocks JavaScript: neither a signal nor a time limit has any effect. @default false */
+  readonly enableBrokerOnMac?: boolean;
+  /** Linux, and Windows Subsystem for Linux. @default false */
+  readonly enableBrokerOnLinux?: boolean;
+}
+
+/** Returns true if a broker is wanted on any platform. */
+export function isAnyWanted(flags: BrokerFlags): boolean {
+  const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
+  return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);
 }

@@ -12,7 +12,6 @@ import type { AuthenticationResult } from "../token.ts";
 import type {
   Broker,
   BrokerCall,
-  BrokerChange,
   BrokerInteractiveRequest,
   BrokerKind,
   BrokerTokenRequest,
@@ -59,8 +58,6 @@ export interface JsonTransport {
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
   /** Returns the redirect URI that an app must have registered for this broker. */
   redirectUri(clientId: string): string;
-  /** Reports when the broker starts and stops; see {@linkcode Broker.watch}. */
-  watch(listener: (change: BrokerChange) => void): Promise<Disposable>;
   /** Closes the connection. */
   close(): void;
 }
@@ -271,7 +268,6 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
         throw error;
       }
     },
-    watch: (listener) => transport.watch(listener),
     close: () => transport.close(),
   };
 }

@@ -7,7 +7,7 @@ import type { Authority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem, processor, readEnvironment } from "../runtime/host.ts";
 import { isWsl } from "../runtime/program.ts";
-import type { Broker, BrokerFinding, BrokerKind } from "./broker.ts";
+import { type Broker, type BrokerFinding, type BrokerFlags, type BrokerKind, isAnyWanted } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
 
@@ -123,18 +123,6 @@ function noneStarted(failures: readonly LatchkeyError[], { system, isWsl }: Brok
   return { state: "unavailable", reason, hint };
 }
 
-/** Platforms on which an app wants the broker. */
-export interface BrokerFlags {
-  /** Windows. An aborted call keeps Node running until the broker answers. @default false */
-  readonly enableBrokerOnWindows?: boolean;
-  /** Windows Subsystem for Linux. @default false */
-  readonly enableBrokerOnWsl?: boolean;
-  /** macOS. The broker's window blocks JavaScript: neither a signal nor a time limit has any effect. @default false */
-  readonly enableBrokerOnMac?: boolean;
-  /** Linux, and Windows Subsystem for Linux. @default false */
-  readonly enableBrokerOnLinux?: boolean;
-}
-
 /** A platform, as far as brokers differ by it. */
 export interface BrokerPlatform {
   /** Operating system, in Node's words. */
@@ -176,12 +164,6 @@ export function planBrokers(facts: BrokerFacts): BrokerPlan {
   throw new LatchkeyError("configuration", "LATCHKEY_BROKER_KIND names no broker of this platform", {
     hint: `Unset it, or set it to ${known.join(" or ")}`,
   });
-}
-
-/** Returns true if a broker is wanted on any platform. */
-export function isAnyWanted(flags: BrokerFlags): boolean {
-  const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
-  return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);
 }
 
 function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {

@@ -171,7 +171,6 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<TimeLimits, "s
       });
     },
     redirectUri: () => NATIVE_CLIENT_URI,
-    watch: (listener) => watchBroker(bus, listener),
     close: () => bus.close(),
   };
 }

@@ -233,7 +233,6 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     // Like MSAL for Python: on Linux it depends on the broker, and shows only when it is tried.
     isPopSupported: () => Promise.resolve(!isLinux),
     version: () => versionOfMsalRuntime(path),
-    watch: () => unsupported("tell when the broker comes and goes", "Call brokerStatus when it matters"),
     close(): void {
       closing.abort(new LatchkeyError("broker_unavailable", "The connection to the broker was closed"));
       logging[Symbol.dispose]();

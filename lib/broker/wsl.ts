@@ -84,7 +84,6 @@ function wslTransport(path: string, log: Logger): JsonTransport {
     // Never sent, but Microsoft Entra ID requires it of the app if Windows' broker asks.
     redirectUri: brokerPluginUri,
     // Windows starts its broker for each request.
-    watch: () => Promise.resolve({ [Symbol.dispose]: () => {} }),
     close: () => closing.abort(new LatchkeyError("broker_unavailable", "the connection to it was closed")),
   };
 }

@@ -10,12 +10,13 @@ import {
   type Broker,
   type BrokerCall,
   type BrokerFinding,
+  type BrokerFlags,
   type BrokerStatus,
   type BrokerTokenRequest,
   noBroker,
 } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/client.ts";
-import { type BrokerFlags, type BrokerSearch, findBroker } from "../broker/detect.ts";
+import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
 import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
 import { type Prompt, type RequestOptions, singleFlightKey, type TokenQuery, withAccount } from "../request.ts";

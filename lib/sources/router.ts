@@ -6,9 +6,9 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { environmentOf } from "../authority.ts";
-import { type Broker, type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
+import { type Broker, type BrokerCall, type BrokerFinding, type BrokerFlags, noBroker } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/client.ts";
-import type { BrokerFlags, BrokerSearch } from "../broker/detect.ts";
+import type { BrokerSearch } from "../broker/detect.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";

@@ -3,8 +3,8 @@
 // at is who is asked, and what comes of it.
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../lib/authority.ts";
-import { type Broker, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../lib/broker/broker.ts";
-import type { BrokerFlags, BrokerPlatform } from "../../lib/broker/detect.ts";
+import { type Broker, type BrokerFlags, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../lib/broker/broker.ts";
+import type { BrokerPlatform } from "../../lib/broker/detect.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import { tokenQuery } from "../../lib/request.ts";
 import { TokenRouter } from "../../lib/sources/router.ts";
@@ -190,7 +190,6 @@ function playedBroker(kind: BrokerKind, state: State): Broker {
     signHttpRequest: () => answer("a.b.c"),
     isPopSupported: () => answer(true),
     version: () => Promise.resolve("1.0"),
-    watch: () => Promise.resolve({ [Symbol.dispose]: () => {} }),
     close: () => {},
   };
 }

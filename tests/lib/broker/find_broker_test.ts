@@ -1,7 +1,8 @@
 // What is read of the machine to find its broker. Deno is played, to see it.
 import { expect, test } from "bun:test";
 import type { Authority } from "../../../lib/authority.ts";
-import { type BrokerFlags, isBrokerEnabled } from "../../../lib/broker/detect.ts";
+import type { BrokerFlags } from "../../../lib/broker/broker.ts";
+import { isBrokerEnabled } from "../../../lib/broker/detect.ts";
 
 const ENTRA = { kind: "entra", url: "https://login.microsoftonline.com/common" } as Authority;
 

@@ -1,7 +1,8 @@
 // Which brokers are tried: every combination of platform, flags, authority and choice, against the table of the design.
 import { describe, expect, test } from "bun:test";
 import type { AuthorityKind } from "../../../lib/authority.ts";
-import { type BrokerFacts, type BrokerFlags, type BrokerPlan, planBrokers } from "../../../lib/broker/detect.ts";
+import type { BrokerFlags } from "../../../lib/broker/broker.ts";
+import { type BrokerFacts, type BrokerPlan, planBrokers } from "../../../lib/broker/detect.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
 
 /** Platforms as they show, by the name that the table has for them. */

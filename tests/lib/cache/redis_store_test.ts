@@ -55,7 +55,13 @@ describe("redisStore()", () => {
 
   test("asks nothing before the first call, and takes options that are undefined for absent", () => {
     const options = { prefix: undefined, timeToLiveSeconds: undefined, timeoutMs: undefined };
-    expect(Object.keys(redisStore(client, options))).toEqual(["readAccounts", "read", "update", "setAside", "withLock"]);
+    expect(Object.keys(redisStore(client, options))).toEqual([
+      "readAccounts",
+      "read",
+      "update",
+      "setAside",
+      "withLock",
+    ]);
   });
 });
 
