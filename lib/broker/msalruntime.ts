@@ -320,14 +320,8 @@ const PROMPTS_WITHOUT_ACCOUNT: ReadonlySet<string> = new Set(["login", "select_a
  * @param system Operating system, in Node's words.
  */
 export function redirectUriOf(clientId: string, system: string): string {
-  switch (system) {
-    case "win32":
-      return brokerPluginUri(clientId);
-    case "darwin":
-      return UNSIGNED_APP_URI;
-    default:
-      return NATIVE_CLIENT_URI;
-  }
+  if (system === "win32") return brokerPluginUri(clientId);
+  return system === "darwin" ? UNSIGNED_APP_URI : NATIVE_CLIENT_URI;
 }
 
 /**
@@ -350,8 +344,8 @@ export function fillParameters(
     const { host, pathname } = new URL(pop.url);
     made.SetPopParams(pop.method, host, pathname, pop.nonce ?? "");
   }
-  const extra = Object.entries(request.extraParameters ?? {}),
-    isOwn = (name: string) => OWN_PARAMETERS.has(name.toLowerCase());
+  const extra = Object.entries(request.extraParameters ?? {});
+  const isOwn = (name: string) => OWN_PARAMETERS.has(name.toLowerCase());
   for (const [name, value] of extra) {
     if (!isOwn(name)) made.SetAdditionalParameter(name, value);
   }
