@@ -78,34 +78,52 @@ export interface JsonBrokerOptions {
   readonly onTooOld: (reason: string) => void;
 }
 
-/** Options of a request. */
-interface SendOptions extends BrokerCall {
-  readonly timeoutMs?: number | undefined;
-  /** Repeats the request if the broker goes away. The bus then starts a broker that was idle or is being upgraded. */
-  readonly retry?: boolean;
+/** Options of {@linkcode callBroker}. */
+export interface CallOptions extends BrokerCall {
+  /** Repeats the call if the broker goes away. The repetition starts a broker that was idle or is being upgraded. */
+  readonly retry?: boolean | undefined;
+  readonly log: Logger;
 }
 
-/** Sends a request, and logs how long it took. */
-export async function sendRequest(
-  transport: Pick<JsonTransport, "send">,
-  { method, json }: { readonly method: string; readonly json: string },
-  { retry = false, log, ...call }: SendOptions & { readonly log: Logger },
-): Promise<string> {
-  const begin = performance.now();
+/** Makes a call to a broker, and logs how long it took. */
+export async function callBroker<T>(method: string, call: () => Promise<T>, options: CallOptions): Promise<T> {
+  const { correlationId, signal, retry = false, log } = options, begin = performance.now();
   const logEnd = (end: string) => {
     const ms = Math.round(performance.now() - begin);
-    log("debug", `${method} ${end} after ${ms} ms (correlation id ${call.correlationId})`);
+    log("debug", `${method} ${end} after ${ms} ms (correlation id ${correlationId})`);
   };
   try {
-    const reply = await transport.send(method, json, call);
+    const reply = await call();
     logEnd("was answered");
     return reply;
   } catch (error) {
     logEnd("failed");
-    if (!retry || !(error instanceof LatchkeyError) || error.code !== "broker_unavailable") throw error;
+    const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
+    if (!retry || !isGone) throw error;
   }
-  call.signal?.throwIfAborted();
-  return await sendRequest(transport, { method, json }, { ...call, log });
+  signal?.throwIfAborted();
+  return await callBroker(method, call, { ...options, retry: false });
+}
+
+/**
+ * Finds an account in the form in which its broker wants it back.
+ *
+ * @param known Accounts by {@linkcode accountKey}.
+ * @throws {LatchkeyError} `account_not_found`
+ */
+export function knownAccount<T>(known: ReadonlyMap<string, T>, account: AccountInfo, call: BrokerCall): T {
+  // A token of another tenant names its account with that tenant, but the broker lists the account with its own.
+  const sameId = [...known].filter(([key]) => key.startsWith(`${idKey(account.homeAccountId)}\n`));
+  const found = known.get(accountKey(account)) ?? (sameId.length === 1 ? sameId[0]![1] : undefined);
+  if (found !== undefined) return found;
+  const { correlationId } = call;
+  throw new LatchkeyError("account_not_found", "The broker does not know the account", { correlationId });
+}
+
+/** Options of a request. */
+interface SendOptions extends Omit<CallOptions, "log"> {
+  readonly timeoutMs?: number;
+  readonly required?: boolean;
 }
 
 /** Returns a broker that is asked over a transport. */
@@ -123,10 +141,10 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   async function send(
     method: string,
     json: string,
-    { required = false, ...call }: SendOptions & { readonly required?: boolean },
+    { retry, required = false, ...call }: SendOptions,
   ): Promise<string> {
     try {
-      return await sendRequest(transport, { method, json }, { ...call, log });
+      return await callBroker(method, () => transport.send(method, json, call), { ...call, retry, log });
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
       const { message, correlationId, hint, cause } = error;
@@ -147,17 +165,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   /** The account may come from an earlier run of the program, so the broker is asked for its accounts. */
   async function rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
     if (!known.has(accountKey(account))) await listAccounts(call);
-    const raw = known.get(accountKey(account)) ?? onlyAccountWithId(account.homeAccountId);
-    if (raw) return raw;
-    throw new LatchkeyError("account_not_found", "The broker does not know the account", {
-      correlationId: call.correlationId,
-    });
-  }
-
-  /** A token of another tenant names its account with that tenant, under which the broker does not list it. */
-  function onlyAccountWithId(homeAccountId: string): JsonObject | undefined {
-    const accounts = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
-    return accounts.length === 1 ? accounts[0]![1] : undefined;
+    return knownAccount(known, account, call);
   }
 
   async function tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {

@@ -19,7 +19,7 @@ import { RESERVED_SCOPES, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
-import type { JsonBrokerOptions } from "./client.ts";
+import { callBroker, type JsonBrokerOptions, knownAccount } from "./client.ts";
 import { type RefusalContext, refusalError } from "./errors.ts";
 import {
   bestEffortLogger,
@@ -48,7 +48,6 @@ type Start<T> = (done: (result: T) => void) => NativeCall;
 interface AskOptions extends BrokerCall {
   readonly timeoutMs?: number;
   readonly scopes?: readonly string[];
-  /** Repeats the call if the broker goes away. A broker that was idle or is being upgraded then starts. */
   readonly retry?: boolean;
   /** Called when the call has its mutex. */
   readonly onBefore?: (() => void) | undefined;
@@ -80,31 +79,22 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
   }
 
   async function ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
-    const { correlationId, timeoutMs } = call, context = contextOf(call, call.scopes), begin = performance.now();
+    const { correlationId, timeoutMs, retry } = call, context = contextOf(call, call.scopes);
     const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
     const mutex = isLinux ? CALLS : timeoutMs === undefined ? WINDOWS : undefined;
-    const logEnd = (end: string) => {
-      const ms = Math.round(performance.now() - begin);
-      log("debug", `${name} ${end} after ${ms} ms (correlation id ${correlationId})`);
-    };
     const onNotCancelled = (thrown: unknown) => {
       const { message } = nativeError(thrown, context);
       bestEffortLogger(log)("debug", `${name} was not cancelled: ${message} (correlation id ${correlationId})`);
     };
-    try {
+    const callOnce = async () => {
       const result = await callNative<T>((done) => {
         call.onBefore?.();
         return withLatchkeyErrors(context, () => start(done));
       }, { name, correlationId, signal, timeoutMs, mutex, isCancellable: !isLinux, onNotCancelled });
       withLatchkeyErrors(context, () => result.CheckError());
-      logEnd("was answered");
       return result;
-    } catch (error) {
-      logEnd("failed");
-      const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
-      if (!call.retry || !isGone || closing.signal.aborted) throw error;
-      return await ask<T>(name, start, { ...call, retry: false });
-    }
+    };
+    return await callBroker(name, callOnce, { correlationId, signal, retry, log });
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
@@ -131,17 +121,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     const key = accountKey(wanted);
     if (!known.has(key)) await readCachedAccount(wanted, call);
     if (!known.has(key)) await listAccounts(call);
-    const account = known.get(key) ?? onlyAccountWithId(wanted.homeAccountId);
-    if (account) return account;
-    throw new LatchkeyError("account_not_found", "The broker does not know the account", {
-      correlationId: call.correlationId,
-    });
-  }
-
-  /** A token of another tenant names its account with that tenant, but the account is listed with its own. */
-  function onlyAccountWithId(homeAccountId: string): NativeAccount | undefined {
-    const accounts = [...known].filter(([key]) => key.startsWith(`${idKey(homeAccountId)}\n`));
-    return accounts.length === 1 ? accounts[0]![1] : undefined;
+    return knownAccount(known, wanted, call);
   }
 
   /** The library finds an account that it has cached by its object id. It need not have it. */
@@ -339,14 +319,8 @@ const PROMPTS_WITHOUT_ACCOUNT: ReadonlySet<string> = new Set(["login", "select_a
  * @param system Operating system, in Node's words.
  */
 export function redirectUriOf(clientId: string, system: string): string {
-  switch (system) {
-    case "win32":
-      return brokerPluginUri(clientId);
-    case "darwin":
-      return UNSIGNED_APP_URI;
-    default:
-      return NATIVE_CLIENT_URI;
-  }
+  if (system === "win32") return brokerPluginUri(clientId);
+  return system === "darwin" ? UNSIGNED_APP_URI : NATIVE_CLIENT_URI;
 }
 
 /**
@@ -369,8 +343,8 @@ export function fillParameters(
     const { host, pathname } = new URL(pop.url);
     made.SetPopParams(pop.method, host, pathname, pop.nonce ?? "");
   }
-  const extra = Object.entries(request.extraParameters ?? {}),
-    isOwn = (name: string) => OWN_PARAMETERS.has(name.toLowerCase());
+  const extra = Object.entries(request.extraParameters ?? {});
+  const isOwn = (name: string) => OWN_PARAMETERS.has(name.toLowerCase());
   for (const [name, value] of extra) {
     if (!isOwn(name)) made.SetAdditionalParameter(name, value);
   }

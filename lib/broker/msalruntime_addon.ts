@@ -327,14 +327,8 @@ export function packageOfAddon(path: string): string | undefined {
 
 /** Returns the command that installs the package. */
 export function howToInstall(runtime: "Deno" | "Bun" | "Node"): string {
-  switch (runtime) {
-    case "Deno":
-      return `deno add npm:${PACKAGE}, with "nodeModulesDir": "auto" in deno.json`;
-    case "Bun":
-      return `bun add ${PACKAGE}`;
-    case "Node":
-      return `npm install ${PACKAGE}`;
-  }
+  if (runtime === "Deno") return `deno add npm:${PACKAGE}, with "nodeModulesDir": "auto" in deno.json`;
+  return runtime === "Bun" ? `bun add ${PACKAGE}` : `npm install ${PACKAGE}`;
 }
 
 /**

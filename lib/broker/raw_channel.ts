@@ -10,7 +10,7 @@ import { ArgumentError, type Logger } from "../errors.ts";
 import { checkCall, checkScopes, type RequestOptions } from "../request.ts";
 import { redacted } from "../token.ts";
 import { type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
-import { sendRequest } from "./client.ts";
+import { callBroker } from "./client.ts";
 import { linuxTransport, openBrokerBus, pingBroker, watchBroker } from "./linux.ts";
 import { accountsRequest, cookieRequest, parseReply, silentRequest, versionRequest } from "./wire.ts";
 
@@ -102,13 +102,11 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
       const { method } = question, json = requestOf(question, clientId);
       const { correlationId, signal } = checkCall(options);
       if (!isStarted) await start({ signal }); // its error says more than that of a call
-      const reply = await sendRequest(linuxTransport(await openBus(), timeLimits), { method, json }, {
-        correlationId,
-        timeoutMs: "account" in question ? timeLimits.silentMs : timeLimits.accountsMs,
-        signal,
-        retry: true,
-        log: (level, message) => logger?.(level, message),
-      });
+      const timeoutMs = "account" in question ? timeLimits.silentMs : timeLimits.accountsMs;
+      const transport = linuxTransport(await openBus(), timeLimits);
+      const send = () => transport.send(method, json, { correlationId, timeoutMs, signal });
+      const log: Logger = (level, message) => logger?.(level, message);
+      const reply = await callBroker(method, send, { correlationId, signal, retry: true, log });
       return redacted(parseReply(reply, { correlationId }), () => "[concealed reply of the broker]");
     },
     async onChange(listener) {

@@ -29,17 +29,13 @@ export interface Variant {
 
 /** A method call. */
 export interface MethodCall {
-  /** Bus name of the peer. */
   readonly destination: string;
-  /** Object path. */
   readonly path: string;
-  /** Interface of the method. */
   readonly interface: string;
-  /** Method name. */
   readonly member: string;
   /** Signature of the arguments. @default "" */
   readonly signature?: string;
-  /** The arguments. @default [] */
+  /** @default [] */
   readonly body?: readonly DBusValue[];
   /** Makes the bus start the service if it does not run. @default true */
   readonly autoStart?: boolean;
@@ -53,32 +49,20 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A choice of signals. A missing field matches all. */
-export interface SignalMatch {
-  /** Bus name of the sender, well-known or unique. */
-  readonly sender?: string;
-  /** Object path. */
-  readonly path?: string;
-  /** Interface of the signal. */
-  readonly interface?: string;
-  /** Signal name. */
-  readonly member?: string;
-  /** First argument, if it is a string. */
-  readonly arg0?: string;
-}
-
 /** A signal. */
 export interface Signal {
   /** Unique bus name of the sender, or `org.freedesktop.DBus` for the bus itself. */
   readonly sender: string;
-  /** Object path. */
   readonly path: string;
-  /** Interface of the signal. */
   readonly interface: string;
-  /** Signal name. */
   readonly member: string;
-  /** Its arguments. */
   readonly body: readonly DBusValue[];
+}
+
+/** A choice of signals. A missing field matches all. `sender` may be a well-known name. */
+export interface SignalMatch extends Partial<Omit<Signal, "body">> {
+  /** First argument, if it is a string. */
+  readonly arg0?: string;
 }
 
 /** A D-Bus client: libdbus through Deno's FFI, or the npm package `dbus-next`. */

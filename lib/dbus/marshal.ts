@@ -1,9 +1,9 @@
 /**
- * D-Bus signatures, read into types. Facts: D-Bus Specification, "Type System".
+ * Encodes and decodes D-Bus messages (D-Bus Specification, "Type System" and "Message Protocol").
  *
  * @module
  */
-import type { DBusValue, Variant } from "./bus.ts";
+import type { DBusValue, MethodCall, Variant } from "./bus.ts";
 
 /** A complete type. */
 type DBusType =
@@ -18,11 +18,10 @@ const MAX_LENGTH = 255;
 const MAX_DEPTH = 32;
 
 /**
- * Reads a signature.
+ * Parses a signature.
  *
  * @param signature Zero or more complete types, such as `sa{sv}`.
- * @returns The types.
- * @throws {TypeError} when it is not a signature, or carries file descriptors.
+ * @throws {TypeError} if the signature is malformed, or has file descriptors.
  */
 export function parseSignature(signature: string): DBusType[] {
   if (signature.length > MAX_LENGTH) throw new TypeError(`A D-Bus signature has at most ${MAX_LENGTH} characters`);
@@ -58,25 +57,41 @@ export function parseSignature(signature: string): DBusType[] {
   return types;
 }
 
-/** Integer types: how many bytes, and whether there is a sign. Those of eight bytes are bigint. */
-const INTEGERS: Readonly<Record<string, readonly [size: number, signed: boolean]>> = {
-  y: [1, false],
-  n: [2, true],
-  q: [2, false],
-  i: [4, true],
-  u: [4, false],
-  x: [8, true],
-  t: [8, false],
-};
+/** Numbers, by size in bytes, and the functions that read and write them. */
+const NUMBERS = {
+  y: [1, "getUint8", "setUint8"],
+  n: [2, "getInt16", "setInt16"],
+  q: [2, "getUint16", "setUint16"],
+  i: [4, "getInt32", "setInt32"],
+  u: [4, "getUint32", "setUint32"],
+  b: [4, "getUint32", "setUint32"],
+  x: [8, "getBigInt64", "setBigInt64"],
+  t: [8, "getBigUint64", "setBigUint64"],
+  d: [8, "getFloat64", "setFloat64"],
+} as const;
+
+function isNumberCode(code: string): code is keyof typeof NUMBERS {
+  return code in NUMBERS;
+}
+
+/** Returns true if a value is of a number's type, and in its range. */
+function isNumber(code: keyof typeof NUMBERS, value: DBusValue): value is number | bigint | boolean {
+  if (code === "b") return typeof value === "boolean";
+  if (code === "d") return typeof value === "number";
+  const bits = 8 * NUMBERS[code][0], isSigned = "nix".includes(code);
+  if (bits === 64 ? typeof value !== "bigint" : !Number.isInteger(value)) return false;
+  const integer = BigInt(value as number | bigint);
+  return (isSigned ? BigInt.asIntN(bits, integer) : BigInt.asUintN(bits, integer)) === integer;
+}
 
 function alignment(type: DBusType): number {
   if (type.kind === "struct") return 8;
   if (type.kind === "variant") return 1;
-  if (type.kind !== "basic" || "sob".includes(type.code)) return 4;
-  return type.code === "d" ? 8 : INTEGERS[type.code]?.[0] ?? 1;
+  if (type.kind !== "basic") return 4;
+  return isNumberCode(type.code) ? NUMBERS[type.code][0] : type.code === "g" ? 1 : 4;
 }
 
-/** Writes values, in little-endian byte order. */
+/** Writes values in little-endian byte order. */
 class ValueWriter {
   #bytes = new Uint8Array(256);
   #view = new DataView(this.#bytes.buffer);
@@ -124,7 +139,7 @@ class ValueWriter {
     }
   }
 
-  /** The length counts the elements, not the padding before the first. */
+  /** The length counts the elements, but not the padding before the first. */
   writeArray(boundary: number, writeElements: () => void): void {
     this.align(4);
     const length = this.#grow(4);
@@ -135,29 +150,18 @@ class ValueWriter {
   }
 
   writeBasic(code: string, value: DBusValue): void {
-    if (code in INTEGERS) return this.#writeInteger(code, value);
-    if (code === "b" && typeof value === "boolean") return this.#writeInteger("u", Number(value));
-    if (code === "d" && typeof value === "number") {
-      this.align(8);
-      const at = this.#grow(8);
-      return this.#view.setFloat64(at, value, true);
+    if (isNumberCode(code)) {
+      if (!isNumber(code, value)) throw misfit(code, value);
+      const [size, , set] = NUMBERS[code];
+      this.align(size);
+      const at = this.#grow(size);
+      return this.#view[set](at, value as never, true);
     }
     if (typeof value !== "string" || !isText(code, value)) throw misfit(code, value);
     const text = encoder.encode(value);
-    this.#writeInteger(code === "g" ? "y" : "u", text.length);
+    this.writeBasic(code === "g" ? "y" : "u", text.length);
     this.put(text);
     this.#grow(1); // the NUL
-  }
-
-  #writeInteger(code: string, value: DBusValue): void {
-    const [size, signed] = INTEGERS[code]!;
-    if (size === 8 ? !isWide(value, signed) : !isInteger(value, size, signed)) throw misfit(code, value);
-    this.align(size);
-    const at = this.#grow(size);
-    if (typeof value === "bigint") this.#view.setBigInt64(at, value, true);
-    else if (size === 4) this.#view.setInt32(at, value as number, true);
-    else if (size === 2) this.#view.setInt16(at, value as number, true);
-    else this.#view.setInt8(at, value as number);
   }
 
   put(bytes: Uint8Array): void {
@@ -165,7 +169,7 @@ class ValueWriter {
     this.#bytes.set(bytes, at);
   }
 
-  /** Makes room, zeroed, and tells where it begins. */
+  /** Adds zeros, and returns where they begin. */
   #grow(size: number): number {
     const start = this.length;
     this.length += size;
@@ -179,19 +183,14 @@ class ValueWriter {
   }
 }
 
-/** Reads values out of a message that libdbus has found valid. */
+/** Reads values from a valid message. */
 class ValueReader {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #littleEndian: boolean;
-  /** What was read of the message, in bytes. */
   position: number;
 
-  /**
-   * @param bytes The whole message: values are aligned to its beginning.
-   * @param littleEndian Its byte order.
-   * @param position Where to begin.
-   */
+  /** @param bytes The whole message: values are aligned to its beginning. */
   constructor(bytes: Uint8Array<ArrayBuffer>, littleEndian: boolean, position: number) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -199,7 +198,7 @@ class ValueReader {
     this.position = position;
   }
 
-  /** A number of the header, which stand at fixed places. */
+  /** Reads a number of the header. */
   readAt(position: number): number {
     return this.#view.getUint32(position, this.#littleEndian);
   }
@@ -213,7 +212,7 @@ class ValueReader {
       case "basic":
         return this.readBasic(type.code);
       case "array":
-        return type.signature === "ay" ? this.#take(this.#readLength()).slice() : this.#readElements(type.element);
+        return type.signature === "ay" ? this.#take(this.#readLength("u")).slice() : this.#readElements(type.element);
       case "dictionary": {
         const entry: DBusType = { kind: "struct", fields: [type.key, type.value], signature: type.signature };
         return new Map(this.#readElements(entry) as unknown as [DBusValue, DBusValue][]);
@@ -229,50 +228,27 @@ class ValueReader {
   }
 
   #readElements(element: DBusType): DBusValue[] {
-    const length = this.#readLength(), values: DBusValue[] = [];
+    const length = this.#readLength("u"), values: DBusValue[] = [];
     this.align(alignment(element));
     for (const end = this.position + length; this.position < end;) values.push(this.read(element));
     return values;
   }
 
-  #readLength(): number {
-    return this.readBasic("u") as number;
+  #readLength(code: "y" | "u"): number {
+    return this.readBasic(code) as number;
   }
 
   readBasic(code: string): DBusValue {
-    const little = this.#littleEndian, view = this.#view;
-    switch (code) {
-      case "y":
-        return view.getUint8(this.#skip(1));
-      case "n":
-        return view.getInt16(this.#skip(2), little);
-      case "q":
-        return view.getUint16(this.#skip(2), little);
-      case "i":
-        return view.getInt32(this.#skip(4), little);
-      case "u":
-        return view.getUint32(this.#skip(4), little);
-      case "b":
-        return view.getUint32(this.#skip(4), little) !== 0;
-      case "x":
-        return view.getBigInt64(this.#skip(8), little);
-      case "t":
-        return view.getBigUint64(this.#skip(8), little);
-      case "d":
-        return view.getFloat64(this.#skip(8), little);
-      default: {
-        const text = decoder.decode(this.#take(this.readBasic(code === "g" ? "y" : "u") as number));
-        this.position++; // the NUL
-        return text;
-      }
+    if (isNumberCode(code)) {
+      const [size, get] = NUMBERS[code];
+      this.align(size);
+      this.position += size;
+      const value = this.#view[get](this.position - size, this.#littleEndian);
+      return code === "b" ? value !== 0 : value;
     }
-  }
-
-  /** Passes over a number of so many bytes, and tells where it begins. */
-  #skip(size: number): number {
-    this.align(size);
-    this.position += size;
-    return this.position - size;
+    const text = decoder.decode(this.#take(this.#readLength(code === "g" ? "y" : "u")));
+    this.position++; // the NUL
+    return text;
   }
 
   #take(length: number): Uint8Array<ArrayBuffer> {
@@ -283,15 +259,6 @@ class ValueReader {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
-function isInteger(value: DBusValue, size: number, signed: boolean): boolean {
-  const range = 2 ** (8 * size), least = signed ? -range / 2 : 0;
-  return typeof value === "number" && Number.isInteger(value) && value >= least && value < least + range;
-}
-
-function isWide(value: DBusValue, signed: boolean): boolean {
-  return typeof value === "bigint" && (signed ? BigInt.asIntN(64, value) : BigInt.asUintN(64, value)) === value;
-}
 
 function isVariant(value: DBusValue): value is Variant {
   return typeof value === "object" && "signature" in value && "value" in value;
@@ -313,38 +280,28 @@ function misfit(signature: string, value: DBusValue): TypeError {
 /** Types of message. */
 export const METHOD_CALL = 1, METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4;
 
-/** Flags of a method call: its caller waits for no reply; the bus starts no service for it. */
+/** Flags of a method call. */
 export const NO_REPLY_EXPECTED = 1, NO_AUTO_START = 2;
 
-/** A message. Which fields it has goes by its type. */
-export interface DBusMessage {
-  /** One of the types of message. */
+/** A message. Its type decides which fields it has. */
+export interface DBusMessage extends OrUndefined<Partial<Omit<MethodCall, "autoStart">>> {
   readonly type: number;
   /** @default 0 */
   readonly flags?: number;
   /** Number of the message among those of its sender, from 1. */
   readonly serial: number;
-  /** Object path. */
-  readonly path?: string | undefined;
-  /** Interface of the method or signal. */
-  readonly interface?: string | undefined;
-  /** Name of the method or signal. */
-  readonly member?: string | undefined;
-  /** Name of the error. */
   readonly errorName?: string | undefined;
-  /** Serial of the call that is answered. */
+  /** Serial of the call that this message answers. */
   readonly replySerial?: number | undefined;
-  /** Bus name that it goes to. */
-  readonly destination?: string | undefined;
-  /** Unique bus name that it comes from. */
+  /** Unique bus name of the sender. */
   readonly sender?: string | undefined;
-  /** Signature of the body. @default "" */
-  readonly signature?: string | undefined;
-  /** The arguments; absent from a message that was read when they cannot be: file descriptors are not carried. */
+  /** The arguments; `undefined` after decoding if they have unsupported types. */
   readonly body?: readonly DBusValue[] | undefined;
 }
 
-/** Header fields by their number, and the type of each. */
+type OrUndefined<T> = { [K in keyof T]: T[K] | undefined };
+
+/** Header fields by code, and their types. */
 const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undefined)[] = [
   undefined,
   ["path", "o"],
@@ -358,18 +315,18 @@ const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undef
 ];
 const LITTLE_ENDIAN = 0x6c; // "l"
 const PROTOCOL_VERSION = 1;
-/** Where a header's array of fields begins: after its length. */
+/** Offset of the header fields. */
 const FIELDS_START = 16;
 
 /**
- * Writes a message.
+ * Encodes a message.
  *
- * @throws {TypeError} when the body does not fit the signature.
+ * @throws {TypeError} if the body does not fit the signature.
  */
 export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   const types = parseSignature(message.signature ?? ""), values = message.body ?? [];
   if (types.length !== values.length) {
-    throw new TypeError(`Cannot call over D-Bus: ${types.length} arguments are needed, ${values.length} were given`);
+    throw new TypeError(`Cannot call over D-Bus: expected ${types.length} arguments, got ${values.length}`);
   }
   const body = new ValueWriter();
   for (let index = 0; index < types.length; index++) body.write(types[index]!, values[index]!);
@@ -392,7 +349,7 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   return whole.bytes();
 }
 
-/** Reads a message that libdbus has found valid. */
+/** Decodes a message, which must be valid. */
 export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
   const reader = new ValueReader(bytes, bytes[0] === LITTLE_ENDIAN, FIELDS_START);
   const message: Record<string, DBusValue> = { type: bytes[1]!, flags: bytes[2]!, serial: reader.readAt(8) };
