@@ -1,16 +1,15 @@
 /**
- * A token cache in one file, which any number of processes use at once: one document for all accounts, one lock, one replacement.
- * The file is encrypted, or it is the one that MSAL uses as well.
+ * A token cache in one file for any number of processes: one document for all accounts, one lock, one replacement. The file is
+ * encrypted, or it is MSAL's.
  *
- * What MSAL does to its file, in msal-extensions 1.3.1 for Python and @azure/msal-node-extensions 5.6.1, and what is done about it:
- * - Both write in place, so that who reads meanwhile finds it empty or in part: it is looked at again, with their lock.
- * - Both read it again only when it was changed after they last read it: what is renamed into place gets a time that is after
- *   the renaming, not the one of writing it before.
- * - Node's removes a lock that is another program's, when it was done with its own before; Python's does when it has
- *   `portalocker` and waited for 5 seconds. Hence a file that somebody else has written is not replaced, and a change that was
- *   made without a lock is made again.
- * - Node's looks whether the file was changed before it waits for the lock: a program of its that wrote before can undo what
- *   others wrote meanwhile, programs of its own kind included. Nothing can be done about that from here.
+ * MSAL's writers (msal-extensions 1.3.1 for Python, @azure/msal-node-extensions 5.6.1), and the answer to each fact:
+ * - Both write in place, so that a reader can find the file empty or incomplete: it is read again, under their lock.
+ * - Both reload only a file that changed after they last read it: a replaced file gets a time after the renaming, not the
+ *   earlier one of the writing.
+ * - Node's removes another program's lock if it released its own before; Python's does with `portalocker` after 5 seconds.
+ *   Hence a file that somebody else wrote is not replaced, and a change that was made without the lock is made again.
+ * - Node's compares the time before it waits for the lock: a program that wrote before can undo what others wrote meanwhile,
+ *   MSAL's own programs included. Nothing can be done about that here.
  *
  * @module
  */
@@ -32,93 +31,81 @@ import {
 } from "../files/private_files.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
-/** How a document is kept in its file. */
+/** Encoding of a document in its file. */
 export interface DocumentFormat {
-  /** Whether MSAL uses the file as well. */
+  /** True if MSAL uses the file as well. */
   readonly isShared: boolean;
-  /** Does what may ask a person, before a lock is held. */
+  /** Does what may prompt the user, before a lock is held. */
   prepare?(call: CacheCall): Promise<void>;
   /**
-   * Reads a document out of the file's bytes. Damaged bytes give a text that is not a document.
+   * Decodes the file's bytes. Damaged bytes give a text that is not a document.
    *
-   * @param call `isForChange`: whether a new document may take its place.
+   * @param call `isForChange`: true if a new document may replace it.
    */
   decode(bytes: Uint8Array<ArrayBuffer>, call: CacheCall & { readonly isForChange: boolean }): Promise<string>;
-  /** Makes the file's bytes out of a document. */
+  /** Encodes a document. */
   encode(document: string, call: CacheCall): Promise<Uint8Array>;
 }
 
-/** MSAL's: JSON that is not encrypted. */
+/** MSAL's format: JSON that is not encrypted. */
 export const MSAL_FORMAT: DocumentFormat = {
   isShared: true,
   decode: (bytes) => Promise.resolve(new TextDecoder().decode(bytes)),
   encode: (document) => Promise.resolve(new TextEncoder().encode(document)),
 };
 
-/** How the file is used. */
-interface DocumentFileOptions {
-  /** How the document is kept in it. */
-  readonly format: DocumentFormat;
-  /** Takes log lines. @default none */
-  readonly log?: Logger | undefined;
-}
-
-/** How far ahead the file's time is set, in milliseconds: for so long a program can take between reading it and the clock. */
+/** How far ahead the file's time is set, in milliseconds: the time that a program can take between its reading and the clock. */
 const AHEAD_MS = 100;
-/** For how long a file that is empty or ends too early has not to change, in milliseconds, to be taken for what it is. */
+/** How long an incomplete file has to stay unchanged to count as damaged, in milliseconds. */
 const STILL_MS = 300, DELAY_MS = 30;
-/** In how many looks, besides: a machine that stood still itself has seen nothing meanwhile. */
+/** Number of looks at it, besides: a machine that stood still itself has seen nothing meanwhile. */
 const STILL_LOOKS = 6;
-/** For how long one may go on changing, in milliseconds: to write a cache takes much less, and others wait for the lock. */
+/** How long it may go on changing, in milliseconds: to write a cache takes much less, and others wait for the lock. */
 const RESTLESS_MS = 2000;
-/** How old its last change is, in milliseconds, when nobody is writing it by any clock. */
+/** Age of the last change at which nobody writes the file by any clock, in milliseconds. */
 const OLD_MS = 5000;
-/** How much can be written so quickly, in bytes, that the file's time does not tell it from what was written before. */
+/** Size up to which a file can be written twice within the resolution of its time, in bytes. */
 const MOMENTS_BYTES = 1024 * 1024;
-/** How often others may come in between. */
+/** Number of attempts to write while others do. */
 const MAX_ATTEMPTS = 20;
-/** How long a renewal by another process is waited for, in milliseconds: requests are repeated, and may find the endpoints first. */
+/** Timeout for another process's renewal, in milliseconds: requests are retried, and may first look up the endpoints. */
 const RENEWAL_WAIT_MS = 150_000;
-/** By how much a renewal makes a document longer, in bytes, at most: Microsoft Entra's tokens have up to 16 KB each. */
+/** Growth of a document by a renewal, in bytes, at most: Microsoft Entra's tokens have up to 16 KB each. */
 const RENEWAL_BYTES = 128 * 1024;
-/** What the lock takes on the disk, in bytes, under which the document is replaced. */
+/** Disk space of the lock under which the document is replaced, in bytes. */
 const LOCK_BYTES = 32 * 1024;
 
-/** Somebody else has written the file, or has the lock. */
+/** Another program wrote the file, or took the lock over. */
 class Overtaken extends Error {}
 
-/** The store, its path being known. */
+/** A store in one file. */
 export class DocumentFile implements Required<CacheStore> {
   readonly #path: string;
   readonly #format: DocumentFormat;
   readonly #log: Logger | undefined;
   /** The file that was read last, and its document. */
   #known: { readonly file: KnownFile; readonly document: string } | undefined;
-  /** Space that renewals have taken for what they bring, by account. */
+  /** Disk space that is reserved for renewals, by account. */
   readonly #reserved = new Map<string, ReservedSpace>();
 
-  /**
-   * @param path Path of the file.
-   * @param options How it is used.
-   */
-  constructor(path: string, { format, log }: DocumentFileOptions) {
+  constructor(
+    path: string,
+    { format, log }: { readonly format: DocumentFormat; readonly log?: Logger | undefined },
+  ) {
     this.#path = path;
     this.#format = format;
     this.#log = log;
   }
 
-  /** The document. */
   async readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
     const document = await this.#read(call);
     return document === undefined ? [] : [document];
   }
 
-  /** The document. */
   async read(_homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
     return await this.#read(call);
   }
 
-  /** Changes the document. */
   async update(
     homeAccountId: string,
     change: (document: string | undefined) => string | undefined,
@@ -134,7 +121,6 @@ export class DocumentFile implements Required<CacheStore> {
     await this.#lockedUntilDone(call, (lock) => this.#change(change, { ...call, lock, reserved }));
   }
 
-  /** Sets the file aside if it is damaged. */
   async setAside(
     _homeAccountId: string,
     isDamaged: (document: string) => boolean,
@@ -155,14 +141,14 @@ export class DocumentFile implements Required<CacheStore> {
   }
 
   /**
-   * Renews alone, once it is sure that what it brings can be stored: space on the disk is taken for it before.
+   * Does a renewal once it is certain that its tokens can be stored: disk space is reserved for them before.
    *
-   * @throws {LatchkeyError} with `error` `cache_not_writable` if that is not sure. `work` has not been called then.
+   * @throws {LatchkeyError} with `error` `cache_not_writable` if they could not be stored. `work` has not been called then.
    */
   async withLock<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
-    if (!(await this.#isThere())) return await work(); // nothing is there to be renewed
-    const { withLock } = await import("../files/lock.ts"); // who has a token that is kept does without
+    if (!(await this.#isThere())) return await work(); // there is nothing to renew
+    const { withLock } = await import("../files/lock.ts"); // not needed for a cached token
     const account = idKey(homeAccountId), path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
     let working: Promise<T> | undefined;
     try {
@@ -181,14 +167,14 @@ export class DocumentFile implements Required<CacheStore> {
         call.signal?.throwIfAborted();
         throw error instanceof LatchkeyError ? notWritable(error) : error;
       }
-      const result = await working; // throws what the work threw
+      const result = await working; // rethrows the work's error
       if (!(error instanceof LatchkeyError)) throw error;
-      this.#log?.("warn", `A token was renewed, and its lock is not as it should be: ${error.message}`);
+      this.#log?.("warn", `A token was renewed, but its lock failed: ${error.message}`);
       return result;
     }
   }
 
-  /** Takes space for the document as it will be after a renewal, and for the lock under which it is written. */
+  /** Reserves space for the document after a renewal, and for the lock under which it is written. */
   async #reserve(call: CacheCall): Promise<ReservedSpace> {
     const files = await openLocalFiles(folderOf(this.#path), "read");
     const size = this.#guarded("read", () => files.lstat(this.#path))?.size ?? 0;
@@ -207,14 +193,14 @@ export class DocumentFile implements Required<CacheStore> {
       return (await withLock(this.#lockPath, () => this.#readForChange(call), call)).document;
     } catch (error) {
       if (!(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
-      return document; // where no lock can be made, more is not to be had
+      return document; // no lock can be made, so this has to do
     }
   }
 
   /**
-   * Reads what may be replaced. In MSAL's file, somebody who lost the lock may still be writing.
+   * Reads the document to replace. In MSAL's file, a program that lost the lock may still be writing.
    *
-   * @throws {LatchkeyError} `timed_out` if that does not end.
+   * @throws {LatchkeyError} `timed_out` if it does not stop writing.
    */
   async #readForChange(call: CacheCall): Promise<ReadFile> {
     const files = await openLocalFiles(folderOf(this.#path), "read"), startMs = performance.now();
@@ -229,12 +215,16 @@ export class DocumentFile implements Required<CacheStore> {
       if (document === undefined || !this.#format.isShared || isStill || isWhole(document)) {
         return { bytes, document, mark };
       }
-      if (isChanged && nowMs - startMs >= RESTLESS_MS) throw neverWhole(this.#path);
+      if (isChanged && nowMs - startMs >= RESTLESS_MS) {
+        throw new LatchkeyError("timed_out", `Cannot read ${this.#path}: another program writes it all the time`, {
+          hint: "End the program that writes it, or choose another file: a token cache is written as a whole",
+        });
+      }
       await delayWithJitter(DELAY_MS, call.signal);
     }
   }
 
-  /** Reads, merges and writes. @returns Whether that lasts, as far as can be told. */
+  /** Reads, changes and writes the document. Returns false if another program may undo that. */
   async #change(
     change: (document: string | undefined) => string | undefined,
     { lock, reserved, ...call }: CacheCall & { readonly lock: Lock; readonly reserved: ReservedSpace | undefined },
@@ -246,7 +236,7 @@ export class DocumentFile implements Required<CacheStore> {
     if (after === undefined || after === read.document) return true;
     const bytes = await this.#format.encode(after, call);
     const beforeRenaming = () => {
-      // MSAL for Python writes into a lock that is not its own.
+      // Not for MSAL's file: MSAL for Python writes into locks that are not its own.
       if (!isShared && !lock.isHeld() || !isAsRead(files, this.#path, read)) throw new Overtaken();
     };
     await replacePrivateFile(this.#path, bytes, { ...call, beforeRenaming, reserved });
@@ -257,7 +247,7 @@ export class DocumentFile implements Required<CacheStore> {
     });
   }
 
-  /** Does something under the lock, again and again until it lasts. */
+  /** Repeats work under the lock until it returns true. */
   async #lockedUntilDone(call: CacheCall, work: (lock: Lock) => Promise<boolean>): Promise<void> {
     const { withLock } = await import("../files/lock.ts");
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
@@ -272,12 +262,12 @@ export class DocumentFile implements Required<CacheStore> {
     });
   }
 
-  /** Returns true if there is a file, as far as can be told. */
+  /** Returns true if there is a file, or that cannot be seen. */
   async #isThere(): Promise<boolean> {
     try {
       return (await openLocalFiles(folderOf(this.#path), "read")).lstat(this.#path) !== undefined;
     } catch {
-      return true; // whoever uses it finds out what is wrong
+      return true; // the next use reports the error
     }
   }
 
@@ -294,29 +284,22 @@ export class DocumentFile implements Required<CacheStore> {
   }
 }
 
-/** A renewal that did not begin, since what it brings could not be stored. */
 function notWritable({ code, message, hint }: LatchkeyError): LatchkeyError {
-  const stake =
-    "Nothing was renewed: a server may take a refresh token only once, and a new one that is not stored is a lost sign-in";
-  return new LatchkeyError(code, `Cannot keep what a renewal would bring: ${message}`, {
+  const reason =
+    "Nothing was renewed: a server may accept a refresh token only once, and a new one that is not stored is a lost sign-in";
+  return new LatchkeyError(code, `Cannot store the tokens of a renewal: ${message}`, {
     error: "cache_not_writable",
-    hint: hint ? `${hint}. ${stake}` : stake,
+    hint: hint ? `${hint}. ${reason}` : reason,
   });
 }
 
-function neverWhole(path: string): LatchkeyError {
-  return new LatchkeyError("timed_out", `Cannot read ${path}: another program writes it all the time`, {
-    hint: "End the program that writes it, or choose another file: a token cache is written as a whole",
-  });
-}
-
-/** Returns 32 hexadecimal digits for an account: ids can have any characters in them, and be of any length. */
+/** Returns 32 hexadecimal digits for an account: ids can have any characters and any length. */
 async function hashOf(account: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(account)));
   return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Returns true if a text is JSON, and hence no part of it is missing. */
+/** Returns true if a text is JSON, so that no part of it is missing. */
 function isWhole(document: string): boolean {
   try {
     return JSON.parse(document) !== undefined;
@@ -325,19 +308,18 @@ function isWhole(document: string): boolean {
   }
 }
 
-/** What was in the file, and how it looked then. */
 interface ReadFile {
   readonly bytes: Uint8Array | undefined;
   readonly document: string | undefined;
   readonly mark: string | undefined;
 }
 
-/** What changes when a file is written, unless that is twice in the same moment. */
+/** Returns a text that changes when the file is written, unless that is twice within the resolution of its time. */
 function markOf(facts: FileFacts | undefined): string | undefined {
   return facts && [facts.id, facts.size, facts.changedMs].join(" ");
 }
 
-/** Whether a file is as it was. To write a large one takes longer than a moment. */
+/** Returns true if a file is unchanged. To write a large one takes longer than the resolution of its time. */
 function isAsRead(files: LocalFiles, path: string, { bytes, mark }: ReadFile): boolean {
   if (markOf(files.lstat(path)) !== mark) return false;
   if (!bytes || bytes.length > MOMENTS_BYTES) return true;

@@ -1,8 +1,8 @@
 /**
- * The encrypted token cache: AES-GCM with 256 bits, so that it is neither read nor changed without the key.
+ * The encrypted token cache: AES-GCM with 256 bits, so that it can be neither read nor changed without the key.
  *
- * An encrypted text is `LKS1`, 16 bytes that name the key, 12 of the nonce, then the ciphertext. The key's name and the file's
- * are authenticated with it: a text that is moved to another file cannot be decrypted.
+ * The file is `LKS1`, 16 bytes of the key's id, 12 of the nonce, then the ciphertext. The id and the file's name are
+ * authenticated: bytes that are moved to another file cannot be decrypted.
  *
  * @module
  */
@@ -16,21 +16,16 @@ import {
 } from "./encryption_key.ts";
 import type { CacheCall } from "./store.ts";
 
-/** Name of the file. Its key is beside it, or `key.json` there says where it is. */
+/** Name of the file. */
 export const DOCUMENT_NAME = "tokens.encrypted";
-/** Stands for a document that cannot be decrypted. It is not a document. */
+/** Stands for a document that cannot be decrypted. */
 const UNREADABLE = "(encrypted)";
 
-/** How the key is had, and where log lines go. */
-export type EncryptedStoreOptions = Pick<EncryptionKeyOptions, "keyLocation" | "mayPrompt" | "log">;
-
-/**
- * Makes a store in an encrypted file.
- *
- * @param folder Absolute path of its folder.
- * @param options How the key is had.
- */
-export function encryptedStore(folder: string, options: EncryptedStoreOptions): DocumentFile {
+/** Returns a store in an encrypted file. */
+export function encryptedStore(
+  folder: string,
+  options: Pick<EncryptionKeyOptions, "keyLocation" | "mayPrompt" | "log">,
+): DocumentFile {
   let key: EncryptionKey | undefined;
   const keyOptions = ({ signal }: CacheCall): EncryptionKeyOptions => ({ ...options, known: key, signal });
   const open = async (call: CacheCall) => key = await openEncryptionKey(folder, keyOptions(call));
@@ -39,21 +34,21 @@ export function encryptedStore(folder: string, options: EncryptedStoreOptions): 
     isShared: false,
     prepare: async (call) => void await open(call),
     async decode(bytes, { isForChange, ...call }) {
-      // If the key is lost, only a change makes a new one: another session can still have the old one.
+      // Only a change replaces a lost key: another session can still have the old one.
       if (isForChange) await open(call);
       else if (key === undefined || key.id !== keyIdOf(bytes)) key = await findEncryptionKey(folder, keyOptions(call));
-      if (!key) throw keyMissing(folder);
+      if (!key) {
+        throw new LatchkeyError(
+          "configuration",
+          `The key of the token cache in ${folder} is lost: key.json is missing`,
+          { hint: "Bring key.json back, or sign in again: latchkey login begins anew, and sets the old cache aside" },
+        );
+      }
       return await decrypt(bytes, key, { name: DOCUMENT_NAME }) ?? UNREADABLE;
     },
     encode: async (document, call) => await encrypt(document, await open(call), { name: DOCUMENT_NAME }),
   };
   return new DocumentFile(`${folder}/${DOCUMENT_NAME}`, { format, log: options.log });
-}
-
-function keyMissing(folder: string): LatchkeyError {
-  return new LatchkeyError("configuration", `The key of the token cache in ${folder} is lost: key.json is missing`, {
-    hint: "Bring key.json back, or sign in again: latchkey login begins anew, and what was kept is set aside",
-  });
 }
 
 const MAGIC = new TextEncoder().encode("LKS1");
@@ -62,16 +57,10 @@ const HEAD_LENGTH = MAGIC.length + ID_LENGTH;
 /** Each key is imported once. */
 const imported = new WeakMap<KeyBytes, Promise<CryptoKey>>();
 
-/** A key, as far as encryption needs it. */
+/** The fields of a key that encryption needs. */
 export type KeyBytes = Pick<EncryptionKey, "id" | "bytes">;
 
-/**
- * Encrypts a text.
- *
- * @param text The text.
- * @param key The key.
- * @param file Name of the file that it is for.
- */
+/** Encrypts a text for the file of that name. */
 export async function encrypt(text: string, key: KeyBytes, { name }: { readonly name: string }): Promise<Uint8Array> {
   const head = headOf(key), nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
   const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
@@ -79,14 +68,7 @@ export async function encrypt(text: string, key: KeyBytes, { name }: { readonly 
   return joined(head, nonce, new Uint8Array(encrypted));
 }
 
-/**
- * Decrypts a text.
- *
- * @param bytes The file's bytes.
- * @param key The key.
- * @param file Name of the file.
- * @returns The text; `undefined` if it was not encrypted with this key, for this file, or was changed since.
- */
+/** Decrypts a text. Returns `undefined` if it was encrypted with another key, or for another file, or was changed since. */
 export async function decrypt(
   bytes: Uint8Array<ArrayBuffer>,
   key: KeyBytes,
@@ -105,7 +87,7 @@ export async function decrypt(
   return new TextDecoder().decode(text);
 }
 
-/** Returns the id of the key that a text was encrypted with; `undefined` if it is not an encrypted text. */
+/** Returns the id of the key that bytes were encrypted with; `undefined` if they are not encrypted. */
 export function keyIdOf(bytes: Uint8Array): string | undefined {
   if (bytes.length < HEAD_LENGTH + NONCE_LENGTH || MAGIC.some((byte, index) => bytes[index] !== byte)) return undefined;
   const hex = [...bytes.subarray(MAGIC.length, HEAD_LENGTH)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

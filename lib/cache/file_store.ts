@@ -1,39 +1,39 @@
 /**
- * Token caches in files: an encrypted one for this user, and MSAL's, which other programs use as well. Their code is loaded when
- * they are first used.
+ * Token caches in files: an encrypted one for this user, and MSAL's, which other programs share. Their code is loaded on first
+ * use.
  *
  * @module
  */
 import { ArgumentError, type LatchkeyError, type Logger } from "../errors.ts";
-import type { DocumentFile } from "./document_file.ts";
 import { type CacheCall, type CacheStore, lazyStore } from "./store.ts";
 
-/** Where a token cache is kept, and how its key is had. */
+/** Options of {@linkcode fileStore}. */
 export interface FileStoreOptions {
-  /** Absolute path of the folder; nothing else is to be in it. @default the user's, such as `~/.local/state/latchkey` */
+  /** Absolute path of a folder for this store only. @default the user's, such as `~/.local/state/latchkey` */
   readonly folder?: string | undefined;
   /**
-   * Where the key is put when a new one is made: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside
-   * what it encrypts, or `auto`: the keyring where there is one that can be used.
+   * Place of a new key: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside the encrypted file, or
+   * `auto`: the keyring if it can be used, else the file.
    *
    * @default "auto"
    */
   readonly keyLocation?: "auto" | "keyring" | "file" | undefined;
-  /** Whether the keyring may ask the person to unlock it. @default true */
+  /** True if the keyring may prompt the user to unlock it. @default true */
   readonly mayPrompt?: boolean | undefined;
-  /** Takes log lines. @default none */
+  /** Receives log lines. @default none */
   readonly logger?: Logger | undefined;
 }
 
 /**
- * A store in an encrypted file (AES-GCM), which any number of processes can use at once. It is 0600 in a folder that is 0700; a symbolic link, another owner, or a folder that others can write are refused.
+ * Returns a store in an encrypted file (AES-GCM), which any number of processes can use at once. The file is 0600 in a folder
+ * that is 0700. A symbolic link, another owner, or a folder that others can write is an error.
  *
- * On Deno it needs `--allow-read` and `--allow-write` of the folder, `--allow-sys=uid`, `--allow-env` to find it, and what the
- * session bus needs for the keyring.
+ * On Deno it needs `--allow-read` and `--allow-write` of the folder, `--allow-sys=uid`, `--allow-env` to find it, and the
+ * permissions of the session bus for the keyring.
  *
- * @param options Where, and how the key is had. Nothing is opened before the first call.
+ * @param options Folder and key. Nothing is opened before the first call.
  * @returns The store.
- * @throws {TypeError} when an option is none.
+ * @throws {TypeError} if an option is invalid.
  *
  * @example Tokens that the next run finds
  * ```ts
@@ -44,45 +44,42 @@ export interface FileStoreOptions {
  * ```
  */
 export function fileStore(options: FileStoreOptions = {}): CacheStore {
-  const { folder, keyLocation = "auto" } = options;
+  const { folder, keyLocation = "auto", mayPrompt, logger: log } = options;
   if (folder !== undefined && (typeof folder !== "string" || folder === "")) {
-    throw new ArgumentError("Cannot keep tokens in files: folder has to be a path");
+    throw new ArgumentError("Cannot keep tokens in a file: folder is not a path");
   }
   if (!["auto", "keyring", "file"].includes(keyLocation)) {
-    throw new ArgumentError('Cannot keep tokens in files: keyLocation has to be "auto", "keyring" or "file"');
+    throw new ArgumentError('Cannot keep tokens in a file: keyLocation has to be "auto", "keyring" or "file"');
   }
-  return lazyStore(() => open(options));
+  return lazyStore(async () => {
+    const [{ encryptedStore }, { stateFolder }] = await Promise.all([
+      import("./encrypted_store.ts"),
+      import("../files/user_folders.ts"),
+    ]);
+    return encryptedStore(folder ?? stateFolder(), { keyLocation, mayPrompt, log });
+  });
 }
 
-async function open({ folder, keyLocation, mayPrompt, logger: log }: FileStoreOptions): Promise<DocumentFile> {
-  const [{ encryptedStore }, { stateFolder }] = await Promise.all([
-    import("./encrypted_store.ts"),
-    import("../files/user_folders.ts"),
-  ]);
-  return encryptedStore(folder ?? stateFolder(), { keyLocation, mayPrompt, log });
-}
-
-/** How the file is used. */
+/** Options of {@linkcode plaintextStore}. */
 export interface PlaintextStoreOptions {
-  /** Takes log lines. @default none */
+  /** Receives log lines. @default none */
   readonly logger?: Logger | undefined;
 }
 
 /**
- * A store in one JSON file that is not encrypted, as MSAL for Python (`msal-extensions`), MSAL for Node
- * (`@azure/msal-node-extensions`) and, where it does not encrypt, the Azure CLI have it: they find what is stored here, and the
- * reverse. While it is written, `PATH.lockfile` keeps the others out.
+ * Returns a store in one JSON file that is not encrypted. MSAL for Python (`msal-extensions`), MSAL for Node
+ * (`@azure/msal-node-extensions`) and, where it does not encrypt, the Azure CLI share it. `PATH.lockfile` locks it.
  *
- * Whoever can read the file has the tokens in it. It is 0600; a symbolic link, another owner, or a folder that others can write
- * are refused.
+ * Whoever can read the file has the tokens. It is 0600. A symbolic link, another owner, or a folder that others can write is an
+ * error.
  *
  * On Deno it needs `--allow-read` and `--allow-write` of the file's folder, and `--allow-sys=uid`.
  *
- * @param path Path of the file, such as `~/.azure/msal_token_cache.json` with the home folder written out. It and its folder are
- * made when they are missing.
- * @param options How it is used. Nothing is opened before the first call.
+ * @param path Path of the file, such as `/home/jane/.azure/msal_token_cache.json`. The file and its folder are made if they are
+ * missing.
+ * @param options Nothing is opened before the first call.
  * @returns The store.
- * @throws {TypeError} when the path is empty.
+ * @throws {TypeError} if the path is empty.
  *
  * @example Tokens that the Azure CLI finds
  * ```ts
@@ -103,28 +100,28 @@ export function plaintextStore(path: string, options: PlaintextStoreOptions = {}
   });
 }
 
-/** How a file store stands. */
+/** State of a {@linkcode fileStore}. */
 export interface FileStoreDescription {
   /** Its folder. */
   readonly folder: string;
   /** Path of the encrypted file in it. */
   readonly path: string;
-  /** Where the key is that its file is encrypted with, or would be put: `file` is beside them. */
+  /** Place of the key, or of a new one. `file` is beside the encrypted file. */
   readonly keyLocation: "secret-service" | "keychain" | "dpapi" | "file";
-  /** Whether there is a key yet. */
+  /** True if there is a key. */
   readonly isKeyMade: boolean;
-  /** For people: why the key is, or would be, there. */
+  /** Reason for the place of the key, for people. */
   readonly why: string;
-  /** Why the key cannot be had at once, without asking anybody. */
+  /** Why the key cannot be read at once, without a prompt. */
   readonly problem?: LatchkeyError | undefined;
 }
 
 /**
- * Tells where the key of a {@linkcode fileStore} is, and whether it can be had. Nobody is asked, and nothing is made.
+ * Describes the key of a {@linkcode fileStore}, and says if it can be read. Nobody is prompted, and nothing is made.
  *
- * @param options Of the store; `signal` gives up.
- * @returns How it stands.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when its folder cannot be read.
+ * @param options Options of the store; `signal` ends the call.
+ * @returns The state.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if its folder cannot be read.
  */
 export async function describeFileStore(
   { folder: given, keyLocation, signal }: Pick<FileStoreOptions, "folder" | "keyLocation"> & CacheCall = {},

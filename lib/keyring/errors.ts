@@ -1,5 +1,5 @@
 /**
- * Why a keyring does not do what it is asked for.
+ * Errors of keyrings.
  *
  * @module
  */
@@ -7,17 +7,17 @@ import { BUS_ERROR, DBusError } from "../dbus/bus.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /**
- * What stands in the way.
+ * Cause of a failure.
  *
  * - `no_bus`: this session has no bus that can be reached.
- * - `no_service`: nobody serves a keyring here, nor can be started.
- * - `no_keyring`: there is no keyring to put things in, and nobody may be asked to make one.
- * - `locked`: it is locked, and nobody may be asked.
- * - `dismissed`: the person said no, or could not be asked: there is no display, or nobody shows prompts.
- * - `unanswered`: nobody answered the prompt in time.
- * - `silent`: it does not answer calls.
+ * - `no_service`: no program serves a keyring here, and none can be started.
+ * - `no_keyring`: there is no default keyring, and the user may not be prompted to make one.
+ * - `locked`: it is locked, and the user may not be prompted.
+ * - `dismissed`: the user dismissed the prompt, or it could not be shown: there is no display, or no program for prompts.
+ * - `unanswered`: the prompt timed out.
+ * - `silent`: calls to it time out.
  * - `gone`: it, or the keyring in it, went away.
- * - `failed`: all else; `detail` says what.
+ * - `failed`: any other; see `detail`.
  */
 export type KeyringProblem =
   | "no_bus"
@@ -30,19 +30,13 @@ export type KeyringProblem =
   | "gone"
   | "failed";
 
-/** Thrown by what works with keyrings. */
+/** Thrown by functions that use a keyring. */
 export class KeyringError extends Error {
-  /** Always `KeyringError`. */
   override readonly name = "KeyringError";
-  /** What stands in the way. */
   readonly problem: KeyringProblem;
-  /** The keyring's own words: foreign text. */
+  /** The keyring's own message: foreign text. */
   readonly detail: string | undefined;
 
-  /**
-   * @param problem What stands in the way.
-   * @param detail The keyring's own words.
-   */
   constructor(problem: KeyringProblem, detail?: string) {
     super(problem);
     this.problem = problem;
@@ -50,7 +44,7 @@ export class KeyringError extends Error {
   }
 }
 
-/** What the D-Bus daemon, and the Secret Service's specification, call what stands in the way. */
+/** Error names of the D-Bus daemon and of the Secret Service's specification. */
 const PROBLEMS: Readonly<Record<string, KeyringProblem>> = {
   ...named(["ServiceUnknown", "NameHasNoOwner"], "no_service"),
   ...named(["NoServer", "FileNotFound", "BadAddress", "AuthFailed", "NoNetwork", "LimitsExceeded"], "no_bus"),
@@ -63,7 +57,7 @@ function named(names: readonly string[], problem: KeyringProblem): Readonly<Reco
   return Object.fromEntries(names.map((name) => [BUS_ERROR + name, problem]));
 }
 
-/** A failed call as a {@linkcode KeyringError}; what is none, such as an abort or a reply that cannot be read, as it is. */
+/** Returns the {@linkcode KeyringError} of a failed call. Other errors, such as an abort, are returned unchanged. */
 export function asKeyringError(error: unknown): unknown {
   if (error instanceof LatchkeyError && error.code === "timed_out") return new KeyringError("silent");
   if (!(error instanceof DBusError)) return error;

@@ -1,28 +1,28 @@
 /**
- * The keyrings that keep a key for the person who is logged in: freedesktop's Secret Service (gnome-keyring, KWallet, KeePassXC),
- * the macOS Keychain, and Windows' Data Protection API. The code of each is loaded when it is used.
+ * The keyrings that keep a key for the user: freedesktop's Secret Service, the macOS Keychain, and Windows' Data Protection
+ * API. The code of each is loaded when it is used.
  *
  * @module
  */
 import type { SessionBus } from "../dbus/bus.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
-import type { PromptListener } from "./secret_service.ts";
+import type { PromptCall } from "./secret_service.ts";
 
-/** Where a key is. */
-export type KeyLocation = "secret-service" | "keychain" | "dpapi" | "file";
+/** Kind of place that a key is kept in. */
+export type KeyLocation = KeyReference["place"];
 
-/** Where a key is, and what it takes to get it from there. */
+/** Place of a key, and what is needed to get it from there. These are fields of `key.json`. */
 export type KeyReference =
   | {
     readonly place: "secret-service";
-    /** Object path of the keyring that has it. */
+    /** Object path of its keyring. */
     readonly collection: string;
   }
   | { readonly place: "keychain" }
   | {
     readonly place: "dpapi";
-    /** The key as base64, protected for this user on this machine. */
+    /** The key as base64, encrypted for this user of this machine. */
     readonly protected: string;
   }
   | {
@@ -31,138 +31,99 @@ export type KeyReference =
     readonly key: string;
   };
 
-/** What people see of a key in their keyring. */
+type ReferenceTo<Place extends KeyLocation> = Extract<KeyReference, { readonly place: Place }>;
+
+/** A keyring. Texts are keys, as base64. */
+interface Keyring<Place extends KeyLocation> {
+  readonly place: Place;
+  /** @throws {KeyringError} if it cannot keep the key now. */
+  put(key: { readonly id: string; readonly text: string }, call: PromptCall): Promise<ReferenceTo<Place>>;
+  /**
+   * @returns The key; `undefined` if it is lost.
+   * @throws {KeyringError} if the key cannot be read now.
+   */
+  get(
+    key: { readonly id: string; readonly reference: ReferenceTo<Place> },
+    call: PromptCall,
+  ): Promise<string | undefined>;
+  /**
+   * Checks if a key could be kept. Nobody is prompted, and nothing changes.
+   *
+   * @throws {KeyringError} if not.
+   */
+  probe(call: PromptCall): Promise<void>;
+}
+
+/** Name that users see in their keyring. */
 const KEY_LABEL = "latchkey: key of the token cache";
+const SERVICE = "latchkey";
+/** Timeout of a probe in milliseconds: the bus may have to start the keyring. */
+const PROBE_MS = 25_000;
 
-/** How a key is asked for. */
-export interface KeyringCall {
-  /** Whether the keyring may ask the person. */
-  readonly mayPrompt: boolean;
-  /** How long they have, in milliseconds. */
-  readonly promptMs: number;
-  /** Called before the keyring shows a window of its own, where that is known. */
-  readonly onPrompt?: PromptListener | undefined;
-  /** Ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** A keyring, or what does for one. Texts are keys, as base64. */
-interface Keyring<Location extends KeyReference = KeyReference> {
-  /**
-   * Keeps a key.
-   *
-   * @returns Where it is.
-   * @throws {KeyringError} when it cannot be kept there now.
-   */
-  put(key: { readonly id: string; readonly text: string }, call: KeyringCall): Promise<Location>;
-  /**
-   * Gets a key.
-   *
-   * @returns The key; `undefined` when it is lost.
-   * @throws {KeyringError} when it cannot be had now.
-   */
-  get(key: { readonly id: string; readonly location: Location }, call: KeyringCall): Promise<string | undefined>;
-  /**
-   * Sees whether a key could be kept; nobody is asked, and nothing changes.
-   *
-   * @throws {KeyringError} for what stands in the way.
-   */
-  probe(call: KeyringCall): Promise<void>;
-}
-
-/** A keyring, and where its keys are. */
-type FoundKeyring = {
-  readonly [Location in KeyReference as Location["place"]]: NamedKeyring<Location>;
-}[Exclude<KeyLocation, "file">];
-
-interface NamedKeyring<Location extends KeyReference> {
-  readonly place: Location["place"];
-  readonly keyring: Keyring<Location>;
-}
-
-/** Where keys are kept on this system, apart from files. */
-export function keyringPlace(): Exclude<KeyLocation, "file"> {
+/** Returns this system's keyring. */
+export function findKeyring(): Keyring<"secret-service"> | Keyring<"keychain"> | Keyring<"dpapi"> {
   switch (operatingSystem()) {
     case "darwin":
-      return "keychain";
+      return KEYCHAIN;
     case "win32":
-      return "dpapi";
+      return DPAPI;
     default:
-      return "secret-service";
+      return SECRET_SERVICE;
   }
 }
 
-/** This system's keyring. Its code is loaded when it is used. */
-export function findKeyring(): FoundKeyring {
-  const place = keyringPlace();
-  if (place === "secret-service") return { place, keyring: secretServiceKeyring() };
-  return place === "keychain" ? { place, keyring: keychainKeyring() } : { place, keyring: dpapiKeyring() };
-}
+const KEYCHAIN: Keyring<"keychain"> = {
+  place: "keychain",
+  async put({ id, text }, call) {
+    const { writeKeychain } = await import("./system.ts");
+    await writeKeychain({ service: SERVICE, account: id, label: KEY_LABEL, text }, call);
+    return { place: "keychain" };
+  },
+  async get({ id }, call) {
+    const { readKeychain } = await import("./system.ts");
+    return await readKeychain({ service: SERVICE, account: id }, call);
+  },
+  // To ask if it is locked would prompt for its password.
+  probe: () => Promise.resolve(),
+};
 
-const SERVICE = "latchkey";
+const DPAPI: Keyring<"dpapi"> = {
+  place: "dpapi",
+  async put({ text }, call) {
+    const { protect } = await import("./system.ts");
+    return { place: "dpapi", protected: await protect(text, call) };
+  },
+  async get({ reference }, call) {
+    const { unprotect } = await import("./system.ts");
+    return await unprotect(reference.protected, call);
+  },
+  probe: () => Promise.resolve(),
+};
 
-/** The macOS Keychain as a keyring of keys. */
-function keychainKeyring(): Keyring<Extract<KeyReference, { place: "keychain" }>> {
-  return {
-    async put({ id, text }, call) {
-      const { writeKeychain } = await import("./system.ts");
-      await writeKeychain({ service: SERVICE, account: id, label: KEY_LABEL, text }, call);
-      return { place: "keychain" };
-    },
-    async get({ id }, call) {
-      const { readKeychain } = await import("./system.ts");
-      return await readKeychain({ service: SERVICE, account: id }, call);
-    },
-    // Whether it is locked cannot be asked without being asked for its password.
-    probe: () => Promise.resolve(),
-  };
-}
+const SECRET_SERVICE: Keyring<"secret-service"> = {
+  place: "secret-service",
+  put: ({ id, text }, call) =>
+    withBus(async (bus) => {
+      const { storeSecret } = await import("./secret_service.ts");
+      const { collection } = await storeSecret(bus, { label: KEY_LABEL, attributes: attributesOf(id), text }, call);
+      return { place: "secret-service", collection };
+    }),
+  get: ({ id, reference: { collection } }, call) =>
+    withBus(async (bus) => {
+      const { readSecret } = await import("./secret_service.ts");
+      return await readSecret(bus, { attributes: attributesOf(id), collection }, call);
+    }),
+  probe: ({ signal }) =>
+    withBus(async (bus) => {
+      const { readSecretService } = await import("./secret_service.ts");
+      const { state } = await readSecretService(bus, { timeoutMs: PROBE_MS, signal });
+      if (state === "missing") throw new KeyringError("no_service");
+      if (state === "no_default") throw new KeyringError("no_keyring");
+      if (state === "locked") throw new KeyringError("locked");
+    }),
+};
 
-/** Windows' Data Protection API as a keyring of keys. */
-function dpapiKeyring(): Keyring<Extract<KeyReference, { place: "dpapi" }>> {
-  return {
-    async put({ text }, call) {
-      const { protect } = await import("./system.ts");
-      return { place: "dpapi", protected: await protect(text, call) };
-    },
-    async get({ location }, call) {
-      const { unprotect } = await import("./system.ts");
-      return await unprotect(location.protected, call);
-    },
-    probe: () => Promise.resolve(),
-  };
-}
-
-/** How long the keyring has to tell how it stands, in milliseconds: the bus may have to start it. */
-const PROBE_MS = 25_000;
-
-/** The Secret Service as a keyring of keys. */
-function secretServiceKeyring(): Keyring<Extract<KeyReference, { place: "secret-service" }>> {
-  return {
-    put: (key, call) =>
-      withBus(async (bus) => {
-        const secret = { label: KEY_LABEL, attributes: attributesOf(key.id), text: key.text };
-        const { storeSecret } = await import("./secret_service.ts");
-        const { collection } = await storeSecret(bus, secret, call);
-        return { place: "secret-service", collection };
-      }),
-    get: ({ id, location }, call) =>
-      withBus(async (bus) => {
-        const { readSecret } = await import("./secret_service.ts");
-        return await readSecret(bus, { attributes: attributesOf(id), collection: location.collection }, call);
-      }),
-    probe: ({ signal }) =>
-      withBus(async (bus) => {
-        const { readSecretService } = await import("./secret_service.ts");
-        const { state } = await readSecretService(bus, { timeoutMs: PROBE_MS, signal });
-        if (state === "missing") throw new KeyringError("no_service");
-        if (state === "no_default") throw new KeyringError("no_keyring");
-        if (state === "locked") throw new KeyringError("locked");
-      }),
-  };
-}
-
-/** As libsecret does it, the kind of item is among what it is found by. */
+/** As with libsecret, the schema is among the attributes. */
 function attributesOf(id: string): Readonly<Record<string, string>> {
   return { "xdg:schema": "org.latchkey.StoreKey", application: "latchkey", key: id };
 }

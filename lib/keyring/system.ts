@@ -1,9 +1,9 @@
 /**
- * Secrets in the macOS Keychain, by Apple's `security`. What it is asked, secrets included, goes to its standard input
- * (`-i`): arguments are for everybody to see.
+ * Secrets in the macOS Keychain, by Apple's `security`, and in Windows' Data Protection API, by PowerShell. Secrets go to
+ * their standard input: arguments are visible to all users.
  *
- * Facts: `man security`; Apple's SecurityTool. In that mode a command that fails is said on standard error, and the exit code
- * is the last command's or 0, so that what was printed counts. A line has at most 4,095 bytes.
+ * Facts: `man security`; Apple's SecurityTool. With `-i`, a failed command is reported on standard error, and the exit code
+ * is the last command's or 0, so that only the output counts. A line has at most 4,095 bytes.
  *
  * @module
  */
@@ -11,37 +11,35 @@ import { isBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readEnvironment } from "../runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../runtime/process.ts";
-import { KeyringError } from "./errors.ts";
+import { KeyringError, type KeyringProblem } from "./errors.ts";
 
-/** A secret's name in the keychain. */
+/** Name of a secret in the keychain. */
 interface KeychainName {
-  /** What it is for, such as `latchkey`. */
   readonly service: string;
-  /** Which of these it is. */
   readonly account: string;
 }
 
-/** A secret to be stored. */
 interface KeychainSecret extends KeychainName {
-  /** What people see of it. */
+  /** Name for the user. */
   readonly label: string;
   /** The secret: base64. */
   readonly text: string;
 }
 
-/** What a call has to heed. */
-interface KeychainCall {
-  /** How long it may take, in milliseconds: macOS may ask the person. */
-  readonly promptMs: number;
-  /** Ends the call with the signal's reason. */
+interface SystemCall {
   readonly signal?: AbortSignal | undefined;
+}
+
+interface KeychainCall extends SystemCall {
+  /** Timeout in milliseconds: macOS may prompt the user. */
+  readonly promptMs: number;
 }
 
 const PROGRAM = "/usr/bin/security";
 
-/** What `security` says, and what that means. */
+/** Messages of `security`, and their meaning. */
 const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed" | "no_keyring"])[] = [
-  // errSecInteractionNotAllowed: over SSH, or before the first log-in, macOS asks nobody.
+  // errSecInteractionNotAllowed: macOS shows no prompt over SSH, or before the first log-in.
   [/User interaction is not allowed|-25308|returned 36\b/, "locked"],
   // errSecUserCanceled, errSecAuthFailed
   [/User canceled|-128\b|returned 128\b|passphrase you entered is not correct|-25293|returned 51\b/, "dismissed"],
@@ -52,44 +50,44 @@ const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed
 const NOT_FOUND = /specified item could not be found|-25300|returned 44\b/;
 
 /**
- * Reads a secret.
+ * Reads a secret from the keychain.
  *
- * @returns The secret; `undefined` when the keychain has not got it.
- * @throws {KeyringError} when it cannot be had now.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run the program.
+ * @returns The secret; `undefined` if the keychain does not have it.
+ * @throws {KeyringError} if it cannot be read now.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
  */
 export async function readKeychain(name: KeychainName, call: KeychainCall): Promise<string | undefined> {
   return readKeychainReply(await runSecurity(findCommand(name), call));
 }
 
 /**
- * Stores a secret, in place of one that has the same name.
+ * Stores a secret in the keychain. One with the same name is replaced.
  *
- * @throws {KeyringError} when that is not possible now.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run the program.
+ * @throws {KeyringError} if it cannot be stored now.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
  */
 export async function writeKeychain(secret: KeychainSecret, call: KeychainCall): Promise<void> {
   const result = await runSecurity(addCommand(secret) + findCommand(secret), call);
-  // Were a command ever to be quoted, the secret would be.
+  // In case a message quotes the command.
   const reply = readKeychainReply({ ...result, stderr: result.stderr.replaceAll(secret.text, "[concealed]") });
   if (reply !== secret.text) throw new KeyringError("failed", "it did not keep the secret");
 }
 
-/** The line that asks for a secret. Pure. */
+/** Returns the line that reads a secret. */
 export function findCommand({ service, account }: KeychainName): string {
   return lineOf("find-generic-password", ["-s", service], ["-a", account], ["-w"]);
 }
 
-/** The line that stores a secret. The program that stores it, `security`, is the one that may read it unasked. Pure. */
+/** Returns the line that stores a secret. `security`, which stores it, may then read it without a prompt. */
 export function addCommand({ service, account, label, text }: KeychainSecret): string {
   return lineOf("add-generic-password", ["-U"], ["-s", service], ["-a", account], ["-l", label], ["-w", text]);
 }
 
 /**
- * What was printed, as the secret. Pure.
+ * Reads the output of `security`.
  *
- * @returns The secret; `undefined` when there is none.
- * @throws {KeyringError} for what was said instead.
+ * @returns The secret; `undefined` if there is none.
+ * @throws {KeyringError} for an error message.
  */
 export function readKeychainReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
@@ -100,64 +98,50 @@ export function readKeychainReply({ stdout, stderr }: CommandResult): string | u
   throw new KeyringError("failed", stderr.trim());
 }
 
-/** `security` knows quotation marks and the backslash; what needs one is not sent. */
+/** `security` knows quotation marks and the backslash. Words that need one are not sent. */
 function lineOf(command: string, ...options: readonly (readonly string[])[]): string {
   const words = options.flat().map((word) => {
-    if (!/^[\w .:+/=@-]+$/.test(word)) throw new TypeError("Cannot ask the keychain: a word has other characters");
+    if (!/^[\w .:+/=@-]+$/.test(word)) throw new TypeError("Cannot use the keychain: a word has an invalid character");
     return `"${word}"`;
   });
   return `${[command, ...words].join(" ")}\n`;
 }
 
 async function runSecurity(input: string, { promptMs, signal }: KeychainCall): Promise<CommandResult> {
-  try {
-    return await runCommand([PROGRAM, "-i"], { input, timeoutMs: promptMs, signal });
-  } catch (error) {
-    if (error instanceof StartError) throw new KeyringError("no_service", error.message);
-    throw error instanceof LatchkeyError && error.code === "timed_out" ? new KeyringError("unanswered") : error;
-  }
-}
-
-/** What a call has to heed. */
-interface DpapiCall {
-  /** Ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
+  return await run([PROGRAM, "-i"], { input, timeoutMs: promptMs, signal, timeout: "unanswered" });
 }
 
 /** PowerShell takes a second to start, and more on a machine that is busy. */
 const TIMEOUT_MS = 60_000;
-/** Said in place of a result, with the number of what went wrong. */
+/** Printed in place of a result, with the HRESULT. */
 const FAILED = /^failed (-?\d+)$/;
 /** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's. */
 const NOT_OURS: ReadonlySet<number> = new Set([0x8009000b, 0x80090005, 0x8007000d, 13].map((code) => code | 0));
 
 /**
- * Protects bytes.
+ * Encrypts bytes for this user of this machine. Both are base64.
  *
- * @param base64 The bytes.
- * @returns What they became, as base64.
- * @throws {KeyringError} when that is not possible now.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run the program.
+ * @throws {KeyringError} if that is not possible now.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
  */
-export async function protect(base64: string, call: DpapiCall): Promise<string> {
+export async function protect(base64: string, call: SystemCall): Promise<string> {
   const text = readPowerShellReply(await runPowerShell("Protect", base64, call));
   if (text === undefined) throw new KeyringError("failed");
   return text;
 }
 
 /**
- * Gives back what was protected.
+ * Decrypts the result of {@linkcode protect}.
  *
- * @param base64 What {@linkcode protect} gave.
- * @returns The bytes, as base64; `undefined` when this user of this machine cannot read it.
- * @throws {KeyringError} when that is not possible now.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run the program.
+ * @returns The bytes, as base64; `undefined` if they were not encrypted for this user of this machine.
+ * @throws {KeyringError} if that is not possible now.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
  */
-export async function unprotect(base64: string, call: DpapiCall): Promise<string | undefined> {
+export async function unprotect(base64: string, call: SystemCall): Promise<string | undefined> {
   return readPowerShellReply(await runPowerShell("Unprotect", base64, call));
 }
 
-/** The program and its arguments. Pure. */
+/** Returns the program and its arguments. */
 export function commandOf(method: "Protect" | "Unprotect", systemRoot: string): readonly string[] {
   const steps = [
     "Add-Type -AssemblyName System.Security",
@@ -172,10 +156,10 @@ export function commandOf(method: "Protect" | "Unprotect", systemRoot: string): 
 }
 
 /**
- * What was printed, as base64. Pure.
+ * Reads the output of PowerShell.
  *
- * @returns The result; `undefined` when what was to be unprotected is not this user's.
- * @throws {KeyringError} for what was said instead.
+ * @returns The result as base64; `undefined` if the bytes were not encrypted for this user.
+ * @throws {KeyringError} for an error.
  */
 export function readPowerShellReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
@@ -189,13 +173,20 @@ export function readPowerShellReply({ stdout, stderr }: CommandResult): string |
 async function runPowerShell(
   method: "Protect" | "Unprotect",
   input: string,
-  { signal }: DpapiCall,
+  { signal }: SystemCall,
 ): Promise<CommandResult> {
   const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows");
+  return await run(command, { input, timeoutMs: TIMEOUT_MS, signal, timeout: "silent" });
+}
+
+async function run(
+  command: readonly string[],
+  { timeout, ...options }: NonNullable<Parameters<typeof runCommand>[1]> & { readonly timeout: KeyringProblem },
+): Promise<CommandResult> {
   try {
-    return await runCommand(command, { input, timeoutMs: TIMEOUT_MS, signal });
+    return await runCommand(command, options);
   } catch (error) {
     if (error instanceof StartError) throw new KeyringError("no_service", error.message);
-    throw error instanceof LatchkeyError && error.code === "timed_out" ? new KeyringError("silent") : error;
+    throw error instanceof LatchkeyError && error.code === "timed_out" ? new KeyringError(timeout) : error;
   }
 }

@@ -229,7 +229,7 @@ describe("the doctor's token_cache", () => {
       expect((await check({ home, env })).detail).toContain("its key in the keyring (Secret Service)");
       await lockKeyring(bus.address);
       const locked = await check({ home, env });
-      expect(locked.detail).toContain(`if that is not done, the key goes into ${home.state}/key.json`);
+      expect(locked.detail).toContain(`otherwise the key goes into ${home.state}/key.json`);
       expect(`${locked.detail} ${locked.fix}`).not.toMatch(/keyLocation|Cannot keep/);
       await addPrivateKeyring(bus, "unlocked");
       await killKeyring(bus.address);

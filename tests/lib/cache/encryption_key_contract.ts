@@ -132,7 +132,7 @@ describe("openEncryptionKey()", () => {
     expect(key.place).toBe("file");
     expect(await record()).toEqual({ id: key.id, place: "file", why: key.why, key: base64(key.bytes) });
     for (const again of [await open(), await find()]) expect(again).toMatchObject({ id: key.id, bytes: key.bytes });
-    const why = "the keyring (Secret Service) is not there: no program serves it, nor can be started";
+    const why = "the keyring (Secret Service) is not there: no program serves it, and none can be started";
     expect(key.why).toBe(keyLocation === "file" ? "a file was asked for" : why);
     expect(lines).toEqual(
       keyLocation === "file" ? [] : [
@@ -147,7 +147,7 @@ describe("openEncryptionKey()", () => {
       ["without a bus", "no bus", () => useNoBus()],
       [
         "when the keyring cannot be started",
-        "nor can be started",
+        "and none can be started",
         () => daemon.addService("org.freedesktop.secrets", ["/bin/false"]),
       ],
       [
@@ -295,7 +295,7 @@ describe("openEncryptionKey()", () => {
     expect(next.bytes).not.toEqual(key.bytes);
     expect(lines.filter((line) => line.startsWith("warn"))).toEqual([
       expect.stringMatching(
-        /^warn .*is lost: the keyring \(Secret Service\) has not got it; set aside as .* have to sign in again$/,
+        /^warn .*is lost: the keyring \(Secret Service\) does not have it; set aside as .* have to sign in again$/,
       ),
     ]);
     const [, place = ""] = /set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
@@ -329,7 +329,7 @@ describe("openEncryptionKey()", () => {
   test("takes no key from a place that it does not know, or that is another system's", async () => {
     await mkdir(folder, { mode: 0o700 });
     const id = crypto.randomUUID();
-    for (const [place, says] of [["moon", "is not known"], ["keychain", "is in the macOS Keychain"]]) {
+    for (const [place, says] of [["moon", "unknown place"], ["keychain", "is in the macOS Keychain"]]) {
       await writeFile(join(folder, "key.json"), JSON.stringify({ id, place, why: "" }), { mode: 0o600 });
       expect(await failureOf(open())).toMatchObject({ code: "configuration", message: expect.stringContaining(says!) });
     }
@@ -459,7 +459,7 @@ describe("findEncryptionKey()", () => {
     lines.length = 0;
     for (
       const [text, why, hint] of [
-        [lost, "the keyring (Secret Service) has not got it", "Where another session's keyring has it, work there"],
+        [lost, "the keyring (Secret Service) does not have it", "If another session's keyring has it, work there"],
         ["{}", `${folder}/key.json is damaged`, "Sign in again: latchkey login begins anew"],
       ] as const
     ) {
@@ -546,13 +546,13 @@ describe("describeEncryptionKey()", () => {
 
   test.each(
     [
-      ["locked", "asks to unlock it"],
-      ["empty", "asks to make one"],
+      ["locked", "prompts to unlock it"],
+      ["empty", "prompts to make one"],
     ] as const,
   )("says what becomes of a new key when the keyring is %s, and names no option to keep it", async (state, says) => {
     await addKeyring(state);
     const { problem } = await describeKey();
-    expect(problem?.message).toContain(`${says} where somebody can be asked; if that is not done, the key goes into`);
+    expect(problem?.message).toContain(`${says}; otherwise the key goes into`);
     expect(problem?.message).toContain(`${folder}/key.json`);
     expect(problem?.hint).toMatch(/seahorse .*, before you sign in$/);
     expect((await describeKey({ keyLocation: "keyring" })).problem?.message).toContain("Cannot keep the key");

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { type KeyRecord, readKey, readKeyRecord, writeKey, writeKeyRecord } from "../../../lib/cache/encryption_key.ts";
+import { type KeyRecord, readKey, readKeyRecord, writeKeyRecord } from "../../../lib/cache/encryption_key.ts";
+import { encodeBase64 } from "../../../lib/encoding.ts";
 
 const ID = "0b6e6f5e-5c1a-4a52-9d3e-0f1de8a3c111", WHY = "it is there and can be used";
-const KEY = writeKey(new Uint8Array(32).fill(7));
+const KEY = encodeBase64(new Uint8Array(32).fill(7));
 const RECORDS: readonly KeyRecord[] = [
   { id: ID, why: WHY, place: "secret-service", collection: "/org/freedesktop/secrets/collection/login" },
   { id: ID, why: WHY, place: "keychain" },
@@ -45,8 +46,8 @@ describe("readKeyRecord()", () => {
     ["nothing protected", { ...RECORDS[2], protected: "" }],
     ["what is protected and no base64", { ...RECORDS[2], protected: "'); Remove-Item" }],
     ["no key", { ...RECORDS[3], key: undefined }],
-    ["a short key", { ...RECORDS[3], key: writeKey(new Uint8Array(31)) }],
-    ["a long key", { ...RECORDS[3], key: writeKey(new Uint8Array(33)) }],
+    ["a short key", { ...RECORDS[3], key: encodeBase64(new Uint8Array(31)) }],
+    ["a long key", { ...RECORDS[3], key: encodeBase64(new Uint8Array(33)) }],
     ["a key that is no base64", { ...RECORDS[3], key: "?".repeat(44) }],
     ["a list", [RECORDS[1]]],
     ["a text", "x"],
@@ -69,11 +70,11 @@ describe("readKeyRecord()", () => {
   });
 });
 
-describe("writeKey(), readKey()", () => {
+describe("readKey()", () => {
   test("are each other's reverse", () => {
     for (let round = 0; round < 100; round++) {
       const key = crypto.getRandomValues(new Uint8Array(32));
-      expect(readKey(writeKey(key))).toEqual(key);
+      expect(readKey(encodeBase64(key))).toEqual(key);
     }
   });
 });

@@ -219,7 +219,7 @@ for (const kind of ["file", "plaintext"]) {
           worked: false,
           failure: {
             ...{ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" },
-            message: expect.stringMatching(/^Cannot keep what a renewal would bring: .*: the disk is full$/),
+            message: expect.stringMatching(/^Cannot store the tokens of a renewal: .*: the disk is full$/),
             hint: expect.stringMatching(/^Free some space and try again\. Nothing was renewed: .* lost sign-in$/),
           },
           document: { Own: "old" },
