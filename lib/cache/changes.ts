@@ -1,8 +1,9 @@
 /**
- * What a sign-in, a renewal and a sign-out change in a document of the token cache. Pure.
+ * Changes of a document by a sign-in, a renewal or a sign-out. Pure.
  *
  * @module
  */
+import { readText as text } from "../encoding.ts";
 import type { AuthenticationResult } from "../token.ts";
 import {
   accountRecords,
@@ -34,32 +35,31 @@ import {
   scopesOf,
   signedOutKey,
   targetOf,
-  text,
 } from "./schema.ts";
 
-/** A token endpoint's answer, or a broker's. */
+/** A reply of a token endpoint or a broker. */
 export interface ReplyToSave {
-  /** The token and whose it is. */
+  /** The token and its account. */
   readonly result: AuthenticationResult;
   /** The refresh token that came with it. */
   readonly refreshToken?: string | undefined;
-  /** The refresh tokens that a renewal was tried with: it takes the place of these. */
+  /** The refresh tokens that the renewal was tried with, which it replaces. */
   readonly replaces?: readonly string[] | undefined;
   /** Microsoft Entra's `foci`: the family of apps that may use the refresh token. */
   readonly familyId?: string | undefined;
-  /** Microsoft Entra's `client_info`, as it came. */
+  /** Microsoft Entra's `client_info`, unchanged. */
   readonly clientInfo?: string | undefined;
-  /** How the account was signed in: `broker`, or the grant, such as `authorization_code`. Absent after a renewal. */
+  /** Source of the sign-in: `broker`, or the grant, such as `authorization_code`. Absent after a renewal. */
   readonly accountSource?: string | undefined;
-  /** The tenant that was asked: its domain, when it was asked by that. @default the result's `tenantId` */
+  /** Tenant of the request: its id or its domain. @default the result's `tenantId` */
   readonly realm?: string | undefined;
-  /** The client capabilities that the token was asked for with. @default none */
+  /** Client capabilities of the request. @default none */
   readonly capabilities?: string | undefined;
   /** MSAL's name for the kind of server. @default "MSSTS" */
   readonly authorityType?: "MSSTS" | "ADFS" | undefined;
 }
 
-/** Fields that an entry of ours sets or leaves out. Any other outlives what is written in its place. */
+/** Optional fields that latchkey writes. Other fields of an entry are kept when it is replaced. */
 const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
   AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
   RefreshToken: ["family_id", "target"],
@@ -70,9 +70,8 @@ const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
 };
 
 /**
- * What a reply changes.
- *
- * @returns The changes; `undefined` when the reply renews what has been signed out meanwhile, or does not say whose it is.
+ * Returns the changes by a reply; `undefined` if it renews an account that has signed out meanwhile, or has no account
+ * id.
  */
 export function changesOfReply(
   document: CacheDocument,
@@ -85,7 +84,7 @@ export function changesOfReply(
   if (accountSource === undefined && (records.length === 0 || isSignedOutIn(document, homeAccountId, app))) {
     return undefined;
   }
-  // An account stays under the name of the cloud that it has: under two, MSAL would list it twice.
+  // An account keeps its name of the cloud: under two names, MSAL would list it twice.
   const environment = (records[0] && hostOf(records[0].entry)) ?? app.environments[0]!;
   const identity = {
     homeAccountId,
@@ -96,14 +95,14 @@ export function changesOfReply(
   const context = { document, reply, app, identity };
   return [
     ...accountSource === undefined ? [] : [...accountChanges(context, records), ...marks(document, homeAccountId, app)],
-    // The broker keeps its own tokens, and better.
+    // The broker keeps its own tokens.
     ...result.source === "broker" ? [] : tokenChanges(context),
   ];
 }
 
 /**
- * What a sign-out changes: the tokens of the app go, and with them those of its family, whose refresh token they share. Other
- * apps keep theirs, and the account's record with them; a mark tells that it is not this app's any more.
+ * Returns the changes by a sign-out. It removes the tokens of the app and of its family, which share a refresh token.
+ * If other apps have tokens, the account's record stays for them. A mark says that the account signed out of this app.
  */
 export function changesOfSignOut(
   document: CacheDocument,
@@ -138,7 +137,7 @@ interface ReplyContext {
 
 function accountChanges({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange[] {
   const { account } = reply.result, { homeAccountId, environment } = identity;
-  // MSAL for Python names records by the authority's path, so that one for this tenant can have another key than ours.
+  // MSAL for Python names records by the authority's path, so that this tenant's record can have another key than ours.
   const isSame = ({ entry }: KeyedEntry): boolean =>
     readAccount(entry)?.realm.toLowerCase() === account.realm.toLowerCase();
   const known = records.find(isSame), old = known?.entry;
@@ -174,14 +173,14 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
     }));
   }
   if (refreshToken) {
-    // One is enough, and an old one must not be tried: a server that renews them takes that for theft (RFC 9700, 4.14.2).
+    // An old one must not be tried: a server that rotates them takes that for theft (RFC 9700, 4.14.2).
     const old = ownRefreshTokens(document, homeAccountId, app);
     changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), {
       ...{ credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family },
       last_modification_time: epochSeconds(app.now),
     }));
   }
-  // One entry: MSAL for Node fails where there are several under different names of the cloud.
+  // One entry: MSAL for Node fails if there are several under different names of the cloud.
   const old = appMetadataIn(document, app), [known] = old;
   changes.push(...replace(document, "AppMetadata", old, known?.key ?? appMetadataKey(identity), {
     client_id: text(known?.entry.client_id) ?? clientId,
@@ -191,7 +190,7 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
   return changes;
 }
 
-/** A token takes the place of those that are for more or for fewer scopes: which of them were good, nobody could tell. */
+/** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */
 function accessTokenChanges({ document, reply: { result, capabilities }, app, identity }: ReplyContext): CacheChange[] {
   const { homeAccountId, environment, clientId, realm } = identity, scopes = scopesOf(targetOf(result.scopes));
   const old = document.ofAccount("AccessToken", homeAccountId).filter(({ entry }) => {
@@ -222,7 +221,7 @@ function isOfRealm({ realm }: CacheEntry, wanted: string): boolean {
   return (text(realm) ?? "").toLowerCase() === wanted.toLowerCase();
 }
 
-/** Writes an entry in the place of old ones. */
+/** Writes an entry in place of old ones. */
 function replace(
   document: CacheDocument,
   section: CacheSection,
@@ -255,14 +254,11 @@ function signOutMark(homeAccountId: string, { clientId, environments, now }: Cac
   };
 }
 
-/** The sections of a document that tell it. */
 const ACCOUNT_SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
 
 /**
- * What a store of many documents keeps for its `readAccounts`.
- *
- * @param json A document's text.
- * @returns The text of one without tokens; the same text when it is damaged, so that it is told of there.
+ * Returns a document without tokens for `CacheStore.readAccounts`; the same text if it is damaged, so that a reader
+ * sees that.
  */
 export function accountsExcerpt(json: string): string {
   try {

@@ -1,15 +1,16 @@
 /**
- * A token cache in one file for any number of processes: one document for all accounts, one lock, one replacement. The file is
- * encrypted, or it is MSAL's.
+ * A token cache in one file for any number of processes: one document for all accounts, one lock, one replacement. The
+ * file is encrypted, or it is MSAL's.
  *
  * MSAL's writers (msal-extensions 1.3.1 for Python, @azure/msal-node-extensions 5.6.1), and the answer to each fact:
  * - Both write in place, so that a reader can find the file empty or incomplete: it is read again, under their lock.
- * - Both reload only a file that changed after they last read it: a replaced file gets a time after the renaming, not the
- *   earlier one of the writing.
- * - Node's removes another program's lock if it released its own before; Python's does with `portalocker` after 5 seconds.
- *   Hence a file that somebody else wrote is not replaced, and a change that was made without the lock is made again.
- * - Node's compares the time before it waits for the lock: a program that wrote before can undo what others wrote meanwhile,
- *   MSAL's own programs included. Nothing can be done about that here.
+ * - Both reload only a file that changed after they last read it: a replaced file gets a time after the renaming, not
+ *   the earlier one of the writing.
+ * - Node's removes another program's lock if it released its own before; Python's does with `portalocker` after 5
+ *   seconds. Hence a file that somebody else wrote is not replaced, and a change that was made without the lock is made
+ *   again.
+ * - Node's compares the time before it waits for the lock: a program that wrote before can undo what others wrote
+ *   meanwhile, MSAL's own programs included. Nothing can be done about that here.
  *
  * @module
  */
@@ -54,7 +55,10 @@ export const MSAL_FORMAT: DocumentFormat = {
   encode: (document) => Promise.resolve(new TextEncoder().encode(document)),
 };
 
-/** How far ahead the file's time is set, in milliseconds: the time that a program can take between its reading and the clock. */
+/**
+ * How far ahead the file's time is set, in milliseconds: the time that a program can take between its reading and the
+ * clock.
+ */
 const AHEAD_MS = 100;
 /** How long an incomplete file has to stay unchanged to count as damaged, in milliseconds. */
 const STILL_MS = 300, DELAY_MS = 30;
@@ -68,7 +72,9 @@ const OLD_MS = 5000;
 const MOMENTS_BYTES = 1024 * 1024;
 /** Number of attempts to write while others do. */
 const MAX_ATTEMPTS = 20;
-/** Timeout for another process's renewal, in milliseconds: requests are retried, and may first look up the endpoints. */
+/**
+ * Timeout for another process's renewal, in milliseconds: requests are retried, and may first look up the endpoints.
+ */
 const RENEWAL_WAIT_MS = 150_000;
 /** Growth of a document by a renewal, in bytes, at most: Microsoft Entra's tokens have up to 16 KB each. */
 const RENEWAL_BYTES = 128 * 1024;
@@ -143,7 +149,8 @@ export class DocumentFile implements Required<CacheStore> {
   /**
    * Does a renewal once it is certain that its tokens can be stored: disk space is reserved for them before.
    *
-   * @throws {LatchkeyError} with `error` `cache_not_writable` if they could not be stored. `work` has not been called then.
+   * @throws {LatchkeyError} with `error` `cache_not_writable` if they could not be stored. `work` has not been called
+   * then.
    */
   async withLock<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
@@ -285,8 +292,8 @@ export class DocumentFile implements Required<CacheStore> {
 }
 
 function notWritable({ code, message, hint }: LatchkeyError): LatchkeyError {
-  const reason =
-    "Nothing was renewed: a server may accept a refresh token only once, and a new one that is not stored is a lost sign-in";
+  const reason = "Nothing was renewed: a server may accept a refresh token only once, and to lose the new one " +
+    "is to lose the sign-in";
   return new LatchkeyError(code, `Cannot store the tokens of a renewal: ${message}`, {
     error: "cache_not_writable",
     hint: hint ? `${hint}. ${reason}` : reason,

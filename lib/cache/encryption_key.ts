@@ -1,6 +1,6 @@
 /**
- * The key that a token cache is encrypted with: made once, and put into the user's keyring or into a file. `key.json`, beside
- * the encrypted file, says where it is.
+ * The key that a token cache is encrypted with: made once, and put into the user's keyring or into a file. `key.json`,
+ * beside the encrypted file, says where it is.
  *
  * @module
  */
@@ -26,8 +26,8 @@ export interface EncryptionKey {
 /** Options of the functions that get a key. */
 export interface EncryptionKeyOptions {
   /**
-   * Place of a new key; an existing one stays where it is. `keyring`: the Secret Service, the macOS Keychain, or Windows'
-   * DPAPI; `auto`: the keyring if it can be used, else a file.
+   * Place of a new key; an existing one stays where it is. `keyring`: the Secret Service, the macOS Keychain, or
+   * Windows' DPAPI; `auto`: the keyring if it can be used, else a file.
    *
    * @default "auto"
    */
@@ -88,11 +88,12 @@ const PROMPT_NOTICES = {
 class Overtaken extends Error {}
 
 /**
- * Returns the key of a folder, and makes one if there is none. If it is lost, its `key.json` is set aside with a warning.
+ * Returns the key of a folder, and makes one if there is none. If it is lost, its `key.json` is set aside with a
+ * warning.
  *
  * @param folder Folder of the encrypted file.
- * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency`, `invalid_response` if the keyring does not give
- * the key; `configuration`, `missing_dependency` if the folder cannot be used.
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency`, `invalid_response` if the keyring does
+ * not give the key; `configuration`, `missing_dependency` if the folder cannot be used.
  */
 export async function openEncryptionKey(folder: string, options: EncryptionKeyOptions = {}): Promise<EncryptionKey> {
   for (let attempt = 1;; attempt++) {
@@ -110,7 +111,8 @@ export async function openEncryptionKey(folder: string, options: EncryptionKeyOp
 }
 
 /**
- * Returns the key of a folder; `undefined` if there is none. Nothing changes: another session can still have a lost key.
+ * Returns the key of a folder; `undefined` if there is none. Nothing changes: another session can still have a lost
+ * key.
  *
  * @throws {LatchkeyError} `configuration` if it is lost; else as {@linkcode openEncryptionKey}.
  */
@@ -225,8 +227,8 @@ async function getFromKeyring(
 }
 
 /**
- * Makes a key. `key.json` is not set aside before there is a new key. While the user is prompted, this process can be stopped,
- * and another one make a key and use it: then that one counts.
+ * Makes a key. `key.json` is not set aside before there is a new key. While the user is prompted, this process can be
+ * stopped, and another one make a key and use it: then that one counts.
  */
 async function makeKey(
   folder: string,

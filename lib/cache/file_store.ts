@@ -1,6 +1,6 @@
 /**
- * Token caches in files: an encrypted one for this user, and MSAL's, which other programs share. Their code is loaded on first
- * use.
+ * Token caches in files: an encrypted one for this user, and MSAL's, which other programs share. Their code is loaded
+ * on first use.
  *
  * @module
  */
@@ -12,7 +12,8 @@ export interface FileStoreOptions {
   /** Absolute path of a folder for this store only. @default the user's, such as `~/.local/state/latchkey` */
   readonly folder?: string | undefined;
   /**
-   * Place of a new key: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside the encrypted file, or
+   * Place of a new key: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside the encrypted file,
+   * or
    * `auto`: the keyring if it can be used, else the file.
    *
    * @default "auto"
@@ -25,11 +26,11 @@ export interface FileStoreOptions {
 }
 
 /**
- * Returns a store in an encrypted file (AES-GCM), which any number of processes can use at once. The file is 0600 in a folder
- * that is 0700. A symbolic link, another owner, or a folder that others can write is an error.
+ * Returns a store in an encrypted file (AES-GCM), which any number of processes can use at once. The file is 0600 in a
+ * folder that is 0700. A symbolic link, another owner, or a folder that others can write is an error.
  *
- * On Deno it needs `--allow-read` and `--allow-write` of the folder, `--allow-sys=uid`, `--allow-env` to find it, and the
- * permissions of the session bus for the keyring.
+ * On Deno it needs `--allow-read` and `--allow-write` of the folder, `--allow-sys=uid`, `--allow-env` to find it, and
+ * the permissions of the session bus for the keyring.
  *
  * @param options Folder and key. Nothing is opened before the first call.
  * @returns The store.
@@ -70,13 +71,13 @@ export interface PlaintextStoreOptions {
  * Returns a store in one JSON file that is not encrypted. MSAL for Python (`msal-extensions`), MSAL for Node
  * (`@azure/msal-node-extensions`) and, where it does not encrypt, the Azure CLI share it. `PATH.lockfile` locks it.
  *
- * Whoever can read the file has the tokens. It is 0600. A symbolic link, another owner, or a folder that others can write is an
- * error.
+ * Whoever can read the file has the tokens. It is 0600. A symbolic link, another owner, or a folder that others can
+ * write is an error.
  *
  * On Deno it needs `--allow-read` and `--allow-write` of the file's folder, and `--allow-sys=uid`.
  *
- * @param path Path of the file, such as `/home/jane/.azure/msal_token_cache.json`. The file and its folder are made if they are
- * missing.
+ * @param path Path of the file, such as `/home/jane/.azure/msal_token_cache.json`. The file and its folder are made if
+ * they are missing.
  * @param options Nothing is opened before the first call.
  * @returns The store.
  * @throws {TypeError} if the path is empty.

@@ -1,11 +1,11 @@
 /**
- * The refresh tokens that a token cache has for an account. Pure.
+ * Tokens and accounts in a document of the token cache. Pure.
  *
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
-import { readJwt } from "../encoding.ts";
+import { readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, EXPIRY_MARGIN_MS, type Lifetimes, redacted, redactTokens } from "../token.ts";
 import {
@@ -25,24 +25,22 @@ import {
   readEpochSeconds,
   scopesOf,
   tenantOf,
-  text,
 } from "./schema.ts";
 
-/** A refresh token that is there. */
+/** A cached refresh token. */
 export interface CachedRefreshToken {
-  /** The token. */
   readonly refreshToken: string;
   /**
-   * Whose it is. `app`: this app's. `family`: another app's of the family of Microsoft's that this app is of, which is as
-   * good. `perhaps`: of a family that this app may be of, as no reply to it has told yet; when it is not, the server's
-   * `suberror` is `client_mismatch`, for every other such token, too.
+   * `app`: this app's. `family`: another app's of the same Microsoft family, which works as well. `perhaps`: of a
+   * family that this app may belong to, which no reply has said yet. If it does not, the server's `suberror` is
+   * `client_mismatch`, for all such tokens.
    */
   readonly holder: "app" | "family" | "perhaps";
 }
 
 /**
- * The refresh tokens that can be tried for an account: the app's own, then its family's; of each the newest first. One that
- * was refused is still among them: what it was refused for need not be what is asked next.
+ * Returns an account's refresh tokens: the app's own, then its family's, the newest first. Refused ones are included:
+ * the next request can be another one.
  */
 export function refreshTokensIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedRefreshToken[] {
   const metadata = appMetadataIn(document, app)[0]?.entry, familyId = text(metadata?.family_id);
@@ -65,29 +63,28 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
   return [...tokens.values()];
 }
 
-/** The refresh tokens that were issued to the app itself. */
+/** Returns the refresh tokens that were issued to the app itself. */
 export function ownRefreshTokens(document: CacheDocument, homeAccountId: string, app: CacheApp): readonly KeyedEntry[] {
   return document.ofAccount("RefreshToken", homeAccountId)
     .filter(({ entry }) => isOfApp(entry, app) && isUsable(entry));
 }
 
-/** Web services keep those that they got on somebody's behalf beside others, for the one assertion alone. */
+/** Web services also store on-behalf-of tokens, which are for one assertion only. */
 function isUsable({ secret, userAssertionHash, user_assertion_hash }: CacheEntry): boolean {
   return isSecret(secret) && !text(userAssertionHash) && !text(user_assertion_hash);
 }
 
-/** MSAL for Node does not say when. */
+/** MSAL for Node stores no time. */
 function age({ entry }: KeyedEntry): number {
   return readEpochSeconds(entry.last_modification_time) ?? 0;
 }
 
-/** An account that was signed in. */
+/** A cached account. */
 export interface CachedAccount {
-  /** The account. */
   readonly account: AccountInfo;
   /**
-   * How it was signed in: `broker`, or the grant, such as `authorization_code`. It decides who renews: an account that was
-   * signed in without the broker is not renewed through it, nor the reverse. `undefined`: an older MSAL did not say.
+   * Source of the sign-in: `broker`, or the grant, such as `authorization_code`. Only the same source renews it.
+   * `undefined`: an older MSAL did not store it.
    */
   readonly accountSource: string | undefined;
 }
@@ -98,11 +95,8 @@ interface AccountRecord {
 }
 
 /**
- * Who is signed in, each account once however many tenants it has a record for.
- *
- * @param documents Where.
- * @param app The app that looks.
- * @param username Only the accounts of one user name, compared without case: of thousands, the others are hardly looked at.
+ * Returns the accounts that are signed in, each once however many tenants it has records of. With a user name, which is
+ * compared without case, other accounts are skipped early: there can be thousands.
  */
 export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, username?: string): CachedAccount[] {
   const isMeant = (name: string): boolean => username === undefined || isSameUsername(name, username);
@@ -117,7 +111,7 @@ export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, u
     .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => isMeant(account.username));
 }
 
-/** One account, when it is signed in. */
+/** Returns one account if it is signed in. */
 export function accountIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedAccount | undefined {
   return accountOf(readRecords(document, document.ofAccount("Account", homeAccountId), app), app);
 }
@@ -136,13 +130,13 @@ function accountOf(records: readonly AccountRecord[], app: CacheApp): CachedAcco
     { account: inOrder[0].account, accountSource: sources.find((source) => source !== undefined) };
 }
 
-/** The record of the tenant at home goes before a guest's, one under the cloud's usual name before those of its aliases. */
+/** The home tenant's record precedes a guest's, the cloud's usual name its aliases. */
 function rank({ homeAccountId, environment, realm }: AccountInfo, { environments }: CacheApp): number {
   const isAtHome = realm.toLowerCase() === homeTenantOf(homeAccountId);
   return (isAtHome ? 0 : environments.length) + environments.indexOf(environment);
 }
 
-/** The records of one account in the app's cloud, those under its usual name first. */
+/** Returns an account's records in the app's cloud, those under its usual name first. */
 export function accountRecords(
   document: CacheDocument,
   homeAccountId: string,
@@ -154,15 +148,15 @@ export function accountRecords(
 }
 
 /**
- * Whether an account signed out of the app. An account that the app has a refresh token of has signed in since: another
- * program, which does not know of the mark, can have done that.
+ * Returns true if an account signed out of the app. If the app has a refresh token of it, it has signed in again by a
+ * program that does not know the mark.
  */
 export function isSignedOutIn(document: CacheDocument, homeAccountId: string, app: CacheApp): boolean {
   return document.ofAccount("LatchkeySignedOut", homeAccountId).some(({ entry }) => isOfApp(entry, app)) &&
     ownRefreshTokens(document, homeAccountId, app).length === 0;
 }
 
-/** An account as its record has it; `undefined` when that does not say whose it is. */
+/** Returns the account of a record; `undefined` if the record has no account id. */
 export function readAccount(entry: CacheEntry): AccountInfo | undefined {
   const homeAccountId = text(entry.home_account_id), environment = hostOf(entry);
   if (!homeAccountId || !environment) return undefined;
@@ -178,40 +172,38 @@ export function readAccount(entry: CacheEntry): AccountInfo | undefined {
   };
 }
 
-/** A token that is looked for. */
+/** A request for a cached token. */
 export interface CachedTokenQuery {
-  /** Whose. */
   readonly account: AccountInfo;
-  /** What it has to be for. */
   readonly scopes: readonly string[];
-  /** The tenant that is asked: its id, or its domain when it is asked by that. @default the account's `realm` */
+  /** Tenant of the request: its id or its domain. @default the account's `realm` */
   readonly realm?: string | undefined;
-  /** The client capabilities of who is to use it. @default none */
+  /** Client capabilities of the request. @default none */
   readonly capabilities?: string | undefined;
-  /** UUID of the request that it answers. */
+  /** UUID of the request. */
   readonly correlationId: string;
 }
 
-/** A token that is there. */
+/** A cached token. */
 export interface CachedToken {
-  /** The token, its `source` being `cache`. */
+  /** The token; its `source` is `cache`. */
   readonly result: AuthenticationResult;
   /**
-   * What it is good for. `use`: to be used. `renew`: to be renewed ahead of its end, and used when that fails. `outage`: to
-   * be used only while the issuer cannot be reached, as it has ended or is about to.
+   * `use`: valid. `renew`: to be renewed early, and used if that fails. `outage`: expired or about to; used only while
+   * the issuer cannot be reached.
    */
   readonly state: "use" | "renew" | "outage";
 }
 
 const STATES: readonly CachedToken["state"][] = ["use", "renew", "outage"];
 
-/** What binds a token to more than its account, app, tenant and scopes, in the words of MSAL for Python, Node and .NET. */
+/** Fields of MSAL for Python, Node and .NET that bind a token to more than its account, app, tenant and scopes. */
 export const TOKEN_BINDINGS: readonly string[] = [
   ...["key_id", "kid", "ext_cache_key", "ext", "additionalCacheKeyComponents", "resource"],
   ...["userAssertionHash", "user_assertion_hash", "requested_claims"],
 ];
 
-/** The best token that is there: by its key, else the newest that is for all of the scopes, and maybe more. */
+/** Returns the best cached token: by its key, else the newest one for all of the scopes, and maybe more. */
 export function accessTokenIn(
   document: CacheDocument,
   query: CachedTokenQuery,
@@ -227,8 +219,8 @@ export function accessTokenIn(
     if (!entry || !isAt(entry) || !isFor(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
     if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
   }
-  const place = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
-  const found = document.accessTokensAt(place).flatMap((entry) => {
+  const key = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
+  const found = document.accessTokensFor(key).flatMap((entry) => {
     const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities ? stateOf(entry, app.now) : undefined;
     return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
   });
@@ -237,7 +229,7 @@ export function accessTokenIn(
   );
   return best && { result: readResult(document, best.entry, query, app), state: best.state };
 
-  // A key is not proof: it joins what can have its separator in it, and lowers the case of what is not the same without.
+  // A key is not proof: its parts can contain the separator, and it ignores case that matters.
   function isAt(entry: CacheEntry): boolean {
     return isOfApp(entry, app) && idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId) &&
       realm === (text(entry.realm)?.toLowerCase() ?? "");
@@ -245,12 +237,8 @@ export function accessTokenIn(
 }
 
 /**
- * The same token, which ends no later than it would have, had the clock not been set since it was received.
- *
- * @param token The token.
- * @param lifetimes Of the tokens that were received here.
- * @param now The time, in milliseconds since 1970.
- * @returns The token; `undefined` when it has ended.
+ * Limits a token to its lifetime by the monotonic clock, in case the clock was set. Returns `undefined` if it has
+ * expired.
  */
 export function boundedToken(
   { result, state }: CachedToken,
@@ -266,7 +254,7 @@ export function boundedToken(
   return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
 }
 
-/** Whether a token is a bearer token that nothing but its account, app, tenant and scopes limits. */
+/** Returns true for a bearer token that is bound only to its account, app, tenant and scopes. */
 export function isPlainToken(entry: CacheEntry): boolean {
   return (text(entry.credential_type) ?? "AccessToken").toLowerCase() === "accesstoken" &&
     (text(entry.token_type) ?? "Bearer").toLowerCase() === "bearer" &&
@@ -274,14 +262,13 @@ export function isPlainToken(entry: CacheEntry): boolean {
 }
 
 /**
- * The client capabilities that a token was asked for with: whoever cannot answer a claims challenge must not have a token
- * that can be revoked by one. MSAL writes none down.
+ * A client that cannot answer a claims challenge must not get a token that one can revoke. MSAL stores no capabilities.
  */
 function capabilitiesIn({ client_capabilities }: CacheEntry): string {
   return text(client_capabilities) ?? "";
 }
 
-/** When a token can no longer be used for anything, in milliseconds since 1970. */
+/** Returns the last time at which a token can be used, in milliseconds since 1970. */
 export function endOf({ expires_on, extended_expires_on }: CacheEntry): number {
   return Math.max(readEpochSeconds(expires_on) ?? 0, readEpochSeconds(extended_expires_on) ?? 0);
 }
@@ -295,7 +282,7 @@ function stateOf(entry: CacheEntry, now: number): CachedToken["state"] | undefin
   const { secret, cached_at, expires_on, refresh_on } = entry;
   const expiresOn = readEpochSeconds(expires_on), cachedAt = readEpochSeconds(cached_at) ?? 0;
   if (expiresOn === undefined || !isSecret(secret) || !isPlainToken(entry)) return undefined;
-  // The clock was set back since, so that nobody knows when the token ends.
+  // The clock was set back since, so that the token's end is unknown.
   if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
   if (expiresOn - now > EXPIRY_MARGIN_MS) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
   return endOf(entry) > now ? "outage" : undefined;
@@ -331,7 +318,7 @@ function readResult(
   });
 }
 
-/** The id token of the same account, app and tenant. */
+/** Returns the id token of the same account, app and tenant. */
 function idTokenBeside(
   document: CacheDocument,
   { environment, realm }: CacheEntry,

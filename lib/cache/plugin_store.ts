@@ -36,8 +36,8 @@ interface FullContext extends CachePluginContext {
 }
 
 /**
- * Returns a store that an MSAL for Node cache plugin keeps, so that an app with MSAL for Node and one with latchkey share
- * their sign-ins.
+ * Returns a store that an MSAL for Node cache plugin keeps, so that an app with MSAL for Node and one with latchkey
+ * share their sign-ins.
  *
  * All accounts are in one document. A plugin without a lock loses changes if two programs make them at the same time.
  *

@@ -13,7 +13,8 @@ import type { CacheCall, CacheStore } from "./store.ts";
  * The part of a client library that a store needs: a method that sends a command and gives the reply, with texts as
  * strings. node-redis (npm's `redis`) and its pool have it; for other libraries, pass an arrow function.
  *
- * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two keys.
+ * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two
+ * keys.
  *
  * @example node-redis
  * ```ts
@@ -58,14 +59,18 @@ export interface RedisClient {
    * Sends one command.
    *
    * @param command Its name and its words.
-   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as `READONLY`.
+   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as
+   * `READONLY`.
    */
   sendCommand(command: [name: string, ...words: string[]]): Promise<unknown>;
 }
 
 /** Options of {@linkcode redisStore}. */
 export interface RedisStoreOptions {
-  /** Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default "latchkey:" */
+  /**
+   * Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default
+   * "latchkey:"
+   */
   readonly prefix?: string | undefined;
   /**
    * Lifetime of an account's entry after the last write to it, in seconds, 1 to 2^31 - 1.
@@ -93,8 +98,8 @@ const BATCH = 100;
 const READ = "return redis.call('HMGET', KEYS[1], 'version', 'document')";
 const READ_ACCOUNTS = "return redis.call('HGET', KEYS[1], 'accounts')";
 /**
- * A version is never used twice, not even after the entry has expired. A client that lost its connection may send this twice:
- * the second time finds its own version.
+ * A version is never used twice, not even after the entry has expired. A client that lost its connection may send this
+ * twice: the second time finds its own version.
  */
 const REPLACE = `
 local version = redis.call('HGET', KEYS[1], 'version') or ''
@@ -123,11 +128,13 @@ return 'done'`;
 const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
 
 /**
- * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for long enough.
+ * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for
+ * long enough.
  *
- * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and let
- * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
- * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
+ * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and
+ * let only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
+ * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange
+ * +zremrangebyscore`.
  *
  * With thousands of users, keep the account in the user's session: `WebApplication.getAccounts` reads all of them.
  *
@@ -232,7 +239,10 @@ function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreO
   }
 }
 
-/** Returns the code to write instead of a client that has no such method, or whose method of that name takes other arguments. */
+/**
+ * Returns the code to write instead of a client that has no such method, or whose method of that name takes other
+ * arguments.
+ */
 function alternativeTo(client: RedisClient): string | undefined {
   const has = (name: string) =>
     typeof (client as unknown as Record<string, unknown> | undefined)?.[name] === "function";
@@ -283,7 +293,9 @@ interface ScriptCall extends CacheCall {
  */
 export type RunScript = (script: RedisScript, call?: ScriptCall) => Promise<unknown>;
 
-/** Returns a function that runs scripts. The limit is needed: clients wait for ever for a server that they cannot reach. */
+/**
+ * Returns a function that runs scripts. The limit is needed: clients wait for ever for a server that they cannot reach.
+ */
 export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
   // Not EVALSHA: a server that was restarted knows no script, and a kilobyte is cheaper than a second round trip.
   const send = async ({ lua, key, words = [] }: RedisScript) =>
@@ -335,7 +347,8 @@ const RELEASE = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
 
 /**
- * Works under a lock. If the lock cannot be had, the work is done without it: a token is worth more than a renewal saved.
+ * Works under a lock. If the lock cannot be had, the work is done without it: a token is worth more than a renewal
+ * saved.
  *
  * @param run Runs scripts.
  * @param locked `key`: the lock's. `work`: the work. After an abort it goes on, and has the lock until it ends.
@@ -395,7 +408,7 @@ async function release(run: RunScript, { key, token }: Lock): Promise<void> {
 type Meaning = readonly [code: LatchkeyErrorCode, cause: string, hint: string];
 
 const CREDENTIALS_HINT =
-  "Give the client a user and a password that may run EVAL, and the commands of the store's scripts, on keys with its prefix";
+  "Give the client a user and a password that may run EVAL and the commands of the store's scripts on keys with its prefix";
 const PASSWORD: Meaning = ["configuration", "the client's password for Redis is wrong or missing", CREDENTIALS_HINT];
 const PERMISSION: Meaning = ["configuration", "the client's user may not do this in Redis", CREDENTIALS_HINT];
 const NOT_READY: Meaning = [
@@ -448,7 +461,9 @@ const TIMEOUT = /timed? ?out/i;
 const QUOTE = /['"`]/;
 const MAX_LENGTH = 200;
 
-/** Returns the error to throw for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all. */
+/**
+ * Returns the error to throw for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all.
+ */
 export function redisFailure(reason: unknown): LatchkeyError {
   const text = reason instanceof Error ? reason.message : "";
   if (!REPLY.test(text)) {

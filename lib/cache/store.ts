@@ -11,16 +11,16 @@ export interface CacheCall {
 }
 
 /**
- * Keeps the documents of a token cache: JSON in MSAL's unified schema. A store sees only their text, so that it can encrypt
- * them, lock them, or put them anywhere.
+ * Keeps the documents of a token cache: JSON in MSAL's unified schema. A store sees only their text, so that it can
+ * encrypt them, lock them, or put them anywhere.
  *
- * The store chooses the number of documents. Each is complete: an account's tokens, its record, and what is known of its apps
- * (AppMetadata, a few bytes, is repeated if each account has a document of its own). MSAL's own file is one document for all
- * accounts. With one for each, a token costs the same however many accounts there are, and two accounts can be written at the
- * same time. No call needs two documents at once, so no store needs transactions.
+ * The store chooses the number of documents. Each is complete: an account's tokens, its record, and what is known of
+ * its apps (AppMetadata, a few bytes, is repeated if each account has a document of its own). MSAL's own file is one
+ * document for all accounts. With one for each, a token costs the same however many accounts there are, and two
+ * accounts can be written at the same time. No call needs two documents at once, so no store needs transactions.
  *
- * There is no plain `write`: any number of processes may change a document at the same time, and only the store knows how to
- * apply a change to the latest version, by a lock or by compare and retry.
+ * There is no plain `write`: any number of processes may change a document at the same time, and only the store knows
+ * how to apply a change to the latest version, by a lock or by compare and retry.
  */
 export interface CacheStore {
   /**
@@ -45,8 +45,8 @@ export interface CacheStore {
    * Changes the document of an account as one step: no other change of it, by whatever process, comes in between.
    *
    * @param homeAccountId The account.
-   * @param change Returns the new document for the stored one. It is synchronous, and can be called again if another process
-   * was faster. If it returns its argument, or `undefined`, nothing is written.
+   * @param change Returns the new document for the stored one. It is synchronous, and can be called again if another
+   * process was faster. If it returns its argument, or `undefined`, nothing is written.
    * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   update(
@@ -56,12 +56,12 @@ export interface CacheStore {
   ): Promise<void>;
 
   /**
-   * Sets a damaged document aside, so that people can look at it and a new one can begin. Without this method, a damaged
-   * document is an error.
+   * Sets a damaged document aside, so that people can look at it and a new one can begin. Without this method, a
+   * damaged document is an error.
    *
    * @param homeAccountId The account.
-   * @param isDamaged Returns true if the document that is stored at that moment is damaged: another process may have replaced
-   * it.
+   * @param isDamaged Returns true if the document that is stored at that moment is damaged: another process may have
+   * replaced it.
    * @returns Its new name; `undefined` if it was not damaged.
    * @throws {LatchkeyError} `configuration` if that cannot be done.
    */
@@ -72,8 +72,9 @@ export interface CacheStore {
   ): Promise<string | undefined>;
 
   /**
-   * Does long work for an account, such as a renewal, while no other process does, so that a hundred programs that need a token
-   * send one request. A caller that waited reads the store again before it works. Without this method nobody waits.
+   * Does long work for an account, such as a renewal, while no other process does, so that a hundred programs that need
+   * a token send one request. A caller that waited reads the store again before it works. Without this method nobody
+   * waits.
    *
    * @param homeAccountId The account.
    * @param work Called when no other process is at work, or if that cannot be ensured.

@@ -26,22 +26,22 @@ import {
 import { type CacheApp, type CacheChange, CacheDocument, readEpochSeconds } from "./schema.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
-/** What a token cache is made of. */
+/** Options of a {@linkcode TokenCache}. */
 export interface TokenCacheOptions {
-  /** Application (client) id: whose tokens are looked for. */
+  /** Application (client) id. */
   readonly clientId: string;
   /** Host of the authority. All names of its cloud count as one. */
   readonly environment: string;
   /** The time, in milliseconds since 1970. @default Date.now */
   readonly now?: (() => number) | undefined;
-  /** Takes log lines. @default none */
+  /** Receives log lines. @default none */
   readonly log?: Logger | undefined;
 }
 
-/** Between attempts to store what could not be stored, in milliseconds: at first, and at most. */
+/** Delays between retries of a failed write, in milliseconds: the first, and the longest. */
 const FIRST_RETRY_MS = 250, MAX_RETRY_MS = 30_000;
 
-/** Whether an error says that a store could not save new tokens, which was known before they were asked for. */
+/** Returns true if a store reported, before a renewal, that it could not store the new tokens. */
 export function isNotWritable(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.error === "cache_not_writable";
 }
@@ -51,7 +51,7 @@ export class TokenCache {
   readonly #store: CacheStore;
   readonly #options: TokenCacheOptions;
   readonly #environments: readonly string[];
-  /** The document that was read last: mostly the next one is the same. */
+  /** The last document that was read: mostly the next one is the same. */
   #last: { readonly json: string; readonly document: CacheDocument } | undefined;
   readonly #unsaved = new UnsavedReplies();
   readonly #lifetimes = new Lifetimes();
@@ -59,10 +59,7 @@ export class TokenCache {
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
 
-  /**
-   * @param store Where the documents are. Nothing is read before the first call.
-   * @param options Whose tokens are looked for.
-   */
+  /** Nothing is read before the first call. */
   constructor(store: CacheStore, options: TokenCacheOptions) {
     const own = environmentKey(options.environment);
     this.#store = store;
@@ -71,34 +68,34 @@ export class TokenCache {
   }
 
   /**
-   * Who is signed in, but those who signed out of this app; of one user name alone, where one is given.
+   * Returns the accounts that are signed in to this app; only those of a user name if one is given.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async findAccounts(
     { username, signal }: CacheCall & { readonly username?: string | undefined } = {},
   ): Promise<CachedAccount[]> {
     const documents = (await this.#store.readAccounts({ signal })).flatMap((json) => {
       const document = this.#parse(json);
-      if (!document) this.#options.log?.("warn", "A document of the token cache is damaged and was passed over");
+      if (!document) this.#options.log?.("warn", "A document of the token cache is damaged and was skipped");
       return document ?? [];
     });
     return accountsIn([...documents, ...this.#unsaved.signIns(this.#app())], this.#app(), username);
   }
 
   /**
-   * What is known of one account, without looking at others.
+   * Returns one account if it is signed in, without a look at others.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async findAccount({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<CachedAccount | undefined> {
     return accountIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
   /**
-   * The best access token that is there for a request.
+   * Returns the best cached access token for a request.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
     const app = this.#app(), token = accessTokenIn(await this.#read(query.account.homeAccountId, query), query, app);
@@ -106,30 +103,30 @@ export class TokenCache {
   }
 
   /**
-   * The refresh tokens that can be tried for an account, in the order in which to try them.
+   * Returns an account's refresh tokens in the order in which to try them.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async findRefreshTokens({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<CachedRefreshToken[]> {
     return refreshTokensIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
   /**
-   * Whether an account signed out of this app, so that nothing is to be had for it silently, a broker's tokens included.
+   * Returns true if an account signed out of this app. Then no silent call may get it a token, a broker's included.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async isSignedOut({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<boolean> {
     return isSignedOutIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
   /**
-   * Stores what a sign-in (a reply with `accountSource`) or a renewal brought. Of a broker's reply that is the account's
-   * record and no token; tokens that are bound to one request are not stored either. A reply that cannot be stored counts
-   * as stored in this object, which tries again for as long as the program runs.
+   * Stores the reply to a sign-in (it has `accountSource`) or to a renewal. Of a broker's reply, only the account's
+   * record is stored; a token that is bound to one request is not stored. If the write fails, this object keeps the
+   * reply in memory, and retries as long as the program runs.
    *
-   * @returns Whether it was stored: a renewal is not when its account has signed out meanwhile.
-   * @throws {LatchkeyError} `configuration` when the store cannot be read or written. The caller has the token even so.
+   * @returns False if it was not stored: a renewal whose account has signed out meanwhile.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
     const { homeAccountId } = reply.result.account;
@@ -145,7 +142,7 @@ export class TokenCache {
     }
   }
 
-  /** Stores what could not be stored before, as far as that is possible now. Never throws. */
+  /** Retries failed writes. Never throws. */
   async saveUnsaved(): Promise<void> {
     for (const homeAccountId of this.#unsaved.accounts()) {
       try {
@@ -161,9 +158,10 @@ export class TokenCache {
   }
 
   /**
-   * Signs an account out of this app: its tokens go, those of other apps stay. A mark is left, which MSAL does not look at.
+   * Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL
+   * ignores.
    *
-   * @throws {LatchkeyError} `configuration` when the store cannot be read or written.
+   * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   async removeAccount({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<void> {
     this.#unsaved.drop(homeAccountId);
@@ -171,12 +169,12 @@ export class TokenCache {
   }
 
   /**
-   * Renews an account's tokens while nobody else does so, in whatever process.
+   * Renews an account's tokens while no other process does.
    *
-   * @param work Looks whether it was done meanwhile, then does it.
-   * @param call `mayGoUnsaved`: whether to work although the store knows that it could not save the new tokens. The work is
-   * done as well if the tokens to be renewed are held in memory only.
-   * @returns What `work` gives.
+   * @param work Reads the cache again, then renews if that is still needed.
+   * @param call `mayGoUnsaved`: true to renew although the store could not save the new tokens. That is also done if
+   * the refresh token is in memory only.
+   * @returns The result of `work`.
    * @throws {LatchkeyError} `configuration` with the error `cache_not_writable` if the new tokens could not be saved.
    */
   async withLock<T>(
@@ -187,7 +185,7 @@ export class TokenCache {
     const id = idKey(homeAccountId), before = this.#renewals.get(id), over = Promise.withResolvers<void>();
     const all = Promise.all([before, over.promise]).then(() => {});
     this.#renewals.set(id, all);
-    let working: Promise<T> | undefined; // a store may let go of it at an abort
+    let working: Promise<T> | undefined; // a store may stop waiting for it at an abort
     const begin = () => working = work();
     try {
       // A call that was given up may have left a renewal under way, and not every store lets others wait for it.
@@ -196,7 +194,7 @@ export class TokenCache {
     } catch (error) {
       const isGoingOn = mayGoUnsaved || this.#unsaved.has(homeAccountId);
       if (!isNotWritable(error) || !isGoingOn) throw error;
-      this.#options.log?.("warn", `A token is renewed, and cannot be stored: ${error.message}`);
+      this.#options.log?.("warn", `A token is renewed, but cannot be stored: ${error.message}`);
       return await begin();
     } finally {
       void Promise.allSettled([working]).then(() => over.resolve());
@@ -224,7 +222,7 @@ export class TokenCache {
     });
   }
 
-  /** Changes the document that an account is in. @returns Whether there was a change to be made. */
+  /** Changes an account's document. Returns false if `changesOf` gave no changes. */
   async #change(
     homeAccountId: string,
     changesOf: (document: CacheDocument) => readonly CacheChange[] | undefined,
@@ -259,7 +257,7 @@ export class TokenCache {
     });
   }
 
-  /** What an attempt gives; when a damaged document is in its way (`undefined`), once more after that was set aside. */
+  /** Returns the result of an attempt. If that is `undefined`, sets the damaged document aside and tries again. */
   async #pastDamage<T>(
     homeAccountId: string,
     signal: AbortSignal | undefined,
@@ -280,54 +278,49 @@ export class TokenCache {
   }
 }
 
-/** A reply that could not be stored. */
 interface UnsavedReply {
   readonly reply: ReplyToSave;
-  /** When it came, in milliseconds since 1970. */
+  /** In milliseconds since 1970. */
   readonly receivedAt: number;
 }
 
-/** How many replies are held for one account: a token for each resource that is asked for while nothing can be stored. */
+/** Number of replies per account: a token for each resource that is requested while nothing can be stored. */
 const MAX_REPLIES = 32;
 
-/** Replies that could not be stored, by account. Until they are, they lie over what is stored. */
+/** Replies that could not be stored, by account. Until they are, reads see them on top of the stored document. */
 class UnsavedReplies {
   readonly #replies = new Map<string, readonly UnsavedReply[]>();
 
-  /** Holds a reply. */
   add(reply: ReplyToSave, receivedAt: number): void {
     const { homeAccountId } = reply.result.account, before = this.of(homeAccountId);
     this.#replies.set(idKey(homeAccountId), [...before, { reply, receivedAt }].slice(-MAX_REPLIES));
   }
 
-  /** The accounts that replies are held of. */
   accounts(): readonly string[] {
     return [...this.#replies.keys()];
   }
 
-  /** Returns true if a reply is held of an account. */
   has(homeAccountId: string): boolean {
     return this.#replies.has(idKey(homeAccountId));
   }
 
-  /** The replies of an account. */
   of(homeAccountId: string): readonly UnsavedReply[] {
     return this.#replies.get(idKey(homeAccountId)) ?? [];
   }
 
-  /** Drops replies of an account. @param replies Those that were stored. By default all. */
+  /** Drops those of an account's replies that were stored; by default all. */
   drop(homeAccountId: string, replies: readonly UnsavedReply[] = this.of(homeAccountId)): void {
     const left = this.of(homeAccountId).filter((reply) => !replies.includes(reply));
     if (left.length > 0) this.#replies.set(idKey(homeAccountId), left);
     else this.#replies.delete(idKey(homeAccountId));
   }
 
-  /** The document with an account's replies in it; the same document if there are none. */
+  /** Returns a document with an account's replies in it; the same document if there are none. */
   over(document: CacheDocument, homeAccountId: string, app: CacheApp): CacheDocument {
     return this.of(homeAccountId).reduce((before, unsaved) => withReply(before, unsaved, app), document);
   }
 
-  /** Documents with the accounts that signed in. */
+  /** Returns documents with the accounts that signed in. */
   signIns(app: CacheApp): readonly CacheDocument[] {
     const signIns = [...this.#replies.values()].flat().filter(({ reply }) => reply.accountSource !== undefined);
     return signIns.map((unsaved) => withReply(CacheDocument.parse("")!, unsaved, app));
@@ -341,7 +334,7 @@ function withReply(document: CacheDocument, unsaved: UnsavedReply, app: CacheApp
   return changes?.length ? document.with(changes) : document;
 }
 
-/** Whether another process has stored a refresh token since, which must not be lost to one that is older. */
+/** Returns true if another process has stored a newer refresh token, which an older one must not replace. */
 function isOvertaken(document: CacheDocument, { reply, receivedAt }: UnsavedReply, app: CacheApp): boolean {
   const { result, refreshToken, replaces, accountSource } = reply;
   const [own] = ownRefreshTokens(document, result.account.homeAccountId, app);

@@ -13,7 +13,8 @@ import { LatchkeyError } from "../errors.ts";
  * - `no_service`: no program serves a keyring here, and none can be started.
  * - `no_keyring`: there is no default keyring, and the user may not be prompted to make one.
  * - `locked`: it is locked, and the user may not be prompted.
- * - `dismissed`: the user dismissed the prompt, or it could not be shown: there is no display, or no program for prompts.
+ * - `dismissed`: the user dismissed the prompt, or it could not be shown: there is no display, or no program for
+ *   prompts.
  * - `unanswered`: the prompt timed out.
  * - `silent`: calls to it time out.
  * - `gone`: it, or the keyring in it, went away.

@@ -1,6 +1,6 @@
 /**
- * The keyrings that keep a key for the user: freedesktop's Secret Service, the macOS Keychain, and Windows' Data Protection
- * API. The code of each is loaded when it is used.
+ * The keyrings that keep a key for the user: freedesktop's Secret Service, the macOS Keychain, and Windows' Data
+ * Protection API. The code of each is loaded when it is used.
  *
  * @module
  */

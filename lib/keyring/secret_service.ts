@@ -1,9 +1,9 @@
 /**
- * freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or stored.
- * Microsoft's broker keeps its keys there, and so does latchkey.
+ * freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or
+ * stored. Microsoft's broker keeps its keys there, and so does latchkey.
  *
- * Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of Secrets",
- * with the second Oakley group of RFC 2409.
+ * Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of
+ * Secrets", with the second Oakley group of RFC 2409.
  *
  * @module
  */
@@ -55,7 +55,8 @@ const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<Secre
 ];
 
 /**
- * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is prompted.
+ * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is
+ * prompted.
  *
  * @throws {DBusError} if it cannot be started, or answers with an error.
  * @throws {LatchkeyError} `timed_out` if it does not answer.
@@ -331,8 +332,8 @@ const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
 /**
  * Shows a prompt and waits for its result.
  *
- * The signal that completes it counts only if its sender made the prompt: any program on the bus can send one of its name.
- * That the keyring still runs is polled, since a bus that ends says nothing.
+ * The signal that completes it counts only if its sender made the prompt: any program on the bus can send one of its
+ * name. That the keyring still runs is polled, since a bus that ends says nothing.
  *
  * @throws {KeyringError} `locked` if prompts are not allowed; `dismissed`, `unanswered`, `gone` …
  */

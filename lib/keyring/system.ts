@@ -1,9 +1,9 @@
 /**
- * Secrets in the macOS Keychain, by Apple's `security`, and in Windows' Data Protection API, by PowerShell. Secrets go to
- * their standard input: arguments are visible to all users.
+ * Secrets in the macOS Keychain, by Apple's `security`, and in Windows' Data Protection API, by PowerShell. Secrets go
+ * to their standard input: arguments are visible to all users.
  *
- * Facts: `man security`; Apple's SecurityTool. With `-i`, a failed command is reported on standard error, and the exit code
- * is the last command's or 0, so that only the output counts. A line has at most 4,095 bytes.
+ * Facts: `man security`; Apple's SecurityTool. With `-i`, a failed command is reported on standard error, and the exit
+ * code is the last command's or 0, so that only the output counts. A line has at most 4,095 bytes.
  *
  * @module
  */
@@ -115,7 +115,9 @@ async function runSecurity(input: string, { promptMs, signal }: KeychainCall): P
 const TIMEOUT_MS = 60_000;
 /** Printed in place of a result, with the HRESULT. */
 const FAILED = /^failed (-?\d+)$/;
-/** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's. */
+/**
+ * NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's.
+ */
 const NOT_OURS: ReadonlySet<number> = new Set([0x8009000b, 0x80090005, 0x8007000d, 13].map((code) => code | 0));
 
 /**

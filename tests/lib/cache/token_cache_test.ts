@@ -298,11 +298,11 @@ test("TokenCache.findAccounts() gives each account once, its home tenant first, 
   }
 });
 
-test("TokenCache.findAccounts() passes a damaged document over, and says so", async () => {
+test("TokenCache.findAccounts() skips a damaged document, and logs a warning", async () => {
   const log: string[] = [], store = oneDocumentStore("{");
   const cache = tokenCache(store, { log: (level, message) => log.push(`${level}: ${message}`) });
   expect(await cache.findAccounts()).toEqual([]);
-  expect([log, store.document]).toEqual([["warn: A document of the token cache is damaged and was passed over"], "{"]);
+  expect([log, store.document]).toEqual([["warn: A document of the token cache is damaged and was skipped"], "{"]);
 });
 
 test("TokenCache.findRefreshTokens() gives the app's own, then its family's, then nobody else's", async () => {
