@@ -5,10 +5,7 @@
  */
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";
-import {
-  operatingSystem,
-  requirePermission,
-} from "../../lib/runtime/host.ts";
+import { operatingSystem, requirePermission } from "../../lib/runtime/host.ts";
 import { absolutePath } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";

@@ -3,14 +3,7 @@
  *
  * @module
  */
-import {
-  hostsOf,
-  type HttpReply,
-  readRequestHead,
-  type RequestHead,
-  secretComparer,
-  splitTarget,
-} from "../../lib/http/server.ts";
+import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
 import { type Endpoint, type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { write } from "../../lib/runtime/program.ts";
@@ -86,8 +79,7 @@ export function admit(received: Uint8Array, door: Door): Admitted | Refusal | un
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: MESSAGES[head] };
-  const [path, query] = splitTarget(head.target);
-  return strangeness(head, door) ?? misuse(head, path) ?? ignorance(head, door) ?? { query };
+  return strangeness(head, door) ?? misuse(head) ?? ignorance(head, door) ?? { query: head.query };
 }
 
 /** A page in a browser: its name for this machine is another one, or it says where it comes from. */
@@ -100,7 +92,7 @@ function strangeness({ fields }: RequestHead, door: Door): Refusal | undefined {
   return undefined;
 }
 
-function misuse({ method, fields }: RequestHead, path: string): Refusal | undefined {
+function misuse({ method, path, fields }: RequestHead): Refusal | undefined {
   if (path !== IDENTITY_PATH) return { statusCode: 404, message: `There is ${IDENTITY_PATH} and nothing else` };
   if (method !== "GET") return { statusCode: 405, message: "Ask with GET" };
   if (fields.has("transfer-encoding") || !/^0*$/.test(fields.get("content-length") ?? "")) {

@@ -19,7 +19,17 @@ import { delayWithJitter } from "../async.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
-import { folderOf, type KnownFile, openLocalFiles, readKnownFile, readPrivateFile, replacePrivateFile, type ReservedSpace, reserveSpace, setAsideFile } from "../files/private_files.ts";
+import {
+  folderOf,
+  type KnownFile,
+  openLocalFiles,
+  readKnownFile,
+  readPrivateFile,
+  replacePrivateFile,
+  type ReservedSpace,
+  reserveSpace,
+  setAsideFile,
+} from "../files/private_files.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** How a document is kept in its file. */

@@ -235,7 +235,10 @@ function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
 function removeAbandonedLock(
   files: LocalFiles,
   path: string,
-  { look, watches }: { readonly look: LockLook; readonly watches: { readonly lock: LockWatch; readonly takeover: LockWatch } },
+  { look, watches }: {
+    readonly look: LockLook;
+    readonly watches: { readonly lock: LockWatch; readonly takeover: LockWatch };
+  },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
     isAbandoned({ text: look.text, unchangedMs: watch(look), ownLocation: files.processLocation(), isProcessGone });

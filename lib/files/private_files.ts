@@ -5,13 +5,7 @@
  */
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { denoNamespace, isPermitted, operatingSystem, quoteCommand } from "../runtime/host.ts";
-import {
-  errorCodeOf,
-  type FileFacts,
-  fileFailure,
-  type LocalFiles,
-  type OpenFile,
-} from "./files.ts";
+import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
 
 /**
  * Opens the file system for the files of one folder.

@@ -286,7 +286,10 @@ describe("latchkey with a profile", () => {
     configure(home, { profiles: PROFILES });
     chmodSync(pathIn(home), 0o666);
     expect(await latchkey("token --profile work", { home })).toMatchObject({
-      ...{ code: 2, stderr: expect.stringMatching(/config\.json is not safe: others can write to it\. Run chmod go-w /) },
+      ...{
+        code: 2,
+        stderr: expect.stringMatching(/config\.json is not safe: others can write to it\. Run chmod go-w /),
+      },
     });
   });
 
