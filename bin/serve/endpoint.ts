@@ -3,14 +3,7 @@
  *
  * @module
  */
-import {
-  hostsOf,
-  type HttpReply,
-  readRequestHead,
-  type RequestHead,
-  secretComparer,
-  splitTarget,
-} from "../../lib/http/server.ts";
+import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
 import { type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { write } from "../../lib/runtime/program.ts";
@@ -56,7 +49,7 @@ export function readRequest(received: Uint8Array, listener: Listener): AcceptedR
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: HEAD_ERRORS[head] };
-  const [path, query] = splitTarget(head.target);
+  const { path, query } = head;
   return originCheck(head, listener) ?? formCheck(head, path) ?? secretCheck(head, listener) ?? { query };
 }
 

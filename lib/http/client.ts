@@ -1,13 +1,13 @@
 /**
- * A `fetch` for company networks: by the proxy that the environment names, trusting what the machine trusts.
+ * A `fetch` for company networks: it uses the proxy from the environment, and trusts the machine's certificate authorities.
  *
- * Where neither is needed it is the runtime's own `fetch`, and nothing is loaded. Deno needs `--allow-net` for the server (and
- * for the proxy), and `--allow-env=HTTPS_PROXY,NO_PROXY`: without that it still goes by the proxy, in its own way. See
- * `certificates.ts` for what it needs to trust more than it does.
+ * If neither is needed, it is the runtime's own `fetch`, and nothing is loaded. Deno needs `--allow-net` for the server and the
+ * proxy, and `--allow-env=HTTPS_PROXY,NO_PROXY`: without the latter it uses the proxy in its own way.
  *
  * @module
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
+import { readTextFile } from "../runtime/program.ts";
 import { openProxyRelay, type Variable } from "./proxy.ts";
 import {
   credentialsOf,
@@ -23,24 +23,16 @@ import {
 /** Sends a request. It never follows a redirect. */
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** How servers are reached. */
-interface FetchOptions {
-  /** Reads an environment variable. @default the program's own */
-  readonly variable?: ((name: string) => string | undefined) | undefined;
-}
-
 const PROXY_VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
 
 /**
- * Makes a `fetch`.
- *
- * @param options How servers are reached.
- * @returns Rejects with a `LatchkeyError`: `no_network`; `configuration` when a certificate or the proxy stands in the
- * way, with the variable to set; `missing_dependency` when Deno does not permit it. A redirect is an answer like any other, or with
+ * Returns a `fetch`. It rejects with a `LatchkeyError`: `no_network`; `configuration` for a certificate or the proxy, with the
+ * variable to set; `missing_dependency` if Deno does not permit it. A redirect is an answer like any other, or with
  * `redirect: "error"` an `invalid_response`.
+ *
+ * @param options `variable` reads an environment variable. @default this process's
  */
-export function makeFetch(options: FetchOptions = {}): Fetch {
-  const { variable = readEnvironment } = options;
+export function makeFetch({ variable = readEnvironment }: { readonly variable?: Variable } = {}): Fetch {
   let more: Promise<readonly string[]> | undefined;
   return async (url, init) => {
     const request = await readRequest(url, init);
@@ -64,15 +56,15 @@ export function makeFetch(options: FetchOptions = {}): Fetch {
   };
 }
 
-/** Absent where no variable names a proxy: then nothing needs to be done, and nothing is loaded. */
-async function findProxy(url: URL, variable: (name: string) => string | undefined): Promise<HttpRoute["proxy"]> {
+/** @returns `undefined` if no variable names a proxy: then the runtime's own `fetch` will do. */
+async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {
   if (PROXY_VARIABLES.every((name) => variable(name) === undefined)) return undefined;
   const { proxyFor } = await import("./proxy.ts");
   return proxyFor(url, variable) ?? "direct";
 }
 
 async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpRequest> {
-  const request = new Request(url, init), headers = new Headers(request.headers); // Bun forgets the body's type with the body
+  const request = new Request(url, init), headers = new Headers(request.headers); // Bun drops the content type with the body
   const body = await request.arrayBuffer();
   return {
     url: new URL(request.url),
@@ -90,20 +82,11 @@ async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
   const response = deno
     ? await sendByDeno(deno, request, route)
     : await (await import("./node.ts")).sendByNode(request, route);
-  // Behind TLS it would be the server's word.
+  // Through TLS, a 407 comes from the server.
   if (response.status === 407 && request.url.protocol === "http:") throw passwordWanted(request, route.proxy);
   return response;
 }
 
-/**
- * Sends a request.
- *
- * @param deno Deno's namespace.
- * @param request What is sent.
- * @param route On which way.
- * @returns The answer, once its head is there.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to reach the proxy; else what Deno throws.
- */
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
@@ -128,8 +111,8 @@ async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRo
 }
 
 /**
- * Whether Deno would not go by the proxy, or without one, as it should. To except a host from a proxy that the environment names
- * is left to Deno where it may not listen: of `NO_PROXY` it knows hosts and ranges.
+ * Returns true if Deno's own client cannot use the proxy, or avoid it, as the environment says. If Deno may not listen, it applies
+ * `NO_PROXY` itself: it knows hosts and ranges.
  */
 function needsRelay(url: URL, proxy: HttpRoute["proxy"]): boolean {
   if (url.protocol !== "https:") return false;
@@ -148,10 +131,10 @@ function clientProxy(url: URL, proxy: HttpRoute["proxy"]): { readonly proxy?: De
   return isPlain ? { proxy: { transport: "tcp", hostname: hostOf(url), port: portOf(url) } } : {};
 }
 
-/** Variables that name a file, as OpenSSL, Node and Deno have them. */
+/** Variables of OpenSSL, Node and Deno that name a file. */
 const FILE_VARIABLES = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "DENO_CERT"];
-/** Where distributions have all in one file: Debian and Arch, Fedora and RHEL, openSUSE, Alpine and the BSDs. */
-const USUAL_FILES = [
+/** The bundles of Debian and Arch, Fedora and RHEL, openSUSE, Alpine and the BSDs. */
+const BUNDLES = [
   "/etc/ssl/certs/ca-certificates.crt",
   "/etc/pki/tls/certs/ca-bundle.crt",
   "/etc/ssl/ca-bundle.pem",
@@ -159,11 +142,8 @@ const USUAL_FILES = [
 ];
 
 /**
- * The certificates that the environment names (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `DENO_CERT`), and those
- * of the system's own store.
- *
- * @param variable Reads the environment.
- * @returns The certificates as PEM, each once.
+ * Returns the certificates that the environment names (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `DENO_CERT`), and
+ * those of the system's store, as PEM.
  */
 async function trustedCertificates(variable: Variable): Promise<readonly string[]> {
   const files = FILE_VARIABLES.map(variable).filter((path) => path !== undefined);
@@ -177,22 +157,20 @@ async function trustedCertificates(variable: Variable): Promise<readonly string[
 }
 
 async function systemStore(): Promise<string> {
-  if (["darwin", "win32"].includes(operatingSystem())) return await ownStore();
-  for (const path of USUAL_FILES) {
+  if (["darwin", "win32"].includes(operatingSystem())) {
+    try {
+      // These systems have no file. Deno 2.6 cannot read their store, and later versions need --allow-sys.
+      const { getCACertificates } = await import("node:tls");
+      return getCACertificates?.("system").join("\n") ?? "";
+    } catch {
+      return "";
+    }
+  }
+  for (const path of BUNDLES) {
     const text = await readText(path);
     if (text) return text;
   }
   return "";
-}
-
-/** macOS and Windows have no file. Deno 2.6 cannot be asked for theirs, and later ones want `--allow-sys`. */
-async function ownStore(): Promise<string> {
-  try {
-    const { getCACertificates } = await import("node:tls");
-    return getCACertificates?.("system").join("\n") ?? "";
-  } catch {
-    return ""; // Deno does not permit it
-  }
 }
 
 async function readFolder(folder: string): Promise<string> {
@@ -203,12 +181,7 @@ async function readFolder(folder: string): Promise<string> {
   return (await Promise.all(files.map((name) => readText(`${folder}/${name}`)))).join("\n");
 }
 
+/** Returns the text of a file; empty if it cannot be read, since another file may have the certificate. */
 async function readText(path: string): Promise<string> {
-  if (!isPermitted({ name: "read", path })) return "";
-  try {
-    const deno = denoNamespace();
-    return await (deno ? deno.readTextFile(path) : (await import("node:fs/promises")).readFile(path, "utf8"));
-  } catch {
-    return ""; // the next place may have it
-  }
+  return await readTextFile(path).catch(() => "");
 }

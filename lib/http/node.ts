@@ -1,5 +1,5 @@
 /**
- * HTTP with a proxy and more certificates on Node, which has neither for its `fetch` before 24, and on Bun.
+ * HTTP through a proxy and with more certificates, on Bun and on Node, whose `fetch` has neither before version 24.
  *
  * @module
  */
@@ -14,10 +14,8 @@ import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxy
 /**
  * Sends a request.
  *
- * @param request What is sent.
- * @param route On which way.
- * @returns The answer, once its head is there.
- * @throws {LatchkeyError} what the proxy refused; else what Node throws.
+ * @returns The answer, as soon as its head has come.
+ * @throws {LatchkeyError} if the proxy refuses; otherwise Node's error.
  */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
@@ -44,7 +42,7 @@ export async function sendByNode(request: HttpRequest, route: HttpRoute): Promis
   return responseOf(message, { method, redirect, signal });
 }
 
-/** A connection through the proxy to the server, not yet secured. */
+/** Opens a connection through the proxy to the server, without TLS as yet. */
 async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.ConnectionOptions): Promise<Duplex> {
   const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`;
   const options = { ...trust, ...addressOf(proxy), method: "CONNECT", path: target, agent: false, signal };
@@ -63,12 +61,12 @@ async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.Connectio
   function refusal(status: number): LatchkeyError {
     const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${status}`;
     return new LatchkeyError("no_network", message, {
-      hint: "Ask those who run the proxy, or except the host in NO_PROXY",
+      hint: "Ask the administrator of the proxy, or add the host to NO_PROXY",
     });
   }
 }
 
-/** Where to connect, and for whom the certificate has to be: left to itself, Node takes the Host field for it. */
+/** Returns the address and the name in the certificate, for which Node would take the Host field. */
 function addressOf(url: URL): { readonly host: string; readonly port: number; readonly servername: string } {
   const host = hostOf(url);
   return { host, port: portOf(url), servername: isIP(host) ? "" : host };
@@ -79,10 +77,10 @@ function authorizationFor(proxy: URL): Record<string, string> {
   return authorization ? { "proxy-authorization": authorization } : {};
 }
 
-/** To read a hundred certificates takes some 50 ms. */
+/** Parsing a hundred certificates takes some 50 ms. */
 const contexts = new WeakMap<readonly string[], tls.SecureContext>();
 
-/** More certificates take the place of the runtime's own, so these are added. */
+/** `ca` replaces the runtime's own certificates, so it contains these too. */
 function trustOf({ certificates }: HttpRoute): { readonly secureContext?: tls.SecureContext } {
   if (!certificates) return {};
   const known = contexts.get(certificates);
@@ -101,7 +99,7 @@ function responseOf(message: IncomingMessage, { method, redirect, signal }: Part
   for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
   const isEmpty = method === "HEAD" || [204, 205, 304].includes(status);
   if (isEmpty) message.resume();
-  message.on("error", () => {}); // who reads the body hears of it
+  message.on("error", () => {}); // the reader of the body gets it
   const abort = () => void message.destroy(signal?.reason);
   signal?.addEventListener("abort", abort);
   message.once("close", () => signal?.removeEventListener("abort", abort));

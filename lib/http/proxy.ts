@@ -1,6 +1,6 @@
 /**
- * Which proxy the environment wants for an address: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters
- * as well, which count first. Only loaded when one of them is set.
+ * The proxy that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, of which the lower-case
+ * spelling counts first. It also has a relay, for the proxies that Deno's own client cannot use.
  *
  * @module
  */
@@ -12,12 +12,9 @@ import { credentialsOf, hostOf, portOf, proxyAuthorization } from "./request.ts"
 export type Variable = (name: string) => string | undefined;
 
 /**
- * The proxy for an address.
+ * Returns the proxy for a URL; `undefined` if there is none, as for loopback.
  *
- * @param url Where a request goes.
- * @param variable Reads the environment.
- * @returns The proxy's own address; `undefined` when there is none. What is on loopback has none.
- * @throws {LatchkeyError} `configuration` when a variable does not name a proxy that can be used.
+ * @throws {LatchkeyError} `configuration` if a variable does not name a supported proxy.
  */
 export function proxyFor(url: URL, variable: Variable): URL | undefined {
   const read = (name: string) => variable(name.toLowerCase()) ?? variable(name);
@@ -34,15 +31,11 @@ function parseProxy(value: string, name: string): URL {
     credentialsOf(proxy);
     if (proxy.hostname && (proxy.protocol === "http:" || proxy.protocol === "https:")) return proxy;
   } catch {
-    // The same as another scheme. The value is not shown: it may have a password in it.
+    // The error is the same as for another scheme. It does not quote the value, which may contain a password.
   }
-  throw new LatchkeyError(
-    "configuration",
-    `Cannot use the proxy that ${name} names: it is no http:// or https:// address`,
-    {
-      hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
-    },
-  );
+  throw new LatchkeyError("configuration", `Cannot use the proxy in ${name}: it is not an http:// or https:// URL`, {
+    hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
+  });
 }
 
 function isLoopback(url: URL): boolean {
@@ -50,7 +43,7 @@ function isLoopback(url: URL): boolean {
   return host === "localhost" || host.endsWith(".localhost") || host === "::1" || /^127(\.\d+){3}$/.test(host);
 }
 
-/** `NO_PROXY`: `*`, or hosts with all below them, addresses and their ranges, each maybe with a port. */
+/** Applies `NO_PROXY`: `*`, or domains, addresses and address ranges, each with an optional port. */
 function isExcepted(url: URL, exceptions: string): boolean {
   const host = hostOf(url), port = portOf(url);
   return exceptions.split(/[\s,]+/).filter(Boolean).some((exception) => {
@@ -66,7 +59,7 @@ function isBelow(host: string, name: string): boolean {
   return host === domain || (domain !== "" && host.endsWith(`.${domain}`));
 }
 
-/** Whether an address is in a range such as `10.0.0.0/8`. */
+/** Returns true if an address is in a range such as `10.0.0.0/8`. */
 function isInRange(host: string, range: string): boolean {
   const [network = "", length = ""] = range.split("/"), family = isIP(host);
   if (family === 0 || isIP(network) !== family || !/^\d{1,3}$/.test(length)) return false;
@@ -78,28 +71,25 @@ function isInRange(host: string, range: string): boolean {
 
 /** A relay on loopback. */
 interface ProxyRelay {
-  /** What Deno's client has to be given. */
+  /** The proxy for Deno's client. */
   readonly proxy: {
     readonly url: string;
     readonly basicAuth: { readonly username: string; readonly password: string };
   };
-  /** Why it could not reach the server or the proxy: the client sees its connection end, no more. */
+  /** Returns why the relay could not reach the server or the proxy: the client only sees that its connection ends. */
   failure(): unknown;
   /** Closes the listener. A tunnel that is open stays open: the answer's body comes through it. */
   close(): void;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
-/** How long a client may take to say who it is, and a proxy to open the tunnel, in milliseconds. */
+/** Time limit in milliseconds for a client to authenticate, and for a proxy to open the tunnel. */
 const LIMIT_MS = 30_000;
 
 /**
- * Opens a relay for one connection to one server: nobody else gets through it.
+ * Opens a SOCKS relay for one connection to one server, with a password that only our client knows.
  *
- * @param deno Deno's namespace.
- * @param url Where the request goes.
- * @param way `proxy`: the proxy, with user name and password if it wants any; `undefined`: straight to the server. `caCerts`: whom
- * to trust when the proxy itself speaks TLS.
+ * @param route `proxy`: `undefined` for a direct connection. `caCerts`: the authorities to trust if the proxy itself uses TLS.
  */
 export function openProxyRelay(
   deno: typeof Deno,
@@ -107,7 +97,7 @@ export function openProxyRelay(
   { proxy, caCerts }: { readonly proxy: URL | undefined; readonly caCerts: string[] },
 ): ProxyRelay {
   const listener = deno.listen({ hostname: "127.0.0.1", port: 0 }), password = crypto.randomUUID();
-  /** Connections without a tunnel as yet. */
+  /** Connections without a tunnel. */
   const early = new Set<Deno.Conn>();
   let isOpen = true, isTaken = false, failure: unknown;
   const timer = setTimeout(close, LIMIT_MS);
@@ -127,7 +117,7 @@ export function openProxyRelay(
     while (isOpen) {
       const near = await listener.accept();
       early.add(near);
-      // A client that is not ours, or has gone, is no reason not to wait for ours.
+      // After another client, or one that disconnected, ours may still come.
       void relay(near).catch(() => {}).finally(() => {
         early.delete(near);
         quietly(() => near.close());
@@ -164,7 +154,7 @@ export function openProxyRelay(
     const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
     await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
     const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];
-    // As Deno's own errors say it.
+    // The messages of Deno's own errors.
     if (status === "407") throw new TypeError("proxy authentication required");
     if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
     return far;
@@ -184,16 +174,16 @@ export function openProxyRelay(
   };
 }
 
-/** Lets a client in that knows the password; where it wants to get is known. */
+/** Authenticates a client (RFC 1928, RFC 1929). Its target is ignored: there is only one. */
 async function admit(near: Deno.Conn, password: string): Promise<void> {
   const [version, count = 0] = await readExactly(near, 2);
-  if (version !== 5) throw new TypeError("no client of ours");
-  if (!(await readExactly(near, count)).includes(2)) throw new TypeError("no client of ours");
+  if (version !== 5) throw new TypeError("not our client");
+  if (!(await readExactly(near, count)).includes(2)) throw new TypeError("not our client");
   await writeAll(near, [5, 2]);
   const [, nameLength = 0] = await readExactly(near, 2);
   await readExactly(near, nameLength);
   const [length = 0] = await readExactly(near, 1);
-  if (new TextDecoder().decode(await readExactly(near, length)) !== password) throw new TypeError("no client of ours");
+  if (new TextDecoder().decode(await readExactly(near, length)) !== password) throw new TypeError("not our client");
   await writeAll(near, [1, 0]);
   const [, , , type] = await readExactly(near, 4);
   const addressLength = type === 1 ? 4 : type === 4 ? 16 : (await readExactly(near, 1))[0]!;
@@ -210,7 +200,7 @@ async function readExactly(connection: Deno.Conn, length: number): Promise<Uint8
   return bytes;
 }
 
-/** Byte by byte: what follows it is the tunnel's. */
+/** Reads byte by byte: what follows the head belongs to the tunnel. */
 async function readHead(connection: Deno.Conn): Promise<string> {
   let head = "";
   while (!head.endsWith("\r\n\r\n")) {
@@ -228,6 +218,6 @@ function quietly(close: () => void): void {
   try {
     close();
   } catch {
-    // It is closed already.
+    // It was closed before.
   }
 }

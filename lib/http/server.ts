@@ -1,87 +1,64 @@
 /**
- * Secrets compared so that the time it takes tells nothing of how much of one was right.
+ * An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
+ *
+ * It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after `listen({ path })`,
+ * and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
  *
  * @module
  */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 
-/**
- * Makes what compares with a secret.
- *
- * @param secret The secret.
- * @returns Whether a text is the same.
- */
-export async function secretComparer(secret: string): Promise<(text: string) => boolean> {
-  const { createHash, timingSafeEqual } = await import("node:crypto");
-  // Of one length, whatever was sent.
-  const digestOf = (text: string) => createHash("sha256").update(text).digest(), right = digestOf(secret);
-  return (text) => timingSafeEqual(digestOf(text), right);
-}
-
-/** What is answered to a request. */
+/** An answer to a request. */
 export interface HttpReply {
   /** HTTP status. */
   readonly status: number;
-  /** Header fields beside those that every answer has. */
+  /** Header fields beside those of every answer. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** The content, sent as UTF-8. */
   readonly body: string;
 }
 
-/** What a server does. */
+/** The behaviour and limits of a server. */
 export interface HttpService<Request> {
   /** Header fields of every answer, in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Reads a request out of all that came so far: the request, an answer that turns it away, or `undefined` for more. */
+  /** Parses all bytes so far: returns the request, an answer that rejects it, or `undefined` if more has to come. */
   readonly read: (received: Uint8Array) => Request | HttpReply | undefined;
-  /** Answers a request. It must not wait for `close`, which waits for it; `signal` aborts when the client has gone. */
+  /** Answers a request. It must not wait for `close`, which waits for it; `signal` aborts when the client disconnects. */
   readonly onRequest: (request: Request, signal: AbortSignal, socket: Socket) => HttpReply | Promise<HttpReply>;
-  /** Answers a client that sends no whole request in time, or is one too many. @default they are cut off */
+  /** Answers a client that sends its request too slowly, or exceeds a limit. @default the client is disconnected */
   readonly onTrouble?: ((trouble: "slow" | "crowded") => HttpReply) | undefined;
   /**
-   * How long a client may take to send its request, and to read the answer, and how long a request waits for its turn, in
-   * milliseconds; and `close` at most. @default 10_000
+   * Time limit in milliseconds for a client to send its request and to read the answer, for a request to be queued, and for
+   * `close`. @default 10_000
    */
   readonly clientLimitMs?: number | undefined;
-  /** How many connections there may be at once. The slowest clients are cut off for new ones. @default 32 */
+  /** Maximum of open connections. The slowest clients are disconnected for new ones. @default 32 */
   readonly maxConnections?: number | undefined;
-  /** How many requests are answered at once; more of them wait for their turn. @default all */
+  /** Maximum of requests that are answered at once; more are queued. @default no limit */
   readonly maxRequests?: number | undefined;
 }
 
 /** The connections of a server. */
 interface HttpConnections {
-  /** Takes a new one. */
+  /** Adds a new connection. */
   accept(socket: Socket): void;
-  /** Takes no more, sends the answers that are still due, and ends all. */
+  /** Rejects new connections, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
-}
-
-interface Connection {
-  /** Resolves when it has ended. */
-  readonly gone: Promise<void>;
-  /** Cuts it off if nothing is due to its client: it was answered, or has sent no whole request for too long. */
-  cutIfIdle(): boolean;
-  /** Ends it, once an answer that is due is sent. */
-  end(): void;
 }
 
 const CLIENT_LIMIT_MS = 10_000;
 const MAX_CONNECTIONS = 32;
-/** How long a client has to send its request before it can be cut off for another one. */
+/** Time that a client has to send its request before it can be disconnected for another one. */
 const SLOW_MS = 2000;
-/** Of those that are one too many, how many are told so at once; the others are cut off. */
-const MAX_TOLD = 256;
+/** Maximum of rejected clients that are told so at once; further ones are disconnected. */
+const MAX_REJECTIONS = 256;
 
-/**
- * Serves the connections of a server.
- *
- * @param service What it does.
- */
+/** Serves the connections that are passed to `accept`. */
 export function httpConnections<Request extends object>(service: HttpService<Request>): HttpConnections {
   const { onTrouble, maxConnections = MAX_CONNECTIONS, maxRequests = Infinity } = service;
-  const connections = new Set<Connection>(), told = new Set<Connection>(), turns = turnsOf(maxRequests);
+  const connections = new Set<Connection>(), rejections = new Set<Connection>(), semaphore = makeSemaphore(maxRequests);
   let closed: Promise<void> | undefined;
 
   function add(to: Set<Connection>, connection: Connection): void {
@@ -89,7 +66,7 @@ export function httpConnections<Request extends object>(service: HttpService<Req
     void connection.gone.then(() => to.delete(connection));
   }
 
-  /** Returns true if there is room for one more. If need be, it cuts off the oldest to which nothing is due. */
+  /** Returns true if there is room for one more connection. If necessary, it disconnects the oldest idle one. */
   function makeRoom(among: Set<Connection>, max: number): boolean {
     if (among.size < max) return true;
     for (const connection of among) if (connection.cutIfIdle()) return among.delete(connection);
@@ -97,7 +74,7 @@ export function httpConnections<Request extends object>(service: HttpService<Req
   }
 
   async function closeAll(): Promise<void> {
-    const all = [...connections, ...told];
+    const all = [...connections, ...rejections];
     for (const connection of all) connection.end();
     await Promise.all(all.map(({ gone }) => gone));
   }
@@ -105,27 +82,25 @@ export function httpConnections<Request extends object>(service: HttpService<Req
   return {
     accept(socket) {
       if (closed) return void socket.destroy();
-      if (makeRoom(connections, maxConnections)) return add(connections, serve(socket, service, turns));
-      if (!onTrouble || !makeRoom(told, MAX_TOLD)) return void socket.destroy();
-      add(told, serve(socket, { ...service, read: () => onTrouble("crowded") }, turns));
+      if (makeRoom(connections, maxConnections)) return add(connections, serve(socket, service, semaphore));
+      if (!onTrouble || !makeRoom(rejections, MAX_REJECTIONS)) return void socket.destroy();
+      add(rejections, serve(socket, { ...service, read: () => onTrouble("crowded") }, semaphore));
     },
     close: () => closed ??= closeAll(),
   };
 }
 
-/** Who is answered, and who waits for it. */
-interface Turns {
-  /** Waits for a turn; `false` if the signal aborts before there is one. */
-  take(signal: AbortSignal): boolean | Promise<boolean>;
-  /** Gives a turn that was taken to the next one. */
-  give(): void;
+interface Semaphore {
+  /** Waits for a permit; `false` if the signal aborts first. */
+  acquire(signal: AbortSignal): boolean | Promise<boolean>;
+  release(): void;
 }
 
-function turnsOf(count: number): Turns {
+function makeSemaphore(permits: number): Semaphore {
   const waiting = new Set<() => void>();
-  let free = count;
+  let free = permits;
   return {
-    take(signal) {
+    acquire(signal) {
       if (free > 0) {
         free--;
         return true;
@@ -136,7 +111,7 @@ function turnsOf(count: number): Turns {
       signal.addEventListener("abort", () => resolve(!waiting.delete(next)), { once: true });
       return promise;
     },
-    give() {
+    release() {
       const [next] = waiting;
       if (!next) return void free++;
       waiting.delete(next);
@@ -145,19 +120,32 @@ function turnsOf(count: number): Turns {
   };
 }
 
-function serve<Request extends object>(socket: Socket, service: HttpService<Request>, turns: Turns): Connection {
+interface Connection {
+  /** Resolves when the connection has ended. */
+  readonly gone: Promise<void>;
+  /** Disconnects the client if it was answered, or is too slow with its request. */
+  cutIfIdle(): boolean;
+  /** Ends the connection, after an answer that is due. */
+  end(): void;
+}
+
+function serve<Request extends object>(
+  socket: Socket,
+  service: HttpService<Request>,
+  semaphore: Semaphore,
+): Connection {
   const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service, begin = performance.now();
-  const left = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
-  // A client that is told of a crowd waits; one that is not told would be kept out by those that connect and stay silent.
+  const disconnected = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
+  // A client that is told of the crowd waits. One that is not would be kept out by those that connect and stay silent.
   const slowMs = onTrouble ? SLOW_MS : 0;
   let received: Uint8Array = new Uint8Array(), answering = false, ending = false;
   const cut = () => void socket.destroy();
-  let timer = setTimeout(onTrouble ? () => turnAway(onTrouble("slow")) : cut, clientLimitMs);
+  let timer = setTimeout(onTrouble ? () => reject(onTrouble("slow")) : cut, clientLimitMs);
 
-  socket.on("error", () => {}); // the client may go at any time
+  socket.on("error", () => {}); // the client may disconnect at any time
   socket.on("close", () => {
     clearTimeout(timer);
-    left.abort(new Error("The client has gone"));
+    disconnected.abort(new Error("The client has disconnected"));
     late.abort();
     gone.resolve();
   });
@@ -166,25 +154,25 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
     received = Buffer.concat([received, chunk]);
     const request = read(received);
     if (!request) return;
-    if (isReply(request)) return turnAway(request);
+    if (isReply(request)) return reject(request);
     answering = true;
     restartTimer(() => late.abort());
     void answer(request);
   });
 
   async function answer(request: Request): Promise<void> {
-    if (!await turns.take(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
+    if (!await semaphore.acquire(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
     clearTimeout(timer);
     try {
-      send(await onRequest(request, left.signal, socket));
+      send(await onRequest(request, disconnected.signal, socket));
     } catch {
-      send({ status: 500, body: "" }); // what went wrong is for no client to tell
+      send({ status: 500, body: "" }); // the client must not see the failure
     } finally {
-      turns.give();
+      semaphore.release();
     }
   }
 
-  function turnAway(reply: HttpReply): void {
+  function reject(reply: HttpReply): void {
     answering = true;
     send(reply);
   }
@@ -192,7 +180,7 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
   function send(reply: HttpReply): void {
     if (socket.destroyed) return;
     restartTimer(cut);
-    // What still comes is read and forgotten: a client that is sending would not read the answer before it is done.
+    // Further bytes are read and dropped: a client that is still sending would not read the answer before it is done.
     socket.end(bytesOf(reply, service.headers), () => ending && socket.destroy());
   }
 
@@ -230,26 +218,23 @@ function bytesOf({ status, headers = {}, body }: HttpReply, always: Readonly<Rec
   return Buffer.concat([Buffer.from(`HTTP/1.1 ${status} \r\n${lines.join("")}\r\n`, "latin1"), content]);
 }
 
-/** Where a server listens: a port of an address, or a Unix socket. */
+/** Address of a server: a port of a loopback address, or a Unix socket. The port 0 lets the system choose one. */
 type ServerAddress =
   | { readonly host: "127.0.0.1" | "::1"; readonly port: number }
   | { readonly path: string };
 
 /**
- * Opens a server.
+ * Listens at an address.
  *
- * @param address Where; the port 0 lets the system choose one.
- * @param onConnection Takes the connections.
- * @returns The server, which listens.
- * @throws {Error} the system's own.
+ * @throws {Error} the system's error.
  */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
   const { createServer } = await import("node:net");
   return await new Promise((resolve, reject) => {
     const server = createServer(onConnection);
-    // Later ones are of a connection that could not be taken, as with too many files open: whoever made it has its error.
+    // A later error concerns a connection that could not be accepted, as with too many open files. The client sees it.
     server.on("error", reject).once("listening", () => resolve(server));
-    // `exclusive`: the workers of a cluster would share the port.
+    // `exclusive`: otherwise the workers of a cluster share the port.
     server.listen({
       ...address,
       backlog: 4096,
@@ -259,74 +244,54 @@ export async function openServer(address: ServerAddress, onConnection: (socket: 
   });
 }
 
-/** The port that a server listens on. */
+/** Returns the port that a server listens on. */
 export function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
-/** Why a port of the loopback interface cannot be listened on. */
+/** Turns the failure to listen on a loopback port into a {@linkcode LatchkeyError}. */
 export function portError(port: number, error: unknown): LatchkeyError {
   const { code } = error as { code?: string };
-  const why = code === "EADDRINUSE" ? "another program has it" : `the system does not give it (${code})`;
+  const why = code === "EADDRINUSE" ? "another program uses it" : `the system refuses it (${code})`;
   return new LatchkeyError("configuration", `Cannot listen on port ${port} of the loopback interface: ${why}`, {
     hint: "Choose another port, or none, so that the system chooses one",
   });
 }
 
-/** What a request begins with. */
+/** The head of a request. */
 export interface RequestHead {
-  /** Such as `GET`. */
+  /** The method, such as `GET`. */
   readonly method: string;
-  /** Path and query, as they were sent. */
-  readonly target: string;
+  /** The path as it was sent. `//host` stays a path. */
+  readonly path: string;
+  /** The query as it was sent, with its question mark. */
+  readonly query: string;
   /** Header fields by their lower-case names. */
   readonly fields: ReadonlyMap<string, string>;
-  /** Where the body begins, in bytes. */
+  /** Length of the head in bytes: there the body begins. */
   readonly length: number;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
-/** Fields by which a request is judged: whoever sends one twice means two readers to take one each. */
+/** Fields by which a request is judged. If one comes twice, two readers could each take another. */
 const ONCE = /^(host|origin|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
 
 /**
- * Reads the head of a request.
+ * Reads the head of a request from all bytes so far.
  *
- * @param received All that was received so far.
- * @returns The head; the HTTP status that turns it away; `undefined` while more has to come.
+ * @returns The head; the HTTP status that rejects it; `undefined` if more has to come.
  */
 export function readRequestHead(received: Uint8Array): RequestHead | 400 | 431 | undefined {
   const text = new TextDecoder("latin1").decode(received.subarray(0, MAX_HEAD_BYTES));
   const end = text.indexOf("\r\n\r\n");
   if (end === -1) return received.length >= MAX_HEAD_BYTES ? 431 : undefined;
   const [first = "", ...lines] = text.slice(0, end).split("\r\n");
-  const [, method, target] = /^([A-Z]+) (\/[!-~]*) HTTP\/1\.[01]$/.exec(first) ?? [];
+  const [, method, path, query = ""] = /^([A-Z]+) (\/[!->@-~]*)(\?[!-~]*)? HTTP\/1\.[01]$/.exec(first) ?? [];
   const fields = readFields(lines);
-  return method && target && fields ? { method, target, fields, length: end + 4 } : 400;
+  return method && path && fields ? { method, path, query, fields, length: end + 4 } : 400;
 }
 
-/**
- * Path and query of a target. They are taken apart, so that a path such as `//host` stays one.
- *
- * @returns The query with its question mark; both as they were sent.
- */
-export function splitTarget(target: string): readonly [path: string, query: string] {
-  const mark = target.indexOf("?");
-  return mark === -1 ? [target, ""] : [target.slice(0, mark), target.slice(mark)];
-}
-
-/**
- * What a client that was told a port may call the loopback interface in a Host field. Another name that leads there is how a
- * page of someone else's would get to read the answers (DNS rebinding).
- *
- * @param names The names, without a port.
- * @param port The port that is listened on.
- */
-export function hostsOf(names: readonly string[], port: number): readonly string[] {
-  return names.flatMap((name) => port === 80 ? [name, `${name}:80`] : `${name}:${port}`);
-}
-
-/** `undefined` when a line is none, or a field that counts comes twice. */
+/** @returns `undefined` if a line is invalid, or a field of {@linkcode ONCE} comes twice. */
 function readFields(lines: readonly string[]): ReadonlyMap<string, string> | undefined {
   const fields = new Map<string, string>();
   for (const line of lines) {
@@ -337,4 +302,20 @@ function readFields(lines: readonly string[]): ReadonlyMap<string, string> | und
     fields.set(key, value!.trim());
   }
   return fields;
+}
+
+/**
+ * Returns the valid Host fields for names of the loopback interface, without a port, and the port that is listened on. Through
+ * any other name that resolves to loopback, another site's page could read the answers (DNS rebinding).
+ */
+export function hostsOf(names: readonly string[], port: number): readonly string[] {
+  return names.flatMap((name) => port === 80 ? [name, `${name}:80`] : `${name}:${port}`);
+}
+
+/** Returns a function that compares a text with a secret, in a time that does not depend on the text. */
+export async function secretComparer(secret: string): Promise<(text: string) => boolean> {
+  const { createHash, timingSafeEqual } = await import("node:crypto");
+  // The digests have one length, whatever the client sends.
+  const digestOf = (text: string) => createHash("sha256").update(text).digest(), right = digestOf(secret);
+  return (text) => timingSafeEqual(digestOf(text), right);
 }

@@ -193,7 +193,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const { code, stdout, stderr } = await run(["sh", "-c", `${ASK}; ln -s ${there} ${socket}; ${ASK}`]);
       expect(stderr).toContain(`latchkey: there is no socket at ${socket} yet`);
       expect(code).toBe(0);
-      expect(stdout).toMatch(/^{"statusCode":503,"message":"Nobody answers at [^"]*mounted[^"]*"}{}$/);
+      expect(stdout).toMatch(/^{"statusCode":503,"message":"No server answers at [^"]*mount its folder[^"]*"}{}$/);
       rmSync(socket);
     });
   },

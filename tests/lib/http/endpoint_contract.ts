@@ -135,10 +135,10 @@ describe("openEndpoint() on a Unix socket", () => {
   });
 
   test.each<[string, (path: string) => void, RegExp]>([
-    ["a file is", (path) => writeFileSync(path, "mine"), /something else/],
-    ["a link is", (path) => symlinkSync("/nowhere", path), /something else/],
-    ["a folder is", (path) => mkdirSync(path), /something else/],
-    ["others may enter its folder, which", (path) => chmodSync(join(path, ".."), 0o755), /others may enter/],
+    ["a file is", (path) => writeFileSync(path, "mine"), /is not a socket/],
+    ["a link is", (path) => symlinkSync("/nowhere", path), /is not a socket/],
+    ["a folder is", (path) => mkdirSync(path), /is not a socket/],
+    ["others can enter its folder, which", (path) => chmodSync(join(path, ".."), 0o755), /others can enter/],
     ["others can write to its folder, which", (path) => chmodSync(join(path, ".."), 0o777), /others can write/],
   ])("refuses a path where %s there, and changes nothing", async (_, prepare, message) => {
     const path = newPath();
@@ -308,7 +308,7 @@ describe("openEndpoint()", () => {
       socket.write("hello\n");
       await begun.promise;
       leave(socket);
-      expect(await left.promise).toBe("The client has gone");
+      expect(await left.promise).toBe("The client has disconnected");
     },
   );
 

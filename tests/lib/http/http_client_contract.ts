@@ -188,7 +188,7 @@ describe("makeFetch() without a proxy", () => {
     await new Promise((resolve) => server.close(resolve));
     expect(await failure(fetchWith({})(`https://localhost:${port}/?code=secret`))).toMatchObject({
       code: "no_network",
-      message: "Cannot reach localhost: the connection is refused",
+      message: "Cannot reach localhost: the connection was refused",
     });
   });
 

@@ -24,20 +24,20 @@ const deno = (text: string) => [undefined, `error sending request for url: clien
 
 describe("httpFailure()", () => {
   test.each<[string, string, readonly [string | undefined, string]]>([
-    ["configuration", "nobody trusted here", deno("invalid peer certificate: UnknownIssuer")],
-    ["configuration", "nobody trusted here", [
+    ["configuration", "not signed by a trusted authority", deno("invalid peer certificate: UnknownIssuer")],
+    ["configuration", "not signed by a trusted authority", [
       "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
       "unable to verify the first certificate",
     ]],
-    ["configuration", "nobody trusted here", [
+    ["configuration", "not signed by a trusted authority", [
       "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
       "unable to get local issuer certificate",
     ]],
-    ["configuration", "nobody trusted here", [
+    ["configuration", "not signed by a trusted authority", [
       "SELF_SIGNED_CERT_IN_CHAIN",
       "self-signed certificate in certificate chain",
     ]],
-    ["configuration", "nobody trusted here", ["DEPTH_ZERO_SELF_SIGNED_CERT", "self-signed certificate"]],
+    ["configuration", "not signed by a trusted authority", ["DEPTH_ZERO_SELF_SIGNED_CERT", "self-signed certificate"]],
     [
       "configuration",
       "not valid at this time",
@@ -58,13 +58,13 @@ describe("httpFailure()", () => {
     ]],
     [
       "no_network",
-      "name is not known",
+      "name cannot be resolved",
       deno("dns error: failed to lookup address information: Name or service not known"),
     ],
-    ["no_network", "name is not known", ["ENOTFOUND", "getaddrinfo ENOTFOUND login.contoso.com"]],
-    ["no_network", "name is not known", ["EAI_AGAIN", "getaddrinfo EAI_AGAIN login.contoso.com"]],
-    ["no_network", "is refused", deno("tcp connect error: Connection refused (os error 111)")],
-    ["no_network", "is refused", ["ECONNREFUSED", "ECONNREFUSED: Unable to connect"]],
+    ["no_network", "name cannot be resolved", ["ENOTFOUND", "getaddrinfo ENOTFOUND login.contoso.com"]],
+    ["no_network", "name cannot be resolved", ["EAI_AGAIN", "getaddrinfo EAI_AGAIN login.contoso.com"]],
+    ["no_network", "was refused", deno("tcp connect error: Connection refused (os error 111)")],
+    ["no_network", "was refused", ["ECONNREFUSED", "ECONNREFUSED: Unable to connect"]],
     ["no_network", "not speak TLS", deno("received corrupt message of type InvalidContentType")],
     ["no_network", "not speak TLS", ["ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number"]],
     ["no_network", "not speak TLS", ["EPROTO", "The TLS handshake failed"]],

@@ -220,7 +220,7 @@ describe("listenOnLoopback()", () => {
       expect(await failure(open({ port }))).toMatchObject({
         name: "LatchkeyError",
         code: "configuration",
-        message: `Cannot listen on port ${port} of the loopback interface: another program has it`,
+        message: `Cannot listen on port ${port} of the loopback interface: another program uses it`,
       });
       // And it let go of what it had.
       await new Promise((resolve) => other.close(resolve));

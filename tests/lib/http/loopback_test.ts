@@ -125,7 +125,7 @@ describe.each(RUNTIME_PATHS)("listenOnLoopback() on $name", ({ program }) => {
 
   test("tells that ::1 is not to be had for another reason", async () => {
     expect(await listen(withoutSockets(13))).toMatch(
-      /^configuration Cannot listen on port 0 of the loopback interface: the system does not give it \(EACCES\)\n$/,
+      /^configuration Cannot listen on port 0 of the loopback interface: the system refuses it \(EACCES\)\n$/,
     );
   });
 });
