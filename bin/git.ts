@@ -1,5 +1,5 @@
 /**
- * Git's credential protocol, as its documentation has it (git-credential(1), "Input/output format"). Pure.
+ * `latchkey git`: a credential helper (git-credential(1), "Input/output format").
  *
  * @module
  */
@@ -12,41 +12,39 @@ import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
-/** What git asks for, or was refused with. */
+/** Git's request, or the credential that a server rejected. */
 interface CredentialRequest {
-  /** Such as `https`. */
   readonly protocol: string;
-  /** Host, and the port where git was given one. */
+  /** Host, and the port if git was given one. */
   readonly host: string;
-  /** Who, as far as git knows. */
   readonly username: string | undefined;
-  /** The password, or the credential of an `authtype`, that was tried. */
+  /** The password, or the credential of an `authtype`, that was rejected. */
   readonly secret: string | undefined;
-  /** What git understands beyond user names and passwords. */
+  /** Features of this git beyond user names and passwords. */
   readonly capabilities: ReadonlySet<string>;
-  /** What helpers said the last time, to themselves. */
+  /** States that credential helpers returned the last time. */
   readonly states: readonly string[];
-  /** The values of the server's `WWW-Authenticate`. */
+  /** Values of the server's `WWW-Authenticate`. */
   readonly challenges: readonly string[];
 }
 
-/** What git is given. */
+/** A credential for git. */
 interface Credential {
   readonly username: string;
   readonly token: string;
   readonly expiresOn: Date;
-  /** Whether as a bearer token, which git has to understand. */
+  /** True to send a bearer token; git must have the capability. */
   readonly isBearer: boolean;
-  /** What is to be told again; git has to understand it. */
+  /** Text that git returns in later requests; git must have the capability. */
   readonly state?: string | undefined;
 }
 
-/** Git's limit for a line, its end included. */
+/** Git's limit for a line, including the newline. */
 const MAX_LINE_BYTES = 65_535;
-/** Limit for a whole request: git sends a few lines, and the headers of one response. */
+/** Limit for a request: git sends a few lines, and the headers of one response. */
 export const MAX_REQUEST_BYTES = 1_048_576;
 
-/** Whether a request has been read to its end, which is an empty line or the end of the input. */
+/** Returns true if the bytes contain the empty line that ends a request. */
 export function isWholeRequest(bytes: Uint8Array, from: number): boolean {
   for (let at = bytes.indexOf(10, from); at >= 0; at = bytes.indexOf(10, at + 1)) {
     if (at === 0 || bytes[at - 1] === 10) return true;
@@ -57,8 +55,7 @@ export function isWholeRequest(bytes: Uint8Array, from: number): boolean {
 /**
  * Reads a request.
  *
- * @param bytes All of standard input, as far as it was read.
- * @throws {UsageError} when it is none, or too long. What it has in it is not told: it can be a password.
+ * @throws {UsageError} if it is invalid or too long. The message quotes nothing: a request can contain a password.
  */
 export function readRequest(bytes: Uint8Array): CredentialRequest {
   if (bytes.length > MAX_REQUEST_BYTES) throw malformed(`it has more than ${MAX_REQUEST_BYTES} bytes`);
@@ -70,8 +67,8 @@ export function readRequest(bytes: Uint8Array): CredentialRequest {
     if (key.endsWith("[]")) {
       lists.set(key, value === "" ? [] : [...lists.get(key) ?? [], value]);
     } else if (["protocol", "host"].includes(key) && single.has(key)) {
-      // Git sends each once: the second one is somebody's who got a line of his own into an address.
-      throw malformed(`${key} is there twice`);
+      // Git sends each once: a second one was injected by a URL with a newline.
+      throw malformed(`${key} appears twice`);
     } else single.set(key, value);
   }
   return {
@@ -92,8 +89,8 @@ function* linesOf(bytes: Uint8Array): Generator<string> {
     if (end - begin >= MAX_LINE_BYTES) throw malformed(`a line has more than ${MAX_LINE_BYTES} bytes`);
     const line = decoder.decode(bytes.subarray(begin, end));
     if (line === "") return;
-    // Git itself refuses both in an address since they were put there to deceive helpers.
-    if (/[\0\r]/.test(line)) throw malformed("there is a NUL or a carriage return in it");
+    // Git refuses both in a URL since attacks on credential helpers used them.
+    if (/[\0\r]/.test(line)) throw malformed("it contains a NUL or a carriage return");
     yield line;
     begin = end + 1;
   }
@@ -104,9 +101,9 @@ function malformed(why: string): UsageError {
 }
 
 /**
- * Writes what git is given.
+ * Encodes a credential for git.
  *
- * @throws {Error} when a value has a line's end in it: git would take what follows for another value.
+ * @throws {Error} if a value contains a line break: git would take what follows for another value.
  */
 export function writeCredential({ username, token, expiresOn, isBearer, state }: Credential): string {
   const rows: [string, string | undefined][] = [
@@ -120,59 +117,60 @@ export function writeCredential({ username, token, expiresOn, isBearer, state }:
   ];
   return rows.map(([key, value]) => {
     if (value === undefined) return "";
-    if (/[\0\r\n]/.test(value)) throw new Error(`The ${key} for git has a line's end in it`);
+    if (/[\0\r\n]/.test(value)) throw new Error(`The ${key} for git contains a line break`);
     return `${key}=${value}\n`;
   }).join("");
 }
 
-/** What `latchkey git capability` prints. */
+/** Output of `latchkey git capability`. */
 const CAPABILITIES = "version 0\ncapability authtype\ncapability state\n";
 
-/** Ends git's command: no other helper is asked, nor is the person asked for a password. */
+/** Ends git's command: git asks no other credential helper, and does not prompt for a password. */
 const QUIT = "quit=1\n";
 
-/** What is asked for, for a server. */
+type Values = Readonly<Record<string, string>>;
+
+/** A server that gets tokens. */
 interface GitHost {
   readonly scopes: readonly string[];
-  /** Values of options that the configuration file has for the server. */
-  readonly values: Readonly<Record<string, string>>;
+  /** Option values of the configuration file for the server. */
+  readonly values: Values;
 }
 
-/** Azure DevOps' id, which is the same in all tenants. */
+/** Azure DevOps has the same id in all tenants. */
 const AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default";
-/** The documented names of Azure DevOps: `dev.azure.com/ORGANISATION`, and the older `ORGANISATION.visualstudio.com`. */
+/** Azure DevOps is at `dev.azure.com/ORGANISATION`, or at the older `ORGANISATION.visualstudio.com`. */
 const AZURE_DEVOPS = /^https:\/\/(dev\.azure\.com|[a-z0-9]([a-z0-9-]*[a-z0-9])?\.visualstudio\.com)$/;
 const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i;
 
 /**
- * What the server of a request is asked a token for.
+ * Finds the server of a request.
  *
- * @param request What git asks for.
  * @param entries Values of the configuration file, by server.
- * @returns `undefined` for a server that gets none.
+ * @returns `undefined` for a server that gets no token.
  */
 export function findGitHost(
   { protocol, host }: Pick<CredentialRequest, "protocol" | "host">,
-  entries: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  entries: Readonly<Record<string, Values>>,
 ): GitHost | undefined {
   const origin = ["http", "https"].includes(protocol) && HOST.test(host)
     ? originOf(`${protocol}://${host}`)
     : undefined;
   if (origin === undefined) return undefined;
-  const [, { scope, ...values } = {}] = Object.entries(entries).find(([name]) => originsOf(name).includes(origin)) ??
-    [];
+  const entry = Object.entries(entries).find(([name]) => originsOf(name).includes(origin));
+  const { scope, ...values } = entry?.[1] ?? {};
   if (scope !== undefined) return { scopes: scope.split(/\s+/).filter(Boolean), values };
   return AZURE_DEVOPS.test(origin) ? { scopes: [AZURE_DEVOPS_SCOPE], values } : undefined;
 }
 
-/** Whether a name can be a server's: `git.contoso.com`, `git.contoso.com:8443`, `http://git.contoso.com`. */
+/** Returns true for the name of a server: `git.contoso.com`, `git.contoso.com:8443`, `http://git.contoso.com`. */
 export function isGitHost(name: string): boolean {
   return originsOf(name).length > 0;
 }
 
 /**
- * The addresses that a name in the configuration file is for: a host is one behind TLS, or on this machine. What goes over the
- * network unencrypted has to be named so.
+ * Returns the origins of a name in the configuration file. A host without a scheme means HTTPS, and HTTP only on this
+ * machine: an unencrypted server on the network must be named with `http://`.
  */
 function originsOf(name: string): readonly string[] {
   const [, scheme, host = ""] = /^(https?:\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
@@ -186,7 +184,7 @@ function originOf(address: string): string | undefined {
   return URL.canParse(address) ? new URL(address).origin : undefined;
 }
 
-/** Whether the server takes a bearer token, as far as it says. One that says nothing of it may. */
+/** Returns true if the server accepts bearer tokens, or if its challenges do not say. */
 export function takesBearer({ challenges }: Pick<CredentialRequest, "challenges">): boolean {
   const schemes = challenges.map((challenge) => challenge.trim().split(/[\s,]/)[0]!.toLowerCase());
   return challenges.some((challenge) => BEARER.test(challenge)) || !schemes.includes("basic");
@@ -197,9 +195,10 @@ const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NO_TENANT = "00000000-0000-0000-0000-000000000000";
 
 /**
- * The tenant that the server wants the token from, as Azure DevOps says: an organisation is in one, which a guest has to be told.
+ * Returns the tenant that the server wants the token from. Azure DevOps names the tenant of the organisation, which
+ * differs from a guest's own.
  *
- * @returns `undefined` where it does not say, or names no tenant of Microsoft's.
+ * @returns `undefined` if the server names none, or not one in the public cloud.
  */
 export function challengedTenant({ challenges }: Pick<CredentialRequest, "challenges">): string | undefined {
   for (const challenge of challenges.filter((each) => BEARER.test(each))) {
@@ -207,40 +206,41 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
     const address = quoted ?? bare;
     if (!URL.canParse(address)) continue;
     const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
-    // Azure DevOps is in the public cloud, and so are its tenants.
+    // The tenants of Azure DevOps are in the public cloud.
     const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
     if (protocol === "https:" && isPublicCloud && GUID.test(tenant) && tenant !== NO_TENANT) return tenant;
   }
   return undefined;
 }
 
-/** What latchkey says to itself by way of git: that the credential is one of its own. */
+/** Marks a credential as ours; git returns it when the server rejects the credential. */
 const OWN_STATE = "latchkey:token";
 
-/** Answers git. What it asks of servers that are not known, and operations that are to come, get no answer. */
+/** Answers git. Unknown servers and unknown operations get no answer. */
 export async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const [operation] = line.operands;
-  if (operation === undefined) throw new UsageError("get, store or erase is missing: git itself adds it");
+  if (operation === undefined) {
+    throw new UsageError("get, store or erase is missing: git adds it when it runs the credential helper");
+  }
   if (operation === "capability") return write("stdout", CAPABILITIES);
-  // Nothing is stored: whoever keeps the tokens, it is not git.
+  // "store" does nothing: the tokens are stored already.
   if (operation !== "get" && operation !== "erase") return;
   const bytes = await readStandardInput({ maxBytes: MAX_REQUEST_BYTES, isComplete: isWholeRequest, signal });
   const request = readRequest(bytes), host = findGitHost(request, await gitHostEntries(isGitHost));
   if (!host) return;
-  const server: Server = { request, scopes: host.scopes, lines: linesFor(line, request, host.values), signal };
-  return operation === "get" ? await get(server) : await erase(server);
+  const task: Task = { request, scopes: host.scopes, lines: linesFor(line, request, host.values), signal };
+  return operation === "get" ? await get(task) : await erase(task);
 }
 
-/** What git asks for, and how it is had. */
-interface Server {
+interface Task {
   readonly request: CredentialRequest;
   readonly scopes: readonly string[];
-  /** The command line as it is for the server; then as it was, perhaps, when the user was not known. */
+  /** The command line for the server; then the one without the user name, if git gave one. */
   readonly lines: readonly [CommandLine, ...CommandLine[]];
   readonly signal: AbortSignal | undefined;
 }
 
-async function get({ request, scopes, lines: [line], signal }: Server): Promise<void> {
+async function get({ request, scopes, lines: [line], signal }: Task): Promise<void> {
   const { capabilities, username } = request;
   try {
     const interactive = gitInteractive(line), asked = () => ({ scopes });
@@ -255,33 +255,33 @@ async function get({ request, scopes, lines: [line], signal }: Server): Promise<
       }),
     );
   } catch (error) {
-    // Nobody has another password than the one who did not sign in.
+    // Without a sign-in there is no other password to ask for.
     if (signal?.aborted || isSignInNeeded(error)) write("stdout", QUIT);
     throw withLoginHint(error, line, scopes);
   }
 }
 
-/** The server refused a token. If it is one that is held, the next one is to be new. */
-async function erase({ request: { secret, capabilities, states }, scopes, lines, signal }: Server): Promise<void> {
+/** The server rejected a token. If the cache has it, replaces it by a new one. */
+async function erase({ request: { secret, capabilities, states }, scopes, lines, signal }: Task): Promise<void> {
   const isOwn = states.includes(OWN_STATE), isOthers = capabilities.has("state") && !isOwn;
   if (secret === undefined || isOthers || lines[0].text("client-id") === undefined) return;
   for (const line of lines) {
     const acquire = (forceRefresh: boolean) =>
       acquireToken(line, { interactive: "never", signal, asked: () => ({ scopes, forceRefresh }) });
     try {
-      const held = await acquire(false).catch((error) => {
-        // Where there is none, none was refused: the password was another helper's.
+      const cached = await acquire(false).catch((error) => {
+        // Without a token of ours, the rejected password came from another credential helper.
         if (!isOwn && isSignInNeeded(error)) return undefined;
         throw error;
       });
-      if (held?.accessToken === secret) return void await acquire(true);
+      if (cached?.accessToken === secret) return void await acquire(true);
     } catch (error) {
       throw withLoginHint(error, line, scopes);
     }
   }
 }
 
-/** Standard input is git's, so that standard error alone tells whether somebody sits there. */
+/** Standard input belongs to git, so only standard error shows whether there is a terminal. */
 function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
   if (line.text("interactive") !== "auto") return interactiveOf(line);
   const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
@@ -289,39 +289,34 @@ function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
 }
 
 /**
- * The command line, with what the configuration file has for the server in place of what a profile has, with the user of the
- * address, and the server's tenant where none is named. Git names the user that it was given a token for when that is refused;
- * the token was asked for without.
+ * Returns the command line with the configuration file's values for the server, the user of the URL, and the server's
+ * tenant if none is given. After a rejection git passes the user name of the credential, although the token was requested
+ * without it.
  */
-function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Server["lines"] {
+function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Task["lines"] {
   const { username } = request, plain = withTenant(withValues(line, entry), request);
-  if (!username?.includes("@") || isNearer(line, "account")) return [plain];
+  if (!username?.includes("@") || isExplicit(line, "account")) return [plain];
   return [withTenant(withValues(line, { ...entry, account: username }), request), plain];
 }
 
+/** Only Microsoft's authorities for all tenants can be combined with a tenant. */
 function withTenant(line: CommandLine, request: CredentialRequest): CommandLine {
-  if (line.text("tenant") !== undefined || !isForAnyTenant(line.text("authority"))) return line;
-  const tenant = challengedTenant(request);
+  const authority = line.text("authority") ?? DEFAULT_AUTHORITY;
+  const isForAnyTenant = /^https:\/\/login\.microsoftonline\.com\/(common|organizations)\/?$/i.test(authority);
+  const tenant = line.text("tenant") === undefined && isForAnyTenant ? challengedTenant(request) : undefined;
   return tenant === undefined ? line : withValues(line, { tenant });
 }
 
-type Values = Readonly<Record<string, string>>;
-
 function withValues(line: CommandLine, values: Values): CommandLine {
-  const takes = (name: string) => values[name] !== undefined && !isNearer(line, name);
+  const isReplaced = (name: string) => values[name] !== undefined && !isExplicit(line, name);
   return {
     ...line,
-    text: (name) => takes(name) ? values[name] : line.text(name),
-    origin: (name) => takes(name) ? "profile" : line.origin(name),
+    text: (name) => isReplaced(name) ? values[name] : line.text(name),
+    origin: (name) => isReplaced(name) ? "profile" : line.origin(name),
   };
 }
 
-/** Whether a person said it for this command, by its line or the environment. */
-function isNearer(line: CommandLine, name: string): boolean {
+/** Returns true for an option of the command line or the environment. */
+function isExplicit(line: CommandLine, name: string): boolean {
   return ["command line", "environment"].includes(line.origin(name) ?? "");
-}
-
-/** Whether an authority is Microsoft's for all tenants: only there is a tenant to be named beside. */
-function isForAnyTenant(authority = DEFAULT_AUTHORITY): boolean {
-  return /^https:\/\/login\.microsoftonline\.com\/(common|organizations)\/?$/i.test(authority);
 }

@@ -1,21 +1,20 @@
 /**
- * Kubernetes' `ExecCredential` (client.authentication.k8s.io), by which kubectl and its like ask a program for a token. Pure.
+ * `latchkey kube`: a credential plugin for kubectl and other clients (`ExecCredential`, client.authentication.k8s.io).
  *
  * @module
  */
 import { mayReadEnvironment, readEnvironment } from "../lib/runtime/host.ts";
 import { write } from "../lib/runtime/program.ts";
+import { isObject } from "../lib/encoding.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
-import { isObject, jsonForTerminal } from "./cli/output.ts";
+import { jsonForTerminal } from "./cli/output.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
-/** What the caller wants. */
 interface ExecRequest {
-  /** The version of the answer. */
   readonly apiVersion: string;
-  /** Whether the person at the terminal may be asked; `undefined`: the caller is too old to say. */
+  /** True if the plugin may prompt; `undefined` if the caller is too old to say. */
   readonly isInteractive: boolean | undefined;
 }
 
@@ -23,10 +22,10 @@ const GROUP = "client.authentication.k8s.io";
 const VERSIONS = [`${GROUP}/v1`, `${GROUP}/v1beta1`];
 
 /**
- * Reads what a caller says in `KUBERNETES_EXEC_INFO`.
+ * Reads the value of `KUBERNETES_EXEC_INFO`.
  *
- * @param text What the variable has; `undefined` when it is not set, as by kubectl before 1.20 and by people.
- * @throws {LatchkeyError} `configuration` when that is no `ExecCredential`, or one of a version that is not known.
+ * @param text The value; `undefined` if it is not set, as by kubectl before 1.20 and in a shell.
+ * @throws {LatchkeyError} `configuration` if it is not an `ExecCredential` of a known version.
  */
 export function readExecInfo(text: string | undefined): ExecRequest {
   if (text === undefined) return { apiVersion: `${GROUP}/v1beta1`, isInteractive: undefined };
@@ -55,11 +54,11 @@ export function readExecInfo(text: string | undefined): ExecRequest {
 
 function malformed(why: string): LatchkeyError {
   return new LatchkeyError("configuration", `Cannot use KUBERNETES_EXEC_INFO: ${why}`, {
-    hint: "kubectl sets it; where another program does, it has to be an ExecCredential",
+    hint: "kubectl sets it; another program has to set it to an ExecCredential",
   });
 }
 
-/** Writes the answer; times have whole seconds, as RFC 3339 has them. */
+/** Encodes a token as an `ExecCredential`. Its times are RFC 3339 in whole seconds. */
 export function writeExecCredential(
   apiVersion: string,
   { accessToken: token, expiresOn }: { readonly accessToken: string; readonly expiresOn: Date },
@@ -67,8 +66,6 @@ export function writeExecCredential(
   const expirationTimestamp = `${expiresOn.toISOString().slice(0, -5)}Z`;
   return `${jsonForTerminal({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
 }
-
-const INFO = "KUBERNETES_EXEC_INFO";
 
 /** Prints an `ExecCredential` with a token for a cluster. */
 export async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
@@ -86,20 +83,19 @@ function serverIdOf(line: CommandLine): string {
   const id = line.text("server-id");
   if (id === undefined) {
     throw new UsageError(
-      "--server-id is missing: the app that the cluster takes tokens for, 6dae42f8-4368-4678-94ff-3960e28e3630 for Azure " +
-        "Kubernetes Service",
+      "--server-id is missing: the app id of the cluster (Azure Kubernetes Service: 6dae42f8-4368-4678-94ff-3960e28e3630)",
     );
   }
   if (/^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z][a-z0-9+.-]*:\/\/[^\s,]+)$/i.test(id)) return id;
   throw new UsageError(`--server-id takes a GUID, or a URL such as api://contoso, not ${JSON.stringify(id)}`);
 }
 
-/** What the caller says. Without it a person could be asked who is not to be. */
+const INFO = "KUBERNETES_EXEC_INFO";
+
+/** Without the variable a caller could get a prompt that it does not allow. */
 function execRequest(): ExecRequest {
-  if (!mayReadEnvironment(INFO)) {
-    throw new LatchkeyError("missing_dependency", `Deno may not read ${INFO}, in which the caller says what it wants`, {
-      hint: `Run deno with --allow-env=${INFO}`,
-    });
-  }
-  return readExecInfo(readEnvironment(INFO));
+  if (mayReadEnvironment(INFO)) return readExecInfo(readEnvironment(INFO));
+  throw new LatchkeyError("missing_dependency", `Deno may not read ${INFO}, the request of the caller`, {
+    hint: `Run deno with --allow-env=${INFO}`,
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length as
- * four bytes in native byte order, then JSON in UTF-8.
+ * `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length
+ * as four bytes in native byte order, then JSON in UTF-8.
  *
  * @module
  */
@@ -156,8 +156,8 @@ interface BrowserConnectionOptions {
 export class BrowserConnection {
   readonly #options: BrowserConnectionOptions;
   /**
-   * By command, the sending of its last answer. An answer only names the command, so the answers of one command must be in
-   * the order of the requests.
+   * By command, the sending of its last answer. An answer only names the command, so the answers of one command must be
+   * in the order of the requests.
    */
   readonly #last = new Map<string | null, Promise<void>>();
   readonly #pending = new Set<Promise<void>>();
@@ -270,7 +270,7 @@ export class BrowserConnection {
     })();
   }
 
-  /** Sends the state of the broker if the browser does not know it. A browser that does not read gets only the last one. */
+  /** Sends the state of the broker if the browser does not know it. A slow browser gets only the last one. */
   #report(isOnline: boolean): void {
     this.#isOnline = isOnline;
     if (this.#sentState === isOnline) return;

@@ -38,7 +38,7 @@ export async function installHost(line: CommandLine): Promise<void> {
   }
   write(
     "stderr",
-    "Next, install the extension in the browser, https://github.com/siemens/linux-entra-sso, or restart the browser\n",
+    "Next: install the extension (https://github.com/siemens/linux-entra-sso), or restart the browser if it has it\n",
   );
 }
 

@@ -55,7 +55,7 @@ describe("readRequest()", () => {
     })();
     expect(error).toBeInstanceOf(UsageError);
     expect(String(error)).toMatch(
-      /: (a line is not KEY=VALUE|(protocol|host) is there twice|there is a NUL or a carriage return in it|it has more than 1048576 bytes)$/,
+      /: (a line is not KEY=VALUE|(protocol|host) appears twice|it contains a NUL or a carriage return|it has more than 1048576 bytes)$/,
     );
   });
 });
