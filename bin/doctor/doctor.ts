@@ -12,7 +12,8 @@ import { PublicClientApplication } from "../../lib/application.ts";
 import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
-import type { CommandLine } from "../cli/command_line.ts";
+import type { Command, CommandLine } from "../cli/command_line.ts";
+import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TEXT_FORMAT, TIMEOUT, VERBOSE } from "../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { scopesOf } from "../token.ts";
@@ -21,6 +22,31 @@ import { type Check, type CheckResult, examine, type Finding, notChecked, ok } f
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { dbusClient, display, keyring, sessionBus } from "./session.ts";
 import { tokenCache } from "./token_cache.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "doctor",
+  summary: "Diagnose why this machine cannot get a token, and how to fix it",
+  usage: "doctor [--client-id ID] [options]",
+  operands: 0,
+  reportsProfile: true,
+  options: [
+    ...APP,
+    REDIRECT_PATH,
+    TENANT,
+    ...SCOPES_OR_DEFAULT,
+    ACCOUNT,
+    TEXT_FORMAT,
+    { ...TIMEOUT, default: "30", summary: "Report what is known after this time" },
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey doctor", "only the machine"],
+    ["latchkey doctor --client-id azure-cli", "accounts and a silent token as well; the token is not shown"],
+    ["latchkey doctor --format json | jq '.checks[] | select(.ok | not)'", "for a script: exit code 1 if a check fails"],
+  ],
+  run: examineMachine,
+};
 
 /** Marks that say it without colour, too. */
 const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
@@ -119,7 +145,7 @@ const NAMELESS = "00000000-0000-0000-0000-000000000000";
  *
  * @returns The exit code: 1 when something is wrong.
  */
-export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
+async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
   const why = await whyNoBroker(line), requireBroker = why === undefined;

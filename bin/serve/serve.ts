@@ -12,8 +12,9 @@ import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
-import { type CommandLine, UsageError } from "../cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { EXIT, loginCommand, withConsentUrl } from "../cli/failures.ts";
+import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { escapeForTerminal } from "../cli/output.ts";
 import type { Prompter } from "../cli/sign_in.ts";
 import { interactiveOf, resolveAccount } from "../token.ts";
@@ -24,6 +25,86 @@ import {
   openIdentityEndpoint,
 } from "./endpoint.ts";
 import { identityVariables, newSecret, runWithEndpoint } from "./forward.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "serve",
+  summary: "Managed-identity endpoint for programs, in containers and elsewhere",
+  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options], " +
+    "or serve --forward SOCKET -- COMMAND...",
+  operands: Infinity,
+  operand: { value: "COMMAND" },
+  wraps: true,
+  isService: true,
+  options: [
+    // Only the command line says what is served.
+    ...SCOPES.map((option): Option => ({
+      ...option,
+      kind: "list",
+      environment: false,
+      fromProfile: false,
+      summary: option.name === "scope"
+        ? "Scope to serve, written as programs request it; may be repeated"
+        : "Resource to serve, written as programs request it; may be repeated",
+    })),
+    {
+      name: "socket",
+      kind: "text",
+      value: "PATH",
+      summary: "Serve on this Unix socket, which only this user can open",
+    },
+    {
+      name: "port",
+      kind: "text",
+      value: "PORT",
+      environment: false,
+      summary: "Serve on this port of 127.0.0.1, to callers with the secret that is printed; 0: the system chooses one",
+    },
+    {
+      name: "forward",
+      kind: "text",
+      value: "SOCKET",
+      summary: "Run COMMAND, and forward its requests to the server on this socket",
+    },
+    {
+      name: "secret-file",
+      kind: "text",
+      value: "PATH",
+      summary: "Keep the secret of --port in this file instead of printing it",
+    },
+    { name: "idle", kind: "seconds", value: "SECONDS", summary: "End after this time without a request" },
+    {
+      name: "identity",
+      kind: "list",
+      value: "ID",
+      summary: "Client, object or resource id of a managed identity to answer for; may be repeated",
+    },
+    {
+      ...INTERACTIVE,
+      choices: ["never", "auto"],
+      default: "never",
+      environment: false,
+      summary: "Whether a window or the browser may be opened for a request; auto: if stdin and stderr are a terminal",
+    },
+    ACCOUNT,
+    TENANT,
+    ...APP,
+    VERBOSE,
+  ],
+  unlike: { timeout: "it serves until it is ended; --idle SECONDS ends it when there are no requests" },
+  examples: [
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com -- python3 app.py",
+      "DefaultAzureCredential in app.py gets your token",
+    ],
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
+      "for containers with the socket's folder mounted",
+    ],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+  ],
+  run: serve,
+};
 
 /** Options that say where requests come in. */
 const PLACES = ["socket", "port", "forward"] as const;
@@ -39,7 +120,7 @@ const MIN_SECRET_CHARACTERS = 32;
  * @throws {UsageError} for options that contradict each other, and for nothing to be handed out.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` when it cannot listen.
  */
-export async function serve(line: CommandLine): Promise<number> {
+async function serve(line: CommandLine): Promise<number> {
   const place = placeOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
   await using _log = await dropUnreadErrors();
@@ -125,7 +206,7 @@ function allowedScopes(line: CommandLine): ReadonlySet<string> {
 
 /** Its port is the endpoint's; the browser's is the system's choice. */
 function withoutPort(line: CommandLine): CommandLine {
-  return { ...line, text: (name) => name === "port" ? undefined : line.text(name) };
+  return line.with({ port: undefined });
 }
 
 /** Says who has to sign in, once until that was done. */

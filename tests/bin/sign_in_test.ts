@@ -456,7 +456,7 @@ describe("latchkey cookie", () => {
         terminal: true,
       }).ended();
     const refused = await atTerminal();
-    expect({ code: refused.code, says: refused.stderr.includes("--yes-print-secret") }).toEqual({
+    expect({ code: refused.code, says: refused.stderr.includes("--show-secret") }).toEqual({
       code: 2,
       says: true,
     });
@@ -468,7 +468,7 @@ describe("latchkey cookie", () => {
     expect(toFile.code).toBe(2);
     expect(readFileSync(file, "utf8")).not.toContain("x-ms-RefreshTokenCredential");
     expect(await broker.calls()).toEqual([]);
-    const shown = await atTerminal("--yes-print-secret");
+    const shown = await atTerminal("--show-secret");
     expect({ code: shown.code, shows: /x-ms-RefreshTokenCredential.*[\w.-]{100}/.test(shown.stderr) }).toEqual({
       code: 0,
       shows: true,

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
 import { readCommandLine, UsageError } from "../../../bin/cli/command_line.ts";
-import { COMMANDS } from "../../../bin/cli/commands.ts";
 import {
   checkProfileName,
   noSuchProfile,
@@ -9,8 +8,10 @@ import {
   valuesOf,
   withProfile,
 } from "../../../bin/cli/profiles.ts";
+import { command as ACCOUNTS } from "../../../bin/accounts.ts";
+import { command as LOGIN } from "../../../bin/login.ts";
+import { command as TOKEN } from "../../../bin/token.ts";
 
-const LOGIN = COMMANDS.find(({ name }) => name === "login")!, TOKEN = COMMANDS.find(({ name }) => name === "token")!;
 const JANE = {
   ...{ homeAccountId: "jane.contoso", localAccountId: "jane", environment: "login.microsoftonline.com" },
   ...{ realm: "contoso", username: "jane@contoso.com", source: "cache" as const },
@@ -198,8 +199,7 @@ describe("readCommandLine() with a profile", () => {
   });
 
   test("accounts lists more than the profile's", () => {
-    const accounts = COMMANDS.find(({ name }) => name === "accounts")!;
-    const read = readCommandLine(accounts, [], { name: "work", values: { account: "jane", tenant: "contoso.com" } });
+    const read = readCommandLine(ACCOUNTS, [], { name: "work", values: { account: "jane", tenant: "contoso.com" } });
     expect([read.text("account"), read.text("tenant")]).toEqual([undefined, undefined]);
   });
 });
