@@ -34,7 +34,9 @@ interface Config {
 }
 
 async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const config = await readConfig(line.operands[0]!), { clientId, authority, scopes } = config, { correlationId } = line;
+  const config = await readConfig(line.operands[0]!),
+    { clientId, authority, scopes } = config,
+    { correlationId } = line;
   const prompter = prompterFor(line), interactive = interactiveOf(line), mayPrompt = interactive !== "never";
   const { hold, around } = deferredNotices();
   const app = await makeApplication(line, {

@@ -8,17 +8,7 @@ import { write } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
-import {
-  ACCOUNT,
-  APP,
-  BROWSER,
-  FORCE_REFRESH,
-  INTERACTIVE,
-  MIN_TTL,
-  TENANT,
-  TIMEOUT,
-  VERBOSE,
-} from "./cli/options.ts";
+import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { isObject, jsonForTerminal } from "./cli/output.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
@@ -29,7 +19,12 @@ export const command: Command = {
   usage: "kube --client-id ID --server-id ID [options]",
   operands: 0,
   options: [
-    { name: "server-id", kind: "text", value: "ID", summary: "App of the cluster that the token is for: a GUID or a URL" },
+    {
+      name: "server-id",
+      kind: "text",
+      value: "ID",
+      summary: "App of the cluster that the token is for: a GUID or a URL",
+    },
     ACCOUNT,
     ...APP,
     TENANT,

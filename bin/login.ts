@@ -48,7 +48,9 @@ export const command: Command = {
     { ...ACCOUNT, summary: "User name of the person who has to sign in: nobody else's sign-in is kept" },
     ...SCOPES_OR_DEFAULT,
     ...APP.map((option) =>
-      option === PROFILE ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" } : option
+      option === PROFILE
+        ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" }
+        : option
     ),
     TENANT,
     PROMPT,
@@ -97,7 +99,8 @@ function asProblem(error: unknown, signal: AbortSignal | undefined): string {
 }
 
 async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const prompter = prompterFor(line), { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
+  const prompter = prompterFor(line),
+    { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
   const username = await usernameOf(app, line, signal), prompt = line.get(PROMPT);
   // Whoever chooses an account may choose another one than the profile's.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";

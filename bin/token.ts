@@ -117,7 +117,11 @@ export async function acquireToken(
     const first = await send(whole), minTtl = line.seconds("min-ttl") ?? 0;
     if (secondsLeft(first) >= minTtl) return first;
     // Whoever has just signed in is not prompted again.
-    const renewal = send({ ...whole, forceRefresh: true, interactive: interactive === "always" ? "never" : interactive });
+    const renewal = send({
+      ...whole,
+      forceRefresh: true,
+      interactive: interactive === "always" ? "never" : interactive,
+    });
     const renewed = await renewal.catch((error) => {
       // A token that expires soon is better than none, unless somebody gave up.
       if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;

@@ -22,14 +22,20 @@ export const command: Command = {
   operands: 2, // browsers pass the manifest or the extension that it is started for
   isService: true,
   options: [
-    { name: "install", kind: "switch", environment: false, summary: "Register it with browsers: write their manifests" },
+    {
+      name: "install",
+      kind: "switch",
+      environment: false,
+      summary: "Register it with browsers: write their manifests",
+    },
     { name: "uninstall", kind: "switch", environment: false, summary: "Remove the manifests" },
     {
       name: "browser",
       kind: "list",
       value: "NAME",
       environment: false,
-      summary: "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that have been started)",
+      summary:
+        "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that have been started)",
     },
     {
       name: "extension-id",

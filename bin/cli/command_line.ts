@@ -110,7 +110,9 @@ export function readCommandLine(
   const [values, profileProblem] = profile instanceof Error ? [undefined, profile] : [profile, undefined];
   const read = new Map(options.map((option) => [option.name, readOption(option, givenOf(option), values)]));
   if (command.wraps && parsed._.length > 0) {
-    throw new UsageError(`${JSON.stringify(parsed._[0])} is not an option of ${command.name}: put its command after "--"`);
+    throw new UsageError(
+      `${JSON.stringify(parsed._[0])} is not an option of ${command.name}: put its command after "--"`,
+    );
   }
   const operands = [...parsed._.map(String), ...parsed["--"] ?? []];
   if (operands.length > command.operands) {

@@ -131,8 +131,10 @@ export function groupedEntries(): readonly { readonly title: string; readonly co
 
 /** Loads all commands, for those that print them. */
 export async function loadGroups(): Promise<readonly CommandGroup[]> {
-  return await Promise.all(groupedEntries().map(async ({ title, commands }) => {
-    const modules = await Promise.all(commands.map(({ load }) => load()));
-    return { title, commands: modules.map(({ command }) => command) };
-  }));
+  return await Promise.all(
+    groupedEntries().map(async ({ title, commands }) => {
+      const modules = await Promise.all(commands.map(({ load }) => load()));
+      return { title, commands: modules.map(({ command }) => command) };
+    }),
+  );
 }

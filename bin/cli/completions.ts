@@ -287,7 +287,9 @@ ${described.map((each) => `    ${each}\n`).join("")}  )
   shift words
   ((CURRENT--))
   case $command in
-${commands.map((command) => zshCaseOf(shellWord(command.name), command)).join("")}${zshCaseOf("*.json", configFile)}  help)
+${commands.map((command) => zshCaseOf(shellWord(command.name), command)).join("")}${
+    zshCaseOf("*.json", configFile)
+  }  help)
     _describe -t commands command subcommands
     ;;
   esac

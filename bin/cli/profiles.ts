@@ -28,7 +28,18 @@ export interface ProfileFile {
 
 /** Options that a profile can have. None may ever be secret: the file is copied and shown around. */
 const OPTIONS = [
-  ...["client-id", "authority", "tenant", "account", "scope", "resource", "redirect-path", "broker", "store", "cache-file"],
+  ...[
+    "client-id",
+    "authority",
+    "tenant",
+    "account",
+    "scope",
+    "resource",
+    "redirect-path",
+    "broker",
+    "store",
+    "cache-file",
+  ],
 ];
 /** Options that exclude one another: if one is written, the other is removed. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];

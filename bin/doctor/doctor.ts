@@ -13,7 +13,16 @@ import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
-import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TEXT_FORMAT, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import {
+  ACCOUNT,
+  APP,
+  REDIRECT_PATH,
+  SCOPES_OR_DEFAULT,
+  TENANT,
+  TEXT_FORMAT,
+  TIMEOUT,
+  VERBOSE,
+} from "../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { scopesOf } from "../token.ts";
@@ -43,7 +52,10 @@ export const command: Command = {
   examples: [
     ["latchkey doctor", "only the machine"],
     ["latchkey doctor --client-id azure-cli", "accounts and a silent token as well; the token is not shown"],
-    ["latchkey doctor --format json | jq '.checks[] | select(.ok | not)'", "for a script: exit code 1 if a check fails"],
+    [
+      "latchkey doctor --format json | jq '.checks[] | select(.ok | not)'",
+      "for a script: exit code 1 if a check fails",
+    ],
   ],
   run: examineMachine,
 };

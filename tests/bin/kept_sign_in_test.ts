@@ -118,7 +118,7 @@ describe("latchkey --store", () => {
     using home = makeOwnHome();
     expect(await provider.login({ home }, "--store memory")).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
-      stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run alone$/m),
+      stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run only$/m),
     });
     expect(filesIn(home).size).toBe(0);
     expect(errorOf(await provider.token({ home }, SILENT))).toEqual(SIGN_IN);
@@ -143,7 +143,7 @@ describe("latchkey --store", () => {
   });
 
   test.each([
-    ["--store file --cache-file /tmp/a", "--cache-file is for --store plaintext, and not for --store file"],
+    ["--store file --cache-file /tmp/a", "--cache-file goes with --store plaintext, not with --store file"],
     ["--store memory --cache-file /tmp/a", "not for --store memory"],
     ["--store cloud", "--store takes auto, file, plaintext, memory"],
     ["--cache-file", "--cache-file needs a value"],
@@ -166,7 +166,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     const { code, stderr } = await provider.login({ home, program: deno() });
     expect(code).toBe(0);
     expect(stderr).toMatch(
-      /^latchkey: Sign-ins last for this run alone: Deno may not read .*Run deno with --allow-env=/m,
+      /^latchkey: Sign-ins last for this run only: Deno may not read .*Run deno with --allow-env=/m,
     );
     const named = await provider.login({ home, program: deno(`--allow-env=${NAMES}`) });
     expect(named.stderr).toContain(
@@ -211,7 +211,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     const env = { HOME: "", XDG_STATE_HOME: "" };
     expect(await provider.login({ home, env })).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
-      stderr: expect.stringContaining("latchkey: Sign-ins last for this run alone: HOME is not set"),
+      stderr: expect.stringContaining("latchkey: Sign-ins last for this run only: HOME is not set"),
     });
     expect(await provider.logout({ home, env })).toMatchObject({ code: 3 });
     expect(await provider.accounts({ home, env }, "--store file")).toMatchObject({ code: 1, stdout: "" });

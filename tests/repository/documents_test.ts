@@ -52,7 +52,8 @@ function complaints(script: string): readonly string[] {
 
 function complaintOf([name = "", ...rest]: readonly string[]): string | undefined {
   if (["--help", "--version", "help"].includes(name)) return undefined;
-  const isFile = name.endsWith(".json"), command = commands.find((each) => each.name === (isFile ? "CONFIG.json" : name));
+  const isFile = name.endsWith(".json"),
+    command = commands.find((each) => each.name === (isFile ? "CONFIG.json" : name));
   if (!command) return `there is no command ${name}`;
   try {
     readCommandLine(command, isFile ? [name, ...rest] : rest);
@@ -118,9 +119,7 @@ test("the examples of the help are what the command line takes", () => {
 
 test("README.md has a row for every command", () => {
   const rows = read("README.md").match(/^\| `latchkey .*$/gm) ?? [];
-  const missing = commands.filter(({ name }) =>
-    !rows.some((row) => row.includes(`latchkey ${name}`))
-  );
+  const missing = commands.filter(({ name }) => !rows.some((row) => row.includes(`latchkey ${name}`)));
   expect(missing.map(({ name }) => name)).toEqual([]);
 });
 

@@ -8,11 +8,14 @@ import type { Option } from "../../../bin/cli/options.ts";
 const BIN = join(import.meta.dir, "../../../bin"), ENTRIES = [...COMMANDS, CONFIG_FILE];
 
 // A command that was declared and had no case of its own ran as a configuration file's.
-test.each(ENTRIES.map((entry) => [entry.name, entry] as const))("%s loads the command that it names", async (_, entry) => {
-  const { command } = await entry.load();
-  expect({ name: command.name, summary: command.summary }).toEqual({ name: entry.name, summary: entry.summary });
-  expect(command.usage.split(/[ ,]/)[0]).toBe(entry.name);
-});
+test.each(ENTRIES.map((entry) => [entry.name, entry] as const))(
+  "%s loads the command that it names",
+  async (_, entry) => {
+    const { command } = await entry.load();
+    expect({ name: command.name, summary: command.summary }).toEqual({ name: entry.name, summary: entry.summary });
+    expect(command.usage.split(/[ ,]/)[0]).toBe(entry.name);
+  },
+);
 
 test("no two commands have a name or a run in common", async () => {
   const commands = await Promise.all(ENTRIES.map(async ({ load }) => (await load()).command));

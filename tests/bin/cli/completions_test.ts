@@ -30,7 +30,14 @@ const ODD: readonly CommandSyntax[] = [{
   options: [],
   examples: [],
 }];
-const OF_FILE: CommandSyntax = { name: "CONFIG.json", summary: "A file", usage: "", operands: 1, options: [], examples: [] };
+const OF_FILE: CommandSyntax = {
+  name: "CONFIG.json",
+  summary: "A file",
+  usage: "",
+  operands: 1,
+  options: [],
+  examples: [],
+};
 
 let home: OwnHome;
 
