@@ -58,7 +58,7 @@ export interface CommandSyntax {
   readonly usage: string;
   /** The greatest number of arguments beside options. */
   readonly operands: number;
-  /** What they are, for a shell that completes them. @default files */
+  /** Kind of these arguments, for a shell that completes them. @default files */
   readonly operand?: Operand;
   /** `true`: its arguments are another command's words, which come only after `--` and stay as they are. @default false */
   readonly wraps?: boolean;
@@ -66,7 +66,7 @@ export interface CommandSyntax {
   readonly options: readonly Option[];
   /** Reasons why it lacks options that other commands have, by the options' names. */
   readonly unlike?: Readonly<Record<string, string>>;
-  /** What people type, and why. */
+  /** Example command lines, each with its purpose. */
   readonly examples: readonly (readonly [line: string, why: string])[];
 }
 

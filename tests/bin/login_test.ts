@@ -185,7 +185,7 @@ describe("latchkey --cache-file", () => {
   });
 });
 
-test.each([["accounts", "--account USER lists one alone"], ["logout", "--account USER, or a home account id"]])(
+test.each([["accounts", "--account USER lists only one"], ["logout", "--account USER, or a home account id"]])(
   "latchkey %s --tenant is wrong usage, which says what there is instead",
   async (command, says) => {
     using home = makeOwnHome();

@@ -10,7 +10,7 @@ test("bundleCommandLine has all that a silent token takes in one file", async ()
     await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
     const early = await earlyImports(join(folder, "bin/latchkey.js"));
     expect(early).toHaveLength(1);
-    for (const late of ["token", "token_store", "linux_broker"]) {
+    for (const late of ["token", "token_cache", "linux"]) {
       const file = (await readdir(join(folder, "chunks"))).find((name) => name.startsWith(`${late}-`))!;
       expect(await earlyImports(join(folder, "chunks", file)), late).toEqual(early);
     }
