@@ -81,7 +81,7 @@ describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ progr
 
     expect(await provider.logout(options)).toEqual({
       ...{ code: 0, stdout: "" },
-      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep theirs\n",
+      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep their sign-ins\n",
     });
     expect(errorOf(await provider.token(options, SILENT))).toEqual(SIGN_IN);
     expect(await provider.accounts(options)).toMatchObject({ code: 0, stdout: "" });
@@ -144,7 +144,7 @@ describe("latchkey --store", () => {
 
   test.each([
     ["--store file --cache-file /tmp/a", "--cache-file goes with --store plaintext, not with --store file"],
-    ["--store memory --cache-file /tmp/a", "not for --store memory"],
+    ["--store memory --cache-file /tmp/a", "not with --store memory"],
     ["--store cloud", "--store takes auto, file, plaintext, memory"],
     ["--cache-file", "--cache-file needs a value"],
   ])("with %s is wrong usage", async (more, says) => {
