@@ -3,30 +3,43 @@
  *
  * @module
  */
-import { write } from "../lib/runtime/program.ts";
-import type { AccountInfo } from "../lib/account.ts";
-import { deferredNotices, makeApplication, whyNobody } from "./cli/application.ts";
-import type { CommandLine } from "./cli/command_line.ts";
-import { ACCOUNT_KEYS, accountJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
+import { deferredNotices, makeApplication, whyNoAccount } from "./cli/application.ts";
+import type { Command, CommandLine } from "./cli/command_line.ts";
+import { ACCOUNT, APP, TEXT_FORMAT, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
 
-/** Prints the accounts that tokens can be had for. */
-export async function printAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+/** The command. */
+export const command: Command = {
+  name: "accounts",
+  summary: "List the accounts that tokens are available for",
+  usage: "accounts --client-id ID [options]",
+  operands: 0,
+  options: [
+    { ...ACCOUNT, fromProfile: false, summary: "Only accounts with this user name" },
+    ...APP,
+    TEXT_FORMAT,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: { tenant: "it lists the accounts of all tenants; --account USER lists only one" },
+  examples: [
+    ["latchkey accounts --client-id azure-cli", "user name, home account id and name, one account a line"],
+    ["latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'", "for a script"],
+  ],
+  run: listAccounts,
+};
+
+async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const { hold, around } = deferredNotices(), app = await makeApplication(line, { hold, signal });
   const username = line.text("account"), { correlationId } = line;
   const accounts = await around(() => app.getAccounts({ username, correlationId, signal }));
-  if (line.text("format") === "json") {
-    return write("stdout", `${jsonForTerminal(accounts.map((account) => accountJson(account, ACCOUNT_KEYS)))}\n`);
-  }
-  for (const account of accounts) write("stdout", accountLine(account));
+  if (line.get(TEXT_FORMAT) === "json") return printJson(accounts.map((account) => accountJson(account)));
+  for (const account of accounts) print(accountLine(account));
   if (accounts.length > 0) return;
-  const why = await whyNobody(app, username, signal), { notKept, tokenPlace } = await import("./cli/token_cache.ts");
+  const why = await whyNoAccount(app, username, signal);
+  const { notStored, tokenPlace } = await import("./cli/token_cache.ts");
   const place = tokenPlace(line);
-  const memory = place.kind === "memory" && why !== undefined ? `. ${notKept(place)}` : "";
+  const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
-  write("stderr", `latchkey: ${escapeForTerminal(`${what}. Sign in: latchkey login${memory}`)}\n`);
-}
-
-/** An account as a line of text: user name, home account id and name, apart by tabs. */
-export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
-  return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
+  say(`${what}. Sign in: latchkey login${memory}`);
 }

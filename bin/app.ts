@@ -3,39 +3,50 @@
  *
  * @module
  */
-import { write } from "../lib/runtime/program.ts";
 import { type RedirectUri, redirectUris, type SignInWay } from "../lib/authority.ts";
 import { ArgumentError } from "../lib/errors.ts";
 import { clientIdOf, isAtMicrosoft, wellKnownName } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH, TEXT_FORMAT } from "./cli/options.ts";
+import { escapeForTerminal, print, printJson } from "./cli/output.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "app",
+  summary: "Print the redirect URIs that an app registration needs, and how to add them",
+  usage: "app --client-id ID [options]",
+  operands: 0,
+  options: [CLIENT_ID, AUTHORITY, REDIRECT_PATH, PROFILE, TEXT_FORMAT],
+  examples: [
+    ["latchkey app --client-id ID", "what to register, with Azure CLI or in the portal"],
+    ["latchkey app --client-id ID --authority https://id.contoso.com", "the same at another provider"],
+    [
+      "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
+      "only the redirect URIs, for a script",
+    ],
+  ],
+  run(line) {
+    const clientId = clientIdOf(line), uris = urisOf(line, clientId);
+    const otherAuthority = isAtMicrosoft(line) ? undefined : line.text("authority");
+    const name = otherAuthority === undefined ? wellKnownName(clientId) : undefined;
+    if (line.get(TEXT_FORMAT) === "text") return print(registrationText({ clientId, uris, otherAuthority, name }));
+    printJson({
+      client_id: clientId,
+      redirect_uris: uris,
+      public_client: true,
+      owner: name === undefined ? "you" : "microsoft",
+      ...(name === undefined && otherAuthority === undefined && { az: azCommand(clientId, uris) }),
+    });
+  },
+};
 
 const WAYS: Readonly<Record<SignInWay, string>> = {
   windows: "Windows",
   wsl: "WSL",
   macos: "macOS",
   linux: "Linux",
-  browser: "the browser, where there is no broker",
+  browser: "the browser, if there is no broker",
 };
-
-/** A registration, as far as it is known here. */
-interface Registration {
-  readonly clientId: string;
-  readonly uris: readonly RedirectUri[];
-  /** The authority that is not Microsoft's. */
-  readonly elsewhere: string | undefined;
-  /** The app's name, if it is one of Microsoft's own. */
-  readonly name: string | undefined;
-}
-
-/** Prints what an app registration has to have so that people can sign in to the app everywhere, and how to add it. */
-export function printRegistration(line: CommandLine): Promise<void> {
-  const clientId = clientIdOf(line), uris = urisOf(line, clientId);
-  const elsewhere = isAtMicrosoft(line) ? undefined : line.text("authority");
-  const registration = { clientId, uris, elsewhere, name: elsewhere ? undefined : wellKnownName(clientId) };
-  write("stdout", line.text("format") === "json" ? registrationJson(registration) : registrationText(registration));
-  return Promise.resolve();
-}
 
 function urisOf(line: CommandLine, clientId: string): readonly RedirectUri[] {
   try {
@@ -45,40 +56,37 @@ function urisOf(line: CommandLine, clientId: string): readonly RedirectUri[] {
   }
 }
 
-function registrationJson({ clientId, uris, elsewhere, name }: Registration): string {
-  return `${
-    jsonForTerminal({
-      client_id: clientId,
-      redirect_uris: uris,
-      public_client: true,
-      owner: name === undefined ? "you" : "microsoft",
-      ...(name === undefined && elsewhere === undefined && { az: azCommand(clientId, uris) }),
-    })
-  }\n`;
+interface Registration {
+  readonly clientId: string;
+  readonly uris: readonly RedirectUri[];
+  /** An authority that is not Microsoft's. */
+  readonly otherAuthority: string | undefined;
+  /** The app's name, if it is one of Microsoft's own. */
+  readonly name: string | undefined;
 }
 
-function registrationText({ clientId, uris, elsewhere, name }: Registration): string {
+function registrationText({ clientId, uris, otherAuthority, name }: Registration): string {
   if (name !== undefined) {
-    return `${name} is an app of Microsoft's: its registration cannot be changed by you, and has what Microsoft gave it.
-Where a redirect URI is missing (AADSTS50011), use an app registration of your own:
+    return `${name} is an app of Microsoft's: only Microsoft can change its registration.
+If a redirect URI is missing (AADSTS50011), use an app registration of your own:
   az ad app create --display-name NAME --is-fallback-public-client true
   latchkey app --client-id ID
 `;
   }
-  if (elsewhere !== undefined) {
-    return `Redirect URI for the app ${escapeForTerminal(clientId)} at ${escapeForTerminal(elsewhere)}:
+  if (otherAuthority !== undefined) {
+    return `Redirect URI for the app ${escapeForTerminal(clientId)} at ${escapeForTerminal(otherAuthority)}:
 ${uris.map(({ uri }) => `  ${uri}\n`).join("")}
-The provider has to take it with any port (RFC 8252, 7.3). If it does not, fix the port:
+The provider has to accept it with any port (RFC 8252, 7.3). If it does not, fix the port:
   register http://127.0.0.1:8400/... instead, with the same path, and sign in with --port 8400
 To choose another path, give --redirect-path PATH here and at the sign-in; use a path for one provider only.
-The app has to be a public (native) client, which has no secret.
+The app has to be a public (native) client, without a secret.
 `;
   }
   const width = Math.max(...uris.map(({ uri }) => uri.length));
   const rows = uris.map(({ uri, ways }) => `  ${uri.padEnd(width)}  ${ways.map((way) => WAYS[way]).join(", ")}\n`);
   return `Redirect URIs for the app registration ${clientId}:
 ${rows.join("")}
-With Azure CLI. What is given takes the place of all that is there: add what the app has already.
+With Azure CLI. The command replaces the whole list, so add the URIs that the app already has:
   az ad app show --id ${clientId} --query publicClient.redirectUris
   ${azCommand(clientId, uris)}
 

@@ -8,12 +8,38 @@ import { quoteCommand } from "../lib/runtime/host.ts";
 import { write } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { type CommandLine, readCommandLine, UsageError } from "./cli/command_line.ts";
-import { COMMANDS } from "./cli/commands.ts";
+import { type Command, type CommandLine, readCommandLine, UsageError } from "./cli/command_line.ts";
 import { EXIT } from "./cli/failures.ts";
-import type { Command, Option } from "./cli/options.ts";
+import { ACCOUNT, APP, type CommandSyntax, type Option, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { azureCliJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
 import { acquireToken, scopesOf } from "./token.ts";
+
+/** Subscription to name to programs, which `az-shim` passes on. */
+export const SUBSCRIPTION: Option = {
+  name: "subscription",
+  kind: "text",
+  value: "ID",
+  summary: "Subscription that az account show prints (the tenant, as for an account without subscriptions)",
+};
+
+/** The command, which the shim runs. */
+export const command: Command = {
+  name: "az",
+  summary: "Answer the Azure CLI calls of other programs: tokens, the account, the version",
+  usage: "az --client-id ID [options] -- account get-access-token | account show | login | version ...",
+  operands: Infinity,
+  operand: { value: "WORD" },
+  wraps: true,
+  options: [ACCOUNT, ...APP, TENANT, SUBSCRIPTION, TIMEOUT, VERBOSE],
+  examples: [
+    [
+      "latchkey az --client-id azure-cli -- account get-access-token --resource https://management.azure.com",
+      "as az prints it",
+    ],
+    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "whose tokens programs get"],
+  ],
+  run: answerAzureCli,
+};
 
 /** The options among these that a command line itself has, and neither the environment nor a profile. */
 export function givenWords(line: CommandLine, options: readonly Option[]): readonly string[] {
@@ -51,8 +77,8 @@ const OUTPUT: readonly Option[] = [
   text("query", "Print one value alone", { value: "KEY" }),
   ...EVERYWHERE,
 ];
-const SUBSCRIPTION = text("subscription", "Subscription that is meant", { alias: "s", value: "ID" });
-const TENANT = text("tenant", "Tenant to ask", { alias: "t", value: "TENANT" });
+const AZ_SUBSCRIPTION = text("subscription", "Subscription that is meant", { alias: "s", value: "ID" });
+const AZ_TENANT = text("tenant", "Tenant to ask", { alias: "t", value: "TENANT" });
 const SCOPE: Option = {
   name: "scope",
   kind: "list",
@@ -61,28 +87,32 @@ const SCOPE: Option = {
   summary: "What the token is for",
 };
 
-const AZ_COMMANDS: readonly (Command & Pick<AzCall, "name">)[] = [
-  command("account get-access-token", "Print a token", [
+const AZ_COMMANDS: readonly (CommandSyntax & Pick<AzCall, "name">)[] = [
+  azCommand("account get-access-token", "Print a token", [
     text("resource", "What the token is for", { value: "URL" }),
     SCOPE,
-    TENANT,
-    SUBSCRIPTION,
+    AZ_TENANT,
+    AZ_SUBSCRIPTION,
     ...OUTPUT,
   ]),
-  command("account show", "Print whose tokens there are", [SUBSCRIPTION, ...OUTPUT]),
-  command("login", "Sign a person in, as latchkey login does", [
-    TENANT,
+  azCommand("account show", "Print whose tokens there are", [AZ_SUBSCRIPTION, ...OUTPUT]),
+  azCommand("login", "Sign a person in, as latchkey login does", [
+    AZ_TENANT,
     SCOPE,
     text("claims-challenge", "Answer a claims challenge", { value: "BASE64" }),
     { name: "use-device-code", kind: "switch", environment: false, summary: "Sign in on another device" },
     { name: "allow-no-subscriptions", kind: "switch", environment: false, summary: "Taken, and without effect" },
     ...EVERYWHERE,
   ]),
-  command("version", "Print the version of Azure CLI that this answers as", OUTPUT),
-  command("--version", "The same, for people", []),
+  azCommand("version", "Print the version of Azure CLI that this answers as", OUTPUT),
+  azCommand("--version", "The same, for people", []),
 ];
 
-function command(name: AzCall["name"], summary: string, options: readonly Option[]): Command & Pick<AzCall, "name"> {
+function azCommand(
+  name: AzCall["name"],
+  summary: string,
+  options: readonly Option[],
+): CommandSyntax & Pick<AzCall, "name"> {
   return { name, summary, options, usage: `az -- ${name} [options]`, operands: 0, examples: [] };
 }
 
@@ -97,21 +127,21 @@ function text(name: string, summary: string, more: Partial<Option>): Option {
  * @returns The call; the help of its command where that is asked for.
  * @throws {UsageError} for what Azure CLI itself is needed for.
  */
-export function readAzCall(words: readonly string[]): AzCall | Command {
+export function readAzCall(words: readonly string[]): AzCall | CommandSyntax {
   const end = words.findIndex((word) => word.startsWith("-")), [first] = words;
   const name = first === "-v" || first === "--version"
     ? "--version"
     : words.slice(0, end === -1 ? undefined : end).join(" ");
-  const command = AZ_COMMANDS.find((each) => each.name === name);
-  if (!command) {
+  const called = AZ_COMMANDS.find((each) => each.name === name);
+  if (!called) {
     const known = AZ_COMMANDS.map(({ name }) => `az ${name}`).join(", ");
     throw new UsageError(
       `latchkey answers ${known}; for ${JSON.stringify(`az ${name}`.trim())} Azure CLI itself is needed`,
     );
   }
   const count = name === "--version" ? 1 : name.split(" ").length;
-  const line = readCommandLine(command, words.slice(count));
-  return line.help ? command : { name: command.name, line };
+  const line = readCommandLine(called, words.slice(count));
+  return line.help ? called : { name: called.name, line };
 }
 
 /**
@@ -144,7 +174,7 @@ const RESOURCE_MANAGER = "https://management.core.windows.net/";
 const TENANT_LEVEL = "N/A(tenant level account)";
 
 /** Answers a call of `az`. */
-export async function answerAzureCli(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+async function answerAzureCli(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const call = readAzCall(line.operands);
   if (!("line" in call)) return write("stdout", (await import("./cli/help.ts")).helpOf(call));
   const asked = call.line, subscription = asked.text("subscription") ?? line.text("subscription");
@@ -175,9 +205,8 @@ async function tokenFor(
 ): Promise<AuthenticationResult> {
   const tenant = asked.text("tenant") ?? line.text("tenant"),
     scopes = scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]);
-  const text = (name: string) => name === "tenant" ? tenant : line.text(name);
   try {
-    return await acquireToken({ ...line, text }, { interactive: "never", signal, asked: () => ({ scopes }) });
+    return await acquireToken(line.with({ tenant }), { interactive: "never", signal, asked: () => ({ scopes }) });
   } catch (error) {
     if (!(error instanceof LatchkeyError) || EXIT[error.code] !== EXIT.interaction_required) throw error;
     throw new LatchkeyError(error.code, error.message, {
@@ -230,11 +259,11 @@ function accountShown(
 
 /** Signs a person in, who was told by a program to run `az login`. */
 async function logInFor(line: CommandLine, asked: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const command = COMMANDS.find(({ name }) => name === "login")!;
+  const { command: login, signIn } = await import("./login.ts");
   const challenge = asked.text("claims-challenge"), tenant = asked.text("tenant");
   // What comes later counts. A profile is taken from, and not written to.
   const words = [
-    ...givenWords(line, command.options.filter(({ name }) => name !== "profile")),
+    ...givenWords(line, login.options.filter(({ name }) => name !== "profile")),
     ...scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]).map((scope) => `--scope=${scope}`),
     ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
     ...(challenge === undefined ? [] : [`--claims=${challenge}`]),
@@ -243,5 +272,5 @@ async function logInFor(line: CommandLine, asked: CommandLine, signal: AbortSign
   const profile = line.profile === undefined
     ? undefined
     : await (await import("./cli/profiles.ts")).profileOf(line, { mayBeNew: false });
-  await (await import("./login.ts")).logIn(readCommandLine(command, words, profile), signal);
+  await signIn(readCommandLine(login, words, profile), signal);
 }

@@ -8,11 +8,34 @@ import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWor
 import { ownCommand } from "../lib/runtime/installation.ts";
 import { absolutePath, isThere, write } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import { givenWords } from "./az.ts";
+import { command as az, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { COMMANDS } from "./cli/commands.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { ACCOUNT, APP, TENANT } from "./cli/options.ts";
 import { escapeForTerminal } from "./cli/output.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "az-shim",
+  summary: "Install an az program that answers Azure's SDKs and Terraform through latchkey",
+  usage: "az-shim --install DIR --client-id ID [options]",
+  operands: 0,
+  options: [
+    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
+    { name: "force", kind: "switch", environment: false, summary: "Replace an az that is there" },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    SUBSCRIPTION,
+  ],
+  examples: [
+    [
+      'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
+      "AzureCliCredential and Terraform in this shell get the broker's tokens",
+    ],
+  ],
+  run: installShim,
+};
 
 /** Permission bits of a program. */
 const PROGRAM_MODE = 0o755;
@@ -20,7 +43,7 @@ const PROGRAM_MODE = 0o755;
 const PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
 
 /** Writes the program, and prints the line that a shell finds it by. */
-export async function installShim(line: CommandLine): Promise<void> {
+async function installShim(line: CommandLine): Promise<void> {
   const folder = line.text("install");
   if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
   clientIdOf(line); // the first program that runs it would be told
@@ -37,8 +60,8 @@ export async function installShim(line: CommandLine): Promise<void> {
 
 /** Programs run it from a folder of their own. */
 function azWords(line: CommandLine): readonly string[] {
-  const { options } = COMMANDS.find(({ name }) => name === "az")!, cacheFile = line.text("cache-file");
-  const words = givenWords(line, options.filter(({ name }) => name !== "cache-file"));
+  const cacheFile = line.text("cache-file");
+  const words = givenWords(line, az.options.filter(({ name }) => name !== "cache-file"));
   const isGiven = line.origin("cache-file") === "command line" && cacheFile !== undefined;
   return ["az", ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFile)}`] : []), "--"];
 }

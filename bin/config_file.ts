@@ -9,60 +9,70 @@ import { LatchkeyError } from "../lib/errors.ts";
 import type { RequestOptions } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
+import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, TOKEN_FORMAT, VERBOSE } from "./cli/options.ts";
 import { type Prompter, prompterFor } from "./cli/sign_in.ts";
-import { interactiveOf, writeToken } from "./token.ts";
+import { interactiveOf, printToken, type TokenOptions } from "./token.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "CONFIG.json",
+  summary: "Print a token for the client_id, authority, username and scope in a file",
+  usage: "CONFIG.json [options]",
+  operands: 1,
+  options: [BROKER, ...CACHE, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
+  examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
+  run: runConfigFile,
+};
 
 interface Config {
-  readonly client_id: string;
+  readonly clientId: string;
   readonly authority?: string;
   readonly username?: string;
-  readonly scope: readonly string[];
+  readonly scopes: readonly string[];
 }
 
-/** Prints a token as the file says. */
-export async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const config = await readConfig(line.operands[0]!);
-  const { client_id: clientId, authority } = config, person = prompterFor(line), interactive = interactiveOf(line);
-  const mayPrompt = interactive !== "never", { hold, around } = deferredNotices();
+async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const config = await readConfig(line.operands[0]!),
+    { clientId, authority, scopes } = config,
+    { correlationId } = line;
+  const prompter = prompterFor(line), interactive = interactiveOf(line), mayPrompt = interactive !== "never";
+  const { hold, around } = deferredNotices();
   const app = await makeApplication(line, {
-    ...{ clientId, ...(authority && { authority }), ...person.browser },
+    ...{ clientId, ...(authority && { authority }), ...prompter.browser },
     ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
   });
-  const { correlationId } = line;
   try {
-    const result = await around(() => runSample({ app, person, interactive }, config, { correlationId, signal }));
+    const result = await around(() => runSample({ app, prompter, interactive }, config, { correlationId, signal }));
     if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
-    await writeToken(result, line);
+    printToken(result, line);
   } catch (error) {
-    throw await withConsentUrl(error, app, { scopes: config.scope });
+    throw await withConsentUrl(error, app, { scopes });
   }
 }
 
 interface Sample {
   readonly app: PublicClientApplication;
-  readonly person: Prompter;
-  readonly interactive: "if-needed" | "never" | "always";
+  readonly prompter: Prompter;
+  readonly interactive: TokenOptions["interactive"];
 }
 
-/** The documented pattern; `always` leaves its first half out, and `never` its second. */
+/** Runs the documented pattern; `always` skips its first half, and `never` its second. */
 async function runSample(
-  { app, person, interactive }: Sample,
-  { username, scope: scopes }: Config,
+  { app, prompter, interactive }: Sample,
+  { username, scopes }: Config,
   call: RequestOptions,
 ): Promise<AuthenticationResult> {
   if (interactive === "always") {
-    return await person.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
+    return await prompter.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
   }
   const [account] = username ? await app.getAccounts({ username, ...call }) : [];
   const silent = account && await app.acquireTokenSilent({ scopes, account, ...call });
   if (silent) return silent;
   if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, ...call });
-  return await person.ask(
-    { scopes, loginHint: username, ...call },
-    (request) => app.acquireTokenInteractive(request),
-  );
+  const request = { scopes, loginHint: username, ...call };
+  return await prompter.ask(request, (request) => app.acquireTokenInteractive(request));
 }
 
 async function readConfig(path: string): Promise<Config> {
@@ -84,14 +94,13 @@ async function readConfig(path: string): Promise<Config> {
   const scopes = typeof scope === "string" ? scope.split(" ").filter(Boolean) : scope;
   if (typeof client_id !== "string") throw wrong("client_id is missing");
   if (!Array.isArray(scopes) || !scopes.every((one) => typeof one === "string")) {
-    throw wrong("scope has to be a list of strings");
+    throw wrong("scope must be a list of strings");
   }
   for (const [name, value] of Object.entries({ authority, username })) {
-    if (value !== undefined && typeof value !== "string") throw wrong(`${name} has to be a string`);
+    if (value !== undefined && typeof value !== "string") throw wrong(`${name} must be a string`);
   }
   return {
-    client_id,
-    scope: scopes,
+    ...{ clientId: client_id, scopes },
     ...(authority ? { authority: String(authority) } : {}),
     ...(username ? { username: String(username) } : {}),
   };

@@ -3,34 +3,77 @@
  *
  * @module
  */
-import { isPiped, write } from "../lib/runtime/program.ts";
+import { isPiped } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { jsonForTerminal } from "./cli/output.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import {
+  APP,
+  BROWSER_CLIENT_ID,
+  CHOSEN_ACCOUNT,
+  CLIENT_ID,
+  formatOption,
+  type Option,
+  TIMEOUT,
+  VERBOSE,
+} from "./cli/options.ts";
+import { print, printJson } from "./cli/output.ts";
 
-/** Prints cookies that sign a browser in. */
-export async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  if (!line.isOn("yes-print-secret") && !await isPiped()) {
+const URL_OPTION = {
+  name: "url",
+  kind: "text",
+  value: "URL",
+  environment: false,
+  default: "https://login.microsoftonline.com/",
+  summary: "Sign-in page that the cookie is for, with its sso_nonce",
+} as const satisfies Option;
+const FORMAT = formatOption(["cookie", "json", "header"]);
+const SHOW_SECRET = {
+  name: "show-secret",
+  kind: "switch",
+  environment: false,
+  summary: "Print it on a terminal, too: anyone who sees the cookie can sign in with it",
+} as const satisfies Option;
+
+/** The command. */
+export const command: Command = {
+  name: "cookie",
+  summary: "Print a cookie that signs a browser in",
+  usage: "cookie [options]",
+  operands: 0,
+  options: [
+    URL_OPTION,
+    CHOSEN_ACCOUNT,
+    ...APP.map((option) => option === CLIENT_ID ? BROWSER_CLIENT_ID : option),
+    FORMAT,
+    SHOW_SECRET,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/", "for the sign-in page"],
+    ["latchkey cookie --show-secret", "on the terminal"],
+  ],
+  run: printCookies,
+};
+
+async function printCookies(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  if (!line.get(SHOW_SECRET) && !await isPiped()) {
     throw new UsageError(
-      "The cookie is as good as a password, and a terminal or a file keeps it: pipe it to the program that it is for, or " +
-        "give --yes-print-secret",
+      "The cookie is as good as a password, and a terminal or a file would keep it: pipe it to the program that needs it, " +
+        "or add --show-secret",
     );
   }
-  const app = await makeApplication(line, { requireBroker: true, signal }),
-    account = await chooseAccount(app, line.text("account"), signal);
-  const cookies = await app.acquireSsoCookies({
-    account,
-    url: line.text("url")!,
-    correlationId: line.correlationId,
-    signal,
-  });
+  const app = await makeApplication(line, { requireBroker: true, signal });
+  const account = await chooseAccount(app, line.text("account"), { signal });
+  const { correlationId } = line, url = line.get(URL_OPTION);
+  const cookies = await app.acquireSsoCookies({ account, url, correlationId, signal });
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);
-  switch (line.text("format")) {
+  switch (line.get(FORMAT)) {
     case "json":
-      return write("stdout", `${jsonForTerminal(cookies)}\n`);
+      return printJson(cookies);
     case "header":
-      return write("stdout", `Cookie: ${pairs.join("; ")}\n`);
-    default:
-      return write("stdout", pairs.map((pair) => `${pair}\n`).join(""));
+      return print(`Cookie: ${pairs.join("; ")}\n`);
+    case "cookie":
+      return print(pairs.map((pair) => `${pair}\n`).join(""));
   }
 }

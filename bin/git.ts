@@ -7,10 +7,45 @@ import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/au
 import { readEnvironment } from "../lib/runtime/host.ts";
 import { isTerminal, write } from "../lib/runtime/program.ts";
 import { readStandardInput } from "../lib/runtime/stdio.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
+import { ACCOUNT, APP, BROWSER, INTERACTIVE, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "git",
+  summary: "Git credential helper for Azure DevOps",
+  usage: "git --client-id ID [options] get|store|erase",
+  operands: 1,
+  operand: { value: "OPERATION", choices: ["get", "store", "erase"] },
+  options: [
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    { ...INTERACTIVE, summary: "Whether a window or the browser may be opened; auto: if stderr is a terminal" },
+    ...BROWSER.filter(({ name }) => name !== "no-browser"),
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: {
+    "no-browser": "git uses stdin, where the address would be pasted; use latchkey login --no-browser",
+    scope: "the server says which token it needs; for other servers, set git in latchkey/config.json",
+    resource: "the server says which token it needs; for other servers, set git in latchkey/config.json",
+  },
+  examples: [
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
+      "git asks for what it needs from then on",
+    ],
+    [
+      "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
+      "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
+    ],
+  ],
+  run: answerGit,
+};
 
 /** Git's request, or the credential that a server rejected. */
 interface CredentialRequest {
@@ -217,7 +252,7 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
 const OWN_STATE = "latchkey:token";
 
 /** Answers git. Unknown servers and unknown operations get no answer. */
-export async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const [operation] = line.operands;
   if (operation === undefined) {
     throw new UsageError("get, store or erase is missing: git adds it when it runs the credential helper");
@@ -283,7 +318,7 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
 
 /** Standard input belongs to git, so only standard error shows whether there is a terminal. */
 function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
-  if (line.text("interactive") !== "auto") return interactiveOf(line);
+  if (line.get(INTERACTIVE) !== "auto") return interactiveOf(line);
   const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
   return isTerminal("stderr") && mayAsk ? "if-needed" : "never";
 }
@@ -295,7 +330,7 @@ function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
  */
 function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Task["lines"] {
   const { username } = request, plain = withTenant(withValues(line, entry), request);
-  if (!username?.includes("@") || isExplicit(line, "account")) return [plain];
+  if (!username?.includes("@") || line.isGiven("account")) return [plain];
   return [withTenant(withValues(line, { ...entry, account: username }), request), plain];
 }
 
@@ -308,15 +343,5 @@ function withTenant(line: CommandLine, request: CredentialRequest): CommandLine 
 }
 
 function withValues(line: CommandLine, values: Values): CommandLine {
-  const isReplaced = (name: string) => values[name] !== undefined && !isExplicit(line, name);
-  return {
-    ...line,
-    text: (name) => isReplaced(name) ? values[name] : line.text(name),
-    origin: (name) => isReplaced(name) ? "profile" : line.origin(name),
-  };
-}
-
-/** Returns true for an option of the command line or the environment. */
-function isExplicit(line: CommandLine, name: string): boolean {
-  return ["command line", "environment"].includes(line.origin(name) ?? "");
+  return line.with(Object.fromEntries(Object.entries(values).filter(([name]) => !line.isGiven(name))));
 }

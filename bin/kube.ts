@@ -7,10 +7,43 @@ import { mayReadEnvironment, readEnvironment } from "../lib/runtime/host.ts";
 import { write } from "../lib/runtime/program.ts";
 import { isObject } from "../lib/encoding.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
+import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { jsonForTerminal } from "./cli/output.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "kube",
+  summary: "Credential plugin for kubectl",
+  usage: "kube --client-id ID --server-id ID [options]",
+  operands: 0,
+  options: [
+    {
+      name: "server-id",
+      kind: "text",
+      value: "ID",
+      summary: "App of the cluster that the token is for: a GUID or a URL",
+    },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    { ...INTERACTIVE, summary: `${INTERACTIVE.summary}, and the caller allows it` },
+    ...BROWSER,
+    FORCE_REFRESH,
+    MIN_TTL,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    [
+      "latchkey kube --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
+      "for Azure Kubernetes Service: what a kubeconfig's exec section calls",
+    ],
+  ],
+  run: printExecCredential,
+};
 
 interface ExecRequest {
   readonly apiVersion: string;
@@ -68,7 +101,7 @@ export function writeExecCredential(
 }
 
 /** Prints an `ExecCredential` with a token for a cluster. */
-export async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });

@@ -12,39 +12,42 @@ import {
   onSignals,
   programArguments,
   type SignalName,
-  write,
 } from "../lib/runtime/program.ts";
-import { type CommandLine, optionWords, readCommandLine, unknown, UsageError } from "./cli/command_line.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "./cli/commands.ts";
-import type { Command } from "./cli/options.ts";
-
-/** Runs a command. One that did what it was for and yet has bad news returns an exit code. */
-type Run = (line: CommandLine, signal: AbortSignal | undefined) => Promise<number | void>;
+import {
+  type Command,
+  type CommandLine,
+  optionWords,
+  readCommandLine,
+  unknown,
+  UsageError,
+} from "./cli/command_line.ts";
+import { type CommandEntry, COMMANDS, CONFIG_FILE, groupedEntries, loadGroups } from "./cli/commands.ts";
+import { print, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
-/** Exit codes of a command that a signal ended: a person gave up, or as shells have it, 128 and the signal's number. */
+/** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
 const EXIT_AT: Readonly<Partial<Record<SignalName, number>>> = { SIGINT: 4, SIGHUP: 129, SIGTERM: 143 };
-/** Codes of a command that was given up, by a signal or for its time: a broker may still be told. */
-const EXITS_GIVEN_UP: readonly number[] = Object.values(EXIT_AT);
-/** How long a renewal that was sent may take once its command has ended, in milliseconds. */
+/** Codes of a command that was aborted, by a signal or by its time limit: the broker may still have to be told. */
+const ABORTED_EXITS: readonly number[] = Object.values(EXIT_AT);
+/** How long a renewal that was sent may take after its command has ended, in milliseconds. */
 const RENEWAL_GRACE_MS = 5_000;
 /** How long a command may take to end by itself after a signal, in milliseconds. */
 const ENDING_MS = 500;
 
-/** The signal that ends a command. Disposed of, it is waited for no longer. */
+/** The signal that ends a command. Once disposed of, it no longer does. */
 interface Ending extends Disposable {
-  /** Which one came; `undefined` as long as none has. */
+  /** The signal that came, if any. */
   readonly name: SignalName | undefined;
   /** Aborts when it comes. */
   readonly signal: AbortSignal;
-  /** Rejects when the command takes too long to end by itself. */
+  /** Rejects if the command takes too long to end by itself. */
   readonly tooLong: Promise<never>;
 }
 
-/** Heeds signals from now on. Those that follow the first change nothing: a terminal that is closed can send several. */
-function heedSignals(): Ending {
+/** Listens for signals. Only the first one counts: a terminal that is closed can send several. */
+function listenForSignals(): Ending {
   const controller = new AbortController(), { signal } = controller, tooLong = Promise.withResolvers<never>();
-  tooLong.promise.catch(() => {}); // nobody waits any more for a command that has ended
+  tooLong.promise.catch(() => {}); // unhandled if the command has ended
   let came: SignalName | undefined, timer: ReturnType<typeof setTimeout> | undefined;
   const listening = onSignals(Object.keys(EXIT_AT) as SignalName[], (name) => {
     if (came) return;
@@ -56,52 +59,13 @@ function heedSignals(): Ending {
     get name() {
       return came;
     },
-    ...{ signal, tooLong: tooLong.promise },
+    signal,
+    tooLong: tooLong.promise,
     [Symbol.dispose]() {
       clearTimeout(timer);
       if (!came) listening[Symbol.dispose]();
     },
   };
-}
-
-/** Each command's code is loaded when it is called. */
-async function load(command: Command): Promise<Run> {
-  switch (command.name) {
-    case "token":
-      return (await import("./token.ts")).printToken;
-    case "login":
-      return (await import("./login.ts")).logIn;
-    case "logout":
-      return (await import("./logout.ts")).logOut;
-    case "accounts":
-      return (await import("./accounts.ts")).printAccounts;
-    case "cookie":
-      return (await import("./cookie.ts")).printCookies;
-    case "sign":
-      return (await import("./sign.ts")).printSignedRequest;
-    case "browser-host":
-      return (await import("./browser_host/browser_host.ts")).serveBrowser;
-    case "app":
-      return (await import("./app.ts")).printRegistration;
-    case "serve":
-      return (await import("./serve/serve.ts")).serve;
-    case "az":
-      return (await import("./az.ts")).answerAzureCli;
-    case "az-shim":
-      return (await import("./az_shim.ts")).installShim;
-    case "doctor":
-      return (await import("./doctor/doctor.ts")).examineMachine;
-    case "completions":
-      return (await import("./cli/completions.ts")).printCompletions;
-    case "man":
-      return (await import("./cli/help.ts")).printManual;
-    case "git":
-      return (await import("./git.ts")).answerGit;
-    case "kube":
-      return (await import("./kube.ts")).printExecCredential;
-    default:
-      return (await import("./config_file.ts")).runConfigFile;
-  }
 }
 
 /**
@@ -111,10 +75,10 @@ async function load(command: Command): Promise<Run> {
  * @returns The exit code.
  */
 export async function main(words: readonly string[]): Promise<number> {
-  const [first, ...rest] = words, ending = heedSignals();
+  const [first, ...rest] = words, ending = listenForSignals();
   let line: CommandLine | undefined;
   try {
-    return await Promise.race([perform(), ending.tooLong]);
+    return await Promise.race([perform(), ending.tooLong]) ?? 0;
   } catch (error) {
     const code = await report(error, { line, words });
     return ending.name ? EXIT_AT[ending.name]! : code;
@@ -122,12 +86,11 @@ export async function main(words: readonly string[]): Promise<number> {
     ending[Symbol.dispose]();
   }
 
-  async function perform(): Promise<number> {
+  async function perform(): Promise<number | void> {
     if (first === undefined) throw new UsageError("A command is missing");
-    if (first === "--version") return await printVersion(rest);
+    if (first === "--version") return await (await import("./cli/help.ts")).printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
-    const command = findCommand(first);
-    const given = command === CONFIG_FILE_COMMAND ? words : rest;
+    const entry = findCommand(first), { command } = await entry.load(), given = entry === CONFIG_FILE ? words : rest;
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
     line = await withProfile(command, given, line);
@@ -135,7 +98,7 @@ export async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-/** A profile is looked for where one is named, and where no app is; not for a command that has none. */
+/** Reads the command line again with a profile, if one is named, or if no app is and the command can have a profile. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
   const isNamed = line.origin("profile") !== undefined,
     isPossible = command.options.some(({ name }) => name === "profile"),
@@ -146,92 +109,97 @@ async function withProfile(command: Command, words: readonly string[], line: Com
     const profile = await profileOf(line, { mayBeNew: command.name === "login" });
     return profile ? readCommandLine(command, words, profile) : line;
   } catch (error) {
-    // What is wrong with the file is the doctor's to report.
-    if (command.name === "doctor" && error instanceof Error) return { ...line, profileProblem: error };
+    if (command.reportsProfile && error instanceof Error) return readCommandLine(command, words, error);
     throw error;
   }
 }
 
-async function run(command: Command, line: CommandLine, ending: Ending): Promise<number> {
-  const start = await load(command), seconds = line.seconds("timeout");
+async function run(command: Command, line: CommandLine, ending: Ending): Promise<number | void> {
+  const seconds = line.seconds("timeout");
   if (seconds === 0) throw new UsageError("--timeout takes a number of seconds above 0");
   const limit = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   ending.signal.throwIfAborted();
   if (command.isService) ending[Symbol.dispose]();
   try {
-    return await start(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal) ?? 0;
+    return await command.run(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal, loadGroups);
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
     const { LatchkeyError } = await import("../lib/errors.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
-      hint: "Give it longer, or see what hangs: latchkey doctor",
+      hint: "Raise --timeout, or find what hangs: latchkey doctor",
     });
   }
 }
 
-function findCommand(word: string): Command {
+function findCommand(word: string): CommandEntry {
   const command = COMMANDS.find(({ name }) => name === word);
   if (command) return command;
-  if (word.endsWith(".json")) return CONFIG_FILE_COMMAND;
+  if (word.endsWith(".json")) return CONFIG_FILE;
   if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
   throw unknown(`command ${JSON.stringify(word)}`, word, COMMANDS.map(({ name }) => name));
 }
 
-async function printHelp(word: string | undefined): Promise<number> {
+async function printHelp(word: string | undefined): Promise<void> {
   const { helpOf, overview } = await import("./cli/help.ts");
-  write("stdout", word === undefined ? overview() : helpOf(findCommand(word)));
-  return 0;
+  if (word !== undefined) return print(helpOf((await findCommand(word).load()).command));
+  const [token, login] = await Promise.all([import("./token.ts"), import("./login.ts")]);
+  print(overview(groupedEntries(), [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
 }
 
-async function printVersion(words: readonly string[]): Promise<number> {
-  await (await import("./cli/help.ts")).printVersion(words);
-  return 0;
-}
-
-/** What a failure is told with. */
-interface Failed {
+/** The command line that failed. */
+interface FailedLine {
   /** The command line, if it could be read. */
   readonly line: CommandLine | undefined;
   readonly words: readonly string[];
 }
 
-async function report(error: unknown, { line, words }: Failed): Promise<number> {
+/** Prints a failure. The exit code tells of it even if nothing can be written. */
+async function report(error: unknown, failed: FailedLine): Promise<number> {
   const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
   const { EXIT, failureJson, failureText, otherFailureJson } = await import("./cli/failures.ts");
-  const { escapeForTerminal: visible } = await import("./cli/output.ts");
-  const isJson = wantsJson(line, words);
-  // An ArgumentError is how the library calls a mistake in a call, and the call was made of the command line.
+  const { line, words } = failed, correlationId = line?.correlationId;
+  const printIfJson = async (json: () => string) => await wantsJson(failed) && attempt(() => print(json()));
+  // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
-    tryToWrite("stderr", `latchkey: ${visible(error.message)}\n${hint}\n`);
-    if (isJson) tryToWrite("stdout", otherFailureJson("wrong_usage", error.message, { hint }));
+    attempt(() => (say(error.message), sayLine(hint)));
+    await printIfJson(() => otherFailureJson("wrong_usage", error.message, { hint }));
     return EXIT_USAGE;
   }
-  const correlationId = line?.correlationId;
   if (error instanceof LatchkeyError) {
-    tryToWrite("stderr", failureText(error, correlationId));
-    if (isJson) tryToWrite("stdout", failureJson(error, correlationId));
+    attempt(() => failureText(error, correlationId).forEach(sayLine));
+    await printIfJson(() => failureJson(error, correlationId));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
-  tryToWrite("stderr", `latchkey: ${visible(String(error))}\n`);
-  if (isJson) tryToWrite("stdout", otherFailureJson("unexpected", String(error), { correlationId }));
+  attempt(() => say(String(error)));
+  await printIfJson(() => otherFailureJson("unexpected", String(error), { correlationId }));
   return EXIT.unexpected;
 }
 
-/** Whether JSON is wanted, be it that the command line could not be read. */
-function wantsJson(line: CommandLine | undefined, words: readonly string[]): boolean {
+/** Returns true if JSON is wanted, even if the command line could not be read. */
+async function wantsJson({ line, words }: FailedLine): Promise<boolean> {
   if (line) return line.text("format") === "json";
-  const said = optionWords(words), { options = [] } = COMMANDS.find(({ name }) => name === words[0]) ?? {};
-  if (said.some((word, index) => word === "--format=json" || word === "json" && said[index - 1] === "--format")) {
+  const given = optionWords(words);
+  if (given.some((word, index) => word === "--format=json" || word === "json" && given[index - 1] === "--format")) {
     return true;
   }
-  return options.some(({ name }) => name === "format") && readEnvironment("LATCHKEY_FORMAT") === "json";
+  if (readEnvironment("LATCHKEY_FORMAT") !== "json") return false;
+  const loaded = await COMMANDS.find(({ name }) => name === words[0])?.load();
+  return loaded?.command.options.some(({ name }) => name === "format") ?? false;
+}
+
+function attempt(write: () => void): void {
+  try {
+    write();
+  } catch {
+    // nowhere left to report it
+  }
 }
 
 /**
- * Waits a little for renewals that were sent: the new refresh tokens have to be stored, since the old ones may no longer be valid.
- * A person who presses Ctrl-C again does not wait.
+ * Waits for renewals that were sent, for a limited time: the new refresh tokens have to be stored, since the old ones may no
+ * longer be valid. A person who presses Ctrl-C again does not wait.
  */
 async function finishRenewals(code: number): Promise<void> {
   const { renewalsInFlight } = await import("../lib/async.ts");
@@ -240,22 +208,13 @@ async function finishRenewals(code: number): Promise<void> {
   listening[Symbol.dispose]();
 }
 
-/** The exit code tells of the failure even where nobody reads of it, or nothing can be written. */
-function tryToWrite(stream: "stdout" | "stderr", text: string): void {
-  try {
-    write(stream, text);
-  } catch {
-    // there is nowhere left to say it
-  }
-}
-
-// An older Node does not tell whether it is the program; to do nothing, with exit code 0, would pass for an empty answer.
+// An older Node does not know import.meta.main. Doing nothing, with exit code 0, would pass for an empty result.
 if (import.meta.main === undefined) {
-  tryToWrite("stderr", "latchkey: needs Node 22.18 or later, Bun 1.3 or Deno 2.6\n");
+  attempt(() => say("needs Node 22.18 or later, Bun 1.3 or Deno 2.6"));
   exit(1);
 } else if (import.meta.main) {
   const code = await main(programArguments());
   await finishRenewals(code);
-  if (EXITS_GIVEN_UP.includes(code)) exitSoon(code);
+  if (ABORTED_EXITS.includes(code)) exitSoon(code);
   else exit(code);
 }

@@ -4,39 +4,93 @@
  * @module
  */
 import { isEntraId } from "../lib/account.ts";
-import { write } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { type CacheCall, memoryStore } from "../lib/cache/store.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import type { Prompt, TokenRequest } from "../lib/request.ts";
+import type { TokenRequest } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { accountLine } from "./accounts.ts";
 import { chooseAccount, defaultScopesOf, makeApplication, storeOf } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
-import { ACCOUNT_KEYS, accountJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
-import { type ConsoleBrowserOptions, prompterFor } from "./cli/sign_in.ts";
+import {
+  ACCOUNT,
+  APP,
+  BROKER,
+  BROWSER,
+  CLAIMS,
+  type Option,
+  PROFILE,
+  SCOPES_OR_DEFAULT,
+  TENANT,
+  TEXT_FORMAT,
+  TIMEOUT,
+  VERBOSE,
+} from "./cli/options.ts";
+import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
+import { type ConsoleBrowserOptions, prompterFor, signInByDeviceCode } from "./cli/sign_in.ts";
 import { warnIfNotStored } from "./cli/token_cache.ts";
 import { scopesOf } from "./token.ts";
 
-/** Signs a person in, prints the account, and writes the profile that is named. */
-export async function logIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+const PROMPT = {
+  name: "prompt",
+  kind: "text",
+  choices: ["none", "login", "consent", "create", "select_account"],
+  summary: "Prompt even if it is not needed: login for a password, select_account to choose; none: do not prompt",
+} as const satisfies Option;
+
+/** The command. */
+export const command: Command = {
+  name: "login",
+  summary: "Sign in, silently if possible, and print the account",
+  usage: "login --client-id ID [options]",
+  operands: 0,
+  options: [
+    { ...ACCOUNT, summary: "User name of the person who has to sign in: nobody else's sign-in is kept" },
+    ...SCOPES_OR_DEFAULT,
+    ...APP.map((option) =>
+      option === PROFILE
+        ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" }
+        : option
+    ),
+    TENANT,
+    PROMPT,
+    ...BROWSER,
+    {
+      name: "device-code",
+      kind: "switch",
+      summary: "Sign in on another device, with a code; organizations that require managed devices refuse it",
+    },
+    CLAIMS,
+    TEXT_FORMAT,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey login --client-id azure-cli", "the account of the device, a window, or the browser"],
+    ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
+    ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
+    [
+      "latchkey login --profile work --client-id ID --tenant contoso.com",
+      "remembered by a name, for latchkey token --profile work --scope User.Read",
+    ],
+  ],
+  run: signIn,
+};
+
+/** Signs a person in, prints the account, and writes the profile that the command line names. */
+export async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const signIn = line.isOn("device-code") ? byDeviceCode : byPerson;
-  const { account } = await signIn(line, signal);
+  const { account } = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal);
   const problem = await profiles?.writeProfile(line, account, signal).catch((error) => asProblem(error, signal));
   if (problem) {
-    const what = `${account.username || account.homeAccountId} is signed in, but the profile was not written`;
-    write("stderr", `latchkey: ${escapeForTerminal(`${what}: ${problem}`)}\n`);
+    say(`${account.username || account.homeAccountId} is signed in, but the profile was not written: ${problem}`);
   }
-  write(
-    "stdout",
-    line.text("format") === "json" ? `${jsonForTerminal(accountJson(account, ACCOUNT_KEYS))}\n` : accountLine(account),
-  );
+  if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
+  else print(accountLine(account));
 }
 
-/** Why a profile was not written. Whoever signed in is signed in all the same. */
+/** Returns why a profile was not written. The sign-in counts even so. */
 function asProblem(error: unknown, signal: AbortSignal | undefined): string {
   if (signal?.aborted) throw error;
   if (error instanceof UsageError) return error.message;
@@ -44,27 +98,27 @@ function asProblem(error: unknown, signal: AbortSignal | undefined): string {
   throw error;
 }
 
-async function byPerson(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const person = prompterFor(line), { app, tryStore } = await signInApplication(line, { ...person.browser, signal });
-  const username = await usernameOf(app, line, signal), prompt = line.text("prompt") as Prompt | undefined;
-  // Who is to be asked whom they are may be another person than the last time.
+async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
+  const prompter = prompterFor(line),
+    { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
+  const username = await usernameOf(app, line, signal), prompt = line.get(PROMPT);
+  // Whoever chooses an account may choose another one than the profile's.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";
-  const request = {
-    ...{ ...requestOf(line, signal), prompt, loginHint: username },
-    ...(!isFree && { username }),
-  };
+  const request = { ...requestOf(line, signal), prompt, loginHint: username, ...(!isFree && { username }) };
   const { state } = await app.brokerStatus({ signal });
-  if (state !== "active" && line.text("broker") !== "require") await tryStore();
+  if (state !== "active" && line.get(BROKER) !== "require") await tryStore();
   try {
-    return await person.ask(request, (request) => app.acquireTokenInteractive(request));
+    return await prompter.ask(request, (request) => app.acquireTokenInteractive(request));
   } catch (error) {
     throw await withConsentUrl(error, app, request);
   }
 }
 
 async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  const { requireDeviceCodeLine, signInByDeviceCode } = await import("./cli/sign_in.ts");
-  requireDeviceCodeLine(line);
+  if (line.get(BROKER) === "require") throw new UsageError("No broker has device codes: leave out --broker require");
+  const others = { prompt: line.get(PROMPT), port: line.text("port"), "no-browser": line.isOn("no-browser") };
+  const [other] = Object.entries(others).find(([, value]) => value) ?? [];
+  if (other !== undefined) throw new UsageError(`A device code has no --${other}`);
   const { app, tryStore } = await signInApplication(line, { signal });
   const request = { ...requestOf(line, signal), username: await usernameOf(app, line, signal) };
   await tryStore();
@@ -75,7 +129,7 @@ async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined):
   }
 }
 
-/** The application, and what tells the person, before they sign in without a broker, that this will not be kept. */
+/** Returns the application, and a function that warns, before a sign-in without a broker, that it will not be kept. */
 async function signInApplication(
   line: CommandLine,
   { signal, ...browser }: ConsoleBrowserOptions & CacheCall,
@@ -85,13 +139,13 @@ async function signInApplication(
   return {
     app,
     async tryStore() {
-      warnIfNotStored(line, { isEvenChosen: true });
+      warnIfNotStored(line, { evenIfChosen: true });
       await store?.tryOut?.({ signal });
     },
   };
 }
 
-/** Who has to sign in: of an account that is known by its id, the user name. */
+/** Returns who has to sign in: for a home account id, the user name. */
 async function usernameOf(
   app: PublicClientApplication,
   line: CommandLine,
@@ -99,7 +153,7 @@ async function usernameOf(
 ): Promise<string | undefined> {
   const given = line.text("account");
   if (given === undefined || !isEntraId(given)) return given;
-  return (await chooseAccount(app, given, signal)).username;
+  return (await chooseAccount(app, given, { signal })).username;
 }
 
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {

@@ -3,36 +3,61 @@
  *
  * @module
  */
-import { write } from "../lib/runtime/program.ts";
 import type { AccountInfo } from "../lib/account.ts";
-import { chooseAccount, chooseBrokerAccount, makeApplication } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { escapeForTerminal } from "./cli/output.ts";
-import { clearSetAside, notKept, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
+import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { APP, BROKER, CHOSEN_ACCOUNT, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { say } from "./cli/output.ts";
+import { clearSetAside, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
-/** Signs an account out. */
-export async function logOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+/** The command. */
+export const command: Command = {
+  name: "logout",
+  summary: "Sign an account out of this app",
+  usage: "logout --client-id ID [--account USER] [--from-broker] [options]",
+  operands: 0,
+  options: [
+    CHOSEN_ACCOUNT,
+    ...APP,
+    {
+      name: "from-broker",
+      kind: "switch",
+      summary: "Remove it from the device's broker, which may sign it out of other apps as well",
+    },
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: {
+    tenant: "it signs an account out of all its tenants; --account USER, or a home account id, says which account",
+  },
+  examples: [
+    ["latchkey logout --client-id azure-cli", "no token without a new sign-in; other apps keep theirs"],
+    ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
+  ],
+  run: signOut,
+};
+
+async function signOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const fromBroker = line.isOn("from-broker");
-  if (fromBroker && line.text("broker") === "never") {
-    throw new UsageError("--from-broker needs the broker that --broker never leaves out");
+  if (fromBroker && line.get(BROKER) === "never") {
+    throw new UsageError("--from-broker needs the broker, which --broker never turns off");
   }
-  // Somebody who believes to be signed out has to be.
+  // Whoever is told that they are signed out has to be: an unusable cache is a failure.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
-  const choose = fromBroker ? chooseBrokerAccount : chooseAccount;
-  const account = await choose(app, line.text("account"), signal);
+  // The broker may still have accounts that have signed out of this app.
+  const account = await chooseAccount(app, line.text("account"), { signal, includeSignedOut: fromBroker });
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
-  const place = tokenPlace(line),
-    say = (what: string): void => write("stderr", `latchkey: ${escapeForTerminal(what)}\n`);
+  const place = tokenPlace(line);
   say(outcome(account, place, fromBroker));
   const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
   const setAside = await clearSetAside(place, { isAnybodyLeft: left.length > 0 });
   if (setAside !== undefined) say(setAside);
 }
 
-function outcome({ username, homeAccountId, source }: AccountInfo, place: TokenPlace, fromBroker: boolean): string {
+function outcome({ username, homeAccountId, source }: AccountInfo, at: TokenPlace, fromBroker: boolean): string {
   const name = username || homeAccountId;
   if (fromBroker) return `the device's broker forgot ${name}`;
-  const rest = source === "broker" ? "; --from-broker takes it from the device's broker" : "";
-  if (place.kind !== "memory") return `${name} is signed out of this app; other apps keep theirs${rest}`;
-  return `${name} is signed out for this run alone, since nothing is stored${rest}. ${notKept(place)}`;
+  const rest = source === "broker" ? "; --from-broker removes it from the device's broker" : "";
+  if (at.kind !== "memory") return `${name} is signed out of this app; other apps keep their sign-ins${rest}`;
+  return `${name} is signed out for this run only, since nothing is stored${rest}. ${notStored(at)}`;
 }

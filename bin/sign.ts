@@ -3,25 +3,52 @@
  *
  * @module
  */
-import { write } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { jsonForTerminal } from "./cli/output.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { APP, CHOSEN_ACCOUNT, formatOption, NONCE, type Option, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { print, printJson } from "./cli/output.ts";
 
-/** Prints a Signed HTTP Request. */
-export async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const url = line.text("url"), method = line.text("method")!, nonce = line.text("nonce");
-  if (url === undefined) throw new UsageError("--url is missing: the address that is called");
-  const app = await makeApplication(line, { requireBroker: true, signal }),
-    account = await chooseAccount(app, line.text("account"), signal);
-  const { correlationId } = line;
+const METHOD = {
+  name: "method",
+  kind: "text",
+  value: "METHOD",
+  default: "GET",
+  summary: "Method of the request",
+} as const satisfies Option;
+const FORMAT = formatOption(["token", "json", "header"]);
+
+/** The command. */
+export const command: Command = {
+  name: "sign",
+  summary: "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
+  usage: "sign --client-id ID --url URL [options]",
+  operands: 0,
+  options: [
+    { name: "url", kind: "text", value: "URL", environment: false, summary: "Address of the request" },
+    METHOD,
+    NONCE,
+    CHOSEN_ACCOUNT,
+    ...APP,
+    FORMAT,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [["latchkey sign --client-id ID --url https://api.contoso.com/orders --format header", "for curl -H @-"]],
+  run: printSignedRequest,
+};
+
+async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const url = line.text("url"), method = line.get(METHOD), nonce = line.text("nonce"), { correlationId } = line;
+  if (url === undefined) throw new UsageError("--url is missing: the address of the request");
+  const app = await makeApplication(line, { requireBroker: true, signal });
+  const account = await chooseAccount(app, line.text("account"), { signal });
   const signed = await app.signHttpRequest({ account, method, url, nonce, correlationId, signal });
-  switch (line.text("format")) {
+  switch (line.get(FORMAT)) {
     case "json":
-      return write("stdout", `${jsonForTerminal({ signed_http_request: signed, token_type: "pop" })}\n`);
+      return printJson({ signed_http_request: signed, token_type: "pop" });
     case "header":
-      return write("stdout", `Authorization: pop ${signed}\n`);
-    default:
-      return write("stdout", `${signed}\n`);
+      return print(`Authorization: pop ${signed}\n`);
+    case "token":
+      return print(`${signed}\n`);
   }
 }

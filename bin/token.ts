@@ -1,124 +1,150 @@
 /**
- * `latchkey token`.
+ * `latchkey token`, and tokens for the commands that hand them on.
  *
  * @module
  */
 import { idKey, isEntraId } from "../lib/account.ts";
-import { isTerminal, write } from "../lib/runtime/program.ts";
+import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
-import { type CommandLine, UsageError } from "./cli/command_line.ts";
-import { escapeForTerminal, TOKEN_FORMATS } from "./cli/output.ts";
-import type { Prompter } from "./cli/sign_in.ts";
+import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import {
+  ACCOUNT,
+  APP,
+  BROWSER,
+  CLAIMS,
+  FORCE_REFRESH,
+  INTERACTIVE,
+  MIN_TTL,
+  NONCE,
+  SCOPES,
+  TENANT,
+  TIMEOUT,
+  TOKEN_FORMAT,
+  VERBOSE,
+} from "./cli/options.ts";
+import { print, say, TOKEN_FORMATS } from "./cli/output.ts";
 
-/** Prints an access token. */
-export async function printToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  await writeToken(await tokenOf(line, signal), line);
-}
+/** The command. */
+export const command: Command = {
+  name: "token",
+  summary: "Print an access token",
+  usage: "token --client-id ID (--scope SCOPE... | --resource URL) [options]",
+  operands: 0,
+  options: [
+    ...SCOPES,
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    INTERACTIVE,
+    ...BROWSER,
+    CLAIMS,
+    FORCE_REFRESH,
+    MIN_TTL,
+    {
+      name: "pop",
+      kind: "text",
+      value: '"METHOD URL"',
+      summary: "Bind the token to one HTTP request (proof of possession)",
+    },
+    NONCE,
+    TOKEN_FORMAT,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey token --client-id azure-cli --resource https://management.azure.com", "only the token, for a script"],
+    [
+      "latchkey token --client-id ID --scope User.Read --format header | curl -H @- https://graph.microsoft.com/v1.0/me",
+      "the token never shows in the process list",
+    ],
+    [
+      "token=$(latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net) && PGPASSWORD=$token psql ...",
+      "a password for Azure Database",
+    ],
+  ],
+  async run(line, signal) {
+    const asked = () => ({
+      scopes: scopesOf(line),
+      claims: line.text("claims"),
+      authenticationScheme: popOf(line),
+      forceRefresh: line.get(FORCE_REFRESH),
+    });
+    printToken(await acquireToken(line, { interactive: interactiveOf(line), signal, asked }), line);
+  },
+};
 
-/** The token that a command line asks for. */
-async function tokenOf(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
-  return await acquireToken(line, { interactive: interactiveOf(line), signal, asked: () => askedOf(line) });
-}
-
-/** How a token is had. */
+/** How a token is requested. */
 export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
-  /** What is asked for beside what all commands have an option for. It is read after the options of the app. */
+  /** Returns the part of the request that not all commands have options for. It is called after the app's options are checked. */
   readonly asked: () => Pick<AcquireTokenRequest, "scopes" | "claims" | "authenticationScheme" | "forceRefresh">;
 }
 
 /**
- * A token for what a command line has: an app, an account, a tenant.
+ * Acquires a token for the app, account and tenant of a command line.
  *
  * @param line A command line with the options of an app.
- * @param means How.
- * @throws {UsageError} when the command line cannot be meant.
- * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and its store.
+ * @param options How it is requested.
+ * @throws {UsageError} if an option is invalid.
+ * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and the token cache.
  */
-export async function acquireToken(line: CommandLine, means: TokenOptions): Promise<AuthenticationResult> {
-  const { interactive, signal } = means;
-  const person = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).prompterFor(line);
-  const { hold, around } = deferredNotices(), mayPrompt = person !== undefined;
-  // Where nobody can be asked, a cache that cannot be read is what stands in the way.
-  const app = await makeApplication(line, { ...person?.browser, mayPrompt, signal, ...(!person && { hold }) });
-  const result = await around(() => ask(line, { ...means, app, person }));
+export async function acquireToken(
+  line: CommandLine,
+  { interactive, signal, asked }: TokenOptions,
+): Promise<AuthenticationResult> {
+  const prompter = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).prompterFor(line);
+  const { hold, around } = deferredNotices(), mayPrompt = prompter !== undefined;
+  // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
+  const app = await makeApplication(line, { ...prompter?.browser, mayPrompt, signal, ...(!prompter && { hold }) });
+  const result = await around(async () => {
+    const whole = {
+      ...{ ...asked(), ...await resolveAccount(app, line.text("account"), signal), interactive, signal },
+      ...{ tenantId: line.text("tenant"), correlationId: line.correlationId },
+    };
+    const send = async (request: AcquireTokenRequest) => {
+      try {
+        if (!prompter || request.interactive === "never") return await app.acquireToken(request);
+        return await prompter.ask(request, (request) => app.acquireToken(request));
+      } catch (error) {
+        throw await (await import("./cli/failures.ts")).withConsentUrl(error, app, request);
+      }
+    };
+    const first = await send(whole), minTtl = line.seconds("min-ttl") ?? 0;
+    if (secondsLeft(first) >= minTtl) return first;
+    // Whoever has just signed in is not prompted again.
+    const renewal = send({
+      ...whole,
+      forceRefresh: true,
+      interactive: interactive === "always" ? "never" : interactive,
+    });
+    const renewed = await renewal.catch((error) => {
+      // A token that expires soon is better than none, unless somebody gave up.
+      if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
+      const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
+      say(`the token could not be renewed: ${code}: ${message}${id}`);
+      return first;
+    });
+    const left = secondsLeft(renewed);
+    if (left < minTtl) say(`the token expires in ${left} s, sooner than --min-ttl asks for`);
+    return renewed;
+  });
   if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
   return result;
 }
 
-function askedOf(line: CommandLine): ReturnType<TokenOptions["asked"]> {
-  return {
-    scopes: scopesOf(line),
-    claims: line.text("claims"),
-    authenticationScheme: popOf(line),
-    forceRefresh: line.isOn("force-refresh"),
-  };
-}
-
-/** How it is had by an app. */
-interface AppMeans extends TokenOptions {
-  readonly app: PublicClientApplication;
-  readonly person: Prompter | undefined;
-}
-
-async function ask(
-  line: CommandLine,
-  { app, person, interactive, signal, asked }: AppMeans,
-): Promise<AuthenticationResult> {
-  const request = {
-    ...asked(),
-    ...await resolveAccount(app, line.text("account"), signal),
-    tenantId: line.text("tenant"),
-    correlationId: line.correlationId,
-    signal,
-  };
-  const send = async (more: Partial<AcquireTokenRequest>) => {
-    const asked = { ...request, interactive, ...more };
-    try {
-      if (!person || asked.interactive === "never") return await app.acquireToken(asked);
-      return await person.ask(asked, (asked) => app.acquireToken(asked));
-    } catch (error) {
-      throw await (await import("./cli/failures.ts")).withConsentUrl(error, app, asked);
-    }
-  };
-  const minTtl = line.seconds("min-ttl") ?? 0;
-  let result = await send({});
-  if (secondsLeft(result) < minTtl) {
-    // Who was asked just now is not asked again.
-    const renewal = send({ forceRefresh: true, interactive: interactive === "always" ? "never" : interactive });
-    result = await renewal.catch((error) => oldTokenInstead(result, error, signal));
-  }
-  if (secondsLeft(result) < minTtl) {
-    write("stderr", `latchkey: the token ends in ${secondsLeft(result)} s, sooner than --min-ttl asks for\n`);
-  }
-  return result;
-}
-
-/** A token that ends soon is better than none, unless somebody gave up. */
-function oldTokenInstead(
-  kept: AuthenticationResult,
-  error: unknown,
-  signal: AbortSignal | undefined,
-): AuthenticationResult {
-  if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
-  const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
-  write("stderr", `latchkey: ${escapeForTerminal(`the token could not be renewed: ${code}: ${message}${id}`)}\n`);
-  return kept;
-}
-
 /**
- * Whom `--account` means: a home account id is what two accounts of one user name are told apart by; an OpenID provider's can be
- * any text.
+ * Resolves `--account`: a user name, or a home account id, which tells two accounts of one user name apart. An OpenID provider's
+ * can be any text.
  *
  * @param app The application.
- * @param given What the option says.
- * @param signal Gives up, with its reason.
- * @throws {LatchkeyError} `account_not_found` when nobody has a home account id.
+ * @param given The option's value.
+ * @param signal Aborts it.
+ * @throws {LatchkeyError} `account_not_found` if no account has this home account id.
  */
 export async function resolveAccount(
   app: PublicClientApplication,
@@ -127,24 +153,24 @@ export async function resolveAccount(
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (given === undefined || given.includes("@")) return { username: given };
   if (isEntraId(given)) {
-    return { account: await (await import("./cli/application.ts")).chooseAccount(app, given, signal) };
+    return { account: await (await import("./cli/application.ts")).chooseAccount(app, given, { signal }) };
   }
   const accounts = await app.getAccounts({ signal });
   const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(given));
   return account ? { account } : { username: given };
 }
 
-/** Prints a token in the format that was asked for. */
-export async function writeToken(result: AuthenticationResult, line: CommandLine): Promise<void> {
-  write("stdout", await TOKEN_FORMATS[line.text("format")!]!(result, Date.now()));
+/** Prints a token in the format of the command line. */
+export function printToken(result: AuthenticationResult, line: CommandLine): void {
+  print(TOKEN_FORMATS[line.get(TOKEN_FORMAT)](result, Date.now()));
 }
 
 /**
- * The scopes that --scope or --resource name.
+ * Returns the scopes that --scope or --resource name.
  *
  * @param line A command line with those options.
- * @param otherwise What is meant where neither is given.
- * @throws {UsageError} for scopes that cannot be meant, and for none.
+ * @param otherwise The scopes if neither is given. @default none: that is an error
+ * @throws {UsageError} if they are invalid or missing.
  */
 export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
   const named = line.nearest("scope", "resource");
@@ -154,28 +180,28 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
     throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
   }
-  // A resource's default scope has two slashes where the resource ends in one: Azure SQL and others are named so.
+  // Two slashes if the resource ends in one: Azure SQL and others are named so.
   if (resource !== undefined) return [`${resource}/.default`];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
-    throw new UsageError(`--scope takes scopes apart by spaces, or is repeated, not ${JSON.stringify(joined)}`);
+    throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);
   }
   if (scopes.length > 0) return scopes;
   if (otherwise) return otherwise;
-  throw new UsageError("--scope or --resource is missing: what the token is for");
+  throw new UsageError("--scope or --resource is missing: the API that the token is for");
 }
 
-/** What --interactive says. Somebody who pipes the token elsewhere still sits at the terminal; a script's stderr is none. */
-export function interactiveOf(line: CommandLine): "if-needed" | "never" | "always" {
-  const option = line.text("interactive");
-  if (option === "always" || option === "never") return option;
+/** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */
+export function interactiveOf(line: CommandLine): TokenOptions["interactive"] {
+  const option = line.get(INTERACTIVE);
+  if (option !== "auto") return option;
   return isTerminal("stdin") && isTerminal("stderr") ? "if-needed" : "never";
 }
 
 function popOf(line: CommandLine): PopScheme | undefined {
   const option = line.text("pop"), nonce = line.text("nonce");
   if (option === undefined) {
-    // In the environment it can be meant for other commands.
+    // The environment's can be meant for other commands.
     if (line.origin("nonce") === "command line") {
       throw new UsageError("--nonce goes with --pop: it is signed with a request");
     }

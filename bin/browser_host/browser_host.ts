@@ -11,8 +11,59 @@ import type { BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel
 import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
-import { type CommandLine, UsageError } from "../cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
+import { BROWSER_CLIENT_ID, PROFILE, VERBOSE } from "../cli/options.ts";
 import { escapeForTerminal } from "../cli/output.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "browser-host",
+  summary: "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",
+  usage: "browser-host --install [--browser NAME...] [options]",
+  operands: 2, // browsers pass the manifest or the extension that it is started for
+  isService: true,
+  options: [
+    {
+      name: "install",
+      kind: "switch",
+      environment: false,
+      summary: "Register it with browsers: write their manifests",
+    },
+    { name: "uninstall", kind: "switch", environment: false, summary: "Remove the manifests" },
+    {
+      name: "browser",
+      kind: "list",
+      value: "NAME",
+      environment: false,
+      summary:
+        "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that have been started)",
+    },
+    {
+      name: "extension-id",
+      kind: "list",
+      value: "ID",
+      environment: false,
+      summary: "Allow this extension, too, such as one that you built",
+    },
+    { name: "force", kind: "switch", environment: false, summary: "Replace another program's manifest" },
+    BROWSER_CLIENT_ID,
+    PROFILE,
+    {
+      name: "parent-window",
+      kind: "text",
+      value: "HANDLE",
+      environment: false,
+      summary: "Added by Chromium on Windows; no effect",
+    },
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey browser-host --install", "for every browser that you have started"],
+    ["latchkey browser-host --install --browser firefox --browser chromium", "for these"],
+    ["latchkey browser-host --uninstall", "remove it from all browsers"],
+  ],
+  run: serveBrowser,
+};
 
 /** Longest message to a browser, in bytes: Chromium and Firefox kill a host that sends more. */
 export const MAX_MESSAGE = 1024 * 1024;
@@ -299,7 +350,7 @@ const LINGER_MS = 5_000;
 const EXIT_CUT_OFF = 1;
 
 /** Answers a browser, or installs or uninstalls the host. */
-export async function serveBrowser(line: CommandLine): Promise<number | void> {
+async function serveBrowser(line: CommandLine): Promise<number | void> {
   const isInstall = line.isOn("install"), isUninstall = line.isOn("uninstall");
   if (isInstall && isUninstall) throw new UsageError("Give --install or --uninstall, not both");
   if ((isInstall || isUninstall) && line.operands.length > 0) {

@@ -6,16 +6,15 @@
 import { type AccountInfo, idKey, isSameUsername } from "../../lib/account.ts";
 import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment } from "../../lib/runtime/host.ts";
-import { write } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { ArgumentError, LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
-import { WELL_KNOWN_CLIENTS } from "./options.ts";
-import { escapeForTerminal } from "./output.ts";
-import type { Tell, TokenStore, TokenStoreOptions } from "./token_cache.ts";
+import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
+import { say, sayLine } from "./output.ts";
+import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
-/** What people call an app of Microsoft's; `undefined` for others. */
+/** Returns the name of one of Microsoft's apps; `undefined` for other apps. */
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
 }
@@ -27,26 +26,24 @@ const ALL_BROKERS = {
   enableBrokerOnLinux: true,
 };
 
-/** What a command wants of its app. `signal` gives up looking at the store. */
+/** Options of the application and its token cache; `signal` aborts the look at the cache. */
 type ApplicationOptions = Partial<PublicClientApplicationOptions> & TokenStoreOptions & CacheCall;
 
 /**
- * Makes the application.
+ * Creates the application.
  *
  * @param line A command line with the options of an app.
- * @param options What the command wants otherwise.
- * @throws {UsageError} when the client id is missing or none, or the authority is none, or options of its store contradict
- * each other, or --cache-file names what is no token cache.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when the store that was asked for cannot be.
+ * @param options Options of the command, which take precedence.
+ * @throws {UsageError} if the client id is missing or invalid, the authority is invalid, options of the token cache contradict
+ * each other, or --cache-file is not a token cache.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
 export async function makeApplication(
   line: CommandLine,
   { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
 ): Promise<PublicClientApplication> {
-  const broker = line.text("broker"),
-    verbosity = line.count("verbose"),
-    authority = line.text("authority"),
-    redirectPath = line.text("redirect-path");
+  const broker = line.get(BROKER), verbosity = line.count("verbose");
+  const authority = line.text("authority"), redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
   try {
     return new PublicClientApplication({
@@ -65,16 +62,16 @@ export async function makeApplication(
 }
 
 /**
- * The client id that a command line names.
+ * Returns the client id that a command line names.
  *
- * @throws {UsageError} when it is missing or none.
+ * @throws {UsageError} if it is missing or invalid.
  */
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
     throw new UsageError(
-      "--client-id is missing: the id of your app registration, or a name such as azure-cli (LATCHKEY_CLIENT_ID, where it may " +
-        "be read; or --profile)",
+      "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID, if it " +
+        "may be read, or --profile)",
     );
   }
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
@@ -88,107 +85,78 @@ export function clientIdOf(line: CommandLine): string {
   );
 }
 
-/** Whether Microsoft issues the tokens: it does unless another authority is named. */
+/** Returns true if Microsoft issues the tokens, as it does by default. */
 export function isAtMicrosoft(line: CommandLine): boolean {
   const authority = line.text("authority");
   return authority === undefined || URL.canParse(authority) && isMicrosoftHost(new URL(authority).hostname);
 }
 
 /**
- * The store that a command line asks for. Where Deno may do what a broker takes and no more, nothing can be kept: no code for
- * that is loaded.
+ * Opens the token cache of a command line. If Deno permits only what a broker needs, nothing can be stored, and no code for it is
+ * loaded.
  *
- * @param line A command line with the options of a store.
- * @param options How it is opened; `signal` gives up looking at it.
- * @returns The store; `undefined` where the app's own memory is it.
- * @throws {UsageError} when options of it contradict each other, or --cache-file names what is no token cache.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when the store that was asked for cannot be.
+ * @param line A command line with the options of a token cache.
+ * @param options How it is opened; `signal` aborts the look at it.
+ * @returns The token cache; `undefined` for the application's own memory.
+ * @throws {UsageError} if its options contradict each other, or --cache-file is not a token cache.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
 export async function storeOf(
   line: CommandLine,
   { signal, ...options }: TokenStoreOptions & CacheCall,
 ): Promise<TokenStore | undefined> {
-  const isAsked = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
-  const mayBe = !denoNamespace() || mayReadEnvironment("HOME"), verbosity = line.count("verbose");
-  if (!isAsked && !mayBe && verbosity === 0) return undefined;
-  const { openTokenStore, tokenPlace } = await import("./token_cache.ts");
-  // What a store warns of is about what the person has, or is waiting for.
-  const store = openTokenStore(line, logger(verbosity, { warns: true }), options), place = tokenPlace(line);
-  if (store && place.kind === "plaintext" && place.isNamed) {
-    await (await import("./token_cache.ts")).requireCacheFile(store, { path: place.path, signal });
-  }
+  const isRequested = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
+  const isPossible = !denoNamespace() || mayReadEnvironment("HOME"), verbosity = line.get(VERBOSE);
+  if (!isRequested && !isPossible && verbosity === 0) return undefined;
+  const { openTokenStore, requireCacheFile } = await import("./token_cache.ts");
+  // Warnings of the token cache are about the user's own files, or a prompt that they have to answer.
+  const store = openTokenStore(line, logger(verbosity, { warns: true }), options);
+  if (store) await requireCacheFile(store, line, signal);
   return store;
 }
 
-/** Prints log lines as far as -v asks for them; `warns`: warnings always. */
+/** Returns a logger that prints what -v asks for; `warns`: warnings always. */
 export function logger(verbosity: number, { warns = false }: { readonly warns?: boolean } = {}): Logger {
   return (level, message) => {
-    if (verbosity === 0 && warns && level === "warn") write("stderr", `latchkey: ${escapeForTerminal(message)}\n`);
+    if (verbosity === 0 && warns && level === "warn") say(message);
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
-    write("stderr", `${new Date().toISOString()} ${level} ${escapeForTerminal(message)}\n`);
+    sayLine(`${new Date().toISOString()} ${level} ${message}`);
   };
 }
 
 /**
- * The account of a user name or home account id, or the only one there is.
+ * Chooses the account with a user name or home account id, or the only account.
  *
  * @param app The application.
  * @param given The user name or home account id, if one was given.
- * @param signal Gives up, with its reason.
- * @throws {UsageError} when several could be meant.
- * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when a broker is needed.
+ * @param options `signal` aborts it; `includeSignedOut`: also the broker's accounts that have signed out of this app.
+ * @throws {UsageError} if there are several.
+ * @throws {LatchkeyError} `account_not_found` if there is none; `broker_unavailable` if a broker is required.
  */
 export async function chooseAccount(
   app: PublicClientApplication,
   given: string | undefined,
-  signal: AbortSignal | undefined,
+  { signal, includeSignedOut }: { readonly signal?: AbortSignal | undefined; readonly includeSignedOut?: boolean } = {},
 ): Promise<AccountInfo> {
-  return await chooseAmong(await app.getAccounts({ signal }), { app, given, signal });
-}
-
-/**
- * The same among the accounts of the device's broker, those included that have signed out of this app.
- *
- * @param app An application that requires the broker.
- * @param given The user name or home account id, if one was given.
- * @param signal Gives up, with its reason.
- * @throws {UsageError} when several could be meant.
- * @throws {LatchkeyError} `account_not_found` when there is none; `broker_unavailable` when there is no broker.
- */
-export async function chooseBrokerAccount(
-  app: PublicClientApplication,
-  given: string | undefined,
-  signal: AbortSignal | undefined,
-): Promise<AccountInfo> {
-  return await chooseAmong(await app.getAccounts({ includeSignedOut: true, signal }), { app, given, signal });
-}
-
-async function chooseAmong(
-  accounts: readonly AccountInfo[],
-  { app, given, signal }: {
-    readonly app: PublicClientApplication;
-    readonly given: string | undefined;
-    readonly signal: AbortSignal | undefined;
-  },
-): Promise<AccountInfo> {
-  const [account, ...more] = given === undefined ? accounts : accounts.filter((each) => isCalled(each, given));
+  const all = await app.getAccounts({ signal, includeSignedOut });
+  const [account, ...more] = given === undefined ? all : all.filter((each) => isCalled(each, given));
   if (account && more.length === 0) return account;
-  if (account) throw new UsageError(whichOf([account, ...more], given));
-  const why = await whyNobody(app, given, signal), who = given === undefined ? "" : ` ${given}`;
+  if (account) throw new UsageError(ambiguous([account, ...more], given));
+  const why = await whyNoAccount(app, given, signal), who = given === undefined ? "" : ` ${given}`;
   throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
-    hint: "See latchkey accounts for those that there are, or sign in: latchkey login",
+    hint: "List the accounts: latchkey accounts; or sign in: latchkey login",
   });
 }
 
 /**
- * Why there is no account, in words.
+ * Explains why there is no account.
  *
- * @param app The application that has none.
- * @param given The user name or home account id that it has none of, if one was given.
- * @param signal Gives up, with its reason.
- * @returns `undefined` where a broker serves: it has none, and there is no more to say.
+ * @param app The application without one.
+ * @param given The user name or home account id, if one was given.
+ * @param signal Aborts it.
+ * @returns `undefined` with an active broker: there is no more to say than that it has none.
  */
-export async function whyNobody(
+export async function whyNoAccount(
   app: PublicClientApplication,
   given: string | undefined,
   signal: AbortSignal | undefined,
@@ -196,62 +164,58 @@ export async function whyNobody(
   const { state, reason } = await app.brokerStatus({ signal });
   signal?.throwIfAborted();
   if (state === "active") return undefined;
-  const why = `nothing is kept ${given === undefined ? "for this app" : "of it for this app"}`;
-  return state === "off" ? why : `${why}, and there was no broker to ask: ${reason}`;
+  const why = `nothing is stored ${given === undefined ? "for this app" : "of it for this app"}`;
+  return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
 }
 
 function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {
   return isSameUsername(username, given) || idKey(homeAccountId) === idKey(given);
 }
 
-/** A user name that several have is of no use: they are told apart by their home account ids. */
-function whichOf(accounts: readonly AccountInfo[], given: string | undefined): string {
+/** Lists the accounts so that each can be chosen: a user name that several have is told apart by home account ids. */
+function ambiguous(accounts: readonly AccountInfo[], given: string | undefined): string {
   const byName = Map.groupBy(accounts, ({ username }) => username.toLowerCase());
   const names = accounts.map(({ username, homeAccountId }) => {
     if (!username) return homeAccountId;
     return byName.get(username.toLowerCase())!.length === 1 ? username : `${homeAccountId} (${username})`;
   });
-  const why = given === undefined ? "is missing" : `${given} can be several`;
+  const why = given === undefined ? "is missing" : `${given} is ambiguous`;
   return `--account ${why}: there are ${names.join(", ")}`;
 }
 
 /**
- * At Microsoft's authorities all that the app has been allowed of Microsoft Graph; elsewhere what every OpenID provider knows
- * (OpenID Connect Core, 5.4).
+ * Returns the scopes if none are given: at Microsoft all that the app may do with Microsoft Graph; elsewhere a scope that every
+ * OpenID provider knows (OpenID Connect Core, 5.4).
  */
 export function defaultScopesOf(line: CommandLine): readonly string[] {
   return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
 }
 
-/** What is held back until a command ends. */
-interface HeldNotices {
-  /** Holds it back. */
-  hold: Tell;
-  /**
-   * Does what may fail, then says what was held back, but for what it failed with.
-   *
-   * @param work What may fail.
-   */
+/** Notices that are held back until a command ends. */
+interface DeferredNotices {
+  /** Holds one back. */
+  hold: Notify;
+  /** Runs what may fail, then prints the notices, except those that repeat the failure. */
   around<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** Makes one for a command. */
-export function deferredNotices(): HeldNotices {
-  const held: Parameters<Tell>[] = [];
+/** Creates the notices of a command. */
+export function deferredNotices(): DeferredNotices {
+  const held: Parameters<Notify>[] = [];
   return {
     hold: (...notice) => void held.push(notice),
     async around(work) {
-      let end: unknown;
+      let failure: unknown;
       try {
         return await work();
       } catch (error) {
-        end = error;
+        failure = error;
         throw error;
       } finally {
         for (const [what, error] of held) {
-          // Reading again fails with another error that says the same.
-          if (end instanceof Error && error?.message === end.message) continue;
-          (await import("./token_cache.ts")).tellFailure(what, error);
+          // A second read fails with another error that has the same message.
+          if (failure instanceof Error && error?.message === failure.message) continue;
+          (await import("./token_cache.ts")).notifyFailure(what, error);
         }
       }
     },

@@ -1,23 +1,48 @@
 /**
- * Command lines read against the table of commands.
+ * Reads command lines against the syntax of a command.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../../lib/runtime/host.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "./commands.ts";
-import type { Command, Option } from "./options.ts";
+import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
-/** A command line that cannot be meant. Its message is for people. */
+/** A command: its syntax, and what runs it. */
+export interface Command extends CommandSyntax {
+  /** `true`: it runs until it is ended, and handles signals itself. @default false */
+  readonly isService?: boolean;
+  /** `true`: it runs even if the profile cannot be read, and reports {@linkcode CommandLine.profileProblem}. @default false */
+  readonly reportsProfile?: boolean;
+  /**
+   * Runs the command.
+   *
+   * @param line Its command line.
+   * @param signal Aborts it.
+   * @param loadGroups Loads all commands, for those that print them.
+   * @returns The exit code, if it is not 0 although the command did its work.
+   */
+  run(
+    line: CommandLine,
+    signal: AbortSignal | undefined,
+    loadGroups: () => Promise<readonly CommandGroup[]>,
+  ): Promise<number | void> | void;
+}
+
+/** Commands that belong together. */
+export interface CommandGroup {
+  readonly title: string;
+  readonly commands: readonly CommandSyntax[];
+}
+
+/** A wrong use of the command line. Its message is for people. */
 export class UsageError extends Error {
   /** Always `UsageError`. */
   override readonly name = "UsageError";
 }
 
-/** Where a value can be said, the nearest first: what is nearer counts. */
+/** Places where a value can be given. The first one that has it counts. */
 const ORIGINS = ["command line", "environment", "profile", "default"] as const;
 
-/** Where a value was said. */
 type Origin = (typeof ORIGINS)[number];
 
 /** Values that a profile gives to options. */
@@ -30,108 +55,135 @@ export interface ProfileValues {
 
 /** A command line that was read. */
 export interface CommandLine {
-  /** UUID of what the command asks for, in the logs of the broker and the server. */
+  /** UUID of the request, in the logs of the broker and the server. */
   readonly correlationId: string;
-  /** Whether the help was asked for. */
+  /** `true` if the help was asked for. */
   readonly help: boolean;
   /** Name of the profile that it was read with. */
   readonly profile: string | undefined;
-  /** Why no profile could be read, to the command that goes on without. */
-  readonly profileProblem?: Error | undefined;
+  /** Why the profile could not be read, for a command that reports it. */
+  readonly profileProblem: Error | undefined;
   /** Arguments beside options. */
   readonly operands: readonly string[];
-  /** Value of a `text` option. */
+  /** Returns the value of an option that the command declares, by the type of its declaration. */
+  get<O extends Option>(option: O): OptionValue<O>;
+  /** Returns the value of a `text` option. */
   text(name: string): string | undefined;
-  /** Values of a `list` option. */
+  /** Returns the values of a `list` option. */
   list(name: string): readonly string[];
-  /** Whether a `switch` is on. */
+  /** Returns true if a `switch` is on. */
   isOn(name: string): boolean;
-  /** How often a `count` was given. */
+  /** Returns the number of times that a `count` was given. */
   count(name: string): number;
-  /** Value of a `seconds` option. */
+  /** Returns the value of a `seconds` option. */
   seconds(name: string): number | undefined;
-  /** Where an option's value was said; `undefined` when it was nowhere. */
+  /** Returns where an option's value comes from; `undefined` if it has none. */
   origin(name: string): Origin | undefined;
-  /** Of options that take the place of one another, those whose values were said nearest. */
+  /** Returns true if a value was given for this run: on the command line or in the environment. */
+  isGiven(name: string): boolean;
+  /** Returns, of options that exclude one another, those whose values come from the nearest place. */
   nearest(...names: readonly string[]): readonly string[];
+  /** Returns the same command line with other values of `text` options, as from a profile; `undefined` takes one away. */
+  with(values: Readonly<Record<string, string | undefined>>): CommandLine;
 }
 
 const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: false, summary: "Show this help" };
 
 /**
- * Reads a command line. What it does not have is taken from the environment, then from a profile, then from the table's
- * defaults.
+ * Reads a command line. The environment, then a profile, then the options' defaults fill in what it does not have.
  *
  * @param command The command.
- * @param words What follows the command's name.
- * @param profile The profile. @default none
- * @throws {UsageError} for an option that the command does not have, a value that it does not take, a missing value.
+ * @param words The words after the command's name.
+ * @param profile The profile, or why it cannot be read. @default none
+ * @throws {UsageError} for an unknown option, an invalid value, or a missing one.
  */
-export function readCommandLine(command: Command, words: readonly string[], profile?: ProfileValues): CommandLine {
-  const options = [...command.options, HELP], settled = settleSwitches(words, options);
-  const ofKind = (...kinds: Option["kind"][]) =>
-    options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
-  // A lone `--` ends the options; what follows it is operands.
-  const parsed: Record<string, unknown> & { _: readonly unknown[]; "--"?: readonly string[] } = parseArgs(
-    [...settled],
-    {
-      "--": command.wraps ?? false,
-      string: ["_", ...ofKind("text", "list", "seconds")],
-      boolean: ofKind("switch", "count"),
-      collect: ofKind("list", "count"),
-      alias: Object.fromEntries(options.flatMap(({ name, alias }) => alias ? [[name, alias]] : [])),
-    },
-  );
-  const names = new Set(options.flatMap(({ name, alias = name }) => [name, alias]));
-  for (const key of Object.keys(parsed)) {
-    const why = Object.hasOwn(command.unlike ?? {}, key) ? command.unlike![key] : undefined;
-    if (why !== undefined) throw new UsageError(`latchkey ${command.name} has no --${key}: ${why}`);
-    if (key !== "_" && key !== "--" && !names.has(key)) {
-      throw unknown(
-        `option ${key.length === 1 ? "-" : "--"}${key}`,
-        key,
-        ofKind("text", "list", "switch", "count", "seconds"),
-        "--",
-      );
-    }
-  }
-  // A switch that is not there is off, to the parser.
+export function readCommandLine(
+  command: CommandSyntax,
+  words: readonly string[],
+  profile?: ProfileValues | Error,
+): CommandLine {
+  const options = [...command.options, HELP], normalized = normalizeSwitches(words, options);
+  const parsed = parse(command, normalized, options);
+  // The parser reports a switch that is missing as off.
   const givenOf = ({ kind, name }: Option) =>
-    kind === "switch" && !isSaid(settled, name) ? parsed[name] || undefined : parsed[name];
-  const read = new Map(options.map((option) => [option.name, readOption(option, givenOf(option), profile)]));
+    kind === "switch" && !hasOption(normalized, name) ? parsed[name] || undefined : parsed[name];
+  const [values, profileProblem] = profile instanceof Error ? [undefined, profile] : [profile, undefined];
+  const read = new Map(options.map((option) => [option.name, readOption(option, givenOf(option), values)]));
   if (command.wraps && parsed._.length > 0) {
-    throw new UsageError(`What ${command.name} is to run comes after "--", unlike ${JSON.stringify(parsed._[0])}`);
+    throw new UsageError(
+      `${JSON.stringify(parsed._[0])} is not an option of ${command.name}: put its command after "--"`,
+    );
   }
   const operands = [...parsed._.map(String), ...parsed["--"] ?? []];
   if (operands.length > command.operands) {
     throw new UsageError(`${JSON.stringify(operands[command.operands])} is not an option of ${command.name}`);
   }
+  const facts = { correlationId: crypto.randomUUID(), profile: values?.name, profileProblem, operands };
+  return makeCommandLine(facts, read);
+}
+
+function makeCommandLine(
+  facts: Pick<CommandLine, "correlationId" | "profile" | "profileProblem" | "operands">,
+  read: ReadonlyMap<string, ReadValue>,
+): CommandLine {
   const value = <T>(name: string) => read.get(name)?.value as T, origin = (name: string) => read.get(name)?.origin;
   return {
-    correlationId: crypto.randomUUID(),
+    ...facts,
     help: value<boolean>("help"),
-    profile: profile?.name,
-    operands,
+    get: ({ name }) => {
+      if (!read.has(name)) throw new Error(`The command declares no --${name}`);
+      return value(name);
+    },
     text: value,
     list: value,
     isOn: value,
     count: value,
     seconds: value,
     origin,
+    isGiven: (name) => ["command line", "environment"].includes(origin(name) ?? ""),
     nearest: (...names) => {
       const nearest = ORIGINS.find((each) => names.some((name) => origin(name) === each));
       return nearest === undefined ? [] : names.filter((name) => origin(name) === nearest);
     },
+    with: (values) => {
+      const others = Object.entries(values).map(([name, value]): [string, ReadValue] => [
+        name,
+        { value, origin: value === undefined ? undefined : "profile" },
+      ]);
+      return makeCommandLine(facts, new Map([...read, ...others]));
+    },
   };
 }
 
+type Parsed = Record<string, unknown> & { readonly _: readonly unknown[]; readonly "--"?: readonly string[] };
+
+function parse(command: CommandSyntax, words: readonly string[], options: readonly Option[]): Parsed {
+  const ofKind = (...kinds: Option["kind"][]) =>
+    options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
+  const parsed: Parsed = parseArgs([...words], {
+    "--": command.wraps ?? false, // a lone `--` ends the options; operands follow
+    string: ["_", ...ofKind("text", "list", "seconds")],
+    boolean: ofKind("switch", "count"),
+    collect: ofKind("list", "count"),
+    alias: Object.fromEntries(options.flatMap(({ name, alias }) => alias ? [[name, alias]] : [])),
+  });
+  const known = new Set(["_", "--", ...options.flatMap(({ name, alias = name }) => [name, alias])]);
+  for (const key of Object.keys(parsed)) {
+    const why = Object.hasOwn(command.unlike ?? {}, key) ? command.unlike![key] : undefined;
+    if (why !== undefined) throw new UsageError(`latchkey ${command.name} has no --${key}: ${why}`);
+    if (known.has(key)) continue;
+    throw unknown(`option ${key.length === 1 ? "-" : "--"}${key}`, key, options.map(({ name }) => name), "--");
+  }
+  return parsed;
+}
+
 /**
- * The words with each `--switch=value` as the parser knows it, to which all is yes but `false`. No option takes a word that
- * begins with dashes for its value, so that such a word is never another option's.
+ * Rewrites each `--switch=value` for the parser, which takes every value but `false` as yes. No option's value can begin with
+ * dashes, so such a word never belongs to another option.
  *
- * @throws {UsageError} for a value that is neither yes nor no, or no number of times.
+ * @throws {UsageError} if a value is neither yes nor no, or not a number of times.
  */
-function settleSwitches(words: readonly string[], options: readonly Option[]): readonly string[] {
+function normalizeSwitches(words: readonly string[], options: readonly Option[]): readonly string[] {
   return [
     ...optionWords(words).flatMap((word) => {
       const [, name, value] = /^--([^=]+)=(.*)$/s.exec(word) ?? [];
@@ -145,24 +197,22 @@ function settleSwitches(words: readonly string[], options: readonly Option[]): r
   ];
 }
 
-/** Whether a command line has an option by its name. */
-function isSaid(words: readonly string[], name: string): boolean {
+function hasOption(words: readonly string[], name: string): boolean {
   return optionWords(words).some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
 }
 
-/** What comes before a lone `--`. */
+/** Returns the words before a lone `--`. */
 export function optionWords(words: readonly string[]): readonly string[] {
   const end = words.indexOf("--");
   return end === -1 ? words : words.slice(0, end);
 }
 
-/** A value, and where it was said. */
-interface Said {
+interface ReadValue {
   readonly value: unknown;
   readonly origin: Origin | undefined;
 }
 
-function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): Said {
+function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): ReadValue {
   const name = `--${option.name}`;
   const variable = variableOf(option);
   const set = option.environment === false ? undefined : readEnvironment(variable);
@@ -191,12 +241,12 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (given !== undefined && (given === "" || typeof given !== "string")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const read = (name: string, value: string, origin: Origin): Said => ({
+      const read = (name: string, value: string, origin: Origin): ReadValue => ({
         value: option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices),
         origin,
       });
       if (typeof given === "string") return read(name, given, "command line");
-      if (set !== undefined && !isForOthers(option, set)) return read(variable, set, "environment");
+      if (set !== undefined && !isForeign(option, set)) return read(variable, set, "environment");
       const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
       if (option.default !== undefined) return read(name, option.default, "default");
@@ -205,7 +255,7 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
   }
 }
 
-/** The name of an option in the environment. */
+/** Returns the name of an option in the environment. */
 export function variableOf({ name }: Option): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
@@ -215,11 +265,9 @@ function originOf(set: string | undefined, told?: string): Origin | undefined {
   return told === undefined ? undefined : "profile";
 }
 
-/** What is set for all commands can be what another one knows: `az` is a format of tokens, and accounts have it not. */
-function isForOthers({ name, choices }: Option, value: string): boolean {
-  if (!choices || choices.includes(value)) return false;
-  const commands = [...COMMANDS, CONFIG_FILE_COMMAND];
-  return commands.some(({ options }) => options.some((other) => other.name === name && other.choices?.includes(value)));
+/** The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have. */
+function isForeign({ choices, foreignChoices }: Option, value: string): boolean {
+  return foreignChoices?.includes(value) === true && !choices?.includes(value);
 }
 
 function isYes(name: string, value: string | undefined, wanted = "yes or no"): boolean {
@@ -229,7 +277,6 @@ function isYes(name: string, value: string | undefined, wanted = "yes or no"): b
   throw new UsageError(`${name} takes ${wanted}, not ${JSON.stringify(value)}`);
 }
 
-/** How often something is meant. */
 function readTimes(name: string, value: string): number {
   return /^\d$/.test(value) ? Number(value) : Number(isYes(name, value, "0 to 9, yes or no"));
 }
@@ -247,7 +294,7 @@ function readSeconds(name: string, value: string): number {
   throw new UsageError(`${name} takes a number of seconds, not ${JSON.stringify(value)}`);
 }
 
-/** The error for a name that is not one, with the nearest that is. */
+/** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3))
@@ -255,7 +302,7 @@ export function unknown(what: string, name: string, names: readonly string[], pr
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 
-/** How many letters are to be put in, taken out or changed. */
+/** Returns the Levenshtein distance. */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (const [i, letter] of [...one].entries()) {

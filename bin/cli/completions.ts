@@ -1,20 +1,58 @@
 /**
- * What a shell offers for a value of an option, or for an argument. Pure.
+ * `latchkey completions`: scripts that make a shell complete commands, options and values.
  *
  * @module
  */
 import { shellWord } from "../../lib/runtime/host.ts";
-import { write } from "../../lib/runtime/program.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "./commands.ts";
-import type { Command, Operand, Option } from "./options.ts";
+import { type Command, UsageError } from "./command_line.ts";
+import type { CommandSyntax, Option } from "./options.ts";
+import { print } from "./output.ts";
 
-/** What is offered. */
+const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
+
+/** The command. */
+export const command: Command = {
+  name: "completions",
+  summary: "Print a shell's completions for latchkey",
+  usage: "completions bash|zsh|fish",
+  operands: 1,
+  operand: { value: "SHELL", choices: Object.keys(SHELLS) },
+  options: [
+    {
+      name: "profiles",
+      kind: "switch",
+      environment: false,
+      summary: "Print the names of the profiles instead, as the completions need them",
+    },
+  ],
+  examples: [
+    ["source <(latchkey completions bash)", "in ~/.bashrc"],
+    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit"],
+    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once"],
+  ],
+  async run(line, _signal, loadGroups) {
+    const [shell = ""] = line.operands;
+    if (line.isOn("profiles")) {
+      const { profileNames } = await import("./profiles.ts");
+      return print((await profileNames()).map((name) => `${name}\n`).join(""));
+    }
+    if (!isShell(shell)) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
+    const commands = (await loadGroups()).flatMap((group) => group.commands);
+    const isFile = ({ name }: CommandSyntax) => name.endsWith(".json");
+    print(SHELLS[shell](commands.filter((command) => !isFile(command)), commands.find(isFile)!));
+  },
+};
+
+function isShell(word: string): word is keyof typeof SHELLS {
+  return Object.hasOwn(SHELLS, word);
+}
+
+/** Values that a shell offers. */
 type CompletedValue =
   | { readonly kind: "words"; readonly words: readonly string[] }
   | { readonly kind: "files" | "folders" | "command" | "profiles" | "nothing" };
 
-/** What the table calls a value, and what it is then. */
+/** Kinds of values, by their names in the help. */
 const KINDS: Readonly<Record<string, "files" | "folders" | "command">> = {
   PATH: "files",
   FILE: "files",
@@ -24,22 +62,15 @@ const KINDS: Readonly<Record<string, "files" | "folders" | "command">> = {
   COMMAND: "command",
 };
 
-/** What is offered for the value of an option; `undefined` for an option that takes none. */
 function completedValueOf(option: Option): CompletedValue | undefined {
   if (option.kind === "switch" || option.kind === "count") return undefined;
   if (option.name === "profile") return { kind: "profiles" };
   return completed(option.value ?? "", option.choices ?? option.suggestions);
 }
 
-/** What is offered for a command's arguments beside options; `undefined` for a command that takes none. */
-function completedOperandOf({ operands, operand }: Command): CompletedValue | undefined {
+function completedOperandOf({ operands, operand }: CommandSyntax): CompletedValue | undefined {
   if (operands === 0) return undefined;
   return operand === undefined ? { kind: "files" } : completed(operand.value, operand.choices);
-}
-
-/** What an argument beside options is called. */
-function operandName({ operand }: { readonly operand?: Operand }): string {
-  return operand?.value ?? "FILE";
 }
 
 function completed(value: string, words: readonly string[] | undefined): CompletedValue {
@@ -48,12 +79,12 @@ function completed(value: string, words: readonly string[] | undefined): Complet
 }
 
 /**
- * A script that makes bash complete `latchkey`.
+ * Returns a script that makes bash complete `latchkey`.
  *
  * @param commands The commands that a word calls.
- * @param ofFile What is called by the name of a `.json` file.
+ * @param configFile The command that the name of a `.json` file calls.
  */
-export function bashCompletions(commands: readonly Command[], ofFile: Command): string {
+export function bashCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
   const names = commands.map(({ name }) => name);
   return `# bash completion for latchkey: what "latchkey completions bash" prints. File names take bash 4.
 _latchkey() {
@@ -79,7 +110,7 @@ _latchkey() {
     compopt -o default 2>/dev/null
   else
     case $command in
-${commands.map((command) => caseOf(shellWord(command.name), command)).join("")}${caseOf("*.json", ofFile)}    help)
+${commands.map((command) => caseOf(shellWord(command.name), command)).join("")}${caseOf("*.json", configFile)}    help)
       words=(${wordList(names)})
       ;;
     esac
@@ -95,7 +126,7 @@ complete -F _latchkey latchkey
 `;
 }
 
-function caseOf(pattern: string, command: Command): string {
+function caseOf(pattern: string, command: CommandSyntax): string {
   const options = command.options.flatMap((option) => {
     const value = completedValueOf(option);
     return value ? [`      ${flagsOf(option).map(shellWord).join(" | ")})\n${offer(value)}        ;;\n`] : [];
@@ -149,12 +180,12 @@ function wordList(words: readonly string[]): string {
 }
 
 /**
- * A script that makes fish complete `latchkey`.
+ * Returns a script that makes fish complete `latchkey`.
  *
  * @param commands The commands that a word calls.
- * @param ofFile What is called by the name of a `.json` file.
+ * @param configFile The command that the name of a `.json` file calls.
  */
-export function fishCompletions(commands: readonly Command[], ofFile: Command): string {
+export function fishCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
   const names = commands.map(({ name }) => name);
   return `# fish completion for latchkey: what "latchkey completions fish" prints.
 function __latchkey_calls
@@ -181,10 +212,10 @@ ${
     line("__latchkey_is_first", ["-l", "help", "-d", "'Show the help'"])
   }${line("__latchkey_is_first", ["-l", "version", "-d", "'Show the version'"])}${
     line("__latchkey_calls help", ["-a", listOf(names)])
-  }${commands.map((command) => linesOf(command.name, command)).join("")}${linesOf("*.json", ofFile)}`;
+  }${commands.map((command) => linesOf(command.name, command)).join("")}${linesOf("*.json", configFile)}`;
 }
 
-function linesOf(pattern: string, command: Command): string {
+function linesOf(pattern: string, command: CommandSyntax): string {
   const condition = `__latchkey_calls ${fishWord(pattern)}`, operand = completedOperandOf(command);
   return [
     ...command.options.map((option) => line(condition, optionWords(option))),
@@ -223,23 +254,23 @@ function line(condition: string, words: readonly string[]): string {
   return `complete -c latchkey -n ${fishWord(condition)} ${words.join(" ")}\n`;
 }
 
-/** Words as one argument, which fish takes apart again. */
+/** Returns words as one argument, which fish splits again. */
 function listOf(words: readonly string[]): string {
   return fishWord(words.map(fishWord).join(" "));
 }
 
-/** A word as fish takes it, in quotation marks when it needs them: a backslash means something within them. */
+/** Quotes a word for fish if it needs that. A backslash keeps its meaning within the quotation marks. */
 function fishWord(word: string): string {
   return /^[\w./@%+:,-]+$/.test(word) ? word : `'${word.replaceAll(/[\\']/g, "\\$&")}'`;
 }
 
 /**
- * A script that makes zsh complete `latchkey`: to be sourced, or a file named `_latchkey` in a folder of `fpath`.
+ * Returns a script that makes zsh complete `latchkey`: to be sourced, or a file named `_latchkey` in a folder of `fpath`.
  *
  * @param commands The commands that a word calls.
- * @param ofFile What is called by the name of a `.json` file.
+ * @param configFile The command that the name of a `.json` file calls.
  */
-export function zshCompletions(commands: readonly Command[], ofFile: Command): string {
+export function zshCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
   const described = commands.map(({ name, summary }) => shellWord(`${escapeColons(name)}:${summary}`));
   return `#compdef latchkey
 # zsh completion for latchkey: what "latchkey completions zsh" prints.
@@ -256,7 +287,9 @@ ${described.map((each) => `    ${each}\n`).join("")}  )
   shift words
   ((CURRENT--))
   case $command in
-${commands.map((command) => zshCaseOf(shellWord(command.name), command)).join("")}${zshCaseOf("*.json", ofFile)}  help)
+${commands.map((command) => zshCaseOf(shellWord(command.name), command)).join("")}${
+    zshCaseOf("*.json", configFile)
+  }  help)
     _describe -t commands command subcommands
     ;;
   esac
@@ -271,7 +304,7 @@ if [[ $funcstack[1] == _latchkey ]]; then _latchkey "$@"; else compdef _latchkey
 `;
 }
 
-function zshCaseOf(pattern: string, command: Command): string {
+function zshCaseOf(pattern: string, command: CommandSyntax): string {
   const specs = [
     ...command.options.flatMap(specsOf),
     "(-h --help)-h[Show this help]",
@@ -287,28 +320,24 @@ ${lines.join(" \\\n")}
 
 function specsOf(option: Option): readonly string[] {
   const value = completedValueOf(option), isMany = option.kind === "list" || option.kind === "count";
-  const flags = option.alias ? [`-${option.alias}`, `--${option.name}`] : [`--${option.name}`];
+  const flags = flagsOf(option);
   const exclusive = isMany ? "*" : flags.length > 1 ? `(${flags.join(" ")})` : "";
   const summary = option.summary.replaceAll(/[\\[\]]/g, "\\$&");
   return flags.map((flag) => {
     const joint = value ? flag.startsWith("--") ? "=" : "+" : "";
     return `${exclusive}${flag}${joint}[${summary}]${
-      value ? `:${escapeColons(nameOf(option))}:${actionOf(value)}` : ""
+      value ? `:${escapeColons(option.value ?? option.name)}:${actionOf(value)}` : ""
     }`;
   });
 }
 
-function operandSpecs(command: Command): readonly string[] {
+function operandSpecs(command: CommandSyntax): readonly string[] {
   const value = completedOperandOf(command);
   if (!value) return [];
-  if (value.kind === "command") return [`*::${operandName(command)}:_normal`];
-  const tail = `:${escapeColons(operandName(command))}:${actionOf(value)}`;
+  if (value.kind === "command") return [`*::${command.operand?.value ?? "FILE"}:_normal`];
+  const tail = `:${escapeColons(command.operand?.value ?? "FILE")}:${actionOf(value)}`;
   if (!Number.isFinite(command.operands)) return [`*${tail}`];
   return Array.from({ length: command.operands }, (_, index) => `${index + 1}${tail}`);
-}
-
-function nameOf({ value, name }: Option): string {
-  return value ?? name;
 }
 
 function actionOf(value: CompletedValue): string {
@@ -330,28 +359,4 @@ function actionOf(value: CompletedValue): string {
 
 function escapeColons(text: string): string {
   return text.replaceAll(/[\\:]/g, "\\$&");
-}
-
-const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
-
-/**
- * Prints a shell's completions, or what they ask for.
- *
- * @throws {UsageError} for another shell, or none.
- */
-export async function printCompletions(line: CommandLine): Promise<void> {
-  const [shell = ""] = line.operands;
-  if (line.isOn("profiles")) return await printProfiles();
-  if (!isShell(shell)) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
-  write("stdout", SHELLS[shell](COMMANDS, CONFIG_FILE_COMMAND));
-}
-
-/** The names of the profiles, a line each. */
-async function printProfiles(): Promise<void> {
-  const { profileNames } = await import("./profiles.ts");
-  write("stdout", (await profileNames()).map((name) => `${name}\n`).join(""));
-}
-
-function isShell(word: string): word is keyof typeof SHELLS {
-  return Object.hasOwn(SHELLS, word);
 }

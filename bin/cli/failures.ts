@@ -1,5 +1,5 @@
 /**
- * Failures, for people and for programs.
+ * Failures of commands: exit codes, JSON, text and hints.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
-import { escapeForTerminal, jsonForTerminal } from "./output.ts";
+import { jsonForTerminal } from "./output.ts";
 
 /** Exit code of each failure. */
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
@@ -28,7 +28,7 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   unexpected: 1,
 };
 
-/** Blocked by a rule about place, among others: Microsoft sees where a request comes from. */
+/** AADSTS53003: blocked by Conditional Access, possibly because of the address that the request comes from. */
 const BLOCKED_BY_POLICY = 53003;
 const MIRRORED =
   "In WSL, mirrored networking can be the cause: try networkingMode=nat in .wslconfig, then wsl --shutdown";
@@ -58,10 +58,10 @@ function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
 }
 
 /**
- * A failure as `--format json` prints it.
+ * Returns a failure as `--format json` prints it.
  *
  * @param error The failure.
- * @param correlationId UUID of what was asked for, where the error names none: it was given up, or never sent.
+ * @param correlationId UUID of the request if the error has none, since it was aborted or never sent.
  */
 export function failureJson(error: LatchkeyError, correlationId?: string): string {
   const { broker } = error;
@@ -80,8 +80,8 @@ export function failureJson(error: LatchkeyError, correlationId?: string): strin
   }\n`;
 }
 
-/** The same as people read it. */
-export function failureText(error: LatchkeyError, correlationId?: string): string {
+/** Returns a failure as lines for people. */
+export function failureText(error: LatchkeyError, correlationId?: string): readonly string[] {
   const rows: [string, string | undefined][] = [
     ["error", error.error ?? error.code],
     ["error_description", error.errorDescription || error.message],
@@ -93,15 +93,15 @@ export function failureText(error: LatchkeyError, correlationId?: string): strin
     ["time", new Date().toISOString()],
     ["hint", hintOf(error)],
   ];
-  return rows.map(([name, value]) => value ? `${name}: ${escapeForTerminal(value)}\n` : "").join("");
+  return rows.flatMap(([name, value]) => value ? [`${name}: ${value}`] : []);
 }
 
 /**
- * What is no failure of a request's, as `--format json` prints it.
+ * Returns a failure that is not a request's as `--format json` prints it.
  *
- * @param error `wrong_usage` for a command line that cannot be meant, `unexpected` for a fault of the program.
+ * @param error `wrong_usage`, or `unexpected` for a fault of the program.
  * @param description A sentence for people.
- * @param more What else the failures of requests have.
+ * @param more Other values that failures of requests have.
  */
 export function otherFailureJson(
   error: "wrong_usage" | "unexpected",
@@ -115,32 +115,29 @@ export function otherFailureJson(
 
 const CONSENT_MISSING = 65001;
 
-/** What was asked for. */
-interface Asked {
-  readonly scopes: readonly string[];
-  readonly tenantId?: string | undefined;
-}
-
 /**
- * The failure of a request for a token, with the address in its hint where consent is missing: a person at a shell has no
- * method to call for it.
+ * Adds the address for consent to the hint of a failure, if consent is missing: a person at a shell cannot call the method for it.
  *
- * @param error What the request failed with.
- * @param app The application that asked.
- * @param asked What it asked for.
+ * @param error The failure of a request for a token.
+ * @param app The application that made it.
+ * @param request The request.
  * @returns The error to report.
  */
-export async function withConsentUrl(error: unknown, app: PublicClientApplication, asked: Asked): Promise<unknown> {
+export async function withConsentUrl(
+  error: unknown,
+  app: PublicClientApplication,
+  request: { readonly scopes: readonly string[]; readonly tenantId?: string | undefined },
+): Promise<unknown> {
   if (!(error instanceof LatchkeyError) || !error.errorCodes.includes(CONSENT_MISSING)) return error;
-  const { code, message, claims } = error, { scopes, tenantId } = asked;
+  const { code, message, claims } = error, { scopes, tenantId } = request;
   const url = await app.getAuthorizationRequestUrl({ scopes, tenantId }).catch(() => undefined);
-  if (url === undefined) return error; // what it was refused with is what there is to say
+  if (url === undefined) return error;
   const hint = `Ask an administrator to consent, or visit this to consent: ${url}`;
   return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
 }
 
-/** Options that a sign-in has to have as well, to be the one that the command asks for. */
-const OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
+/** Options of a command that its sign-in needs as well. */
+const SIGN_IN_OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
 
 /** Returns true if the next step is a person's sign-in: the first one, or after one that was canceled or timed out. */
 export function isSignInNeeded(error: unknown): error is LatchkeyError {
@@ -149,14 +146,14 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
 }
 
 /**
- * The sign-in that a command needs, for the shell of this platform.
+ * Returns the sign-in that a command needs, quoted for the shell of this platform.
  *
  * @param line Its command line.
- * @param scopes What the token is for.
+ * @param scopes The scopes of the token.
  * @param claims A claims challenge to answer. @default none
  */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
-  const given = OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
+  const given = SIGN_IN_OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
   return quoteCommand([
     ...["latchkey", "login"],
     ...given.map((name) => [`--${name}`, line.text(name)!]),
@@ -166,11 +163,11 @@ export function loginCommand(line: CommandLine, scopes: readonly string[], claim
 }
 
 /**
- * The failure of a command, with the sign-in that mends it in its hint, where one does.
+ * Adds the sign-in that fixes the failure of a command to its hint, if one does.
  *
- * @param error What the command failed with.
- * @param line Its command line.
- * @param scopes What the token was for.
+ * @param error The failure.
+ * @param line The command line.
+ * @param scopes The scopes of the token.
  * @returns The error to report.
  */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {

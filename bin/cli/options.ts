@@ -1,5 +1,5 @@
 /**
- * Options that several commands have.
+ * Options, and those that several commands share.
  *
  * @module
  */
@@ -8,174 +8,249 @@
 export interface Option {
   /** Long name, without dashes. */
   readonly name: string;
-  /** `text`: one value; `list`: may be repeated; `switch`: there or not; `count`: the more, the more; `seconds`: a number of them. */
+  /** `text`: one value; `list`: may be repeated; `switch`: on or off; `count`: the number of repetitions; `seconds`: a number. */
   readonly kind: "text" | "list" | "switch" | "count" | "seconds";
   /** One letter. */
   readonly alias?: string;
-  /** What the value is called in the help. A shell completes PATH, FILE and SOCKET, FOLDER, and COMMAND. */
+  /** Name of the value in the help. A shell completes PATH, FILE, SOCKET, DIR, FOLDER and COMMAND. */
   readonly value?: string;
-  /** The values that are taken. */
+  /** The only values that are accepted. */
   readonly choices?: readonly string[];
-  /** Values that a shell offers, though others are taken as well. */
+  /** Values that the environment may have for other commands: here they are ignored. */
+  readonly foreignChoices?: readonly string[];
+  /** Values that a shell offers, though others are accepted as well. */
   readonly suggestions?: readonly string[];
-  /** Value when it is given nowhere. */
+  /** Value if it is given nowhere. */
   readonly default?: string;
-  /** Whether `LATCHKEY_<NAME>` in the environment says it as well: not where commands mean different things by it. @default true */
+  /** `false`: `LATCHKEY_<NAME>` in the environment is not read, since commands mean different things by it. @default true */
   readonly environment?: boolean;
-  /** Whether a profile says it, where it can: not where the command means another thing by it. @default true */
+  /** `false`: a profile's value is not used, since the command means something else by it. @default true */
   readonly fromProfile?: boolean;
-  /** What it does, in one line. */
+  /** Description in one line. */
   readonly summary: string;
 }
 
-/** How much is said on standard error. */
-export const VERBOSE: Option = {
+/** The type of an option's value: that of its choices, and never `undefined` if it has a default. */
+export type OptionValue<O extends Option> = O extends { readonly kind: "switch" } ? boolean
+  : O extends { readonly kind: "count" } ? number
+  : O extends { readonly kind: "list" } ? readonly string[]
+  :
+    | (O extends { readonly kind: "seconds" } ? number
+      : O extends { readonly choices: readonly (infer Choice)[] } ? Choice
+      : string)
+    | (O extends { readonly default: string } ? never : undefined);
+
+/** Arguments beside options. */
+export interface Operand {
+  /** Name in the help, as with options. */
+  readonly value: string;
+  /** The only values that are accepted. */
+  readonly choices?: readonly string[];
+}
+
+/** A command as the parser, the help and the completions know it. */
+export interface CommandSyntax {
+  /** The word that calls it. */
+  readonly name: string;
+  /** Description in one line. */
+  readonly summary: string;
+  /** Its arguments, as the help shows them. */
+  readonly usage: string;
+  /** The greatest number of arguments beside options. */
+  readonly operands: number;
+  /** Kind of these arguments, for a shell that completes them. @default files */
+  readonly operand?: Operand;
+  /** `true`: its arguments are another command's words, which come only after `--` and stay as they are. @default false */
+  readonly wraps?: boolean;
+  /** Its options. */
+  readonly options: readonly Option[];
+  /** Reasons why it lacks options that other commands have, by the options' names. */
+  readonly unlike?: Readonly<Record<string, string>>;
+  /** Example command lines, each with its purpose. */
+  readonly examples: readonly (readonly [line: string, why: string])[];
+}
+
+/** Verbosity of the log on standard error. */
+export const VERBOSE = {
   name: "verbose",
   alias: "v",
   kind: "count",
-  summary: "Say on stderr what is done; -vv says all",
-};
+  summary: "Log to stderr; -vv logs everything but secrets",
+} as const satisfies Option;
 
 /** Time limit of the whole command. */
-export const TIMEOUT: Option = {
+export const TIMEOUT = {
   name: "timeout",
   kind: "seconds",
   value: "SECONDS",
-  summary: "Give up after so long",
-};
+  summary: "Time limit of the whole command",
+} as const satisfies Option;
 
-/** How long a token has to be good for. */
-export const MIN_TTL: Option = {
+/** Least remaining lifetime of a token. */
+export const MIN_TTL = {
   name: "min-ttl",
   kind: "seconds",
   value: "SECONDS",
-  summary: "Renew a token that ends sooner",
-};
+  summary: "Renew a token that expires sooner",
+} as const satisfies Option;
 
-/** How a token is printed. */
-export const TOKEN_FORMAT: Option = {
-  name: "format",
+/** A token from the server, even if a cached one is still valid. */
+export const FORCE_REFRESH = {
+  name: "force-refresh",
+  kind: "switch",
+  summary: "Request a new token even if a cached one is still valid",
+} as const satisfies Option;
+
+/** A claims challenge. */
+export const CLAIMS = {
+  name: "claims",
   kind: "text",
-  choices: ["token", "json", "header", "env", "az"],
-  default: "token",
-  summary: "How to print it; az is what az account get-access-token prints",
-};
+  value: "JSON",
+  summary: "Answer a claims challenge",
+} as const satisfies Option;
 
-/** How accounts and the like are printed. */
-export const TEXT_FORMAT: Option = {
-  name: "format",
-  kind: "text",
-  choices: ["text", "json"],
-  default: "text",
-  summary: "How to print it",
-};
+/** The formats of all commands: `LATCHKEY_FORMAT` may be set for another one. */
+const FORMATS = ["token", "text", "cookie", "json", "header", "env", "az"] as const;
 
-/** What goes into a signed request beside the request. */
-export const NONCE: Option = {
+/** Returns `--format` with some of the formats; the first is the default. */
+export function formatOption<const Formats extends readonly [Format, ...Format[]]>(
+  choices: Formats,
+  summary = "Output format",
+): {
+  readonly name: string;
+  readonly kind: "text";
+  readonly choices: Formats;
+  readonly default: Formats[0];
+  readonly foreignChoices: readonly string[];
+  readonly summary: string;
+} {
+  return { name: "format", kind: "text", choices, default: choices[0], foreignChoices: FORMATS, summary };
+}
+
+type Format = (typeof FORMATS)[number];
+
+/** Format of an access token. */
+export const TOKEN_FORMAT = formatOption(
+  ["token", "json", "header", "env", "az"],
+  "Output format; az is what az account get-access-token prints",
+);
+
+/** Format of accounts and the like. */
+export const TEXT_FORMAT = formatOption(["text", "json"]);
+
+/** Nonce of a signed request. */
+export const NONCE = {
   name: "nonce",
   kind: "text",
   value: "TEXT",
-  summary: "What the resource sent to be signed with the request",
-};
+  summary: "Nonce from the resource, signed with the request",
+} as const satisfies Option;
 
-/** Who a token is for. */
-export const ACCOUNT: Option = {
+/** Account of a token. */
+export const ACCOUNT = {
   name: "account",
   kind: "text",
   value: "USER",
   summary: "User name, such as jane@contoso.com, or home account id (the account of the device)",
-};
+} as const satisfies Option;
 
-/** What a token is for. */
+/** Account, for commands that act on one of several. */
+export const CHOSEN_ACCOUNT = {
+  ...ACCOUNT,
+  summary: "User name or home account id; needed if there are several accounts",
+} as const satisfies Option;
+
+/** Scopes of a token. */
 export const SCOPES: readonly Option[] = [
   {
     name: "scope",
     kind: "list",
     value: "SCOPE",
-    summary: "What the token is for, such as User.Read; may be repeated",
+    summary: "Scope to request, such as User.Read; may be repeated",
   },
   { name: "resource", kind: "text", value: "URL", summary: "Short for --scope URL/.default" },
 ];
 
-/** The same, where a command has a default. */
+/** The same, for commands that have a default. */
 export const SCOPES_OR_DEFAULT: readonly Option[] = SCOPES.map((option) =>
   option.name === "scope"
     ? {
       ...option,
-      summary: `${option.summary} (https://graph.microsoft.com/.default; email where the authority is not Microsoft's)`,
+      summary: `${option.summary} (https://graph.microsoft.com/.default; email if the authority is not Microsoft's)`,
     }
     : option
 );
 
-/** Whether a person may be asked. */
-export const INTERACTIVE: Option = {
+/** Permission to prompt. */
+export const INTERACTIVE = {
   name: "interactive",
   kind: "text",
   choices: ["auto", "never", "always"],
   default: "auto",
-  summary: "Whether a window or the browser may be opened; auto: when stdin and stderr are a terminal",
-};
+  summary: "Whether a window or the browser may be opened; auto: if stdin and stderr are a terminal",
+} as const satisfies Option;
 
-/** Which tenant is asked. */
-export const TENANT: Option = {
+/** Tenant to ask. */
+export const TENANT = {
   name: "tenant",
   kind: "text",
   value: "TENANT",
   summary: "Tenant id or domain to ask instead of the authority's",
-};
+} as const satisfies Option;
 
-/** Where the browser comes back to, at providers that are not Microsoft's. */
-export const REDIRECT_PATH: Option = {
+/** Path of the redirect URI at providers other than Microsoft. */
+export const REDIRECT_PATH = {
   name: "redirect-path",
   kind: "text",
   value: "PATH",
-  summary: "Path of the redirect URI http://127.0.0.1/PATH; only where the authority is not Microsoft's (its own)",
-};
+  summary: "Path of the redirect URI http://127.0.0.1/PATH; only if the authority is not Microsoft's (its own)",
+} as const satisfies Option;
 
-/** How the browser is used, where there is no broker. */
+/** Use of the browser if there is no broker. */
 export const BROWSER: readonly Option[] = [
   {
     name: "no-browser",
     kind: "switch",
-    summary: "Open no browser: print the address, and take the one that it ends at, pasted",
+    summary: "Open no browser: print the address, and read the address that the sign-in ends at",
   },
-  { name: "port", kind: "text", value: "PORT", summary: "Port of this machine that the browser comes back to" },
+  { name: "port", kind: "text", value: "PORT", summary: "Local port that the browser is redirected to" },
   REDIRECT_PATH,
 ];
 
-/** Whether the device's broker is asked. */
-export const BROKER: Option = {
+/** Use of the device's broker. */
+export const BROKER = {
   name: "broker",
   kind: "text",
   choices: ["auto", "require", "never"],
   default: "auto",
-  summary: "Use the device's broker where there is one, always, or never",
+  summary: "Use the device's broker if there is one, always, or never",
+} as const satisfies Option;
+
+/** Kind of the token cache. */
+export const STORE = {
+  name: "store",
+  kind: "text",
+  choices: ["auto", "file", "plaintext", "memory"],
+  default: "auto",
+  summary: "Where sign-ins without a broker are kept: encrypted files (auto: if possible), MSAL's file, or nowhere",
+} as const satisfies Option;
+
+const CACHE_FILE: Option = {
+  name: "cache-file",
+  kind: "text",
+  value: "PATH",
+  summary: "Keep them in this file, unencrypted: MSAL and Azure CLI can share it",
 };
 
-/** Where tokens are kept that came without a broker. */
-export const STORE: readonly Option[] = [
-  {
-    name: "store",
-    kind: "text",
-    choices: ["auto", "file", "plaintext", "memory"],
-    default: "auto",
-    summary:
-      "Where sign-ins without a broker are kept: encrypted files (auto: where they can be used), MSAL's file, nowhere",
-  },
-  {
-    name: "cache-file",
-    kind: "text",
-    value: "PATH",
-    summary: "Keep them in this file, unencrypted: MSAL and Azure CLI can share it",
-  },
-];
+/** Options of the token cache. */
+export const CACHE: readonly Option[] = [STORE, CACHE_FILE];
 
-/** Which options are taken from the configuration file. */
+/** Options from the configuration file. */
 export const PROFILE: Option = {
   name: "profile",
   kind: "text",
   value: "NAME",
-  summary: "Take client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
+  summary: "Read client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
 };
 
 /** Apps of Microsoft's whose ids people know by name. */
@@ -187,7 +262,7 @@ export const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
   "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
 };
 
-/** Which app. */
+/** Client id of the app. */
 export const CLIENT_ID: Option = {
   name: "client-id",
   kind: "text",
@@ -197,56 +272,18 @@ export const CLIENT_ID: Option = {
 };
 
 /**
- * The same, where the app is the browser's: the one client id that is built in is Microsoft Edge's, as which linux-entra-sso asks
- * for what signs a browser in.
+ * Client id for commands that sign a browser in. The only one that is built in is Microsoft Edge's, which linux-entra-sso uses
+ * as well.
  */
 export const BROWSER_CLIENT_ID: Option = { ...CLIENT_ID, default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87" };
 
-/** Who is asked. */
+/** Issuer of the token. */
 export const AUTHORITY: Option = {
   name: "authority",
   kind: "text",
   value: "URL",
-  summary: "Who issues the token (https://login.microsoftonline.com/common)",
+  summary: "Issuer of the token (https://login.microsoftonline.com/common)",
 };
 
 /** Options of every command that has an app. */
-export const APP: readonly Option[] = [
-  CLIENT_ID,
-  AUTHORITY,
-  BROKER,
-  ...STORE,
-  PROFILE,
-];
-
-/** Arguments beside options. */
-export interface Operand {
-  /** What one is called, as with options. */
-  readonly value: string;
-  /** The values that are taken. */
-  readonly choices?: readonly string[];
-}
-
-/** A command. */
-export interface Command {
-  /** The word that calls it. */
-  readonly name: string;
-  /** What it does, in one line. */
-  readonly summary: string;
-  /** Its arguments, as the help shows them. */
-  readonly usage: string;
-  /** How many arguments it takes beside options. */
-  readonly operands: number;
-  /** What they are, for a shell that completes them. @default files */
-  readonly operand?: Operand;
-  /** Whether its arguments are the words of another command, which come after `--` alone, as they are. @default false */
-  readonly wraps?: boolean;
-  /** Whether it runs until it is ended, and heeds signals by itself. @default false */
-  readonly isService?: boolean;
-  /** Its options. */
-  readonly options: readonly Option[];
-  /** What to say of options that others have and this one has not, for a reason. */
-  readonly unlike?: Readonly<Record<string, string>>;
-  /** What people type, and why. */
-  readonly examples: readonly (readonly [line: string, why: string])[];
-}
+export const APP: readonly Option[] = [CLIENT_ID, AUTHORITY, BROKER, ...CACHE, PROFILE];

@@ -1,39 +1,64 @@
 /**
- * Foreign text made safe to print: no control characters, marks of writing direction or invisible characters reach a
- * terminal.
+ * Output: results go to stdout, messages to stderr. No control character, mark of writing direction or invisible character of
+ * foreign text reaches a terminal.
  *
  * @module
  */
 import { shellWord } from "../../lib/runtime/host.ts";
+import { write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
-/** Made when it is first needed: a token alone needs it not, and Unicode's classes take 0.3 ms. */
+/** Prints a result to stdout, as it is. */
+export function print(text: string): void {
+  write("stdout", text);
+}
+
+/** Prints a value to stdout, as JSON. */
+export function printJson(value: unknown): void {
+  print(`${jsonForTerminal(value)}\n`);
+}
+
+/** Prints a message for people to stderr. */
+export function say(message: string): void {
+  sayLine(`latchkey: ${message}`);
+}
+
+/** Prints a line to stderr that has no prefix: an address to copy, a row, a line of the log. */
+export function sayLine(line: string): void {
+  write("stderr", `${escapeForTerminal(line)}\n`);
+}
+
+/** Shows a status at the beginning of the terminal's line, without ending it. The next one has to cover it. */
+export function showStatus(status: string): void {
+  write("stderr", `\r${status}`);
+}
+
+/** Created on first use: a silent token does not need it, and Unicode's classes take 0.3 ms. */
 function invisible(): RegExp {
   return /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 }
 
-/** Text for a line on a terminal. */
+/** Replaces what a line on a terminal must not have. */
 export function escapeForTerminal(foreign: string): string {
   return foreign.toWellFormed().replaceAll(invisible(), "\u{FFFD}");
 }
 
-/** JSON in which such characters stand as `\uXXXX`, so that its reader has them and a terminal does not. */
+/** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */
 export function jsonForTerminal(value: unknown): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
 }
 
-/** Returns a token as it is printed. */
-type TokenFormat = (result: AuthenticationResult, now: number) => string;
-
-/** Prints a token, by the name of the format. */
-export const TOKEN_FORMATS: Readonly<Record<string, TokenFormat>> = {
+/** Formats of an access token, by name. */
+export const TOKEN_FORMATS: Readonly<
+  Record<"token" | "header" | "env" | "json" | "az", (result: AuthenticationResult, now: number) => string>
+> = {
   token: ({ accessToken }) => `${accessToken}\n`,
   header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
   env: ({ accessToken, tokenType, expiresOn }) => {
     const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
-    // What no shell would read stands without quotation marks: not every reader of a file of variables takes them away.
+    // Quoted only if a shell needs it: not every reader of a file of variables removes quotation marks.
     return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
   },
   json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
@@ -55,7 +80,7 @@ function tokenJson(result: AuthenticationResult, now: number): Record<string, un
   };
 }
 
-/** As `az account get-access-token` prints it; its subscription is the tenant where an account has none. */
+/** Returns a token as `az account get-access-token` prints it. Its subscription is the tenant, as for accounts without any. */
 export function azureCliJson(
   { accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult,
 ): Record<string, unknown> {
@@ -72,13 +97,10 @@ export function azureCliJson(
   };
 }
 
-/** Keys of an account where it is the answer. */
-export const ACCOUNT_KEYS: readonly string[] = [
-  ...["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"],
-];
+const ACCOUNT_KEYS = ["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"];
 
-/** An account with the names that JSON output has, in the order that is asked for. */
-export function accountJson(account: AccountInfo, keys: readonly string[]): Record<string, unknown> {
+/** Returns an account for JSON output, with some keys in this order. */
+export function accountJson(account: AccountInfo, keys: readonly string[] = ACCOUNT_KEYS): Record<string, unknown> {
   const all: Record<string, unknown> = {
     home_account_id: account.homeAccountId,
     local_account_id: account.localAccountId,
@@ -91,11 +113,16 @@ export function accountJson(account: AccountInfo, keys: readonly string[]): Reco
   return Object.fromEntries(keys.map((key) => [key, all[key]]));
 }
 
+/** Returns an account as a line of text: user name, home account id and name, separated by tabs. */
+export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
+  return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
+}
+
 function epochSeconds(time: Date): number {
   return Math.floor(time.getTime() / 1000);
 }
 
-/** Whether it is an object and no array. */
+/** Returns true for an object that is not an array. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,5 @@
 /**
- * Profiles as the configuration file has them: options under a name. Pure.
+ * Profiles: options under a name, in the configuration file.
  *
  * @module
  */
@@ -14,13 +14,13 @@ import { isObject } from "./output.ts";
 
 /** The configuration file. */
 export interface ProfileFile {
-  /** Where it is, for messages. */
+  /** Its path, for messages. */
   readonly path: string;
-  /** What is in it; `undefined` when it is not there. */
+  /** Its text; `undefined` if it does not exist. */
   readonly text: string | undefined;
 }
 
-/** Options that a profile can have. None is secret, nor may one ever be: the file is copied and shown around. */
+/** Options that a profile can have. None may ever be secret: the file is copied and shown around. */
 const OPTIONS = [
   ...[
     "client-id",
@@ -35,28 +35,28 @@ const OPTIONS = [
     "cache-file",
   ],
 ];
-/** Options that take the place of one another: when one is written, the other goes. */
+/** Options that exclude one another: if one is written, the other is removed. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
 
 /**
- * Makes sure that a name can be a profile's.
+ * Checks the name of a profile.
  *
- * @throws {UsageError} when it has other characters than letters, digits, `-`, `_` and `.`.
+ * @throws {UsageError} if it has other characters than letters, digits, `-`, `_` and `.`.
  */
 export function checkProfileName(name: string): void {
   if (NAME.test(name)) return;
-  throw new UsageError(`A profile's name has letters, digits, "-", "_" and "." alone, unlike ${JSON.stringify(name)}`);
+  throw new UsageError(`A profile's name has only letters, digits, "-", "_" and ".", unlike ${JSON.stringify(name)}`);
 }
 
 /**
- * The values of a profile.
+ * Reads a profile.
  *
  * @param file The file.
  * @param name The profile's name.
- * @returns The values; `undefined` when there is no such profile.
- * @throws {UsageError} when the file cannot be made sense of.
+ * @returns The values; `undefined` if there is no such profile.
+ * @throws {UsageError} if the file is invalid.
  */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
   const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
@@ -64,65 +64,56 @@ export function readProfile(file: ProfileFile, name: string): ProfileValues | un
   return { name, values: valuesIn(file, profile, { options: OPTIONS, of: `the profile ${name}` }) };
 }
 
-/** Which options are read from an object, and what it is called in messages. */
 interface ValuesOptions {
   readonly options: readonly string[];
+  /** Name of the object, for messages. */
   readonly of: string;
 }
 
 function valuesIn(file: ProfileFile, from: unknown, { options, of }: ValuesOptions): ProfileValues["values"] {
-  if (!isObject(from)) throw wrong(file, `${of} has to be an object`);
+  if (!isObject(from)) throw wrong(file, `${of} must be an object`);
   const values = options.flatMap((option): [string, string][] => {
     const value = from[keyOf(option)];
     if (value === undefined || value === "") return [];
     const text = option === "scope" && Array.isArray(value) && value.every((each) => typeof each === "string")
       ? value.join(" ")
       : value;
-    if (typeof text !== "string") throw wrong(file, `${keyOf(option)} of ${of} has to be a string`);
+    if (typeof text !== "string") throw wrong(file, `${keyOf(option)} of ${of} must be a string`);
     if (option === "cache-file" && !ABSOLUTE.test(text)) {
-      throw wrong(file, `cache_file of ${of} has to be an absolute path`);
+      throw wrong(file, `cache_file of ${of} must be an absolute path`);
     }
     return [[option, text]];
   });
   return Object.fromEntries(values);
 }
 
-/** Options that a server of git's can have. */
+/** Options that a git server can have. */
 const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
 
 /**
- * The values that `git` has for servers of git's.
+ * Reads the options of git servers.
  *
  * @param file The file.
- * @param isHost Whether a name can be a server's.
+ * @param isHost Returns true if a name can be a server's.
  * @returns The values, by server.
- * @throws {UsageError} when the file cannot be made sense of.
+ * @throws {UsageError} if the file is invalid.
  */
 export function readGitHosts(
   file: ProfileFile,
   isHost: (name: string) => boolean,
 ): Readonly<Record<string, ProfileValues["values"]>> {
   const { git = {} } = rootOf(file);
-  if (!isObject(git)) throw wrong(file, "git has to be an object");
+  if (!isObject(git)) throw wrong(file, "git must be an object");
   return Object.fromEntries(
     Object.entries(git).map(([name, entry]) => {
       const of = `git's server ${JSON.stringify(name)}`;
-      if (!isHost(name)) throw wrong(file, `${of} has to be a host, such as git.contoso.com or git.contoso.com:8443`);
+      if (!isHost(name)) throw wrong(file, `${of} must be a host, such as git.contoso.com or git.contoso.com:8443`);
       return [name, valuesIn(file, entry, { options: GIT_OPTIONS, of })];
     }),
   );
 }
 
-/**
- * The names of the profiles, of those that can be named.
- *
- * @throws {UsageError} when the file cannot be made sense of.
- */
-export function namesIn(file: ProfileFile): readonly string[] {
-  return Object.keys(profilesIn(file)).filter((name) => NAME.test(name));
-}
-
-/** The error for a name that no profile has. */
+/** Returns the error for a profile that does not exist. */
 export function noSuchProfile(file: ProfileFile, name: string): UsageError {
   const names = Object.keys(profilesIn(file));
   const { message } = unknown(`profile ${name} in ${file.path}`, name, names);
@@ -131,11 +122,11 @@ export function noSuchProfile(file: ProfileFile, name: string): UsageError {
 }
 
 /**
- * The file's text with a profile changed or added; what is not known of stays as it is.
+ * Returns the file's text with a profile changed or added. Unknown keys stay.
  *
  * @param file The file.
- * @param profile The profile's name, and the values that are to be written. What a value takes the place of goes.
- * @throws {UsageError} when the file cannot be made sense of.
+ * @param profile The profile's name and its new values. Options that these exclude are removed.
+ * @throws {UsageError} if the file is invalid.
  */
 export function withProfile(file: ProfileFile, { name, values }: ProfileValues): string {
   const root = rootOf(file), profiles = profilesIn(file);
@@ -151,13 +142,13 @@ export function withProfile(file: ProfileFile, { name, values }: ProfileValues):
 }
 
 /**
- * What a sign-in leaves in a profile: the options that it was given, and who signed in.
+ * Returns what a sign-in writes to a profile: the options that were given, and the account.
  *
  * @param line The command line.
- * @param account Who signed in.
+ * @param account The account that signed in.
  */
 export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues["values"] {
-  const given = OPTIONS.filter((option) => ["command line", "environment"].includes(line.origin(option) ?? ""))
+  const given = OPTIONS.filter(line.isGiven)
     .filter((option) => ALTERNATIVES.every((pair) => !pair.includes(option) || line.nearest(...pair).includes(option)))
     .map((option): [string, string] => [option, option === "scope" ? line.list(option).join(" ") : line.text(option)!]);
   return { ...Object.fromEntries(given), account: account.username || account.homeAccountId };
@@ -165,7 +156,7 @@ export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues
 
 function profilesIn(file: ProfileFile): Readonly<Record<string, unknown>> {
   const { profiles = {} } = rootOf(file);
-  if (!isObject(profiles)) throw wrong(file, "profiles has to be an object");
+  if (!isObject(profiles)) throw wrong(file, "profiles must be an object");
   return profiles;
 }
 
@@ -174,10 +165,10 @@ function rootOf(file: ProfileFile): Readonly<Record<string, unknown>> {
   try {
     root = JSON.parse(file.text?.trim() || "{}");
   } catch {
-    throw wrong(file, "it is not JSON"); // no more: a parser's message quotes what it read
+    throw wrong(file, "it is not JSON"); // without the parser's message, which quotes the file
   }
   if (isObject(root)) return root;
-  throw wrong(file, "it has to be a JSON object");
+  throw wrong(file, "it must be a JSON object");
 }
 
 function wrong({ path }: ProfileFile, why: string): UsageError {
@@ -188,18 +179,18 @@ function keyOf(option: string): string {
   return option.replaceAll("-", "_");
 }
 
-/** The profile of those who name none. */
+/** Name of the profile that is used if none is named. */
 const DEFAULT = "default";
 
 /**
- * The profile that a command line names; else the default one, as far as there is one.
+ * Reads the profile that a command line names, or else the default one.
  *
  * @param line A command line with that option.
- * @param options `mayBeNew`: the command may make it.
- * @returns The profile; `undefined` when there is none.
- * @throws {UsageError} when it is not there, or the file cannot be used.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when it is not known where a file would be, or Deno may not
- * look, and a profile was named.
+ * @param options `mayBeNew`: the command may create it.
+ * @returns The profile; `undefined` if there is none.
+ * @throws {UsageError} if the named profile does not exist, or the file cannot be used.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if a profile is named, and the file's place is not known or Deno
+ * may not read it.
  */
 export async function profileOf(
   line: CommandLine,
@@ -214,59 +205,58 @@ export async function profileOf(
 }
 
 /**
- * The names of the profiles.
+ * Returns the names of the profiles that a command line can name.
  *
- * @throws {UsageError} when the file cannot be used.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when it is not known where a file would be, or Deno may not
- * look.
+ * @throws {UsageError} if the file cannot be used.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the file's place is not known, or Deno may not read it.
  */
 export async function profileNames(): Promise<readonly string[]> {
-  return namesIn(await readFile());
+  return Object.keys(profilesIn(await readFile())).filter((name) => NAME.test(name));
 }
 
 /**
- * The values that the configuration file has for servers of git's; none where Deno may not look.
+ * Reads the options of git servers from the configuration file; none if Deno may not read it.
  *
- * @param isHost Whether a name can be a server's.
- * @throws {UsageError} when the file cannot be used.
+ * @param isHost Returns true if a name can be a server's.
+ * @throws {UsageError} if the file cannot be used.
  */
 export async function gitHostEntries(isHost: (name: string) => boolean): Promise<ReturnType<typeof readGitHosts>> {
   const file = await optionalFile();
   return file ? readGitHosts(file, isHost) : {};
 }
 
-/** The file, where Deno may look at it, and a system has a place for it. */
+/** Reads the file, if Deno may read it and the system has a place for it. */
 async function optionalFile(): Promise<ProfileFile | undefined> {
   try {
     return await readFile();
   } catch (error) {
-    if (error instanceof LatchkeyError) return undefined; // nobody asked for one
+    if (error instanceof LatchkeyError) return undefined; // no profile was named
     throw error;
   }
 }
 
 /**
- * Makes sure, before a person signs in, that a profile can be written: as far as that shows in its lock.
+ * Checks, before a person signs in, that a profile can be written, as far as creating its lock shows that.
  *
  * @param line A command line that names a profile.
- * @param signal Gives up, with its reason.
- * @throws {UsageError} when the file cannot be made sense of.
- * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` when it cannot be written.
+ * @param signal Aborts it.
+ * @throws {UsageError} if the file is invalid.
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
 export async function requireWritableProfiles(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const name = line.text("profile")!;
   requirePermission({ name: "write", path: configFolder() });
-  await alone(async () => void withProfile(await readFile(), { name, values: {} }), signal);
+  await withFileLock(async () => void withProfile(await readFile(), { name, values: {} }), signal);
 }
 
 /**
- * Writes what a sign-in was given, and who signed in, to the profile that the command line names.
+ * Writes the options of a sign-in, and the account, to the profile that the command line names.
  *
  * @param line The command line.
- * @param account Who signed in.
- * @param signal Gives up, with its reason.
- * @throws {UsageError} when the file cannot be made sense of: it stays as it is.
- * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` when it cannot be written.
+ * @param account The account that signed in.
+ * @param signal Aborts it.
+ * @throws {UsageError} if the file is invalid: it stays as it is.
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
 export async function writeProfile(
   line: CommandLine,
@@ -274,18 +264,17 @@ export async function writeProfile(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { "cache-file": given, ...others } = valuesOf(line, account), name = line.text("profile")!;
-  // It is used wherever the next command is called.
+  // The next command may run in another folder.
   const path = given === undefined ? undefined : cacheFilePath(line);
   const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
-  await alone(async () => {
+  await withFileLock(async () => {
     const file = await readFile(), text = withProfile(file, { name, values });
     if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });
   }, signal);
 }
 
-/** Works while nobody else changes the file. */
-async function alone(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  const { withLock } = await import("../../lib/files/lock.ts"); // who reads needs none
+async function withFileLock(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const { withLock } = await import("../../lib/files/lock.ts"); // reading needs none
   await withLock(`${filePath()}.lockfile`, work, { signal });
 }
 
@@ -297,7 +286,7 @@ async function readFile(): Promise<ProfileFile> {
   } catch (error) {
     if (error instanceof TypeError) throw new UsageError(`Cannot use ${path}: it is not UTF-8`);
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
-    // It is looked at as tokens are, and has none.
+    // The check is that of token files; this one has no tokens.
     const message = error.message.replace(" is not safe for tokens:", " is not safe:"), { hint } = error;
     throw new UsageError(`${message}. ${hint}`, { cause: new LatchkeyError(error.code, message, { hint }) });
   }
@@ -308,13 +297,13 @@ function filePath(): string {
 }
 
 /**
- * That path. A shell leaves the `~` of `--cache-file=~/cache.json`, or of a variable that was set in quotes, as it is: here it
- * is the person's home folder.
+ * Returns the path of `--cache-file`. A shell does not replace the `~` of `--cache-file=~/cache.json`, or of a variable that was
+ * set in quotes: here it is the user's home folder.
  *
  * @param line A command line with that option.
- * @returns The path; `undefined` where none is named.
- * @throws {UsageError} for the home folder of somebody else, and for that folder itself.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when the home folder is not known.
+ * @returns The path; `undefined` if none is named.
+ * @throws {UsageError} for the home folder of another user, and for the home folder itself.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the home folder is not known.
  */
 export function cacheFilePath(line: CommandLine): string | undefined {
   const path = line.text("cache-file");

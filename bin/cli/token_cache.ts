@@ -1,112 +1,350 @@
 /**
- * The file that `--cache-file` names: it can be anything of the person's, until it is seen to be a token cache.
+ * The token cache of a command line: its place, and what becomes of its failures.
  *
  * @module
  */
 import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, quoteCommand } from "../../lib/runtime/host.ts";
-import { isTerminal, isThere, write } from "../../lib/runtime/program.ts";
+import { isTerminal, isThere } from "../../lib/runtime/program.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { escapeForTerminal } from "./output.ts";
+import { STORE } from "./options.ts";
+import { isObject, say } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
-/** What helps where a file is no token cache. */
-export const OTHER_FILE = "Name another file with --cache-file, or move this one away";
+/** A place of a token cache. */
+export type TokenPlace =
+  | { readonly kind: "file"; readonly folder: string }
+  /** `isNamed`: the command line names the path. */
+  | { readonly kind: "plaintext"; readonly path: string; readonly isNamed: boolean }
+  /** `why`: the reason why no other place can be used, with a hint, if memory was not requested. */
+  | { readonly kind: "memory"; readonly why?: LatchkeyError };
 
-/** For people: that a file is no token cache. */
-export function noCache(path: string): string {
-  return `${path} is no token cache: it has something else in it, or is damaged`;
-}
+type StoredPlace = Exclude<TokenPlace, { readonly kind: "memory" }>;
 
-/** Whether a text can be a token cache's: a JSON object, or nothing yet. */
-export function isCacheText(text: string): boolean {
-  try {
-    const trimmed = text.trim(), root: unknown = trimmed === "" ? {} : JSON.parse(trimmed);
-    return typeof root === "object" && root !== null && !Array.isArray(root);
-  } catch {
-    return false;
+/** Name of the file for `--store plaintext` without a path, as in MSAL's own examples. */
+const PLAINTEXT_NAME = "msal_token_cache.json";
+
+/**
+ * Returns the place that a command line asks for. Nothing is read or created.
+ *
+ * @throws {UsageError} if options contradict each other, or a path is invalid.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the folder of a requested place is not known.
+ */
+export function tokenPlace(line: CommandLine): TokenPlace {
+  const nearest = line.nearest("store", "cache-file"), store = line.get(STORE);
+  const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
+  if (path !== undefined && nearest.includes("cache-file")) {
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
+    throw new UsageError(`--cache-file goes with --store plaintext, not with --store ${store}`);
+  }
+  switch (store) {
+    case "memory":
+      return { kind: "memory" };
+    case "plaintext":
+      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`, { isNamed: path !== undefined });
+    case "file":
+      return { kind: "file", folder: permitted(stateFolder()) };
+    case "auto":
+      return defaultPlace();
   }
 }
 
+/** Returns the place of the encrypted files, if they can be used at all. */
+function defaultPlace(): TokenPlace {
+  try {
+    return { kind: "file", folder: permitted(stateFolder()) };
+  } catch (error) {
+    if (error instanceof LatchkeyError) return { kind: "memory", why: error };
+    throw error;
+  }
+}
+
+function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
+  const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
+  permitted(folder || "/");
+  return { kind: "plaintext", path, isNamed };
+}
+
+/** Returns the folder, if Deno permits its use. */
+function permitted(folder: string): string {
+  const flags = denoNamespace() ? missingFlags(folder, "write") : [];
+  if (flags.length === 0) return folder;
+  throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
+    hint: `Run deno with ${quoteCommand(flags)}`,
+  });
+}
+
+/** Takes a failure, and its reason if that was not reported before. */
+export type Notify = (what: string, error: LatchkeyError | undefined) => void;
+
+/** How a token cache is opened. */
+export interface TokenStoreOptions {
+  /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are a terminal */
+  readonly mayPrompt?: boolean | undefined;
+  /** `true`: fails if the token cache cannot be used, instead of going on without. @default false */
+  readonly needsCache?: boolean | undefined;
+  /**
+   * Takes the notices of a command that fails if the token cache cannot be read and nothing else has a token.
+   *
+   * @default they are printed at once, and the command goes on without
+   */
+  readonly hold?: Notify | undefined;
+}
+
+/** The token cache of a command. If the command needs it, it cannot be tried out. */
+export type TokenStore = CacheStore & Partial<Pick<BestEffortStore, "tryOut">>;
+
 /**
- * A store in a file that the person named: it is never set aside.
+ * Opens the token cache of a command line. Nothing is read or created before its first call.
  *
- * @param store The store.
+ * @param line A command line with the options of a token cache.
+ * @param logger Takes its log lines.
+ * @param options How it is opened.
+ * @returns The token cache; `undefined` for the application's own memory.
+ * @throws {UsageError} if options contradict each other.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested one cannot be used.
  */
-function inNamedFile({ setAside: _, ...store }: CacheStore): CacheStore {
-  return store;
+export function openTokenStore(
+  line: CommandLine,
+  logger: Logger,
+  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache, hold }: TokenStoreOptions = {},
+): TokenStore | undefined {
+  const place = tokenPlace(line);
+  if (place.kind === "memory") {
+    if (place.why) logger("info", notStored(place));
+    return undefined;
+  }
+  const store = storeIn(place, { mayPrompt, logger });
+  if (needsCache) return store;
+  return bestEffortStore(store, {
+    notify: hold ?? notifyFailure,
+    // Whoever names a place wants to know its problem first.
+    ...(!hold && place.kind === "file" && line.get(STORE) === "auto" && { instead: memoryStore }),
+    tryToWrite: (call) => tryToWrite(place, call),
+  });
+}
+
+/** Opens a store that reports damaged documents, once, and those that it sets aside. */
+function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; readonly logger: Logger }): CacheStore {
+  const isFile = place.kind === "file", said = new Set<string>();
+  const store = isFile ? fileStore({ folder: place.folder, ...options }) : plaintextStore(place.path, options);
+  if (!isFile && place.isNamed) {
+    const { setAside: _, ...named } = store; // the person's own file stays in its place
+    return named;
+  }
+  // An encrypted document is read whole or not at all, and parsing it would cost a silent token time.
+  const isDamaged = (document: string) => isFile ? !document.startsWith("{") : !isCacheText(document);
+  // Without the folder there is nothing to read, and no code is loaded for it.
+  const isCreated = () => !isFile || isThere(place.folder);
+  const sayOnce = (kind: string, message: string): void => {
+    if (!said.has(kind)) say(message);
+    said.add(kind);
+  };
+  return {
+    ...store,
+    read: async (homeAccountId, call) => isCreated() ? await store.read(homeAccountId, call) : undefined,
+    async readAccounts(call) {
+      const documents = isCreated() ? await store.readAccounts(call) : [];
+      const why = isFile ? "it is damaged, or its key is lost" : "it is damaged";
+      if (documents.some(isDamaged)) sayOnce("damage", `${CANNOT_READ}: ${why}. Sign in again: latchkey login`);
+      return documents;
+    },
+    async setAside(homeAccountId, isDamagedNow, call) {
+      const path = await store.setAside?.(homeAccountId, isDamagedNow, call);
+      if (path !== undefined) {
+        sayOnce("set aside", `The token cache was damaged. It was set aside as ${path}, and a new one was started`);
+      }
+      return path;
+    },
+  };
+}
+
+/** Creates a file beside the token cache and removes it, which shows if anything can be written there. */
+async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<void> {
+  const { withLock } = await import("../../lib/files/lock.ts"); // only a sign-in needs it
+  const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
+  try {
+    await withLock(path, async () => {}, { signal, waitMs: 1000 });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError && error.code === "timed_out")) throw error; // another process tries
+  }
+}
+
+/** Options of a best-effort store. */
+interface BestEffortOptions {
+  /** Takes the first failure to read, and the first one to write. */
+  readonly notify: Notify;
+  /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
+  readonly instead?: (() => CacheStore) | undefined;
+  /** Finds out if anything can be written. @default that is not known beforehand */
+  readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
+}
+
+/** A store that can be tried out. */
+interface BestEffortStore extends CacheStore {
+  /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
+  tryOut(call?: CacheCall): Promise<void>;
+}
+
+const CANNOT_READ = "The token cache cannot be read";
+const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
+
+/**
+ * Wraps a store so that a command goes on without it.
+ *
+ * @param store The store that may fail.
+ * @param options How failures are handled.
+ */
+export function bestEffortStore(
+  store: CacheStore,
+  { notify, instead, tryToWrite }: BestEffortOptions,
+): BestEffortStore {
+  /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
+  const unusable = new Map<string, LatchkeyError>();
+  const told = new Set<string>();
+  let used = store, spare: CacheStore | undefined;
+
+  function notifyOnce(what: string, error: LatchkeyError): void {
+    if (told.has(what)) return;
+    notify(what, told.has(error.message) ? undefined : error);
+    told.add(what).add(error.message);
+  }
+
+  /** Reads; if that fails, reads again from the store that is used instead. */
+  async function reading<T>({ signal }: CacheCall, read: (store: CacheStore) => Promise<T>): Promise<T> {
+    try {
+      return await read(used);
+    } catch (error) {
+      if (used !== store || !isFailure(error, signal)) throw error;
+      notifyOnce(CANNOT_READ, error);
+      if (!instead) throw error;
+      used = spare ??= instead();
+      return await read(used);
+    }
+  }
+
+  return {
+    readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
+    read: (homeAccountId, call = {}) =>
+      reading(call, async (used) => {
+        return used === store && unusable.has(homeAccountId) ? undefined : await used.read(homeAccountId, call);
+      }),
+    async update(homeAccountId, change, call = {}) {
+      const problem = unusable.get(homeAccountId);
+      try {
+        if (problem) throw problem;
+        await store.update(homeAccountId, change, call); // an unreadable file can often be replaced
+        used = store; // which has what was just written
+      } catch (error) {
+        if (!isFailure(error, call.signal)) throw error;
+        notifyOnce(CANNOT_WRITE, error);
+        if (used === store) throw error;
+        await used.update(homeAccountId, change, call);
+      }
+    },
+    async setAside(homeAccountId, isDamaged, call = {}) {
+      try {
+        return await store.setAside?.(homeAccountId, isDamaged, call);
+      } catch (error) {
+        if (!isFailure(error, call.signal)) throw error;
+        unusable.set(homeAccountId, error);
+        notifyOnce(CANNOT_WRITE, error);
+        return undefined;
+      }
+    },
+    withLock: async (homeAccountId, work, call) => await (used.withLock?.(homeAccountId, work, call) ?? work()),
+    async tryOut(call = {}) {
+      let isWriting = true;
+      try {
+        await tryToWrite?.(call);
+        isWriting = false;
+        await store.readAccounts(call); // the keyring prompts now, and not after the sign-in
+      } catch (error) {
+        if (!isFailure(error, call.signal)) throw error;
+        notifyOnce(isWriting ? CANNOT_WRITE : CANNOT_READ, error);
+      }
+    },
+  };
+}
+
+/** Returns true for a failure of the store, and not of a caller that aborts. */
+function isFailure(error: unknown, signal: AbortSignal | undefined): error is LatchkeyError {
+  return error instanceof LatchkeyError && signal?.aborted !== true;
+}
+
+/** Prints a failure and its reason. */
+export function notifyFailure(what: string, error: LatchkeyError | undefined): void {
+  say(because(what, error));
 }
 
 /**
- * Makes sure that a file that the person named is a token cache, or nothing yet.
+ * Warns a person who has signed in without a broker that the sign-in ends with the run.
  *
- * @param store The store in that file. A failure to read it is left to who uses it.
- * @param options The file's path; `signal` gives up.
- * @throws {UsageError} when it is something else.
+ * @param line The command line.
+ * @param options `evenIfChosen`: also if memory was requested.
+ */
+export function warnIfNotStored(
+  line: CommandLine,
+  { evenIfChosen = false }: { readonly evenIfChosen?: boolean } = {},
+): void {
+  const place = tokenPlace(line);
+  if (place.kind === "memory" && (place.why || evenIfChosen)) say(notStored(place));
+}
+
+/** Returns the message that a sign-in ends with the run. */
+export function notStored({ why }: TokenPlace & { readonly kind: "memory" }): string {
+  return because("Sign-ins last for this run only", why);
+}
+
+function because(what: string, why: LatchkeyError | undefined): string {
+  return why ? [`${what}: ${why.message}`, ...why.hint === undefined ? [] : [why.hint]].join(". ") : what;
+}
+
+/**
+ * Checks that the file that --cache-file names, if it does, is a token cache or empty. It can be any file of the person's.
+ *
+ * @param store The store in that file. A failure to read it is left to its user.
+ * @param line The command line.
+ * @param signal Aborts it.
+ * @throws {UsageError} if it is something else.
  */
 export async function requireCacheFile(
   store: CacheStore,
-  { path, signal }: CacheCall & { readonly path: string },
+  line: CommandLine,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
+  const place = tokenPlace(line);
+  if (place.kind !== "plaintext" || !place.isNamed) return;
   let documents: readonly string[];
   try {
     documents = await store.readAccounts({ signal });
   } catch (error) {
-    if (error instanceof LatchkeyError && !signal?.aborted) return;
+    if (isFailure(error, signal)) return;
     throw error;
   }
-  if (!documents.every(isCacheText)) throw new UsageError(`Cannot use --cache-file: ${noCache(path)}. ${OTHER_FILE}`);
+  if (documents.every(isCacheText)) return;
+  throw new UsageError(`Cannot use --cache-file: ${noCache(place.path)}. ${OTHER_FILE}`);
 }
 
-const passedOver = (why: string): string => `The token cache cannot be read: ${why}. Sign in again: latchkey login`;
+/** Advice for a file that is not a token cache. */
+export const OTHER_FILE = "Name another file with --cache-file, or move this one away";
 
-/** How it is told. */
-interface DamageNotices {
-  /** Prints it; called once for each of the two. */
-  readonly notice: (what: string) => void;
-  /** Whether a document is damaged. */
-  readonly isDamaged: (document: string) => boolean;
-  /** Whether the key that it was encrypted with can be lost instead. @default false */
-  readonly mayBeKey?: boolean | undefined;
+/** Returns the message that a file is not a token cache. */
+export function noCache(path: string): string {
+  return `${path} is not a token cache: it has something else in it, or is damaged`;
 }
 
-/**
- * Tells of documents that cannot be read, and of those that are set aside.
- *
- * @param store Whose documents.
- * @param notices How it is told.
- */
-function withDamageNotices(
-  store: CacheStore,
-  { notice, isDamaged, mayBeKey = false }: DamageNotices,
-): CacheStore {
-  const why = mayBeKey ? "it is damaged, or its key is lost" : "it is damaged";
-  const told = new Set<string>();
-  const tellOnce = (kind: string, what: string): void => {
-    if (!told.has(kind)) notice(what);
-    told.add(kind);
-  };
-  return {
-    ...store,
-    async readAccounts(call) {
-      const documents = await store.readAccounts(call);
-      if (documents.some(isDamaged)) tellOnce("passed over", passedOver(why));
-      return documents;
-    },
-    ...(store.setAside && {
-      async setAside(homeAccountId, isDamagedNow, call) {
-        const place = await store.setAside?.(homeAccountId, isDamagedNow, call);
-        if (place !== undefined) {
-          tellOnce("set aside", `The token cache was damaged. It was set aside as ${place}, and a new one is begun`);
-        }
-        return place;
-      },
-    }),
-  };
+/** Returns true if a text can be a token cache: a JSON object, or nothing. */
+export function isCacheText(text: string): boolean {
+  try {
+    return isObject(JSON.parse(text.trim() || "{}"));
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -126,11 +364,11 @@ export async function findSetAside(place: TokenPlace): Promise<readonly string[]
 }
 
 /**
- * Removes what was set aside, once nobody is signed in any more. Until then, or if it cannot be removed, says where it is.
+ * Removes what was set aside, unless somebody is still signed in.
  *
- * @param place Where tokens are kept.
- * @param options `isAnybodyLeft`: whether somebody is signed in.
- * @returns What to say to somebody who has signed out; `undefined` if nothing was set aside.
+ * @param place The place of the token cache.
+ * @param options `isAnybodyLeft`: somebody is signed in.
+ * @returns A message for the person who has signed out; `undefined` if nothing was set aside.
  */
 export async function clearSetAside(
   place: TokenPlace,
@@ -148,289 +386,5 @@ export async function clearSetAside(
     if (!(error instanceof LatchkeyError)) throw error;
     return `what was set aside as damaged may hold tokens, and was not removed: ${error.message}`;
   }
-  return `tokens may be in what was set aside as damaged; remove it: ${paths.join(", ")}`;
-}
-
-/** Says what failed, and why where that was not said before. */
-export type Tell = (what: string, error: LatchkeyError | undefined) => void;
-
-/** What becomes of failures. */
-interface ForgivingOptions {
-  /** Told of the first failure to read, and of the first one to write. */
-  readonly tell: Tell;
-  /** Makes what is used once reading has failed. @default none: a failure to read is the caller's */
-  readonly instead?: (() => CacheStore) | undefined;
-  /** Finds out whether anything can be written. @default that is not known beforehand */
-  readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
-}
-
-/** A store that can be tried out. */
-interface ForgivingStore extends CacheStore {
-  /** Tells what stands in the way of keeping anything, as far as that is known beforehand. Nothing is kept. */
-  tryOut(call?: CacheCall): Promise<void>;
-}
-
-const READING = "The token cache cannot be read";
-const WRITING = "The token cache cannot be written, and nothing is kept for the next run";
-
-/**
- * Makes it.
- *
- * @param store What may fail.
- * @param options What becomes of failures.
- */
-export function bestEffortStore(
-  store: CacheStore,
-  { tell, instead, tryToWrite }: ForgivingOptions,
-): ForgivingStore {
-  /** Accounts whose damaged documents could not be set aside, and why: they have none. */
-  const given = new Map<string, LatchkeyError>();
-  const told = new Set<string>();
-  let used = store, spare: CacheStore | undefined;
-
-  function tellOnce(what: string, error: LatchkeyError): void {
-    if (told.has(what)) return;
-    tell(what, told.has(error.message) ? undefined : error);
-    told.add(what).add(error.message);
-  }
-
-  /** Reads, once more from what is used instead when it fails. */
-  async function reading<T>({ signal }: CacheCall, read: (store: CacheStore) => Promise<T>): Promise<T> {
-    try {
-      return await read(used);
-    } catch (error) {
-      if (used !== store || !isFailure(error, signal)) throw error;
-      tellOnce(READING, error);
-      if (!instead) throw error;
-      used = spare ??= instead();
-      return await read(used);
-    }
-  }
-
-  return {
-    readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
-    read: (homeAccountId, call = {}) =>
-      reading(call, async (used) => {
-        return used === store && given.has(homeAccountId) ? undefined : await used.read(homeAccountId, call);
-      }),
-    async update(homeAccountId, change, call = {}) {
-      const unusable = given.get(homeAccountId);
-      try {
-        if (unusable) throw unusable;
-        await store.update(homeAccountId, change, call); // what cannot be read can often be begun anew
-        used = store; // what was just written is there
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        tellOnce(WRITING, error);
-        if (used === store) throw error;
-        await used.update(homeAccountId, change, call);
-      }
-    },
-    async setAside(homeAccountId, isDamaged, call = {}) {
-      try {
-        return await store.setAside?.(homeAccountId, isDamaged, call);
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        given.set(homeAccountId, error);
-        tellOnce(WRITING, error);
-        return undefined;
-      }
-    },
-    withLock: async (homeAccountId, work, call) => await (used.withLock?.(homeAccountId, work, call) ?? work()),
-    async tryOut(call = {}) {
-      let isWriting = true;
-      try {
-        await tryToWrite?.(call);
-        isWriting = false;
-        await store.readAccounts(call); // a keyring asks now, and not once the person has signed in
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        tellOnce(isWriting ? WRITING : READING, error);
-      }
-    },
-  };
-}
-
-/** Whether it is a failure of the store; a caller that gives up is none. */
-function isFailure(error: unknown, signal: AbortSignal | undefined): error is LatchkeyError {
-  return error instanceof LatchkeyError && signal?.aborted !== true;
-}
-
-/** A place for tokens. */
-export type TokenPlace =
-  | { readonly kind: "file"; readonly folder: string }
-  /** `isNamed`: whether it was the person who said where. */
-  | { readonly kind: "plaintext"; readonly path: string; readonly isNamed: boolean }
-  /** `why`: what stands in the way of another place, and what mends it, where none was asked for. */
-  | { readonly kind: "memory"; readonly why?: LatchkeyError };
-
-/** How a store is opened. */
-export interface TokenStoreOptions {
-  /** Whether a person may be asked to unlock the keyring. @default where stdin and stderr are a terminal */
-  readonly mayPrompt?: boolean | undefined;
-  /** Whether to fail where the store cannot be used, instead of going on without. @default false */
-  readonly needsCache?: boolean | undefined;
-  /**
-   * Takes what would be told of the store, where the command is to fail when that cannot be read and nothing else gives what
-   * it wants. @default it is told at once, and the command goes on without
-   */
-  readonly hold?: Tell | undefined;
-}
-
-/** A store as a command uses it. Where the command fails with it, it cannot be tried out. */
-export type TokenStore = CacheStore & Partial<Pick<ForgivingStore, "tryOut">>;
-
-/** What `--store plaintext` alone means: the name that MSAL's own examples have. */
-const PLAINTEXT_NAME = "msal_token_cache.json";
-
-/**
- * The place that a command line asks for. Nothing is read or made.
- *
- * @throws {UsageError} for options that contradict each other, or a path that cannot be meant.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when the folder of a place that was asked for is not known.
- */
-export function tokenPlace(line: CommandLine): TokenPlace {
-  const nearest = line.nearest("store", "cache-file"), store = line.text("store");
-  const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
-  if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
-    throw new UsageError(`--cache-file is for --store plaintext, and not for --store ${store}`);
-  }
-  switch (store) {
-    case "memory":
-      return { kind: "memory" };
-    case "plaintext":
-      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`, { isNamed: path !== undefined });
-    case "file":
-      return { kind: "file", folder: permitted(stateFolder()) };
-    default:
-      return placeOfItself();
-  }
-}
-
-/**
- * Opens the store that a command line asks for. Nothing is read or made before its first call.
- *
- * @param line A command line with those options.
- * @param logger Takes the store's log lines.
- * @param options How it is opened.
- * @returns The store; `undefined` where the app's own memory is it.
- * @throws {UsageError} for options that contradict each other.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` when what was asked for cannot be.
- */
-export function openTokenStore(
-  line: CommandLine,
-  logger: Logger,
-  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache, hold }: TokenStoreOptions = {},
-): TokenStore | undefined {
-  const place = tokenPlace(line);
-  if (place.kind === "memory") {
-    if (place.why) logger("info", notKept(place));
-    return undefined;
-  }
-  const store = storeIn(place, { mayPrompt, logger });
-  if (needsCache) return store;
-  return bestEffortStore(store, {
-    tell: hold ?? tellFailure,
-    // Who named a place wants to know what is wrong with it before anything else.
-    ...(!hold && place.kind === "file" && line.text("store") === "auto" && { instead: memoryStore }),
-    tryToWrite: (call) => tryToWrite(place, call),
-  });
-}
-
-/** Tells somebody what failed, and why. */
-export function tellFailure(what: string, error: LatchkeyError | undefined): void {
-  tell(because(what, error));
-}
-
-/**
- * Tells somebody who just signed in without a broker that it ends with the run.
- *
- * @param line The command line.
- * @param options `isEvenChosen`: also where memory was asked for by name.
- */
-export function warnIfNotStored(
-  line: CommandLine,
-  { isEvenChosen }: { readonly isEvenChosen: boolean } = { isEvenChosen: false },
-): void {
-  const place = tokenPlace(line);
-  if (place.kind !== "memory" || !(place.why || isEvenChosen)) return;
-  tell(notKept(place));
-}
-
-/** What to say to somebody whose sign-in ends with the run. */
-export function notKept({ why }: TokenPlace & { readonly kind: "memory" }): string {
-  const what = "Sign-ins last for this run alone";
-  return because(what, why);
-}
-
-function because(what: string, why: LatchkeyError | undefined): string {
-  if (!why) return what;
-  return `${what}: ${why.message}${why.hint === undefined ? "" : `. ${why.hint}`}`;
-}
-
-function tell(what: string): void {
-  write("stderr", `latchkey: ${escapeForTerminal(what)}\n`);
-}
-
-/** Whether a file can be made shows in one beside it, which goes at once. */
-async function tryToWrite(
-  place: Exclude<TokenPlace, { readonly kind: "memory" }>,
-  { signal }: CacheCall,
-): Promise<void> {
-  const { withLock } = await import("../../lib/files/lock.ts"); // who needs no sign-in does without
-  const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
-  try {
-    await withLock(path, async () => {}, { signal, waitMs: 1000 });
-  } catch (error) {
-    if (!(error instanceof LatchkeyError && error.code === "timed_out")) throw error; // somebody else tries
-  }
-}
-
-function storeIn(
-  place: Exclude<TokenPlace, { readonly kind: "memory" }>,
-  options: { readonly mayPrompt: boolean; readonly logger: Logger },
-): CacheStore {
-  if (place.kind === "file") {
-    // What is encrypted comes whole or not at all: to parse it would take a silent token's time.
-    const notices = { notice: tell, isDamaged: (document: string) => !document.startsWith("{"), mayBeKey: true };
-    return onceMade(place.folder, withDamageNotices(fileStore({ folder: place.folder, ...options }), notices));
-  }
-  const store = plaintextStore(place.path, { logger: options.logger });
-  if (place.isNamed) return inNamedFile(store);
-  return withDamageNotices(store, { notice: tell, isDamaged: (document) => !isCacheText(document) });
-}
-
-/** Files in a folder; until that is made, they are none, and no code is loaded that could read them. */
-function onceMade(folder: string, store: CacheStore): CacheStore {
-  return {
-    ...store,
-    readAccounts: async (call) => isThere(folder) ? await store.readAccounts(call) : [],
-    read: async (homeAccountId, call) => isThere(folder) ? await store.read(homeAccountId, call) : undefined,
-  };
-}
-
-/** The encrypted files, where they can be used at all. */
-function placeOfItself(): TokenPlace {
-  try {
-    return { kind: "file", folder: permitted(stateFolder()) };
-  } catch (error) {
-    if (error instanceof LatchkeyError) return { kind: "memory", why: error };
-    throw error;
-  }
-}
-
-function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
-  const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
-  permitted(folder || "/");
-  return { kind: "plaintext", path, isNamed };
-}
-
-/** A folder that Deno lets us use. */
-function permitted(folder: string): string {
-  const flags = denoNamespace() ? missingFlags(folder, "write") : [];
-  if (flags.length === 0) return folder;
-  throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
-    hint: `Run deno with ${quoteCommand(flags)}`,
-  });
+  return `what was set aside as damaged may hold tokens; remove it: ${paths.join(", ")}`;
 }

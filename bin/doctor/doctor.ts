@@ -12,7 +12,17 @@ import { PublicClientApplication } from "../../lib/application.ts";
 import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
-import type { CommandLine } from "../cli/command_line.ts";
+import type { Command, CommandLine } from "../cli/command_line.ts";
+import {
+  ACCOUNT,
+  APP,
+  REDIRECT_PATH,
+  SCOPES_OR_DEFAULT,
+  TENANT,
+  TEXT_FORMAT,
+  TIMEOUT,
+  VERBOSE,
+} from "../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { scopesOf } from "../token.ts";
@@ -21,6 +31,34 @@ import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks }
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { dbusClient, display, keyring, sessionBus } from "./session.ts";
 import { tokenCache } from "./token_cache.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "doctor",
+  summary: "Diagnose why this machine cannot get a token, and how to fix it",
+  usage: "doctor [--client-id ID] [options]",
+  operands: 0,
+  reportsProfile: true,
+  options: [
+    ...APP,
+    REDIRECT_PATH,
+    TENANT,
+    ...SCOPES_OR_DEFAULT,
+    ACCOUNT,
+    TEXT_FORMAT,
+    { ...TIMEOUT, default: "30", summary: "Report what is known after this time" },
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey doctor", "only the machine"],
+    ["latchkey doctor --client-id azure-cli", "accounts and a silent token as well; the token is not shown"],
+    [
+      "latchkey doctor --format json | jq '.checks[] | select(.ok | not)'",
+      "for a script: exit code 1 if a check fails",
+    ],
+  ],
+  run: examineMachine,
+};
 
 /** Marks that are distinct without colour. */
 const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
@@ -99,7 +137,7 @@ function checksOf(system: string): readonly Check[] {
 const NO_CLIENT_ID = "00000000-0000-0000-0000-000000000000";
 
 /** Checks why this machine cannot get a token, prints a report, and returns the exit code: 1 if a check failed. */
-export async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
+async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
   const reason = await whyNoBroker(line), requireBroker = reason === undefined;

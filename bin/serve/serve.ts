@@ -11,8 +11,9 @@ import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
-import { type CommandLine, UsageError } from "../cli/command_line.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { EXIT, loginCommand, withConsentUrl } from "../cli/failures.ts";
+import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { escapeForTerminal } from "../cli/output.ts";
 import { interactiveOf, resolveAccount } from "../token.ts";
 import {
@@ -22,6 +23,86 @@ import {
   openIdentityEndpoint,
 } from "./endpoint.ts";
 import { identityVariables, newSecret, runForwarding, runWithEndpoint } from "./forward.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "serve",
+  summary: "Managed-identity endpoint for programs, in containers and elsewhere",
+  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options], " +
+    "or serve --forward SOCKET -- COMMAND...",
+  operands: Infinity,
+  operand: { value: "COMMAND" },
+  wraps: true,
+  isService: true,
+  options: [
+    // Only the command line says what is served.
+    ...SCOPES.map((option): Option => ({
+      ...option,
+      kind: "list",
+      environment: false,
+      fromProfile: false,
+      summary: option.name === "scope"
+        ? "Scope to serve, written as programs request it; may be repeated"
+        : "Resource to serve, written as programs request it; may be repeated",
+    })),
+    {
+      name: "socket",
+      kind: "text",
+      value: "PATH",
+      summary: "Serve on this Unix socket, which only this user can open",
+    },
+    {
+      name: "port",
+      kind: "text",
+      value: "PORT",
+      environment: false,
+      summary: "Serve on this port of 127.0.0.1, to callers with the secret that is printed; 0: the system chooses one",
+    },
+    {
+      name: "forward",
+      kind: "text",
+      value: "SOCKET",
+      summary: "Run COMMAND, and forward its requests to the server on this socket",
+    },
+    {
+      name: "secret-file",
+      kind: "text",
+      value: "PATH",
+      summary: "Keep the secret of --port in this file instead of printing it",
+    },
+    { name: "idle", kind: "seconds", value: "SECONDS", summary: "End after this time without a request" },
+    {
+      name: "identity",
+      kind: "list",
+      value: "ID",
+      summary: "Client, object or resource id of a managed identity to answer for; may be repeated",
+    },
+    {
+      ...INTERACTIVE,
+      choices: ["never", "auto"],
+      default: "never",
+      environment: false,
+      summary: "Whether a window or the browser may be opened for a request; auto: if stdin and stderr are a terminal",
+    },
+    ACCOUNT,
+    TENANT,
+    ...APP,
+    VERBOSE,
+  ],
+  unlike: { timeout: "it serves until it is ended; --idle SECONDS ends it when there are no requests" },
+  examples: [
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com -- python3 app.py",
+      "DefaultAzureCredential in app.py gets your token",
+    ],
+    [
+      "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
+      "for containers with the socket's folder mounted",
+    ],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+  ],
+  run: serve,
+};
 
 /** Options that choose the listener. */
 const LISTENERS = ["socket", "port", "forward"] as const;
@@ -37,7 +118,7 @@ const MIN_SECRET_CHARACTERS = 32;
  * @throws {UsageError} if options contradict each other, or allow no scope.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if it cannot listen.
  */
-export async function serve(line: CommandLine): Promise<number> {
+async function serve(line: CommandLine): Promise<number> {
   const listener = listenerOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
   const log = await dropUnreadErrors();
@@ -117,7 +198,7 @@ function allowedScopes(line: CommandLine): ReadonlySet<string> {
 
 /** --port is the endpoint's. The system chooses the browser's. */
 function withoutPort(line: CommandLine): CommandLine {
-  return { ...line, text: (name) => name === "port" ? undefined : line.text(name) };
+  return line.with({ port: undefined });
 }
 
 /** Returns a function that asks for a sign-in on standard error, once until a request succeeds. */

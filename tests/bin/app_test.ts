@@ -21,7 +21,7 @@ describe("latchkey app", () => {
       [URIS[0], "Windows, WSL"],
       [URIS[1], "macOS"],
       [URIS[2], "Linux"],
-      [URIS[3], "the browser, where there is no broker"],
+      [URIS[3], "the browser, if there is no broker"],
     ]);
   });
 
@@ -33,7 +33,7 @@ describe("latchkey app", () => {
     expect(words.slice(words.indexOf("--is-fallback-public-client"))).toEqual([
       ...["--is-fallback-public-client", "true", "--public-client-redirect-uris", ...URIS],
     ]);
-    expect(stdout).toMatch(/takes the place of all that is there/);
+    expect(stdout).toMatch(/The command replaces the whole list/);
     expect(stdout).toContain("Mobile and desktop applications");
     expect(stdout).toContain("Allow public client flows");
   });
@@ -57,7 +57,7 @@ describe("latchkey app", () => {
     async (client) => {
       const { code, stdout } = await app(`--client-id ${client}`);
       expect(code).toBe(0);
-      expect(stdout).toMatch(/^azure-cli is an app of Microsoft's: its registration cannot be changed by you/);
+      expect(stdout).toMatch(/^azure-cli is an app of Microsoft's: only Microsoft can change its registration\./);
       expect(stdout).not.toContain("az ad app update");
       const json = JSON.parse((await app(`--client-id ${client} --format json`)).stdout);
       expect(json).toMatchObject({ owner: "microsoft", redirect_uris: expect.any(Array) });

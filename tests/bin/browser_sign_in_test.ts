@@ -119,8 +119,8 @@ describe("latchkey login without a broker", () => {
   // With more permissions it sees that it is in a container, where there is one, and has an address pasted instead.
   testOfSources("shows the time that is left on a terminal, without escape codes", async () => {
     const latchkey = start("login --timeout 900", { env: { BROWSER: "true" }, terminal: true });
-    await latchkey.printed(/\rlatchkey: 1[45]:\d\d left; Ctrl-C gives up/);
-    await latchkey.printed(/\rlatchkey: 14:\d\d left; Ctrl-C gives up/);
+    await latchkey.printed(/\rlatchkey: 1[45]:\d\d left; Ctrl-C cancels/);
+    await latchkey.printed(/\rlatchkey: 14:\d\d left; Ctrl-C cancels/);
     latchkey.type("\u0003");
     const { code, stderr } = await latchkey.ended();
     expect(code).toBe(4);
@@ -182,7 +182,7 @@ describe("latchkey login without a broker", () => {
     const { BROWSER, page } = playedBrowser();
     const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
     const latchkey = startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...args], { env: { BROWSER } });
-    await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C gives up\n/);
+    await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C cancels\n/);
     await latchkey.printed(/register http:\/\/127\.0\.0\.1\/127\.0\.0\.1~3A\d+ for the app\n/);
     expect(await textOf(page)).toContain("invalid_client");
     latchkey.interrupt();

@@ -81,7 +81,7 @@ describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ progr
 
     expect(await provider.logout(options)).toEqual({
       ...{ code: 0, stdout: "" },
-      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep theirs\n",
+      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep their sign-ins\n",
     });
     expect(errorOf(await provider.token(options, SILENT))).toEqual(SIGN_IN);
     expect(await provider.accounts(options)).toMatchObject({ code: 0, stdout: "" });
@@ -118,7 +118,7 @@ describe("latchkey --store", () => {
     using home = makeOwnHome();
     expect(await provider.login({ home }, "--store memory")).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
-      stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run alone$/m),
+      stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run only$/m),
     });
     expect(filesIn(home).size).toBe(0);
     expect(errorOf(await provider.token({ home }, SILENT))).toEqual(SIGN_IN);
@@ -143,8 +143,8 @@ describe("latchkey --store", () => {
   });
 
   test.each([
-    ["--store file --cache-file /tmp/a", "--cache-file is for --store plaintext, and not for --store file"],
-    ["--store memory --cache-file /tmp/a", "not for --store memory"],
+    ["--store file --cache-file /tmp/a", "--cache-file goes with --store plaintext, not with --store file"],
+    ["--store memory --cache-file /tmp/a", "not with --store memory"],
     ["--store cloud", "--store takes auto, file, plaintext, memory"],
     ["--cache-file", "--cache-file needs a value"],
   ])("with %s is wrong usage", async (more, says) => {
@@ -166,7 +166,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     const { code, stderr } = await provider.login({ home, program: deno() });
     expect(code).toBe(0);
     expect(stderr).toMatch(
-      /^latchkey: Sign-ins last for this run alone: Deno may not read .*Run deno with --allow-env=/m,
+      /^latchkey: Sign-ins last for this run only: Deno may not read .*Run deno with --allow-env=/m,
     );
     const named = await provider.login({ home, program: deno(`--allow-env=${NAMES}`) });
     expect(named.stderr).toContain(
@@ -211,7 +211,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     const env = { HOME: "", XDG_STATE_HOME: "" };
     expect(await provider.login({ home, env })).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
-      stderr: expect.stringContaining("latchkey: Sign-ins last for this run alone: HOME is not set"),
+      stderr: expect.stringContaining("latchkey: Sign-ins last for this run only: HOME is not set"),
     });
     expect(await provider.logout({ home, env })).toMatchObject({ code: 3 });
     expect(await provider.accounts({ home, env }, "--store file")).toMatchObject({ code: 1, stdout: "" });

@@ -153,7 +153,7 @@ describe("latchkey token", () => {
         `latchkey: the token could not be renewed: ${code}: The broker refused: no [31m ` +
           `(correlation id ${renewal!.correlationId})`,
       );
-      expect(second).toMatch(/^latchkey: the token ends in \d+ s, sooner than --min-ttl asks for$/);
+      expect(second).toMatch(/^latchkey: the token expires in \d+ s, sooner than --min-ttl asks for$/);
     }
   });
 
@@ -351,7 +351,7 @@ describe("latchkey accounts", () => {
       code: 0,
       stdout: "",
       stderr: expect.stringMatching(
-        /there is no account: nothing is kept for this app, and there was no broker to ask: Cannot start the broker: /,
+        /there is no account: nothing is stored for this app, and no broker could be asked: Cannot start the broker: /,
       ),
     });
     const required = await latchkey(`accounts --client-id ${CLIENT_ID} --broker require`, { env });
@@ -480,7 +480,7 @@ describe("latchkey", () => {
     ["token --client-id azure-cli --scope a --authority common", "it is not a URL"],
     ["token --client-id azure-cli --scope a --__proto__ x", "There is no option"],
     ["token --client-id azure-cli --scope a --tenant ../x", "neither an id nor a domain"],
-    ["token --client-id azure-cli --scope a,b", "apart by spaces"],
+    ["token --client-id azure-cli --scope a,b", "separated by spaces"],
     ["token --client-id azure-cli --resource graph.microsoft.com", "--resource takes a URL"],
     ["token --client-id azure-cli --scope a --timeout 0", "--timeout takes a number of seconds"],
     ["token --client-id azure-cli --scope openid", "scopes has to name more than openid"],

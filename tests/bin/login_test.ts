@@ -88,8 +88,8 @@ describe("latchkey login says before the browser opens that the sign-in will not
     for (const env of [{ LATCHKEY_STORE: "memory" }, { HOME: "", XDG_STATE_HOME: "" }]) {
       const run = await provider.login({ home, env });
       expect(run.code).toBe(0);
-      expect(saidBefore(run)).toMatch(/^latchkey: Sign-ins last for this run alone/m);
-      expect(run.stderr.match(/Sign-ins last for this run alone/g)).toHaveLength(1);
+      expect(saidBefore(run)).toMatch(/^latchkey: Sign-ins last for this run only/m);
+      expect(run.stderr.match(/Sign-ins last for this run only/g)).toHaveLength(1);
     }
   });
 
@@ -185,7 +185,7 @@ describe("latchkey --cache-file", () => {
   });
 });
 
-test.each([["accounts", "--account USER lists one alone"], ["logout", "--account USER, or a home account id"]])(
+test.each([["accounts", "--account USER lists only one"], ["logout", "--account USER, or a home account id"]])(
   "latchkey %s --tenant is wrong usage, which says what there is instead",
   async (command, says) => {
     using home = makeOwnHome();
@@ -201,8 +201,8 @@ test("latchkey accounts says that nothing is kept, and how to sign in", async ()
   const accounts = (...more: string[]) => provider.latchkey([...provider.appWordsOf("accounts"), ...more], { home });
   expect(await accounts()).toEqual({
     ...{ code: 0, stdout: "" },
-    stderr: "latchkey: there is no account: nothing is kept for this app. Sign in: latchkey login\n",
+    stderr: "latchkey: there is no account: nothing is stored for this app. Sign in: latchkey login\n",
   });
-  expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is kept of it");
-  expect((await accounts("--store", "memory")).stderr).toContain("latchkey login. Sign-ins last for this run alone");
+  expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is stored of it");
+  expect((await accounts("--store", "memory")).stderr).toContain("latchkey login. Sign-ins last for this run only");
 });

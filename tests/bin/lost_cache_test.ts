@@ -147,7 +147,7 @@ describe("latchkey logout", () => {
       [...provider.appWordsOf("logout"), "--account", "jane@contoso.com"],
       { home },
     );
-    expect(second.stderr).toContain(`tokens may be in what was set aside as damaged; remove it: ${aside}`);
+    expect(second.stderr).toContain(`what was set aside as damaged may hold tokens; remove it: ${aside}`);
     expect(readdirSync(home.state)).toContain("tokens.encrypted.damaged-20261125T120000Z");
   });
 });
@@ -166,7 +166,7 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
     ];
     for (const words of lines) {
       expect(await provider.latchkey([...words, "--cache-file", path], options)).toMatchObject({
-        ...{ code: 2, stdout: "", stderr: expect.stringContaining(`${path} is no token cache`) },
+        ...{ code: 2, stdout: "", stderr: expect.stringContaining(`${path} is not a token cache`) },
       });
     }
     expect(readdirSync(home.path).toSorted()).toEqual(["notes.txt", "sample.json"]);

@@ -239,7 +239,7 @@ describe("latchkey with a profile", () => {
   test.each([
     ["--profile wrok", "There is no profile wrok in "],
     ["--profile wrok", "did you mean work? it has default, work. Write one: latchkey login --profile"],
-    ["--profile ../work", 'A profile\'s name has letters, digits, "-", "_" and "." alone, unlike "../work"'],
+    ["--profile ../work", 'A profile\'s name has only letters, digits, "-", "_" and ".", unlike "../work"'],
     ["--profile toString", "There is no profile toString"],
     ["--profile", "--profile needs a value"],
   ])("and %s is wrong usage", async (words, says) => {
@@ -257,11 +257,11 @@ describe("latchkey with a profile", () => {
   const HOSTILE: readonly [string, unknown, string][] = [
     ["no JSON", '{"profiles": {"work": {"client_id": "hunter2"', "it is not JSON"],
     ["bytes that are no text", Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), "it is not UTF-8"],
-    ["another kind of value", "[1]", "it has to be a JSON object"],
-    ["profiles that are none", { profiles: ["work"] }, "profiles has to be an object"],
-    ["a profile that is none", { profiles: { work: "azure-cli" } }, "the profile work has to be an object"],
+    ["another kind of value", "[1]", "it must be a JSON object"],
+    ["profiles that are none", { profiles: ["work"] }, "profiles must be an object"],
+    ["a profile that is none", { profiles: { work: "azure-cli" } }, "the profile work must be an object"],
     ["an id that is none", { profiles: { work: { client_id: [CLIENT_ID] } } }, "client_id of the profile work"],
-    ["a path from nowhere", { profiles: { work: { cache_file: "../cache" } } }, "has to be an absolute path"],
+    ["a path from nowhere", { profiles: { work: { cache_file: "../cache" } } }, "must be an absolute path"],
     ["an unknown word", { profiles: { work: { store: HOSTILE_TEXT } } }, "store of the profile work takes auto, file"],
     ["100,000 brackets", "[".repeat(100_000), "it is not JSON"],
   ];

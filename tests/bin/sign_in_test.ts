@@ -317,7 +317,7 @@ describe("latchkey logout", () => {
       const { code, stderr } = await latchkey("logout");
       expect(code).toBe(0);
       expect(stderr).toMatch(
-        /^latchkey: jane@contoso\.com is signed out for this run alone.*; --from-broker takes it.*--allow-env=/,
+        /^latchkey: jane@contoso\.com is signed out for this run only.*; --from-broker removes it.*--allow-env=/,
       );
       expect(await broker.calls("removeAccount")).toEqual([]);
     },
@@ -332,8 +332,8 @@ describe("latchkey logout", () => {
       });
     expect(await run("logout")).toMatchObject({
       code: 0,
-      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep theirs; " +
-        "--from-broker takes it from the device's broker\n",
+      stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep their sign-ins; " +
+        "--from-broker removes it from the device's broker\n",
     });
     expect(await run("token --scope User.Read")).toMatchObject({
       ...{ code: 3, stdout: "", stderr: expect.stringContaining("signed out of this app") },
@@ -413,14 +413,14 @@ describe("latchkey logout", () => {
 
   test("--from-broker is nothing that --broker never can do", async () => {
     expect(await latchkey("logout --from-broker --broker never")).toMatchObject({
-      ...{ code: 2, stderr: expect.stringContaining("--from-broker needs the broker that --broker never leaves out") },
+      ...{ code: 2, stderr: expect.stringContaining("--from-broker needs the broker, which --broker never turns off") },
     });
   });
 
   test("exits with 3 where there is no account, and says why", async () => {
     const { code, stderr } = await latchkey("logout --broker never");
     expect({ code, error: /^error: (.*)$/m.exec(stderr)![1] }).toEqual({ code: 3, error: "account_not_found" });
-    expect(stderr).toContain("There is no account: nothing is kept for this app\n");
+    expect(stderr).toContain("There is no account: nothing is stored for this app\n");
   });
 });
 
@@ -456,7 +456,7 @@ describe("latchkey cookie", () => {
         terminal: true,
       }).ended();
     const refused = await atTerminal();
-    expect({ code: refused.code, says: refused.stderr.includes("--yes-print-secret") }).toEqual({
+    expect({ code: refused.code, says: refused.stderr.includes("--show-secret") }).toEqual({
       code: 2,
       says: true,
     });
@@ -468,7 +468,7 @@ describe("latchkey cookie", () => {
     expect(toFile.code).toBe(2);
     expect(readFileSync(file, "utf8")).not.toContain("x-ms-RefreshTokenCredential");
     expect(await broker.calls()).toEqual([]);
-    const shown = await atTerminal("--yes-print-secret");
+    const shown = await atTerminal("--show-secret");
     expect({ code: shown.code, shows: /x-ms-RefreshTokenCredential.*[\w.-]{100}/.test(shown.stderr) }).toEqual({
       code: 0,
       shows: true,

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCommandLine } from "../../bin/cli/command_line.ts";
-import { COMMANDS, CONFIG_FILE_COMMAND } from "../../bin/cli/commands.ts";
+import { loadGroups } from "../../bin/cli/commands.ts";
 import { readFigures } from "../bench/figures.ts";
 import { barPicture } from "../pictures/bar_picture.ts";
 import { withFiguresTable } from "../pictures/figures_table.ts";
@@ -17,6 +17,7 @@ const documents = execFileSync("git", ["ls-files", "-z", "--cached", "--others",
   cwd: root,
   encoding: "utf8",
 }).split("\0").filter((file) => file && existsSync(join(root, file)));
+const commands = (await loadGroups()).flatMap((group) => group.commands);
 /** What the command line is called as. */
 const PROGRAMS = /^(latchkey|(.*\/)?bin\/latchkey(\.ts)?|\.?\/?dist\/latchkey|jsr:@latchkey\/latchkey\/cli)$/;
 
@@ -51,10 +52,11 @@ function complaints(script: string): readonly string[] {
 
 function complaintOf([name = "", ...rest]: readonly string[]): string | undefined {
   if (["--help", "--version", "help"].includes(name)) return undefined;
-  const command = name.endsWith(".json") ? CONFIG_FILE_COMMAND : COMMANDS.find((each) => each.name === name);
+  const isFile = name.endsWith(".json"),
+    command = commands.find((each) => each.name === (isFile ? "CONFIG.json" : name));
   if (!command) return `there is no command ${name}`;
   try {
-    readCommandLine(command, command === CONFIG_FILE_COMMAND ? [name, ...rest] : rest);
+    readCommandLine(command, isFile ? [name, ...rest] : rest);
     return undefined;
   } catch (error) {
     return (error as Error).message;
@@ -96,7 +98,7 @@ test.each(documents)("every command that %s shows is one that the command line t
 test.each(documents)("every command and option that %s speaks of exists", (file) => {
   const named = [...prose(file).matchAll(/`latchkey ([a-z][^`]*)`/g)].map(([, words]) => words!.split(/\s+/));
   const wrong = named.filter(([name, ...words]) => {
-    const command = COMMANDS.find((each) => each.name === name);
+    const command = commands.find((each) => each.name === name);
     const options = words.slice(0, words.includes("--") ? words.indexOf("--") : undefined)
       .flatMap((word) => /^\[?--([\w-]+)/.exec(word)?.[1] ?? []);
     return !command || options.some((option) => ![...command.options.map(({ name }) => name), "help"].includes(option));
@@ -111,15 +113,13 @@ test.each(documents)("every script that %s names is there", (file) => {
 });
 
 test("the examples of the help are what the command line takes", () => {
-  const lines = [...COMMANDS, CONFIG_FILE_COMMAND].flatMap(({ examples }) => examples.map(([line]) => line));
+  const lines = commands.flatMap(({ examples }) => examples.map(([line]) => line));
   expect(lines.flatMap(complaints)).toEqual([]);
 });
 
 test("README.md has a row for every command", () => {
   const rows = read("README.md").match(/^\| `latchkey .*$/gm) ?? [];
-  const missing = [...COMMANDS, CONFIG_FILE_COMMAND].filter(({ name }) =>
-    !rows.some((row) => row.includes(`latchkey ${name}`))
-  );
+  const missing = commands.filter(({ name }) => !rows.some((row) => row.includes(`latchkey ${name}`)));
   expect(missing.map(({ name }) => name)).toEqual([]);
 });
 

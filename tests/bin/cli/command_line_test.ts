@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { readCommandLine, UsageError } from "../../../bin/cli/command_line.ts";
-import type { Command } from "../../../bin/cli/options.ts";
+import type { CommandSyntax } from "../../../bin/cli/options.ts";
 
-const COMMAND: Command = {
+const COMMAND: CommandSyntax = {
   ...{ name: "try", summary: "", usage: "", operands: 1, examples: [] },
   options: [
     { name: "force-refresh", kind: "switch", summary: "" },
@@ -10,7 +10,7 @@ const COMMAND: Command = {
     { name: "claims", kind: "text", summary: "" },
   ],
 };
-const WRAPPER: Command = { ...COMMAND, name: "wrap", wraps: true, operands: Infinity };
+const WRAPPER: CommandSyntax = { ...COMMAND, name: "wrap", wraps: true, operands: Infinity };
 const VARIABLES = ["LATCHKEY_FORCE_REFRESH", "LATCHKEY_VERBOSE"] as const;
 
 afterEach(() => {

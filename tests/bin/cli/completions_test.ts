@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bashCompletions, fishCompletions, zshCompletions } from "../../../bin/cli/completions.ts";
-import type { Command } from "../../../bin/cli/options.ts";
+import type { CommandSyntax } from "../../../bin/cli/options.ts";
 import { denoRun } from "../../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "../own_home.ts";
 import { runLatchkey, runProgram } from "../run_latchkey.ts";
 import { startLatchkey } from "../running_latchkey.ts";
 
 /** Commands with all that a table may have, and letters that a shell or its completions might take for their own. */
-const ODD: readonly Command[] = [{
+const ODD: readonly CommandSyntax[] = [{
   name: "wrap",
   summary: 'Don\'t `run` [this]: $(false) \\ "that"',
   usage: "wrap --to FOLDER -- COMMAND",
@@ -30,7 +30,14 @@ const ODD: readonly Command[] = [{
   options: [],
   examples: [],
 }];
-const OF_FILE: Command = { name: "CONFIG.json", summary: "A file", usage: "", operands: 1, options: [], examples: [] };
+const OF_FILE: CommandSyntax = {
+  name: "CONFIG.json",
+  summary: "A file",
+  usage: "",
+  operands: 1,
+  options: [],
+  examples: [],
+};
 
 let home: OwnHome;
 

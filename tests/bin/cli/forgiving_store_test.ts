@@ -20,11 +20,14 @@ function makeStores() {
     update: async (id, change, call) => (check("update"), await kept.update(id, change, call)),
     setAside: (_id) => Promise.resolve().then(() => (check("setAside"), "jane.damaged")),
   };
-  const tell = (what: string, error: LatchkeyError | undefined) => void told.push(`${what}: ${error?.message}`);
-  return { kept, spare, told, fails, store, tell, forgiving: bestEffortStore(store, { tell, instead: () => spare }) };
+  const notify = (what: string, error: LatchkeyError | undefined) => void told.push(`${what}: ${error?.message}`);
+  return {
+    ...{ kept, spare, told, fails, store, notify },
+    forgiving: bestEffortStore(store, { notify, instead: () => spare }),
+  };
 }
 
-describe("forgivingStore()", () => {
+describe("bestEffortStore()", () => {
   test("reads from memory when reading fails, says so once, and writes to the store even so", async () => {
     const { kept, spare, told, fails, forgiving } = makeStores();
     fails.set("read", lost);
@@ -63,7 +66,7 @@ describe("forgivingStore()", () => {
   });
 
   test("hands a failure to read on where there is nothing instead, and tells nothing of a caller who gave up", async () => {
-    const { told, fails, store, tell } = makeStores(), forgiving = bestEffortStore(store, { tell });
+    const { told, fails, store, notify } = makeStores(), forgiving = bestEffortStore(store, { notify });
     fails.set("read", lost);
     const signal = AbortSignal.abort();
     expect(await forgiving.read("jane", { signal }).catch((error) => error.message)).toBe("The key is lost");
@@ -74,9 +77,9 @@ describe("forgivingStore()", () => {
 
   test("tryOut() says what stands in the way of writing, else of reading; neither is said again", async () => {
     for (const [name, says] of [["written, and nothing is kept for the next run", readOnly], ["read", lost]] as const) {
-      const { told, fails, store, tell } = makeStores();
+      const { told, fails, store, notify } = makeStores();
       const tryToWrite = () => says === readOnly ? Promise.reject(readOnly()) : Promise.resolve();
-      const forgiving = bestEffortStore(store, { tell, instead: memoryStore, tryToWrite });
+      const forgiving = bestEffortStore(store, { notify, instead: memoryStore, tryToWrite });
       fails.set(says === readOnly ? "update" : "read", says);
       await forgiving.tryOut();
       expect(told).toEqual([`The token cache cannot be ${name}: ${says().message}`]);
@@ -87,10 +90,10 @@ describe("forgivingStore()", () => {
   });
 
   test("tryOut() says nothing where all is well, and heeds its signal", async () => {
-    const { told, store, tell } = makeStores(), tryToWrite = () => Promise.reject(readOnly());
-    await bestEffortStore(store, { tell }).tryOut();
+    const { told, store, notify } = makeStores(), tryToWrite = () => Promise.reject(readOnly());
+    await bestEffortStore(store, { notify }).tryOut();
     const call = { signal: AbortSignal.abort() };
-    await expect(bestEffortStore(store, { tell, tryToWrite }).tryOut(call)).rejects.toThrow("read-only");
+    await expect(bestEffortStore(store, { notify, tryToWrite }).tryOut(call)).rejects.toThrow("read-only");
     expect(told).toEqual([]);
   });
 });

@@ -5,13 +5,14 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
-import { COMMANDS } from "../../../bin/cli/commands.ts";
 import { failureText, withLoginHint } from "../../../bin/cli/failures.ts";
+import { command as git } from "../../../bin/git.ts";
+import { command as kube } from "../../../bin/kube.ts";
+import { command as login } from "../../../bin/login.ts";
 import { hintFor } from "../../../lib/aadsts.ts";
 import { LatchkeyError } from "../../../mod.ts";
 
 test("withLoginHint() has the sign-in pass the broker where the command does", () => {
-  const kube = COMMANDS.find(({ name }) => name === "kube")!;
   const line = readCommandLine(kube, ["--client-id", "azure-cli", "--broker", "never"]);
   const error = withLoginHint(new LatchkeyError("interaction_required", "Nobody is signed in"), line, ["User.Read"]);
   expect(error).toMatchObject({
@@ -29,7 +30,6 @@ test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
       const file = join(folder, "latchkey"), name = "--store=memory$(touch pwned)@contoso.com";
       writeFileSync(file, "#!/bin/sh\nprintf '%s\\0' \"$@\"\n");
       chmodSync(file, 0o755);
-      const git = COMMANDS.find(({ name }) => name === "git")!;
       const line = readCommandLine(git, ["--client-id", "azure-cli", `--account=${name}`, "get"]);
       const claims = `{"a":"\\\\' ; touch pwned #"}`, scope = "api://x/'; touch pwned; '";
       const error = withLoginHint(new LatchkeyError("interaction_required", "No", { claims }), line, [scope]);
@@ -43,8 +43,7 @@ test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
       expect(words).toEqual([
         ...["login", "--client-id", "azure-cli", `--account=${name}`, "--scope", scope, "--claims", claims],
       ]);
-      const login = readCommandLine(COMMANDS.find(({ name }) => name === "login")!, words.slice(1));
-      expect(login.text("account")).toBe(name);
+      expect(readCommandLine(login, words.slice(1)).text("account")).toBe(name);
       expect(existsSync(join(folder, "pwned"))).toBe(false);
     } finally {
       rmSync(folder, { recursive: true });

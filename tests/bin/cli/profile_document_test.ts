@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
 import { readCommandLine, UsageError } from "../../../bin/cli/command_line.ts";
-import { COMMANDS } from "../../../bin/cli/commands.ts";
 import {
   checkProfileName,
   noSuchProfile,
@@ -9,8 +8,10 @@ import {
   valuesOf,
   withProfile,
 } from "../../../bin/cli/profiles.ts";
+import { command as ACCOUNTS } from "../../../bin/accounts.ts";
+import { command as LOGIN } from "../../../bin/login.ts";
+import { command as TOKEN } from "../../../bin/token.ts";
 
-const LOGIN = COMMANDS.find(({ name }) => name === "login")!, TOKEN = COMMANDS.find(({ name }) => name === "token")!;
 const JANE = {
   ...{ homeAccountId: "jane.contoso", localAccountId: "jane", environment: "login.microsoftonline.com" },
   ...{ realm: "contoso", username: "jane@contoso.com", source: "cache" as const },
@@ -57,19 +58,19 @@ describe("readProfile()", () => {
   test.each<[unknown, string]>([
     ["{", "it is not JSON"],
     ['{"secret":"hunter2",}', "it is not JSON"],
-    ["[]", "it has to be a JSON object"],
-    ["null", "it has to be a JSON object"],
-    ["7", "it has to be a JSON object"],
-    [{ profiles: [] }, "profiles has to be an object"],
-    [{ profiles: "work" }, "profiles has to be an object"],
-    [{ profiles: null }, "profiles has to be an object"],
-    [{ profiles: { work: null } }, "the profile work has to be an object"],
-    [{ profiles: { work: ["azure-cli"] } }, "the profile work has to be an object"],
-    [{ profiles: { work: { client_id: 1 } } }, "client_id of the profile work has to be a string"],
-    [{ profiles: { work: { tenant: ["a"] } } }, "tenant of the profile work has to be a string"],
-    [{ profiles: { work: { scope: ["a", 1] } } }, "scope of the profile work has to be a string"],
-    [{ profiles: { work: { account: { name: "jane" } } } }, "account of the profile work has to be a string"],
-    [{ profiles: { work: { cache_file: "cache.json" } } }, "cache_file of the profile work has to be an absolute path"],
+    ["[]", "it must be a JSON object"],
+    ["null", "it must be a JSON object"],
+    ["7", "it must be a JSON object"],
+    [{ profiles: [] }, "profiles must be an object"],
+    [{ profiles: "work" }, "profiles must be an object"],
+    [{ profiles: null }, "profiles must be an object"],
+    [{ profiles: { work: null } }, "the profile work must be an object"],
+    [{ profiles: { work: ["azure-cli"] } }, "the profile work must be an object"],
+    [{ profiles: { work: { client_id: 1 } } }, "client_id of the profile work must be a string"],
+    [{ profiles: { work: { tenant: ["a"] } } }, "tenant of the profile work must be a string"],
+    [{ profiles: { work: { scope: ["a", 1] } } }, "scope of the profile work must be a string"],
+    [{ profiles: { work: { account: { name: "jane" } } } }, "account of the profile work must be a string"],
+    [{ profiles: { work: { cache_file: "cache.json" } } }, "cache_file of the profile work must be an absolute path"],
   ])("refuses %j, with the file's path and nothing of what is in it", (file, why) => {
     expect(() => read(file)).toThrow(new UsageError(`Cannot use /home/jane/.config/latchkey/config.json: ${why}`));
   });
@@ -198,8 +199,7 @@ describe("readCommandLine() with a profile", () => {
   });
 
   test("accounts lists more than the profile's", () => {
-    const accounts = COMMANDS.find(({ name }) => name === "accounts")!;
-    const read = readCommandLine(accounts, [], { name: "work", values: { account: "jane", tenant: "contoso.com" } });
+    const read = readCommandLine(ACCOUNTS, [], { name: "work", values: { account: "jane", tenant: "contoso.com" } });
     expect([read.text("account"), read.text("tenant")]).toEqual([undefined, undefined]);
   });
 });
@@ -223,10 +223,10 @@ describe("readGitHosts()", () => {
   });
 
   test.each([
-    [[], "git has to be an object"],
-    [{ "a/b": { scope: "a" } }, `git's server "a/b" has to be a host`],
-    [{ a: "scope" }, `git's server "a" has to be an object`],
-    [{ a: { scope: 1 } }, `scope of git's server "a" has to be a string`],
-    [{ a: { client_id: ["x"] } }, `client_id of git's server "a" has to be a string`],
+    [[], "git must be an object"],
+    [{ "a/b": { scope: "a" } }, `git's server "a/b" must be a host`],
+    [{ a: "scope" }, `git's server "a" must be an object`],
+    [{ a: { scope: 1 } }, `scope of git's server "a" must be a string`],
+    [{ a: { client_id: ["x"] } }, `client_id of git's server "a" must be a string`],
   ])("refuses %p", (git, why) => expect(() => hosts(git)).toThrow(why));
 });

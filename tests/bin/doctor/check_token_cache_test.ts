@@ -145,7 +145,7 @@ describe("the doctor's token_cache", () => {
       writeFileSync(path, text, { mode: 0o600 });
       expect(await check({ home }, `--cache-file ${path}`)).toMatchObject({
         ok: false,
-        detail: expect.stringContaining(`${path} is no token cache`),
+        detail: expect.stringContaining(`${path} is not a token cache`),
         fix: expect.stringContaining("Name another file with --cache-file"),
       });
       expect(readdirSync(home.path)).toEqual(["notes.txt"]);
