@@ -175,7 +175,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
         code: 0,
         answer: { statusCode: 502, message: expect.stringContaining(`others can write to its folder. Run chmod go-w`) },
       });
-      expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others may write") });
+      expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others can write") });
       expect(asked).toEqual([]);
     });
 
