@@ -22,7 +22,7 @@ import {
 import { isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
-import { ArgumentError, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
+import { ArgumentError, isInteractionRequired, type LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/fetch.ts";

@@ -85,6 +85,8 @@ export class AuthenticationRequiredError extends Error {
   readonly #options: GetTokenOptions;
 
   /**
+   * Makes the error.
+   *
    * @param cause Reason for which a person is needed.
    * @param scopes Scopes of the token.
    * @param options Options of the request.
@@ -152,6 +154,8 @@ export class LatchkeyCredential implements AsyncDisposable {
   #choosing: Promise<void> = Promise.resolve();
 
   /**
+   * Makes a credential.
+   *
    * @param options Options of the credential. Nothing is opened or requested before the first call.
    * @throws {TypeError} if the client id is missing, or the authority or `interactive` is invalid.
    * @throws {RangeError} if a time limit is not above 0.

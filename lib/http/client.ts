@@ -8,7 +8,7 @@
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
-import { openProxyRelay, type Variable } from "./proxy.ts";
+import type { Variable } from "./proxy.ts";
 import {
   credentialsOf,
   hostOf,
@@ -90,8 +90,10 @@ async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
+  // Loaded late: it needs node:net, which the edge has not.
   const relay = needsRelay(url, proxy)
-    ? openProxyRelay(deno, url, { proxy: proxy instanceof URL ? proxy : undefined, caCerts })
+    ? (await import("./proxy.ts"))
+      .openProxyRelay(deno, url, { proxy: proxy instanceof URL ? proxy : undefined, caCerts })
     : undefined;
   let client: Deno.HttpClient | undefined;
   try {

@@ -224,7 +224,7 @@ export async function finishAuthorization(
 
   // The person consents to extra scopes at sign-in only: Entra gives a token for one resource at a time. B2C gives none
   // without scopes.
-  const scope = isMicrosoftAuthority(authority) || authority.kind === "b2c"
+  const scope: Record<string, string> = isMicrosoftAuthority(authority) || authority.kind === "b2c"
     ? { scope: scopesToAsk(provider, scopes).join(" ") }
     : {};
   const reply = await requestToken(provider, {
