@@ -65,7 +65,7 @@ export interface AzCall {
   readonly line: CommandLine;
 }
 
-/** What Azure CLI has for all commands. What it is told to say besides, it is not told here. */
+/** Options that Azure CLI has for all commands. They have no effect here. */
 const EVERYWHERE: readonly Option[] = ["only-show-errors", "verbose", "debug"].map((name) => ({
   name,
   kind: "switch",
@@ -168,9 +168,9 @@ function valueAt(value: unknown, key: string): unknown {
 
 /** The version of Azure CLI whose answers these are: the first whose login takes `--claims-challenge`. */
 const AZURE_CLI_VERSION = "2.76.0";
-/** What Azure CLI gives a token for when it is not told. */
+/** Default resource of Azure CLI. */
 const RESOURCE_MANAGER = "https://management.core.windows.net/";
-/** What Azure CLI calls an account without subscriptions. */
+/** Name that Azure CLI gives an account without subscriptions. */
 const TENANT_LEVEL = "N/A(tenant level account)";
 
 /** Answers a call of `az`. */
@@ -234,7 +234,7 @@ function azLoginHint(
   return `Interactive authentication is needed. Please run: ${quoteCommand(["az", "login", ...options])}`;
 }
 
-/** Whose tokens programs get: nobody asked Azure for subscriptions. */
+/** Describes the account of the tokens. Azure was not asked for its subscriptions. */
 function accountShown(
   { account, tenantId }: AuthenticationResult,
   subscription: string | undefined,

@@ -87,7 +87,7 @@ function cmdWord(word: string): string {
   return /^[\w.\\/:@+=,-]+$/.test(word) ? plain : `"${plain}"`;
 }
 
-/** What makes a shell find a program in the folder. */
+/** Returns the line that puts the folder into PATH. */
 function pathLine(folder: string, isWindows: boolean): string {
   if (!isWindows) return `export PATH=${shellWord(folder)}:"$PATH"`;
   const word = quoteCommand([folder], "win32").replaceAll('"', "");

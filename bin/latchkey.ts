@@ -29,9 +29,9 @@ const EXIT_USAGE = 2;
 const EXIT_AT: Readonly<Partial<Record<SignalName, number>>> = { SIGINT: 4, SIGHUP: 129, SIGTERM: 143 };
 /** Codes of a command that was aborted, by a signal or by its time limit: the broker may still have to be told. */
 const ABORTED_EXITS: readonly number[] = Object.values(EXIT_AT);
-/** How long a renewal that was sent may take after its command has ended, in milliseconds. */
+/** Time in milliseconds for a renewal that was sent, after its command has ended. */
 const RENEWAL_GRACE_MS = 5_000;
-/** How long a command may take to end by itself after a signal, in milliseconds. */
+/** Time in milliseconds for a command to end by itself after a signal. */
 const ENDING_MS = 500;
 
 /** The signal that ends a command. Once disposed of, it no longer does. */

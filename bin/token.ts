@@ -77,7 +77,7 @@ export const command: Command = {
   },
 };
 
-/** How a token is requested. */
+/** Options of a request for a token. */
 export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;

@@ -51,7 +51,7 @@ export function commandLineHint(hint: string | undefined): string | undefined {
   return hint && COMMAND_LINE_WORDS.reduce((text, [library, words]) => text.replaceAll(library, words), hint);
 }
 
-/** What to do next; on this machine there may be more to say than the library knows of. */
+/** Returns the hint, with what only this machine can tell. */
 function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
   return [commandLineHint(hint), more].filter(Boolean).join(". ") || undefined;

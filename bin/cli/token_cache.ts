@@ -81,7 +81,7 @@ function permitted(folder: string): string {
 /** Takes a failure, and its reason if that was not reported before. */
 export type Notify = (what: string, error: LatchkeyError | undefined) => void;
 
-/** How a token cache is opened. */
+/** Options of opening a token cache. */
 export interface TokenStoreOptions {
   /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are a terminal */
   readonly mayPrompt?: boolean | undefined;

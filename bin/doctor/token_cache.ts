@@ -46,7 +46,7 @@ export const tokenCache: Check = {
   },
 };
 
-/** What a finding says besides. */
+/** Additions to a finding. */
 interface Note {
   readonly detail: string;
   readonly fix: string;

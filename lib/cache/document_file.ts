@@ -55,16 +55,13 @@ export const MSAL_FORMAT: DocumentFormat = {
   encode: (document) => Promise.resolve(new TextEncoder().encode(document)),
 };
 
-/**
- * How far ahead the file's time is set, in milliseconds: the time that a program can take between its reading and the
- * clock.
- */
+/** Milliseconds by which the file's time is set ahead: a program can take that long between reading the file and the clock. */
 const AHEAD_MS = 100;
-/** How long an incomplete file has to stay unchanged to count as damaged, in milliseconds. */
+/** Time in milliseconds after which an incomplete, unchanged file counts as damaged. */
 const STILL_MS = 300, DELAY_MS = 30;
 /** Number of looks at it, besides: a machine that stood still itself has seen nothing meanwhile. */
 const STILL_LOOKS = 6;
-/** How long it may go on changing, in milliseconds: to write a cache takes much less, and others wait for the lock. */
+/** Time in milliseconds that it may keep changing: writing a cache takes much less, and others wait for the lock. */
 const RESTLESS_MS = 2000;
 /** Age of the last change at which nobody writes the file by any clock, in milliseconds. */
 const OLD_MS = 5000;

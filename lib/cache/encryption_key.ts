@@ -44,7 +44,7 @@ export interface EncryptionKeyOptions {
 
 /** State of a key. */
 export interface EncryptionKeyDescription {
-  /** Where it is, or would be put. */
+  /** Location of the key, or of a future key. */
   readonly place: KeyLocation;
   readonly isMade: boolean;
   /** Reason for the place, for people. */
@@ -65,7 +65,7 @@ export type KeyRecord = {
 type LostRecord = KeyRecord | "damaged";
 
 const PROMPT_MS = 120_000;
-/** How often another process may make a key while the user is prompted. */
+/** Limit of keys that other processes make while the user is prompted. */
 const MAX_ATTEMPTS = 5;
 /** Time that it takes at most to make a key without a prompt, in milliseconds. */
 const MAKING_MS = 60_000;

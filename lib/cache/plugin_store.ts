@@ -29,7 +29,7 @@ export interface CachePluginContext {
   };
 }
 
-/** What MSAL's own plugins use besides. */
+/** Members that MSAL's own plugins use as well. */
 interface FullContext extends CachePluginContext {
   hasChanged: boolean;
   readonly cache: CachePluginContext["tokenCache"];
@@ -100,7 +100,7 @@ export function cachePluginStore(plugin: CachePlugin): CacheStore {
   }
 
   /** One access at a time: they share the document. */
-  function inTurn(change: Parameters<typeof access>[0], signal?: AbortSignal): Promise<string | undefined> {
+  function serialize(change: Parameters<typeof access>[0], signal?: AbortSignal): Promise<string | undefined> {
     const result = last.then(() => {
       signal?.throwIfAborted();
       return access(change);
@@ -111,11 +111,11 @@ export function cachePluginStore(plugin: CachePlugin): CacheStore {
 
   return {
     async readAccounts({ signal } = {}) {
-      const document = await inTurn(undefined, signal);
+      const document = await serialize(undefined, signal);
       return document === undefined ? [] : [document];
     },
-    read: async (_homeAccountId, { signal } = {}) => await inTurn(undefined, signal),
-    update: async (_homeAccountId, change, { signal } = {}) => void await inTurn(change, signal),
+    read: async (_homeAccountId, { signal } = {}) => await serialize(undefined, signal),
+    update: async (_homeAccountId, change, { signal } = {}) => void await serialize(change, signal),
   };
 }
 

@@ -17,7 +17,7 @@ import {
   undefinedIfNotFound,
 } from "./files.ts";
 
-/** How often a file may be replaced while it is being opened. */
+/** Limit of attempts while a file is replaced as it is being opened. */
 const MAX_ATTEMPTS = 100;
 let location: ProcessLocation | undefined;
 

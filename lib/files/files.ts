@@ -74,7 +74,7 @@ export interface OpenFile {
   close(): void;
 }
 
-/** Where a process runs: elsewhere its pid means another process. A field that cannot be read is missing. */
+/** Location of a process: elsewhere its pid means another process. A field that cannot be read is missing. */
 export interface ProcessLocation {
   /** Name of the machine or container. */
   readonly host?: string | undefined;

@@ -71,7 +71,7 @@ const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
 const SETTLED_MS = 5000;
 /** Windows refuses to rename over a file that another program has open, which usually takes a moment. */
 const WINDOWS_ATTEMPTS = 50, WINDOWS_DELAY_MS = 20;
-/** How often other processes may create the same folders at the same time. */
+/** Limit of attempts while other processes create the same folders. */
 const MAX_ATTEMPTS = 5;
 
 interface Task extends PrivateFileCall {

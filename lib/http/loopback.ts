@@ -50,11 +50,11 @@ const HEADERS = {
   "x-content-type-options": "nosniff",
 };
 const MAX_BODY_BYTES = 64 * 1024;
-/** How often another port is tried if the one that 127.0.0.1 had free is taken on ::1. */
+/** Limit of attempts to find a port that is free on both 127.0.0.1 and ::1. */
 const MAX_ATTEMPTS = 20;
 /** Errors of a machine without IPv6: then nobody else listens on ::1 either. */
 const NO_IPV6 = ["EADDRNOTAVAIL", "EAFNOSUPPORT"];
-/** How often the system's connections are read if a client is not among them. */
+/** Limit of reads of the system's connections if a client is not among them. */
 const MAX_READS = 3;
 const OTHER_USER: HttpReply = {
   status: 403,

@@ -324,7 +324,7 @@ async function afterPrompt(
   return prompt.path === NO_OBJECT ? otherwise : await answerOf(bus, prompt, call);
 }
 
-/** How often to look if the keyring still runs, in milliseconds. */
+/** Interval in milliseconds of checks that the keyring still runs. */
 const LOOK_MS = 1000;
 /** Timeouts of calls about the prompt, in milliseconds; to dismiss it delays the end of a call. */
 const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;

@@ -1,8 +1,8 @@
 /**
- * Where the person sits: which browser can be opened for them, and whether its loopback is ours.
+ * The person's browser: how to open it, and whether it can reach our loopback.
  *
- * Deno tells more with `--allow-sys=osRelease`, `--allow-read=/.dockerenv,/run/.containerenv` and
- * `--allow-env`; what it does not permit counts as not there.
+ * On Deno this needs `--allow-sys=osRelease`, `--allow-read=/.dockerenv,/run/.containerenv` and `--allow-env`. What Deno
+ * does not permit counts as missing.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from 
 import { startDetached, type StartOptions } from "./process.ts";
 import { readMachine } from "./program.ts";
 
-/** What is around the program. */
+/** Facts of the session that the program runs in. */
 export interface SessionFacts {
   /** Operating system, in Node's words. */
   readonly system: string;
-  /** Whether it is Linux on Windows. */
+  /** True on Windows Subsystem for Linux. */
   readonly isWsl: boolean;
-  /** Whether the program runs in a container. */
+  /** True if the program runs in a container. */
   readonly isContainer: boolean;
   /** An environment variable; `undefined` when it is not set or empty. */
   readonly variable: (name: string) => string | undefined;
@@ -45,12 +45,12 @@ const CONTAINER_VARIABLES = [
   "KUBERNETES_SERVICE_HOST",
 ];
 
-/** Whether the person's browser is likely on another machine, where our loopback cannot be reached: over SSH, in a container. */
+/** Returns true if the person's browser is probably on another machine, which cannot reach our loopback: over SSH, in a container. */
 export function isRemoteSession({ isContainer, variable }: SessionFacts): boolean {
   return isContainer || isSsh(variable);
 }
 
-/** Whether the session came over SSH. */
+/** Returns true if the session came over SSH. */
 function isSsh(variable: SessionFacts["variable"]): boolean {
   return ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"].some((name) => variable(name) !== undefined);
 }
@@ -71,9 +71,9 @@ interface BrowserCommand extends StartOptions {
   readonly command: readonly string[];
 }
 
-/** How a browser is opened. */
+/** Options of opening a browser. */
 interface BrowserOptions {
-  /** What is around the program. @default as it is found */
+  /** Facts of the session that the program runs in. @default as it is found */
   readonly session?: SessionFacts | undefined;
   /** Starts a program, and tells whether that worked. @default `startDetached` */
   readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
@@ -99,7 +99,7 @@ export async function openBrowser(url: string | URL, options: BrowserOptions = {
   return false;
 }
 
-/** What may open the address here. None where no browser could be seen: a text browser would take the terminal over. */
+/** Returns the commands that may open the address here: none without a display, since a text browser would take over the terminal. */
 export function browserCommands(url: URL, surroundings: SessionFacts): readonly BrowserCommand[] {
   const { system, variable, isWsl } = surroundings, address = url.href;
   const chosen = chosenBrowsers(variable("BROWSER") ?? "", system)

@@ -1,6 +1,6 @@
 /**
- * What the program runs on, what it may read of its surroundings, and how its person's shell takes a command. Deno is asked first and by itself: reading
- * `globalThis.process` there costs as much as the whole rest of a silent token.
+ * The runtime, its permissions and environment, and the quoting of its shells. Deno is asked first: reading
+ * `globalThis.process` there costs as much as the rest of a silent token.
  *
  * @module
  */
@@ -49,10 +49,7 @@ export function processor(): string {
   return { x64: "x86_64", arm64: "aarch64" }[arch as string] ?? arch;
 }
 
-/**
- * Whether an environment variable may be read. On Deno this asks for nothing that was not granted, so that no prompt
- * stands between a person and an optional setting.
- */
+/** Returns true if an environment variable may be read. Never makes Deno prompt. */
 export function mayReadEnvironment(name: string): boolean {
   const deno = denoNamespace();
   return !deno || deno.permissions.querySync({ name: "env", variable: name }).state === "granted";
@@ -123,7 +120,7 @@ export function currentRuntime(): Runtime {
   return bun ? { name: "Bun", version: bun, oldest: "1.3" } : { name: "Node", version: node, oldest: "22.18" };
 }
 
-/** Whether a version is as new as another one. What follows a dash is not looked at. */
+/** Returns true if a version is at least as new as another one. A suffix after a dash does not count. */
 export function isAtLeast(version: string, oldest: string): boolean {
   const parts = (text: string) => text.split("-")[0]!.split(".").map(Number);
   const has = parts(version), wanted = parts(oldest);
@@ -138,7 +135,7 @@ type Permission =
   | { readonly name: "read"; readonly path: string }
   | { readonly name: "write"; readonly path: string };
 
-/** Whether it is permitted; outside Deno everything is. */
+/** Returns true if Deno permits it. Other runtimes permit everything. */
 export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
   const deno = denoNamespace();
   return !deno || deno.permissions.querySync(permission).state === "granted";

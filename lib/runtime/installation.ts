@@ -1,16 +1,15 @@
 /**
- * Where a package of npm's is that the app has installed, and that is no dependency of latchkey's.
+ * Packages that the app has installed from npm, and the command that runs this program.
  *
- * It is looked for in the `node_modules` of these files' folders, and of those above them, as Node does: of the program's main
- * file, and of latchkey's own. A compiled executable looks beside itself only: who unpacks it in a shared folder has not
- * chosen what is above. The folder that a program happens to be started in never counts, since native code that somebody put
- * there would be run.
+ * A package is searched in `node_modules` beside and above the program's main file and latchkey's own files, as Node does. A
+ * compiled executable searches only beside itself: whoever unpacks it in a shared folder has not chosen the folders above. The
+ * current folder never counts, since somebody else's native code there would run.
  *
  * @module
  */
 import { currentRuntime, denoNamespace } from "./host.ts";
 
-/** Whether a main file is where Bun has those of the executables that it makes. */
+/** Returns true if a main file is inside an executable that Bun made. */
 function isInBunExecutable(path: string): boolean {
   return /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/.test(path);
 }
@@ -66,7 +65,7 @@ function pathOfUrl(url: string | undefined): string | undefined {
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1).replaceAll("/", "\\") : path;
 }
 
-/** How Deno is to run it: what it was given itself, a program cannot see. */
+/** Options for Deno: a program cannot see its own. */
 interface OwnCommandOptions {
   /** The flags that permit what it needs. */
   readonly denoPermissions: () => readonly string[];
@@ -113,7 +112,7 @@ function denoConfiguration(mainModule: string): readonly string[] {
   return isByPackageJson() ? [...without, "--node-modules-dir=manual"] : [];
 }
 
-/** Whether the packages are those that npm installed, as in a clone where JSR is out of reach. */
+/** Returns true if npm installed the packages, as in a clone that cannot reach JSR. */
 function isByPackageJson(): boolean {
   try {
     return import.meta.resolve("@panva/oauth4webapi").startsWith("file:");

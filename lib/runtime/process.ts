@@ -10,9 +10,9 @@ import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment, requirePermission } from "./host.ts";
 import { onSignals, type SignalName } from "./program.ts";
 
-/** How a program is started. */
+/** Options of starting a program. */
 interface ProcessOptions {
-  /** Whether its input and output are ours to write and read, rather than nobody's. */
+  /** True if the caller writes its input and reads its output. */
   readonly piped: boolean;
   /** Variables to set beside those of this program. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
@@ -36,7 +36,7 @@ interface RunningProcess {
 export class StartError extends Error {
   /** Always `StartError`. */
   override readonly name = "StartError";
-  /** Whether there is no such program, as opposed to one that cannot be run. */
+  /** True if there is no such program; false if there is one that cannot be run. */
   readonly isMissing: boolean;
   /** The system's code, such as `EACCES`, or text for what went wrong. */
   readonly reason: string;
@@ -83,7 +83,7 @@ function withoutCurrentFolder(): Readonly<Record<string, string>> {
   return safe === path ? {} : { PATH: safe };
 }
 
-/** What is looked through where nothing of PATH remains: an empty one is the current folder. */
+/** Folders to search if nothing of PATH remains: an empty PATH means the current folder. */
 const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /** Entries of a PATH that are the same from everywhere. Pure. */
@@ -174,7 +174,7 @@ async function startOnNode([program, args]: Program, options: ProcessOptions): P
   };
 }
 
-/** Whether something could be done. That a process is gone is no failure of killing it. */
+/** Returns true if the action succeeds. It fails if the process has already ended, for example. */
 function attempt(action: () => void): boolean {
   try {
     action();
@@ -184,21 +184,21 @@ function attempt(action: () => void): boolean {
   }
 }
 
-/** How a program is run. */
+/** Options of running a program. */
 export interface CommandOptions {
   /** Text for its standard input. @default none */
   readonly input?: string | undefined;
   /** Variables to set beside those of this program. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
-  /** How much it may print, in bytes, on standard output and standard error each. @default 1,048,576 */
+  /** Limit of standard output and of standard error, each in bytes. @default 1,048,576 */
   readonly maxOutputBytes?: number | undefined;
-  /** How long it may take, in milliseconds. @default no limit */
+  /** Time limit in milliseconds. @default no limit */
   readonly timeoutMs?: number | undefined;
   /** Ends it, and the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a program printed, and how it ended. */
+/** Output and exit code of a program. */
 export interface CommandResult {
   /** Exit code; 128 and the signal's number when a signal ended it. */
   readonly code: number;
@@ -209,9 +209,9 @@ export interface CommandResult {
 }
 
 const MAX_OUTPUT_BYTES = 1024 * 1024;
-/** How long output may come after the exit: what the program started can hold the pipes open for as long as it lives. */
+/** Time for output after the exit: a child of the program can hold the pipes open for as long as it lives. */
 const OUTPUT_GRACE_MS = 500;
-/** How long a program has to say that it failed before it counts as started. */
+/** Time after which a program that has not failed counts as started. */
 const START_GRACE_MS = 1000;
 
 /**
@@ -254,9 +254,9 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   }
 }
 
-/** How a program is started. */
+/** Options of starting a program. */
 export interface StartOptions {
-  /** Whether its exit code says nothing: `explorer.exe` fails with 1 when all is well. @default false */
+  /** True if its exit code means nothing: `explorer.exe` fails with 1 when all is well. @default false */
   readonly ignoreCode?: boolean | undefined;
 }
 
@@ -284,7 +284,7 @@ export async function startDetached(command: readonly string[], options: StartOp
 interface Output {
   /** Resolves at the end of the stream. */
   readonly ended: Promise<void>;
-  /** What came so far. */
+  /** Returns the text so far. */
   text(): string;
   /** Reads no further. */
   leave(): void;
@@ -292,7 +292,7 @@ interface Output {
 
 interface Limit {
   readonly maxOutputBytes: number;
-  /** What to fail with beyond it. */
+  /** Error above the limit. */
   readonly tooMuch: Error;
 }
 
@@ -324,7 +324,7 @@ async function untilEnd(running: RunningProcess, outputs: readonly Output[]): Pr
   return code;
 }
 
-/** What a promise resolves to, or `undefined` when that takes longer. */
+/** Returns the value of the promise, or `undefined` if it takes longer. */
 async function withinMs<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => late.resolve(undefined), ms);

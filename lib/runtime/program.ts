@@ -52,7 +52,7 @@ export function endedBy(name: SignalName): LatchkeyError {
   return new LatchkeyError("user_canceled", name === "SIGINT" ? "Given up (Ctrl-C)" : `Ended (${name})`);
 }
 
-/** How long what is under way may take after a command was given up, in milliseconds: a broker is told to close its window. */
+/** Time in milliseconds for pending work after a command was cancelled: a broker is told to close its window. */
 const GRACE_MS = 500;
 
 /** Ends the program as soon as nothing is under way any more, and in any case soon. */
@@ -86,7 +86,7 @@ export function writeErrorsBy(writer: ((text: string) => void) | undefined): voi
   writeErrors = writer;
 }
 
-/** What writes some of the bytes that it is given, and says how many. */
+/** Returns a function that writes some of its bytes and returns their number. */
 function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const deno = denoNamespace();
   if (deno) return (bytes) => deno[stream].writeSync(bytes);
@@ -103,12 +103,12 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   };
 }
 
-/** Whether a person sits at the other end of a standard stream. */
+/** Returns true if the stream is a terminal. */
 export function isTerminal(stream: "stdin" | "stderr"): boolean {
   return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
 }
 
-/** Whether standard output leads to another program, and not to a terminal or a file. */
+/** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
   const { fstatSync } = await import("node:fs"), facts = fstatSync(1);
   return facts.isFIFO() || facts.isSocket();
@@ -130,7 +130,7 @@ export async function readTextFile(path: string): Promise<string> {
   return await deno.readTextFile(path);
 }
 
-/** Whether anything has a path; a link is not followed. */
+/** Returns true if the path exists; a link is not followed. */
 export function isThere(path: string): boolean {
   const deno = denoNamespace();
   try {
@@ -149,19 +149,19 @@ export function absolutePath(path: string): string {
   return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
 }
 
-/** Whether an error says that nobody reads what is written any more. */
+/** Returns true if an error says that the reader of a pipe has gone. */
 export function isBrokenPipe(error: unknown): boolean {
   return error instanceof Error && (error.name === "BrokenPipe" || "code" in error && error.code === "EPIPE");
 }
 
-/** Where Linux has the release of its kernel. Deno reads it for `osRelease()`, and lets nobody else without `--allow-all`. */
+/** The release of the Linux kernel. Deno reads this file for `osRelease()`; programs need `--allow-all` to read it. */
 const OS_RELEASE_FILE = "/proc/sys/kernel/osrelease";
 
 /**
- * Whether this is WSL: Microsoft's kernel says whose it is. Where its release cannot be read, the name of the distribution in
- * the environment counts, which sudo and services take away.
+ * Returns true on WSL, by the kernel's release. If that cannot be read, the name of the distribution in the environment
+ * counts, which sudo and services remove.
  *
- * @returns `undefined` where neither is to be seen: on Deno `--allow-sys=osRelease` is missing.
+ * @returns `undefined` if neither can be read: Deno needs `--allow-sys=osRelease`.
  */
 export function isWsl(): boolean | undefined {
   if (operatingSystem() !== "linux") return false;
@@ -190,13 +190,13 @@ interface Machine {
   readonly release: string | undefined;
   /** Linux distribution, as it calls itself. */
   readonly distribution: string | undefined;
-  /** Whether it is Linux on Windows. */
+  /** True on Windows Subsystem for Linux. */
   readonly isWsl: boolean | undefined;
   /** Deno's flags that would let more be seen. */
   readonly missingFlags: readonly string[];
 }
 
-/** Where a distribution says what it is (freedesktop's os-release). */
+/** Name and version of the distribution (freedesktop's os-release). */
 const OS_RELEASE = "/etc/os-release";
 
 /** Reads what the machine is. Asks for no permission. */

@@ -6,7 +6,7 @@
 import { denoNamespace } from "./host.ts";
 import { writeErrorsBy } from "./program.ts";
 
-/** What comes in on standard input, until its end. */
+/** Reads standard input until its end. */
 export function standardInput(): AsyncIterable<Uint8Array> {
   return denoNamespace()?.stdin.readable ?? globalThis.process.stdin;
 }
@@ -36,7 +36,7 @@ function writeByNode(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => stdout.write(bytes, (error) => error ? reject(error) : resolve()));
 }
 
-/** How much may wait to be written to standard error, in bytes. */
+/** Limit of pending bytes for standard error. */
 const MAX_PENDING_BYTES = 64 * 1024;
 
 /**
@@ -56,7 +56,7 @@ export async function dropUnreadErrors(): Promise<AsyncDisposable> {
   };
 }
 
-/** How long the end of a program waits for its last lines to be read, in milliseconds. */
+/** Time in milliseconds that a program waits at its end for its last lines to be read. */
 const LAST_LINES_MS = 500;
 
 interface BoundedLog {
@@ -159,12 +159,12 @@ function readByNode(found: (line: string) => void): () => void {
   };
 }
 
-/** Which part of the input is wanted. */
+/** Limits of the input. */
 interface InputOptions {
-  /** How much is taken at most: a little more may be read, so that it shows. */
+  /** Limit in bytes. A little more may be read, to detect that there is more. */
   readonly maxBytes: number;
   /**
-   * Whether what was read so far is all that is wanted; what is before `from` was looked at before.
+   * Returns true if the bytes so far are complete. Those before `from` were checked before.
    *
    * @default at the end of the input
    */

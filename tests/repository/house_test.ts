@@ -1,10 +1,22 @@
-// Holds the layers of the sources.
+// Holds the structure of the sources: layers, sizes, how much a silent token evaluates, and the words that comments avoid.
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { startPrivateBus } from "../fakes/private_bus.ts";
+import { startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { commitableFiles } from "../tools/commitable_files.ts";
+import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
+
+const MAX_FILES = 111;
+const MAX_LINES = 25_700;
+const MAX_FILES_IN_FOLDER = 18;
+const MAX_LINES_IN_FILE = 650;
+/** Modules of ours that `latchkey token` evaluates on Deno when the broker answers silently. */
+const MAX_MODULES = 30;
 
 /** A layer, and the layers that it may import. A file in no layer may be imported by nobody. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -23,10 +35,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "words",
     "deno.json",
   ],
-  mod: ["application", "sources", "broker", "oauth", "cache", "redis", "words"],
+  mod: ["application", "sources", "broker", "oauth", "cache", "words"],
   azure: ["azure", "application", "words"],
   redis: ["cache", "words"],
-  web: ["sources", "oauth", "cache", "redis", "words"],
+  web: ["sources", "oauth", "cache", "words"],
   application: ["sources", "broker", "oauth", "cache", "words"],
   sources: ["sources", "broker", "oauth", "cache", "http", "words"],
   broker: ["broker", "dbus", "files", "runtime", "words"],
@@ -65,6 +77,7 @@ interface Resolved {
 
 const root = new URL("../../", import.meta.url), rootFolder = fileURLToPath(root);
 const sources = commitableFiles().filter((file) => /^(lib|bin)\/(?!std_cli\/).*\.ts$/.test(file));
+const texts = new Map(sources.map((file) => [file, readFileSync(join(rootFolder, file), "utf8")]));
 
 /** Every import between files that the entries reach, with type imports and `import()`. */
 const imports = [...new Map(entries().flatMap(modulesBelow).map((each) => [each.specifier, each])).values()]
@@ -124,4 +137,58 @@ test("lib/web.ts reaches no platform code, not even through import()", () => {
       /^node:|^npm:.*dbus|\/lib\/(broker|dbus|files|http|keyring|runtime|application)\b/.test(url)
     ),
   ).toEqual([]);
+});
+
+test("lib and bin stay small", () => {
+  const lines = (file: string) => texts.get(file)!.split("\n").length - 1;
+  expect(sources.length).toBeLessThanOrEqual(MAX_FILES);
+  expect(sources.reduce((sum, file) => sum + lines(file), 0)).toBeLessThanOrEqual(MAX_LINES);
+  expect(sources.filter((file) => lines(file) > MAX_LINES_IN_FILE)).toEqual([]);
+  const folders = Map.groupBy(sources, (file) => dirname(file));
+  expect([...folders].filter(([, files]) => files.length > MAX_FILES_IN_FOLDER).map(([folder]) => folder)).toEqual([]);
+});
+
+test(`a silent token evaluates at most ${MAX_MODULES} modules on Deno`, async () => {
+  const bus = await startPrivateBus(), coverage = mkdtempSync(join(tmpdir(), "latchkey-coverage-"));
+  try {
+    await startFakeBroker(bus);
+    const command = denoCommand("bin/latchkey.ts");
+    command.splice(command.indexOf("run") + 1, 0, `--coverage=${coverage}`);
+    const words = ["token", "--client-id", "azure-cli", "--resource", "https://graph.microsoft.com"];
+    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, HOME: coverage };
+    execFileSync(command[0]!, [...command.slice(1), ...words, "--broker", "require"], { cwd: rootFolder, env });
+    const evaluated = readdirSync(coverage).filter((file) => file.endsWith(".json"))
+      .map((file) => JSON.parse(readFileSync(join(coverage, file), "utf8")))
+      .filter(({ functions }) =>
+        functions.some(({ ranges: [range] }: { ranges: { count: number }[] }) => range!.count > 0)
+      )
+      .flatMap(({ url }) => ownPath(url) ?? []);
+    expect(evaluated).toContain("bin/latchkey.ts");
+    expect(evaluated.sort().slice(MAX_MODULES)).toEqual([]);
+  } finally {
+    await bus.stop();
+    rmSync(coverage, { recursive: true });
+  }
+});
+
+/** Lines of sources that match, as `file:number: line`. */
+function linesLike(pattern: RegExp): readonly string[] {
+  return [...texts].flatMap(([file, text]) =>
+    text.split("\n").flatMap((line, index) => pattern.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])
+  );
+}
+
+test("a JSDoc summary begins with a verb or a noun", () => {
+  const wrong = [...texts].flatMap(([file, text]) =>
+    [...text.matchAll(/\/\*\*\s+(?:\* )?((?:What|Who|Whether|How|Where|When|Which|Whose)\b.*)/g)].map(([, line]) =>
+      `${file}: ${line}`
+    )
+  );
+  expect(wrong).toEqual([]);
+});
+
+test("identifiers use the field's words", () => {
+  const coined =
+    /\b(unseal|sealed|passHeld|heldTokens|renewAlone|inTurn|SharedCalls|lateStore|forgivingStore|waitAbout|comparerWith|sameSecret|orUnowned|Surroundings|personAt|keptInstead|isOverheard|BusConversation|KeyKeeper|KeySpot|PERSON_NEEDED)\b/;
+  expect(linesLike(coined)).toEqual([]);
 });
