@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as parseArgsModule from "@std/cli/parse-args";
 import { currentRuntime } from "../../lib/runtime/host.ts";
 import { type Command, type CommandGroup, readCommandLine, variableOf } from "./command_line.ts";
 import { type CommandSyntax, type Option, TEXT_FORMAT } from "./options.ts";
@@ -239,6 +240,7 @@ export async function printVersion(words: readonly string[]): Promise<void> {
   const build: BuildFacts = typeof LATCHKEY_BUILD === "undefined" // only typeof can name what is undeclared
     ? { kind: "source", target: null, commit: null }
     : LATCHKEY_BUILD;
-  const facts = { version, runtime: { name: runtime.name, version: runtime.version }, build };
+  const parser = "STAND_IN" in parseArgsModule ? "stand-in for @std/cli" : "@std/cli";
+  const facts = { version, runtime: { name: runtime.name, version: runtime.version }, build, parser };
   print(`${JSON.stringify(facts, null, 2)}\n`);
 }

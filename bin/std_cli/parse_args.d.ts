@@ -24,6 +24,9 @@ export interface ParseOptions {
   "--"?: boolean;
 }
 
+/** Only the stand-in has this name. */
+export const STAND_IN: true;
+
 /** The options in `args` by name, undeclared ones included, and the positionals as `_`. */
 export function parseArgs(
   args: string[],

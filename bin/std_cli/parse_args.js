@@ -1,6 +1,9 @@
 // Stands in for jsr:@std/cli/parse-args, because JSR cannot be reached where only npm can.
 // It does what the documentation says of the options in `parse_args.d.ts`; other options, dotted names and numbers are left out.
 
+/** The package at JSR has no such name: a program can tell which of the two it was built with. */
+export const STAND_IN = true;
+
 const listed = (value = []) => [value].flat();
 
 /** See `parse_args.d.ts`. */

@@ -35,6 +35,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
       version,
       runtime: { name: runtime, version: expect.stringMatching(/^\d+\.\d+\.\d+/) },
       build: { kind: "executable", target: compilerTarget, commit },
+      parser: "stand-in for @std/cli",
     });
     expect((await runProgram([latchkey, "--version"], {})).stdout).toBe(`latchkey ${version}\n`);
   });

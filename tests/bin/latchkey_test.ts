@@ -450,6 +450,7 @@ describe("latchkey", () => {
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       runtime: { name: "Deno", version: expect.stringMatching(/^\d+\.\d+\.\d+$/) },
       build: { kind: "source", target: null, commit: null },
+      parser: "stand-in for @std/cli",
     });
   });
 

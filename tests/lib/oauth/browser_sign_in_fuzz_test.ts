@@ -58,6 +58,10 @@ const notTheAnswer: fc.Arbitrary<Paste> = fc.oneof(
     ({ redirectUri, state }) => `${redirectUri}/code=a&state=${state}`,
     ({ state }) => `http://code=a&state=${state}@localhost/`,
     ({ redirectUri, state }) => `${redirectUri}?code=a&State=${state}`,
+    // Another address than this sign-in's redirect URI.
+    ({ state }) => `http://localhost:1/?code=a&state=${state}`,
+    ({ redirectUri, state }) => `${redirectUri.replace(/\/$/, "")}/elsewhere?code=a&state=${state}`,
+    ({ redirectUri, state }) => `${redirectUri.replace("http:", "https:")}?code=a&state=${state}`,
   ),
 );
 /** Where a terminal breaks a line, or a person presses Enter twice. */
