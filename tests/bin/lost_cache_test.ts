@@ -192,7 +192,7 @@ test("latchkey renews nothing that a --cache-file cannot keep, and says what is 
   const run = await provider.token({ home, program }, `${SILENT} --force-refresh -v --cache-file ${path}`);
   expect(errorOf(run)).toEqual({ code: 1, error: "cache_not_writable" });
   expect(run.stderr).toContain(READ_ONLY_DISK.reason);
-  expect(JSON.parse(run.stdout).hint).toContain("a new one that is not stored is a lost sign-in");
+  expect(JSON.parse(run.stdout).hint).toContain("to lose the new one is to lose the sign-in");
   expect(sourceOf(await provider.token({ home }, `${SILENT} --force-refresh --cache-file ${path}`))).toEqual(FRESH);
 });
 
@@ -232,7 +232,7 @@ describe("latchkey login --profile where the profile cannot be written", () => {
     const { code, stdout, stderr } = await provider.login({ home, env: { BROWSER: script } }, "--profile work");
     expect({ code, stdout }).toEqual({ code: 0, stdout: JANE_LINE });
     expect(stderr).toMatch(
-      /^latchkey: jane@contoso\.com is signed in, but the profile was not written: .*others may write/m,
+      /^latchkey: jane@contoso\.com is signed in, but the profile was not written: .*others can write/m,
     );
     chmodSync(home.config, 0o700);
     expect(readdirSync(home.config)).toEqual([]);

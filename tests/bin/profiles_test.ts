@@ -320,13 +320,13 @@ describe("latchkey with a profile", () => {
     chmodSync(pathIn(home), 0o664);
     expect(await check()).toMatchObject({
       ...{ code: 1, count, ok: false, fix: `Run chmod go-w ${pathIn(home)}` },
-      detail: `${pathIn(home)} is not safe: others can write to it; all else was looked at without a profile`,
+      detail: `${pathIn(home)} is not safe: others can write to it; the other checks ran without a profile`,
     });
     chmodSync(pathIn(home), 0o600);
     configure(home, "{");
     expect(await check("--profile work")).toMatchObject({
       ...{ code: 1, count, ok: false, detail: expect.stringContaining("it is not JSON") },
-      fix: expect.stringContaining("Mend that file"),
+      fix: expect.stringContaining("Fix that file"),
     });
     configure(home, { profiles: { work: { store: "cloud" } } });
     expect(await check("--profile work")).toMatchObject({
