@@ -92,7 +92,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
 
     test("a user with the permissions that the documentation names can do all", async () => {
       const source = await readFile(new URL("../../../lib/cache/redis.ts", import.meta.url), "utf8");
-      const rules = /needs `(~.*)`/.exec(source)![1]!.split(" ");
+      const rules = /needs `(~[^`]*)`/.exec(source)![1]!.split(/[\s*]*\n[\s*]*|\s+/);
       await connected.send("ACL", "SETUSER", "app", "on", `>${PASSWORD}`, "resetkeys", "-@all", ...rules);
       await using own = await connect(redis.socket);
       await own.send("AUTH", "app", PASSWORD);
