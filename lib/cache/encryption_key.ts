@@ -64,6 +64,7 @@ export type KeyRecord = {
 /** `key.json` without its key: the key is lost. */
 type LostRecord = KeyRecord | "damaged";
 
+/** Time limit in milliseconds for the user at the keyring's prompt. */
 const PROMPT_MS = 120_000;
 /** Limit of keys that other processes make while the user is prompted. */
 const MAX_ATTEMPTS = 5;

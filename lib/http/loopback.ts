@@ -52,7 +52,7 @@ const HEADERS = {
 const MAX_BODY_BYTES = 64 * 1024;
 /** Limit of attempts to find a port that is free on both 127.0.0.1 and ::1. */
 const MAX_ATTEMPTS = 20;
-/** Errors of a machine without IPv6: then nobody else listens on ::1 either. */
+/** Errors on a machine without IPv6, where nobody else can listen on ::1 either. */
 const NO_IPV6 = ["EADDRNOTAVAIL", "EAFNOSUPPORT"];
 /** Limit of reads of the system's connections if a client is not among them. */
 const MAX_READS = 3;

@@ -1,7 +1,7 @@
 /**
- * Starts a program without a shell, in a process group of its own. One that is given by its name is looked for in PATH, but
- * never in the current folder, which can be a stranger's clone. Deno has its own way: `node:child_process` would take
- * `--allow-env` for every variable there, and 20 ms.
+ * Starts programs without a shell, in a process group of their own. A program that is given by name is searched in PATH, but
+ * never in the current folder, which can be a stranger's clone. Deno has code of its own: there, `node:child_process` would
+ * need `--allow-env` for every variable and cost 20 ms.
  *
  * @module
  */
@@ -22,13 +22,13 @@ interface ProcessOptions {
 interface RunningProcess {
   /** Standard output and standard error, when they are piped. */
   readonly outputs: readonly ReadableStream<Uint8Array>[];
-  /** Its exit code; 128 and the signal's number, as a shell has it, when a signal ended it. */
+  /** Its exit code; 128 plus the signal's number, as a shell has it, when a signal ended it. */
   readonly exited: Promise<number>;
   /** Writes to its standard input and closes it. What it does not read is lost without an error. */
   write(text: string): void;
   /** Kills it with all that it started, as far as these stayed in its process group. */
   kill(): void;
-  /** Writes no further, and lets this program end before it. */
+  /** Stops writing, and lets this program exit while that one still runs. */
   letGo(): void;
 }
 
@@ -57,7 +57,7 @@ export class StartError extends Error {
  * @param options How.
  * @returns The running program.
  * @throws {StartError} when it is not there or cannot be run.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run it.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit running it.
  */
 async function startProcess(command: readonly string[], options: ProcessOptions): Promise<RunningProcess> {
   const [program = "", ...args] = command;
@@ -200,7 +200,7 @@ export interface CommandOptions {
 
 /** Output and exit code of a program. */
 export interface CommandResult {
-  /** Exit code; 128 and the signal's number when a signal ended it. */
+  /** Exit code; 128 plus the signal's number when a signal ended it. */
   readonly code: number;
   /** Standard output as UTF-8, without a byte order mark. */
   readonly stdout: string;
@@ -222,7 +222,7 @@ const START_GRACE_MS = 1000;
  * @param options How it is run.
  * @returns What it printed, whatever its exit code.
  * @throws {StartError} when it is not there or cannot be run.
- * @throws {LatchkeyError} `timed_out`; `invalid_response` when it printed too much; `missing_dependency` when Deno does not permit to run it.
+ * @throws {LatchkeyError} `timed_out`; `invalid_response` when it printed too much; `missing_dependency` if Deno does not permit running it.
  */
 export async function runCommand(command: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
   const { input = "", environment, maxOutputBytes = MAX_OUTPUT_BYTES, timeoutMs, signal } = options;
@@ -266,7 +266,7 @@ export interface StartOptions {
  * @param command The program, by path or by name, and its arguments.
  * @param options How.
  * @returns Whether it started, and did not fail within a second.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run it.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit running it.
  */
 export async function startDetached(command: readonly string[], options: StartOptions = {}): Promise<boolean> {
   let running;
@@ -350,9 +350,9 @@ interface Child {
  *
  * @param command The program, by path or by name, and its arguments.
  * @param environment Variables to set beside those of this program.
- * @returns Its exit code; 128 and the signal's number, as a shell has it, when a signal ended it.
+ * @returns Its exit code; 128 plus the signal's number, as a shell has it, when a signal ended it.
  * @throws {StartError} when it is not there or cannot be run.
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to run it.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit running it.
  */
 export async function runInForeground(
   command: readonly string[],
@@ -407,7 +407,7 @@ function startForegroundOnDeno(
       try {
         child.kill(signal);
       } catch {
-        // It has ended in this moment, as Node takes for granted.
+        // It has just ended; Node ignores that case, too.
       }
     },
   };

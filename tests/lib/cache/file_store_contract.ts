@@ -220,7 +220,9 @@ for (const kind of ["file", "plaintext"]) {
           failure: {
             ...{ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" },
             message: expect.stringMatching(/^Cannot store the tokens of a renewal: .*: the disk is full$/),
-            hint: expect.stringMatching(/^Free some space and try again\. Nothing was renewed: .* to lose the sign-in$/),
+            hint: expect.stringMatching(
+              /^Free some space and try again\. Nothing was renewed: .* to lose the sign-in$/,
+            ),
           },
           document: { Own: "old" },
           left: 0,
