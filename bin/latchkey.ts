@@ -204,7 +204,7 @@ function attempt(write: () => void): void {
 async function finishRenewals(code: number): Promise<void> {
   const { renewalsInFlight } = await import("../lib/async.ts");
   const listening = onSignals(["SIGINT", "SIGTERM"], () => exit(code));
-  await renewalsInFlight.drained(RENEWAL_GRACE_MS);
+  await renewalsInFlight.drained(ABORTED_EXITS.includes(code) ? RENEWAL_GRACE_MS : undefined);
   listening[Symbol.dispose]();
 }
 

@@ -6,7 +6,7 @@
  */
 import { type AccountInfo, idKey } from "../account.ts";
 import { untilAborted } from "../async.ts";
-import { environmentAliases, environmentKey } from "../authority.ts";
+import { environmentAliases, environmentKey, isMicrosoftHost } from "../authority.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { Lifetimes } from "../token.ts";
 import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
@@ -88,7 +88,9 @@ export class TokenCache {
    *
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
-  async findAccount({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<CachedAccount | undefined> {
+  async findAccount(account: AccountInfo, call: CacheCall = {}): Promise<CachedAccount | undefined> {
+    if (this.#isForeign(account)) return undefined;
+    const { homeAccountId } = account;
     return accountIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
@@ -98,6 +100,7 @@ export class TokenCache {
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
+    if (this.#isForeign(query.account)) return undefined;
     const app = this.#app(), token = accessTokenIn(await this.#read(query.account.homeAccountId, query), query, app);
     return token && boundedToken(token, this.#lifetimes, app.now);
   }
@@ -107,7 +110,9 @@ export class TokenCache {
    *
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
-  async findRefreshTokens({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<CachedRefreshToken[]> {
+  async findRefreshTokens(account: AccountInfo, call: CacheCall = {}): Promise<CachedRefreshToken[]> {
+    if (this.#isForeign(account)) return [];
+    const { homeAccountId } = account;
     return refreshTokensIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
@@ -116,7 +121,9 @@ export class TokenCache {
    *
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
-  async isSignedOut({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<boolean> {
+  async isSignedOut(account: AccountInfo, call: CacheCall = {}): Promise<boolean> {
+    if (this.#isForeign(account)) return false;
+    const { homeAccountId } = account;
     return isSignedOutIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
   }
 
@@ -163,9 +170,21 @@ export class TokenCache {
    *
    * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
-  async removeAccount({ homeAccountId }: AccountInfo, call: CacheCall = {}): Promise<void> {
+  async removeAccount(account: AccountInfo, call: CacheCall = {}): Promise<void> {
+    if (this.#isForeign(account)) return;
+    const { homeAccountId } = account;
     this.#unsaved.drop(homeAccountId);
     await this.#change(homeAccountId, (document) => changesOfSignOut(document, homeAccountId, this.#app()), call);
+  }
+
+  /**
+   * Returns true for an account of another issuer, whose id means somebody else here. An account of a broker can have any of
+   * Microsoft's hosts, or none.
+   */
+  #isForeign({ environment }: AccountInfo): boolean {
+    if (!environment) return false;
+    const key = environmentKey(environment), [own] = this.#environments;
+    return !this.#environments.includes(key) && !(isMicrosoftHost(key) && isMicrosoftHost(own!));
   }
 
   /**

@@ -94,8 +94,9 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
 
 /** Returns the error for a proxy that requires a user name and password. */
 export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]): LatchkeyError {
-  const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", { host } = proxy as URL;
-  return new LatchkeyError("configuration", `The proxy ${host} requires a user name and password, or other ones`, {
+  const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", isKnown = proxy instanceof URL;
+  const [which, host] = isKnown ? [` ${proxy.host}`, proxy.host] : ["", "HOST:PORT"]; // Deno may use one that we may not read
+  return new LatchkeyError("configuration", `The proxy${which} requires a user name and password, or other ones`, {
     hint: `Set ${name} to http://USER:PASSWORD@${host} (only Basic authentication is supported)`,
   });
 }

@@ -184,8 +184,8 @@ export function requireSocketPermissions(path: string): void {
   });
 }
 
-/** Permission bits by which group and others can write, and by which they cannot remove another user's file. */
-const OTHERS_WRITE = 0o022, STICKY = 0o1000;
+/** Permission bits by which group and others can write. */
+const OTHERS_WRITE = 0o022;
 
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it: another server could hand out tokens
@@ -197,15 +197,21 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
   if (own === undefined) return;
   const { lstatSync, statSync } = await import("node:fs");
-  let place, all;
+  let place;
   try {
     place = statSync(folder);
-    all = [place, lstatSync(path), statSync(path)];
   } catch {
     return;
   }
-  if ((place.mode & OTHERS_WRITE) !== 0 && (place.mode & STICKY) === 0) {
+  // Also in a sticky folder: others can put a socket there as long as there is none.
+  if ((place.mode & OTHERS_WRITE) !== 0) {
     throw untrusted(path, "others can write to its folder", `Run chmod go-w ${shellWord(folder)}`);
+  }
+  const all = [place];
+  try {
+    all.push(lstatSync(path), statSync(path));
+  } catch {
+    // There is no socket yet. Its folder is checked all the same.
   }
   const stranger = all.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
   if (stranger === undefined || own === 0 && stranger === place.uid && isRootsFolder(`${folder}/..`)) return;

@@ -45,6 +45,8 @@ export interface DeviceCode extends UserCode {
 const STEP_S = 5;
 /** The interval stops growing here, unless the server names a longer one. */
 const MAX_INTERVAL_S = 60;
+/** A code to type: short groups of letters and digits (RFC 8628, 6.1). */
+const USER_CODE = /^(?=.{1,32}$)[\p{L}\p{N}]+(?:-[\p{L}\p{N}]+)*$/u;
 /** Longest lifetime of a code that is believed. */
 const MAX_LIFETIME_S = 24 * 60 * 60;
 
@@ -84,6 +86,8 @@ export async function startDeviceCode(
   if (!verificationUri || !userCode) {
     throw invalidResponse("it has no address at which to enter the code", correlationId);
   }
+  // Any other text could send the person to a page of another authority.
+  if (!USER_CODE.test(userCode)) throw invalidResponse("its user code is not a code", correlationId);
   const shown = {
     userCode,
     verificationUri,

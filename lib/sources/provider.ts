@@ -255,7 +255,8 @@ export class ProviderSource {
         try {
           reply = await redeem(refreshToken);
         } catch (error) {
-          if (!(error instanceof LatchkeyError) || error.code !== "interaction_required") throw error;
+          // Only a server's refusal: a reply for another account may have spent the refresh token.
+          if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
           refusal ??= error;
           isOfFamily = error.subError !== "client_mismatch"; // this app has no family
           continue;

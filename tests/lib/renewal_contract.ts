@@ -203,7 +203,7 @@ describe("a store that cannot be written", () => {
     await signIn(options);
     const app = appOf({ ...options, cache: storeWith({ withLock: alone }), logger });
     expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
-    expect(lines.join("\n")).toContain("warn A token is renewed, and cannot be stored: Cannot write: the disk is full");
+    expect(lines.join("\n")).toContain("warn A token is renewed, but cannot be stored: Cannot write: the disk is full");
   });
 
   test("has a refresh token spent that is held in memory only", async () => {

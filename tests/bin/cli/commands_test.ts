@@ -25,7 +25,7 @@ test("no two commands have a name or a run in common", async () => {
 
 test("every module that declares a command is in the table", async () => {
   const files = readdirSync(BIN, { recursive: true, encoding: "utf8" });
-  const modules = files.filter((file) => file.endsWith(".ts") && file !== "latchkey.ts");
+  const modules = files.filter((file) => /(?<!\.d)\.ts$/.test(file) && file !== "latchkey.ts");
   const declared: Command[] = [];
   for (const file of modules) {
     const { command } = await import(join(BIN, file)) as { readonly command?: Command };

@@ -166,16 +166,19 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
         return http("{}");
       });
       const there = socket, open = join(folder, `open-${++count}`);
-      mkdirSync(open);
-      chmodSync(open, 0o777);
+      mkdirSync(open, { mode: 0o700 });
       socket = join(open, "identity");
-      // It comes when the command runs: what is there before is refused at once.
-      const { code, stdout } = await run(["sh", "-c", `ln -s ${there} ${socket}; ${ASK}`]);
+      // The folder is opened when the command runs: one that is open before is refused at once, with a socket or without.
+      const { code, stdout } = await run(["sh", "-c", `chmod 777 ${open}; ln -s ${there} ${socket}; ${ASK}`]);
       expect({ code, answer: JSON.parse(stdout) }).toMatchObject({
         code: 0,
         answer: { statusCode: 502, message: expect.stringContaining(`others can write to its folder. Run chmod go-w`) },
       });
-      expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others can write") });
+      for (const sticky of [0o777, 0o1777]) {
+        chmodSync(open, sticky);
+        expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others can write") });
+        rmSync(socket, { force: true });
+      }
       expect(asked).toEqual([]);
     });
 

@@ -63,3 +63,25 @@ test("TokenCache keeps the accounts of two realms apart whose names differ in ca
   expect(await lower!.cache.findRefreshTokens(account)).toEqual([]);
   expect(await lower!.cache.findAccessToken(query)).toBeUndefined();
 });
+
+// The account's issuer did not count in a look-up: bob of one provider was given the token of another provider's alice, whose
+// subject is the same, and his sign-out was hers.
+test("TokenCache has nothing for an account of another issuer with the same id, and signs nobody else out", async () => {
+  const environment = "a.contoso.com", cache = new TokenCache(memoryStore(), { clientId: CLIENT, environment });
+  const alice: AccountInfo = {
+    ...{ homeAccountId: "1", localAccountId: "1", environment, realm: "", username: "alice", source: "cache" },
+  };
+  const result: AuthenticationResult = {
+    ...{ accessToken: "a.b.c", tokenType: "Bearer", expiresOn: new Date(Date.now() + 3_600_000), scopes: ["read"] },
+    ...{ account: alice, tenantId: "", source: "identity_provider", correlationId: crypto.randomUUID() },
+  };
+  await cache.save({ result, refreshToken: "r", accountSource: "authorization_code" });
+  const bob = { ...alice, environment: "b.contoso.com", username: "bob" };
+  const query = { account: bob, scopes: ["read"], correlationId: crypto.randomUUID() };
+  expect(await cache.findAccount(bob)).toBeUndefined();
+  expect(await cache.findAccessToken(query)).toBeUndefined();
+  expect(await cache.findRefreshTokens(bob)).toEqual([]);
+  await cache.removeAccount(bob);
+  expect(await cache.isSignedOut(alice)).toBe(false);
+  expect((await cache.findAccessToken({ ...query, account: alice }))?.result.accessToken).toBe("a.b.c");
+});

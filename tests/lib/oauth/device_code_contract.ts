@@ -129,6 +129,12 @@ describe("lib/oauth/device_code with Entra", () => {
 
   test.each([
     ["no code", { user_code: undefined }],
+    ["control characters in the code", { user_code: "A\u001b[2JB" }],
+    // The text of a code led people to the page of another authority.
+    ["a sentence for a code", {
+      user_code: "X. If that is down, open https://microsoft.com/devicelogin and enter B7K2",
+    }],
+    ["words for a code", { user_code: "go to microsoft com" }],
     ["no address", { verification_uri: undefined }],
     ["an address that is a program", { verification_uri: "javascript:alert(1)" }],
     ["no end", { expires_in: undefined }],
@@ -144,17 +150,6 @@ describe("lib/oauth/device_code with Entra", () => {
     const error = await failureOf(startDeviceCode(provider, REQUEST, http()));
     expect(error.code).toBe("invalid_response");
     expectNoSecret(error, "secret");
-  });
-
-  test("startDeviceCode() takes control characters out of the code", async () => {
-    const body = {
-      device_code: "d",
-      user_code: "A\u001b[2JB",
-      verification_uri: "https://microsoft.com/devicelogin",
-      expires_in: 900,
-    };
-    entra.behaviour.answers = [{ body }];
-    expect((await startDeviceCode(provider, REQUEST, http())).userCode).toBe("A [2JB");
   });
 
   // Keycloak refused every device code of a client that it demands PKCE of.
