@@ -121,8 +121,3 @@ export function accountLine({ username, homeAccountId, name = "" }: AccountInfo)
 function epochSeconds(time: Date): number {
   return Math.floor(time.getTime() / 1000);
 }
-
-/** Returns true for an object that is not an array. */
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";
 import { operatingSystem, requirePermission } from "../../lib/runtime/host.ts";
@@ -10,7 +11,6 @@ import { absolutePath } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
-import { isObject } from "./output.ts";
 
 /** The configuration file. */
 export interface ProfileFile {

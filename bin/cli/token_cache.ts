@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isObject } from "../../lib/encoding.ts";
 import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, quoteCommand } from "../../lib/runtime/host.ts";
@@ -12,7 +13,7 @@ import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/st
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
-import { isObject, say } from "./output.ts";
+import { say } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
 /** A place of a token cache. */
