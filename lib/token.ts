@@ -52,15 +52,23 @@ export function redactTokens(result: AuthenticationResult): AuthenticationResult
 
 /** Lifetimes of received tokens by the monotonic clock: the system's clock can jump. */
 export class Lifetimes {
-  readonly #received = new Map<string, { readonly atMs: number; readonly lifetimeMs: number }>();
+  readonly #received = new Map<
+    string,
+    { readonly place: string; readonly atMs: number; readonly lifetimeMs: number }
+  >();
 
-  /** Notes a token that was just received. `now` is in milliseconds since 1970. */
-  note({ accessToken, expiresOn }: AuthenticationResult, now: number): void {
+  /**
+   * Notes a token that was just received, and forgets the one that it replaces.
+   *
+   * @param place Key of the place that it takes in a cache.
+   * @param now In milliseconds since 1970.
+   */
+  note({ accessToken, expiresOn }: AuthenticationResult, place: string, now: number): void {
     const atMs = performance.now();
     for (const [old, received] of this.#received) {
-      if (received.atMs + received.lifetimeMs < atMs) this.#received.delete(old);
+      if (received.place === place || received.atMs + received.lifetimeMs < atMs) this.#received.delete(old);
     }
-    this.#received.set(accessToken, { atMs, lifetimeMs: expiresOn.getTime() - now });
+    this.#received.set(accessToken, { place, atMs, lifetimeMs: expiresOn.getTime() - now });
   }
 
   /** Returns the token with an expiry that a change of the system's clock since it was received has not moved. */

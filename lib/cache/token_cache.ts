@@ -136,8 +136,8 @@ export class TokenCache {
    * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
-    const { homeAccountId } = reply.result.account;
-    this.#lifetimes.note(reply.result, this.#app().now);
+    const { account: { homeAccountId }, tenantId, scopes } = reply.result;
+    this.#lifetimes.note(reply.result, JSON.stringify([idKey(homeAccountId), tenantId, ...scopes]), this.#app().now);
     try {
       return await this.#change(homeAccountId, (document) => changesOfReply(document, reply, this.#app()), call);
     } catch (error) {

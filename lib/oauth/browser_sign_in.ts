@@ -263,7 +263,7 @@ const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5
 export function resultPage(
   outcome: SignInOutcome,
   body?: string,
-): LoopbackReply & { readonly headers: Readonly<Record<string, string>> } {
+): { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string } {
   const nonce = crypto.randomUUID();
   return {
     status: outcome.ok ? 200 : 400,

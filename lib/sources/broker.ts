@@ -364,7 +364,7 @@ export class MemoryCache {
 
   /** Adds a token under several keys, and deletes expired ones. */
   save(keys: readonly string[], token: AuthenticationResult, now: number): void {
-    this.#lifetimes.note(token, now);
+    this.#lifetimes.note(token, keys.at(-1) ?? "", now);
     for (const key of keys) this.#tokens.set(key, token);
     this.delete((old) => this.#lifetimes.bounded(old, now).expiresOn.getTime() <= now);
   }

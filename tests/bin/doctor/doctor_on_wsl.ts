@@ -97,8 +97,8 @@ describe("latchkey doctor in WSL", () => {
 
   test.each<[wslinfo: string, detail: RegExp, fix: RegExp]>([
     ["old", /wslinfo does not know --msal-proxy-path/, /wsl --update/],
-    ["nonsense", /names no program/, /wsl --update/],
-    ["gone", /way to Windows is gone/, /WSL_INTEROP/],
+    ["nonsense", /returned no path of a Windows program/, /wsl --update/],
+    ["gone", /lost its connection to Windows/, /WSL_INTEROP/],
     ["hangs", /did not end within 3000 ms/, /wsl --shutdown/],
   ])("says how to fix it when wslinfo is, or does: %s", async (wslinfo, detail, fix) => {
     play({ wslinfo });
