@@ -122,7 +122,7 @@ export class PublicClientApplication implements AsyncDisposable {
       requireBroker: options.requireBroker ?? false,
       store: options.cache,
       fetch: options.fetch,
-      browser: options,
+      browser: { ...options, timeLimitMs: timeLimits?.browserMs },
     });
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { findLibdbus } from "../../lib/dbus/libdbus.ts";
+import { findUsualLibdbus } from "../../lib/dbus/libdbus.ts";
 import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { readJson } from "../../lib/encoding.ts";
 import { configFolder, configHome, dataFolder, homeFolder } from "../../lib/files/user_folders.ts";
@@ -227,17 +227,17 @@ const VARIABLES = [
 ];
 
 function denoPermissions(): readonly string[] {
-  const libdbus = findUsualLibdbus();
+  const libdbus = usualLibdbus();
   if (libdbus === undefined) return ["--allow-all"]; // dbus-next needs the bus socket, which differs between sessions
   const folder = configFolder();
   return [`--allow-ffi=${libdbus}`, `--allow-env=${VARIABLES}`, `--allow-read=${folder}`, "--allow-sys=uid"];
 }
 
 /** Returns the libdbus in a usual place. `LATCHKEY_LIBDBUS` needs permissions that are not known beforehand. */
-function findUsualLibdbus(): string | undefined {
+function usualLibdbus(): string | undefined {
   if (readEnvironment("LATCHKEY_LIBDBUS")) return undefined;
   try {
-    return findLibdbus(denoNamespace()!, (path) => {
+    return findUsualLibdbus(denoNamespace()!, (path) => {
       if (isThere(path)) return path;
       throw new Error(`${path} does not exist`);
     });

@@ -73,9 +73,6 @@ function portOf(line: CommandLine): number | undefined {
   throw new UsageError(`--port takes a port, 1 to 65535, not ${JSON.stringify(text)}`);
 }
 
-/** Time limit of a sign-in, unless `--timeout` sets it. */
-const LIMIT_S = 300;
-
 const DEAD_END = "a page that shows an error does not come back here";
 const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
@@ -86,12 +83,13 @@ interface ConsoleBrowser extends Disposable {
 }
 
 function consoleBrowser(line: CommandLine): ConsoleBrowser {
-  const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
+  const timeout = line.seconds("timeout"), begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
-  let until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
+  let limitMs = (timeout ?? 0) * 1000, until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
   let countdown: Disposable | undefined;
 
   async function open(url: string): Promise<boolean> {
+    if (timeout === undefined) limitMs = (await import("../../lib/oauth/browser_sign_in.ts")).SIGN_IN_LIMIT_MS;
     if (line.isOn("no-browser")) return false;
     const { openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
@@ -131,7 +129,7 @@ function consoleBrowser(line: CommandLine): ConsoleBrowser {
 
   return {
     options: {
-      timeLimits: { browserMs: limitMs },
+      ...(timeout !== undefined && { timeLimits: { browserMs: limitMs } }),
       openBrowser: open,
       onSignInAddress: announce,
       readRedirect: isTyped || line.isOn("no-browser") ? readRedirect : undefined,

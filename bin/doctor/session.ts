@@ -22,7 +22,7 @@ export const dbusClient: Check = {
   async run({ bus }) {
     try {
       const { client } = await bus();
-      return client === "libdbus" ? ok(`libdbus, ${libdbusPath()}`) : ok(client, libdbusAdvice());
+      return client === "libdbus" ? ok(`libdbus, ${await libdbusPath()}`) : ok(client, await libdbusAdvice());
     } catch (error) {
       if (error instanceof DBusError) return blockedBy(sessionBus.id);
       throw error;
@@ -31,18 +31,18 @@ export const dbusClient: Check = {
 };
 
 /** On Deno libdbus starts in half the time of dbus-next. */
-function libdbusAdvice(): string | undefined {
+async function libdbusAdvice(): Promise<string | undefined> {
   try {
-    if (denoNamespace()) libdbusPath();
+    if (denoNamespace()) await libdbusPath();
   } catch (error) {
     if (error instanceof LatchkeyError) return `For a faster start: ${error.hint}`;
   }
   return undefined;
 }
 
-function libdbusPath(): string {
+async function libdbusPath(): Promise<string> {
   const deno = denoNamespace()!;
-  return findLibdbus(deno, (path) => {
+  return await findLibdbus(deno, (path) => {
     deno.dlopen(path, {}).close();
     return path;
   });

@@ -126,13 +126,15 @@ export interface TimeLimits {
   readonly browserMs: number;
 }
 
-/** The default time limits. */
-export const DEFAULT_TIME_LIMITS: TimeLimits = {
+/** The broker's part of the time limits. */
+export type BrokerTimeLimits = Omit<TimeLimits, "browserMs">;
+
+/** The broker's default time limits. */
+export const DEFAULT_TIME_LIMITS: BrokerTimeLimits = {
   pingMs: 5_000,
   startMs: 25_000,
   accountsMs: 10_000,
   silentMs: 30_000,
-  browserMs: 300_000,
 };
 
 /** The result of a search: a started broker, or why there is none. */

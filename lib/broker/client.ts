@@ -14,8 +14,8 @@ import type {
   BrokerCall,
   BrokerInteractiveRequest,
   BrokerKind,
+  BrokerTimeLimits,
   BrokerTokenRequest,
-  TimeLimits,
 } from "./broker.ts";
 import {
   accountsRequest,
@@ -69,7 +69,7 @@ export interface JsonBrokerOptions {
   /** The app's authority, for what the broker does not say of an account. */
   readonly authority: Authority;
   /** Time limits in milliseconds. */
-  readonly timeLimits: TimeLimits;
+  readonly timeLimits: BrokerTimeLimits;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   /** Logger. */

@@ -17,7 +17,7 @@ import {
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Broker, BrokerChange, TimeLimits } from "./broker.ts";
+import type { Broker, BrokerChange, BrokerTimeLimits } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -79,7 +79,7 @@ export async function openBrokerBus(): Promise<SessionBus> {
  */
 export async function pingBroker(
   bus: SessionBus,
-  { pingMs, startMs }: TimeLimits,
+  { pingMs, startMs }: BrokerTimeLimits,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
@@ -141,7 +141,7 @@ function reasonOf(error: Error): string {
 }
 
 /** Returns the transport over the bus. */
-export function linuxTransport(bus: SessionBus, { startMs }: Pick<TimeLimits, "startMs">): JsonTransport {
+export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimits, "startMs">): JsonTransport {
   /** A broker that stopped because it was idle gets as much time to start as at first. */
   async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
     try {

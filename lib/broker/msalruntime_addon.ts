@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { denoLooks, type PlaceLooks, placeOpenToOthers } from "../dbus/libdbus.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
+import { placeOpenToOthers } from "../files/private_files.ts";
 import {
   currentRuntime,
   denoNamespace,
@@ -160,7 +160,7 @@ const loaded = new Map<string, MsalRuntime>();
  * @throws {LatchkeyError} `broker_unavailable` if it finds no broker, or does not support this machine.
  */
 export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
-  const { library, path } = openFirst(await candidates());
+  const { library, path } = await openFirst(await candidates());
   if (library.StartupError) throw startupFailure(library.StartupError);
   return { library, path };
 }
@@ -199,7 +199,7 @@ async function readOsRelease(): Promise<string | undefined> {
   }
 }
 
-function openFirst(paths: readonly string[]): OpenMsalRuntime {
+async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
   const system = operatingSystem(), install = howToInstall(currentRuntime().name), failures: LatchkeyError[] = [];
   for (const path of paths) {
     const known = loaded.get(path);
@@ -211,20 +211,15 @@ function openFirst(paths: readonly string[]): OpenMsalRuntime {
       continue;
     }
     try {
-      const trust = addonTrust(path);
-      if (trust.kind === "trusted") {
-        const library = openAddon(path) as MsalRuntime;
-        loaded.set(path, library);
-        return { library, path };
-      }
-      if (trust.kind === "exposed") failures.push(exposedFailure(trust.place));
-      else if (isThere) failures.push(notPermitted(path));
+      await requireTrusted(path);
+      const library = openAddon(path) as MsalRuntime;
+      loaded.set(path, library);
+      return { library, path };
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const isOurs = error instanceof LatchkeyError, message = error instanceof Error ? error.message : String(error);
       // If Deno may not look, this is how a missing addon fails.
-      if (isThere || !message.startsWith(`${path}: cannot open shared object file`)) {
-        failures.push(addonFailure(message, { path, system, install }));
-      }
+      if (!isThere && (isOurs || message.startsWith(`${path}: cannot open shared object file`))) continue;
+      failures.push(isOurs ? error : addonFailure(message, { path, system, install }));
     }
   }
   throw failures[0] ?? notFound(paths, install);
@@ -401,42 +396,22 @@ function isAddonThere(path: string): boolean | undefined {
   return isPermitted({ name: "read", path }) ? isThere(path) : undefined;
 }
 
-/** The result of a look at who can change an addon. */
-type AddonTrust =
-  /** Only root and we can change it. Windows, which has no modes, is not checked. */
-  | { readonly kind: "trusted" }
-  /** Somebody else can change this file, link or folder on its path. */
-  | { readonly kind: "exposed"; readonly place: string }
-  /** Deno may not look, and permits more addons than this one. */
-  | { readonly kind: "unknown" };
-
 /**
- * Checks who can change the addon and the folders and links on its path: native code may do all that we may.
+ * Checks that only root and we can change the addon and the folders and links on its path: native code may do all that we may.
+ * Windows, which has no modes, is not checked.
  *
- * If Deno may not look, an `--allow-ffi=PATH` that names this addon means that the user trusts it.
- *
- * @throws {Error} the file system's own error, if a link is broken.
+ * @throws {LatchkeyError} `configuration` or `missing_dependency` if others can, or Deno may not look.
+ * @throws {Error} if a link is broken.
  */
-function addonTrust(path: string): AddonTrust {
-  if (operatingSystem() === "win32") return { kind: "trusted" };
-  const deno = denoNamespace();
-  if (deno && !(isPermitted({ name: "read" }) && isPermitted({ name: "sys", kind: "uid" }))) {
-    return { kind: isPermitted({ name: "ffi" }) ? "unknown" : "trusted" };
+async function requireTrusted(path: string): Promise<void> {
+  if (operatingSystem() === "win32") return;
+  if (denoNamespace() && !(isPermitted({ name: "read" }) && isPermitted({ name: "sys", kind: "uid" }))) {
+    // An --allow-ffi=PATH that names this addon means that the user trusts it. One for all addons does not.
+    if (isPermitted({ name: "ffi" })) throw notPermitted(path);
+    return;
   }
-  const place = placeOpenToOthers(path, deno ? denoLooks(deno) : nodeLooks());
-  return place === undefined ? { kind: "trusted" } : { kind: "exposed", place };
-}
-
-function nodeLooks(): PlaceLooks {
-  const { getBuiltinModule, getuid } = globalThis.process, { lstatSync, readlinkSync } = getBuiltinModule("node:fs");
-  return {
-    ownUser: getuid!(),
-    look(path) {
-      const facts = lstatSync(path), { mode, uid } = facts;
-      return { mode, uid, kind: facts.isSymbolicLink() ? "link" : facts.isDirectory() ? "folder" : "other" };
-    },
-    readLink: (path) => readlinkSync(path),
-  };
+  const place = await placeOpenToOthers(path);
+  if (place !== undefined) throw exposedFailure(place);
 }
 
 /** Loads an addon. `require` would also need the permission to read the files around it. */

@@ -24,9 +24,13 @@ const LINKER_CACHE = "/etc/ld.so.cache";
  * @throws {LatchkeyError} `missing_dependency` if libdbus is not installed, or Deno may not open it.
  * @throws {LatchkeyError} `configuration` if the library that `LATCHKEY_LIBDBUS` names is not safe to load.
  */
-export function findLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
+export async function findLibdbus<T>(deno: typeof Deno, open: (path: string) => T): Promise<T> {
   const override = readEnvironment("LATCHKEY_LIBDBUS");
-  if (override) return openOverride(deno, override, open);
+  return override ? await openOverride(deno, override, open) : findUsualLibdbus(deno, open);
+}
+
+/** Opens the first libdbus that can be opened, as {@linkcode findLibdbus}, but not the one that `LATCHKEY_LIBDBUS` names. */
+export function findUsualLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
   let permitted = false, failure: unknown;
   for (const path of candidates(deno)) {
     if (!isGranted(deno, { name: "ffi", path })) continue;
@@ -86,7 +90,7 @@ function probablePath(deno: typeof Deno): string {
 }
 
 /** Code over FFI may do anything, so a library that someone else can replace is not opened. */
-function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) => T): T {
+async function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) => T): Promise<T> {
   const refuse = (why: string, hint: string) =>
     new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { hint });
   if (!path.startsWith("/")) throw refuse("it is not an absolute path", `Set it to the absolute path of ${FILE}`);
@@ -100,7 +104,7 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
-  const exposed = placeOpenToOthers(path, denoLooks(deno));
+  const exposed = await (await import("../files/private_files.ts")).placeOpenToOthers(path);
   if (exposed) {
     const hint = `Put the library where only root or you can write, or run ${quoteCommand(["chmod", "go-w", exposed])}`;
     throw refuse(`others can write to ${exposed}`, hint);
@@ -113,65 +117,6 @@ function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) =
       hint: `Set it to the absolute path of ${FILE}, built for ${deno.build.arch}`,
     });
   }
-}
-
-/** A file system. */
-export interface PlaceLooks {
-  /** User id of this process. */
-  readonly ownUser: number;
-  /** Returns the facts of a file, not following a link. Throws if there is none. */
-  look(path: string): {
-    readonly uid: number | null;
-    readonly mode: number | null;
-    readonly kind: "folder" | "link" | "other";
-  };
-  /** Returns the target of a link. */
-  readLink(path: string): string;
-}
-
-/**
- * Returns the first folder, link or file on the path to a file that someone other than root and us can change. Code of such
- * a file must not be run. POSIX only.
- *
- * @param path Absolute path of the file.
- * @param looks The file system.
- * @returns The path of the first one; `undefined` if only root and we can change the file.
- * @throws {Error} the file system's own error, if a part of the path is missing or unreadable.
- */
-export function placeOpenToOthers(path: string, looks: PlaceLooks): string | undefined {
-  const ahead = path.split("/");
-  let at = "", links = 0;
-  while (ahead.length > 0) {
-    const name = ahead.shift()!;
-    if (name === "." || (name === "" && at !== "")) continue;
-    if (name === "..") {
-      at = at.slice(0, at.lastIndexOf("/"));
-      continue;
-    }
-    const place = name === "" ? "/" : `${at}/${name}`, { mode, uid, kind } = looks.look(place);
-    const sticky = kind === "folder" && (mode! & 0o1000) !== 0;
-    const writable = kind !== "link" && (mode! & 0o022) !== 0 && !sticky;
-    if ((uid !== 0 && uid !== looks.ownUser) || writable || links > 40) return place;
-    if (kind === "link") {
-      const target = looks.readLink(place);
-      ahead.unshift(...target.split("/"));
-      links++;
-      if (target.startsWith("/")) at = "";
-    } else if (name !== "") at = place;
-  }
-  return undefined;
-}
-
-/** Returns Deno's file system. */
-export function denoLooks(deno: typeof Deno): PlaceLooks {
-  return {
-    ownUser: deno.uid()!,
-    look(path) {
-      const { isDirectory, isSymlink, mode, uid } = deno.lstatSync(path);
-      return { mode, uid, kind: isSymlink ? "link" : isDirectory ? "folder" : "other" };
-    },
-    readLink: (path) => deno.readLinkSync(path),
-  };
 }
 
 function fileInfo(deno: typeof Deno, path: string): Deno.FileInfo | undefined {
@@ -258,8 +203,8 @@ let opened: Libdbus | undefined;
  *
  * @throws {LatchkeyError} the errors of {@linkcode findLibdbus}.
  */
-export function openLibdbus(deno: typeof Deno): Libdbus {
-  return opened ??= findLibdbus(deno, (path) => openAt(deno, path));
+export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
+  return opened ??= await findLibdbus(deno, (path) => openAt(deno, path));
 }
 
 function openAt(deno: typeof Deno, path: string): Libdbus {

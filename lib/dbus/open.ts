@@ -35,7 +35,7 @@ export async function openSessionBus(): Promise<SessionBus> {
   const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
   if (!deno) return await openWithDBusNext(address);
   try {
-    const library = openLibdbus(deno);
+    const library = await openLibdbus(deno);
     return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
   } catch (error) {
     // LATCHKEY_LIBDBUS means that one or none.

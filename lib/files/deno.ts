@@ -63,6 +63,7 @@ export function denoFiles(): LocalFiles {
           isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
       }),
     lstat,
+    readLink: (path) => deno.readLinkSync(path),
     // Deno has no O_NOFOLLOW, so the opened file is compared with the facts about the path.
     open(path) {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {

@@ -17,6 +17,8 @@ export interface LocalFiles {
   processLocation(): ProcessLocation;
   /** Returns the facts about a path without following a link; `undefined` if it does not exist. */
   lstat(path: string): FileFacts | undefined;
+  /** Returns the target of a link. */
+  readLink(path: string): string;
   /**
    * Opens a file for reading. It neither follows a link nor waits for the writer of a pipe.
    *

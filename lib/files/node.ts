@@ -64,6 +64,7 @@ export function nodeFiles(): LocalFiles {
         pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
       }),
     lstat,
+    readLink: (path) => fs.readlinkSync(path),
     open(path) {
       // Windows cannot open without following a link.
       if (isWindows && lstat(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });

@@ -491,6 +491,40 @@ export function openRegularFile(files: LocalFiles, path: string): OpenFile | und
   }
 }
 
+/**
+ * Returns the first folder, link or file on the path to a file that someone other than root and us can change. Code of such a
+ * file must not be run. POSIX only.
+ *
+ * @param file Absolute path of the file.
+ * @returns `undefined` if only root and we can change the file.
+ * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to look.
+ * @throws {Error} if a part of the path is missing or unreadable.
+ */
+export async function placeOpenToOthers(file: string): Promise<string | undefined> {
+  const files = await openLocalFiles("/", "read"), ahead = file.split("/");
+  let at = "", links = 0;
+  while (ahead.length > 0) {
+    const name = ahead.shift()!;
+    if (name === "." || (name === "" && at !== "")) continue;
+    if (name === "..") {
+      at = at.slice(0, at.lastIndexOf("/"));
+      continue;
+    }
+    const path = name === "" ? "/" : `${at}/${name}`, facts = files.lstat(path);
+    if (!facts) throw new Error(`${path} does not exist`);
+    const { kind, mode = 0, owner } = facts, isSticky = kind === "folder" && (mode & 0o1000) !== 0;
+    const isWritable = kind !== "link" && (mode & OTHERS_WRITE) !== 0 && !isSticky;
+    if ((owner !== 0 && owner !== files.ownUser()) || isWritable || links > 40) return path;
+    if (kind === "link") {
+      const target = files.readLink(path);
+      ahead.unshift(...target.split("/"));
+      links++;
+      if (target.startsWith("/")) at = "";
+    } else if (name !== "") at = path;
+  }
+  return undefined;
+}
+
 function requireFile(path: string, { kind }: FileFacts): void {
   if (kind === "link") refuse(path, "it is a symbolic link", "Give the path of the file that it links to");
   if (kind !== "file") refuse(path, "it is not a regular file", "Choose another file, or move away what is there");

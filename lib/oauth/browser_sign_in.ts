@@ -53,7 +53,8 @@ export interface BrowserSignInOptions {
 /** Options of one sign-in. */
 interface SignInCall extends HttpOptions {
   readonly port?: number | undefined;
-  readonly timeLimitMs: number;
+  /** @default {@linkcode SIGN_IN_LIMIT_MS} */
+  readonly timeLimitMs?: number | undefined;
   readonly onBeforeLaunching?: (() => void) | undefined;
   /** Facts about the session. @default those of this process */
   readonly session?: SessionFacts | undefined;
@@ -69,6 +70,8 @@ interface StartedSignIn {
   readonly flow: AuthorizationFlow;
 }
 
+/** Time for the person to sign in. */
+export const SIGN_IN_LIMIT_MS = 300_000;
 const OPENING_LIMIT_MS = 3_000;
 /** Time for the browser to fetch the result page. */
 const RESULT_PAGE_LIMIT_MS = 2_000;
@@ -85,7 +88,7 @@ export async function signInByBrowser(
   request: Omit<AuthCodeRequest, "redirectUri" | "responseMode" | "now">,
   options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
-  const { port = 0, timeLimitMs, signal, now, correlationId, readRedirect, redirectPath } = options;
+  const { port = 0, timeLimitMs = SIGN_IN_LIMIT_MS, signal, now, correlationId, readRedirect, redirectPath } = options;
   const over = new AbortController(), ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
   const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
@@ -99,7 +102,7 @@ export async function signInByBrowser(
     allowedOrigins: originsOf(provider),
   });
   const redirectUri = loopbackRedirectUri(provider.authority, { port: loopback.port, redirectPath });
-  const limit = startTimer(() => over.abort(timedOut(redirectUri, options)), timeLimitMs);
+  const limit = startTimer(() => over.abort(timedOut(redirectUri, timeLimitMs, correlationId)), timeLimitMs);
   ended.addEventListener("abort", () => {
     reply.reject(ended.reason);
     shown.resolve();
@@ -215,7 +218,7 @@ const NOT_A_RESPONSE: LoopbackReply = {
   body: "This is not a response to a sign-in.\n",
 };
 
-function timedOut(redirectUri: string, { timeLimitMs, correlationId }: SignInCall): LatchkeyError {
+function timedOut(redirectUri: string, timeLimitMs: number, correlationId: string | undefined): LatchkeyError {
   return new LatchkeyError("timed_out", `Nobody signed in within ${Math.round(timeLimitMs / 1000)} seconds`, {
     correlationId,
     hint:

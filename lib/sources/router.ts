@@ -41,7 +41,7 @@ interface TokenRouterOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   /** Sends HTTP requests. @default one for company networks */
   readonly fetch?: Fetch | undefined;
   /** Options of the browser. */
-  readonly browser: BrowserSignInOptions;
+  readonly browser: BrowserSignInOptions & { readonly timeLimitMs?: number | undefined };
 }
 
 /** The source that renews an account's tokens. */
@@ -147,10 +147,10 @@ export class TokenRouter {
 
   async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
-    const { clientId, browser, timeLimits } = this.#options, { port, account, username, prompt } = query;
+    const { clientId, browser } = this.#options, { port, account, username, prompt } = query;
     const request = { ...query, clientId, loginHint: account?.username || username };
     const onBeforeLaunching = () => query.onBeforeLaunchingUi?.({ ui: "browser" });
-    const options = { ...browser, port, timeLimitMs: timeLimits.browserMs, onBeforeLaunching };
+    const options = { ...browser, port, onBeforeLaunching };
     return await (await this.provider()).signIn(query, {
       accountSource: "authorization_code",
       sign: (provider, call) => signInByBrowser(provider, request, { ...options, ...call }),
