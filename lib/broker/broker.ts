@@ -19,7 +19,6 @@ export type BrokerKind = "linux" | "wsl" | "msalruntime";
 export interface BrokerCall {
   /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId: string;
-  /** Lets the caller go at once. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -31,11 +30,10 @@ export interface BrokerTokenRequest {
   readonly authority: Authority;
   /** Chosen account. @default the account that is signed in to the device */
   readonly account?: AccountInfo | undefined;
-  /** Expected user name, if no account was chosen. */
+  /** Expected user name if no account was chosen. */
   readonly loginHint?: string | undefined;
   /** Claims request as JSON text (OpenID Connect Core, 5.5), client capabilities included. */
   readonly claims?: string | undefined;
-  /** HTTP request to bind the token to. */
   readonly pop?: PopScheme | undefined;
   /** More parameters of the authorization request, such as `domain_hint`. */
   readonly extraParameters?: Readonly<Record<string, string>> | undefined;
@@ -43,9 +41,7 @@ export interface BrokerTokenRequest {
   readonly accessTokenToRenew?: string | undefined;
 }
 
-/** A request for a token that may open a window. */
 export interface BrokerInteractiveRequest extends BrokerTokenRequest {
-  /** Parent of the sign-in window. */
   readonly parentWindowHandle?: WindowHandle | undefined;
   /** Called just before the window opens. */
   readonly onBeforeWindow?: (() => void) | undefined;
@@ -59,7 +55,6 @@ export interface SsoCookie {
   readonly value: string;
 }
 
-/** A broker that started or stopped. */
 export interface BrokerChange {
   /** True if the broker runs now. One that stopped because it was idle is started by the next call. */
   readonly running: boolean;
@@ -67,16 +62,13 @@ export interface BrokerChange {
 
 /** A started broker. Every method throws its refusal, `timed_out`, `broker_unavailable` or `invalid_response`. */
 export interface Broker {
-  /** The way to the broker. */
   readonly kind: BrokerKind;
   /**
    * True if others on the machine can read its requests in the process list. Such a broker is never sent a token, so it
    * renews none. @default false
    */
   readonly requestsAreVisible?: boolean;
-  /** Lists the broker's accounts. */
   getAccounts(call: BrokerCall): Promise<AccountInfo[]>;
-  /** Acquires a token without a window. */
   acquireTokenSilently(request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult>;
   /** Acquires a token in a window, without a time limit. An abort closes the window. */
   acquireTokenInteractively(request: BrokerInteractiveRequest, call: BrokerCall): Promise<AuthenticationResult>;
@@ -92,11 +84,9 @@ export interface Broker {
     request: { readonly account: AccountInfo; readonly scheme: PopScheme },
     call: BrokerCall,
   ): Promise<string>;
-  /** Returns true if the broker can bind tokens to HTTP requests. */
   isPopSupported(call: BrokerCall): Promise<boolean>;
-  /** Returns the broker's version; `undefined` if the broker does not report it. */
+  /** Returns `undefined` if the broker does not report its version. */
   version(call: BrokerCall): Promise<string | undefined>;
-  /** Closes the connection. */
   close(): void;
 }
 
@@ -126,10 +116,8 @@ export interface TimeLimits {
   readonly browserMs: number;
 }
 
-/** The broker's part of the time limits. */
 export type BrokerTimeLimits = Omit<TimeLimits, "browserMs">;
 
-/** The broker's default time limits. */
 export const DEFAULT_TIME_LIMITS: BrokerTimeLimits = {
   pingMs: 5_000,
   startMs: 25_000,
@@ -168,7 +156,6 @@ export interface BrokerFlags {
   readonly enableBrokerOnLinux?: boolean;
 }
 
-/** Returns true if a broker is wanted on any platform. */
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
   return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);

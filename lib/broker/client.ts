@@ -17,13 +17,14 @@ import type {
   BrokerTimeLimits,
   BrokerTokenRequest,
 } from "./broker.ts";
+import type { RefusalContext } from "./errors.ts";
 import {
   accountsRequest,
   type BrokerAccount,
   cancelRequest,
   cookieRequest,
-  emptySignedHttpRequestRequest,
   interactiveRequest,
+  popParameters,
   readAccounts,
   readCookies,
   readDone,
@@ -31,7 +32,6 @@ import {
   readToken,
   readVersion,
   removeAccountRequest,
-  type ReplyContext,
   signedHttpRequestRequest,
   silentRequest,
   versionRequest,
@@ -39,7 +39,6 @@ import {
 
 /** Carries requests to a broker. */
 export interface JsonTransport {
-  /** The way to the broker. */
   readonly kind: BrokerKind;
   /** True if others can read the requests; see {@linkcode Broker.requestsAreVisible}. @default false */
   readonly requestsAreVisible?: boolean;
@@ -48,9 +47,8 @@ export interface JsonTransport {
   /** Translates the app's window for the broker. @default as it is */
   parentWindow?(handle: WindowHandle | undefined): WindowHandle | undefined;
   /**
-   * Sends a request and returns the reply.
+   * Sends a request and returns the reply. `method` is its name on D-Bus.
    *
-   * @param method D-Bus name of the method.
    * @throws {LatchkeyError} `broker_unavailable` if the broker goes away before it answers.
    * @throws {LatchkeyError} `timed_out` if the time limit passes.
    * @throws {LatchkeyError} `refused` if the broker does not know the method.
@@ -58,27 +56,21 @@ export interface JsonTransport {
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
   /** Returns the redirect URI that an app must have registered for this broker. */
   redirectUri(clientId: string): string;
-  /** Closes the connection. */
   close(): void;
 }
 
-/** Options of a broker, for all its calls. */
 export interface JsonBrokerOptions {
-  /** The app. */
   readonly clientId: string;
   /** The app's authority, for what the broker does not say of an account. */
   readonly authority: Authority;
-  /** Time limits in milliseconds. */
   readonly timeLimits: BrokerTimeLimits;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** Logger. */
   readonly log: Logger;
   /** Called if the broker lacks a required method. */
   readonly onTooOld: (reason: string) => void;
 }
 
-/** Options of {@linkcode callBroker}. */
 export interface CallOptions extends BrokerCall {
   /** Repeats the call if the broker goes away. The repetition starts a broker that was idle or is being upgraded. */
   readonly retry?: boolean | undefined;
@@ -120,9 +112,9 @@ export function knownAccount<T>(known: ReadonlyMap<string, T>, account: AccountI
   throw new LatchkeyError("account_not_found", "The broker does not know the account", { correlationId });
 }
 
-/** Options of a request. */
 interface SendOptions extends Omit<CallOptions, "log"> {
   readonly timeoutMs?: number;
+  /** True for a method that every client needs. @default false */
   readonly required?: boolean;
 }
 
@@ -133,18 +125,14 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
   /** Accounts as the broker sent them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
 
-  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): ReplyContext {
+  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
     return { correlationId, flow: "broker", clientId, redirectUri, scopes };
   }
 
-  /** Sends a request. A broker that lacks a `required` method is too old to be used at all. */
-  async function send(
-    method: string,
-    json: string,
-    { retry, required = false, ...call }: SendOptions,
-  ): Promise<string> {
+  /** A broker that lacks a `required` method is too old to be used at all. */
+  async function send(method: string, json: string, { required, ...call }: SendOptions): Promise<string> {
     try {
-      return await callBroker(method, () => transport.send(method, json, call), { ...call, retry, log });
+      return await callBroker(method, () => transport.send(method, json, call), { ...call, log });
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
       const { message, correlationId, hint, cause } = error;
@@ -250,18 +238,19 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     },
     async signHttpRequest({ account, scheme }, call) {
       await rawAccount(account, call);
-      const json = signedHttpRequestRequest(clientId, scheme, account.homeAccountId);
+      const json = signedHttpRequestRequest(clientId, popParameters(scheme, account.homeAccountId));
       const sent = { ...call, timeoutMs: silentMs, retry: true };
       return await readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
     },
     async isPopSupported(call) {
-      const json = emptySignedHttpRequestRequest(clientId), sent = { ...call, timeoutMs: accountsMs };
+      // A broker that knows the method answers that its parameters are missing.
+      const json = signedHttpRequestRequest(clientId, {}), sent = { ...call, timeoutMs: accountsMs };
       try {
         await readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
         return true;
       } catch (error) {
         if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
-        if (error.broker) return !/not implemented/i.test(error.errorDescription ?? ""); // it missed the parameters
+        if (error.broker) return !/not implemented/i.test(error.errorDescription ?? "");
         if (error.code === "refused") return false;
         throw error;
       }

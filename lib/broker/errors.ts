@@ -64,11 +64,10 @@ export function hintOfStatus(status: number): string | undefined {
   return STATUSES[status]?.[1];
 }
 
-/** A broker's refusal. */
 interface BrokerRefusal {
   /** MSALRuntime's number. */
   readonly status: number;
-  /** More precise number. @default 0 */
+  /** @default 0 */
   readonly subStatus?: number | undefined;
   /** Place in the broker's code. */
   readonly tag?: number | undefined;
@@ -76,7 +75,7 @@ interface BrokerRefusal {
   readonly errorCode?: number | undefined;
   /** The broker's text, unescaped. */
   readonly text: string;
-  /** Microsoft Entra's `suberror`, unescaped. */
+  /** Unescaped. */
   readonly subError?: string | undefined;
   /** Claims challenge, as JSON text. */
   readonly claims?: string | undefined;
@@ -84,11 +83,9 @@ interface BrokerRefusal {
 
 /** Facts of the request for the error of its refusal. */
 export interface RefusalContext extends HintContext {
-  /** UUID of the request. */
   readonly correlationId: string;
 }
 
-/** Returns the error of a refusal. */
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
   const errorDescription = escapeControlCharacters(refusal.text), errorCodes = errorCodesIn(errorDescription);

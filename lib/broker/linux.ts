@@ -13,6 +13,7 @@ import {
   isNoOwner,
   type MethodCall,
   type SessionBus,
+  type Signal,
 } from "../dbus/bus.ts";
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
@@ -41,10 +42,7 @@ const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker"
 /**
  * Starts the broker, unless it runs.
  *
- * @param options Options of the broker.
- * @param signal Aborts the start.
- * @throws {LatchkeyError} `broker_unavailable` if it cannot be started.
- * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
+ * @throws {LatchkeyError} `broker_unavailable` if it cannot be started; the errors of {@linkcode openBrokerBus}.
  */
 export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const bus = await openBrokerBus();
@@ -64,11 +62,7 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
  * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
  */
 export async function openBrokerBus(): Promise<SessionBus> {
-  try {
-    return await openSessionBus();
-  } catch (error) {
-    throw asUnavailable(error);
-  }
+  return await openSessionBus().catch(throwUnavailable);
 }
 
 /**
@@ -82,14 +76,10 @@ export async function pingBroker(
   { pingMs, startMs }: BrokerTimeLimits,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  try {
-    await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-      if (!isNoOwner(error)) throw error;
-      return bus.call(PING, { timeoutMs: startMs, signal });
-    });
-  } catch (error) {
-    throw asUnavailable(error);
-  }
+  await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
+    if (!isNoOwner(error)) throw error;
+    return bus.call(PING, { timeoutMs: startMs, signal });
+  }).catch(throwUnavailable);
 }
 
 /**
@@ -99,20 +89,14 @@ export async function pingBroker(
  */
 export async function watchBroker(bus: SessionBus, listener: (change: BrokerChange) => void): Promise<Disposable> {
   const { destination: sender, ...daemon } = BUS_DAEMON, match = { ...daemon, sender, member: "NameOwnerChanged" };
-  try {
-    return await bus.subscribe(
-      { ...match, arg0: NAME },
-      ({ body: [, , owner] }) => listener({ running: owner !== "" }),
-    );
-  } catch (error) {
-    throw asUnavailable(error);
-  }
+  const report = ({ body: [, , owner] }: Signal) => listener({ running: owner !== "" });
+  return await bus.subscribe({ ...match, arg0: NAME }, report).catch(throwUnavailable);
 }
 
-function asUnavailable(error: unknown): unknown {
+function throwUnavailable(error: unknown): never {
   const isDBusError = error instanceof DBusError;
-  if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) return error;
-  return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
+  if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) throw error;
+  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
     cause: printableCause(error),
     hint: isDBusError ? startHint(error.errorName) : RESTART,
   });
@@ -140,7 +124,6 @@ function reasonOf(error: Error): string {
   return escapeControlCharacters(error.message) || error.errorName;
 }
 
-/** Returns the transport over the bus. */
 export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimits, "startMs">): JsonTransport {
   /** A broker that stopped because it was idle gets as much time to start as at first. */
   async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {

@@ -10,7 +10,7 @@
  * @module
  */
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
-import { startTimer } from "../async.ts";
+import { startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
@@ -44,7 +44,6 @@ const WINDOWS = "MSALRuntime's window";
 /** Starts a call, which gives its result to `done`, perhaps before it returns. */
 type Start<T> = (done: (result: T) => void) => NativeCall;
 
-/** Options of {@linkcode startMsalRuntimeBroker}'s calls. */
 interface AskOptions extends BrokerCall {
   readonly timeoutMs?: number;
   readonly scopes?: readonly string[];
@@ -56,12 +55,7 @@ interface AskOptions extends BrokerCall {
 /**
  * Loads the library, which looks for the broker.
  *
- * @param options Options of the broker.
- * @param signal Aborts the start.
- * @throws {LatchkeyError} `missing_dependency` if the package `@azure/msal-node-runtime` is missing, cannot be loaded, or Deno
- * does not permit it.
- * @throws {LatchkeyError} `configuration` if `LATCHKEY_MSALRUNTIME` is invalid.
- * @throws {LatchkeyError} `broker_unavailable` if there is no broker.
+ * @throws {LatchkeyError} the errors of {@linkcode openMsalRuntime}.
  */
 export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { library, path } = await openMsalRuntime();
@@ -229,9 +223,7 @@ function byName(one: AccountInfo, other: AccountInfo): number {
 export interface NativeCallOptions {
   /** Name of the call, for messages. */
   readonly name: string;
-  /** UUID of the request. */
   readonly correlationId: string;
-  /** Lets the caller go, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Time limit in milliseconds, the wait for the mutex included. @default none */
   readonly timeoutMs?: number | undefined;
@@ -252,55 +244,44 @@ export interface NativeCallOptions {
  * @throws {LatchkeyError} `timed_out` if the time limit passes.
  */
 export async function callNative<T>(start: Start<T>, options: NativeCallOptions): Promise<T> {
-  const { name, signal, timeoutMs, mutex, isCancellable, correlationId, closingMs = 5_000 } = options;
+  const { name, signal, timeoutMs, mutex, isCancellable, onNotCancelled, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
-  const answer = Promise.withResolvers<T>(), gone = Promise.withResolvers<never>();
-  let call: NativeCall | undefined, isAbandoned = false;
-  const abandon = (reason: unknown) => {
-    isAbandoned = true;
-    gone.reject(reason);
-    if (isCancellable && call) cancel(call, options);
-  };
+  const answer = Promise.withResolvers<T>(), limit = new AbortController();
+  const gone = AbortSignal.any([limit.signal, ...(signal ? [signal] : [])]);
   const timedOut = () =>
     new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
       correlationId,
       hint: "Try again; latchkey doctor looks for the cause",
     });
-  const onAbort = () => abandon(signal!.reason);
-  const timer = timeoutMs === undefined ? undefined : startTimer(() => abandon(timedOut()), timeoutMs);
-  signal?.addEventListener("abort", onAbort, { once: true });
   const work = async (): Promise<T> => {
-    if (isAbandoned) return await gone.promise; // while it waited for the mutex
-    call = start(answer.resolve);
-    // The start may have called back and aborted.
-    if (isAbandoned && isCancellable) cancel(call, options);
-    if (isCancellable) await Promise.race([answer.promise, gone.promise.catch(() => ended(answer.promise, closingMs))]);
-    return await (isAbandoned && isCancellable ? gone.promise : answer.promise);
+    gone.throwIfAborted(); // while it waited for the mutex
+    const call = start(answer.resolve);
+    if (!isCancellable) return await answer.promise;
+    const cancel = () => {
+      try {
+        call.CancelAsyncOperation();
+      } catch (error) {
+        onNotCancelled?.(error); // a timer calls this, so an error would end the program
+      }
+    };
+    gone.addEventListener("abort", cancel, { once: true });
+    if (gone.aborted) cancel(); // the start may have called back and aborted
+    try {
+      return await untilAborted(answer.promise, gone);
+    } catch (error) {
+      await withinTime(answer.promise, closingMs);
+      throw error;
+    } finally {
+      gone.removeEventListener("abort", cancel);
+    }
   };
+  const timer = timeoutMs === undefined ? undefined : startTimer(() => limit.abort(timedOut()), timeoutMs);
   const worked = mutex === undefined ? work() : withMutex(mutex, work, { waitMs: Infinity, onTimeout: timedOut });
-  worked.catch(() => {}); // the caller may have gone
   try {
-    return await Promise.race([worked, gone.promise]);
+    return await untilAborted(worked, gone);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
   }
-}
-
-/** A timer and a listener call this, so an error would end the program. */
-function cancel(call: NativeCall, { onNotCancelled }: NativeCallOptions): void {
-  try {
-    call.CancelAsyncOperation();
-  } catch (error) {
-    onNotCancelled?.(error);
-  }
-}
-
-/** Waits for a promise, up to a time limit. */
-async function ended(promise: Promise<unknown>, limitMs: number): Promise<void> {
-  const limit = Promise.withResolvers<void>(), timer = setTimeout(limit.resolve, limitMs);
-  await Promise.race([promise, limit.promise]);
-  clearTimeout(timer);
 }
 
 /** Parameters that the library sets itself. It refuses a request that has one of them. */
@@ -381,7 +362,6 @@ function namedWindow(handle: WindowHandle | undefined): bigint {
 /** Text of the library's error if it cannot reach the Linux broker. */
 const LOST = /^DBUS failed/i;
 
-/** Returns an account as a broker's JSON has it. */
 export function rawAccountOf(account: NativeAccount): JsonObject {
   const { homeAccountId, localAccountId, environment, realm, username, displayName, clientInfo } = account;
   return { homeAccountId, localAccountId, environment, realm, username, name: displayName, clientInfo };
@@ -413,7 +393,6 @@ export function withLatchkeyErrors<T>(context: RefusalContext, act: () => T): T 
   }
 }
 
-/** Translates an error of the library. */
 export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyError {
   const { correlationId } = context;
   if (!isObject(thrown) || readNumber(thrown.errorStatus) === undefined) {

@@ -79,27 +79,21 @@ const CLIENT_VERSION = "0.20.7";
 /** MSALRuntime's status of a cancelled sign-in. */
 const USER_CANCELED = 7;
 
-/** Writes the request of `getAccounts`. Like Microsoft's client, it sends the client id as the redirect URI. */
+/** Like Microsoft's client, it sends the client id as the redirect URI. */
 export function accountsRequest(clientId: string): string {
   return JSON.stringify({ clientId, redirectUri: clientId });
 }
 
-/** Writes the request of `getLinuxBrokerVersion`. */
 export function versionRequest(): string {
   return JSON.stringify({ msalCppVersion: CLIENT_VERSION });
 }
 
-/**
- * Writes the request of `acquireTokenSilently`.
- *
- * @param account The chosen account as the broker sent it. @default the account that is signed in to the device
- */
+/** @param account The chosen account as the broker sent it. @default the account that is signed in to the device */
 export function silentRequest(clientId: string, request: BrokerTokenRequest, account: JsonObject | undefined): string {
   const authParameters = authParametersOf(clientId, request, account, SILENT);
   return JSON.stringify({ ...accountAtRoot(account), authParameters });
 }
 
-/** Writes the request of `acquireTokenInteractively`; `account` as with {@linkcode silentRequest}. */
 export function interactiveRequest(
   clientId: string,
   request: BrokerInteractiveRequest,
@@ -125,7 +119,7 @@ function accountAtRoot(account: JsonObject | undefined): JsonObject {
   return account && !account.environment ? { account } : {};
 }
 
-/** Writes the request of `cancelInteractiveFlow`, in the words of Microsoft's client. */
+/** Sends the words of Microsoft's client. */
 export function cancelRequest(): string {
   const context = "The InteractiveRequest was canceled on behalf of the user";
   return JSON.stringify({
@@ -133,7 +127,6 @@ export function cancelRequest(): string {
   });
 }
 
-/** Writes the request of `removeAccount`. */
 export function removeAccountRequest(clientId: string, account: JsonObject): string {
   return JSON.stringify({ clientId, account });
 }
@@ -149,14 +142,8 @@ export function cookieRequest(
   return JSON.stringify({ account, authParameters, mamEnrollment: false, ssoUrl });
 }
 
-/** Writes the request of `generateSignedHttpRequest`. */
-export function signedHttpRequestRequest(clientId: string, scheme: PopScheme, homeAccountId: string): string {
-  return JSON.stringify({ clientId, popParams: popParameters(scheme, homeAccountId) });
-}
-
-/** Writes the same without parameters: a broker that knows the method answers that they are missing. */
-export function emptySignedHttpRequestRequest(clientId: string): string {
-  return JSON.stringify({ clientId, popParams: {} });
+export function signedHttpRequestRequest(clientId: string, popParams: JsonObject): string {
+  return JSON.stringify({ clientId, popParams });
 }
 
 function authParametersOf(
@@ -186,7 +173,8 @@ function authParametersOf(
   };
 }
 
-function popParameters({ method, url, nonce = "" }: PopScheme, homeAccountId: string): JsonObject {
+/** Returns the parameters of a bound token and of a signed HTTP request. */
+export function popParameters({ method, url, nonce = "" }: PopScheme, homeAccountId: string): JsonObject {
   const { host, pathname } = new URL(url);
   return { clientClaims: "", homeAccountId, httpMethod: method, nonce, uriHost: host, uriPath: pathname };
 }
@@ -198,15 +186,11 @@ const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 /** RFC 6265, 4.1.1: the same for a cookie. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/, COOKIE_VALUE = /^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/;
 
-/** An account, and the form in which the broker wants it back. */
+/** An account, and the form in which the broker sent it and wants it back. */
 export interface BrokerAccount {
   readonly info: AccountInfo;
-  /** The account as the broker sent it. */
   readonly raw: JsonObject;
 }
-
-/** Facts of the request that a reply answers. */
-export type ReplyContext = RefusalContext;
 
 /**
  * Reads a reply of `getAccounts`. Windows' broker asks one service for work accounts and one for personal accounts; it sends
@@ -215,7 +199,7 @@ export type ReplyContext = RefusalContext;
 export async function readAccounts(
   json: string,
   authority: Authority,
-  context: ReplyContext,
+  context: RefusalContext,
 ): Promise<BrokerAccount[]> {
   const reply = parseReply(json, context), { correlationId } = context;
   if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) await throwErrorIn(reply, context);
@@ -226,19 +210,18 @@ export async function readAccounts(
   });
 }
 
-/** Reads a reply of `getLinuxBrokerVersion`. */
-export async function readVersion(json: string, context: ReplyContext): Promise<string | undefined> {
+export async function readVersion(json: string, context: RefusalContext): Promise<string | undefined> {
   const version = readText((await readReply(json, context)).linuxBrokerVersion);
   return version && escapeControlCharacters(version);
 }
 
 /** Reads a reply that has no content but an error. */
-export async function readDone(json: string, context: ReplyContext): Promise<void> {
+export async function readDone(json: string, context: RefusalContext): Promise<void> {
   if (json !== "") await readReply(json, context);
 }
 
 /** Reads a reply of `acquirePrtSsoCookie`: up to 2.0.1 one cookie at the root, later a list. */
-export async function readCookies(json: string, context: ReplyContext): Promise<SsoCookie[]> {
+export async function readCookies(json: string, context: RefusalContext): Promise<SsoCookie[]> {
   const reply = await readReply(json, context);
   const items: readonly unknown[] = Array.isArray(reply.cookieItems) ? reply.cookieItems : [reply];
   return items.map((item) => {
@@ -250,15 +233,13 @@ export async function readCookies(json: string, context: ReplyContext): Promise<
   });
 }
 
-/** Reads a reply of `generateSignedHttpRequest`. */
-export async function readSignedHttpRequest(json: string, context: ReplyContext): Promise<string> {
+export async function readSignedHttpRequest(json: string, context: RefusalContext): Promise<string> {
   const signed = readText((await readReply(json, context)).signedHttpRequest);
   if (signed && TOKEN.test(signed)) return signed;
   throw invalidResponse("the signed HTTP request is missing or malformed", context.correlationId);
 }
 
-/** Facts of the request that a token answers. */
-interface TokenReplyContext extends ReplyContext {
+interface TokenContext extends RefusalContext {
   readonly request: BrokerTokenRequest;
   /** The time, in milliseconds since 1970. */
   readonly now: number;
@@ -270,15 +251,13 @@ interface BrokerToken {
   readonly rawAccount: JsonObject | undefined;
 }
 
-/** Reads a reply of `acquireTokenSilently` or `acquireTokenInteractively`. */
-export async function readToken(json: string, context: TokenReplyContext): Promise<BrokerToken> {
+export async function readToken(json: string, context: TokenContext): Promise<BrokerToken> {
   const token = (await readReply(json, context)).brokerTokenResponse;
   if (!isObject(token)) throw invalidResponse("it has no token", context.correlationId);
   return readTokenResponse(token, context);
 }
 
-/** Reads the part of a reply that has the token. */
-export function readTokenResponse(token: JsonObject, context: TokenReplyContext): BrokerToken {
+export function readTokenResponse(token: JsonObject, context: TokenContext): BrokerToken {
   const { request, correlationId, now } = context, accessToken = readText(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
   const tokenType = readTokenType(token.accessTokenType, correlationId);
@@ -313,7 +292,7 @@ function accountOfToken(
   token: JsonObject,
   raw: JsonObject | undefined,
   claims: JsonObject | undefined,
-  { request, correlationId }: TokenReplyContext,
+  { request, correlationId }: TokenContext,
 ): AccountInfo {
   if (request.account && !raw && !token.clientInfo && !isOfOther(request.account, claims)) return request.account;
   const account = readAccount(raw ?? { clientInfo: token.clientInfo }, claims ?? {}, request.authority, correlationId);
@@ -382,7 +361,7 @@ const MAX_MIXED_MS = 120_000;
  * issued (`iat` is up to five minutes earlier), or seconds from now if the id token is an older one. The id token has the
  * right time then. No token lives for less than ten minutes, but one of Microsoft's brokers can be about to expire.
  */
-function readExpiry(token: JsonObject, claims: JsonObject | undefined, context: TokenReplyContext): Date {
+function readExpiry(token: JsonObject, claims: JsonObject | undefined, context: TokenContext): Date {
   const { correlationId, now } = context, expiresOn = readTime(token.expiresOn);
   if (expiresOn === undefined) throw invalidResponse("it does not say when the token expires", correlationId);
   const issued = readTime(claims?.iat), idTokenExpiresOn = readTime(claims?.exp) ?? 0, left = expiresOn - now;
@@ -408,7 +387,7 @@ function readIdTokenClaims(idToken: string | undefined): JsonObject | undefined 
   return readBase64Json(parts.length === 1 ? parts[0] : parts[1]);
 }
 
-async function readReply(json: string, context: ReplyContext): Promise<JsonObject> {
+async function readReply(json: string, context: RefusalContext): Promise<JsonObject> {
   const reply = parseReply(json, context);
   await throwErrorIn(reply, context);
   return reply;
@@ -419,7 +398,7 @@ async function readReply(json: string, context: ReplyContext): Promise<JsonObjec
  *
  * @throws {LatchkeyError} `invalid_response` if it is not a JSON object.
  */
-export function parseReply(json: string, { correlationId }: Pick<ReplyContext, "correlationId">): JsonObject {
+export function parseReply(json: string, { correlationId }: Pick<RefusalContext, "correlationId">): JsonObject {
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
@@ -431,9 +410,9 @@ export function parseReply(json: string, { correlationId }: Pick<ReplyContext, "
 }
 
 /** The code of refusals is loaded when there is one: most replies have none. */
-async function throwErrorIn(reply: JsonObject, context: ReplyContext): Promise<void> {
-  const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {},
-    error = token.error ?? reply.error;
+async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise<void> {
+  const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {};
+  const error = token.error ?? reply.error;
   if (error === undefined || error === null) return;
   const details = isObject(error) ? error : { context: error };
   const { refusalError, statusOfWire } = await import("./errors.ts");
