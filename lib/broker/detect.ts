@@ -11,23 +11,17 @@ import { type Broker, type BrokerFinding, type BrokerFlags, type BrokerKind, isA
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
 
-/** Options of a search. */
 export interface BrokerSearch {
-  /** The platform. @default this program's */
+  /** @default this program's */
   readonly platform?: BrokerPlatform | undefined;
   /** Starts a broker. @default loads its code and starts it */
   readonly start?: typeof startBroker | undefined;
-  /** Aborts the search. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Finds and starts the broker of this machine. Probes nothing if the flag of this platform is off.
  *
- * @param flags Platforms on which the app wants the broker.
- * @param options Options of the broker.
- * @param search Options of the search.
- * @returns The broker, or why there is none.
  * @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached.
  */
 export async function findBroker(
@@ -135,7 +129,6 @@ export interface BrokerPlatform {
   readonly chosen?: string | undefined;
 }
 
-/** Everything that the choice of brokers depends on. */
 export interface BrokerFacts extends BrokerPlatform {
   readonly flags: BrokerFlags;
   readonly authority: Pick<Authority, "kind" | "url">;
@@ -147,11 +140,7 @@ export type BrokerPlan = { readonly kinds: readonly BrokerKind[] } | { readonly 
 /** Permission that lets Deno detect WSL. */
 const WSL_FLAG = "--allow-sys=osRelease";
 
-/**
- * Returns the brokers to try.
- *
- * @throws {LatchkeyError} `configuration` if the platform does not have the chosen one.
- */
+/** @throws {LatchkeyError} `configuration` if the platform does not have the chosen one. */
 export function planBrokers(facts: BrokerFacts): BrokerPlan {
   const { authority, system, chosen } = facts;
   if (authority.kind !== "entra") return { off: `brokers do not serve the authority ${authority.url}` };

@@ -25,7 +25,6 @@ import { isThere, readTextFile } from "../runtime/program.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
-/** Environment variable with the path of the package's folder, or of the addon. */
 const VARIABLE = "LATCHKEY_MSALRUNTIME";
 const OS_RELEASE = "/etc/os-release";
 
@@ -40,14 +39,12 @@ export interface MsalRuntime {
   ReadAccountByIdAsync(id: string, correlationId: string, done: Done<NativeReadAccount>): NativeCall;
   /** Acquires a token for the account of the device. */
   SignInSilentlyAsync(parameters: NativeParameters, correlationId: string, done: Done<NativeToken>): NativeCall;
-  /** Acquires a token for an account. */
   AcquireTokenSilentlyAsync(
     parameters: NativeParameters,
     correlationId: string,
     account: NativeAccount,
     done: Done<NativeToken>,
   ): NativeCall;
-  /** Acquires a token in a window. */
   SignInInteractivelyAsync(
     window: Uint8Array,
     parameters: NativeParameters,
@@ -55,7 +52,6 @@ export interface MsalRuntime {
     hint: string,
     done: Done<NativeToken>,
   ): NativeCall;
-  /** Acquires a token in a window, for an account. */
   AcquireTokenInteractivelyAsync(
     window: Uint8Array,
     parameters: NativeParameters,
@@ -79,13 +75,11 @@ export interface MsalRuntime {
 
 type Done<T> = (result: T) => void;
 
-/** A pending call. */
 export interface NativeCall {
   /** On Linux it blocks the program until the broker answers. */
   CancelAsyncOperation(): void;
 }
 
-/** The result of a call. */
 export interface NativeResult {
   /** Throws a {@linkcode NativeError} if the call failed. Nothing else of the result may be read then. */
   CheckError(): void;
@@ -141,7 +135,6 @@ export interface NativeParameters {
   SetAdditionalParameter(name: string, value: string): void;
 }
 
-/** The loaded library. */
 interface OpenMsalRuntime {
   readonly library: MsalRuntime;
   /** Path of the addon. */
@@ -266,22 +259,18 @@ const HINTS: Readonly<Record<string, string>> = {
   linux: "Install microsoft-identity-broker and enrol the device (Intune); then restart this program",
 };
 
-const FILE = "msal-node-runtime.node";
-
-/** Folders of the package, by the operating system in Node's words. */
-const SYSTEMS: Readonly<Record<string, string>> = { win32: "windows", darwin: "macos", linux: "linux" };
-/** Folders of the package, by the processor in the kernel's words. */
-const PROCESSORS: Readonly<Record<string, string>> = { x86_64: "x64", aarch64: "arm64", ia32: "x86" };
-/** The machines that Microsoft supports. */
-const BUILT: ReadonlySet<string> = new Set([
-  ...["windows x64", "windows arm64", "windows x86"],
-  ...["macos x64", "macos arm64"],
-  "linux x64",
-]);
+/** Folders of the package, by operating system and processor. Microsoft supports no other machines. */
+const FOLDERS: Readonly<Record<string, readonly [system: string, processor: string]>> = {
+  "win32 x86_64": ["windows", "x64"],
+  "win32 aarch64": ["windows", "arm64"],
+  "win32 ia32": ["windows", "x86"],
+  "darwin x86_64": ["macos", "x64"],
+  "darwin aarch64": ["macos", "arm64"],
+  "linux x86_64": ["linux", "x64"],
+};
 
 const DEBIAN = "apt install libwebkit2gtk-4.1-0 libgtk-3-0 libsoup-3.0-0 libsecret-1-0";
 
-/** A machine, as far as addons differ by it. */
 interface AddonMachine {
   /** Operating system, in Node's words. */
   readonly system: string;
@@ -296,16 +285,15 @@ interface AddonMachine {
  *
  * @throws {LatchkeyError} `broker_unavailable` if Microsoft does not support the machine.
  */
-export function addonBelowPackage(machine: AddonMachine): string {
-  const { system, arch, osRelease = "" } = machine;
-  const folder = SYSTEMS[system] ?? system, processor = PROCESSORS[arch] ?? arch;
-  if (!BUILT.has(`${folder} ${processor}`)) {
+export function addonBelowPackage({ system, arch, osRelease = "" }: AddonMachine): string {
+  const [folder, processor] = FOLDERS[`${system} ${arch}`] ?? [];
+  if (folder === undefined || processor === undefined) {
     throw new LatchkeyError("broker_unavailable", `Microsoft has no MSALRuntime for ${system} on ${arch}`, {
       hint: "It supports Windows, macOS, and Linux on x86_64 with glibc",
     });
   }
   const distribution = system === "linux" ? [linuxBuild(osRelease)] : [];
-  return ["dist", folder, ...distribution, processor, FILE].join(system === "win32" ? "\\" : "/");
+  return ["dist", folder, ...distribution, processor, "msal-node-runtime.node"].join(system === "win32" ? "\\" : "/");
 }
 
 /** Chooses as the package itself does. */
@@ -320,17 +308,12 @@ export function packageOfAddon(path: string): string | undefined {
   return /^(.+)[\\/]dist[\\/](?:[^\\/]+[\\/]){2,3}[^\\/]+$/.exec(path)?.[1];
 }
 
-/** Returns the command that installs the package. */
 export function howToInstall(runtime: "Deno" | "Bun" | "Node"): string {
   if (runtime === "Deno") return `deno add npm:${PACKAGE}, with "nodeModulesDir": "auto" in deno.json`;
   return runtime === "Bun" ? `bun add ${PACKAGE}` : `npm install ${PACKAGE}`;
 }
 
-/**
- * Returns the error of an addon that cannot be loaded.
- *
- * @param message The message of the system's linker.
- */
+/** Returns the error of an addon that cannot be loaded. The message is that of the system's linker. */
 export function addonFailure(
   message: string,
   { path, system, install }: { readonly path: string; readonly system: string; readonly install: string },
@@ -391,7 +374,7 @@ export function levelOf(level: number): LogLevel {
   return level >= 5 ? "error" : level === 4 ? "warn" : "debug";
 }
 
-/** Returns true if the addon exists; `undefined` if Deno may not look. */
+/** Returns `undefined` if Deno may not look. */
 function isAddonThere(path: string): boolean | undefined {
   return isPermitted({ name: "read", path }) ? isThere(path) : undefined;
 }

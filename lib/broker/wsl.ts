@@ -27,7 +27,6 @@ const CANCEL_MS = 10_000;
 /** Longest command line of Windows' CreateProcess in UTF-16 units, the zero at its end included. */
 export const MAX_COMMAND_LINE = 32_767;
 
-/** Fixes for WSL. */
 export const WSL_HINTS = {
   update: "Update WSL: run wsl --update in Windows (2.4.13 or later)",
   restart: "Run wsl --shutdown in Windows and try again",
@@ -42,8 +41,6 @@ export const WSL_HINTS = {
 /**
  * Finds the broker, and checks that it answers.
  *
- * @param options Options of the broker.
- * @param signal Aborts the start.
  * @throws {LatchkeyError} `broker_unavailable` if it does not answer.
  * @throws {LatchkeyError} `missing_dependency` if Deno may not run the programs.
  */
@@ -98,7 +95,6 @@ function callError(error: unknown, method: string, correlationId: string): unkno
   });
 }
 
-/** A request to the proxy. */
 interface ProxyRequest {
   readonly method: string;
   /** Version of the protocol. */
@@ -107,21 +103,17 @@ interface ProxyRequest {
   readonly json: string;
 }
 
-/** Limits of a program. */
 type RunLimits = Pick<CommandOptions, "timeoutMs" | "signal">;
+type ProxyOptions = RunLimits & { readonly log: Logger };
 
-async function pingProxy(path: string, limits: RunLimits & { readonly log: Logger }): Promise<void> {
+async function pingProxy(path: string, limits: ProxyOptions): Promise<void> {
   const result = await runProxy(path, { method: "ping", version: "0.1", correlationId: "0", json: "{{}}" }, limits);
   // The reply is not quite JSON.
   if (result.code === 0 && /\bsuccess/i.test(textOf(result.stdout))) return;
   throw interopError(result, path) ?? proxyError("it does not answer", result);
 }
 
-async function askProxy(
-  path: string,
-  request: ProxyRequest,
-  limits: RunLimits & { readonly log: Logger },
-): Promise<string> {
+async function askProxy(path: string, request: ProxyRequest, limits: ProxyOptions): Promise<string> {
   const result = await runProxy(path, request, limits), reply = textOf(result.stdout);
   // The proxy may exit with any code along with a refusal.
   if (result.code === 0 || readJson(reply)) return reply;
@@ -131,7 +123,7 @@ async function askProxy(
 async function runProxy(
   path: string,
   { method, version, correlationId, json }: ProxyRequest,
-  { log, ...limits }: RunLimits & { readonly log: Logger },
+  { log, ...limits }: ProxyOptions,
 ): Promise<CommandResult> {
   const command = [path, "--method", method, "--bversion", version, "--cid", correlationId, "--requestJson", json];
   const length = commandLineLength(command);
@@ -168,7 +160,6 @@ export function commandLineLength(words: readonly string[]): number {
 /**
  * Returns the path of the proxy to Windows' broker.
  *
- * @param signal Aborts the search.
  * @throws {LatchkeyError} `broker_unavailable` if WSL does not know it.
  * @throws {LatchkeyError} `timed_out` if WSL does not answer.
  * @throws {LatchkeyError} `missing_dependency` if Deno may not run `wslinfo`.
@@ -260,7 +251,7 @@ export async function interopEnvironment(): Promise<Readonly<Record<string, stri
   if (!mayReadEnvironment(INTEROP)) return {};
   const own = readEnvironment(INTEROP);
   // Another folder was chosen on purpose, and Deno need not permit it.
-  if (own !== undefined && !isInFolder(own)) return {};
+  if (own !== undefined && own.slice(0, own.lastIndexOf("/")) !== INTEROP_FOLDER) return {};
   try {
     const files = await openLocalFiles(INTEROP_FOLDER, "read");
     if (own !== undefined && isInUse(files, own)) return {};
@@ -269,10 +260,6 @@ export async function interopEnvironment(): Promise<Readonly<Record<string, stri
   } catch {
     return {}; // the variables are optional: if they are needed, the program's own error says so
   }
-}
-
-function isInFolder(path: string): boolean {
-  return path.startsWith(`${INTEROP_FOLDER}/`) && !path.includes("/", INTEROP_FOLDER.length + 1);
 }
 
 function isInUse(files: LocalFiles, path: string): boolean {

@@ -19,15 +19,12 @@ export type DBusValue =
   | readonly DBusValue[]
   | ReadonlyMap<DBusValue, DBusValue>;
 
-/** A value that carries its own type. */
 export interface Variant {
   /** Signature of one complete type. */
   readonly signature: string;
-  /** The value, of that type. */
   readonly value: DBusValue;
 }
 
-/** A method call. */
 export interface MethodCall {
   readonly destination: string;
   readonly path: string;
@@ -41,7 +38,6 @@ export interface MethodCall {
   readonly autoStart?: boolean;
 }
 
-/** Time limit of a call, and its signal. */
 export interface CallLimits {
   /** Milliseconds until the call fails with `timed_out`. @default none */
   readonly timeoutMs?: number | undefined;
@@ -49,7 +45,6 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A signal. */
 export interface Signal {
   /** Unique bus name of the sender, or `org.freedesktop.DBus` for the bus itself. */
   readonly sender: string;
@@ -70,7 +65,6 @@ export type SessionBusClient = "libdbus" | "dbus-next";
 
 /** The session bus. It connects on first use, and again after the daemon restarted. */
 export interface SessionBus extends Disposable {
-  /** The client that connects. */
   readonly client: SessionBusClient;
   /**
    * Calls a method.
@@ -95,7 +89,6 @@ export interface SessionBus extends Disposable {
 
 /** An error of the bus, a peer or the connection. Its message is the peer's text, unescaped. */
 export class DBusError extends Error {
-  /** Always `DBusError`. */
   override readonly name = "DBusError";
   /** D-Bus name of the error, such as `org.freedesktop.DBus.Error.ServiceUnknown`. */
   readonly errorName: string;
@@ -116,7 +109,6 @@ export const BUS_DAEMON = {
   interface: "org.freedesktop.DBus",
 } as const;
 
-/** Writes a match rule in D-Bus' notation. */
 export function matchRule(match: SignalMatch): string {
   const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
   return ["type='signal'", ...Object.entries(match).map(([key, value]) => `${key}=${quoted(value)}`)].join(",");
@@ -127,12 +119,11 @@ export function matchRule(match: SignalMatch): string {
  * compared again, except a well-known sender: only the bus knows its unique name.
  */
 export function isMatch(match: SignalMatch, signal: Signal): boolean {
-  const unique = match.sender?.startsWith(":") || match.sender === BUS_DAEMON.destination;
-  return (unique ? match.sender === signal.sender : true) &&
-    (match.path ?? signal.path) === signal.path &&
-    (match.interface ?? signal.interface) === signal.interface &&
-    (match.member ?? signal.member) === signal.member &&
-    (match.arg0 ?? signal.body[0]) === signal.body[0];
+  const { sender, ...others } = match, { body, ...fields } = signal;
+  const isUnique = sender?.startsWith(":") || sender === BUS_DAEMON.destination;
+  const facts: Readonly<Record<string, unknown>> = { ...fields, arg0: body[0] };
+  return (!isUnique || sender === signal.sender) &&
+    Object.entries(others).every(([name, value]) => value === undefined || value === facts[name]);
 }
 
 /** Returns true if an error says that a bus name has no owner, and that the bus has not started a service for it. */
@@ -143,10 +134,8 @@ export function isNoOwner(error: unknown): boolean {
 
 /** Returns the reply to a call; `undefined` if the bus name has no owner. */
 export async function undefinedIfNoOwner<T>(reply: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reply;
-  } catch (error) {
-    if (isNoOwner(error)) return undefined;
-    throw error;
-  }
+  return await reply.catch((error) => {
+    if (!isNoOwner(error)) throw error;
+    return undefined;
+  });
 }

@@ -29,7 +29,6 @@ export interface DBusTransport {
 
 /** The transport's part of a connection. */
 interface ConnectionHandlers {
-  /** Sends a message. */
   readonly write: (message: Uint8Array<ArrayBuffer>) => void;
   readonly onSignal: (signal: Signal) => void;
   /** Called when calls begin or cease to wait, and when the next deadline becomes an earlier one. */
@@ -44,23 +43,18 @@ interface WaitingCall {
   readonly reject: (error: unknown) => void;
 }
 
-/** A connection to a bus. */
 export class DBusConnection {
   readonly #handlers: ConnectionHandlers;
   readonly #calls = new Map<number, WaitingCall>();
   #serial: number;
   #nextDeadline = Infinity;
 
-  /**
-   * @param handlers The transport.
-   * @param lastSerial Serial of the last message that the transport sent on its own.
-   */
+  /** @param lastSerial Serial of the last message that the transport sent on its own. */
   constructor(handlers: ConnectionHandlers, lastSerial = 0) {
     this.#handlers = handlers;
     this.#serial = lastSerial;
   }
 
-  /** True if a call waits for its reply. */
   get isWaiting(): boolean {
     return this.#calls.size > 0;
   }
@@ -115,7 +109,6 @@ export class DBusConnection {
     return serial;
   }
 
-  /** Handles a message that has come. */
   receive(bytes: Uint8Array<ArrayBuffer>): void {
     const message = decodeMessage(bytes), { type, body, replySerial = 0 } = message;
     if (type === METHOD_CALL) return this.#refuse(message);
@@ -150,7 +143,6 @@ export class DBusConnection {
     }
   }
 
-  /** Fails all pending calls. */
   fail(error: unknown): void {
     for (const waiting of this.#calls.values()) waiting.reject(error);
   }

@@ -8,7 +8,6 @@ import { denoNamespace } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
 import { BUS_DAEMON, type CallLimits, type DBusValue, type SessionBus, undefinedIfNoOwner } from "./bus.ts";
 
-/** An environment, and its source. */
 export interface ActivationEnvironment {
   /**
    * `systemd`: the user's manager, which starts the services. `daemon`: the bus daemon at its own start; later changes
@@ -45,12 +44,8 @@ export async function readActivationEnvironment(
 ): Promise<ActivationEnvironment> {
   const managerReply = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
   if (managerReply) return { source: "systemd", variables: toMap(textsIn(managerReply)) };
-  const [pid] = await bus.call({
-    ...BUS_DAEMON,
-    member: "GetConnectionUnixProcessID",
-    signature: "s",
-    body: [BUS_DAEMON.destination],
-  }, limits);
+  const body = [BUS_DAEMON.destination], member = "GetConnectionUnixProcessID";
+  const [pid] = await bus.call({ ...BUS_DAEMON, member, signature: "s", body }, limits);
   return { source: "daemon", variables: toMap((await readProcess(Number(pid), "environ")).split("\0")) };
 }
 

@@ -16,10 +16,8 @@ import { DBusConnection, type DBusTransport, disconnected } from "./connection.t
 export const CHECKED_VERSION = "0.11.3";
 
 /**
- * Loads `dbus-next`.
+ * Loads `dbus-next`, and returns a function that connects to the bus at an address in D-Bus' notation.
  *
- * @param address Address of the bus, in D-Bus' notation.
- * @returns A function that connects to the bus.
  * @throws {LatchkeyError} `missing_dependency` if the package is missing, or Deno does not permit its use.
  * @throws {DBusError} `…BadAddress` if the bus is not on a unix socket.
  */
@@ -38,9 +36,9 @@ interface UnixSocket {
 }
 
 /**
- * Returns the unix sockets among the addresses of a bus, in order (D-Bus Specification, "Server Addresses").
+ * Returns the unix sockets among the addresses of a bus, in order (D-Bus Specification, "Server Addresses"), such as
+ * `unix:path=/run/user/1000/bus`.
  *
- * @param address One or more addresses, such as `unix:path=/run/user/1000/bus`.
  * @throws {DBusError} `…BadAddress` if an address is malformed, or none is a unix socket.
  */
 export function unixSockets(address: string): UnixSocket[] {
@@ -53,7 +51,7 @@ function socketsOf(address: string): UnixSocket[] {
   const [, transport, rest] = /^([^:=,;]+):(.*)$/s.exec(address) ?? [];
   if (transport === undefined) throw bad(address, "it names no transport");
   const values = new Map(
-    rest!.split(",").filter((pair) => pair !== "").map((pair) => {
+    rest!.split(",").filter(Boolean).map((pair) => {
       const [, key, value] = /^([^=]+)=([-0-9A-Za-z_/.*~\\%]*)$/.exec(pair) ?? [];
       if (key === undefined) throw bad(address, "it is not written as key=value");
       return [key, unescape(address, value!)];
@@ -147,7 +145,6 @@ const MAX_DELAY_MS = 0x7fffffff;
 /** Thrown into `dbus-next` after the authentication, so that it does not read the socket. */
 const TAKEN_OVER = new Error("latchkey reads the socket");
 
-/** A connection to a bus over the socket of `dbus-next`. */
 class DBusNextTransport implements DBusTransport {
   readonly connection: DBusConnection;
   readonly #library: DBusNext;

@@ -18,9 +18,7 @@ const LINKER_CACHE = "/etc/ld.so.cache";
  * The path is always absolute: Deno's `dlopen` rejects a bare name if FFI was granted for a path (denoland/deno issue 29246),
  * and the search path could be someone else's.
  *
- * @param deno Deno's namespace.
- * @param open Opens the library at a path, or throws.
- * @returns The result of `open`.
+ * @returns The result of `open`, which throws if it cannot open a path.
  * @throws {LatchkeyError} `missing_dependency` if libdbus is not installed, or Deno may not open it.
  * @throws {LatchkeyError} `configuration` if the library that `LATCHKEY_LIBDBUS` names is not safe to load.
  */
@@ -191,9 +189,9 @@ const FAILING = {
 /** libdbus, opened. All but `calls` are bound on first use. */
 interface Libdbus {
   readonly calls: Deno.StaticForeignLibraryInterface<typeof CALLS>;
-  readonly waking: Deno.StaticForeignLibraryInterface<typeof WAKING>;
-  readonly ending: Deno.StaticForeignLibraryInterface<typeof ENDING>;
-  readonly failing: Deno.StaticForeignLibraryInterface<typeof FAILING>;
+  readonly waking: () => Deno.StaticForeignLibraryInterface<typeof WAKING>;
+  readonly ending: () => Deno.StaticForeignLibraryInterface<typeof ENDING>;
+  readonly failing: () => Deno.StaticForeignLibraryInterface<typeof FAILING>;
 }
 
 let opened: Libdbus | undefined;
@@ -208,31 +206,26 @@ export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
 }
 
 function openAt(deno: typeof Deno, path: string): Libdbus {
-  const { symbols } = deno.dlopen(path, CALLS);
-  let waking: Libdbus["waking"] | undefined, ending: Libdbus["ending"] | undefined;
-  let failing: Libdbus["failing"] | undefined;
+  const once = <T>(bind: () => T) => {
+    let symbols: T | undefined;
+    return () => symbols ??= bind();
+  };
   return {
-    calls: symbols,
-    get waking() {
-      return waking ??= deno.dlopen(path, WAKING).symbols;
-    },
-    get ending() {
-      return ending ??= deno.dlopen(path, ENDING).symbols;
-    },
-    get failing() {
-      return failing ??= deno.dlopen(path, FAILING).symbols;
-    },
+    calls: deno.dlopen(path, CALLS).symbols,
+    waking: once(() => deno.dlopen(path, WAKING).symbols),
+    ending: once(() => deno.dlopen(path, ENDING).symbols),
+    failing: once(() => deno.dlopen(path, FAILING).symbols),
   };
 }
 
 /** Reads and frees a C `DBusError`: name and message are its first two pointers. */
 function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
   const [name, message] = [...failure].slice(0, 2).map((address) => {
-    const text = new Uint8Array(Number(library.failing.strlen(address)));
+    const text = new Uint8Array(Number(library.failing().strlen(address)));
     library.calls.memcpy(text, address, BigInt(text.length));
     return new TextDecoder().decode(text);
   });
-  library.failing.dbus_error_free(new Uint8Array(failure.buffer));
+  library.failing().dbus_error_free(new Uint8Array(failure.buffer));
   return new DBusError(name!, message!);
 }
 
@@ -248,7 +241,6 @@ const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 /** Longest time limit of poll, which takes an `int`. */
 const MAX_POLL_MS = 0x7fffffff;
 
-/** A connection to a bus through libdbus. */
 export class LibdbusTransport implements DBusTransport {
   readonly connection: DBusConnection;
   readonly #library: Libdbus;
@@ -356,7 +348,7 @@ export class LibdbusTransport implements DBusTransport {
       await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
       this.#polling = false;
       waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
-      if (events[7]) this.#library.waking.read(this.#wake, new Uint8Array(8), 8n);
+      if (events[7]) this.#library.waking().read(this.#wake, new Uint8Array(8), 8n);
       if (!this.#closed) this.#process();
       this.connection.expire();
     }
@@ -387,11 +379,11 @@ export class LibdbusTransport implements DBusTransport {
   }
 
   #wakeUp(): void {
-    this.#library.waking.write(this.#wake, bytesOf(new BigUint64Array([1n])), 8n);
+    this.#library.waking().write(this.#wake, bytesOf(new BigUint64Array([1n])), 8n);
   }
 
   #free(): void {
-    const { ending } = this.#library;
+    const ending = this.#library.ending();
     ending.dbus_connection_close(this.#handle);
     ending.dbus_connection_unref(this.#handle);
     ending.close(this.#wake);

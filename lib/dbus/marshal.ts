@@ -18,9 +18,8 @@ const MAX_LENGTH = 255;
 const MAX_DEPTH = 32;
 
 /**
- * Parses a signature.
+ * Parses zero or more complete types, such as `sa{sv}`.
  *
- * @param signature Zero or more complete types, such as `sa{sv}`.
  * @throws {TypeError} if the signature is malformed, or has file descriptors.
  */
 export function parseSignature(signature: string): DBusType[] {
@@ -110,9 +109,7 @@ class ValueWriter {
       case "basic":
         return this.writeBasic(type.code, value);
       case "array": {
-        if (value instanceof Uint8Array && type.signature === "ay") {
-          return this.writeArray(1, () => this.put(value));
-        }
+        if (value instanceof Uint8Array && type.signature === "ay") return this.writeArray(1, () => this.put(value));
         if (!Array.isArray(value)) throw misfit(type.signature, value);
         return this.writeArray(alignment(type.element), () => value.forEach((item) => this.write(type.element, item)));
       }
@@ -165,7 +162,7 @@ class ValueWriter {
   }
 
   put(bytes: Uint8Array): void {
-    const at = this.#grow(bytes.length);
+    const at = this.#grow(bytes.length); // may replace #bytes
     this.#bytes.set(bytes, at);
   }
 
@@ -277,10 +274,8 @@ function misfit(signature: string, value: DBusValue): TypeError {
   return new TypeError(`Cannot call over D-Bus: a value (${kind}) does not fit the type ${JSON.stringify(signature)}`);
 }
 
-/** Types of message. */
 export const METHOD_CALL = 1, METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4;
 
-/** Flags of a method call. */
 export const NO_REPLY_EXPECTED = 1, NO_AUTO_START = 2;
 
 /** A message. Its type decides which fields it has. */

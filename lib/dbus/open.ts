@@ -49,8 +49,8 @@ export async function openSessionBus(): Promise<SessionBus> {
 }
 
 async function openWithDBusNext(address: string): Promise<SessionBus> {
-  const { openDBusNext } = await import("./dbus_next.ts"), connect = await openDBusNext(address);
-  return new ReconnectingBus("dbus-next", connect);
+  const { openDBusNext } = await import("./dbus_next.ts");
+  return new ReconnectingBus("dbus-next", await openDBusNext(address));
 }
 
 function isMissing(error: unknown): error is LatchkeyError {
@@ -99,7 +99,6 @@ interface Subscription {
   readonly listener: (signal: Signal) => void;
 }
 
-/** A session bus that connects on first use, and again after the daemon restarted. */
 class ReconnectingBus implements SessionBus {
   readonly client: SessionBusClient;
   readonly #connect: (onSignal: (signal: Signal) => void) => DBusTransport;
