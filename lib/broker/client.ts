@@ -18,24 +18,7 @@ import type {
   BrokerTokenRequest,
 } from "./broker.ts";
 import type { RefusalContext } from "./errors.ts";
-import {
-  accountsRequest,
-  type BrokerAccount,
-  cancelRequest,
-  cookieRequest,
-  interactiveRequest,
-  popParameters,
-  readAccounts,
-  readCookies,
-  readDone,
-  readSignedHttpRequest,
-  readToken,
-  readVersion,
-  removeAccountRequest,
-  signedHttpRequestRequest,
-  silentRequest,
-  versionRequest,
-} from "./wire.ts";
+import * as wire from "./wire.ts";
 
 /** Carries requests to a broker. */
 export interface JsonTransport {
@@ -79,19 +62,18 @@ export interface CallOptions extends BrokerCall {
 
 /** Makes a call to a broker, and logs how long it took. */
 export async function callBroker<T>(method: string, call: () => Promise<T>, options: CallOptions): Promise<T> {
-  const { correlationId, signal, retry = false, log } = options, begin = performance.now();
-  const logEnd = (end: string) => {
-    const ms = Math.round(performance.now() - begin);
-    log("debug", `${method} ${end} after ${ms} ms (correlation id ${correlationId})`);
-  };
+  const { correlationId, signal, retry, log } = options, begin = performance.now();
+  let end = "failed";
   try {
     const reply = await call();
-    logEnd("was answered");
+    end = "was answered";
     return reply;
   } catch (error) {
-    logEnd("failed");
     const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
     if (!retry || !isGone) throw error;
+  } finally {
+    const ms = Math.round(performance.now() - begin);
+    log("debug", `${method} ${end} after ${ms} ms (correlation id ${correlationId})`);
   }
   signal?.throwIfAborted();
   return await callBroker(method, call, { ...options, retry: false });
@@ -118,7 +100,6 @@ interface SendOptions extends Omit<CallOptions, "log"> {
   readonly required?: boolean;
 }
 
-/** Returns a broker that is asked over a transport. */
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
   const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log, onTooOld } = options;
   const redirectUri = transport.redirectUri(clientId);
@@ -141,10 +122,10 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     }
   }
 
-  async function listAccounts(call: BrokerCall): Promise<BrokerAccount[]> {
+  async function listAccounts(call: BrokerCall): Promise<wire.BrokerAccount[]> {
     const sent = { ...call, timeoutMs: accountsMs, retry: true, required: true };
-    const json = await send("getAccounts", accountsRequest(clientId), sent);
-    const accounts = await readAccounts(json, authority, contextOf(call));
+    const json = await send("getAccounts", wire.accountsRequest(clientId), sent);
+    const accounts = await wire.readAccounts(json, authority, contextOf(call));
     known.clear();
     for (const { info, raw } of accounts) known.set(accountKey(info), raw);
     return accounts;
@@ -158,7 +139,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   async function tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
     const context = { ...contextOf(call, request.scopes), request, now: now() };
-    const { result, rawAccount } = await readToken(json, context);
+    const { result, rawAccount } = await wire.readToken(json, context);
     if (rawAccount) known.set(accountKey(result.account), rawAccount);
     return result;
   }
@@ -185,19 +166,19 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
 
   function cancelWindow({ correlationId }: BrokerCall): void {
     const { cancelMs: timeoutMs = 1_000 } = transport;
-    send("cancelInteractiveFlow", cancelRequest(), { correlationId, timeoutMs }).catch((error) =>
+    send("cancelInteractiveFlow", wire.cancelRequest(), { correlationId, timeoutMs }).catch((error) =>
       log("debug", `The broker did not confirm the cancellation: ${String(error)} (correlation id ${correlationId})`)
     );
   }
 
   /** Others must not read a token in the process list. */
-  function withoutVisibleToken<T extends BrokerTokenRequest>(request: T): T {
-    return transport.requestsAreVisible ? { ...request, accessTokenToRenew: undefined } : request;
-  }
-
-  function withTransportWindow(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
-    const { parentWindowHandle } = request, { parentWindow } = transport;
-    return parentWindow ? { ...request, parentWindowHandle: parentWindow(parentWindowHandle) } : request;
+  function forTransport(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
+    const { requestsAreVisible, parentWindow } = transport;
+    return {
+      ...request,
+      ...(requestsAreVisible && { accessTokenToRenew: undefined }),
+      ...(parentWindow && { parentWindowHandle: parentWindow(request.parentWindowHandle) }),
+    };
   }
 
   return {
@@ -208,13 +189,13 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     },
     async acquireTokenSilently(request, call) {
       const account = request.account && await rawAccount(request.account, call);
-      const json = silentRequest(clientId, withoutVisibleToken(request), account);
+      const json = wire.silentRequest(clientId, forTransport(request), account);
       const sent = { ...call, timeoutMs: silentMs, retry: true, required: true };
       return await tokenIn(await send("acquireTokenSilently", json, sent), request, call);
     },
     async acquireTokenInteractively(request, call) {
       const account = await accountForWindow(request, call);
-      const json = interactiveRequest(clientId, withTransportWindow(withoutVisibleToken(request)), account);
+      const json = wire.interactiveRequest(clientId, forTransport(request), account);
       call.signal?.throwIfAborted();
       request.onBeforeWindow?.();
       const onAbort = () => cancelWindow(call);
@@ -226,27 +207,27 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       }
     },
     async removeAccount(account, call) {
-      const json = removeAccountRequest(clientId, await rawAccount(account, call));
-      await readDone(await send("removeAccount", json, { ...call, timeoutMs: accountsMs }), contextOf(call));
+      const json = wire.removeAccountRequest(clientId, await rawAccount(account, call));
+      await wire.readDone(await send("removeAccount", json, { ...call, timeoutMs: accountsMs }), contextOf(call));
       known.delete(accountKey(account));
     },
     async acquireSsoCookies(request, call) {
       const account = await rawAccount(request.account, call);
-      const json = cookieRequest(clientId, { ...request, scopes: [] }, account);
+      const json = wire.cookieRequest(clientId, { ...request, scopes: [] }, account);
       const sent = { ...call, timeoutMs: silentMs, retry: true };
-      return await readCookies(await send("acquirePrtSsoCookie", json, sent), contextOf(call));
+      return await wire.readCookies(await send("acquirePrtSsoCookie", json, sent), contextOf(call));
     },
     async signHttpRequest({ account, scheme }, call) {
       await rawAccount(account, call);
-      const json = signedHttpRequestRequest(clientId, popParameters(scheme, account.homeAccountId));
+      const json = wire.signedHttpRequestRequest(clientId, wire.popParameters(scheme, account.homeAccountId));
       const sent = { ...call, timeoutMs: silentMs, retry: true };
-      return await readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
+      return await wire.readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
     },
     async isPopSupported(call) {
       // A broker that knows the method answers that its parameters are missing.
-      const json = signedHttpRequestRequest(clientId, {}), sent = { ...call, timeoutMs: accountsMs };
+      const json = wire.signedHttpRequestRequest(clientId, {}), sent = { ...call, timeoutMs: accountsMs };
       try {
-        await readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
+        await wire.readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
         return true;
       } catch (error) {
         if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
@@ -258,7 +239,10 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     async version(call) {
       const sent = { ...call, timeoutMs: accountsMs };
       try {
-        return await readVersion(await send("getLinuxBrokerVersion", versionRequest(), sent), contextOf(call));
+        return await wire.readVersion(
+          await send("getLinuxBrokerVersion", wire.versionRequest(), sent),
+          contextOf(call),
+        );
       } catch (error) {
         const isKnown = error instanceof LatchkeyError && error.code !== "broker_unavailable";
         if (isKnown && !call.signal?.aborted) return undefined; // not every broker has the method

@@ -277,12 +277,11 @@ function checkPermissions(deno: typeof Deno, sockets: readonly UnixSocket[]): vo
 
 /** A name in the abstract namespace begins with a NUL, which no flag can contain. */
 function permissionsOf({ kind, name }: UnixSocket): [flag: string, permission: Deno.PermissionDescriptor][] {
-  const isFile = kind === "path", path = isFile ? { path: name } : {}, host = isFile ? { host: `unix:${name}` } : {};
-  const value = isFile ? `=${name}` : "";
+  if (kind === "abstract") return (["read", "write", "net"] as const).map((name) => [`--allow-${name}`, { name }]);
   return [
-    [`--allow-read${value}`, { name: "read", ...path }],
-    [`--allow-write${value}`, { name: "write", ...path }],
-    [`--allow-net${isFile ? `=unix:${name}` : ""}`, { name: "net", ...host }],
+    [`--allow-read=${name}`, { name: "read", path: name }],
+    [`--allow-write=${name}`, { name: "write", path: name }],
+    [`--allow-net=unix:${name}`, { name: "net", host: `unix:${name}` }],
   ];
 }
 
