@@ -19,11 +19,7 @@ export interface BrokerSearch {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Finds and starts the broker of this machine. Probes nothing if the flag of this platform is off.
- *
- * @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached.
- */
+/** @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached. */
 export async function findBroker(
   flags: BrokerFlags,
   options: JsonBrokerOptions,
@@ -45,7 +41,6 @@ export async function findBroker(
   return noneStarted(failures, platform);
 }
 
-/** Returns true if the app wants a broker on this platform and brokers serve the authority. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
   return "kinds" in planBrokers({ ...ownPlatform(flags), flags, authority });
 }
@@ -58,14 +53,9 @@ function ownPlatform(flags: BrokerFlags): BrokerPlatform {
 }
 
 async function startBroker(kind: BrokerKind, options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
-  switch (kind) {
-    case "linux":
-      return await (await import("./linux.ts")).startLinuxBroker(options, signal);
-    case "wsl":
-      return await (await import("./wsl.ts")).startWslBroker(options, signal);
-    case "msalruntime":
-      return await (await import("./msalruntime.ts")).startMsalRuntimeBroker(options, signal);
-  }
+  if (kind === "linux") return await (await import("./linux.ts")).startLinuxBroker(options, signal);
+  if (kind === "wsl") return await (await import("./wsl.ts")).startWslBroker(options, signal);
+  return await (await import("./msalruntime.ts")).startMsalRuntimeBroker(options, signal);
 }
 
 /**
@@ -99,7 +89,7 @@ export async function openBrokerChannel(options: BrokerChannelOptions): Promise<
   return (await import("./raw_channel.ts")).brokerChannel(options);
 }
 
-/** Returns true for an error after which the next broker is tried. */
+/** After such an error the next broker is tried. */
 function isMissing(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError &&
     ["broker_unavailable", "missing_dependency", "configuration"].includes(error.code);
@@ -117,7 +107,6 @@ function noneStarted(failures: readonly LatchkeyError[], { system, isWsl }: Brok
   return { state: "unavailable", reason, hint };
 }
 
-/** A platform, as far as brokers differ by it. */
 export interface BrokerPlatform {
   /** Operating system, in Node's words. */
   readonly system: string;
@@ -137,7 +126,6 @@ export interface BrokerFacts extends BrokerPlatform {
 /** The brokers to try, at least one, the preferred one first; or why there is none to try. */
 export type BrokerPlan = { readonly kinds: readonly BrokerKind[] } | { readonly off: string };
 
-/** Permission that lets Deno detect WSL. */
 const WSL_FLAG = "--allow-sys=osRelease";
 
 /** @throws {LatchkeyError} `configuration` if the platform does not have the chosen one. */
@@ -163,8 +151,10 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
       if (!flags.enableBrokerOnMac) return notEnabled("macOS", "enableBrokerOnMac");
       return arch === "aarch64" ? { kinds: ["msalruntime"] } : { off: "on macOS the broker needs Apple silicon" };
     case "linux":
-      if (isWsl) return planWsl(flags);
-      if (flags.enableBrokerOnLinux) return { kinds: ["linux"] };
+      // Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare.
+      if (flags.enableBrokerOnLinux) return { kinds: isWsl ? ["wsl", "linux"] : ["linux"] };
+      if (isWsl && !flags.enableBrokerOnWsl) return notEnabled("WSL", "enableBrokerOnWsl or enableBrokerOnLinux");
+      if (isWsl) return { kinds: ["wsl"] };
       if (flags.enableBrokerOnWsl && isWsl === undefined) {
         return { off: `the broker is enabled only on WSL, which Deno detects only with ${WSL_FLAG}` };
       }
@@ -172,12 +162,6 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
     default:
       return { off: `latchkey knows no broker for ${system ? `the platform ${system}` : "this platform"}` };
   }
-}
-
-/** Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare. */
-function planWsl({ enableBrokerOnWsl, enableBrokerOnLinux }: BrokerFlags): BrokerPlan {
-  if (enableBrokerOnLinux) return { kinds: ["wsl", "linux"] };
-  return enableBrokerOnWsl ? { kinds: ["wsl"] } : notEnabled("WSL", "enableBrokerOnWsl or enableBrokerOnLinux");
 }
 
 function notEnabled(where: string, flags: string): BrokerPlan {

@@ -59,7 +59,7 @@ export function codeOfStatus(status: number): LatchkeyErrorCode {
   return STATUSES[status]?.[0] ?? "unexpected";
 }
 
-/** Returns what to do about MSALRuntime's status; `undefined` if nothing is known to help. */
+/** Returns `undefined` if nothing is known to help. */
 export function hintOfStatus(status: number): string | undefined {
   return STATUSES[status]?.[1];
 }

@@ -39,28 +39,16 @@ const OPTIONAL_METHODS: readonly string[] = ["removeAccount", "generateSignedHtt
 
 const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker";
 
-/**
- * Starts the broker, unless it runs.
- *
- * @throws {LatchkeyError} `broker_unavailable` if it cannot be started; the errors of {@linkcode openBrokerBus}.
- */
 export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const bus = await openBrokerBus();
-  try {
-    await pingBroker(bus, options.timeLimits, signal);
-  } catch (error) {
+  await pingBroker(bus, options.timeLimits, signal).catch((error) => {
     bus.close();
     throw error;
-  }
+  });
   return jsonBroker(linuxTransport(bus, options.timeLimits), options);
 }
 
-/**
- * Opens the broker's bus.
- *
- * @throws {LatchkeyError} `broker_unavailable` if the session has none.
- * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.
- */
+/** Reports a missing bus as `broker_unavailable`, and an unusable D-Bus client as it is. */
 export async function openBrokerBus(): Promise<SessionBus> {
   return await openSessionBus().catch(throwUnavailable);
 }
@@ -68,8 +56,6 @@ export async function openBrokerBus(): Promise<SessionBus> {
 /**
  * Waits for the broker's first reply. A running broker has less time than one that the bus has to start, which the second
  * Ping makes it do.
- *
- * @throws {LatchkeyError} `broker_unavailable` if it does not answer.
  */
 export async function pingBroker(
   bus: SessionBus,
@@ -82,11 +68,7 @@ export async function pingBroker(
   }).catch(throwUnavailable);
 }
 
-/**
- * Reports when the broker starts and stops.
- *
- * @throws {LatchkeyError} `broker_unavailable` if the bus cannot be reached.
- */
+/** Reports when the broker starts and stops. */
 export async function watchBroker(bus: SessionBus, listener: (change: BrokerChange) => void): Promise<Disposable> {
   const { destination: sender, ...daemon } = BUS_DAEMON, match = { ...daemon, sender, member: "NameOwnerChanged" };
   const report = ({ body: [, , owner] }: Signal) => listener({ running: owner !== "" });

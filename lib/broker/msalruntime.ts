@@ -52,11 +52,6 @@ interface AskOptions extends BrokerCall {
   readonly onBefore?: (() => void) | undefined;
 }
 
-/**
- * Loads the library, which looks for the broker.
- *
- * @throws {LatchkeyError} the errors of {@linkcode openMsalRuntime}.
- */
 export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { library, path } = await openMsalRuntime();
   signal?.throwIfAborted();
@@ -219,7 +214,6 @@ function byName(one: AccountInfo, other: AccountInfo): number {
   return name! < otherName! ? -1 : 1;
 }
 
-/** Options of {@linkcode callNative}. */
 export interface NativeCallOptions {
   /** Name of the call, for messages. */
   readonly name: string;
@@ -237,12 +231,7 @@ export interface NativeCallOptions {
   readonly closingMs?: number | undefined;
 }
 
-/**
- * Makes a call to the library.
- *
- * @returns The result. If the caller has gone, the result is dropped.
- * @throws {LatchkeyError} `timed_out` if the time limit passes.
- */
+/** Makes a call to the library. A result that comes after the time limit or an abort is dropped. */
 export async function callNative<T>(start: Start<T>, options: NativeCallOptions): Promise<T> {
   const { name, signal, timeoutMs, mutex, isCancellable, onNotCancelled, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
@@ -347,16 +336,14 @@ export function signInHint({ account, loginHint, extraParameters }: BrokerIntera
  * @throws {TypeError} if it is a Wayland window, which the library does not support.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, windowBits(handle) ?? namedWindow(handle), true);
+  const bytes = new Uint8Array(8),
+    bits = windowBits(handle),
+    window = bits === undefined ? readWindow(handle) : { id: bits };
+  if (!("id" in window)) {
+    throw new ArgumentError("Cannot acquire a token: MSALRuntime does not support Wayland windows");
+  }
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(window.id), true);
   return bytes;
-}
-
-/** No window, and the console's, is 0. */
-function namedWindow(handle: WindowHandle | undefined): bigint {
-  const window = readWindow(handle);
-  if ("id" in window) return BigInt(window.id);
-  throw new ArgumentError("Cannot acquire a token: MSALRuntime does not support Wayland windows");
 }
 
 /** Text of the library's error if it cannot reach the Linux broker. */
@@ -380,11 +367,7 @@ export function rawTokenOf(token: NativeToken): JsonObject {
   };
 }
 
-/**
- * Runs code of the library, whose errors are plain objects.
- *
- * @throws {LatchkeyError} the refusal; `broker_unavailable` if the broker went away.
- */
+/** Runs code of the library, and translates its errors, which are plain objects. */
 export function withLatchkeyErrors<T>(context: RefusalContext, act: () => T): T {
   try {
     return act();

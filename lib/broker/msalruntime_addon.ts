@@ -185,11 +185,7 @@ async function candidates(): Promise<readonly string[]> {
 
 async function readOsRelease(): Promise<string | undefined> {
   if (!isPermitted({ name: "read", path: OS_RELEASE })) return undefined;
-  try {
-    return await readTextFile(OS_RELEASE);
-  } catch {
-    return undefined; // not every distribution has it
-  }
+  return await readTextFile(OS_RELEASE).catch(() => undefined); // not every distribution has it
 }
 
 async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
@@ -280,11 +276,7 @@ interface AddonMachine {
   readonly osRelease?: string | undefined;
 }
 
-/**
- * Returns the path of the addon below the package's folder.
- *
- * @throws {LatchkeyError} `broker_unavailable` if Microsoft does not support the machine.
- */
+/** @throws {LatchkeyError} `broker_unavailable` if Microsoft does not support the machine. */
 export function addonBelowPackage({ system, arch, osRelease = "" }: AddonMachine): string {
   const [folder, processor] = FOLDERS[`${system} ${arch}`] ?? [];
   if (folder === undefined || processor === undefined) {
@@ -335,7 +327,6 @@ export function addonFailure(
   return failure("missing_dependency", `${path} cannot be opened: ${said}`, `Install the package again: ${install}`);
 }
 
-/** Environment variable that turns the library's log lines on. */
 const LOG_VARIABLE = "LATCHKEY_MSALRUNTIME_LOG";
 const listeners = new Set<Logger>();
 let isRegistered = false;
@@ -382,9 +373,6 @@ function isAddonThere(path: string): boolean | undefined {
 /**
  * Checks that only root and we can change the addon and the folders and links on its path: native code may do all that we may.
  * Windows, which has no modes, is not checked.
- *
- * @throws {LatchkeyError} `configuration` or `missing_dependency` if others can, or Deno may not look.
- * @throws {Error} if a link is broken.
  */
 async function requireTrusted(path: string): Promise<void> {
   if (operatingSystem() === "win32") return;

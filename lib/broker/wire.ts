@@ -26,11 +26,7 @@ import type { RefusalContext } from "./errors.ts";
 /** A window by its X11 number, or by the name under which a Wayland compositor exported it. */
 type JsonWindow = { readonly id: number } | { readonly exportedHandle: string };
 
-/**
- * Reads a window handle. A console has no window that a broker on Linux could use.
- *
- * @throws {TypeError} if the handle is invalid.
- */
+/** Reads a window handle, as {@linkcode checkWindow} does. A console has no window that a broker on Linux could use. */
 export function readWindow(handle: WindowHandle | undefined): JsonWindow {
   if (handle === undefined || handle === CONSOLE_WINDOW_HANDLE) return { id: 0 };
   if (typeof handle === "string") {
@@ -245,9 +241,9 @@ interface TokenContext extends RefusalContext {
   readonly now: number;
 }
 
-/** A token, and its account as the broker sent it, if it did. */
 interface BrokerToken {
   readonly result: AuthenticationResult;
+  /** The account as the broker sent it, if it did. */
   readonly rawAccount: JsonObject | undefined;
 }
 
@@ -393,11 +389,7 @@ async function readReply(json: string, context: RefusalContext): Promise<JsonObj
   return reply;
 }
 
-/**
- * Parses a reply, which may be a refusal.
- *
- * @throws {LatchkeyError} `invalid_response` if it is not a JSON object.
- */
+/** Parses a reply, which may be a refusal. */
 export function parseReply(json: string, { correlationId }: Pick<RefusalContext, "correlationId">): JsonObject {
   let reply: unknown;
   try {

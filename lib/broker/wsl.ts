@@ -38,12 +38,6 @@ export const WSL_HINTS = {
     "Mount Windows' drive: in /etc/wsl.conf, under [automount], set enabled=true, then run wsl --shutdown in Windows",
 } as const;
 
-/**
- * Finds the broker, and checks that it answers.
- *
- * @throws {LatchkeyError} `broker_unavailable` if it does not answer.
- * @throws {LatchkeyError} `missing_dependency` if Deno may not run the programs.
- */
 export async function startWslBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { log, timeLimits: { startMs: timeoutMs } } = options;
   try {
@@ -110,14 +104,14 @@ async function pingProxy(path: string, limits: ProxyOptions): Promise<void> {
   const result = await runProxy(path, { method: "ping", version: "0.1", correlationId: "0", json: "{{}}" }, limits);
   // The reply is not quite JSON.
   if (result.code === 0 && /\bsuccess/i.test(textOf(result.stdout))) return;
-  throw interopError(result, path) ?? proxyError("it does not answer", result);
+  throw interopError(result, path) ?? unavailable(`it does not answer (exit code ${result.code})`, WSL_HINTS.restart);
 }
 
 async function askProxy(path: string, request: ProxyRequest, limits: ProxyOptions): Promise<string> {
   const result = await runProxy(path, request, limits), reply = textOf(result.stdout);
   // The proxy may exit with any code along with a refusal.
   if (result.code === 0 || readJson(reply)) return reply;
-  throw interopError(result, path) ?? proxyError("it failed", result);
+  throw interopError(result, path) ?? unavailable(`it failed (exit code ${result.code})`, WSL_HINTS.restart);
 }
 
 async function runProxy(
@@ -175,11 +169,7 @@ export async function findWslProxy(signal?: AbortSignal): Promise<string> {
   throw unavailable("wslinfo returned no path of a Windows program", WSL_HINTS.update);
 }
 
-/**
- * Returns the version of WSL, such as `2.5.9`; `undefined` if WSL does not report it.
- *
- * @throws {LatchkeyError} the errors of {@linkcode findWslProxy}.
- */
+/** Returns the version of WSL, such as `2.5.9`; `undefined` if WSL does not report it. */
 export async function wslVersion(signal?: AbortSignal): Promise<string | undefined> {
   for (const option of ["--version", "--wsl-version"]) { // older ones know only the second
     const { code, stdout } = await runWslinfo([option], signal);
@@ -226,10 +216,6 @@ function interopError({ code, stderr }: CommandResult, program: string): Latchke
 
 function interopIsOff(): LatchkeyError {
   return unavailable("WSL does not run Windows programs (interop is off)", WSL_HINTS.interop);
-}
-
-function proxyError(what: string, { code }: CommandResult): LatchkeyError {
-  return unavailable(`${what} (exit code ${code})`, WSL_HINTS.restart);
 }
 
 function unavailable(why: string, hint: string): LatchkeyError {
