@@ -6,7 +6,7 @@
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { PopScheme, WindowHandle } from "../request.ts";
+import type { PopScheme, RequestOptions, TokenQuery, WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 
 /**
@@ -15,26 +15,16 @@ import type { AuthenticationResult } from "../token.ts";
  */
 export type BrokerKind = "linux" | "wsl" | "msalruntime";
 
-/** Options of every call. */
-export interface BrokerCall {
-  /** UUID of the request in the logs of the broker and the server. */
+export interface BrokerCall extends RequestOptions {
   readonly correlationId: string;
-  readonly signal?: AbortSignal | undefined;
 }
 
-/** A request for a token. */
-export interface BrokerTokenRequest {
-  /** Scopes of the token. Reserved scopes are not sent. */
-  readonly scopes: readonly string[];
+/** A request for a token. Reserved scopes are not sent. By default it is for the account that is signed in to the device. */
+export interface BrokerTokenRequest extends Pick<TokenQuery, "scopes" | "account" | "claims" | "pop"> {
   /** Authority of the token; with a chosen account, that of its tenant. */
   readonly authority: Authority;
-  /** Chosen account. @default the account that is signed in to the device */
-  readonly account?: AccountInfo | undefined;
   /** Expected user name if no account was chosen. */
   readonly loginHint?: string | undefined;
-  /** Claims request as JSON text (OpenID Connect Core, 5.5), client capabilities included. */
-  readonly claims?: string | undefined;
-  readonly pop?: PopScheme | undefined;
   /** More parameters of the authorization request, such as `domain_hint`. */
   readonly extraParameters?: Readonly<Record<string, string>> | undefined;
   /** Token for the broker to renew, instead of answering from its cache. */

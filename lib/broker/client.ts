@@ -207,7 +207,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       }
     },
     async removeAccount(account, call) {
-      const json = wire.removeAccountRequest(clientId, await rawAccount(account, call));
+      const json = JSON.stringify({ clientId, account: await rawAccount(account, call) });
       await wire.readDone(await send("removeAccount", json, { ...call, timeoutMs: accountsMs }), contextOf(call));
       known.delete(accountKey(account));
     },
@@ -219,13 +219,13 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     },
     async signHttpRequest({ account, scheme }, call) {
       await rawAccount(account, call);
-      const json = wire.signedHttpRequestRequest(clientId, wire.popParameters(scheme, account.homeAccountId));
+      const json = JSON.stringify({ clientId, popParams: wire.popParameters(scheme, account.homeAccountId) });
       const sent = { ...call, timeoutMs: silentMs, retry: true };
       return await wire.readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
     },
     async isPopSupported(call) {
       // A broker that knows the method answers that its parameters are missing.
-      const json = wire.signedHttpRequestRequest(clientId, {}), sent = { ...call, timeoutMs: accountsMs };
+      const json = JSON.stringify({ clientId, popParams: {} }), sent = { ...call, timeoutMs: accountsMs };
       try {
         await wire.readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
         return true;
@@ -237,12 +237,9 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       }
     },
     async version(call) {
-      const sent = { ...call, timeoutMs: accountsMs };
+      const json = wire.versionRequest(), sent = { ...call, timeoutMs: accountsMs };
       try {
-        return await wire.readVersion(
-          await send("getLinuxBrokerVersion", wire.versionRequest(), sent),
-          contextOf(call),
-        );
+        return await wire.readVersion(await send("getLinuxBrokerVersion", json, sent), contextOf(call));
       } catch (error) {
         const isKnown = error instanceof LatchkeyError && error.code !== "broker_unavailable";
         if (isKnown && !call.signal?.aborted) return undefined; // not every broker has the method

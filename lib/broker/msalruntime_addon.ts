@@ -153,9 +153,10 @@ const loaded = new Map<string, MsalRuntime>();
  * @throws {LatchkeyError} `broker_unavailable` if it finds no broker, or does not support this machine.
  */
 export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
-  const { library, path } = await openFirst(await candidates());
-  if (library.StartupError) throw startupFailure(library.StartupError);
-  return { library, path };
+  const opened = await openFirst(await candidates()), { StartupError: error } = opened.library;
+  if (!error) return opened;
+  const reason = escapeControlCharacters(error.errorContext), hint = HINTS[operatingSystem()];
+  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reason}`, { hint });
 }
 
 /** Returns the version of an addon's package; `undefined` if it is unknown, or Deno may not read it. */
@@ -228,24 +229,10 @@ function notFound(paths: readonly string[], install: string): LatchkeyError {
   });
 }
 
-function exposedFailure(place: string): LatchkeyError {
-  const isNamed = readEnvironment(VARIABLE) !== undefined, code = isNamed ? "configuration" : "missing_dependency";
-  const what = isNamed ? `use ${VARIABLE}` : "load MSALRuntime", command = quoteCommand(["chmod", "go-w", place]);
-  return new LatchkeyError(code, `Cannot ${what}: others can change ${escapeControlCharacters(place)}`, {
-    hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${command}`,
-  });
-}
-
 function notPermitted(path: string): LatchkeyError {
   const flags = quoteCommand([`--allow-ffi=${path}`, `--allow-read=${packageOfAddon(path) ?? path}`]);
   return new LatchkeyError("missing_dependency", `Deno may not open ${PACKAGE}`, {
     hint: `Install it: ${howToInstall("Deno")}; and run deno with ${flags}`,
-  });
-}
-
-function startupFailure({ errorContext }: NativeError): LatchkeyError {
-  return new LatchkeyError("broker_unavailable", `Cannot start the broker: ${escapeControlCharacters(errorContext)}`, {
-    hint: HINTS[operatingSystem()],
   });
 }
 
@@ -382,7 +369,12 @@ async function requireTrusted(path: string): Promise<void> {
     return;
   }
   const place = await placeOpenToOthers(path);
-  if (place !== undefined) throw exposedFailure(place);
+  if (place === undefined) return;
+  const isNamed = readEnvironment(VARIABLE) !== undefined, code = isNamed ? "configuration" : "missing_dependency";
+  const what = isNamed ? `use ${VARIABLE}` : "load MSALRuntime", command = quoteCommand(["chmod", "go-w", place]);
+  throw new LatchkeyError(code, `Cannot ${what}: others can change ${escapeControlCharacters(place)}`, {
+    hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${command}`,
+  });
 }
 
 /** Loads an addon. `require` would also need the permission to read the files around it. */

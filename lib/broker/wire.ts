@@ -123,10 +123,6 @@ export function cancelRequest(): string {
   });
 }
 
-export function removeAccountRequest(clientId: string, account: JsonObject): string {
-  return JSON.stringify({ clientId, account });
-}
-
 /** Writes the request of `acquirePrtSsoCookie`, for the host of `url`. */
 export function cookieRequest(
   clientId: string,
@@ -136,10 +132,6 @@ export function cookieRequest(
   const { url: ssoUrl } = request, cookie = { ...request, scopes: [SCOPE_OF_COOKIES] };
   const authParameters = { ...authParametersOf(clientId, cookie, account, SSO_COOKIE), ssoUrl };
   return JSON.stringify({ account, authParameters, mamEnrollment: false, ssoUrl });
-}
-
-export function signedHttpRequestRequest(clientId: string, popParams: JsonObject): string {
-  return JSON.stringify({ clientId, popParams });
 }
 
 function authParametersOf(
@@ -406,7 +398,7 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
   const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {};
   const error = token.error ?? reply.error;
   if (error === undefined || error === null) return;
-  const details = isObject(error) ? error : { context: error };
+  const details = isObject(error) ? error : { context: error }, claims = readText(details.claims);
   const { refusalError, statusOfWire } = await import("./errors.ts");
   throw refusalError({
     status: statusOfWire(readNumber(details.status) ?? 0),
@@ -415,12 +407,8 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
     errorCode: readNumber(details.errorCode),
     text: readText(details.context) ?? readText(details.message) ?? "",
     subError: readText(details.subError) ?? readText(token.subError), // from 3.x on beside the error
-    claims: readClaimsChallenge(details.claims),
+    claims: claims && readJson(claims) && claims, // else it could not be replayed
   }, context);
-}
-
-function readClaimsChallenge(claims: unknown): string | undefined {
-  return typeof claims === "string" && readJson(claims) ? claims : undefined; // else it could not be replayed
 }
 
 function invalidResponse(why: string, correlationId: string): LatchkeyError {

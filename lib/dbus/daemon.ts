@@ -75,7 +75,7 @@ function textsIn([variant]: readonly DBusValue[]): readonly string[] {
 
 function toMap(entries: readonly string[]): ReadonlyMap<string, string> {
   return new Map(entries.map((entry) => {
-    const end = entry.indexOf("=");
-    return end < 0 ? [entry, ""] : [entry.slice(0, end), entry.slice(end + 1)];
+    const [name = "", ...value] = entry.split("=");
+    return [name, value.join("=")];
   }));
 }

@@ -80,7 +80,6 @@ function bad(address: string, why: string): DBusError {
 /** Length of the part of the header that has the message's length. */
 const HEADER_LENGTH = 16;
 const MAX_LENGTH = 128 * 1024 * 1024;
-const BYTE_ORDERS = "lB"; // little, big
 
 /** Splits a stream into messages. */
 export class MessageSplitter {
@@ -88,9 +87,8 @@ export class MessageSplitter {
   #filled = 0;
 
   /**
-   * Adds a piece of the stream.
+   * Adds a piece of the stream, and returns the messages that are complete now, in order.
    *
-   * @returns The messages that are complete now, in order.
    * @throws {RangeError} if the stream is malformed. The rest of it cannot be read.
    */
   push(piece: Uint8Array): Uint8Array<ArrayBuffer>[] {
@@ -107,9 +105,7 @@ export class MessageSplitter {
         this.#message = new Uint8Array(HEADER_LENGTH);
         this.#filled = 0;
       } else {
-        const whole = new Uint8Array(length);
-        whole.set(this.#message);
-        this.#message = whole;
+        this.#message = new Uint8Array(this.#message.buffer.transfer(length));
       }
     }
     return messages;
@@ -117,10 +113,10 @@ export class MessageSplitter {
 }
 
 function lengthOf(message: Uint8Array<ArrayBuffer>): number {
-  const order = String.fromCharCode(message[0]!), view = new DataView(message.buffer);
-  const body = view.getUint32(4, order === "l"), fields = view.getUint32(12, order === "l");
+  const order = String.fromCharCode(message[0]!), isLittle = order === "l", view = new DataView(message.buffer);
+  const body = view.getUint32(4, isLittle), fields = view.getUint32(12, isLittle);
   const length = HEADER_LENGTH + Math.ceil(fields / 8) * 8 + body;
-  if (!BYTE_ORDERS.includes(order) || length > MAX_LENGTH) throw new RangeError("The bytes are not a D-Bus message");
+  if (!(isLittle || order === "B") || length > MAX_LENGTH) throw new RangeError("The bytes are not a D-Bus message");
   return length;
 }
 

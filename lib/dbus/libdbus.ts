@@ -27,7 +27,7 @@ export async function findLibdbus<T>(deno: typeof Deno, open: (path: string) => 
   return override ? await openOverride(deno, override, open) : findUsualLibdbus(deno, open);
 }
 
-/** Opens the first libdbus that can be opened, as {@linkcode findLibdbus}, but not the one that `LATCHKEY_LIBDBUS` names. */
+/** Ignores `LATCHKEY_LIBDBUS`; otherwise as {@linkcode findLibdbus}. */
 export function findUsualLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
   let permitted = false, failure: unknown;
   for (const path of candidates(deno)) {
@@ -92,10 +92,8 @@ async function openOverride<T>(deno: typeof Deno, path: string, open: (path: str
   const refuse = (why: string, hint: string) =>
     new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { hint });
   if (!path.startsWith("/")) throw refuse("it is not an absolute path", `Set it to the absolute path of ${FILE}`);
-  if (
-    !isGranted(deno, { name: "ffi", path }) || !isGranted(deno, { name: "read" }) ||
-    !isGranted(deno, { name: "sys", kind: "uid" })
-  ) {
+  const needed = [{ name: "ffi", path }, { name: "read" }, { name: "sys", kind: "uid" }] as const;
+  if (!needed.every((permission) => isGranted(deno, permission))) {
     const flags = quoteCommand([`--allow-ffi=${path}`, "--allow-read", "--allow-sys=uid"]);
     throw new LatchkeyError("missing_dependency", "Cannot use LATCHKEY_LIBDBUS: Deno may not check and open it", {
       hint: `Run deno with ${flags}, or unset LATCHKEY_LIBDBUS`,
@@ -160,7 +158,6 @@ const CALLS = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** Symbols that wake poll. */
 const WAKING = {
   // ssize_t read(int fd, void *buf, size_t count)
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
@@ -168,7 +165,6 @@ const WAKING = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** Symbols of the end of a connection. */
 const ENDING = {
   // void dbus_connection_close(DBusConnection *connection)
   dbus_connection_close: { parameters: ["usize"], result: "void" },
@@ -178,7 +174,6 @@ const ENDING = {
   close: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** Symbols of a connection that failed. */
 const FAILING = {
   // void dbus_error_free(DBusError *error)
   dbus_error_free: { parameters: ["buffer"], result: "void" },
@@ -196,11 +191,7 @@ interface Libdbus {
 
 let opened: Libdbus | undefined;
 
-/**
- * Opens libdbus, once in this process.
- *
- * @throws {LatchkeyError} the errors of {@linkcode findLibdbus}.
- */
+/** Opens libdbus, once in this process. */
 export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
   return opened ??= await findLibdbus(deno, (path) => openAt(deno, path));
 }

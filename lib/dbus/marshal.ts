@@ -171,10 +171,8 @@ class ValueWriter {
     const start = this.length;
     this.length += size;
     if (this.length > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.length, 2 * this.#bytes.length));
-      larger.set(this.#bytes);
-      this.#bytes = larger;
-      this.#view = new DataView(larger.buffer);
+      this.#bytes = new Uint8Array(this.#bytes.buffer.transfer(Math.max(this.length, 2 * this.#bytes.length)));
+      this.#view = new DataView(this.#bytes.buffer);
     }
     return start;
   }
@@ -209,7 +207,9 @@ class ValueReader {
       case "basic":
         return this.readBasic(type.code);
       case "array":
-        return type.signature === "ay" ? this.#take(this.#readLength("u")).slice() : this.#readElements(type.element);
+        return type.signature === "ay"
+          ? this.#take(this.readBasic("u") as number).slice()
+          : this.#readElements(type.element);
       case "dictionary": {
         const entry: DBusType = { kind: "struct", fields: [type.key, type.value], signature: type.signature };
         return new Map(this.#readElements(entry) as unknown as [DBusValue, DBusValue][]);
@@ -225,14 +225,10 @@ class ValueReader {
   }
 
   #readElements(element: DBusType): DBusValue[] {
-    const length = this.#readLength("u"), values: DBusValue[] = [];
+    const length = this.readBasic("u") as number, values: DBusValue[] = [];
     this.align(alignment(element));
     for (const end = this.position + length; this.position < end;) values.push(this.read(element));
     return values;
-  }
-
-  #readLength(code: "y" | "u"): number {
-    return this.readBasic(code) as number;
   }
 
   readBasic(code: string): DBusValue {
@@ -243,7 +239,7 @@ class ValueReader {
       const value = this.#view[get](this.position - size, this.#littleEndian);
       return code === "b" ? value !== 0 : value;
     }
-    const text = decoder.decode(this.#take(this.#readLength(code === "g" ? "y" : "u")));
+    const text = decoder.decode(this.#take(this.readBasic(code === "g" ? "y" : "u") as number));
     this.position++; // the NUL
     return text;
   }
@@ -313,11 +309,7 @@ const PROTOCOL_VERSION = 1;
 /** Offset of the header fields. */
 const FIELDS_START = 16;
 
-/**
- * Encodes a message.
- *
- * @throws {TypeError} if the body does not fit the signature.
- */
+/** @throws {TypeError} if the body does not fit the signature. */
 export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   const types = parseSignature(message.signature ?? ""), values = message.body ?? [];
   if (types.length !== values.length) {
@@ -344,7 +336,7 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   return whole.bytes();
 }
 
-/** Decodes a message, which must be valid. */
+/** The message must be valid. */
 export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
   const reader = new ValueReader(bytes, bytes[0] === LITTLE_ENDIAN, FIELDS_START);
   const message: Record<string, DBusValue> = { type: bytes[1]!, flags: bytes[2]!, serial: reader.readAt(8) };

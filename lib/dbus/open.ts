@@ -94,20 +94,22 @@ function escapeAddress(text: string): string {
 /** Interval at which a bus with subscriptions looks for signals and for a restarted daemon. */
 const POLL_MS = 200;
 
+type OnSignal = (signal: Signal) => void;
+
 interface Subscription {
   readonly match: SignalMatch;
-  readonly listener: (signal: Signal) => void;
+  readonly listener: OnSignal;
 }
 
 class ReconnectingBus implements SessionBus {
   readonly client: SessionBusClient;
-  readonly #connect: (onSignal: (signal: Signal) => void) => DBusTransport;
+  readonly #connect: (onSignal: OnSignal) => DBusTransport;
   readonly #subscriptions = new Set<Subscription>();
   #transport: DBusTransport | undefined;
   #polling: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
-  constructor(client: SessionBusClient, connect: (onSignal: (signal: Signal) => void) => DBusTransport) {
+  constructor(client: SessionBusClient, connect: (onSignal: OnSignal) => DBusTransport) {
     this.client = client;
     this.#connect = connect;
   }
@@ -117,11 +119,7 @@ class ReconnectingBus implements SessionBus {
     return await this.#connected().connection.call(call, limits);
   }
 
-  async subscribe(
-    match: SignalMatch,
-    listener: (signal: Signal) => void,
-    limits: CallLimits = {},
-  ): Promise<Disposable> {
+  async subscribe(match: SignalMatch, listener: OnSignal, limits: CallLimits = {}): Promise<Disposable> {
     limits.signal?.throwIfAborted();
     const subscription = { match, listener }, { connection } = this.#connected();
     this.#subscriptions.add(subscription); // signals may come with the reply
