@@ -32,9 +32,8 @@ export interface JsonTransport {
   /**
    * Sends a request and returns the reply. `method` is its name on D-Bus.
    *
-   * @throws {LatchkeyError} `broker_unavailable` if the broker goes away before it answers.
-   * @throws {LatchkeyError} `timed_out` if the time limit passes.
-   * @throws {LatchkeyError} `refused` if the broker does not know the method.
+   * @throws {LatchkeyError} `broker_unavailable` if the broker goes away before it answers; `timed_out`; `refused` if it does not
+   * know the method.
    */
   send(method: string, json: string, call: BrokerCall & { readonly timeoutMs?: number | undefined }): Promise<string>;
   /** Returns the redirect URI that an app must have registered for this broker. */
@@ -79,12 +78,7 @@ export async function callBroker<T>(method: string, call: () => Promise<T>, opti
   return await callBroker(method, call, { ...options, retry: false });
 }
 
-/**
- * Finds an account in the form in which its broker wants it back.
- *
- * @param known Accounts by {@linkcode accountKey}.
- * @throws {LatchkeyError} `account_not_found`
- */
+/** Finds an account, among those by {@linkcode accountKey}, in the form in which its broker wants it back. */
 export function knownAccount<T>(known: ReadonlyMap<string, T>, account: AccountInfo, call: BrokerCall): T {
   // A token of another tenant names its account with that tenant, but the broker lists the account with its own.
   const sameId = [...known].filter(([key]) => key.startsWith(`${idKey(account.homeAccountId)}\n`));

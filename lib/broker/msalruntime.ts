@@ -87,11 +87,8 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
-    const found = await ask<NativeAccounts>(
-      "getAccounts",
-      (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done),
-      { ...call, timeoutMs: accountsMs, retry: true },
-    );
+    const start: Start<NativeAccounts> = (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done);
+    const found = await ask("getAccounts", start, { ...call, timeoutMs: accountsMs, retry: true });
     return withLatchkeyErrors(contextOf(call), () => {
       const { accounts } = found;
       known.clear();
@@ -116,12 +113,9 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
   /** The library finds an account that it has cached by its object id. It need not have it. */
   async function readCachedAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
     const [objectId = ""] = homeAccountId.split(".");
+    const start: Start<NativeReadAccount> = (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done);
     try {
-      const found = await ask<NativeReadAccount>(
-        "readAccount",
-        (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done),
-        { ...call, timeoutMs: accountsMs },
-      );
+      const found = await ask("readAccount", start, { ...call, timeoutMs: accountsMs });
       withLatchkeyErrors(contextOf(call), () => {
         const { account } = found;
         if (account?.homeAccountId && idKey(account.homeAccountId) === idKey(homeAccountId)) keep(account);
@@ -183,12 +177,9 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       return resultOf(await ask("acquireTokenInteractively", start, limits), request, call);
     },
     async removeAccount(account, call) {
-      const found = await findAccount(account, call);
-      await ask(
-        "removeAccount",
-        (done) => library.SignOutSilentlyAsync(clientId, call.correlationId, found, done),
-        { ...call, timeoutMs: accountsMs },
-      );
+      const found = await findAccount(account, call), { correlationId } = call;
+      const start: Start<NativeResult> = (done) => library.SignOutSilentlyAsync(clientId, correlationId, found, done);
+      await ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
       known.delete(accountKey(account));
     },
     acquireSsoCookies: (_request, call) =>
@@ -346,9 +337,6 @@ export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
   return bytes;
 }
 
-/** Text of the library's error if it cannot reach the Linux broker. */
-const LOST = /^DBUS failed/i;
-
 export function rawAccountOf(account: NativeAccount): JsonObject {
   const { homeAccountId, localAccountId, environment, realm, username, displayName, clientInfo } = account;
   return { homeAccountId, localAccountId, environment, realm, username, name: displayName, clientInfo };
@@ -378,17 +366,18 @@ export function withLatchkeyErrors<T>(context: RefusalContext, act: () => T): T 
 
 export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyError {
   const { correlationId } = context;
-  if (!isObject(thrown) || readNumber(thrown.errorStatus) === undefined) {
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    return new LatchkeyError("unexpected", `MSALRuntime failed: ${escapeControlCharacters(message)}`, {
-      correlationId,
-    });
+  const status = isObject(thrown) ? readNumber(thrown.errorStatus) : undefined;
+  if (!isObject(thrown) || status === undefined) {
+    const message = escapeControlCharacters(thrown instanceof Error ? thrown.message : String(thrown));
+    return new LatchkeyError("unexpected", `MSALRuntime failed: ${message}`, { correlationId });
   }
-  const status = readNumber(thrown.errorStatus)!, text = readText(thrown.errorContext) ?? "";
-  if (status === 0 && LOST.test(text)) {
-    return new LatchkeyError("broker_unavailable", `The broker went away: ${escapeControlCharacters(text)}`, {
+  const text = readText(thrown.errorContext) ?? "";
+  // So it says that it cannot reach the Linux broker.
+  if (status === 0 && /^DBUS failed/i.test(text)) {
+    const errorDescription = escapeControlCharacters(text);
+    return new LatchkeyError("broker_unavailable", `The broker went away: ${errorDescription}`, {
       correlationId,
-      errorDescription: escapeControlCharacters(text),
+      errorDescription,
       hint: "Try again; if it stays away, restart this program",
     });
   }

@@ -89,14 +89,8 @@ function callError(error: unknown, method: string, correlationId: string): unkno
   });
 }
 
-interface ProxyRequest {
-  readonly method: string;
-  /** Version of the protocol. */
-  readonly version: string;
-  readonly correlationId: string;
-  readonly json: string;
-}
-
+/** A request; `version` is that of the protocol. */
+type ProxyRequest = Readonly<Record<"method" | "version" | "correlationId" | "json", string>>;
 type RunLimits = Pick<CommandOptions, "timeoutMs" | "signal">;
 type ProxyOptions = RunLimits & { readonly log: Logger };
 
@@ -200,22 +194,22 @@ async function run(command: readonly string[], limits: RunLimits): Promise<Comma
       const hint = program === WSLINFO ? `${WSL_HINTS.update}; containers have none` : WSL_HINTS.drive;
       throw unavailable(`there is no ${program}`, hint);
     }
-    throw error.reason === "ENOEXEC" ? interopIsOff() : unavailable(error.message, WSL_HINTS.interop);
+    throw unavailable(error.reason === "ENOEXEC" ? INTEROP_IS_OFF : error.message, WSL_HINTS.interop);
   }
 }
+
+const INTEROP_IS_OFF = "WSL does not run Windows programs (interop is off)";
 
 /** Returns WSL's reason why a program did not run; `undefined` if the program itself failed. */
 function interopError({ code, stderr }: CommandResult, program: string): LatchkeyError | undefined {
   // A shell that cannot run a Windows program takes it for a script.
   const isScript = [2, 126, 127].includes(code) && stderr.includes(program) && /: (?:line )?\d+: /.test(stderr);
-  if (isScript || /exec format error|cannot execute binary file/i.test(stderr)) return interopIsOff();
+  if (isScript || /exec format error|cannot execute binary file/i.test(stderr)) {
+    return unavailable(INTEROP_IS_OFF, WSL_HINTS.interop);
+  }
   return /UtilConnect|WSL_INTEROP|interop server/i.test(stderr)
     ? unavailable("the session has lost its connection to Windows", WSL_HINTS.session)
     : undefined;
-}
-
-function interopIsOff(): LatchkeyError {
-  return unavailable("WSL does not run Windows programs (interop is off)", WSL_HINTS.interop);
 }
 
 function unavailable(why: string, hint: string): LatchkeyError {
@@ -228,10 +222,8 @@ const INTEROP_FOLDER = "/run/WSL";
 const INTEROP_SOCKET = /^(\d+)_interop$/;
 
 /**
- * Returns variables for a Windows program: the newest socket in use, if the environment names none that is.
- *
- * @returns No variables if the environment is right or names another folder, no socket is known to be better, or Deno may not
- * look (`--allow-env=WSL_INTEROP --allow-read=/run/WSL --allow-sys=uid`).
+ * Returns variables for a Windows program: the newest socket in use, if the environment names none that is. Returns none if the
+ * environment names another folder, or Deno may not look (`--allow-env=WSL_INTEROP --allow-read=/run/WSL --allow-sys=uid`).
  */
 export async function interopEnvironment(): Promise<Readonly<Record<string, string>>> {
   if (!mayReadEnvironment(INTEROP)) return {};

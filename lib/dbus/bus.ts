@@ -46,7 +46,7 @@ export interface CallLimits {
 }
 
 export interface Signal {
-  /** Unique bus name of the sender, or `org.freedesktop.DBus` for the bus itself. */
+  /** Unique bus name, or `org.freedesktop.DBus` for the bus itself. */
   readonly sender: string;
   readonly path: string;
   readonly interface: string;

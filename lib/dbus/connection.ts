@@ -47,7 +47,8 @@ export class DBusConnection {
   readonly #handlers: ConnectionHandlers;
   readonly #calls = new Map<number, WaitingCall>();
   #serial: number;
-  #nextDeadline = Infinity;
+  /** A time before which no time limit ends, on the clock of `performance.now()`. Transports only read it. */
+  nextDeadline: number = Infinity;
 
   /** @param lastSerial Serial of the last message that the transport sent on its own. */
   constructor(handlers: ConnectionHandlers, lastSerial = 0) {
@@ -59,12 +60,7 @@ export class DBusConnection {
     return this.#calls.size > 0;
   }
 
-  /** A time before which no time limit ends, on the clock of `performance.now()`. */
-  get nextDeadline(): number {
-    return this.#nextDeadline;
-  }
-
-  /** Calls a method; see `SessionBus.call`. */
+  /** As `SessionBus.call`. */
   async call(call: MethodCall, { timeoutMs = Infinity, signal }: CallLimits): Promise<readonly DBusValue[]> {
     signal?.throwIfAborted();
     const serial = this.send(call), { destination, member } = call;
@@ -73,7 +69,7 @@ export class DBusConnection {
         this.#calls.delete(serial);
         signal?.removeEventListener("abort", onAbort);
         if (this.isWaiting) return;
-        this.#nextDeadline = Infinity;
+        this.nextDeadline = Infinity;
         this.#handlers.onWaiting();
       };
       const fail = (error: unknown) => (settle(), reject(error));
@@ -87,18 +83,13 @@ export class DBusConnection {
         resolve: (body) => (settle(), resolve(body)),
         reject: fail,
       });
-      if (deadline >= this.#nextDeadline && this.#calls.size > 1) return;
-      this.#nextDeadline = Math.min(this.#nextDeadline, deadline);
+      if (deadline >= this.nextDeadline && this.#calls.size > 1) return;
+      this.nextDeadline = Math.min(this.nextDeadline, deadline);
       this.#handlers.onWaiting();
     });
   }
 
-  /**
-   * Sends a method call without waiting for its reply.
-   *
-   * @returns The serial that the reply will name.
-   * @throws {TypeError} if the arguments do not fit the signature.
-   */
+  /** Sends a method call without waiting for its reply, which will name the returned serial. */
   send(call: MethodCall): number {
     return this.#sendMessage({ ...call, type: METHOD_CALL, flags: call.autoStart === false ? NO_AUTO_START : 0 });
   }
@@ -135,11 +126,11 @@ export class DBusConnection {
   /** Fails the calls whose time limit has ended. */
   expire(): void {
     const now = performance.now();
-    if (now < this.#nextDeadline) return;
-    this.#nextDeadline = Infinity;
+    if (now < this.nextDeadline) return;
+    this.nextDeadline = Infinity;
     for (const { deadline, timeOut } of this.#calls.values()) {
       if (deadline <= now) timeOut();
-      else this.#nextDeadline = Math.min(this.#nextDeadline, deadline);
+      else this.nextDeadline = Math.min(this.nextDeadline, deadline);
     }
   }
 
@@ -148,7 +139,6 @@ export class DBusConnection {
   }
 }
 
-/** Returns the error of calls whose connection has ended. */
 export function disconnected(why: string): DBusError {
   return new DBusError(`${BUS_ERROR}Disconnected`, why);
 }

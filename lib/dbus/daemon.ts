@@ -33,9 +33,7 @@ const ALL_PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi", "im
 /**
  * Reads the environment of services that the bus starts.
  *
- * @throws {LatchkeyError} `missing_dependency` if Deno may not read it.
- * @throws {LatchkeyError} `unexpected` if it cannot be read.
- * @throws {LatchkeyError} `timed_out` if the time limit passes.
+ * @throws {LatchkeyError} `missing_dependency` if Deno may not read it; `unexpected` if it cannot be read; `timed_out`.
  * @throws {DBusError} if the bus does not report its daemon's pid.
  */
 export async function readActivationEnvironment(

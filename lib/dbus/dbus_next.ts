@@ -28,7 +28,6 @@ export async function openDBusNext(address: string): Promise<(onSignal: (signal:
   return (onSignal) => new DBusNextTransport(library, addresses, onSignal);
 }
 
-/** A socket on which a bus listens. */
 interface UnixSocket {
   /** `path`: a file. `abstract`: a name in Linux' abstract namespace. */
   readonly kind: "path" | "abstract";
@@ -81,7 +80,6 @@ function bad(address: string, why: string): DBusError {
 const HEADER_LENGTH = 16;
 const MAX_LENGTH = 128 * 1024 * 1024;
 
-/** Splits a stream into messages. */
 export class MessageSplitter {
   #message = new Uint8Array(HEADER_LENGTH);
   #filled = 0;

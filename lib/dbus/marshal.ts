@@ -5,7 +5,6 @@
  */
 import type { DBusValue, MethodCall, Variant } from "./bus.ts";
 
-/** A complete type. */
 type DBusType =
   | { readonly kind: "basic"; readonly code: string; readonly signature: string }
   | { readonly kind: "array"; readonly element: DBusType; readonly signature: string }
@@ -28,16 +27,14 @@ export function parseSignature(signature: string): DBusType[] {
   const wrong = () => new TypeError(`${JSON.stringify(signature)} is not a D-Bus signature`);
 
   function type(arrays: number, structs: number): DBusType {
-    const start = position;
-    const code = signature[position++] ?? "";
+    const start = position, code = signature[position++] ?? "";
     const end = <T extends object>(rest: T) => ({ ...rest, signature: signature.slice(start, position) });
     if (code && BASIC.includes(code)) return end({ kind: "basic", code });
     if (code === "v") return { kind: "variant", signature: code };
     if (code === "a" && arrays < MAX_DEPTH) {
       if (signature[position] !== "{") return end({ kind: "array", element: type(arrays + 1, structs) });
       position++;
-      const key = type(arrays + 1, structs + 1);
-      const value = type(arrays + 1, structs + 1);
+      const key = type(arrays + 1, structs + 1), value = type(arrays + 1, structs + 1);
       if (key.kind !== "basic" || signature[position++] !== "}") throw wrong();
       return end({ kind: "dictionary", key, value });
     }
@@ -277,7 +274,6 @@ export const NO_REPLY_EXPECTED = 1, NO_AUTO_START = 2;
 /** A message. Its type decides which fields it has. */
 export interface DBusMessage extends OrUndefined<Partial<Omit<MethodCall, "autoStart">>> {
   readonly type: number;
-  /** @default 0 */
   readonly flags?: number;
   /** Number of the message among those of its sender, from 1. */
   readonly serial: number;
@@ -304,10 +300,9 @@ const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undef
   ["sender", "s"],
   ["signature", "g"],
 ];
-const LITTLE_ENDIAN = 0x6c; // "l"
-const PROTOCOL_VERSION = 1;
-/** Offset of the header fields. */
-const FIELDS_START = 16;
+/** The byte "l". */
+const LITTLE_ENDIAN = 0x6c;
+const PROTOCOL_VERSION = 1, FIELDS_START = 16;
 
 /** @throws {TypeError} if the body does not fit the signature. */
 export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
@@ -343,8 +338,7 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
   const end = FIELDS_START + reader.readAt(12);
   while (reader.position < end) {
     reader.align(8);
-    const field = FIELDS[reader.readBasic("y") as number];
-    const type = reader.readBasic("g") as string;
+    const field = FIELDS[reader.readBasic("y") as number], type = reader.readBasic("g") as string;
     const value = reader.read(parseSignature(type)[0]!);
     if (field) message[field[0]] = value;
   }
