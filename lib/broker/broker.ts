@@ -45,11 +45,6 @@ export interface SsoCookie {
   readonly value: string;
 }
 
-export interface BrokerChange {
-  /** True if the broker runs now. One that stopped because it was idle is started by the next call. */
-  readonly running: boolean;
-}
-
 /** A started broker. Every method throws its refusal, `timed_out`, `broker_unavailable` or `invalid_response`. */
 export interface Broker {
   readonly kind: BrokerKind;

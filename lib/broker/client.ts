@@ -142,11 +142,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
    * himmelblau opens its window only for an account that the request names, and it serves one user. Unlike Microsoft's, its
    * accounts have no `clientInfo`. It is reached over the session bus only.
    */
-  async function accountForWindow(
-    request: BrokerInteractiveRequest,
-    call: BrokerCall,
-  ): Promise<JsonObject | undefined> {
-    if (request.account) return await rawAccount(request.account, call);
+  async function accountForWindow({ account }: BrokerTokenRequest, call: BrokerCall): Promise<JsonObject | undefined> {
+    if (account) return await rawAccount(account, call);
     if (transport.kind !== "linux") return undefined;
     if (known.size === 0) {
       await listAccounts(call).catch((error) => {

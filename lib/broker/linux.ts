@@ -18,7 +18,7 @@ import {
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Broker, BrokerChange, BrokerTimeLimits } from "./broker.ts";
+import type { Broker, BrokerTimeLimits } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -57,11 +57,8 @@ export async function openBrokerBus(): Promise<SessionBus> {
  * Waits for the broker's first reply. A running broker has less time than one that the bus has to start, which the second
  * Ping makes it do.
  */
-export async function pingBroker(
-  bus: SessionBus,
-  { pingMs, startMs }: BrokerTimeLimits,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+export async function pingBroker(bus: SessionBus, limits: BrokerTimeLimits, signal?: AbortSignal): Promise<void> {
+  const { pingMs, startMs } = limits;
   await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
     if (!isNoOwner(error)) throw error;
     return bus.call(PING, { timeoutMs: startMs, signal });
@@ -69,7 +66,10 @@ export async function pingBroker(
 }
 
 /** Reports when the broker starts and stops. */
-export async function watchBroker(bus: SessionBus, listener: (change: BrokerChange) => void): Promise<Disposable> {
+export async function watchBroker(
+  bus: SessionBus,
+  listener: (change: { readonly running: boolean }) => void,
+): Promise<Disposable> {
   const { destination: sender, ...daemon } = BUS_DAEMON, match = { ...daemon, sender, member: "NameOwnerChanged" };
   const report = ({ body: [, , owner] }: Signal) => listener({ running: owner !== "" });
   return await bus.subscribe({ ...match, arg0: NAME }, report).catch(throwUnavailable);

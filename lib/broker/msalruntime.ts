@@ -144,9 +144,9 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     return readTokenResponse(raw, context).result;
   }
 
-  function unsupported(what: string, hint: string, { correlationId }: Partial<BrokerCall> = {}): Promise<never> {
-    const error = new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint });
-    return Promise.reject(error);
+  function unsupported(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
+    return (_request, { correlationId }) =>
+      Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint }));
   }
 
   return {
@@ -182,14 +182,14 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       await ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
       known.delete(accountKey(account));
     },
-    acquireSsoCookies: (_request, call) =>
-      unsupported("give cookies", "On Windows and macOS browsers get them from an extension of their own", call),
-    signHttpRequest: (_request, call) =>
-      unsupported(
-        "sign a request without a token",
-        "Ask for a token with an authenticationScheme (--pop): it is signed as a whole",
-        call,
-      ),
+    acquireSsoCookies: unsupported(
+      "give cookies",
+      "On Windows and macOS browsers get them from an extension of their own",
+    ),
+    signHttpRequest: unsupported(
+      "sign a request without a token",
+      "Ask for a token with an authenticationScheme (--pop): it is signed as a whole",
+    ),
     // Like MSAL for Python: on Linux it depends on the broker, and shows only when it is tried.
     isPopSupported: () => Promise.resolve(!isLinux),
     version: () => versionOfMsalRuntime(path),
@@ -273,12 +273,7 @@ const OWN_PARAMETERS: ReadonlySet<string> = new Set([
 /** Prompts by which the user chooses an account or types a password, even if the app chose an account. */
 const PROMPTS_WITHOUT_ACCOUNT: ReadonlySet<string> = new Set(["login", "select_account", "create"]);
 
-/**
- * Returns the redirect URI that an app must have registered for the broker. MSALRuntime is told it on each platform, although
- * Windows' broker sends its own.
- *
- * @param system Operating system, in Node's words.
- */
+/** Returns the URI that an app must have registered. MSALRuntime is told it, although Windows' broker sends its own. */
 export function redirectUriOf(clientId: string, system: string): string {
   if (system === "win32") return brokerPluginUri(clientId);
   return system === "darwin" ? UNSIGNED_APP_URI : NATIVE_CLIENT_URI;
@@ -323,8 +318,6 @@ export function signInHint({ account, loginHint, extraParameters }: BrokerIntera
 /**
  * Returns a window as the library reads it from memory: always eight bytes. Zeros mean the console's window, which the addon
  * finds, or the desktop if there is no console. macOS and Linux need no window.
- *
- * @throws {TypeError} if it is a Wayland window, which the library does not support.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
   const bytes = new Uint8Array(8),

@@ -93,13 +93,8 @@ interface NativeError {
   readonly errorContext: string;
 }
 
-export interface NativeAccounts extends NativeResult {
-  readonly accounts: readonly NativeAccount[];
-}
-
-export interface NativeReadAccount extends NativeResult {
-  readonly account?: NativeAccount | null;
-}
+export type NativeAccounts = NativeResult & { readonly accounts: readonly NativeAccount[] };
+export type NativeReadAccount = NativeResult & { readonly account?: NativeAccount | null };
 
 export interface NativeToken extends NativeResult {
   readonly accessToken?: string;

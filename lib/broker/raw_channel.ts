@@ -60,7 +60,7 @@ export interface BrokerChannel extends Disposable {
   ask(question: BrokerQuestion, options?: RequestOptions): Promise<BrokerAnswer>;
   /**
    * Reports when the broker starts and stops, until the returned object is disposed of. Does not start the broker, nor keep
-   * the program alive.
+   * the program alive. A broker that stopped because it was idle is started by the next call.
    *
    * @throws {LatchkeyError} `broker_unavailable` if there is no bus.
    * @throws {LatchkeyError} `missing_dependency`, `configuration` if there is no usable D-Bus client.

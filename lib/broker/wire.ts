@@ -118,9 +118,8 @@ function accountAtRoot(account: JsonObject | undefined): JsonObject {
 /** Sends the words of Microsoft's client. */
 export function cancelRequest(): string {
   const context = "The InteractiveRequest was canceled on behalf of the user";
-  return JSON.stringify({
-    error: { context, status: USER_CANCELED, subStatus: 0, errorCode: 0, tag: 0, diagnostics: null },
-  });
+  const error = { context, status: USER_CANCELED, subStatus: 0, errorCode: 0, tag: 0, diagnostics: null };
+  return JSON.stringify({ error });
 }
 
 /** Writes the request of `acquirePrtSsoCookie`, for the host of `url`. */

@@ -69,7 +69,11 @@ function wslTransport(path: string, log: Logger): JsonTransport {
         return await askProxy(path, { method, version: "0.0", correlationId, json }, limits);
       } catch (error) {
         signal?.throwIfAborted();
-        throw callError(error, method, correlationId);
+        if (!(error instanceof LatchkeyError)) throw error;
+        const { code, message } = error, isGone = code === "broker_unavailable";
+        const hint = code === "timed_out" ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause` : error.hint;
+        const what = isGone ? `Cannot ask Windows' broker for ${method}: ${message}` : message;
+        throw new LatchkeyError(code, what, { correlationId, hint });
       }
     },
     // Never sent, but Microsoft Entra ID requires it of the app if Windows' broker asks.
@@ -77,16 +81,6 @@ function wslTransport(path: string, log: Logger): JsonTransport {
     // Windows starts its broker for each request.
     close: () => closing.abort(new LatchkeyError("broker_unavailable", "the connection to it was closed")),
   };
-}
-
-function callError(error: unknown, method: string, correlationId: string): unknown {
-  if (!(error instanceof LatchkeyError)) return error;
-  const { code, message } = error, isGone = code === "broker_unavailable";
-  const hint = code === "timed_out" ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause` : error.hint;
-  return new LatchkeyError(code, isGone ? `Cannot ask Windows' broker for ${method}: ${message}` : message, {
-    correlationId,
-    hint,
-  });
 }
 
 /** A request; `version` is that of the protocol. */

@@ -36,10 +36,7 @@ const ALL_PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi", "im
  * @throws {LatchkeyError} `missing_dependency` if Deno may not read it; `unexpected` if it cannot be read; `timed_out`.
  * @throws {DBusError} if the bus does not report its daemon's pid.
  */
-export async function readActivationEnvironment(
-  bus: SessionBus,
-  limits: CallLimits = {},
-): Promise<ActivationEnvironment> {
+export async function readActivationEnvironment(bus: SessionBus, limits?: CallLimits): Promise<ActivationEnvironment> {
   const managerReply = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
   if (managerReply) return { source: "systemd", variables: toMap(textsIn(managerReply)) };
   const body = [BUS_DAEMON.destination], member = "GetConnectionUnixProcessID";

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Socket } from "node:net";
+import { startTimer } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, quoteCommand } from "../runtime/host.ts";
 import { BUS_ERROR, DBusError, type Signal } from "./bus.ts";
@@ -134,8 +135,6 @@ interface InnerConnection {
 
 /** `dbus-next` says Hello in the first message. */
 const HELLO_SERIAL = 1;
-/** Longest delay of a timer, in milliseconds. */
-const MAX_DELAY_MS = 0x7fffffff;
 /** Thrown into `dbus-next` after the authentication, so that it does not read the socket. */
 const TAKEN_OVER = new Error("latchkey reads the socket");
 
@@ -222,8 +221,8 @@ class DBusNextTransport implements DBusTransport {
     else if (isWaiting) stream?.ref();
     else stream?.unref();
     if (!isWaiting || nextDeadline === Infinity) return;
-    const delayMs = Math.min(Math.max(0, Math.ceil(nextDeadline - performance.now())), MAX_DELAY_MS);
-    this.#timer = setTimeout(() => (this.connection.expire(), this.#keepTime()), delayMs);
+    const delayMs = Math.max(0, Math.ceil(nextDeadline - performance.now()));
+    this.#timer = startTimer(() => (this.connection.expire(), this.#keepTime()), delayMs);
   }
 
   #end(error: DBusError): void {

@@ -53,7 +53,7 @@ export function findUsualLibdbus<T>(deno: typeof Deno, open: (path: string) => T
 }
 
 function* candidates(deno: typeof Deno): Generator<string> {
-  for (const directory of usualDirectories(deno)) yield `${directory}/${FILE}`;
+  yield* usualPaths(deno);
   if (!isGranted(deno, { name: "read", path: LINKER_CACHE })) return;
   let cache;
   try {
@@ -66,7 +66,7 @@ function* candidates(deno: typeof Deno): Generator<string> {
   }
 }
 
-function usualDirectories(deno: typeof Deno): string[] {
+function usualPaths(deno: typeof Deno): string[] {
   const multiarch = `${deno.build.arch}-linux-gnu`;
   return [
     `/usr/lib/${multiarch}`, // Debian, Ubuntu
@@ -77,12 +77,12 @@ function usualDirectories(deno: typeof Deno): string[] {
     "/lib64",
     "/lib",
     "/usr/local/lib",
-  ];
+  ].map((directory) => `${directory}/${FILE}`);
 }
 
 /** Returns the path for a hint: one that exists, as far as Deno may look. */
 function probablePath(deno: typeof Deno): string {
-  const paths = usualDirectories(deno).map((directory) => `${directory}/${FILE}`);
+  const paths = usualPaths(deno);
   const exists = (path: string) => isGranted(deno, { name: "read", path }) && fileInfo(deno, path) !== undefined;
   return paths.find(exists) ?? paths[0]!;
 }
@@ -193,20 +193,16 @@ let opened: Libdbus | undefined;
 
 /** Opens libdbus, once in this process. */
 export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
-  return opened ??= await findLibdbus(deno, (path) => openAt(deno, path));
-}
-
-function openAt(deno: typeof Deno, path: string): Libdbus {
   const once = <T>(bind: () => T) => {
     let symbols: T | undefined;
     return () => symbols ??= bind();
   };
-  return {
+  return opened ??= await findLibdbus(deno, (path) => ({
     calls: deno.dlopen(path, CALLS).symbols,
     waking: once(() => deno.dlopen(path, WAKING).symbols),
     ending: once(() => deno.dlopen(path, ENDING).symbols),
     failing: once(() => deno.dlopen(path, FAILING).symbols),
-  };
+  }));
 }
 
 /** Reads and frees a C `DBusError`: name and message are its first two pointers. */

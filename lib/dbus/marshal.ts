@@ -190,7 +190,6 @@ class ValueReader {
     this.position = position;
   }
 
-  /** Reads a number of the header. */
   readAt(position: number): number {
     return this.#view.getUint32(position, this.#littleEndian);
   }
@@ -280,7 +279,6 @@ export interface DBusMessage extends OrUndefined<Partial<Omit<MethodCall, "autoS
   readonly errorName?: string | undefined;
   /** Serial of the call that this message answers. */
   readonly replySerial?: number | undefined;
-  /** Unique bus name of the sender. */
   readonly sender?: string | undefined;
   /** The arguments; `undefined` after decoding if they have unsupported types. */
   readonly body?: readonly DBusValue[] | undefined;
