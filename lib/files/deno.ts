@@ -12,12 +12,14 @@ import {
   locateProcess,
   type OpenFile,
   PID_NAMESPACE_PATH,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
   type ProcessLocation,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
 
-/** Limit of attempts while a file is replaced as it is being opened. */
+/** Limit of attempts to open a file that is being replaced. */
 const MAX_ATTEMPTS = 100;
 let location: ProcessLocation | undefined;
 
@@ -78,11 +80,11 @@ export function denoFiles(): LocalFiles {
       }
       throw Object.assign(new Error("Replaced again and again"), { code: "EBUSY" });
     },
-    create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: 0o600 })),
+    create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: PRIVATE_FILE })),
     rename: (from, to) => deno.renameSync(from, to),
     remove: (path) => undefinedIfNotFound(() => deno.removeSync(path)),
     setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
-    makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: 0o700 }),
+    makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: PRIVATE_FOLDER }),
     list: (path) => Array.from(deno.readDirSync(path), ({ name, isFile }) => ({ name, isFile })),
     async flushFolder(path) {
       if (isWindows) return;

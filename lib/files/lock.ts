@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { delayWithJitter, startTimer, untilAborted } from "../async.ts";
+import { delayWithJitter, withinTime } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
@@ -96,7 +96,7 @@ async function waitForLock(
       const lock = createLock(files, path);
       if (lock) return lock;
       const look = lookAtLock(files, path);
-      if (look && removeAbandonedLock(files, path, { look, watches })) continue;
+      if (look && removeAbandonedLock(files, path, look, watches)) continue;
       if (performance.now() >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
       await delayWithJitter(delayMs, signal);
     }
@@ -119,7 +119,7 @@ function nameOfHolder(files: LocalFiles, text = ""): string {
 }
 
 interface HeldLock extends Lock {
-  /** Touches the file at intervals, until the lock is released. */
+  /** Touches the file at intervals until the release. */
   keepAlive(): void;
   /** Removes the file, unless another process has taken the lock over. */
   release(): void;
@@ -138,13 +138,6 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const isOurs = () => {
     const look = lookAtLock(files, path);
     return look?.id === id && look.text === text;
-  };
-  const isHeld = () => {
-    try {
-      return isOurs();
-    } catch {
-      return false; // a file that cannot be read may be another process's
-    }
   };
   const touch = () => {
     try {
@@ -166,7 +159,13 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
       first = AbortSignal.timeout(HEARTBEAT_MS);
       first.addEventListener("abort", startTouching);
     },
-    isHeld,
+    isHeld() {
+      try {
+        return isOurs();
+      } catch {
+        return false; // a file that cannot be read may be another process's
+      }
+    },
     release() {
       first?.removeEventListener("abort", startTouching);
       clearInterval(timer);
@@ -199,7 +198,6 @@ function createIfFree(files: LocalFiles, path: string): OpenFile | undefined {
   }
 }
 
-/** The state of a lock file. */
 interface LockLook {
   readonly id: string;
   /** Modification time by any clock: it is only compared with itself. */
@@ -235,10 +233,8 @@ function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
 function removeAbandonedLock(
   files: LocalFiles,
   path: string,
-  { look, watches }: {
-    readonly look: LockLook;
-    readonly watches: { readonly lock: LockWatch; readonly takeover: LockWatch };
-  },
+  look: LockLook,
+  watches: { readonly lock: LockWatch; readonly takeover: LockWatch },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
     isAbandoned({ text: look.text, unchangedMs: watch(look), ownLocation: files.processLocation(), isProcessGone });
@@ -263,7 +259,6 @@ function removeAbandonedLock(
 /** Returns the time for which a lock has been seen unchanged, in milliseconds. */
 type LockWatch = (look: LockLook, clocks?: Clocks) => number;
 
-/** The time of a check, in milliseconds. */
 interface Clocks {
   /** Monotonic clock, which stands still while the machine sleeps. */
   readonly monotonicMs: number;
@@ -283,14 +278,10 @@ export function watchLock(): LockWatch {
   };
 }
 
-interface LockSigns {
-  /** Text of the lock file; `undefined` if this user may not read it. */
-  readonly text: string | undefined;
-  /** Time for which it has been seen unchanged, in milliseconds. */
+interface LockSigns extends Pick<LockLook, "text"> {
+  /** Time for which the lock file has been seen unchanged, in milliseconds. */
   readonly unchangedMs: number;
-  /** Location of this process. */
   readonly ownLocation: ProcessLocation;
-  /** Returns true if no process of this machine has a pid; `undefined` if that is unknown. */
   readonly isProcessGone: (pid: number) => boolean | undefined;
 }
 
@@ -304,7 +295,6 @@ export function isAbandoned({ text, unchangedMs, ownLocation, isProcessGone }: L
   return isUnique(ownLocation) && holder.location === writeLocation(ownLocation) && isProcessGone(holder.pid) === true;
 }
 
-/** Returns the text of a lock file. */
 export function writeLockText(pid: number, location: ProcessLocation): string {
   return [pid, NAME, writeLocation(location)].join(" ").trim();
 }
@@ -328,10 +318,7 @@ export function readLockText(
   return { pid: Number(pid), isLatchkey: program === NAME, location };
 }
 
-interface MutexOptions {
-  /** Ends the wait with the signal's reason; not the work. */
-  readonly signal?: AbortSignal | undefined;
-  /** Longest wait in milliseconds. */
+interface MutexOptions extends LockOptions {
   readonly waitMs: number;
   /** Returns the error of a longer wait. */
   readonly onTimeout: () => Error;
@@ -351,14 +338,7 @@ export async function withMutex<T>(
   const all = Promise.all([before, done.promise]).then(() => {});
   queues.set(name, all);
   try {
-    if (before) {
-      const timeout = Promise.withResolvers<never>(), timer = startTimer(() => timeout.reject(onTimeout()), waitMs);
-      try {
-        await untilAborted(Promise.race([before, timeout.promise]), signal);
-      } finally {
-        clearTimeout(timer);
-      }
-    }
+    if (before && !await withinTime(before.then(() => true), waitMs, signal)) throw onTimeout();
     return await work();
   } finally {
     done.resolve();

@@ -16,6 +16,8 @@ import {
   locateProcess,
   type OpenFile,
   PID_NAMESPACE_PATH,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
   type ProcessLocation,
   readWhole,
   undefinedIfNotFound,
@@ -69,7 +71,7 @@ export function nodeFiles(): LocalFiles {
       if (isWindows && lstat(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
       return undefinedIfNotFound(() => handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)));
     },
-    create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
+    create: (path) => handle(fs.openSync(path, "wx+", PRIVATE_FILE)),
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => undefinedIfNotFound(() => fs.unlinkSync(path)),
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
@@ -93,7 +95,7 @@ export function nodeFiles(): LocalFiles {
 /** Creates a folder. With `recursive`, Node reports `ENOENT` for a read-only file system. */
 function makeFolder(path: string): void {
   try {
-    fs.mkdirSync(path, { mode: 0o700 });
+    fs.mkdirSync(path, { mode: PRIVATE_FOLDER });
   } catch (error) {
     const above = dirname(path), code = errorCodeOf(error);
     if (code === "EEXIST") return; // the caller checks its kind

@@ -8,15 +8,14 @@ import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem, quoteCommand, requirePermission } from "../runtime/host.ts";
-import { errorCodeOf, fileFailure } from "./files.ts";
+import { errorCodeOf, fileFailure, PRIVATE_FOLDER } from "./files.ts";
 
 const MAX_BYTES = 1_000_000;
 
 /**
- * Reads the text of a file.
+ * Returns the text of a file; `undefined` if nothing has this path; an empty text for anything that we would not write: a link,
+ * a folder, a file that is too large.
  *
- * @returns `undefined` if nothing has this path; an empty text for anything else that we would not write: a link, a folder, a
- * file that is too large.
  * @throws {LatchkeyError} `configuration` if it cannot be read; `missing_dependency` if Deno does not permit it.
  */
 export async function readPlacedFile(path: string): Promise<string | undefined> {
@@ -31,9 +30,8 @@ export async function readPlacedFile(path: string): Promise<string | undefined> 
 }
 
 /**
- * Writes a file in place of any link or file that has its path, and creates its folder if it is missing.
+ * Writes a file with permission bits in place of any link or file that has its path, and creates its folder if it is missing.
  *
- * @param mode Its permission bits.
  * @throws {LatchkeyError} `configuration` if it cannot be written; `missing_dependency` if Deno does not permit it.
  */
 export async function placeFile(path: string, text: string, mode: number): Promise<void> {
@@ -41,7 +39,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
   requirePermission({ name: "read", path: folder });
   requirePermission({ name: "write", path: folder });
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
     // Other users could replace a program there, and this user would run it.
     if (operatingSystem() !== "win32" && ((await stat(folder)).mode & 0o002) !== 0) {
       throw new LatchkeyError("configuration", `Cannot write to ${folder}: everybody can change what is in it`, {

@@ -7,7 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../runtime/host.ts";
+import { mayReadEnvironment, operatingSystem, readEnvironment } from "../runtime/host.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {
@@ -16,16 +16,14 @@ interface BaseFolder {
   readonly windows: string;
 }
 
-const STATE: BaseFolder = { xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" };
 const CONFIG: BaseFolder = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
-const DATA: BaseFolder = { xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" };
 
 /**
  * Returns the folder for state: `latchkey` below `$XDG_STATE_HOME`, else `~/.local/state`; on macOS below
  * `~/Library/Application Support`; on Windows below `%LOCALAPPDATA%`, which does not roam.
  */
 export function stateFolder(): string {
-  return latchkeyBelow(STATE);
+  return latchkeyBelow({ xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" });
 }
 
 /**
@@ -46,7 +44,7 @@ export function configHome(): string {
  * Windows the same as {@linkcode stateFolder}.
  */
 export function dataFolder(): string {
-  return latchkeyBelow(DATA);
+  return latchkeyBelow({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
 }
 
 /** Returns the user's home folder. */
@@ -65,13 +63,13 @@ function pathOf({ xdg, below, windows }: BaseFolder): string {
     case "darwin":
       return `${homeFolder()}/Library/Application Support`;
     default:
-      requireReadable([xdg, "HOME"]);
+      requireReadable(xdg, "HOME");
       return readFolder(xdg) ?? `${homeFolder()}/${below}`;
   }
 }
 
 function requireFolder(name: string): string {
-  requireReadable([name]);
+  requireReadable(name);
   const folder = readFolder(name);
   if (folder !== undefined) return folder;
   throw new LatchkeyError("configuration", `${name} is not set to the absolute path of a folder`, {
@@ -86,8 +84,8 @@ function readFolder(name: string): string | undefined {
   return value !== undefined && isAbsolute.test(value) ? value.replace(/[\\/]+$/, "") : undefined;
 }
 
-function requireReadable(names: readonly string[]): void {
-  if (!denoNamespace() || names.every(mayReadEnvironment)) return;
+function requireReadable(...names: readonly string[]): void {
+  if (names.every(mayReadEnvironment)) return;
   throw new LatchkeyError("missing_dependency", "Deno may not read the path of the home folder", {
     hint: `Run deno with --allow-env=${names.join(",")}`,
   });

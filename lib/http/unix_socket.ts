@@ -5,11 +5,11 @@
  */
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
-import { errorCodeOf, fileFailure, type LocalFiles } from "../files/files.ts";
+import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
 import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
 import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../runtime/host.ts";
-import { httpConnections, type HttpService, openServer, portError, portOf } from "./server.ts";
+import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */
 export type EndpointAddress = { readonly path: string } | { readonly port: number };
@@ -32,10 +32,10 @@ export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
 ): Promise<Endpoint> {
-  const connections = httpConnections(service),
-    { port, stop } = "path" in address
-      ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
-      : await listenOnPort(address.port, connections.accept);
+  const connections = httpConnections(service);
+  const { port, stop } = "path" in address
+    ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
+    : await listenOnPort(address.port, connections.accept);
   return {
     port,
     close() {
@@ -46,13 +46,9 @@ export async function openEndpoint<Request extends object>(
 }
 
 type OnConnection = (socket: Socket) => void;
-/** Stops listening. */
 type Stop = () => void;
 
-async function listenOnPort(
-  port: number,
-  onConnection: OnConnection,
-): Promise<{ readonly port: number; readonly stop: Stop }> {
+async function listenOnPort(port: number, onConnection: OnConnection): Promise<{ port: number; stop: Stop }> {
   const host = "127.0.0.1";
   requirePermission({ name: "net", host: `${host}:${port}` }, port === 0 ? host : `${host}:${port}`);
   const server = await openServer({ host, port }, onConnection).catch((error) => {
@@ -68,12 +64,8 @@ const MAX_PATH_BYTES: Readonly<Record<string, number>> = { linux: 107, darwin: 1
 async function listenOnPrivateSocket(path: string, onConnection: OnConnection): Promise<Stop> {
   const folder = folderOf(path);
   requirePossible(path);
-  const files = await openLocalFiles(folder, "write"), flags = missingSocketFlags(path);
-  if (flags.length > 0) {
-    throw new LatchkeyError("missing_dependency", `Deno may not listen on ${path}`, {
-      hint: `Run deno with ${quoteCommand(flags)}`,
-    });
-  }
+  const files = await openLocalFiles(folder, "write");
+  requireFlags(missingSocketFlags(path), `listen on ${path}`);
   try {
     makePrivateFolder(files, folder);
     requireClosedFolder(files, folder);
@@ -90,9 +82,8 @@ async function listenOnPrivateSocket(path: string, onConnection: OnConnection): 
 function requirePossible(path: string): void {
   const longest = MAX_PATH_BYTES[operatingSystem()] ?? 103;
   if (operatingSystem() === "win32") {
-    throw new LatchkeyError("configuration", "latchkey has no Unix sockets on Windows", {
-      hint: "Use a loopback port",
-    });
+    const hint = "Use a loopback port";
+    throw new LatchkeyError("configuration", "latchkey has no Unix sockets on Windows", { hint });
   }
   if (new TextEncoder().encode(path).length <= longest) return;
   throw new LatchkeyError("configuration", `The path of a Unix socket has at most ${longest} bytes: ${path}`, {
@@ -144,7 +135,7 @@ async function isListenedOn(path: string): Promise<boolean> {
 
 async function listen(files: LocalFiles, path: string, onConnection: OnConnection): Promise<Stop> {
   const server: Server = await openServer({ path }, onConnection), { chmodSync } = await import("node:fs");
-  chmodSync(path, 0o600);
+  chmodSync(path, PRIVATE_FILE);
   const id = files.lstat(path)?.id;
   const isOurs = () => files.lstat(path)?.id === id;
   return () => {
@@ -155,37 +146,25 @@ async function listen(files: LocalFiles, path: string, onConnection: OnConnectio
   };
 }
 
-/** An answer of a server. */
-export interface SocketAnswer {
-  /** HTTP status. */
-  readonly status: number;
-  /** The one header field that is kept. */
+/** An answer of a server. Only one header field is kept. */
+export interface SocketAnswer extends HttpReply {
   readonly headers?: { readonly "retry-after": string };
-  /** The content, as UTF-8. */
-  readonly body: string;
 }
 
 /** More than any answer with a token has. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
-/**
- * Checks that Deno permits to connect to a socket.
- *
- * @throws {LatchkeyError} `missing_dependency` with all flags that are missing.
- */
+/** Checks that Deno permits to connect to a socket. @throws {LatchkeyError} `missing_dependency` with all missing flags. */
 export function requireSocketPermissions(path: string): void {
-  const flags = [
-    ...missingFlags(folderOf(path), "read"),
-    ...missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read=")),
-  ];
-  if (flags.length === 0) return;
-  throw new LatchkeyError("missing_dependency", `Deno may not connect to ${path}`, {
-    hint: `Run deno with ${quoteCommand(flags)}`,
-  });
+  const flags = missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read="));
+  requireFlags([...missingFlags(folderOf(path), "read"), ...flags], `connect to ${path}`);
 }
 
-/** Permission bits by which group and others can write. */
-const OTHERS_WRITE = 0o022;
+function requireFlags(missing: readonly string[], doing: string): void {
+  if (missing.length === 0) return;
+  const hint = `Run deno with ${quoteCommand(missing)}`;
+  throw new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { hint });
+}
 
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it: another server could hand out tokens
@@ -298,7 +277,6 @@ function failureOf(error: unknown, path: string): LatchkeyError {
   });
 }
 
-/** Returns the flags that Deno lacks for a Unix socket. */
 function missingSocketFlags(path: string): readonly string[] {
   return [
     ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
