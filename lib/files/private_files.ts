@@ -1,26 +1,20 @@
 /**
  * Small files with secrets: other users of the machine can neither read nor replace them, and a write is atomic.
  *
+ * The functions throw a `LatchkeyError`: `configuration` if the system refuses, or a file or folder is not safe, since it is
+ * another user's, others can write to it, or it is a link; `missing_dependency` if Deno does not permit it.
+ *
  * @module
  */
 import { delay } from "../async.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, quoteCommand } from "../runtime/host.ts";
+import { denoNamespace, isPermitted, operatingSystem, quoteCommand, requireFlags } from "../runtime/host.ts";
 import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile, OTHERS_WRITE } from "./files.ts";
 
-/**
- * Opens the file system for the files of one folder.
- *
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit it.
- */
+/** Opens the file system for the files of one folder. */
 export async function openLocalFiles(folder: string, access: "read" | "write"): Promise<LocalFiles> {
   if (!denoNamespace()) return (await import("./node.ts")).nodeFiles();
-  const flags = missingFlags(folder, access);
-  if (flags.length > 0) {
-    throw new LatchkeyError("missing_dependency", `Deno may not ${access} private files in ${folder}`, {
-      hint: `Run deno with ${quoteCommand(flags)}`,
-    });
-  }
+  requireFlags(missingFlags(folder, access), `${access} private files in ${folder}`);
   return (await import("./deno.ts")).denoFiles();
 }
 
@@ -92,12 +86,7 @@ async function perform<T>(
   }
 }
 
-/**
- * Reads a file; `undefined` if it, or its folder, does not exist.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be read, belongs to another user, or others can write to it;
- * `missing_dependency` if Deno does not permit it.
- */
+/** Reads a file; `undefined` if it, or its folder, does not exist. */
 export async function readPrivateFile(
   path: string,
   { signal, isSecret = false }: ReadOptions = {},
@@ -126,13 +115,7 @@ export interface KnownFile {
   readonly settled: FileFacts | undefined;
 }
 
-/**
- * Reads a file, unless it has not changed.
- *
- * @param known The result of the last call.
- * @returns The same object if the file has not changed; `undefined` if it, or its folder, does not exist.
- * @throws {LatchkeyError} as {@linkcode readPrivateFile}
- */
+/** Reads a file, or returns the result of the last call if it has not changed; `undefined` if it does not exist. */
 export async function readKnownFile(
   path: string,
   known: KnownFile | undefined,
@@ -165,9 +148,6 @@ function isSame(one: FileFacts, other: FileFacts): boolean {
 /**
  * Replaces or creates a file, and creates its folder if it is missing. A reader sees the old or the new content, even after a
  * power failure.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be written or is not safe; `missing_dependency` if Deno does not
- * permit it.
  */
 export async function replacePrivateFile(
   path: string,
@@ -202,7 +182,6 @@ export async function replacePrivateFile(
  * it.
  *
  * @param size The size of the later content in bytes.
- * @throws {LatchkeyError} as {@linkcode replacePrivateFile}
  */
 export async function reserveSpace(
   path: string,
@@ -282,11 +261,7 @@ function requireSize(path: string, size: number): void {
   });
 }
 
-/**
- * Renames a damaged file to a free name beside it, and returns its new path.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be renamed; `missing_dependency` if Deno does not permit it.
- */
+/** Renames a damaged file to a free name beside it, and returns its new path. */
 export async function setAsideFile(path: string, { signal, beforeRenaming }: RenameOptions = {}): Promise<string> {
   return await perform({ doing: "set aside", path, signal }, async (files, folder) => {
     isPrivateFolder(files, folder);
@@ -322,7 +297,6 @@ function reserveName(files: LocalFiles, wanted: string): string {
  * Lists the paths of the files of a folder that were set aside, the oldest first. They can contain secrets.
  *
  * @param name The original name of the files. @default any
- * @throws {LatchkeyError} as {@linkcode listPrivateFolder}
  */
 export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
   const names = await listPrivateFolder(folder);
@@ -330,23 +304,14 @@ export async function listSetAside(folder: string, name?: string): Promise<reado
     .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
 }
 
-/**
- * Removes a file, if it exists.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be removed; `missing_dependency` if Deno does not permit it.
- */
+/** Removes a file, if it exists. */
 export async function removePrivateFile(path: string): Promise<void> {
   await perform({ doing: "remove", path }, (files, folder) => {
     if (isPrivateFolder(files, folder)) files.remove(path);
   });
 }
 
-/**
- * Lists the names of the files in a folder, in no order, except those that are being written; none if it does not exist.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be read or is not safe; `missing_dependency` if Deno does not
- * permit it.
- */
+/** Lists the names of the files in a folder, in no order, except those that are being written; none if it does not exist. */
 export async function listPrivateFolder(path: string): Promise<readonly string[]> {
   return await perform({ doing: "read", path, folder: withoutSlashes(path) }, (files, folder) => {
     if (!isPrivateFolder(files, folder)) return [];
@@ -411,7 +376,7 @@ const SHARED = 0o3000;
 /** Hint for a folder whose permissions others need as they are. */
 const ELSEWHERE = "choose a file in a folder of your own";
 
-/** Creates a folder that only its owner can enter, if it is missing. @throws {LatchkeyError} `configuration` if it is not safe. */
+/** Creates a folder that only its owner can enter, if it is missing, and checks that it is safe. */
 export function makePrivateFolder(files: LocalFiles, folder: string): void {
   for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
     if (isPrivateFolder(files, folder)) return;
@@ -425,7 +390,7 @@ export function makePrivateFolder(files: LocalFiles, folder: string): void {
   isPrivateFolder(files, folder);
 }
 
-/** Returns true if a folder exists. @throws {LatchkeyError} `configuration` if others can change what is in it. */
+/** Returns true if a folder exists, after a check that others cannot change what is in it. */
 export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
   const facts = files.lstat(folder);
   if (!facts) return false;
@@ -441,11 +406,7 @@ export function requirePrivateFile(files: LocalFiles, path: string, facts: FileF
   requireOwnedAndUnshared(files, path, facts);
 }
 
-/**
- * Opens a file for reading; `undefined` if it does not exist.
- *
- * @throws {LatchkeyError} `configuration` if it is not a regular file.
- */
+/** Opens a regular file for reading; `undefined` if it does not exist. */
 export function openRegularFile(files: LocalFiles, path: string): OpenFile | undefined {
   let file;
   try {

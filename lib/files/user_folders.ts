@@ -7,7 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { mayReadEnvironment, operatingSystem, readEnvironment } from "../runtime/host.ts";
+import { mayReadEnvironment, operatingSystem, readEnvironment, requireFlags } from "../runtime/host.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {
@@ -47,7 +47,6 @@ export function dataFolder(): string {
   return latchkeyBelow({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
 }
 
-/** Returns the user's home folder. */
 export function homeFolder(): string {
   return requireFolder(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
 }
@@ -85,8 +84,6 @@ function readFolder(name: string): string | undefined {
 }
 
 function requireReadable(...names: readonly string[]): void {
-  if (names.every(mayReadEnvironment)) return;
-  throw new LatchkeyError("missing_dependency", "Deno may not read the path of the home folder", {
-    hint: `Run deno with --allow-env=${names.join(",")}`,
-  });
+  const missing = names.every(mayReadEnvironment) ? [] : [`--allow-env=${names.join(",")}`];
+  requireFlags(missing, "read the path of the home folder");
 }

@@ -8,7 +8,14 @@ import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
 import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
-import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../runtime/host.ts";
+import {
+  isPermitted,
+  operatingSystem,
+  quoteCommand,
+  requireFlags,
+  requirePermission,
+  shellWord,
+} from "../runtime/host.ts";
 import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */
@@ -16,7 +23,7 @@ export type EndpointAddress = { readonly path: string } | { readonly port: numbe
 
 /** An endpoint that listens. */
 export interface Endpoint {
-  /** Its port; 0 on a socket. */
+  /** 0 on a socket. */
   readonly port: number;
   /** Stops listening, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
@@ -158,12 +165,6 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 export function requireSocketPermissions(path: string): void {
   const flags = missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read="));
   requireFlags([...missingFlags(folderOf(path), "read"), ...flags], `connect to ${path}`);
-}
-
-function requireFlags(missing: readonly string[], doing: string): void {
-  if (missing.length === 0) return;
-  const hint = `Run deno with ${quoteCommand(missing)}`;
-  throw new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { hint });
 }
 
 /**

@@ -144,6 +144,17 @@ export function requirePermission(permission: Permission, grant?: string): void 
   if (isPermitted(permission)) return;
   const { name } = permission, doing = name === "net" ? "use the network address" : name;
   const object = "host" in permission ? permission.host : "path" in permission ? permission.path : permission.command;
-  const flag = grant === undefined ? quoteCommand([`--allow-${name}=${object}`]) : `--allow-${name}=${grant}`;
-  throw new LatchkeyError("missing_dependency", `Deno may not ${doing} ${object}`, { hint: `Run deno with ${flag}` });
+  throw notPermitted(
+    `${doing} ${object}`,
+    grant === undefined ? quoteCommand([`--allow-${name}=${object}`]) : `--allow-${name}=${grant}`,
+  );
+}
+
+/** Checks that Deno lacks no flags. @throws {LatchkeyError} `missing_dependency` with those that it lacks. */
+export function requireFlags(missing: readonly string[], doing: string): void {
+  if (missing.length > 0) throw notPermitted(doing, quoteCommand(missing));
+}
+
+function notPermitted(doing: string, flags: string): LatchkeyError {
+  return new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { hint: `Run deno with ${flags}` });
 }
