@@ -5,23 +5,19 @@
  */
 import { denoNamespace, isPermitted } from "../runtime/host.ts";
 import {
-  BOOT_ID_PATH,
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
   locateProcess,
   type OpenFile,
-  PID_NAMESPACE_PATH,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
-  type ProcessLocation,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
 
 /** Limit of attempts to open a file that is being replaced. */
 const MAX_ATTEMPTS = 100;
-let location: ProcessLocation | undefined;
 
 /** Returns the file system on Deno. */
 export function denoFiles(): LocalFiles {
@@ -57,12 +53,11 @@ export function denoFiles(): LocalFiles {
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
     processLocation: () =>
-      location ??= locateProcess({
-        host: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
-        // Deno reads them only with --allow-all. The check comes first, so that Deno does not prompt.
-        bootId: () => isPermitted({ name: "read", path: BOOT_ID_PATH }) ? deno.readTextFileSync(BOOT_ID_PATH) : "",
-        pidNamespace: () =>
-          isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
+      locateProcess({
+        hostname: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
+        // Deno reads these files only with --allow-all. The check comes first, so that Deno does not prompt.
+        readFile: (path) => isPermitted({ name: "read", path }) ? deno.readTextFileSync(path) : "",
+        readLink: (path) => isPermitted({ name: "read", path }) ? deno.readLinkSync(path) : "",
       }),
     lstat,
     // Deno has no O_NOFOLLOW, so the opened file is compared with the facts about the path.

@@ -82,11 +82,16 @@ export const PRIVATE_FILE = 0o600, PRIVATE_FOLDER = 0o700;
 /** Permission bits by which group and others can write. */
 export const OTHERS_WRITE = 0o022;
 
-/** The boot id, and the link that names the pid namespace, on Linux. */
-export const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id", PID_NAMESPACE_PATH = "/proc/self/ns/pid";
+interface LocationReader {
+  hostname(): string;
+  readFile(path: string): string;
+  readLink(path: string): string;
+}
 
-/** Builds the location of this process from functions that read it, or throw. */
-export function locateProcess(reads: Readonly<Record<keyof ProcessLocation, () => string>>): ProcessLocation {
+let location: ProcessLocation | undefined;
+
+/** Returns the location of this process. The functions of the reader may throw. */
+export function locateProcess({ hostname, readFile, readLink }: LocationReader): ProcessLocation {
   const attempt = (read: () => string): string | undefined => {
     try {
       return read();
@@ -94,10 +99,10 @@ export function locateProcess(reads: Readonly<Record<keyof ProcessLocation, () =
       return undefined;
     }
   };
-  return {
-    host: attempt(reads.host),
-    bootId: attempt(reads.bootId)?.trim(),
-    pidNamespace: /\d+/.exec(attempt(reads.pidNamespace) ?? "")?.[0],
+  return location ??= {
+    host: attempt(hostname),
+    bootId: attempt(() => readFile("/proc/sys/kernel/random/boot_id"))?.trim(),
+    pidNamespace: /\d+/.exec(attempt(() => readLink("/proc/self/ns/pid")) ?? "")?.[0],
   };
 }
 

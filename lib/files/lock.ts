@@ -48,7 +48,6 @@ const NAME = "latchkey";
  *
  * @param path Path of the lock file, such as `tokens.json.lockfile`. Its folder is created if it is missing.
  * @param work Checks `isHeld` right before it replaces anything: a process that was stopped loses the lock.
- * @returns The result of `work`.
  * @throws {LatchkeyError} `timed_out` if others held it for too long; `configuration` if it cannot be created, or others
  * could remove it; `missing_dependency` if Deno does not permit it.
  */

@@ -8,23 +8,19 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
-  BOOT_ID_PATH,
   errorCodeOf,
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
   locateProcess,
   type OpenFile,
-  PID_NAMESPACE_PATH,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
-  type ProcessLocation,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
 
 const flush = promisify(fs.fsync);
-let location: ProcessLocation | undefined;
 
 /** Returns the file system on Bun and Node. */
 export function nodeFiles(): LocalFiles {
@@ -60,11 +56,7 @@ export function nodeFiles(): LocalFiles {
   return {
     ownUser: () => globalThis.process.getuid?.(),
     processLocation: () =>
-      location ??= locateProcess({
-        host: hostname,
-        bootId: () => fs.readFileSync(BOOT_ID_PATH, "utf8"),
-        pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
-      }),
+      locateProcess({ hostname, readFile: (path) => fs.readFileSync(path, "utf8"), readLink: fs.readlinkSync }),
     lstat,
     open(path) {
       // Windows cannot open without following a link.

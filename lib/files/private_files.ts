@@ -177,12 +177,7 @@ export async function replacePrivateFile(
   });
 }
 
-/**
- * Takes space on the disk, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it. The caller uses or releases
- * it.
- *
- * @param size The size of the later content in bytes.
- */
+/** Takes space for a later {@linkcode replacePrivateFile} with a size in bytes. The caller uses or releases it. */
 export async function reserveSpace(
   path: string,
   size: number,
@@ -256,9 +251,8 @@ function prepareToWrite(files: LocalFiles, path: string, size: number): void {
 
 function requireSize(path: string, size: number): void {
   if (size <= MAX_BYTES) return;
-  throw new LatchkeyError("configuration", `${path} is too large: ${size} bytes, more than any token cache has`, {
-    hint: `Check what ${path} is, and move it away`,
-  });
+  const hint = `Check what ${path} is, and move it away`, reason = `${size} bytes, more than any token cache has`;
+  throw new LatchkeyError("configuration", `${path} is too large: ${reason}`, { hint });
 }
 
 /** Renames a damaged file to a free name beside it, and returns its new path. */
@@ -293,11 +287,7 @@ function reserveName(files: LocalFiles, wanted: string): string {
   }
 }
 
-/**
- * Lists the paths of the files of a folder that were set aside, the oldest first. They can contain secrets.
- *
- * @param name The original name of the files. @default any
- */
+/** Lists the paths of the files of a folder, or only those of one name, that were set aside, the oldest first. */
 export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
   const names = await listPrivateFolder(folder);
   return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || each.replace(SET_ASIDE, "") === name))

@@ -18,18 +18,12 @@ interface BaseFolder {
 
 const CONFIG: BaseFolder = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
 
-/**
- * Returns the folder for state: `latchkey` below `$XDG_STATE_HOME`, else `~/.local/state`; on macOS below
- * `~/Library/Application Support`; on Windows below `%LOCALAPPDATA%`, which does not roam.
- */
+/** Returns the folder for state. On Windows it does not roam. */
 export function stateFolder(): string {
   return latchkeyBelow({ xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" });
 }
 
-/**
- * Returns the folder for settings: `latchkey` below `$XDG_CONFIG_HOME`, else `~/.config`; on macOS below
- * `~/Library/Application Support`; on Windows below `%APPDATA%`.
- */
+/** Returns the folder for settings. */
 export function configFolder(): string {
   return latchkeyBelow(CONFIG);
 }
@@ -39,10 +33,7 @@ export function configHome(): string {
   return pathOf(CONFIG);
 }
 
-/**
- * Returns the folder for what comes with the program: `latchkey` below `$XDG_DATA_HOME`, else `~/.local/share`; on macOS and
- * Windows the same as {@linkcode stateFolder}.
- */
+/** Returns the folder for what comes with the program: on macOS and Windows the same as {@linkcode stateFolder}. */
 export function dataFolder(): string {
   return latchkeyBelow({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
 }

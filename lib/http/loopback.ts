@@ -210,7 +210,6 @@ async function readConnections(): Promise<string> {
  * owner of the listener. Root counts as this user: it could do all of this anyway, and a forwarder of browser connections often
  * runs as root, as in WSL and Kubernetes.
  *
- * @param table The text of both files.
  * @param sudoUser User id of the user who called sudo: a browser runs as that user, never as root.
  * @returns `unknown` if the table lacks the listener (it could not be read), or the client, which then is in another network
  * namespace (WSL with mirrored networking).
@@ -236,15 +235,8 @@ export function ownerOf(
 
 const ESTABLISHED = "01", LISTEN = "0A";
 
-interface TcpRow {
-  /** Both ends, as from {@linkcode readEnd}. */
-  readonly from: string;
-  readonly to: string;
-  readonly state: string;
-  readonly user: string;
-  /** `0` once no process has it open. */
-  readonly inode: string;
-}
+/** A row of a table. The inode is `0` once no process has the connection open. */
+type TcpRow = Readonly<Record<"from" | "to" | "state" | "user" | "inode", string>>;
 
 const END = /(?:[\dA-F]{8}|[\dA-F]{32}):[\dA-F]{4}/.source;
 const ROW = new RegExp(`^ *\\d+: (${END}) (${END}) ([\\dA-F]{2}) \\S+ \\S+ \\S+ +(\\d+) +\\d+ +(\\d+)`);

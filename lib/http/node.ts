@@ -11,12 +11,7 @@ import tls from "node:tls";
 import { LatchkeyError } from "../errors.ts";
 import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxyAuthorization } from "./request.ts";
 
-/**
- * Sends a request.
- *
- * @returns The answer, as soon as its head has come.
- * @throws {LatchkeyError} if the proxy refuses; otherwise Node's error.
- */
+/** Sends a request, and returns the answer as soon as its head has come. Throws Node's error unless the proxy refuses. */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
   const trust = trustOf(route), secure = url.protocol === "https:";

@@ -13,11 +13,7 @@ export type Variable = (name: string) => string | undefined;
 /** Names of the variables for the proxy, by the protocol of the URL. The first one that is set counts. */
 const VARIABLES = { https: ["HTTPS_PROXY", "ALL_PROXY"], http: ["HTTP_PROXY", "ALL_PROXY"] };
 
-/**
- * Returns the proxy for a URL, or `direct`; `undefined` if no variable names any proxy, so that the runtime's own `fetch` will do.
- *
- * @throws {LatchkeyError} as {@linkcode proxyFor}
- */
+/** Returns the proxy for a URL, or `direct`; `undefined` if no variable names any: then the runtime's own `fetch` will do. */
 export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {
   if (Object.values(VARIABLES).flat().every((name) => read(variable, name) === undefined)) return undefined;
   return await proxyFor(url, variable) ?? "direct";
@@ -100,9 +96,8 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const LIMIT_MS = 30_000;
 
 /**
- * Opens a SOCKS relay for one connection to one server, with a password that only our client knows.
- *
- * @param route `caCerts`: the authorities to trust if the proxy itself uses TLS.
+ * Opens a SOCKS relay for one connection to one server, with a password that only our client knows. `caCerts` are the
+ * authorities to trust if the proxy itself uses TLS.
  */
 export function openProxyRelay(
   deno: typeof Deno,

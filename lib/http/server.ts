@@ -217,11 +217,7 @@ type ServerAddress =
   | { readonly host: "127.0.0.1" | "::1"; readonly port: number }
   | { readonly path: string };
 
-/**
- * Listens at an address.
- *
- * @throws {Error} the system's error.
- */
+/** Listens at an address, or throws the system's error. */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
   const { createServer } = await import("node:net");
   return await new Promise((resolve, reject) => {

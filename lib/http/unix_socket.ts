@@ -88,38 +88,34 @@ async function listenOnPrivateSocket(path: string, onConnection: OnConnection): 
 
 function requirePossible(path: string): void {
   const longest = MAX_PATH_BYTES[operatingSystem()] ?? 103;
-  if (operatingSystem() === "win32") {
-    const hint = "Use a loopback port";
-    throw new LatchkeyError("configuration", "latchkey has no Unix sockets on Windows", { hint });
-  }
+  if (operatingSystem() === "win32") throw unusable("latchkey has no Unix sockets on Windows", "Use a loopback port");
   if (new TextEncoder().encode(path).length <= longest) return;
-  throw new LatchkeyError("configuration", `The path of a Unix socket has at most ${longest} bytes: ${path}`, {
-    hint: "Choose a shorter path",
-  });
+  throw unusable(`The path of a Unix socket has at most ${longest} bytes: ${path}`, "Choose a shorter path");
 }
 
 function requireClosedFolder(files: LocalFiles, folder: string): void {
   const { mode = 0 } = files.lstat(folder) ?? {};
   if ((mode & 0o077) === 0) return;
-  throw new LatchkeyError("configuration", `${folder} is not safe for a socket: others can enter it`, {
-    hint: `Run ${quoteCommand(["chmod", "700", folder])}, or choose a folder that does not exist yet`,
-  });
+  throw unusable(
+    `${folder} is not safe for a socket: others can enter it`,
+    `Run ${quoteCommand(["chmod", "700", folder])}, or choose a folder that does not exist yet`,
+  );
 }
 
 async function removeAbandonedSocket(files: LocalFiles, path: string): Promise<void> {
   if (!files.lstat(path)) return;
-  const { lstatSync } = await import("node:fs");
+  const { lstatSync } = await import("node:fs"), cannot = `Cannot listen on ${path}`;
   if (!lstatSync(path).isSocket()) {
-    throw new LatchkeyError("configuration", `Cannot listen on ${path}: it exists and is not a socket`, {
-      hint: "Choose another path, or move away what is there",
-    });
+    throw unusable(`${cannot}: it exists and is not a socket`, "Choose another path, or move away what is there");
   }
   if (await isListenedOn(path)) {
-    throw new LatchkeyError("configuration", `Cannot listen on ${path}: another server does`, {
-      hint: "Use that one, end it, or choose another path",
-    });
+    throw unusable(`${cannot}: another server does`, "Use that one, end it, or choose another path");
   }
   files.remove(path);
+}
+
+function unusable(message: string, hint: string): LatchkeyError {
+  return new LatchkeyError("configuration", message, { hint });
 }
 
 /** Returns true if a server listens, even if it is busy or stopped. */
@@ -170,8 +166,6 @@ export function requireSocketPermissions(path: string): void {
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it: another server could hand out tokens
  * of another account. A socket that cannot be read cannot be connected to either, and the connection reports it.
- *
- * @throws {LatchkeyError} `configuration` if the socket is not safe.
  */
 export async function requireTrustedSocket(path: string): Promise<void> {
   const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
@@ -209,7 +203,7 @@ export async function requireTrustedSocket(path: string): Promise<void> {
 }
 
 function untrusted(path: string, reason: string, hint: string): LatchkeyError {
-  return new LatchkeyError("configuration", `${path} is not safe to ask for tokens: ${reason}`, { hint });
+  return unusable(`${path} is not safe to ask for tokens: ${reason}`, hint);
 }
 
 /**

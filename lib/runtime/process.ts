@@ -1,7 +1,7 @@
 /**
  * Starts programs without a shell. In the background, a program that is given by name is searched in PATH, but never in the
  * current folder, which can be a stranger's clone. Deno has code of its own: there, `node:child_process` would need
- * `--allow-env` for every variable and cost 20 ms.
+ * `--allow-env` for every variable and cost 20 ms. If Deno does not permit to run a program, `missing_dependency` is thrown.
  *
  * @module
  */
@@ -205,8 +205,7 @@ const START_GRACE_MS = 1000;
  * process group and not waited for: WSL's `wslinfo` is known to hang where no signal reaches it (microsoft/WSL issue 12714).
  *
  * @throws {StartError} if it is not there or cannot be run.
- * @throws {LatchkeyError} `timed_out`; `invalid_response` if it printed too much; `missing_dependency` if Deno does not permit
- * running it.
+ * @throws {LatchkeyError} `timed_out`; `invalid_response` if it printed too much.
  */
 export async function runCommand(command: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
   const { input = "", environment, maxOutputBytes = MAX_OUTPUT_BYTES, timeoutMs = Infinity, signal } = options;
@@ -238,8 +237,6 @@ export interface StartOptions {
 /**
  * Starts a program that goes on by itself, without a terminal, when this one has ended. Returns true if it started, and did not
  * fail within a second.
- *
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit running it.
  */
 export async function startDetached(command: readonly string[], options: StartOptions = {}): Promise<boolean> {
   let running;
@@ -296,12 +293,9 @@ const PASSED_ON: readonly SignalName[] = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHU
 const OF_TERMINAL: ReadonlySet<SignalName> = new Set(["SIGINT", "SIGQUIT"]);
 
 /**
- * Runs a program to its end at this program's terminal, and passes signals on to it.
+ * Runs a program to its end at this program's terminal, with more variables, passes signals on to it, and returns its exit code.
  *
- * @param environment Variables to set beside those of this program.
- * @returns Its exit code; 128 plus the signal's number if a signal ended it, as in a shell.
  * @throws {StartError} if it is not there or cannot be run.
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit running it.
  */
 export async function runInForeground(
   command: readonly string[],

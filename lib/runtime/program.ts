@@ -62,10 +62,8 @@ export function exitSoon(code: number): void {
 }
 
 /**
- * Writes to standard output or standard error, all of it before it returns: a stream of Node's would end the program with
- * a stack trace once nobody reads any more.
- *
- * @throws {Error} one that {@linkcode isBrokenPipe} knows once nobody reads any more.
+ * Writes to standard output or standard error, all of it before it returns. Throws an error that {@linkcode isBrokenPipe} knows
+ * once nobody reads any more: a stream of Node's would end the program with a stack trace.
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
@@ -108,11 +106,7 @@ export async function isPiped(): Promise<boolean> {
   return facts.isFIFO() || facts.isSocket();
 }
 
-/**
- * Returns the text of a file.
- *
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to read it, without a prompt.
- */
+/** Returns the text of a file. If Deno does not permit to read it, `missing_dependency` is thrown, without a prompt. */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();

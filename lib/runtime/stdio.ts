@@ -42,9 +42,7 @@ const LAST_LINES_MS = 500;
 
 /**
  * Makes `write` drop what goes to standard error and cannot be written: it neither throws nor waits for a reader, and a program
- * that serves others does not end or stand still because of its log.
- *
- * @returns Ends that, once what can be written is.
+ * that serves others does not end or stand still because of its log. Disposing of the result ends that.
  */
 export async function dropUnreadErrors(): Promise<AsyncDisposable> {
   const deno = denoNamespace();
@@ -83,12 +81,7 @@ async function errorWriter(): Promise<(bytes: Uint8Array) => Promise<void>> {
   }
 }
 
-/**
- * Reads a line of standard input, without its end. At the end of the input it waits for the signal.
- *
- * @param signal Reads no further, and lets the program end.
- * @throws The signal's reason.
- */
+/** Reads a line of standard input, without its end. At the end of the input it waits for the signal, and throws its reason. */
 export async function readLine(signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   const line = Promise.withResolvers<string>(), decoder = new TextDecoder();
@@ -138,13 +131,7 @@ interface InputOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Reads standard input to its end, or as far as it is wanted. A read under way cannot be called off; a program that exits does
- * not wait for it.
- *
- * @returns More than `maxBytes` if there is more.
- * @throws The signal's reason.
- */
+/** Reads standard input to its end, or as far as it is wanted: more than `maxBytes` if there is more. */
 export async function readStandardInput({ maxBytes, isComplete, signal }: InputOptions): Promise<Uint8Array> {
   signal?.throwIfAborted();
   const chunks = standardInput()[Symbol.asyncIterator]();
