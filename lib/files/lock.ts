@@ -189,10 +189,9 @@ function createIfFree(files: LocalFiles, path: string): OpenFile | undefined {
   try {
     return files.create(path);
   } catch (error) {
-    const name = errorCodeOf(error);
     // On Windows a removed file is in the way until everybody has closed it.
-    if (name === "EEXIST") return undefined;
-    if (operatingSystem() === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(name)) return undefined;
+    const taken = operatingSystem() === "win32" ? ["EEXIST", "EPERM", "EACCES", "EBUSY"] : ["EEXIST"];
+    if (taken.includes(errorCodeOf(error))) return undefined;
     throw error;
   }
 }
@@ -259,9 +258,8 @@ function removeAbandonedLock(
 type LockWatch = (look: LockLook, clocks?: Clocks) => number;
 
 interface Clocks {
-  /** Monotonic clock, which stands still while the machine sleeps. */
+  /** It stands still while the machine sleeps. */
   readonly monotonicMs: number;
-  /** Wall clock, which goes on then. */
   readonly wallMs: number;
 }
 

@@ -26,8 +26,6 @@ type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
  * Returns a `fetch`. It rejects with a `LatchkeyError`: `no_network`; `configuration` for a certificate or the proxy, with the
  * variable to set; `missing_dependency` if Deno does not permit it. A redirect is an answer like any other, or with
  * `redirect: "error"` an `invalid_response`.
- *
- * @param options `variable` reads an environment variable. @default this process's
  */
 export function makeFetch({ variable = readEnvironment }: { readonly variable?: Variable } = {}): Fetch {
   let more: Promise<readonly string[]> | undefined;

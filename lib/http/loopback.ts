@@ -38,7 +38,6 @@ export interface LoopbackListener {
   readonly port: number;
   /** Stops listening, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 const HEADERS = {
@@ -93,7 +92,7 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
     await close();
     throw signal.reason;
   }
-  return { port, close, [Symbol.asyncDispose]: close };
+  return { port, close };
 }
 
 /** Reads a request from all bytes so far, or returns an answer that rejects it; `undefined` if more has to come. */

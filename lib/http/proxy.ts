@@ -19,11 +19,7 @@ export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute
   return await proxyFor(url, variable) ?? "direct";
 }
 
-/**
- * Returns the proxy for a URL; `undefined` if there is none, as for loopback.
- *
- * @throws {LatchkeyError} `configuration` if a variable does not name a supported proxy.
- */
+/** Returns the proxy for a URL, or throws `configuration` if it is not supported; `undefined` if there is none, as for loopback. */
 export async function proxyFor(url: URL, variable: Variable): Promise<URL | undefined> {
   const names = url.protocol === "https:" ? VARIABLES.https : VARIABLES.http;
   const name = names.find((name) => read(variable, name) !== undefined), value = name && read(variable, name);
@@ -139,13 +135,10 @@ export function openProxyRelay(
     if (isTaken) return;
     isTaken = true;
     stopListening();
-    let far: Deno.Conn;
-    try {
-      far = await connect();
-    } catch (error) {
+    const far = await connect().catch((error) => {
       failure = error;
       throw error;
-    }
+    });
     await writeAll(near, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     clearTimeout(timer);
     for (const connection of [near, far]) early.delete(connection);
@@ -155,9 +148,8 @@ export function openProxyRelay(
   async function connect(): Promise<Deno.Conn> {
     if (!(proxy instanceof URL)) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
     const address = { hostname: hostOf(proxy), port: portOf(proxy) };
-    const far = proxy.protocol === "http:"
-      ? opened(await deno.connect(address))
-      : opened(await deno.connectTls({ ...address, caCerts }));
+    const isPlain = proxy.protocol === "http:";
+    const far = opened(await (isPlain ? deno.connect(address) : deno.connectTls({ ...address, caCerts })));
     const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
     const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
     await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
@@ -167,7 +159,7 @@ export function openProxyRelay(
     if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
     return far;
   }
-  function opened<Connection extends Deno.TcpConn | Deno.TlsConn>(far: Connection): Connection {
+  function opened(far: Deno.TcpConn | Deno.TlsConn): Deno.Conn {
     early.add(far);
     if ("setNoDelay" in far) far.setNoDelay();
     return far;

@@ -29,12 +29,7 @@ export interface Endpoint {
   close(): Promise<void>;
 }
 
-/**
- * Opens an endpoint.
- *
- * @throws {LatchkeyError} `configuration` if the port or path is taken, refused or not safe; `missing_dependency` if Deno does
- * not permit it.
- */
+/** Opens an endpoint, or throws `configuration` if the port or path is taken, refused or not safe. */
 export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
@@ -169,6 +164,7 @@ export function requireSocketPermissions(path: string): void {
  */
 export async function requireTrustedSocket(path: string): Promise<void> {
   const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
+  const unsafe = `${path} is not safe to ask for tokens`;
   if (own === undefined) return;
   const { lstatSync, statSync } = await import("node:fs");
   let place;
@@ -179,7 +175,7 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
   // Also in a sticky folder: others can put a socket there as long as there is none.
   if ((place.mode & OTHERS_WRITE) !== 0) {
-    throw untrusted(path, "others can write to its folder", `Run chmod go-w ${shellWord(folder)}`);
+    throw unusable(`${unsafe}: others can write to its folder`, `Run chmod go-w ${shellWord(folder)}`);
   }
   const all = [place];
   try {
@@ -189,9 +185,8 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
   const stranger = all.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
   if (stranger === undefined || own === 0 && stranger === place.uid && isRootsFolder(`${folder}/..`)) return;
-  throw untrusted(
-    path,
-    `it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
+  throw unusable(
+    `${unsafe}: it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
     "Run this as that user, or choose a socket in a folder of your own",
   );
 
@@ -202,15 +197,10 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
 }
 
-function untrusted(path: string, reason: string, hint: string): LatchkeyError {
-  return unusable(`${path} is not safe to ask for tokens: ${reason}`, hint);
-}
-
 /**
  * Sends a GET request to a server on a Unix socket that closes the connection after its answer.
  *
  * @param target Path and query of the request.
- * @param signal Ends the request with its reason.
  * @throws {LatchkeyError} `temporarily_unavailable` if no server answers; `invalid_response` if the answer is incomplete, too
  * long, or not HTTP.
  */

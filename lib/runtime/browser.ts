@@ -56,10 +56,8 @@ interface BrowserOptions {
 }
 
 /**
- * Opens an `http:` or `https:` address in a browser.
- *
- * @returns True if a browser was opened, as far as one can tell. Print the address in any case.
- * @throws {TypeError} if it is no such address.
+ * Opens an `http:` or `https:` address in a browser. Returns true if one was opened, as far as one can tell. Print the address in
+ * any case.
  */
 export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
   const address = checkAddress(url);

@@ -135,10 +135,8 @@ export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
 }
 
 /**
- * Checks that Deno permits something.
- *
- * @param grant The value of the flag in the hint, quoted for a shell, if more than `permission` is of use.
- * @throws {LatchkeyError} `missing_dependency` with the flag that permits it.
+ * Checks that Deno permits something, or throws `missing_dependency` with the flag that permits it, or one with the value
+ * `grant`, quoted for a shell, if more is of use.
  */
 export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
@@ -150,7 +148,7 @@ export function requirePermission(permission: Permission, grant?: string): void 
   );
 }
 
-/** Checks that Deno lacks no flags. @throws {LatchkeyError} `missing_dependency` with those that it lacks. */
+/** Checks that Deno lacks no flags, or throws `missing_dependency` with those that it lacks. */
 export function requireFlags(missing: readonly string[], doing: string): void {
   if (missing.length > 0) throw notPermitted(doing, quoteCommand(missing));
 }

@@ -63,9 +63,7 @@ function pathOfUrl(url: string | undefined): string | undefined {
 
 /**
  * Returns the command that runs this program: only the compiled executable, else the runtime, its options and the program. The
- * first word is an absolute path.
- *
- * @param denoPermissions Returns the flags for Deno, since a program cannot see its own.
+ * first word is an absolute path. A program cannot see its own flags of Deno, so they are given.
  */
 export function ownCommand(denoPermissions: () => readonly string[]): readonly string[] {
   const deno = denoNamespace();
@@ -78,18 +76,12 @@ export function ownCommand(denoPermissions: () => readonly string[]): readonly s
   if (isInBunExecutable(program)) return [execPath];
   return [
     execPath,
-    ...(currentRuntime().name === "Bun" ? [ownFolder(program)] : []),
+    // In the current folder Bun reads `bunfig.toml`, whose `preload` it runs, `.env`, and `tsconfig.json`, whose `paths` replace
+    // packages. The options against each of these differ between Bun 1.3 and 1.4.
+    ...(currentRuntime().name === "Bun" ? [`--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`] : []),
     ...withoutFiles(execArgv),
     program,
   ];
-}
-
-/**
- * Makes Bun start in the program's own folder. In the current one it reads `bunfig.toml`, whose `preload` it runs, `.env`, and
- * `tsconfig.json`, whose `paths` replace packages. The options against each of these differ between Bun 1.3 and 1.4.
- */
-function ownFolder(program: string): string {
-  return `--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`;
 }
 
 /**

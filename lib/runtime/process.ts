@@ -32,7 +32,6 @@ interface RunningProcess {
 
 /** A program cannot be started. Without a cause: Node's has the arguments in it. */
 export class StartError extends Error {
-  /** Always `StartError`. */
   override readonly name = "StartError";
   /** True if there is no such program; false if there is one that cannot be run. */
   readonly isMissing: boolean;
@@ -54,11 +53,11 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
   const isForeground = options.streams === "inherit";
   const environment = { ...(isForeground ? {} : withoutCurrentFolder()), ...options.environment };
   try {
-    if (deno) return startOnDeno(deno, [name, args], { ...options, environment });
+    if (deno) return startOnDeno(deno, command, { ...options, environment });
     const isSearched = !isForeground && operatingSystem() === "win32";
     const program = isSearched ? findOnWindows(name, readEnvironment("PATH"), isThere) : name;
     if (program === undefined) throw new StartError(name, "ENOENT");
-    return await startOnNode([program, args], { ...options, environment });
+    return await startOnNode([program, ...args], { ...options, environment });
   } catch (error) {
     if (error instanceof StartError) throw error;
     const { code, message } = error as { code?: string; message: string };
@@ -84,24 +83,22 @@ export function absoluteEntries(path: string, isWindows: boolean): readonly stri
 }
 
 /** Finds a program that is given by its name in a PATH: Windows itself would look into the current folder first. */
-export function findOnWindows(
-  program: string,
-  path = "",
-  isThere: (path: string) => boolean,
-): string | undefined {
+export function findOnWindows(program: string, path = "", isThere: (path: string) => boolean): string | undefined {
   if (/[\\/:]/.test(program)) return program;
   const names = /\.(exe|com)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
   return absoluteEntries(path, true).flatMap((entry) => names.map((name) => `${entry.replace(/[\\/]+$/, "")}\\${name}`))
     .find(isThere);
 }
 
-type Program = readonly [program: string, args: readonly string[]];
-
-function startOnDeno(deno: typeof Deno, [program, args]: Program, options: ProcessOptions): RunningProcess {
-  const { streams, environment } = options, unread = new AbortController();
+function startOnDeno(
+  deno: typeof Deno,
+  [program = "", ...args]: readonly string[],
+  { streams, environment }: ProcessOptions,
+): RunningProcess {
+  const unread = new AbortController();
   const isGroup = streams !== "inherit" && deno.build.os !== "windows"; // there it would open a console
   const child = new deno.Command(program, {
-    args: [...args],
+    args,
     env: { ...environment },
     detached: isGroup,
     stdin: streams,
@@ -125,13 +122,16 @@ function startOnDeno(deno: typeof Deno, [program, args]: Program, options: Proce
   };
 }
 
-async function startOnNode([program, args]: Program, options: ProcessOptions): Promise<RunningProcess> {
+async function startOnNode(
+  [program = "", ...args]: readonly string[],
+  { streams, environment }: ProcessOptions,
+): Promise<RunningProcess> {
   const [{ spawn }, { Readable }, { constants }] = await Promise.all([
     import("node:child_process"),
     import("node:stream"),
     import("node:os"),
   ]);
-  const { streams, environment } = options, { env, platform } = globalThis.process;
+  const { env, platform } = globalThis.process;
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
   const child = spawn(program, args, {
     env: { ...env, ...environment },
@@ -215,7 +215,8 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   const outputs = running.outputs.map((stream) => gather(stream, maxOutputBytes, tooMuch));
   try {
     running.write(input);
-    const code = await withinTime(untilEnd(running, outputs), timeoutMs, signal);
+    const ended = Promise.all(outputs.map((output) => output.ended));
+    const code = await withinTime(untilEnd(running, ended), timeoutMs, signal);
     if (code === undefined) throw new LatchkeyError("timed_out", `${command[0]} did not end within ${timeoutMs} ms`);
     const [stdout = "", stderr = ""] = outputs.map((output) => output.text());
     return { code, stdout, stderr };
@@ -251,16 +252,8 @@ export async function startDetached(command: readonly string[], options: StartOp
   return code === undefined || code === 0 || options.ignoreCode === true;
 }
 
-interface Output {
-  /** Resolves at the end of the stream. */
-  readonly ended: Promise<void>;
-  /** Returns the text so far. */
-  text(): string;
-  /** Reads no further. */
-  leave(): void;
-}
-
-function gather(stream: ReadableStream<Uint8Array>, maxBytes: number, tooMuch: Error): Output {
+/** Gathers what a stream gives. `ended` resolves at its end; `leave` reads no further. */
+function gather(stream: ReadableStream<Uint8Array>, maxBytes: number, tooMuch: Error) {
   const reader = stream.getReader(), chunks: Uint8Array[] = [];
   const readAll = async (): Promise<void> => {
     let size = 0;
@@ -272,7 +265,7 @@ function gather(stream: ReadableStream<Uint8Array>, maxBytes: number, tooMuch: E
   };
   return {
     ended: readAll(),
-    text() {
+    text(): string {
       const decoder = new TextDecoder();
       return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
     },
@@ -280,10 +273,9 @@ function gather(stream: ReadableStream<Uint8Array>, maxBytes: number, tooMuch: E
   };
 }
 
-async function untilEnd(running: RunningProcess, outputs: readonly Output[]): Promise<number> {
-  const ended = Promise.all(outputs.map((output) => output.ended));
+async function untilEnd({ exited }: RunningProcess, ended: Promise<unknown>): Promise<number> {
   // A failure to read ends the call at once, as too much output does.
-  const code = await Promise.race([running.exited, ended.then(() => running.exited)]);
+  const code = await Promise.race([exited, ended.then(() => exited)]);
   await withinTime(ended, OUTPUT_GRACE_MS);
   return code;
 }

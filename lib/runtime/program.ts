@@ -163,11 +163,9 @@ function linuxRelease(): string | undefined {
 
 /** A machine. A field is `undefined` if it may not be read, or is missing. */
 interface Machine {
-  /** Operating system, in Node's words. */
   readonly system: string;
-  /** Processor, in the kernel's words: `x86_64`, `aarch64` … */
   readonly arch: string;
-  /** Release of the operating system's kernel. */
+  /** Release of the kernel. */
   readonly release: string | undefined;
   /** Linux distribution, as it calls itself. */
   readonly distribution: string | undefined;
@@ -176,7 +174,7 @@ interface Machine {
   readonly missingFlags: readonly string[];
 }
 
-/** Name and version of the distribution (freedesktop's os-release). */
+/** A file of freedesktop's standard. */
 const OS_RELEASE = "/etc/os-release";
 
 /** Reads the facts of the machine. Never makes Deno prompt. */
@@ -184,24 +182,16 @@ export async function readMachine(): Promise<Machine> {
   const system = operatingSystem(), isLinux = system === "linux";
   const mayRead = isPermitted({ name: "read", path: OS_RELEASE });
   const mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
+  const text = isLinux && mayRead ? await readTextFile(OS_RELEASE).catch(() => "") : ""; // not every distribution has it
   return {
     system,
     arch: processor(),
     release: mayAsk ? denoNamespace()?.osRelease() ?? (await import("node:os")).release() : undefined,
-    distribution: isLinux && mayRead ? await distribution() : undefined,
+    distribution: /^PRETTY_NAME=(["']?)(.*)\1\s*$/m.exec(text)?.[2],
     isWsl: isWsl(),
     missingFlags: [
       ...(isLinux && !mayRead ? [`--allow-read=${OS_RELEASE}`] : []),
       ...(mayAsk ? [] : ["--allow-sys=osRelease"]),
     ],
   };
-}
-
-async function distribution(): Promise<string | undefined> {
-  try {
-    const text = await readTextFile(OS_RELEASE);
-    return /^PRETTY_NAME=(["']?)(.*)\1\s*$/m.exec(text)?.[2];
-  } catch {
-    return undefined; // not every distribution has it
-  }
 }
