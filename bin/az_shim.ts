@@ -53,7 +53,7 @@ async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force")) {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
-  await placeFile(path, shimText([...ownCommand({ denoPermissions }), ...azWords(line)], isWindows), PROGRAM_MODE);
+  await placeFile(path, shimText([...ownCommand(denoPermissions), ...azWords(line)], isWindows), PROGRAM_MODE);
   write("stderr", `latchkey: wrote ${escapeForTerminal(path)}; programs find it where its folder is first in PATH\n`);
   write("stdout", `${pathLine(place, isWindows)}\n`);
 }

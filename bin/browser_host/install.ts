@@ -201,7 +201,7 @@ function launcherPath(): string {
 
 /** Returns a script that runs this latchkey for the app of the command line. */
 function launcherText(line: CommandLine): string {
-  const command = [...ownCommand({ denoPermissions }), "browser-host", ...appOptions(line)];
+  const command = [...ownCommand(denoPermissions), "browser-host", ...appOptions(line)];
   return `#!/bin/sh
 # Started by browsers. Written by latchkey browser-host --install, which replaces it.
 exec ${command.map(shellWord).join(" ")} "$@"

@@ -66,7 +66,7 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
     },
   });
   try {
-    const proxy = proxyFor(url, readEnvironment), route = proxy ? ` through the proxy ${proxy.host}` : "";
+    const proxy = await proxyFor(url, readEnvironment), route = proxy ? ` through the proxy ${proxy.host}` : "";
     // Requests the metadata, unless the authority's endpoints are known.
     await app.getAuthorizationRequestUrl({ scopes: ["User.Read"] });
     if (!hasSent) {

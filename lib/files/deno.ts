@@ -5,21 +5,19 @@
  */
 import { denoNamespace, isPermitted } from "../runtime/host.ts";
 import {
-  BOOT_ID_PATH,
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
   locateProcess,
   type OpenFile,
-  PID_NAMESPACE_PATH,
-  type ProcessLocation,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
 
-/** Limit of attempts while a file is replaced as it is being opened. */
+/** Limit of attempts to open a file that is being replaced. */
 const MAX_ATTEMPTS = 100;
-let location: ProcessLocation | undefined;
 
 /** Returns the file system on Deno. */
 export function denoFiles(): LocalFiles {
@@ -55,12 +53,11 @@ export function denoFiles(): LocalFiles {
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
     processLocation: () =>
-      location ??= locateProcess({
-        host: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
-        // Deno reads them only with --allow-all. The check comes first, so that Deno does not prompt.
-        bootId: () => isPermitted({ name: "read", path: BOOT_ID_PATH }) ? deno.readTextFileSync(BOOT_ID_PATH) : "",
-        pidNamespace: () =>
-          isPermitted({ name: "read", path: PID_NAMESPACE_PATH }) ? deno.readLinkSync(PID_NAMESPACE_PATH) : "",
+      locateProcess({
+        hostname: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
+        // Deno reads these files only with --allow-all. The check comes first, so that Deno does not prompt.
+        readFile: (path) => isPermitted({ name: "read", path }) ? deno.readTextFileSync(path) : "",
+        readLink: (path) => isPermitted({ name: "read", path }) ? deno.readLinkSync(path) : "",
       }),
     lstat,
     readLink: (path) => deno.readLinkSync(path),
@@ -79,11 +76,11 @@ export function denoFiles(): LocalFiles {
       }
       throw Object.assign(new Error("Replaced again and again"), { code: "EBUSY" });
     },
-    create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: 0o600 })),
+    create: (path) => handle(deno.openSync(path, { read: true, write: true, createNew: true, mode: PRIVATE_FILE })),
     rename: (from, to) => deno.renameSync(from, to),
     remove: (path) => undefinedIfNotFound(() => deno.removeSync(path)),
     setChanged: (path, changedMs) => deno.utimeSync(path, new Date(changedMs), new Date(changedMs)),
-    makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: 0o700 }),
+    makeFolder: (path) => deno.mkdirSync(path, { recursive: true, mode: PRIVATE_FOLDER }),
     list: (path) => Array.from(deno.readDirSync(path), ({ name, isFile }) => ({ name, isFile })),
     async flushFolder(path) {
       if (isWindows) return;

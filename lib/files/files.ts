@@ -13,22 +13,20 @@ import { operatingSystem } from "../runtime/host.ts";
 export interface LocalFiles {
   /** Returns the user id of this process; `undefined` on Windows. */
   ownUser(): number | undefined;
-  /** Returns where this process runs. */
+  /** Returns the location of this process. */
   processLocation(): ProcessLocation;
   /** Returns the facts about a path without following a link; `undefined` if it does not exist. */
   lstat(path: string): FileFacts | undefined;
   /** Returns the target of a link. */
   readLink(path: string): string;
   /**
-   * Opens a file for reading. It neither follows a link nor waits for the writer of a pipe.
-   *
-   * @returns `undefined` if the file does not exist.
-   * @throws an error with code `ELOOP` for a symbolic link.
+   * Opens a file for reading; `undefined` if it does not exist. It neither follows a link, which gives an error with code
+   * `ELOOP`, nor waits for the writer of a pipe.
    */
   open(path: string): OpenFile | undefined;
   /** Creates a file that only its owner can read and write; `EEXIST` if the path exists, even as a dangling link. */
   create(path: string): OpenFile;
-  /** Renames a file, and replaces the file that has the new name. */
+  /** Renames a file, and replaces a file that has the new name. */
   rename(from: string, to: string): void;
   /** Removes a file, if it exists. */
   remove(path: string): void;
@@ -44,7 +42,6 @@ export interface LocalFiles {
 
 /** Facts about a path. */
 export interface FileFacts {
-  /** Its type; a symbolic link is not followed. */
   readonly kind: "file" | "folder" | "link" | "other";
   /** Device and inode. */
   readonly id: string;
@@ -52,7 +49,6 @@ export interface FileFacts {
   readonly owner: number | undefined;
   /** Permission bits; `undefined` on Windows. */
   readonly mode: number | undefined;
-  /** Size in bytes. */
   readonly size: number;
   /** Modification time in milliseconds since 1970, by the clock of the file system. */
   readonly changedMs: number;
@@ -62,17 +58,14 @@ export interface FileFacts {
 export interface OpenFile {
   /** Returns the facts about the open file, even if another file has its name now. */
   facts(): FileFacts;
-  /** Reads the whole file. */
   read(): Uint8Array<ArrayBuffer>;
   /** Writes from the beginning of the file. */
   write(bytes: Uint8Array): void;
-  /** Truncates or extends the file to a size. */
   resize(size: number): void;
   /** Sets the modification time to now. */
   touch(): void;
   /** Waits until the file is on the disk. */
   flush(): Promise<void>;
-  /** Closes the file. */
   close(): void;
 }
 
@@ -86,13 +79,21 @@ export interface ProcessLocation {
   readonly pidNamespace?: string | undefined;
 }
 
-/** The boot id, and the link that names the pid namespace, on Linux. */
-export const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id", PID_NAMESPACE_PATH = "/proc/self/ns/pid";
+/** Permission bits of a file, and of a folder, that only its owner can use. */
+export const PRIVATE_FILE = 0o600, PRIVATE_FOLDER = 0o700;
+/** Permission bits by which group and others can write. */
+export const OTHERS_WRITE = 0o022;
 
-/** Builds the location of this process from functions that read it. One that throws cannot be used here. */
-export function locateProcess(
-  reads: { readonly host: () => string; readonly bootId: () => string; readonly pidNamespace: () => string },
-): ProcessLocation {
+interface LocationReader {
+  hostname(): string;
+  readFile(path: string): string;
+  readLink(path: string): string;
+}
+
+let location: ProcessLocation | undefined;
+
+/** Returns the location of this process. The functions of the reader may throw. */
+export function locateProcess({ hostname, readFile, readLink }: LocationReader): ProcessLocation {
   const attempt = (read: () => string): string | undefined => {
     try {
       return read();
@@ -100,19 +101,14 @@ export function locateProcess(
       return undefined;
     }
   };
-  return {
-    host: attempt(reads.host),
-    bootId: attempt(reads.bootId)?.trim(),
-    pidNamespace: /\d+/.exec(attempt(reads.pidNamespace) ?? "")?.[0],
+  return location ??= {
+    host: attempt(hostname),
+    bootId: attempt(() => readFile("/proc/sys/kernel/random/boot_id"))?.trim(),
+    pidNamespace: /\d+/.exec(attempt(() => readLink("/proc/self/ns/pid")) ?? "")?.[0],
   };
 }
 
-/**
- * Reads to the end of a file, even if it grows meanwhile.
- *
- * @param size The expected size in bytes.
- * @param read Reads into a buffer from a position of the file; returns the number of bytes, 0 at the end.
- */
+/** Reads to the end of a file, even if it grows meanwhile. `read` returns the number of bytes, 0 at the end. */
 export function readWhole(size: number, read: (buffer: Uint8Array, at: number) => number): Uint8Array<ArrayBuffer> {
   // One byte more, so that the end shows without another buffer.
   let bytes = new Uint8Array(size + 1), length = 0;
@@ -153,13 +149,10 @@ export function isFlushUnsupported(error: unknown): boolean {
   return ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errorCodeOf(error));
 }
 
-/** A task that failed. */
 interface FileTask {
   /** The verb, such as `read`. */
   readonly doing: string;
-  /** The file or folder. */
   readonly path: string;
-  /** The signal of the call. Once it is aborted, its reason is the failure. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -189,7 +182,7 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>>
 const ALIASES: Readonly<Record<string, string>> = { EPERM: "EACCES", ETXTBSY: "EBUSY", EEXIST: "ENOTDIR" };
 
 /**
- * Turns a failure into a {@linkcode LatchkeyError}. It has no cause: the code says all there is to know.
+ * Turns the failure of a task into a {@linkcode LatchkeyError}. It has no cause: the code says all there is to know.
  *
  * @returns `configuration` for an error of the system; `missing_dependency` if Deno does not permit the task; the signal's
  * reason if the call was aborted; any other error as it is.

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { delayWithJitter, startTimer, untilAborted } from "../async.ts";
+import { delayWithJitter, withinTime } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
@@ -48,7 +48,6 @@ const NAME = "latchkey";
  *
  * @param path Path of the lock file, such as `tokens.json.lockfile`. Its folder is created if it is missing.
  * @param work Checks `isHeld` right before it replaces anything: a process that was stopped loses the lock.
- * @returns The result of `work`.
  * @throws {LatchkeyError} `timed_out` if others held it for too long; `configuration` if it cannot be created, or others
  * could remove it; `missing_dependency` if Deno does not permit it.
  */
@@ -96,7 +95,7 @@ async function waitForLock(
       const lock = createLock(files, path);
       if (lock) return lock;
       const look = lookAtLock(files, path);
-      if (look && removeAbandonedLock(files, path, { look, watches })) continue;
+      if (look && removeAbandonedLock(files, path, look, watches)) continue;
       if (performance.now() >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
       await delayWithJitter(delayMs, signal);
     }
@@ -119,7 +118,7 @@ function nameOfHolder(files: LocalFiles, text = ""): string {
 }
 
 interface HeldLock extends Lock {
-  /** Touches the file at intervals, until the lock is released. */
+  /** Touches the file at intervals until the release. */
   keepAlive(): void;
   /** Removes the file, unless another process has taken the lock over. */
   release(): void;
@@ -138,13 +137,6 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const isOurs = () => {
     const look = lookAtLock(files, path);
     return look?.id === id && look.text === text;
-  };
-  const isHeld = () => {
-    try {
-      return isOurs();
-    } catch {
-      return false; // a file that cannot be read may be another process's
-    }
   };
   const touch = () => {
     try {
@@ -166,7 +158,13 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
       first = AbortSignal.timeout(HEARTBEAT_MS);
       first.addEventListener("abort", startTouching);
     },
-    isHeld,
+    isHeld() {
+      try {
+        return isOurs();
+      } catch {
+        return false; // a file that cannot be read may be another process's
+      }
+    },
     release() {
       first?.removeEventListener("abort", startTouching);
       clearInterval(timer);
@@ -191,15 +189,13 @@ function createIfFree(files: LocalFiles, path: string): OpenFile | undefined {
   try {
     return files.create(path);
   } catch (error) {
-    const name = errorCodeOf(error);
     // On Windows a removed file is in the way until everybody has closed it.
-    if (name === "EEXIST") return undefined;
-    if (operatingSystem() === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(name)) return undefined;
+    const taken = operatingSystem() === "win32" ? ["EEXIST", "EPERM", "EACCES", "EBUSY"] : ["EEXIST"];
+    if (taken.includes(errorCodeOf(error))) return undefined;
     throw error;
   }
 }
 
-/** The state of a lock file. */
 interface LockLook {
   readonly id: string;
   /** Modification time by any clock: it is only compared with itself. */
@@ -235,10 +231,8 @@ function lookAtLock(files: LocalFiles, path: string): LockLook | undefined {
 function removeAbandonedLock(
   files: LocalFiles,
   path: string,
-  { look, watches }: {
-    readonly look: LockLook;
-    readonly watches: { readonly lock: LockWatch; readonly takeover: LockWatch };
-  },
+  look: LockLook,
+  watches: { readonly lock: LockWatch; readonly takeover: LockWatch },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
     isAbandoned({ text: look.text, unchangedMs: watch(look), ownLocation: files.processLocation(), isProcessGone });
@@ -263,11 +257,9 @@ function removeAbandonedLock(
 /** Returns the time for which a lock has been seen unchanged, in milliseconds. */
 type LockWatch = (look: LockLook, clocks?: Clocks) => number;
 
-/** The time of a check, in milliseconds. */
 interface Clocks {
-  /** Monotonic clock, which stands still while the machine sleeps. */
+  /** It stands still while the machine sleeps. */
   readonly monotonicMs: number;
-  /** Wall clock, which goes on then. */
   readonly wallMs: number;
 }
 
@@ -283,14 +275,10 @@ export function watchLock(): LockWatch {
   };
 }
 
-interface LockSigns {
-  /** Text of the lock file; `undefined` if this user may not read it. */
-  readonly text: string | undefined;
-  /** Time for which it has been seen unchanged, in milliseconds. */
+interface LockSigns extends Pick<LockLook, "text"> {
+  /** Time for which the lock file has been seen unchanged, in milliseconds. */
   readonly unchangedMs: number;
-  /** Location of this process. */
   readonly ownLocation: ProcessLocation;
-  /** Returns true if no process of this machine has a pid; `undefined` if that is unknown. */
   readonly isProcessGone: (pid: number) => boolean | undefined;
 }
 
@@ -304,7 +292,6 @@ export function isAbandoned({ text, unchangedMs, ownLocation, isProcessGone }: L
   return isUnique(ownLocation) && holder.location === writeLocation(ownLocation) && isProcessGone(holder.pid) === true;
 }
 
-/** Returns the text of a lock file. */
 export function writeLockText(pid: number, location: ProcessLocation): string {
   return [pid, NAME, writeLocation(location)].join(" ").trim();
 }
@@ -328,10 +315,7 @@ export function readLockText(
   return { pid: Number(pid), isLatchkey: program === NAME, location };
 }
 
-interface MutexOptions {
-  /** Ends the wait with the signal's reason; not the work. */
-  readonly signal?: AbortSignal | undefined;
-  /** Longest wait in milliseconds. */
+interface MutexOptions extends LockOptions {
   readonly waitMs: number;
   /** Returns the error of a longer wait. */
   readonly onTimeout: () => Error;
@@ -351,14 +335,7 @@ export async function withMutex<T>(
   const all = Promise.all([before, done.promise]).then(() => {});
   queues.set(name, all);
   try {
-    if (before) {
-      const timeout = Promise.withResolvers<never>(), timer = startTimer(() => timeout.reject(onTimeout()), waitMs);
-      try {
-        await untilAborted(Promise.race([before, timeout.promise]), signal);
-      } finally {
-        clearTimeout(timer);
-      }
-    }
+    if (before && !await withinTime(before.then(() => true), waitMs, signal)) throw onTimeout();
     return await work();
   } finally {
     done.resolve();

@@ -8,21 +8,19 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
-  BOOT_ID_PATH,
   errorCodeOf,
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
   locateProcess,
   type OpenFile,
-  PID_NAMESPACE_PATH,
-  type ProcessLocation,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
 
 const flush = promisify(fs.fsync);
-let location: ProcessLocation | undefined;
 
 /** Returns the file system on Bun and Node. */
 export function nodeFiles(): LocalFiles {
@@ -58,11 +56,7 @@ export function nodeFiles(): LocalFiles {
   return {
     ownUser: () => globalThis.process.getuid?.(),
     processLocation: () =>
-      location ??= locateProcess({
-        host: hostname,
-        bootId: () => fs.readFileSync(BOOT_ID_PATH, "utf8"),
-        pidNamespace: () => fs.readlinkSync(PID_NAMESPACE_PATH),
-      }),
+      locateProcess({ hostname, readFile: (path) => fs.readFileSync(path, "utf8"), readLink: fs.readlinkSync }),
     lstat,
     readLink: (path) => fs.readlinkSync(path),
     open(path) {
@@ -70,7 +64,7 @@ export function nodeFiles(): LocalFiles {
       if (isWindows && lstat(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });
       return undefinedIfNotFound(() => handle(fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)));
     },
-    create: (path) => handle(fs.openSync(path, "wx+", 0o600)),
+    create: (path) => handle(fs.openSync(path, "wx+", PRIVATE_FILE)),
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => undefinedIfNotFound(() => fs.unlinkSync(path)),
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
@@ -94,7 +88,7 @@ export function nodeFiles(): LocalFiles {
 /** Creates a folder. With `recursive`, Node reports `ENOENT` for a read-only file system. */
 function makeFolder(path: string): void {
   try {
-    fs.mkdirSync(path, { mode: 0o700 });
+    fs.mkdirSync(path, { mode: PRIVATE_FOLDER });
   } catch (error) {
     const above = dirname(path), code = errorCodeOf(error);
     if (code === "EEXIST") return; // the caller checks its kind

@@ -1,6 +1,8 @@
 /**
  * Small files that other programs look for at a known path, replaced atomically.
  *
+ * The functions throw a `LatchkeyError`: `configuration` if the system refuses; `missing_dependency` if Deno does not permit it.
+ *
  * @module
  */
 import { randomUUID } from "node:crypto";
@@ -8,16 +10,13 @@ import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem, quoteCommand, requirePermission } from "../runtime/host.ts";
-import { errorCodeOf, fileFailure } from "./files.ts";
+import { errorCodeOf, fileFailure, PRIVATE_FOLDER } from "./files.ts";
 
 const MAX_BYTES = 1_000_000;
 
 /**
- * Reads the text of a file.
- *
- * @returns `undefined` if nothing has this path; an empty text for anything else that we would not write: a link, a folder, a
- * file that is too large.
- * @throws {LatchkeyError} `configuration` if it cannot be read; `missing_dependency` if Deno does not permit it.
+ * Returns the text of a file; `undefined` if nothing has this path; an empty text for anything that we would not write: a link,
+ * a folder, a file that is too large.
  */
 export async function readPlacedFile(path: string): Promise<string | undefined> {
   requirePermission({ name: "read", path });
@@ -30,18 +29,13 @@ export async function readPlacedFile(path: string): Promise<string | undefined> 
   }
 }
 
-/**
- * Writes a file in place of any link or file that has its path, and creates its folder if it is missing.
- *
- * @param mode Its permission bits.
- * @throws {LatchkeyError} `configuration` if it cannot be written; `missing_dependency` if Deno does not permit it.
- */
+/** Writes a file with permission bits in place of any link or file that has its path. Creates its folder if it is missing. */
 export async function placeFile(path: string, text: string, mode: number): Promise<void> {
   const folder = dirname(path), temporary = `${folder}/.latchkey-${randomUUID()}.tmp`;
   requirePermission({ name: "read", path: folder });
   requirePermission({ name: "write", path: folder });
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
     // Other users could replace a program there, and this user would run it.
     if (operatingSystem() !== "win32" && ((await stat(folder)).mode & 0o002) !== 0) {
       throw new LatchkeyError("configuration", `Cannot write to ${folder}: everybody can change what is in it`, {
@@ -61,11 +55,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
   }
 }
 
-/**
- * Removes a file, if it exists.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be removed; `missing_dependency` if Deno does not permit it.
- */
+/** Removes a file, if it exists. */
 export async function removePlacedFile(path: string): Promise<void> {
   requirePermission({ name: "write", path });
   try {
@@ -75,11 +65,7 @@ export async function removePlacedFile(path: string): Promise<void> {
   }
 }
 
-/**
- * Returns true if a path is a folder, or a link to one.
- *
- * @throws {LatchkeyError} `missing_dependency` if Deno may not read it.
- */
+/** Returns true if a path is a folder, or a link to one. */
 export async function isFolder(path: string): Promise<boolean> {
   requirePermission({ name: "read", path });
   try {

@@ -1,25 +1,20 @@
 /**
  * Small files with secrets: other users of the machine can neither read nor replace them, and a write is atomic.
  *
+ * The functions throw a `LatchkeyError`: `configuration` if the system refuses, or a file or folder is not safe, since it is
+ * another user's, others can write to it, or it is a link; `missing_dependency` if Deno does not permit it.
+ *
  * @module
  */
+import { delay } from "../async.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, quoteCommand } from "../runtime/host.ts";
-import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
+import { denoNamespace, isPermitted, operatingSystem, quoteCommand, requireFlags } from "../runtime/host.ts";
+import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile, OTHERS_WRITE } from "./files.ts";
 
-/**
- * Opens the file system for the files of one folder.
- *
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit it.
- */
+/** Opens the file system for the files of one folder. */
 export async function openLocalFiles(folder: string, access: "read" | "write"): Promise<LocalFiles> {
   if (!denoNamespace()) return (await import("./node.ts")).nodeFiles();
-  const flags = missingFlags(folder, access);
-  if (flags.length > 0) {
-    throw new LatchkeyError("missing_dependency", `Deno may not ${access} private files in ${folder}`, {
-      hint: `Run deno with ${quoteCommand(flags)}`,
-    });
-  }
+  requireFlags(missingFlags(folder, access), `${access} private files in ${folder}`);
   return (await import("./deno.ts")).denoFiles();
 }
 
@@ -39,11 +34,7 @@ interface PrivateFileCall {
 }
 
 interface ReadOptions extends PrivateFileCall {
-  /**
-   * Refuses a file that others can read, such as a key whose folder was copied without its permissions.
-   *
-   * @default false
-   */
+  /** Refuses a file that others can read, such as a key whose folder was copied without its permissions. @default false */
   readonly isSecret?: boolean | undefined;
 }
 
@@ -95,13 +86,7 @@ async function perform<T>(
   }
 }
 
-/**
- * Reads a file.
- *
- * @returns Its content; `undefined` if it, or its folder, does not exist.
- * @throws {LatchkeyError} `configuration` if it cannot be read, belongs to another user, or others can write to it;
- * `missing_dependency` if Deno does not permit it.
- */
+/** Reads a file; `undefined` if it, or its folder, does not exist. */
 export async function readPrivateFile(
   path: string,
   { signal, isSecret = false }: ReadOptions = {},
@@ -125,19 +110,12 @@ export async function readPrivateFile(
 
 /** A file as it was when it was read. */
 export interface KnownFile {
-  /** Its content. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Its facts, which any later write changes; `undefined` if the last write was too recent for that. */
   readonly settled: FileFacts | undefined;
 }
 
-/**
- * Reads a file, unless it has not changed.
- *
- * @param known The result of the last call.
- * @returns The same object if the file has not changed; `undefined` if it, or its folder, does not exist.
- * @throws {LatchkeyError} as {@linkcode readPrivateFile}
- */
+/** Reads a file, or returns the result of the last call if it has not changed; `undefined` if it does not exist. */
 export async function readKnownFile(
   path: string,
   known: KnownFile | undefined,
@@ -170,9 +148,6 @@ function isSame(one: FileFacts, other: FileFacts): boolean {
 /**
  * Replaces or creates a file, and creates its folder if it is missing. A reader sees the old or the new content, even after a
  * power failure.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be written or is not safe; `missing_dependency` if Deno does not
- * permit it.
  */
 export async function replacePrivateFile(
   path: string,
@@ -202,13 +177,7 @@ export async function replacePrivateFile(
   });
 }
 
-/**
- * Takes space on the disk, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it.
- *
- * @param size The size of the later content in bytes.
- * @returns The space. The caller uses or releases it.
- * @throws {LatchkeyError} as {@linkcode replacePrivateFile}
- */
+/** Takes space for a later {@linkcode replacePrivateFile} with a size in bytes. The caller uses or releases it. */
 export async function reserveSpace(
   path: string,
   size: number,
@@ -237,7 +206,6 @@ export class ReservedSpace {
   readonly #files: LocalFiles;
   #temporary: TemporaryFile | undefined;
 
-  /** Holds the space of an open file. */
   constructor(files: LocalFiles, temporary: TemporaryFile) {
     this.#files = files;
     this.#temporary = temporary;
@@ -270,8 +238,7 @@ interface TemporaryFile {
 }
 
 function createTemporary(files: LocalFiles, folder: string): TemporaryFile {
-  const name = `.latchkey-${crypto.randomUUID()}.tmp`;
-  const path = folder === "." ? name : `${folder.replace(/\/$/, "")}/${name}`;
+  const path = `${folder.replace(/\/$/, "")}/.latchkey-${crypto.randomUUID()}.tmp`;
   return { path, file: files.create(path) };
 }
 
@@ -284,17 +251,11 @@ function prepareToWrite(files: LocalFiles, path: string, size: number): void {
 
 function requireSize(path: string, size: number): void {
   if (size <= MAX_BYTES) return;
-  throw new LatchkeyError("configuration", `${path} is too large: ${size} bytes, more than any token cache has`, {
-    hint: `Check what ${path} is, and move it away`,
-  });
+  const hint = `Check what ${path} is, and move it away`, reason = `${size} bytes, more than any token cache has`;
+  throw new LatchkeyError("configuration", `${path} is too large: ${reason}`, { hint });
 }
 
-/**
- * Renames a damaged file to a free name beside it.
- *
- * @returns Its new path.
- * @throws {LatchkeyError} `configuration` if it cannot be renamed; `missing_dependency` if Deno does not permit it.
- */
+/** Renames a damaged file to a free name beside it, and returns its new path. */
 export async function setAsideFile(path: string, { signal, beforeRenaming }: RenameOptions = {}): Promise<string> {
   return await perform({ doing: "set aside", path, signal }, async (files, folder) => {
     isPrivateFolder(files, folder);
@@ -326,37 +287,21 @@ function reserveName(files: LocalFiles, wanted: string): string {
   }
 }
 
-/**
- * Lists the files of a folder that were set aside. They can contain secrets.
- *
- * @param name The original name of the files. @default any
- * @returns Their paths, the oldest first.
- * @throws {LatchkeyError} as {@linkcode listPrivateFolder}
- */
+/** Lists the paths of the files of a folder, or only those of one name, that were set aside, the oldest first. */
 export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
   const names = await listPrivateFolder(folder);
   return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || each.replace(SET_ASIDE, "") === name))
     .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
 }
 
-/**
- * Removes a file, if it exists.
- *
- * @throws {LatchkeyError} `configuration` if it cannot be removed; `missing_dependency` if Deno does not permit it.
- */
+/** Removes a file, if it exists. */
 export async function removePrivateFile(path: string): Promise<void> {
   await perform({ doing: "remove", path }, (files, folder) => {
     if (isPrivateFolder(files, folder)) files.remove(path);
   });
 }
 
-/**
- * Lists the names of the files in a folder, except those that are being written.
- *
- * @returns The names in no order; none if the folder does not exist.
- * @throws {LatchkeyError} `configuration` if it cannot be read or is not safe; `missing_dependency` if Deno does not
- * permit it.
- */
+/** Lists the names of the files in a folder, in no order, except those that are being written; none if it does not exist. */
 export async function listPrivateFolder(path: string): Promise<readonly string[]> {
   return await perform({ doing: "read", path, folder: withoutSlashes(path) }, (files, folder) => {
     if (!isPrivateFolder(files, folder)) return [];
@@ -372,8 +317,8 @@ function sweep(files: LocalFiles, folder: string): void {
   const now = Date.now();
   if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
   sweptMs.set(folder, now);
-  for (const { name } of files.list(folder).filter(({ name, isFile }) => isFile && TEMPORARY.test(name))) {
-    const path = `${folder}/${name}`, facts = files.lstat(path);
+  for (const { name, isFile } of files.list(folder)) {
+    const path = `${folder}/${name}`, facts = isFile && TEMPORARY.test(name) ? files.lstat(path) : undefined;
     if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
   }
 }
@@ -385,25 +330,21 @@ async function rename(files: LocalFiles, from: string, to: string): Promise<void
       return files.rename(from, to);
     } catch (error) {
       if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorCodeOf(error))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, WINDOWS_DELAY_MS));
+      await delay(WINDOWS_DELAY_MS, undefined);
     }
   }
 }
 
-/** Removes a file. A failure must not hide the error that led here; a later sweep tries again. */
+/** Removes a file. A failure must not hide the error that led here. */
 function removeIfPossible(files: LocalFiles, path: string): void {
   try {
     files.remove(path);
   } catch {
-    // The sweep of another day removes it.
+    // A later sweep tries again.
   }
 }
 
-/**
- * Returns the folder of a file.
- *
- * @throws {TypeError} if `path` is not the path of a file.
- */
+/** Returns the folder of a file. @throws {TypeError} if `path` is not the path of a file. */
 export function folderOf(path: string): string {
   const pattern = operatingSystem() === "win32"
     ? /^(.*[\\/]|[A-Za-z]:)?(?!\.{1,2}$)([^\\/:]+)$/s
@@ -418,18 +359,14 @@ function withoutSlashes(folder: string): string {
   return folder.replace(operatingSystem() === "win32" ? /(?<=[^:\\/])[\\/]+$/ : /(?<=[^/])\/+$/, "");
 }
 
-/** Permission bits by which group and others can write, and read. */
-const OTHERS_WRITE = 0o022, OTHERS_READ = 0o044;
+/** Permission bits by which group and others can read. */
+const OTHERS_READ = 0o044;
 /** Permission bits of a folder that is shared on purpose, as /tmp and /var/local are: sticky and setgid. */
 const SHARED = 0o3000;
-/** The hint for a folder whose permissions others need as they are. */
+/** Hint for a folder whose permissions others need as they are. */
 const ELSEWHERE = "choose a file in a folder of your own";
 
-/**
- * Creates a folder that only its owner can enter, if it is missing, and checks that it is safe.
- *
- * @throws {LatchkeyError} `configuration` if it is not safe.
- */
+/** Creates a folder that only its owner can enter, if it is missing, and checks that it is safe. */
 export function makePrivateFolder(files: LocalFiles, folder: string): void {
   for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
     if (isPrivateFolder(files, folder)) return;
@@ -443,11 +380,7 @@ export function makePrivateFolder(files: LocalFiles, folder: string): void {
   isPrivateFolder(files, folder);
 }
 
-/**
- * Returns true if a folder exists, and nobody else can change what is in it.
- *
- * @throws {LatchkeyError} `configuration` if it is not safe.
- */
+/** Returns true if a folder exists, after a check that others cannot change what is in it. */
 export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
   const facts = files.lstat(folder);
   if (!facts) return false;
@@ -457,22 +390,13 @@ export function isPrivateFolder(files: LocalFiles, folder: string): boolean {
   return true;
 }
 
-/**
- * Checks that a file belongs to this user, and that nobody else can write to it.
- *
- * @throws {LatchkeyError} `configuration` if not.
- */
+/** Checks that a file belongs to this user, and that nobody else can write to it. */
 export function requirePrivateFile(files: LocalFiles, path: string, facts: FileFacts): void {
   requireFile(path, facts);
   requireOwnedAndUnshared(files, path, facts);
 }
 
-/**
- * Opens a file for reading.
- *
- * @returns `undefined` if it does not exist.
- * @throws {LatchkeyError} `configuration` if it is not a regular file.
- */
+/** Opens a regular file for reading; `undefined` if it does not exist. */
 export function openRegularFile(files: LocalFiles, path: string): OpenFile | undefined {
   let file;
   try {

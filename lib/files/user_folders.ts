@@ -7,7 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../runtime/host.ts";
+import { mayReadEnvironment, operatingSystem, readEnvironment, requireFlags } from "../runtime/host.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {
@@ -16,22 +16,14 @@ interface BaseFolder {
   readonly windows: string;
 }
 
-const STATE: BaseFolder = { xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" };
 const CONFIG: BaseFolder = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
-const DATA: BaseFolder = { xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" };
 
-/**
- * Returns the folder for state: `latchkey` below `$XDG_STATE_HOME`, else `~/.local/state`; on macOS below
- * `~/Library/Application Support`; on Windows below `%LOCALAPPDATA%`, which does not roam.
- */
+/** Returns the folder for state. On Windows it does not roam. */
 export function stateFolder(): string {
-  return latchkeyBelow(STATE);
+  return latchkeyBelow({ xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" });
 }
 
-/**
- * Returns the folder for settings: `latchkey` below `$XDG_CONFIG_HOME`, else `~/.config`; on macOS below
- * `~/Library/Application Support`; on Windows below `%APPDATA%`.
- */
+/** Returns the folder for settings. */
 export function configFolder(): string {
   return latchkeyBelow(CONFIG);
 }
@@ -41,15 +33,11 @@ export function configHome(): string {
   return pathOf(CONFIG);
 }
 
-/**
- * Returns the folder for what comes with the program: `latchkey` below `$XDG_DATA_HOME`, else `~/.local/share`; on macOS and
- * Windows the same as {@linkcode stateFolder}.
- */
+/** Returns the folder for what comes with the program: on macOS and Windows the same as {@linkcode stateFolder}. */
 export function dataFolder(): string {
-  return latchkeyBelow(DATA);
+  return latchkeyBelow({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
 }
 
-/** Returns the user's home folder. */
 export function homeFolder(): string {
   return requireFolder(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
 }
@@ -65,13 +53,13 @@ function pathOf({ xdg, below, windows }: BaseFolder): string {
     case "darwin":
       return `${homeFolder()}/Library/Application Support`;
     default:
-      requireReadable([xdg, "HOME"]);
+      requireReadable(xdg, "HOME");
       return readFolder(xdg) ?? `${homeFolder()}/${below}`;
   }
 }
 
 function requireFolder(name: string): string {
-  requireReadable([name]);
+  requireReadable(name);
   const folder = readFolder(name);
   if (folder !== undefined) return folder;
   throw new LatchkeyError("configuration", `${name} is not set to the absolute path of a folder`, {
@@ -86,9 +74,7 @@ function readFolder(name: string): string | undefined {
   return value !== undefined && isAbsolute.test(value) ? value.replace(/[\\/]+$/, "") : undefined;
 }
 
-function requireReadable(names: readonly string[]): void {
-  if (!denoNamespace() || names.every(mayReadEnvironment)) return;
-  throw new LatchkeyError("missing_dependency", "Deno may not read the path of the home folder", {
-    hint: `Run deno with --allow-env=${names.join(",")}`,
-  });
+function requireReadable(...names: readonly string[]): void {
+  const missing = names.every(mayReadEnvironment) ? [] : [`--allow-env=${names.join(",")}`];
+  requireFlags(missing, "read the path of the home folder");
 }

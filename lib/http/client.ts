@@ -8,7 +8,7 @@
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
-import type { Variable } from "./proxy.ts";
+import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";
 import {
   credentialsOf,
   hostOf,
@@ -20,17 +20,12 @@ import {
   portOf,
 } from "./request.ts";
 
-/** Sends a request. It never follows a redirect. */
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
-
-const PROXY_VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
 
 /**
  * Returns a `fetch`. It rejects with a `LatchkeyError`: `no_network`; `configuration` for a certificate or the proxy, with the
  * variable to set; `missing_dependency` if Deno does not permit it. A redirect is an answer like any other, or with
  * `redirect: "error"` an `invalid_response`.
- *
- * @param options `variable` reads an environment variable. @default this process's
  */
 export function makeFetch({ variable = readEnvironment }: { readonly variable?: Variable } = {}): Fetch {
   let more: Promise<readonly string[]> | undefined;
@@ -46,7 +41,6 @@ export function makeFetch({ variable = readEnvironment }: { readonly variable?: 
       } catch (error) {
         // The handshake failed before anything was sent.
         if (certificates || !isUnknownIssuer(error)) throw error;
-
         more ??= trustedCertificates(variable);
         return await send(request, { proxy, certificates: await more });
       }
@@ -54,13 +48,6 @@ export function makeFetch({ variable = readEnvironment }: { readonly variable?: 
       throw httpFailure(error, request, { proxy });
     }
   };
-}
-
-/** @returns `undefined` if no variable names a proxy: then the runtime's own `fetch` will do. */
-async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {
-  if (PROXY_VARIABLES.every((name) => variable(name) === undefined)) return undefined;
-  const { proxyFor } = await import("./proxy.ts");
-  return proxyFor(url, variable) ?? "direct";
 }
 
 async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpRequest> {
@@ -90,11 +77,7 @@ async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
-  // Loaded late: it needs node:net, which the edge has not.
-  const relay = needsRelay(url, proxy)
-    ? (await import("./proxy.ts"))
-      .openProxyRelay(deno, url, { proxy: proxy instanceof URL ? proxy : undefined, caCerts })
-    : undefined;
+  const relay = needsRelay(url, proxy) ? openProxyRelay(deno, url, { proxy, caCerts }) : undefined;
   let client: Deno.HttpClient | undefined;
   try {
     // The client keeps no connection open, and lives as long as the request.
@@ -143,18 +126,11 @@ const BUNDLES = [
   "/etc/ssl/cert.pem",
 ];
 
-/**
- * Returns the certificates that the environment names (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS`, `DENO_CERT`), and
- * those of the system's store, as PEM.
- */
+/** Returns the certificates that the environment names, in files or in `SSL_CERT_DIR`, and those of the system, as PEM. */
 async function trustedCertificates(variable: Variable): Promise<readonly string[]> {
   const files = FILE_VARIABLES.map(variable).filter((path) => path !== undefined);
   const folders = variable("SSL_CERT_DIR")?.split(operatingSystem() === "win32" ? ";" : ":") ?? [];
-  const texts = await Promise.all([
-    ...files.map(readText),
-    ...folders.map(readFolder),
-    systemStore(),
-  ]);
+  const texts = await Promise.all([...files.map(readText), ...folders.map(readFolder), systemStore()]);
   return [...new Set(texts.join("\n").match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g))];
 }
 

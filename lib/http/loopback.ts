@@ -7,11 +7,8 @@ import type { Server, Socket } from "node:net";
 import { isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { hostsOf, httpConnections, type HttpReply, openServer, portError, portOf, readRequestHead } from "./server.ts";
 
-export type { HttpReply as LoopbackReply };
-
 /** A request to the loopback listener. */
 export interface LoopbackRequest {
-  /** The method. */
   readonly method: "GET" | "POST";
   /** The URL, with the host of the browser's Host field: `http://localhost:PORT/…`, `127.0.0.1` or `[::1]`. */
   readonly url: URL;
@@ -19,9 +16,11 @@ export interface LoopbackRequest {
   readonly form: URLSearchParams;
 }
 
+type LoopbackRules = Pick<LoopbackOptions, "allowedOrigins"> & { readonly port: number };
+
 /** Options of {@linkcode listenOnLoopback}. */
 export interface LoopbackOptions {
-  /** The port. @default one that the system chooses */
+  /** @default one that the system chooses */
   readonly port?: number | undefined;
   /** Origins that may post forms, beside our own and `null`. @default none */
   readonly allowedOrigins?: readonly string[] | undefined;
@@ -33,14 +32,12 @@ export interface LoopbackOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A listener. */
+/** A listener on the loopback interface. */
 export interface LoopbackListener {
   /** Its port, on both addresses. */
   readonly port: number;
   /** Stops listening, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
-  /** Calls `close`. */
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 const HEADERS = {
@@ -69,7 +66,7 @@ const OTHER_USER: HttpReply = {
  * @throws {RangeError} if `port` is invalid.
  */
 export async function listenOnLoopback(options: LoopbackOptions): Promise<LoopbackListener> {
-  const { port: wanted = 0, allowedOrigins = [], onRequest, clientLimitMs, signal } = options;
+  const { port: wanted = 0, allowedOrigins, onRequest, clientLimitMs, signal } = options;
   if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new RangeError("port must be 0 to 65535");
   signal?.throwIfAborted();
   let port = wanted, closed: Promise<void> | undefined;
@@ -95,24 +92,13 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
     await close();
     throw signal.reason;
   }
-  return { port, close, [Symbol.asyncDispose]: close };
+  return { port, close };
 }
 
-interface RequestRules {
-  /** The listener's port, which the Host field has to name. */
-  readonly port: number;
-  /** Origins that may post forms, beside our own and `null`. */
-  readonly allowedOrigins: readonly string[];
-}
-
-/**
- * Reads a request from all bytes so far.
- *
- * @returns The request; an answer that rejects it; `undefined` if more has to come.
- */
+/** Reads a request from all bytes so far, or returns an answer that rejects it; `undefined` if more has to come. */
 export function readLoopbackRequest(
   received: Uint8Array,
-  { port, allowedOrigins }: RequestRules,
+  { port, allowedOrigins = [] }: LoopbackRules,
 ): LoopbackRequest | HttpReply | undefined {
   const head = readRequestHead(received);
   if (!head) return undefined;
@@ -187,15 +173,11 @@ async function codeOfIPv6(error: unknown, port: number): Promise<string | undefi
   });
 }
 
-/** A connection between a client and the listener. */
+/** A connection of a client, by its address and port, to the listener, by the local ones. */
 export interface TcpConnection {
-  /** Address of the client. */
   readonly address: string;
-  /** Port of the client. */
   readonly port: number;
-  /** Address of the listener. */
   readonly localAddress: string;
-  /** Port of the listener. */
   readonly localPort: number;
 }
 
@@ -213,7 +195,6 @@ async function isFromOtherUser({ remoteAddress, remotePort }: Socket, localPort:
   return false;
 }
 
-/** Returns the text of both connection tables; empty if they cannot be read. */
 async function readConnections(): Promise<string> {
   const { readFile } = await import("node:fs/promises");
   const texts = ["/proc/net/tcp", "/proc/net/tcp6"].map(async (path) => {
@@ -228,7 +209,6 @@ async function readConnections(): Promise<string> {
  * owner of the listener. Root counts as this user: it could do all of this anyway, and a forwarder of browser connections often
  * runs as root, as in WSL and Kubernetes.
  *
- * @param table The text of both files.
  * @param sudoUser User id of the user who called sudo: a browser runs as that user, never as root.
  * @returns `unknown` if the table lacks the listener (it could not be read), or the client, which then is in another network
  * namespace (WSL with mirrored networking).
@@ -254,15 +234,8 @@ export function ownerOf(
 
 const ESTABLISHED = "01", LISTEN = "0A";
 
-interface TcpRow {
-  /** Both ends, as from {@linkcode endOf}. */
-  readonly from: string;
-  readonly to: string;
-  readonly state: string;
-  readonly user: string;
-  /** `0` once no process has it open. */
-  readonly inode: string;
-}
+/** A row of a table. The inode is `0` once no process has the connection open. */
+type TcpRow = Readonly<Record<"from" | "to" | "state" | "user" | "inode", string>>;
 
 const END = /(?:[\dA-F]{8}|[\dA-F]{32}):[\dA-F]{4}/.source;
 const ROW = new RegExp(`^ *\\d+: (${END}) (${END}) ([\\dA-F]{2}) \\S+ \\S+ \\S+ +(\\d+) +\\d+ +(\\d+)`);

@@ -11,12 +11,7 @@ import tls from "node:tls";
 import { LatchkeyError } from "../errors.ts";
 import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxyAuthorization } from "./request.ts";
 
-/**
- * Sends a request.
- *
- * @returns The answer, as soon as its head has come.
- * @throws {LatchkeyError} if the proxy refuses; otherwise Node's error.
- */
+/** Sends a request, and returns the answer as soon as its head has come. Throws Node's error unless the proxy refuses. */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
   const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
   const trust = trustOf(route), secure = url.protocol === "https:";
@@ -52,18 +47,14 @@ async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.Connectio
     .on("connect", ({ statusCode = 0 }, socket) => {
       if (statusCode >= 200 && statusCode < 300) return resolve(socket);
       socket.destroy();
-      reject(statusCode === 407 ? passwordWanted(request, proxy) : refusal(statusCode));
+      if (statusCode === 407) return reject(passwordWanted(request, proxy));
+      const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${statusCode}`;
+      const hint = "Ask the administrator of the proxy, or add the host to NO_PROXY";
+      reject(new LatchkeyError("no_network", message, { hint }));
     })
     .on("error", reject)
     .end();
   return await promise;
-
-  function refusal(status: number): LatchkeyError {
-    const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${status}`;
-    return new LatchkeyError("no_network", message, {
-      hint: "Ask the administrator of the proxy, or add the host to NO_PROXY",
-    });
-  }
 }
 
 /** Returns the address and the name in the certificate, for which Node would take the Host field. */

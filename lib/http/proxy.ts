@@ -4,25 +4,31 @@
  *
  * @module
  */
-import { BlockList, isIP } from "node:net";
 import { LatchkeyError } from "../errors.ts";
-import { credentialsOf, hostOf, portOf, proxyAuthorization } from "./request.ts";
+import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } from "./request.ts";
 
 /** Reads an environment variable. */
 export type Variable = (name: string) => string | undefined;
 
-/**
- * Returns the proxy for a URL; `undefined` if there is none, as for loopback.
- *
- * @throws {LatchkeyError} `configuration` if a variable does not name a supported proxy.
- */
-export function proxyFor(url: URL, variable: Variable): URL | undefined {
-  const read = (name: string) => variable(name.toLowerCase()) ?? variable(name);
-  const [name, value] = [url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", "ALL_PROXY"]
-    .map((name) => [name, read(name)] as const)
-    .find(([, value]) => value !== undefined) ?? [];
-  if (!name || !value || isLoopback(url) || isExcepted(url, read("NO_PROXY") ?? "")) return undefined;
-  return parseProxy(value, name);
+/** Names of the variables for the proxy, by the protocol of the URL. The first one that is set counts. */
+const VARIABLES = { https: ["HTTPS_PROXY", "ALL_PROXY"], http: ["HTTP_PROXY", "ALL_PROXY"] };
+
+/** Returns the proxy for a URL, or `direct`; `undefined` if no variable names any: then the runtime's own `fetch` will do. */
+export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {
+  if (Object.values(VARIABLES).flat().every((name) => read(variable, name) === undefined)) return undefined;
+  return await proxyFor(url, variable) ?? "direct";
+}
+
+/** Returns the proxy for a URL, or throws `configuration` if it is not supported; `undefined` if there is none, as for loopback. */
+export async function proxyFor(url: URL, variable: Variable): Promise<URL | undefined> {
+  const names = url.protocol === "https:" ? VARIABLES.https : VARIABLES.http;
+  const name = names.find((name) => read(variable, name) !== undefined), value = name && read(variable, name);
+  if (!value || isLoopback(url) || await isExcepted(url, read(variable, "NO_PROXY") ?? "")) return undefined;
+  return parseProxy(value, name!);
+}
+
+function read(variable: Variable, name: string): string | undefined {
+  return variable(name.toLowerCase()) ?? variable(name);
 }
 
 function parseProxy(value: string, name: string): URL {
@@ -44,13 +50,13 @@ function isLoopback(url: URL): boolean {
 }
 
 /** Applies `NO_PROXY`: `*`, or domains, addresses and address ranges, each with an optional port. */
-function isExcepted(url: URL, exceptions: string): boolean {
-  const host = hostOf(url), port = portOf(url);
+async function isExcepted(url: URL, exceptions: string): Promise<boolean> {
+  const host = hostOf(url), port = portOf(url), net = await import("node:net");
   return exceptions.split(/[\s,]+/).filter(Boolean).some((exception) => {
     const [, bracketed, plain, onPort] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(exception) ?? [];
     const name = (bracketed ?? plain ?? exception.replace(/^\[(.*)\]$/, "$1")).toLowerCase();
     if (onPort !== undefined && Number(onPort) !== port) return false;
-    return name === "*" || isBelow(host, name) || isInRange(host, name);
+    return name === "*" || isBelow(host, name) || isInRange(host, name, net);
   });
 }
 
@@ -60,7 +66,7 @@ function isBelow(host: string, name: string): boolean {
 }
 
 /** Returns true if an address is in a range such as `10.0.0.0/8`. */
-function isInRange(host: string, range: string): boolean {
+function isInRange(host: string, range: string, { BlockList, isIP }: typeof import("node:net")): boolean {
   const [network = "", length = ""] = range.split("/"), family = isIP(host);
   if (family === 0 || isIP(network) !== family || !/^\d{1,3}$/.test(length)) return false;
   const kind = family === 6 ? "ipv6" : "ipv4", list = new BlockList();
@@ -69,7 +75,6 @@ function isInRange(host: string, range: string): boolean {
   return list.check(host, kind);
 }
 
-/** A relay on loopback. */
 interface ProxyRelay {
   /** The proxy for Deno's client. */
   readonly proxy: {
@@ -87,14 +92,13 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const LIMIT_MS = 30_000;
 
 /**
- * Opens a SOCKS relay for one connection to one server, with a password that only our client knows.
- *
- * @param route `proxy`: `undefined` for a direct connection. `caCerts`: the authorities to trust if the proxy itself uses TLS.
+ * Opens a SOCKS relay for one connection to one server, with a password that only our client knows. `caCerts` are the
+ * authorities to trust if the proxy itself uses TLS.
  */
 export function openProxyRelay(
   deno: typeof Deno,
   url: URL,
-  { proxy, caCerts }: { readonly proxy: URL | undefined; readonly caCerts: string[] },
+  { proxy, caCerts }: { readonly proxy: HttpRoute["proxy"]; readonly caCerts: string[] },
 ): ProxyRelay {
   const listener = deno.listen({ hostname: "127.0.0.1", port: 0 }), password = crypto.randomUUID();
   /** Connections without a tunnel. */
@@ -131,13 +135,10 @@ export function openProxyRelay(
     if (isTaken) return;
     isTaken = true;
     stopListening();
-    let far: Deno.Conn;
-    try {
-      far = await connect();
-    } catch (error) {
+    const far = await connect().catch((error) => {
       failure = error;
       throw error;
-    }
+    });
     await writeAll(near, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     clearTimeout(timer);
     for (const connection of [near, far]) early.delete(connection);
@@ -145,11 +146,10 @@ export function openProxyRelay(
   }
 
   async function connect(): Promise<Deno.Conn> {
-    if (!proxy) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
+    if (!(proxy instanceof URL)) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
     const address = { hostname: hostOf(proxy), port: portOf(proxy) };
-    const far = proxy.protocol === "http:"
-      ? opened(await deno.connect(address))
-      : opened(await deno.connectTls({ ...address, caCerts }));
+    const isPlain = proxy.protocol === "http:";
+    const far = opened(await (isPlain ? deno.connect(address) : deno.connectTls({ ...address, caCerts })));
     const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
     const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
     await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
@@ -159,7 +159,7 @@ export function openProxyRelay(
     if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
     return far;
   }
-  function opened<Connection extends Deno.TcpConn | Deno.TlsConn>(far: Connection): Connection {
+  function opened(far: Deno.TcpConn | Deno.TlsConn): Deno.Conn {
     early.add(far);
     if ("setNoDelay" in far) far.setNoDelay();
     return far;

@@ -74,18 +74,14 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
   const cannot = `Cannot reach ${host}${way}`;
 
   if (/redirect/i.test(text)) return new LatchkeyError("invalid_response", `${host} redirects instead of answering`);
-  if (UNKNOWN_ISSUER.test(text)) {
-    return new LatchkeyError("configuration", `${cannot}: its certificate is not signed by a trusted authority`, {
-      hint: trustHint(),
-    });
-  }
+  const badCertificate = (reason: string, hint?: string) =>
+    new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, hint ? { hint } : {});
+  if (UNKNOWN_ISSUER.test(text)) return badCertificate("not signed by a trusted authority", trustHint());
   if (OUT_OF_TIME.test(text)) {
     const hint = "Check this machine's clock. In WSL it can lag behind: set it with sudo hwclock -s";
-    return new LatchkeyError("configuration", `${cannot}: its certificate is not valid at this time`, { hint });
+    return badCertificate("not valid at this time", hint);
   }
-  if (CERTIFICATE.test(text)) {
-    return new LatchkeyError("configuration", `${cannot}: its certificate is for another host`);
-  }
+  if (CERTIFICATE.test(text)) return badCertificate("for another host");
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);
   return new LatchkeyError("no_network", `${cannot}${reasonOf(text)}`, {
     hint: "Check the network. If you use a proxy, check HTTPS_PROXY and NO_PROXY",

@@ -11,11 +11,10 @@ import { LatchkeyError } from "../errors.ts";
 
 /** An answer to a request. */
 export interface HttpReply {
-  /** HTTP status. */
   readonly status: number;
   /** Header fields beside those of every answer. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** The content, sent as UTF-8. */
+  /** Sent as UTF-8. */
   readonly body: string;
 }
 
@@ -29,10 +28,7 @@ export interface HttpService<Request> {
   readonly onRequest: (request: Request, signal: AbortSignal, socket: Socket) => HttpReply | Promise<HttpReply>;
   /** Answers a client that sends its request too slowly, or exceeds a limit. @default the client is disconnected */
   readonly onTrouble?: ((trouble: "slow" | "crowded") => HttpReply) | undefined;
-  /**
-   * Time limit in milliseconds for a client to send its request and to read the answer, for a request to be queued, and for
-   * `close`. @default 10_000
-   */
+  /** Time limit in ms for a client to send its request and to read the answer, in the queue, and for `close`. @default 10_000 */
   readonly clientLimitMs?: number | undefined;
   /** Maximum of open connections. The slowest clients are disconnected for new ones. @default 32 */
   readonly maxConnections?: number | undefined;
@@ -40,9 +36,7 @@ export interface HttpService<Request> {
   readonly maxRequests?: number | undefined;
 }
 
-/** The connections of a server. */
 interface HttpConnections {
-  /** Adds a new connection. */
   accept(socket: Socket): void;
   /** Rejects new connections, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
@@ -50,7 +44,7 @@ interface HttpConnections {
 
 const CLIENT_LIMIT_MS = 10_000;
 const MAX_CONNECTIONS = 32;
-/** Time that a client has to send its request before it can be disconnected for another one. */
+/** Time in which a client that sends its request is not disconnected for another one. */
 const SLOW_MS = 2000;
 /** Maximum of rejected clients that are told so at once; further ones are disconnected. */
 const MAX_REJECTIONS = 256;
@@ -223,11 +217,7 @@ type ServerAddress =
   | { readonly host: "127.0.0.1" | "::1"; readonly port: number }
   | { readonly path: string };
 
-/**
- * Listens at an address.
- *
- * @throws {Error} the system's error.
- */
+/** Listens at an address, or throws the system's error. */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
   const { createServer } = await import("node:net");
   return await new Promise((resolve, reject) => {
@@ -244,7 +234,6 @@ export async function openServer(address: ServerAddress, onConnection: (socket: 
   });
 }
 
-/** Returns the port that a server listens on. */
 export function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
@@ -260,7 +249,6 @@ export function portError(port: number, error: unknown): LatchkeyError {
 
 /** The head of a request. */
 export interface RequestHead {
-  /** The method, such as `GET`. */
   readonly method: string;
   /** The path as it was sent. `//host` stays a path. */
   readonly path: string;
@@ -276,11 +264,7 @@ const MAX_HEAD_BYTES = 16 * 1024;
 /** Fields by which a request is judged. If one comes twice, two readers could each take another. */
 const ONCE = /^(host|origin|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
 
-/**
- * Reads the head of a request from all bytes so far.
- *
- * @returns The head; the HTTP status that rejects it; `undefined` if more has to come.
- */
+/** Reads the head of a request, or returns the status that rejects it; `undefined` if more has to come. */
 export function readRequestHead(received: Uint8Array): RequestHead | 400 | 431 | undefined {
   const text = new TextDecoder("latin1").decode(received.subarray(0, MAX_HEAD_BYTES));
   const end = text.indexOf("\r\n\r\n");

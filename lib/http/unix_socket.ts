@@ -5,37 +5,39 @@
  */
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
-import { errorCodeOf, fileFailure, type LocalFiles } from "../files/files.ts";
+import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
 import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
-import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../runtime/host.ts";
-import { httpConnections, type HttpService, openServer, portError, portOf } from "./server.ts";
+import {
+  isPermitted,
+  operatingSystem,
+  quoteCommand,
+  requireFlags,
+  requirePermission,
+  shellWord,
+} from "../runtime/host.ts";
+import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */
 export type EndpointAddress = { readonly path: string } | { readonly port: number };
 
 /** An endpoint that listens. */
 export interface Endpoint {
-  /** Its port; 0 on a socket. */
+  /** 0 on a socket. */
   readonly port: number;
   /** Stops listening, sends the answers that are due, and ends all connections. */
   close(): Promise<void>;
 }
 
-/**
- * Opens an endpoint.
- *
- * @throws {LatchkeyError} `configuration` if the port or path is taken, refused or not safe; `missing_dependency` if Deno does
- * not permit it.
- */
+/** Opens an endpoint, or throws `configuration` if the port or path is taken, refused or not safe. */
 export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
 ): Promise<Endpoint> {
-  const connections = httpConnections(service),
-    { port, stop } = "path" in address
-      ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
-      : await listenOnPort(address.port, connections.accept);
+  const connections = httpConnections(service);
+  const { port, stop } = "path" in address
+    ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
+    : await listenOnPort(address.port, connections.accept);
   return {
     port,
     close() {
@@ -46,13 +48,9 @@ export async function openEndpoint<Request extends object>(
 }
 
 type OnConnection = (socket: Socket) => void;
-/** Stops listening. */
 type Stop = () => void;
 
-async function listenOnPort(
-  port: number,
-  onConnection: OnConnection,
-): Promise<{ readonly port: number; readonly stop: Stop }> {
+async function listenOnPort(port: number, onConnection: OnConnection): Promise<{ port: number; stop: Stop }> {
   const host = "127.0.0.1";
   requirePermission({ name: "net", host: `${host}:${port}` }, port === 0 ? host : `${host}:${port}`);
   const server = await openServer({ host, port }, onConnection).catch((error) => {
@@ -68,12 +66,8 @@ const MAX_PATH_BYTES: Readonly<Record<string, number>> = { linux: 107, darwin: 1
 async function listenOnPrivateSocket(path: string, onConnection: OnConnection): Promise<Stop> {
   const folder = folderOf(path);
   requirePossible(path);
-  const files = await openLocalFiles(folder, "write"), flags = missingSocketFlags(path);
-  if (flags.length > 0) {
-    throw new LatchkeyError("missing_dependency", `Deno may not listen on ${path}`, {
-      hint: `Run deno with ${quoteCommand(flags)}`,
-    });
-  }
+  const files = await openLocalFiles(folder, "write");
+  requireFlags(missingSocketFlags(path), `listen on ${path}`);
   try {
     makePrivateFolder(files, folder);
     requireClosedFolder(files, folder);
@@ -89,39 +83,34 @@ async function listenOnPrivateSocket(path: string, onConnection: OnConnection): 
 
 function requirePossible(path: string): void {
   const longest = MAX_PATH_BYTES[operatingSystem()] ?? 103;
-  if (operatingSystem() === "win32") {
-    throw new LatchkeyError("configuration", "latchkey has no Unix sockets on Windows", {
-      hint: "Use a loopback port",
-    });
-  }
+  if (operatingSystem() === "win32") throw unusable("latchkey has no Unix sockets on Windows", "Use a loopback port");
   if (new TextEncoder().encode(path).length <= longest) return;
-  throw new LatchkeyError("configuration", `The path of a Unix socket has at most ${longest} bytes: ${path}`, {
-    hint: "Choose a shorter path",
-  });
+  throw unusable(`The path of a Unix socket has at most ${longest} bytes: ${path}`, "Choose a shorter path");
 }
 
 function requireClosedFolder(files: LocalFiles, folder: string): void {
   const { mode = 0 } = files.lstat(folder) ?? {};
   if ((mode & 0o077) === 0) return;
-  throw new LatchkeyError("configuration", `${folder} is not safe for a socket: others can enter it`, {
-    hint: `Run ${quoteCommand(["chmod", "700", folder])}, or choose a folder that does not exist yet`,
-  });
+  throw unusable(
+    `${folder} is not safe for a socket: others can enter it`,
+    `Run ${quoteCommand(["chmod", "700", folder])}, or choose a folder that does not exist yet`,
+  );
 }
 
 async function removeAbandonedSocket(files: LocalFiles, path: string): Promise<void> {
   if (!files.lstat(path)) return;
-  const { lstatSync } = await import("node:fs");
+  const { lstatSync } = await import("node:fs"), cannot = `Cannot listen on ${path}`;
   if (!lstatSync(path).isSocket()) {
-    throw new LatchkeyError("configuration", `Cannot listen on ${path}: it exists and is not a socket`, {
-      hint: "Choose another path, or move away what is there",
-    });
+    throw unusable(`${cannot}: it exists and is not a socket`, "Choose another path, or move away what is there");
   }
   if (await isListenedOn(path)) {
-    throw new LatchkeyError("configuration", `Cannot listen on ${path}: another server does`, {
-      hint: "Use that one, end it, or choose another path",
-    });
+    throw unusable(`${cannot}: another server does`, "Use that one, end it, or choose another path");
   }
   files.remove(path);
+}
+
+function unusable(message: string, hint: string): LatchkeyError {
+  return new LatchkeyError("configuration", message, { hint });
 }
 
 /** Returns true if a server listens, even if it is busy or stopped. */
@@ -144,7 +133,7 @@ async function isListenedOn(path: string): Promise<boolean> {
 
 async function listen(files: LocalFiles, path: string, onConnection: OnConnection): Promise<Stop> {
   const server: Server = await openServer({ path }, onConnection), { chmodSync } = await import("node:fs");
-  chmodSync(path, 0o600);
+  chmodSync(path, PRIVATE_FILE);
   const id = files.lstat(path)?.id;
   const isOurs = () => files.lstat(path)?.id === id;
   return () => {
@@ -155,46 +144,27 @@ async function listen(files: LocalFiles, path: string, onConnection: OnConnectio
   };
 }
 
-/** An answer of a server. */
-export interface SocketAnswer {
-  /** HTTP status. */
-  readonly status: number;
-  /** The one header field that is kept. */
+/** An answer of a server. Only one header field is kept. */
+export interface SocketAnswer extends HttpReply {
   readonly headers?: { readonly "retry-after": string };
-  /** The content, as UTF-8. */
-  readonly body: string;
 }
 
 /** More than any answer with a token has. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
-/**
- * Checks that Deno permits to connect to a socket.
- *
- * @throws {LatchkeyError} `missing_dependency` with all flags that are missing.
- */
+/** Checks that Deno permits to connect to a socket. @throws {LatchkeyError} `missing_dependency` with all missing flags. */
 export function requireSocketPermissions(path: string): void {
-  const flags = [
-    ...missingFlags(folderOf(path), "read"),
-    ...missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read=")),
-  ];
-  if (flags.length === 0) return;
-  throw new LatchkeyError("missing_dependency", `Deno may not connect to ${path}`, {
-    hint: `Run deno with ${quoteCommand(flags)}`,
-  });
+  const flags = missingSocketFlags(path).filter((flag) => !flag.startsWith("--allow-read="));
+  requireFlags([...missingFlags(folderOf(path), "read"), ...flags], `connect to ${path}`);
 }
-
-/** Permission bits by which group and others can write. */
-const OTHERS_WRITE = 0o022;
 
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it: another server could hand out tokens
  * of another account. A socket that cannot be read cannot be connected to either, and the connection reports it.
- *
- * @throws {LatchkeyError} `configuration` if the socket is not safe.
  */
 export async function requireTrustedSocket(path: string): Promise<void> {
   const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
+  const unsafe = `${path} is not safe to ask for tokens`;
   if (own === undefined) return;
   const { lstatSync, statSync } = await import("node:fs");
   let place;
@@ -205,7 +175,7 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
   // Also in a sticky folder: others can put a socket there as long as there is none.
   if ((place.mode & OTHERS_WRITE) !== 0) {
-    throw untrusted(path, "others can write to its folder", `Run chmod go-w ${shellWord(folder)}`);
+    throw unusable(`${unsafe}: others can write to its folder`, `Run chmod go-w ${shellWord(folder)}`);
   }
   const all = [place];
   try {
@@ -215,9 +185,8 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
   const stranger = all.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
   if (stranger === undefined || own === 0 && stranger === place.uid && isRootsFolder(`${folder}/..`)) return;
-  throw untrusted(
-    path,
-    `it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
+  throw unusable(
+    `${unsafe}: it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
     "Run this as that user, or choose a socket in a folder of your own",
   );
 
@@ -228,15 +197,10 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   }
 }
 
-function untrusted(path: string, reason: string, hint: string): LatchkeyError {
-  return new LatchkeyError("configuration", `${path} is not safe to ask for tokens: ${reason}`, { hint });
-}
-
 /**
  * Sends a GET request to a server on a Unix socket that closes the connection after its answer.
  *
  * @param target Path and query of the request.
- * @param signal Ends the request with its reason.
  * @throws {LatchkeyError} `temporarily_unavailable` if no server answers; `invalid_response` if the answer is incomplete, too
  * long, or not HTTP.
  */
@@ -298,7 +262,6 @@ function failureOf(error: unknown, path: string): LatchkeyError {
   });
 }
 
-/** Returns the flags that Deno lacks for a Unix socket. */
 function missingSocketFlags(path: string): readonly string[] {
   return [
     ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),

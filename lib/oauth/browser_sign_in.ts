@@ -8,7 +8,8 @@ import { startTimer, withinTime } from "../async.ts";
 import { isAtRedirectUri, isMicrosoftAuthority, loopbackRedirectUri, uriToRegister } from "../authority.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { listenOnLoopback, type LoopbackReply, type LoopbackRequest } from "../http/loopback.ts";
+import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";
+import type { HttpReply } from "../http/server.ts";
 import {
   isRemoteSession,
   openBrowser as openSystemBrowser,
@@ -95,7 +96,7 @@ export async function signInByBrowser(
   // At this address the browser no longer shows the response's parameters. Others cannot guess it.
   const resultPath = `/done/${crypto.randomUUID()}`;
   const started: StartedSignIn[] = [];
-  let taken: StartedSignIn | undefined, announced = false, isPageDue = false, result: LoopbackReply | undefined;
+  let taken: StartedSignIn | undefined, announced = false, isPageDue = false, result: HttpReply | undefined;
 
   const loopback = await listenOnLoopback({
     ...{ port, signal: ended, onRequest: respond },
@@ -148,7 +149,7 @@ export async function signInByBrowser(
     announced = true;
   }
 
-  async function respond({ method, url, form }: LoopbackRequest): Promise<LoopbackReply> {
+  async function respond({ method, url, form }: LoopbackRequest): Promise<HttpReply> {
     if (url.pathname === resultPath && result) {
       shown.resolve();
       return result;
@@ -183,7 +184,7 @@ export async function signInByBrowser(
     );
   }
 
-  async function finish({ url, flow }: StartedSignIn, parameters: URLSearchParams): Promise<LoopbackReply> {
+  async function finish({ url, flow }: StartedSignIn, parameters: URLSearchParams): Promise<HttpReply> {
     try {
       announce(url, true);
       const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
@@ -197,7 +198,7 @@ export async function signInByBrowser(
     }
   }
 
-  function pageFor(outcome: SignInOutcome): LoopbackReply {
+  function pageFor(outcome: SignInOutcome): HttpReply {
     try {
       return resultPage(outcome, options.resultPage?.(outcome));
     } catch {
@@ -212,7 +213,7 @@ function originsOf({ server, authority }: Provider): readonly string[] {
   return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? ["https://login.live.com"] : []];
 }
 
-const NOT_A_RESPONSE: LoopbackReply = {
+const NOT_A_RESPONSE: HttpReply = {
   status: 400,
   headers: { "content-type": "text/plain; charset=utf-8" },
   body: "This is not a response to a sign-in.\n",

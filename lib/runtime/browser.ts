@@ -8,100 +8,73 @@
  */
 import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from "./host.ts";
 import { startDetached, type StartOptions } from "./process.ts";
-import { readMachine } from "./program.ts";
+import { isThere, readMachine } from "./program.ts";
 
 /** Facts of the session that the program runs in. */
 export interface SessionFacts {
   /** Operating system, in Node's words. */
   readonly system: string;
-  /** True on Windows Subsystem for Linux. */
   readonly isWsl: boolean;
-  /** True if the program runs in a container. */
   readonly isContainer: boolean;
-  /** An environment variable; `undefined` when it is not set or empty. */
+  /** Reads an environment variable; `undefined` if it is not set or empty. */
   readonly variable: (name: string) => string | undefined;
 }
 
-/** Looks around. */
+/** Reads the facts of this session. */
 export async function readSessionFacts(): Promise<SessionFacts> {
   const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
-  const marks = await Promise.all(CONTAINER_FILES.map(exists));
-  return {
-    system,
-    isWsl,
-    isContainer: marks.includes(true) || CONTAINER_VARIABLES.some((name) => variable(name) !== undefined),
-    variable,
-  };
+  const isContainer = CONTAINER_FILES.some((path) => isPermitted({ name: "read", path }) && isThere(path)) ||
+    CONTAINER_VARIABLES.some((name) => variable(name) !== undefined);
+  return { system, isWsl, isContainer, variable };
 }
 
 /** Docker's and Podman's marks. */
 const CONTAINER_FILES = ["/.dockerenv", "/run/.containerenv"];
-/** Set by Podman and systemd-nspawn, by dev containers, by GitHub, and by Kubernetes. */
-const CONTAINER_VARIABLES = [
-  "container",
-  "REMOTE_CONTAINERS",
-  "DEVCONTAINER",
-  "CODESPACES",
-  "KUBERNETES_SERVICE_HOST",
-];
+/** Set by Podman and systemd-nspawn, by dev containers (two), by GitHub, and by Kubernetes. */
+const CONTAINER_VARIABLES = ["container", "REMOTE_CONTAINERS", "DEVCONTAINER", "CODESPACES", "KUBERNETES_SERVICE_HOST"];
 
-/** Returns true if the person's browser is probably on another machine, which cannot reach our loopback: over SSH, in a container. */
+/** Returns true if the person's browser is probably on another machine, which cannot reach our loopback. */
 export function isRemoteSession({ isContainer, variable }: SessionFacts): boolean {
   return isContainer || isSsh(variable);
 }
 
-/** Returns true if the session came over SSH. */
 function isSsh(variable: SessionFacts["variable"]): boolean {
   return ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"].some((name) => variable(name) !== undefined);
 }
 
-async function exists(path: string): Promise<boolean> {
-  if (!isPermitted({ name: "read", path })) return false;
-  try {
-    await (denoNamespace() ?? await import("node:fs/promises")).lstat(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A program that may open a browser, in the order in which they are tried. */
 interface BrowserCommand extends StartOptions {
-  /** The program and its arguments. */
   readonly command: readonly string[];
 }
 
-/** Options of opening a browser. */
 interface BrowserOptions {
-  /** Facts of the session that the program runs in. @default as it is found */
+  /** @default the facts of this session */
   readonly session?: SessionFacts | undefined;
-  /** Starts a program, and tells whether that worked. @default `startDetached` */
+  /** Starts a program, and returns true if that worked. @default `startDetached` */
   readonly start?: ((command: readonly string[], options?: StartOptions) => Promise<boolean>) | undefined;
-  /** Tries no further program, and ends the call with the signal's reason. */
+  /** Ends the call with the signal's reason before the next program. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Opens an address in a browser.
- *
- * @param url An `http:` or `https:` address.
- * @param options How.
- * @returns Whether a browser was opened, as far as one can tell. Print the address in any case.
- * @throws {TypeError} when it is no such address.
+ * Opens an `http:` or `https:` address in a browser. Returns true if one was opened, as far as one can tell. Print the address in
+ * any case.
  */
 export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
   const address = checkAddress(url);
-  const { session: surroundings = await readSessionFacts(), start = startDetached, signal } = options;
-  for (const { command, ...how } of browserCommands(address, surroundings)) {
+  const { session = await readSessionFacts(), start = startDetached, signal } = options;
+  for (const { command, ...how } of browserCommands(address, session)) {
     signal?.throwIfAborted();
     if (isPermitted({ name: "run", command: command[0]! }) && await start(command, how)) return true;
   }
   return false;
 }
 
-/** Returns the commands that may open the address here: none without a display, since a text browser would take over the terminal. */
-export function browserCommands(url: URL, surroundings: SessionFacts): readonly BrowserCommand[] {
-  const { system, variable, isWsl } = surroundings, address = url.href;
+/**
+ * Returns the commands that may open the address here, in the order in which they are tried: none without a display, since a
+ * text browser would take over the terminal.
+ */
+export function browserCommands(url: URL, { system, variable, isWsl }: SessionFacts): readonly BrowserCommand[] {
+  const address = url.href;
   const chosen = chosenBrowsers(variable("BROWSER") ?? "", system)
     .map((words) => ({ command: withAddress(words, address) }));
   if (system === "linux") {
@@ -134,7 +107,7 @@ function windowsFromLinux(address: string): readonly BrowserCommand[] {
   ];
 }
 
-/** Over SSH a display is seen by the person only when it is forwarded: then it has a host before the colon. */
+/** Over SSH a person sees a display only if it is forwarded: then it has a host before the colon. */
 function hasDisplay(variable: SessionFacts["variable"]): boolean {
   const display = variable("DISPLAY");
   if (isSsh(variable)) return display !== undefined && /^[^:/]+:/.test(display) && !display.startsWith("unix:");
@@ -142,8 +115,8 @@ function hasDisplay(variable: SessionFacts["variable"]): boolean {
 }
 
 /**
- * `$BROWSER`: commands with a colon between them, their words maybe quoted. A program by a relative path is passed over: which
- * one that is, whoever filled the current folder has chosen.
+ * Parses `$BROWSER`: commands with a colon between them, their words maybe quoted. A program by a relative path is left out:
+ * whoever filled the current folder would choose it.
  */
 function chosenBrowsers(value: string, system: string): readonly (readonly string[])[] {
   const isWindows = system === "win32", commands = isWindows ? [value] : value.split(":");
@@ -156,13 +129,13 @@ function wordsOf(command: string): readonly string[] {
     .map(([word]) => word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single));
 }
 
-/** The address takes the place of each `%s`, or else stands at the end. */
+/** Replaces each `%s` by the address, or else appends it. */
 function withAddress(words: readonly string[], address: string): readonly string[] {
   if (!words.some((word) => word.includes("%s"))) return [...words, address];
   return words.map((word) => word.replaceAll("%s", () => address));
 }
 
-/** A parsed address begins with its scheme, so that no program takes it for an option, and has no space or quote in it. */
+/** Parses an address: then it begins with its scheme, so that no program takes it for an option, and has no space or quote. */
 function checkAddress(url: string | URL): URL {
   const address = URL.canParse(url) ? new URL(url) : undefined;
   if (address?.protocol !== "http:" && address?.protocol !== "https:") {
@@ -171,19 +144,14 @@ function checkAddress(url: string | URL): URL {
   return address;
 }
 
-/**
- * The flags that are missing, for a person to whom no browser was opened.
- *
- * @param url The address that was to be opened.
- * @returns Flags of Deno; none elsewhere, or where the flags are not the reason.
- */
+/** Returns the flags that Deno lacks to open an address; none if they are not the reason why no browser was opened. */
 export async function missingBrowserFlags(url: string): Promise<readonly string[]> {
   if (!denoNamespace()) return [];
-  const surroundings = await readSessionFacts(), isLinux = surroundings.system === "linux";
+  const session = await readSessionFacts(), isLinux = session.system === "linux";
   const names = ["BROWSER", ...(isLinux ? ["DISPLAY", "WAYLAND_DISPLAY"] : [])]
     .filter((name) => !mayReadEnvironment(name));
-  const known = browserCommands(new URL(url), surroundings).map(({ command }) => command[0]!);
-  // Where the display may not be looked for, nothing is known.
+  const known = browserCommands(new URL(url), session).map(({ command }) => command[0]!);
+  // Without the variables of the display, browserCommands() leaves it out.
   const programs = [...new Set([...known, ...(isLinux && names.length > 0 ? ["xdg-open"] : [])])]
     .filter((command) => !isPermitted({ name: "run", command }));
   return [

@@ -6,24 +6,23 @@
  */
 import { LatchkeyError } from "../errors.ts";
 
-/** Deno's namespace, on Deno. */
+/** Returns Deno's namespace, on Deno. */
 export function denoNamespace(): typeof Deno | undefined {
   return (globalThis as { Deno?: typeof Deno }).Deno;
 }
 
-/** The pid of this process. */
+/** Returns the pid of this process. */
 export function ownPid(): number {
   return denoNamespace()?.pid ?? globalThis.process.pid;
 }
 
 /**
- * Returns true if no process of this machine, or of this container, has a pid.
- *
- * @returns `undefined` if that cannot be known: Deno tells it only with `--allow-run`.
+ * Returns true if no process of this machine, or of this container, has a pid; `undefined` if that is unknown: Deno tells it only
+ * with `--allow-run`.
  */
 export function isProcessGone(pid: number): boolean | undefined {
   const deno = denoNamespace();
-  if (deno && deno.permissions.querySync({ name: "run" }).state !== "granted") return undefined;
+  if (!isPermitted({ name: "run" })) return undefined;
   try {
     // Signal 0 asks, and sends nothing. Deno has no name for it, and takes the number.
     if (deno) deno.kill(pid, 0 as unknown as Deno.Signal);
@@ -36,14 +35,14 @@ export function isProcessGone(pid: number): boolean | undefined {
   }
 }
 
-/** Operating system, in Node's words: `linux`, `darwin`, `win32` …; empty on an edge runtime. */
+/** Returns the operating system in Node's words: `linux`, `darwin`, `win32` …; empty on an edge runtime. */
 export function operatingSystem(): string {
   const deno = denoNamespace();
   if (deno) return deno.build.os === "windows" ? "win32" : deno.build.os;
   return globalThis.process?.platform ?? "";
 }
 
-/** Processor, in the kernel's words: `x86_64`, `aarch64` …; empty on an edge runtime. */
+/** Returns the processor in the kernel's words: `x86_64`, `aarch64` …; empty on an edge runtime. */
 export function processor(): string {
   const arch = denoNamespace()?.build.arch ?? globalThis.process?.arch ?? "";
   return { x64: "x86_64", arm64: "aarch64" }[arch as string] ?? arch;
@@ -51,29 +50,27 @@ export function processor(): string {
 
 /** Returns true if an environment variable may be read. Never makes Deno prompt. */
 export function mayReadEnvironment(name: string): boolean {
-  const deno = denoNamespace();
-  return !deno || deno.permissions.querySync({ name: "env", variable: name }).state === "granted";
+  return isPermitted({ name: "env", variable: name });
 }
 
-/** An environment variable; `undefined` when it is not set, is empty, or may not be read. */
+/** Returns an environment variable; `undefined` if it is not set, is empty, or may not be read. */
 export function readEnvironment(name: string): string | undefined {
   if (!mayReadEnvironment(name)) return undefined;
   const deno = denoNamespace();
   return (deno ? deno.env.get(name) : globalThis.process?.env[name]) || undefined;
 }
 
-/** A part of a command: a word, or words that only make sense together, such as an option and its value. */
-type CommandPart = string | readonly string[];
-
 /**
- * Quotes a command that a person is to paste. Whoever wrote a part of it (a server, a repository) runs nothing by it.
+ * Quotes a command that a person is to paste. Whoever wrote a part of it (a server, a repository) runs nothing by it. On Windows
+ * the shell can be cmd.exe or PowerShell: a part that cannot be quoted for both is left out.
  *
- * On Windows the shell can be cmd.exe or PowerShell: a part that not both take as it is, is left out.
- *
- * @param parts The command's words. A value that looks like an option is joined to its option by `=`.
- * @param system Operating system, in Node's words.
+ * @param parts Words, or words that only make sense together, such as an option and its value: a value that looks like an
+ * option is joined to its option by `=`.
  */
-export function quoteCommand(parts: readonly CommandPart[], system: string = operatingSystem()): string {
+export function quoteCommand(
+  parts: readonly (string | readonly string[])[],
+  system: string = operatingSystem(),
+): string {
   const quote = system === "win32" ? windowsWord : shellWord;
   return parts.map((part) => typeof part === "string" ? [part] : joinedByEquals(part))
     .map((words) => words.map(quote)).filter((words) => !words.includes(undefined)).flat().join(" ");
@@ -102,9 +99,7 @@ function windowsWord(word: string): string | undefined {
     : undefined;
 }
 
-/** A runtime, and how old it is. */
 interface Runtime {
-  /** Its name. */
   readonly name: "Deno" | "Bun" | "Node";
   /** Its version, such as `2.6.10`. */
   readonly version: string;
@@ -112,7 +107,7 @@ interface Runtime {
   readonly oldest: string;
 }
 
-/** The runtime of this program. */
+/** Returns the runtime of this program. */
 export function currentRuntime(): Runtime {
   const deno = denoNamespace();
   if (deno) return { name: "Deno", version: deno.version.deno, oldest: "2.6" };
@@ -128,12 +123,10 @@ export function isAtLeast(version: string, oldest: string): boolean {
   return different === -1 || (has[different] ?? 0) > wanted[different]!;
 }
 
-/** Something that Deno permits or not, by the flag's name, and for what. */
 type Permission =
   | { readonly name: "net"; readonly host: string }
   | { readonly name: "run"; readonly command: string }
-  | { readonly name: "read"; readonly path: string }
-  | { readonly name: "write"; readonly path: string };
+  | { readonly name: "read" | "write"; readonly path: string };
 
 /** Returns true if Deno permits it. Other runtimes permit everything. */
 export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
@@ -142,32 +135,24 @@ export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
 }
 
 /**
- * Makes sure that it is permitted.
- *
- * @param permission What is needed.
- * @param grant What to name behind the flag, where more is of use, as a shell takes it. @default what is needed
- * @throws {LatchkeyError} `missing_dependency` with the flag that permits it.
+ * Checks that Deno permits something, or throws `missing_dependency` with the flag that permits it, or one with the value
+ * `grant`, quoted for a shell, if more is of use.
  */
 export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
-  const { doing, object } = wordsOf(permission);
-  throw new LatchkeyError("missing_dependency", `Deno may not ${doing} ${object}`, {
-    hint: `Run deno with ${
-      grant === undefined
-        ? quoteCommand([`--allow-${permission.name}=${object}`])
-        : `--allow-${permission.name}=${grant}`
-    }`,
-  });
+  const { name } = permission, doing = name === "net" ? "use the network address" : name;
+  const object = "host" in permission ? permission.host : "path" in permission ? permission.path : permission.command;
+  throw notPermitted(
+    `${doing} ${object}`,
+    grant === undefined ? quoteCommand([`--allow-${name}=${object}`]) : `--allow-${name}=${grant}`,
+  );
 }
 
-function wordsOf(permission: Permission): { readonly doing: string; readonly object: string } {
-  switch (permission.name) {
-    case "net":
-      return { doing: "use the network address", object: permission.host };
-    case "run":
-      return { doing: "run", object: permission.command };
-    case "read":
-    case "write":
-      return { doing: permission.name, object: permission.path };
-  }
+/** Checks that Deno lacks no flags, or throws `missing_dependency` with those that it lacks. */
+export function requireFlags(missing: readonly string[], doing: string): void {
+  if (missing.length > 0) throw notPermitted(doing, quoteCommand(missing));
+}
+
+function notPermitted(doing: string, flags: string): LatchkeyError {
+  return new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { hint: `Run deno with ${flags}` });
 }

@@ -14,11 +14,7 @@ function isInBunExecutable(path: string): boolean {
   return /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/.test(path);
 }
 
-/**
- * Folders that a package can be in, the first one first. Nothing is looked at.
- *
- * @param name The package's name, such as `@azure/msal-node-runtime`.
- */
+/** Returns the folders that a package, such as `@azure/msal-node-runtime`, can be in, the first one first. */
 export function packageFolders(name: string): readonly string[] {
   const executable = ownExecutable();
   if (executable !== undefined) return packageFoldersAbove(executable, name).slice(0, 1);
@@ -27,8 +23,8 @@ export function packageFolders(name: string): readonly string[] {
 }
 
 /**
- * Folders that a package can be in for a file, from the nearest to the root's. A drive's root is none of them, since
- * everybody may make folders there on Windows. Pure.
+ * Returns the folders that a package can be in for a file, from the nearest to the root's. A drive's root is not among them,
+ * since everybody may make folders there on Windows.
  */
 export function packageFoldersAbove(file: string, name: string): readonly string[] {
   const isWindows = file.includes("\\"), separator = isWindows ? "\\" : "/";
@@ -39,7 +35,7 @@ export function packageFoldersAbove(file: string, name: string): readonly string
     .map((folder) => [...folder, "node_modules", ...name.split("/")].join(separator));
 }
 
-/** The executable that this program was compiled to; what it is made of has paths where nothing is. */
+/** Returns the executable that this program was compiled to. Its modules have paths at which there is no file. */
 function ownExecutable(): string | undefined {
   const deno = denoNamespace();
   if (deno) return deno.build.standalone ? deno.execPath() : undefined;
@@ -48,36 +44,28 @@ function ownExecutable(): string | undefined {
   return main && (main === execPath || isInBunExecutable(main)) ? execPath : undefined;
 }
 
-/** The program's main file; `undefined` for a program without one, whose path is made up of the current folder. */
+/** Returns the program's main file; `undefined` for a program without one, whose path is made up of the current folder. */
 function mainFile(): string | undefined {
   const deno = denoNamespace();
   if (deno) return /\/\$deno\$\w+\.\w+$/.test(deno.mainModule) ? undefined : pathOfUrl(deno.mainModule);
-  // Behind a program that is a text, there are the arguments only.
+  // After a program that is a text, argv has only its arguments.
   const { argv: [, main], execArgv } = globalThis.process;
   const isText = execArgv.some((word) => /^-(-eval|-print|[ep]+)(=|$)/.test(word));
   return main && !isText && /^([A-Za-z]:)?[\\/]/.test(main) ? main : undefined;
 }
 
-/** The path of a file's URL; `undefined` for what is no file of this machine, such as a module that Deno fetched. */
+/** Returns the path of a file's URL; `undefined` for any other URL, such as that of a module that Deno fetched. */
 function pathOfUrl(url: string | undefined): string | undefined {
   if (!url?.startsWith("file:///")) return undefined; // bundlers leave none
   const path = decodeURIComponent(new URL(url).pathname);
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1).replaceAll("/", "\\") : path;
 }
 
-/** Options for Deno: a program cannot see its own. */
-interface OwnCommandOptions {
-  /** The flags that permit what it needs. */
-  readonly denoPermissions: () => readonly string[];
-}
-
 /**
- * The command: a compiled executable alone, else the runtime, its options and the program.
- *
- * @param options How Deno is to run it.
- * @returns Words, the first of them an absolute path.
+ * Returns the command that runs this program: only the compiled executable, else the runtime, its options and the program. The
+ * first word is an absolute path. A program cannot see its own flags of Deno, so they are given.
  */
-export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly string[] {
+export function ownCommand(denoPermissions: () => readonly string[]): readonly string[] {
   const deno = denoNamespace();
   if (deno) {
     if (deno.build.standalone) return [deno.execPath()];
@@ -88,18 +76,12 @@ export function ownCommand({ denoPermissions }: OwnCommandOptions): readonly str
   if (isInBunExecutable(program)) return [execPath];
   return [
     execPath,
-    ...(currentRuntime().name === "Bun" ? [ownFolder(program)] : []),
+    // In the current folder Bun reads `bunfig.toml`, whose `preload` it runs, `.env`, and `tsconfig.json`, whose `paths` replace
+    // packages. The options against each of these differ between Bun 1.3 and 1.4.
+    ...(currentRuntime().name === "Bun" ? [`--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`] : []),
     ...withoutFiles(execArgv),
     program,
   ];
-}
-
-/**
- * Has Bun start in the program's own folder. In the current one it reads `bunfig.toml`, whose `preload` it runs, `.env`, and
- * `tsconfig.json`, whose `paths` take the place of packages. The options against each of these differ between Bun 1.3 and 1.4.
- */
-function ownFolder(program: string): string {
-  return `--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`;
 }
 
 /**
@@ -125,13 +107,13 @@ function isByPackageJson(): boolean {
 const LOADS =
   /^(-r|-c|--(require|import|preload|loader|experimental-loader|env-file|env-file-if-exists|config|experimental-config-file|tsconfig-override|cwd))(=|$)|^--experimental-default-config-file$/;
 
-/** Options of Node's or Bun's without those that load files. */
+/** Returns options of Node's or Bun's without those that load files. */
 export function withoutFiles(options: readonly string[]): readonly string[] {
   const isValue = (index: number) => LOADS.exec(options[index - 1] ?? "")?.[3] === "";
   return options.filter((option, index) => !LOADS.test(option) && !isValue(index));
 }
 
-/** A module as it is named to `deno run`: a file's path, a package's name, else its address, as of a file of Windows'. */
+/** Returns a module as `deno run` takes it: a file's path, a package's name, else its URL, as for a file on Windows. */
 export function moduleWord(url: string): string {
   if (/^file:\/\/\/(?![A-Za-z]:)/.test(url)) return decodeURIComponent(new URL(url).pathname);
   const [, name, version, entry] = /^https:\/\/jsr\.io\/(@[^/]+\/[^/]+)\/([^/]+)\/bin\/(latchkey)\.ts$/.exec(url) ?? [];

@@ -4,9 +4,9 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, processor, quoteCommand, readEnvironment } from "./host.ts";
+import { denoNamespace, isPermitted, operatingSystem, processor, readEnvironment, requirePermission } from "./host.ts";
 
-/** The arguments that the program was started with. */
+/** Returns the arguments that the program was started with. */
 export function programArguments(): readonly string[] {
   return denoNamespace()?.args ?? globalThis.process.argv.slice(2);
 }
@@ -19,18 +19,12 @@ export function exit(code: number): never {
   return denoNamespace()?.exit(code) ?? globalThis.process.exit(code);
 }
 
-/** A signal that can be listened for. */
 export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
-/** Those that Windows knows of: Ctrl-C, and a console that is closed. */
+/** Signals that Windows knows: Ctrl-C, and a console that is closed. */
 const ON_WINDOWS: ReadonlySet<SignalName> = new Set(["SIGINT", "SIGHUP"]);
 
-/**
- * Calls a function at signals, in place of what they do to a program otherwise, until what is returned is disposed of.
- *
- * @param names The signals; those that the system does not know are left out.
- * @param listener Told which one came.
- */
+/** Calls a function at signals instead of what they do otherwise, until the result is disposed of. Ignores unknown signals. */
 export function onSignals(names: readonly SignalName[], listener: (name: SignalName) => void): Disposable {
   const deno = denoNamespace();
   const known = operatingSystem() === "win32" ? names.filter((name) => ON_WINDOWS.has(name)) : names;
@@ -47,7 +41,7 @@ export function onSignals(names: readonly SignalName[], listener: (name: SignalN
   };
 }
 
-/** The failure of a call that a signal ended. */
+/** Returns the error of a call that a signal ended. */
 export function endedBy(name: SignalName): LatchkeyError {
   return new LatchkeyError("user_canceled", name === "SIGINT" ? "Given up (Ctrl-C)" : `Ended (${name})`);
 }
@@ -68,10 +62,8 @@ export function exitSoon(code: number): void {
 }
 
 /**
- * Writes to standard output or standard error, all of it before it returns: a stream of Node's would end the program with
- * a stack trace when nobody reads any more.
- *
- * @throws {Error} one that {@linkcode isBrokenPipe} knows when nobody reads any more.
+ * Writes to standard output or standard error, all of it before it returns. Throws an error that {@linkcode isBrokenPipe} knows
+ * once nobody reads any more: a stream of Node's would end the program with a stack trace.
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
@@ -81,7 +73,7 @@ export function write(stream: "stdout" | "stderr", text: string): void {
 
 let writeErrors: ((text: string) => void) | undefined;
 
-/** Has another writer for standard error; `undefined`: the usual one. */
+/** Sets the writer for standard error; `undefined`: the usual one. */
 export function writeErrorsBy(writer: ((text: string) => void) | undefined): void {
   writeErrors = writer;
 }
@@ -114,20 +106,11 @@ export async function isPiped(): Promise<boolean> {
   return facts.isFIFO() || facts.isSocket();
 }
 
-/**
- * The text of a file.
- *
- * @throws {LatchkeyError} `missing_dependency` when Deno does not permit to read it: it is not prompted for.
- */
+/** Returns the text of a file. If Deno does not permit to read it, `missing_dependency` is thrown, without a prompt. */
 export async function readTextFile(path: string): Promise<string> {
+  requirePermission({ name: "read", path });
   const deno = denoNamespace();
-  if (!deno) return await (await import("node:fs/promises")).readFile(path, "utf8");
-  if (deno.permissions.querySync({ name: "read", path }).state !== "granted") {
-    throw new LatchkeyError("missing_dependency", `Deno may not read ${path}`, {
-      hint: `Run deno with ${quoteCommand([`--allow-read=${path}`])}`,
-    });
-  }
-  return await deno.readTextFile(path);
+  return deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
 }
 
 /** Returns true if the path exists; a link is not followed. */
@@ -138,12 +121,12 @@ export function isThere(path: string): boolean {
     else globalThis.process.getBuiltinModule("node:fs").lstatSync(path);
     return true;
   } catch (error) {
-    // What cannot be looked at may be there: who goes on is told why.
+    // A path that cannot be looked at may exist: the next call reports why.
     return !(error instanceof Error && "code" in error && error.code === "ENOENT");
   }
 }
 
-/** A path as it is from everywhere; a relative one begins at the folder that the program was started in. */
+/** Returns a path as it is from everywhere. A relative one begins at the folder that the program was started in. */
 export function absolutePath(path: string): string {
   if (operatingSystem() === "win32" ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
   return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
@@ -159,9 +142,7 @@ const OS_RELEASE_FILE = "/proc/sys/kernel/osrelease";
 
 /**
  * Returns true on WSL, by the kernel's release. If that cannot be read, the name of the distribution in the environment
- * counts, which sudo and services remove.
- *
- * @returns `undefined` if neither can be read: Deno needs `--allow-sys=osRelease`.
+ * counts, which sudo and services remove. Returns `undefined` if neither can be read: Deno needs `--allow-sys=osRelease`.
  */
 export function isWsl(): boolean | undefined {
   if (operatingSystem() !== "linux") return false;
@@ -180,53 +161,37 @@ function linuxRelease(): string | undefined {
   }
 }
 
-/** A machine. What is `undefined` may not be looked at, or is not told. */
+/** A machine. A field is `undefined` if it may not be read, or is missing. */
 interface Machine {
-  /** Operating system, in Node's words. */
   readonly system: string;
-  /** Processor, in the kernel's words: `x86_64`, `aarch64` … */
   readonly arch: string;
-  /** Release of the operating system's kernel. */
+  /** Release of the kernel. */
   readonly release: string | undefined;
   /** Linux distribution, as it calls itself. */
   readonly distribution: string | undefined;
-  /** True on Windows Subsystem for Linux. */
   readonly isWsl: boolean | undefined;
   /** Deno's flags that would let more be seen. */
   readonly missingFlags: readonly string[];
 }
 
-/** Name and version of the distribution (freedesktop's os-release). */
+/** A file of freedesktop's standard. */
 const OS_RELEASE = "/etc/os-release";
 
-/** Reads what the machine is. Asks for no permission. */
+/** Reads the facts of the machine. Never makes Deno prompt. */
 export async function readMachine(): Promise<Machine> {
   const system = operatingSystem(), isLinux = system === "linux";
-  const mayRead = isPermitted({ name: "read", path: OS_RELEASE }),
-    mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
-  const release = mayAsk ? await kernelRelease() : undefined;
+  const mayRead = isPermitted({ name: "read", path: OS_RELEASE });
+  const mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
+  const text = isLinux && mayRead ? await readTextFile(OS_RELEASE).catch(() => "") : ""; // not every distribution has it
   return {
     system,
     arch: processor(),
-    release,
-    distribution: isLinux && mayRead ? await distribution() : undefined,
+    release: mayAsk ? denoNamespace()?.osRelease() ?? (await import("node:os")).release() : undefined,
+    distribution: /^PRETTY_NAME=(["']?)(.*)\1\s*$/m.exec(text)?.[2],
     isWsl: isWsl(),
     missingFlags: [
       ...(isLinux && !mayRead ? [`--allow-read=${OS_RELEASE}`] : []),
       ...(mayAsk ? [] : ["--allow-sys=osRelease"]),
     ],
   };
-}
-
-async function kernelRelease(): Promise<string> {
-  return denoNamespace()?.osRelease() ?? (await import("node:os")).release();
-}
-
-async function distribution(): Promise<string | undefined> {
-  try {
-    const text = await readTextFile(OS_RELEASE);
-    return /^PRETTY_NAME=(["']?)(.*)\1\s*$/m.exec(text)?.[2];
-  } catch {
-    return undefined; // not every distribution has it
-  }
 }

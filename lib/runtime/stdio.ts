@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { untilAborted, withinTime } from "../async.ts";
 import { denoNamespace } from "./host.ts";
 import { writeErrorsBy } from "./program.ts";
 
@@ -12,10 +13,8 @@ export function standardInput(): AsyncIterable<Uint8Array> {
 }
 
 /**
- * Writes to standard output without holding up the program when its reader is slow.
- *
- * @returns What writes: bytes that are given before others are written before them. It fails with an error that `isBrokenPipe`
- * knows when nobody reads any more.
+ * Returns a function that writes to standard output in the order of its calls, without holding up the program if the reader is
+ * slow. It fails with an error that `isBrokenPipe` knows once nobody reads any more.
  */
 export function standardOutput(): (bytes: Uint8Array) => Promise<void> {
   const deno = denoNamespace();
@@ -38,54 +37,28 @@ function writeByNode(bytes: Uint8Array): Promise<void> {
 
 /** Limit of pending bytes for standard error. */
 const MAX_PENDING_BYTES = 64 * 1024;
-
-/**
- * Makes `write` drop what goes to standard error and cannot be written: it neither throws nor waits for a reader, and a program
- * that serves others does not end or stand still because of its log.
- *
- * @returns Ends that, once what can be written is.
- */
-export async function dropUnreadErrors(): Promise<AsyncDisposable> {
-  const deno = denoNamespace(), log = boundedLog(deno ? (bytes) => writeAll(deno.stderr, bytes) : await errorWriter());
-  writeErrorsBy(log.write);
-  return {
-    async [Symbol.asyncDispose]() {
-      // Where a write is stuck, another one would be as well.
-      if (await log.written()) writeErrorsBy(undefined);
-    },
-  };
-}
-
 /** Time in milliseconds that a program waits at its end for its last lines to be read. */
 const LAST_LINES_MS = 500;
 
-interface BoundedLog {
-  write(text: string): void;
-  /** Waits for a moment until all is written; `false` if it is not. */
-  written(): Promise<boolean>;
-}
-
-function boundedLog(writeBytes: (bytes: Uint8Array) => Promise<void>): BoundedLog {
+/**
+ * Makes `write` drop what goes to standard error and cannot be written: it neither throws nor waits for a reader, and a program
+ * that serves others does not end or stand still because of its log. Disposing of the result ends that.
+ */
+export async function dropUnreadErrors(): Promise<AsyncDisposable> {
+  const deno = denoNamespace();
+  const writeBytes = deno ? (bytes: Uint8Array) => writeAll(deno.stderr, bytes) : await errorWriter();
   let pending = 0, last = Promise.resolve();
+  writeErrorsBy((text) => {
+    const bytes = new TextEncoder().encode(text);
+    if (pending + bytes.length > MAX_PENDING_BYTES) return;
+    pending += bytes.length;
+    last = last.then(() => writeBytes(bytes)).catch(() => {}) // nobody reads, or the disk is full
+      .then(() => void (pending -= bytes.length));
+  });
   return {
-    write(text) {
-      const bytes = new TextEncoder().encode(text);
-      if (pending + bytes.length > MAX_PENDING_BYTES) return;
-      pending += bytes.length;
-      const before = last;
-      last = (async () => {
-        await before;
-        // Nobody reads, or the disk is full.
-        await writeBytes(bytes).catch(() => {});
-        pending -= bytes.length;
-      })();
-    },
-    async written() {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const tooLate = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), LAST_LINES_MS));
-      const isWritten = await Promise.race([last.then(() => true), tooLate]);
-      clearTimeout(timer);
-      return isWritten;
+    async [Symbol.asyncDispose]() {
+      // Where a write is stuck, another one would be as well.
+      if (await withinTime(last.then(() => true), LAST_LINES_MS)) writeErrorsBy(undefined);
     },
   };
 }
@@ -108,54 +81,43 @@ async function errorWriter(): Promise<(bytes: Uint8Array) => Promise<void>> {
   }
 }
 
-/**
- * A line of standard input.
- *
- * @param signal Reads no further, and lets the program end.
- * @returns The line, without its end; at the end of the input it waits for the signal.
- * @throws The signal's reason.
- */
+/** Reads a line of standard input, without its end. At the end of the input it waits for the signal, and throws its reason. */
 export async function readLine(signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
-  const line = Promise.withResolvers<string>(), end = () => line.reject(signal.reason);
-  signal.addEventListener("abort", end, { once: true });
-  const stop = denoNamespace() ? readByDeno(line.resolve) : readByNode(line.resolve);
+  const line = Promise.withResolvers<string>(), decoder = new TextDecoder();
+  let text = "";
+  const take = (chunk: Uint8Array): boolean => {
+    text += decoder.decode(chunk, { stream: true });
+    const end = text.indexOf("\n");
+    if (end !== -1) line.resolve(text.slice(0, end));
+    return end !== -1;
+  };
+  const stop = denoNamespace() ? readByDeno(take) : readByNode(take);
   try {
-    return await line.promise;
+    return await untilAborted(line.promise, signal);
   } finally {
-    signal.removeEventListener("abort", end);
     stop();
   }
 }
 
 /** A read under way cannot be called off; the program does not wait for it when it exits. */
-function readByDeno(found: (line: string) => void): () => void {
-  const reader = denoNamespace()!.stdin.readable.getReader(), decoder = new TextDecoder();
-  let text = "";
+function readByDeno(take: (chunk: Uint8Array) => boolean): () => void {
+  const reader = denoNamespace()!.stdin.readable.getReader();
   const read = async (): Promise<void> => {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      text += decoder.decode(next.value, { stream: true });
-      const [line, ...rest] = text.split("\n");
-      if (rest.length > 0) return found(line!);
-    }
+    let next = await reader.read();
+    while (!next.done && !take(next.value)) next = await reader.read();
   };
   read().catch(() => {}); // nobody can type anything: the browser may still come back
   return () => reader.releaseLock();
 }
 
-function readByNode(found: (line: string) => void): () => void {
-  const { stdin } = globalThis.process, decoder = new TextDecoder();
-  let text = "";
-  const read = (chunk: Uint8Array): void => {
-    text += decoder.decode(chunk, { stream: true });
-    const [line, ...rest] = text.split("\n");
-    if (rest.length > 0) found(line!);
-  };
+function readByNode(take: (chunk: Uint8Array) => boolean): () => void {
+  const { stdin } = globalThis.process;
   const ignore = (): void => {}; // nobody can type anything: the browser may still come back
-  stdin.on("data", read).on("error", ignore).resume();
+  stdin.on("data", take).on("error", ignore).resume();
   return () => {
     // A stream that is paused keeps no program.
-    stdin.off("data", read).off("error", ignore).pause();
+    stdin.off("data", take).off("error", ignore).pause();
   };
 }
 
@@ -163,46 +125,24 @@ function readByNode(found: (line: string) => void): () => void {
 interface InputOptions {
   /** Limit in bytes. A little more may be read, to detect that there is more. */
   readonly maxBytes: number;
-  /**
-   * Returns true if the bytes so far are complete. Those before `from` were checked before.
-   *
-   * @default at the end of the input
-   */
+  /** Returns true if the bytes so far are complete. Those before `from` were checked before. @default at the end of the input */
   readonly isComplete?: (bytes: Uint8Array, from: number) => boolean;
   /** Reads no further. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Reads standard input to its end, or as far as it is wanted. A read under way cannot be called off; a program that exits does
- * not wait for it.
- *
- * @returns What was read; it has more than `maxBytes` where there is more.
- * @throws The signal's reason.
- */
+/** Reads standard input to its end, or as far as it is wanted: more than `maxBytes` if there is more. */
 export async function readStandardInput({ maxBytes, isComplete, signal }: InputOptions): Promise<Uint8Array> {
   signal?.throwIfAborted();
-  const end = Promise.withResolvers<never>(), giveUp = () => end.reject(signal!.reason);
-  signal?.addEventListener("abort", giveUp, { once: true });
   const chunks = standardInput()[Symbol.asyncIterator]();
   let bytes = new Uint8Array(0), length = 0;
-  try {
-    for (;;) {
-      const next = await Promise.race([chunks.next(), end.promise]), from = length;
-      if (next.done) return bytes.subarray(0, length);
-      length += next.value.length;
-      if (length > bytes.length) bytes = grown(bytes, length);
-      bytes.set(next.value, from);
-      const read = bytes.subarray(0, length);
-      if (length > maxBytes || isComplete?.(read, from)) return read;
-    }
-  } finally {
-    signal?.removeEventListener("abort", giveUp);
+  for (;;) {
+    const next = await untilAborted(chunks.next(), signal), from = length;
+    if (next.done) return bytes.subarray(0, length);
+    length += next.value.length;
+    if (length > bytes.length) bytes = new Uint8Array(bytes.buffer.transfer(Math.max(length, bytes.length * 2)));
+    bytes.set(next.value, from);
+    const read = bytes.subarray(0, length);
+    if (length > maxBytes || isComplete?.(read, from)) return read;
   }
-}
-
-function grown(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(Math.max(length, bytes.length * 2));
-  larger.set(bytes);
-  return larger;
 }

@@ -4,8 +4,8 @@ import { proxyFor } from "../../../lib/http/proxy.ts";
 const PROXY = "http://proxy.contoso.com:8080";
 
 /** The proxy for an address, without the slash at its end. */
-function find(url: string, variables: Readonly<Record<string, string>>): string | undefined {
-  return proxyFor(new URL(url), (name) => variables[name])?.href.replace(/\/$/, "");
+async function find(url: string, variables: Readonly<Record<string, string>>): Promise<string | undefined> {
+  return (await proxyFor(new URL(url), (name) => variables[name]))?.href.replace(/\/$/, "");
 }
 
 describe("proxyFor()", () => {
@@ -21,8 +21,8 @@ describe("proxyFor()", () => {
     ["http://login.contoso.com", { HTTP_PROXY: PROXY }, PROXY],
     ["http://login.contoso.com", { HTTPS_PROXY: PROXY }, undefined],
     ["https://login.contoso.com", {}, undefined],
-  ])("for %s with %j", (url, variables, expected) => {
-    expect(find(url, variables)).toBe(expected);
+  ])("for %s with %j", async (url, variables, expected) => {
+    expect(await find(url, variables)).toBe(expected);
   });
 
   test.each([
@@ -32,8 +32,8 @@ describe("proxyFor()", () => {
     "http://127.0.0.1:1",
     "https://127.9.9.9",
     "http://[::1]:1",
-  ])("asks none for %s", (url) => {
-    expect(find(url, { HTTPS_PROXY: PROXY, HTTP_PROXY: PROXY })).toBeUndefined();
+  ])("asks none for %s", async (url) => {
+    expect(await find(url, { HTTPS_PROXY: PROXY, HTTP_PROXY: PROXY })).toBeUndefined();
   });
 
   test.each<[string, string, boolean]>([
@@ -66,9 +66,11 @@ describe("proxyFor()", () => {
     ["2001:db8::/32", "https://[2001:db8:1::1]", true],
     ["2001:db8::/32", "https://[2001:db9::1]", false],
     ["192.0.2.0/24", "https://[2001:db8::1]", false],
-  ])("with NO_PROXY=%s for %s asks none: %p", (exceptions, url, expected) => {
-    expect(find(url, { HTTPS_PROXY: PROXY, NO_PROXY: exceptions })).toBe(expected ? undefined : PROXY);
-    expect(find(url, { HTTPS_PROXY: PROXY, no_proxy: exceptions, NO_PROXY: "x" })).toBe(expected ? undefined : PROXY);
+  ])("with NO_PROXY=%s for %s asks none: %p", async (exceptions, url, expected) => {
+    expect(await find(url, { HTTPS_PROXY: PROXY, NO_PROXY: exceptions })).toBe(expected ? undefined : PROXY);
+    expect(await find(url, { HTTPS_PROXY: PROXY, no_proxy: exceptions, NO_PROXY: "x" })).toBe(
+      expected ? undefined : PROXY,
+    );
   });
 
   test.each([
@@ -79,10 +81,10 @@ describe("proxyFor()", () => {
     "http://jane:secret%@c",
   ])(
     "refuses %s without showing it",
-    (value) => {
+    async (value) => {
       let error: unknown;
       try {
-        find("https://login.contoso.com", { HTTPS_PROXY: value });
+        await find("https://login.contoso.com", { HTTPS_PROXY: value });
       } catch (caught) {
         error = caught;
       }

@@ -56,7 +56,7 @@ async function playJsr(text: string): Promise<{ readonly url: string } & AsyncDi
 test("ownCommand() of a program from the network has Deno read nothing of the current folder", async () => {
   const cache = mkdtempSync(join(tmpdir(), "latchkey-deno-")), lib = new URL("../../../lib/", import.meta.url);
   const program = `import { ownCommand } from "./runtime/installation.ts";
-    console.log(JSON.stringify(ownCommand({ denoPermissions: () => ["--allow-all"] })));`;
+    console.log(JSON.stringify(ownCommand(() => ["--allow-all"])));`;
   await using server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
