@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { encodeBase64, escapeControlCharacters, isBase64, isObject, parseJson, readText } from "../encoding.ts";
+import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
-import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
+import { findKeyring, type KeyLocation, type KeyReference, PROMPT_MS } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
 
 /** A key. */
@@ -34,8 +34,6 @@ export interface EncryptionKeyOptions {
   readonly keyLocation?: "auto" | "keyring" | "file" | undefined;
   /** True if the keyring may prompt the user. The macOS Keychain decides that by itself. @default true */
   readonly mayPrompt?: boolean | undefined;
-  /** Time that the user has to answer, in milliseconds. @default 120,000 */
-  readonly promptMs?: number | undefined;
   /** A key that was read before: if it still is the one, no keyring is used. @default none */
   readonly known?: EncryptionKey | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -64,8 +62,6 @@ export type KeyRecord = {
 /** `key.json` without its key: the key is lost. */
 type LostRecord = KeyRecord | "damaged";
 
-/** Time limit in milliseconds for the user at the keyring's prompt. */
-const PROMPT_MS = 120_000;
 /** Limit of keys that other processes make while the user is prompted. */
 const MAX_ATTEMPTS = 5;
 /** Time that it takes at most to make a key without a prompt, in milliseconds. */
@@ -73,7 +69,6 @@ const MAKING_MS = 60_000;
 /** Time until a wait is logged, in milliseconds. */
 const QUIET_MS = 2000;
 const KEY_BYTES = 32;
-const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 const ASKED_FOR = "a file was asked for";
 const USABLE = "it is there and can be used";
@@ -276,7 +271,7 @@ async function keepKey(
     const why = reasonOf(error, place);
     const isUsual = error instanceof KeyringError && /^no_(bus|service)$/.test(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
-    const first = error instanceof KeyringError ? FIRST_STEPS[error.problem] : "fix that";
+    const first = error instanceof KeyringError ? PROBLEMS[error.problem].step : "fix that";
     log?.(
       isUsual ? "info" : "warn",
       `The key of the token cache goes into ${pathOf(folder)}: ${why}${hint}. ` +
@@ -294,22 +289,27 @@ function isUnusable(error: unknown): error is KeyringError | LatchkeyError {
 /** Lets processes that start at the same time make one key. */
 async function underLock<T>(
   folder: string,
-  { signal, promptMs = PROMPT_MS, log }: EncryptionKeyOptions,
+  { signal, log }: EncryptionKeyOptions,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
   const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
     return await withLock(`${folder}/key.lockfile`, async (lock) => (clearTimeout(notice), await work(lock)), {
       signal,
-      waitMs: promptMs + MAKING_MS,
+      waitMs: PROMPT_MS + MAKING_MS,
     });
   } finally {
     clearTimeout(notice);
   }
 }
 
-function promptCall({ mayPrompt = true, promptMs = PROMPT_MS, signal, log }: EncryptionKeyOptions): PromptCall {
-  return { mayPrompt, promptMs, signal, onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])) };
+function promptCall({ mayPrompt = true, signal, log }: EncryptionKeyOptions): PromptCall {
+  return {
+    mayPrompt,
+    promptMs: PROMPT_MS,
+    signal,
+    onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])),
+  };
 }
 
 function keyOf({ id, place, why }: KeyRecord, bytes: Uint8Array<ArrayBuffer>): EncryptionKey {
@@ -327,8 +327,8 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = fieldsIn(bytes), id = readText(fields?.id), place = readText(fields?.place);
-  if (!fields || id === undefined || !UUID.test(id) || place === undefined) return undefined;
+  const fields = readJson(new TextDecoder().decode(bytes)), id = readText(fields?.id), place = readText(fields?.place);
+  if (!fields || id === undefined || !isGuid(id) || place === undefined) return undefined;
   const base = { id, why: escapeControlCharacters(readText(fields.why) ?? "") };
   switch (place) {
     case "secret-service": {
@@ -350,15 +350,6 @@ export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | 
   }
 }
 
-function fieldsIn(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined; // the parser's message would quote the key
-  }
-}
-
 /** Returns the key that a base64 text is; `undefined` if it is not one. */
 export function readKey(base64: string): Uint8Array<ArrayBuffer> | undefined {
   if (!isBase64(base64)) return undefined;
@@ -374,50 +365,41 @@ const NAMES: Readonly<Record<KeyLocation, string>> = {
 };
 
 const LOG_IN = "log out and in again with your password";
-const UNLOCK_HINT = `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`;
+const UNLOCK = { hint: `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`, step: "unlock the keyring" };
+const START_AGAIN = { hint: `Start it again: ${LOG_IN}`, step: "start the keyring again" };
 
-const REASONS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "cannot be reached: this session has no bus",
-  no_service: "is not there: no program serves it, and none can be started",
-  no_keyring: "has no default keyring",
-  locked: "is locked",
-  dismissed: "is locked, and its prompt was dismissed or could not be shown",
-  unanswered: "is locked, and nobody answered its prompt",
-  silent: "does not answer",
-  gone: "went away",
-  failed: "failed",
-};
-
-const HINTS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "Run it in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
-  no_service: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
-  no_keyring: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
-  locked: UNLOCK_HINT,
-  dismissed: UNLOCK_HINT,
-  unanswered: UNLOCK_HINT,
-  silent: `Start it again: ${LOG_IN}`,
-  gone: `Try again, or start it again: ${LOG_IN}`,
-  failed: `Start it again: ${LOG_IN}`,
-};
-
-/** First step to get a new key into the keyring. */
-const FIRST_STEPS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "work in a session that has a bus",
-  no_service: "start a keyring",
-  no_keyring: "make a default keyring",
-  locked: "unlock the keyring",
-  dismissed: "unlock the keyring",
-  unanswered: "unlock the keyring",
-  silent: "start the keyring again",
-  gone: "start the keyring again",
-  failed: "start the keyring again",
+/** Reason for people, hint, and the first step to get a new key into the keyring. */
+const PROBLEMS: Readonly<
+  Record<KeyringProblem, { readonly reason: string; readonly hint: string; readonly step: string }>
+> = {
+  no_bus: {
+    reason: "cannot be reached: this session has no bus",
+    hint: "Run it in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
+    step: "work in a session that has a bus",
+  },
+  no_service: {
+    reason: "is not there: no program serves it, and none can be started",
+    hint: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
+    step: "start a keyring",
+  },
+  no_keyring: {
+    reason: "has no default keyring",
+    hint: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
+    step: "make a default keyring",
+  },
+  locked: { reason: "is locked", ...UNLOCK },
+  dismissed: { reason: "is locked, and its prompt was dismissed or could not be shown", ...UNLOCK },
+  unanswered: { reason: "is locked, and nobody answered its prompt", ...UNLOCK },
+  silent: { reason: "does not answer", ...START_AGAIN },
+  gone: { ...START_AGAIN, reason: "went away", hint: `Try again, or start it again: ${LOG_IN}` },
+  failed: { reason: "failed", ...START_AGAIN },
 };
 
 /** Returns a clause such as `the macOS Keychain is locked`. */
 function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): string {
   if (error instanceof LatchkeyError) return error.message;
   const detail = escapeControlCharacters(error.detail ?? "");
-  return `${NAMES[place]} ${REASONS[error.problem]}${detail && `: ${detail}`}`;
+  return `${NAMES[place]} ${PROBLEMS[error.problem].reason}${detail && `: ${detail}`}`;
 }
 
 function keyLost(folder: string, record: LostRecord): LatchkeyError {
@@ -437,7 +419,7 @@ function mayBeInFile(error: KeyringError, folder: string, place: KeyLocation): L
     "configuration",
     `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key goes into ` +
       `${folder}/key.json`,
-    { hint: `${HINTS[error.problem]}, before you sign in` },
+    { hint: `${PROBLEMS[error.problem].hint}, before you sign in` },
   );
 }
 
@@ -464,6 +446,6 @@ function keyringFailure(
 ): unknown {
   if (!(error instanceof KeyringError)) return error;
   const code = ["unanswered", "silent"].includes(error.problem) ? "timed_out" : "configuration";
-  const hint = place === "secret-service" ? HINTS[error.problem] : `Unlock it, or ${LOG_IN}`;
+  const hint = place === "secret-service" ? PROBLEMS[error.problem].hint : `Unlock it, or ${LOG_IN}`;
   return new LatchkeyError(code, `${doing}: ${reasonOf(error, place)}`, { hint: `${hint}; ${alternative}` });
 }

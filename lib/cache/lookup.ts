@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
-import { readJwt, readText as text } from "../encoding.ts";
+import { isGuid, readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, EXPIRY_MARGIN_MS, type Lifetimes, redacted, redactTokens } from "../token.ts";
 import {
@@ -20,7 +20,6 @@ import {
   isInCloud,
   isOfApp,
   isSecret,
-  isTenantId,
   type KeyedEntry,
   readEpochSeconds,
   scopesOf,
@@ -310,7 +309,7 @@ function readResult(
     ...(idToken && { idToken }),
     ...(idTokenClaims && { idTokenClaims }),
     account,
-    tenantId: isTenantId(realm)
+    tenantId: isGuid(realm)
       ? realm
       : (isMicrosoftHost(hostOf(entry) ?? "") && text(idTokenClaims?.tid)) || account.realm,
     source: "cache",

@@ -6,7 +6,7 @@
  */
 import { clientKey, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
-import { isObject, readText as text } from "../encoding.ts";
+import { isGuid, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
@@ -23,7 +23,7 @@ export interface CacheIdentity {
   readonly realm: string;
 }
 
-const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+/** Words of an authority's path that stand for no single tenant. */
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
 /** Scopes are sorted, so that the same ones have the same key. */
@@ -68,23 +68,18 @@ export function scopesOf(target: unknown): readonly string[] {
   return (text(target) ?? "").toLowerCase().split(" ").filter(Boolean);
 }
 
-/** Returns true for a tenant's id, not for a domain or a word such as `organizations`. */
-export function isTenantId(realm: string): boolean {
-  return GUID.test(realm);
-}
-
 /**
  * Returns the tenant of an entry's `realm`. MSAL for Python stores the authority's path, which can be a word such as
  * `common`: then the reply is for the account's home tenant.
  */
 export function tenantOf(homeAccountId: string, realm: string): string {
-  return isTenantId(realm) || !PATH_WORDS.has(realm.toLowerCase()) ? realm : homeTenantOf(homeAccountId) ?? realm;
+  return PATH_WORDS.has(realm.toLowerCase()) ? homeTenantOf(homeAccountId) ?? realm : realm;
 }
 
 /** Returns an account's home tenant. Ids of ADFS and other providers have none. */
 export function homeTenantOf(homeAccountId: string): string | undefined {
   const tenant = homeAccountId.slice(homeAccountId.lastIndexOf(".") + 1);
-  return tenant.length < homeAccountId.length && isTenantId(tenant) ? tenant.toLowerCase() : undefined;
+  return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
 }
 
 /**
