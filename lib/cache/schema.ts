@@ -26,6 +26,9 @@ export interface CacheIdentity {
 /** Words of an authority's path that stand for no single tenant. */
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
+export const MOVE_AWAY_HINT =
+  "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive";
+
 /** Scopes are sorted, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[]): string {
   const { homeAccountId, environment, clientId, realm } = identity;
@@ -116,13 +119,11 @@ export interface CacheChange {
   readonly entry?: CacheEntry | undefined;
 }
 
-interface TokenQueryKey extends CacheIdentity {
-  /** One of its scopes. */
-  readonly scope: string;
-}
+type TokenQueryKey = CacheIdentity & { readonly scope: string };
 
 /** An immutable document. Changes make another one, which keeps unknown sections, entries and fields. */
 export class CacheDocument {
+  static readonly EMPTY: CacheDocument = new CacheDocument({});
   readonly #root: CacheEntry;
   /** Entries by account; made on first use, since a lookup by key needs none. */
   readonly #byAccount = new Map<CacheSection, ReadonlyMap<string, readonly KeyedEntry[]>>();
@@ -154,7 +155,7 @@ export class CacheDocument {
 
   entries(section: CacheSection): readonly KeyedEntry[] {
     const entries = this.#section(section), found: KeyedEntry[] = [];
-    for (const key of Object.keys(entries)) { // without lists in between: there can be thousands
+    for (const key of Object.keys(entries)) { // without lists in between: MSAL's own file can have tens of thousands
       const entry = entries[key];
       if (isObject(entry)) found.push({ key, entry });
     }
@@ -166,7 +167,7 @@ export class CacheDocument {
     if (homeAccountId === "") return [];
     let byAccount = this.#byAccount.get(section);
     if (!byAccount) {
-      byAccount = groupByAccount(this.#section(section));
+      byAccount = Map.groupBy(this.entries(section), ({ entry }) => holderOf(entry));
       this.#byAccount.set(section, byAccount);
     }
     return byAccount.get(idKey(homeAccountId)) ?? [];
@@ -178,14 +179,10 @@ export class CacheDocument {
     let tokensByKey = this.#tokens.get(holder);
     if (!tokensByKey) {
       const tokens = this.ofAccount("AccessToken", holder).flatMap(({ entry }) => {
-        const { environment, client_id, realm, target } = entry;
-        const identity = {
-          homeAccountId: holder,
-          environment: text(environment) ?? "",
-          clientId: text(client_id) ?? "",
-          realm: text(realm) ?? "",
-        };
-        return [...new Set(scopesOf(target))].map((scope) => ({ entry, key: tokenQueryKey({ ...identity, scope }) }));
+        const environment = text(entry.environment) ?? "", clientId = text(entry.client_id) ?? "";
+        const identity = { homeAccountId: holder, environment, clientId, realm: text(entry.realm) ?? "" };
+        const scopes = [...new Set(scopesOf(entry.target))];
+        return scopes.map((scope) => ({ entry, key: tokenQueryKey({ ...identity, scope }) }));
       });
       const grouped = Map.groupBy(tokens, ({ key }) => key);
       tokensByKey = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
@@ -215,7 +212,7 @@ export class CacheDocument {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error; // stack overflow: values are nested thousands deep
       throw new LatchkeyError("configuration", "Cannot write the token cache: values in it are nested too deeply", {
-        hint: "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive",
+        hint: MOVE_AWAY_HINT,
       });
     }
   }
@@ -224,19 +221,6 @@ export class CacheDocument {
     const entries = Object.hasOwn(this.#root, section) ? this.#root[section] : undefined;
     return isObject(entries) ? entries : {};
   }
-}
-
-/** In one pass without lists in between: MSAL's own file can have tens of thousands of entries. */
-function groupByAccount(entries: CacheEntry): ReadonlyMap<string, readonly KeyedEntry[]> {
-  const byAccount = new Map<string, KeyedEntry[]>();
-  for (const key of Object.keys(entries)) {
-    const entry = entries[key];
-    if (!isObject(entry)) continue;
-    const holder = idKey(text(entry.home_account_id) ?? ""), others = byAccount.get(holder);
-    if (others) others.push({ key, entry });
-    else byAccount.set(holder, [{ key, entry }]);
-  }
-  return byAccount;
 }
 
 function tokenQueryKey({ homeAccountId, environment, clientId, realm, scope }: TokenQueryKey): string {
@@ -252,6 +236,11 @@ export interface CacheApp {
   readonly environments: readonly string[];
   /** The time, in milliseconds since 1970. */
   readonly now: number;
+}
+
+/** Returns the account of an entry, as {@linkcode idKey} has it. */
+export function holderOf({ home_account_id }: CacheEntry): string {
+  return idKey(text(home_account_id) ?? "");
 }
 
 /** Returns the cloud of an entry, under the entry's name for it. */
