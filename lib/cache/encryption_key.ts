@@ -12,7 +12,6 @@ import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
 import { findKeyring, type KeyLocation, type KeyReference, PROMPT_MS } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
 
-/** A key. */
 export interface EncryptionKey {
   /** UUID that names it in the encrypted file. It is not secret. */
   readonly id: string;
@@ -40,24 +39,15 @@ export interface EncryptionKeyOptions {
   readonly log?: Logger | undefined;
 }
 
-/** State of a key. */
-export interface EncryptionKeyDescription {
-  /** Location of the key, or of a future key. */
-  readonly place: KeyLocation;
+/** State of a key, or of a future key. */
+interface EncryptionKeyDescription extends Pick<EncryptionKey, "place" | "why"> {
   readonly isMade: boolean;
-  /** Reason for the place, for people. */
-  readonly why: string;
   /** Why it cannot be read at once, without a prompt. */
   readonly problem?: LatchkeyError | undefined;
 }
 
 /** `key.json`: the fields of its place, and these. */
-export type KeyRecord = {
-  /** UUID that names the key in the encrypted file. */
-  readonly id: string;
-  /** Reason for the place, for people. */
-  readonly why: string;
-} & KeyReference;
+export type KeyRecord = Pick<EncryptionKey, "id" | "why"> & KeyReference;
 
 /** `key.json` without its key: the key is lost. */
 type LostRecord = KeyRecord | "damaged";
@@ -155,12 +145,12 @@ async function describeNewKey(folder: string, options: EncryptionKeyOptions): Pr
   } catch (error) {
     options.signal?.throwIfAborted();
     if (!isUnusable(error)) throw error;
-    // The user can still unlock it.
-    const canBeFixed = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
-    if (keyLocation === "auto" && !canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
-    const problem = keyLocation === "auto" && canBeFixed
-      ? mayBeInFile(error, folder, place)
-      : cannotKeep(error, folder, place) as LatchkeyError;
+    let problem = cannotKeep(error, folder, place) as LatchkeyError;
+    if (keyLocation === "auto") {
+      const canBeFixed = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
+      if (!canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
+      problem = mayBeInFile(error, folder, place);
+    }
     return { place, isMade: false, why: "it is there", problem };
   }
 }
@@ -208,17 +198,20 @@ async function getFromKeyring(
 ): Promise<string | undefined> {
   const keyring = findKeyring(), { id, place } = record;
   if (place !== keyring.place) {
-    throw new LatchkeyError(
-      "configuration",
-      `The key of the token cache in ${folder} is in ${NAMES[place]}, and this is another system`,
-      { hint: `Choose another folder on this system, or move ${folder} away and sign in again` },
-    );
+    const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, and this is another system`;
+    throw new LatchkeyError("configuration", message, {
+      hint: `Choose another folder on this system, or move ${folder} away and sign in again`,
+    });
   }
   try {
     return await keyring.get({ id, reference: record as never }, promptCall(options));
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw cannotRead(error, folder, place);
+    throw keyringFailure(error, place, {
+      doing: `Cannot read the token cache in ${folder}`,
+      alternative: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
+        `or move ${folder} away and sign in again`,
+    });
   }
 }
 
@@ -240,13 +233,11 @@ async function makeKey(
   const idIn = (record: LostRecord | undefined) => typeof record === "object" ? record.id : record;
   if (idIn(await readRecord(folder, options)) !== idIn(before)) throw new Overtaken();
   if (before !== undefined) {
-    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming });
+    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming }), { message } = keyLost(folder, before);
     log?.(
       "warn",
-      `${
-        keyLost(folder, before).message
-      }; set aside as ${aside}. There is a new key now. Files that were encrypted with the ` +
-        `old one cannot be read: their accounts have to sign in again`,
+      `${message}; set aside as ${aside}. There is a new key now. Files that were encrypted with the old one cannot ` +
+        `be read: their accounts have to sign in again`,
     );
   }
   await replacePrivateFile(pathOf(folder), writeKeyRecord(record), { signal, beforeRenaming });
@@ -269,7 +260,7 @@ async function keepKey(
     signal?.throwIfAborted();
     if (keyLocation === "keyring" || !isUnusable(error)) throw cannotKeep(error, folder, place);
     const why = reasonOf(error, place);
-    const isUsual = error instanceof KeyringError && /^no_(bus|service)$/.test(error.problem);
+    const isUsual = error instanceof KeyringError && ["no_bus", "no_service"].includes(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
     const first = error instanceof KeyringError ? PROBLEMS[error.problem].step : "fix that";
     log?.(
@@ -421,14 +412,6 @@ function mayBeInFile(error: KeyringError, folder: string, place: KeyLocation): L
       `${folder}/key.json`,
     { hint: `${PROBLEMS[error.problem].hint}, before you sign in` },
   );
-}
-
-function cannotRead(error: unknown, folder: string, place: KeyLocation): unknown {
-  return keyringFailure(error, place, {
-    doing: `Cannot read the token cache in ${folder}`,
-    alternative: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
-      `or move ${folder} away and sign in again`,
-  });
 }
 
 function cannotKeep(error: unknown, folder: string, place: KeyLocation): unknown {

@@ -33,24 +33,16 @@ export type KeyReference =
 
 type ReferenceTo<Place extends KeyLocation> = Extract<KeyReference, { readonly place: Place }>;
 
-/** A keyring. Texts are keys, as base64. */
+/** A keyring. Texts are keys, as base64. All calls throw a {@linkcode KeyringError} if it cannot be used now. */
 interface Keyring<Place extends KeyLocation> {
   readonly place: Place;
-  /** @throws {KeyringError} if it cannot keep the key now. */
   put(key: { readonly id: string; readonly text: string }, call: PromptCall): Promise<ReferenceTo<Place>>;
-  /**
-   * @returns The key; `undefined` if it is lost.
-   * @throws {KeyringError} if the key cannot be read now.
-   */
+  /** Returns the key; `undefined` if it is lost. */
   get(
     key: { readonly id: string; readonly reference: ReferenceTo<Place> },
     call: PromptCall,
   ): Promise<string | undefined>;
-  /**
-   * Checks if a key could be kept. Nobody is prompted, and nothing changes.
-   *
-   * @throws {KeyringError} if not.
-   */
+  /** Checks if a key could be kept. Nobody is prompted, and nothing changes. */
   probe(call: PromptCall): Promise<void>;
 }
 
@@ -119,9 +111,8 @@ const SECRET_SERVICE: Keyring<"secret-service"> = {
     withBus(async (bus) => {
       const { readSecretService } = await import("./secret_service.ts");
       const { state } = await readSecretService(bus, { timeoutMs: PROBE_MS, signal });
-      if (state === "missing") throw new KeyringError("no_service");
-      if (state === "no_default") throw new KeyringError("no_keyring");
-      if (state === "locked") throw new KeyringError("locked");
+      const problems = { missing: "no_service", no_default: "no_keyring", locked: "locked" } as const;
+      if (state !== "unlocked") throw new KeyringError(problems[state]);
     }),
 };
 
