@@ -68,9 +68,7 @@ export async function encrypt(text: string, key: KeyBytes, { name }: { readonly 
   return joined(head, nonce, new Uint8Array(encrypted));
 }
 
-/**
- * Decrypts a text. Returns `undefined` if it was encrypted with another key, or for another file, or was changed since.
- */
+/** Decrypts a text; `undefined` if it was encrypted with another key, or for another file, or was changed since. */
 export async function decrypt(
   bytes: Uint8Array<ArrayBuffer>,
   key: KeyBytes,

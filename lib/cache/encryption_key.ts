@@ -22,7 +22,6 @@ export interface EncryptionKey {
   readonly why: string;
 }
 
-/** Options of the functions that get a key. */
 export interface EncryptionKeyOptions {
   /**
    * Place of a new key; an existing one stays where it is. `keyring`: the Secret Service, the macOS Keychain, or
@@ -62,7 +61,6 @@ const KEY_BYTES = 32;
 
 const ASKED_FOR = "a file was asked for";
 const USABLE = "it is there and can be used";
-const DAMAGED = "key.json is damaged";
 const WAITING = "Another program makes the key of the token cache, and may wait for somebody to unlock the keyring";
 /** The window can be behind others, so a terminal says that there is one. */
 const PROMPT_NOTICES = {
@@ -74,10 +72,9 @@ const PROMPT_NOTICES = {
 class Overtaken extends Error {}
 
 /**
- * Returns the key of a folder, and makes one if there is none. If it is lost, its `key.json` is set aside with a
- * warning.
+ * Returns the key of the encrypted file's folder, and makes one if there is none. If it is lost, its `key.json` is set
+ * aside with a warning.
  *
- * @param folder Folder of the encrypted file.
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency`, `invalid_response` if the keyring does
  * not give the key; `configuration`, `missing_dependency` if the folder cannot be used.
  */
@@ -123,10 +120,9 @@ export async function describeEncryptionKey(
   const quiet = { ...options, mayPrompt: false, log: undefined, known: undefined };
   const record = await readRecord(folder, options);
   if (record === undefined) return await describeNewKey(folder, quiet);
-  if (record === "damaged") return { place: "file", isMade: true, why: DAMAGED, problem: keyLost(folder, record) };
-  const { place, why } = record;
+  const { place, why } = record === "damaged" ? { place: "file", why: "key.json is damaged" } as const : record;
   try {
-    const key = await getKey(folder, record, quiet);
+    const key = record === "damaged" ? undefined : await getKey(folder, record, quiet);
     return { place, isMade: true, why, problem: key ? undefined : keyLost(folder, record) };
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -318,24 +314,21 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = readJson(new TextDecoder().decode(bytes)), id = readText(fields?.id), place = readText(fields?.place);
-  if (!fields || id === undefined || !isGuid(id) || place === undefined) return undefined;
-  const base = { id, why: escapeControlCharacters(readText(fields.why) ?? "") };
+  const fields = readJson(new TextDecoder().decode(bytes));
+  const field = (name: string): string => readText(fields?.[name]) ?? "";
+  const id = field("id"), place = field("place"), base = { id, why: escapeControlCharacters(field("why")) };
+  if (!isGuid(id) || place === "") return undefined;
   switch (place) {
     case "secret-service": {
-      const collection = readText(fields.collection) ?? "";
+      const collection = field("collection");
       return /^(\/\w+)+$/.test(collection) ? { ...base, place, collection } : undefined;
     }
     case "keychain":
       return { ...base, place };
-    case "dpapi": {
-      const encrypted = readText(fields.protected) ?? "";
-      return isBase64(encrypted) ? { ...base, place, protected: encrypted } : undefined;
-    }
-    case "file": {
-      const key = readText(fields.key) ?? "";
-      return readKey(key) ? { ...base, place, key } : undefined;
-    }
+    case "dpapi":
+      return isBase64(field("protected")) ? { ...base, place, protected: field("protected") } : undefined;
+    case "file":
+      return readKey(field("key")) ? { ...base, place, key: field("key") } : undefined;
     default:
       return "unknown_place";
   }
@@ -395,7 +388,7 @@ function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): stri
 
 function keyLost(folder: string, record: LostRecord): LatchkeyError {
   const place = record === "damaged" ? undefined : record.place;
-  const cause = place ? `${NAMES[place]} does not have it` : `${folder}/key.json is damaged`;
+  const cause = place ? `${NAMES[place]} does not have it` : `${pathOf(folder)} is damaged`;
   const again = "latchkey login begins anew, and sets the old cache aside";
   const hint = place === "secret-service"
     ? `If another session's keyring has it, work there; else sign in again: ${again}`
@@ -406,12 +399,9 @@ function keyLost(folder: string, record: LostRecord): LatchkeyError {
 /** Returns the problem of a new key that the user can still fix, and says where the key goes otherwise. */
 function mayBeInFile(error: KeyringError, folder: string, place: KeyLocation): LatchkeyError {
   const step = error.problem === "locked" ? "unlock it" : "make one";
-  return new LatchkeyError(
-    "configuration",
-    `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key goes into ` +
-      `${folder}/key.json`,
-    { hint: `${PROBLEMS[error.problem].hint}, before you sign in` },
-  );
+  const message = `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key ` +
+    `goes into ${pathOf(folder)}`;
+  return new LatchkeyError("configuration", message, { hint: `${PROBLEMS[error.problem].hint}, before you sign in` });
 }
 
 function cannotKeep(error: unknown, folder: string, place: KeyLocation): unknown {

@@ -245,9 +245,7 @@ export function isPlainToken(entry: CacheEntry): boolean {
     TOKEN_BINDINGS.every((field) => entry[field] === undefined || entry[field] === null || entry[field] === "");
 }
 
-/**
- * A client that cannot answer a claims challenge must not get a token that one can revoke. MSAL stores no capabilities.
- */
+/** A client that cannot answer a claims challenge must not get a token for one that can. MSAL stores no capabilities. */
 function capabilitiesIn({ client_capabilities }: CacheEntry): string {
   return text(client_capabilities) ?? "";
 }

@@ -86,8 +86,7 @@ const MAX_INT32 = 2 ** 31 - 1;
 
 /** About two seconds. */
 const MAX_ATTEMPTS = 60;
-const FIRST_DELAY_MS = 2;
-const MAX_DELAY_MS = 50;
+const FIRST_DELAY_MS = 2, MAX_DELAY_MS = 50;
 /** Lifetime of a damaged document that was set aside, in seconds: it has tokens in it. */
 const DAMAGED_S = 24 * 60 * 60;
 /** Number of accounts that are read at a time. */
@@ -271,9 +270,7 @@ interface RedisScript {
 /** Rejects with `timed_out`, or the error of {@linkcode redisFailure}. */
 type RunScript = (script: RedisScript, call?: CacheCall & { readonly timeoutMs?: number }) => Promise<unknown>;
 
-/**
- * Returns a function that runs scripts. The limit is needed: clients wait for ever for a server that they cannot reach.
- */
+/** Returns a function that runs scripts, within a limit: clients wait for ever for a server that they cannot reach. */
 function scriptRunner(client: RedisClient, limitMs: number): RunScript {
   return async ({ lua, key, words = [] }, { signal, timeoutMs = limitMs } = {}) => {
     signal?.throwIfAborted();
@@ -296,8 +293,7 @@ function scriptRunner(client: RedisClient, limitMs: number): RunScript {
 const LEASE_MS = 15_000;
 /** A renewal can take two timeouts of 30 seconds, and the wait between them that the server asks for. */
 const WAIT_MS = 120_000;
-const LOCK_FIRST_DELAY_MS = 10;
-const LOCK_MAX_DELAY_MS = 200;
+const LOCK_FIRST_DELAY_MS = 10, LOCK_MAX_DELAY_MS = 200;
 /** Short, since a lock that cannot be released expires by itself. */
 const RELEASE_MS = 1_000;
 
@@ -418,9 +414,7 @@ const NOT_PERMITTED = "The user executing the script";
 /** node-redis's TimeoutError, ioredis's "Command timed out". */
 const TIMEOUT = /timed? ?out/i;
 
-/**
- * Returns the error to throw for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all.
- */
+/** Returns the error for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all. */
 export function redisFailure(reason: unknown): LatchkeyError {
   const text = reason instanceof Error ? reason.message : "";
   if (!REPLY.test(text)) {

@@ -191,8 +191,9 @@ export class CacheDocument {
     return tokensByKey.get(tokenQueryKey(query)) ?? [];
   }
 
-  /** Returns the document with changes. */
+  /** Returns the document with changes; the same one if there are none. */
   with(changes: readonly CacheChange[]): CacheDocument {
+    if (changes.length === 0) return this;
     const root: Record<string, unknown> = { ...this.#root };
     for (const [section, ofSection] of Map.groupBy(changes, ({ section }) => section)) {
       const entries: Record<string, unknown> = { ...this.#section(section) };

@@ -28,7 +28,6 @@ import type { CacheCall, CacheStore } from "./store.ts";
 
 /** Options of a {@linkcode TokenCache}. */
 export interface TokenCacheOptions {
-  /** Application (client) id. */
   readonly clientId: string;
   /** Host of the authority. All names of its cloud count as one. */
   readonly environment: string;
@@ -46,9 +45,7 @@ export function isNotWritable(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.error === "cache_not_writable";
 }
 
-/**
- * A store's documents as one app sees them. All calls that read or write the store throw `configuration` if that fails.
- */
+/** A store's documents as one app sees them. Calls that read or write the store throw `configuration` if that fails. */
 export class TokenCache {
   readonly #store: CacheStore;
   readonly #options: TokenCacheOptions;
@@ -227,7 +224,7 @@ export class TokenCache {
         const document = stored && this.#unsaved.over(stored, homeAccountId, this.#app());
         const changes = document && changesOf(document);
         isChanged = document && changes !== undefined;
-        const changed = changes?.length ? document?.with(changes) : document;
+        const changed = document?.with(changes ?? []);
         if (!changed || changed === stored) return json;
         this.#last = { json: changed.toString(), document: changed };
         return this.#last.json;
@@ -263,9 +260,7 @@ export class TokenCache {
     }
     const second = await attempt();
     if (second !== undefined) return second;
-    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", {
-      hint: MOVE_AWAY_HINT,
-    });
+    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { hint: MOVE_AWAY_HINT });
   }
 }
 
@@ -317,8 +312,7 @@ class UnsavedReplies {
 function withReply(document: CacheDocument, unsaved: UnsavedReply, app: CacheApp): CacheDocument {
   const { reply, receivedAt } = unsaved;
   if (isOvertaken(document, unsaved, app)) return document;
-  const changes = changesOfReply(document, reply, { ...app, now: receivedAt });
-  return changes?.length ? document.with(changes) : document;
+  return document.with(changesOfReply(document, reply, { ...app, now: receivedAt }) ?? []);
 }
 
 /** Returns true if another process has stored a newer refresh token, which an older one must not replace. */

@@ -9,27 +9,14 @@ import { operatingSystem } from "../runtime/host.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
 import type { PromptCall } from "./secret_service.ts";
 
-/** Kind of place that a key is kept in. */
 export type KeyLocation = KeyReference["place"];
 
 /** Place of a key, and what is needed to get it from there. These are fields of `key.json`. */
 export type KeyReference =
-  | {
-    readonly place: "secret-service";
-    /** Object path of its keyring. */
-    readonly collection: string;
-  }
+  | { readonly place: "secret-service"; readonly collection: string } // the object path of the keyring
   | { readonly place: "keychain" }
-  | {
-    readonly place: "dpapi";
-    /** The key as base64, encrypted for this user of this machine. */
-    readonly protected: string;
-  }
-  | {
-    readonly place: "file";
-    /** The key itself, as base64. */
-    readonly key: string;
-  };
+  | { readonly place: "dpapi"; readonly protected: string } // base64, encrypted for this user of this machine
+  | { readonly place: "file"; readonly key: string }; // the key itself, as base64
 
 type ReferenceTo<Place extends KeyLocation> = Extract<KeyReference, { readonly place: Place }>;
 
@@ -48,7 +35,6 @@ interface Keyring<Place extends KeyLocation> {
 
 /** Name that users see in their keyring. */
 const KEY_LABEL = "latchkey: key of the token cache";
-const SERVICE = "latchkey";
 /** Time in milliseconds that the user has to answer the keyring's prompt. */
 export const PROMPT_MS = 120_000;
 /** Timeout of a probe in milliseconds: the bus may have to start the keyring. */
@@ -70,12 +56,12 @@ const KEYCHAIN: Keyring<"keychain"> = {
   place: "keychain",
   async put({ id, text }, call) {
     const { writeKeychain } = await import("./system.ts");
-    await writeKeychain({ service: SERVICE, account: id, label: KEY_LABEL, text }, call);
+    await writeKeychain({ service: "latchkey", account: id, label: KEY_LABEL, text }, call);
     return { place: "keychain" };
   },
   async get({ id }, call) {
     const { readKeychain } = await import("./system.ts");
-    return await readKeychain({ service: SERVICE, account: id }, call);
+    return await readKeychain({ service: "latchkey", account: id }, call);
   },
   // To ask if it is locked would prompt for its password.
   probe: () => Promise.resolve(),

@@ -97,9 +97,8 @@ function getProperty(path: string, owner: string, name: string): MethodCall {
 
 type SecretAttributes = Readonly<Record<string, string>>;
 
-/** Location of a secret. */
+/** Location of a secret: the attributes that it was stored with, and its keyring. */
 export interface SecretLocation {
-  /** Attributes that it was stored with. */
   readonly attributes: SecretAttributes;
   /** Object path of its keyring. */
   readonly collection: string;
@@ -127,12 +126,9 @@ export interface PromptCall {
   readonly signal?: AbortSignal | undefined;
 }
 
-const CONTENT_TYPE = "text/plain";
-
 /**
- * Reads a secret: two round trips if it is unlocked.
+ * Reads a secret: two round trips if it is unlocked. Returns `undefined` if its keyring is unlocked and does not have it.
  *
- * @returns The secret; `undefined` if its keyring is unlocked and does not have it.
  * @throws {KeyringError} if it cannot be read now.
  * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
@@ -157,7 +153,6 @@ export async function readSecret(
 /**
  * Stores a secret in the default keyring, and reads it again.
  *
- * @returns Its location.
  * @throws {KeyringError} if it cannot be stored now.
  * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
@@ -177,7 +172,7 @@ export async function storeSecret(bus: SessionBus, secret: NewSecret, call: Prom
         [`${ITEM}.Label`, { signature: "s", value: label }],
         [`${ITEM}.Attributes`, { signature: "a{ss}", value: new Map(Object.entries(attributes)) }],
       ]),
-      [session.path, parameters, value, CONTENT_TYPE],
+      [session.path, parameters, value, "text/plain"],
       true,
     ],
   }, { signal });
@@ -218,9 +213,6 @@ async function search(
   return { unlocked: readPaths(unlocked), locked: readPaths(locked) };
 }
 
-/** libsecret's label for a new default keyring. */
-const NEW_LABEL = "Default keyring";
-
 /** Returns the path of an unlocked keyring: the default one, else the login keyring, else a new one. */
 async function openCollection(bus: SessionBus, call: PromptCall): Promise<string> {
   const { signal } = call;
@@ -247,7 +239,8 @@ async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string
     destination: owner,
     member: "CreateCollection",
     signature: "a{sv}s",
-    body: [new Map([[`${COLLECTION}.Label`, { signature: "s", value: NEW_LABEL }]]), "default"],
+    // libsecret's label for a new default keyring.
+    body: [new Map([[`${COLLECTION}.Label`, { signature: "s", value: "Default keyring" }]]), "default"],
   }, call);
   try {
     const reply = { owner, path: readPath(prompt), otherwise: made, purpose: "make" } as const;

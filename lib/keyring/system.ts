@@ -97,9 +97,7 @@ function runSecurity(input: string, { promptMs, signal }: KeychainCall): Promise
 const TIMEOUT_MS = 60_000;
 /** Printed in place of a result, with the HRESULT. */
 const FAILED = /^failed (-?\d+)$/;
-/**
- * NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's.
- */
+/** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: of another user or machine. */
 const NOT_OURS: ReadonlySet<number> = new Set([0x8009000b, 0x80090005, 0x8007000d, 13].map((code) => code | 0));
 
 /** Encrypts bytes for this user of this machine. Both are base64. */

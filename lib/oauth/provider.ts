@@ -13,7 +13,7 @@ import {
   isMicrosoftAuthority,
   loopbackRedirectUri,
 } from "../authority.ts";
-import { isGuid, readJson, readJwt, readText } from "../encoding.ts";
+import { readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { checkSignIn, RESERVED_SCOPES, type SignInOptions } from "../request.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
@@ -29,6 +29,7 @@ export interface Provider {
 
 /** The id of the person's tenant, in the issuer of an authority for many tenants. */
 const TENANT_PLACEHOLDER = "{tenantid}";
+const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** Tenant of all personal accounts. */
 const CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
@@ -180,17 +181,17 @@ export function isIssuerOf(authority: Authority, issuer: string): boolean {
   if (url.protocol !== new URL(authority.url).protocol) return false;
   const path = url.pathname.split("/").filter(Boolean), first = path[0] ?? "";
   const isAtOwnHost = url.host === authority.host, isV2 = path.at(-1) === "v2.0";
-  const isOfTenant = isGuid(first) && isRequestedTenant(authority, first) && path.length === 2 && isV2;
+  const isOfTenant = GUID.test(first) && isRequestedTenant(authority, first) && path.length === 2 && isV2;
   const isOfExternalId = isOfTenant && url.host === `${first.toLowerCase()}${CIAM_SUFFIX}`;
   switch (authority.kind) {
     case "oidc":
-      return issuer.replace(/\/$/, "") === authority.url || isOfExternalId && isGuid(authority.tenant);
+      return issuer.replace(/\/$/, "") === authority.url || isOfExternalId && GUID.test(authority.tenant);
     case "adfs":
       return isAtOwnHost && first.toLowerCase() === "adfs";
     case "ciam":
       return isOfExternalId || isAtOwnHost && isV2;
     case "b2c":
-      return isV2 && path.some(isGuid) &&
+      return isV2 && path.some((segment) => GUID.test(segment)) &&
         (isAtOwnHost || isMicrosoftAuthority(authority) && url.host === "login.microsoftonline.com");
     case "entra": {
       const isTemplate = first === encodeURI(TENANT_PLACEHOLDER) && path.length === 2 && isV2;
@@ -215,7 +216,7 @@ export function serverOfToken(
 ): AuthorizationServer {
   if (idToken === undefined || !server.issuer.includes(TENANT_PLACEHOLDER)) return server;
   const tenant = readText(readJwt(idToken)?.tid) ?? "";
-  if (!isGuid(tenant)) throw invalidResponse("the id token names no tenant", correlationId);
+  if (!GUID.test(tenant)) throw invalidResponse("the id token names no tenant", correlationId);
   if (!isRequestedTenant(authority, tenant)) throw invalidResponse("the id token is of another tenant", correlationId);
   return { ...server, issuer: server.issuer.replace(TENANT_PLACEHOLDER, tenant) };
 }
@@ -229,7 +230,7 @@ export function serverOfResponse({ authority, server }: Provider, issuer: string
   const [before, after] = server.issuer.split(TENANT_PLACEHOLDER);
   if (issuer === null || after === undefined) return server;
   const tenant = issuer.slice(before!.length, issuer.length - after.length);
-  const isPossible = issuer === `${before}${tenant}${after}` && isGuid(tenant) &&
+  const isPossible = issuer === `${before}${tenant}${after}` && GUID.test(tenant) &&
     isRequestedTenant(authority, tenant);
   return isPossible ? { ...server, issuer } : server;
 }
@@ -237,7 +238,7 @@ export function serverOfResponse({ authority, server }: Provider, issuer: string
 /** `common` and `organizations` stand for many tenants, and the id of a domain is not known: these accept any tenant. */
 function isRequestedTenant({ tenant }: Authority, answered: string): boolean {
   const requested = tenant.toLowerCase() === "consumers" ? CONSUMERS : tenant.toLowerCase();
-  return !isGuid(requested) || requested === answered.toLowerCase();
+  return !GUID.test(requested) || requested === answered.toLowerCase();
 }
 
 /** Parameters of an authorization request. */
