@@ -170,17 +170,15 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
   if (idToken) {
     const old = document.ofAccount("IdToken", homeAccountId)
       .filter(({ entry }) => isOfApp(entry, app) && isOfRealm(entry, realm));
-    changes.push(...replace(document, "IdToken", old, idTokenKey(identity), {
-      ...{ credential_type: "IdToken", secret: idToken, ...ofIdentity, realm },
-    }));
+    const entry = { credential_type: "IdToken", secret: idToken, ...ofIdentity, realm };
+    changes.push(...replace(document, "IdToken", old, idTokenKey(identity), entry));
   }
   if (refreshToken) {
     // An old one must not be tried: a server that rotates them takes that for theft (RFC 9700, 4.14.2).
     const old = ownRefreshTokens(document, homeAccountId, app);
-    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), {
-      ...{ credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family },
-      last_modification_time: epochSeconds(app.now),
-    }));
+    const times = { last_modification_time: epochSeconds(app.now) };
+    const entry = { credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family, ...times };
+    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), entry));
   }
   // One entry: MSAL for Node fails if there are several under different names of the cloud.
   const old = appMetadataIn(document, app), [known] = old;
