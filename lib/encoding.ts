@@ -86,6 +86,11 @@ function base64UrlBytes(encoded: string): Uint8Array {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
+/** Decodes an even number of hexadecimal digits. */
+export function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(hex.match(/../g) ?? [], (digits) => parseInt(digits, 16));
+}
+
 /**
  * Returns text of a server or broker without control characters, writing direction marks, lone surrogates and JWTs, and cuts it
  * to a length fit for messages.
@@ -105,6 +110,11 @@ export function isBase64(text: string): boolean {
 /** Encodes a few bytes, such as a key or a header field, as base64. */
 export function encodeBase64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
+}
+
+/** Encodes bytes as hexadecimal digits, in lower case. */
+export function encodeHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 const GUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;

@@ -60,13 +60,10 @@ export interface ReplyToSave {
 }
 
 /** Optional fields that latchkey writes. Other fields of an entry are kept when it is replaced. */
-const OWN_FIELDS: Readonly<Record<CacheSection, readonly string[]>> = {
+const OWN_FIELDS: Partial<Record<CacheSection, readonly string[]>> = {
   AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
   RefreshToken: ["family_id", "target"],
-  IdToken: [],
-  Account: [],
   AppMetadata: ["family_id"],
-  LatchkeySignedOut: [],
 };
 
 /**
@@ -86,18 +83,15 @@ export function changesOfReply(
   }
   // An account keeps its name of the cloud: under two names, MSAL would list it twice.
   const environment = (records[0] && hostOf(records[0].entry)) ?? app.environments[0]!;
-  const identity = {
-    homeAccountId,
-    environment,
-    clientId: app.clientId,
-    realm: reply.realm ?? result.tenantId,
-  };
-  const context = { document, reply, app, identity };
-  return [
-    ...accountSource === undefined ? [] : [...accountChanges(context, records), ...marks(document, homeAccountId, app)],
-    // The broker keeps its own tokens.
-    ...result.source === "broker" ? [] : tokenChanges(context),
-  ];
+  const identity = { homeAccountId, environment, clientId: app.clientId, realm: reply.realm ?? result.tenantId };
+  const context = { document, reply, app, identity }, changes: CacheChange[] = [];
+  if (accountSource !== undefined) {
+    const marks = document.ofAccount("LatchkeySignedOut", homeAccountId).filter(({ entry }) => isOfApp(entry, app));
+    changes.push(accountChange(context, records));
+    changes.push(...marks.map(({ key }) => ({ section: "LatchkeySignedOut" as const, key })));
+  }
+  if (result.source !== "broker") changes.push(...tokenChanges(context)); // a broker keeps its own tokens
+  return changes;
 }
 
 /**
@@ -115,17 +109,25 @@ export function changesOfSignOut(
   const isOfFamily = ({ entry }: KeyedEntry): boolean => familyId !== undefined && entry.family_id === familyId;
   const family = new Set(ofCloud("RefreshToken").filter(isOfFamily).map(({ entry }) => entry.client_id));
 
-  const sections = ["RefreshToken", "AccessToken", "IdToken"] as const;
-  const removals: CacheChange[] = [];
+  const environment = app.environments[0]!, { clientId } = app;
+  const mark = {
+    home_account_id: homeAccountId,
+    environment,
+    client_id: clientId,
+    signed_out_on: epochSeconds(app.now),
+  };
+  const changes: CacheChange[] = [
+    { section: "LatchkeySignedOut", key: signedOutKey({ homeAccountId, environment, clientId }), entry: mark },
+  ];
   let isUsedByOthers = false;
-  for (const section of sections) {
+  for (const section of ["RefreshToken", "AccessToken", "IdToken"] as const) {
     for (const { key, entry } of ofCloud(section)) {
-      if (isOfApp(entry, app) || family.has(entry.client_id)) removals.push({ section, key });
+      if (isOfApp(entry, app) || family.has(entry.client_id)) changes.push({ section, key });
       else isUsedByOthers = true;
     }
   }
-  if (!isUsedByOthers) removals.push(...ofCloud("Account").map(({ key }) => ({ section: "Account" as const, key })));
-  return [...removals, signOutMark(homeAccountId, app)];
+  if (!isUsedByOthers) changes.push(...ofCloud("Account").map(({ key }) => ({ section: "Account" as const, key })));
+  return changes;
 }
 
 interface ReplyContext {
@@ -135,7 +137,7 @@ interface ReplyContext {
   readonly identity: CacheIdentity;
 }
 
-function accountChanges({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange[] {
+function accountChange({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange {
   const { account } = reply.result, { homeAccountId, environment } = identity;
   // MSAL for Python names records by the authority's path, so that this tenant's record can have another key than ours.
   const isSame = ({ entry }: KeyedEntry): boolean =>
@@ -154,7 +156,7 @@ function accountChanges({ reply, identity }: ReplyContext, records: readonly Key
     ...(reply.clientInfo && { client_info: reply.clientInfo }),
     account_source: reply.accountSource,
   };
-  return [{ section: "Account", key, entry }];
+  return { section: "Account", key, entry };
 }
 
 function tokenChanges(context: ReplyContext): CacheChange[] {
@@ -168,17 +170,15 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
   if (idToken) {
     const old = document.ofAccount("IdToken", homeAccountId)
       .filter(({ entry }) => isOfApp(entry, app) && isOfRealm(entry, realm));
-    changes.push(...replace(document, "IdToken", old, idTokenKey(identity), {
-      ...{ credential_type: "IdToken", secret: idToken, ...ofIdentity, realm },
-    }));
+    const entry = { credential_type: "IdToken", secret: idToken, ...ofIdentity, realm };
+    changes.push(...replace(document, "IdToken", old, idTokenKey(identity), entry));
   }
   if (refreshToken) {
     // An old one must not be tried: a server that rotates them takes that for theft (RFC 9700, 4.14.2).
     const old = ownRefreshTokens(document, homeAccountId, app);
-    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), {
-      ...{ credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family },
-      last_modification_time: epochSeconds(app.now),
-    }));
+    const times = { last_modification_time: epochSeconds(app.now) };
+    const entry = { credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family, ...times };
+    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), entry));
   }
   // One entry: MSAL for Node fails if there are several under different names of the cloud.
   const old = appMetadataIn(document, app), [known] = old;
@@ -230,31 +230,10 @@ function replace(
   entry: CacheEntry,
 ): CacheChange[] {
   const before = Object.entries(document.entry(section, key) ?? {})
-    .filter(([field]) => !OWN_FIELDS[section].includes(field));
+    .filter(([field]) => !OWN_FIELDS[section]?.includes(field));
   const removals = old.filter((each) => each.key !== key).map(({ key }) => ({ section, key }));
   return [...removals, { section, key, entry: { ...Object.fromEntries(before), ...entry } }];
 }
-
-function marks(document: CacheDocument, homeAccountId: string, app: CacheApp): CacheChange[] {
-  return document.ofAccount("LatchkeySignedOut", homeAccountId).filter(({ entry }) => isOfApp(entry, app))
-    .map(({ key }) => ({ section: "LatchkeySignedOut", key }));
-}
-
-function signOutMark(homeAccountId: string, { clientId, environments, now }: CacheApp): CacheChange {
-  const identity = { homeAccountId, environment: environments[0]!, clientId };
-  return {
-    section: "LatchkeySignedOut",
-    key: signedOutKey(identity),
-    entry: {
-      home_account_id: homeAccountId,
-      environment: identity.environment,
-      client_id: clientId,
-      signed_out_on: epochSeconds(now),
-    },
-  };
-}
-
-const ACCOUNT_SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut"];
 
 /**
  * Returns a document without tokens for `CacheStore.readAccounts`; the same text if it is damaged, so that a reader
@@ -262,8 +241,8 @@ const ACCOUNT_SECTIONS: readonly CacheSection[] = ["Account", "LatchkeySignedOut
  */
 export function accountsExcerpt(json: string): string {
   try {
-    const document = JSON.parse(json);
-    return JSON.stringify(Object.fromEntries(ACCOUNT_SECTIONS.map((section) => [section, document[section]])));
+    const { Account, LatchkeySignedOut } = JSON.parse(json);
+    return JSON.stringify({ Account, LatchkeySignedOut });
   } catch {
     return json;
   }

@@ -16,6 +16,7 @@
  */
 import { idKey } from "../account.ts";
 import { delayWithJitter } from "../async.ts";
+import { encodeHex } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
@@ -55,7 +56,7 @@ export const MSAL_FORMAT: DocumentFormat = {
   encode: (document) => Promise.resolve(new TextEncoder().encode(document)),
 };
 
-/** Milliseconds by which the file's time is set ahead: a program can take that long between reading the file and the clock. */
+/** Milliseconds by which the file's time is set ahead: a program can take that long from reading the file to the clock. */
 const AHEAD_MS = 100;
 /** Time in milliseconds after which an incomplete, unchanged file counts as damaged. */
 const STILL_MS = 300, DELAY_MS = 30;
@@ -69,9 +70,7 @@ const OLD_MS = 5000;
 const MOMENTS_BYTES = 1024 * 1024;
 /** Number of attempts to write while others do. */
 const MAX_ATTEMPTS = 20;
-/**
- * Timeout for another process's renewal, in milliseconds: requests are retried, and may first look up the endpoints.
- */
+/** Timeout for another process's renewal, in milliseconds: requests are retried, and may first look up the endpoints. */
 const RENEWAL_WAIT_MS = 150_000;
 /** Growth of a document by a renewal, in bytes, at most: Microsoft Entra's tokens have up to 16 KB each. */
 const RENEWAL_BYTES = 128 * 1024;
@@ -81,7 +80,6 @@ const LOCK_BYTES = 32 * 1024;
 /** Another program wrote the file, or took the lock over. */
 class Overtaken extends Error {}
 
-/** A store in one file. */
 export class DocumentFile implements Required<CacheStore> {
   readonly #path: string;
   readonly #format: DocumentFormat;
@@ -91,22 +89,31 @@ export class DocumentFile implements Required<CacheStore> {
   /** Disk space that is reserved for renewals, by account. */
   readonly #reserved = new Map<string, ReservedSpace>();
 
-  constructor(
-    path: string,
-    { format, log }: { readonly format: DocumentFormat; readonly log?: Logger | undefined },
-  ) {
+  constructor(path: string, { format, log }: { format: DocumentFormat; log: Logger | undefined }) {
     this.#path = path;
     this.#format = format;
     this.#log = log;
   }
 
   async readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
-    const document = await this.#read(call);
+    const document = await this.read("", call);
     return document === undefined ? [] : [document];
   }
 
   async read(_homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
-    return await this.#read(call);
+    const known = this.#known, file = await readKnownFile(this.#path, known?.file, call);
+    if (!file) return this.#known = undefined;
+    if (file === known?.file) return known.document;
+    const document = await this.#format.decode(file.bytes, { ...call, isForChange: false });
+    this.#known = { file, document };
+    if (!this.#format.isShared || file.settled || isWhole(document)) return document;
+    try {
+      const { withLock } = await import("../files/lock.ts");
+      return (await withLock(this.#lockPath, () => this.#readForChange(call), call)).document;
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
+      return document; // no lock can be made, so this has to do
+    }
   }
 
   async update(
@@ -132,7 +139,7 @@ export class DocumentFile implements Required<CacheStore> {
     await this.#format.prepare?.(call);
     let place: string | undefined;
     await this.#lockedUntilDone(call, async (lock) => {
-      const files = await openLocalFiles(folderOf(this.#path), "write"), read = await this.#readForChange(call);
+      const files = await this.#openFolder("write"), read = await this.#readForChange(call);
       if (read.document === undefined || !isDamaged(read.document)) return true;
       const beforeRenaming = () => {
         if (!lock.isHeld() || !isAsRead(files, this.#path, read)) throw new Overtaken();
@@ -151,7 +158,9 @@ export class DocumentFile implements Required<CacheStore> {
    */
   async withLock<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
-    if (!(await this.#isThere())) return await work(); // there is nothing to renew
+    // A file that cannot be seen counts as there: the next use reports the error.
+    const isThere = await this.#openFolder("read").then((files) => files.lstat(this.#path) !== undefined, () => true);
+    if (!isThere) return await work(); // there is nothing to renew
     const { withLock } = await import("../files/lock.ts"); // not needed for a cached token
     const account = idKey(homeAccountId), path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
     let working: Promise<T> | undefined;
@@ -180,25 +189,9 @@ export class DocumentFile implements Required<CacheStore> {
 
   /** Reserves space for the document after a renewal, and for the lock under which it is written. */
   async #reserve(call: CacheCall): Promise<ReservedSpace> {
-    const files = await openLocalFiles(folderOf(this.#path), "read");
+    const files = await this.#openFolder("read");
     const size = this.#guarded("read", () => files.lstat(this.#path))?.size ?? 0;
     return await reserveSpace(this.#path, size + RENEWAL_BYTES + LOCK_BYTES, call);
-  }
-
-  async #read(call: CacheCall): Promise<string | undefined> {
-    const known = this.#known, file = await readKnownFile(this.#path, known?.file, call);
-    if (!file) return this.#known = undefined;
-    if (file === known?.file) return known.document;
-    const document = await this.#format.decode(file.bytes, { ...call, isForChange: false });
-    this.#known = { file, document };
-    if (!this.#format.isShared || file.settled || isWhole(document)) return document;
-    try {
-      const { withLock } = await import("../files/lock.ts");
-      return (await withLock(this.#lockPath, () => this.#readForChange(call), call)).document;
-    } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
-      return document; // no lock can be made, so this has to do
-    }
   }
 
   /**
@@ -207,7 +200,7 @@ export class DocumentFile implements Required<CacheStore> {
    * @throws {LatchkeyError} `timed_out` if it does not stop writing.
    */
   async #readForChange(call: CacheCall): Promise<ReadFile> {
-    const files = await openLocalFiles(folderOf(this.#path), "read"), startMs = performance.now();
+    const files = await this.#openFolder("read"), startMs = performance.now();
     for (let seen: string | undefined, sinceMs = 0, looks = 0;;) {
       const facts = this.#guarded("read", () => files.lstat(this.#path)), mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call);
@@ -233,7 +226,7 @@ export class DocumentFile implements Required<CacheStore> {
     change: (document: string | undefined) => string | undefined,
     { lock, reserved, ...call }: CacheCall & { readonly lock: Lock; readonly reserved: ReservedSpace | undefined },
   ): Promise<boolean> {
-    const files = await openLocalFiles(folderOf(this.#path), "write"), { isShared } = this.#format;
+    const files = await this.#openFolder("write"), { isShared } = this.#format;
     const lookAtLock = () => files.lstat(this.#lockPath)?.id;
     const lockId = this.#guarded("write", lookAtLock), read = await this.#readForChange(call);
     const after = change(read.document);
@@ -266,13 +259,8 @@ export class DocumentFile implements Required<CacheStore> {
     });
   }
 
-  /** Returns true if there is a file, or that cannot be seen. */
-  async #isThere(): Promise<boolean> {
-    try {
-      return (await openLocalFiles(folderOf(this.#path), "read")).lstat(this.#path) !== undefined;
-    } catch {
-      return true; // the next use reports the error
-    }
+  #openFolder(access: "read" | "write"): Promise<LocalFiles> {
+    return openLocalFiles(folderOf(this.#path), access);
   }
 
   #guarded<T>(doing: string, work: () => T): T {
@@ -300,7 +288,7 @@ function notWritable({ code, message, hint }: LatchkeyError): LatchkeyError {
 /** Returns 32 hexadecimal digits for an account: ids can have any characters and any length. */
 async function hashOf(account: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(account)));
-  return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return encodeHex(hash.subarray(0, 16));
 }
 
 /** Returns true if a text is JSON, so that no part of it is missing. */

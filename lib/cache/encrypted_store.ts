@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { decodeHex, encodeHex, isGuid } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
@@ -38,11 +39,10 @@ export function encryptedStore(
       if (isForChange) await open(call);
       else if (key === undefined || key.id !== keyIdOf(bytes)) key = await findEncryptionKey(folder, keyOptions(call));
       if (!key) {
-        throw new LatchkeyError(
-          "configuration",
-          `The key of the token cache in ${folder} is lost: key.json is missing`,
-          { hint: "Bring key.json back, or sign in again: latchkey login begins anew, and sets the old cache aside" },
-        );
+        const message = `The key of the token cache in ${folder} is lost: key.json is missing`;
+        throw new LatchkeyError("configuration", message, {
+          hint: "Bring key.json back, or sign in again: latchkey login begins anew, and sets the old cache aside",
+        });
       }
       return await decrypt(bytes, key, { name: DOCUMENT_NAME }) ?? UNREADABLE;
     },
@@ -68,9 +68,7 @@ export async function encrypt(text: string, key: KeyBytes, { name }: { readonly 
   return joined(head, nonce, new Uint8Array(encrypted));
 }
 
-/**
- * Decrypts a text. Returns `undefined` if it was encrypted with another key, or for another file, or was changed since.
- */
+/** Decrypts a text; `undefined` if it was encrypted with another key, or for another file, or was changed since. */
 export async function decrypt(
   bytes: Uint8Array<ArrayBuffer>,
   key: KeyBytes,
@@ -92,17 +90,13 @@ export async function decrypt(
 /** Returns the id of the key that bytes were encrypted with; `undefined` if they are not encrypted. */
 export function keyIdOf(bytes: Uint8Array): string | undefined {
   if (bytes.length < HEAD_LENGTH + NONCE_LENGTH || MAGIC.some((byte, index) => bytes[index] !== byte)) return undefined;
-  const hex = [...bytes.subarray(MAGIC.length, HEAD_LENGTH)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hex = encodeHex(bytes.subarray(MAGIC.length, HEAD_LENGTH));
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function headOf({ id }: KeyBytes): Uint8Array<ArrayBuffer> {
-  const hex = id.replaceAll("-", "");
-  if (!/^[\da-f]{32}$/i.test(hex)) throw new TypeError("Cannot encrypt: the key's id is not a UUID");
-  return joined(
-    MAGIC,
-    Uint8Array.from({ length: ID_LENGTH }, (_, index) => parseInt(hex.slice(index * 2, index * 2 + 2), 16)),
-  );
+  if (!isGuid(id)) throw new TypeError("Cannot encrypt: the key's id is not a UUID");
+  return joined(MAGIC, decodeHex(id.replaceAll("-", "")));
 }
 
 function authenticatedData(head: Uint8Array, name: string): Uint8Array<ArrayBuffer> {

@@ -4,15 +4,14 @@
  *
  * @module
  */
-import { encodeBase64, escapeControlCharacters, isBase64, isObject, parseJson, readText } from "../encoding.ts";
+import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
-import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
+import { findKeyring, type KeyLocation, type KeyReference, PROMPT_MS } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
 
-/** A key. */
 export interface EncryptionKey {
   /** UUID that names it in the encrypted file. It is not secret. */
   readonly id: string;
@@ -23,7 +22,6 @@ export interface EncryptionKey {
   readonly why: string;
 }
 
-/** Options of the functions that get a key. */
 export interface EncryptionKeyOptions {
   /**
    * Place of a new key; an existing one stays where it is. `keyring`: the Secret Service, the macOS Keychain, or
@@ -34,38 +32,25 @@ export interface EncryptionKeyOptions {
   readonly keyLocation?: "auto" | "keyring" | "file" | undefined;
   /** True if the keyring may prompt the user. The macOS Keychain decides that by itself. @default true */
   readonly mayPrompt?: boolean | undefined;
-  /** Time that the user has to answer, in milliseconds. @default 120,000 */
-  readonly promptMs?: number | undefined;
   /** A key that was read before: if it still is the one, no keyring is used. @default none */
   readonly known?: EncryptionKey | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly log?: Logger | undefined;
 }
 
-/** State of a key. */
-export interface EncryptionKeyDescription {
-  /** Location of the key, or of a future key. */
-  readonly place: KeyLocation;
+/** State of a key, or of a future key. */
+interface EncryptionKeyDescription extends Pick<EncryptionKey, "place" | "why"> {
   readonly isMade: boolean;
-  /** Reason for the place, for people. */
-  readonly why: string;
   /** Why it cannot be read at once, without a prompt. */
   readonly problem?: LatchkeyError | undefined;
 }
 
 /** `key.json`: the fields of its place, and these. */
-export type KeyRecord = {
-  /** UUID that names the key in the encrypted file. */
-  readonly id: string;
-  /** Reason for the place, for people. */
-  readonly why: string;
-} & KeyReference;
+export type KeyRecord = Pick<EncryptionKey, "id" | "why"> & KeyReference;
 
 /** `key.json` without its key: the key is lost. */
 type LostRecord = KeyRecord | "damaged";
 
-/** Time limit in milliseconds for the user at the keyring's prompt. */
-const PROMPT_MS = 120_000;
 /** Limit of keys that other processes make while the user is prompted. */
 const MAX_ATTEMPTS = 5;
 /** Time that it takes at most to make a key without a prompt, in milliseconds. */
@@ -73,11 +58,9 @@ const MAKING_MS = 60_000;
 /** Time until a wait is logged, in milliseconds. */
 const QUIET_MS = 2000;
 const KEY_BYTES = 32;
-const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 const ASKED_FOR = "a file was asked for";
 const USABLE = "it is there and can be used";
-const DAMAGED = "key.json is damaged";
 const WAITING = "Another program makes the key of the token cache, and may wait for somebody to unlock the keyring";
 /** The window can be behind others, so a terminal says that there is one. */
 const PROMPT_NOTICES = {
@@ -89,10 +72,9 @@ const PROMPT_NOTICES = {
 class Overtaken extends Error {}
 
 /**
- * Returns the key of a folder, and makes one if there is none. If it is lost, its `key.json` is set aside with a
- * warning.
+ * Returns the key of the encrypted file's folder, and makes one if there is none. If it is lost, its `key.json` is set
+ * aside with a warning.
  *
- * @param folder Folder of the encrypted file.
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency`, `invalid_response` if the keyring does
  * not give the key; `configuration`, `missing_dependency` if the folder cannot be used.
  */
@@ -138,10 +120,9 @@ export async function describeEncryptionKey(
   const quiet = { ...options, mayPrompt: false, log: undefined, known: undefined };
   const record = await readRecord(folder, options);
   if (record === undefined) return await describeNewKey(folder, quiet);
-  if (record === "damaged") return { place: "file", isMade: true, why: DAMAGED, problem: keyLost(folder, record) };
-  const { place, why } = record;
+  const { place, why } = record === "damaged" ? { place: "file", why: "key.json is damaged" } as const : record;
   try {
-    const key = await getKey(folder, record, quiet);
+    const key = record === "damaged" ? undefined : await getKey(folder, record, quiet);
     return { place, isMade: true, why, problem: key ? undefined : keyLost(folder, record) };
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -160,12 +141,12 @@ async function describeNewKey(folder: string, options: EncryptionKeyOptions): Pr
   } catch (error) {
     options.signal?.throwIfAborted();
     if (!isUnusable(error)) throw error;
-    // The user can still unlock it.
-    const canBeFixed = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
-    if (keyLocation === "auto" && !canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
-    const problem = keyLocation === "auto" && canBeFixed
-      ? mayBeInFile(error, folder, place)
-      : cannotKeep(error, folder, place) as LatchkeyError;
+    let problem = cannotKeep(error, folder, place) as LatchkeyError;
+    if (keyLocation === "auto") {
+      const canBeFixed = error instanceof KeyringError && ["locked", "no_keyring"].includes(error.problem);
+      if (!canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
+      problem = mayBeInFile(error, folder, place);
+    }
     return { place, isMade: false, why: "it is there", problem };
   }
 }
@@ -213,17 +194,20 @@ async function getFromKeyring(
 ): Promise<string | undefined> {
   const keyring = findKeyring(), { id, place } = record;
   if (place !== keyring.place) {
-    throw new LatchkeyError(
-      "configuration",
-      `The key of the token cache in ${folder} is in ${NAMES[place]}, and this is another system`,
-      { hint: `Choose another folder on this system, or move ${folder} away and sign in again` },
-    );
+    const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, and this is another system`;
+    throw new LatchkeyError("configuration", message, {
+      hint: `Choose another folder on this system, or move ${folder} away and sign in again`,
+    });
   }
   try {
     return await keyring.get({ id, reference: record as never }, promptCall(options));
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw cannotRead(error, folder, place);
+    throw keyringFailure(error, place, {
+      doing: `Cannot read the token cache in ${folder}`,
+      alternative: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
+        `or move ${folder} away and sign in again`,
+    });
   }
 }
 
@@ -245,13 +229,11 @@ async function makeKey(
   const idIn = (record: LostRecord | undefined) => typeof record === "object" ? record.id : record;
   if (idIn(await readRecord(folder, options)) !== idIn(before)) throw new Overtaken();
   if (before !== undefined) {
-    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming });
+    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming }), { message } = keyLost(folder, before);
     log?.(
       "warn",
-      `${
-        keyLost(folder, before).message
-      }; set aside as ${aside}. There is a new key now. Files that were encrypted with the ` +
-        `old one cannot be read: their accounts have to sign in again`,
+      `${message}; set aside as ${aside}. There is a new key now. Files that were encrypted with the old one cannot ` +
+        `be read: their accounts have to sign in again`,
     );
   }
   await replacePrivateFile(pathOf(folder), writeKeyRecord(record), { signal, beforeRenaming });
@@ -274,9 +256,9 @@ async function keepKey(
     signal?.throwIfAborted();
     if (keyLocation === "keyring" || !isUnusable(error)) throw cannotKeep(error, folder, place);
     const why = reasonOf(error, place);
-    const isUsual = error instanceof KeyringError && /^no_(bus|service)$/.test(error.problem);
+    const isUsual = error instanceof KeyringError && ["no_bus", "no_service"].includes(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
-    const first = error instanceof KeyringError ? FIRST_STEPS[error.problem] : "fix that";
+    const first = error instanceof KeyringError ? PROBLEMS[error.problem].step : "fix that";
     log?.(
       isUsual ? "info" : "warn",
       `The key of the token cache goes into ${pathOf(folder)}: ${why}${hint}. ` +
@@ -294,22 +276,27 @@ function isUnusable(error: unknown): error is KeyringError | LatchkeyError {
 /** Lets processes that start at the same time make one key. */
 async function underLock<T>(
   folder: string,
-  { signal, promptMs = PROMPT_MS, log }: EncryptionKeyOptions,
+  { signal, log }: EncryptionKeyOptions,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
   const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
     return await withLock(`${folder}/key.lockfile`, async (lock) => (clearTimeout(notice), await work(lock)), {
       signal,
-      waitMs: promptMs + MAKING_MS,
+      waitMs: PROMPT_MS + MAKING_MS,
     });
   } finally {
     clearTimeout(notice);
   }
 }
 
-function promptCall({ mayPrompt = true, promptMs = PROMPT_MS, signal, log }: EncryptionKeyOptions): PromptCall {
-  return { mayPrompt, promptMs, signal, onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])) };
+function promptCall({ mayPrompt = true, signal, log }: EncryptionKeyOptions): PromptCall {
+  return {
+    mayPrompt,
+    promptMs: PROMPT_MS,
+    signal,
+    onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])),
+  };
 }
 
 function keyOf({ id, place, why }: KeyRecord, bytes: Uint8Array<ArrayBuffer>): EncryptionKey {
@@ -327,35 +314,23 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = fieldsIn(bytes), id = readText(fields?.id), place = readText(fields?.place);
-  if (!fields || id === undefined || !UUID.test(id) || place === undefined) return undefined;
-  const base = { id, why: escapeControlCharacters(readText(fields.why) ?? "") };
+  const fields = readJson(new TextDecoder().decode(bytes));
+  const field = (name: string): string => readText(fields?.[name]) ?? "";
+  const id = field("id"), place = field("place"), base = { id, why: escapeControlCharacters(field("why")) };
+  if (!isGuid(id) || place === "") return undefined;
   switch (place) {
     case "secret-service": {
-      const collection = readText(fields.collection) ?? "";
+      const collection = field("collection");
       return /^(\/\w+)+$/.test(collection) ? { ...base, place, collection } : undefined;
     }
     case "keychain":
       return { ...base, place };
-    case "dpapi": {
-      const encrypted = readText(fields.protected) ?? "";
-      return isBase64(encrypted) ? { ...base, place, protected: encrypted } : undefined;
-    }
-    case "file": {
-      const key = readText(fields.key) ?? "";
-      return readKey(key) ? { ...base, place, key } : undefined;
-    }
+    case "dpapi":
+      return isBase64(field("protected")) ? { ...base, place, protected: field("protected") } : undefined;
+    case "file":
+      return readKey(field("key")) ? { ...base, place, key: field("key") } : undefined;
     default:
       return "unknown_place";
-  }
-}
-
-function fieldsIn(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined; // the parser's message would quote the key
   }
 }
 
@@ -374,55 +349,46 @@ const NAMES: Readonly<Record<KeyLocation, string>> = {
 };
 
 const LOG_IN = "log out and in again with your password";
-const UNLOCK_HINT = `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`;
+const UNLOCK = { hint: `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`, step: "unlock the keyring" };
+const START_AGAIN = { hint: `Start it again: ${LOG_IN}`, step: "start the keyring again" };
 
-const REASONS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "cannot be reached: this session has no bus",
-  no_service: "is not there: no program serves it, and none can be started",
-  no_keyring: "has no default keyring",
-  locked: "is locked",
-  dismissed: "is locked, and its prompt was dismissed or could not be shown",
-  unanswered: "is locked, and nobody answered its prompt",
-  silent: "does not answer",
-  gone: "went away",
-  failed: "failed",
-};
-
-const HINTS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "Run it in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
-  no_service: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
-  no_keyring: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
-  locked: UNLOCK_HINT,
-  dismissed: UNLOCK_HINT,
-  unanswered: UNLOCK_HINT,
-  silent: `Start it again: ${LOG_IN}`,
-  gone: `Try again, or start it again: ${LOG_IN}`,
-  failed: `Start it again: ${LOG_IN}`,
-};
-
-/** First step to get a new key into the keyring. */
-const FIRST_STEPS: Readonly<Record<KeyringProblem, string>> = {
-  no_bus: "work in a session that has a bus",
-  no_service: "start a keyring",
-  no_keyring: "make a default keyring",
-  locked: "unlock the keyring",
-  dismissed: "unlock the keyring",
-  unanswered: "unlock the keyring",
-  silent: "start the keyring again",
-  gone: "start the keyring again",
-  failed: "start the keyring again",
+/** Reason for people, hint, and the first step to get a new key into the keyring. */
+const PROBLEMS: Readonly<
+  Record<KeyringProblem, { readonly reason: string; readonly hint: string; readonly step: string }>
+> = {
+  no_bus: {
+    reason: "cannot be reached: this session has no bus",
+    hint: "Run it in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
+    step: "work in a session that has a bus",
+  },
+  no_service: {
+    reason: "is not there: no program serves it, and none can be started",
+    hint: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
+    step: "start a keyring",
+  },
+  no_keyring: {
+    reason: "has no default keyring",
+    hint: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
+    step: "make a default keyring",
+  },
+  locked: { reason: "is locked", ...UNLOCK },
+  dismissed: { reason: "is locked, and its prompt was dismissed or could not be shown", ...UNLOCK },
+  unanswered: { reason: "is locked, and nobody answered its prompt", ...UNLOCK },
+  silent: { reason: "does not answer", ...START_AGAIN },
+  gone: { ...START_AGAIN, reason: "went away", hint: `Try again, or start it again: ${LOG_IN}` },
+  failed: { reason: "failed", ...START_AGAIN },
 };
 
 /** Returns a clause such as `the macOS Keychain is locked`. */
 function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): string {
   if (error instanceof LatchkeyError) return error.message;
   const detail = escapeControlCharacters(error.detail ?? "");
-  return `${NAMES[place]} ${REASONS[error.problem]}${detail && `: ${detail}`}`;
+  return `${NAMES[place]} ${PROBLEMS[error.problem].reason}${detail && `: ${detail}`}`;
 }
 
 function keyLost(folder: string, record: LostRecord): LatchkeyError {
   const place = record === "damaged" ? undefined : record.place;
-  const cause = place ? `${NAMES[place]} does not have it` : `${folder}/key.json is damaged`;
+  const cause = place ? `${NAMES[place]} does not have it` : `${pathOf(folder)} is damaged`;
   const again = "latchkey login begins anew, and sets the old cache aside";
   const hint = place === "secret-service"
     ? `If another session's keyring has it, work there; else sign in again: ${again}`
@@ -433,20 +399,9 @@ function keyLost(folder: string, record: LostRecord): LatchkeyError {
 /** Returns the problem of a new key that the user can still fix, and says where the key goes otherwise. */
 function mayBeInFile(error: KeyringError, folder: string, place: KeyLocation): LatchkeyError {
   const step = error.problem === "locked" ? "unlock it" : "make one";
-  return new LatchkeyError(
-    "configuration",
-    `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key goes into ` +
-      `${folder}/key.json`,
-    { hint: `${HINTS[error.problem]}, before you sign in` },
-  );
-}
-
-function cannotRead(error: unknown, folder: string, place: KeyLocation): unknown {
-  return keyringFailure(error, place, {
-    doing: `Cannot read the token cache in ${folder}`,
-    alternative: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
-      `or move ${folder} away and sign in again`,
-  });
+  const message = `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key ` +
+    `goes into ${pathOf(folder)}`;
+  return new LatchkeyError("configuration", message, { hint: `${PROBLEMS[error.problem].hint}, before you sign in` });
 }
 
 function cannotKeep(error: unknown, folder: string, place: KeyLocation): unknown {
@@ -464,6 +419,6 @@ function keyringFailure(
 ): unknown {
   if (!(error instanceof KeyringError)) return error;
   const code = ["unanswered", "silent"].includes(error.problem) ? "timed_out" : "configuration";
-  const hint = place === "secret-service" ? HINTS[error.problem] : `Unlock it, or ${LOG_IN}`;
+  const hint = place === "secret-service" ? PROBLEMS[error.problem].hint : `Unlock it, or ${LOG_IN}`;
   return new LatchkeyError(code, `${doing}: ${reasonOf(error, place)}`, { hint: `${hint}; ${alternative}` });
 }

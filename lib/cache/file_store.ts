@@ -13,8 +13,7 @@ export interface FileStoreOptions {
   readonly folder?: string | undefined;
   /**
    * Place of a new key: `keyring` (Secret Service, macOS Keychain, Windows DPAPI), `file`, beside the encrypted file,
-   * or
-   * `auto`: the keyring if it can be used, else the file.
+   * or `auto`: the keyring if it can be used, else the file.
    *
    * @default "auto"
    */

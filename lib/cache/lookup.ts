@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
-import { readJwt, readText as text } from "../encoding.ts";
+import { isGuid, readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, EXPIRY_MARGIN_MS, type Lifetimes, redacted, redactTokens } from "../token.ts";
 import {
@@ -14,13 +14,13 @@ import {
   type CacheApp,
   type CacheDocument,
   type CacheEntry,
+  holderOf,
   homeTenantOf,
   hostOf,
   idTokenKey,
   isInCloud,
   isOfApp,
   isSecret,
-  isTenantId,
   type KeyedEntry,
   readEpochSeconds,
   scopesOf,
@@ -43,24 +43,18 @@ export interface CachedRefreshToken {
  * the next request can be another one.
  */
 export function refreshTokensIn(document: CacheDocument, homeAccountId: string, app: CacheApp): CachedRefreshToken[] {
-  const metadata = appMetadataIn(document, app)[0]?.entry, familyId = text(metadata?.family_id);
-  const ofFamily = document.ofAccount("RefreshToken", homeAccountId).filter(({ entry }) =>
-    isInCloud(entry, app) && !isOfApp(entry, app) && isUsable(entry) && isOfFamily(entry)
-  );
-  function isOfFamily(entry: CacheEntry): boolean {
+  const metadata = appMetadataIn(document, app)[0]?.entry;
+  const ofFamily = document.ofAccount("RefreshToken", homeAccountId).filter(({ entry }) => {
     const family = text(entry.family_id);
-    return family !== undefined && (metadata === undefined || family === familyId);
-  }
-  const tokens = new Map<string, CachedRefreshToken>();
-  const add = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): void => {
-    for (const { entry } of entries.toSorted((one, other) => age(other) - age(one))) {
-      const refreshToken = text(entry.secret)!;
-      if (!tokens.has(refreshToken)) tokens.set(refreshToken, redacted({ refreshToken, holder }, () => ({ holder })));
-    }
-  };
-  add(ownRefreshTokens(document, homeAccountId, app), "app");
-  add(ofFamily, metadata ? "family" : "perhaps");
-  return [...tokens.values()];
+    return isInCloud(entry, app) && !isOfApp(entry, app) && isUsable(entry) && family !== undefined &&
+      (metadata === undefined || family === metadata.family_id);
+  });
+  const tokensOf = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): CachedRefreshToken[] =>
+    entries.toSorted((one, other) => age(other) - age(one))
+      .map(({ entry }) => redacted({ refreshToken: text(entry.secret)!, holder }, () => ({ holder })));
+  const own = tokensOf(ownRefreshTokens(document, homeAccountId, app), "app");
+  const all = [...own, ...tokensOf(ofFamily, metadata ? "family" : "perhaps")];
+  return [...Map.groupBy(all, ({ refreshToken }) => refreshToken).values()].map(([first]) => first!);
 }
 
 /** Returns the refresh tokens that were issued to the app itself. */
@@ -103,9 +97,9 @@ export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, u
   const records = documents.flatMap((document) => {
     const entries = document.entries("Account");
     if (username === undefined) return readRecords(document, entries, app);
-    const idOf = ({ entry }: KeyedEntry): string => idKey(text(entry.home_account_id) ?? "");
-    const ids = new Set(entries.filter(({ entry }) => isMeant(text(entry.username) ?? "")).map(idOf));
-    return readRecords(document, entries.filter((one) => ids.has(idOf(one))), app);
+    const meant = entries.filter(({ entry }) => isMeant(text(entry.username) ?? ""));
+    const ids = new Set(meant.map(({ entry }) => holderOf(entry)));
+    return readRecords(document, entries.filter(({ entry }) => ids.has(holderOf(entry))), app);
   });
   return [...Map.groupBy(records, ({ account }) => idKey(account.homeAccountId)).values()]
     .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => isMeant(account.username));
@@ -137,11 +131,7 @@ function rank({ homeAccountId, environment, realm }: AccountInfo, { environments
 }
 
 /** Returns an account's records in the app's cloud, those under its usual name first. */
-export function accountRecords(
-  document: CacheDocument,
-  homeAccountId: string,
-  app: CacheApp,
-): readonly KeyedEntry[] {
+export function accountRecords(document: CacheDocument, homeAccountId: string, app: CacheApp): readonly KeyedEntry[] {
   const order = ({ entry }: KeyedEntry): number => app.environments.indexOf(hostOf(entry)!);
   return document.ofAccount("Account", homeAccountId).filter(({ entry }) => isInCloud(entry, app))
     .toSorted((one, other) => order(one) - order(other));
@@ -231,22 +221,16 @@ export function accessTokenIn(
 
   // A key is not proof: its parts can contain the separator, and it ignores case that matters.
   function isAt(entry: CacheEntry): boolean {
-    return isOfApp(entry, app) && idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId) &&
+    return isOfApp(entry, app) && holderOf(entry) === idKey(homeAccountId) &&
       realm === (text(entry.realm)?.toLowerCase() ?? "");
   }
 }
 
-/**
- * Limits a token to its lifetime by the monotonic clock, in case the clock was set. Returns `undefined` if it has
- * expired.
- */
-export function boundedToken(
-  { result, state }: CachedToken,
-  lifetimes: Lifetimes,
-  now: number,
-): CachedToken | undefined {
+/** Limits a token to its lifetime by the monotonic clock, in case the clock was set; `undefined` if it has expired. */
+export function boundedToken(token: CachedToken, lifetimes: Lifetimes, now: number): CachedToken | undefined {
+  const { result, state } = token;
   const bounded = lifetimes.bounded(result, now);
-  if (bounded === result) return { result, state };
+  if (bounded === result) return token;
   const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
   if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {
     return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
@@ -261,9 +245,7 @@ export function isPlainToken(entry: CacheEntry): boolean {
     TOKEN_BINDINGS.every((field) => entry[field] === undefined || entry[field] === null || entry[field] === "");
 }
 
-/**
- * A client that cannot answer a claims challenge must not get a token that one can revoke. MSAL stores no capabilities.
- */
+/** A client that cannot answer a claims challenge must not get a token for one that can. MSAL stores no capabilities. */
 function capabilitiesIn({ client_capabilities }: CacheEntry): string {
   return text(client_capabilities) ?? "";
 }
@@ -297,8 +279,7 @@ function readResult(
   const { expires_on, extended_expires_on, refresh_on } = entry;
   const [expiresOn = 0, extendedExpiresOn = 0, refreshOn] = [expires_on, extended_expires_on, refresh_on]
     .map(readEpochSeconds);
-  const realm = text(entry.realm) ?? "";
-  const idToken = idTokenBeside(document, entry, account, app);
+  const realm = text(entry.realm) ?? "", idToken = idTokenBeside(document, entry, account, app);
   const idTokenClaims = readJwt(idToken);
   return redactTokens({
     accessToken: text(entry.secret)!,
@@ -310,7 +291,7 @@ function readResult(
     ...(idToken && { idToken }),
     ...(idTokenClaims && { idTokenClaims }),
     account,
-    tenantId: isTenantId(realm)
+    tenantId: isGuid(realm)
       ? realm
       : (isMicrosoftHost(hostOf(entry) ?? "") && text(idTokenClaims?.tid)) || account.realm,
     source: "cache",
@@ -327,7 +308,7 @@ function idTokenBeside(
 ): string | undefined {
   const isBeside = (entry: CacheEntry | undefined): boolean =>
     entry !== undefined && isSecret(entry.secret) && isOfApp(entry, app) && entry.realm === realm &&
-    idKey(text(entry.home_account_id) ?? "") === idKey(homeAccountId);
+    holderOf(entry) === idKey(homeAccountId);
   const host = text(environment) ?? "", tenant = text(realm) ?? "";
   const identity = { homeAccountId, clientId: app.clientId, environment: host, realm: tenant };
   const byKey = document.entry("IdToken", idTokenKey(identity));

@@ -71,7 +71,14 @@ export function cachePluginStore(plugin: CachePlugin): CacheStore {
 
   async function access(change?: (document: string | undefined) => string | undefined): Promise<string | undefined> {
     let loaded: string | undefined;
-    const context = contextOf(tokenCache, change !== undefined);
+    const context: FullContext = {
+      hasChanged: change !== undefined,
+      get cacheHasChanged() {
+        return this.hasChanged;
+      },
+      cache: tokenCache,
+      tokenCache,
+    };
     const call = async (method: keyof CachePlugin): Promise<void> => {
       try {
         await plugin[method](context);
@@ -116,17 +123,6 @@ export function cachePluginStore(plugin: CachePlugin): CacheStore {
     },
     read: async (_homeAccountId, { signal } = {}) => await serialize(undefined, signal),
     update: async (_homeAccountId, change, { signal } = {}) => void await serialize(change, signal),
-  };
-}
-
-function contextOf(tokenCache: CachePluginContext["tokenCache"], hasChanged: boolean): FullContext {
-  return {
-    hasChanged,
-    get cacheHasChanged() {
-      return this.hasChanged;
-    },
-    cache: tokenCache,
-    tokenCache,
   };
 }
 

@@ -82,14 +82,11 @@ export interface RedisStoreOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-const DAYS_90_S = 90 * 24 * 60 * 60;
-const TIMEOUT_MS = 5_000;
 const MAX_INT32 = 2 ** 31 - 1;
 
 /** About two seconds. */
 const MAX_ATTEMPTS = 60;
-const FIRST_DELAY_MS = 2;
-const MAX_DELAY_MS = 50;
+const FIRST_DELAY_MS = 2, MAX_DELAY_MS = 50;
 /** Lifetime of a damaged document that was set aside, in seconds: it has tokens in it. */
 const DAMAGED_S = 24 * 60 * 60;
 /** Number of accounts that are read at a time. */
@@ -157,13 +154,17 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * ```
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): CacheStore {
-  const { prefix = "latchkey:", timeToLiveSeconds = DAYS_90_S, timeoutMs = TIMEOUT_MS } = options;
+  const { prefix = "latchkey:", timeToLiveSeconds = 90 * 24 * 60 * 60, timeoutMs = 5_000 } = options;
   check(client, { prefix, timeToLiveSeconds, timeoutMs });
   const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds), index = `${prefix}accounts`;
   const keyOf = (homeAccountId: string): string => `${prefix}account:${homeAccountId}`;
 
-  async function readEntry(homeAccountId: string, call: CacheCall): Promise<Entry> {
-    return entryIn(await run({ lua: READ, key: keyOf(homeAccountId) }, call));
+  /** Returns an account's document, and a version that no other document of it ever had. */
+  async function readEntry(homeAccountId: string, call: CacheCall): Promise<{ version: string; document?: string }> {
+    const reply = await run({ lua: READ, key: keyOf(homeAccountId) }, call);
+    const [version, document] = Array.isArray(reply) && reply.length === 2 ? reply : [];
+    if (!isTextOrNull(version) || !isTextOrNull(document)) throw unexpectedReply();
+    return { version: version ?? "", ...(document !== null && { document }) };
   }
 
   return {
@@ -174,24 +175,23 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
         const batch = ids.slice(start, start + BATCH);
         const replies = await Promise.all(batch.map((id) => run({ lua: READ_ACCOUNTS, key: keyOf(id) }, call)));
         for (const reply of replies) {
-          if (typeof reply === "string") documents.push(reply);
-          else if (reply !== null) throw unexpectedReply();
+          if (!isTextOrNull(reply)) throw unexpectedReply();
+          if (reply !== null) documents.push(reply);
         }
       }
       return documents;
     },
 
-    read: async (homeAccountId, call = {}) => (await readEntry(homeAccountId, call)).document ?? undefined,
+    read: async (homeAccountId, call = {}) => (await readEntry(homeAccountId, call)).document,
 
     async update(homeAccountId, change, call = {}) {
       const next = crypto.randomUUID(), key = keyOf(homeAccountId);
       for (let attempt = 1, delayMs = FIRST_DELAY_MS; attempt <= MAX_ATTEMPTS; attempt++) {
-        const { version, document } = await readEntry(homeAccountId, call), old = document ?? undefined;
-        const changed = change(old);
-        if (changed === undefined || changed === old) return;
+        const { version, document } = await readEntry(homeAccountId, call), changed = change(document);
+        if (changed === undefined || changed === document) return;
         // Before the entry: an account that is listed and missing does no harm.
         if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
-        const words = [version ?? "", next, changed, accountsExcerpt(changed), lifetime];
+        const words = [version, next, changed, accountsExcerpt(changed), lifetime];
         if (isDone(await run({ lua: REPLACE, key, words }, call))) return;
         await delayWithJitter(delayMs, call.signal);
         delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
@@ -202,12 +202,12 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 
     async setAside(homeAccountId, isDamaged, call = {}) {
       const { version, document } = await readEntry(homeAccountId, call);
-      if (document === null || !isDamaged(document)) return undefined;
+      if (document === undefined || !isDamaged(document)) return undefined;
       // Not RENAME: in a cluster the two keys can be on two servers.
       const copy = `${prefix}damaged:${homeAccountId}:${crypto.randomUUID()}`;
       const copyLifetime = String(Math.min(timeToLiveSeconds, DAMAGED_S));
       isDone(await run({ lua: KEEP_COPY, key: copy, words: [document, copyLifetime] }, call));
-      if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version ?? ""] }, call))) return copy;
+      if (isDone(await run({ lua: REMOVE, key: keyOf(homeAccountId), words: [version] }, call))) return copy;
       isDone(await run({ lua: DROP_COPY, key: copy }, call)); // another machine has replaced it, or set it aside
       return undefined;
     },
@@ -215,12 +215,6 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
     withLock: (homeAccountId, work, { signal } = {}) =>
       withRedisLock(run, { key: `${prefix}lock:${homeAccountId}`, work, signal }),
   };
-}
-
-/** An account's document, and a version that no other document of it ever had. */
-interface Entry {
-  readonly version: string | null;
-  readonly document: string | null;
 }
 
 function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreOptions>): void {
@@ -256,12 +250,6 @@ function alternativeTo(client: RedisClient): string | undefined {
   return undefined;
 }
 
-function entryIn(reply: unknown): Entry {
-  const [version, document] = Array.isArray(reply) && reply.length === 2 ? reply : [];
-  if (!isTextOrNull(version) || !isTextOrNull(document)) throw unexpectedReply();
-  return { version, document };
-}
-
 /** Returns true if a script did its work, false if another machine was faster. */
 function isDone(reply: unknown): boolean {
   if (reply !== "done" && reply !== "changed") throw unexpectedReply();
@@ -272,40 +260,26 @@ function isTextOrNull(value: unknown): value is string | null {
   return value === null || typeof value === "string";
 }
 
-/** A script that the server runs as one step. */
+/** A script in Lua that the server runs as one step, its `KEYS[1]`, and its `ARGV`. */
 interface RedisScript {
-  /** Its text, in Lua. The key is `KEYS[1]`. */
   readonly lua: string;
   readonly key: string;
-  /** `ARGV`. */
   readonly words?: readonly string[];
 }
 
-interface ScriptCall extends CacheCall {
-  /** @default that of the runner */
-  readonly timeoutMs?: number | undefined;
-}
+/** Rejects with `timed_out`, or the error of {@linkcode redisFailure}. */
+type RunScript = (script: RedisScript, call?: CacheCall & { readonly timeoutMs?: number }) => Promise<unknown>;
 
-/**
- * Runs a script and returns the reply.
- *
- * @throws {LatchkeyError} `timed_out`, or the error of {@linkcode redisFailure}.
- */
-export type RunScript = (script: RedisScript, call?: ScriptCall) => Promise<unknown>;
-
-/**
- * Returns a function that runs scripts. The limit is needed: clients wait for ever for a server that they cannot reach.
- */
-export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
-  // Not EVALSHA: a server that was restarted knows no script, and a kilobyte is cheaper than a second round trip.
-  const send = async ({ lua, key, words = [] }: RedisScript) =>
-    await client.sendCommand(["EVAL", lua, "1", key, ...words]);
-  return async (script, { signal, timeoutMs = limitMs } = {}) => {
+/** Returns a function that runs scripts, within a limit: clients wait for ever for a server that they cannot reach. */
+function scriptRunner(client: RedisClient, limitMs: number): RunScript {
+  return async ({ lua, key, words = [] }, { signal, timeoutMs = limitMs } = {}) => {
     signal?.throwIfAborted();
     const { promise: timeout, reject } = Promise.withResolvers<never>();
     const stopLimit = afterRunning(timeoutMs, () => reject(noAnswer(timeoutMs)));
     try {
-      return await untilAborted(Promise.race([timeout, send(script)]), signal);
+      // Not EVALSHA: a server that was restarted knows no script, and a kilobyte is cheaper than a second round trip.
+      const reply = client.sendCommand(["EVAL", lua, "1", key, ...words]);
+      return await untilAborted(Promise.race([timeout, reply]), signal);
     } catch (error) {
       signal?.throwIfAborted();
       throw error instanceof LatchkeyError ? error : redisFailure(error);
@@ -315,25 +289,11 @@ export function scriptRunner(client: RedisClient, limitMs: number): RunScript {
   };
 }
 
-interface RedisLockOptions extends CacheCall {
-  /** Lifetime of the lock of a machine that has died, in milliseconds. @default 15_000 */
-  readonly leaseMs?: number | undefined;
-  /** @default 120_000 */
-  readonly waitMs?: number | undefined;
-}
-
-interface Lock {
-  readonly key: string;
-  /** A secret of the holder, so that nobody else releases the lock. */
-  readonly token: string;
-  readonly leaseMs: number;
-}
-
+/** Lifetime of the lock of a machine that has died. */
 const LEASE_MS = 15_000;
 /** A renewal can take two timeouts of 30 seconds, and the wait between them that the server asks for. */
 const WAIT_MS = 120_000;
-const LOCK_FIRST_DELAY_MS = 10;
-const LOCK_MAX_DELAY_MS = 200;
+const LOCK_FIRST_DELAY_MS = 10, LOCK_MAX_DELAY_MS = 200;
 /** Short, since a lock that cannot be released expires by itself. */
 const RELEASE_MS = 1_000;
 
@@ -348,109 +308,104 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
 
 /**
  * Works under a lock. If the lock cannot be had, the work is done without it: a token is worth more than a renewal
- * saved.
- *
- * @param run Runs scripts.
- * @param locked `key`: the lock's. `work`: the work. After an abort it goes on, and has the lock until it ends.
- * @returns The result of `work`.
+ * saved. After an abort, the work goes on, and has the lock until it ends.
  */
-export async function withRedisLock<T>(
+async function withRedisLock<T>(
   run: RunScript,
-  locked: RedisLockOptions & { readonly key: string; readonly work: () => Promise<T> },
+  { key, work, signal }: CacheCall & { readonly key: string; readonly work: () => Promise<T> },
 ): Promise<T> {
-  const { key, work, signal, leaseMs = LEASE_MS, waitMs = WAIT_MS } = locked;
   signal?.throwIfAborted();
-  const lock = { key, token: crypto.randomUUID(), leaseMs };
-  if (!await acquire(run, lock, waitMs, signal)) return await work();
-  return await untilAborted(workWith(run, lock, work), signal);
-}
-
-async function acquire(run: RunScript, lock: Lock, waitMs: number, signal: AbortSignal | undefined): Promise<boolean> {
-  const { key, token, leaseMs } = lock, end = performance.now() + waitMs;
-  try {
-    for (let delayMs = LOCK_FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 2, LOCK_MAX_DELAY_MS)) {
-      const reply = await run({ lua: ACQUIRE, key, words: [token, String(leaseMs)] }, { signal });
-      if (reply === "held") return true;
-      if (reply !== "busy") throw unexpectedReply();
-      if (performance.now() >= end) return false;
-      await delayWithJitter(delayMs, signal);
-    }
-  } catch (error) {
-    void release(run, lock); // the server may still execute the command that timed out
-    signal?.throwIfAborted();
-    if (error instanceof LatchkeyError) return false;
-    throw error;
-  }
-}
-
-async function workWith<T>(run: RunScript, lock: Lock, work: () => Promise<T>): Promise<T> {
-  const { key, token, leaseMs } = lock, words = [token, String(leaseMs)];
+  // A secret of the holder, so that nobody else releases the lock.
+  const secret = crypto.randomUUID(), words = [secret, String(LEASE_MS)];
+  const release = () => run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch(() => {});
   // If one fails, the next makes up for it.
-  const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: leaseMs }).catch(() => {});
-  const timer = setInterval(extend, leaseMs / 3);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
-    await release(run, lock);
+  const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: LEASE_MS }).catch(() => {});
+
+  async function acquire(): Promise<boolean> {
+    const end = performance.now() + WAIT_MS;
+    try {
+      for (let delayMs = LOCK_FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 2, LOCK_MAX_DELAY_MS)) {
+        const reply = await run({ lua: ACQUIRE, key, words }, { signal });
+        if (reply === "held") return true;
+        if (reply !== "busy") throw unexpectedReply();
+        if (performance.now() >= end) return false;
+        await delayWithJitter(delayMs, signal);
+      }
+    } catch {
+      void release(); // the server may still execute the command that timed out
+      signal?.throwIfAborted();
+      return false;
+    }
   }
+
+  async function workUnderLock(): Promise<T> {
+    const timer = setInterval(extend, LEASE_MS / 3);
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+      await release();
+    }
+  }
+
+  return await acquire() ? await untilAborted(workUnderLock(), signal) : await work();
 }
 
-async function release(run: RunScript, { key, token }: Lock): Promise<void> {
-  try {
-    await run({ lua: RELEASE, key, words: [token] }, { timeoutMs: RELEASE_MS });
-  } catch (error) {
-    if (!(error instanceof LatchkeyError)) throw error; // the lease expires by itself
-  }
+/** Meaning of an error reply, by its first word. */
+interface Meaning {
+  readonly words: readonly string[];
+  readonly code: LatchkeyErrorCode;
+  readonly cause: string;
+  readonly hint: string;
 }
-
-/** Code, cause and hint of an error reply. */
-type Meaning = readonly [code: LatchkeyErrorCode, cause: string, hint: string];
 
 const CREDENTIALS_HINT =
   "Give the client a user and a password that may run EVAL and the commands of the store's scripts on keys with its prefix";
-const PASSWORD: Meaning = ["configuration", "the client's password for Redis is wrong or missing", CREDENTIALS_HINT];
-const PERMISSION: Meaning = ["configuration", "the client's user may not do this in Redis", CREDENTIALS_HINT];
-const NOT_READY: Meaning = [
-  "temporarily_unavailable",
-  "Redis is not ready",
-  "Try again later; the server's log says more",
+const PERMISSION: Meaning = {
+  words: ["NOPERM", "DENIED"],
+  code: "configuration",
+  cause: "the client's user may not do this in Redis",
+  hint: CREDENTIALS_HINT,
+};
+const MEANINGS: readonly Meaning[] = [
+  PERMISSION,
+  {
+    words: ["NOAUTH", "WRONGPASS"],
+    code: "configuration",
+    cause: "the client's password for Redis is wrong or missing",
+    hint: CREDENTIALS_HINT,
+  },
+  {
+    words: ["MOVED", "ASK", "CROSSSLOT"],
+    code: "configuration",
+    cause: "Redis is a cluster, and the client does not know",
+    hint: "Use the library's client for clusters",
+  },
+  {
+    words: ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"],
+    code: "temporarily_unavailable",
+    cause: "Redis is not ready",
+    hint: "Try again later; the server's log says more",
+  },
+  {
+    words: ["OOM"],
+    code: "temporarily_unavailable",
+    cause: "the memory of Redis is full",
+    hint: "Give Redis more memory: maxmemory",
+  },
+  {
+    words: ["READONLY"],
+    code: "temporarily_unavailable",
+    cause: "Redis is a read-only replica",
+    hint: "Connect the client to the primary, and again after a failover",
+  },
+  {
+    words: ["WRONGTYPE"],
+    code: "configuration",
+    cause: "a key of the store holds another program's data",
+    hint: "Give the store a prefix that nothing else uses",
+  },
 ];
-const CLUSTER: Meaning = [
-  "configuration",
-  "Redis is a cluster, and the client does not know",
-  "Use the library's client for clusters",
-];
-
-/** By the first word of an error reply. */
-const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
-  ["NOAUTH", PASSWORD],
-  ["WRONGPASS", PASSWORD],
-  ["NOPERM", PERMISSION],
-  ["DENIED", PERMISSION],
-  ["MOVED", CLUSTER],
-  ["ASK", CLUSTER],
-  ["CROSSSLOT", CLUSTER],
-  ["BUSY", NOT_READY],
-  ["CLUSTERDOWN", NOT_READY],
-  ["LOADING", NOT_READY],
-  ["MASTERDOWN", NOT_READY],
-  ["MISCONF", NOT_READY],
-  ["NOREPLICAS", NOT_READY],
-  ["TRYAGAIN", NOT_READY],
-  ["UNBLOCKED", NOT_READY],
-  ["OOM", ["temporarily_unavailable", "the memory of Redis is full", "Give Redis more memory: maxmemory"]],
-  ["READONLY", [
-    "temporarily_unavailable",
-    "Redis is a read-only replica",
-    "Connect the client to the primary, and again after a failover",
-  ]],
-  ["WRONGTYPE", [
-    "configuration",
-    "a key of the store holds another program's data",
-    "Give the store a prefix that nothing else uses",
-  ]],
-]);
 
 /** An error reply begins with a word in capitals (RESP, "Simple errors"). */
 const REPLY = /^-?[A-Z][A-Z\d]+ /;
@@ -458,12 +413,8 @@ const REPLY = /^-?[A-Z][A-Z\d]+ /;
 const NOT_PERMITTED = "The user executing the script";
 /** node-redis's TimeoutError, ioredis's "Command timed out". */
 const TIMEOUT = /timed? ?out/i;
-const QUOTE = /['"`]/;
-const MAX_LENGTH = 200;
 
-/**
- * Returns the error to throw for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all.
- */
+/** Returns the error for a rejected command. It has no `cause`: ioredis attaches the command, tokens and all. */
 export function redisFailure(reason: unknown): LatchkeyError {
   const text = reason instanceof Error ? reason.message : "";
   if (!REPLY.test(text)) {
@@ -473,17 +424,21 @@ export function redisFailure(reason: unknown): LatchkeyError {
     });
   }
   // Redis 6 puts words of its own before the error that a script got.
-  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find((word) => MEANINGS.has(word)) ?? words[0];
-  const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : MEANINGS.get(word);
+  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find(meaningOf) ?? words[0];
+  const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : meaningOf(word);
   if (meaning) {
-    const [code, cause, hint] = meaning;
+    const { code, cause, hint } = meaning;
     return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { hint });
   }
   return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
     // Words of the command are quoted, if there are any.
-    errorDescription: escapeControlCharacters(text.split(QUOTE, 1)[0]!.slice(0, MAX_LENGTH)),
+    errorDescription: escapeControlCharacters(text.split(/['"`]/, 1)[0]!.slice(0, 200)),
     hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
   });
+}
+
+function meaningOf(word: string): Meaning | undefined {
+  return MEANINGS.find(({ words }) => words.includes(word));
 }
 
 /** Returns the error of a timeout: ours, or one of the client without a known limit. */

@@ -6,7 +6,7 @@
  */
 import { clientKey, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
-import { isObject, readText as text } from "../encoding.ts";
+import { isGuid, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
@@ -23,8 +23,11 @@ export interface CacheIdentity {
   readonly realm: string;
 }
 
-const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+/** Words of an authority's path that stand for no single tenant. */
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
+
+export const MOVE_AWAY_HINT =
+  "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive";
 
 /** Scopes are sorted, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[]): string {
@@ -68,23 +71,18 @@ export function scopesOf(target: unknown): readonly string[] {
   return (text(target) ?? "").toLowerCase().split(" ").filter(Boolean);
 }
 
-/** Returns true for a tenant's id, not for a domain or a word such as `organizations`. */
-export function isTenantId(realm: string): boolean {
-  return GUID.test(realm);
-}
-
 /**
  * Returns the tenant of an entry's `realm`. MSAL for Python stores the authority's path, which can be a word such as
  * `common`: then the reply is for the account's home tenant.
  */
 export function tenantOf(homeAccountId: string, realm: string): string {
-  return isTenantId(realm) || !PATH_WORDS.has(realm.toLowerCase()) ? realm : homeTenantOf(homeAccountId) ?? realm;
+  return PATH_WORDS.has(realm.toLowerCase()) ? homeTenantOf(homeAccountId) ?? realm : realm;
 }
 
 /** Returns an account's home tenant. Ids of ADFS and other providers have none. */
 export function homeTenantOf(homeAccountId: string): string | undefined {
   const tenant = homeAccountId.slice(homeAccountId.lastIndexOf(".") + 1);
-  return tenant.length < homeAccountId.length && isTenantId(tenant) ? tenant.toLowerCase() : undefined;
+  return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
 }
 
 /**
@@ -121,13 +119,11 @@ export interface CacheChange {
   readonly entry?: CacheEntry | undefined;
 }
 
-interface TokenQueryKey extends CacheIdentity {
-  /** One of its scopes. */
-  readonly scope: string;
-}
+type TokenQueryKey = CacheIdentity & { readonly scope: string };
 
 /** An immutable document. Changes make another one, which keeps unknown sections, entries and fields. */
 export class CacheDocument {
+  static readonly EMPTY: CacheDocument = new CacheDocument({});
   readonly #root: CacheEntry;
   /** Entries by account; made on first use, since a lookup by key needs none. */
   readonly #byAccount = new Map<CacheSection, ReadonlyMap<string, readonly KeyedEntry[]>>();
@@ -159,7 +155,7 @@ export class CacheDocument {
 
   entries(section: CacheSection): readonly KeyedEntry[] {
     const entries = this.#section(section), found: KeyedEntry[] = [];
-    for (const key of Object.keys(entries)) { // without lists in between: there can be thousands
+    for (const key of Object.keys(entries)) { // without lists in between: MSAL's own file can have tens of thousands
       const entry = entries[key];
       if (isObject(entry)) found.push({ key, entry });
     }
@@ -171,7 +167,7 @@ export class CacheDocument {
     if (homeAccountId === "") return [];
     let byAccount = this.#byAccount.get(section);
     if (!byAccount) {
-      byAccount = groupByAccount(this.#section(section));
+      byAccount = Map.groupBy(this.entries(section), ({ entry }) => holderOf(entry));
       this.#byAccount.set(section, byAccount);
     }
     return byAccount.get(idKey(homeAccountId)) ?? [];
@@ -183,14 +179,10 @@ export class CacheDocument {
     let tokensByKey = this.#tokens.get(holder);
     if (!tokensByKey) {
       const tokens = this.ofAccount("AccessToken", holder).flatMap(({ entry }) => {
-        const { environment, client_id, realm, target } = entry;
-        const identity = {
-          homeAccountId: holder,
-          environment: text(environment) ?? "",
-          clientId: text(client_id) ?? "",
-          realm: text(realm) ?? "",
-        };
-        return [...new Set(scopesOf(target))].map((scope) => ({ entry, key: tokenQueryKey({ ...identity, scope }) }));
+        const environment = text(entry.environment) ?? "", clientId = text(entry.client_id) ?? "";
+        const identity = { homeAccountId: holder, environment, clientId, realm: text(entry.realm) ?? "" };
+        const scopes = [...new Set(scopesOf(entry.target))];
+        return scopes.map((scope) => ({ entry, key: tokenQueryKey({ ...identity, scope }) }));
       });
       const grouped = Map.groupBy(tokens, ({ key }) => key);
       tokensByKey = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
@@ -199,8 +191,9 @@ export class CacheDocument {
     return tokensByKey.get(tokenQueryKey(query)) ?? [];
   }
 
-  /** Returns the document with changes. */
+  /** Returns the document with changes; the same one if there are none. */
   with(changes: readonly CacheChange[]): CacheDocument {
+    if (changes.length === 0) return this;
     const root: Record<string, unknown> = { ...this.#root };
     for (const [section, ofSection] of Map.groupBy(changes, ({ section }) => section)) {
       const entries: Record<string, unknown> = { ...this.#section(section) };
@@ -220,7 +213,7 @@ export class CacheDocument {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error; // stack overflow: values are nested thousands deep
       throw new LatchkeyError("configuration", "Cannot write the token cache: values in it are nested too deeply", {
-        hint: "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive",
+        hint: MOVE_AWAY_HINT,
       });
     }
   }
@@ -229,19 +222,6 @@ export class CacheDocument {
     const entries = Object.hasOwn(this.#root, section) ? this.#root[section] : undefined;
     return isObject(entries) ? entries : {};
   }
-}
-
-/** In one pass without lists in between: MSAL's own file can have tens of thousands of entries. */
-function groupByAccount(entries: CacheEntry): ReadonlyMap<string, readonly KeyedEntry[]> {
-  const byAccount = new Map<string, KeyedEntry[]>();
-  for (const key of Object.keys(entries)) {
-    const entry = entries[key];
-    if (!isObject(entry)) continue;
-    const holder = idKey(text(entry.home_account_id) ?? ""), others = byAccount.get(holder);
-    if (others) others.push({ key, entry });
-    else byAccount.set(holder, [{ key, entry }]);
-  }
-  return byAccount;
 }
 
 function tokenQueryKey({ homeAccountId, environment, clientId, realm, scope }: TokenQueryKey): string {
@@ -257,6 +237,11 @@ export interface CacheApp {
   readonly environments: readonly string[];
   /** The time, in milliseconds since 1970. */
   readonly now: number;
+}
+
+/** Returns the account of an entry, as {@linkcode idKey} has it. */
+export function holderOf({ home_account_id }: CacheEntry): string {
+  return idKey(text(home_account_id) ?? "");
 }
 
 /** Returns the cloud of an entry, under the entry's name for it. */

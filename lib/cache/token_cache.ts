@@ -23,12 +23,11 @@ import {
   ownRefreshTokens,
   refreshTokensIn,
 } from "./lookup.ts";
-import { type CacheApp, type CacheChange, CacheDocument, readEpochSeconds } from "./schema.ts";
+import { type CacheApp, type CacheChange, CacheDocument, MOVE_AWAY_HINT, readEpochSeconds } from "./schema.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** Options of a {@linkcode TokenCache}. */
 export interface TokenCacheOptions {
-  /** Application (client) id. */
   readonly clientId: string;
   /** Host of the authority. All names of its cloud count as one. */
   readonly environment: string;
@@ -46,7 +45,7 @@ export function isNotWritable(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.error === "cache_not_writable";
 }
 
-/** A store's documents as one app sees them. */
+/** A store's documents as one app sees them. Calls that read or write the store throw `configuration` if that fails. */
 export class TokenCache {
   readonly #store: CacheStore;
   readonly #options: TokenCacheOptions;
@@ -67,11 +66,7 @@ export class TokenCache {
     this.#environments = [...new Set([own, ...environmentAliases(own)])];
   }
 
-  /**
-   * Returns the accounts that are signed in to this app; only those of a user name if one is given.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read.
-   */
+  /** Returns the accounts that are signed in to this app; only those of a user name if one is given. */
   async findAccounts(
     { username, signal }: CacheCall & { readonly username?: string | undefined } = {},
   ): Promise<CachedAccount[]> {
@@ -83,48 +78,25 @@ export class TokenCache {
     return accountsIn([...documents, ...this.#unsaved.signIns(this.#app())], this.#app(), username);
   }
 
-  /**
-   * Returns one account if it is signed in, without a look at others.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read.
-   */
+  /** Returns one account if it is signed in, without a look at others. */
   async findAccount(account: AccountInfo, call: CacheCall = {}): Promise<CachedAccount | undefined> {
-    if (this.#isForeign(account)) return undefined;
-    const { homeAccountId } = account;
-    return accountIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
+    return accountIn(await this.#read(account, call), account.homeAccountId, this.#app());
   }
 
-  /**
-   * Returns the best cached access token for a request.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read.
-   */
+  /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
-    if (this.#isForeign(query.account)) return undefined;
-    const app = this.#app(), token = accessTokenIn(await this.#read(query.account.homeAccountId, query), query, app);
+    const app = this.#app(), token = accessTokenIn(await this.#read(query.account, query), query, app);
     return token && boundedToken(token, this.#lifetimes, app.now);
   }
 
-  /**
-   * Returns an account's refresh tokens in the order in which to try them.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read.
-   */
+  /** Returns an account's refresh tokens in the order in which to try them. */
   async findRefreshTokens(account: AccountInfo, call: CacheCall = {}): Promise<CachedRefreshToken[]> {
-    if (this.#isForeign(account)) return [];
-    const { homeAccountId } = account;
-    return refreshTokensIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
+    return refreshTokensIn(await this.#read(account, call), account.homeAccountId, this.#app());
   }
 
-  /**
-   * Returns true if an account signed out of this app. Then no silent call may get it a token, a broker's included.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read.
-   */
+  /** Returns true if an account signed out of this app. Then no silent call may get it a token, a broker's included. */
   async isSignedOut(account: AccountInfo, call: CacheCall = {}): Promise<boolean> {
-    if (this.#isForeign(account)) return false;
-    const { homeAccountId } = account;
-    return isSignedOutIn(await this.#read(homeAccountId, call), homeAccountId, this.#app());
+    return isSignedOutIn(await this.#read(account, call), account.homeAccountId, this.#app());
   }
 
   /**
@@ -133,7 +105,6 @@ export class TokenCache {
    * reply in memory, and retries as long as the program runs.
    *
    * @returns False if it was not stored: a renewal whose account has signed out meanwhile.
-   * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
     const { account: { homeAccountId }, tenantId, scopes } = reply.result;
@@ -156,10 +127,8 @@ export class TokenCache {
         await this.#change(homeAccountId, () => [], {});
         this.#options.log?.("info", "A token that could not be stored before is stored now");
       } catch (error) {
-        this.#options.log?.(
-          "debug",
-          `A token still cannot be stored: ${error instanceof Error ? error.message : error}`,
-        );
+        const reason = error instanceof Error ? error.message : error;
+        this.#options.log?.("debug", `A token still cannot be stored: ${reason}`);
       }
     }
   }
@@ -167,8 +136,6 @@ export class TokenCache {
   /**
    * Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL
    * ignores.
-   *
-   * @throws {LatchkeyError} `configuration` if the store cannot be read or written.
    */
   async removeAccount(account: AccountInfo, call: CacheCall = {}): Promise<void> {
     if (this.#isForeign(account)) return;
@@ -178,8 +145,8 @@ export class TokenCache {
   }
 
   /**
-   * Returns true for an account of another issuer, whose id means somebody else here. An account of a broker can have any of
-   * Microsoft's hosts, or none.
+   * Returns true for an account of another issuer, whose id means somebody else here. An account of a broker can have
+   * any of Microsoft's hosts, or none.
    */
   #isForeign({ environment }: AccountInfo): boolean {
     if (!environment) return false;
@@ -193,7 +160,6 @@ export class TokenCache {
    * @param work Reads the cache again, then renews if that is still needed.
    * @param call `mayGoUnsaved`: true to renew although the store could not save the new tokens. That is also done if
    * the refresh token is in memory only.
-   * @returns The result of `work`.
    * @throws {LatchkeyError} `configuration` with the error `cache_not_writable` if the new tokens could not be saved.
    */
   async withLock<T>(
@@ -211,7 +177,7 @@ export class TokenCache {
       if (before) await untilAborted(before, signal);
       return await (this.#store.withLock?.(id, begin, { signal }) ?? begin());
     } catch (error) {
-      const isGoingOn = mayGoUnsaved || this.#unsaved.has(homeAccountId);
+      const isGoingOn = mayGoUnsaved || this.#unsaved.of(homeAccountId).length > 0;
       if (!isNotWritable(error) || !isGoingOn) throw error;
       this.#options.log?.("warn", `A token is renewed, but cannot be stored: ${error.message}`);
       return await begin();
@@ -234,7 +200,10 @@ export class TokenCache {
     return document;
   }
 
-  async #read(homeAccountId: string, { signal }: CacheCall): Promise<CacheDocument> {
+  /** Reads an account's document. Of a foreign account, there is nothing. */
+  async #read(account: AccountInfo, { signal }: CacheCall): Promise<CacheDocument> {
+    if (this.#isForeign(account)) return CacheDocument.EMPTY;
+    const { homeAccountId } = account;
     return await this.#pastDamage(homeAccountId, signal, async () => {
       const document = this.#parse(await this.#store.read(idKey(homeAccountId), { signal }));
       return document && this.#unsaved.over(document, homeAccountId, this.#app());
@@ -255,7 +224,7 @@ export class TokenCache {
         const document = stored && this.#unsaved.over(stored, homeAccountId, this.#app());
         const changes = document && changesOf(document);
         isChanged = document && changes !== undefined;
-        const changed = changes?.length ? document?.with(changes) : document;
+        const changed = document?.with(changes ?? []);
         if (!changed || changed === stored) return json;
         this.#last = { json: changed.toString(), document: changed };
         return this.#last.json;
@@ -291,9 +260,7 @@ export class TokenCache {
     }
     const second = await attempt();
     if (second !== undefined) return second;
-    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", {
-      hint: "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive",
-    });
+    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { hint: MOVE_AWAY_HINT });
   }
 }
 
@@ -319,10 +286,6 @@ class UnsavedReplies {
     return [...this.#replies.keys()];
   }
 
-  has(homeAccountId: string): boolean {
-    return this.#replies.has(idKey(homeAccountId));
-  }
-
   of(homeAccountId: string): readonly UnsavedReply[] {
     return this.#replies.get(idKey(homeAccountId)) ?? [];
   }
@@ -342,15 +305,14 @@ class UnsavedReplies {
   /** Returns documents with the accounts that signed in. */
   signIns(app: CacheApp): readonly CacheDocument[] {
     const signIns = [...this.#replies.values()].flat().filter(({ reply }) => reply.accountSource !== undefined);
-    return signIns.map((unsaved) => withReply(CacheDocument.parse("")!, unsaved, app));
+    return signIns.map((unsaved) => withReply(CacheDocument.EMPTY, unsaved, app));
   }
 }
 
 function withReply(document: CacheDocument, unsaved: UnsavedReply, app: CacheApp): CacheDocument {
   const { reply, receivedAt } = unsaved;
   if (isOvertaken(document, unsaved, app)) return document;
-  const changes = changesOfReply(document, reply, { ...app, now: receivedAt });
-  return changes?.length ? document.with(changes) : document;
+  return document.with(changesOfReply(document, reply, { ...app, now: receivedAt }) ?? []);
 }
 
 /** Returns true if another process has stored a newer refresh token, which an older one must not replace. */

@@ -9,54 +9,34 @@ import { operatingSystem } from "../runtime/host.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
 import type { PromptCall } from "./secret_service.ts";
 
-/** Kind of place that a key is kept in. */
 export type KeyLocation = KeyReference["place"];
 
 /** Place of a key, and what is needed to get it from there. These are fields of `key.json`. */
 export type KeyReference =
-  | {
-    readonly place: "secret-service";
-    /** Object path of its keyring. */
-    readonly collection: string;
-  }
+  | { readonly place: "secret-service"; readonly collection: string } // the object path of the keyring
   | { readonly place: "keychain" }
-  | {
-    readonly place: "dpapi";
-    /** The key as base64, encrypted for this user of this machine. */
-    readonly protected: string;
-  }
-  | {
-    readonly place: "file";
-    /** The key itself, as base64. */
-    readonly key: string;
-  };
+  | { readonly place: "dpapi"; readonly protected: string } // base64, encrypted for this user of this machine
+  | { readonly place: "file"; readonly key: string }; // the key itself, as base64
 
 type ReferenceTo<Place extends KeyLocation> = Extract<KeyReference, { readonly place: Place }>;
 
-/** A keyring. Texts are keys, as base64. */
+/** A keyring. Texts are keys, as base64. All calls throw a {@linkcode KeyringError} if it cannot be used now. */
 interface Keyring<Place extends KeyLocation> {
   readonly place: Place;
-  /** @throws {KeyringError} if it cannot keep the key now. */
   put(key: { readonly id: string; readonly text: string }, call: PromptCall): Promise<ReferenceTo<Place>>;
-  /**
-   * @returns The key; `undefined` if it is lost.
-   * @throws {KeyringError} if the key cannot be read now.
-   */
+  /** Returns the key; `undefined` if it is lost. */
   get(
     key: { readonly id: string; readonly reference: ReferenceTo<Place> },
     call: PromptCall,
   ): Promise<string | undefined>;
-  /**
-   * Checks if a key could be kept. Nobody is prompted, and nothing changes.
-   *
-   * @throws {KeyringError} if not.
-   */
+  /** Checks if a key could be kept. Nobody is prompted, and nothing changes. */
   probe(call: PromptCall): Promise<void>;
 }
 
 /** Name that users see in their keyring. */
 const KEY_LABEL = "latchkey: key of the token cache";
-const SERVICE = "latchkey";
+/** Time in milliseconds that the user has to answer the keyring's prompt. */
+export const PROMPT_MS = 120_000;
 /** Timeout of a probe in milliseconds: the bus may have to start the keyring. */
 const PROBE_MS = 25_000;
 
@@ -76,12 +56,12 @@ const KEYCHAIN: Keyring<"keychain"> = {
   place: "keychain",
   async put({ id, text }, call) {
     const { writeKeychain } = await import("./system.ts");
-    await writeKeychain({ service: SERVICE, account: id, label: KEY_LABEL, text }, call);
+    await writeKeychain({ service: "latchkey", account: id, label: KEY_LABEL, text }, call);
     return { place: "keychain" };
   },
   async get({ id }, call) {
     const { readKeychain } = await import("./system.ts");
-    return await readKeychain({ service: SERVICE, account: id }, call);
+    return await readKeychain({ service: "latchkey", account: id }, call);
   },
   // To ask if it is locked would prompt for its password.
   probe: () => Promise.resolve(),
@@ -117,9 +97,8 @@ const SECRET_SERVICE: Keyring<"secret-service"> = {
     withBus(async (bus) => {
       const { readSecretService } = await import("./secret_service.ts");
       const { state } = await readSecretService(bus, { timeoutMs: PROBE_MS, signal });
-      if (state === "missing") throw new KeyringError("no_service");
-      if (state === "no_default") throw new KeyringError("no_keyring");
-      if (state === "locked") throw new KeyringError("locked");
+      const problems = { missing: "no_service", no_default: "no_keyring", locked: "locked" } as const;
+      if (state !== "unlocked") throw new KeyringError(problems[state]);
     }),
 };
 

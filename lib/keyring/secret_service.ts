@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { delay, untilAborted } from "../async.ts";
 import {
   BUS_DAEMON,
   type CallLimits,
@@ -17,6 +18,7 @@ import {
   undefinedIfNoOwner,
   type Variant,
 } from "../dbus/bus.ts";
+import { decodeHex, encodeHex } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
 
@@ -95,43 +97,38 @@ function getProperty(path: string, owner: string, name: string): MethodCall {
 
 type SecretAttributes = Readonly<Record<string, string>>;
 
-/** Location of a secret. */
+/** Location of a secret: the attributes that it was stored with, and its keyring. */
 export interface SecretLocation {
-  /** Attributes that it was stored with. */
   readonly attributes: SecretAttributes;
   /** Object path of its keyring. */
   readonly collection: string;
 }
 
 interface NewSecret {
-  /** Name for the user. */
   readonly label: string;
   /** An item with the same attributes is replaced. */
   readonly attributes: SecretAttributes;
-  /** The secret: a text, since programs that show keyrings show texts. */
+  /** A text, since programs that show keyrings show texts. */
   readonly text: string;
 }
-
-/** Called before the user is prompted: to unlock a keyring or an item, or to make a keyring. */
-export type PromptListener = (purpose: "unlock" | "make") => void;
 
 /** Options of a call that may prompt the user. */
 export interface PromptCall {
   readonly mayPrompt: boolean;
   /** Time that the user has to answer, in milliseconds. */
   readonly promptMs: number;
-  /** Called before the keyring's window is shown, which may be behind others. @default nothing is called */
-  readonly onPrompt?: PromptListener | undefined;
+  /**
+   * Called before the keyring's window is shown, which may be behind others: to unlock a keyring or an item, or to make
+   * a keyring.
+   */
+  readonly onPrompt?: ((purpose: "unlock" | "make") => void) | undefined;
   /** Dismisses the prompt, and ends the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-const CONTENT_TYPE = "text/plain";
-
 /**
- * Reads a secret: two round trips if it is unlocked.
+ * Reads a secret: two round trips if it is unlocked. Returns `undefined` if its keyring is unlocked and does not have it.
  *
- * @returns The secret; `undefined` if its keyring is unlocked and does not have it.
  * @throws {KeyringError} if it cannot be read now.
  * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
@@ -156,7 +153,6 @@ export async function readSecret(
 /**
  * Stores a secret in the default keyring, and reads it again.
  *
- * @returns Its location.
  * @throws {KeyringError} if it cannot be stored now.
  * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
@@ -176,11 +172,11 @@ export async function storeSecret(bus: SessionBus, secret: NewSecret, call: Prom
         [`${ITEM}.Label`, { signature: "s", value: label }],
         [`${ITEM}.Attributes`, { signature: "a{ss}", value: new Map(Object.entries(attributes)) }],
       ]),
-      [session.path, parameters, value, CONTENT_TYPE],
+      [session.path, parameters, value, "text/plain"],
       true,
     ],
   }, { signal });
-  readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made! }, call));
+  readPath(await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: made }, call));
   const location = { attributes, collection };
   if (await readSecret(bus, location, call) !== text) throw new KeyringError("failed", "it did not keep the secret");
   return location;
@@ -217,9 +213,6 @@ async function search(
   return { unlocked: readPaths(unlocked), locked: readPaths(locked) };
 }
 
-/** libsecret's label for a new default keyring. */
-const NEW_LABEL = "Default keyring";
-
 /** Returns the path of an unlocked keyring: the default one, else the login keyring, else a new one. */
 async function openCollection(bus: SessionBus, call: PromptCall): Promise<string> {
   const { signal } = call;
@@ -246,10 +239,11 @@ async function makeCollection(bus: SessionBus, call: PromptCall): Promise<string
     destination: owner,
     member: "CreateCollection",
     signature: "a{sv}s",
-    body: [new Map([[`${COLLECTION}.Label`, { signature: "s", value: NEW_LABEL }]]), "default"],
+    // libsecret's label for a new default keyring.
+    body: [new Map([[`${COLLECTION}.Label`, { signature: "s", value: "Default keyring" }]]), "default"],
   }, call);
   try {
-    const reply = { owner, path: readPath(prompt), otherwise: made!, purpose: "make" } as const;
+    const reply = { owner, path: readPath(prompt), otherwise: made, purpose: "make" } as const;
     return readPath(await afterPrompt(bus, reply, call));
   } catch (error) {
     const isRefused = error instanceof KeyringError && ["dismissed", "unanswered"].includes(error.problem);
@@ -262,7 +256,7 @@ async function unlock(bus: SessionBus, path: string, call: PromptCall): Promise<
   const owner = await secretsOwner(bus, call);
   const method = { ...SECRET_SERVICE, destination: owner, member: "Unlock", signature: "ao", body: [[path]] };
   const [unlocked, prompt] = await callSecrets(bus, method, call);
-  const done = await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: unlocked! }, call);
+  const done = await afterPrompt(bus, { owner, path: readPath(prompt), otherwise: unlocked }, call);
   if (!readPaths(done).includes(path)) throw new KeyringError("locked");
 }
 
@@ -275,7 +269,6 @@ interface SecretCall {
   readonly autoStart?: boolean | undefined;
 }
 
-/** @throws {KeyringError} if the bus or the keyring answers with an error. */
 async function callSecrets(
   bus: SessionBus,
   method: MethodCall,
@@ -306,22 +299,15 @@ async function secretsOwner(bus: SessionBus, call: SecretCall): Promise<string> 
   return owner;
 }
 
-interface Prompt {
-  /** Its object path. */
+/** A call's reply: a prompt that has to be answered first, or else a result. */
+interface Reply {
+  /** Object path of the prompt, or {@linkcode NO_OBJECT}. */
   readonly path: string;
   /** Unique bus name of the program that made it. */
   readonly owner: string;
+  readonly otherwise: DBusValue | undefined;
   /** @default "unlock" */
   readonly purpose?: "unlock" | "make" | undefined;
-}
-
-/** Returns the result of a call: from its prompt, or `otherwise` if it needed none. */
-async function afterPrompt(
-  bus: SessionBus,
-  { otherwise, ...prompt }: Prompt & { readonly otherwise: DBusValue },
-  call: PromptCall,
-): Promise<DBusValue> {
-  return prompt.path === NO_OBJECT ? otherwise : await answerOf(bus, prompt, call);
 }
 
 /** Interval in milliseconds of checks that the keyring still runs. */
@@ -330,67 +316,61 @@ const LOOK_MS = 1000;
 const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
 
 /**
- * Shows a prompt and waits for its result.
+ * Shows a reply's prompt, if it has one, and returns the result.
  *
  * The signal that completes it counts only if its sender made the prompt: any program on the bus can send one of its
  * name. That the keyring still runs is polled, since a bus that ends says nothing.
  *
  * @throws {KeyringError} `locked` if prompts are not allowed; `dismissed`, `unanswered`, `gone` …
  */
-async function answerOf(bus: SessionBus, prompt: Prompt, call: PromptCall): Promise<DBusValue> {
-  const { mayPrompt, promptMs, onPrompt, signal } = call;
-  const object = { destination: prompt.owner, path: prompt.path, interface: PROMPT, autoStart: false };
+async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Promise<DBusValue | undefined> {
+  const { path, owner, otherwise, purpose = "unlock" } = reply, { mayPrompt, promptMs, onPrompt, signal } = call;
+  if (path === NO_OBJECT) return otherwise;
+  const object = { destination: owner, path, interface: PROMPT, autoStart: false };
   // A prompt that has ended by itself is not a failure.
   const dismiss = () => bus.call({ ...object, member: "Dismiss" }, { timeoutMs: DISMISS_MS }).catch(() => {});
   if (!mayPrompt) {
     await dismiss();
     throw new KeyringError("locked");
   }
-  const completed = Promise.withResolvers<Signal>();
-  completed.promise.catch(() => {}); // an abort can come before anybody waits for it
-  const match = { sender: prompt.owner, path: prompt.path, interface: PROMPT, member: "Completed" };
-  const subscription = await bus.subscribe(match, completed.resolve, { timeoutMs: PROMPT_CALL_MS, signal });
-  const watch = watchOver(bus, prompt, promptMs);
-  const abort = () => completed.reject(signal!.reason);
-  signal?.addEventListener("abort", abort);
+  const completed = Promise.withResolvers<Signal>(), limits = { timeoutMs: PROMPT_CALL_MS, signal };
+  const match = { sender: owner, path, interface: PROMPT, member: "Completed" };
+  const subscription = await bus.subscribe(match, completed.resolve, limits);
+  const ending = new AbortController(), over = watchPrompt(bus, owner, { promptMs, signal: ending.signal });
+  over.catch(() => {}); // the prompt may have ended before
   try {
     signal?.throwIfAborted();
-    onPrompt?.(prompt.purpose ?? "unlock");
-    const limits = { timeoutMs: PROMPT_CALL_MS, signal };
+    onPrompt?.(purpose);
     await bus.call({ ...object, member: "Prompt", signature: "s", body: [""] }, limits);
-    const { body: [isDismissed, result] } = await Promise.race([completed.promise, watch.ended]);
+    const { body: [isDismissed, result] } = await untilAborted(Promise.race([completed.promise, over]), signal);
     if (isDismissed !== false) throw new KeyringError("dismissed");
     return readVariant(result).value;
   } catch (error) {
     await dismiss();
     throw signal?.aborted ? signal.reason : asKeyringError(error);
   } finally {
-    watch.stop();
-    signal?.removeEventListener("abort", abort);
+    ending.abort();
     subscription[Symbol.dispose]();
   }
 }
 
 /** Rejects when the prompt's time is over, or the keyring gone. Its timer keeps the program alive. */
-function watchOver(bus: SessionBus, { owner }: Prompt, promptMs: number): { ended: Promise<never>; stop(): void } {
-  const failed = Promise.withResolvers<never>(), untilMs = performance.now() + promptMs;
-  failed.promise.catch(() => {}); // the prompt may have ended before
-  let timer: ReturnType<typeof setTimeout>, stopped = false;
-  const look = async (): Promise<void> => {
-    if (performance.now() >= untilMs) return failed.reject(new KeyringError("unanswered"));
+async function watchPrompt(
+  bus: SessionBus,
+  owner: string,
+  { promptMs, signal }: { readonly promptMs: number; readonly signal: AbortSignal },
+): Promise<never> {
+  const untilMs = performance.now() + promptMs;
+  for (;;) {
+    await delay(Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())), signal);
+    if (performance.now() >= untilMs) throw new KeyringError("unanswered");
     try {
       const method = { ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [owner] };
       await bus.call(method, { timeoutMs: PROMPT_CALL_MS });
     } catch {
-      failed.reject(new KeyringError("gone"));
+      throw new KeyringError("gone");
     }
-    if (!stopped) lookLater();
-  };
-  const lookLater = (): void => {
-    timer = setTimeout(look, Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())));
-  };
-  lookLater();
-  return { ended: failed.promise, stop: () => (stopped = true, clearTimeout(timer)) };
+  }
 }
 
 function readVariant(value: DBusValue | undefined): Variant {
@@ -447,7 +427,7 @@ async function openSession(
 }
 
 interface KeyShare {
-  /** Sent to the other side, as big-endian bytes. */
+  /** Big-endian bytes for the other side. */
   readonly publicValue: Uint8Array;
   readonly exponent: bigint;
 }
@@ -458,11 +438,7 @@ export function makeKeyShare(): KeyShare {
   return { exponent, publicValue: bytesOf(power(2n, exponent)) };
 }
 
-/**
- * Returns the key of a session.
- *
- * @throws {LatchkeyError} `invalid_response` if the other side's public value is not safe.
- */
+/** Returns the key of a session. Throws `invalid_response` if the other side's public value is not safe. */
 export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<CryptoKey> {
   const value = integerOf(theirs.subarray(0, 2 * PRIME_BYTES));
   // 0, 1 and p-1 would make a secret that anybody knows.
@@ -476,11 +452,9 @@ export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<C
   return await crypto.subtle.deriveKey(algorithm, secret, key, false, ["encrypt", "decrypt"]);
 }
 
-/** Fields of a `Secret` of the specification. */
+/** Fields of a `Secret` of the specification: the initialization vector, and the ciphertext. */
 interface EncryptedSecret {
-  /** The initialization vector. */
   readonly parameters: Uint8Array<ArrayBuffer>;
-  /** The ciphertext. */
   readonly value: Uint8Array<ArrayBuffer>;
 }
 
@@ -490,11 +464,7 @@ export async function encryptSecret(secret: Uint8Array<ArrayBuffer>, key: Crypto
   return { parameters: iv, value: new Uint8Array(await crypto.subtle.encrypt({ name: "AES-CBC", iv }, key, secret)) };
 }
 
-/**
- * Decrypts a secret that came over the bus.
- *
- * @throws {LatchkeyError} `invalid_response` if it was not encrypted with this key.
- */
+/** Decrypts a secret that came over the bus. Throws `invalid_response` if it was not encrypted with this key. */
 export async function decryptSecret(
   { parameters: iv, value }: EncryptedSecret,
   key: CryptoKey,
@@ -519,11 +489,10 @@ function power(base: bigint, exponent: bigint): bigint {
 }
 
 function integerOf(bytes: Uint8Array): bigint {
-  return BigInt(`0x0${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`);
+  return BigInt(`0x0${encodeHex(bytes)}`);
 }
 
 /** Returns as many bytes as the prime has: the secret's leading zeros go into the key, too. */
 function bytesOf(value: bigint): Uint8Array<ArrayBuffer> {
-  const hex = value.toString(16).padStart(2 * PRIME_BYTES, "0");
-  return Uint8Array.from({ length: PRIME_BYTES }, (_, index) => parseInt(hex.slice(2 * index, 2 * index + 2), 16));
+  return decodeHex(value.toString(16).padStart(2 * PRIME_BYTES, "0"));
 }

@@ -5,6 +5,9 @@
  * Facts: `man security`; Apple's SecurityTool. With `-i`, a failed command is reported on standard error, and the exit
  * code is the last command's or 0, so that only the output counts. A line has at most 4,095 bytes.
  *
+ * All functions that run a program throw a {@linkcode KeyringError} if the keyring cannot be used now, and
+ * `missing_dependency` if Deno does not permit to run the program.
+ *
  * @module
  */
 import { isBase64 } from "../encoding.ts";
@@ -12,8 +15,8 @@ import { LatchkeyError } from "../errors.ts";
 import { readEnvironment } from "../runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../runtime/process.ts";
 import { KeyringError, type KeyringProblem } from "./errors.ts";
+import type { PromptCall } from "./secret_service.ts";
 
-/** Name of a secret in the keychain. */
 interface KeychainName {
   readonly service: string;
   readonly account: string;
@@ -26,14 +29,9 @@ interface KeychainSecret extends KeychainName {
   readonly text: string;
 }
 
-interface SystemCall {
-  readonly signal?: AbortSignal | undefined;
-}
-
-interface KeychainCall extends SystemCall {
-  /** Timeout in milliseconds: macOS may prompt the user. */
-  readonly promptMs: number;
-}
+/** `promptMs` is a timeout: macOS may prompt the user. */
+type KeychainCall = Pick<PromptCall, "promptMs" | "signal">;
+type SystemCall = Pick<PromptCall, "signal">;
 
 const PROGRAM = "/usr/bin/security";
 
@@ -49,23 +47,12 @@ const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed
 /** errSecItemNotFound */
 const NOT_FOUND = /specified item could not be found|-25300|returned 44\b/;
 
-/**
- * Reads a secret from the keychain.
- *
- * @returns The secret; `undefined` if the keychain does not have it.
- * @throws {KeyringError} if it cannot be read now.
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
- */
+/** Reads a secret from the keychain; `undefined` if the keychain does not have it. */
 export async function readKeychain(name: KeychainName, call: KeychainCall): Promise<string | undefined> {
   return readKeychainReply(await runSecurity(findCommand(name), call));
 }
 
-/**
- * Stores a secret in the keychain. One with the same name is replaced.
- *
- * @throws {KeyringError} if it cannot be stored now.
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
- */
+/** Stores a secret in the keychain. One with the same name is replaced. */
 export async function writeKeychain(secret: KeychainSecret, call: KeychainCall): Promise<void> {
   const result = await runSecurity(addCommand(secret) + findCommand(secret), call);
   // In case a message quotes the command.
@@ -83,12 +70,7 @@ export function addCommand({ service, account, label, text }: KeychainSecret): s
   return lineOf("add-generic-password", ["-U"], ["-s", service], ["-a", account], ["-l", label], ["-w", text]);
 }
 
-/**
- * Reads the output of `security`.
- *
- * @returns The secret; `undefined` if there is none.
- * @throws {KeyringError} for an error message.
- */
+/** Returns the secret in the output of `security`; `undefined` if there is none. Throws for an error message. */
 export function readKeychainReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
   if (isBase64(text)) return text;
@@ -107,38 +89,25 @@ function lineOf(command: string, ...options: readonly (readonly string[])[]): st
   return `${[command, ...words].join(" ")}\n`;
 }
 
-async function runSecurity(input: string, { promptMs, signal }: KeychainCall): Promise<CommandResult> {
-  return await run([PROGRAM, "-i"], { input, timeoutMs: promptMs, signal, timeout: "unanswered" });
+function runSecurity(input: string, { promptMs, signal }: KeychainCall): Promise<CommandResult> {
+  return run([PROGRAM, "-i"], { input, timeoutMs: promptMs, signal, timeout: "unanswered" });
 }
 
 /** PowerShell takes a second to start, and more on a machine that is busy. */
 const TIMEOUT_MS = 60_000;
 /** Printed in place of a result, with the HRESULT. */
 const FAILED = /^failed (-?\d+)$/;
-/**
- * NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: another user's, or another machine's.
- */
+/** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: of another user or machine. */
 const NOT_OURS: ReadonlySet<number> = new Set([0x8009000b, 0x80090005, 0x8007000d, 13].map((code) => code | 0));
 
-/**
- * Encrypts bytes for this user of this machine. Both are base64.
- *
- * @throws {KeyringError} if that is not possible now.
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
- */
+/** Encrypts bytes for this user of this machine. Both are base64. */
 export async function protect(base64: string, call: SystemCall): Promise<string> {
   const text = readPowerShellReply(await runPowerShell("Protect", base64, call));
   if (text === undefined) throw new KeyringError("failed");
   return text;
 }
 
-/**
- * Decrypts the result of {@linkcode protect}.
- *
- * @returns The bytes, as base64; `undefined` if they were not encrypted for this user of this machine.
- * @throws {KeyringError} if that is not possible now.
- * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to run the program.
- */
+/** Decrypts the result of {@linkcode protect}; `undefined` if it is not of this user of this machine. */
 export async function unprotect(base64: string, call: SystemCall): Promise<string | undefined> {
   return readPowerShellReply(await runPowerShell("Unprotect", base64, call));
 }
@@ -157,12 +126,7 @@ export function commandOf(method: "Protect" | "Unprotect", systemRoot: string): 
   return [program, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", script];
 }
 
-/**
- * Reads the output of PowerShell.
- *
- * @returns The result as base64; `undefined` if the bytes were not encrypted for this user.
- * @throws {KeyringError} for an error.
- */
+/** Returns the base64 in the output of PowerShell; `undefined` if the bytes are another user's. Throws for an error. */
 export function readPowerShellReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
   if (isBase64(text)) return text;
@@ -172,13 +136,9 @@ export function readPowerShellReply({ stdout, stderr }: CommandResult): string |
   throw new KeyringError("failed", `error 0x${(Number(code) >>> 0).toString(16).padStart(8, "0")}`);
 }
 
-async function runPowerShell(
-  method: "Protect" | "Unprotect",
-  input: string,
-  { signal }: SystemCall,
-): Promise<CommandResult> {
-  const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows");
-  return await run(command, { input, timeoutMs: TIMEOUT_MS, signal, timeout: "silent" });
+function runPowerShell(method: "Protect" | "Unprotect", input: string, call: SystemCall): Promise<CommandResult> {
+  const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows"), { signal } = call;
+  return run(command, { input, timeoutMs: TIMEOUT_MS, signal, timeout: "silent" });
 }
 
 async function run(

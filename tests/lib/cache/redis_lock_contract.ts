@@ -1,15 +1,16 @@
-// withRedisLock() at a real Redis server.
+// The lock of redisStore at a real Redis server.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { type RunScript, scriptRunner, withRedisLock } from "../../../lib/cache/redis.ts";
+import { type CacheCall, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";
 
-let redis: PrivateRedis, connected: ConnectedRedis, run: RunScript;
+const LOCK = "latchkey:lock:jane";
+
+let redis: PrivateRedis, connected: ConnectedRedis;
 beforeAll(async () => {
   redis = await startPrivateRedis();
   connected = await connectNodeRedis(redis.socket);
-  run = scriptRunner(connected.client, 5_000);
 });
 beforeEach(async () => void await connected.send("FLUSHALL"));
 afterAll(async () => {
@@ -17,7 +18,9 @@ afterAll(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-const leftMs = async (): Promise<number> => Number(await connected.send("PTTL", "lock"));
+const withLock = <T>(work: () => Promise<T>, call?: CacheCall): Promise<T> =>
+  redisStore(connected.client).withLock!("jane", work, call);
+const leftMs = async (): Promise<number> => Number(await connected.send("PTTL", LOCK));
 
 /** Work that another is to wait for. */
 function gate() {
@@ -29,83 +32,80 @@ function gate() {
   return { work, started: started.promise, end: ended.resolve };
 }
 
-test("withRedisLock() works one after the other, and for another lock meanwhile", async () => {
+test("withLock() works one after the other, and for another lock meanwhile", async () => {
   const steps: string[] = [], { work, started, end } = gate();
-  const first = withRedisLock(run, {
-    key: "lock",
-    work: async () => {
-      await work();
-      steps.push("first");
-    },
+  const first = withLock(async () => {
+    await work();
+    steps.push("first");
   });
   await started;
-  const second = withRedisLock(run, { key: "lock", work: () => Promise.resolve(steps.push("second")) });
-  expect(await withRedisLock(run, { key: "another", work: () => Promise.resolve("done") })).toBe("done");
+  const second = withLock(() => Promise.resolve(steps.push("second")));
+  expect(await redisStore(connected.client).withLock!("john", () => Promise.resolve("done"))).toBe("done");
   end();
   await Promise.all([first, second]);
   expect(steps).toEqual(["first", "second"]);
   expect(await connected.send("KEYS", "*")).toEqual([]);
 });
 
-test("withRedisLock() rethrows what the work throws, and gives the lock up", async () => {
+test("withLock() rethrows what the work throws, and gives the lock up", async () => {
   const work = () => Promise.reject(new SyntaxError("mine"));
-  await expect(withRedisLock(run, { key: "lock", work })).rejects.toThrow("mine");
-  expect(await connected.send("EXISTS", "lock")).toBe(0);
+  await expect(withLock(work)).rejects.toThrow("mine");
+  expect(await connected.send("EXISTS", LOCK)).toBe(0);
 });
 
-test("withRedisLock() takes a lease of 15 seconds", async () => {
-  const left = await withRedisLock(run, { key: "lock", work: leftMs });
+test("withLock() takes a lease of 15 seconds", async () => {
+  const left = await withLock(leftMs);
   expect(left).toBeGreaterThan(10_000);
   expect(left).toBeLessThanOrEqual(15_000);
 });
 
-test("withRedisLock() puts the end of its lease off while the work goes on", async () => {
-  await withRedisLock(run, {
-    key: "lock",
-    leaseMs: 3_000,
-    work: async () => {
-      let before = await leftMs();
-      for (let left = before; left <= before; left = await leftMs()) {
-        expect(left).toBeGreaterThan(0);
-        before = left;
-      }
-    },
+test("withLock() puts the end of its lease off while the work goes on", async () => {
+  await withLock(async () => {
+    let before = await leftMs();
+    for (let left = before; left <= before; left = await leftMs()) {
+      expect(left).toBeGreaterThan(0);
+      before = left;
+    }
   });
 });
 
-test("withRedisLock() leaves the lock of another who got it meanwhile", async () => {
-  await withRedisLock(run, {
-    key: "lock",
-    work: async () => void await connected.send("SET", "lock", "another's", "PX", "60000"),
-  });
-  expect(await connected.send("GET", "lock")).toBe("another's");
+test("withLock() leaves the lock of another who got it meanwhile", async () => {
+  await withLock(async () => void await connected.send("SET", LOCK, "another's", "PX", "60000"));
+  expect(await connected.send("GET", LOCK)).toBe("another's");
 });
 
-test("withRedisLock() that has waited for too long works all the same, and leaves the lock", async () => {
-  await connected.send("SET", "lock", "another's", "PX", "60000");
-  expect(await withRedisLock(run, { key: "lock", waitMs: 1, work: () => Promise.resolve("done") })).toBe("done");
-  expect(await connected.send("GET", "lock")).toBe("another's");
+test("withLock() that has waited for too long works all the same, and leaves the lock", async () => {
+  await connected.send("SET", LOCK, "another's", "PX", "60000");
+  const now = performance.now;
+  let skippedMs = 0;
+  performance.now = () => now.call(performance) + (skippedMs += 60_000); // a minute passes at each look
+  try {
+    expect(await withLock(() => Promise.resolve("done"))).toBe("done");
+  } finally {
+    performance.now = now;
+  }
+  expect(await connected.send("GET", LOCK)).toBe("another's");
 });
 
-test("withRedisLock() ends its waiting with the signal", async () => {
-  await connected.send("SET", "lock", "another's", "PX", "60000");
+test("withLock() ends its waiting with the signal", async () => {
+  await connected.send("SET", LOCK, "another's", "PX", "60000");
   const controller = new AbortController(), reason = new Error("no more");
   let works = 0;
   const { signal } = controller, work = () => Promise.resolve(++works);
-  const failure = failureOf(withRedisLock(run, { key: "lock", signal, work }));
+  const failure = failureOf(withLock(work, { signal }));
   await connected.send("PING"); // by now it has asked once
   controller.abort(reason);
   expect(await failure as Error).toBe(reason);
-  expect([works, await connected.send("GET", "lock")]).toEqual([0, "another's"]);
+  expect([works, await connected.send("GET", LOCK)]).toEqual([0, "another's"]);
 });
 
-test("withRedisLock() does not wait for the work after an abort, and holds the lock until it is done", async () => {
+test("withLock() does not wait for the work after an abort, and holds the lock until it is done", async () => {
   const controller = new AbortController(), reason = new Error("no more"), { work, started, end } = gate();
-  const failure = failureOf(withRedisLock(run, { key: "lock", signal: controller.signal, work }));
+  const failure = failureOf(withLock(work, { signal: controller.signal }));
   await started;
   controller.abort(reason);
   expect(await failure as Error).toBe(reason);
-  expect(await connected.send("EXISTS", "lock")).toBe(1);
+  expect(await connected.send("EXISTS", LOCK)).toBe(1);
   end();
-  while (await connected.send("EXISTS", "lock") !== 0); // the test's own limit ends it
+  while (await connected.send("EXISTS", LOCK) !== 0); // the test's own limit ends it
 });

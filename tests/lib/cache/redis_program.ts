@@ -1,6 +1,5 @@
 // A machine of a web app's, for the tests of redisStore: redis_program.ts SOCKET NAME write|renew|hold COUNT
 import process from "node:process";
-import { scriptRunner, withRedisLock } from "../../../lib/cache/redis.ts";
 import { redisStore } from "../../../lib/redis.ts";
 import { connectNodeRedis } from "../../tools/redis_clients.ts";
 
@@ -38,12 +37,8 @@ async function renew(): Promise<void> {
 
 /** Holds a lock until the process is killed. */
 async function hold(): Promise<void> {
-  await withRedisLock(scriptRunner(redis.client, 5_000), {
-    key: "lock",
-    leaseMs: 2_000,
-    work: async () => {
-      process.stdout.write("holds\n");
-      await redis.send("BLPOP", "never", "0");
-    },
+  await store.withLock!("jane", async () => {
+    process.stdout.write("holds\n");
+    await redis.send("BLPOP", "never", "0");
   });
 }
