@@ -43,8 +43,10 @@ const B2C_SUFFIXES: readonly string[] = [".b2clogin.com", ".b2clogin.cn", ".b2cl
 /** Suffix of the hosts of Entra External ID. */
 export const CIAM_SUFFIX = ".ciamlogin.com";
 
+/** Host where people sign in to a personal account. */
+export const PERSONAL_ACCOUNTS_HOST = "login.live.com";
 /** Hosts where people sign in to a personal account, or enter a device code. */
-const SIGN_IN_HOSTS: readonly string[] = ["login.live.com", "microsoft.com", "www.microsoft.com", "aka.ms"];
+const SIGN_IN_HOSTS: readonly string[] = [PERSONAL_ACCOUNTS_HOST, "microsoft.com", "www.microsoft.com", "aka.ms"];
 
 const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 

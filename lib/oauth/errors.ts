@@ -68,7 +68,8 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
   };
   const error = textOf(fields.error)?.slice(0, 100), subError = textOf(fields.suberror ?? fields.error_subcode);
   const errorDescription = textOf(fields.error_description);
-  const errorCodes = errorCodesOf(fields.error_codes) ?? errorCodesIn(errorDescription ?? "");
+  const listed = Array.isArray(fields.error_codes) ? fields.error_codes.filter(Number.isSafeInteger) : []; // by Entra
+  const errorCodes: readonly number[] = listed.length > 0 ? listed : errorCodesIn(errorDescription ?? "");
   // Entra denies because of a policy as well: then it gives numbers or a suberror, which is `cancel` if the person declined.
   const isDeniedByPolicy = error === "access_denied" && subError !== "cancel" &&
     (subError !== undefined || errorCodes.length > 0);
@@ -81,7 +82,7 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     errorCodes,
     subError,
     claims: claimsOf(fields.claims),
-    correlationId: correlationIdOf(fields.correlation_id) ?? context.correlationId,
+    correlationId: /^[\w-]{1,64}$/.exec(readText(fields.correlation_id) ?? "")?.[0] ?? context.correlationId,
     hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context),
   });
 }
@@ -96,16 +97,16 @@ export function refusalOf(
   context: RefusalContext,
   retryAfterMs?: number,
 ): LatchkeyError {
-  const { status, body } = response, fields = readJson(body), { correlationId } = context;
+  const { status, body } = response, fields = readJson(body);
   const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
   if (readText(fields?.error)) {
     const error = oauthError(fields!, context, status);
     return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
   }
-  const [code, reason] = isUnavailable(status)
-    ? ["temporarily_unavailable", "The server is unavailable"] as const
-    : ["invalid_response", "The server's response cannot be read"] as const;
-  return new LatchkeyError(code, `${reason} (status ${status})`, { correlationId, hint });
+  const details = { correlationId: context.correlationId, hint };
+  return isUnavailable(status)
+    ? new LatchkeyError("temporarily_unavailable", `The server is unavailable (status ${status})`, details)
+    : new LatchkeyError("invalid_response", `The server's response cannot be read (status ${status})`, details);
 }
 
 /** Returns the error for a response that breaks the protocol. */
@@ -117,18 +118,8 @@ function isUnavailable(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** Returns the AADSTS numbers that Entra lists. */
-function errorCodesOf(codes: unknown): readonly number[] | undefined {
-  const numbers = Array.isArray(codes) ? codes.filter((code) => Number.isSafeInteger(code)) : [];
-  return numbers.length > 0 ? numbers : undefined;
-}
-
 /** Returns a claims challenge if it is JSON, so that it can be sent with the next request. */
 function claimsOf(claims: unknown): string | undefined {
   if (isObject(claims)) return JSON.stringify(claims);
   return typeof claims === "string" && readJson(claims) ? claims : undefined;
-}
-
-function correlationIdOf(id: unknown): string | undefined {
-  return typeof id === "string" && /^[\w-]{1,64}$/.test(id) ? id : undefined;
 }

@@ -23,7 +23,7 @@ import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
 import { type AuthCodeFlowRequest, capabilitiesOf, singleFlightKey, type TokenQuery } from "../request.ts";
-import { type AuthenticationResult, redacted, refuseOld, refuseOther } from "../token.ts";
+import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
 
 /** Options of the source. */
 interface ProviderSourceOptions {
@@ -159,8 +159,7 @@ export class ProviderSource {
     const { checkRedirectUri, startAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, redirectUri, query);
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
-    const { url: authUri, flow } = await startAuthorization(provider, request);
-    return redacted({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
+    return await startAuthorization(provider, request);
   }
 
   /** Completes a sign-in that {@linkcode startFlow} began. */
