@@ -25,23 +25,16 @@ import type { TokenReply } from "../oauth/token_endpoint.ts";
 import { type AuthCodeFlowRequest, capabilitiesOf, singleFlightKey, type TokenQuery } from "../request.ts";
 import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
 
-/** Options of the source. */
 interface ProviderSourceOptions {
-  /** Application (client) id. */
   readonly clientId: string;
-  /** The app's authority. */
   readonly authority: Authority;
-  /** Cache of the tokens. */
   readonly cache: TokenCache;
   /** Returns the function that sends HTTP requests. Called on first use. */
   readonly fetch: () => Promise<HttpOptions["fetch"]>;
-  /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** Receives log lines. */
   readonly log: Logger;
 }
 
-/** A person's sign-in. */
 interface SignIn {
   /** Signs the person in. `accept` throws if somebody else signed in. */
   readonly sign: (
@@ -133,15 +126,14 @@ export class ProviderSource {
     }, { signal: call.signal, mayGoUnsaved: isReusable });
   }
 
-  /** Returns a token by the person's sign-in. */
   async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
     refusePop(query);
     return await this.#calls.run(key ?? crypto.randomUUID(), query.signal, async (signal) => {
       const { correlationId } = query;
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
-      const accept = ({ result }: TokenReply) =>
-        refuseOther(result, { account: query.account, username }, otherAccount);
+      const expected = { account: query.account, username };
+      const accept = ({ result }: TokenReply) => refuseOther(result, expected, otherAccount);
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
@@ -212,13 +204,11 @@ export class ProviderSource {
     throw only ? ambiguousAccount([only, ...more], correlationId) : signInRequired(query, correlationId);
   }
 
-  async #findToken(
-    { scopes, capabilities, authority, skipCache }: TokenQuery,
-    call: Call,
-  ): Promise<CachedToken | undefined> {
-    if (skipCache) return undefined;
-    const realm = realmOf(authority);
-    return await this.#cache.findAccessToken({ ...call, scopes, realm, capabilities });
+  async #findToken(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
+    const { scopes, capabilities, authority, skipCache } = query;
+    return skipCache
+      ? undefined
+      : await this.#cache.findAccessToken({ ...call, scopes, realm: realmOf(authority), capabilities });
   }
 
   /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
@@ -318,7 +308,7 @@ function realmOf(authority: Authority): string | undefined {
 function refusePop({ pop }: TokenQuery): void {
   if (!pop) return;
   throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and there is none", {
-    hint: "Ask without authenticationScheme (--pop)",
+    hint: "Ask without authenticationScheme",
   });
 }
 
@@ -332,15 +322,11 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
 });
 
 function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
-  const who = account?.username || username;
-  return new LatchkeyError(
-    "interaction_required",
-    who ? `${who} has to sign in` : "Nobody is signed in",
-    { correlationId, hint: "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive" },
-  );
+  const who = account?.username || username, hint = "Sign in: acquireTokenInteractive";
+  const message = who ? `${who} has to sign in` : "Nobody is signed in";
+  return new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 
-/** The most accounts that a message names. */
 const MAX_NAMES = 5;
 
 function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
@@ -353,6 +339,6 @@ function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: str
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
     correlationId,
-    hint: "Choose one: --account, or account in the request",
+    hint: "Choose one: account in the request",
   });
 }

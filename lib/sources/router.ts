@@ -6,9 +6,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { environmentOf } from "../authority.ts";
-import { type Broker, type BrokerCall, type BrokerFinding, type BrokerFlags, noBroker } from "../broker/broker.ts";
-import type { JsonBrokerOptions } from "../broker/client.ts";
-import type { BrokerSearch } from "../broker/detect.ts";
+import { type Broker, type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
@@ -23,29 +21,18 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import { BrokerSource } from "./broker.ts";
+import { BrokerSource, type BrokerSourceOptions } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
-/** Options of the sources. */
-interface TokenRouterOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
-  /** True if somebody reads the log. @default false */
-  readonly isLogged?: boolean | undefined;
-  /** Platforms on which the app wants a broker. */
-  readonly flags: BrokerFlags;
-  /** Options of the search for the broker. */
-  readonly search?: BrokerSearch | undefined;
+interface TokenRouterOptions extends Omit<BrokerSourceOptions, "isSignedOut"> {
   /** Fails instead of falling back if there is no broker. */
   readonly requireBroker: boolean;
   /** Store of the tokens that came without a broker. @default in memory */
   readonly store?: CacheStore | undefined;
   /** Sends HTTP requests. @default one for company networks */
   readonly fetch?: Fetch | undefined;
-  /** Options of the browser. */
   readonly browser: BrowserSignInOptions;
 }
-
-/** The source that renews an account's tokens. */
-type Origin = "broker" | "provider" | "unknown";
 
 /** The broker and the identity provider, one after the other. */
 export class TokenRouter {
@@ -58,8 +45,7 @@ export class TokenRouter {
   constructor(options: TokenRouterOptions) {
     this.#options = options;
     this.#cached = new CachedAccounts(options);
-    const isSignedOut = this.#cached.isSignedOut.bind(this.#cached);
-    this.broker = new BrokerSource(options.flags, { ...options, isSignedOut });
+    this.broker = new BrokerSource({ ...options, isSignedOut: this.#cached.isSignedOut.bind(this.#cached) });
   }
 
   /** Lists the accounts of both. One that both know is the broker's. */
@@ -121,7 +107,7 @@ export class TokenRouter {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
-      if (!(error instanceof LatchkeyError && isInteractionRequired(error)) || finding.state !== "unavailable") {
+      if (!(error instanceof LatchkeyError) || !isInteractionRequired(error) || finding.state !== "unavailable") {
         throw error;
       }
       const hint = sentences(error.hint, `There was no broker to ask: ${finding.reason}`, finding.hint);
@@ -129,7 +115,7 @@ export class TokenRouter {
     }
   }
 
-  /** Returns a token by the person's sign-in: the broker's window, else the browser. */
+  /** Signs the person in: by the broker's window, else in the browser. */
   async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     const finding = await this.#find(query);
     if (finding.state === "active") {
@@ -179,7 +165,6 @@ export class TokenRouter {
     });
   }
 
-  /** Forgets an account for this app. */
   async forget(account: AccountInfo, { correlationId, signal }: RequestOptions): Promise<void> {
     this.broker.forget(account);
     if (!this.#mayHoldTokens()) return;
@@ -248,7 +233,8 @@ export class TokenRouter {
     return this.#options.store !== undefined || this.#provider !== undefined;
   }
 
-  async #originOf({ account, username, signal }: TokenQuery): Promise<Origin> {
+  /** Returns the source that renews an account's tokens. */
+  async #originOf({ account, username, signal }: TokenQuery): Promise<"broker" | "provider" | "unknown"> {
     if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
     const [cached, ...more] = account
       ? [await this.#cached.account(account, signal)]
@@ -276,7 +262,6 @@ function sentences(...texts: readonly (string | undefined)[]): string | undefine
   return texts.filter(Boolean).join(". ") || undefined;
 }
 
-/** The cache, and its accounts. */
 class CachedAccounts {
   readonly #options: TokenRouterOptions;
   #cache: Promise<TokenCache> | undefined;
@@ -305,7 +290,6 @@ class CachedAccounts {
     });
   }
 
-  /** Finds an account. */
   async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
     return await this.#readOr(undefined, async (store) => {
       if (!await this.#has(store, account, signal)) return undefined;
@@ -315,10 +299,9 @@ class CachedAccounts {
 
   /** Returns true if an account signed out of the app, in this run or an earlier one. */
   async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    return await this.#readOr(false, async (store) => {
-      return await this.#has(store, account, signal) &&
-        await (await this.cache()).isSignedOut(account, { signal });
-    });
+    const read = async (store?: CacheStore) =>
+      await this.#has(store, account, signal) && await (await this.cache()).isSignedOut(account, { signal });
+    return await this.#readOr(false, read);
   }
 
   /** Returns true if the cache knows an account, even if only that it signed out. */
