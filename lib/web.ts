@@ -130,14 +130,8 @@ export class WebApplication {
     this.#logger = logger;
     const log: Logger = (level, message) => logger?.(level, message);
     this.#cache = new TokenCache(store, { clientId, environment: environmentOf(authority), now, log });
-    this.#provider = new ProviderSource({
-      clientId,
-      authority,
-      cache: this.#cache,
-      fetch: () => Promise.resolve(fetch),
-      now,
-      log,
-    });
+    const send = () => Promise.resolve(fetch);
+    this.#provider = new ProviderSource({ clientId, authority, cache: this.#cache, fetch: send, now, log });
   }
 
   /**

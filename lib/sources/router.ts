@@ -6,7 +6,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { environmentOf } from "../authority.ts";
-import { type Broker, type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
+import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
@@ -51,37 +51,21 @@ export class TokenRouter {
   /** Lists the accounts of both. One that both know is the broker's. */
   async accounts({ username, includeSignedOut = false }: AccountFilter, call: BrokerCall): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
+    let known: readonly AccountInfo[] = [], cached: readonly CachedAccount[] = [];
+    if (finding.state === "active") {
+      const { broker } = finding;
+      try {
+        known = await (includeSignedOut ? broker.getAccounts(call) : this.broker.accounts(broker, call));
+      } catch (error) {
+        if (!this.#mayFallBack(error)) throw error;
+      }
+      // With a broker, a cache that cannot be read counts as empty. Without one, that is an error.
+      if (!this.#options.requireBroker) cached = await this.#cached.accounts(username, signal);
+    } else if (this.#mayHoldTokens()) cached = await (await this.#cached.cache()).findAccounts({ username, signal });
     const isNamed = (account: AccountInfo) => username === undefined || isSameUsername(account.username, username);
-    const known = finding.state === "active"
-      ? await this.#accountsOfBroker(finding.broker, { ...call, includeSignedOut })
-      : [];
-    const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, username, signal);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
     return [...known.filter(isNamed), ...others];
-  }
-
-  /** With a broker, a cache that cannot be read counts as empty. Without one, that is an error. */
-  async #cachedAccounts(
-    finding: BrokerFinding,
-    username: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<readonly CachedAccount[]> {
-    if (finding.state === "active") return await this.#cached.accounts(username, signal);
-    return this.#mayHoldTokens() ? await (await this.#cached.cache()).findAccounts({ username, signal }) : [];
-  }
-
-  /** Returns no accounts if the broker proves too old. */
-  async #accountsOfBroker(
-    broker: Broker,
-    { includeSignedOut, ...call }: BrokerCall & { readonly includeSignedOut: boolean },
-  ): Promise<AccountInfo[]> {
-    try {
-      return await (includeSignedOut ? broker.getAccounts(call) : this.broker.accounts(broker, call));
-    } catch (error) {
-      if (!this.#mayFallBack(error)) throw error;
-      return [];
-    }
   }
 
   /** Returns a token without a window. */
