@@ -195,15 +195,11 @@ export async function finishAuthorization(
 
   // The person consents to extra scopes at sign-in only: Entra gives a token for one resource at a time. B2C gives none
   // without scopes.
-  const scope: Record<string, string> = isMicrosoftAuthority(authority) || authority.kind === "b2c"
-    ? { scope: scopesToAsk(provider, scopes).join(" ") }
-    : {};
+  const needsScope = isMicrosoftAuthority(authority) || authority.kind === "b2c";
   const reply = await requestToken(provider, {
+    parameters: needsScope ? { scope: scopesToAsk(provider, scopes).join(" ") } : {},
     send: (server, client, options) =>
-      authorizationCodeGrantRequest(server, client, None(), response, redirectUri, codeVerifier, {
-        ...options,
-        additionalParameters: { ...options.additionalParameters, ...scope },
-      }),
+      authorizationCodeGrantRequest(server, client, None(), response, redirectUri, codeVerifier, options),
     read: (server, client, response) =>
       processAuthorizationCodeResponse(server, client, response, { expectedNonce: nonce, requireIdToken: true }),
   }, { context, http });

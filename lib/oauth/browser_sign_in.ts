@@ -113,10 +113,15 @@ export async function signInByBrowser(
     }
     announce(authUri, opened);
     if (readRedirect && canPaste) await paste(readRedirect);
-    else if (!options.onSignInAddress && await opening === false) throw noBrowser(correlationId);
+    else if (!options.onSignInAddress && await opening === false) {
+      throw new LatchkeyError("missing_dependency", "No browser could be opened", {
+        correlationId,
+        hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
+      });
+    }
   }
 
-  async function start(responseMode: "query" | undefined): Promise<AuthCodeFlow> {
+  async function start(responseMode?: "query"): Promise<AuthCodeFlow> {
     const flow = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
     started.push(flow);
     return flow;
@@ -203,13 +208,6 @@ function timedOut(redirectUri: string, { timeLimitMs, correlationId }: SignInCal
       "Try again. If the page itself showed an error such as AADSTS530084 or AADSTS53003, the browser does not meet your " +
       "organisation's policies: sign in through the device's broker (requireBroker). If it mentioned the redirect URI, " +
       `register ${uriToRegister(redirectUri)} for the app`,
-  });
-}
-
-function noBrowser(correlationId: string | undefined): LatchkeyError {
-  return new LatchkeyError("missing_dependency", "No browser could be opened", {
-    correlationId,
-    hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
   });
 }
 

@@ -122,7 +122,6 @@ export async function pollDeviceCode(
 ): Promise<TokenReply> {
   const { now = Date.now, wait = delay, signal } = http;
   const { deviceCode, codeVerifier, request, correlationId, expiresOn } = code;
-  const pkce: Record<string, string> = codeVerifier === undefined ? {} : { code_verifier: codeVerifier };
   const context = { ...contextOf(request, correlationId), secrets: [deviceCode, codeVerifier ?? ""] };
   for (let interval = code.interval;;) {
     const leftMs = expiresOn.getTime() - now();
@@ -135,11 +134,8 @@ export async function pollDeviceCode(
     await wait(Math.min(interval * 1000, leftMs), signal);
     try {
       return await requestToken(provider, {
-        send: (server, client, options) =>
-          deviceCodeGrantRequest(server, client, None(), deviceCode, {
-            ...options,
-            additionalParameters: { ...options.additionalParameters, ...pkce },
-          }),
+        parameters: codeVerifier === undefined ? {} : { code_verifier: codeVerifier },
+        send: (server, client, options) => deviceCodeGrantRequest(server, client, None(), deviceCode, options),
         read: processDeviceCodeResponse,
       }, { context, http });
     } catch (error) {

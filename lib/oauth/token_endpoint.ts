@@ -46,6 +46,8 @@ interface Grant {
     client: Client,
     options: SendOptions & { readonly additionalParameters: Record<string, string> },
   ) => Promise<Response>;
+  /** Parameters beside those of the grant. */
+  readonly parameters?: Readonly<Record<string, string>>;
   readonly read: (server: AuthorizationServer, client: Client, response: Response) => Promise<TokenEndpointResponse>;
   /**
    * True for a refresh token: the request may be sent twice. The times in the response are compared with the server's clock if
@@ -69,12 +71,14 @@ export async function requestToken(
 ): Promise<TokenReply> {
   const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest } = context;
   const { isRenewal = false } = grant, step = { ...http, correlationId }, client = clientOf(clientId, now);
+  const isMicrosoft = isMicrosoftAuthority(provider.authority);
   const options = {
     ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
     // Microsoft's servers know these beside the standards: the account's home, and claims at the token endpoint.
-    additionalParameters: isMicrosoftAuthority(provider.authority)
-      ? { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }
-      : {},
+    additionalParameters: {
+      ...(isMicrosoft && { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }),
+      ...grant.parameters,
+    },
   };
   const response = await translateErrors(() => grant.send(provider.server, client, options), step);
   const { status, headers } = response, body = await response.text();
@@ -116,11 +120,8 @@ export async function refreshTokens(
   try {
     return await requestToken(provider, {
       isRenewal: true,
-      send: (server, client, options) =>
-        refreshTokenGrantRequest(server, client, None(), refreshToken, {
-          ...options,
-          additionalParameters: { ...options.additionalParameters, scope },
-        }),
+      parameters: { scope },
+      send: (server, client, options) => refreshTokenGrantRequest(server, client, None(), refreshToken, options),
       read: processRefreshTokenResponse,
     }, { context, http });
   } catch (error) {

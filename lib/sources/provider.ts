@@ -22,7 +22,13 @@ import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_cod
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
-import { type AuthCodeFlowRequest, capabilitiesOf, singleFlightKey, type TokenQuery } from "../request.ts";
+import {
+  type AuthCodeFlowRequest,
+  capabilitiesOf,
+  type RequestOptions,
+  singleFlightKey,
+  type TokenQuery,
+} from "../request.ts";
 import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
 
 interface ProviderSourceOptions {
@@ -50,7 +56,7 @@ interface SignIn {
 }
 
 /** Options of the second half of a sign-in in two requests. */
-export interface FinishOptions {
+export interface FinishOptions extends Pick<RequestOptions, "signal"> {
   /** The tenant at which the sign-in began, if it is not the app's. */
   readonly tenantId?: string | undefined;
   /**
@@ -60,8 +66,6 @@ export interface FinishOptions {
    * @default not checked
    */
   readonly redirectUri?: string | undefined;
-  /** Ends the call at once with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Failures in which a token that has nearly expired is better than none. */
@@ -158,7 +162,7 @@ export class ProviderSource {
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    { signal, tenantId, redirectUri: address }: FinishOptions = {},
+    { signal, tenantId, redirectUri: address }: FinishOptions,
   ): Promise<AuthenticationResult> {
     if (typeof flow?.authority !== "string") {
       throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
@@ -178,9 +182,8 @@ export class ProviderSource {
   /** Returns the endpoints of an authority, and the options of HTTP requests to it. */
   async find(
     authority: Authority,
-    call: Pick<HttpOptions, "correlationId" | "signal"> = {},
+    { signal, correlationId }: RequestOptions,
   ): Promise<{ readonly provider: Provider; readonly http: HttpOptions }> {
-    const { signal, correlationId } = call;
     const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
     const { findProvider } = await import("../oauth/provider.ts"); // not needed for a cached token
     return { provider: await findProvider(authority, http), http };
