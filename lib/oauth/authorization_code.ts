@@ -158,7 +158,6 @@ export function isAnswerTo({ state }: AuthorizationFlow, parameters: URLSearchPa
  * Finishes a sign-in: checks the response, redeems its code, and validates the id token.
  *
  * @param flow Flow of {@linkcode startAuthorization}. Use it once.
- * @param parameters The response: of the redirect's query, or of the posted form.
  * @throws {LatchkeyError} `user_canceled` and the provider's other refusals; `interaction_required` also if the person signed
  * in longer ago than `maxAge`; `invalid_response` if the response is not to this sign-in or not this provider's, or the id
  * token is invalid; `timed_out` if the sign-in started an hour ago; else as `requestToken`.

@@ -17,7 +17,7 @@ import { afterRunning, delay, untilAborted } from "../async.ts";
 import { LatchkeyError, withCorrelationId } from "../errors.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
-import { invalidResponse } from "./errors.ts";
+import { invalidResponse, isUnavailable } from "./errors.ts";
 
 /** A function that sends one request, such as `globalThis.fetch`. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -109,7 +109,7 @@ export function boundedFetch(http: HttpOptions, { retry = false }: { readonly re
     let delayMs = 0;
     try {
       const response = await fetchOnce(url, init, http);
-      if (response.status !== 429 && response.status < 500) return response;
+      if (!isUnavailable(response.status)) return response;
       delayMs = retryAfterMs(response, now()) ?? RETRY_MS;
       if (delayMs > MAX_RETRY_AFTER_MS) return response;
     } catch (error) {

@@ -14,7 +14,7 @@ import {
 } from "../authority.ts";
 import { isGuid, readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import { type AuthCodeFlowRequest, checkSignIn, RESERVED_SCOPES } from "../request.ts";
+import { type AuthCodeFlowRequest, RESERVED_SCOPES } from "../request.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
 import { type HttpOptions, retryAfterMs, sendOptions, TIMEOUT_MS, translateErrors } from "./fetch.ts";
 
@@ -229,7 +229,7 @@ function isRequestedTenant({ tenant }: Authority, answered: string): boolean {
   return !isGuid(requested) || requested === answered.toLowerCase();
 }
 
-/** Parameters of an authorization request. The reserved scopes are added; `claims` includes the client capabilities. */
+/** A validated authorization request. The reserved scopes are added; `claims` includes the client capabilities. */
 export interface AuthorizationRequest extends Omit<AuthCodeFlowRequest, "clientCapabilities" | "tenantId"> {
   readonly clientId: string;
 }
@@ -238,8 +238,6 @@ export interface AuthorizationRequest extends Omit<AuthCodeFlowRequest, "clientC
  * Returns the URL at which a person signs in or consents.
  *
  * @param more Parameters that tie the response to the request, such as `state`.
- * @throws {TypeError} if `extraQueryParameters` overrides a parameter of the protocol, or `prompt` is invalid.
- * @throws {RangeError} if `maxAge` is below 0.
  * @throws {LatchkeyError} `configuration` if the provider has no authorization endpoint.
  */
 export function authorizationUrl(
@@ -248,7 +246,6 @@ export function authorizationUrl(
   more: Readonly<Record<string, string>> = {},
 ): string {
   const { clientId, scopes, redirectUri, loginHint, domainHint, maxAge, claims } = request;
-  checkSignIn(request);
   const { authorization_endpoint } = provider.server;
   if (!authorization_endpoint) throw new LatchkeyError("configuration", "The provider has no authorization endpoint");
   const allScopes = scopesToAsk(provider, [...scopes, ...request.extraScopesToConsent ?? []]);

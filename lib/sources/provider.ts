@@ -304,8 +304,8 @@ function isOwn(authority: Authority, own: Authority, tenantId: string | undefine
 
 /** Returns the tenant of an authority, if it stands for one. */
 function realmOf(authority: Authority): string | undefined {
-  const isTenant = authority.kind === "entra" && !isMultiTenant(authority) && authority.tenant !== "consumers";
-  return isTenant ? authority.tenant : undefined;
+  const { kind, tenant } = authority;
+  return kind === "entra" && !isMultiTenant(authority) && tenant !== "consumers" ? tenant : undefined;
 }
 
 function refusePop({ pop }: TokenQuery): void {

@@ -165,17 +165,20 @@ export class TokenRouter {
       this.forget(account, call),
       this.broker.broker(call).then((broker) => broker.removeAccount(account, call)),
     ]);
-    if (removed.status === "rejected" && forgotten.status === "rejected") {
-      throw bothFailed(removed.reason, forgotten.reason);
+    const failures = [removed, forgotten].filter((half) => half.status === "rejected").map(({ reason }) => reason);
+    for (const failure of failures) if (!(failure instanceof LatchkeyError)) throw failure;
+    const [first, second] = failures as LatchkeyError[];
+    if (!first) return;
+    if (!second) {
+      const done = removed.status === "fulfilled"
+        ? "The broker has forgotten the account all the same"
+        : "The account is signed out of this app all the same";
+      throw withDetails(first, { hint: sentences(first.hint, done) });
     }
-    const done = removed.status === "fulfilled"
-      ? "The broker has forgotten the account all the same"
-      : "The account is signed out of this app all the same";
-    for (const half of [removed, forgotten]) {
-      if (half.status === "fulfilled") continue;
-      const { reason } = half;
-      throw reason instanceof LatchkeyError ? withDetails(reason, { hint: sentences(reason.hint, done) }) : reason;
-    }
+    const message = `${first.message}. The app cannot forget the account: ${second.message}`;
+    const cause = new AggregateError(failures, message), hint = sentences(first.hint, second.hint);
+    const details = { ...first, claims: first.claims, cause, errorDescription: message, hint };
+    throw new LatchkeyError(first.code, message, details);
   }
 
   /** Returns the identity provider. Its code is loaded on first use. */
@@ -229,17 +232,6 @@ export class TokenRouter {
     // Without a name, the account of the device has priority over one that signed in to this app only.
     return account || username !== undefined ? "provider" : "unknown";
   }
-}
-
-function bothFailed(first: unknown, second: unknown): unknown {
-  if (!(first instanceof LatchkeyError)) return first;
-  if (!(second instanceof LatchkeyError)) return second;
-  const { code, claims } = first, message = `${first.message}. The app cannot forget the account: ${second.message}`;
-  return new LatchkeyError(code, message, {
-    ...{ ...first, claims, cause: new AggregateError([first, second], message) },
-    errorDescription: message,
-    hint: sentences(first.hint, second.hint),
-  });
 }
 
 function sentences(...texts: readonly (string | undefined)[]): string | undefined {
