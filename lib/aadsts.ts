@@ -4,22 +4,20 @@
  *
  * @module
  */
+import { SIGN_IN_AGAIN } from "./errors.ts";
 
 /** Facts about the request that a hint names. */
 export interface HintContext {
   /** Source of the token: what helps depends on it. */
   readonly flow: "broker" | "browser" | "device_code";
-  /** Application (client) id. */
   readonly clientId: string;
   /** Redirect URI that the app must have registered for this flow. */
   readonly redirectUri: string;
-  /** Requested scopes. */
   readonly scopes: readonly string[];
 }
 
 type Hint = string | ((context: HintContext) => string);
 
-const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 const REGISTER_AGAIN = "Register the device again in the Intune app (Company Portal); dsreg --status shows its state";
 const redirectUri = ({ redirectUri, clientId }: HintContext): string =>
   `the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications)`;
@@ -111,12 +109,7 @@ export function errorCodesIn(text: string): readonly number[] {
   return [...new Set([...text.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))];
 }
 
-/**
- * Returns advice for a refusal.
- *
- * @param refusal Its numbers, and the texts that can tell more.
- * @returns A sentence, or `undefined` if nothing is known.
- */
+/** Returns advice for a refusal, or `undefined` if nothing is known. */
 export function hintFor(
   refusal: { readonly errorCodes: readonly number[]; readonly subError?: string | undefined; readonly text: string },
   context: HintContext,

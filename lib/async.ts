@@ -36,7 +36,7 @@ export function afterRunning(milliseconds: number, listener: () => void): () => 
   return () => clearTimeout(timer);
 }
 
-/** Work in flight that has to end although its callers gave up: a renewal can use up a refresh token, and its answer has to be stored. */
+/** Work that has to end although its callers gave up: a renewal can use up a refresh token, and its answer has to be stored. */
 export class InFlight {
   readonly #works = new Set<Promise<void>>();
 
@@ -52,17 +52,12 @@ export class InFlight {
   }
 
   /** Waits until no work is in flight, for at most `limitMs` milliseconds. By default without a limit. */
-  async drained(limitMs?: number): Promise<void> {
-    const limit = new AbortController(), { signal } = limit;
-    if (this.#works.size === 0) return;
-    const stopLimit = limitMs === undefined ? () => {} : afterRunning(limitMs, () => limit.abort());
-    try {
-      while (this.#works.size > 0) await untilAborted(Promise.all(this.#works), signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      stopLimit();
+  async drained(limitMs = Infinity): Promise<void> {
+    const limit = new AbortController(), { signal } = limit, stopLimit = afterRunning(limitMs, () => limit.abort());
+    while (this.#works.size > 0 && !signal.aborted) {
+      await untilAborted(Promise.all(this.#works), signal).catch(() => {}); // only the limit rejects it
     }
+    stopLimit();
   }
 }
 
@@ -119,12 +114,7 @@ export class SingleFlight<T> {
   }
 }
 
-/**
- * Waits for a promise, but no longer than a time.
- *
- * @returns What the promise gives; `undefined` after the time. The promise goes on.
- * @throws {unknown} the reason of the signal
- */
+/** Waits for a promise, but no longer than a time: then it returns `undefined`, and the promise goes on. */
 export async function withinTime<T>(
   promise: Promise<T>,
   milliseconds: number,
@@ -138,23 +128,13 @@ export async function withinTime<T>(
   }
 }
 
-/**
- * Waits for a time.
- *
- * @throws {unknown} the reason of the signal
- */
+/** Waits for a time. Throws the reason of the signal. */
 export async function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();
   await withinTime(new Promise<never>(() => {}), milliseconds, signal);
 }
 
-/**
- * Waits for a time that is different each time, so that those who were in each other's way once are not so again.
- *
- * @param milliseconds For how long at most; half of it at least.
- * @param signal Ends the waiting at once.
- * @throws {unknown} the reason of the signal
- */
+/** Waits for a half to the whole of a time, at random, so that those who were in each other's way once are not so again. */
 export async function delayWithJitter(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   await delay(milliseconds * (0.5 + Math.random() / 2), signal);
 }

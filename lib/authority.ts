@@ -12,13 +12,11 @@ export type AuthorityKind = "entra" | "adfs" | "b2c" | "ciam" | "oidc";
 export interface Authority {
   /** The whole URL, without a slash at its end. */
   readonly url: string;
-  /** The URL without its path. */
   readonly origin: string;
   /** The host, with the port if it is not the default. */
   readonly host: string;
   /** First segment of the path: `common`, `organizations`, `consumers`, a tenant's id or domain; empty if there is none. */
   readonly tenant: string;
-  /** Kind of the server. */
   readonly kind: AuthorityKind;
 }
 
@@ -43,18 +41,14 @@ const B2C_SUFFIXES: readonly string[] = [".b2clogin.com", ".b2clogin.cn", ".b2cl
 /** Suffix of the hosts of Entra External ID. */
 export const CIAM_SUFFIX = ".ciamlogin.com";
 
+/** Host where people sign in to a personal account. */
+export const PERSONAL_ACCOUNTS_HOST = "login.live.com";
 /** Hosts where people sign in to a personal account, or enter a device code. */
-const SIGN_IN_HOSTS: readonly string[] = ["login.live.com", "microsoft.com", "www.microsoft.com", "aka.ms"];
+const SIGN_IN_HOSTS: readonly string[] = [PERSONAL_ACCOUNTS_HOST, "microsoft.com", "www.microsoft.com", "aka.ms"];
 
-const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
-
-/**
- * Returns true if a host is this machine.
- *
- * @param hostname The host as `URL.hostname` spells it: lower case, an IPv6 address in brackets, no port.
- */
+/** Returns true if a host is this machine, as `URL.hostname` spells it: lower case, an IPv6 address in brackets, no port. */
 export function isLoopbackHost(hostname: string): boolean {
-  return LOOPBACK_HOSTS.includes(hostname);
+  return ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
 }
 
 /** Returns true if a URL is `https:`, or `http:` on loopback. */
@@ -62,11 +56,7 @@ export function isHttpsOrLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "https:" || protocol === "http:" && isLoopbackHost(hostname);
 }
 
-/**
- * Returns true if Microsoft signs people in at a host.
- *
- * @param hostname The host as `URL.hostname` spells it.
- */
+/** Returns true if Microsoft signs people in at a host, as `URL.hostname` spells it. */
 export function isMicrosoftHost(hostname: string): boolean {
   return ENTRA_HOSTS.has(hostname) || SIGN_IN_HOSTS.includes(hostname) || hostname.endsWith(CIAM_SUFFIX) ||
     isB2cHost(hostname);
@@ -87,19 +77,16 @@ export function parseAuthority(text: string): Authority {
   const [, plainHost, path] =
     /^https:\/\/([a-z0-9-]+(?:\.[a-z0-9-]*[a-z])+)((?:\/[A-Za-z0-9_%-][A-Za-z0-9._%-]*)+)$/.exec(text) ?? [];
   if (plainHost && path) return makeAuthority(`https://${plainHost}`, plainHost, path);
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url) throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it is not a URL`);
-  if (!isHttpsOrLoopback(url)) {
-    throw new ArgumentError(`Cannot use the authority ${JSON.stringify(text)}: it has to begin with https://`);
-  }
+  const url = URL.canParse(text) ? new URL(text) : undefined,
+    refused = `Cannot use the authority ${JSON.stringify(text)}`;
+  if (!url) throw new ArgumentError(`${refused}: it is not a URL`);
+  if (!isHttpsOrLoopback(url)) throw new ArgumentError(`${refused}: it has to begin with https://`);
   if (url.username || url.password || url.search || url.hash) {
     throw new ArgumentError("Cannot use the authority: it has a user name, a query or a fragment");
   }
   const authority = makeAuthority(url.origin, url.host, url.pathname);
   if (authority.kind === "entra" && !authority.tenant) {
-    throw new ArgumentError(
-      `Cannot use the authority ${JSON.stringify(text)}: a tenant is missing, as in ${DEFAULT_AUTHORITY}`,
-    );
+    throw new ArgumentError(`${refused}: a tenant is missing, as in ${DEFAULT_AUTHORITY}`);
   }
   return authority;
 }
@@ -125,12 +112,7 @@ export function isTenant(text: string): boolean {
   return /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(text);
 }
 
-/**
- * Returns the authority of another tenant at the same host.
- *
- * @param authority An authority of Entra ID or Entra External ID.
- * @throws {TypeError} if the authority has no tenants, or `tenant` is invalid.
- */
+/** Returns the authority of another tenant at the same host. Only Entra ID and Entra External ID have tenants. */
 export function authorityOfTenant(authority: Authority, tenant: string): Authority {
   if (authority.kind !== "entra" && authority.kind !== "ciam") {
     throw new ArgumentError(`Cannot use a tenant: ${authority.url} has none to choose from`);
@@ -157,12 +139,7 @@ export function isMultiTenant(authority: Authority): boolean {
   return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());
 }
 
-/**
- * Returns all hosts of a cloud, the preferred one first.
- *
- * @param host Host of an authority, or an account's environment.
- * @returns The hosts; only `host` if it is not Microsoft Entra ID's.
- */
+/** Returns all hosts of a host's cloud, the preferred one first; only the host itself if it is not Microsoft Entra ID's. */
 export function environmentAliases(host: string): readonly string[] {
   const name = environmentKey(host);
   return CLOUDS.find((cloud) => cloud.includes(name)) ?? [name];
@@ -246,10 +223,7 @@ function pathOf({ url }: Authority): string {
  */
 export function loopbackRedirectUri(
   authority: Authority,
-  { port, redirectPath = pathOf(authority) }: {
-    readonly port?: number | undefined;
-    readonly redirectPath?: string | undefined;
-  } = {},
+  { port, redirectPath = pathOf(authority) }: { port?: number | undefined; redirectPath?: string | undefined } = {},
 ): string {
   const suffix = port === undefined ? "" : `:${port}`;
   return isMicrosoftAuthority(authority) ? `http://localhost${suffix}` : `http://127.0.0.1${suffix}${redirectPath}`;
@@ -270,9 +244,7 @@ export function checkRedirectPath(path: unknown): void {
   );
 }
 
-/**
- * Returns true if an address equals a redirect URI in scheme, host, port and path. Its query and fragment are the response's.
- */
+/** Returns true if an address equals a redirect URI in scheme, host, port and path. Its query and fragment are the response's. */
 export function isAtRedirectUri(address: string | URL, redirectUri: string): boolean {
   if (!URL.canParse(address) || !URL.canParse(redirectUri)) return false;
   const [one, other] = [new URL(address), new URL(redirectUri)];

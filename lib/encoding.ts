@@ -7,17 +7,11 @@
 const MAX_DESCRIPTION_LENGTH = 4_000;
 /** Brokers' replies have five levels. JSON with many levels can be parsed, but `JSON.stringify` overflows the stack. */
 const MAX_DEPTH = 50;
-/** A JWT, or the beginning of one. */
-const JWT = /eyJ[\w.-]+/g;
 
 /** A JSON object of unknown content. */
 export type JsonObject = { readonly [key: string]: unknown };
 
-/**
- * Parses JSON.
- *
- * @throws {SyntaxError} if it is invalid, or nested too deeply.
- */
+/** Parses JSON. Throws a `SyntaxError` if it is invalid, or nested too deeply. */
 export function parseJson(json: string): unknown {
   const value: unknown = JSON.parse(json);
   if (isTooDeep(value)) throw new SyntaxError("The JSON is too deep");
@@ -97,14 +91,12 @@ export function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
  */
 export function escapeControlCharacters(foreign: string): string {
   return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
-    .replaceAll(JWT, "[concealed]").trim();
+    .replaceAll(/eyJ[\w.-]+/g, "[concealed]").trim(); // a JWT, or the beginning of one
 }
-
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
 /** Returns true if a text is padded base64 of one or more bytes. */
 export function isBase64(text: string): boolean {
-  return BASE64.test(text);
+  return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/.test(text);
 }
 
 /** Encodes a few bytes, such as a key or a header field, as base64. */
@@ -117,9 +109,7 @@ export function encodeHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const GUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
-
 /** Returns true if a text is a GUID (a UUID). */
 export function isGuid(text: string): boolean {
-  return GUID.test(text);
+  return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text);
 }

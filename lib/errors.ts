@@ -164,6 +164,9 @@ export function isInteractionRequired(error: unknown): boolean {
   return error instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(error.code);
 }
 
+/** Hint for a failure that a sign-in resolves. */
+export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
+
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
 

@@ -198,20 +198,14 @@ export interface PopScheme {
 }
 
 /** A validated request with its defaults. */
-export interface TokenQuery extends SignInOptions {
-  /** Scopes, each once. */
-  readonly scopes: readonly string[];
+export interface TokenQuery
+  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "signal"> {
   /** The app's authority, or that of the requested tenant. */
   readonly authority: Authority;
-  /** Account of the token. */
-  readonly account?: AccountInfo | undefined;
-  /** User name of the account, if no account is chosen. */
-  readonly username?: string | undefined;
   /** User name that has to sign in; `username` only suggests one. */
   readonly requiredUsername?: string | undefined;
   /** Claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
-  /** Capabilities of the caller. */
   readonly clientCapabilities: readonly string[];
   /** Capabilities that the claims request names; see {@linkcode capabilitiesOf}. */
   readonly capabilities: string;
@@ -219,36 +213,24 @@ export interface TokenQuery extends SignInOptions {
   readonly skipCache: boolean;
   /** True if the broker's cached token will not do either. */
   readonly renew: boolean;
-  /** HTTP request to bind the token to. */
   readonly pop?: PopScheme | undefined;
-  /** UUID of the request in the logs of the broker and the server. */
   readonly correlationId: string;
   /** The same UUID if the caller chose it: then the request is not shared with others. */
   readonly chosenCorrelationId?: string | undefined;
-  /** Ends the call at once with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
   /** Key of the token in the memory cache: its account or user name, and its purpose. */
   readonly cacheKey: string;
 }
 
-/** Defaults that the application gives all its requests. */
-interface RequestDefaults {
-  readonly authority: Authority;
-  readonly clientCapabilities?: readonly string[] | undefined;
-}
-
 /**
- * Validates a request and fills in its defaults.
+ * Validates a request and fills in the application's defaults.
  *
- * @param request The caller's request.
- * @param app The application's defaults.
  * @param names User names that replace the request's.
  * @throws {TypeError} if an argument is invalid.
  * @throws {RangeError} if a number is out of range.
  */
 export function tokenQuery(
   request: AcquireTokenRequest,
-  app: RequestDefaults,
+  app: Pick<TokenQuery, "authority"> & Pick<TokenRequest, "clientCapabilities">,
   names: Pick<TokenQuery, "username" | "requiredUsername"> = {},
 ): TokenQuery {
   const { correlationId } = checkCall(request);
@@ -257,7 +239,7 @@ export function tokenQuery(
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
-  const scopes = checkScopes(request.scopes), claims = claimsRequest(clientCapabilities, challenge);
+  const scopes = checkScopes(request.scopes), claims = claimsRequest(challenge, clientCapabilities);
   return withCacheKey({
     ...request,
     ...names,
@@ -276,7 +258,7 @@ export function tokenQuery(
 
 /** Returns the same query with a claims challenge to answer. */
 export function withChallenge(query: TokenQuery, challenge: string): TokenQuery {
-  const claims = claimsRequest(query.clientCapabilities, challenge);
+  const claims = claimsRequest(challenge, query.clientCapabilities);
   return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims), skipCache: true });
 }
 
@@ -302,15 +284,9 @@ export function singleFlightKey(way: "silent" | "window", query: TokenQuery): st
   ]);
 }
 
-/** Fields of requests that are strings. */
 const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
 
-/**
- * Validates the fields that all requests can have.
- *
- * @returns The signal, and the caller's correlation id or a new one.
- * @throws {TypeError} if the request is missing or a field is invalid.
- */
+/** Validates the fields that all requests can have. Returns the signal, and the caller's correlation id or a new one. */
 export function checkCall(request: RequestOptions): RequestOptions & { readonly correlationId: string } {
   if (typeof request !== "object" || request === null) {
     throw new ArgumentError('the request is missing: an object such as { scopes: ["User.Read"] }');
@@ -329,14 +305,12 @@ export function checkCall(request: RequestOptions): RequestOptions & { readonly 
   return { correlationId, signal };
 }
 
-/** Throws a `TypeError` if client capabilities are not a list of strings. */
 export function checkCapabilities(capabilities: unknown): void {
   if (capabilities === undefined) return;
   if (Array.isArray(capabilities) && capabilities.every((one) => typeof one === "string" && one !== "")) return;
   throw new ArgumentError('clientCapabilities has to be a list of strings, such as ["cp1"]');
 }
 
-/** Throws a `TypeError` if an account has no home account id. */
 export function checkAccount(account: AccountInfo | undefined): void {
   if (typeof account?.homeAccountId === "string") return;
   throw new ArgumentError("account is missing, or is not one of getAccounts");
@@ -345,12 +319,7 @@ export function checkAccount(account: AccountInfo | undefined): void {
 /** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
 export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
 
-/**
- * Validates scopes.
- *
- * @returns The scopes, each once.
- * @throws {TypeError} if none names a resource, or one is not a scope token (RFC 6749, 3.3).
- */
+/** Returns scopes, each once. Throws a `TypeError` if none names a resource, or one is not a scope token (RFC 6749, 3.3). */
 export function checkScopes(scopes: readonly string[]): string[] {
   if (!Array.isArray(scopes) || scopes.length === 0) throw mistake("scopes has to name at least one scope");
   for (const scope of scopes) {
@@ -368,12 +337,7 @@ const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "selec
 /** Parameters of an authorization request that the protocol sets. */
 const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
 
-/**
- * Validates the options of a sign-in.
- *
- * @throws {TypeError} if the prompt is invalid, or a parameter would override one of the protocol.
- * @throws {RangeError} if `maxAge` or `port` is out of range.
- */
+/** Throws a `TypeError` or `RangeError` if an option of a sign-in is invalid, or a parameter would override the protocol's. */
 export function checkSignIn(
   { prompt, maxAge, extraQueryParameters = {}, interactive, port = 0 }: Omit<AcquireTokenRequest, "scopes">,
 ): void {
@@ -391,7 +355,6 @@ export function checkSignIn(
   }
 }
 
-/** Throws a `TypeError` if the HTTP request to bind a token to is invalid. */
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
   const { type, method, url, nonce } = scheme;
@@ -406,24 +369,21 @@ export function checkPop(scheme: PopScheme | undefined): void {
   if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
 }
 
-/** Merges a claims challenge with client capabilities (OpenID Connect Core, 5.5). */
-function claimsRequest(capabilities: readonly string[], challenge: string | undefined): string | undefined {
+/**
+ * Merges a claims challenge with client capabilities (OpenID Connect Core, 5.5).
+ *
+ * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, usually, base64 of it; or either by itself.
+ * @returns JSON text; `undefined` if there is neither.
+ * @throws {TypeError} if the challenge has no claims. The message does not quote it.
+ */
+export function claimsRequest(
+  challenge: string | undefined,
+  capabilities: readonly string[] = [],
+): string | undefined {
   const claims = parseChallenge(challenge);
   if (capabilities.length === 0) return claims && JSON.stringify(claims);
   const accessToken = isObject(claims?.access_token) ? claims.access_token : {};
   return JSON.stringify({ ...claims, access_token: { ...accessToken, xms_cc: { values: capabilities } } });
-}
-
-/**
- * Reads the claims request of a challenge.
- *
- * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, usually, base64 of it; or either by itself.
- * @returns JSON text; `undefined` if there is no challenge.
- * @throws {TypeError} if it has no claims. The message does not quote it.
- */
-export function readClaims(challenge: string | undefined): string | undefined {
-  const claims = parseChallenge(challenge);
-  return claims && JSON.stringify(claims);
 }
 
 function parseChallenge(challenge: string | undefined): JsonObject | undefined {
@@ -432,9 +392,7 @@ function parseChallenge(challenge: string | undefined): JsonObject | undefined {
     ? readJson(challenge)
     : parseHeader(challenge) ?? readBase64Json(challenge.trim());
   if (claims) return claims;
-  throw mistake(
-    "claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it",
-  );
+  throw mistake("claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it");
 }
 
 /** Parts of a header (RFC 9110, 11.2): quoted strings, which may be cut off, words, and separators. */

@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, isSameAccount, isSameUsername } from "./account.ts";
 import { escapeControlCharacters } from "./encoding.ts";
-import { LatchkeyError } from "./errors.ts";
+import { LatchkeyError, SIGN_IN_AGAIN } from "./errors.ts";
 
 /** A token and its details. Inspecting or logging it does not show the tokens. */
 export interface AuthenticationResult {
@@ -39,8 +39,8 @@ export interface AuthenticationResult {
 export const EXPIRY_MARGIN_MS: number = 5 * 60_000;
 /** Clock drift, and the rounding to whole seconds. A larger difference means that somebody set the clock. */
 const ROUNDING_MS = 2_000;
-/** Tolerance for a machine's clock that is behind the server's, in seconds. */
-const CLOCK_TOLERANCE_S = 300;
+/** Accepted difference between this machine's clock and a server's. WSL's clock drifts while the host sleeps. */
+export const CLOCK_TOLERANCE_S: number = 300;
 
 /** Hides the tokens of a result from `console.log` and inspection, not from `JSON.stringify`. Returns the same object. */
 export function redactTokens(result: AuthenticationResult): AuthenticationResult {
@@ -52,17 +52,9 @@ export function redactTokens(result: AuthenticationResult): AuthenticationResult
 
 /** Lifetimes of received tokens by the monotonic clock: the system's clock can jump. */
 export class Lifetimes {
-  readonly #received = new Map<
-    string,
-    { readonly place: string; readonly atMs: number; readonly lifetimeMs: number }
-  >();
+  readonly #received = new Map<string, { place: string; atMs: number; lifetimeMs: number }>();
 
-  /**
-   * Notes a token that was just received, and forgets the one that it replaces.
-   *
-   * @param place Key of the place that it takes in a cache.
-   * @param now In milliseconds since 1970.
-   */
+  /** Notes a token that was just received, and forgets the one that it replaces at a cache's key. */
   note({ accessToken, expiresOn }: AuthenticationResult, place: string, now: number): void {
     const atMs = performance.now();
     for (const [old, received] of this.#received) {
@@ -96,23 +88,15 @@ export function redacted<T extends object>(secret: T, shown: () => unknown): T {
   return secret;
 }
 
-/** The account, or else the user name, that an answer has to be for. Without either, any account will do. */
-interface ExpectedAccount {
-  readonly account?: AccountInfo | undefined;
-  readonly username?: string | undefined;
-}
-
 /**
- * Refuses an answer for another account than the expected one. An answer without a user name does not match a user name.
+ * Throws `interaction_required` if an answer is for another account, or else another user name, than the expected one. An answer
+ * without a user name does not match a user name.
  *
- * @param result The answer.
- * @param expected The account that the answer has to be for.
  * @param describe Returns the message and the hint. It gets both user names, each of which can be empty.
- * @throws {LatchkeyError} `interaction_required` if the answer is for another account.
  */
 export function refuseOther(
   { account: answered, correlationId }: AuthenticationResult,
-  { account, username }: ExpectedAccount,
+  { account, username }: { readonly account?: AccountInfo | undefined; readonly username?: string | undefined },
   describe: (answered: string, expected: string) => { readonly message: string; readonly hint: string },
 ): void {
   if (account) {
@@ -123,19 +107,12 @@ export function refuseOther(
   throw new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 
-/**
- * Refuses an answer whose sign-in is too old, or of unknown age.
- *
- * @param result The answer.
- * @param maxAge The greatest age of the sign-in, in seconds.
- * @param now The time, in milliseconds since 1970.
- * @throws {LatchkeyError} `interaction_required` if the sign-in is too old.
- */
+/** Throws `interaction_required` if an answer's sign-in is older than `maxAge` seconds, or of unknown age. */
 export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
   const at = result.idTokenClaims?.auth_time, age = typeof at === "number" ? now / 1000 - at : Infinity;
   if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // a time in the future means that the clock is wrong
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,
-    hint: "Sign in again: latchkey login, or acquireTokenInteractive",
+    hint: SIGN_IN_AGAIN,
   });
 }

@@ -26,7 +26,7 @@ import type { AccountInfo } from "./account.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
 import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
-import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError, type Logger } from "./errors.ts";
+import { ArgumentError, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/fetch.ts";
 import {
@@ -130,14 +130,8 @@ export class WebApplication {
     this.#logger = logger;
     const log: Logger = (level, message) => logger?.(level, message);
     this.#cache = new TokenCache(store, { clientId, environment: environmentOf(authority), now, log });
-    this.#provider = new ProviderSource({
-      clientId,
-      authority,
-      cache: this.#cache,
-      fetch: () => Promise.resolve(fetch),
-      now,
-      log,
-    });
+    const send = () => Promise.resolve(fetch);
+    this.#provider = new ProviderSource({ clientId, authority, cache: this.#cache, fetch: send, now, log });
   }
 
   /**
@@ -166,7 +160,7 @@ export class WebApplication {
     try {
       return await this.#provider.acquireSilently(tokenQuery(request, this.#app));
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
+      if (!(error instanceof LatchkeyError) || !isInteractionRequired(error)) throw error;
       this.#logger?.("info", `No silent token: ${error.code} (correlation id ${error.correlationId})`);
       return null;
     }

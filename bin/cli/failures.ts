@@ -37,9 +37,11 @@ const MIRRORED =
 const COMMAND_LINE_WORDS: readonly (readonly [library: RegExp, commandLine: string])[] = [
   [/\bacquireTokenInteractive with these scopes\b/g, "latchkey login --scope"],
   [/\bacquireTokenInteractive with the error's claims\b/g, "latchkey login --claims, with the error's claims"],
+  [/\bacquireTokenInteractive with a prompt\b/g, "latchkey login --prompt login"],
   [/\bacquireTokenInteractive\b/g, "latchkey login"],
   [/\brequireBroker\b/g, "--broker require"],
   [/\bauthenticationScheme\b/g, "--pop"],
+  [/\baccount in the request\b/g, "--account"],
   [/\bclientId and authority\b/g, "--client-id and --tenant"],
   [/\bcheck the authority and the account\b/g, "check --tenant and --account"],
   [/\bCheck the authority\b/g, "Check --authority"],

@@ -5,7 +5,7 @@
  */
 import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
-import { readClaims } from "../request.ts";
+import { claimsRequest } from "../request.ts";
 import type { GetTokenOptions, TokenCredential } from "./credential.ts";
 
 /** A function like `fetch` that adds a token. */
@@ -169,7 +169,7 @@ function challengeOf({ status, headers }: Response): string | undefined {
   const header = headers.get("www-authenticate");
   if (!header || ![401, 403].includes(status)) return undefined;
   try {
-    return readClaims(header);
+    return claimsRequest(header);
   } catch {
     return undefined;
   }

@@ -7,7 +7,7 @@ import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, INTERACTION_REQUIRED_CODES, LatchkeyError } from "../errors.ts";
+import { ArgumentError, isInteractionRequired, LatchkeyError } from "../errors.ts";
 import type { AcquireTokenRequest, SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
@@ -260,7 +260,7 @@ export class LatchkeyCredential implements AsyncDisposable {
       if (!(error instanceof LatchkeyError)) throw error;
       const isUnavailable = error.code === "broker_unavailable" || error.code === "missing_dependency";
       if (isUnavailable) throw new CredentialUnavailableError(messageOf(error), { cause: error });
-      if (interactive !== "never" || !INTERACTION_REQUIRED_CODES.has(error.code)) throw error;
+      if (interactive !== "never" || !isInteractionRequired(error)) throw error;
       throw new AuthenticationRequiredError(error, scopeList, options);
     } finally {
       turn.resolve();

@@ -15,13 +15,7 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "@panva/oauth4webapi";
-import {
-  isAtRedirectUri,
-  isMicrosoftAuthority,
-  loopbackRedirectUri,
-  redirectPath,
-  uriToRegister,
-} from "../authority.ts";
+import { isAtRedirectUri, isMicrosoftAuthority, redirectPath, uriToRegister } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { redacted } from "../token.ts";
 import { oauthError } from "./errors.ts";
@@ -34,21 +28,6 @@ import {
   serverOfResponse,
 } from "./provider.ts";
 import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
-
-/** Parameters of a sign-in. */
-export interface AuthCodeRequest extends AuthorizationRequest {
-  /**
-   * Transport of the response: a form that the browser posts, or the query. A web app does not get its `SameSite=Lax` cookies
-   * with a post from another site.
-   *
-   * @default "form_post" if the provider supports it, else "query"
-   */
-  readonly responseMode?: "form_post" | "query" | undefined;
-  /** UUID of the sign-in in the server's logs. @default a new one */
-  readonly correlationId?: string | undefined;
-  /** Current time, in milliseconds since 1970. @default Date.now */
-  readonly now?: (() => number) | undefined;
-}
 
 /**
  * State of a sign-in until its response arrives: plain JSON. It belongs to the person and is secret: only the browser that
@@ -85,24 +64,16 @@ export interface AuthCodeFlow extends AuthorizationFlow {
   readonly authUri: string;
 }
 
-/** Time limit of a sign-in, in milliseconds. */
 const FLOW_LIFETIME_MS = 60 * 60_000;
 /** Difference between the clocks that is accepted in the time of a sign-in, in seconds. */
 const AUTH_TIME_TOLERANCE_S = 120;
 
-/**
- * Starts a sign-in.
- *
- * @returns The address for the person, and the flow, which {@linkcode finishAuthorization} needs.
- * @throws {TypeError} if `extraQueryParameters` overrides a parameter of the protocol, or `prompt` is invalid.
- * @throws {RangeError} if `maxAge` is below 0.
- */
+/** Starts a sign-in. Throws as {@linkcode authorizationUrl}. */
 export async function startAuthorization(
   provider: Provider,
-  request: AuthCodeRequest,
-): Promise<{ readonly url: string; readonly flow: AuthorizationFlow }> {
-  const { clientId, scopes, redirectUri = loopbackRedirectUri(provider.authority) } = request;
-  const { claims, maxAge, now = Date.now } = request;
+  request: AuthorizationRequest & Pick<HttpOptions, "now">,
+): Promise<AuthCodeFlow> {
+  const { clientId, scopes, redirectUri, claims, maxAge, now = Date.now } = request;
   const modes = provider.server.response_modes_supported;
   const mode = request.responseMode ?? (Array.isArray(modes) && modes.includes("form_post") ? "form_post" : "query");
   const flow: AuthorizationFlow = {
@@ -118,7 +89,7 @@ export async function startAuthorization(
     startedOn: now(),
     correlationId: request.correlationId ?? crypto.randomUUID(),
   };
-  const url = authorizationUrl(provider, { ...request, redirectUri }, {
+  const authUri = authorizationUrl(provider, request, {
     // The default is not sent: not every server knows the parameter.
     ...(mode !== "query" && { response_mode: mode }),
     state: flow.state,
@@ -127,7 +98,7 @@ export async function startAuthorization(
     code_challenge_method: "S256",
     ...(isMicrosoftAuthority(provider.authority) && { client_info: "1", "client-request-id": flow.correlationId }),
   });
-  return { url, flow: redacted(flow, () => ({ authority: flow.authority, correlationId: flow.correlationId })) };
+  return redacted({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
 }
 
 /**
@@ -187,7 +158,6 @@ export function isAnswerTo({ state }: AuthorizationFlow, parameters: URLSearchPa
  * Finishes a sign-in: checks the response, redeems its code, and validates the id token.
  *
  * @param flow Flow of {@linkcode startAuthorization}. Use it once.
- * @param parameters The response: of the redirect's query, or of the posted form.
  * @throws {LatchkeyError} `user_canceled` and the provider's other refusals; `interaction_required` also if the person signed
  * in longer ago than `maxAge`; `invalid_response` if the response is not to this sign-in or not this provider's, or the id
  * token is invalid; `timed_out` if the sign-in started an hour ago; else as `requestToken`.
@@ -224,15 +194,11 @@ export async function finishAuthorization(
 
   // The person consents to extra scopes at sign-in only: Entra gives a token for one resource at a time. B2C gives none
   // without scopes.
-  const scope: Record<string, string> = isMicrosoftAuthority(authority) || authority.kind === "b2c"
-    ? { scope: scopesToAsk(provider, scopes).join(" ") }
-    : {};
+  const needsScope = isMicrosoftAuthority(authority) || authority.kind === "b2c";
   const reply = await requestToken(provider, {
+    parameters: needsScope ? { scope: scopesToAsk(provider, scopes).join(" ") } : {},
     send: (server, client, options) =>
-      authorizationCodeGrantRequest(server, client, None(), response, redirectUri, codeVerifier, {
-        ...options,
-        additionalParameters: { ...options.additionalParameters, ...scope },
-      }),
+      authorizationCodeGrantRequest(server, client, None(), response, redirectUri, codeVerifier, options),
     read: (server, client, response) =>
       processAuthorizationCodeResponse(server, client, response, { expectedNonce: nonce, requireIdToken: true }),
   }, { context, http });

@@ -4,8 +4,14 @@
  *
  * @module
  */
-import { startTimer, withinTime } from "../async.ts";
-import { isAtRedirectUri, isMicrosoftAuthority, loopbackRedirectUri, uriToRegister } from "../authority.ts";
+import { startTimer, untilAborted, withinTime } from "../async.ts";
+import {
+  isAtRedirectUri,
+  isMicrosoftAuthority,
+  loopbackRedirectUri,
+  PERSONAL_ACCOUNTS_HOST,
+  uriToRegister,
+} from "../authority.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";
@@ -16,15 +22,9 @@ import {
   readSessionFacts,
   type SessionFacts,
 } from "../runtime/browser.ts";
-import {
-  type AuthCodeRequest,
-  type AuthorizationFlow,
-  finishAuthorization,
-  isAnswerTo,
-  startAuthorization,
-} from "./authorization_code.ts";
+import { type AuthCodeFlow, finishAuthorization, isAnswerTo, startAuthorization } from "./authorization_code.ts";
 import type { HttpOptions } from "./fetch.ts";
-import type { Provider } from "./provider.ts";
+import type { AuthorizationRequest, Provider } from "./provider.ts";
 import type { TokenReply } from "./token_endpoint.ts";
 
 /** Options for the use of the browser. */
@@ -51,7 +51,6 @@ export interface BrowserSignInOptions {
   readonly resultPage?: ((outcome: SignInOutcome) => string) | undefined;
 }
 
-/** Options of one sign-in. */
 interface SignInCall extends HttpOptions {
   readonly port?: number | undefined;
   /** @default {@linkcode SIGN_IN_LIMIT_MS} */
@@ -65,12 +64,6 @@ interface SignInCall extends HttpOptions {
   readonly accept?: ((reply: TokenReply) => void) | undefined;
 }
 
-/** A sign-in that waits for its response. */
-interface StartedSignIn {
-  readonly url: string;
-  readonly flow: AuthorizationFlow;
-}
-
 /** Time for the person to sign in. */
 export const SIGN_IN_LIMIT_MS = 300_000;
 const OPENING_LIMIT_MS = 3_000;
@@ -80,13 +73,12 @@ const RESULT_PAGE_LIMIT_MS = 2_000;
 /**
  * Signs a person in.
  *
- * @returns The provider's reply.
  * @throws {LatchkeyError} the provider's refusal; `timed_out`; `configuration` if the port is taken; `missing_dependency` if no
  * browser opens and nobody is told the address.
  */
 export async function signInByBrowser(
   provider: Provider,
-  request: Omit<AuthCodeRequest, "redirectUri" | "responseMode" | "now">,
+  request: Omit<AuthorizationRequest, "redirectUri" | "responseMode">,
   options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
   const { port = 0, timeLimitMs = SIGN_IN_LIMIT_MS, signal, now, correlationId, readRedirect, redirectPath } = options;
@@ -95,27 +87,18 @@ export async function signInByBrowser(
   const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
   // At this address the browser no longer shows the response's parameters. Others cannot guess it.
   const resultPath = `/done/${crypto.randomUUID()}`;
-  const started: StartedSignIn[] = [];
-  let taken: StartedSignIn | undefined, announced = false, isPageDue = false, result: HttpReply | undefined;
+  const started: AuthCodeFlow[] = [];
+  let taken: AuthCodeFlow | undefined, announced = false, isPageDue = false, result: HttpReply | undefined;
 
-  const loopback = await listenOnLoopback({
-    ...{ port, signal: ended, onRequest: respond },
-    allowedOrigins: originsOf(provider),
-  });
+  const allowedOrigins = originsOf(provider);
+  const loopback = await listenOnLoopback({ port, signal: ended, onRequest: respond, allowedOrigins });
   const redirectUri = loopbackRedirectUri(provider.authority, { port: loopback.port, redirectPath });
   const limit = startTimer(() => over.abort(timedOut(redirectUri, timeLimitMs, correlationId)), timeLimitMs);
-  ended.addEventListener("abort", () => {
-    reply.reject(ended.reason);
-    shown.resolve();
-  }, { once: true });
   try {
     launch().catch(reply.reject);
-    try {
-      return await reply.promise;
-    } finally {
-      if (isPageDue) await withinTime(shown.promise, RESULT_PAGE_LIMIT_MS); // the browser may be gone
-    }
+    return await untilAborted(reply.promise, ended);
   } finally {
+    if (isPageDue) await withinTime(shown.promise, RESULT_PAGE_LIMIT_MS, ended).catch(() => {}); // the browser may be gone
     clearTimeout(limit);
     over.abort(new LatchkeyError("unexpected", "The sign-in is over"));
     await loopback.close();
@@ -125,22 +108,27 @@ export async function signInByBrowser(
     options.onBeforeLaunching?.();
     // A person can paste the address only, which does not contain what a browser posts.
     let canPaste = readRedirect !== undefined && isRemoteSession(options.session ?? await readSessionFacts());
-    let { url } = await start(canPaste ? "query" : undefined);
-    const opening = (async () => await openBrowser(url))();
+    let { authUri } = await start(canPaste ? "query" : undefined);
+    const opening = (async () => await openBrowser(authUri))();
     const opened = await withinTime(opening, options.openingLimitMs ?? OPENING_LIMIT_MS, ended) ?? false;
     if (opened === false && readRedirect && !canPaste && !taken) {
-      ({ url } = await start("query")); // the first address remains valid: a browser may have it even so
+      ({ authUri } = await start("query")); // the first address remains valid: a browser may have it even so
       canPaste = true;
     }
-    announce(url, opened);
+    announce(authUri, opened);
     if (readRedirect && canPaste) await paste(readRedirect);
-    else if (!options.onSignInAddress && await opening === false) throw noBrowser(correlationId);
+    else if (!options.onSignInAddress && await opening === false) {
+      throw new LatchkeyError("missing_dependency", "No browser could be opened", {
+        correlationId,
+        hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
+      });
+    }
   }
 
-  async function start(responseMode: "query" | undefined): Promise<StartedSignIn> {
-    const signIn = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
-    started.push(signIn);
-    return signIn;
+  async function start(responseMode?: "query"): Promise<AuthCodeFlow> {
+    const flow = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
+    started.push(flow);
+    return flow;
   }
 
   /** Announces once: the browser can come back before `openBrowser` returns. */
@@ -154,10 +142,10 @@ export async function signInByBrowser(
       shown.resolve();
       return result;
     }
-    const parameters = method === "POST" ? form : url.searchParams, signIn = take(url, parameters);
-    if (!signIn) return NOT_A_RESPONSE;
+    const parameters = method === "POST" ? form : url.searchParams, flow = take(url, parameters);
+    if (!flow) return NOT_A_RESPONSE;
     isPageDue = true;
-    result = await finish(signIn, parameters);
+    result = await finish(flow, parameters);
     if (ended.aborted && method === "POST") return result; // the listener is closed: a redirect would lead nowhere
     return { status: 303, headers: { location: resultPath }, body: "" };
   }
@@ -167,8 +155,8 @@ export async function signInByBrowser(
       const text = (await read(ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
       const address = new URL(URL.canParse(text) ? text : "about:blank"), parameters = address.searchParams;
-      const signIn = take(address, parameters);
-      if (signIn) return void await finish(signIn, parameters);
+      const flow = take(address, parameters);
+      if (flow) return void await finish(flow, parameters);
       await new Promise((resolve) => setTimeout(resolve)); // a `read` that does not wait must not block the event loop
     }
   }
@@ -177,16 +165,14 @@ export async function signInByBrowser(
    * Takes the first response with a right state, which ends the sign-in, whatever it says. One that arrived at another address
    * is another authority's, to which this one has redirected the person.
    */
-  function take(address: URL, parameters: URLSearchParams): StartedSignIn | undefined {
+  function take(address: URL, parameters: URLSearchParams): AuthCodeFlow | undefined {
     if (taken) return undefined;
-    return taken = started.find(({ flow }) =>
-      isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters)
-    );
+    return taken = started.find((flow) => isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters));
   }
 
-  async function finish({ url, flow }: StartedSignIn, parameters: URLSearchParams): Promise<HttpReply> {
+  async function finish(flow: AuthCodeFlow, parameters: URLSearchParams): Promise<HttpReply> {
     try {
-      announce(url, true);
+      announce(flow.authUri, true);
       const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
       options.accept?.(answer);
       reply.resolve(answer);
@@ -209,8 +195,8 @@ export async function signInByBrowser(
 
 /** Returns the origins that post the form: personal accounts of Microsoft's sign in at a host of their own. */
 function originsOf({ server, authority }: Provider): readonly string[] {
-  const { authorization_endpoint: page } = server;
-  return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? ["https://login.live.com"] : []];
+  const { authorization_endpoint: page } = server, personal = `https://${PERSONAL_ACCOUNTS_HOST}`;
+  return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? [personal] : []];
 }
 
 const NOT_A_RESPONSE: HttpReply = {
@@ -226,13 +212,6 @@ function timedOut(redirectUri: string, timeLimitMs: number, correlationId: strin
       "Try again. If the page itself showed an error such as AADSTS530084 or AADSTS53003, the browser does not meet your " +
       "organisation's policies: sign in through the device's broker (requireBroker). If it mentioned the redirect URI, " +
       `register ${uriToRegister(redirectUri)} for the app`,
-  });
-}
-
-function noBrowser(correlationId: string | undefined): LatchkeyError {
-  return new LatchkeyError("missing_dependency", "No browser could be opened", {
-    correlationId,
-    hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
   });
 }
 
@@ -259,15 +238,8 @@ dt{font-weight:600}dd{margin:0}dd+dt{margin-top:.5rem}`;
 
 const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
 
-/**
- * Returns the page that ends a sign-in.
- *
- * @param body HTML of the app's own page.
- */
-export function resultPage(
-  outcome: SignInOutcome,
-  body?: string,
-): { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string } {
+/** Returns the page that ends a sign-in: latchkey's, or the app's own HTML. */
+export function resultPage(outcome: SignInOutcome, html?: string): HttpReply {
   const nonce = crypto.randomUUID();
   return {
     status: outcome.ok ? 200 : 400,
@@ -277,41 +249,31 @@ export function resultPage(
       "referrer-policy": "no-referrer",
       "x-content-type-options": "nosniff",
       "x-frame-options": "DENY",
-      ...(body === undefined && {
+      ...(html === undefined && {
         "content-security-policy":
           `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
       }),
     },
-    body: body ?? page(nonce, outcome.ok ? success(outcome.username) : failure(outcome.error)),
+    body: html ?? page(nonce, outcome),
   };
-}
-
-/** The parts of the page that depend on the outcome. */
-interface PageContent {
-  readonly kind: "good" | "bad";
-  readonly title: string;
-  readonly icon: string;
-  readonly text: string;
 }
 
 const CLOSE = "<p>You can close this page and go back to the program.</p>";
 
-function success(username: string): PageContent {
+function successText(username: string): string {
   const who = username ? ` as <strong><bdi>${escape(username)}</bdi></strong>` : "";
-  return { kind: "good", title: "Signed in", icon: CHECK_MARK, text: `<p>You are signed in${who}.</p>\n${CLOSE}` };
+  return `<p>You are signed in${who}.</p>\n${CLOSE}`;
 }
 
-function failure({ error, code, errorDescription, message, correlationId, hint }: LatchkeyError): PageContent {
+function failureText({ error, code, errorDescription, message, correlationId, hint }: LatchkeyError): string {
   const rows = [["Error", error ?? code], ["Details", errorDescription || message], ["Correlation id", correlationId]]
     .flatMap(([name, value]) => value ? [`<dt>${name}</dt><dd>${escape(value)}</dd>`] : []);
   const advice = hint ? `<p>${escape(hint)}.</p>\n` : "";
-  return {
-    ...{ kind: "bad", title: "Not signed in", icon: CROSS },
-    text: `${advice}${CLOSE}\n<dl>\n${rows.join("\n")}\n</dl>`,
-  };
+  return `${advice}${CLOSE}\n<dl>\n${rows.join("\n")}\n</dl>`;
 }
 
-function page(nonce: string, { kind, title, icon, text }: PageContent): string {
+function page(nonce: string, outcome: SignInOutcome): string {
+  const [kind, icon, title] = outcome.ok ? ["good", CHECK_MARK, "Signed in"] : ["bad", CROSS, "Not signed in"];
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -326,7 +288,7 @@ function page(nonce: string, { kind, title, icon, text }: PageContent): string {
 <svg class="${kind}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.75" \
 stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><circle cx="12" cy="12" r="10"/>${icon}</svg>
 <h1>${title}</h1>
-${text}
+${outcome.ok ? successText(outcome.username) : failureText(outcome.error)}
 </main>
 </body>
 </html>

@@ -29,15 +29,12 @@ type DeviceCodeRequest = Pick<TokenContext, "clientId" | "scopes" | "claims">;
 
 /** A code for the person, and the secrets with which its token is requested. */
 export interface DeviceCode extends UserCode {
-  /** Secret that the token is requested with. */
   readonly deviceCode: string;
   /** Secret of PKCE, if the provider required it. */
   readonly codeVerifier?: string;
   /** Seconds between two requests. */
   readonly interval: number;
-  /** Parameters of the sign-in. */
   readonly request: DeviceCodeRequest;
-  /** UUID of the sign-in. */
   readonly correlationId: string;
 }
 
@@ -75,10 +72,8 @@ export async function startDeviceCode(
     const mayNeedPkce = error instanceof LatchkeyError && error.error === "invalid_request";
     if (!mayNeedPkce || isMicrosoftAuthority(authority)) throw error;
     codeVerifier = generateRandomCodeVerifier();
-    return await send({
-      code_challenge: await calculatePKCECodeChallenge(codeVerifier),
-      code_challenge_method: "S256",
-    });
+    const challenge = await calculatePKCECodeChallenge(codeVerifier);
+    return await send({ code_challenge: challenge, code_challenge_method: "S256" });
   });
   const userCode = escapeControlCharacters(reply.user_code);
   const [verificationUri, verificationUriComplete] = [reply.verification_uri, reply.verification_uri_complete]
@@ -105,25 +100,19 @@ export async function startDeviceCode(
     const parameters = new URLSearchParams({ scope: scopesToAsk(provider, scopes).join(" "), ...pkce });
     if (claims !== undefined && isMicrosoftAuthority(authority)) parameters.set("claims", claims);
     const options = sendOptions(authority.url, step, { retry: true });
-    const response = await translateErrors(
-      () => deviceAuthorizationRequest(server, client, None(), parameters, options),
-      step,
-    );
-    const { status, headers } = response, body = await response.text();
+    const ask = () => deviceAuthorizationRequest(server, client, None(), parameters, options);
+    const response = await translateErrors(ask, step), { status, headers } = response, body = await response.text();
     if (status !== 200) {
       throw refusalOf({ status, body }, contextOf(request, correlationId), retryAfterMs(response, now()));
     }
-    return await translateErrors(
-      () => processDeviceAuthorizationResponse(server, client, new Response(body, { headers })),
-      step,
-    );
+    const read = () => processDeviceAuthorizationResponse(server, client, new Response(body, { headers }));
+    return await translateErrors(read, step);
   }
 }
 
 /**
  * Polls until the person has signed in.
  *
- * @param code Code of {@linkcode startDeviceCode}.
  * @throws {LatchkeyError} `timed_out` if the code has expired; `user_canceled`; the provider's refusal; `invalid_response`.
  */
 export async function pollDeviceCode(
@@ -133,7 +122,6 @@ export async function pollDeviceCode(
 ): Promise<TokenReply> {
   const { now = Date.now, wait = delay, signal } = http;
   const { deviceCode, codeVerifier, request, correlationId, expiresOn } = code;
-  const pkce: Record<string, string> = codeVerifier === undefined ? {} : { code_verifier: codeVerifier };
   const context = { ...contextOf(request, correlationId), secrets: [deviceCode, codeVerifier ?? ""] };
   for (let interval = code.interval;;) {
     const leftMs = expiresOn.getTime() - now();
@@ -146,11 +134,8 @@ export async function pollDeviceCode(
     await wait(Math.min(interval * 1000, leftMs), signal);
     try {
       return await requestToken(provider, {
-        send: (server, client, options) =>
-          deviceCodeGrantRequest(server, client, None(), deviceCode, {
-            ...options,
-            additionalParameters: { ...options.additionalParameters, ...pkce },
-          }),
+        parameters: codeVerifier === undefined ? {} : { code_verifier: codeVerifier },
+        send: (server, client, options) => deviceCodeGrantRequest(server, client, None(), deviceCode, options),
         read: processDeviceCodeResponse,
       }, { context, http });
     } catch (error) {
@@ -175,11 +160,7 @@ function nextInterval(interval: number, error: unknown): number {
  * Returns the address that a person is sent to, or `undefined` if it is not one of the web. An untrusted authority could
  * request a code of Microsoft's and pass it on: who enters it there signs that authority in.
  */
-function checkAddress(
-  text: string | undefined,
-  { authority }: Provider,
-  correlationId: string,
-): string | undefined {
+function checkAddress(text: string | undefined, { authority }: Provider, correlationId: string): string | undefined {
   const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
   const labels = url?.hostname.replace(/\.$/, "").split(".") ?? [];
   const isMicrosofts = labels.some((_, index) => isMicrosoftHost(labels.slice(index).join(".")));

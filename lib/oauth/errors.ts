@@ -15,50 +15,31 @@ export interface RefusalContext extends HintContext {
   readonly secrets?: readonly string[] | undefined;
 }
 
-const CODES: ReadonlyMap<string, LatchkeyErrorCode> = new Map<string, LatchkeyErrorCode>([
+/** OAuth errors by the code that they become. */
+const ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [
   // A person is needed: OpenID Connect Core, 3.1.2.6; RFC 9470; or a code or refresh token that is no longer valid.
-  ["invalid_grant", "interaction_required"],
-  ["interaction_required", "interaction_required"],
-  ["login_required", "interaction_required"],
-  ["account_selection_required", "interaction_required"],
-  ["consent_required", "interaction_required"],
-  ["insufficient_user_authentication", "interaction_required"],
-  ["unmet_authentication_requirements", "interaction_required"],
-  ["user_authentication_required", "interaction_required"],
+  ["interaction_required", [
+    ...["invalid_grant", "interaction_required", "login_required", "account_selection_required", "consent_required"],
+    ...["insufficient_user_authentication", "unmet_authentication_requirements", "user_authentication_required"],
+  ]],
   // Usually the person declined. `authorization_declined` is Entra's in the device flow.
-  ["access_denied", "user_canceled"],
-  ["authorization_declined", "user_canceled"],
-  // RFC 8628, 3.5
-  ["expired_token", "timed_out"],
-  ["authorization_pending", "temporarily_unavailable"],
-  ["slow_down", "temporarily_unavailable"],
-  ["bad_verification_code", "refused"],
-  ["temporarily_unavailable", "temporarily_unavailable"],
-  ["server_error", "temporarily_unavailable"],
+  ["user_canceled", ["access_denied", "authorization_declined"]],
+  // RFC 8628, 3.5: `expired_token`, `authorization_pending` and `slow_down`.
+  ["timed_out", ["expired_token"]],
+  ["temporarily_unavailable", ["authorization_pending", "slow_down", "temporarily_unavailable", "server_error"]],
   // The app's registration, or what it asks for.
-  ["invalid_client", "configuration"],
-  ["unauthorized_client", "configuration"],
-  ["invalid_scope", "configuration"],
-  ["invalid_target", "configuration"],
-  ["invalid_resource", "configuration"],
-  ["unsupported_grant_type", "configuration"],
-  ["unsupported_response_type", "configuration"],
-  ["unsupported_response_mode", "configuration"],
-  ["invalid_tenant", "configuration"],
-  ["invalid_instance", "untrusted_authority"],
-  ["invalid_request", "refused"],
-  ["invalid_request_object", "refused"],
-  ["invalid_request_uri", "refused"],
-  ["request_not_supported", "refused"],
-  ["request_uri_not_supported", "refused"],
-  ["registration_not_supported", "refused"],
-]);
+  ["configuration", [
+    ...["invalid_client", "unauthorized_client", "invalid_scope", "invalid_target", "invalid_resource"],
+    ...["unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode", "invalid_tenant"],
+  ]],
+  ["untrusted_authority", ["invalid_instance"]],
+  ["refused", [
+    ...["bad_verification_code", "invalid_request", "invalid_request_object", "invalid_request_uri"],
+    ...["request_not_supported", "request_uri_not_supported", "registration_not_supported"],
+  ]],
+];
 
-/**
- * Returns the error for a refusal of an authorization server.
- *
- * @param fields `error` and others: a token response's JSON, or the parameters of an authorization response.
- */
+/** Returns the error for a refusal: a token response's JSON, or the parameters of an authorization response. */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
   const { secrets = [] } = context;
   const textOf = (value: unknown) => {
@@ -68,44 +49,42 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
   };
   const error = textOf(fields.error)?.slice(0, 100), subError = textOf(fields.suberror ?? fields.error_subcode);
   const errorDescription = textOf(fields.error_description);
-  const errorCodes = errorCodesOf(fields.error_codes) ?? errorCodesIn(errorDescription ?? "");
+  const listed = Array.isArray(fields.error_codes) ? fields.error_codes.filter(Number.isSafeInteger) : []; // by Entra
+  const errorCodes: readonly number[] = listed.length > 0 ? listed : errorCodesIn(errorDescription ?? "");
   // Entra denies because of a policy as well: then it gives numbers or a suberror, which is `cancel` if the person declined.
   const isDeniedByPolicy = error === "access_denied" && subError !== "cancel" &&
     (subError !== undefined || errorCodes.length > 0);
+  const [known] = ERRORS.find(([, errors]) => errors.includes(error ?? "")) ?? [];
   const code = isDeniedByPolicy
     ? "refused"
-    : CODES.get(error ?? "") ?? (isUnavailable(status) ? "temporarily_unavailable" : "unexpected");
+    : known ?? (isUnavailable(status) ? "temporarily_unavailable" : "unexpected");
   return new LatchkeyError(code, `The server refused: ${errorDescription ?? error ?? `status ${status}`}`, {
     error,
     errorDescription,
     errorCodes,
     subError,
     claims: claimsOf(fields.claims),
-    correlationId: correlationIdOf(fields.correlation_id) ?? context.correlationId,
+    correlationId: /^[\w-]{1,64}$/.exec(readText(fields.correlation_id) ?? "")?.[0] ?? context.correlationId,
     hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context),
   });
 }
 
-/**
- * Returns the error for a response whose status is not that of success.
- *
- * @param retryAfterMs Delay that the server asks for, in milliseconds.
- */
+/** Returns the error for a response whose status is not that of success. */
 export function refusalOf(
   response: { readonly status: number; readonly body: string },
   context: RefusalContext,
   retryAfterMs?: number,
 ): LatchkeyError {
-  const { status, body } = response, fields = readJson(body), { correlationId } = context;
+  const { status, body } = response, fields = readJson(body);
   const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
   if (readText(fields?.error)) {
     const error = oauthError(fields!, context, status);
     return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
   }
-  const [code, reason] = isUnavailable(status)
-    ? ["temporarily_unavailable", "The server is unavailable"] as const
-    : ["invalid_response", "The server's response cannot be read"] as const;
-  return new LatchkeyError(code, `${reason} (status ${status})`, { correlationId, hint });
+  const details = { correlationId: context.correlationId, hint };
+  return isUnavailable(status)
+    ? new LatchkeyError("temporarily_unavailable", `The server is unavailable (status ${status})`, details)
+    : new LatchkeyError("invalid_response", `The server's response cannot be read (status ${status})`, details);
 }
 
 /** Returns the error for a response that breaks the protocol. */
@@ -113,22 +92,13 @@ export function invalidResponse(reason: string, correlationId: string | undefine
   return new LatchkeyError("invalid_response", `The server's response is invalid: ${reason}`, { correlationId });
 }
 
-function isUnavailable(status: number): boolean {
+/** Returns true if a later try can help. */
+export function isUnavailable(status: number): boolean {
   return status === 429 || status >= 500;
-}
-
-/** Returns the AADSTS numbers that Entra lists. */
-function errorCodesOf(codes: unknown): readonly number[] | undefined {
-  const numbers = Array.isArray(codes) ? codes.filter((code) => Number.isSafeInteger(code)) : [];
-  return numbers.length > 0 ? numbers : undefined;
 }
 
 /** Returns a claims challenge if it is JSON, so that it can be sent with the next request. */
 function claimsOf(claims: unknown): string | undefined {
   if (isObject(claims)) return JSON.stringify(claims);
   return typeof claims === "string" && readJson(claims) ? claims : undefined;
-}
-
-function correlationIdOf(id: unknown): string | undefined {
-  return typeof id === "string" && /^[\w-]{1,64}$/.test(id) ? id : undefined;
 }

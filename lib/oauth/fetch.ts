@@ -15,13 +15,15 @@ import {
 } from "@panva/oauth4webapi";
 import { afterRunning, delay, untilAborted } from "../async.ts";
 import { LatchkeyError, withCorrelationId } from "../errors.ts";
-import { invalidResponse } from "./errors.ts";
+import { CLOCK_TOLERANCE_S } from "../token.ts";
+import type { RequestOptions } from "../request.ts";
+import { invalidResponse, isUnavailable } from "./errors.ts";
 
 /** A function that sends one request, such as `globalThis.fetch`. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** Options of every request to a server. */
-export interface HttpOptions {
+export interface HttpOptions extends RequestOptions {
   /** Function that sends a request. @default globalThis.fetch */
   readonly fetch?: Fetch | undefined;
   /** Current time, in milliseconds since 1970. @default Date.now */
@@ -30,13 +32,8 @@ export interface HttpOptions {
   readonly wait?: ((milliseconds: number, signal: AbortSignal | undefined) => Promise<void>) | undefined;
   /** Time limit of one request, in milliseconds. @default 30_000 */
   readonly timeoutMs?: number | undefined;
-  /** UUID of the request in the server's logs. @default a new one */
-  readonly correlationId?: string | undefined;
-  /** Signal that ends the call at once with its reason. */
-  readonly signal?: AbortSignal | undefined;
 }
 
-/** Time limit of one request. */
 export const TIMEOUT_MS = 30_000;
 /** Tokens with hundreds of groups in them take some tens of kilobytes. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -44,28 +41,19 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const RETRY_MS = 1_000;
 /** If the server names a longer delay, the caller decides. */
 const MAX_RETRY_AFTER_MS = 10_000;
-/** Difference between this machine's clock and the server's that is accepted. WSL's clock drifts while the host sleeps. */
-const CLOCK_TOLERANCE_S = 300;
 
-/** Options with which oauth4webapi sends a request. */
 export interface SendOptions {
   readonly [customFetch]: (url: string, init: object) => Promise<Response>;
   readonly [allowInsecureRequests]: boolean;
   readonly headers: Record<string, string>;
 }
 
-/**
- * Returns the options with which oauth4webapi sends a request.
- *
- * @param url URL of the authority. `http:` is for loopback only.
- * @param options `retry`: see {@linkcode boundedFetch}.
- */
-export function sendOptions(url: string, http: HttpOptions, options: { readonly retry?: boolean } = {}): SendOptions {
-  const { correlationId } = http;
+/** Returns the options with which oauth4webapi sends a request to an authority. `retry`: see {@linkcode boundedFetch}. */
+export function sendOptions(url: string, http: HttpOptions, options: { readonly retry?: boolean }): SendOptions {
   return {
     [customFetch]: boundedFetch(http, options),
-    [allowInsecureRequests]: url.startsWith("http:"),
-    headers: correlationId ? { "client-request-id": correlationId } : {},
+    [allowInsecureRequests]: url.startsWith("http:"), // loopback
+    headers: http.correlationId ? { "client-request-id": http.correlationId } : {},
   };
 }
 
@@ -80,17 +68,13 @@ export function clientOf(clientId: string, now: () => number): Client {
 }
 
 /**
- * Runs a step of oauth4webapi and translates its errors. Their causes contain bodies and tokens, so only the message is kept,
- * which quotes nothing of the server's.
- *
- * @param context Options of the request, and the server's time if the server named it.
- * @throws {LatchkeyError} `invalid_response`; `configuration` if this machine's clock is wrong; the error of the request.
+ * Runs a step of oauth4webapi and translates its errors to `invalid_response`, or `configuration` if this machine's clock is
+ * wrong. Their causes contain bodies and tokens, so only the message is kept, which quotes nothing of the server's.
  */
 export async function translateErrors<T>(
   step: () => T | Promise<T>,
-  context: HttpOptions & { readonly serverTime?: number | undefined },
+  { correlationId, signal, now = Date.now, serverTime }: HttpOptions & { readonly serverTime?: number | undefined },
 ): Promise<T> {
-  const { correlationId, signal, now = Date.now, serverTime } = context;
   try {
     return await step();
   } catch (error) {
@@ -112,11 +96,11 @@ export async function translateErrors<T>(
 }
 
 /**
- * Returns a `fetch` with limits. Its response has its whole body in memory.
+ * Returns a `fetch` with limits, whose response has its whole body in memory. It rejects with `no_network`, `timed_out` or
+ * `invalid_response`.
  *
  * @param options `retry`: true to retry once after a failure of the network or the server, for requests that may be sent
  * twice. A server's `Retry-After` is obeyed, up to ten seconds (RFC 9110, 10.2.3).
- * @returns A function that rejects with a {@linkcode LatchkeyError}: `no_network`, `timed_out`, `invalid_response`.
  */
 export function boundedFetch(http: HttpOptions, { retry = false }: { readonly retry?: boolean } = {}): Fetch {
   const { wait = delay, now = Date.now, signal } = http;
@@ -125,7 +109,7 @@ export function boundedFetch(http: HttpOptions, { retry = false }: { readonly re
     let delayMs = 0;
     try {
       const response = await fetchOnce(url, init, http);
-      if (response.status !== 429 && response.status < 500) return response;
+      if (!isUnavailable(response.status)) return response;
       delayMs = retryAfterMs(response, now()) ?? RETRY_MS;
       if (delayMs > MAX_RETRY_AFTER_MS) return response;
     } catch (error) {
@@ -159,11 +143,8 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
     if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
     if (error instanceof LatchkeyError) throw withCorrelationId(error, correlationId);
     // No cause: the error of a fetch may quote the request.
-    throw fail(
-      "no_network",
-      `Cannot reach ${host}${reasonOf(error)}`,
-      "Check the network, and the proxy if there is one",
-    );
+    const hint = "Check the network, and the proxy if there is one";
+    throw fail("no_network", `Cannot reach ${host}${reasonOf(error)}`, hint);
   } finally {
     stopLimit();
   }

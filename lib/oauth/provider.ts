@@ -11,17 +11,15 @@ import {
   environmentAliases,
   isHttpsOrLoopback,
   isMicrosoftAuthority,
-  loopbackRedirectUri,
 } from "../authority.ts";
-import { readJson, readJwt, readText } from "../encoding.ts";
+import { isGuid, readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import { checkSignIn, RESERVED_SCOPES, type SignInOptions } from "../request.ts";
+import { type AuthCodeFlowRequest, RESERVED_SCOPES } from "../request.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
 import { type HttpOptions, retryAfterMs, sendOptions, TIMEOUT_MS, translateErrors } from "./fetch.ts";
 
 /** An authority and its metadata. */
 export interface Provider {
-  /** The authority. */
   readonly authority: Authority;
   /** Metadata of the authority (RFC 8414). The issuer may be a template with `{tenantid}` in it. */
   readonly server: AuthorizationServer;
@@ -29,11 +27,9 @@ export interface Provider {
 
 /** The id of the person's tenant, in the issuer of an authority for many tenants. */
 const TENANT_PLACEHOLDER = "{tenantid}";
-const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** Tenant of all personal accounts. */
 const CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
-/** Metadata that was discovered for an authority, or is being discovered. */
 interface CachedProvider {
   readonly provider: Promise<Provider>;
   isFound: boolean;
@@ -105,14 +101,9 @@ async function discover(authority: Authority, http: HttpOptions): Promise<Provid
   }
   const { status, headers } = response, body = await response.text();
   if (status !== 200) {
-    const context = {
-      flow: "browser",
-      clientId: "",
-      redirectUri: "",
-      scopes: [],
-      correlationId: correlationId ?? "",
-    } as const;
-    const refusal = refusalOf({ status, body }, context, retryAfterMs(response, (http.now ?? Date.now)()));
+    const app = { clientId: "", redirectUri: "", scopes: [] }, { now = Date.now } = http;
+    const context = { flow: "browser", ...app, correlationId: correlationId ?? "" } as const;
+    const refusal = refusalOf({ status, body }, context, retryAfterMs(response, now()));
     if (refusal.code === "temporarily_unavailable") throw refusal;
     throw failure("configuration", `${authority.url} is not an authority (status ${status})`, correlationId);
   }
@@ -142,19 +133,17 @@ function discoveryBase({ kind, url, origin, host, tenant }: Authority): string {
  * (Google's are), but the sign-in page and the device codes must be at the issuer's host or at the token endpoint's.
  */
 function checkEndpoints(server: AuthorizationServer, authority: Authority, correlationId: string | undefined): void {
-  const { authorization_endpoint, token_endpoint, device_authorization_endpoint } = server,
-    { url, host, kind } = authority;
-  if (authorization_endpoint === undefined || token_endpoint === undefined) {
+  const { authorization_endpoint: page, token_endpoint: token, device_authorization_endpoint: device = token } = server;
+  const { url, host, kind } = authority;
+  if (page === undefined || token === undefined) {
     throw new LatchkeyError("invalid_response", `${url} does not name its endpoints`, { correlationId });
   }
   const isPlain = url.startsWith("http:"); // only on loopback
-  const hosts = [authorization_endpoint, token_endpoint, device_authorization_endpoint ?? token_endpoint].map(
-    (text) => {
-      const endpoint = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
-      if (endpoint && isHttpsOrLoopback(endpoint) && (isPlain || endpoint.protocol === "https:")) return endpoint.host;
-      throw failure("untrusted_authority", `${url} has an endpoint that does not begin with https://`, correlationId);
-    },
-  );
+  const hosts = [page, token, device].map((text) => {
+    const endpoint = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
+    if (endpoint && isHttpsOrLoopback(endpoint) && (isPlain || endpoint.protocol === "https:")) return endpoint.host;
+    throw failure("untrusted_authority", `${url} has an endpoint that does not begin with https://`, correlationId);
+  });
   const [, tokenHost] = hosts, allowed = kind === "oidc" ? [host, tokenHost] : [host];
   if (!hosts.every((each) => allowed.includes(each))) {
     throw failure("untrusted_authority", `${url} has endpoints at another host`, correlationId);
@@ -181,17 +170,17 @@ export function isIssuerOf(authority: Authority, issuer: string): boolean {
   if (url.protocol !== new URL(authority.url).protocol) return false;
   const path = url.pathname.split("/").filter(Boolean), first = path[0] ?? "";
   const isAtOwnHost = url.host === authority.host, isV2 = path.at(-1) === "v2.0";
-  const isOfTenant = GUID.test(first) && isRequestedTenant(authority, first) && path.length === 2 && isV2;
+  const isOfTenant = isGuid(first) && isRequestedTenant(authority, first) && path.length === 2 && isV2;
   const isOfExternalId = isOfTenant && url.host === `${first.toLowerCase()}${CIAM_SUFFIX}`;
   switch (authority.kind) {
     case "oidc":
-      return issuer.replace(/\/$/, "") === authority.url || isOfExternalId && GUID.test(authority.tenant);
+      return issuer.replace(/\/$/, "") === authority.url || isOfExternalId && isGuid(authority.tenant);
     case "adfs":
       return isAtOwnHost && first.toLowerCase() === "adfs";
     case "ciam":
       return isOfExternalId || isAtOwnHost && isV2;
     case "b2c":
-      return isV2 && path.some((segment) => GUID.test(segment)) &&
+      return isV2 && path.some(isGuid) &&
         (isAtOwnHost || isMicrosoftAuthority(authority) && url.host === "login.microsoftonline.com");
     case "entra": {
       const isTemplate = first === encodeURI(TENANT_PLACEHOLDER) && path.length === 2 && isV2;
@@ -216,7 +205,7 @@ export function serverOfToken(
 ): AuthorizationServer {
   if (idToken === undefined || !server.issuer.includes(TENANT_PLACEHOLDER)) return server;
   const tenant = readText(readJwt(idToken)?.tid) ?? "";
-  if (!GUID.test(tenant)) throw invalidResponse("the id token names no tenant", correlationId);
+  if (!isGuid(tenant)) throw invalidResponse("the id token names no tenant", correlationId);
   if (!isRequestedTenant(authority, tenant)) throw invalidResponse("the id token is of another tenant", correlationId);
   return { ...server, issuer: server.issuer.replace(TENANT_PLACEHOLDER, tenant) };
 }
@@ -230,38 +219,25 @@ export function serverOfResponse({ authority, server }: Provider, issuer: string
   const [before, after] = server.issuer.split(TENANT_PLACEHOLDER);
   if (issuer === null || after === undefined) return server;
   const tenant = issuer.slice(before!.length, issuer.length - after.length);
-  const isPossible = issuer === `${before}${tenant}${after}` && GUID.test(tenant) &&
-    isRequestedTenant(authority, tenant);
+  const isPossible = issuer === `${before}${tenant}${after}` && isGuid(tenant) && isRequestedTenant(authority, tenant);
   return isPossible ? { ...server, issuer } : server;
 }
 
 /** `common` and `organizations` stand for many tenants, and the id of a domain is not known: these accept any tenant. */
 function isRequestedTenant({ tenant }: Authority, answered: string): boolean {
   const requested = tenant.toLowerCase() === "consumers" ? CONSUMERS : tenant.toLowerCase();
-  return !GUID.test(requested) || requested === answered.toLowerCase();
+  return !isGuid(requested) || requested === answered.toLowerCase();
 }
 
-/** Parameters of an authorization request. */
-export interface AuthorizationRequest
-  extends Pick<SignInOptions, "prompt" | "domainHint" | "maxAge" | "extraScopesToConsent" | "extraQueryParameters"> {
-  /** Application (client) id. */
+/** A validated authorization request. The reserved scopes are added; `claims` includes the client capabilities. */
+export interface AuthorizationRequest extends Omit<AuthCodeFlowRequest, "clientCapabilities" | "tenantId"> {
   readonly clientId: string;
-  /** Scopes to request; the reserved ones are added. */
-  readonly scopes: readonly string[];
-  /** Redirect URI. @default the authority's on loopback, without a port */
-  readonly redirectUri?: string | undefined;
-  /** User name of the expected person. */
-  readonly loginHint?: string | undefined;
-  /** Claims request as JSON text, client capabilities included. */
-  readonly claims?: string | undefined;
 }
 
 /**
  * Returns the URL at which a person signs in or consents.
  *
  * @param more Parameters that tie the response to the request, such as `state`.
- * @throws {TypeError} if `extraQueryParameters` overrides a parameter of the protocol, or `prompt` is invalid.
- * @throws {RangeError} if `maxAge` is below 0.
  * @throws {LatchkeyError} `configuration` if the provider has no authorization endpoint.
  */
 export function authorizationUrl(
@@ -269,15 +245,13 @@ export function authorizationUrl(
   request: AuthorizationRequest,
   more: Readonly<Record<string, string>> = {},
 ): string {
-  const { clientId, scopes, loginHint, domainHint, maxAge, claims } = request;
-  const { redirectUri = loopbackRedirectUri(provider.authority) } = request;
-  checkSignIn(request);
+  const { clientId, scopes, redirectUri, loginHint, domainHint, maxAge, claims } = request;
   const { authorization_endpoint } = provider.server;
   if (!authorization_endpoint) throw new LatchkeyError("configuration", "The provider has no authorization endpoint");
   const allScopes = scopesToAsk(provider, [...scopes, ...request.extraScopesToConsent ?? []]);
   const prompt = request.prompt ?? defaultPrompt(provider, allScopes);
   const url = new URL(authorization_endpoint); // B2C's may have a query already
-  const parameters: Readonly<Record<string, string | undefined>> = {
+  const parameters: Readonly<Record<string, string>> = {
     ...request.extraQueryParameters,
     client_id: clientId,
     response_type: "code",
@@ -291,7 +265,7 @@ export function authorizationUrl(
     ...(claims !== undefined && { claims }),
     ...more,
   };
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   return url.href;
 }
 

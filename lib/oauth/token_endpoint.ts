@@ -13,7 +13,7 @@ import {
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
-import { type Authority, environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
+import { environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
 import { type JsonObject, readBase64Json, readJson, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
@@ -23,9 +23,7 @@ import { type Provider, scopesToAsk, serverOfToken } from "./provider.ts";
 
 /** A token, and the data to renew it. Inspecting or logging it does not show the tokens. */
 export interface TokenReply {
-  /** The token. */
   readonly result: AuthenticationResult;
-  /** Refresh token. */
   readonly refreshToken?: string;
   /** Family of Microsoft's apps that can use the refresh token, such as `1`. */
   readonly familyId?: string;
@@ -43,21 +41,21 @@ export interface TokenContext extends RefusalContext {
 
 /** Differences between the grants: the two functions that oauth4webapi has for each. */
 interface Grant {
-  /** Sends the request. */
   readonly send: (
     server: AuthorizationServer,
     client: Client,
     options: SendOptions & { readonly additionalParameters: Record<string, string> },
   ) => Promise<Response>;
-  /** Validates the response. */
+  /** Parameters beside those of the grant. */
+  readonly parameters?: Readonly<Record<string, string>>;
   readonly read: (server: AuthorizationServer, client: Client, response: Response) => Promise<TokenEndpointResponse>;
-  /** True if the request may be sent twice. @default false */
-  readonly retry?: boolean;
   /**
-   * True to compare the times in the response with the server's clock, if it names its time: a refresh token may be good
-   * once, and must not be lost because of this machine's wrong clock. @default false
+   * True for a refresh token: the request may be sent twice. The times in the response are compared with the server's clock if
+   * it names its time, since a refresh token may be good once and must not be lost because of this machine's wrong clock.
+   *
+   * @default false
    */
-  readonly byServerTime?: boolean;
+  readonly isRenewal?: boolean;
 }
 
 /**
@@ -72,30 +70,28 @@ export async function requestToken(
   { context, http }: { readonly context: TokenContext; readonly http: HttpOptions },
 ): Promise<TokenReply> {
   const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest } = context;
-  const { retry = false, byServerTime = false } = grant;
-  const step = { ...http, correlationId }, client = clientOf(clientId, now);
+  const { isRenewal = false } = grant, step = { ...http, correlationId }, client = clientOf(clientId, now);
+  const isMicrosoft = isMicrosoftAuthority(provider.authority);
   const options = {
-    ...sendOptions(provider.authority.url, step, { retry }),
+    ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
     // Microsoft's servers know these beside the standards: the account's home, and claims at the token endpoint.
-    additionalParameters: isMicrosoftAuthority(provider.authority)
-      ? { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }
-      : {},
+    additionalParameters: {
+      ...(isMicrosoft && { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }),
+      ...grant.parameters,
+    },
   };
   const response = await translateErrors(() => grant.send(provider.server, client, options), step);
   const { status, headers } = response, body = await response.text();
   if (status !== 200) throw refusalOf({ status, body }, context, retryAfterMs(response, now()));
   const date = Date.parse(headers.get("date") ?? ""), serverTime = Number.isNaN(date) ? undefined : date;
   const server = serverOfToken(provider, readText(readJson(body)?.id_token), correlationId);
-  const reader = byServerTime && serverTime !== undefined ? clientOf(clientId, () => serverTime) : client;
-  const reply = await translateErrors(() => grant.read(server, reader, new Response(body, { headers })), {
-    ...step,
-    serverTime,
-  });
+  const reader = isRenewal && serverTime !== undefined ? clientOf(clientId, () => serverTime) : client;
+  const read = () => grant.read(server, reader, new Response(body, { headers }));
+  const reply = await translateErrors(read, { ...step, serverTime });
   const claims = getValidatedIdTokenClaims(reply) as JsonObject | undefined;
   return tokenReply(reply, { ...context, provider, claims, now: now() });
 }
 
-/** Parameters of the refresh token grant. */
 export interface RefreshRequest extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account"> {
   /** Refresh token of the app, or of one of its family. */
   readonly refreshToken: string;
@@ -105,7 +101,7 @@ export interface RefreshRequest extends Pick<TokenContext, "clientId" | "scopes"
  * Redeems a refresh token (RFC 6749, 6). A failure of the network or the server is retried once. The refresh token may be good
  * once: so `http` has no signal that could end the call before its reply is stored.
  *
- * @param provider The provider: the authority of the tenant that the token is to be of.
+ * @param provider The authority of the tenant that the token is to be of.
  * @returns The reply. Its refresh token, if there is one, replaces the old one.
  * @throws {LatchkeyError} `interaction_required` if the refresh token is refused, with the server's `subError`, `claims` and
  * `errorCodes`; else as {@linkcode requestToken}.
@@ -119,40 +115,29 @@ export async function refreshTokens(
   const isMicrosoft = isMicrosoftAuthority(provider.authority);
   // Elsewhere the sign-in may have been without the profile, and a refresh cannot request more than was granted.
   const scope = scopesToAsk(provider, request.scopes).filter((each) => each !== "profile" || isMicrosoft).join(" ");
-  const context: TokenContext = {
-    ...rest,
-    ...{ flow: "browser", redirectUri: loopbackRedirectUri(provider.authority) },
-    ...{ correlationId, secrets: [refreshToken] },
-  };
+  const app = { flow: "browser", redirectUri: loopbackRedirectUri(provider.authority) } as const;
+  const context: TokenContext = { ...rest, ...app, correlationId, secrets: [refreshToken] };
   try {
     return await requestToken(provider, {
-      retry: true,
-      byServerTime: true,
-      send: (server, client, options) =>
-        refreshTokenGrantRequest(server, client, None(), refreshToken, {
-          ...options,
-          additionalParameters: { ...options.additionalParameters, scope },
-        }),
+      isRenewal: true,
+      parameters: { scope },
+      send: (server, client, options) => refreshTokenGrantRequest(server, client, None(), refreshToken, options),
       read: processRefreshTokenResponse,
     }, { context, http });
   } catch (error) {
     // A refresh token covers only the granted scopes (RFC 6749, 6). The person can grant more.
     if (!(error instanceof LatchkeyError) || error.error !== "invalid_scope" || isMicrosoft) throw error;
-    throw new LatchkeyError("interaction_required", error.message, {
-      ...error,
-      claims: error.claims,
-      hint: "Sign in again: acquireTokenInteractive with these scopes",
-    });
+    const hint = "Sign in again: acquireTokenInteractive with these scopes";
+    throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint });
   }
 }
 
 /** Facts that complete a token response. The account's data replace what the response omits. */
 export interface TokenReplyContext extends Pick<TokenContext, "scopes" | "account" | "correlationId"> {
-  /** Provider that answered. */
   readonly provider: Provider;
   /** Validated claims of the id token; `undefined` if there is none. */
   readonly claims: JsonObject | undefined;
-  /** Current time, in milliseconds since 1970. */
+  /** In milliseconds since 1970. */
   readonly now: number;
 }
 
@@ -203,15 +188,24 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
 
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
   const { provider: { authority }, account: expected, correlationId } = context, claims = context.claims ?? {};
-  const { uid, utid, oid, tid } = entraIdsOf(clientInfo, context), subject = readText(claims.sub);
-  const realm = tid ?? expected?.realm ?? utid ?? realmOf(authority);
+  // Ids in Microsoft's tenants: where it signed in, and at home. Those of another provider are ignored: it could impersonate
+  // an account of Microsoft's.
+  const isMicrosoft = isMicrosoftAuthority(authority), home = isMicrosoft ? readBase64Json(clientInfo) : undefined;
+  const [oid, tid] = isMicrosoft ? [readText(claims.oid), readText(claims.tid)] : [];
+  const uid = readText(home?.uid) ?? oid, utid = readText(home?.utid) ?? tid;
+  // Without a tenant: `adfs` for ADFS, else the authority's path, so that the realms of one host differ.
+  const path = authority.kind === "oidc" ? authority.url.slice(authority.origin.length + 1) : authority.tenant;
+  const realm = tid ?? expected?.realm ?? utid ?? path;
   if (authority.kind === "entra" && !isTenant(realm)) throw invalidResponse("the tenant is invalid", correlationId);
+  // The subject is the home account id elsewhere, as in MSAL. It is unique at its issuer only (OpenID Connect Core, 5.7), so
+  // one that looks like an id of Microsoft's gets the issuer added.
+  const subject = readText(claims.sub), isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoft;
+  const subjectId = isAmbiguous ? `${subject}#${environmentOf(authority)}` : subject;
+  const homeAccountId = (uid && utid ? `${uid}.${utid}` : subjectId) ?? expected?.homeAccountId;
+  if (!homeAccountId) throw invalidResponse("it does not name the account", correlationId);
   const [email] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
   const [username] = [claims.preferred_username, claims.upn, claims.email, email].map(readText).filter(Boolean);
   const name = readText(claims.name) ?? expected?.name;
-  const homeAccountId = (uid && utid ? `${uid}.${utid}` : subject && subjectId(subject, authority)) ??
-    expected?.homeAccountId;
-  if (!homeAccountId) throw invalidResponse("it does not name the account", correlationId);
   const account: AccountInfo = {
     homeAccountId,
     localAccountId: oid ?? subject ?? expected?.localAccountId ?? homeAccountId.split(".")[0]!,
@@ -223,31 +217,6 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
   };
   if (!expected || isSameAccount(account, expected)) return account;
   throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
-}
-
-/**
- * Returns the ids of an account in Microsoft's tenants: at home (`client_info`, else the id token's) and where it signed in.
- * These claims of another provider are ignored: it could impersonate an account of Microsoft's.
- */
-function entraIdsOf(clientInfo: string | undefined, { provider, claims }: TokenReplyContext): {
-  readonly [name in "uid" | "utid" | "oid" | "tid"]?: string | undefined;
-} {
-  if (!isMicrosoftAuthority(provider.authority)) return {};
-  const info = readBase64Json(clientInfo ?? ""), oid = readText(claims?.oid), tid = readText(claims?.tid);
-  return { uid: readText(info?.uid) ?? oid, utid: readText(info?.utid) ?? tid, oid, tid };
-}
-
-/**
- * Returns the home account id of a subject: the subject itself, as with MSAL. It is unique at its issuer only (OpenID Connect
- * Core, 5.7), so one that looks like an id of Microsoft's gets the issuer added.
- */
-function subjectId(subject: string, authority: Authority): string {
-  return isEntraId(subject) && !isMicrosoftAuthority(authority) ? `${subject}#${environmentOf(authority)}` : subject;
-}
-
-/** Returns the realm of a token without a tenant: `adfs` for ADFS, else the authority's path, so that those of one host differ. */
-function realmOf({ kind, url, origin, tenant }: Authority): string {
-  return kind === "oidc" ? url.slice(origin.length + 1) : tenant;
 }
 
 /** Older servers send seconds as text. */

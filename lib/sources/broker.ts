@@ -18,8 +18,14 @@ import {
 import type { JsonBrokerOptions } from "../broker/client.ts";
 import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
-import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
-import { type Prompt, type RequestOptions, singleFlightKey, type TokenQuery, withAccount } from "../request.ts";
+import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId, withDetails } from "../errors.ts";
+import {
+  type InteractiveRequest,
+  type RequestOptions,
+  singleFlightKey,
+  type TokenQuery,
+  withAccount,
+} from "../request.ts";
 import {
   type AuthenticationResult,
   EXPIRY_MARGIN_MS,
@@ -29,8 +35,9 @@ import {
   refuseOther,
 } from "../token.ts";
 
-/** Options of the broker source. */
-interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
+export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
+  /** Platforms on which the app wants a broker. */
+  readonly flags: BrokerFlags;
   /** True if somebody reads the log, so that a debug line may cost some work. @default false */
   readonly isLogged?: boolean | undefined;
   /** Returns true if an account signed out of this app in an earlier run. */
@@ -39,12 +46,10 @@ interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
   readonly search?: BrokerSearch | undefined;
 }
 
-/** A query in flight. */
 type RunningQuery = TokenQuery & { readonly signal: AbortSignal };
 
 /** The broker as an application uses it. */
 export class BrokerSource {
-  readonly #flags: BrokerFlags;
   readonly #options: BrokerSourceOptions;
   readonly #cache = new MemoryCache();
   readonly #tokenCalls = new SingleFlight<AuthenticationResult>();
@@ -54,8 +59,7 @@ export class BrokerSource {
   #finding: BrokerFinding | undefined;
   #tooOld = false;
 
-  constructor(flags: BrokerFlags, options: BrokerSourceOptions) {
-    this.#flags = flags;
+  constructor(options: BrokerSourceOptions) {
     this.#options = options;
   }
 
@@ -69,8 +73,8 @@ export class BrokerSource {
   }
 
   async #search(signal: AbortSignal): Promise<BrokerFinding> {
-    const { log, search } = this.#options, onTooOld = (reason: string) => this.#turnOff(reason);
-    const finding = await findBroker(this.#flags, { ...this.#options, onTooOld }, { ...search, signal });
+    const { flags, log, search } = this.#options, onTooOld = (reason: string) => this.#turnOff(reason);
+    const finding = await findBroker(flags, { ...this.#options, onTooOld }, { ...search, signal });
     if (signal.aborted && finding.state === "active") finding.broker.close(); // nobody waits for it any more
     signal.throwIfAborted();
     if (finding.state === "active") {
@@ -84,7 +88,6 @@ export class BrokerSource {
     return this.#tooOld;
   }
 
-  /** Turns a broker off for this object that lacks what every client needs. */
   #turnOff(reason: string): void {
     const finding = this.#finding;
     if (finding?.state !== "active") return;
@@ -114,7 +117,7 @@ export class BrokerSource {
     return accounts.filter((_, index) => !signedOut[index]);
   }
 
-  /** Returns the state of the broker, and starts it if it is enabled. Never throws. */
+  /** Starts the broker if it is enabled. Never throws. */
   async status(signal: AbortSignal | undefined): Promise<BrokerStatus> {
     try {
       const finding = await this.find({ signal });
@@ -230,7 +233,7 @@ export class BrokerSource {
     if (!await this.#isSignedOut(account, signal)) return;
     throw new LatchkeyError("interaction_required", "The account has signed out of this app", {
       correlationId,
-      hint: "Sign in again: latchkey login, or acquireTokenInteractive",
+      hint: SIGN_IN_AGAIN,
     });
   }
 
@@ -258,9 +261,7 @@ async function onlyAccount(
 }
 
 /** Himmelblau's refusals have no status, so only a try shows whether a sign-in helps. */
-const SIGN_IN_MAY_HELP =
-  "The broker does not say what helps; a sign-in may: latchkey login --prompt login, token --interactive " +
-  "always, or acquireTokenInteractive with a prompt";
+const SIGN_IN_MAY_HELP = "The broker does not say what helps; a sign-in may: acquireTokenInteractive with a prompt";
 
 async function silentToken(
   broker: Broker,
@@ -292,19 +293,10 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
   hint: `Sign in to the device's broker as ${expected}`,
 });
 
-/** Parameters that decide which steps a sign-in takes. */
-export interface SignIn {
-  readonly prompt?: Prompt | undefined;
-  readonly loginHint?: string | undefined;
-}
-
-/** Steps of a sign-in. */
 interface SignInSteps {
-  /** Lists the broker's accounts. */
   accounts(): Promise<readonly AccountInfo[]>;
   /** Returns a token without a window: for an account, or for the one that is signed in to the device. */
   silently(account: AccountInfo | undefined): Promise<AuthenticationResult>;
-  /** Returns a token by a window. */
   byWindow(): Promise<AuthenticationResult>;
 }
 
@@ -314,7 +306,7 @@ interface SignInSteps {
  * @throws {LatchkeyError} a refusal that a window would not resolve; with the prompt `none`, every refusal.
  */
 export async function signIn(
-  { prompt, loginHint }: SignIn,
+  { prompt, loginHint }: Pick<InteractiveRequest, "prompt" | "loginHint">,
   steps: SignInSteps,
   signal: AbortSignal,
 ): Promise<AuthenticationResult> {
@@ -369,7 +361,6 @@ export class MemoryCache {
     this.delete((old) => this.#lifetimes.bounded(old, now).expiresOn.getTime() <= now);
   }
 
-  /** Deletes the tokens that match. */
   delete(isMatch: (token: AuthenticationResult) => boolean): void {
     for (const [key, token] of this.#tokens) {
       if (isMatch(token)) this.#tokens.delete(key);

@@ -22,26 +22,25 @@ import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_cod
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
-import { type AuthCodeFlowRequest, capabilitiesOf, singleFlightKey, type TokenQuery } from "../request.ts";
-import { type AuthenticationResult, redacted, refuseOld, refuseOther } from "../token.ts";
+import {
+  type AuthCodeFlowRequest,
+  capabilitiesOf,
+  type RequestOptions,
+  singleFlightKey,
+  type TokenQuery,
+} from "../request.ts";
+import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
 
-/** Options of the source. */
 interface ProviderSourceOptions {
-  /** Application (client) id. */
   readonly clientId: string;
-  /** The app's authority. */
   readonly authority: Authority;
-  /** Cache of the tokens. */
   readonly cache: TokenCache;
   /** Returns the function that sends HTTP requests. Called on first use. */
   readonly fetch: () => Promise<HttpOptions["fetch"]>;
-  /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** Receives log lines. */
   readonly log: Logger;
 }
 
-/** A person's sign-in. */
 interface SignIn {
   /** Signs the person in. `accept` throws if somebody else signed in. */
   readonly sign: (
@@ -57,7 +56,7 @@ interface SignIn {
 }
 
 /** Options of the second half of a sign-in in two requests. */
-export interface FinishOptions {
+export interface FinishOptions extends Pick<RequestOptions, "signal"> {
   /** The tenant at which the sign-in began, if it is not the app's. */
   readonly tenantId?: string | undefined;
   /**
@@ -67,8 +66,6 @@ export interface FinishOptions {
    * @default not checked
    */
   readonly redirectUri?: string | undefined;
-  /** Ends the call at once with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Failures in which a token that has nearly expired is better than none. */
@@ -133,15 +130,14 @@ export class ProviderSource {
     }, { signal: call.signal, mayGoUnsaved: isReusable });
   }
 
-  /** Returns a token by the person's sign-in. */
   async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
     refusePop(query);
     return await this.#calls.run(key ?? crypto.randomUUID(), query.signal, async (signal) => {
       const { correlationId } = query;
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
-      const accept = ({ result }: TokenReply) =>
-        refuseOther(result, { account: query.account, username }, otherAccount);
+      const expected = { account: query.account, username };
+      const accept = ({ result }: TokenReply) => refuseOther(result, expected, otherAccount);
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
@@ -159,15 +155,14 @@ export class ProviderSource {
     const { checkRedirectUri, startAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, redirectUri, query);
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
-    const { url: authUri, flow } = await startAuthorization(provider, request);
-    return redacted({ ...flow, authUri }, () => ({ authority: flow.authority, correlationId: flow.correlationId }));
+    return await startAuthorization(provider, request);
   }
 
   /** Completes a sign-in that {@linkcode startFlow} began. */
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    { signal, tenantId, redirectUri: address }: FinishOptions = {},
+    { signal, tenantId, redirectUri: address }: FinishOptions,
   ): Promise<AuthenticationResult> {
     if (typeof flow?.authority !== "string") {
       throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
@@ -187,9 +182,8 @@ export class ProviderSource {
   /** Returns the endpoints of an authority, and the options of HTTP requests to it. */
   async find(
     authority: Authority,
-    call: Pick<HttpOptions, "correlationId" | "signal"> = {},
+    { signal, correlationId }: RequestOptions,
   ): Promise<{ readonly provider: Provider; readonly http: HttpOptions }> {
-    const { signal, correlationId } = call;
     const http = { fetch: await this.#options.fetch(), now: this.#options.now, signal, correlationId };
     const { findProvider } = await import("../oauth/provider.ts"); // not needed for a cached token
     return { provider: await findProvider(authority, http), http };
@@ -213,13 +207,11 @@ export class ProviderSource {
     throw only ? ambiguousAccount([only, ...more], correlationId) : signInRequired(query, correlationId);
   }
 
-  async #findToken(
-    { scopes, capabilities, authority, skipCache }: TokenQuery,
-    call: Call,
-  ): Promise<CachedToken | undefined> {
-    if (skipCache) return undefined;
-    const realm = realmOf(authority);
-    return await this.#cache.findAccessToken({ ...call, scopes, realm, capabilities });
+  async #findToken(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
+    const { scopes, capabilities, authority, skipCache } = query;
+    return skipCache
+      ? undefined
+      : await this.#cache.findAccessToken({ ...call, scopes, realm: realmOf(authority), capabilities });
   }
 
   /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
@@ -312,14 +304,14 @@ function isOwn(authority: Authority, own: Authority, tenantId: string | undefine
 
 /** Returns the tenant of an authority, if it stands for one. */
 function realmOf(authority: Authority): string | undefined {
-  const isTenant = authority.kind === "entra" && !isMultiTenant(authority) && authority.tenant !== "consumers";
-  return isTenant ? authority.tenant : undefined;
+  const { kind, tenant } = authority;
+  return kind === "entra" && !isMultiTenant(authority) && tenant !== "consumers" ? tenant : undefined;
 }
 
 function refusePop({ pop }: TokenQuery): void {
   if (!pop) return;
   throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and there is none", {
-    hint: "Ask without authenticationScheme (--pop)",
+    hint: "Ask without authenticationScheme",
   });
 }
 
@@ -333,15 +325,11 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
 });
 
 function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
-  const who = account?.username || username;
-  return new LatchkeyError(
-    "interaction_required",
-    who ? `${who} has to sign in` : "Nobody is signed in",
-    { correlationId, hint: "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive" },
-  );
+  const who = account?.username || username, hint = "Sign in: acquireTokenInteractive";
+  const message = who ? `${who} has to sign in` : "Nobody is signed in";
+  return new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 
-/** The most accounts that a message names. */
 const MAX_NAMES = 5;
 
 function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
@@ -354,6 +342,6 @@ function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: str
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
     correlationId,
-    hint: "Choose one: --account, or account in the request",
+    hint: "Choose one: account in the request",
   });
 }

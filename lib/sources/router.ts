@@ -6,9 +6,7 @@
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { environmentOf } from "../authority.ts";
-import { type Broker, type BrokerCall, type BrokerFinding, type BrokerFlags, noBroker } from "../broker/broker.ts";
-import type { JsonBrokerOptions } from "../broker/client.ts";
-import type { BrokerSearch } from "../broker/detect.ts";
+import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
@@ -23,29 +21,18 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import { BrokerSource } from "./broker.ts";
+import { BrokerSource, type BrokerSourceOptions } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
-/** Options of the sources. */
-interface TokenRouterOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
-  /** True if somebody reads the log. @default false */
-  readonly isLogged?: boolean | undefined;
-  /** Platforms on which the app wants a broker. */
-  readonly flags: BrokerFlags;
-  /** Options of the search for the broker. */
-  readonly search?: BrokerSearch | undefined;
+interface TokenRouterOptions extends Omit<BrokerSourceOptions, "isSignedOut"> {
   /** Fails instead of falling back if there is no broker. */
   readonly requireBroker: boolean;
   /** Store of the tokens that came without a broker. @default in memory */
   readonly store?: CacheStore | undefined;
   /** Sends HTTP requests. @default one for company networks */
   readonly fetch?: Fetch | undefined;
-  /** Options of the browser. */
   readonly browser: BrowserSignInOptions & { readonly timeLimitMs?: number | undefined };
 }
-
-/** The source that renews an account's tokens. */
-type Origin = "broker" | "provider" | "unknown";
 
 /** The broker and the identity provider, one after the other. */
 export class TokenRouter {
@@ -58,44 +45,27 @@ export class TokenRouter {
   constructor(options: TokenRouterOptions) {
     this.#options = options;
     this.#cached = new CachedAccounts(options);
-    const isSignedOut = this.#cached.isSignedOut.bind(this.#cached);
-    this.broker = new BrokerSource(options.flags, { ...options, isSignedOut });
+    this.broker = new BrokerSource({ ...options, isSignedOut: this.#cached.isSignedOut.bind(this.#cached) });
   }
 
   /** Lists the accounts of both. One that both know is the broker's. */
   async accounts({ username, includeSignedOut = false }: AccountFilter, call: BrokerCall): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
+    let known: readonly AccountInfo[] = [], cached: readonly CachedAccount[] = [];
+    if (finding.state === "active") {
+      const { broker } = finding;
+      try {
+        known = await (includeSignedOut ? broker.getAccounts(call) : this.broker.accounts(broker, call));
+      } catch (error) {
+        if (!this.#mayFallBack(error)) throw error;
+      }
+      // With a broker, a cache that cannot be read counts as empty. Without one, that is an error.
+      if (!this.#options.requireBroker) cached = await this.#cached.accounts(username, signal);
+    } else if (this.#mayHoldTokens()) cached = await (await this.#cached.cache()).findAccounts({ username, signal });
     const isNamed = (account: AccountInfo) => username === undefined || isSameUsername(account.username, username);
-    const known = finding.state === "active"
-      ? await this.#accountsOfBroker(finding.broker, { ...call, includeSignedOut })
-      : [];
-    const cached = this.#options.requireBroker ? [] : await this.#cachedAccounts(finding, username, signal);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
     return [...known.filter(isNamed), ...others];
-  }
-
-  /** With a broker, a cache that cannot be read counts as empty. Without one, that is an error. */
-  async #cachedAccounts(
-    finding: BrokerFinding,
-    username: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<readonly CachedAccount[]> {
-    if (finding.state === "active") return await this.#cached.accounts(username, signal);
-    return this.#mayHoldTokens() ? await (await this.#cached.cache()).findAccounts({ username, signal }) : [];
-  }
-
-  /** Returns no accounts if the broker proves too old. */
-  async #accountsOfBroker(
-    broker: Broker,
-    { includeSignedOut, ...call }: BrokerCall & { readonly includeSignedOut: boolean },
-  ): Promise<AccountInfo[]> {
-    try {
-      return await (includeSignedOut ? broker.getAccounts(call) : this.broker.accounts(broker, call));
-    } catch (error) {
-      if (!this.#mayFallBack(error)) throw error;
-      return [];
-    }
   }
 
   /** Returns a token without a window. */
@@ -121,7 +91,7 @@ export class TokenRouter {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
-      if (!(error instanceof LatchkeyError && isInteractionRequired(error)) || finding.state !== "unavailable") {
+      if (!(error instanceof LatchkeyError) || !isInteractionRequired(error) || finding.state !== "unavailable") {
         throw error;
       }
       const hint = sentences(error.hint, `There was no broker to ask: ${finding.reason}`, finding.hint);
@@ -129,7 +99,7 @@ export class TokenRouter {
     }
   }
 
-  /** Returns a token by the person's sign-in: the broker's window, else the browser. */
+  /** Signs the person in: by the broker's window, else in the browser. */
   async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     const finding = await this.#find(query);
     if (finding.state === "active") {
@@ -179,7 +149,6 @@ export class TokenRouter {
     });
   }
 
-  /** Forgets an account for this app. */
   async forget(account: AccountInfo, { correlationId, signal }: RequestOptions): Promise<void> {
     this.broker.forget(account);
     if (!this.#mayHoldTokens()) return;
@@ -196,17 +165,20 @@ export class TokenRouter {
       this.forget(account, call),
       this.broker.broker(call).then((broker) => broker.removeAccount(account, call)),
     ]);
-    if (removed.status === "rejected" && forgotten.status === "rejected") {
-      throw bothFailed(removed.reason, forgotten.reason);
+    const failures = [removed, forgotten].filter((half) => half.status === "rejected").map(({ reason }) => reason);
+    for (const failure of failures) if (!(failure instanceof LatchkeyError)) throw failure;
+    const [first, second] = failures as LatchkeyError[];
+    if (!first) return;
+    if (!second) {
+      const done = removed.status === "fulfilled"
+        ? "The broker has forgotten the account all the same"
+        : "The account is signed out of this app all the same";
+      throw withDetails(first, { hint: sentences(first.hint, done) });
     }
-    const done = removed.status === "fulfilled"
-      ? "The broker has forgotten the account all the same"
-      : "The account is signed out of this app all the same";
-    for (const half of [removed, forgotten]) {
-      if (half.status === "fulfilled") continue;
-      const { reason } = half;
-      throw reason instanceof LatchkeyError ? withDetails(reason, { hint: sentences(reason.hint, done) }) : reason;
-    }
+    const message = `${first.message}. The app cannot forget the account: ${second.message}`;
+    const cause = new AggregateError(failures, message), hint = sentences(first.hint, second.hint);
+    const details = { ...first, claims: first.claims, cause, errorDescription: message, hint };
+    throw new LatchkeyError(first.code, message, details);
   }
 
   /** Returns the identity provider. Its code is loaded on first use. */
@@ -248,7 +220,8 @@ export class TokenRouter {
     return this.#options.store !== undefined || this.#provider !== undefined;
   }
 
-  async #originOf({ account, username, signal }: TokenQuery): Promise<Origin> {
+  /** Returns the source that renews an account's tokens. */
+  async #originOf({ account, username, signal }: TokenQuery): Promise<"broker" | "provider" | "unknown"> {
     if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
     const [cached, ...more] = account
       ? [await this.#cached.account(account, signal)]
@@ -261,22 +234,10 @@ export class TokenRouter {
   }
 }
 
-function bothFailed(first: unknown, second: unknown): unknown {
-  if (!(first instanceof LatchkeyError)) return first;
-  if (!(second instanceof LatchkeyError)) return second;
-  const { code, claims } = first, message = `${first.message}. The app cannot forget the account: ${second.message}`;
-  return new LatchkeyError(code, message, {
-    ...{ ...first, claims, cause: new AggregateError([first, second], message) },
-    errorDescription: message,
-    hint: sentences(first.hint, second.hint),
-  });
-}
-
 function sentences(...texts: readonly (string | undefined)[]): string | undefined {
   return texts.filter(Boolean).join(". ") || undefined;
 }
 
-/** The cache, and its accounts. */
 class CachedAccounts {
   readonly #options: TokenRouterOptions;
   #cache: Promise<TokenCache> | undefined;
@@ -305,7 +266,6 @@ class CachedAccounts {
     });
   }
 
-  /** Finds an account. */
   async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
     return await this.#readOr(undefined, async (store) => {
       if (!await this.#has(store, account, signal)) return undefined;
@@ -315,10 +275,9 @@ class CachedAccounts {
 
   /** Returns true if an account signed out of the app, in this run or an earlier one. */
   async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    return await this.#readOr(false, async (store) => {
-      return await this.#has(store, account, signal) &&
-        await (await this.cache()).isSignedOut(account, { signal });
-    });
+    const read = async (store?: CacheStore) =>
+      await this.#has(store, account, signal) && await (await this.cache()).isSignedOut(account, { signal });
+    return await this.#readOr(false, read);
   }
 
   /** Returns true if the cache knows an account, even if only that it signed out. */

@@ -275,7 +275,7 @@ describe("acquireToken() without a broker", () => {
   test("with interactive never, tells what is missing and opens nothing", async () => {
     const error = await failureOf(makeApp().acquireToken({ scopes: SCOPES, interactive: "never" }));
     expect(error).toMatchObject({ code: "interaction_required", correlationId: expect.any(String) });
-    expect(error.hint).toContain("latchkey login");
+    expect(error.hint).toContain("Sign in: acquireTokenInteractive");
   });
 });
 

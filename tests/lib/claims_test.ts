@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { capabilitiesOf, readClaims } from "../../lib/request.ts";
+import { capabilitiesOf, claimsRequest } from "../../lib/request.ts";
 
 const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}';
 const BASE64 = btoa(CLAIMS);
@@ -20,13 +20,13 @@ test.each([
     `PoP nonce="a, claims=b", Bearer realm="x", Claims = "${BASE64}", Basic realm="y"`,
   ],
   ["a header with claims that cannot be read before", `Bearer claims="x", Bearer claims="${BASE64}"`],
-])("readClaims() reads %s", (_what, challenge) => {
+])("claimsRequest() reads %s", (_what, challenge) => {
   const challenges = challenge === BASE64 ? `Bearer claims="${challenge}"` : challenge;
-  expect(readClaims(challenges)).toBe(CLAIMS);
+  expect(claimsRequest(challenges)).toBe(CLAIMS);
 });
 
-test.each([undefined, "", "  "])("readClaims(%p) is nothing", (challenge) => {
-  expect(readClaims(challenge)).toBeUndefined();
+test.each([undefined, "", "  "])("claimsRequest(%p) is nothing", (challenge) => {
+  expect(claimsRequest(challenge)).toBeUndefined();
 });
 
 test.each([
@@ -38,20 +38,20 @@ test.each([
   "{secret",
   "[]",
   '"secret"',
-])("readClaims() refuses %s, and does not repeat it", (challenge) => {
-  expect(() => readClaims(challenge)).toThrow(TypeError);
-  expect(() => readClaims(challenge)).not.toThrow("secret");
+])("claimsRequest() refuses %s, and does not repeat it", (challenge) => {
+  expect(() => claimsRequest(challenge)).toThrow(TypeError);
+  expect(() => claimsRequest(challenge)).not.toThrow("secret");
 });
 
-test("readClaims() is quick with a header that was made to be slow", () => {
-  expect(() => readClaims(`Bearer ${'a="\\'.repeat(20_000)}`)).toThrow(TypeError);
-  expect(() => readClaims(`Bearer ${"a".repeat(100_000)}`)).toThrow(TypeError);
-  expect(() => readClaims(`Bearer ${" =".repeat(50_000)}`)).toThrow(TypeError);
-  expect(() => readClaims(`Bearer a${" ".repeat(100_000)}`)).toThrow(TypeError);
+test("claimsRequest() is quick with a header that was made to be slow", () => {
+  expect(() => claimsRequest(`Bearer ${'a="\\'.repeat(20_000)}`)).toThrow(TypeError);
+  expect(() => claimsRequest(`Bearer ${"a".repeat(100_000)}`)).toThrow(TypeError);
+  expect(() => claimsRequest(`Bearer ${" =".repeat(50_000)}`)).toThrow(TypeError);
+  expect(() => claimsRequest(`Bearer a${" ".repeat(100_000)}`)).toThrow(TypeError);
 });
 
-test("readClaims() reads base64 by itself, as Azure CLI prints it", () => {
-  expect(readClaims(` ${BASE64}\n`)).toBe(CLAIMS);
+test("claimsRequest() reads base64 by itself, as Azure CLI prints it", () => {
+  expect(claimsRequest(` ${BASE64}\n`)).toBe(CLAIMS);
 });
 
 test.each([

@@ -94,6 +94,11 @@ const authority = parseAuthority("https://login.microsoftonline.com/common");
 const query = (request: object, app: object = {}) => tokenQuery({ scopes: ["a"], ...request }, { authority, ...app });
 
 describe("tokenQuery()", () => {
+  test("refuses parameters of the protocol and other options that checkSignIn() refuses", () => {
+    expect(() => query({ extraQueryParameters: { state: "x" } })).toThrow(TypeError);
+    expect(() => query({ maxAge: -1 })).toThrow(RangeError);
+  });
+
   const claimsOf = (clientCapabilities: readonly string[], claims?: string) =>
     query({ clientCapabilities, claims }).claims;
 

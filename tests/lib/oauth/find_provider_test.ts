@@ -5,7 +5,7 @@ import { findProvider } from "../../../lib/oauth/provider.ts";
 import { FakeEntra, jwt, TENANT } from "../../fakes/fake_entra.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const CLIENT_ID = "11111111-2222-4333-8444-555555555555", REDIRECT_URI = "http://localhost";
 const B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_signin";
 
 /** A fetch that has one document for all, and counts. */
@@ -73,8 +73,12 @@ describe("findProvider() at Microsoft's other servers", () => {
     entra.behaviour.idToken = { iss: issuer.replace("{tenantid}", TENANT) };
     const fetch = (url: string, init: RequestInit) => entra.fetch(url, init); // nothing is kept of another test's
     const provider = await findProvider(parseAuthority(url), { fetch });
-    const flow = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["api"] });
-    const { result } = await finishAuthorization(provider, flow.flow, entra.authorize(flow.url), { fetch });
+    const flow = await startAuthorization(provider, {
+      clientId: CLIENT_ID,
+      scopes: ["api"],
+      redirectUri: REDIRECT_URI,
+    });
+    const { result } = await finishAuthorization(provider, flow, entra.authorize(flow.authUri), { fetch });
     expect(result.account.environment).toBe(new URL(url).host);
   });
 });
@@ -241,7 +245,8 @@ test("endpoints of an OpenID provider may be elsewhere, as Google's are", async 
     scopes_supported: ["openid", "email", "profile"],
   };
   const provider = await findProvider(parseAuthority("https://accounts.google.com"), serve(document).http);
-  const { url } = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["email"] });
+  const request = { clientId: CLIENT_ID, scopes: ["email"], redirectUri: REDIRECT_URI };
+  const { authUri: url } = await startAuthorization(provider, request);
   expect(new URL(url).searchParams.get("scope")).toBe("email openid profile");
   expect(new URL(url).searchParams.has("prompt")).toBe(false);
   expect(new URL(url).searchParams.has("response_mode")).toBe(false);
@@ -262,7 +267,7 @@ test("endpoints may be together at another host, as Cognito's are", async () => 
 test("an id token without a signature is not taken, although the provider offers it", async () => {
   const document = documentOf(OWN, { id_token_signing_alg_values_supported: ["none", "HS256", "RS256"] });
   const provider = await findProvider(parseAuthority(OWN), serve(document).http);
-  const { flow } = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["api"] });
+  const flow = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["api"], redirectUri: REDIRECT_URI });
   for (const alg of ["none", "HS256", "RS256"]) {
     const exp = Math.floor(Date.now() / 1000) + 600;
     const claims = { iss: OWN, aud: CLIENT_ID, sub: "jane", nonce: flow.nonce, exp, iat: exp - 600 };

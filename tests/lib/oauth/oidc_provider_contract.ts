@@ -2,13 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { parseAuthority, redirectPath } from "../../../lib/authority.ts";
-import {
-  type AuthCodeRequest,
-  finishAuthorization,
-  startAuthorization,
-} from "../../../lib/oauth/authorization_code.ts";
+import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
-import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
+import { type AuthorizationRequest, findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
@@ -26,12 +22,12 @@ describe("lib/oauth with oidc-provider", () => {
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  function request(more: Partial<AuthCodeRequest> = {}): AuthCodeRequest {
+  function request(more: Partial<AuthorizationRequest> = {}): AuthorizationRequest {
     return { clientId: server.clientId, scopes: SCOPES, redirectUri: REDIRECT_URI, ...more };
   }
 
-  async function signIn(more: Partial<AuthCodeRequest> = {}, browser = new ScriptedBrowser()) {
-    const { url, flow } = await startAuthorization(provider, request(more));
+  async function signIn(more: Partial<AuthorizationRequest> = {}, browser = new ScriptedBrowser()) {
+    const flow = await startAuthorization(provider, request(more)), { authUri: url } = flow;
     return { url, flow, landing: await land(url, browser) };
   }
 

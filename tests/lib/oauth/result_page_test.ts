@@ -50,7 +50,7 @@ test("resultPage() has no name to show when the provider gave none", () => {
 test("resultPage() needs nothing from anywhere, and lets nothing else in", () => {
   const { body, headers } = resultPage({ ok: true, username: "jane" });
   const [, nonce] = /<style nonce="([^"]+)">/.exec(body) ?? [];
-  expect(headers["content-security-policy"]).toBe(
+  expect(headers?.["content-security-policy"]).toBe(
     `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   );
   expect(body).not.toMatch(/<script|<link(?! rel="icon" href="data:,")|https?:|url\(|@import|style="|\son\w+=/);

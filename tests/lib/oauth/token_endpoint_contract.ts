@@ -28,8 +28,9 @@ describe("lib/oauth/token_endpoint with Entra", () => {
   afterAll(() => entra[Symbol.asyncDispose]());
 
   async function signIn(): Promise<TokenReply> {
-    const { url, flow } = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["User.Read"] });
-    return await finishAuthorization(provider, flow, entra.authorize(url), entra);
+    const redirectUri = "http://localhost";
+    const flow = await startAuthorization(provider, { clientId: CLIENT_ID, scopes: ["User.Read"], redirectUri });
+    return await finishAuthorization(provider, flow, entra.authorize(flow.authUri), entra);
   }
 
   const http = (): HttpOptions => ({

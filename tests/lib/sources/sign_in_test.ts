@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { AccountInfo } from "../../../lib/account.ts";
 import { INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 import type { Prompt } from "../../../lib/request.ts";
-import { type SignIn, signIn } from "../../../lib/sources/broker.ts";
+import { signIn } from "../../../lib/sources/broker.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 
 const account = (username: string) => ({ username, homeAccountId: `${username}.t`, realm: "t" }) as AccountInfo;
@@ -25,7 +25,10 @@ interface Answers {
 }
 
 /** Signs in with steps that answer so, and tells how it ended and which steps were taken. */
-async function run(how: SignIn, answers: Answers = {}): Promise<{ steps: string[]; end: unknown }> {
+async function run(
+  how: Parameters<typeof signIn>[0],
+  answers: Answers = {},
+): Promise<{ steps: string[]; end: unknown }> {
   const steps: string[] = [];
   const answer = <T>(step: string, value: T | Error): Promise<T> => {
     steps.push(step);
