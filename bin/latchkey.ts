@@ -22,7 +22,7 @@ import {
   UsageError,
 } from "./cli/command_line.ts";
 import { type CommandEntry, COMMANDS, CONFIG_FILE, groupedEntries, loadGroups } from "./cli/commands.ts";
-import { print, say, sayLine } from "./cli/output.ts";
+import { print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
 /** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
@@ -156,24 +156,25 @@ interface FailedLine {
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, failed: FailedLine): Promise<number> {
   const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
-  const { EXIT, failureJson, failureText, otherFailureJson } = await import("./cli/failures.ts");
-  const { line, words } = failed, correlationId = line?.correlationId;
-  const printIfJson = async (json: () => string) => await wantsJson(failed) && attempt(() => print(json()));
+  const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+  const { line, words } = failed, correlation_id = line?.correlationId;
+  const printIfJson = async (json: Record<string, unknown>) =>
+    await wantsJson(failed) && attempt(() => printJson(json));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
     attempt(() => (say(error.message), sayLine(hint)));
-    await printIfJson(() => otherFailureJson("wrong_usage", error.message, { hint }));
+    await printIfJson({ error: "wrong_usage", error_description: error.message, error_codes: [], hint });
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    attempt(() => failureText(error, correlationId).forEach(sayLine));
-    await printIfJson(() => failureJson(error, correlationId));
+    attempt(() => failureText(error, correlation_id).forEach(sayLine));
+    await printIfJson(failureJson(error, correlation_id));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   attempt(() => say(String(error)));
-  await printIfJson(() => otherFailureJson("unexpected", String(error), { correlationId }));
+  await printIfJson({ error: "unexpected", error_description: String(error), error_codes: [], correlation_id });
   return EXIT.unexpected;
 }
 

@@ -26,7 +26,7 @@ import {
   TIMEOUT,
   VERBOSE,
 } from "./cli/options.ts";
-import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
+import { accountJson, accountLine, messageOf, print, printJson, say } from "./cli/output.ts";
 import { type ConsoleBrowserOptions, prompterFor, signInByDeviceCode } from "./cli/sign_in.ts";
 import { warnIfNotStored } from "./cli/token_cache.ts";
 import { scopesOf } from "./token.ts";
@@ -94,7 +94,7 @@ export async function signIn(line: CommandLine, signal: AbortSignal | undefined)
 function asProblem(error: unknown, signal: AbortSignal | undefined): string {
   if (signal?.aborted) throw error;
   if (error instanceof UsageError) return error.message;
-  if (error instanceof LatchkeyError) return [error.message, error.hint].filter(Boolean).join(". ");
+  if (error instanceof LatchkeyError) return messageOf(error);
   throw error;
 }
 

@@ -99,7 +99,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "doctor",
-    summary: "Diagnose why this machine cannot get a token, and how to fix it",
+    summary: "Find out why this machine cannot get a token, and how to fix it",
     group: "This machine",
     load: () => import("../doctor/doctor.ts"),
   },

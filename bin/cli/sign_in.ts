@@ -169,20 +169,14 @@ export async function signInByDeviceCode(
 }
 
 /** Shows the time that is left, if standard error is a terminal. Disposing of it removes the line. */
-function countDown(until: number): Disposable {
-  if (!isTerminal("stderr")) return { [Symbol.dispose]: () => {} };
-  let width = 0;
+function countDown(until: number): Disposable | undefined {
+  if (!isTerminal("stderr")) return undefined;
   // Not at once: a prompt may follow.
-  const timer = setInterval(() => {
-    const status = `latchkey: ${timeText(until - Date.now())} left; Ctrl-C cancels`;
-    showStatus(status.padEnd(width)); // spaces, since a dumb terminal has no code that clears a line
-    width = status.length;
-  }, 1000);
+  const timer = setInterval(() => showStatus(`${timeText(until - Date.now())} left; Ctrl-C cancels`), 1000);
   return {
     [Symbol.dispose]: () => {
       clearInterval(timer);
-      if (width > 0) showStatus(`${" ".repeat(width)}\r`);
-      width = 0;
+      showStatus("");
     },
   };
 }

@@ -13,7 +13,7 @@ import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/st
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
-import { say } from "./output.ts";
+import { messageOf, say } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
 /** A place of a token cache. */
@@ -302,7 +302,7 @@ export function notStored({ why }: TokenPlace & { readonly kind: "memory" }): st
 }
 
 function because(what: string, why: LatchkeyError | undefined): string {
-  return why ? [`${what}: ${why.message}`, ...why.hint === undefined ? [] : [why.hint]].join(". ") : what;
+  return why ? `${what}: ${messageOf(why)}` : what;
 }
 
 /**

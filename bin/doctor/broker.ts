@@ -9,7 +9,8 @@ import { isAtLeast, isPermitted, operatingSystem, quoteCommand, readEnvironment 
 import { packageFolders } from "../../lib/runtime/installation.ts";
 import { isThere, isWsl, readMachine, readTextFile } from "../../lib/runtime/program.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
-import { commandLineHint, withConsentUrl } from "../cli/failures.ts";
+import { withConsentUrl } from "../cli/failures.ts";
+import { commandLineHint } from "../cli/output.ts";
 import {
   type Check,
   type CheckContext,

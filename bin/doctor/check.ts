@@ -8,7 +8,7 @@ import type { PublicClientApplication } from "../../lib/application.ts";
 import { untilAborted } from "../../lib/async.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { commandLineHint } from "../cli/failures.ts";
+import { commandLineHint } from "../cli/output.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
 /**

@@ -35,7 +35,7 @@ import { tokenCache } from "./token_cache.ts";
 /** The command. */
 export const command: Command = {
   name: "doctor",
-  summary: "Diagnose why this machine cannot get a token, and how to fix it",
+  summary: "Find out why this machine cannot get a token, and how to fix it",
   usage: "doctor [--client-id ID] [options]",
   operands: 0,
   reportsProfile: true,
