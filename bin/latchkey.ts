@@ -21,7 +21,7 @@ import {
   unknown,
   UsageError,
 } from "./cli/command_line.ts";
-import { type CommandEntry, COMMANDS, CONFIG_FILE, groupedEntries, loadGroups } from "./cli/commands.ts";
+import { type CommandEntry, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
 import { print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
@@ -143,7 +143,7 @@ async function printHelp(word: string | undefined): Promise<void> {
   const { helpOf, overview } = await import("./cli/help.ts");
   if (word !== undefined) return print(helpOf((await findCommand(word).load()).command));
   const [token, login] = await Promise.all([import("./token.ts"), import("./login.ts")]);
-  print(overview(groupedEntries(), [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
+  print(overview(GROUPS, [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
 }
 
 /** The command line that failed. */

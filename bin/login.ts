@@ -9,7 +9,7 @@ import { type CacheCall, memoryStore } from "../lib/cache/store.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { TokenRequest } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { chooseAccount, defaultScopesOf, makeApplication, storeOf } from "./cli/application.ts";
+import { chooseAccount, isAtMicrosoft, makeApplication, storeOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
@@ -21,6 +21,7 @@ import {
   type Option,
   PROFILE,
   SCOPES_OR_DEFAULT,
+  switchOption,
   TENANT,
   TEXT_FORMAT,
   TIMEOUT,
@@ -55,11 +56,10 @@ export const command: Command = {
     TENANT,
     PROMPT,
     ...BROWSER,
-    {
-      name: "device-code",
-      kind: "switch",
-      summary: "Sign in on another device, with a code; organizations that require managed devices refuse it",
-    },
+    switchOption(
+      "device-code",
+      "Sign in on another device, with a code; organizations that require managed devices refuse it",
+    ),
     CLAIMS,
     TEXT_FORMAT,
     TIMEOUT,
@@ -154,6 +154,14 @@ async function usernameOf(
   const given = line.text("account");
   if (given === undefined || !isEntraId(given)) return given;
   return (await chooseAccount(app, given, { signal })).username;
+}
+
+/**
+ * Returns the scopes if none are given: at Microsoft all that the app may do with Microsoft Graph; elsewhere a scope that every
+ * OpenID provider knows (OpenID Connect Core, 5.4).
+ */
+export function defaultScopesOf(line: CommandLine): readonly string[] {
+  return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
 }
 
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {

@@ -14,7 +14,7 @@ import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
-/** Returns the name of one of Microsoft's apps; `undefined` for other apps. */
+/** Returns the name of an app of Microsoft's. */
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
 }
@@ -26,21 +26,20 @@ const ALL_BROKERS = {
   enableBrokerOnLinux: true,
 };
 
-/** Options of the application and its token cache; `signal` aborts the look at the cache. */
-type ApplicationOptions = Partial<PublicClientApplicationOptions> & TokenStoreOptions & CacheCall;
-
 /**
- * Creates the application.
+ * Creates the application of a command line. `options` are the command's own, and take precedence; `signal` aborts the look at the
+ * token cache.
  *
- * @param line A command line with the options of an app.
- * @param options Options of the command, which take precedence.
  * @throws {UsageError} if the client id is missing or invalid, the authority is invalid, options of the token cache contradict
  * each other, or --cache-file is not a token cache.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
 export async function makeApplication(
   line: CommandLine,
-  { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
+  { mayPrompt, needsCache, hold, signal, ...options }:
+    & Partial<PublicClientApplicationOptions>
+    & TokenStoreOptions
+    & CacheCall = {},
 ): Promise<PublicClientApplication> {
   const broker = line.get(BROKER), verbosity = line.count("verbose");
   const authority = line.text("authority"), redirectPath = line.text("redirect-path");
@@ -61,11 +60,6 @@ export async function makeApplication(
   }
 }
 
-/**
- * Returns the client id that a command line names.
- *
- * @throws {UsageError} if it is missing or invalid.
- */
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
@@ -75,14 +69,10 @@ export function clientIdOf(line: CommandLine): string {
     );
   }
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
-  const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
-  if (known) return known;
+  const names = Object.keys(WELL_KNOWN_CLIENTS);
+  if (names.includes(given)) return WELL_KNOWN_CLIENTS[given]!;
   if (!isAtMicrosoft(line)) return given; // only Microsoft calls its apps by GUIDs
-  throw unknown(
-    `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
-    given,
-    Object.keys(WELL_KNOWN_CLIENTS),
-  );
+  throw unknown(`client ${JSON.stringify(given)}: --client-id takes a GUID or ${names.join(", ")}`, given, names);
 }
 
 /** Returns true if Microsoft issues the tokens, as it does by default. */
@@ -92,12 +82,9 @@ export function isAtMicrosoft(line: CommandLine): boolean {
 }
 
 /**
- * Opens the token cache of a command line. If Deno permits only what a broker needs, nothing can be stored, and no code for it is
- * loaded.
+ * Opens the token cache of a command line; `undefined` stands for the application's own memory. If Deno permits only what a
+ * broker needs, nothing can be stored, and no code for it is loaded.
  *
- * @param line A command line with the options of a token cache.
- * @param options How it is opened; `signal` aborts the look at it.
- * @returns The token cache; `undefined` for the application's own memory.
  * @throws {UsageError} if its options contradict each other, or --cache-file is not a token cache.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
@@ -125,11 +112,9 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
 }
 
 /**
- * Chooses the account with a user name or home account id, or the only account.
+ * Chooses the account with a user name or home account id, or the only account. `includeSignedOut`: also of the broker's accounts
+ * that have signed out of this app.
  *
- * @param app The application.
- * @param given The user name or home account id, if one was given.
- * @param options `signal` aborts it; `includeSignedOut`: also the broker's accounts that have signed out of this app.
  * @throws {UsageError} if there are several.
  * @throws {LatchkeyError} `account_not_found` if there is none; `broker_unavailable` if a broker is required.
  */
@@ -148,14 +133,7 @@ export async function chooseAccount(
   });
 }
 
-/**
- * Explains why there is no account.
- *
- * @param app The application without one.
- * @param given The user name or home account id, if one was given.
- * @param signal Aborts it.
- * @returns `undefined` with an active broker: there is no more to say than that it has none.
- */
+/** Explains why there is no account; `undefined` with an active broker: there is no more to say than that it has none. */
 export async function whyNoAccount(
   app: PublicClientApplication,
   given: string | undefined,
@@ -184,23 +162,9 @@ function ambiguous(accounts: readonly AccountInfo[], given: string | undefined):
 }
 
 /**
- * Returns the scopes if none are given: at Microsoft all that the app may do with Microsoft Graph; elsewhere a scope that every
- * OpenID provider knows (OpenID Connect Core, 5.4).
+ * Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat the failure.
  */
-export function defaultScopesOf(line: CommandLine): readonly string[] {
-  return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
-}
-
-/** Notices that are held back until a command ends. */
-interface DeferredNotices {
-  /** Holds one back. */
-  hold: Notify;
-  /** Runs what may fail, then prints the notices, except those that repeat the failure. */
-  around<T>(work: () => Promise<T>): Promise<T>;
-}
-
-/** Creates the notices of a command. */
-export function deferredNotices(): DeferredNotices {
+export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
   const held: Parameters<Notify>[] = [];
   return {
     hold: (...notice) => void held.push(notice),

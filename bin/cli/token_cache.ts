@@ -26,9 +26,6 @@ export type TokenPlace =
 
 type StoredPlace = Exclude<TokenPlace, { readonly kind: "memory" }>;
 
-/** Name of the file for `--store plaintext` without a path, as in MSAL's own examples. */
-const PLAINTEXT_NAME = "msal_token_cache.json";
-
 /**
  * Returns the place that a command line asks for. Nothing is read or created.
  *
@@ -39,32 +36,26 @@ export function tokenPlace(line: CommandLine): TokenPlace {
   const nearest = line.nearest("store", "cache-file"), store = line.get(STORE);
   const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
   if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, true);
     throw new UsageError(`--cache-file goes with --store plaintext, not with --store ${store}`);
   }
   switch (store) {
     case "memory":
       return { kind: "memory" };
-    case "plaintext":
-      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`, { isNamed: path !== undefined });
+    case "plaintext": // without a path, a file with the name of MSAL's own examples
+      return plaintextIn(path ?? `${stateFolder()}/msal_token_cache.json`, path !== undefined);
     case "file":
-      return { kind: "file", folder: permitted(stateFolder()) };
     case "auto":
-      return defaultPlace();
+      try {
+        return { kind: "file", folder: permitted(stateFolder()) };
+      } catch (error) {
+        if (store === "auto" && error instanceof LatchkeyError) return { kind: "memory", why: error };
+        throw error;
+      }
   }
 }
 
-/** Returns the place of the encrypted files, if they can be used at all. */
-function defaultPlace(): TokenPlace {
-  try {
-    return { kind: "file", folder: permitted(stateFolder()) };
-  } catch (error) {
-    if (error instanceof LatchkeyError) return { kind: "memory", why: error };
-    throw error;
-  }
-}
-
-function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
+function plaintextIn(path: string, isNamed: boolean): TokenPlace {
   const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
   permitted(folder || "/");
   return { kind: "plaintext", path, isNamed };
@@ -100,12 +91,9 @@ export interface TokenStoreOptions {
 export type TokenStore = CacheStore & Partial<Pick<BestEffortStore, "tryOut">>;
 
 /**
- * Opens the token cache of a command line. Nothing is read or created before its first call.
+ * Opens the token cache of a command line; `undefined` stands for the application's own memory. Nothing is read or created before
+ * its first call.
  *
- * @param line A command line with the options of a token cache.
- * @param logger Takes its log lines.
- * @param options How it is opened.
- * @returns The token cache; `undefined` for the application's own memory.
  * @throws {UsageError} if options contradict each other.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested one cannot be used.
  */
@@ -175,16 +163,6 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-/** Options of a best-effort store. */
-interface BestEffortOptions {
-  /** Takes the first failure to read, and the first one to write. */
-  readonly notify: Notify;
-  /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
-  readonly instead?: (() => CacheStore) | undefined;
-  /** Finds out if anything can be written. @default that is not known beforehand */
-  readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
-}
-
 /** A store that can be tried out. */
 interface BestEffortStore extends CacheStore {
   /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
@@ -194,15 +172,17 @@ interface BestEffortStore extends CacheStore {
 const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
-/**
- * Wraps a store so that a command goes on without it.
- *
- * @param store The store that may fail.
- * @param options How failures are handled.
- */
+/** Wraps a store so that a command goes on without it. */
 export function bestEffortStore(
   store: CacheStore,
-  { notify, instead, tryToWrite }: BestEffortOptions,
+  { notify, instead, tryToWrite }: {
+    /** Takes the first failure to read, and the first one to write. */
+    readonly notify: Notify;
+    /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
+    readonly instead?: (() => CacheStore) | undefined;
+    /** Finds out if anything can be written. @default that is not known beforehand */
+    readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
+  },
 ): BestEffortStore {
   /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
   const unusable = new Map<string, LatchkeyError>();
@@ -282,12 +262,7 @@ export function notifyFailure(what: string, error: LatchkeyError | undefined): v
   say(because(what, error));
 }
 
-/**
- * Warns a person who has signed in without a broker that the sign-in ends with the run.
- *
- * @param line The command line.
- * @param options `evenIfChosen`: also if memory was requested.
- */
+/** Warns a person who has signed in without a broker that the sign-in ends with the run; by default not if that was requested. */
 export function warnIfNotStored(
   line: CommandLine,
   { evenIfChosen = false }: { readonly evenIfChosen?: boolean } = {},
@@ -306,11 +281,9 @@ function because(what: string, why: LatchkeyError | undefined): string {
 }
 
 /**
- * Checks that the file that --cache-file names, if it does, is a token cache or empty. It can be any file of the person's.
+ * Checks that the file that --cache-file names, if it does, is a token cache or empty. It can be any file of the person's. A
+ * failure to read it is left to the user of the store.
  *
- * @param store The store in that file. A failure to read it is left to its user.
- * @param line The command line.
- * @param signal Aborts it.
  * @throws {UsageError} if it is something else.
  */
 export async function requireCacheFile(
@@ -348,29 +321,14 @@ export function isCacheText(text: string): boolean {
   }
 }
 
-/**
- * Lists what was set aside in a place.
- *
- * @throws {LatchkeyError} if the place cannot be read.
- */
+/** Lists what was set aside in a place; fails as {@linkcode listSetAside} does. */
 export async function findSetAside(place: TokenPlace): Promise<readonly string[]> {
-  switch (place.kind) {
-    case "memory":
-      return [];
-    case "file":
-      return await listSetAside(place.folder);
-    case "plaintext":
-      return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
-  }
+  if (place.kind === "memory") return [];
+  if (place.kind === "file") return await listSetAside(place.folder);
+  return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
 }
 
-/**
- * Removes what was set aside, unless somebody is still signed in.
- *
- * @param place The place of the token cache.
- * @param options `isAnybodyLeft`: somebody is signed in.
- * @returns A message for the person who has signed out; `undefined` if nothing was set aside.
- */
+/** Removes what was set aside, unless somebody is still signed in. Returns a message for the person who has signed out, if any. */
 export async function clearSetAside(
   place: TokenPlace,
   { isAnybodyLeft }: { readonly isAnybodyLeft: boolean },

@@ -11,7 +11,7 @@ import { isWsl, write } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
 import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
+import { clientIdOf, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import {
   ACCOUNT,
@@ -25,6 +25,7 @@ import {
 } from "../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
+import { defaultScopesOf } from "../login.ts";
 import { scopesOf } from "../token.ts";
 import { accounts, broker, BROKER_LIMITS, msalRuntime, redirectUri, silentToken, wsl } from "./broker.ts";
 import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
