@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
@@ -34,9 +35,8 @@ const RENEWAL_GRACE_MS = 5_000;
 /** Time in milliseconds for a command to end by itself after a signal. */
 const ENDING_MS = 500;
 
-/** The signal that ends a command. Once disposed of, it no longer does. */
+/** The signal that ends a command, if one came. Once disposed of, it no longer does. */
 interface Ending extends Disposable {
-  /** The signal that came, if any. */
   readonly name: SignalName | undefined;
   /** Aborts when it comes. */
   readonly signal: AbortSignal;
@@ -68,12 +68,7 @@ function listenForSignals(): Ending {
   };
 }
 
-/**
- * Runs the command line. Until it ends, SIGINT, SIGHUP and SIGTERM end the command, and not the program.
- *
- * @param words The arguments.
- * @returns The exit code.
- */
+/** Runs the command line, and returns the exit code. Until then SIGINT, SIGHUP and SIGTERM end the command, and not the program. */
 export async function main(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words, ending = listenForSignals();
   let line: CommandLine | undefined;
@@ -100,10 +95,8 @@ export async function main(words: readonly string[]): Promise<number> {
 
 /** Reads the command line again with a profile, if one is named, or if no app is and the command can have a profile. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
-  const isNamed = line.origin("profile") !== undefined,
-    isPossible = command.options.some(({ name }) => name === "profile"),
-    hasApp = !["default", undefined].includes(line.origin("client-id"));
-  if (!isNamed && !(isPossible && !hasApp)) return line;
+  const canHaveOne = command.options.some(({ name }) => name === "profile");
+  if (!line.isGiven("profile") && (line.isGiven("client-id") || !canHaveOne)) return line;
   const { profileOf } = await import("./cli/profiles.ts");
   try {
     const profile = await profileOf(line, { mayBeNew: command.name === "login" });
@@ -124,7 +117,6 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     return await command.run(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal, loadGroups);
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
-    const { LatchkeyError } = await import("../lib/errors.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Raise --timeout, or find what hangs: latchkey doctor",
     });
@@ -146,20 +138,17 @@ async function printHelp(word: string | undefined): Promise<void> {
   print(overview(GROUPS, [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
 }
 
-/** The command line that failed. */
+/** The command line that failed, if it could be read, and its words. */
 interface FailedLine {
-  /** The command line, if it could be read. */
   readonly line: CommandLine | undefined;
   readonly words: readonly string[];
 }
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, failed: FailedLine): Promise<number> {
-  const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
   const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
   const { line, words } = failed, correlation_id = line?.correlationId;
-  const printIfJson = async (json: Record<string, unknown>) =>
-    await wantsJson(failed) && attempt(() => printJson(json));
+  const printIfJson = async (json: unknown) => await wantsJson(failed) && attempt(() => printJson(json));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;

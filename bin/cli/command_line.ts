@@ -13,14 +13,7 @@ export interface Command extends CommandSyntax {
   readonly isService?: boolean;
   /** `true`: it runs even if the profile cannot be read, and reports {@linkcode CommandLine.profileProblem}. @default false */
   readonly reportsProfile?: boolean;
-  /**
-   * Runs the command.
-   *
-   * @param line Its command line.
-   * @param signal Aborts it.
-   * @param loadGroups Loads all commands, for those that print them.
-   * @returns The exit code, if it is not 0 although the command did its work.
-   */
+  /** Runs the command. Returns the exit code if it is not 0 although the command did its work. */
   run(
     line: CommandLine,
     signal: AbortSignal | undefined,
@@ -36,20 +29,16 @@ export interface CommandGroup {
 
 /** A wrong use of the command line. Its message is for people. */
 export class UsageError extends Error {
-  /** Always `UsageError`. */
   override readonly name = "UsageError";
 }
 
 /** Places where a value can be given. The first one that has it counts. */
 const ORIGINS = ["command line", "environment", "profile", "default"] as const;
-
 type Origin = (typeof ORIGINS)[number];
 
-/** Values that a profile gives to options. */
+/** A profile, with values by the options' names. */
 export interface ProfileValues {
-  /** The profile's name. */
   readonly name: string;
-  /** Values by the options' names. */
   readonly values: Readonly<Record<string, string>>;
 }
 
@@ -57,7 +46,6 @@ export interface ProfileValues {
 export interface CommandLine {
   /** UUID of the request, in the logs of the broker and the server. */
   readonly correlationId: string;
-  /** `true` if the help was asked for. */
   readonly help: boolean;
   /** Name of the profile that it was read with. */
   readonly profile: string | undefined;
@@ -67,15 +55,12 @@ export interface CommandLine {
   readonly operands: readonly string[];
   /** Returns the value of an option that the command declares, by the type of its declaration. */
   get<O extends Option>(option: O): OptionValue<O>;
-  /** Returns the value of a `text` option. */
+  /** Returns the value of an option of the kind `text`; the other kinds have methods of their own. */
   text(name: string): string | undefined;
-  /** Returns the values of a `list` option. */
   list(name: string): readonly string[];
   /** Returns true if a `switch` is on. */
   isOn(name: string): boolean;
-  /** Returns the number of times that a `count` was given. */
   count(name: string): number;
-  /** Returns the value of a `seconds` option. */
   seconds(name: string): number | undefined;
   /** Returns where an option's value comes from; `undefined` if it has none. */
   origin(name: string): Origin | undefined;
@@ -90,11 +75,9 @@ export interface CommandLine {
 const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: false, summary: "Show this help" };
 
 /**
- * Reads a command line. The environment, then a profile, then the options' defaults fill in what it does not have.
+ * Reads a command line: the words after the command's name. The environment, then a profile, then the options' defaults fill in
+ * what it does not have. An error in place of the profile is why that cannot be read.
  *
- * @param command The command.
- * @param words The words after the command's name.
- * @param profile The profile, or why it cannot be read. @default none
  * @throws {UsageError} for an unknown option, an invalid value, or a missing one.
  */
 export function readCommandLine(
@@ -213,9 +196,9 @@ interface ReadValue {
 }
 
 function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): ReadValue {
-  const name = `--${option.name}`;
-  const variable = variableOf(option);
+  const name = `--${option.name}`, variable = variableOf(option);
   const set = option.environment === false ? undefined : readEnvironment(variable);
+  const told = option.fromProfile === false ? undefined : profile?.values[option.name];
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
@@ -232,7 +215,6 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (values.some((value) => typeof value !== "string" || value === "")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
       return { value: scopes(set ?? told ?? ""), origin: originOf(set, told) };
     }
@@ -241,13 +223,10 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (given !== undefined && (given === "" || typeof given !== "string")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const read = (name: string, value: string, origin: Origin): ReadValue => ({
-        value: option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices),
-        origin,
-      });
+      const check = option.kind === "seconds" ? readSeconds : checkChoice;
+      const read = (name: string, value: string, origin: Origin) => ({ value: check(name, value, option), origin });
       if (typeof given === "string") return read(name, given, "command line");
       if (set !== undefined && !isForeign(option, set)) return read(variable, set, "environment");
-      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
       if (option.default !== undefined) return read(name, option.default, "default");
       return { value: undefined, origin: undefined };
@@ -281,7 +260,7 @@ function readTimes(name: string, value: string): number {
   return /^\d$/.test(value) ? Number(value) : Number(isYes(name, value, "0 to 9, yes or no"));
 }
 
-function checkChoice(name: string, value: string, choices: readonly string[] | undefined): string {
+function checkChoice(name: string, value: string, { choices }: Option): string {
   if (choices && !choices.includes(value)) {
     throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
   }

@@ -7,6 +7,7 @@ import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { endedBy, isTerminal, onSignals } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
+import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
@@ -17,29 +18,19 @@ import { say, sayLine, showStatus } from "./output.ts";
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
 
-/** A request, and what aborts it. */
-type Request = SignInOptions & { readonly signal?: AbortSignal | undefined };
-
 /** The person at the console. */
 export interface Prompter {
   /** Options of the application for their browser. */
   readonly browser: ConsoleBrowserOptions;
   /**
-   * Makes a request that may open a window or the browser.
+   * Makes a request that may open a window or the browser: by `send`, with the additions for a console.
    *
-   * @param request The request.
-   * @param send Sends it, with the additions for a console.
-   * @returns The result of `send`.
    * @throws {LatchkeyError} `user_canceled` after Ctrl-C.
    */
-  ask<R extends Request, T>(request: R, send: (request: R) => Promise<T>): Promise<T>;
+  ask<R extends SignInOptions & CacheCall, T>(request: R, send: (request: R) => Promise<T>): Promise<T>;
 }
 
-/**
- * Returns the prompter for a command line.
- *
- * @throws {UsageError} if its port is invalid.
- */
+/** Returns the prompter for a command line, whose port has to be valid. */
 export function prompterFor(line: CommandLine): Prompter {
   const port = portOf(line), browser = consoleBrowser(line);
   return {
@@ -81,11 +72,7 @@ const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
   "broker can pass (--broker require)";
 
-interface ConsoleBrowser extends Disposable {
-  readonly options: ConsoleBrowserOptions;
-}
-
-function consoleBrowser(line: CommandLine): ConsoleBrowser {
+function consoleBrowser(line: CommandLine): Disposable & { readonly options: ConsoleBrowserOptions } {
   const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
   let until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
@@ -93,9 +80,8 @@ function consoleBrowser(line: CommandLine): ConsoleBrowser {
 
   async function open(url: string): Promise<boolean> {
     if (line.isOn("no-browser")) return false;
-    const { openBrowser } = await import("../../lib/runtime/browser.ts");
+    const { missingBrowserFlags, openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
-    const { missingBrowserFlags } = await import("../../lib/runtime/browser.ts");
     missingFlags = await missingBrowserFlags(url);
     return false;
   }
@@ -143,9 +129,6 @@ function consoleBrowser(line: CommandLine): ConsoleBrowser {
 /**
  * Signs a person in on another device.
  *
- * @param app The application.
- * @param request The request.
- * @param line The command line.
  * @throws {LatchkeyError} `interaction_required` if somebody other than the expected person signed in.
  */
 export async function signInByDeviceCode(

@@ -27,10 +27,21 @@ import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
 import { defaultScopesOf } from "../login.ts";
 import { scopesOf } from "../token.ts";
-import { accounts, broker, BROKER_LIMITS, msalRuntime, redirectUri, silentToken, wsl } from "./broker.ts";
+import {
+  accounts,
+  broker,
+  BROKER_LIMITS,
+  dbusClient,
+  display,
+  keyring,
+  msalRuntime,
+  redirectUri,
+  sessionBus,
+  silentToken,
+  wsl,
+} from "./broker.ts";
 import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
 import { clock, network, platform, profile, runtime } from "./machine.ts";
-import { dbusClient, display, keyring, sessionBus } from "./session.ts";
 import { tokenCache } from "./token_cache.ts";
 
 /** The command. */
