@@ -10,7 +10,6 @@ import { type Command, type CommandLine, UsageError } from "./cli/command_line.t
 import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH, TEXT_FORMAT } from "./cli/options.ts";
 import { escapeForTerminal, print, printJson } from "./cli/output.ts";
 
-/** The command. */
 export const command: Command = {
   name: "app",
   summary: "Print the redirect URIs that an app registration needs, and how to add them",

@@ -30,7 +30,6 @@ const SHOW_SECRET = {
   environment: false,
 };
 
-/** The command. */
 export const command: Command = {
   name: "cookie",
   summary: "Print a cookie that signs a browser in",

@@ -39,7 +39,6 @@ const PROMPT = {
   summary: "Prompt even if it is not needed: login for a password, select_account to choose; none: do not prompt",
 } as const satisfies Option;
 
-/** The command. */
 export const command: Command = {
   name: "login",
   summary: "Sign in, silently if possible, and print the account",

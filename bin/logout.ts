@@ -10,7 +10,6 @@ import { APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./c
 import { say } from "./cli/output.ts";
 import { clearSetAside, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
-/** The command. */
 export const command: Command = {
   name: "logout",
   summary: "Sign an account out of this app",

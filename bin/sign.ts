@@ -11,7 +11,6 @@ import { print, printJson } from "./cli/output.ts";
 const METHOD = { ...textOption("method", "METHOD", "Method of the request"), default: "GET" };
 const FORMAT = formatOption(["token", "json", "header"]);
 
-/** The command. */
 export const command: Command = {
   name: "sign",
   summary: "Print a token that is bound to one HTTP request (a Signed HTTP Request)",

@@ -29,7 +29,6 @@ import {
 } from "./cli/options.ts";
 import { print, say, TOKEN_FORMATS } from "./cli/output.ts";
 
-/** The command. */
 export const command: Command = {
   name: "token",
   summary: "Print an access token",

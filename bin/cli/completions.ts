@@ -10,7 +10,6 @@ import { print } from "./output.ts";
 
 const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
 
-/** The command. */
 export const command: Command = {
   name: "completions",
   summary: "Print a shell's completions for latchkey",

@@ -5,7 +5,6 @@
  */
 import { FORMATS, TOKEN_FORMATS } from "./output.ts";
 
-/** An option of the command line. */
 export interface Option {
   /** Long name, without dashes. */
   readonly name: string;
@@ -43,7 +42,6 @@ export type OptionValue<O extends Option> = O extends { readonly kind: "switch" 
 
 /** A command as the parser, the help and the completions know it. */
 export interface CommandSyntax {
-  /** The word that calls it. */
   readonly name: string;
   /** Description in one line. */
   readonly summary: string;
@@ -96,7 +94,6 @@ export function formatOption<const Choice extends string>(
   return { ...choiceOption("format", choices, summary), foreignChoices: FORMATS };
 }
 
-/** Format of an access token. */
 export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOption(
   Object.keys(TOKEN_FORMATS) as [keyof typeof TOKEN_FORMATS],
   "Output format; az is what az account get-access-token prints",
@@ -132,7 +129,6 @@ export const NONCE: Option = textOption("nonce", "TEXT", "Nonce from the resourc
 
 export const TENANT: Option = textOption("tenant", "TENANT", "Tenant id or domain to ask instead of the authority's");
 
-/** Account of a token. */
 export const ACCOUNT: Option = textOption(
   "account",
   "USER",
@@ -153,7 +149,6 @@ const SCOPE: Option = {
 };
 const RESOURCE = textOption("resource", "URL", "Short for --scope URL/.default");
 
-/** Scopes of a token. */
 export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 
 /** The same, for commands that have a default. */
@@ -165,7 +160,6 @@ export const SCOPES_OR_DEFAULT: readonly Option[] = [
   RESOURCE,
 ];
 
-/** Permission to prompt. */
 export const INTERACTIVE: ChoiceOption<"auto" | "never" | "always"> = choiceOption(
   "interactive",
   ["auto", "never", "always"],
@@ -179,21 +173,18 @@ export const REDIRECT_PATH: Option = textOption(
   "Path of the redirect URI http://127.0.0.1/PATH; only if the authority is not Microsoft's (its own)",
 );
 
-/** Use of the browser if there is no broker. */
 export const BROWSER: readonly Option[] = [
   switchOption("no-browser", "Open no browser: print the address, and read the address that the sign-in ends at"),
   textOption("port", "PORT", "Local port that the browser is redirected to"),
   REDIRECT_PATH,
 ];
 
-/** Use of the device's broker. */
 export const BROKER: ChoiceOption<"auto" | "require" | "never"> = choiceOption(
   "broker",
   ["auto", "require", "never"],
   "Use the device's broker if there is one, always, or never",
 );
 
-/** Kind of the token cache. */
 export const STORE: ChoiceOption<"auto" | "file" | "plaintext" | "memory"> = choiceOption(
   "store",
   ["auto", "file", "plaintext", "memory"],
@@ -213,7 +204,6 @@ export const PROFILE: Option = textOption(
   "Read client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
 );
 
-/** Issuer of the token. */
 export const AUTHORITY: Option = textOption(
   "authority",
   "URL",
@@ -229,7 +219,6 @@ export const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
   "vscode": "aebc6443-996d-45c2-90f0-388ff96faa56",
 };
 
-/** Client id of the app. */
 export const CLIENT_ID: Option = {
   name: "client-id",
   kind: "text",

@@ -113,6 +113,7 @@ export const TOKEN_FORMATS: Readonly<
 export const FORMATS: readonly string[] = [...Object.keys(TOKEN_FORMATS), "text", "cookie"];
 
 function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
+  const { name: _name, source: _source, ...accountOfToken } = accountJson(result.account);
   return {
     access_token: result.accessToken,
     token_type: result.tokenType,
@@ -121,7 +122,7 @@ function tokenJson(result: AuthenticationResult, now: number): Record<string, un
     scope: result.scopes.join(" "),
     id_token: result.idToken,
     id_token_claims: result.idTokenClaims,
-    account: accountJson(result.account, ["home_account_id", "local_account_id", "username", "environment", "realm"]),
+    account: accountOfToken,
     token_source: result.source,
     correlation_id: result.correlationId,
   };
@@ -144,11 +145,9 @@ export function azureCliJson(
   };
 }
 
-const ACCOUNT_KEYS = ["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"];
-
-/** Returns an account for JSON output, with some keys in this order. */
-export function accountJson(account: AccountInfo, keys: readonly string[] = ACCOUNT_KEYS): Record<string, unknown> {
-  const all: Record<string, unknown> = {
+/** Returns an account for JSON output. */
+export function accountJson(account: AccountInfo): Record<string, unknown> {
+  return {
     home_account_id: account.homeAccountId,
     local_account_id: account.localAccountId,
     username: account.username,
@@ -157,7 +156,6 @@ export function accountJson(account: AccountInfo, keys: readonly string[] = ACCO
     realm: account.realm,
     source: account.source,
   };
-  return Object.fromEntries(keys.map((key) => [key, all[key]]));
 }
 
 /** Returns an account as a line of text: user name, home account id and name, separated by tabs. */

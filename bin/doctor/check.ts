@@ -47,23 +47,21 @@ export interface CheckContext {
   bus(): Promise<SessionBus>;
 }
 
-/** A check. */
 export interface Check {
   /** Name in the report. Stable: scripts look for it. */
   readonly id: string;
   readonly limitMs: number;
-  /** True for a check that only matters if a broker is wanted. */
+  /** `true`: it only matters if a broker is wanted. @default false */
   readonly isForBroker?: boolean;
   /** Checks that must succeed first, if they run at all. */
   readonly needs?: readonly string[];
   /** Checks that must end first. */
   readonly after?: readonly string[];
-  /** Runs the check. An exception is a failure. */
+  /** Runs the check until its time limit, at which the signal aborts. An exception is a failure. */
   run(context: CheckContext, progress: Progress): Finding | Promise<Finding>;
 }
 
 interface Progress {
-  /** Aborts at the check's time limit. */
   readonly signal: AbortSignal;
   /** Returns the state of an earlier check (`after`, `needs`); `undefined` if this platform does not have it. */
   stateOf(id: string): Finding["state"] | undefined;
@@ -94,7 +92,6 @@ export function tolerated(finding: Finding, reason: string): Finding {
   return { ...finding, state: "unknown", detail: `${finding.detail}; ${reason}` };
 }
 
-/** Returns a failure with the text of an error. */
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
     return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? RUN_VERBOSE);
@@ -102,11 +99,7 @@ export function asFailure(error: unknown): Finding {
   return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }
 
-/**
- * Runs checks, and returns their results in the same order.
- *
- * @param checks The checks; each stands after those that it names in `needs` and `after`.
- */
+/** Runs checks, each of which stands after those in its `needs` and `after`. Returns their results in the same order. */
 export async function runChecks(
   checks: readonly Check[],
   context: CheckContext,
@@ -132,22 +125,14 @@ async function runCheck(
   if (missing) return missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id);
   if (isForBroker && stateOf("broker") === "unknown") return notChecked("no broker is asked for");
   if (signal?.aborted) return { state: "blocked", detail: "not checked: the time was over", fix: RAISE_TIMEOUT };
-  return await withinLimit(limitMs, signal, async (signal) => await run(context, { signal, stateOf }));
-}
-
-/** A check that ignores its signal is abandoned; one that returns leaves nothing running. */
-async function withinLimit(
-  limitMs: number,
-  outer: AbortSignal | undefined,
-  run: (signal: AbortSignal) => Promise<Finding>,
-): Promise<Finding> {
-  const limit = new AbortController();
+  const limit = new AbortController(), ends = AbortSignal.any([...(signal ? [signal] : []), limit.signal]);
   const timer = setTimeout(() => limit.abort(new Error(`it took longer than ${limitMs / 1000} s`)), limitMs);
-  const signal = AbortSignal.any([...(outer ? [outer] : []), limit.signal]);
+  const running = async () => await run(context, { signal: ends, stateOf });
+  // A check that ignores its signal is abandoned; one that returns leaves nothing running.
   try {
-    return await untilAborted(run(signal), signal);
+    return await untilAborted(running(), ends);
   } catch (error) {
-    return outer?.aborted ? failed("it was not finished when the time was over", RAISE_TIMEOUT) : asFailure(error);
+    return signal?.aborted ? failed("it was not finished when the time was over", RAISE_TIMEOUT) : asFailure(error);
   } finally {
     clearTimeout(timer);
     limit.abort();

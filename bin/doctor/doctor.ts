@@ -44,7 +44,6 @@ import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks }
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { tokenCache } from "./token_cache.ts";
 
-/** The command. */
 export const command: Command = {
   name: "doctor",
   summary: "Find out why this machine cannot get a token, and how to fix it",
@@ -80,15 +79,12 @@ export function isWell(results: readonly CheckResult[]): boolean {
   return results.every(isFine);
 }
 
-function isFine({ state }: Finding): boolean {
+function isFine({ state }: Pick<Finding, "state">): boolean {
   return state === "ok" || state === "unknown";
 }
 
-/** Returns the report for `--format json`. */
 export function reportJson(results: readonly CheckResult[]): string {
-  const checks = results.map((result) => ({
-    ...{ id: result.id, ok: isFine(result), detail: result.detail, fix: result.fix },
-  }));
+  const checks = results.map(({ id, state, detail, fix }) => ({ id, ok: isFine({ state }), detail, fix }));
   return `${jsonForTerminal({ ok: isWell(results), checks })}\n`;
 }
 
@@ -153,12 +149,11 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
   const reason = await whyNoBroker(line), requireBroker = reason === undefined;
-  const app = await makeApplication(line, {
-    ...{ clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache },
-  });
-  const checks = checksOf(operatingSystem());
+  const options = { clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache };
+  const app = await makeApplication(line, options), all = checksOf(operatingSystem());
+  const checks = requireBroker ? all : all.map((check) => withoutBroker(check, reason));
   let bus: Promise<SessionBus> | undefined;
-  const results = await runChecks(requireBroker ? checks : checks.map((check) => withoutBroker(check, reason)), {
+  const results = await runChecks(checks, {
     app,
     clientId,
     username: line.text("account"),
