@@ -38,7 +38,6 @@ const ENDING_MS = 500;
 /** The signal that ends a command, if one came. Once disposed of, it no longer does. */
 interface Ending extends Disposable {
   readonly name: SignalName | undefined;
-  /** Aborts when it comes. */
   readonly signal: AbortSignal;
   /** Rejects if the command takes too long to end by itself. */
   readonly tooLong: Promise<never>;
@@ -167,7 +166,6 @@ async function report(error: unknown, failed: FailedLine): Promise<number> {
   return EXIT.unexpected;
 }
 
-/** Returns true if JSON is wanted, even if the command line could not be read. */
 async function wantsJson({ line, words }: FailedLine): Promise<boolean> {
   if (line) return line.text("format") === "json";
   const given = optionWords(words);

@@ -72,7 +72,6 @@ export const command: Command = {
   },
 };
 
-/** Options of a request for a token. */
 export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
@@ -143,7 +142,6 @@ export async function resolveAccount(
   return account ? { account } : { username: given };
 }
 
-/** Prints a token in the format of the command line. */
 export function printToken(result: AuthenticationResult, line: CommandLine): void {
   print(TOKEN_FORMATS[line.get(TOKEN_FORMAT)](result, Date.now()));
 }

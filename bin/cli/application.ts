@@ -8,13 +8,12 @@ import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment } from "../../lib/runtime/host.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
-import { ArgumentError, LatchkeyError, type Logger } from "../../lib/errors.ts";
+import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
-/** Returns the name of an app of Microsoft's. */
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
 }
@@ -30,8 +29,9 @@ const ALL_BROKERS = {
  * Creates the application of a command line. `options` are the command's own, and take precedence; `signal` aborts the look at the
  * token cache.
  *
- * @throws {UsageError} if the client id is missing or invalid, the authority is invalid, options of the token cache contradict
- * each other, or --cache-file is not a token cache.
+ * @throws {UsageError} if the client id is missing or invalid, options of the token cache contradict each other, or
+ * --cache-file is not a token cache.
+ * @throws {ArgumentError} if the authority or the redirect path is invalid.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
 export async function makeApplication(
@@ -44,20 +44,16 @@ export async function makeApplication(
   const broker = line.get(BROKER), verbosity = line.count("verbose");
   const authority = line.text("authority"), redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
-  try {
-    return new PublicClientApplication({
-      clientId: options.clientId ?? clientIdOf(line),
-      ...(authority !== undefined && { authority }),
-      ...(redirectPath !== undefined && { redirectPath }),
-      ...(broker !== "never" && ALL_BROKERS),
-      requireBroker: broker === "require",
-      ...(verbosity > 0 && { logger: logger(verbosity) }),
-      ...(cache && { cache }),
-      ...options,
-    });
-  } catch (error) {
-    throw error instanceof ArgumentError ? new UsageError(error.message) : error;
-  }
+  return new PublicClientApplication({
+    clientId: options.clientId ?? clientIdOf(line),
+    ...(authority !== undefined && { authority }),
+    ...(redirectPath !== undefined && { redirectPath }),
+    ...(broker !== "never" && ALL_BROKERS),
+    requireBroker: broker === "require",
+    ...(verbosity > 0 && { logger: logger(verbosity) }),
+    ...(cache && { cache }),
+    ...options,
+  });
 }
 
 export function clientIdOf(line: CommandLine): string {
@@ -124,7 +120,9 @@ export async function chooseAccount(
   { signal, includeSignedOut }: { readonly signal?: AbortSignal | undefined; readonly includeSignedOut?: boolean } = {},
 ): Promise<AccountInfo> {
   const all = await app.getAccounts({ signal, includeSignedOut });
-  const [account, ...more] = given === undefined ? all : all.filter((each) => isCalled(each, given));
+  const [account, ...more] = all.filter(({ username, homeAccountId }) =>
+    given === undefined || isSameUsername(username, given) || idKey(homeAccountId) === idKey(given)
+  );
   if (account && more.length === 0) return account;
   if (account) throw new UsageError(ambiguous([account, ...more], given));
   const why = await whyNoAccount(app, given, signal), who = given === undefined ? "" : ` ${given}`;
@@ -144,10 +142,6 @@ export async function whyNoAccount(
   if (state === "active") return undefined;
   const why = `nothing is stored ${given === undefined ? "for this app" : "of it for this app"}`;
   return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
-}
-
-function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {
-  return isSameUsername(username, given) || idKey(homeAccountId) === idKey(given);
 }
 
 /** Lists the accounts so that each can be chosen: a user name that several have is told apart by home account ids. */

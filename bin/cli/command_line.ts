@@ -7,7 +7,6 @@ import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
-/** A command: its syntax, and what runs it. */
 export interface Command extends CommandSyntax {
   /** `true`: it runs until it is ended, and handles signals itself. @default false */
   readonly isService?: boolean;
@@ -21,7 +20,6 @@ export interface Command extends CommandSyntax {
   ): Promise<number | void> | void;
 }
 
-/** Commands that belong together. */
 export interface CommandGroup {
   readonly title: string;
   readonly commands: readonly CommandSyntax[];
@@ -42,7 +40,6 @@ export interface ProfileValues {
   readonly values: Readonly<Record<string, string>>;
 }
 
-/** A command line that was read. */
 export interface CommandLine {
   /** UUID of the request, in the logs of the broker and the server. */
   readonly correlationId: string;
@@ -184,7 +181,6 @@ function hasOption(words: readonly string[], name: string): boolean {
   return optionWords(words).some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
 }
 
-/** Returns the words before a lone `--`. */
 export function optionWords(words: readonly string[]): readonly string[] {
   const end = words.indexOf("--");
   return end === -1 ? words : words.slice(0, end);
@@ -234,14 +230,12 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
   }
 }
 
-/** Returns the name of an option in the environment. */
 export function variableOf({ name }: Option): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 function originOf(set: string | undefined, told?: string): Origin | undefined {
-  if (set !== undefined) return "environment";
-  return told === undefined ? undefined : "profile";
+  return set !== undefined ? "environment" : told !== undefined ? "profile" : undefined;
 }
 
 /** The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have. */
@@ -261,10 +255,8 @@ function readTimes(name: string, value: string): number {
 }
 
 function checkChoice(name: string, value: string, { choices }: Option): string {
-  if (choices && !choices.includes(value)) {
-    throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
-  }
-  return value;
+  if (!choices || choices.includes(value)) return value;
+  throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
 function readSeconds(name: string, value: string): number {
@@ -281,7 +273,6 @@ export function unknown(what: string, name: string, names: readonly string[], pr
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 
-/** Returns the Levenshtein distance. */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (const [i, letter] of [...one].entries()) {

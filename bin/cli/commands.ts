@@ -5,7 +5,6 @@
  */
 import type { Command, CommandGroup } from "./command_line.ts";
 
-/** A command that is not loaded yet. */
 export interface CommandEntry extends Pick<Command, "name" | "summary"> {
   readonly load: () => Promise<{ readonly command: Command }>;
 }
@@ -62,7 +61,6 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
   ),
 ];
 
-/** All entries. */
 const ENTRIES: readonly CommandEntry[] = GROUPS.flatMap(({ commands }) => commands);
 
 /** `latchkey CONFIG.json`: a file's name, and not a word. */
@@ -71,7 +69,6 @@ export const CONFIG_FILE: CommandEntry = ENTRIES.find(({ name }) => name.endsWit
 /** The commands that a word calls. */
 export const COMMANDS: readonly CommandEntry[] = ENTRIES.filter((entry) => entry !== CONFIG_FILE);
 
-/** Loads all commands, for those that print them. */
 export async function loadGroups(): Promise<readonly CommandGroup[]> {
   return await Promise.all(
     GROUPS.map(async ({ title, commands }) => {

@@ -10,7 +10,6 @@ import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetai
 import type { CommandLine } from "./command_line.ts";
 import { commandLineHint } from "./output.ts";
 
-/** Exit code of each failure. */
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   interaction_required: 3,
   account_unusable: 3,

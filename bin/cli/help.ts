@@ -25,7 +25,6 @@ export const command: Command = {
   },
 };
 
-/** Options without a command. */
 const OPTIONS = [
   ["-h, --help", "Show this help; after a command, the command's"],
   ["--version", "Show the version; with --format json also the runtime and the build"],
@@ -178,7 +177,6 @@ function bold(words: string): string {
   return `\\fB${inline(words)}\\fR`;
 }
 
-/** Returns an argument of a macro. */
 function quoted(words: string): string {
   return `"${inline(words).replaceAll('"', '""')}"`;
 }
@@ -202,7 +200,6 @@ function capital(words: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Facts about a build. */
 export interface BuildFacts {
   /** The sources, a bundle of them for any machine with a runtime, or an executable with a runtime inside. */
   readonly kind: "source" | "bundle" | "executable";

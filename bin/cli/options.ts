@@ -10,7 +10,6 @@ export interface Option {
   readonly name: string;
   /** `text`: one value; `list`: may be repeated; `switch`: on or off; `count`: the number of repetitions; `seconds`: a number. */
   readonly kind: "text" | "list" | "switch" | "count" | "seconds";
-  /** One letter. */
   readonly alias?: string;
   /** Name of the value in the help. A shell completes PATH, FILE, SOCKET, DIR, FOLDER and COMMAND. */
   readonly value?: string;
@@ -20,7 +19,6 @@ export interface Option {
   readonly foreignChoices?: readonly string[];
   /** Values that a shell offers, though others are accepted as well. */
   readonly suggestions?: readonly string[];
-  /** Value if it is given nowhere. */
   readonly default?: string;
   /** `false`: `LATCHKEY_<NAME>` in the environment is not read, since commands mean different things by it. @default true */
   readonly environment?: boolean;
@@ -60,14 +58,12 @@ export interface CommandSyntax {
   readonly examples: readonly (readonly [line: string, why: string])[];
 }
 
-/** An option with one of several values. */
 interface ChoiceOption<Choice extends string> extends Option {
   readonly kind: "text";
   readonly choices: readonly Choice[];
   readonly default: Choice;
 }
 
-/** Returns an option with one value. */
 export function textOption(name: string, value: string, summary: string): Option & { readonly kind: "text" } {
   return { name, kind: "text", value, summary };
 }
@@ -81,7 +77,6 @@ function choiceOption<const Choice extends string>(
   return { name, kind: "text", choices, default: choices[0], summary };
 }
 
-/** Returns an option that is on or off. */
 export function switchOption(name: string, summary: string): Option & { readonly kind: "switch" } {
   return { name, kind: "switch", summary };
 }
@@ -99,7 +94,6 @@ export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOpti
   "Output format; az is what az account get-access-token prints",
 );
 
-/** Format of accounts and the like. */
 export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption(["text", "json"]);
 
 export const VERBOSE = {
@@ -191,13 +185,11 @@ export const STORE: ChoiceOption<"auto" | "file" | "plaintext" | "memory"> = cho
   "Where sign-ins without a broker are kept: encrypted files (auto: if possible), MSAL's file, or nowhere",
 );
 
-/** Options of the token cache. */
 export const CACHE: readonly Option[] = [
   STORE,
   textOption("cache-file", "PATH", "Keep them in this file, unencrypted: MSAL and Azure CLI can share it"),
 ];
 
-/** Options from the configuration file. */
 export const PROFILE: Option = textOption(
   "profile",
   "NAME",

@@ -15,7 +15,6 @@ export function print(text: string): void {
   write("stdout", text);
 }
 
-/** Prints a value to stdout, as JSON. */
 export function printJson(value: unknown): void {
   print(`${jsonForTerminal(value)}\n`);
 }
@@ -89,12 +88,10 @@ export function commandLineHint(hint: string | undefined): string | undefined {
   return hint?.replaceAll(pattern, (found) => COMMAND_LINE_WORDS[found] ?? found);
 }
 
-/** Returns the message of an error with its hint. */
 export function messageOf({ message, hint }: LatchkeyError): string {
   return [message, commandLineHint(hint)].filter(Boolean).join(". ");
 }
 
-/** Formats of an access token, by name. */
 export const TOKEN_FORMATS: Readonly<
   Record<"token" | "json" | "header" | "env" | "az", (result: AuthenticationResult, now: number) => string>
 > = {
@@ -109,7 +106,6 @@ export const TOKEN_FORMATS: Readonly<
   az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
 };
 
-/** Formats of all commands. */
 export const FORMATS: readonly string[] = [...Object.keys(TOKEN_FORMATS), "text", "cookie"];
 
 function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
@@ -145,7 +141,6 @@ export function azureCliJson(
   };
 }
 
-/** Returns an account for JSON output. */
 export function accountJson(account: AccountInfo): Record<string, unknown> {
   return {
     home_account_id: account.homeAccountId,

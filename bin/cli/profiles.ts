@@ -12,17 +12,14 @@ import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
 
-/** The configuration file. */
 export interface ProfileFile {
   /** Its path, for messages. */
   readonly path: string;
-  /** Its text, if it exists. */
   readonly text: string | undefined;
 }
 
 /** Options that a profile can have. None may ever be secret: the file is copied and shown around. */
 const OPTIONS = "client-id authority tenant account scope resource redirect-path broker store cache-file".split(" ");
-/** Options that a git server can have. */
 const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
 /** Options that exclude one another: if one is written, the other is removed. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
@@ -88,7 +85,6 @@ export function readGitHosts(
   );
 }
 
-/** Returns the error for a profile that does not exist. */
 export function noSuchProfile(file: ProfileFile, name: string): UsageError {
   const names = Object.keys(profilesIn(file));
   const { message } = unknown(`profile ${name} in ${file.path}`, name, names);
@@ -164,7 +160,6 @@ export async function profileOf(
   return profile;
 }
 
-/** Returns the names of the profiles that a command line can name. */
 export async function profileNames(): Promise<readonly string[]> {
   return Object.keys(profilesIn(await readFile())).filter((name) => NAME.test(name));
 }

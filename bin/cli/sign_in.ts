@@ -18,9 +18,7 @@ import { say, sayLine, showStatus } from "./output.ts";
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
 
-/** The person at the console. */
 export interface Prompter {
-  /** Options of the application for their browser. */
   readonly browser: ConsoleBrowserOptions;
   /**
    * Makes a request that may open a window or the browser: by `send`, with the additions for a console.
@@ -51,7 +49,7 @@ export function prompterFor(line: CommandLine): Prompter {
         });
       } finally {
         listening[Symbol.dispose]();
-        browser[Symbol.dispose]();
+        browser.end();
       }
     },
   };
@@ -64,19 +62,15 @@ function portOf(line: CommandLine): number | undefined {
   throw new UsageError(`--port takes a port, 1 to 65535, not ${JSON.stringify(text)}`);
 }
 
-/** Time limit of a sign-in, unless `--timeout` sets it. */
-const LIMIT_S = 300;
-
-const DEAD_END = "a page that shows an error does not come back here";
 const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
   "broker can pass (--broker require)";
 
-function consoleBrowser(line: CommandLine): Disposable & { readonly options: ConsoleBrowserOptions } {
-  const timeout = line.seconds("timeout"), limitMs = (timeout ?? LIMIT_S) * 1000, begin = Date.now();
+function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
+  const timeout = line.seconds("timeout"), limitMs = (timeout ?? 300) * 1000, begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
   let until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
-  let countdown: Disposable | undefined;
+  let endCountDown = () => {};
 
   async function open(url: string): Promise<boolean> {
     if (line.isOn("no-browser")) return false;
@@ -95,15 +89,16 @@ function consoleBrowser(line: CommandLine): Disposable & { readonly options: Con
     if (missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(missingFlags)}`);
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
-    say(`${DEAD_END}, and then Ctrl-C cancels${isEntra ? DEAD_END_OF_ENTRA : ""}`);
+    const advice = isEntra ? DEAD_END_OF_ENTRA : "";
+    say(`a page that shows an error does not come back here, and then Ctrl-C cancels${advice}`);
     if (!redirectUri.startsWith("http://localhost")) {
       say(`if it mentions the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
     }
-    if (line.get(VERBOSE) === 0) countdown = countDown(until);
+    if (line.get(VERBOSE) === 0) endCountDown = countDown(until);
   }
 
   async function readRedirect(signal: AbortSignal): Promise<string> {
-    countdown?.[Symbol.dispose](); // it would overwrite what is typed
+    endCountDown(); // it would overwrite what is typed
     say(
       timesRead++ === 0
         ? `if the browser is on another machine, it ends at a page that it cannot open, ${redirectUri}…: ` +
@@ -122,7 +117,7 @@ function consoleBrowser(line: CommandLine): Disposable & { readonly options: Con
       onSignInAddress: announce,
       readRedirect: isTyped || line.isOn("no-browser") ? readRedirect : undefined,
     },
-    [Symbol.dispose]: () => countdown?.[Symbol.dispose](),
+    end: () => endCountDown(),
   };
 }
 
@@ -137,30 +132,28 @@ export async function signInByDeviceCode(
   line: CommandLine,
 ): Promise<AuthenticationResult> {
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
-  let countdown: Disposable | undefined;
+  let endCountDown = () => {};
   try {
     return await app.acquireTokenByDeviceCode({
       ...request,
       onUserCode: ({ message, expiresOn }) => {
         say(message);
-        if (line.get(VERBOSE) === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
+        if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
       },
     });
   } finally {
-    countdown?.[Symbol.dispose]();
+    endCountDown();
   }
 }
 
-/** Shows the time that is left, if standard error is a terminal. Disposing of it removes the line. */
-function countDown(until: number): Disposable | undefined {
-  if (!isTerminal("stderr")) return undefined;
+/** Shows the time that is left, if standard error is a terminal. Returns a function that removes it. */
+function countDown(until: number): () => void {
+  if (!isTerminal("stderr")) return () => {};
   // Not at once: a prompt may follow.
   const timer = setInterval(() => showStatus(`${timeText(until - Date.now())} left; Ctrl-C cancels`), 1000);
-  return {
-    [Symbol.dispose]: () => {
-      clearInterval(timer);
-      showStatus("");
-    },
+  return () => {
+    clearInterval(timer);
+    showStatus("");
   };
 }
 

@@ -16,7 +16,6 @@ import { STORE } from "./options.ts";
 import { messageOf, say } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
-/** A place of a token cache. */
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
   /** `isNamed`: the command line names the path. */
@@ -61,7 +60,6 @@ function plaintextIn(path: string, isNamed: boolean): TokenPlace {
   return { kind: "plaintext", path, isNamed };
 }
 
-/** Returns the folder, if Deno permits its use. */
 function permitted(folder: string): string {
   const flags = denoNamespace() ? missingFlags(folder, "write") : [];
   if (flags.length === 0) return folder;
@@ -73,7 +71,6 @@ function permitted(folder: string): string {
 /** Takes a failure, and its reason if that was not reported before. */
 export type Notify = (what: string, error: LatchkeyError | undefined) => void;
 
-/** Options of opening a token cache. */
 export interface TokenStoreOptions {
   /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are a terminal */
   readonly mayPrompt?: boolean | undefined;
@@ -163,7 +160,6 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-/** A store that can be tried out. */
 interface BestEffortStore extends CacheStore {
   /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
   tryOut(call?: CacheCall): Promise<void>;
@@ -172,7 +168,6 @@ interface BestEffortStore extends CacheStore {
 const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
-/** Wraps a store so that a command goes on without it. */
 export function bestEffortStore(
   store: CacheStore,
   { notify, instead, tryToWrite }: {
@@ -257,7 +252,6 @@ function isFailure(error: unknown, signal: AbortSignal | undefined): error is La
   return error instanceof LatchkeyError && signal?.aborted !== true;
 }
 
-/** Prints a failure and its reason. */
 export function notifyFailure(what: string, error: LatchkeyError | undefined): void {
   say(because(what, error));
 }
@@ -271,7 +265,6 @@ export function warnIfNotStored(
   if (place.kind === "memory" && (place.why || evenIfChosen)) say(notStored(place));
 }
 
-/** Returns the message that a sign-in ends with the run. */
 export function notStored({ why }: TokenPlace & { readonly kind: "memory" }): string {
   return because("Sign-ins last for this run only", why);
 }
@@ -304,10 +297,8 @@ export async function requireCacheFile(
   throw new UsageError(`Cannot use --cache-file: ${noCache(place.path)}. ${OTHER_FILE}`);
 }
 
-/** Advice for a file that is not a token cache. */
 export const OTHER_FILE = "Name another file with --cache-file, or move this one away";
 
-/** Returns the message that a file is not a token cache. */
 export function noCache(path: string): string {
   return `${path} is not a token cache: it has something else in it, or is damaged`;
 }

@@ -42,7 +42,6 @@ export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000
 const SIGN_IN_HELPS: readonly LatchkeyErrorCode[] = ["interaction_required", "account_unusable", "account_not_found"];
 const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");
 
-/** Starts the broker if it does not run. */
 export const broker: Check = {
   id: "broker",
   limitMs: 25_000,
@@ -197,7 +196,6 @@ const FIRST_WITH_WINDOW = "2.4.13";
 /** Linux runs Windows programs by this handler, under either name (microsoft/WSL issue 13449). */
 const INTEROP = ["WSLInterop", "WSLInterop-late"].map((name) => `/proc/sys/fs/binfmt_misc/${name}`);
 
-/** Checks how WSL reaches Windows' broker. */
 export const wsl: Check = {
   id: "wsl",
   limitMs: 12_000,

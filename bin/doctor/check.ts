@@ -19,11 +19,9 @@ export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** One line. May contain foreign text. */
   readonly detail: string;
-  /** Advice, with the command to run. */
   readonly fix?: string | undefined;
 }
 
-/** A finding with the name of its check. */
 export type CheckResult = Finding & { readonly id: string };
 
 /** The app and the options that all checks share. */
@@ -35,13 +33,11 @@ export interface CheckContext {
   readonly scopes: readonly string[];
   readonly authority: string;
   readonly redirectPath?: string | undefined;
-  /** Tenant that replaces the authority's. */
   readonly tenantId: string | undefined;
   /** The profile that options were taken from, or the reason why none could be read. */
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
   /** Returns the location of tokens that did not come from a broker; throws if there can be none as requested. */
   tokenPlace(): TokenPlace;
-  /** The store at that location. */
   readonly cache: CacheStore;
   /** Opens the session bus on the first call; later calls return the same bus. */
   bus(): Promise<SessionBus>;
@@ -67,7 +63,6 @@ interface Progress {
   stateOf(id: string): Finding["state"] | undefined;
 }
 
-/** Advice for a failure of unknown cause. */
 export const RUN_VERBOSE = "Run latchkey doctor -vv to see the steps before the failure";
 const RAISE_TIMEOUT = "Raise the time limit: latchkey doctor --timeout 120";
 

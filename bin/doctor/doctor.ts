@@ -74,7 +74,6 @@ export const command: Command = {
 /** Marks that are distinct without colour. */
 const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
 
-/** Returns true if no check failed or is blocked. */
 export function isWell(results: readonly CheckResult[]): boolean {
   return results.every(isFine);
 }
@@ -109,13 +108,10 @@ async function whyNoBroker(line: CommandLine): Promise<string | undefined> {
   const broker = line.text("broker");
   if (broker !== "auto") return broker === "never" ? "no broker is asked for" : undefined;
   // Without a broker the reason is the same for all authorities that brokers serve.
-  const [own, usual] = await Promise.all([line.text("authority"), undefined].map(reasonWithoutBroker));
-  return own === usual ? undefined : own;
-}
-
-async function reasonWithoutBroker(authority: string | undefined): Promise<string> {
-  const app = new PublicClientApplication({ clientId: "latchkey", ...(authority !== undefined && { authority }) });
-  return (await app.brokerStatus()).reason ?? "";
+  const reasonAt = async (authority: string) =>
+    (await new PublicClientApplication({ clientId: "latchkey", authority }).brokerStatus()).reason ?? undefined;
+  const own = await reasonAt(line.text("authority") ?? DEFAULT_AUTHORITY);
+  return own === await reasonAt(DEFAULT_AUTHORITY) ? undefined : own;
 }
 
 /** Returns the check as it is if no broker is wanted, for this reason. */

@@ -13,7 +13,6 @@ import { commandLineHint } from "../cli/output.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../cli/token_cache.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 
-/** Permission bits of group and others. */
 const OTHERS = 0o077;
 
 const KEY_LOCATIONS: Readonly<Record<FileStoreDescription["keyLocation"], (folder: string) => string>> = {
