@@ -8,7 +8,6 @@ import type { Command, CommandLine } from "./cli/command_line.ts";
 import { ACCOUNT, APP, TEXT_FORMAT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
 
-/** The command. */
 export const command: Command = {
   name: "accounts",
   summary: "List the accounts that tokens are available for",
@@ -33,12 +32,11 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const { hold, around } = deferredNotices(), app = await makeApplication(line, { hold, signal });
   const username = line.text("account"), { correlationId } = line;
   const accounts = await around(() => app.getAccounts({ username, correlationId, signal }));
-  if (line.get(TEXT_FORMAT) === "json") return printJson(accounts.map((account) => accountJson(account)));
+  if (line.get(TEXT_FORMAT) === "json") return printJson(accounts.map(accountJson));
   for (const account of accounts) print(accountLine(account));
   if (accounts.length > 0) return;
   const why = await whyNoAccount(app, username, signal);
-  const { notStored, tokenPlace } = await import("./cli/token_cache.ts");
-  const place = tokenPlace(line);
+  const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
   const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
   say(`${what}. Sign in: latchkey login${memory}`);

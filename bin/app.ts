@@ -4,13 +4,11 @@
  * @module
  */
 import { type RedirectUri, redirectUris, type SignInWay } from "../lib/authority.ts";
-import { ArgumentError } from "../lib/errors.ts";
 import { clientIdOf, isAtMicrosoft, wellKnownName } from "./cli/application.ts";
-import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import type { Command } from "./cli/command_line.ts";
 import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH, TEXT_FORMAT } from "./cli/options.ts";
 import { escapeForTerminal, print, printJson } from "./cli/output.ts";
 
-/** The command. */
 export const command: Command = {
   name: "app",
   summary: "Print the redirect URIs that an app registration needs, and how to add them",
@@ -26,8 +24,9 @@ export const command: Command = {
     ],
   ],
   run(line) {
-    const clientId = clientIdOf(line), uris = urisOf(line, clientId);
-    const otherAuthority = isAtMicrosoft(line) ? undefined : line.text("authority");
+    const clientId = clientIdOf(line), authority = line.text("authority"), redirectPath = line.text("redirect-path");
+    const uris = redirectUris(clientId, { authority, redirectPath });
+    const otherAuthority = isAtMicrosoft(line) ? undefined : authority;
     const name = otherAuthority === undefined ? wellKnownName(clientId) : undefined;
     if (line.get(TEXT_FORMAT) === "text") return print(registrationText({ clientId, uris, otherAuthority, name }));
     printJson({
@@ -48,18 +47,9 @@ const WAYS: Readonly<Record<SignInWay, string>> = {
   browser: "the browser, if there is no broker",
 };
 
-function urisOf(line: CommandLine, clientId: string): readonly RedirectUri[] {
-  try {
-    return redirectUris(clientId, { authority: line.text("authority"), redirectPath: line.text("redirect-path") });
-  } catch (error) {
-    throw error instanceof ArgumentError ? new UsageError(error.message) : error;
-  }
-}
-
 interface Registration {
   readonly clientId: string;
   readonly uris: readonly RedirectUri[];
-  /** An authority that is not Microsoft's. */
   readonly otherAuthority: string | undefined;
   /** The app's name, if it is one of Microsoft's own. */
   readonly name: string | undefined;

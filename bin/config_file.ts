@@ -15,7 +15,6 @@ import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, TOKEN_FORMAT, VERBOSE } f
 import { type Prompter, prompterFor } from "./cli/sign_in.ts";
 import { interactiveOf, printToken, type TokenOptions } from "./token.ts";
 
-/** The command. */
 export const command: Command = {
   name: "CONFIG.json",
   summary: "Print a token for the client_id, authority, username and scope in a file",
@@ -28,21 +27,18 @@ export const command: Command = {
 
 interface Config {
   readonly clientId: string;
-  readonly authority?: string;
-  readonly username?: string;
+  readonly authority: string | undefined;
+  readonly username: string | undefined;
   readonly scopes: readonly string[];
 }
 
 async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const config = await readConfig(line.operands[0]!),
-    { clientId, authority, scopes } = config,
-    { correlationId } = line;
+  const config = await readConfig(line.operands[0]!), { clientId, authority, scopes } = config;
+  const { correlationId } = line;
   const prompter = prompterFor(line), interactive = interactiveOf(line), mayPrompt = interactive !== "never";
   const { hold, around } = deferredNotices();
-  const app = await makeApplication(line, {
-    ...{ clientId, ...(authority && { authority }), ...prompter.browser },
-    ...{ mayPrompt, signal, ...(!mayPrompt && { hold }) },
-  });
+  const options = { clientId, ...(authority && { authority }), ...prompter.browser, mayPrompt, signal };
+  const app = await makeApplication(line, mayPrompt ? options : { ...options, hold });
   try {
     const result = await around(() => runSample({ app, prompter, interactive }, config, { correlationId, signal }));
     if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
@@ -90,18 +86,15 @@ async function readConfig(path: string): Promise<Config> {
   } catch {
     throw wrong("it is not JSON"); // no more: a config can have a secret in it
   }
-  const { client_id, authority, username, scope } = (config ?? {}) as Record<string, unknown>;
+  const { client_id: clientId, authority, username, scope } = (config ?? {}) as Record<string, unknown>;
   const scopes = typeof scope === "string" ? scope.split(" ").filter(Boolean) : scope;
-  if (typeof client_id !== "string") throw wrong("client_id is missing");
+  const textOf = (name: string, value: unknown) => {
+    if (value === undefined || typeof value === "string") return value || undefined;
+    throw wrong(`${name} must be a string`);
+  };
+  if (typeof clientId !== "string") throw wrong("client_id is missing");
   if (!Array.isArray(scopes) || !scopes.every((one) => typeof one === "string")) {
     throw wrong("scope must be a list of strings");
   }
-  for (const [name, value] of Object.entries({ authority, username })) {
-    if (value !== undefined && typeof value !== "string") throw wrong(`${name} must be a string`);
-  }
-  return {
-    ...{ clientId: client_id, scopes },
-    ...(authority ? { authority: String(authority) } : {}),
-    ...(username ? { username: String(username) } : {}),
-  };
+  return { clientId, scopes, authority: textOf("authority", authority), username: textOf("username", username) };
 }

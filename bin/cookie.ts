@@ -12,29 +12,24 @@ import {
   CHOSEN_ACCOUNT,
   CLIENT_ID,
   formatOption,
-  type Option,
+  switchOption,
+  textOption,
   TIMEOUT,
   VERBOSE,
 } from "./cli/options.ts";
 import { print, printJson } from "./cli/output.ts";
 
 const URL_OPTION = {
-  name: "url",
-  kind: "text",
-  value: "URL",
+  ...textOption("url", "URL", "Sign-in page that the cookie is for, with its sso_nonce"),
   environment: false,
   default: "https://login.microsoftonline.com/",
-  summary: "Sign-in page that the cookie is for, with its sso_nonce",
-} as const satisfies Option;
+};
 const FORMAT = formatOption(["cookie", "json", "header"]);
 const SHOW_SECRET = {
-  name: "show-secret",
-  kind: "switch",
+  ...switchOption("show-secret", "Print it on a terminal, too: anyone who sees the cookie can sign in with it"),
   environment: false,
-  summary: "Print it on a terminal, too: anyone who sees the cookie can sign in with it",
-} as const satisfies Option;
+};
 
-/** The command. */
 export const command: Command = {
   name: "cookie",
   summary: "Print a cookie that signs a browser in",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
@@ -21,8 +22,8 @@ import {
   unknown,
   UsageError,
 } from "./cli/command_line.ts";
-import { type CommandEntry, COMMANDS, CONFIG_FILE, groupedEntries, loadGroups } from "./cli/commands.ts";
-import { print, say, sayLine } from "./cli/output.ts";
+import { type CommandEntry, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
+import { print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
 /** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
@@ -34,11 +35,9 @@ const RENEWAL_GRACE_MS = 5_000;
 /** Time in milliseconds for a command to end by itself after a signal. */
 const ENDING_MS = 500;
 
-/** The signal that ends a command. Once disposed of, it no longer does. */
+/** The signal that ends a command, if one came. Once disposed of, it no longer does. */
 interface Ending extends Disposable {
-  /** The signal that came, if any. */
   readonly name: SignalName | undefined;
-  /** Aborts when it comes. */
   readonly signal: AbortSignal;
   /** Rejects if the command takes too long to end by itself. */
   readonly tooLong: Promise<never>;
@@ -68,12 +67,7 @@ function listenForSignals(): Ending {
   };
 }
 
-/**
- * Runs the command line. Until it ends, SIGINT, SIGHUP and SIGTERM end the command, and not the program.
- *
- * @param words The arguments.
- * @returns The exit code.
- */
+/** Runs the command line, and returns the exit code. Until then SIGINT, SIGHUP and SIGTERM end the command, and not the program. */
 export async function main(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words, ending = listenForSignals();
   let line: CommandLine | undefined;
@@ -100,10 +94,8 @@ export async function main(words: readonly string[]): Promise<number> {
 
 /** Reads the command line again with a profile, if one is named, or if no app is and the command can have a profile. */
 async function withProfile(command: Command, words: readonly string[], line: CommandLine): Promise<CommandLine> {
-  const isNamed = line.origin("profile") !== undefined,
-    isPossible = command.options.some(({ name }) => name === "profile"),
-    hasApp = !["default", undefined].includes(line.origin("client-id"));
-  if (!isNamed && !(isPossible && !hasApp)) return line;
+  const canHaveOne = command.options.some(({ name }) => name === "profile");
+  if (!line.isGiven("profile") && (line.isGiven("client-id") || !canHaveOne)) return line;
   const { profileOf } = await import("./cli/profiles.ts");
   try {
     const profile = await profileOf(line, { mayBeNew: command.name === "login" });
@@ -124,7 +116,6 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     return await command.run(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal, loadGroups);
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
-    const { LatchkeyError } = await import("../lib/errors.ts");
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Raise --timeout, or find what hangs: latchkey doctor",
     });
@@ -143,41 +134,38 @@ async function printHelp(word: string | undefined): Promise<void> {
   const { helpOf, overview } = await import("./cli/help.ts");
   if (word !== undefined) return print(helpOf((await findCommand(word).load()).command));
   const [token, login] = await Promise.all([import("./token.ts"), import("./login.ts")]);
-  print(overview(groupedEntries(), [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
+  print(overview(GROUPS, [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
 }
 
-/** The command line that failed. */
+/** The command line that failed, if it could be read, and its words. */
 interface FailedLine {
-  /** The command line, if it could be read. */
   readonly line: CommandLine | undefined;
   readonly words: readonly string[];
 }
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, failed: FailedLine): Promise<number> {
-  const { ArgumentError, LatchkeyError } = await import("../lib/errors.ts");
-  const { EXIT, failureJson, failureText, otherFailureJson } = await import("./cli/failures.ts");
-  const { line, words } = failed, correlationId = line?.correlationId;
-  const printIfJson = async (json: () => string) => await wantsJson(failed) && attempt(() => print(json()));
+  const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+  const { line, words } = failed, correlation_id = line?.correlationId;
+  const printIfJson = async (json: unknown) => await wantsJson(failed) && attempt(() => printJson(json));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
     attempt(() => (say(error.message), sayLine(hint)));
-    await printIfJson(() => otherFailureJson("wrong_usage", error.message, { hint }));
+    await printIfJson({ error: "wrong_usage", error_description: error.message, error_codes: [], hint });
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    attempt(() => failureText(error, correlationId).forEach(sayLine));
-    await printIfJson(() => failureJson(error, correlationId));
+    attempt(() => failureText(error, correlation_id).forEach(sayLine));
+    await printIfJson(failureJson(error, correlation_id));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   attempt(() => say(String(error)));
-  await printIfJson(() => otherFailureJson("unexpected", String(error), { correlationId }));
+  await printIfJson({ error: "unexpected", error_description: String(error), error_codes: [], correlation_id });
   return EXIT.unexpected;
 }
 
-/** Returns true if JSON is wanted, even if the command line could not be read. */
 async function wantsJson({ line, words }: FailedLine): Promise<boolean> {
   if (line) return line.text("format") === "json";
   const given = optionWords(words);

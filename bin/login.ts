@@ -9,7 +9,7 @@ import { type CacheCall, memoryStore } from "../lib/cache/store.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { TokenRequest } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { chooseAccount, defaultScopesOf, makeApplication, storeOf } from "./cli/application.ts";
+import { chooseAccount, isAtMicrosoft, makeApplication, storeOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
@@ -21,12 +21,13 @@ import {
   type Option,
   PROFILE,
   SCOPES_OR_DEFAULT,
+  switchOption,
   TENANT,
   TEXT_FORMAT,
   TIMEOUT,
   VERBOSE,
 } from "./cli/options.ts";
-import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
+import { accountJson, accountLine, messageOf, print, printJson, say } from "./cli/output.ts";
 import { type ConsoleBrowserOptions, prompterFor, signInByDeviceCode } from "./cli/sign_in.ts";
 import { warnIfNotStored } from "./cli/token_cache.ts";
 import { scopesOf } from "./token.ts";
@@ -38,7 +39,6 @@ const PROMPT = {
   summary: "Prompt even if it is not needed: login for a password, select_account to choose; none: do not prompt",
 } as const satisfies Option;
 
-/** The command. */
 export const command: Command = {
   name: "login",
   summary: "Sign in, silently if possible, and print the account",
@@ -55,11 +55,10 @@ export const command: Command = {
     TENANT,
     PROMPT,
     ...BROWSER,
-    {
-      name: "device-code",
-      kind: "switch",
-      summary: "Sign in on another device, with a code; organizations that require managed devices refuse it",
-    },
+    switchOption(
+      "device-code",
+      "Sign in on another device, with a code; organizations that require managed devices refuse it",
+    ),
     CLAIMS,
     TEXT_FORMAT,
     TIMEOUT,
@@ -94,7 +93,7 @@ export async function signIn(line: CommandLine, signal: AbortSignal | undefined)
 function asProblem(error: unknown, signal: AbortSignal | undefined): string {
   if (signal?.aborted) throw error;
   if (error instanceof UsageError) return error.message;
-  if (error instanceof LatchkeyError) return [error.message, error.hint].filter(Boolean).join(". ");
+  if (error instanceof LatchkeyError) return messageOf(error);
   throw error;
 }
 
@@ -154,6 +153,14 @@ async function usernameOf(
   const given = line.text("account");
   if (given === undefined || !isEntraId(given)) return given;
   return (await chooseAccount(app, given, { signal })).username;
+}
+
+/**
+ * Returns the scopes if none are given: at Microsoft all that the app may do with Microsoft Graph; elsewhere a scope that every
+ * OpenID provider knows (OpenID Connect Core, 5.4).
+ */
+export function defaultScopesOf(line: CommandLine): readonly string[] {
+  return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
 }
 
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {

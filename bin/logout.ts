@@ -6,11 +6,10 @@
 import type { AccountInfo } from "../lib/account.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
-import { APP, BROKER, CHOSEN_ACCOUNT, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { say } from "./cli/output.ts";
 import { clearSetAside, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
-/** The command. */
 export const command: Command = {
   name: "logout",
   summary: "Sign an account out of this app",
@@ -19,11 +18,7 @@ export const command: Command = {
   options: [
     CHOSEN_ACCOUNT,
     ...APP,
-    {
-      name: "from-broker",
-      kind: "switch",
-      summary: "Remove it from the device's broker, which may sign it out of other apps as well",
-    },
+    switchOption("from-broker", "Remove it from the device's broker, which may sign it out of other apps as well"),
     TIMEOUT,
     VERBOSE,
   ],

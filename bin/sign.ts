@@ -5,26 +5,19 @@
  */
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
-import { APP, CHOSEN_ACCOUNT, formatOption, NONCE, type Option, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { APP, CHOSEN_ACCOUNT, formatOption, NONCE, textOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { print, printJson } from "./cli/output.ts";
 
-const METHOD = {
-  name: "method",
-  kind: "text",
-  value: "METHOD",
-  default: "GET",
-  summary: "Method of the request",
-} as const satisfies Option;
+const METHOD = { ...textOption("method", "METHOD", "Method of the request"), default: "GET" };
 const FORMAT = formatOption(["token", "json", "header"]);
 
-/** The command. */
 export const command: Command = {
   name: "sign",
   summary: "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
   usage: "sign --client-id ID --url URL [options]",
   operands: 0,
   options: [
-    { name: "url", kind: "text", value: "URL", environment: false, summary: "Address of the request" },
+    { ...textOption("url", "URL", "Address of the request"), environment: false },
     METHOD,
     NONCE,
     CHOSEN_ACCOUNT,

@@ -9,7 +9,7 @@ import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { deferredNotices, makeApplication } from "./cli/application.ts";
+import { chooseAccount, deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import {
   ACCOUNT,
@@ -22,13 +22,13 @@ import {
   NONCE,
   SCOPES,
   TENANT,
+  textOption,
   TIMEOUT,
   TOKEN_FORMAT,
   VERBOSE,
 } from "./cli/options.ts";
 import { print, say, TOKEN_FORMATS } from "./cli/output.ts";
 
-/** The command. */
 export const command: Command = {
   name: "token",
   summary: "Print an access token",
@@ -44,12 +44,7 @@ export const command: Command = {
     CLAIMS,
     FORCE_REFRESH,
     MIN_TTL,
-    {
-      name: "pop",
-      kind: "text",
-      value: '"METHOD URL"',
-      summary: "Bind the token to one HTTP request (proof of possession)",
-    },
+    textOption("pop", '"METHOD URL"', "Bind the token to one HTTP request (proof of possession)"),
     NONCE,
     TOKEN_FORMAT,
     TIMEOUT,
@@ -77,7 +72,6 @@ export const command: Command = {
   },
 };
 
-/** Options of a request for a token. */
 export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
@@ -88,8 +82,6 @@ export interface TokenOptions {
 /**
  * Acquires a token for the app, account and tenant of a command line.
  *
- * @param line A command line with the options of an app.
- * @param options How it is requested.
  * @throws {UsageError} if an option is invalid.
  * @throws {LatchkeyError} as `PublicClientApplication.acquireToken` does, and the token cache.
  */
@@ -102,10 +94,9 @@ export async function acquireToken(
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const app = await makeApplication(line, { ...prompter?.browser, mayPrompt, signal, ...(!prompter && { hold }) });
   const result = await around(async () => {
-    const whole = {
-      ...{ ...asked(), ...await resolveAccount(app, line.text("account"), signal), interactive, signal },
-      ...{ tenantId: line.text("tenant"), correlationId: line.correlationId },
-    };
+    const request = { ...asked(), ...await resolveAccount(app, line.text("account"), signal) };
+    const { correlationId } = line, tenantId = line.text("tenant");
+    const whole = { ...request, tenantId, interactive, correlationId, signal };
     const send = async (request: AcquireTokenRequest) => {
       try {
         if (!prompter || request.interactive === "never") return await app.acquireToken(request);
@@ -117,12 +108,8 @@ export async function acquireToken(
     const first = await send(whole), minTtl = line.seconds("min-ttl") ?? 0;
     if (secondsLeft(first) >= minTtl) return first;
     // Whoever has just signed in is not prompted again.
-    const renewal = send({
-      ...whole,
-      forceRefresh: true,
-      interactive: interactive === "always" ? "never" : interactive,
-    });
-    const renewed = await renewal.catch((error) => {
+    const again = interactive === "always" ? "never" : interactive;
+    const renewed = await send({ ...whole, forceRefresh: true, interactive: again }).catch((error) => {
       // A token that expires soon is better than none, unless somebody gave up.
       if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
       const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
@@ -141,9 +128,6 @@ export async function acquireToken(
  * Resolves `--account`: a user name, or a home account id, which tells two accounts of one user name apart. An OpenID provider's
  * can be any text.
  *
- * @param app The application.
- * @param given The option's value.
- * @param signal Aborts it.
  * @throws {LatchkeyError} `account_not_found` if no account has this home account id.
  */
 export async function resolveAccount(
@@ -152,36 +136,31 @@ export async function resolveAccount(
   signal: AbortSignal | undefined,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (given === undefined || given.includes("@")) return { username: given };
-  if (isEntraId(given)) {
-    return { account: await (await import("./cli/application.ts")).chooseAccount(app, given, { signal }) };
-  }
+  if (isEntraId(given)) return { account: await chooseAccount(app, given, { signal }) };
   const accounts = await app.getAccounts({ signal });
   const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(given));
   return account ? { account } : { username: given };
 }
 
-/** Prints a token in the format of the command line. */
 export function printToken(result: AuthenticationResult, line: CommandLine): void {
   print(TOKEN_FORMATS[line.get(TOKEN_FORMAT)](result, Date.now()));
 }
 
 /**
- * Returns the scopes that --scope or --resource name.
+ * Returns the scopes that --scope or --resource name; `otherwise` if neither is given.
  *
- * @param line A command line with those options.
- * @param otherwise The scopes if neither is given. @default none: that is an error
- * @throws {UsageError} if they are invalid or missing.
+ * @throws {UsageError} if they are invalid, or missing without any others.
  */
 export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
-  const named = line.nearest("scope", "resource");
-  if (named.length > 1) throw new UsageError("Give --scope or --resource, not both");
-  const scopes = named[0] === "scope" ? line.list("scope") : [];
-  const resource = named[0] === "resource" ? line.text("resource") : undefined;
-  if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
+  const [named, other] = line.nearest("scope", "resource");
+  if (other) throw new UsageError("Give --scope or --resource, not both");
+  if (named === "resource") {
+    const resource = line.text("resource")!;
+    // Two slashes if the resource ends in one: Azure SQL and others are named so.
+    if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) return [`${resource}/.default`];
     throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
   }
-  // Two slashes if the resource ends in one: Azure SQL and others are named so.
-  if (resource !== undefined) return [`${resource}/.default`];
+  const scopes = named === "scope" ? line.list("scope") : [];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);

@@ -8,13 +8,12 @@ import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment } from "../../lib/runtime/host.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
-import { ArgumentError, LatchkeyError, type Logger } from "../../lib/errors.ts";
+import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
-/** Returns the name of one of Microsoft's apps; `undefined` for other apps. */
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
 }
@@ -26,46 +25,37 @@ const ALL_BROKERS = {
   enableBrokerOnLinux: true,
 };
 
-/** Options of the application and its token cache; `signal` aborts the look at the cache. */
-type ApplicationOptions = Partial<PublicClientApplicationOptions> & TokenStoreOptions & CacheCall;
-
 /**
- * Creates the application.
+ * Creates the application of a command line. `options` are the command's own, and take precedence; `signal` aborts the look at the
+ * token cache.
  *
- * @param line A command line with the options of an app.
- * @param options Options of the command, which take precedence.
- * @throws {UsageError} if the client id is missing or invalid, the authority is invalid, options of the token cache contradict
- * each other, or --cache-file is not a token cache.
+ * @throws {UsageError} if the client id is missing or invalid, options of the token cache contradict each other, or
+ * --cache-file is not a token cache.
+ * @throws {ArgumentError} if the authority or the redirect path is invalid.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
 export async function makeApplication(
   line: CommandLine,
-  { mayPrompt, needsCache, hold, signal, ...options }: ApplicationOptions = {},
+  { mayPrompt, needsCache, hold, signal, ...options }:
+    & Partial<PublicClientApplicationOptions>
+    & TokenStoreOptions
+    & CacheCall = {},
 ): Promise<PublicClientApplication> {
   const broker = line.get(BROKER), verbosity = line.count("verbose");
   const authority = line.text("authority"), redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
-  try {
-    return new PublicClientApplication({
-      clientId: options.clientId ?? clientIdOf(line),
-      ...(authority !== undefined && { authority }),
-      ...(redirectPath !== undefined && { redirectPath }),
-      ...(broker !== "never" && ALL_BROKERS),
-      requireBroker: broker === "require",
-      ...(verbosity > 0 && { logger: logger(verbosity) }),
-      ...(cache && { cache }),
-      ...options,
-    });
-  } catch (error) {
-    throw error instanceof ArgumentError ? new UsageError(error.message) : error;
-  }
+  return new PublicClientApplication({
+    clientId: options.clientId ?? clientIdOf(line),
+    ...(authority !== undefined && { authority }),
+    ...(redirectPath !== undefined && { redirectPath }),
+    ...(broker !== "never" && ALL_BROKERS),
+    requireBroker: broker === "require",
+    ...(verbosity > 0 && { logger: logger(verbosity) }),
+    ...(cache && { cache }),
+    ...options,
+  });
 }
 
-/**
- * Returns the client id that a command line names.
- *
- * @throws {UsageError} if it is missing or invalid.
- */
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
@@ -75,14 +65,10 @@ export function clientIdOf(line: CommandLine): string {
     );
   }
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
-  const known = Object.hasOwn(WELL_KNOWN_CLIENTS, given) ? WELL_KNOWN_CLIENTS[given] : undefined;
-  if (known) return known;
+  const names = Object.keys(WELL_KNOWN_CLIENTS);
+  if (names.includes(given)) return WELL_KNOWN_CLIENTS[given]!;
   if (!isAtMicrosoft(line)) return given; // only Microsoft calls its apps by GUIDs
-  throw unknown(
-    `client ${JSON.stringify(given)}: --client-id takes a GUID or ${Object.keys(WELL_KNOWN_CLIENTS).join(", ")}`,
-    given,
-    Object.keys(WELL_KNOWN_CLIENTS),
-  );
+  throw unknown(`client ${JSON.stringify(given)}: --client-id takes a GUID or ${names.join(", ")}`, given, names);
 }
 
 /** Returns true if Microsoft issues the tokens, as it does by default. */
@@ -92,12 +78,9 @@ export function isAtMicrosoft(line: CommandLine): boolean {
 }
 
 /**
- * Opens the token cache of a command line. If Deno permits only what a broker needs, nothing can be stored, and no code for it is
- * loaded.
+ * Opens the token cache of a command line; `undefined` stands for the application's own memory. If Deno permits only what a
+ * broker needs, nothing can be stored, and no code for it is loaded.
  *
- * @param line A command line with the options of a token cache.
- * @param options How it is opened; `signal` aborts the look at it.
- * @returns The token cache; `undefined` for the application's own memory.
  * @throws {UsageError} if its options contradict each other, or --cache-file is not a token cache.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested token cache cannot be used.
  */
@@ -125,11 +108,9 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
 }
 
 /**
- * Chooses the account with a user name or home account id, or the only account.
+ * Chooses the account with a user name or home account id, or the only account. `includeSignedOut`: also of the broker's accounts
+ * that have signed out of this app.
  *
- * @param app The application.
- * @param given The user name or home account id, if one was given.
- * @param options `signal` aborts it; `includeSignedOut`: also the broker's accounts that have signed out of this app.
  * @throws {UsageError} if there are several.
  * @throws {LatchkeyError} `account_not_found` if there is none; `broker_unavailable` if a broker is required.
  */
@@ -139,7 +120,9 @@ export async function chooseAccount(
   { signal, includeSignedOut }: { readonly signal?: AbortSignal | undefined; readonly includeSignedOut?: boolean } = {},
 ): Promise<AccountInfo> {
   const all = await app.getAccounts({ signal, includeSignedOut });
-  const [account, ...more] = given === undefined ? all : all.filter((each) => isCalled(each, given));
+  const [account, ...more] = all.filter(({ username, homeAccountId }) =>
+    given === undefined || isSameUsername(username, given) || idKey(homeAccountId) === idKey(given)
+  );
   if (account && more.length === 0) return account;
   if (account) throw new UsageError(ambiguous([account, ...more], given));
   const why = await whyNoAccount(app, given, signal), who = given === undefined ? "" : ` ${given}`;
@@ -148,14 +131,7 @@ export async function chooseAccount(
   });
 }
 
-/**
- * Explains why there is no account.
- *
- * @param app The application without one.
- * @param given The user name or home account id, if one was given.
- * @param signal Aborts it.
- * @returns `undefined` with an active broker: there is no more to say than that it has none.
- */
+/** Explains why there is no account; `undefined` with an active broker: there is no more to say than that it has none. */
 export async function whyNoAccount(
   app: PublicClientApplication,
   given: string | undefined,
@@ -166,10 +142,6 @@ export async function whyNoAccount(
   if (state === "active") return undefined;
   const why = `nothing is stored ${given === undefined ? "for this app" : "of it for this app"}`;
   return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
-}
-
-function isCalled({ username, homeAccountId }: AccountInfo, given: string): boolean {
-  return isSameUsername(username, given) || idKey(homeAccountId) === idKey(given);
 }
 
 /** Lists the accounts so that each can be chosen: a user name that several have is told apart by home account ids. */
@@ -184,23 +156,9 @@ function ambiguous(accounts: readonly AccountInfo[], given: string | undefined):
 }
 
 /**
- * Returns the scopes if none are given: at Microsoft all that the app may do with Microsoft Graph; elsewhere a scope that every
- * OpenID provider knows (OpenID Connect Core, 5.4).
+ * Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat the failure.
  */
-export function defaultScopesOf(line: CommandLine): readonly string[] {
-  return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
-}
-
-/** Notices that are held back until a command ends. */
-interface DeferredNotices {
-  /** Holds one back. */
-  hold: Notify;
-  /** Runs what may fail, then prints the notices, except those that repeat the failure. */
-  around<T>(work: () => Promise<T>): Promise<T>;
-}
-
-/** Creates the notices of a command. */
-export function deferredNotices(): DeferredNotices {
+export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
   const held: Parameters<Notify>[] = [];
   return {
     hold: (...notice) => void held.push(notice),

@@ -7,20 +7,12 @@ import { parseArgs } from "@std/cli/parse-args";
 import { readEnvironment } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
-/** A command: its syntax, and what runs it. */
 export interface Command extends CommandSyntax {
   /** `true`: it runs until it is ended, and handles signals itself. @default false */
   readonly isService?: boolean;
   /** `true`: it runs even if the profile cannot be read, and reports {@linkcode CommandLine.profileProblem}. @default false */
   readonly reportsProfile?: boolean;
-  /**
-   * Runs the command.
-   *
-   * @param line Its command line.
-   * @param signal Aborts it.
-   * @param loadGroups Loads all commands, for those that print them.
-   * @returns The exit code, if it is not 0 although the command did its work.
-   */
+  /** Runs the command. Returns the exit code if it is not 0 although the command did its work. */
   run(
     line: CommandLine,
     signal: AbortSignal | undefined,
@@ -28,7 +20,6 @@ export interface Command extends CommandSyntax {
   ): Promise<number | void> | void;
 }
 
-/** Commands that belong together. */
 export interface CommandGroup {
   readonly title: string;
   readonly commands: readonly CommandSyntax[];
@@ -36,28 +27,22 @@ export interface CommandGroup {
 
 /** A wrong use of the command line. Its message is for people. */
 export class UsageError extends Error {
-  /** Always `UsageError`. */
   override readonly name = "UsageError";
 }
 
 /** Places where a value can be given. The first one that has it counts. */
 const ORIGINS = ["command line", "environment", "profile", "default"] as const;
-
 type Origin = (typeof ORIGINS)[number];
 
-/** Values that a profile gives to options. */
+/** A profile, with values by the options' names. */
 export interface ProfileValues {
-  /** The profile's name. */
   readonly name: string;
-  /** Values by the options' names. */
   readonly values: Readonly<Record<string, string>>;
 }
 
-/** A command line that was read. */
 export interface CommandLine {
   /** UUID of the request, in the logs of the broker and the server. */
   readonly correlationId: string;
-  /** `true` if the help was asked for. */
   readonly help: boolean;
   /** Name of the profile that it was read with. */
   readonly profile: string | undefined;
@@ -67,15 +52,12 @@ export interface CommandLine {
   readonly operands: readonly string[];
   /** Returns the value of an option that the command declares, by the type of its declaration. */
   get<O extends Option>(option: O): OptionValue<O>;
-  /** Returns the value of a `text` option. */
+  /** Returns the value of an option of the kind `text`; the other kinds have methods of their own. */
   text(name: string): string | undefined;
-  /** Returns the values of a `list` option. */
   list(name: string): readonly string[];
   /** Returns true if a `switch` is on. */
   isOn(name: string): boolean;
-  /** Returns the number of times that a `count` was given. */
   count(name: string): number;
-  /** Returns the value of a `seconds` option. */
   seconds(name: string): number | undefined;
   /** Returns where an option's value comes from; `undefined` if it has none. */
   origin(name: string): Origin | undefined;
@@ -90,11 +72,9 @@ export interface CommandLine {
 const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: false, summary: "Show this help" };
 
 /**
- * Reads a command line. The environment, then a profile, then the options' defaults fill in what it does not have.
+ * Reads a command line: the words after the command's name. The environment, then a profile, then the options' defaults fill in
+ * what it does not have. An error in place of the profile is why that cannot be read.
  *
- * @param command The command.
- * @param words The words after the command's name.
- * @param profile The profile, or why it cannot be read. @default none
  * @throws {UsageError} for an unknown option, an invalid value, or a missing one.
  */
 export function readCommandLine(
@@ -201,7 +181,6 @@ function hasOption(words: readonly string[], name: string): boolean {
   return optionWords(words).some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
 }
 
-/** Returns the words before a lone `--`. */
 export function optionWords(words: readonly string[]): readonly string[] {
   const end = words.indexOf("--");
   return end === -1 ? words : words.slice(0, end);
@@ -213,9 +192,9 @@ interface ReadValue {
 }
 
 function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): ReadValue {
-  const name = `--${option.name}`;
-  const variable = variableOf(option);
+  const name = `--${option.name}`, variable = variableOf(option);
   const set = option.environment === false ? undefined : readEnvironment(variable);
+  const told = option.fromProfile === false ? undefined : profile?.values[option.name];
   switch (option.kind) {
     case "switch":
       if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
@@ -232,7 +211,6 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (values.some((value) => typeof value !== "string" || value === "")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
       return { value: scopes(set ?? told ?? ""), origin: originOf(set, told) };
     }
@@ -241,13 +219,10 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       if (given !== undefined && (given === "" || typeof given !== "string")) {
         throw new UsageError(`${name} needs a value`);
       }
-      const read = (name: string, value: string, origin: Origin): ReadValue => ({
-        value: option.kind === "seconds" ? readSeconds(name, value) : checkChoice(name, value, option.choices),
-        origin,
-      });
+      const check = option.kind === "seconds" ? readSeconds : checkChoice;
+      const read = (name: string, value: string, origin: Origin) => ({ value: check(name, value, option), origin });
       if (typeof given === "string") return read(name, given, "command line");
       if (set !== undefined && !isForeign(option, set)) return read(variable, set, "environment");
-      const told = option.fromProfile === false ? undefined : profile?.values[option.name];
       if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
       if (option.default !== undefined) return read(name, option.default, "default");
       return { value: undefined, origin: undefined };
@@ -255,14 +230,12 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
   }
 }
 
-/** Returns the name of an option in the environment. */
 export function variableOf({ name }: Option): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 function originOf(set: string | undefined, told?: string): Origin | undefined {
-  if (set !== undefined) return "environment";
-  return told === undefined ? undefined : "profile";
+  return set !== undefined ? "environment" : told !== undefined ? "profile" : undefined;
 }
 
 /** The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have. */
@@ -281,11 +254,9 @@ function readTimes(name: string, value: string): number {
   return /^\d$/.test(value) ? Number(value) : Number(isYes(name, value, "0 to 9, yes or no"));
 }
 
-function checkChoice(name: string, value: string, choices: readonly string[] | undefined): string {
-  if (choices && !choices.includes(value)) {
-    throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
-  }
-  return value;
+function checkChoice(name: string, value: string, { choices }: Option): string {
+  if (!choices || choices.includes(value)) return value;
+  throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
 function readSeconds(name: string, value: string): number {
@@ -302,7 +273,6 @@ export function unknown(what: string, name: string, names: readonly string[], pr
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 
-/** Returns the Levenshtein distance. */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (const [i, letter] of [...one].entries()) {

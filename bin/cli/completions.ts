@@ -5,12 +5,11 @@
  */
 import { shellWord } from "../../lib/runtime/host.ts";
 import { type Command, UsageError } from "./command_line.ts";
-import type { CommandSyntax, Option } from "./options.ts";
+import { type CommandSyntax, type Option, switchOption } from "./options.ts";
 import { print } from "./output.ts";
 
 const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
 
-/** The command. */
 export const command: Command = {
   name: "completions",
   summary: "Print a shell's completions for latchkey",
@@ -19,10 +18,8 @@ export const command: Command = {
   operand: { value: "SHELL", choices: Object.keys(SHELLS) },
   options: [
     {
-      name: "profiles",
-      kind: "switch",
+      ...switchOption("profiles", "Print the names of the profiles instead, as the completions need them"),
       environment: false,
-      summary: "Print the names of the profiles instead, as the completions need them",
     },
   ],
   examples: [
@@ -36,54 +33,37 @@ export const command: Command = {
       const { profileNames } = await import("./profiles.ts");
       return print((await profileNames()).map((name) => `${name}\n`).join(""));
     }
-    if (!isShell(shell)) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
+    const completions = Object.entries(SHELLS).find(([name]) => name === shell)?.[1];
+    if (!completions) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
     const commands = (await loadGroups()).flatMap((group) => group.commands);
     const isFile = ({ name }: CommandSyntax) => name.endsWith(".json");
-    print(SHELLS[shell](commands.filter((command) => !isFile(command)), commands.find(isFile)!));
+    print(completions(commands.filter((command) => !isFile(command)), commands.find(isFile)!));
   },
 };
 
-function isShell(word: string): word is keyof typeof SHELLS {
-  return Object.hasOwn(SHELLS, word);
+/** Kinds of values that a shell completes. */
+type Kind = "files" | "folders" | "command" | "profiles" | "nothing";
+/** Values that a shell offers: words, or a kind. */
+type Completed = readonly string[] | Kind;
+
+/** Kinds by the values' names in the help. */
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ...["PATH", "FILE", "SOCKET"].map((name) => [name, "files"] as const),
+  ...["DIR", "FOLDER"].map((name) => [name, "folders"] as const),
+  ["COMMAND", "command"],
+]);
+
+function completedValueOf({ kind, name, value = "", choices, suggestions }: Option): Completed | undefined {
+  if (kind === "switch" || kind === "count") return undefined;
+  return name === "profile" ? "profiles" : choices ?? suggestions ?? KINDS.get(value) ?? "nothing";
 }
 
-/** Values that a shell offers. */
-type CompletedValue =
-  | { readonly kind: "words"; readonly words: readonly string[] }
-  | { readonly kind: "files" | "folders" | "command" | "profiles" | "nothing" };
-
-/** Kinds of values, by their names in the help. */
-const KINDS: Readonly<Record<string, "files" | "folders" | "command">> = {
-  PATH: "files",
-  FILE: "files",
-  SOCKET: "files",
-  DIR: "folders",
-  FOLDER: "folders",
-  COMMAND: "command",
-};
-
-function completedValueOf(option: Option): CompletedValue | undefined {
-  if (option.kind === "switch" || option.kind === "count") return undefined;
-  if (option.name === "profile") return { kind: "profiles" };
-  return completed(option.value ?? "", option.choices ?? option.suggestions);
-}
-
-function completedOperandOf({ operands, operand }: CommandSyntax): CompletedValue | undefined {
+function completedOperandOf({ operands, operand }: CommandSyntax): Completed | undefined {
   if (operands === 0) return undefined;
-  return operand === undefined ? { kind: "files" } : completed(operand.value, operand.choices);
+  return operand ? operand.choices ?? KINDS.get(operand.value) ?? "nothing" : "files";
 }
 
-function completed(value: string, words: readonly string[] | undefined): CompletedValue {
-  if (words) return { kind: "words", words };
-  return { kind: Object.hasOwn(KINDS, value) ? KINDS[value]! : "nothing" };
-}
-
-/**
- * Returns a script that makes bash complete `latchkey`.
- *
- * @param commands The commands that a word calls.
- * @param configFile The command that the name of a `.json` file calls.
- */
+/** Returns a script that makes bash complete `latchkey`. The name of a `.json` file calls the last command. */
 export function bashCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
   const names = commands.map(({ name }) => name);
   return `# bash completion for latchkey: what "latchkey completions bash" prints. File names take bash 4.
@@ -129,13 +109,13 @@ complete -F _latchkey latchkey
 function caseOf(pattern: string, command: CommandSyntax): string {
   const options = command.options.flatMap((option) => {
     const value = completedValueOf(option);
-    return value ? [`      ${flagsOf(option).map(shellWord).join(" | ")})\n${offer(value)}        ;;\n`] : [];
+    return value ? [`      ${flagsOf(option).map(shellWord).join(" | ")})\n${bashOffer(value)}        ;;\n`] : [];
   });
   const operand = completedOperandOf(command);
   const flags = wordList([...command.options.map(({ name }) => `--${name}`), "--help"]);
   const free = operand
     ? `        if [[ -z $ended && $current == -* ]]; then\n          words=(${flags})\n        else\n${
-      offer(operand).replace(/^/gm, "  ").trimEnd()
+      bashOffer(operand).replace(/^/gm, "  ").trimEnd()
     }\n        fi\n`
     : `        words=(${flags})\n`;
   return `    ${pattern})
@@ -147,28 +127,23 @@ ${free}        ;;
 `;
 }
 
-function offer(value: CompletedValue): string {
-  switch (value.kind) {
-    case "words":
-      return `        words=(${wordList(value.words)})\n`;
-    case "files":
-      return "        compopt -o default 2>/dev/null\n";
-    case "folders":
-      return "        compopt -o dirnames 2>/dev/null\n";
-    case "command":
-      return `        if [[ $previous == -- ]]; then
+const IN_BASH: Readonly<Record<Kind, string>> = {
+  files: "        compopt -o default 2>/dev/null\n",
+  folders: "        compopt -o dirnames 2>/dev/null\n",
+  command: `        if [[ $previous == -- ]]; then
           while IFS= read -r word; do words+=("$word"); done < <(compgen -c -- "$current")
         else
           compopt -o default 2>/dev/null
         fi
-`;
-    case "profiles":
-      return `        while IFS= read -r word; do words+=("$word"); done \\
+`,
+  profiles: `        while IFS= read -r word; do words+=("$word"); done \\
           < <("\${COMP_WORDS[0]}" completions --profiles 2>/dev/null)
-`;
-    case "nothing":
-      return "        :\n";
-  }
+`,
+  nothing: "        :\n",
+};
+
+function bashOffer(value: Completed): string {
+  return typeof value === "string" ? IN_BASH[value] : `        words=(${wordList(value)})\n`;
 }
 
 function flagsOf({ name, alias }: Option): readonly string[] {
@@ -179,14 +154,18 @@ function wordList(words: readonly string[]): string {
   return words.map(shellWord).join(" ");
 }
 
-/**
- * Returns a script that makes fish complete `latchkey`.
- *
- * @param commands The commands that a word calls.
- * @param configFile The command that the name of a `.json` file calls.
- */
+/** Returns a script that makes fish complete `latchkey`. The name of a `.json` file calls the last command. */
 export function fishCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
-  const names = commands.map(({ name }) => name);
+  const isFirst = "__latchkey_is_first", names = commands.map(({ name }) => name);
+  const lines = [
+    ...commands.map(({ name, summary }) => line(isFirst, ["-a", fishWord(fishWord(name)), "-d", fishWord(summary)])),
+    line(isFirst, ["-k", "-a", "'(__fish_complete_suffix .json)'"]),
+    line(isFirst, ["-l", "help", "-d", "'Show the help'"]),
+    line(isFirst, ["-l", "version", "-d", "'Show the version'"]),
+    line("__latchkey_calls help", ["-a", listOf(names)]),
+    ...commands.map((command) => linesOf(command.name, command)),
+    linesOf("*.json", configFile),
+  ];
   return `# fish completion for latchkey: what "latchkey completions fish" prints.
 function __latchkey_calls
     set -l words (commandline -opc)
@@ -203,16 +182,7 @@ function __latchkey_profiles
 end
 
 complete -c latchkey -f
-${
-    commands.map(({ name, summary }) =>
-      line("__latchkey_is_first", ["-a", fishWord(fishWord(name)), "-d", fishWord(summary)])
-    )
-      .join("")
-  }${line("__latchkey_is_first", ["-k", "-a", "'(__fish_complete_suffix .json)'"])}${
-    line("__latchkey_is_first", ["-l", "help", "-d", "'Show the help'"])
-  }${line("__latchkey_is_first", ["-l", "version", "-d", "'Show the version'"])}${
-    line("__latchkey_calls help", ["-a", listOf(names)])
-  }${commands.map((command) => linesOf(command.name, command)).join("")}${linesOf("*.json", configFile)}`;
+${lines.join("")}`;
 }
 
 function linesOf(pattern: string, command: CommandSyntax): string {
@@ -233,21 +203,16 @@ function optionWords(option: Option): readonly string[] {
   ];
 }
 
-function fishOffer(value: CompletedValue): readonly string[] {
-  switch (value.kind) {
-    case "words":
-      return ["-f", "-a", listOf(value.words)];
-    case "files":
-      return ["-F"];
-    case "folders":
-      return ["-f", "-a", "'(__fish_complete_directories)'"];
-    case "command":
-      return ["-F", "-a", "'(complete -C (commandline -ct))'"];
-    case "profiles":
-      return ["-f", "-a", "'(__latchkey_profiles)'"];
-    case "nothing":
-      return ["-f"];
-  }
+const IN_FISH: Readonly<Record<Kind, readonly string[]>> = {
+  files: ["-F"],
+  folders: ["-f", "-a", "'(__fish_complete_directories)'"],
+  command: ["-F", "-a", "'(complete -C (commandline -ct))'"],
+  profiles: ["-f", "-a", "'(__latchkey_profiles)'"],
+  nothing: ["-f"],
+};
+
+function fishOffer(value: Completed): readonly string[] {
+  return typeof value === "string" ? IN_FISH[value] : ["-f", "-a", listOf(value)];
 }
 
 function line(condition: string, words: readonly string[]): string {
@@ -265,10 +230,8 @@ function fishWord(word: string): string {
 }
 
 /**
- * Returns a script that makes zsh complete `latchkey`: to be sourced, or a file named `_latchkey` in a folder of `fpath`.
- *
- * @param commands The commands that a word calls.
- * @param configFile The command that the name of a `.json` file calls.
+ * Returns a script that makes zsh complete `latchkey`: to be sourced, or a file named `_latchkey` in a folder of `fpath`. The name
+ * of a `.json` file calls the last command.
  */
 export function zshCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
   const described = commands.map(({ name, summary }) => shellWord(`${escapeColons(name)}:${summary}`));
@@ -305,12 +268,9 @@ if [[ $funcstack[1] == _latchkey ]]; then _latchkey "$@"; else compdef _latchkey
 }
 
 function zshCaseOf(pattern: string, command: CommandSyntax): string {
-  const specs = [
-    ...command.options.flatMap(specsOf),
-    "(-h --help)-h[Show this help]",
-    "(-h --help)--help[Show this help]",
-  ];
-  const lines = [...specs, ...operandSpecs(command)].map((spec) => `      ${shellWord(spec)}`);
+  const help = ["-h", "--help"].map((flag) => `(-h --help)${flag}[Show this help]`);
+  const specs = [...command.options.flatMap(specsOf), ...help, ...operandSpecs(command)];
+  const lines = specs.map((spec) => `      ${shellWord(spec)}`);
   return `  ${pattern})
     _arguments -s -S : \\
 ${lines.join(" \\\n")}
@@ -319,42 +279,35 @@ ${lines.join(" \\\n")}
 }
 
 function specsOf(option: Option): readonly string[] {
-  const value = completedValueOf(option), isMany = option.kind === "list" || option.kind === "count";
-  const flags = flagsOf(option);
+  const value = completedValueOf(option), flags = flagsOf(option);
+  const isMany = option.kind === "list" || option.kind === "count";
   const exclusive = isMany ? "*" : flags.length > 1 ? `(${flags.join(" ")})` : "";
   const summary = option.summary.replaceAll(/[\\[\]]/g, "\\$&");
-  return flags.map((flag) => {
-    const joint = value ? flag.startsWith("--") ? "=" : "+" : "";
-    return `${exclusive}${flag}${joint}[${summary}]${
-      value ? `:${escapeColons(option.value ?? option.name)}:${actionOf(value)}` : ""
-    }`;
-  });
+  const action = value ? `:${escapeColons(option.value ?? option.name)}:${actionOf(value)}` : "";
+  const jointOf = (flag: string) => value ? flag.startsWith("--") ? "=" : "+" : "";
+  return flags.map((flag) => `${exclusive}${flag}${jointOf(flag)}[${summary}]${action}`);
 }
 
 function operandSpecs(command: CommandSyntax): readonly string[] {
-  const value = completedOperandOf(command);
+  const value = completedOperandOf(command), name = command.operand?.value ?? "FILE";
   if (!value) return [];
-  if (value.kind === "command") return [`*::${command.operand?.value ?? "FILE"}:_normal`];
-  const tail = `:${escapeColons(command.operand?.value ?? "FILE")}:${actionOf(value)}`;
+  if (value === "command") return [`*::${name}:_normal`];
+  const tail = `:${escapeColons(name)}:${actionOf(value)}`;
   if (!Number.isFinite(command.operands)) return [`*${tail}`];
   return Array.from({ length: command.operands }, (_, index) => `${index + 1}${tail}`);
 }
 
-function actionOf(value: CompletedValue): string {
-  switch (value.kind) {
-    case "words":
-      return `(${value.words.map((word) => word.replaceAll(/[^\w.-]/g, "\\$&")).join(" ")})`;
-    case "files":
-      return "_files";
-    case "folders":
-      return "_files -/";
-    case "command":
-      return "_command_names -e";
-    case "profiles":
-      return "_latchkey_profiles";
-    case "nothing":
-      return " ";
-  }
+const IN_ZSH: Readonly<Record<Kind, string>> = {
+  files: "_files",
+  folders: "_files -/",
+  command: "_command_names -e",
+  profiles: "_latchkey_profiles",
+  nothing: " ",
+};
+
+function actionOf(value: Completed): string {
+  if (typeof value === "string") return IN_ZSH[value];
+  return `(${value.map((word) => word.replaceAll(/[^\w.-]/g, "\\$&")).join(" ")})`;
 }
 
 function escapeColons(text: string): string {

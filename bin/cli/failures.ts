@@ -6,11 +6,10 @@
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
-import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
-import { jsonForTerminal } from "./output.ts";
+import { commandLineHint } from "./output.ts";
 
-/** Exit code of each failure. */
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   interaction_required: 3,
   account_unusable: 3,
@@ -33,26 +32,6 @@ const BLOCKED_BY_POLICY = 53003;
 const MIRRORED =
   "In WSL, mirrored networking can be the cause: try networkingMode=nat in .wslconfig, then wsl --shutdown";
 
-/** Words of the command line for the names and phrases in the library's hints. */
-const COMMAND_LINE_WORDS: readonly (readonly [library: RegExp, commandLine: string])[] = [
-  [/\bacquireTokenInteractive with these scopes\b/g, "latchkey login --scope"],
-  [/\bacquireTokenInteractive with the error's claims\b/g, "latchkey login --claims, with the error's claims"],
-  [/\bacquireTokenInteractive with a prompt\b/g, "latchkey login --prompt login"],
-  [/\bacquireTokenInteractive\b/g, "latchkey login"],
-  [/\brequireBroker\b/g, "--broker require"],
-  [/\bauthenticationScheme\b/g, "--pop"],
-  [/\baccount in the request\b/g, "--account"],
-  [/\bclientId and authority\b/g, "--client-id and --tenant"],
-  [/\bcheck the authority and the account\b/g, "check --tenant and --account"],
-  [/\bCheck the authority\b/g, "Check --authority"],
-  [/\bone resource at a time\b.*/g, "$&; --resource adds /.default"],
-];
-
-/** Returns a hint of the library in the words of the command line. */
-export function commandLineHint(hint: string | undefined): string | undefined {
-  return hint && COMMAND_LINE_WORDS.reduce((text, [library, words]) => text.replaceAll(library, words), hint);
-}
-
 /** Returns the hint, with what only this machine can tell. */
 function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   const more = errorCodes.includes(BLOCKED_BY_POLICY) && isWsl() ? MIRRORED : undefined;
@@ -60,37 +39,33 @@ function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
 }
 
 /**
- * Returns a failure as `--format json` prints it.
+ * Returns a failure for `--format json`.
  *
  * @param error The failure.
  * @param correlationId UUID of the request if the error has none, since it was aborted or never sent.
  */
-export function failureJson(error: LatchkeyError, correlationId?: string): string {
+export function failureJson(error: LatchkeyError, correlationId?: string): Record<string, unknown> {
   const { broker } = error;
-  return `${
-    jsonForTerminal({
-      error: error.error ?? error.code,
-      error_description: error.errorDescription || error.message,
-      error_codes: error.errorCodes,
-      suberror: error.subError,
-      correlation_id: error.correlationId ?? correlationId,
-      claims: error.claims,
-      hint: hintOf(error),
-      broker: broker &&
-        { status: broker.status, sub_status: broker.subStatus, tag: broker.tag, error_code: broker.errorCode },
-    })
-  }\n`;
+  return {
+    error: error.error ?? error.code,
+    error_description: error.errorDescription || error.message,
+    error_codes: error.errorCodes,
+    suberror: error.subError,
+    correlation_id: error.correlationId ?? correlationId,
+    claims: error.claims,
+    hint: hintOf(error),
+    broker: broker &&
+      { status: broker.status, sub_status: broker.subStatus, tag: broker.tag, error_code: broker.errorCode },
+  };
 }
 
-/** Returns a failure as lines for people. */
+/** Returns a failure as lines for people; the id is as with {@linkcode failureJson}. */
 export function failureText(error: LatchkeyError, correlationId?: string): readonly string[] {
-  const rows: [string, string | undefined][] = [
+  const rows: readonly (readonly [name: string, value: string | undefined])[] = [
     ["error", error.error ?? error.code],
     ["error_description", error.errorDescription || error.message],
     ["suberror", error.subError],
-    ...error.errorCodes.map((
-      code,
-    ): [string, string] => ["see", `https://login.microsoftonline.com/error?code=${code}`]),
+    ...error.errorCodes.map((code) => ["see", `https://login.microsoftonline.com/error?code=${code}`] as const),
     ["correlation_id", error.correlationId ?? correlationId],
     ["time", new Date().toISOString()],
     ["hint", hintOf(error)],
@@ -98,44 +73,22 @@ export function failureText(error: LatchkeyError, correlationId?: string): reado
   return rows.flatMap(([name, value]) => value ? [`${name}: ${value}`] : []);
 }
 
-/**
- * Returns a failure that is not a request's as `--format json` prints it.
- *
- * @param error `wrong_usage`, or `unexpected` for a fault of the program.
- * @param description A sentence for people.
- * @param more Other values that failures of requests have.
- */
-export function otherFailureJson(
-  error: "wrong_usage" | "unexpected",
-  description: string,
-  { correlationId, hint }: { readonly correlationId?: string | undefined; readonly hint?: string | undefined } = {},
-): string {
-  return `${
-    jsonForTerminal({ error, error_description: description, error_codes: [], correlation_id: correlationId, hint })
-  }\n`;
-}
-
 const CONSENT_MISSING = 65001;
 
-/**
- * Adds the address for consent to the hint of a failure, if consent is missing: a person at a shell cannot call the method for it.
- *
- * @param error The failure of a request for a token.
- * @param app The application that made it.
- * @param request The request.
- * @returns The error to report.
- */
+/** Returns the error with the address for consent as its hint, if consent is missing: a shell has no method for it. */
 export async function withConsentUrl(
   error: unknown,
   app: PublicClientApplication,
   request: { readonly scopes: readonly string[]; readonly tenantId?: string | undefined },
 ): Promise<unknown> {
   if (!(error instanceof LatchkeyError) || !error.errorCodes.includes(CONSENT_MISSING)) return error;
-  const { code, message, claims } = error, { scopes, tenantId } = request;
+  const { scopes, tenantId } = request; // of more that a caller's request can have
   const url = await app.getAuthorizationRequestUrl({ scopes, tenantId }).catch(() => undefined);
   if (url === undefined) return error;
-  const hint = `Ask an administrator to consent, or visit this to consent: ${url}`;
-  return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
+  return withDetails(error, {
+    hint: `Ask an administrator to consent, or visit this to consent: ${url}`,
+    cause: error,
+  });
 }
 
 /** Options of a command that its sign-in needs as well. */
@@ -147,13 +100,7 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
   return isEnded || isInteractionRequired(error);
 }
 
-/**
- * Returns the sign-in that a command needs, quoted for the shell of this platform.
- *
- * @param line Its command line.
- * @param scopes The scopes of the token.
- * @param claims A claims challenge to answer. @default none
- */
+/** Returns the sign-in that a command needs, quoted for the shell of this platform; `claims` are a challenge to answer. */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
   const given = SIGN_IN_OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
   return quoteCommand([
@@ -164,16 +111,9 @@ export function loginCommand(line: CommandLine, scopes: readonly string[], claim
   ]);
 }
 
-/**
- * Adds the sign-in that fixes the failure of a command to its hint, if one does.
- *
- * @param error The failure.
- * @param line The command line.
- * @param scopes The scopes of the token.
- * @returns The error to report.
- */
+/** Returns the error with the sign-in that fixes it as its hint, if one does. */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
   if (!isSignInNeeded(error)) return error;
-  const { code, message, claims } = error, hint = `Sign in, and try again: ${loginCommand(line, scopes, claims)}`;
-  return new LatchkeyError(code, message, { ...error, claims, hint, cause: error });
+  const hint = `Sign in, and try again: ${loginCommand(line, scopes, error.claims)}`;
+  return withDetails(error, { hint, cause: error });
 }

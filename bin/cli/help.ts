@@ -9,7 +9,6 @@ import { type Command, type CommandGroup, readCommandLine, variableOf } from "./
 import { type CommandSyntax, type Option, TEXT_FORMAT } from "./options.ts";
 import { print } from "./output.ts";
 
-/** `latchkey man`. */
 export const command: Command = {
   name: "man",
   summary: "Print the manual page",
@@ -26,7 +25,6 @@ export const command: Command = {
   },
 };
 
-/** Options without a command. */
 const OPTIONS = [
   ["-h, --help", "Show this help; after a command, the command's"],
   ["--version", "Show the version; with --format json also the runtime and the build"],
@@ -103,12 +101,7 @@ function examples(lines: readonly Example[]): string {
   return lines.map(([line, why]) => `  # ${why}\n  ${line}\n`).join("");
 }
 
-/**
- * Returns the manual page, in the macros that groff and mandoc both know.
- *
- * @param groups The commands.
- * @param options `version`: of latchkey; `date`: of the page, as in 2026-01-31.
- */
+/** Returns the manual page, in the macros that groff and mandoc both know; `date` as in 2026-01-31. */
 export function manualPage(
   groups: readonly CommandGroup[],
   { version, date }: { readonly version: string; readonly date: string },
@@ -157,20 +150,21 @@ function commandLines({ name, summary, usage, options, examples }: CommandSyntax
     text(`${summary}.`),
     ".PP",
     `.B latchkey\n${text(usage)}`,
-    ...options.flatMap((option) => [".TP", flags(option), text(`${option.summary}.${defaultOf(option)}`)]),
-    ...examples.flatMap((
-      [line, why],
-    ) => [".PP", text(`${capital(why)}:`), ".PP", ".nf", ".RS 4", verbatim(line), ".RE", ".fi"]),
+    ...options.flatMap((option) => {
+      const standard = option.default === undefined ? "" : ` Default: ${option.default}.`;
+      return [".TP", flags(option), text(`${option.summary}.${standard}`)];
+    }),
+    ...examples.flatMap(exampleLines),
   ];
+}
+
+function exampleLines([line, why]: Example): readonly string[] {
+  return [".PP", text(`${capital(why)}:`), ".PP", ".nf", ".RS 4", verbatim(line), ".RE", ".fi"];
 }
 
 function flags({ name, alias, choices, value }: Option): string {
   const meta = choices ? ` ${choices.map(bold).join("|")}` : value ? ` \\fI${inline(value)}\\fR` : "";
   return `${alias ? `${bold(`-${alias}`)}, ` : ""}${bold(`--${name}`)}${meta}`;
-}
-
-function defaultOf({ default: value }: Option): string {
-  return value === undefined ? "" : ` Default: ${value}.`;
 }
 
 /** Returns the variables of the environment, and the options that they stand for. */
@@ -183,7 +177,6 @@ function bold(words: string): string {
   return `\\fB${inline(words)}\\fR`;
 }
 
-/** Returns an argument of a macro. */
 function quoted(words: string): string {
   return `"${inline(words).replaceAll('"', '""')}"`;
 }
@@ -207,7 +200,6 @@ function capital(words: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Facts about a build. */
 export interface BuildFacts {
   /** The sources, a bundle of them for any machine with a runtime, or an executable with a runtime inside. */
   readonly kind: "source" | "bundle" | "executable";

@@ -7,6 +7,7 @@
 import { shellWord } from "../../lib/runtime/host.ts";
 import { write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
+import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
 /** Prints a result to stdout, as it is. */
@@ -14,14 +15,16 @@ export function print(text: string): void {
   write("stdout", text);
 }
 
-/** Prints a value to stdout, as JSON. */
 export function printJson(value: unknown): void {
   print(`${jsonForTerminal(value)}\n`);
 }
 
+/** Names the program before a message: the terminal may show other programs' messages, too. */
+const PREFIX = "latchkey: ";
+
 /** Prints a message for people to stderr. */
 export function say(message: string): void {
-  sayLine(`latchkey: ${message}`);
+  sayLine(`${PREFIX}${message}`);
 }
 
 /** Prints a line to stderr that has no prefix: an address to copy, a row, a line of the log. */
@@ -29,9 +32,15 @@ export function sayLine(line: string): void {
   write("stderr", `${escapeForTerminal(line)}\n`);
 }
 
-/** Shows a status at the beginning of the terminal's line, without ending it. The next one has to cover it. */
-export function showStatus(status: string): void {
-  write("stderr", `\r${status}`);
+let statusWidth = 0;
+
+/** Shows a message at the beginning of the terminal's line, in place of the last one, without ending it; `""` clears it. */
+export function showStatus(message: string): void {
+  const status = message && `${PREFIX}${message}`;
+  if (status.length + statusWidth === 0) return;
+  // Spaces, since a dumb terminal has no code that clears a line.
+  write("stderr", `\r${status.padEnd(statusWidth)}${status ? "" : "\r"}`);
+  statusWidth = status.length;
 }
 
 /** Created on first use: a silent token does not need it, and Unicode's classes take 0.3 ms. */
@@ -50,22 +59,58 @@ export function jsonForTerminal(value: unknown): string {
   return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
 }
 
-/** Formats of an access token, by name. */
+/** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
+const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
+  "acquireTokenInteractive with these scopes": "latchkey login --scope",
+  "acquireTokenInteractive with the error's claims": "latchkey login --claims, with the error's claims",
+  "acquireTokenInteractive with a prompt": "latchkey login --prompt login",
+  ", or acquireTokenInteractive": "",
+  "acquireTokenInteractive": "latchkey login",
+  "requireBroker": "--broker require",
+  " (see isPopSupported)": "",
+  " (isPopSupported tells)": "",
+  "authenticationScheme (--pop)": "--pop",
+  "authenticationScheme": "--pop",
+  "account in the request": "--account",
+  ", or PublicClientApplication": "",
+  "clientId and authority": "--client-id and --tenant",
+  "check the authority and the account": "check --tenant and --account",
+  "Check the authority": "Check --authority",
+  "such as https://graph.microsoft.com/.default":
+    "such as https://graph.microsoft.com/.default; --resource adds /.default",
+};
+/** Commands, paths and quoted words, which stay as they are, with what is escaped between quotation marks. */
+const VERBATIM = /latchkey \w+ -.*|(?<!\w)'[^']*'|"[^"]*"|\\.|\S*[/=]\S*/s;
+
+/** Returns a hint of the library in the words of the command line. */
+export function commandLineHint(hint: string | undefined): string | undefined {
+  const words = Object.keys(COMMAND_LINE_WORDS).map((word) => word.replaceAll(/[().]/g, "\\$&"));
+  const pattern = new RegExp([VERBATIM.source, ...words].join("|"), "gs");
+  return hint?.replaceAll(pattern, (found) => COMMAND_LINE_WORDS[found] ?? found);
+}
+
+export function messageOf({ message, hint }: LatchkeyError): string {
+  return [message, commandLineHint(hint)].filter(Boolean).join(". ");
+}
+
 export const TOKEN_FORMATS: Readonly<
-  Record<"token" | "header" | "env" | "json" | "az", (result: AuthenticationResult, now: number) => string>
+  Record<"token" | "json" | "header" | "env" | "az", (result: AuthenticationResult, now: number) => string>
 > = {
   token: ({ accessToken }) => `${accessToken}\n`,
+  json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
   header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
   env: ({ accessToken, tokenType, expiresOn }) => {
     const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
     // Quoted only if a shell needs it: not every reader of a file of variables removes quotation marks.
     return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
   },
-  json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
   az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
 };
 
+export const FORMATS: readonly string[] = [...Object.keys(TOKEN_FORMATS), "text", "cookie"];
+
 function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
+  const { name: _name, source: _source, ...accountOfToken } = accountJson(result.account);
   return {
     access_token: result.accessToken,
     token_type: result.tokenType,
@@ -74,7 +119,7 @@ function tokenJson(result: AuthenticationResult, now: number): Record<string, un
     scope: result.scopes.join(" "),
     id_token: result.idToken,
     id_token_claims: result.idTokenClaims,
-    account: accountJson(result.account, ["home_account_id", "local_account_id", "username", "environment", "realm"]),
+    account: accountOfToken,
     token_source: result.source,
     correlation_id: result.correlationId,
   };
@@ -97,11 +142,8 @@ export function azureCliJson(
   };
 }
 
-const ACCOUNT_KEYS = ["home_account_id", "local_account_id", "username", "name", "environment", "realm", "source"];
-
-/** Returns an account for JSON output, with some keys in this order. */
-export function accountJson(account: AccountInfo, keys: readonly string[] = ACCOUNT_KEYS): Record<string, unknown> {
-  const all: Record<string, unknown> = {
+export function accountJson(account: AccountInfo): Record<string, unknown> {
+  return {
     home_account_id: account.homeAccountId,
     local_account_id: account.localAccountId,
     username: account.username,
@@ -110,7 +152,6 @@ export function accountJson(account: AccountInfo, keys: readonly string[] = ACCO
     realm: account.realm,
     source: account.source,
   };
-  return Object.fromEntries(keys.map((key) => [key, all[key]]));
 }
 
 /** Returns an account as a line of text: user name, home account id and name, separated by tabs. */

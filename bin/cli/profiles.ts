@@ -12,50 +12,29 @@ import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
 
-/** The configuration file. */
 export interface ProfileFile {
   /** Its path, for messages. */
   readonly path: string;
-  /** Its text; `undefined` if it does not exist. */
   readonly text: string | undefined;
 }
 
 /** Options that a profile can have. None may ever be secret: the file is copied and shown around. */
-const OPTIONS = [
-  ...[
-    "client-id",
-    "authority",
-    "tenant",
-    "account",
-    "scope",
-    "resource",
-    "redirect-path",
-    "broker",
-    "store",
-    "cache-file",
-  ],
-];
+const OPTIONS = "client-id authority tenant account scope resource redirect-path broker store cache-file".split(" ");
+const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
 /** Options that exclude one another: if one is written, the other is removed. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
 
-/**
- * Checks the name of a profile.
- *
- * @throws {UsageError} if it has other characters than letters, digits, `-`, `_` and `.`.
- */
+/** Throws a {@linkcode UsageError} if a profile cannot have this name. */
 export function checkProfileName(name: string): void {
   if (NAME.test(name)) return;
   throw new UsageError(`A profile's name has only letters, digits, "-", "_" and ".", unlike ${JSON.stringify(name)}`);
 }
 
 /**
- * Reads a profile.
+ * Reads a profile; `undefined` if there is none of this name.
  *
- * @param file The file.
- * @param name The profile's name.
- * @returns The values; `undefined` if there is no such profile.
  * @throws {UsageError} if the file is invalid.
  */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
@@ -64,13 +43,12 @@ export function readProfile(file: ProfileFile, name: string): ProfileValues | un
   return { name, values: valuesIn(file, profile, { options: OPTIONS, of: `the profile ${name}` }) };
 }
 
-interface ValuesOptions {
-  readonly options: readonly string[];
-  /** Name of the object, for messages. */
-  readonly of: string;
-}
-
-function valuesIn(file: ProfileFile, from: unknown, { options, of }: ValuesOptions): ProfileValues["values"] {
+/** Reads the options of an object; `of` is its name, for messages. */
+function valuesIn(
+  file: ProfileFile,
+  from: unknown,
+  { options, of }: { readonly options: readonly string[]; readonly of: string },
+): ProfileValues["values"] {
   if (!isObject(from)) throw wrong(file, `${of} must be an object`);
   const values = options.flatMap((option): [string, string][] => {
     const value = from[keyOf(option)];
@@ -87,15 +65,9 @@ function valuesIn(file: ProfileFile, from: unknown, { options, of }: ValuesOptio
   return Object.fromEntries(values);
 }
 
-/** Options that a git server can have. */
-const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
-
 /**
- * Reads the options of git servers.
+ * Reads the options of git servers, by server. `isHost` returns true if a name can be a server's.
  *
- * @param file The file.
- * @param isHost Returns true if a name can be a server's.
- * @returns The values, by server.
  * @throws {UsageError} if the file is invalid.
  */
 export function readGitHosts(
@@ -113,7 +85,6 @@ export function readGitHosts(
   );
 }
 
-/** Returns the error for a profile that does not exist. */
 export function noSuchProfile(file: ProfileFile, name: string): UsageError {
   const names = Object.keys(profilesIn(file));
   const { message } = unknown(`profile ${name} in ${file.path}`, name, names);
@@ -122,31 +93,22 @@ export function noSuchProfile(file: ProfileFile, name: string): UsageError {
 }
 
 /**
- * Returns the file's text with a profile changed or added. Unknown keys stay.
+ * Returns the file's text with a profile changed or added. Options that the new values exclude are removed, unknown keys stay.
  *
- * @param file The file.
- * @param profile The profile's name and its new values. Options that these exclude are removed.
  * @throws {UsageError} if the file is invalid.
  */
 export function withProfile(file: ProfileFile, { name, values }: ProfileValues): string {
   const root = rootOf(file), profiles = profilesIn(file);
   const old = Object.hasOwn(profiles, name) && isObject(profiles[name]) ? profiles[name] : {};
-  const gone = ALTERNATIVES.flatMap(([one, other]) => one in values ? [other] : other in values ? [one] : []).map(
-    keyOf,
-  );
-  const profile = {
-    ...Object.fromEntries(Object.entries(old).filter(([key]) => !gone.includes(key))),
-    ...Object.fromEntries(Object.entries(values).map(([option, value]) => [keyOf(option), value])),
-  };
+  const gone = ALTERNATIVES.flatMap(([one, other]) => one in values ? [other] : other in values ? [one] : []);
+  const profile = Object.fromEntries([
+    ...Object.entries(old).filter(([key]) => !gone.map(keyOf).includes(key)),
+    ...Object.entries(values).map(([option, value]) => [keyOf(option), value] as const),
+  ]);
   return `${JSON.stringify({ ...root, profiles: { ...profiles, [name]: profile } }, undefined, 2)}\n`;
 }
 
-/**
- * Returns what a sign-in writes to a profile: the options that were given, and the account.
- *
- * @param line The command line.
- * @param account The account that signed in.
- */
+/** Returns what a sign-in writes to a profile: the options that were given, and the account. */
 export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues["values"] {
   const given = OPTIONS.filter(line.isGiven)
     .filter((option) => ALTERNATIVES.every((pair) => !pair.includes(option) || line.nearest(...pair).includes(option)))
@@ -179,16 +141,10 @@ function keyOf(option: string): string {
   return option.replaceAll("-", "_");
 }
 
-/** Name of the profile that is used if none is named. */
-const DEFAULT = "default";
-
 /**
- * Reads the profile that a command line names, or else the default one.
+ * Reads the profile that a command line names, or else the one named `default`; `undefined` if there is none.
  *
- * @param line A command line with that option.
- * @param options `mayBeNew`: the command may create it.
- * @returns The profile; `undefined` if there is none.
- * @throws {UsageError} if the named profile does not exist, or the file cannot be used.
+ * @throws {UsageError} if the named profile does not exist, unless the command may create it, or the file cannot be used.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if a profile is named, and the file's place is not known or Deno
  * may not read it.
  */
@@ -199,27 +155,16 @@ export async function profileOf(
   const name = line.text("profile");
   if (name !== undefined) checkProfileName(name);
   const file = name === undefined ? await optionalFile() : await readFile();
-  const profile = file && readProfile(file, name ?? DEFAULT);
+  const profile = file && readProfile(file, name ?? "default");
   if (file && !profile && name !== undefined && !mayBeNew) throw noSuchProfile(file, name);
   return profile;
 }
 
-/**
- * Returns the names of the profiles that a command line can name.
- *
- * @throws {UsageError} if the file cannot be used.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` if the file's place is not known, or Deno may not read it.
- */
 export async function profileNames(): Promise<readonly string[]> {
   return Object.keys(profilesIn(await readFile())).filter((name) => NAME.test(name));
 }
 
-/**
- * Reads the options of git servers from the configuration file; none if Deno may not read it.
- *
- * @param isHost Returns true if a name can be a server's.
- * @throws {UsageError} if the file cannot be used.
- */
+/** Reads the options of git servers from the configuration file, as {@linkcode readGitHosts}; none if Deno may not read it. */
 export async function gitHostEntries(isHost: (name: string) => boolean): Promise<ReturnType<typeof readGitHosts>> {
   const file = await optionalFile();
   return file ? readGitHosts(file, isHost) : {};
@@ -238,8 +183,6 @@ async function optionalFile(): Promise<ProfileFile | undefined> {
 /**
  * Checks, before a person signs in, that a profile can be written, as far as creating its lock shows that.
  *
- * @param line A command line that names a profile.
- * @param signal Aborts it.
  * @throws {UsageError} if the file is invalid.
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
@@ -252,9 +195,6 @@ export async function requireWritableProfiles(line: CommandLine, signal: AbortSi
 /**
  * Writes the options of a sign-in, and the account, to the profile that the command line names.
  *
- * @param line The command line.
- * @param account The account that signed in.
- * @param signal Aborts it.
  * @throws {UsageError} if the file is invalid: it stays as it is.
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
@@ -265,8 +205,7 @@ export async function writeProfile(
 ): Promise<void> {
   const { "cache-file": given, ...others } = valuesOf(line, account), name = line.text("profile")!;
   // The next command may run in another folder.
-  const path = given === undefined ? undefined : cacheFilePath(line);
-  const values = path === undefined ? others : { ...others, "cache-file": absolutePath(path) };
+  const values = given === undefined ? others : { ...others, "cache-file": absolutePath(cacheFilePath(line)!) };
   await withFileLock(async () => {
     const file = await readFile(), text = withProfile(file, { name, values });
     if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });
@@ -297,11 +236,9 @@ function filePath(): string {
 }
 
 /**
- * Returns the path of `--cache-file`. A shell does not replace the `~` of `--cache-file=~/cache.json`, or of a variable that was
- * set in quotes: here it is the user's home folder.
+ * Returns the path of `--cache-file`, if it was given. A shell does not replace the `~` of `--cache-file=~/cache.json`, or of a
+ * variable that was set in quotes: here it is the user's home folder.
  *
- * @param line A command line with that option.
- * @returns The path; `undefined` if none is named.
  * @throws {UsageError} for the home folder of another user, and for the home folder itself.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the home folder is not known.
  */

@@ -7,6 +7,7 @@ import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { endedBy, isTerminal, onSignals } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
+import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
@@ -17,29 +18,17 @@ import { say, sayLine, showStatus } from "./output.ts";
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
 
-/** A request, and what aborts it. */
-type Request = SignInOptions & { readonly signal?: AbortSignal | undefined };
-
-/** The person at the console. */
 export interface Prompter {
-  /** Options of the application for their browser. */
   readonly browser: ConsoleBrowserOptions;
   /**
-   * Makes a request that may open a window or the browser.
+   * Makes a request that may open a window or the browser: by `send`, with the additions for a console.
    *
-   * @param request The request.
-   * @param send Sends it, with the additions for a console.
-   * @returns The result of `send`.
    * @throws {LatchkeyError} `user_canceled` after Ctrl-C.
    */
-  ask<R extends Request, T>(request: R, send: (request: R) => Promise<T>): Promise<T>;
+  ask<R extends SignInOptions & CacheCall, T>(request: R, send: (request: R) => Promise<T>): Promise<T>;
 }
 
-/**
- * Returns the prompter for a command line.
- *
- * @throws {UsageError} if its port is invalid.
- */
+/** Returns the prompter for a command line, whose port has to be valid. */
 export function prompterFor(line: CommandLine): Prompter {
   const port = portOf(line), browser = consoleBrowser(line);
   return {
@@ -60,7 +49,7 @@ export function prompterFor(line: CommandLine): Prompter {
         });
       } finally {
         listening[Symbol.dispose]();
-        browser[Symbol.dispose]();
+        browser.end();
       }
     },
   };
@@ -73,27 +62,21 @@ function portOf(line: CommandLine): number | undefined {
   throw new UsageError(`--port takes a port, 1 to 65535, not ${JSON.stringify(text)}`);
 }
 
-const DEAD_END = "a page that shows an error does not come back here";
 const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
   "broker can pass (--broker require)";
 
-interface ConsoleBrowser extends Disposable {
-  readonly options: ConsoleBrowserOptions;
-}
-
-function consoleBrowser(line: CommandLine): ConsoleBrowser {
+function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
   const timeout = line.seconds("timeout"), begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
   let limitMs = (timeout ?? 0) * 1000, until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
-  let countdown: Disposable | undefined;
+  let endCountDown = () => {};
 
   async function open(url: string): Promise<boolean> {
     if (timeout === undefined) limitMs = (await import("../../lib/oauth/browser_sign_in.ts")).SIGN_IN_LIMIT_MS;
     if (line.isOn("no-browser")) return false;
-    const { openBrowser } = await import("../../lib/runtime/browser.ts");
+    const { missingBrowserFlags, openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
-    const { missingBrowserFlags } = await import("../../lib/runtime/browser.ts");
     missingFlags = await missingBrowserFlags(url);
     return false;
   }
@@ -107,15 +90,16 @@ function consoleBrowser(line: CommandLine): ConsoleBrowser {
     if (missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(missingFlags)}`);
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
-    say(`${DEAD_END}, and then Ctrl-C cancels${isEntra ? DEAD_END_OF_ENTRA : ""}`);
+    const advice = isEntra ? DEAD_END_OF_ENTRA : "";
+    say(`a page that shows an error does not come back here, and then Ctrl-C cancels${advice}`);
     if (!redirectUri.startsWith("http://localhost")) {
       say(`if it mentions the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
     }
-    if (line.get(VERBOSE) === 0) countdown = countDown(until);
+    if (line.get(VERBOSE) === 0) endCountDown = countDown(until);
   }
 
   async function readRedirect(signal: AbortSignal): Promise<string> {
-    countdown?.[Symbol.dispose](); // it would overwrite what is typed
+    endCountDown(); // it would overwrite what is typed
     say(
       timesRead++ === 0
         ? `if the browser is on another machine, it ends at a page that it cannot open, ${redirectUri}…: ` +
@@ -134,16 +118,13 @@ function consoleBrowser(line: CommandLine): ConsoleBrowser {
       onSignInAddress: announce,
       readRedirect: isTyped || line.isOn("no-browser") ? readRedirect : undefined,
     },
-    [Symbol.dispose]: () => countdown?.[Symbol.dispose](),
+    end: () => endCountDown(),
   };
 }
 
 /**
  * Signs a person in on another device.
  *
- * @param app The application.
- * @param request The request.
- * @param line The command line.
  * @throws {LatchkeyError} `interaction_required` if somebody other than the expected person signed in.
  */
 export async function signInByDeviceCode(
@@ -152,36 +133,28 @@ export async function signInByDeviceCode(
   line: CommandLine,
 ): Promise<AuthenticationResult> {
   const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
-  let countdown: Disposable | undefined;
+  let endCountDown = () => {};
   try {
     return await app.acquireTokenByDeviceCode({
       ...request,
       onUserCode: ({ message, expiresOn }) => {
         say(message);
-        if (line.get(VERBOSE) === 0) countdown = countDown(Math.min(expiresOn.getTime(), until));
+        if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
       },
     });
   } finally {
-    countdown?.[Symbol.dispose]();
+    endCountDown();
   }
 }
 
-/** Shows the time that is left, if standard error is a terminal. Disposing of it removes the line. */
-function countDown(until: number): Disposable {
-  if (!isTerminal("stderr")) return { [Symbol.dispose]: () => {} };
-  let width = 0;
+/** Shows the time that is left, if standard error is a terminal. Returns a function that removes it. */
+function countDown(until: number): () => void {
+  if (!isTerminal("stderr")) return () => {};
   // Not at once: a prompt may follow.
-  const timer = setInterval(() => {
-    const status = `latchkey: ${timeText(until - Date.now())} left; Ctrl-C cancels`;
-    showStatus(status.padEnd(width)); // spaces, since a dumb terminal has no code that clears a line
-    width = status.length;
-  }, 1000);
-  return {
-    [Symbol.dispose]: () => {
-      clearInterval(timer);
-      if (width > 0) showStatus(`${" ".repeat(width)}\r`);
-      width = 0;
-    },
+  const timer = setInterval(() => showStatus(`${timeText(until - Date.now())} left; Ctrl-C cancels`), 1000);
+  return () => {
+    clearInterval(timer);
+    showStatus("");
   };
 }
 

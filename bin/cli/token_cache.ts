@@ -13,10 +13,9 @@ import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/st
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
-import { say } from "./output.ts";
+import { messageOf, say } from "./output.ts";
 import { cacheFilePath } from "./profiles.ts";
 
-/** A place of a token cache. */
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
   /** `isNamed`: the command line names the path. */
@@ -25,9 +24,6 @@ export type TokenPlace =
   | { readonly kind: "memory"; readonly why?: LatchkeyError };
 
 type StoredPlace = Exclude<TokenPlace, { readonly kind: "memory" }>;
-
-/** Name of the file for `--store plaintext` without a path, as in MSAL's own examples. */
-const PLAINTEXT_NAME = "msal_token_cache.json";
 
 /**
  * Returns the place that a command line asks for. Nothing is read or created.
@@ -39,38 +35,31 @@ export function tokenPlace(line: CommandLine): TokenPlace {
   const nearest = line.nearest("store", "cache-file"), store = line.get(STORE);
   const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
   if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, true);
     throw new UsageError(`--cache-file goes with --store plaintext, not with --store ${store}`);
   }
   switch (store) {
     case "memory":
       return { kind: "memory" };
-    case "plaintext":
-      return plaintextIn(path ?? `${stateFolder()}/${PLAINTEXT_NAME}`, { isNamed: path !== undefined });
+    case "plaintext": // without a path, a file with the name of MSAL's own examples
+      return plaintextIn(path ?? `${stateFolder()}/msal_token_cache.json`, path !== undefined);
     case "file":
-      return { kind: "file", folder: permitted(stateFolder()) };
     case "auto":
-      return defaultPlace();
+      try {
+        return { kind: "file", folder: permitted(stateFolder()) };
+      } catch (error) {
+        if (store === "auto" && error instanceof LatchkeyError) return { kind: "memory", why: error };
+        throw error;
+      }
   }
 }
 
-/** Returns the place of the encrypted files, if they can be used at all. */
-function defaultPlace(): TokenPlace {
-  try {
-    return { kind: "file", folder: permitted(stateFolder()) };
-  } catch (error) {
-    if (error instanceof LatchkeyError) return { kind: "memory", why: error };
-    throw error;
-  }
-}
-
-function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
+function plaintextIn(path: string, isNamed: boolean): TokenPlace {
   const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
   permitted(folder || "/");
   return { kind: "plaintext", path, isNamed };
 }
 
-/** Returns the folder, if Deno permits its use. */
 function permitted(folder: string): string {
   const flags = denoNamespace() ? missingFlags(folder, "write") : [];
   if (flags.length === 0) return folder;
@@ -82,7 +71,6 @@ function permitted(folder: string): string {
 /** Takes a failure, and its reason if that was not reported before. */
 export type Notify = (what: string, error: LatchkeyError | undefined) => void;
 
-/** Options of opening a token cache. */
 export interface TokenStoreOptions {
   /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are a terminal */
   readonly mayPrompt?: boolean | undefined;
@@ -100,12 +88,9 @@ export interface TokenStoreOptions {
 export type TokenStore = CacheStore & Partial<Pick<BestEffortStore, "tryOut">>;
 
 /**
- * Opens the token cache of a command line. Nothing is read or created before its first call.
+ * Opens the token cache of a command line; `undefined` stands for the application's own memory. Nothing is read or created before
+ * its first call.
  *
- * @param line A command line with the options of a token cache.
- * @param logger Takes its log lines.
- * @param options How it is opened.
- * @returns The token cache; `undefined` for the application's own memory.
  * @throws {UsageError} if options contradict each other.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the requested one cannot be used.
  */
@@ -175,17 +160,6 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-/** Options of a best-effort store. */
-interface BestEffortOptions {
-  /** Takes the first failure to read, and the first one to write. */
-  readonly notify: Notify;
-  /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
-  readonly instead?: (() => CacheStore) | undefined;
-  /** Finds out if anything can be written. @default that is not known beforehand */
-  readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
-}
-
-/** A store that can be tried out. */
 interface BestEffortStore extends CacheStore {
   /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
   tryOut(call?: CacheCall): Promise<void>;
@@ -194,15 +168,16 @@ interface BestEffortStore extends CacheStore {
 const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
-/**
- * Wraps a store so that a command goes on without it.
- *
- * @param store The store that may fail.
- * @param options How failures are handled.
- */
 export function bestEffortStore(
   store: CacheStore,
-  { notify, instead, tryToWrite }: BestEffortOptions,
+  { notify, instead, tryToWrite }: {
+    /** Takes the first failure to read, and the first one to write. */
+    readonly notify: Notify;
+    /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
+    readonly instead?: (() => CacheStore) | undefined;
+    /** Finds out if anything can be written. @default that is not known beforehand */
+    readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
+  },
 ): BestEffortStore {
   /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
   const unusable = new Map<string, LatchkeyError>();
@@ -277,17 +252,11 @@ function isFailure(error: unknown, signal: AbortSignal | undefined): error is La
   return error instanceof LatchkeyError && signal?.aborted !== true;
 }
 
-/** Prints a failure and its reason. */
 export function notifyFailure(what: string, error: LatchkeyError | undefined): void {
   say(because(what, error));
 }
 
-/**
- * Warns a person who has signed in without a broker that the sign-in ends with the run.
- *
- * @param line The command line.
- * @param options `evenIfChosen`: also if memory was requested.
- */
+/** Warns a person who has signed in without a broker that the sign-in ends with the run; by default not if that was requested. */
 export function warnIfNotStored(
   line: CommandLine,
   { evenIfChosen = false }: { readonly evenIfChosen?: boolean } = {},
@@ -296,21 +265,18 @@ export function warnIfNotStored(
   if (place.kind === "memory" && (place.why || evenIfChosen)) say(notStored(place));
 }
 
-/** Returns the message that a sign-in ends with the run. */
 export function notStored({ why }: TokenPlace & { readonly kind: "memory" }): string {
   return because("Sign-ins last for this run only", why);
 }
 
 function because(what: string, why: LatchkeyError | undefined): string {
-  return why ? [`${what}: ${why.message}`, ...why.hint === undefined ? [] : [why.hint]].join(". ") : what;
+  return why ? `${what}: ${messageOf(why)}` : what;
 }
 
 /**
- * Checks that the file that --cache-file names, if it does, is a token cache or empty. It can be any file of the person's.
+ * Checks that the file that --cache-file names, if it does, is a token cache or empty. It can be any file of the person's. A
+ * failure to read it is left to the user of the store.
  *
- * @param store The store in that file. A failure to read it is left to its user.
- * @param line The command line.
- * @param signal Aborts it.
  * @throws {UsageError} if it is something else.
  */
 export async function requireCacheFile(
@@ -331,10 +297,8 @@ export async function requireCacheFile(
   throw new UsageError(`Cannot use --cache-file: ${noCache(place.path)}. ${OTHER_FILE}`);
 }
 
-/** Advice for a file that is not a token cache. */
 export const OTHER_FILE = "Name another file with --cache-file, or move this one away";
 
-/** Returns the message that a file is not a token cache. */
 export function noCache(path: string): string {
   return `${path} is not a token cache: it has something else in it, or is damaged`;
 }
@@ -348,29 +312,14 @@ export function isCacheText(text: string): boolean {
   }
 }
 
-/**
- * Lists what was set aside in a place.
- *
- * @throws {LatchkeyError} if the place cannot be read.
- */
+/** Lists what was set aside in a place; fails as {@linkcode listSetAside} does. */
 export async function findSetAside(place: TokenPlace): Promise<readonly string[]> {
-  switch (place.kind) {
-    case "memory":
-      return [];
-    case "file":
-      return await listSetAside(place.folder);
-    case "plaintext":
-      return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
-  }
+  if (place.kind === "memory") return [];
+  if (place.kind === "file") return await listSetAside(place.folder);
+  return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
 }
 
-/**
- * Removes what was set aside, unless somebody is still signed in.
- *
- * @param place The place of the token cache.
- * @param options `isAnybodyLeft`: somebody is signed in.
- * @returns A message for the person who has signed out; `undefined` if nothing was set aside.
- */
+/** Removes what was set aside, unless somebody is still signed in. Returns a message for the person who has signed out, if any. */
 export async function clearSetAside(
   place: TokenPlace,
   { isAnybodyLeft }: { readonly isAnybodyLeft: boolean },

@@ -8,7 +8,7 @@ import type { PublicClientApplication } from "../../lib/application.ts";
 import { untilAborted } from "../../lib/async.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { commandLineHint } from "../cli/failures.ts";
+import { commandLineHint } from "../cli/output.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
 /**
@@ -19,11 +19,9 @@ export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** One line. May contain foreign text. */
   readonly detail: string;
-  /** Advice, with the command to run. */
   readonly fix?: string | undefined;
 }
 
-/** A finding with the name of its check. */
 export type CheckResult = Finding & { readonly id: string };
 
 /** The app and the options that all checks share. */
@@ -35,41 +33,36 @@ export interface CheckContext {
   readonly scopes: readonly string[];
   readonly authority: string;
   readonly redirectPath?: string | undefined;
-  /** Tenant that replaces the authority's. */
   readonly tenantId: string | undefined;
   /** The profile that options were taken from, or the reason why none could be read. */
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
   /** Returns the location of tokens that did not come from a broker; throws if there can be none as requested. */
   tokenPlace(): TokenPlace;
-  /** The store at that location. */
   readonly cache: CacheStore;
   /** Opens the session bus on the first call; later calls return the same bus. */
   bus(): Promise<SessionBus>;
 }
 
-/** A check. */
 export interface Check {
   /** Name in the report. Stable: scripts look for it. */
   readonly id: string;
   readonly limitMs: number;
-  /** True for a check that only matters if a broker is wanted. */
+  /** `true`: it only matters if a broker is wanted. @default false */
   readonly isForBroker?: boolean;
   /** Checks that must succeed first, if they run at all. */
   readonly needs?: readonly string[];
   /** Checks that must end first. */
   readonly after?: readonly string[];
-  /** Runs the check. An exception is a failure. */
+  /** Runs the check until its time limit, at which the signal aborts. An exception is a failure. */
   run(context: CheckContext, progress: Progress): Finding | Promise<Finding>;
 }
 
 interface Progress {
-  /** Aborts at the check's time limit. */
   readonly signal: AbortSignal;
   /** Returns the state of an earlier check (`after`, `needs`); `undefined` if this platform does not have it. */
   stateOf(id: string): Finding["state"] | undefined;
 }
 
-/** Advice for a failure of unknown cause. */
 export const RUN_VERBOSE = "Run latchkey doctor -vv to see the steps before the failure";
 const RAISE_TIMEOUT = "Raise the time limit: latchkey doctor --timeout 120";
 
@@ -94,7 +87,6 @@ export function tolerated(finding: Finding, reason: string): Finding {
   return { ...finding, state: "unknown", detail: `${finding.detail}; ${reason}` };
 }
 
-/** Returns a failure with the text of an error. */
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
     return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? RUN_VERBOSE);
@@ -102,11 +94,7 @@ export function asFailure(error: unknown): Finding {
   return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }
 
-/**
- * Runs checks, and returns their results in the same order.
- *
- * @param checks The checks; each stands after those that it names in `needs` and `after`.
- */
+/** Runs checks, each of which stands after those in its `needs` and `after`. Returns their results in the same order. */
 export async function runChecks(
   checks: readonly Check[],
   context: CheckContext,
@@ -132,22 +120,14 @@ async function runCheck(
   if (missing) return missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id);
   if (isForBroker && stateOf("broker") === "unknown") return notChecked("no broker is asked for");
   if (signal?.aborted) return { state: "blocked", detail: "not checked: the time was over", fix: RAISE_TIMEOUT };
-  return await withinLimit(limitMs, signal, async (signal) => await run(context, { signal, stateOf }));
-}
-
-/** A check that ignores its signal is abandoned; one that returns leaves nothing running. */
-async function withinLimit(
-  limitMs: number,
-  outer: AbortSignal | undefined,
-  run: (signal: AbortSignal) => Promise<Finding>,
-): Promise<Finding> {
-  const limit = new AbortController();
+  const limit = new AbortController(), ends = AbortSignal.any([...(signal ? [signal] : []), limit.signal]);
   const timer = setTimeout(() => limit.abort(new Error(`it took longer than ${limitMs / 1000} s`)), limitMs);
-  const signal = AbortSignal.any([...(outer ? [outer] : []), limit.signal]);
+  const running = async () => await run(context, { signal: ends, stateOf });
+  // A check that ignores its signal is abandoned; one that returns leaves nothing running.
   try {
-    return await untilAborted(run(signal), signal);
+    return await untilAborted(running(), ends);
   } catch (error) {
-    return outer?.aborted ? failed("it was not finished when the time was over", RAISE_TIMEOUT) : asFailure(error);
+    return signal?.aborted ? failed("it was not finished when the time was over", RAISE_TIMEOUT) : asFailure(error);
   } finally {
     clearTimeout(timer);
     limit.abort();

@@ -11,7 +11,7 @@ import { isWsl, write } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
 import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { clientIdOf, defaultScopesOf, makeApplication } from "../cli/application.ts";
+import { clientIdOf, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import {
   ACCOUNT,
@@ -25,17 +25,28 @@ import {
 } from "../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../cli/token_cache.ts";
+import { defaultScopesOf } from "../login.ts";
 import { scopesOf } from "../token.ts";
-import { accounts, broker, BROKER_LIMITS, msalRuntime, redirectUri, silentToken, wsl } from "./broker.ts";
+import {
+  accounts,
+  broker,
+  BROKER_LIMITS,
+  dbusClient,
+  display,
+  keyring,
+  msalRuntime,
+  redirectUri,
+  sessionBus,
+  silentToken,
+  wsl,
+} from "./broker.ts";
 import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
 import { clock, network, platform, profile, runtime } from "./machine.ts";
-import { dbusClient, display, keyring, sessionBus } from "./session.ts";
 import { tokenCache } from "./token_cache.ts";
 
-/** The command. */
 export const command: Command = {
   name: "doctor",
-  summary: "Diagnose why this machine cannot get a token, and how to fix it",
+  summary: "Find out why this machine cannot get a token, and how to fix it",
   usage: "doctor [--client-id ID] [options]",
   operands: 0,
   reportsProfile: true,
@@ -63,20 +74,16 @@ export const command: Command = {
 /** Marks that are distinct without colour. */
 const MARKS: Readonly<Record<Finding["state"], string>> = { ok: "ok", failed: "FAIL", blocked: "--", unknown: "--" };
 
-/** Returns true if no check failed or is blocked. */
 export function isWell(results: readonly CheckResult[]): boolean {
   return results.every(isFine);
 }
 
-function isFine({ state }: Finding): boolean {
+function isFine({ state }: Pick<Finding, "state">): boolean {
   return state === "ok" || state === "unknown";
 }
 
-/** Returns the report for `--format json`. */
 export function reportJson(results: readonly CheckResult[]): string {
-  const checks = results.map((result) => ({
-    ...{ id: result.id, ok: isFine(result), detail: result.detail, fix: result.fix },
-  }));
+  const checks = results.map(({ id, state, detail, fix }) => ({ id, ok: isFine({ state }), detail, fix }));
   return `${jsonForTerminal({ ok: isWell(results), checks })}\n`;
 }
 
@@ -101,13 +108,10 @@ async function whyNoBroker(line: CommandLine): Promise<string | undefined> {
   const broker = line.text("broker");
   if (broker !== "auto") return broker === "never" ? "no broker is asked for" : undefined;
   // Without a broker the reason is the same for all authorities that brokers serve.
-  const [own, usual] = await Promise.all([line.text("authority"), undefined].map(reasonWithoutBroker));
-  return own === usual ? undefined : own;
-}
-
-async function reasonWithoutBroker(authority: string | undefined): Promise<string> {
-  const app = new PublicClientApplication({ clientId: "latchkey", ...(authority !== undefined && { authority }) });
-  return (await app.brokerStatus()).reason ?? "";
+  const reasonAt = async (authority: string) =>
+    (await new PublicClientApplication({ clientId: "latchkey", authority }).brokerStatus()).reason ?? undefined;
+  const own = await reasonAt(line.text("authority") ?? DEFAULT_AUTHORITY);
+  return own === await reasonAt(DEFAULT_AUTHORITY) ? undefined : own;
 }
 
 /** Returns the check as it is if no broker is wanted, for this reason. */
@@ -141,12 +145,11 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
   const reason = await whyNoBroker(line), requireBroker = reason === undefined;
-  const app = await makeApplication(line, {
-    ...{ clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache },
-  });
-  const checks = checksOf(operatingSystem());
+  const options = { clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache };
+  const app = await makeApplication(line, options), all = checksOf(operatingSystem());
+  const checks = requireBroker ? all : all.map((check) => withoutBroker(check, reason));
   let bus: Promise<SessionBus> | undefined;
-  const results = await runChecks(requireBroker ? checks : checks.map((check) => withoutBroker(check, reason)), {
+  const results = await runChecks(checks, {
     app,
     clientId,
     username: line.text("account"),

@@ -121,10 +121,8 @@ async function serverTime(origin: string, signal: AbortSignal): Promise<number |
   }
 }
 
-/** Advice for errors without a hint. */
 const FIX_PROFILE = "Fix that file, or choose another profile (--profile, LATCHKEY_PROFILE)";
 
-/** Reads the profile that is named, or the default one. */
 export const profile: Check = {
   id: "profile",
   limitMs: 1_000,

@@ -9,10 +9,10 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { isObject } from "../../lib/encoding.ts";
+import { commandLineHint } from "../cli/output.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../cli/token_cache.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 
-/** Permission bits of group and others. */
 const OTHERS = 0o077;
 
 const KEY_LOCATIONS: Readonly<Record<FileStoreDescription["keyLocation"], (folder: string) => string>> = {
@@ -31,52 +31,32 @@ export const tokenCache: Check = {
     if (place.kind === "memory") {
       const detail = "sign-ins without a broker last for one run each";
       return place.why
-        ? notChecked(`${detail}: ${place.why.message}`, place.why.hint)
+        ? notChecked(`${detail}: ${place.why.message}`, commandLineHint(place.why.hint))
         : ok(`${detail}, as --store memory asks for`);
     }
     const [path, finding] = place.kind === "plaintext"
       ? [place.path, await checkPlaintext(place, cache, signal)]
       : [place.folder, await checkEncrypted(place, cache, signal)];
     const setAside = finding.state === "ok" ? await findSetAside(place) : [];
-    const notes: readonly Note[] = [
-      ...(setAside.length > 0 ? [setAsideNote(setAside)] : []),
-      ...(isOnWindowsDrive(path) ? [WINDOWS_DRIVE] : []),
-    ];
-    return notes.reduce(withNote, finding);
+    const findings = [finding];
+    if (setAside.length > 0) {
+      // Nobody can use a damaged file, but it may contain tokens.
+      const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
+      findings.push(ok(detail, quoteCommand(["rm", ...setAside])));
+    }
+    if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
+    return {
+      state: finding.state,
+      detail: findings.map(({ detail }) => detail).join("; "),
+      fix: findings.flatMap(({ fix }) => fix ?? []).join("; ") || undefined,
+    };
   },
 };
 
-/** Additions to a finding. */
-interface Note {
-  readonly detail: string;
-  readonly fix: string;
-}
-
-function withNote(finding: Finding, { detail, fix }: Note): Finding {
-  return {
-    ...finding,
-    detail: `${finding.detail}; ${detail}`,
-    fix: finding.fix === undefined ? fix : `${finding.fix}; ${fix}`,
-  };
-}
-
-/** Nobody can use a damaged file, but it may contain tokens. */
-function setAsideNote(paths: readonly string[]): Note {
-  return {
-    detail: `tokens may be in what was set aside as damaged: ${paths.join(", ")}`,
-    fix: quoteCommand(["rm", ...paths]),
-  };
-}
-
-const WINDOWS_DRIVE: Note = {
-  detail: "it is on a Windows drive, which is slow from WSL, and on which locks do not hold",
-  fix: "Keep it in Linux' own file system: XDG_STATE_HOME, or --cache-file, below your Linux home folder",
-};
-
-/** Returns true for a path below the default mount points of WSL. */
-function isOnWindowsDrive(path: string): boolean {
-  return isWsl() === true && /^\/mnt\/[a-z](\/|$)/i.test(path);
-}
+const WINDOWS_DRIVE = ok(
+  "it is on a Windows drive, which is slow from WSL, and on which locks do not hold",
+  "Keep it in Linux' own file system: XDG_STATE_HOME, or --cache-file, below your Linux home folder",
+);
 
 async function checkEncrypted(
   { folder }: TokenPlace & { readonly kind: "file" },

@@ -10,8 +10,7 @@ import { write } from "../../lib/runtime/program.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { commandLineHint } from "../cli/failures.ts";
-import { escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
+import { commandLineHint, escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
 
 /** Path of the endpoint. */
 export const IDENTITY_PATH = "/msi/token";

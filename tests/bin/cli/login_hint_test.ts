@@ -9,6 +9,7 @@ import { failureText, withLoginHint } from "../../../bin/cli/failures.ts";
 import { command as git } from "../../../bin/git.ts";
 import { command as kube } from "../../../bin/kube.ts";
 import { command as login } from "../../../bin/login.ts";
+import { commandLineHint } from "../../../bin/cli/output.ts";
 import { hintFor } from "../../../lib/aadsts.ts";
 import { LatchkeyError } from "../../../mod.ts";
 
@@ -69,4 +70,25 @@ test.each<[code: number, ...words: string[]]>([
   const text = failureText(new LatchkeyError("refused", "No", { hint })).join("\n");
   for (const word of words) expect(text).toContain(word);
   expect(text).not.toMatch(/acquireTokenInteractive|requireBroker|clientId/);
+});
+
+test.each([
+  ["Sign in again: latchkey login, or acquireTokenInteractive", "Sign in again: latchkey login"],
+  [
+    "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive",
+    "Sign in: latchkey login, token --interactive always",
+  ],
+  ["Ask without authenticationScheme (--pop)", "Ask without --pop"],
+])("commandLineHint(%p) leaves out what only a program can do", (hint, text) => {
+  expect(commandLineHint(hint)).toBe(text);
+});
+
+// A command that was made to be pasted named another account than the one that it was for.
+test.each([
+  "Sign in, and try again: latchkey login --client-id azure-cli --account requireBroker --scope acquireTokenInteractive",
+  "Run chmod 700 '/home/jane/my acquireTokenInteractive', or choose another folder",
+  "Run deno with --allow-read=/opt/requireBroker",
+  "Move /opt/requireBroker/authenticationScheme away",
+])("commandLineHint() leaves the command and the path in %p as they are", (hint) => {
+  expect(commandLineHint(hint)).toBe(hint);
 });
