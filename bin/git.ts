@@ -3,13 +3,15 @@
  *
  * @module
  */
+import { isGuid } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
-import { isTerminal, write } from "../lib/runtime/program.ts";
+import { isTerminal } from "../lib/runtime/program.ts";
 import { readStandardInput } from "../lib/runtime/stdio.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { print } from "./cli/output.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
@@ -50,7 +52,7 @@ export const command: Command = {
 /** Git's request, or the credential that a server rejected. */
 interface CredentialRequest {
   readonly protocol: string;
-  /** Host, and the port if git was given one. */
+  /** Host, with the port if git was given one. */
   readonly host: string;
   readonly username: string | undefined;
   /** The password, or the credential of an `authtype`, that was rejected. */
@@ -188,9 +190,7 @@ export function findGitHost(
   { protocol, host }: Pick<CredentialRequest, "protocol" | "host">,
   entries: Readonly<Record<string, Values>>,
 ): GitHost | undefined {
-  const origin = ["http", "https"].includes(protocol) && HOST.test(host)
-    ? originOf(`${protocol}://${host}`)
-    : undefined;
+  const origin = originOf(protocol, host);
   if (origin === undefined) return undefined;
   const entry = Object.entries(entries).find(([name]) => originsOf(name).includes(origin));
   const { scope, ...values } = entry?.[1] ?? {};
@@ -208,15 +208,16 @@ export function isGitHost(name: string): boolean {
  * machine: an unencrypted server on the network must be named with `http://`.
  */
 function originsOf(name: string): readonly string[] {
-  const [, scheme, host = ""] = /^(https?:\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
-  const secure = originOf(`https://${host}`), plain = originOf(`http://${host}`);
-  if (!HOST.test(host) || secure === undefined || plain === undefined) return [];
-  if (scheme !== undefined) return [scheme.toLowerCase() === "https://" ? secure : plain];
+  const [, scheme, host = ""] = /^(?:(https?):\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
+  const secure = originOf("https", host), plain = originOf("http", host);
+  if (secure === undefined || plain === undefined) return [];
+  if (scheme !== undefined) return [scheme.toLowerCase() === "https" ? secure : plain];
   return isLoopbackHost(new URL(plain).hostname) ? [secure, plain] : [secure];
 }
 
-function originOf(address: string): string | undefined {
-  return URL.canParse(address) ? new URL(address).origin : undefined;
+function originOf(protocol: string, host: string): string | undefined {
+  const address = `${protocol}://${host}`, isValid = /^https?$/.test(protocol) && HOST.test(host);
+  return isValid && URL.canParse(address) ? new URL(address).origin : undefined;
 }
 
 /** Returns true if the server accepts bearer tokens, or if its challenges do not say. */
@@ -226,7 +227,6 @@ export function takesBearer({ challenges }: Pick<CredentialRequest, "challenges"
 }
 
 const BEARER = /(^|,)\s*Bearer(\s|,|$)/i;
-const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NO_TENANT = "00000000-0000-0000-0000-000000000000";
 
 /**
@@ -243,7 +243,7 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
     const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
     // The tenants of Azure DevOps are in the public cloud.
     const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
-    if (protocol === "https:" && isPublicCloud && GUID.test(tenant) && tenant !== NO_TENANT) return tenant;
+    if (protocol === "https:" && isPublicCloud && isGuid(tenant) && tenant !== NO_TENANT) return tenant;
   }
   return undefined;
 }
@@ -257,7 +257,7 @@ async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Pr
   if (operation === undefined) {
     throw new UsageError("get, store or erase is missing: git adds it when it runs the credential helper");
   }
-  if (operation === "capability") return write("stdout", CAPABILITIES);
+  if (operation === "capability") return print(CAPABILITIES);
   // "store" does nothing: the tokens are stored already.
   if (operation !== "get" && operation !== "erase") return;
   const bytes = await readStandardInput({ maxBytes: MAX_REQUEST_BYTES, isComplete: isWholeRequest, signal });
@@ -280,18 +280,15 @@ async function get({ request, scopes, lines: [line], signal }: Task): Promise<vo
   try {
     const interactive = gitInteractive(line), asked = () => ({ scopes });
     const { account, accessToken: token, expiresOn } = await acquireToken(line, { interactive, signal, asked });
-    write(
-      "stdout",
-      writeCredential({
-        username: username ?? (account.username || account.homeAccountId),
-        ...{ token, expiresOn },
-        isBearer: capabilities.has("authtype") && takesBearer(request),
-        state: capabilities.has("state") ? OWN_STATE : undefined,
-      }),
-    );
+    print(writeCredential({
+      username: username ?? (account.username || account.homeAccountId),
+      ...{ token, expiresOn },
+      isBearer: capabilities.has("authtype") && takesBearer(request),
+      state: capabilities.has("state") ? OWN_STATE : undefined,
+    }));
   } catch (error) {
     // Without a sign-in there is no other password to ask for.
-    if (signal?.aborted || isSignInNeeded(error)) write("stdout", QUIT);
+    if (signal?.aborted || isSignInNeeded(error)) print(QUIT);
     throw withLoginHint(error, line, scopes);
   }
 }
@@ -339,7 +336,7 @@ function withTenant(line: CommandLine, request: CredentialRequest): CommandLine 
   const authority = line.text("authority") ?? DEFAULT_AUTHORITY;
   const isForAnyTenant = /^https:\/\/login\.microsoftonline\.com\/(common|organizations)\/?$/i.test(authority);
   const tenant = line.text("tenant") === undefined && isForAnyTenant ? challengedTenant(request) : undefined;
-  return tenant === undefined ? line : withValues(line, { tenant });
+  return tenant === undefined ? line : line.with({ tenant });
 }
 
 function withValues(line: CommandLine, values: Values): CommandLine {

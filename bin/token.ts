@@ -177,11 +177,7 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   if (named.length > 1) throw new UsageError("Give --scope or --resource, not both");
   const scopes = named[0] === "scope" ? line.list("scope") : [];
   const resource = named[0] === "resource" ? line.text("resource") : undefined;
-  if (resource !== undefined && !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) {
-    throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
-  }
-  // Two slashes if the resource ends in one: Azure SQL and others are named so.
-  if (resource !== undefined) return [`${resource}/.default`];
+  if (resource !== undefined) return [scopeOfResource(resource)];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);
@@ -189,6 +185,16 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   if (scopes.length > 0) return scopes;
   if (otherwise) return otherwise;
   throw new UsageError("--scope or --resource is missing: the API that the token is for");
+}
+
+/**
+ * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
+ *
+ * @throws {UsageError} if it is neither a URL nor a GUID.
+ */
+export function scopeOfResource(resource: string): string {
+  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) return `${resource}/.default`;
+  throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

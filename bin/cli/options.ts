@@ -160,6 +160,9 @@ export const CHOSEN_ACCOUNT = {
   summary: "User name or home account id; needed if there are several accounts",
 } as const satisfies Option;
 
+/** All that the app may do with Microsoft Graph: the scope of commands that need none, at Microsoft. */
+export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
+
 /** Scopes of a token. */
 export const SCOPES: readonly Option[] = [
   {
@@ -176,7 +179,7 @@ export const SCOPES_OR_DEFAULT: readonly Option[] = SCOPES.map((option) =>
   option.name === "scope"
     ? {
       ...option,
-      summary: `${option.summary} (https://graph.microsoft.com/.default; email if the authority is not Microsoft's)`,
+      summary: `${option.summary} (${GRAPH_SCOPE}; email if the authority is not Microsoft's)`,
     }
     : option
 );
