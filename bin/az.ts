@@ -99,13 +99,7 @@ function withoutEffect(name: string): Option {
   return option("switch", name, "No effect");
 }
 
-/**
- * Reads a call of `az`.
- *
- * @param words The words after `az`.
- * @returns The call, or its command if its help is requested.
- * @throws {UsageError} if only Azure CLI itself can answer it.
- */
+/** Reads the words after `az`: a call, or the command whose help is requested. */
 export function readAzCall(words: readonly string[]): AzCall | CommandSyntax {
   const end = words.findIndex((word) => word.startsWith("-")), [first = ""] = words;
   const name = ["-v", "--version"].includes(first)
@@ -122,11 +116,7 @@ export function readAzCall(words: readonly string[]): AzCall | CommandSyntax {
   return line.help ? called : { name: called.name, line };
 }
 
-/**
- * Formats an answer as `--output` and `--query` require.
- *
- * @throws {UsageError} if the query is more than a key, or several values do not fit the format.
- */
+/** Formats an answer as `--output` and `--query` require. */
 export function azOutput(answer: unknown, line: CommandLine): string {
   const query = line.text("query"), output = line.text("output");
   if (query !== undefined && !/^\w+(\.\w+)*$/.test(query)) {

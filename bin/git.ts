@@ -89,11 +89,7 @@ export function isWholeRequest(bytes: Uint8Array, from: number): boolean {
   return false;
 }
 
-/**
- * Reads a request.
- *
- * @throws {UsageError} if it is invalid or too long. The message quotes nothing: a request can contain a password.
- */
+/** Reads a request. Errors quote none of it: it can contain a password. */
 export function readRequest(bytes: Uint8Array): CredentialRequest {
   if (bytes.length > MAX_REQUEST_BYTES) throw malformed(`it has more than ${MAX_REQUEST_BYTES} bytes`);
   const single = new Map<string, string>(), lists = new Map<string, string[]>();
@@ -137,11 +133,7 @@ function malformed(why: string): UsageError {
   return new UsageError(`Cannot use what git wrote to standard input: ${why}`);
 }
 
-/**
- * Encodes a credential for git.
- *
- * @throws {Error} if a value contains a line break: git would take what follows for another value.
- */
+/** Encodes a credential for git. A line break is an error: git would take what follows for another value. */
 export function writeCredential({ username, token, expiresOn, isBearer, state }: Credential): string {
   const rows: [string, string | undefined][] = [
     ["capability[]", isBearer ? "authtype" : undefined],
@@ -167,7 +159,6 @@ const QUIT = "quit=1\n";
 
 type Values = Readonly<Record<string, string>>;
 
-/** A server that gets tokens. */
 interface GitHost {
   readonly scopes: readonly string[];
   /** Option values of the configuration file for the server. */
@@ -180,12 +171,7 @@ const AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 const AZURE_DEVOPS = /^https:\/\/(dev\.azure\.com|[a-z0-9]([a-z0-9-]*[a-z0-9])?\.visualstudio\.com)$/;
 const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i;
 
-/**
- * Finds the server of a request.
- *
- * @param entries Values of the configuration file, by server.
- * @returns `undefined` for a server that gets no token.
- */
+/** Returns the server of a request if it is in the configuration file's entries, or Azure DevOps: no other gets a token. */
 export function findGitHost(
   { protocol, host }: Pick<CredentialRequest, "protocol" | "host">,
   entries: Readonly<Record<string, Values>>,
@@ -229,19 +215,14 @@ export function takesBearer({ challenges }: Pick<CredentialRequest, "challenges"
 const BEARER = /(^|,)\s*Bearer(\s|,|$)/i;
 const NO_TENANT = "00000000-0000-0000-0000-000000000000";
 
-/**
- * Returns the tenant that the server wants the token from. Azure DevOps names the tenant of the organisation, which
- * differs from a guest's own.
- *
- * @returns `undefined` if the server names none, or not one in the public cloud.
- */
+/** Returns the tenant that a server names. That of an Azure DevOps organisation differs from a guest's own. */
 export function challengedTenant({ challenges }: Pick<CredentialRequest, "challenges">): string | undefined {
   for (const challenge of challenges.filter((each) => BEARER.test(each))) {
     const [, quoted, bare = ""] = /authorization_uri\s*=\s*(?:"([^"]*)"|([^\s,]+))/i.exec(challenge) ?? [];
     const address = quoted ?? bare;
     if (!URL.canParse(address)) continue;
     const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
-    // The tenants of Azure DevOps are in the public cloud.
+    // Azure DevOps has its tenants in the public cloud.
     const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
     if (protocol === "https:" && isPublicCloud && isGuid(tenant) && tenant !== NO_TENANT) return tenant;
   }

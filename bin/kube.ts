@@ -53,12 +53,7 @@ interface ExecRequest {
 const GROUP = "client.authentication.k8s.io";
 const VERSIONS = [`${GROUP}/v1`, `${GROUP}/v1beta1`];
 
-/**
- * Reads the value of `KUBERNETES_EXEC_INFO`.
- * It is not set by kubectl before 1.20 and in a shell.
- *
- * @throws {LatchkeyError} `configuration` if it is not an `ExecCredential` of a known version.
- */
+/** Reads the value of `KUBERNETES_EXEC_INFO`, which kubectl before 1.20 and a shell do not set. */
 export function readExecInfo(text: string | undefined): ExecRequest {
   if (text === undefined) return { apiVersion: `${GROUP}/v1beta1`, isInteractive: undefined };
   let info: unknown;

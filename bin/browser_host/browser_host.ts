@@ -8,6 +8,7 @@ import { isBrokenPipe, isTerminal } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";
 import type { BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel.ts";
+import { withinTime } from "../../lib/async.ts";
 import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
@@ -73,17 +74,12 @@ export const MAX_MESSAGE = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
 
-/** A message from the browser. */
 export type IncomingMessage =
   | { readonly kind: "message"; readonly bytes: Uint8Array }
   | { readonly kind: "too long"; readonly length: number }
   | { readonly kind: "cut off" };
 
-/**
- * Splits a stream of bytes into messages.
- *
- * @param limit Length in bytes of the longest message; longer ones are skipped.
- */
+/** Splits a stream of bytes into messages. Those with more bytes than the limit are skipped. */
 export async function* readMessages(
   input: AsyncIterable<Uint8Array>,
   limit: number,
@@ -247,9 +243,7 @@ export class BrowserConnection {
       else this.#answer(invalid(null, `The message is too long: ${incoming.length} bytes`));
       if (this.#pending.size >= MAX_PENDING) await Promise.race(this.#pending);
     }
-    const { promise: late, resolve } = Promise.withResolvers<void>(), timer = setTimeout(resolve, lingerMs);
-    await Promise.race([Promise.all([...this.#pending, this.#watching, this.#sending]), late]);
-    clearTimeout(timer);
+    await withinTime(Promise.all([...this.#pending, this.#watching, this.#sending]), lingerMs);
     return isWhole;
   }
 

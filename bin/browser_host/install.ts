@@ -184,16 +184,13 @@ function launcherPath(): string {
 
 /** Returns a script that runs this latchkey for the app of the command line. */
 function launcherText(line: CommandLine): string {
-  const command = [...ownCommand({ denoPermissions }), "browser-host", ...appOptions(line)];
+  // A browser may not have the environment of the shell.
+  const given = ["client-id", "profile"].flatMap((name) => line.isGiven(name) ? [`--${name}`, line.text(name)!] : []);
+  const command = [...ownCommand({ denoPermissions }), "browser-host", ...given];
   return `#!/bin/sh
 # Started by browsers. Written by latchkey browser-host --install, which replaces it.
 exec ${command.map(shellWord).join(" ")} "$@"
 `;
-}
-
-/** A browser may not have the environment of the shell. */
-function appOptions(line: CommandLine): readonly string[] {
-  return ["client-id", "profile"].flatMap((name) => line.isGiven(name) ? [`--${name}`, line.text(name)!] : []);
 }
 
 /** Variables with the address of the bus, and of the app. */

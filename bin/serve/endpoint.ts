@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { encodeHex } from "../../lib/encoding.ts";
 import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
 import { type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
@@ -35,13 +36,7 @@ export interface Refusal {
 
 const HEAD_ERRORS = { 400: "The request is not HTTP/1.1", 431: "The head of the request is too long" } as const;
 
-/**
- * Reads the head of a request and checks its sender.
- *
- * @param received All bytes received so far.
- * @param at The port that received it. @default a socket
- * @returns `undefined` if the head is not complete.
- */
+/** Reads what a port, or a socket, has received of a request, and checks its sender as soon as the head is complete. */
 export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequest | Refusal | undefined {
   const head = readRequestHead(received);
   if (!head) return undefined;
@@ -108,11 +103,7 @@ export function readIdentityQuery(query: string): IdentityRequest | Refusal {
   };
 }
 
-/**
- * Returns the reply for a refusal.
- *
- * @param correlationId The request's id in the logs of broker and server, if it got there.
- */
+/** Returns the reply for a refusal, with the request's id in the logs of broker and server if it got there. */
 export function refusalReply({ statusCode, message }: Refusal, correlationId?: string): HttpReply {
   return {
     status: statusCode,
@@ -152,12 +143,7 @@ const MAX_REQUESTS = 256;
 const CLIENT_CLOSED_REQUEST = 499;
 const MAX_LOGGED_CHARACTERS = 200;
 
-/**
- * Opens an endpoint.
- *
- * @param address The address; a port has a secret.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` if it cannot listen.
- */
+/** Opens an endpoint, on a socket, or on a port with a secret. */
 export async function openIdentityEndpoint(
   address: EndpointAddress & { readonly secret?: string },
   { answer, isLogged }: IdentityEndpointOptions,
@@ -305,6 +291,5 @@ function scopeOf(
 }
 
 async function sha256(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return encodeHex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
 }

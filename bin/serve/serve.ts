@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { encodeBase64, readJson } from "../../lib/encoding.ts";
+import { encodeHex, readJson } from "../../lib/encoding.ts";
 import { isInteractionRequired, LatchkeyError } from "../../lib/errors.ts";
 import { withLock } from "../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
@@ -41,13 +41,11 @@ export const command: Command = {
   isService: true,
   options: [
     // Only the command line says what is served.
-    ...SCOPES.map((option): Option => ({
-      ...option,
-      ...{ kind: "list", environment: false, fromProfile: false },
-      summary: `${
-        option.name === "scope" ? "Scope" : "Resource"
-      } to serve, written as programs request it; may be repeated`,
-    })),
+    ...SCOPES.map((option): Option => {
+      const summary = "to serve, written as programs request it; may be repeated";
+      const what = option.name === "scope" ? "Scope" : "Resource";
+      return { ...option, kind: "list", environment: false, fromProfile: false, summary: `${what} ${summary}` };
+    }),
     {
       name: "socket",
       kind: "text",
@@ -226,10 +224,9 @@ function addressOf({ port }: IdentityEndpoint): string {
   return `http://127.0.0.1:${port}${IDENTITY_PATH}`;
 }
 
-/** Returns 256 random bits in base64url, which shells and header fields take literally. */
+/** Returns 256 random bits as hexadecimal digits, which no shell or program takes for an option, unlike base64url. */
 function newSecret(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(32));
-  return encodeBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return encodeHex(crypto.getRandomValues(new Uint8Array(32)));
 }
 
 /** Twice the length that a random secret needs. */
@@ -327,11 +324,7 @@ async function runForwarding(line: CommandLine): Promise<number> {
 /** Time limit in milliseconds for the server outside, which may prompt a person. */
 const ANSWER_LIMIT_MS = 6 * 60_000;
 
-/**
- * Forwards a request to a socket, and returns the reply, or an error in the form of the protocol.
- *
- * @param target Path and query of the request.
- */
+/** Forwards a path and query to a socket, and returns the reply, or an error in the form of the protocol. */
 export async function forward(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
   const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
   try {
