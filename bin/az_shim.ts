@@ -38,8 +38,6 @@ export const command: Command = {
 };
 
 const PROGRAM_MODE = 0o755;
-/** All of Deno's permissions. */
-const PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
 
 /** Writes the program, and prints the line with which a shell finds it. */
 async function installShim(line: CommandLine): Promise<void> {
@@ -88,7 +86,8 @@ function pathLine(folder: string, isWindows: boolean): string {
 
 /** Deno does not list the permissions of a program: without all of them, the ones that az needs are not known. */
 function denoPermissions(): readonly string[] {
-  if (PERMISSIONS.every((name) => isPermitted({ name }))) return ["--allow-all"];
+  const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
+  if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
   throw new LatchkeyError("missing_dependency", "Deno does not tell which permissions az needs", {
     hint: "Run deno with --allow-all, as az then does; or install the executable or the npm package",
   });

@@ -65,7 +65,6 @@ interface CredentialRequest {
   readonly challenges: readonly string[];
 }
 
-/** A credential for git. */
 interface Credential {
   readonly username: string;
   readonly token: string;

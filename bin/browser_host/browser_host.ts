@@ -120,8 +120,6 @@ export function frameOf(message: unknown): Uint8Array | undefined {
   return frame;
 }
 
-const DEFAULT_URL = "https://login.microsoftonline.com/";
-
 /** The extension's commands, as questions to the broker. They throw `ArgumentError` if the message is invalid. */
 const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion>> = {
   getAccounts: () => ({ method: "getAccounts" }),
@@ -183,7 +181,7 @@ function scopesIn({ scopes }: JsonObject): readonly string[] {
 function urlIn({ ssoUrl }: JsonObject): string {
   const url = ssoUrl ?? "";
   if (typeof url !== "string") throw new ArgumentError("ssoUrl must be a URL");
-  return url || DEFAULT_URL;
+  return url || "https://login.microsoftonline.com/";
 }
 
 /** Limit of concurrent requests, including those whose answers the browser has yet to read. */

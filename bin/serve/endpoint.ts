@@ -13,7 +13,6 @@ import type { AuthenticationResult } from "../../lib/token.ts";
 import { commandLineHint } from "../cli/failures.ts";
 import { jsonForTerminal, say, sayLine } from "../cli/output.ts";
 
-/** Path of the endpoint. */
 export const IDENTITY_PATH = "/msi/token";
 
 /** A port. Every user of the machine can reach it, so it needs a secret; file permissions protect a socket. */
@@ -41,26 +40,20 @@ export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequ
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: HEAD_ERRORS[head] };
-  return originCheck(head, at) ?? formCheck(head) ?? secretCheck(head, at) ?? { query: head.query };
+  return refusalOf(head, at) ?? { query: head.query };
 }
 
-/** Refuses web pages: they send an Origin, or reach this machine by another host name (DNS rebinding). */
-function originCheck({ fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
-  const host = fields.get("host")?.toLowerCase() ?? "";
-  if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(host)) {
+/** Judges the head of a request. Web pages send an Origin, or reach this machine by another host name (DNS rebinding). */
+function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
+  if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(fields.get("host")?.toLowerCase() ?? "")) {
     return { statusCode: 421, message: "The Host field must be 127.0.0.1 with this port" };
   }
-  return fields.has("origin") ? { statusCode: 403, message: "Web pages get no token here" } : undefined;
-}
-
-function formCheck({ method, path, fields }: RequestHead): Refusal | undefined {
+  if (fields.has("origin")) return { statusCode: 403, message: "Web pages get no token here" };
   if (path !== IDENTITY_PATH) return { statusCode: 404, message: `Not found: the only path is ${IDENTITY_PATH}` };
   if (method !== "GET") return { statusCode: 405, message: "Use GET" };
-  const isEmpty = !fields.has("transfer-encoding") && /^0*$/.test(fields.get("content-length") ?? "");
-  return isEmpty ? undefined : { statusCode: 413, message: "A request must have no content" };
-}
-
-function secretCheck({ fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
+  if (fields.has("transfer-encoding") || !/^0*$/.test(fields.get("content-length") ?? "")) {
+    return { statusCode: 413, message: "A request must have no content" };
+  }
   if (!at || at.isSecret(fields.get("x-identity-header") ?? "")) return undefined;
   return { statusCode: 401, message: "X-IDENTITY-HEADER is missing or wrong: send the value of IDENTITY_HEADER" };
 }
@@ -112,7 +105,6 @@ export function refusalReply({ statusCode, message }: Refusal, correlationId?: s
   };
 }
 
-/** The behaviour of an endpoint. */
 export interface IdentityEndpointOptions {
   /** Answers an accepted request. `signal` aborts if the client disconnects, or the endpoint closes. */
   readonly answer: (request: AcceptedRequest, signal: AbortSignal) => Promise<HttpReply>;
@@ -120,7 +112,6 @@ export interface IdentityEndpointOptions {
   readonly isLogged: boolean;
 }
 
-/** An open endpoint. */
 export interface IdentityEndpoint {
   /** The port; 0 for a socket. */
   readonly port: number;
