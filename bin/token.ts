@@ -173,11 +173,10 @@ export function printToken(result: AuthenticationResult, line: CommandLine): voi
  * @throws {UsageError} if they are invalid or missing.
  */
 export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
-  const named = line.nearest("scope", "resource");
-  if (named.length > 1) throw new UsageError("Give --scope or --resource, not both");
-  const scopes = named[0] === "scope" ? line.list("scope") : [];
-  const resource = named[0] === "resource" ? line.text("resource") : undefined;
-  if (resource !== undefined) return [scopeOfResource(resource)];
+  const [named, other] = line.nearest("scope", "resource");
+  if (other) throw new UsageError("Give --scope or --resource, not both");
+  if (named === "resource") return [scopeOfResource(line.text("resource")!)];
+  const scopes = named === "scope" ? line.list("scope") : [];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);

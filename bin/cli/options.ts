@@ -160,9 +160,6 @@ export const CHOSEN_ACCOUNT = {
   summary: "User name or home account id; needed if there are several accounts",
 } as const satisfies Option;
 
-/** All that the app may do with Microsoft Graph: the scope of commands that need none, at Microsoft. */
-export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
-
 /** Scopes of a token. */
 export const SCOPES: readonly Option[] = [
   {
@@ -179,7 +176,7 @@ export const SCOPES_OR_DEFAULT: readonly Option[] = SCOPES.map((option) =>
   option.name === "scope"
     ? {
       ...option,
-      summary: `${option.summary} (${GRAPH_SCOPE}; email if the authority is not Microsoft's)`,
+      summary: `${option.summary} (https://graph.microsoft.com/.default; email if the authority is not Microsoft's)`,
     }
     : option
 );
@@ -287,6 +284,9 @@ export const AUTHORITY: Option = {
   value: "URL",
   summary: "Issuer of the token (https://login.microsoftonline.com/common)",
 };
+
+/** Everything that the app may do with Microsoft Graph. */
+export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
 
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [CLIENT_ID, AUTHORITY, BROKER, ...CACHE, PROFILE];

@@ -16,7 +16,6 @@
  */
 import { idKey } from "../account.ts";
 import { delayWithJitter } from "../async.ts";
-import { encodeHex } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
@@ -301,7 +300,7 @@ function notWritable({ code, message, hint }: LatchkeyError): LatchkeyError {
 /** Returns 32 hexadecimal digits for an account: ids can have any characters and any length. */
 async function hashOf(account: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(account)));
-  return encodeHex(hash.subarray(0, 16));
+  return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Returns true if a text is JSON, so that no part of it is missing. */

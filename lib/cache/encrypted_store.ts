@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { encodeHex } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
@@ -93,7 +92,7 @@ export async function decrypt(
 /** Returns the id of the key that bytes were encrypted with; `undefined` if they are not encrypted. */
 export function keyIdOf(bytes: Uint8Array): string | undefined {
   if (bytes.length < HEAD_LENGTH + NONCE_LENGTH || MAGIC.some((byte, index) => bytes[index] !== byte)) return undefined;
-  const hex = encodeHex(bytes.subarray(MAGIC.length, HEAD_LENGTH));
+  const hex = [...bytes.subarray(MAGIC.length, HEAD_LENGTH)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 

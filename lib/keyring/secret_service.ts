@@ -17,7 +17,6 @@ import {
   undefinedIfNoOwner,
   type Variant,
 } from "../dbus/bus.ts";
-import { encodeHex } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { asKeyringError, KeyringError } from "./errors.ts";
 
@@ -520,7 +519,7 @@ function power(base: bigint, exponent: bigint): bigint {
 }
 
 function integerOf(bytes: Uint8Array): bigint {
-  return BigInt(`0x0${encodeHex(bytes)}`);
+  return BigInt(`0x0${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`);
 }
 
 /** Returns as many bytes as the prime has: the secret's leading zeros go into the key, too. */
