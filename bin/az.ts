@@ -1,20 +1,18 @@
 /**
- * Options as they were typed, for another command line.
+ * `latchkey az`: answers calls of Azure CLI.
  *
  * @module
  */
-import { encodeBase64 } from "../lib/encoding.ts";
+import { encodeBase64, isObject } from "../lib/encoding.ts";
 import { quoteCommand } from "../lib/runtime/host.ts";
-import { write } from "../lib/runtime/program.ts";
-import { LatchkeyError } from "../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError, withDetails } from "../lib/errors.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { type Command, type CommandLine, readCommandLine, UsageError } from "./cli/command_line.ts";
-import { EXIT } from "./cli/failures.ts";
 import { ACCOUNT, APP, type CommandSyntax, type Option, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
-import { azureCliJson, escapeForTerminal, jsonForTerminal } from "./cli/output.ts";
+import { azureCliJson, escapeForTerminal, jsonForTerminal, print } from "./cli/output.ts";
 import { acquireToken, scopesOf } from "./token.ts";
 
-/** Subscription to name to programs, which `az-shim` passes on. */
+/** Subscription of the account, which `az-shim` passes on. */
 export const SUBSCRIPTION: Option = {
   name: "subscription",
   kind: "text",
@@ -22,7 +20,7 @@ export const SUBSCRIPTION: Option = {
   summary: "Subscription that az account show prints (the tenant, as for an account without subscriptions)",
 };
 
-/** The command, which the shim runs. */
+/** The command. */
 export const command: Command = {
   name: "az",
   summary: "Answer the Azure CLI calls of other programs: tokens, the account, the version",
@@ -36,76 +34,53 @@ export const command: Command = {
       "latchkey az --client-id azure-cli -- account get-access-token --resource https://management.azure.com",
       "as az prints it",
     ],
-    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "whose tokens programs get"],
+    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "the user of the tokens"],
   ],
   run: answerAzureCli,
 };
 
-/** The options among these that a command line itself has, and neither the environment nor a profile. */
+/** Returns those of the options that are on the command line itself, as words for another one. */
 export function givenWords(line: CommandLine, options: readonly Option[]): readonly string[] {
-  return options.filter(({ name }) => line.origin(name) === "command line").flatMap(({ name, kind }) => {
-    switch (kind) {
-      case "text":
-        return [`--${name}=${line.text(name)}`];
-      case "seconds":
-        return [`--${name}=${line.seconds(name)}`];
-      case "list":
-        return line.list(name).map((each) => `--${name}=${each}`);
-      case "switch":
-        return [`--${name}`];
-      case "count":
-        return Array.from({ length: line.count(name) }, () => `--${name}`);
-    }
-  });
+  const given = options.filter(({ name }) => line.origin(name) === "command line");
+  return given.flatMap((option) => [line.get(option)].flat().map((value) => `--${option.name}=${value}`));
 }
 
-/** A call of `az`, read. */
+/** A call of `az`. */
 export interface AzCall {
   readonly name: "account get-access-token" | "account show" | "login" | "version" | "--version";
   readonly line: CommandLine;
 }
 
-/** Options that Azure CLI has for all commands. They have no effect here. */
-const EVERYWHERE: readonly Option[] = ["only-show-errors", "verbose", "debug"].map((name) => ({
-  name,
-  kind: "switch",
-  environment: false,
-  summary: "Taken, and without effect",
-}));
+const SCOPE = option("list", "scope", "Scope of the token", { value: "SCOPE" });
+const AZ_TENANT = option("text", "tenant", "Tenant to ask", { alias: "t", value: "TENANT" });
+const AZ_SUBSCRIPTION = option("text", "subscription", "Subscription to print", { alias: "s", value: "ID" });
+/** Options that Azure CLI has for all commands. */
+const EVERYWHERE = ["only-show-errors", "verbose", "debug"].map(withoutEffect);
 const OUTPUT: readonly Option[] = [
-  text("output", "How to print it", { alias: "o", choices: ["json", "jsonc", "tsv", "none"], default: "json" }),
-  text("query", "Print one value alone", { value: "KEY" }),
+  option("text", "output", "Output format", { alias: "o", choices: ["json", "jsonc", "tsv", "none"], default: "json" }),
+  option("text", "query", "Print only this value", { value: "KEY" }),
   ...EVERYWHERE,
 ];
-const AZ_SUBSCRIPTION = text("subscription", "Subscription that is meant", { alias: "s", value: "ID" });
-const AZ_TENANT = text("tenant", "Tenant to ask", { alias: "t", value: "TENANT" });
-const SCOPE: Option = {
-  name: "scope",
-  kind: "list",
-  value: "SCOPE",
-  environment: false,
-  summary: "What the token is for",
-};
 
-const AZ_COMMANDS: readonly (CommandSyntax & Pick<AzCall, "name">)[] = [
+const AZ_COMMANDS = [
   azCommand("account get-access-token", "Print a token", [
-    text("resource", "What the token is for", { value: "URL" }),
+    option("text", "resource", "Resource of the token", { value: "URL" }),
     SCOPE,
     AZ_TENANT,
     AZ_SUBSCRIPTION,
     ...OUTPUT,
   ]),
-  azCommand("account show", "Print whose tokens there are", [AZ_SUBSCRIPTION, ...OUTPUT]),
-  azCommand("login", "Sign a person in, as latchkey login does", [
+  azCommand("account show", "Print the account", [AZ_SUBSCRIPTION, ...OUTPUT]),
+  azCommand("login", "Sign in, as latchkey login does", [
     AZ_TENANT,
     SCOPE,
-    text("claims-challenge", "Answer a claims challenge", { value: "BASE64" }),
-    { name: "use-device-code", kind: "switch", environment: false, summary: "Sign in on another device" },
-    { name: "allow-no-subscriptions", kind: "switch", environment: false, summary: "Taken, and without effect" },
+    option("text", "claims-challenge", "Answer a claims challenge", { value: "BASE64" }),
+    option("switch", "use-device-code", "Sign in on another device"),
+    withoutEffect("allow-no-subscriptions"),
     ...EVERYWHERE,
   ]),
-  azCommand("version", "Print the version of Azure CLI that this answers as", OUTPUT),
-  azCommand("--version", "The same, for people", []),
+  azCommand("version", "Print the version of Azure CLI that latchkey answers as", OUTPUT),
+  azCommand("--version", "Print it as text", []),
 ];
 
 function azCommand(
@@ -116,20 +91,18 @@ function azCommand(
   return { name, summary, options, usage: `az -- ${name} [options]`, operands: 0, examples: [] };
 }
 
-function text(name: string, summary: string, more: Partial<Option>): Option {
-  return { name, summary, kind: "text", environment: false, fromProfile: false, ...more };
+function option(kind: Option["kind"], name: string, summary: string, more: Partial<Option> = {}): Option {
+  return { kind, name, summary, environment: false, ...more };
 }
 
-/**
- * Reads a call of `az`.
- *
- * @param words What follows `az`.
- * @returns The call; the help of its command where that is asked for.
- * @throws {UsageError} for what Azure CLI itself is needed for.
- */
+function withoutEffect(name: string): Option {
+  return option("switch", name, "No effect");
+}
+
+/** Reads the words after `az`: a call, or the command whose help is requested. */
 export function readAzCall(words: readonly string[]): AzCall | CommandSyntax {
-  const end = words.findIndex((word) => word.startsWith("-")), [first] = words;
-  const name = first === "-v" || first === "--version"
+  const end = words.findIndex((word) => word.startsWith("-")), [first = ""] = words;
+  const name = ["-v", "--version"].includes(first)
     ? "--version"
     : words.slice(0, end === -1 ? undefined : end).join(" ");
   const called = AZ_COMMANDS.find((each) => each.name === name);
@@ -139,16 +112,11 @@ export function readAzCall(words: readonly string[]): AzCall | CommandSyntax {
       `latchkey answers ${known}; for ${JSON.stringify(`az ${name}`.trim())} Azure CLI itself is needed`,
     );
   }
-  const count = name === "--version" ? 1 : name.split(" ").length;
-  const line = readCommandLine(called, words.slice(count));
+  const line = readCommandLine(called, words.slice(name.split(" ").length));
   return line.help ? called : { name: called.name, line };
 }
 
-/**
- * An answer as `--output` and `--query` want it.
- *
- * @throws {UsageError} for a query that is more than a key, and several values where one is to be printed.
- */
+/** Formats an answer as `--output` and `--query` require. */
 export function azOutput(answer: unknown, line: CommandLine): string {
   const query = line.text("query"), output = line.text("output");
   if (query !== undefined && !/^\w+(\.\w+)*$/.test(query)) {
@@ -162,64 +130,61 @@ export function azOutput(answer: unknown, line: CommandLine): string {
 }
 
 function valueAt(value: unknown, key: string): unknown {
-  const isThere = typeof value === "object" && value !== null && Object.hasOwn(value, key);
-  return isThere ? (value as Record<string, unknown>)[key] : undefined;
+  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
-/** The version of Azure CLI whose answers these are: the first whose login takes `--claims-challenge`. */
+/** The version of Azure CLI that latchkey answers as: the first whose login takes `--claims-challenge`. */
 const AZURE_CLI_VERSION = "2.76.0";
-/** Default resource of Azure CLI. */
-const RESOURCE_MANAGER = "https://management.core.windows.net/";
-/** Name that Azure CLI gives an account without subscriptions. */
+/** Azure CLI's own default. Its resource ends in a slash. */
+const DEFAULT_SCOPES = ["https://management.core.windows.net//.default"];
+/** Azure CLI's name of an account without subscriptions. */
 const TENANT_LEVEL = "N/A(tenant level account)";
+/** Names of clouds by the top-level domain of their servers. */
+const CLOUDS: Readonly<Record<string, string>> = { cn: "AzureChinaCloud", us: "AzureUSGovernment" };
 
-/** Answers a call of `az`. */
 async function answerAzureCli(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const call = readAzCall(line.operands);
-  if (!("line" in call)) return write("stdout", (await import("./cli/help.ts")).helpOf(call));
+  if (!("line" in call)) return print((await import("./cli/help.ts")).helpOf(call));
   const asked = call.line, subscription = asked.text("subscription") ?? line.text("subscription");
   switch (call.name) {
     case "account get-access-token": {
       const token = azureCliJson(await tokenFor(line, asked, signal));
-      return write("stdout", azOutput({ ...token, ...(subscription && { subscription }) }, asked));
+      return print(azOutput({ ...token, ...(subscription && { subscription }) }, asked));
     }
     case "account show":
-      return write("stdout", azOutput(accountShown(await tokenFor(line, asked, signal), subscription), asked));
+      return print(azOutput(accountShown(await tokenFor(line, asked, signal), subscription), asked));
     case "login":
       return await logInFor(line, asked, signal);
-    case "version":
+    case "version": {
+      const versions = { "azure-cli": AZURE_CLI_VERSION, "azure-cli-core": AZURE_CLI_VERSION, extensions: {} };
+      return print(azOutput(versions, asked));
+    }
     case "--version": {
       const { default: { version } } = await import("../deno.json", { with: { type: "json" } });
-      const versions = { "azure-cli": AZURE_CLI_VERSION, "azure-cli-core": AZURE_CLI_VERSION, extensions: {} };
-      if (call.name === "version") return write("stdout", azOutput(versions, asked));
-      return write("stdout", `azure-cli ${AZURE_CLI_VERSION} (latchkey ${version} answers in its place)\n`);
+      return print(`azure-cli ${AZURE_CLI_VERSION} (latchkey ${version} answers in its place)\n`);
     }
   }
 }
 
-/** A token without asking anybody, as Azure CLI gives it. Whoever has to sign in is told in its words. */
+/** Acquires a token without a prompt. If a sign-in is needed, the hint is Azure CLI's. */
 async function tokenFor(
   line: CommandLine,
   asked: CommandLine,
   signal: AbortSignal | undefined,
 ): Promise<AuthenticationResult> {
-  const tenant = asked.text("tenant") ?? line.text("tenant"),
-    scopes = scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]);
+  const scopes = scopesOf(asked, DEFAULT_SCOPES), tenant = asked.text("tenant");
+  const tenantLine = line.with({ tenant: tenant ?? line.text("tenant") });
   try {
-    return await acquireToken(line.with({ tenant }), { interactive: "never", signal, asked: () => ({ scopes }) });
+    return await acquireToken(tenantLine, { interactive: "never", signal, asked: () => ({ scopes }) });
   } catch (error) {
-    if (!(error instanceof LatchkeyError) || EXIT[error.code] !== EXIT.interaction_required) throw error;
-    throw new LatchkeyError(error.code, error.message, {
-      ...error,
-      claims: error.claims,
-      hint: azLoginHint(error, { scopes, tenant: asked.text("tenant") }),
-    });
+    if (!(error instanceof LatchkeyError && isInteractionRequired(error))) throw error;
+    throw withDetails(error, { hint: azLoginHint(error, { scopes, tenant }) });
   }
 }
 
 /**
- * The words by which programs know that a person has to sign in: `az login` alone where nobody has, with the scope where the
- * server asks for more than it got.
+ * Returns the words by which programs know that a person has to sign in: `az login` if nobody is signed in, and with the scope
+ * if the server refused what it got.
  */
 function azLoginHint(
   { claims, errorCodes }: LatchkeyError,
@@ -234,18 +199,13 @@ function azLoginHint(
   return `Interactive authentication is needed. Please run: ${quoteCommand(["az", "login", ...options])}`;
 }
 
-/** Describes the account of the tokens. Azure was not asked for its subscriptions. */
+/** Describes an account as Azure CLI does. Azure is not asked for its subscriptions. */
 function accountShown(
-  { account, tenantId }: AuthenticationResult,
+  { account: { environment, homeAccountId, username }, tenantId }: AuthenticationResult,
   subscription: string | undefined,
 ): Record<string, unknown> {
-  const { environment, homeAccountId, username } = account;
   return {
-    environmentName: environment.endsWith(".cn")
-      ? "AzureChinaCloud"
-      : environment.endsWith(".us")
-      ? "AzureUSGovernment"
-      : "AzureCloud",
+    environmentName: CLOUDS[environment.split(".").at(-1)!] ?? "AzureCloud",
     homeTenantId: homeAccountId.split(".")[1] ?? tenantId,
     id: subscription ?? tenantId,
     isDefault: true,
@@ -257,14 +217,14 @@ function accountShown(
   };
 }
 
-/** Signs a person in, who was told by a program to run `az login`. */
+/** Signs in, for a program that told a person to run `az login`. */
 async function logInFor(line: CommandLine, asked: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const { command: login, signIn } = await import("./login.ts");
   const challenge = asked.text("claims-challenge"), tenant = asked.text("tenant");
-  // What comes later counts. A profile is taken from, and not written to.
+  // The last of two values counts. Without --profile, login does not write to the profile.
   const words = [
     ...givenWords(line, login.options.filter(({ name }) => name !== "profile")),
-    ...scopesOf(asked, [`${RESOURCE_MANAGER}/.default`]).map((scope) => `--scope=${scope}`),
+    ...scopesOf(asked, DEFAULT_SCOPES).map((scope) => `--scope=${scope}`),
     ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
     ...(challenge === undefined ? [] : [`--claims=${challenge}`]),
     ...(asked.isOn("use-device-code") ? ["--device-code"] : []),

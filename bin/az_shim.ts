@@ -6,13 +6,13 @@
 import { placeFile } from "../lib/files/placed_file.ts";
 import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../lib/runtime/host.ts";
 import { ownCommand } from "../lib/runtime/installation.ts";
-import { absolutePath, isThere, write } from "../lib/runtime/program.ts";
+import { absolutePath, isThere } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { command as az, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { ACCOUNT, APP, TENANT } from "./cli/options.ts";
-import { escapeForTerminal } from "./cli/output.ts";
+import { print, say } from "./cli/output.ts";
 
 /** The command. */
 export const command: Command = {
@@ -37,16 +37,13 @@ export const command: Command = {
   run: installShim,
 };
 
-/** Permission bits of a program. */
 const PROGRAM_MODE = 0o755;
-/** All that Deno permits or not. */
-const PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
 
-/** Writes the program, and prints the line that a shell finds it by. */
+/** Writes the program, and prints the line with which a shell finds it. */
 async function installShim(line: CommandLine): Promise<void> {
   const folder = line.text("install");
   if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
-  clientIdOf(line); // the first program that runs it would be told
+  clientIdOf(line); // an error now is better than one in the first program that runs it
   const isWindows = operatingSystem() === "win32", place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
   const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
   requirePermission({ name: "read", path: place });
@@ -54,29 +51,22 @@ async function installShim(line: CommandLine): Promise<void> {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
   await placeFile(path, shimText([...ownCommand(denoPermissions), ...azWords(line)], isWindows), PROGRAM_MODE);
-  write("stderr", `latchkey: wrote ${escapeForTerminal(path)}; programs find it where its folder is first in PATH\n`);
-  write("stdout", `${pathLine(place, isWindows)}\n`);
+  say(`wrote ${path}; programs find it if its folder is first in PATH`);
+  print(`${pathLine(place, isWindows)}\n`);
 }
 
-/** Programs run it from a folder of their own. */
+/** Returns the words for `latchkey az`. The path of a file is absolute, since programs run it from a folder of their own. */
 function azWords(line: CommandLine): readonly string[] {
-  const cacheFile = line.text("cache-file");
   const words = givenWords(line, az.options.filter(({ name }) => name !== "cache-file"));
-  const isGiven = line.origin("cache-file") === "command line" && cacheFile !== undefined;
-  return ["az", ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFile)}`] : []), "--"];
+  const isGiven = line.origin("cache-file") === "command line";
+  return ["az", ...words, ...(isGiven ? [`--cache-file=${absolutePath(line.text("cache-file")!)}`] : []), "--"];
 }
 
-/**
- * The program: a script of one line. Pure.
- *
- * @param command What it runs; what it is called with is put behind.
- * @param isWindows Whether for `cmd` or for a POSIX shell.
- * @throws {UsageError} for what `cmd` cannot be told.
- */
+/** Returns the program: a script that runs the command with its own arguments after the command's. */
 export function shimText(command: readonly string[], isWindows: boolean): string {
   if (isWindows) return `@${command.map(cmdWord).join(" ")} %*\r\n`;
   return `#!/bin/sh
-# az, as latchkey answers in its place; written by latchkey az-shim
+# latchkey in place of az; written by latchkey az-shim
 exec ${command.map(shellWord).join(" ")} "$@"
 `;
 }
@@ -94,12 +84,11 @@ function pathLine(folder: string, isWindows: boolean): string {
   return word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`;
 }
 
-/** Deno does not tell a program which permissions it was given for what: all of them, or it is not known how to run it again. */
+/** Deno does not list the permissions of a program: without all of them, the ones that az needs are not known. */
 function denoPermissions(): readonly string[] {
-  if (!PERMISSIONS.every((name) => isPermitted({ name }))) {
-    throw new LatchkeyError("missing_dependency", "Deno does not tell what az is to be permitted", {
-      hint: "Run deno with --allow-all, as az is then run as well; or install the executable, or npm's package",
-    });
-  }
-  return ["--allow-all"];
+  const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
+  if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
+  throw new LatchkeyError("missing_dependency", "Deno does not tell which permissions az needs", {
+    hint: "Run deno with --allow-all, as az then does; or install the executable or the npm package",
+  });
 }

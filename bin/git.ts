@@ -3,13 +3,15 @@
  *
  * @module
  */
+import { isGuid } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
-import { isTerminal, write } from "../lib/runtime/program.ts";
+import { isTerminal } from "../lib/runtime/program.ts";
 import { readStandardInput } from "../lib/runtime/stdio.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { print } from "./cli/output.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
@@ -50,7 +52,7 @@ export const command: Command = {
 /** Git's request, or the credential that a server rejected. */
 interface CredentialRequest {
   readonly protocol: string;
-  /** Host, and the port if git was given one. */
+  /** Host, with the port if git was given one. */
   readonly host: string;
   readonly username: string | undefined;
   /** The password, or the credential of an `authtype`, that was rejected. */
@@ -63,7 +65,6 @@ interface CredentialRequest {
   readonly challenges: readonly string[];
 }
 
-/** A credential for git. */
 interface Credential {
   readonly username: string;
   readonly token: string;
@@ -87,11 +88,7 @@ export function isWholeRequest(bytes: Uint8Array, from: number): boolean {
   return false;
 }
 
-/**
- * Reads a request.
- *
- * @throws {UsageError} if it is invalid or too long. The message quotes nothing: a request can contain a password.
- */
+/** Reads a request. Errors quote none of it: it can contain a password. */
 export function readRequest(bytes: Uint8Array): CredentialRequest {
   if (bytes.length > MAX_REQUEST_BYTES) throw malformed(`it has more than ${MAX_REQUEST_BYTES} bytes`);
   const single = new Map<string, string>(), lists = new Map<string, string[]>();
@@ -135,11 +132,7 @@ function malformed(why: string): UsageError {
   return new UsageError(`Cannot use what git wrote to standard input: ${why}`);
 }
 
-/**
- * Encodes a credential for git.
- *
- * @throws {Error} if a value contains a line break: git would take what follows for another value.
- */
+/** Encodes a credential for git. A line break is an error: git would take what follows for another value. */
 export function writeCredential({ username, token, expiresOn, isBearer, state }: Credential): string {
   const rows: [string, string | undefined][] = [
     ["capability[]", isBearer ? "authtype" : undefined],
@@ -165,7 +158,6 @@ const QUIT = "quit=1\n";
 
 type Values = Readonly<Record<string, string>>;
 
-/** A server that gets tokens. */
 interface GitHost {
   readonly scopes: readonly string[];
   /** Option values of the configuration file for the server. */
@@ -178,19 +170,12 @@ const AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 const AZURE_DEVOPS = /^https:\/\/(dev\.azure\.com|[a-z0-9]([a-z0-9-]*[a-z0-9])?\.visualstudio\.com)$/;
 const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i;
 
-/**
- * Finds the server of a request.
- *
- * @param entries Values of the configuration file, by server.
- * @returns `undefined` for a server that gets no token.
- */
+/** Returns the server of a request if it is in the configuration file's entries, or Azure DevOps: no other gets a token. */
 export function findGitHost(
   { protocol, host }: Pick<CredentialRequest, "protocol" | "host">,
   entries: Readonly<Record<string, Values>>,
 ): GitHost | undefined {
-  const origin = ["http", "https"].includes(protocol) && HOST.test(host)
-    ? originOf(`${protocol}://${host}`)
-    : undefined;
+  const origin = originOf(protocol, host);
   if (origin === undefined) return undefined;
   const entry = Object.entries(entries).find(([name]) => originsOf(name).includes(origin));
   const { scope, ...values } = entry?.[1] ?? {};
@@ -208,15 +193,16 @@ export function isGitHost(name: string): boolean {
  * machine: an unencrypted server on the network must be named with `http://`.
  */
 function originsOf(name: string): readonly string[] {
-  const [, scheme, host = ""] = /^(https?:\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
-  const secure = originOf(`https://${host}`), plain = originOf(`http://${host}`);
-  if (!HOST.test(host) || secure === undefined || plain === undefined) return [];
-  if (scheme !== undefined) return [scheme.toLowerCase() === "https://" ? secure : plain];
+  const [, scheme, host = ""] = /^(?:(https?):\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
+  const secure = originOf("https", host), plain = originOf("http", host);
+  if (secure === undefined || plain === undefined) return [];
+  if (scheme !== undefined) return [scheme.toLowerCase() === "https" ? secure : plain];
   return isLoopbackHost(new URL(plain).hostname) ? [secure, plain] : [secure];
 }
 
-function originOf(address: string): string | undefined {
-  return URL.canParse(address) ? new URL(address).origin : undefined;
+function originOf(protocol: string, host: string): string | undefined {
+  const address = `${protocol}://${host}`, isValid = /^https?$/.test(protocol) && HOST.test(host);
+  return isValid && URL.canParse(address) ? new URL(address).origin : undefined;
 }
 
 /** Returns true if the server accepts bearer tokens, or if its challenges do not say. */
@@ -226,24 +212,18 @@ export function takesBearer({ challenges }: Pick<CredentialRequest, "challenges"
 }
 
 const BEARER = /(^|,)\s*Bearer(\s|,|$)/i;
-const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NO_TENANT = "00000000-0000-0000-0000-000000000000";
 
-/**
- * Returns the tenant that the server wants the token from. Azure DevOps names the tenant of the organisation, which
- * differs from a guest's own.
- *
- * @returns `undefined` if the server names none, or not one in the public cloud.
- */
+/** Returns the tenant that a server names. That of an Azure DevOps organisation differs from a guest's own. */
 export function challengedTenant({ challenges }: Pick<CredentialRequest, "challenges">): string | undefined {
   for (const challenge of challenges.filter((each) => BEARER.test(each))) {
     const [, quoted, bare = ""] = /authorization_uri\s*=\s*(?:"([^"]*)"|([^\s,]+))/i.exec(challenge) ?? [];
     const address = quoted ?? bare;
     if (!URL.canParse(address)) continue;
     const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
-    // The tenants of Azure DevOps are in the public cloud.
+    // Azure DevOps has its tenants in the public cloud.
     const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
-    if (protocol === "https:" && isPublicCloud && GUID.test(tenant) && tenant !== NO_TENANT) return tenant;
+    if (protocol === "https:" && isPublicCloud && isGuid(tenant) && tenant !== NO_TENANT) return tenant;
   }
   return undefined;
 }
@@ -257,7 +237,7 @@ async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Pr
   if (operation === undefined) {
     throw new UsageError("get, store or erase is missing: git adds it when it runs the credential helper");
   }
-  if (operation === "capability") return write("stdout", CAPABILITIES);
+  if (operation === "capability") return print(CAPABILITIES);
   // "store" does nothing: the tokens are stored already.
   if (operation !== "get" && operation !== "erase") return;
   const bytes = await readStandardInput({ maxBytes: MAX_REQUEST_BYTES, isComplete: isWholeRequest, signal });
@@ -280,18 +260,15 @@ async function get({ request, scopes, lines: [line], signal }: Task): Promise<vo
   try {
     const interactive = gitInteractive(line), asked = () => ({ scopes });
     const { account, accessToken: token, expiresOn } = await acquireToken(line, { interactive, signal, asked });
-    write(
-      "stdout",
-      writeCredential({
-        username: username ?? (account.username || account.homeAccountId),
-        ...{ token, expiresOn },
-        isBearer: capabilities.has("authtype") && takesBearer(request),
-        state: capabilities.has("state") ? OWN_STATE : undefined,
-      }),
-    );
+    print(writeCredential({
+      username: username ?? (account.username || account.homeAccountId),
+      ...{ token, expiresOn },
+      isBearer: capabilities.has("authtype") && takesBearer(request),
+      state: capabilities.has("state") ? OWN_STATE : undefined,
+    }));
   } catch (error) {
     // Without a sign-in there is no other password to ask for.
-    if (signal?.aborted || isSignInNeeded(error)) write("stdout", QUIT);
+    if (signal?.aborted || isSignInNeeded(error)) print(QUIT);
     throw withLoginHint(error, line, scopes);
   }
 }
@@ -339,7 +316,7 @@ function withTenant(line: CommandLine, request: CredentialRequest): CommandLine 
   const authority = line.text("authority") ?? DEFAULT_AUTHORITY;
   const isForAnyTenant = /^https:\/\/login\.microsoftonline\.com\/(common|organizations)\/?$/i.test(authority);
   const tenant = line.text("tenant") === undefined && isForAnyTenant ? challengedTenant(request) : undefined;
-  return tenant === undefined ? line : withValues(line, { tenant });
+  return tenant === undefined ? line : line.with({ tenant });
 }
 
 function withValues(line: CommandLine, values: Values): CommandLine {

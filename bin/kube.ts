@@ -4,13 +4,12 @@
  * @module
  */
 import { mayReadEnvironment, readEnvironment } from "../lib/runtime/host.ts";
-import { write } from "../lib/runtime/program.ts";
-import { isObject } from "../lib/encoding.ts";
+import { isGuid, isObject } from "../lib/encoding.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
-import { jsonForTerminal } from "./cli/output.ts";
+import { jsonForTerminal, print } from "./cli/output.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** The command. */
@@ -54,12 +53,7 @@ interface ExecRequest {
 const GROUP = "client.authentication.k8s.io";
 const VERSIONS = [`${GROUP}/v1`, `${GROUP}/v1beta1`];
 
-/**
- * Reads the value of `KUBERNETES_EXEC_INFO`.
- *
- * @param text The value; `undefined` if it is not set, as by kubectl before 1.20 and in a shell.
- * @throws {LatchkeyError} `configuration` if it is not an `ExecCredential` of a known version.
- */
+/** Reads the value of `KUBERNETES_EXEC_INFO`, which kubectl before 1.20 and a shell do not set. */
 export function readExecInfo(text: string | undefined): ExecRequest {
   if (text === undefined) return { apiVersion: `${GROUP}/v1beta1`, isInteractive: undefined };
   let info: unknown;
@@ -100,13 +94,12 @@ export function writeExecCredential(
   return `${jsonForTerminal({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
 }
 
-/** Prints an `ExecCredential` with a token for a cluster. */
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
   try {
-    write("stdout", writeExecCredential(apiVersion, await acquireToken(line, { interactive, signal, asked })));
+    print(writeExecCredential(apiVersion, await acquireToken(line, { interactive, signal, asked })));
   } catch (error) {
     throw withLoginHint(error, line, scopes);
   }
@@ -119,16 +112,15 @@ function serverIdOf(line: CommandLine): string {
       "--server-id is missing: the app id of the cluster (Azure Kubernetes Service: 6dae42f8-4368-4678-94ff-3960e28e3630)",
     );
   }
-  if (/^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z][a-z0-9+.-]*:\/\/[^\s,]+)$/i.test(id)) return id;
+  if (isGuid(id) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(id)) return id;
   throw new UsageError(`--server-id takes a GUID, or a URL such as api://contoso, not ${JSON.stringify(id)}`);
 }
 
-const INFO = "KUBERNETES_EXEC_INFO";
-
 /** Without the variable a caller could get a prompt that it does not allow. */
 function execRequest(): ExecRequest {
-  if (mayReadEnvironment(INFO)) return readExecInfo(readEnvironment(INFO));
-  throw new LatchkeyError("missing_dependency", `Deno may not read ${INFO}, the request of the caller`, {
-    hint: `Run deno with --allow-env=${INFO}`,
+  const name = "KUBERNETES_EXEC_INFO";
+  if (mayReadEnvironment(name)) return readExecInfo(readEnvironment(name));
+  throw new LatchkeyError("missing_dependency", `Deno may not read ${name}, the request of the caller`, {
+    hint: `Run deno with --allow-env=${name}`,
   });
 }

@@ -18,6 +18,7 @@ import {
   BROKER,
   BROWSER,
   CLAIMS,
+  GRAPH_SCOPE,
   type Option,
   PROFILE,
   SCOPES_OR_DEFAULT,
@@ -160,7 +161,7 @@ async function usernameOf(
  * OpenID provider knows (OpenID Connect Core, 5.4).
  */
 export function defaultScopesOf(line: CommandLine): readonly string[] {
-  return isAtMicrosoft(line) ? ["https://graph.microsoft.com/.default"] : ["email"];
+  return isAtMicrosoft(line) ? [GRAPH_SCOPE] : ["email"];
 }
 
 function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {

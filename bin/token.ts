@@ -154,12 +154,7 @@ export function printToken(result: AuthenticationResult, line: CommandLine): voi
 export function scopesOf(line: CommandLine, otherwise?: readonly string[]): readonly string[] {
   const [named, other] = line.nearest("scope", "resource");
   if (other) throw new UsageError("Give --scope or --resource, not both");
-  if (named === "resource") {
-    const resource = line.text("resource")!;
-    // Two slashes if the resource ends in one: Azure SQL and others are named so.
-    if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) return [`${resource}/.default`];
-    throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
-  }
+  if (named === "resource") return [scopeOfResource(line.text("resource")!)];
   const scopes = named === "scope" ? line.list("scope") : [];
   const joined = scopes.find((scope) => scope.includes(","));
   if (joined !== undefined) {
@@ -168,6 +163,16 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   if (scopes.length > 0) return scopes;
   if (otherwise) return otherwise;
   throw new UsageError("--scope or --resource is missing: the API that the token is for");
+}
+
+/**
+ * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
+ *
+ * @throws {UsageError} if it is neither a URL nor a GUID.
+ */
+export function scopeOfResource(resource: string): string {
+  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) return `${resource}/.default`;
+  throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

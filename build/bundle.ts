@@ -1,4 +1,4 @@
-/** Sources of ours, and what they import, in as few files as their late imports allow. */
+/** Bundles our sources, and what they import, into as few files as their late imports allow. */
 import type { BunPlugin } from "bun";
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -7,19 +7,17 @@ import type { BuildFacts } from "../bin/cli/help.ts";
 /** The folder of the checkout. */
 export const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
-/** How something is bundled. */
 export interface BundleOptions {
   /** The folder that gets the files. */
   readonly folder: string;
-  /** What `--version --format json` tells of the build. */
+  /** Facts that `--version --format json` prints. */
   readonly facts: BuildFacts;
-  /** Packages that stay imports. @default none but Node's */
+  /** Packages that stay imports. @default only Node's */
   readonly external?: readonly string[];
-  /** Whether names are shortened, too. @default false, so that what a stack trace says can be found in the sources */
+  /** True to shorten names. @default false, so that the names in a stack trace can be found in the sources */
   readonly shortNames?: boolean;
-  /** Whether an import stays of which no name is used. @default false, since importing does nothing */
+  /** True to keep imports of which no name is used. @default false, since importing does nothing */
   readonly keepImports?: boolean;
-  /** What changes the sources on their way. @default nothing */
   readonly plugins?: BunPlugin[];
 }
 
@@ -27,7 +25,7 @@ export interface BundleOptions {
  * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
  *
  * @param entries Their paths below the root.
- * @throws {AggregateError} all that the bundler complains of.
+ * @throws {AggregateError} with all errors of the bundler.
  */
 export async function bundle(
   entries: readonly string[],
@@ -51,7 +49,7 @@ export async function bundle(
   });
 }
 
-/** The commit that is checked out, with `-dirty` behind it where files were changed; `null` outside of a repository. */
+/** Returns the commit that is checked out, with `-dirty` at the end if files were changed; `null` outside of a repository. */
 export function currentCommit(): string | null {
   const args = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
   const { status, stdout } = spawnSync("git", args, { cwd: ROOT, encoding: "utf8" });

@@ -1,19 +1,19 @@
-/** The command line by itself, as an executable has it. */
+/** Bundles the command line, for executables. */
 import type { BunPlugin } from "bun";
 import { readFile } from "node:fs/promises";
 import { bundle, type BundleOptions, ROOT } from "./bundle.ts";
 
-/** The command line's entry, below the root. */
+/** Path of the entry below the root. */
 export const COMMAND_LINE = "bin/latchkey.ts";
 
-/** What a silent token takes beside the entry, and the entry would load late. */
+/** Modules that a silent token needs, and the entry imports late. */
 const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"];
 const HOT_PATH = "latchkey:hot-path";
 
 /**
- * Puts all that a silent token takes into one file, which starts sooner than the two dozen that it would be. Bun makes a file of
- * the sources that the same entries and late imports need, so each source is made to need the hot path; after its own
- * imports, so that nothing is run in another order.
+ * Puts all modules of a silent token into one file, which starts sooner than two dozen. Bun puts into one file the sources
+ * that the same entries and late imports need. So every source imports the hot path, after its own imports, so that the order of
+ * evaluation stays.
  */
 const hotPath: BunPlugin = {
   name: "hot path",
@@ -33,9 +33,9 @@ const hotPath: BunPlugin = {
 /**
  * Bundles the command line.
  *
- * @throws {AggregateError} all that the bundler complains of.
+ * @throws {AggregateError} with all errors of the bundler.
  */
 export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts">): Promise<void> {
-  // Errors tell by their messages what went wrong; the names in stack traces would cost every start a millisecond.
+  // The messages of errors suffice: names in stack traces would cost every start a millisecond.
   await bundle([COMMAND_LINE], { ...options, shortNames: true, keepImports: true, plugins: [hotPath] });
 }

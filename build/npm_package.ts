@@ -1,4 +1,4 @@
-/** What npm gets: ES modules of all entries, types, and the same for the edge. */
+/** Builds the npm package: ES modules of all entries, their types, and the same for the edge. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -10,21 +10,16 @@ import { forTheEdge } from "./edge/for_the_edge.ts";
 /** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
 export type Entries = Readonly<Record<string, string>>;
 
-/** Folders of the package below `dist`, by what is in them. */
 const FOLDERS = { modules: "dist/esm", edge: "dist/edge" } as const;
-/** Conditions by which bundlers for the edge, and for pages, choose. */
+/** Conditions of bundlers for the edge, and for pages. */
 const EDGE_CONDITIONS = ["workerd", "edge-light", "browser"] as const;
 
-/** Whether an entry is for programs: the command line is for devices alone. */
+/** Returns true for an entry that is not the command line, which is only for devices. */
 function isLibrary(source: string): boolean {
   return !source.startsWith("./bin/");
 }
 
-/**
- * The package's `exports`.
- *
- * @param entries Those of deno.json.
- */
+/** Returns the package's `exports`. */
 export function exportsOf(entries: Entries): Readonly<Record<string, Readonly<Record<string, string>>>> {
   return Object.fromEntries(
     Object.entries(entries).map(([name, source]) => {
@@ -41,14 +36,14 @@ export function exportsOf(entries: Entries): Readonly<Record<string, Readonly<Re
   );
 }
 
-/** The checkout's `exports`: the same, behind the sources for whoever asks for them by `latchkey-source`. */
+/** Returns the checkout's `exports`: the same, after the sources for the condition `latchkey-source`. */
 export function exportsOfCheckout(entries: Entries): ReturnType<typeof exportsOf> {
   return Object.fromEntries(
     Object.entries(exportsOf(entries)).map(([name, built]) => [name, { "latchkey-source": entries[name]!, ...built }]),
   );
 }
 
-/** A package.json, as far as it is looked at. */
+/** The fields of a package.json that the build reads. */
 export interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
@@ -56,13 +51,13 @@ export interface Manifest {
   readonly [field: string]: unknown;
 }
 
-/** What the package's package.json is, made of the checkout's: without what only the checkout has. */
+/** Returns the package's package.json: the checkout's, without the fields that only the checkout needs. */
 export function manifestOf(checkout: Manifest, entries: Entries): Manifest {
   const { scripts: _scripts, devDependencies: _devDependencies, ...published } = checkout;
   return { ...published, exports: exportsOf(entries) };
 }
 
-/** Builds what the package's `exports` point at. */
+/** Builds the files of the package's `exports`. */
 export async function buildPackage(
   entries: Entries,
   { dependencies, peerDependencies, bin }: Manifest,
@@ -70,10 +65,10 @@ export async function buildPackage(
   const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
-  // Errors tell by their messages what went wrong; the names in stack traces would cost every install 40 KB.
+  // The messages of errors suffice: names in stack traces would cost every install 40 KB.
   await bundle(sources, { folder: modules, facts, external: ["node:*", ...external], shortNames: true });
-  for (const command of Object.values(bin)) await tellShells(join(ROOT, command));
-  // Together, so that an error of one entry is an instance of the other's class.
+  for (const command of Object.values(bin)) await addShebang(join(ROOT, command));
+  // Together, so that all entries share one class of errors.
   await bundle(sources.filter(isLibrary), {
     folder: join(ROOT, FOLDERS.edge),
     facts,
@@ -84,15 +79,14 @@ export async function buildPackage(
   await declareTypes(sources, modules);
 }
 
-/** What runs a command is in its first line. */
-async function tellShells(command: string): Promise<void> {
+async function addShebang(command: string): Promise<void> {
   await writeFile(command, `#!/usr/bin/env node\n${await readFile(command, "utf8")}`);
 }
 
-/** What a declaration takes from another of ours. */
+/** An import of one of our declarations. */
 const IMPORT = /(\bfrom |\bimport\()("\.{1,2}\/[^"]+)\.ts"/g;
 
-/** Writes the declarations that entries reach: of what stays inside, nobody needs any. */
+/** Writes only the declarations that the entries import. */
 async function declareTypes(sources: readonly string[], folder: string): Promise<void> {
   const temporary = await mkdtemp(join(tmpdir(), "latchkey-types-"));
   try {
@@ -114,7 +108,7 @@ async function declareTypes(sources: readonly string[], folder: string): Promise
 }
 
 async function emitDeclarations(sources: readonly string[], folder: string): Promise<void> {
-  // Beside the checkout's own, since a configuration looks for packages of types from where it is.
+  // Below the checkout, since TypeScript looks for packages of types from the configuration's folder.
   const config = join(ROOT, "dist/tsconfig.json");
   await Bun.write(
     config,

@@ -1,4 +1,4 @@
-// After npm has packed: the checkout's package.json is back.
+// After npm has packed: restores the checkout's package.json.
 import { renameSync } from "node:fs";
 import { CHECKOUT_MANIFEST, PACKAGE_MANIFEST } from "./manifests.ts";
 

@@ -1,5 +1,5 @@
-// npm run release [-- --target NAME… --allow-dirty --publish]: executables for each kind of machine, npm's package, and their
-// checksums, in dist/release; with --publish also to npm and JSR. What this machine cannot do is said, and fails the run.
+// npm run release [-- --target NAME… --allow-dirty --publish]: executables for each kind of machine, the npm package, and their
+// checksums, in dist/release; --publish also publishes to npm and JSR. The run prints what this machine cannot do, and fails.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -35,7 +35,7 @@ try {
       "npm publish",
       () => run(["npm", "publish", "--provenance", "--access", "public", join(folder, tarball!)]),
     );
-    // From the checkout as it is: JSR gets the sources, and attests where it got them itself.
+    // JSR gets the sources of the checkout, and attests their origin itself.
     if (failures.length === 0) await attempt("deno publish", () => run(["deno", "publish"]));
   }
 } catch (error) {
@@ -44,7 +44,7 @@ try {
 for (const failure of failures) process.stderr.write(`${failure}\n`);
 process.exitCode = Number(failures.length > 0);
 
-/** Why nothing can be released from here, a line each. */
+/** Returns the reasons why nothing can be released from here. */
 function obstaclesTo(publish: boolean): readonly string[] {
   const obstacles: string[] = [], commit = currentCommit();
   if (!values["allow-dirty"] && (commit === null || commit.endsWith("-dirty"))) {
@@ -57,7 +57,7 @@ function obstaclesTo(publish: boolean): readonly string[] {
   if (!manifest.repository) {
     obstacles.push("package.json has no repository, and npm's provenance says from which one a package came");
   }
-  // npm signs the provenance with an identity that a forge's own job is given, and a person's machine is not.
+  // npm signs the provenance with an identity that only a job of a forge has, and not a person's machine.
   const { ACTIONS_ID_TOKEN_REQUEST_URL, SIGSTORE_ID_TOKEN } = process.env;
   if (!ACTIONS_ID_TOKEN_REQUEST_URL && !SIGSTORE_ID_TOKEN) {
     obstacles.push(
@@ -69,7 +69,7 @@ function obstaclesTo(publish: boolean): readonly string[] {
 
 async function makeExecutable(target: Target): Promise<void> {
   const name = `latchkey-${version}-${target.name}`;
-  // Windows opens no archive of tar's by a click.
+  // Windows does not open a tar archive with a click.
   if (target.suffix) return await compileByDeno({ target, output: join(folder, `${name}${target.suffix}`) });
   const inside = join(folder, name);
   try {
@@ -84,7 +84,7 @@ async function makeArchive(target: Target, name: string): Promise<void> {
   await compileByDeno({ target, output: join(inside, "latchkey") });
   for (const file of ["LICENSE", "README.md"]) copyFileSync(join(ROOT, file), join(inside, file));
   chmodSync(join(inside, "latchkey"), 0o755);
-  // Of the same files the same archive: neither times nor owners.
+  // Without times and owners, so that the same files give the same archive.
   const plain = [
     "--sort=name",
     "--mtime=@0",
@@ -96,7 +96,7 @@ async function makeArchive(target: Target, name: string): Promise<void> {
   run(["tar", "--create", ...plain, "--file", `${inside}.tar.gz`, "--directory", folder, name]);
 }
 
-/** In the form that `sha256sum --check` reads. */
+/** Writes the checksums for `sha256sum --check`. */
 function writeChecksums(): void {
   const lines = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => name)
     .sort().map((name) => `${createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")}  ${name}\n`);

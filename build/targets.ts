@@ -1,19 +1,18 @@
-/** The machines that executables are made for. */
+/** The machines for which executables are built. */
 import process from "node:process";
 
-/** A kind of machine. */
 export interface Target {
-  /** What a release calls it. */
+  /** Name in a release. */
   readonly name: string;
-  /** What `deno compile --target` calls it. */
+  /** Name for `deno compile --target`. */
   readonly deno: string;
-  /** What `bun build --compile --target` calls it. */
+  /** Name for `bun build --compile --target`. */
   readonly bun: Bun.Build.CompileTarget;
-  /** What a program's name ends with there. */
+  /** End of a program's name. */
   readonly suffix: "" | ".exe";
 }
 
-/** All that a release has. */
+/** All targets of a release. */
 export const TARGETS: readonly Target[] = [
   { name: "linux-x64", deno: "x86_64-unknown-linux-gnu", bun: "bun-linux-x64", suffix: "" },
   { name: "linux-arm64", deno: "aarch64-unknown-linux-gnu", bun: "bun-linux-arm64", suffix: "" },
@@ -22,7 +21,7 @@ export const TARGETS: readonly Target[] = [
   { name: "windows-x64", deno: "x86_64-pc-windows-msvc", bun: "bun-windows-x64", suffix: ".exe" },
 ];
 
-/** The target of this name, in anybody's words. Without one, this machine's. */
+/** Returns the target with one of its three names. @default this machine's */
 export function targetNamed(name: string = ownName()): Target {
   const target = TARGETS.find((one) => [one.name, one.deno, one.bun].includes(name));
   if (target) return target;

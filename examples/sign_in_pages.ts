@@ -59,11 +59,8 @@ async function showAccount(request: Request, { app, scopes, session }: Pages): P
   const token = account && await app.acquireTokenSilent({ scopes, account });
   if (!token) return page(`Nobody is signed in. <a href="/sign-in">Sign in</a>`);
   // Here an app calls its API: headers: { authorization: `Bearer ${token.accessToken}` }
-  return page(
-    `${
-      escaped(account.username)
-    } is signed in. <form method="post" action="/sign-out"><button>Sign out</button></form>`,
-  );
+  const signOutForm = '<form method="post" action="/sign-out"><button>Sign out</button></form>';
+  return page(`${escaped(account.username)} is signed in. ${signOutForm}`);
 }
 
 async function beginSignIn({ app, scopes, redirectUri, flow }: Pages): Promise<Response> {

@@ -4,16 +4,17 @@
  *
  * @module
  */
-import { isBrokenPipe, isTerminal, write } from "../../lib/runtime/program.ts";
+import { isBrokenPipe, isTerminal } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";
 import type { BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel.ts";
+import { withinTime } from "../../lib/async.ts";
 import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
-import { BROWSER_CLIENT_ID, PROFILE, VERBOSE } from "../cli/options.ts";
-import { escapeForTerminal } from "../cli/output.ts";
+import { BROWSER_CLIENT_ID, GRAPH_SCOPE, PROFILE, VERBOSE } from "../cli/options.ts";
+import { messageOf, say } from "../cli/output.ts";
 
 /** The command. */
 export const command: Command = {
@@ -65,22 +66,19 @@ export const command: Command = {
   run: serveBrowser,
 };
 
-/** Longest message to a browser, in bytes: Chromium and Firefox kill a host that sends more. */
+/**
+ * Length in bytes of the longest message: Chromium and Firefox kill a host that sends more, and an account and a URL need less.
+ */
 export const MAX_MESSAGE = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
 
-/** A message from the browser. */
 export type IncomingMessage =
   | { readonly kind: "message"; readonly bytes: Uint8Array }
   | { readonly kind: "too long"; readonly length: number }
   | { readonly kind: "cut off" };
 
-/**
- * Splits a stream of bytes into messages.
- *
- * @param limit Length in bytes of the longest message; longer ones are skipped.
- */
+/** Splits a stream of bytes into messages. Those with more bytes than the limit are skipped. */
 export async function* readMessages(
   input: AsyncIterable<Uint8Array>,
   limit: number,
@@ -121,8 +119,6 @@ export function frameOf(message: unknown): Uint8Array | undefined {
   return frame;
 }
 
-const DEFAULT_SCOPES = ["https://graph.microsoft.com/.default"], DEFAULT_URL = "https://login.microsoftonline.com/";
-
 /** The extension's commands, as questions to the broker. They throw `ArgumentError` if the message is invalid. */
 const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion>> = {
   getAccounts: () => ({ method: "getAccounts" }),
@@ -135,9 +131,8 @@ const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion
   getVersion: () => ({ method: "getLinuxBrokerVersion" }),
 };
 
-/** A message of the extension. */
 interface BrowserMessage {
-  /** Its command; `null` if it has none. */
+  /** `null` if it has none. */
   readonly command: string | null;
   /** Throws `ArgumentError` if the message is invalid. */
   question(): BrokerQuestion;
@@ -175,21 +170,19 @@ function accountIn({ account }: JsonObject): JsonObject {
 }
 
 function scopesIn({ scopes }: JsonObject): readonly string[] {
-  if (scopes === undefined || scopes === null) return DEFAULT_SCOPES;
-  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== "string")) {
+  const given = scopes ?? [];
+  if (!Array.isArray(given) || given.some((scope) => typeof scope !== "string")) {
     throw new ArgumentError("scopes must be a list of scopes");
   }
-  return scopes.length === 0 ? DEFAULT_SCOPES : scopes;
+  return given.length === 0 ? [GRAPH_SCOPE] : given;
 }
 
 function urlIn({ ssoUrl }: JsonObject): string {
-  if (ssoUrl === undefined || ssoUrl === null || ssoUrl === "") return DEFAULT_URL;
-  if (typeof ssoUrl === "string") return ssoUrl;
-  throw new ArgumentError("ssoUrl must be a URL");
+  const url = ssoUrl ?? "";
+  if (typeof url !== "string") throw new ArgumentError("ssoUrl must be a URL");
+  return url || "https://login.microsoftonline.com/";
 }
 
-/** Length in bytes of the longest message that is read: an account and a URL. */
-const MAX_REQUEST = 1024 * 1024;
 /** Limit of concurrent requests, including those whose answers the browser has yet to read. */
 const MAX_PENDING = 64;
 
@@ -241,15 +234,13 @@ export class BrowserConnection {
 
   async #answerAll(input: AsyncIterable<Uint8Array>, lingerMs: number): Promise<boolean> {
     let isWhole = true;
-    for await (const incoming of readMessages(input, MAX_REQUEST)) {
+    for await (const incoming of readMessages(input, MAX_MESSAGE)) {
       if (incoming.kind === "cut off") isWhole = false;
       else if (incoming.kind === "message") this.#answer(readBrowserMessage(incoming.bytes));
       else this.#answer(invalid(null, `The message is too long: ${incoming.length} bytes`));
       if (this.#pending.size >= MAX_PENDING) await Promise.race(this.#pending);
     }
-    const { promise: late, resolve } = Promise.withResolvers<void>(), timer = setTimeout(resolve, lingerMs);
-    await Promise.race([Promise.all([...this.#pending, this.#watching, this.#sending]), late]);
-    clearTimeout(timer);
+    await withinTime(Promise.all([...this.#pending, this.#watching, this.#sending]), lingerMs);
     return isWhole;
   }
 
@@ -275,21 +266,19 @@ export class BrowserConnection {
 
   /** Returns the broker's answer, or an object with the error. */
   async #replyTo(message: BrowserMessage): Promise<JsonObject> {
+    const { channel, version, logError } = this.#options, isVersion = message.command === "getVersion";
+    const more = isVersion ? { native: version } : {};
     try {
       await this.#watch(); // the first message to the browser is the state of the broker
       const question = message.question();
-      const { channel, version } = this.#options;
-      if (question.method !== "getLinuxBrokerVersion") return await this.#observed(() => channel.ask(question));
-      const answer = await this.#observed(() => channel.ask(question)).catch((error) => {
-        if (error instanceof LatchkeyError && error.code === "refused") return {}; // some brokers have no such method
-        throw error;
-      });
-      return { ...answer, native: version };
+      return { ...await this.#observed(() => channel.ask(question)), ...more };
     } catch (error) {
+      // Some brokers cannot tell their version.
+      if (isVersion && error instanceof LatchkeyError && error.code === "refused") return more;
       if (!(error instanceof LatchkeyError || error instanceof ArgumentError)) throw error; // a bug
       const text = textOf(error);
-      this.#options.logError(`${escapeForTerminal(message.command ?? "a message")}: ${text}`);
-      return { error: text, ...(message.command === "getVersion" && { native: this.#options.version }) };
+      logError(`${message.command ?? "a message"}: ${text}`);
+      return { error: text, ...more };
     }
   }
 
@@ -339,9 +328,8 @@ export class BrowserConnection {
 }
 
 function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return escapeForTerminal(String(error));
-  const hint = error instanceof LatchkeyError ? error.hint : undefined;
-  return escapeForTerminal(hint ? `${error.message}. ${hint}` : error.message);
+  if (error instanceof LatchkeyError) return messageOf(error);
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Time limit in milliseconds for pending requests once the browser closes its end. */
@@ -349,36 +337,28 @@ const LINGER_MS = 5_000;
 /** Exit code if the last message was cut off. */
 const EXIT_CUT_OFF = 1;
 
-/** Answers a browser, or installs or uninstalls the host. */
 async function serveBrowser(line: CommandLine): Promise<number | void> {
   const isInstall = line.isOn("install"), isUninstall = line.isOn("uninstall");
   if (isInstall && isUninstall) throw new UsageError("Give --install or --uninstall, not both");
-  if ((isInstall || isUninstall) && line.operands.length > 0) {
-    throw new UsageError(`${JSON.stringify(line.operands[0])} is not an option; a browser is named by --browser`);
+  if (isInstall || isUninstall) {
+    if (line.operands.length > 0) {
+      throw new UsageError(`${JSON.stringify(line.operands[0])} is not an option; a browser is named by --browser`);
+    }
+    const { installHost, uninstallHost } = await import("./install.ts");
+    return await (isInstall ? installHost : uninstallHost)(line);
   }
-  if (isInstall) return await (await import("./install.ts")).installHost(line);
-  if (isUninstall) return await (await import("./install.ts")).uninstallHost(line);
   for (const option of ["browser", "extension-id", "force"]) {
     if (line.origin(option)) throw new UsageError(`--${option} goes with --install or --uninstall`);
   }
   if (isTerminal("stdin")) {
     throw new UsageError("Browsers start this command; use --install to install it for them");
   }
-  return await answerBrowser(line);
-}
-
-async function answerBrowser(line: CommandLine): Promise<number | void> {
   const channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
   try {
     const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
-    const connection = new BrowserConnection({
-      channel,
-      version,
-      write: standardOutput(),
-      logError: (text) => write("stderr", `latchkey: ${text}\n`),
-    });
+    const connection = new BrowserConnection({ channel, version, write: standardOutput(), logError: say });
     if (await connection.run(standardInput(), LINGER_MS)) return;
-    write("stderr", "latchkey: the browser's last message was cut off\n");
+    say("the browser's last message was cut off");
     return EXIT_CUT_OFF;
   } catch (error) {
     if (!isBrokenPipe(error)) throw error; // the browser has exited

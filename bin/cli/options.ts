@@ -145,11 +145,14 @@ const RESOURCE = textOption("resource", "URL", "Short for --scope URL/.default")
 
 export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 
+/** Everything that the app may do with Microsoft Graph. */
+export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
+
 /** The same, for commands that have a default. */
 export const SCOPES_OR_DEFAULT: readonly Option[] = [
   {
     ...SCOPE,
-    summary: `${SCOPE.summary} (https://graph.microsoft.com/.default; email if the authority is not Microsoft's)`,
+    summary: `${SCOPE.summary} (${GRAPH_SCOPE}; email if the authority is not Microsoft's)`,
   },
   RESOURCE,
 ];

@@ -1,24 +1,24 @@
 /**
- * A managed-identity endpoint with the protocol of Azure App Service: who may ask, what is asked for, and the answer.
+ * A managed-identity endpoint with the protocol of Azure App Service.
  *
  * @module
  */
+import { encodeHex } from "../../lib/encoding.ts";
 import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
 import { type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
-import { write } from "../../lib/runtime/program.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { commandLineHint, escapeForTerminal, jsonForTerminal } from "../cli/output.ts";
+import { commandLineHint, jsonForTerminal, say, sayLine } from "../cli/output.ts";
 
-/** Path of the endpoint. */
 export const IDENTITY_PATH = "/msi/token";
 
-/** A listener. File permissions protect a socket; every user of the machine can reach a port, so it needs a secret. */
-export type Listener =
-  | { readonly kind: "socket" }
-  | { readonly kind: "port"; readonly port: number; readonly isSecret: (text: string) => boolean };
+/** A port. Every user of the machine can reach it, so it needs a secret; file permissions protect a socket. */
+export interface SecretPort {
+  readonly port: number;
+  readonly isSecret: (text: string) => boolean;
+}
 
 /** A request that passed all checks of its sender. */
 export interface AcceptedRequest {
@@ -26,54 +26,37 @@ export interface AcceptedRequest {
   readonly query: string;
 }
 
-/** The reason why a request is refused. */
+/** A reason to refuse a request. */
 export interface Refusal {
-  /** HTTP status. */
   readonly statusCode: number;
   readonly message: string;
 }
 
-const HEAD_ERRORS = {
-  400: "The request is not HTTP/1.1",
-  431: "The head of the request is too long",
-} as const;
+const HEAD_ERRORS = { 400: "The request is not HTTP/1.1", 431: "The head of the request is too long" } as const;
 
-/**
- * Reads the head of a request and checks its sender.
- *
- * @param received All bytes received so far.
- * @returns `undefined` if the head is not complete.
- */
-export function readRequest(received: Uint8Array, listener: Listener): AcceptedRequest | Refusal | undefined {
+/** Reads what a port, or a socket, has received of a request, and checks its sender as soon as the head is complete. */
+export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequest | Refusal | undefined {
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: HEAD_ERRORS[head] };
-  const { path, query } = head;
-  return originCheck(head, listener) ?? formCheck(head, path) ?? secretCheck(head, listener) ?? { query };
+  return refusalOf(head, at) ?? { query: head.query };
 }
 
-/** Refuses web pages: they send an Origin, or reach this machine by another host name (DNS rebinding). */
-function originCheck({ fields }: RequestHead, listener: Listener): Refusal | undefined {
-  const host = fields.get("host")?.toLowerCase() ?? "";
-  if (listener.kind === "port" && !hostsOf(["127.0.0.1", "localhost"], listener.port).includes(host)) {
+/** Judges the head of a request. Web pages send an Origin, or reach this machine by another host name (DNS rebinding). */
+function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
+  if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(fields.get("host")?.toLowerCase() ?? "")) {
     return { statusCode: 421, message: "The Host field must be 127.0.0.1 with this port" };
   }
-  return fields.has("origin") ? { statusCode: 403, message: "Web pages get no token here" } : undefined;
-}
-
-function formCheck({ method, fields }: RequestHead, path: string): Refusal | undefined {
+  if (fields.has("origin")) return { statusCode: 403, message: "Web pages get no token here" };
   if (path !== IDENTITY_PATH) return { statusCode: 404, message: `Not found: the only path is ${IDENTITY_PATH}` };
   if (method !== "GET") return { statusCode: 405, message: "Use GET" };
-  const isEmpty = !fields.has("transfer-encoding") && /^0*$/.test(fields.get("content-length") ?? "");
-  return isEmpty ? undefined : { statusCode: 413, message: "A request must have no content" };
-}
-
-function secretCheck({ fields }: RequestHead, listener: Listener): Refusal | undefined {
-  if (listener.kind === "socket" || listener.isSecret(fields.get("x-identity-header") ?? "")) return undefined;
+  if (fields.has("transfer-encoding") || !/^0*$/.test(fields.get("content-length") ?? "")) {
+    return { statusCode: 413, message: "A request must have no content" };
+  }
+  if (!at || at.isSecret(fields.get("x-identity-header") ?? "")) return undefined;
   return { statusCode: 401, message: "X-IDENTITY-HEADER is missing or wrong: send the value of IDENTITY_HEADER" };
 }
 
-/** A request for a token. */
 interface IdentityRequest {
   /** An App ID URI, or the scope of one. */
   readonly resource: string;
@@ -89,11 +72,7 @@ const FIRST_VERSION = "2019-08-01";
 const IDENTITY_KEYS = ["client_id", "principal_id", "object_id", "mi_res_id", "msi_res_id"];
 const MAX_RESOURCE_CHARACTERS = 1024;
 
-/**
- * Reads the parameters of a request.
- *
- * @param query The query, with its question mark.
- */
+/** Reads the query of a request. */
 export function readIdentityQuery(query: string): IdentityRequest | Refusal {
   const parameters = new URLSearchParams(query), keys = [...parameters.keys()];
   const version = parameters.get("api-version") ?? "", resource = parameters.get("resource");
@@ -116,11 +95,7 @@ export function readIdentityQuery(query: string): IdentityRequest | Refusal {
   };
 }
 
-/**
- * Returns the reply for a refusal.
- *
- * @param correlationId The request's id in the logs of broker and server, if it got there.
- */
+/** Returns the reply for a refusal, with the request's id in the logs of broker and server if it got there. */
 export function refusalReply({ statusCode, message }: Refusal, correlationId?: string): HttpReply {
   return {
     status: statusCode,
@@ -129,17 +104,13 @@ export function refusalReply({ statusCode, message }: Refusal, correlationId?: s
   };
 }
 
-/** Settings of an endpoint. */
 export interface IdentityEndpointOptions {
-  /** The address; a port has a secret. */
-  readonly at: EndpointAddress & { readonly secret?: string };
   /** Answers an accepted request. `signal` aborts if the client disconnects, or the endpoint closes. */
   readonly answer: (request: AcceptedRequest, signal: AbortSignal) => Promise<HttpReply>;
   /** True to log each request to standard error. */
   readonly isLogged: boolean;
 }
 
-/** An open endpoint. */
 export interface IdentityEndpoint {
   /** The port; 0 for a socket. */
   readonly port: number;
@@ -149,8 +120,7 @@ export interface IdentityEndpoint {
   close(): Promise<void>;
 }
 
-/** Header fields of every reply. */
-const IDENTITY_HEADERS: Readonly<Record<string, string>> = {
+const IDENTITY_HEADERS = {
   "content-type": "application/json; charset=utf-8",
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -163,16 +133,13 @@ const MAX_REQUESTS = 256;
 const CLIENT_CLOSED_REQUEST = 499;
 const MAX_LOGGED_CHARACTERS = 200;
 
-/**
- * Opens an endpoint.
- *
- * @throws {LatchkeyError} `configuration`, `missing_dependency` if it cannot listen.
- */
+/** Opens an endpoint, on a socket, or on a port with a secret. */
 export async function openIdentityEndpoint(
-  { at, answer, isLogged }: IdentityEndpointOptions,
+  address: EndpointAddress & { readonly secret?: string },
+  { answer, isLogged }: IdentityEndpointOptions,
 ): Promise<IdentityEndpoint> {
   const closing = new AbortController();
-  const isSecret = at.secret === undefined ? undefined : await secretComparer(at.secret);
+  const isSecret = address.secret === undefined ? undefined : await secretComparer(address.secret);
   let port = 0, busy = 0, last = Date.now();
 
   async function reply(request: AcceptedRequest | Refusal, signal: AbortSignal): Promise<HttpReply> {
@@ -185,7 +152,7 @@ export async function openIdentityEndpoint(
     } catch (error) {
       const statusCode = closing.signal.aborted ? 503 : signal.aborted ? CLIENT_CLOSED_REQUEST : 500;
       log(statusCode, request, begin);
-      if (statusCode === 500) say(`latchkey: ${error}`); // a bug, whose details are not for clients
+      if (statusCode === 500) say(String(error)); // a bug, whose details are not for clients
       return refusalReply({ statusCode, message: statusCode === 503 ? "The endpoint is closing" : "Internal error" });
     } finally {
       busy--;
@@ -197,12 +164,12 @@ export async function openIdentityEndpoint(
     if (!isLogged) return;
     const asked = "query" in request ? readIdentityQuery(request.query) : request;
     const what = "resource" in asked ? asked.resource.slice(0, MAX_LOGGED_CHARACTERS) : `(${asked.message})`;
-    say(`${new Date().toISOString()} ${status} ${what} ${Math.round(performance.now() - begin)} ms`);
+    sayLine(`${new Date().toISOString()} ${status} ${what} ${Math.round(performance.now() - begin)} ms`);
   }
 
-  const endpoint = await openEndpoint<AcceptedRequest | Refusal>(at, {
+  const endpoint = await openEndpoint<AcceptedRequest | Refusal>(address, {
     headers: IDENTITY_HEADERS,
-    read: (received) => readRequest(received, isSecret ? { kind: "port", port, isSecret } : { kind: "socket" }),
+    read: (received) => readRequest(received, isSecret && { port, isSecret }),
     onRequest: reply,
     onTrouble(trouble) {
       const refusal = trouble === "slow"
@@ -225,11 +192,6 @@ export async function openIdentityEndpoint(
   };
 }
 
-function say(line: string): void {
-  write("stderr", `${escapeForTerminal(line)}\n`);
-}
-
-/** The tokens of an endpoint, and its identities. */
 interface IdentityAnswersOptions {
   readonly clientId: string;
   /** Scopes that clients may get. */
@@ -239,7 +201,7 @@ interface IdentityAnswersOptions {
   readonly acquire: (
     request: Pick<AcquireTokenRequest, "scopes" | "forceRefresh" | "signal">,
   ) => Promise<AuthenticationResult>;
-  /** Receives the outcome of each request for a token: the error, or `undefined`. */
+  /** Receives the error of each request for a token, or `undefined`. */
   readonly onOutcome: (scope: string, error: LatchkeyError | undefined) => void;
 }
 
@@ -319,6 +281,5 @@ function scopeOf(
 }
 
 async function sha256(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return encodeHex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
 }

@@ -3,26 +3,31 @@
  *
  * @module
  */
+import { encodeHex, readJson } from "../../lib/encoding.ts";
+import { isInteractionRequired, LatchkeyError } from "../../lib/errors.ts";
 import { withLock } from "../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
-import { shellWord } from "../../lib/runtime/host.ts";
-import { absolutePath, onSignals, write } from "../../lib/runtime/program.ts";
-import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
-import type { LatchkeyError } from "../../lib/errors.ts";
+import type { HttpReply } from "../../lib/http/server.ts";
+import { requestFromSocket, requireSocketPermissions, requireTrustedSocket } from "../../lib/http/unix_socket.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
+import { readEnvironment, shellWord } from "../../lib/runtime/host.ts";
+import { runInForeground, StartError } from "../../lib/runtime/process.ts";
+import { absolutePath, isThere, onSignals } from "../../lib/runtime/program.ts";
+import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
-import { EXIT, loginCommand, withConsentUrl } from "../cli/failures.ts";
+import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
-import { escapeForTerminal } from "../cli/output.ts";
-import { interactiveOf, resolveAccount } from "../token.ts";
+import { print, say } from "../cli/output.ts";
+import { interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
 import {
+  IDENTITY_PATH,
   identityAnswers,
   type IdentityEndpoint,
   type IdentityEndpointOptions,
   openIdentityEndpoint,
+  refusalReply,
 } from "./endpoint.ts";
-import { identityVariables, newSecret, runForwarding, runWithEndpoint } from "./forward.ts";
 
 /** The command. */
 export const command: Command = {
@@ -36,15 +41,11 @@ export const command: Command = {
   isService: true,
   options: [
     // Only the command line says what is served.
-    ...SCOPES.map((option): Option => ({
-      ...option,
-      kind: "list",
-      environment: false,
-      fromProfile: false,
-      summary: option.name === "scope"
-        ? "Scope to serve, written as programs request it; may be repeated"
-        : "Resource to serve, written as programs request it; may be repeated",
-    })),
+    ...SCOPES.map((option): Option => {
+      const summary = "to serve, written as programs request it; may be repeated";
+      const what = option.name === "scope" ? "Scope" : "Resource";
+      return { ...option, kind: "list", environment: false, fromProfile: false, summary: `${what} ${summary}` };
+    }),
     {
       name: "socket",
       kind: "text",
@@ -108,32 +109,20 @@ export const command: Command = {
 const LISTENERS = ["socket", "port", "forward"] as const;
 /** Options of the server outside, which --forward does not take. */
 const SERVER_OPTIONS = ["scope", "resource", "client-id", "account", "identity", "interactive", "idle", "secret-file"];
-/** Twice the length that a random secret needs. */
-const MIN_SECRET_CHARACTERS = 32;
 
-/**
- * Serves tokens until a signal, until it is idle for too long, or until the command that it runs ends.
- *
- * @returns The exit code.
- * @throws {UsageError} if options contradict each other, or allow no scope.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` if it cannot listen.
- */
+/** Serves tokens until a signal, until it is idle for too long, or until its command ends. Returns the exit code. */
 async function serve(line: CommandLine): Promise<number> {
   const listener = listenerOf(line);
   if (line.seconds("idle") === 0) throw new UsageError("--idle takes a number of seconds above 0");
   const log = await dropUnreadErrors();
   try {
-    if (listener === "forward") {
-      const own = SERVER_OPTIONS.find((name) => line.origin(name) === "command line");
-      if (own !== undefined) throw new UsageError(`--${own} is for the server outside, not for --forward`);
-      return await runForwarding(line);
-    }
-    const options = await endpointOptions(line, listener !== "command" || line.count("verbose") > 0);
+    if (listener === "forward") return await runForwarding(line);
+    const { options, close } = await endpointOf(line, listener !== "command" || line.count("verbose") > 0);
     try {
       if (listener === "command") return await runWithEndpoint(line.operands, options);
       return await (listener === "socket" ? onSocket : onPort)(line, options);
     } finally {
-      await options[Symbol.asyncDispose]();
+      close();
     }
   } finally {
     await log[Symbol.asyncDispose]();
@@ -154,15 +143,16 @@ function listenerOf(line: CommandLine): (typeof LISTENERS)[number] | "command" {
   );
 }
 
-async function endpointOptions(
+/** Returns the options of an endpoint that answers with tokens, and a function that closes its application. */
+async function endpointOf(
   line: CommandLine,
   isLogged: boolean,
-): Promise<Omit<IdentityEndpointOptions, "at"> & AsyncDisposable> {
-  const scopes = allowedScopes(line), interactive = interactiveOf(line), clientId = clientIdOf(line);
-  const prompter = interactive === "never"
-    ? undefined
-    : (await import("../cli/sign_in.ts")).prompterFor(withoutPort(line));
-  const app = await makeApplication(line, { ...prompter?.browser, mayPrompt: prompter !== undefined });
+): Promise<{ readonly options: IdentityEndpointOptions; readonly close: () => void }> {
+  const scopes = allowedScopes(line), isInteractive = interactiveOf(line) !== "never", clientId = clientIdOf(line);
+  // --port is the endpoint's. The system chooses the browser's.
+  const browserLine = line.with({ port: undefined });
+  const prompter = isInteractive ? (await import("../cli/sign_in.ts")).prompterFor(browserLine) : undefined;
+  const app = await makeApplication(line, { ...prompter?.browser, mayPrompt: isInteractive });
   const send = async (request: AcquireTokenRequest) =>
     prompter
       ? await prompter.ask(request, (request) => app.acquireToken(request))
@@ -180,63 +170,67 @@ async function endpointOptions(
     },
     onOutcome: signInNotices(line),
   });
-  // This does not wait for a renewal in flight, which may still complete after the command has ended.
-  return { answer, isLogged, [Symbol.asyncDispose]: () => Promise.resolve(void app.close()) };
+  // A renewal in flight is not waited for: it may still complete after the command has ended.
+  return { options: { answer, isLogged }, close: () => void app.close() };
 }
 
 function allowedScopes(line: CommandLine): ReadonlySet<string> {
-  const scopes = line.list("scope"), resources = line.list("resource");
-  const wrong = resources.find((resource) => !/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource));
-  if (wrong !== undefined) {
-    throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(wrong)}`);
-  }
-  if (scopes.length + resources.length > 0) {
-    return new Set([...scopes, ...resources.map((resource) => `${resource}/.default`)]);
-  }
+  const scopes = new Set([...line.list("scope"), ...line.list("resource").map(scopeOfResource)]);
+  if (scopes.size > 0) return scopes;
   throw new UsageError("--resource or --scope is missing: what clients may get tokens for");
-}
-
-/** --port is the endpoint's. The system chooses the browser's. */
-function withoutPort(line: CommandLine): CommandLine {
-  return line.with({ port: undefined });
 }
 
 /** Returns a function that asks for a sign-in on standard error, once until a request succeeds. */
 function signInNotices(line: CommandLine): (scope: string, error: LatchkeyError | undefined) => void {
   const told = new Set<string>();
   return (scope, error) => {
-    if (!error || EXIT[error.code] !== EXIT.interaction_required) return void told.delete(scope);
+    if (!error || !isInteractionRequired(error)) return void told.delete(scope);
     if (told.has(scope)) return;
     told.add(scope);
-    const who = line.text("account") ?? "somebody", command = loginCommand(line, [scope]);
-    say(`${escapeForTerminal(who)} has to sign in (${error.error ?? error.code}): ${escapeForTerminal(command)}`);
+    const who = line.text("account") ?? "somebody";
+    say(`${who} has to sign in (${error.error ?? error.code}): ${loginCommand(line, [scope])}`);
   };
 }
 
-async function onSocket(line: CommandLine, options: Omit<IdentityEndpointOptions, "at">): Promise<number> {
-  const path = absolutePath(line.text("socket")!), endpoint = await openIdentityEndpoint({ ...options, at: { path } });
-  const text = `serving at ${escapeForTerminal(path)}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
+async function onSocket(line: CommandLine, options: IdentityEndpointOptions): Promise<number> {
+  const path = absolutePath(line.text("socket")!), endpoint = await openIdentityEndpoint({ path }, options);
+  const text = `serving at ${path}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
   return await untilEnded(endpoint, line, () => say(text));
 }
 
-async function onPort(line: CommandLine, options: Omit<IdentityEndpointOptions, "at">): Promise<number> {
+/**
+ * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
+ * variable in lower case is set, programs ignore the other one.
+ */
+const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
+
+async function onPort(line: CommandLine, options: IdentityEndpointOptions): Promise<number> {
   const wanted = line.text("port")!, file = line.text("secret-file");
   if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
     throw new UsageError(`--port takes a port, 0 to 65535, not ${JSON.stringify(wanted)}`);
   }
   const secret = file === undefined ? newSecret() : await secretIn(absolutePath(file));
-  const endpoint = await openIdentityEndpoint({ ...options, at: { port: Number(wanted), secret } });
-  const { IDENTITY_ENDPOINT, IDENTITY_HEADER } = identityVariables(endpoint.port, secret);
+  const endpoint = await openIdentityEndpoint({ port: Number(wanted), secret }, options);
+  const address = addressOf(endpoint);
   // Standard output may be a log: a secret in a file is not printed.
-  const header = file === undefined ? IDENTITY_HEADER : `"$(cat ${shellWord(absolutePath(file))})"`;
+  const header = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
   return await untilEnded(endpoint, line, () => {
-    write(
-      "stdout",
-      `export IDENTITY_ENDPOINT=${IDENTITY_ENDPOINT}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`,
-    );
-    say(`serving at ${IDENTITY_ENDPOINT}`);
+    print(`export IDENTITY_ENDPOINT=${address}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`);
+    say(`serving at ${address}`);
   });
 }
+
+function addressOf({ port }: IdentityEndpoint): string {
+  return `http://127.0.0.1:${port}${IDENTITY_PATH}`;
+}
+
+/** Returns 256 random bits as hexadecimal digits, which no shell or program takes for an option, unlike base64url. */
+function newSecret(): string {
+  return encodeHex(crypto.getRandomValues(new Uint8Array(32)));
+}
+
+/** Twice the length that a random secret needs. */
+const MIN_SECRET_CHARACTERS = 32;
 
 /** Returns the secret in a file, and creates the file if it is missing. */
 async function secretIn(path: string): Promise<string> {
@@ -255,12 +249,6 @@ async function secretIn(path: string): Promise<string> {
       "remove the file to get a new one",
   );
 }
-
-/**
- * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
- * variable in lower case is set, programs ignore the other one.
- */
-const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
 
 /** Waits for a signal or the end of --idle. Announces the endpoint once signals are handled. */
 async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announce: () => void): Promise<number> {
@@ -287,6 +275,70 @@ async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announc
   return 0;
 }
 
-function say(text: string): void {
-  write("stderr", `latchkey: ${text}\n`);
+/** Exit codes of a shell for a command that does not exist, and for one that cannot be run. */
+const NOT_FOUND = 127, NOT_EXECUTABLE = 126;
+
+/** Runs a command with an endpoint of its own, on a port with a secret, and returns its exit code. */
+async function runWithEndpoint(command: readonly string[], options: IdentityEndpointOptions): Promise<number> {
+  const secret = newSecret(), endpoint = await openIdentityEndpoint({ port: 0, secret }, options);
+  try {
+    return await runInForeground(command, {
+      IDENTITY_ENDPOINT: addressOf(endpoint),
+      IDENTITY_HEADER: secret,
+      ...proxyExceptions(),
+      // Azure's libraries would take this for an endpoint of Service Fabric.
+      ...(readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined && { IDENTITY_SERVER_THUMBPRINT: "" }),
+    });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    say(error.message);
+    return error.isMissing ? NOT_FOUND : NOT_EXECUTABLE;
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/** Without these many programs send a proxy the requests for this machine, and the secret with them. */
+function proxyExceptions(): Readonly<Record<string, string>> {
+  const proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+  if (!proxies.some((name) => readEnvironment(name))) return {};
+  const listed = readEnvironment("no_proxy") ?? readEnvironment("NO_PROXY"), own = "127.0.0.1";
+  if (listed?.split(/[\s,]+/).some((host) => host === own || host === "*")) return {};
+  const hosts = listed ? `${listed},${own}` : own;
+  return { NO_PROXY: hosts, no_proxy: hosts };
+}
+
+async function runForwarding(line: CommandLine): Promise<number> {
+  const other = SERVER_OPTIONS.find((name) => line.origin(name) === "command line");
+  if (other !== undefined) throw new UsageError(`--${other} is for the server outside, not for --forward`);
+  const path = absolutePath(line.text("forward")!);
+  requireSocketPermissions(path);
+  await requireTrustedSocket(path);
+  if (!isThere(path)) say(`there is no socket at ${path} yet: requests for tokens fail until there is`);
+  return await runWithEndpoint(line.operands, {
+    answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, signal),
+    isLogged: line.count("verbose") > 0,
+  });
+}
+
+/** Time limit in milliseconds for the server outside, which may prompt a person. */
+const ANSWER_LIMIT_MS = 6 * 60_000;
+
+/** Forwards a path and query to a socket, and returns the reply, or an error in the form of the protocol. */
+export async function forward(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
+  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+  try {
+    await requireTrustedSocket(path); // it may have been replaced since the start
+    const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
+    if (answer.status >= 200 && answer.status <= 599 && readJson(answer.body)) return answer;
+    return refusalReply({ statusCode: 502, message: `${path} is not an endpoint of latchkey serve` });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (limit.aborted) {
+      return refusalReply({ statusCode: 504, message: `${path} did not answer within ${ANSWER_LIMIT_MS} ms` });
+    }
+    if (!(error instanceof LatchkeyError)) throw error;
+    const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
+    return refusalReply({ statusCode, message: `${error.message}. ${error.hint}` });
+  }
 }

@@ -1,4 +1,4 @@
-/** In place of lib/broker/detect.ts where there is no device, and so no broker: workers on the edge, and pages. */
+/** Replaces lib/broker/detect.ts in workers on the edge and in pages, which have no broker. */
 import type { Authority } from "../../lib/authority.ts";
 import { type BrokerFinding, type BrokerFlags, isAnyWanted } from "../../lib/broker/broker.ts";
 import type { JsonBrokerOptions } from "../../lib/broker/client.ts";
@@ -7,7 +7,7 @@ import { LatchkeyError } from "../../lib/errors.ts";
 /**
  * Finds no broker.
  *
- * @throws {LatchkeyError} `missing_dependency` when one is asked for.
+ * @throws {LatchkeyError} `missing_dependency` if one is enabled.
  */
 export function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Promise<BrokerFinding> {
   if (isBrokerEnabled(flags, options.authority)) {
@@ -24,7 +24,7 @@ export function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Prom
   return Promise.resolve({ state: "off", reason });
 }
 
-/** Whether the app wants a broker, on whatever platform, and for an authority that a broker serves. */
+/** Returns true if the app enables a broker on any platform, for an authority that brokers serve. */
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
   return isAnyWanted(flags) && authority.kind === "entra";
 }

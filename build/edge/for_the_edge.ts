@@ -1,4 +1,4 @@
-/** What becomes of the sources where there are Web APIs alone. */
+/** Adapts the sources to runtimes that have only Web APIs. */
 import type { BunPlugin } from "bun";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,8 +7,8 @@ const DETECT = fileURLToPath(new URL("../../lib/broker/detect.ts", import.meta.u
 const NO_BROKER = fileURLToPath(new URL("detect.ts", import.meta.url));
 
 /**
- * Leaves the brokers out, and what there is of Node's: bundlers for the edge refuse to bundle what they cannot find, however
- * late it is imported. What takes it fails when it is called, as it does on the edge from the sources.
+ * Removes the brokers and Node's modules: bundlers for the edge refuse a module that they cannot find, even in a late import. The
+ * code that needs one fails when it is called, as the sources do on the edge.
  */
 export const forTheEdge: BunPlugin = {
   name: "for the edge",
@@ -18,7 +18,7 @@ export const forTheEdge: BunPlugin = {
       ({ path, importer }) => resolve(dirname(importer), path) === DETECT ? { path: NO_BROKER } : undefined,
     );
     build.onResolve({ filter: /^node:|^dbus-next$/ }, ({ path }) => ({
-      path: path.replace(":", "-"), // it becomes a part of a file's name
+      path: path.replace(":", "-"), // it becomes part of a file's name
       namespace: "absent",
     }));
     build.onLoad({ filter: /.*/, namespace: "absent" }, ({ path }) => ({

@@ -93,6 +93,17 @@ describe("BrowserConnection", () => {
     expect(messages).toEqual(["offline", { error: "There is no broker", native: "1.2.3" }]);
   });
 
+  // A hint named API calls, which nobody can type at a shell.
+  test("gives a hint in the words of the command line", async () => {
+    const { run, send, end, asked, untilAsked, messages } = begin(), ended = run();
+    send(GET_ACCOUNTS);
+    end();
+    await untilAsked(1);
+    asked[0]!.reject(new LatchkeyError("refused", "No", { hint: "Set requireBroker" }));
+    await ended;
+    expect(messages).toEqual(["online", { error: "No. Set --broker require" }]);
+  });
+
   test("believes what it saw last of the broker, and not an answer from before", async () => {
     const { run, send, end, change, asked, untilAsked, untilWritten } = begin();
     const ended = run();

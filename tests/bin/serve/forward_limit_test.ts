@@ -1,21 +1,23 @@
 // A request that is passed on, by itself: to a server that stands still.
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { forward } from "../../../bin/serve/forward.ts";
+import { forward } from "../../../bin/serve/serve.ts";
 
 test("forward() answers for a server that does not, when its time is over", async () => {
   const folder = mkdtempSync(join(tmpdir(), "forward-")), path = join(folder, "identity");
+  const timeout = spyOn(AbortSignal, "timeout").mockReturnValue(AbortSignal.timeout(50));
   const asked = Promise.withResolvers<Socket>(), server = createServer((socket) => asked.resolve(socket));
   try {
     await new Promise<void>((resolve) => server.listen(path, resolve));
-    const reply = await forward(path, "/msi/token", { signal: new AbortController().signal, limitMs: 50 });
+    const reply = await forward(path, "/msi/token", new AbortController().signal);
     expect(reply.status).toBe(504);
     expect(JSON.parse(String(reply.body))).toMatchObject({ statusCode: 504, message: expect.stringContaining(path) });
     (await asked.promise).destroy();
   } finally {
+    timeout.mockRestore();
     server.close();
     rmSync(folder, { recursive: true });
   }
@@ -36,7 +38,7 @@ if (process.getuid?.() === 0) {
       chmodSync(top, mode);
       await new Promise<void>((resolve) => server.listen(path, resolve));
       for (const each of [path, folder]) chownSync(each, 12_345, 12_345);
-      const { status, body } = await forward(path, "/msi/token", { signal: new AbortController().signal });
+      const { status, body } = await forward(path, "/msi/token", new AbortController().signal);
       expect(status).toBe(isAsked ? 200 : 502);
       if (!isAsked) expect(JSON.parse(body).message).toContain("belongs to user 12345");
     } finally {

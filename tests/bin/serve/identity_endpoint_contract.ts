@@ -36,13 +36,13 @@ const token: IdentityEndpointOptions["answer"] = () => Promise.resolve({ status:
 /** Opens one on a socket, whose path it gives. */
 async function onSocket(answer = token): Promise<string> {
   const path = join(folder, `socket-${++count}`);
-  opened.push(await openIdentityEndpoint({ at: { path }, answer, isLogged: false }));
+  opened.push(await openIdentityEndpoint({ path }, { answer, isLogged: false }));
   return path;
 }
 
 /** Opens one on a port, which it gives. */
 async function onPort(): Promise<string> {
-  const endpoint = await openIdentityEndpoint({ at: { port: 0, secret: "secret" }, answer: token, isLogged: false });
+  const endpoint = await openIdentityEndpoint({ port: 0, secret: "secret" }, { answer: token, isLogged: false });
   opened.push(endpoint);
   return `${endpoint.port}`;
 }

@@ -272,7 +272,7 @@ describe("latchkey serve --port", () => {
     const [, port] = await server.printed(/serving at http:\/\/127\.0\.0\.1:(\d+)\/msi\/token\n/);
     server.interrupt();
     const { code, stdout, stderr } = await server.ended();
-    const [, secret] = /^export IDENTITY_HEADER=([\w-]{43})$/m.exec(stdout)!;
+    const [, secret] = /^export IDENTITY_HEADER=([\da-f]{64})$/m.exec(stdout)!;
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout: `export IDENTITY_ENDPOINT=http://127.0.0.1:${port}/msi/token\nexport IDENTITY_HEADER=${secret}\n` +
