@@ -31,7 +31,7 @@ export async function openDBusNext(address: string): Promise<(onSignal: (signal:
 }
 
 /** A socket on which a bus listens. */
-interface UnixSocket {
+export interface UnixSocket {
   /** `path`: a file. `abstract`: a name in Linux' abstract namespace. */
   readonly kind: "path" | "abstract";
   readonly name: string;

@@ -19,6 +19,7 @@ import {
   type Signal,
   type SignalMatch,
 } from "./bus.ts";
+import type { BunSockets } from "./bun.ts";
 import { type DBusTransport, disconnected } from "./connection.ts";
 import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
 
@@ -33,7 +34,7 @@ import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
  */
 export async function openSessionBus(): Promise<SessionBus> {
   const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
-  if (!deno) return await openWithDBusNext(address);
+  if (!deno) return await (bunSockets() ? openWithBun(address) : openWithDBusNext(address));
   try {
     const library = openLibdbus(deno);
     return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
@@ -51,6 +52,16 @@ export async function openSessionBus(): Promise<SessionBus> {
 async function openWithDBusNext(address: string): Promise<SessionBus> {
   const { openDBusNext } = await import("./dbus_next.ts"), connect = await openDBusNext(address);
   return new ReconnectingBus("dbus-next", connect);
+}
+
+async function openWithBun(address: string): Promise<SessionBus> {
+  const [{ BunTransport }, { unixSockets }] = await Promise.all([import("./bun.ts"), import("./dbus_next.ts")]);
+  const sockets = unixSockets(address);
+  return new ReconnectingBus("bun", (onSignal) => new BunTransport(bunSockets()!, sockets, onSignal));
+}
+
+function bunSockets(): BunSockets | undefined {
+  return (globalThis as { Bun?: BunSockets }).Bun;
 }
 
 function isMissing(error: unknown): error is LatchkeyError {
