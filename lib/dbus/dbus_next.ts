@@ -7,11 +7,11 @@
  * @module
  */
 import type { Socket } from "node:net";
-import { startTimer } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, quoteCommand } from "../runtime/host.ts";
 import { BUS_ERROR, DBusError, type Signal } from "./bus.ts";
-import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
+import { type DBusTransport, disconnected } from "./connection.ts";
+import { SocketTransport, type UnixSocket, unixSockets } from "./socket.ts";
 
 /** Version of `@jellybrick/dbus-next` with which its undocumented parts were checked. */
 export const CHECKED_VERSION = "0.11.3";
@@ -27,96 +27,6 @@ export async function openDBusNext(address: string): Promise<(onSignal: (signal:
   if (deno) checkPermissions(deno, sockets);
   const library = await loadDBusNext();
   return (onSignal) => new DBusNextTransport(library, addresses, onSignal);
-}
-
-interface UnixSocket {
-  /** `path`: a file. `abstract`: a name in Linux' abstract namespace. */
-  readonly kind: "path" | "abstract";
-  readonly name: string;
-}
-
-/**
- * Returns the unix sockets among the addresses of a bus, in order (D-Bus Specification, "Server Addresses"), such as
- * `unix:path=/run/user/1000/bus`.
- *
- * @throws {DBusError} `…BadAddress` if an address is malformed, or none is a unix socket.
- */
-export function unixSockets(address: string): UnixSocket[] {
-  const sockets = address.split(";").filter((one) => one !== "").flatMap(socketsOf);
-  if (sockets.length === 0) throw bad(address, "it names no unix socket");
-  return sockets;
-}
-
-function socketsOf(address: string): UnixSocket[] {
-  const [, transport, rest] = /^([^:=,;]+):(.*)$/s.exec(address) ?? [];
-  if (transport === undefined) throw bad(address, "it names no transport");
-  const values = new Map(
-    rest!.split(",").filter(Boolean).map((pair) => {
-      const [, key, value] = /^([^=]+)=([-0-9A-Za-z_/.*~\\%]*)$/.exec(pair) ?? [];
-      if (key === undefined) throw bad(address, "it is not written as key=value");
-      return [key, unescape(address, value!)];
-    }),
-  );
-  if (transport !== "unix") return [];
-  return (["path", "abstract"] as const).flatMap((kind) => {
-    const name = values.get(kind);
-    return name ? [{ kind, name }] : [];
-  });
-}
-
-/** `%xx` is a byte. The runtimes' sockets take only names in UTF-8. */
-function unescape(address: string, value: string): string {
-  try {
-    return decodeURIComponent(value);
-  } catch {
-    throw bad(address, "its %xx are not UTF-8");
-  }
-}
-
-function bad(address: string, why: string): DBusError {
-  return new DBusError(`${BUS_ERROR}BadAddress`, `the address ${JSON.stringify(address)} cannot be used: ${why}`);
-}
-
-/** Length of the part of the header that has the message's length. */
-const HEADER_LENGTH = 16;
-const MAX_LENGTH = 128 * 1024 * 1024;
-
-export class MessageSplitter {
-  #message = new Uint8Array(HEADER_LENGTH);
-  #filled = 0;
-
-  /**
-   * Adds a piece of the stream, and returns the messages that are complete now, in order.
-   *
-   * @throws {RangeError} if the stream is malformed. The rest of it cannot be read.
-   */
-  push(piece: Uint8Array): Uint8Array<ArrayBuffer>[] {
-    const messages = [];
-    for (let rest = piece; rest.length > 0;) {
-      const part = rest.subarray(0, this.#message.length - this.#filled);
-      this.#message.set(part, this.#filled);
-      this.#filled += part.length;
-      rest = rest.subarray(part.length);
-      if (this.#filled < this.#message.length) break;
-      const length = lengthOf(this.#message);
-      if (length === this.#filled) {
-        messages.push(this.#message);
-        this.#message = new Uint8Array(HEADER_LENGTH);
-        this.#filled = 0;
-      } else {
-        this.#message = new Uint8Array(this.#message.buffer.transfer(length));
-      }
-    }
-    return messages;
-  }
-}
-
-function lengthOf(message: Uint8Array<ArrayBuffer>): number {
-  const order = String.fromCharCode(message[0]!), isLittle = order === "l", view = new DataView(message.buffer);
-  const body = view.getUint32(4, isLittle), fields = view.getUint32(12, isLittle);
-  const length = HEADER_LENGTH + Math.ceil(fields / 8) * 8 + body;
-  if (!(isLittle || order === "B") || length > MAX_LENGTH) throw new RangeError("The bytes are not a D-Bus message");
-  return length;
 }
 
 type DBusNext = typeof import("dbus-next");
@@ -138,49 +48,44 @@ const HELLO_SERIAL = 1;
 /** Thrown into `dbus-next` after the authentication, so that it does not read the socket. */
 const TAKEN_OVER = new Error("latchkey reads the socket");
 
-class DBusNextTransport implements DBusTransport {
-  readonly connection: DBusConnection;
+/** A connection to a bus over the socket of `dbus-next`. */
+class DBusNextTransport extends SocketTransport {
   readonly #library: DBusNext;
-  readonly #splitter = new MessageSplitter();
   /** Messages that wait for the authentication. */
   #unsent: Uint8Array[] | undefined = [];
   #inner: InnerConnection | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #ended = false;
 
   /** Starts to connect to the first of the addresses that works. */
   constructor(library: DBusNext, addresses: readonly string[], onSignal: (signal: Signal) => void) {
+    super(onSignal, HELLO_SERIAL);
     this.#library = library;
-    this.connection = new DBusConnection({
-      write: (message) => this.#unsent ? this.#unsent.push(message) : this.#inner?.stream?.write(message),
-      onSignal,
-      onWaiting: () => this.#keepTime(),
-    }, HELLO_SERIAL);
     this.#connectSoon(addresses);
   }
 
-  isOpen(): boolean {
-    return !this.#ended;
+  protected get socket() {
+    const stream = this.#inner?.stream;
+    return stream && { ref: () => stream.ref(), unref: () => stream.unref(), end: () => stream.unref().destroySoon() };
   }
 
-  close(): void {
-    this.#end(disconnected("the connection to the session bus was closed"));
+  protected write(message: Uint8Array): void {
+    if (this.#unsent) this.#unsent.push(message);
+    else this.#inner?.stream?.write(message);
   }
 
   /** `dbus-next` adds its listener of errors a microtask late. No event comes before that if this is a microtask, too. */
   #connectSoon(addresses: readonly string[]): void {
-    queueMicrotask(() => this.#ended || this.#connect(addresses));
+    queueMicrotask(() => this.isOpen() && this.#connect(addresses));
   }
 
   #connect([busAddress = "", ...others]: readonly string[]): void {
     const bus = this.#library.sessionBus({ busAddress, authMethods: ["EXTERNAL"] }) as unknown as UndeclaredBus;
     const inner = this.#inner = bus._connection;
     const fail = (error: DBusError) => {
-      if (this.#inner !== inner || this.#ended) return;
+      if (this.#inner !== inner || !this.isOpen()) return;
       this.#inner = undefined;
       inner.stream?.destroy();
       if (this.#unsent && others.length > 0) this.#connectSoon(others);
-      else this.#end(error);
+      else this.end(error);
     };
     bus.on("error", (error) => {
       if (error !== TAKEN_OVER) fail(this.#unsent ? notConnected(busAddress, error) : disconnected(error.message));
@@ -191,45 +96,18 @@ class DBusNextTransport implements DBusTransport {
       throw TAKEN_OVER;
     });
     setTimeout(() => { // the stream exists by then
-      inner.stream?.once("connect", () => this.#keepTime()); // Deno 2.6 forgets an unref() before
-      this.#keepTime();
+      inner.stream?.once("connect", () => this.keepTime()); // Deno 2.6 forgets an unref() before
+      this.keepTime();
     });
   }
 
   #takeOver(stream: Socket): void {
-    stream.on("readable", () => this.#read(stream));
+    stream.on("readable", () => {
+      for (let piece: Uint8Array | null; this.isOpen() && (piece = stream.read()) !== null;) this.read(piece);
+    });
     for (const message of this.#unsent ?? []) stream.write(message);
     this.#unsent = undefined;
-    this.#keepTime();
-  }
-
-  #read(stream: Socket): void {
-    try {
-      for (let piece: Uint8Array | null; (piece = stream.read()) !== null;) {
-        for (const message of this.#splitter.push(piece)) this.connection.receive(message);
-      }
-    } catch {
-      this.#end(disconnected("the session bus sent a malformed message"));
-    }
-  }
-
-  /** Keeps the program alive while calls wait, and enforces their time limits. */
-  #keepTime(): void {
-    clearTimeout(this.#timer);
-    const stream = this.#inner?.stream, { isWaiting, nextDeadline } = this.connection;
-    if (this.#ended) stream?.unref().destroySoon(); // after the pending writes
-    else if (isWaiting) stream?.ref();
-    else stream?.unref();
-    if (!isWaiting || nextDeadline === Infinity) return;
-    const delayMs = Math.max(0, Math.ceil(nextDeadline - performance.now()));
-    this.#timer = startTimer(() => (this.connection.expire(), this.#keepTime()), delayMs);
-  }
-
-  #end(error: DBusError): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.connection.fail(error);
-    this.#keepTime();
+    this.keepTime();
   }
 }
 

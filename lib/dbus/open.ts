@@ -21,6 +21,7 @@ import {
 } from "./bus.ts";
 import { type DBusTransport, disconnected } from "./connection.ts";
 import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
+import type { BunSockets } from "./socket.ts";
 
 /**
  * Opens the session bus. Deno uses libdbus, which starts in half the time; other runtimes, and Deno if libdbus is missing or
@@ -33,7 +34,7 @@ import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
  */
 export async function openSessionBus(): Promise<SessionBus> {
   const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
-  if (!deno) return await openWithDBusNext(address);
+  if (!deno) return await (bunSockets() ? openWithBun(address) : openWithDBusNext(address));
   try {
     const library = await openLibdbus(deno);
     return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
@@ -53,6 +54,15 @@ async function openWithDBusNext(address: string): Promise<SessionBus> {
   return new ReconnectingBus("dbus-next", await openDBusNext(address));
 }
 
+async function openWithBun(address: string): Promise<SessionBus> {
+  const { BunTransport, unixSockets } = await import("./socket.ts"), sockets = unixSockets(address);
+  return new ReconnectingBus("bun", (onSignal) => new BunTransport(bunSockets()!, sockets, onSignal));
+}
+
+function bunSockets(): BunSockets | undefined {
+  return (globalThis as { Bun?: BunSockets }).Bun;
+}
+
 function isMissing(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.code === "missing_dependency";
 }
@@ -61,7 +71,7 @@ function isMissing(error: unknown): error is LatchkeyError {
 async function localAddress(address: string): Promise<string> {
   const sockets = address.split(";").filter((one) => one.startsWith("unix:"));
   if (sockets.length > 0) return sockets.join(";");
-  const { unixSockets } = await import("./dbus_next.ts");
+  const { unixSockets } = await import("./socket.ts");
   unixSockets(address); // throws the reason
   return address;
 }

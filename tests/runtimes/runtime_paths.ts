@@ -27,7 +27,7 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
   onDeno("Deno + dbus-next", "dbus-next", ["--allow-all", "--deny-ffi"]),
   {
     name: "Bun",
-    client: "dbus-next",
+    client: "bun",
     broker: "linux",
     program: () => [findTool("bun"), "--conditions", "latchkey-source"],
     suite: bunSuite,

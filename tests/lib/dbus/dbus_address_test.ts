@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { DBusError } from "../../../lib/dbus/bus.ts";
-import { unixSockets } from "../../../lib/dbus/dbus_next.ts";
+import { unixSockets } from "../../../lib/dbus/socket.ts";
 
 const path = (name: string) => ({ kind: "path", name });
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { MessageSplitter } from "../../../lib/dbus/dbus_next.ts";
+import { MessageSplitter } from "../../../lib/dbus/socket.ts";
 import { encodeMessage, SIGNAL } from "../../../lib/dbus/marshal.ts";
 
 const messages = ["", "a", "x".repeat(1000)].map((text, index) =>
