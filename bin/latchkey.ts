@@ -4,6 +4,7 @@
  * @module
  */
 import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
+import { renewalsInFlight } from "../lib/async.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
@@ -190,7 +191,7 @@ function attempt(write: () => void): void {
  * longer be valid. A person who presses Ctrl-C again does not wait.
  */
 async function finishRenewals(code: number): Promise<void> {
-  const { renewalsInFlight } = await import("../lib/async.ts");
+  if (renewalsInFlight.isEmpty) return;
   const listening = onSignals(["SIGINT", "SIGTERM"], () => exit(code));
   await renewalsInFlight.drained(ABORTED_EXITS.includes(code) ? RENEWAL_GRACE_MS : undefined);
   listening[Symbol.dispose]();

@@ -51,10 +51,14 @@ export class InFlight {
     }
   }
 
+  get isEmpty(): boolean {
+    return this.#works.size === 0;
+  }
+
   /** Waits until no work is in flight, for at most `limitMs` milliseconds. By default without a limit. */
   async drained(limitMs = Infinity): Promise<void> {
     const limit = new AbortController(), { signal } = limit, stopLimit = afterRunning(limitMs, () => limit.abort());
-    while (this.#works.size > 0 && !signal.aborted) {
+    while (!this.isEmpty && !signal.aborted) {
       await untilAborted(Promise.all(this.#works), signal).catch(() => {}); // only the limit rejects it
     }
     stopLimit();
