@@ -77,8 +77,8 @@ export function parseAuthority(text: string): Authority {
   const [, plainHost, path] =
     /^https:\/\/([a-z0-9-]+(?:\.[a-z0-9-]*[a-z])+)((?:\/[A-Za-z0-9_%-][A-Za-z0-9._%-]*)+)$/.exec(text) ?? [];
   if (plainHost && path) return makeAuthority(`https://${plainHost}`, plainHost, path);
-  const url = URL.canParse(text) ? new URL(text) : undefined,
-    refused = `Cannot use the authority ${JSON.stringify(text)}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const refused = `Cannot use the authority ${JSON.stringify(text)}`;
   if (!url) throw new ArgumentError(`${refused}: it is not a URL`);
   if (!isHttpsOrLoopback(url)) throw new ArgumentError(`${refused}: it has to begin with https://`);
   if (url.username || url.password || url.search || url.hash) {

@@ -180,8 +180,12 @@ export class BrokerSource {
     const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
     if (query.account) await this.#refuseSignedOut(query.account, call);
     const broker = await this.broker(call);
-    const account = query.account ?? await onlyAccount(broker, username, call);
-    if (account && !query.account) await this.#refuseSignedOut(account, call);
+    let { account } = query;
+    if (!account) { // the one that the user name names, or the only one
+      const accounts = await broker.getAccounts(call);
+      const named = accounts.filter((each) => username === undefined || isSameUsername(each.username, username));
+      if (named.length === 1) await this.#refuseSignedOut(account = named[0]!, call);
+    }
     // The only account was not chosen: the request names it, but its tenant does not replace /common.
     const isChosen = query.account !== undefined || username !== undefined;
     const request = brokerRequest({ ...query, account }, isChosen ? account : undefined);
@@ -248,17 +252,6 @@ export class BrokerSource {
 }
 
 const NO_VERSION = { kind: null, version: null };
-
-/** Returns the account that the user name names, or that is the only one. */
-async function onlyAccount(
-  broker: Broker,
-  username: string | undefined,
-  call: BrokerCall,
-): Promise<AccountInfo | undefined> {
-  const accounts = await broker.getAccounts(call);
-  const named = accounts.filter((account) => username === undefined || isSameUsername(account.username, username));
-  return named.length === 1 ? named[0] : undefined;
-}
 
 /** Himmelblau's refusals have no status, so only a try shows whether a sign-in helps. */
 const SIGN_IN_MAY_HELP = "The broker does not say what helps; a sign-in may: acquireTokenInteractive with a prompt";
