@@ -84,8 +84,10 @@ export interface TokenStoreOptions {
   readonly hold?: Notify | undefined;
 }
 
-/** The token cache of a command. If the command needs it, it cannot be tried out. */
-export type TokenStore = CacheStore & Partial<Pick<BestEffortStore, "tryOut">>;
+export interface TokenStore extends CacheStore {
+  /** Reports what will prevent storing anything, as far as that is known beforehand; absent if the command needs the cache. */
+  tryOut?(call?: CacheCall): Promise<void>;
+}
 
 /**
  * Opens the token cache of a command line; `undefined` stands for the application's own memory. Nothing is read or created before
@@ -160,11 +162,6 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-interface BestEffortStore extends CacheStore {
-  /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
-  tryOut(call?: CacheCall): Promise<void>;
-}
-
 const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
@@ -178,7 +175,7 @@ export function bestEffortStore(
     /** Finds out if anything can be written. @default that is not known beforehand */
     readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
   },
-): BestEffortStore {
+): TokenStore & Required<Pick<TokenStore, "tryOut">> {
   /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
   const unusable = new Map<string, LatchkeyError>();
   const told = new Set<string>();
