@@ -202,14 +202,13 @@ export function bestEffortStore(
 
   return {
     readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
-    read: (homeAccountId, call = {}) =>
-      reading(call, async (used) => {
-        return used === store && unusable.has(homeAccountId) ? undefined : await used.read(homeAccountId, call);
-      }),
+    async read(homeAccountId, call = {}) {
+      const isUsable = (used: CacheStore) => used !== store || !unusable.has(homeAccountId);
+      return await reading(call, async (used) => isUsable(used) ? await used.read(homeAccountId, call) : undefined);
+    },
     async update(homeAccountId, change, call = {}) {
-      const problem = unusable.get(homeAccountId);
       try {
-        if (problem) throw problem;
+        if (unusable.has(homeAccountId)) throw unusable.get(homeAccountId);
         await store.update(homeAccountId, change, call); // an unreadable file can often be replaced
         used = store; // which has what was just written
       } catch (error) {
