@@ -155,9 +155,7 @@ function ambiguous(accounts: readonly AccountInfo[], given: string | undefined):
   return `--account ${why}: there are ${names.join(", ")}`;
 }
 
-/**
- * Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat the failure.
- */
+/** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */
 export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
   const held: Parameters<Notify>[] = [];
   return {
