@@ -75,7 +75,7 @@ export async function main(words: readonly string[]): Promise<number> {
   try {
     return await Promise.race([perform(), ending.tooLong]) ?? 0;
   } catch (error) {
-    const code = await report(error, { line, words });
+    const code = await report(error, line, words);
     return ending.name ? EXIT_AT[ending.name]! : code;
   } finally {
     ending[Symbol.dispose]();
@@ -138,17 +138,11 @@ async function printHelp(word: string | undefined): Promise<void> {
   print(overview(GROUPS, [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
 }
 
-/** The command line that failed, if it could be read, and its words. */
-interface FailedLine {
-  readonly line: CommandLine | undefined;
-  readonly words: readonly string[];
-}
-
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
-async function report(error: unknown, failed: FailedLine): Promise<number> {
+async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
   const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
-  const { line, words } = failed, correlation_id = line?.correlationId;
-  const printIfJson = async (json: unknown) => await wantsJson(failed) && attempt(() => printJson(json));
+  const correlation_id = line?.correlationId;
+  const printIfJson = async (json: unknown) => await wantsJson(line, words) && attempt(() => printJson(json));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
@@ -167,7 +161,7 @@ async function report(error: unknown, failed: FailedLine): Promise<number> {
   return EXIT.unexpected;
 }
 
-async function wantsJson({ line, words }: FailedLine): Promise<boolean> {
+async function wantsJson(line: CommandLine | undefined, words: readonly string[]): Promise<boolean> {
   if (line) return line.text("format") === "json";
   const given = optionWords(words);
   if (given.some((word, index) => word === "--format=json" || word === "json" && given[index - 1] === "--format")) {

@@ -82,20 +82,16 @@ export async function signIn(line: CommandLine, signal: AbortSignal | undefined)
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
   const { account } = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal);
-  const problem = await profiles?.writeProfile(line, account, signal).catch((error) => asProblem(error, signal));
-  if (problem) {
-    say(`${account.username || account.homeAccountId} is signed in, but the profile was not written: ${problem}`);
+  try {
+    await profiles?.writeProfile(line, account, signal);
+  } catch (error) {
+    // The sign-in counts even so.
+    if (signal?.aborted || !(error instanceof UsageError || error instanceof LatchkeyError)) throw error;
+    const name = account.username || account.homeAccountId, problem = messageOf(error);
+    say(`${name} is signed in, but the profile was not written: ${problem}`);
   }
   if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
   else print(accountLine(account));
-}
-
-/** Returns why a profile was not written. The sign-in counts even so. */
-function asProblem(error: unknown, signal: AbortSignal | undefined): string {
-  if (signal?.aborted) throw error;
-  if (error instanceof UsageError) return error.message;
-  if (error instanceof LatchkeyError) return messageOf(error);
-  throw error;
 }
 
 async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isGuid } from "../../lib/encoding.ts";
 import { type AccountInfo, idKey, isSameUsername } from "../../lib/account.ts";
 import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment } from "../../lib/runtime/host.ts";
@@ -64,8 +65,8 @@ export function clientIdOf(line: CommandLine): string {
         "may be read, or --profile)",
     );
   }
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(given)) return given;
   const names = Object.keys(WELL_KNOWN_CLIENTS);
+  if (isGuid(given)) return given;
   if (names.includes(given)) return WELL_KNOWN_CLIENTS[given]!;
   if (!isAtMicrosoft(line)) return given; // only Microsoft calls its apps by GUIDs
   throw unknown(`client ${JSON.stringify(given)}: --client-id takes a GUID or ${names.join(", ")}`, given, names);
@@ -146,18 +147,15 @@ export async function whyNoAccount(
 
 /** Lists the accounts so that each can be chosen: a user name that several have is told apart by home account ids. */
 function ambiguous(accounts: readonly AccountInfo[], given: string | undefined): string {
-  const byName = Map.groupBy(accounts, ({ username }) => username.toLowerCase());
   const names = accounts.map(({ username, homeAccountId }) => {
-    if (!username) return homeAccountId;
-    return byName.get(username.toLowerCase())!.length === 1 ? username : `${homeAccountId} (${username})`;
+    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
+    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
   });
   const why = given === undefined ? "is missing" : `${given} is ambiguous`;
   return `--account ${why}: there are ${names.join(", ")}`;
 }
 
-/**
- * Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat the failure.
- */
+/** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */
 export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
   const held: Parameters<Notify>[] = [];
   return {

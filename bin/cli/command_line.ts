@@ -222,7 +222,9 @@ function readOption(option: Option, given: unknown, profile: ProfileValues | und
       const check = option.kind === "seconds" ? readSeconds : checkChoice;
       const read = (name: string, value: string, origin: Origin) => ({ value: check(name, value, option), origin });
       if (typeof given === "string") return read(name, given, "command line");
-      if (set !== undefined && !isForeign(option, set)) return read(variable, set, "environment");
+      // The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have.
+      const isForeign = option.foreignChoices?.includes(set ?? "") && !option.choices?.includes(set ?? "");
+      if (set !== undefined && !isForeign) return read(variable, set, "environment");
       if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
       if (option.default !== undefined) return read(name, option.default, "default");
       return { value: undefined, origin: undefined };
@@ -236,11 +238,6 @@ export function variableOf({ name }: Option): string {
 
 function originOf(set: string | undefined, told?: string): Origin | undefined {
   return set !== undefined ? "environment" : told !== undefined ? "profile" : undefined;
-}
-
-/** The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have. */
-function isForeign({ choices, foreignChoices }: Option, value: string): boolean {
-  return foreignChoices?.includes(value) === true && !choices?.includes(value);
 }
 
 function isYes(name: string, value: string | undefined, wanted = "yes or no"): boolean {

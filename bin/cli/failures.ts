@@ -38,12 +38,7 @@ function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   return [commandLineHint(hint), more].filter(Boolean).join(". ") || undefined;
 }
 
-/**
- * Returns a failure for `--format json`.
- *
- * @param error The failure.
- * @param correlationId UUID of the request if the error has none, since it was aborted or never sent.
- */
+/** Returns a failure for `--format json`. The id is the request's if the error has none, since it was aborted or never sent. */
 export function failureJson(error: LatchkeyError, correlationId?: string): Record<string, unknown> {
   const { broker } = error;
   return {

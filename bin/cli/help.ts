@@ -41,7 +41,6 @@ const EXIT_CODES = [
 
 type Example = CommandSyntax["examples"][number];
 
-/** Returns what `latchkey --help` prints. */
 export function overview(
   groups: readonly { readonly title: string; readonly commands: readonly Pick<Command, "name" | "summary">[] }[],
   firstExamples: readonly Example[],
@@ -66,7 +65,6 @@ Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", 
 `;
 }
 
-/** Returns what `latchkey COMMAND --help` prints. */
 export function helpOf(command: CommandSyntax): string {
   return `${command.summary}.
 

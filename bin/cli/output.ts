@@ -89,7 +89,7 @@ export function commandLineHint(hint: string | undefined): string | undefined {
   return hint?.replaceAll(pattern, (found) => COMMAND_LINE_WORDS[found] ?? found);
 }
 
-export function messageOf({ message, hint }: LatchkeyError): string {
+export function messageOf({ message, hint }: Error & Partial<Pick<LatchkeyError, "hint">>): string {
   return [message, commandLineHint(hint)].filter(Boolean).join(". ");
 }
 

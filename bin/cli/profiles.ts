@@ -133,7 +133,7 @@ function rootOf(file: ProfileFile): Readonly<Record<string, unknown>> {
   throw wrong(file, "it must be a JSON object");
 }
 
-function wrong({ path }: ProfileFile, why: string): UsageError {
+function wrong({ path }: Pick<ProfileFile, "path">, why: string): UsageError {
   return new UsageError(`Cannot use ${path}: ${why}`);
 }
 
@@ -223,7 +223,7 @@ async function readFile(): Promise<ProfileFile> {
     const bytes = await readPrivateFile(path);
     return { path, text: bytes && new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
   } catch (error) {
-    if (error instanceof TypeError) throw new UsageError(`Cannot use ${path}: it is not UTF-8`);
+    if (error instanceof TypeError) throw wrong({ path }, "it is not UTF-8");
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
     // The check is that of token files; this one has no tokens.
     const message = error.message.replace(" is not safe for tokens:", " is not safe:"), { hint } = error;

@@ -84,8 +84,10 @@ export interface TokenStoreOptions {
   readonly hold?: Notify | undefined;
 }
 
-/** The token cache of a command. If the command needs it, it cannot be tried out. */
-export type TokenStore = CacheStore & Partial<Pick<BestEffortStore, "tryOut">>;
+export interface TokenStore extends CacheStore {
+  /** Reports what will prevent storing anything, as far as that is known beforehand; absent if the command needs the cache. */
+  tryOut?(call?: CacheCall): Promise<void>;
+}
 
 /**
  * Opens the token cache of a command line; `undefined` stands for the application's own memory. Nothing is read or created before
@@ -160,11 +162,6 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-interface BestEffortStore extends CacheStore {
-  /** Reports what will prevent storing anything, as far as that is known beforehand. Nothing is stored. */
-  tryOut(call?: CacheCall): Promise<void>;
-}
-
 const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
@@ -178,7 +175,7 @@ export function bestEffortStore(
     /** Finds out if anything can be written. @default that is not known beforehand */
     readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
   },
-): BestEffortStore {
+): TokenStore & Required<Pick<TokenStore, "tryOut">> {
   /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
   const unusable = new Map<string, LatchkeyError>();
   const told = new Set<string>();
@@ -205,14 +202,13 @@ export function bestEffortStore(
 
   return {
     readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
-    read: (homeAccountId, call = {}) =>
-      reading(call, async (used) => {
-        return used === store && unusable.has(homeAccountId) ? undefined : await used.read(homeAccountId, call);
-      }),
+    async read(homeAccountId, call = {}) {
+      const isUsable = (used: CacheStore) => used !== store || !unusable.has(homeAccountId);
+      return await reading(call, async (used) => isUsable(used) ? await used.read(homeAccountId, call) : undefined);
+    },
     async update(homeAccountId, change, call = {}) {
-      const problem = unusable.get(homeAccountId);
       try {
-        if (problem) throw problem;
+        if (unusable.has(homeAccountId)) throw unusable.get(homeAccountId);
         await store.update(homeAccountId, change, call); // an unreadable file can often be replaced
         used = store; // which has what was just written
       } catch (error) {

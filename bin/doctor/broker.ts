@@ -14,6 +14,7 @@ import {
   denoNamespace,
   isAtLeast,
   isPermitted,
+  mayReadEnvironment,
   operatingSystem,
   quoteCommand,
   readEnvironment,
@@ -73,11 +74,8 @@ export const redirectUri: Check = {
   async run({ clientId = "<client id>" }) {
     const { system, isWsl } = await readMachine(), uris = redirectUris(clientId);
     const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
-    const uri = system === "win32" || isWsl
-      ? uriFor("windows")
-      : system === "darwin"
-      ? uriFor("macos")
-      : uriFor("linux") + (isWsl === undefined ? ` (in WSL ${uriFor("wsl")})` : "");
+    const way = system === "win32" || isWsl ? "windows" : system === "darwin" ? "macos" : "linux";
+    const uri = uriFor(way) + (way === "linux" && isWsl === undefined ? ` (in WSL ${uriFor("wsl")})` : "");
     return ok(
       `the app registration ${clientId} has to have ${uri}, and ${uriFor("browser")} for sign-ins without a broker ` +
         "(latchkey app explains how to add them)",
@@ -171,9 +169,7 @@ interface PackageLocation {
 
 async function findPackage(): Promise<PackageLocation> {
   const isReadable = (path: string) => isPermitted({ name: "read", path });
-  const named = isPermitted({ name: "env", variable: PACKAGE_VARIABLE })
-    ? readEnvironment(PACKAGE_VARIABLE)
-    : undefined;
+  const named = readEnvironment(PACKAGE_VARIABLE);
   const folders = named === undefined ? packageFolders(PACKAGE) : [named];
   const folder = folders.find((path) => isReadable(path) && isThere(path));
   if (folder !== undefined) return { folder, version: await packageVersion(folder) };
@@ -230,8 +226,8 @@ async function checkWsl(brokerRuns: boolean, signal: AbortSignal): Promise<Findi
 async function interopFact(): Promise<string | undefined> {
   const { WSL_INTEROP: found } = await interopEnvironment();
   if (found !== undefined) return `WSL_INTEROP does not name an open socket, ${found} is used instead`;
-  if (!isPermitted({ name: "env", variable: "WSL_INTEROP" })) return undefined;
-  return readEnvironment("WSL_INTEROP") === undefined ? "WSL_INTEROP is not set" : undefined;
+  const isUnset = mayReadEnvironment("WSL_INTEROP") && readEnvironment("WSL_INTEROP") === undefined;
+  return isUnset ? "WSL_INTEROP is not set" : undefined;
 }
 
 /** Time limit in milliseconds for a call that the bus daemon answers itself. */

@@ -12,22 +12,16 @@ export interface ParseOptions {
   negatable?: string | readonly string[];
   /** What an absent option is. */
   default?: Record<string, unknown>;
-  /**
-   * Whether everything after the first positional is one too.
-   * @default {false}
-   */
+  /** `true`: everything after the first positional is one too. @default false */
   stopEarly?: boolean;
-  /**
-   * Whether what follows `--` is listed apart, instead of among the positionals.
-   * @default {false}
-   */
+  /** `true`: what follows `--` is listed apart, instead of among the positionals. @default false */
   "--"?: boolean;
 }
 
 /** Only the stand-in has this name. */
 export const STAND_IN: true;
 
-/** The options in `args` by name, undeclared ones included, and the positionals as `_`. */
+/** Returns the options in `args` by name, undeclared ones included, and the positionals as `_`. */
 export function parseArgs(
   args: string[],
   options?: ParseOptions,

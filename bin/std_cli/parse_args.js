@@ -6,7 +6,6 @@ export const STAND_IN = true;
 
 const listed = (value = []) => [value].flat();
 
-/** See `parse_args.d.ts`. */
 export function parseArgs(args, options = {}) {
   const { "--": keepsRest = false, alias = {}, default: defaults = {}, stopEarly = false } = options;
   const sameOption = Object.entries(alias).map(([name, others]) => [name, ...listed(others)]);

@@ -11,7 +11,7 @@ import { commitableFiles } from "../tools/commitable_files.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 
-const MAX_FILES = 111;
+const MAX_FILES = 110;
 const MAX_LINES = 25_700;
 const MAX_FILES_IN_FOLDER = 18;
 const MAX_LINES_IN_FILE = 650;
