@@ -9,7 +9,6 @@
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../runtime/host.ts";
 
-/** A file system. */
 export interface LocalFiles {
   /** Returns the user id of this process; `undefined` on Windows. */
   ownUser(): number | undefined;
@@ -40,7 +39,6 @@ export interface LocalFiles {
   flushFolder(path: string): Promise<void>;
 }
 
-/** Facts about a path. */
 export interface FileFacts {
   readonly kind: "file" | "folder" | "link" | "other";
   /** Device and inode. */
@@ -54,7 +52,6 @@ export interface FileFacts {
   readonly changedMs: number;
 }
 
-/** An open file. */
 export interface OpenFile {
   /** Returns the facts about the open file, even if another file has its name now. */
   facts(): FileFacts;
@@ -182,10 +179,8 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>>
 const ALIASES: Readonly<Record<string, string>> = { EPERM: "EACCES", ETXTBSY: "EBUSY", EEXIST: "ENOTDIR" };
 
 /**
- * Turns the failure of a task into a {@linkcode LatchkeyError}. It has no cause: the code says all there is to know.
- *
- * @returns `configuration` for an error of the system; `missing_dependency` if Deno does not permit the task; the signal's
- * reason if the call was aborted; any other error as it is.
+ * Turns an error of the system, or of Deno's permissions, into a {@linkcode LatchkeyError}, without a cause: the code says all
+ * there is to know. Returns any other error as it is, or the signal's reason if the call was aborted.
  */
 export function fileFailure(error: unknown, { doing, path, signal }: FileTask): unknown {
   if (signal?.aborted) return signal.reason;

@@ -72,7 +72,6 @@ interface Task extends PrivateFileCall {
   readonly folder?: string;
 }
 
-/** Opens the file system for a task, and reports its failure as a {@linkcode LatchkeyError}. */
 async function perform<T>(
   { doing, path, signal, folder = folderOf(path) }: Task,
   work: (files: LocalFiles, folder: string) => T | Promise<T>,
@@ -459,11 +458,8 @@ function requireOwnedAndUnshared(files: LocalFiles, path: string, { owner, mode 
   if (owner !== own) {
     // The folder of a file was found to be this user's, so the user can rename the file, whoever owns it.
     const hint = kind === "folder" ? ELSEWHERE : "move it away, or choose another file";
-    refuse(
-      path,
-      `it belongs to user ${owner}, and this is user ${own}`,
-      own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint),
-    );
+    const advice = own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint);
+    refuse(path, `it belongs to user ${owner}, and this is user ${own}`, advice);
   }
   if ((mode & OTHERS_WRITE) === 0) return;
   refuse(path, "others can write to it", hintForShared(path, kind === "folder" && (mode & SHARED) !== 0));

@@ -61,10 +61,8 @@ export function isUnknownIssuer(error: unknown): boolean {
 }
 
 /**
- * Turns a failure into a {@linkcode LatchkeyError}. It has no cause: the runtime's error quotes the URL.
- *
- * @returns `configuration` for a certificate or a proxy's password, `invalid_response` for a redirect, otherwise `no_network`;
- * the signal's reason if the request was aborted.
+ * Turns a failure into a {@linkcode LatchkeyError}, or the signal's reason if the request was aborted. The error has no cause:
+ * the runtime's error quotes the URL.
  */
 export function httpFailure(error: unknown, request: HttpRequest, { proxy }: HttpRoute): unknown {
   if (request.signal.aborted) return request.signal.reason;

@@ -62,10 +62,8 @@ export function readEnvironment(name: string): string | undefined {
 
 /**
  * Quotes a command that a person is to paste. Whoever wrote a part of it (a server, a repository) runs nothing by it. On Windows
- * the shell can be cmd.exe or PowerShell: a part that cannot be quoted for both is left out.
- *
- * @param parts Words, or words that only make sense together, such as an option and its value: a value that looks like an
- * option is joined to its option by `=`.
+ * the shell can be cmd.exe or PowerShell: a part that cannot be quoted for both is left out. A part can have several words that
+ * only make sense together, such as an option and its value.
  */
 export function quoteCommand(
   parts: readonly (string | readonly string[])[],

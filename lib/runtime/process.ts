@@ -160,7 +160,7 @@ async function startOnNode(
   };
 }
 
-/** Returns true if the action succeeds. It fails if the process has already ended, for example. */
+/** Returns true if an action succeeds. It fails if the process has already ended, for example. */
 function attempt(action: () => void): boolean {
   try {
     action();
@@ -170,7 +170,6 @@ function attempt(action: () => void): boolean {
   }
 }
 
-/** Options of running a program. */
 export interface CommandOptions {
   /** Text for its standard input. @default none */
   readonly input?: string | undefined;
@@ -229,7 +228,6 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   }
 }
 
-/** Options of starting a program. */
 export interface StartOptions {
   /** True if its exit code means nothing: `explorer.exe` fails with 1 when all is well. @default false */
   readonly ignoreCode?: boolean | undefined;

@@ -121,7 +121,6 @@ function readByNode(take: (chunk: Uint8Array) => boolean): () => void {
   };
 }
 
-/** Limits of the input. */
 interface InputOptions {
   /** Limit in bytes. A little more may be read, to detect that there is more. */
   readonly maxBytes: number;
