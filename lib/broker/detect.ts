@@ -83,7 +83,7 @@ export async function openBrokerChannel(options: BrokerChannelOptions): Promise<
   const system = operatingSystem();
   if (system !== "linux") {
     throw new LatchkeyError("broker_unavailable", `No session bus has a broker on ${system || "this platform"}`, {
-      hint: "Ask for tokens instead: latchkey token, or PublicClientApplication",
+      hint: "Ask for tokens instead: PublicClientApplication",
     });
   }
   return (await import("./raw_channel.ts")).brokerChannel(options);

@@ -7,8 +7,8 @@ import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 
-const SIGN_IN = "A person has to sign in: latchkey login, or acquireTokenInteractive";
-const SIGN_IN_AGAIN = "Sign in again: latchkey login, or acquireTokenInteractive";
+const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
+const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 const LATER = "Try again in a minute";
 
 /** MSALRuntime's statuses, by number, each with what to do if the server gave no number of its own. */
@@ -27,14 +27,14 @@ const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string])[] =
   ["configuration", "Check the client id, the tenant and the redirect URIs of the app registration"],
   ["unexpected"], // 10 insufficient buffer
   // 11 authority untrusted
-  ["untrusted_authority", "Check --authority (authority): the broker does not know its host"],
+  ["untrusted_authority", "Check the authority: the broker does not know its host"],
   ["account_unusable", SIGN_IN_AGAIN], // 12 user switched
   ["account_unusable", SIGN_IN_AGAIN], // 13 account unusable
   ["account_unusable", SIGN_IN_AGAIN], // 14 user data removal required
   // 15 key not found
   ["unexpected", "Unlock the login keyring (latchkey doctor), then sign in again"],
   // 16 account not found
-  ["account_not_found", "List the accounts with latchkey accounts (getAccounts), or sign in: latchkey login"],
+  ["account_not_found", "List the accounts (getAccounts), or sign in: acquireTokenInteractive"],
   ["temporarily_unavailable", LATER], // 17 transient error
   ["interaction_required", SIGN_IN], // 18 account switch
   // 19 required broker missing
@@ -42,7 +42,7 @@ const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string])[] =
   // 20 device not registered
   ["refused", "Register the device in the Intune app (Company Portal); dsreg --status shows its registration"],
   // 21 fall back to native MSAL
-  ["broker_unavailable", "Go without the broker: --broker never"],
+  ["broker_unavailable", "Go without the broker: do not enable it"],
 ];
 
 /** Statuses as brokers send them, from 15 on; up to 14 the numbers agree. */

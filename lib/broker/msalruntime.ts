@@ -188,7 +188,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     ),
     signHttpRequest: unsupported(
       "sign a request without a token",
-      "Ask for a token with an authenticationScheme (--pop): it is signed as a whole",
+      "Ask for a token with an authenticationScheme: it is signed as a whole",
     ),
     // Like MSAL for Python: on Linux it depends on the broker, and shows only when it is tried.
     isPopSupported: () => Promise.resolve(!isLinux),

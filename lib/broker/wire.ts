@@ -251,7 +251,7 @@ export function readTokenResponse(token: JsonObject, context: TokenContext): Bro
   if (request.pop && tokenType !== "pop") {
     throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
       correlationId,
-      hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme (--pop)",
+      hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme",
     });
   }
   const idToken = readText(token.idToken), claims = readIdTokenClaims(idToken);

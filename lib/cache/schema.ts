@@ -26,8 +26,7 @@ export interface CacheIdentity {
 /** Words of an authority's path that stand for no single tenant. */
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
-export const MOVE_AWAY_HINT =
-  "Move the token cache away, then sign in again: latchkey login, or acquireTokenInteractive";
+export const MOVE_AWAY_HINT = "Move the token cache away, then sign in again: acquireTokenInteractive";
 
 /** Scopes are sorted, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[]): string {

@@ -73,13 +73,10 @@ test.each<[code: number, ...words: string[]]>([
 });
 
 test.each([
-  ["Sign in again: latchkey login, or acquireTokenInteractive", "Sign in again: latchkey login"],
-  [
-    "Sign in: latchkey login, token --interactive always, or acquireTokenInteractive",
-    "Sign in: latchkey login, token --interactive always",
-  ],
-  ["Ask without authenticationScheme (--pop)", "Ask without --pop"],
-])("commandLineHint(%p) leaves out what only a program can do", (hint, text) => {
+  ["Sign in again: acquireTokenInteractive", "Sign in again: latchkey login"],
+  ["Ask without authenticationScheme", "Ask without --pop"],
+  ["List the accounts (getAccounts)", "List the accounts (latchkey accounts)"],
+])("commandLineHint(%p) names what can be typed", (hint, text) => {
   expect(commandLineHint(hint)).toBe(text);
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { EXIT } from "../../../bin/cli/failures.ts";
+import { commandLineHint } from "../../../bin/cli/output.ts";
 import { codeOfStatus, hintOfStatus, statusOfWire } from "../../../lib/broker/errors.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 
@@ -9,7 +10,7 @@ type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: numb
 const ROWS: readonly Row[] = [
   [0, "unexpected", "unexpected", 1, undefined],
   [1, "reserved", "unexpected", 1, undefined],
-  [2, "interaction required", "interaction_required", 3, /sign in: latchkey login, or acquireTokenInteractive/],
+  [2, "interaction required", "interaction_required", 3, /sign in: latchkey login$/],
   [3, "no network", "no_network", 5, /online.*login\.microsoftonline\.com/],
   [4, "network temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
   [5, "server temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
@@ -36,10 +37,13 @@ test.each(ROWS as Row[])("codeOfStatus(%d), %s, is %s, and the command line exit
   expect(EXIT[code]).toBe(exit);
 });
 
-test.each(ROWS as Row[])("hintOfStatus(%d), %s, says what helps", (status, _, __, ___, hint) => {
-  if (hint) expect(hintOfStatus(status)).toMatch(hint);
-  else expect(hintOfStatus(status)).toBeUndefined();
-});
+test.each(ROWS as Row[])(
+  "hintOfStatus(%d), %s, says what helps, in the command line's words",
+  (status, _, __, ___, hint) => {
+    if (hint) expect(commandLineHint(hintOfStatus(status))).toMatch(hint);
+    else expect(hintOfStatus(status)).toBeUndefined();
+  },
+);
 
 describe("A number without meaning", () => {
   test.each([22, 99, -1, 2.5, NaN, Infinity])("%p is unexpected", (status) => {
