@@ -11,9 +11,9 @@ import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
-import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, TOKEN_FORMAT, VERBOSE } from "./cli/options.ts";
+import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { type Prompter, prompterFor } from "./cli/sign_in.ts";
-import { interactiveOf, printToken, type TokenOptions } from "./token.ts";
+import { interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
 
 export const command: Command = {
   name: "CONFIG.json",

@@ -4,6 +4,7 @@
  * @module
  */
 import { idKey, isEntraId } from "../lib/account.ts";
+import { shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
@@ -15,8 +16,10 @@ import {
   ACCOUNT,
   APP,
   BROWSER,
+  type ChoiceOption,
   CLAIMS,
   FORCE_REFRESH,
+  formatOption,
   INTERACTIVE,
   MIN_TTL,
   NONCE,
@@ -24,10 +27,29 @@ import {
   TENANT,
   textOption,
   TIMEOUT,
-  TOKEN_FORMAT,
   VERBOSE,
 } from "./cli/options.ts";
-import { print, say, TOKEN_FORMATS } from "./cli/output.ts";
+import { accountJson, azureCliJson, epochSeconds, jsonForTerminal, print, say } from "./cli/output.ts";
+
+/** The formats of a token; the first is the default. */
+export const TOKEN_FORMATS: Readonly<
+  Record<"token" | "json" | "header" | "env" | "az", (result: AuthenticationResult, now: number) => string>
+> = {
+  token: ({ accessToken }) => `${accessToken}\n`,
+  json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
+  header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
+  env: ({ accessToken, tokenType, expiresOn }) => {
+    const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
+    // Quoted only if a shell needs it: not every reader of a file of variables removes quotation marks.
+    return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
+  },
+  az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
+};
+
+export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOption(
+  Object.keys(TOKEN_FORMATS) as [keyof typeof TOKEN_FORMATS],
+  "Output format; az is what az account get-access-token prints",
+);
 
 export const command: Command = {
   name: "token",
@@ -144,6 +166,22 @@ export async function resolveAccount(
 
 export function printToken(result: AuthenticationResult, line: CommandLine): void {
   print(TOKEN_FORMATS[line.get(TOKEN_FORMAT)](result, Date.now()));
+}
+
+function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
+  const { name: _name, source: _source, ...accountOfToken } = accountJson(result.account);
+  return {
+    access_token: result.accessToken,
+    token_type: result.tokenType,
+    expires_in: Math.max(0, Math.floor((result.expiresOn.getTime() - now) / 1000)),
+    expires_on: epochSeconds(result.expiresOn),
+    scope: result.scopes.join(" "),
+    id_token: result.idToken,
+    id_token_claims: result.idTokenClaims,
+    account: accountOfToken,
+    token_source: result.source,
+    correlation_id: result.correlationId,
+  };
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { readEnvironment } from "../../lib/runtime/host.ts";
+import { environmentReader } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
 export interface Command extends CommandSyntax {
@@ -88,7 +88,13 @@ export function readCommandLine(
   const givenOf = ({ kind, name }: Option) =>
     kind === "switch" && !hasOption(normalized, name) ? parsed[name] || undefined : parsed[name];
   const [values, profileProblem] = profile instanceof Error ? [undefined, profile] : [profile, undefined];
-  const read = new Map(options.map((option) => [option.name, readOption(option, givenOf(option), values)]));
+  const environment = environmentReader();
+  const read = new Map(
+    options.map((option) => {
+      const isSet = option.environment !== false, set = isSet ? environment(variableOf(option)) : undefined;
+      return [option.name, readOption(option, { given: givenOf(option), set, profile: values })];
+    }),
+  );
   if (command.wraps && parsed._.length > 0) {
     throw new UsageError(
       `${JSON.stringify(parsed._[0])} is not an option of ${command.name}: put its command after "--"`,
@@ -191,9 +197,15 @@ interface ReadValue {
   readonly origin: Origin | undefined;
 }
 
-function readOption(option: Option, given: unknown, profile: ProfileValues | undefined): ReadValue {
+/** The values of an option: `given` on the command line, and `set` in the environment. */
+interface GivenValues {
+  readonly given: unknown;
+  readonly set: string | undefined;
+  readonly profile: ProfileValues | undefined;
+}
+
+function readOption(option: Option, { given, set, profile }: GivenValues): ReadValue {
   const name = `--${option.name}`, variable = variableOf(option);
-  const set = option.environment === false ? undefined : readEnvironment(variable);
   const told = option.fromProfile === false ? undefined : profile?.values[option.name];
   switch (option.kind) {
     case "switch":

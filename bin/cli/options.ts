@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { FORMATS, TOKEN_FORMATS } from "./output.ts";
 
 export interface Option {
   /** Long name, without dashes. */
@@ -58,7 +57,7 @@ export interface CommandSyntax {
   readonly examples: readonly (readonly [line: string, why: string])[];
 }
 
-interface ChoiceOption<Choice extends string> extends Option {
+export interface ChoiceOption<Choice extends string> extends Option {
   readonly kind: "text";
   readonly choices: readonly Choice[];
   readonly default: Choice;
@@ -81,18 +80,16 @@ export function switchOption(name: string, summary: string): Option & { readonly
   return { name, kind: "switch", summary };
 }
 
+/** The formats of all commands. `LATCHKEY_FORMAT` is set for all of them, and counts where a command has the format. */
+const FORMATS = ["token", "json", "header", "env", "az", "text", "cookie"] as const;
+
 /** Returns `--format` with some of the formats; the first is the default. */
-export function formatOption<const Choice extends string>(
+export function formatOption<const Choice extends (typeof FORMATS)[number]>(
   choices: readonly [Choice, ...Choice[]],
   summary = "Output format",
 ): ChoiceOption<Choice> {
   return { ...choiceOption("format", choices, summary), foreignChoices: FORMATS };
 }
-
-export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOption(
-  Object.keys(TOKEN_FORMATS) as [keyof typeof TOKEN_FORMATS],
-  "Output format; az is what az account get-access-token prints",
-);
 
 export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption(["text", "json"]);
 

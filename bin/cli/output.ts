@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { shellWord } from "../../lib/runtime/host.ts";
 import { write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
@@ -92,38 +91,6 @@ export function messageOf({ message, hint }: Error & Partial<Pick<LatchkeyError,
   return [message, commandLineHint(hint)].filter(Boolean).join(". ");
 }
 
-export const TOKEN_FORMATS: Readonly<
-  Record<"token" | "json" | "header" | "env" | "az", (result: AuthenticationResult, now: number) => string>
-> = {
-  token: ({ accessToken }) => `${accessToken}\n`,
-  json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
-  header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
-  env: ({ accessToken, tokenType, expiresOn }) => {
-    const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
-    // Quoted only if a shell needs it: not every reader of a file of variables removes quotation marks.
-    return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
-  },
-  az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
-};
-
-export const FORMATS: readonly string[] = [...Object.keys(TOKEN_FORMATS), "text", "cookie"];
-
-function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
-  const { name: _name, source: _source, ...accountOfToken } = accountJson(result.account);
-  return {
-    access_token: result.accessToken,
-    token_type: result.tokenType,
-    expires_in: Math.max(0, Math.floor((result.expiresOn.getTime() - now) / 1000)),
-    expires_on: epochSeconds(result.expiresOn),
-    scope: result.scopes.join(" "),
-    id_token: result.idToken,
-    id_token_claims: result.idTokenClaims,
-    account: accountOfToken,
-    token_source: result.source,
-    correlation_id: result.correlationId,
-  };
-}
-
 /** Returns a token as `az account get-access-token` prints it. Its subscription is the tenant, as for accounts without any. */
 export function azureCliJson(
   { accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult,
@@ -158,6 +125,6 @@ export function accountLine({ username, homeAccountId, name = "" }: AccountInfo)
   return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
 }
 
-function epochSeconds(time: Date): number {
+export function epochSeconds(time: Date): number {
   return Math.floor(time.getTime() / 1000);
 }

@@ -55,7 +55,15 @@ export function mayReadEnvironment(name: string): boolean {
 
 /** Returns an environment variable; `undefined` if it is not set, is empty, or may not be read. */
 export function readEnvironment(name: string): string | undefined {
-  if (!mayReadEnvironment(name)) return undefined;
+  return mayReadEnvironment(name) ? getVariable(name) : undefined;
+}
+
+/** Returns {@linkcode readEnvironment} for many variables at once: a Deno that permits all of them is asked once. */
+export function environmentReader(): typeof readEnvironment {
+  return isPermitted({ name: "env" }) ? getVariable : readEnvironment;
+}
+
+function getVariable(name: string): string | undefined {
   const deno = denoNamespace();
   return (deno ? deno.env.get(name) : globalThis.process?.env[name]) || undefined;
 }

@@ -95,9 +95,26 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   };
 }
 
+/** Major numbers of Linux' devices (Documentation/admin-guide/devices.txt): `/dev/null` and its like, pseudoterminals. */
+const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
+
 /** Returns true if the stream is a terminal. */
 export function isTerminal(stream: "stdin" | "stderr"): boolean {
-  return denoNamespace()?.[stream].isTerminal() ?? globalThis.process[stream].isTTY ?? false;
+  const deno = denoNamespace();
+  if (deno) return deno[stream].isTerminal();
+  // To read process.stdin takes Bun as long as the rest of a silent token.
+  const { fstatSync } = globalThis.process.getBuiltinModule("node:fs");
+  try {
+    const facts = fstatSync(stream === "stdin" ? 0 : 2), major = facts.rdev >> 8 & 0xfff;
+    if (!facts.isCharacterDevice()) return false;
+    if (operatingSystem() === "linux") {
+      if (major === MEMORY_MAJOR) return false;
+      if (major >= PTY_MAJORS.first && major <= PTY_MAJORS.last) return true;
+    }
+  } catch {
+    return false; // it is closed
+  }
+  return globalThis.process[stream].isTTY ?? false;
 }
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */

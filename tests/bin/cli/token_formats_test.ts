@@ -1,7 +1,7 @@
 // What --format env prints, given to a shell.
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { TOKEN_FORMATS } from "../../../bin/cli/output.ts";
+import { TOKEN_FORMATS } from "../../../bin/token.ts";
 import type { AuthenticationResult } from "../../../mod.ts";
 
 async function envOf(accessToken: string, tokenType = "Bearer"): Promise<string> {
