@@ -17,7 +17,8 @@ export const SUBSCRIPTION: Option = {
   name: "subscription",
   kind: "text",
   value: "ID",
-  summary: "Subscription that az account show prints (the tenant, as for an account without subscriptions)",
+  summary:
+    "Subscription id that az account show prints (the tenant id, as Azure CLI prints for an account without subscriptions)",
 };
 
 /** The command. */

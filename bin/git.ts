@@ -33,13 +33,13 @@ export const command: Command = {
   ],
   unlike: {
     "no-browser": "git uses stdin, where the address would be pasted; use latchkey login --no-browser",
-    scope: "the server says which token it needs; for other servers, set git in latchkey/config.json",
-    resource: "the server says which token it needs; for other servers, set git in latchkey/config.json",
+    scope: "Azure DevOps says which token it needs; for other servers, set git in latchkey/config.json",
+    resource: "Azure DevOps says which token it needs; for other servers, set git in latchkey/config.json",
   },
   examples: [
     [
       "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
-      "git asks for what it needs from then on",
+      "from then on, git gets its tokens from latchkey",
     ],
     [
       "git config --global credential.https://dev.azure.com.helper '!latchkey git'",

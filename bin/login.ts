@@ -37,7 +37,8 @@ const PROMPT = {
   name: "prompt",
   kind: "text",
   choices: ["none", "login", "consent", "create", "select_account"],
-  summary: "Prompt even if it is not needed: login for a password, select_account to choose; none: do not prompt",
+  summary:
+    "Prompt even if it is not needed: login asks for the password, select_account for the account; none never prompts",
 } as const satisfies Option;
 
 export const command: Command = {

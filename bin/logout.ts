@@ -18,7 +18,7 @@ export const command: Command = {
   options: [
     CHOSEN_ACCOUNT,
     ...APP,
-    switchOption("from-broker", "Remove it from the device's broker, which may sign it out of other apps as well"),
+    switchOption("from-broker", "Remove the account from the device's broker, too; that may sign it out of other apps"),
     TIMEOUT,
     VERBOSE,
   ],
@@ -26,7 +26,7 @@ export const command: Command = {
     tenant: "it signs an account out of all its tenants; --account USER, or a home account id, says which account",
   },
   examples: [
-    ["latchkey logout --client-id azure-cli", "no token without a new sign-in; other apps keep theirs"],
+    ["latchkey logout --client-id azure-cli", "sign out of this app; other apps stay signed in"],
     ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
   ],
   run: signOut,

@@ -158,7 +158,7 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * Returns a token by the person's sign-in.
+   * Signs a person in if that is necessary, and returns a token.
    *
    * With a broker, it first tries silently if the prompt allows it: for the account of the hint, then for the account that is
    * signed in to the device. Then the broker shows its window (`acquireTokenInteractively`), without a time limit.
@@ -169,9 +169,9 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param request Scopes, window and more.
    * @returns The token.
    * @throws {LatchkeyError} the refusal of the broker or the server; `user_canceled`.
-   * @throws {LatchkeyError} `interaction_required` if somebody else signed in than `username` names.
+   * @throws {LatchkeyError} `interaction_required` if somebody other than `username` signed in.
    * @throws {LatchkeyError} `timed_out` if nobody came back from the browser.
-   * @throws {LatchkeyError} with the prompt `none`, the refusal of the silent try.
+   * @throws {LatchkeyError} with the prompt `none`, the refusal of the silent attempt.
    * @throws {TypeError} if `scopes` or `claims` is invalid, or `parentWindowHandle` is missing and a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
@@ -187,12 +187,12 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * Returns a token in one call: silently, else by the person's sign-in. It is for the given account or user name, else for the
+   * Returns a token in one call: silently if possible, else through a sign-in. It is for the given account or user name, else for the
    * account that is signed in to the device.
    *
    * @param request Scopes, account and more.
    * @returns The token.
-   * @throws {LatchkeyError} with `interactive: "never"`, the refusal of the silent try with its `claims` and `subError`.
+   * @throws {LatchkeyError} with `interactive: "never"`, the refusal of the silent attempt, with its `claims` and `subError`.
    * @throws {LatchkeyError} otherwise the refusal of the sign-in.
    * @throws {TypeError} if `scopes` or `claims` is invalid.
    */
@@ -217,13 +217,13 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /**
-   * Forgets an account for this app: its tokens, and any silent use until it signs in again.
+   * Signs an account out of this app: its tokens are removed, and there is no silent token until it signs in again.
    *
    * @param account The account.
    * @param options `fromBroker` removes it from the broker as well (`removeAccount`), and so possibly from other apps.
    * @throws {LatchkeyError} the failure to read or write the cache.
-   * @throws {LatchkeyError} with `fromBroker`, the broker's refusal, or the reason why there is no broker. The account is
-   * forgotten in the other place even so, and `hint` says it.
+   * @throws {LatchkeyError} with `fromBroker`, the broker's refusal, or the reason why there is no broker. If only the broker
+   * or only the cache has forgotten the account, `hint` says so.
    */
   async removeAccount(
     account: AccountInfo,
@@ -305,7 +305,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @param request Scopes and more; `onUserCode` shows the code to the person.
    * @returns The token.
    * @throws {LatchkeyError} `timed_out` if nobody typed the code in time; `user_canceled`; the server's refusal.
-   * @throws {LatchkeyError} `interaction_required` if somebody else signed in than `username` names. Nothing of them is stored.
+   * @throws {LatchkeyError} `interaction_required` if somebody other than `username` signed in. Nothing of them is stored.
    * @throws {TypeError} if `scopes`, `claims` or `onUserCode` is invalid.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {

@@ -26,7 +26,7 @@ export const command: Command = {
 };
 
 const OPTIONS = [
-  ["-h, --help", "Show this help; after a command, the command's"],
+  ["-h, --help", "Show this help; after a command, show that command's help"],
   ["--version", "Show the version; with --format json also the runtime and the build"],
 ] as const;
 
@@ -58,9 +58,9 @@ Options:
 ${columns(OPTIONS)}
 Examples:
 ${examples(firstExamples)}
-Options can be set in the environment as well: LATCHKEY_CLIENT_ID for --client-id. Then come the values of a profile
-(--profile NAME, else the profile named default if there is no --client-id): options under a name in
-latchkey/config.json, in the folder of your settings (~/.config).
+Options can be set in the environment as well: LATCHKEY_CLIENT_ID for --client-id. The rest can come from a profile
+(--profile NAME; without it and without --client-id, the profile named default). Profiles are in
+latchkey/config.json, in your configuration folder (~/.config).
 Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", ")}
 `;
 }
@@ -123,7 +123,9 @@ export function manualPage(
       ...commands.flatMap(commandLines),
     ]),
     ".SH ENVIRONMENT",
-    text("Options that are not on the command line. The profile comes after them. A switch takes yes or no."),
+    text(
+      "Each variable sets an option that is not on the command line, and overrides the profile. A switch takes yes or no.",
+    ),
     ...variables(commands).flatMap(([variable, flag]) => [".TP", `.B ${text(variable)}`, `As ${bold(flag)}.`]),
     ".SH FILES",
     ".TP",

@@ -123,7 +123,7 @@ export const TENANT: Option = textOption("tenant", "TENANT", "Tenant id or domai
 export const ACCOUNT: Option = textOption(
   "account",
   "USER",
-  "User name, such as jane@contoso.com, or home account id (the account of the device)",
+  "User name, such as jane@contoso.com, or home account id; without it, the account of the device",
 );
 
 /** Account, for commands that act on one of several. */
@@ -157,14 +157,14 @@ export const SCOPES_OR_DEFAULT: readonly Option[] = [
 export const INTERACTIVE: ChoiceOption<"auto" | "never" | "always"> = choiceOption(
   "interactive",
   ["auto", "never", "always"],
-  "Whether a window or the browser may be opened; auto: if stdin and stderr are a terminal",
+  "Whether a window or the browser may be opened; auto: if stdin and stderr are terminals",
 );
 
 /** Path of the redirect URI at providers other than Microsoft. */
 export const REDIRECT_PATH: Option = textOption(
   "redirect-path",
   "PATH",
-  "Path of the redirect URI http://127.0.0.1/PATH; only if the authority is not Microsoft's (its own)",
+  "Path of the redirect URI http://127.0.0.1/PATH; only if the authority is not Microsoft's (a path unique to the authority)",
 );
 
 export const BROWSER: readonly Option[] = [
@@ -182,18 +182,22 @@ export const BROKER: ChoiceOption<"auto" | "require" | "never"> = choiceOption(
 export const STORE: ChoiceOption<"auto" | "file" | "plaintext" | "memory"> = choiceOption(
   "store",
   ["auto", "file", "plaintext", "memory"],
-  "Where sign-ins without a broker are kept: encrypted files (auto: if possible), MSAL's file, or nowhere",
+  "Where to keep sign-ins without a broker: file is encrypted, plaintext is MSAL's file, memory keeps none; auto: file if possible",
 );
 
 export const CACHE: readonly Option[] = [
   STORE,
-  textOption("cache-file", "PATH", "Keep them in this file, unencrypted: MSAL and Azure CLI can share it"),
+  textOption(
+    "cache-file",
+    "PATH",
+    "Keep sign-ins without a broker in this file, unencrypted; MSAL and Azure CLI can share it",
+  ),
 ];
 
 export const PROFILE: Option = textOption(
   "profile",
   "NAME",
-  "Read client id, account and more from what latchkey login --profile wrote (default, without --client-id)",
+  "Read client id, account and more from this profile (the profile named default if there is no --client-id)",
 );
 
 export const AUTHORITY: Option = textOption(

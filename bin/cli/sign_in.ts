@@ -21,7 +21,7 @@ export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientAppl
 export interface Prompter {
   readonly browser: ConsoleBrowserOptions;
   /**
-   * Makes a request that may open a window or the browser: by `send`, with the additions for a console.
+   * Calls `send` with a request that may open a window or the browser, and with what a console adds to it.
    *
    * @throws {LatchkeyError} `user_canceled` after Ctrl-C.
    */
@@ -91,7 +91,7 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
     redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
     const advice = isEntra ? DEAD_END_OF_ENTRA : "";
-    say(`a page that shows an error does not come back here, and then Ctrl-C cancels${advice}`);
+    say(`if the page shows an error, it does not come back here: press Ctrl-C to cancel${advice}`);
     if (!redirectUri.startsWith("http://localhost")) {
       say(`if it mentions the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
     }

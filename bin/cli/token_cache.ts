@@ -72,7 +72,7 @@ function permitted(folder: string): string {
 export type Notify = (what: string, error: LatchkeyError | undefined) => void;
 
 export interface TokenStoreOptions {
-  /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are a terminal */
+  /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are terminals */
   readonly mayPrompt?: boolean | undefined;
   /** `true`: fails if the token cache cannot be used, instead of going on without. @default false */
   readonly needsCache?: boolean | undefined;

@@ -83,7 +83,7 @@ export const command: Command = {
       choices: ["never", "auto"],
       default: "never",
       environment: false,
-      summary: "Whether a window or the browser may be opened for a request; auto: if stdin and stderr are a terminal",
+      summary: "Whether a window or the browser may be opened for a request; auto: if stdin and stderr are terminals",
     },
     ACCOUNT,
     TENANT,

@@ -48,14 +48,14 @@ export async function startLinuxBroker(options: JsonBrokerOptions, signal?: Abor
   return jsonBroker(linuxTransport(bus, options.timeLimits), options);
 }
 
-/** Reports a missing bus as `broker_unavailable`, and an unusable D-Bus client as it is. */
+/** Opens the session bus. A missing bus becomes `broker_unavailable`; the error of an unusable D-Bus client is unchanged. */
 export async function openBrokerBus(): Promise<SessionBus> {
   return await openSessionBus().catch(throwUnavailable);
 }
 
 /**
- * Waits for the broker's first reply. A running broker has less time than one that the bus has to start, which the second
- * Ping makes it do.
+ * Waits for the broker's first reply. A running broker gets less time than one that the bus has to start. The second
+ * Ping makes the bus start it.
  */
 export async function pingBroker(bus: SessionBus, limits: BrokerTimeLimits, signal?: AbortSignal): Promise<void> {
   const { pingMs, startMs } = limits;
@@ -97,7 +97,7 @@ function startHint(errorName: string): string {
   }
   // The broker did not take its name within the bus' own time limit, or returned an error of its own.
   if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
-  return "Run it in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
+  return "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
 }
 
 function reasonOf(error: Error): string {

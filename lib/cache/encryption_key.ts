@@ -61,7 +61,8 @@ const KEY_BYTES = 32;
 
 const ASKED_FOR = "a file was asked for";
 const USABLE = "it is there and can be used";
-const WAITING = "Another program makes the key of the token cache, and may wait for somebody to unlock the keyring";
+const WAITING =
+  "Another program is making the key of the token cache, and may be waiting for somebody to unlock the keyring";
 /** The window can be behind others, so a terminal says that there is one. */
 const PROMPT_NOTICES = {
   unlock: "The keyring asks to be unlocked, in a window of its own",
@@ -194,7 +195,7 @@ async function getFromKeyring(
 ): Promise<string | undefined> {
   const keyring = findKeyring(), { id, place } = record;
   if (place !== keyring.place) {
-    const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, and this is another system`;
+    const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, which this system does not have`;
     throw new LatchkeyError("configuration", message, {
       hint: `Choose another folder on this system, or move ${folder} away and sign in again`,
     });
@@ -213,7 +214,7 @@ async function getFromKeyring(
 
 /**
  * Makes a key. `key.json` is not set aside before there is a new key. While the user is prompted, this process can be
- * stopped, and another one make a key and use it: then that one counts.
+ * stopped, and another one can make a key and use it: then that key counts.
  */
 async function makeKey(
   folder: string,
@@ -232,7 +233,7 @@ async function makeKey(
     const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming }), { message } = keyLost(folder, before);
     log?.(
       "warn",
-      `${message}; set aside as ${aside}. There is a new key now. Files that were encrypted with the old one cannot ` +
+      `${message}; key.json was set aside as ${aside}. A new key replaces it. Files that were encrypted with the old one cannot ` +
         `be read: their accounts have to sign in again`,
     );
   }
@@ -334,7 +335,7 @@ export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | 
   }
 }
 
-/** Returns the key that a base64 text is; `undefined` if it is not one. */
+/** Decodes a key from base64. Returns `undefined` if the text is not a key. */
 export function readKey(base64: string): Uint8Array<ArrayBuffer> | undefined {
   if (!isBase64(base64)) return undefined;
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -358,7 +359,7 @@ const PROBLEMS: Readonly<
 > = {
   no_bus: {
     reason: "cannot be reached: this session has no bus",
-    hint: "Run it in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
+    hint: "Run this program in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
     step: "work in a session that has a bus",
   },
   no_service: {

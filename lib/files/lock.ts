@@ -2,7 +2,7 @@
  * Locks between processes, as lock files like MSAL's: the process that creates the file has the lock, and removes it when done.
  *
  * MSAL for Python waits 5 seconds for it, then goes on regardless; MSAL for Node waits 50. Both write `PID PROGRAM` into it.
- * Our text also names the machine, boot and pid namespace of the pid. Only there does a missing process mean that nobody holds
+ * Our text also names the machine, boot and pid namespace of the pid. Only if they match this process's own does a missing process mean that nobody holds
  * the lock: elsewhere it may run in another container, or on another machine that shares the folder. Any other lock counts as
  * held until its file has not changed for a while, by the clock of the process that watches it.
  *
@@ -35,9 +35,9 @@ const FIRST_DELAY_MS = 3, LONGEST_DELAY_MS = 65;
 const HEARTBEAT_MS = 500;
 /** Time without a change after which a lock counts as abandoned. MSAL holds its locks for a moment. */
 const SILENT_MS = 10_000;
-/** The same for a lock of MSAL's whose process is not on this machine: MSAL does not say which machine it means. */
+/** The same for MSAL's lock if no process here has its pid: MSAL does not say which machine the pid is on. */
 const MSAL_GONE_MS = 2000;
-/** A watcher that did not look for so long was stopped itself, and knows nothing of that time. */
+/** A watcher that has not looked for this long was itself stopped, and cannot count that time. */
 const GAP_MS = 2000;
 /** A longer text is not MSAL's, which is a pid and the path of a program. */
 const MAX_TEXT_BYTES = 8192;
@@ -263,7 +263,7 @@ interface Clocks {
   readonly wallMs: number;
 }
 
-/** Starts to watch a lock. Neither another machine's clock counts, nor time in which this process was stopped. */
+/** Starts to watch a lock. Another machine's clock does not count, nor does time in which this process was stopped. */
 export function watchLock(): LockWatch {
   let seen: string | undefined, sinceMs = 0, last: Clocks = { monotonicMs: 0, wallMs: 0 };
   return ({ id, changedMs, text }, clocks = { monotonicMs: performance.now(), wallMs: Date.now() }) => {

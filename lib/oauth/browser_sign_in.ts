@@ -162,8 +162,8 @@ export async function signInByBrowser(
   }
 
   /**
-   * Takes the first response with a right state, which ends the sign-in, whatever it says. One that arrived at another address
-   * is another authority's, to which this one has redirected the person.
+   * Takes the first response whose state matches; it ends the sign-in, whatever it says. One that arrived at another address
+   * belongs to another authority, to which this authority has redirected the person.
    */
   function take(address: URL, parameters: URLSearchParams): AuthCodeFlow | undefined {
     if (taken) return undefined;

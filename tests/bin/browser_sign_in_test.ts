@@ -182,7 +182,7 @@ describe("latchkey login without a broker", () => {
     const { BROWSER, page } = playedBrowser();
     const args = ["login", "--client-id", "stranger", "--scope", "api.read", "--authority", provider.url];
     const latchkey = startLatchkey([...latchkeyBy([...denoRun(), ...PERMISSIONS]), ...args], { env: { BROWSER } });
-    await latchkey.printed(/a page that shows an error does not come back here, and then Ctrl-C cancels\n/);
+    await latchkey.printed(/if the page shows an error, it does not come back here: press Ctrl-C to cancel\n/);
     await latchkey.printed(/register http:\/\/127\.0\.0\.1\/127\.0\.0\.1~3A\d+ for the app\n/);
     expect(await textOf(page)).toContain("invalid_client");
     latchkey.interrupt();

@@ -251,7 +251,7 @@ describe("openEncryptionKey()", () => {
     await withLock(join(folder, "key.lockfile"), async () => {
       opening = open({ keyLocation: "file", log: (level, message) => resolve(`${level} ${message}`) });
       expect(await warned).toBe(
-        "warn Another program makes the key of the token cache, and may wait for somebody to unlock the keyring",
+        "warn Another program is making the key of the token cache, and may be waiting for somebody to unlock the keyring",
       );
     });
     expect(await opening).toMatchObject({ place: "file" });
@@ -307,7 +307,7 @@ describe("openEncryptionKey()", () => {
     expect(next.bytes).not.toEqual(key.bytes);
     expect(lines.filter((line) => line.startsWith("warn"))).toEqual([
       expect.stringMatching(
-        /^warn .*is lost: the keyring \(Secret Service\) does not have it; set aside as .* have to sign in again$/,
+        /^warn .*is lost: the keyring \(Secret Service\) does not have it; key\.json was set aside as .* have to sign in again$/,
       ),
     ]);
     const [, place = ""] = /set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
@@ -332,7 +332,7 @@ describe("openEncryptionKey()", () => {
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
       const key = await open({ keyLocation: "file" });
       expect((await find())?.bytes).toEqual(key.bytes);
-      const [, place = ""] = /key.json is damaged; set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
+      const [, place = ""] = /key.json is damaged; key\.json was set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
       expect(await readFile(place, "utf8")).toBe(text);
       expect(lines.length).toBe(1);
     },
