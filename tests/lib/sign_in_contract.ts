@@ -90,7 +90,7 @@ for (const sender of SENDERS) {
 
     test("a silent refusal without a status is an error that says what may help", async () => {
       await behave({ sender, replies: { acquireTokenSilently: refusal(0, "Failed acquiring token") } });
-      const app = makeApp(), hint = expect.stringContaining("latchkey login --prompt login");
+      const app = makeApp(), hint = expect.stringContaining("acquireTokenInteractive with a prompt");
       for (const call of [() => signIn(app), () => app.acquireToken({ scopes: SCOPES })]) {
         expect(await failure(call())).toMatchObject({ code: "unexpected", broker: { status: 0 }, hint });
       }
