@@ -142,22 +142,23 @@ async function printHelp(word: string | undefined): Promise<void> {
 async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
   const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
   const correlation_id = line?.correlationId;
-  const printIfJson = async (json: unknown) => await wantsJson(line, words) && attempt(() => printJson(json));
+  const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
     attempt(() => (say(error.message), sayLine(hint)));
-    await printIfJson({ error: "wrong_usage", error_description: error.message, error_codes: [], hint });
+    await printIfJson(() => ({ error: "wrong_usage", error_description: error.message, error_codes: [], hint }));
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
     attempt(() => failureText(error, correlation_id).forEach(sayLine));
-    await printIfJson(failureJson(error, correlation_id));
+    await printIfJson(() => failureJson(error, correlation_id));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;
   attempt(() => say(String(error)));
-  await printIfJson({ error: "unexpected", error_description: String(error), error_codes: [], correlation_id });
+  const failure = { error: "unexpected", error_description: String(error), error_codes: [], correlation_id };
+  await printIfJson(() => failure);
   return EXIT.unexpected;
 }
 

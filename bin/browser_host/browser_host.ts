@@ -240,8 +240,14 @@ export class BrowserConnection {
       else this.#answer(invalid(null, `The message is too long: ${incoming.length} bytes`));
       if (this.#pending.size >= MAX_PENDING) await Promise.race(this.#pending);
     }
-    await withinTime(Promise.all([...this.#pending, this.#watching, this.#sending]), lingerMs);
+    await withinTime(this.#allSent(), lingerMs);
     return isWhole;
+  }
+
+  /** The watch reports its failure to the browser, so it ends before the last message. */
+  async #allSent(): Promise<void> {
+    await this.#watching;
+    await Promise.all([...this.#pending, this.#sending]);
   }
 
   #answer(message: BrowserMessage): void {

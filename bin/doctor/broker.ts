@@ -24,7 +24,6 @@ import { isThere, isWsl, readMachine, readTextFile } from "../../lib/runtime/pro
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import { withConsentUrl } from "../cli/failures.ts";
-import { commandLineHint } from "../cli/output.ts";
 import {
   blockedBy,
   type Check,
@@ -53,7 +52,7 @@ export const broker: Check = {
     if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
     if (state === "off") return notChecked(reason ?? "it is off");
     // The status has no hint, but a call that needs the broker fails with one.
-    const hint = await app.getAccounts({ signal }).then(() => undefined, (error) => commandLineHint(error?.hint));
+    const hint = await app.getAccounts({ signal }).then(() => undefined, (error) => error?.hint);
     return failed(reason ?? "it cannot be reached", hint ?? brokerFix(operatingSystem(), isWsl()));
   },
 };
@@ -118,7 +117,7 @@ export const silentToken: Check = {
       const { code, errorDescription, message, correlationId, hint } = error;
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
       const fix = SIGN_IN_HELPS.includes(code) ? signInFix(context) : RUN_VERBOSE;
-      return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, commandLineHint(hint) ?? fix);
+      return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint ?? fix);
     }
   },
 };

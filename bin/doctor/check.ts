@@ -19,6 +19,7 @@ export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** One line. May contain foreign text. */
   readonly detail: string;
+  /** What to do, in the words of the library or of the command line; the report has the latter. */
   readonly fix?: string | undefined;
 }
 
@@ -89,7 +90,7 @@ export function tolerated(finding: Finding, reason: string): Finding {
 
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
-    return failed(error.errorDescription || error.message, commandLineHint(error.hint) ?? RUN_VERBOSE);
+    return failed(error.errorDescription || error.message, error.hint ?? RUN_VERBOSE);
   }
   return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }
@@ -104,7 +105,11 @@ export async function runChecks(
   for (const check of checks) {
     const { id, needs = [], after = [] } = check;
     const earlier = Promise.all([...needs, ...after].flatMap((name) => results.get(name) ?? []));
-    results.set(id, earlier.then(async (earlier) => ({ id, ...await runCheck(check, earlier, context, signal) })));
+    const run = async (earlier: readonly CheckResult[]) => {
+      const finding = await runCheck(check, earlier, context, signal);
+      return { id, ...finding, fix: commandLineHint(finding.fix) };
+    };
+    results.set(id, earlier.then(run));
   }
   return await Promise.all(results.values());
 }

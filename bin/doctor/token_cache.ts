@@ -9,7 +9,6 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { isObject } from "../../lib/encoding.ts";
-import { commandLineHint } from "../cli/output.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../cli/token_cache.ts";
 import { type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 
@@ -31,7 +30,7 @@ export const tokenCache: Check = {
     if (place.kind === "memory") {
       const detail = "sign-ins without a broker last for one run each";
       return place.why
-        ? notChecked(`${detail}: ${place.why.message}`, commandLineHint(place.why.hint))
+        ? notChecked(`${detail}: ${place.why.message}`, place.why.hint)
         : ok(`${detail}, as --store memory asks for`);
     }
     const [path, finding] = place.kind === "plaintext"

@@ -18,7 +18,7 @@ import { clientIdOf, makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
-import { print, say } from "../cli/output.ts";
+import { messageOf, print, say } from "../cli/output.ts";
 import { interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
 import {
   IDENTITY_PATH,
@@ -339,6 +339,6 @@ export async function forward(path: string, target: string, signal: AbortSignal)
     }
     if (!(error instanceof LatchkeyError)) throw error;
     const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
-    return refusalReply({ statusCode, message: `${error.message}. ${error.hint}` });
+    return refusalReply({ statusCode, message: messageOf(error) });
   }
 }

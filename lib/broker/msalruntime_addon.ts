@@ -197,7 +197,7 @@ async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
     }
     try {
       await requireTrusted(path);
-      const library = openAddon(path) as MsalRuntime;
+      const library = loaded.get(path) ?? openAddon(path) as MsalRuntime; // another call may have been faster
       loaded.set(path, library);
       return { library, path };
     } catch (error) {

@@ -189,15 +189,24 @@ interface Libdbus {
   readonly failing: () => Deno.StaticForeignLibraryInterface<typeof FAILING>;
 }
 
-let opened: Libdbus | undefined;
+let opened: Promise<Libdbus> | undefined;
 
 /** Opens libdbus, once in this process. */
 export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
+  try {
+    return await (opened ??= bindLibdbus(deno));
+  } catch (error) {
+    opened = undefined; // the next call may find it
+    throw error;
+  }
+}
+
+async function bindLibdbus(deno: typeof Deno): Promise<Libdbus> {
   const once = <T>(bind: () => T) => {
     let symbols: T | undefined;
     return () => symbols ??= bind();
   };
-  return opened ??= await findLibdbus(deno, (path) => ({
+  return await findLibdbus(deno, (path) => ({
     calls: deno.dlopen(path, CALLS).symbols,
     waking: once(() => deno.dlopen(path, WAKING).symbols),
     ending: once(() => deno.dlopen(path, ENDING).symbols),

@@ -99,6 +99,13 @@ function lengthOf(message: Uint8Array<ArrayBuffer>): number {
   return length;
 }
 
+interface SocketControls {
+  ref(): unknown;
+  unref(): unknown;
+  /** Ends it after the pending writes. */
+  end(): void;
+}
+
 /** A connection to a bus over a socket of any runtime. */
 export abstract class SocketTransport implements DBusTransport {
   readonly connection: DBusConnection;
@@ -112,8 +119,8 @@ export abstract class SocketTransport implements DBusTransport {
     this.connection = new DBusConnection({ write, onSignal, onWaiting }, lastSerial);
   }
 
-  /** The socket, once it exists. `end` ends it after the pending writes. */
-  protected abstract readonly socket: { ref(): unknown; unref(): unknown; end(): void } | undefined;
+  /** The socket, once it exists. */
+  protected abstract readonly socket: SocketControls | undefined;
   protected abstract write(message: Uint8Array<ArrayBuffer>): void;
 
   isOpen(): boolean {
@@ -181,13 +188,15 @@ interface BunSocket {
 const AUTHENTICATION = new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
 /** Longest answer to it, in bytes. */
 const MAX_ANSWER = 16_384;
+
 /** A connection to a bus over a socket of Bun. */
 export class BunTransport extends SocketTransport {
-  protected socket: BunSocket | undefined;
   readonly #bun: BunSockets;
-  /** The daemon's answer to the authentication, until it has agreed. */
-  #answer: string | undefined = "";
-  #unsent: Uint8Array[] = [AUTHENTICATION];
+  #connected: BunSocket | undefined;
+  /** The messages until the daemon agrees to the authentication: another address may have to get them. */
+  #early: Uint8Array[] | undefined = [];
+  #answer = "";
+  #unsent: Uint8Array[] = [];
 
   /** Starts to connect to the first of the sockets that works. */
   constructor(bun: BunSockets, sockets: readonly UnixSocket[], onSignal: (signal: Signal) => void) {
@@ -197,55 +206,87 @@ export class BunTransport extends SocketTransport {
     this.#connect(sockets);
   }
 
+  protected get socket(): SocketControls | undefined {
+    const socket = this.#connected;
+    return socket &&
+      { ref: () => socket.ref(), unref: () => socket.unref(), end: () => (socket.unref(), this.#flush()) };
+  }
+
   #connect([at, ...others]: readonly UnixSocket[]): void {
     const { kind, name } = at!;
+    let isOver = false;
+    const fail = (error: DBusError) => {
+      if (isOver || !this.isOpen()) return;
+      isOver = true;
+      this.#connected = undefined;
+      if (this.#early && others.length > 0) this.#connect(others);
+      else this.end(error);
+    };
     this.#bun.connect({
       unix: kind === "abstract" ? `\0${name}` : name,
       socket: {
-        open: (socket) => this.#flush(socket),
-        data: (_, piece) => this.#receive(piece),
-        drain: (socket) => this.#flush(socket),
-        close: () => this.end(disconnected("the connection to the session bus ended")),
-        error: (_, error) => this.end(disconnected(error.message)),
+        open: (socket) => this.#open(socket),
+        data: (socket, piece) => {
+          if (!this.#early) return this.read(piece);
+          if (this.#authenticate(piece)) return;
+          socket.end();
+          fail(new DBusError(`${BUS_ERROR}AuthFailed`, "the session bus refuses the authentication"));
+        },
+        drain: () => this.#flush(),
+        close: () => fail(disconnected("the connection to the session bus ended")),
+        error: (_, error) => fail(disconnected(error.message)),
       },
-    }).catch((error: Error & { readonly code?: string }) => {
-      if (others.length > 0) return this.#connect(others);
-      const errorName = BUS_ERROR + (error.code === "ENOENT" ? "FileNotFound" : "NoServer");
-      this.end(new DBusError(errorName, `cannot connect to ${name}: ${error.message}`));
+    }).catch(({ code, message }: Error & { readonly code?: string }) => {
+      const errorName = BUS_ERROR + (code === "ENOENT" ? "FileNotFound" : "NoServer");
+      fail(new DBusError(errorName, `cannot connect to unix:${kind}=${name}: ${message}${code ? ` (${code})` : ""}`));
     });
+  }
+
+  #open(socket: BunSocket): void {
+    if (!this.isOpen()) return socket.end();
+    this.#connected = socket;
+    this.#answer = "";
+    this.#unsent = [AUTHENTICATION, ...this.#early!];
+    this.#flush();
+    this.keepTime();
   }
 
   /** Writes in the next microtask, so that calls of one moment go out in one piece. */
   protected write(message: Uint8Array): void {
-    if (this.#unsent.push(message) === 1) queueMicrotask(() => this.socket && this.#flush(this.socket));
+    this.#early?.push(message);
+    if (this.#unsent.push(message) === 1) queueMicrotask(() => this.#flush());
   }
 
-  #flush(socket: BunSocket): void {
-    this.socket = socket;
-    const bytes = concat(this.#unsent.splice(0)), taken = socket.write(bytes);
+  /** Writes as much as the socket takes; once all is written, ends the socket if it is to end. */
+  #flush(): void {
+    const socket = this.#connected;
+    if (!socket) return;
+    const bytes = concat(this.#unsent.splice(0)), taken = bytes.length > 0 ? socket.write(bytes) : 0;
     if (taken < bytes.length) this.#unsent.unshift(bytes.subarray(Math.max(0, taken)));
-    this.keepTime();
+    else if (!this.isOpen()) socket.end();
   }
 
-  #receive(piece: Uint8Array): void {
-    const messages = this.#answer === undefined ? piece : this.#authenticate(this.#answer, piece);
-    if (messages) this.read(messages);
+  /** Reads a piece of the daemon's answer. Returns false if it is a refusal. */
+  #authenticate(piece: Uint8Array): boolean {
+    const before = this.#answer.length;
+    this.#answer += String.fromCharCode(...piece.subarray(0, MAX_ANSWER));
+    const length = agreementLength(this.#answer);
+    if (!length) return length === 0;
+    this.#early = undefined;
+    this.read(piece.subarray(length - before));
+    return true;
   }
+}
 
-  /** Returns what follows the daemon's answer to the authentication; `undefined` if there is nothing yet. */
-  #authenticate(answer: string, piece: Uint8Array): Uint8Array | undefined {
-    const text = answer + String.fromCharCode(...piece.subarray(0, MAX_ANSWER));
-    const [whole] = /^(DATA\r\n)?OK [^\r\n]*\r\n/.exec(text) ?? [];
-    if (whole !== undefined) {
-      this.#answer = undefined;
-      return piece.subarray(whole.length - answer.length);
-    }
-    this.#answer = text;
-    if (text.length >= MAX_ANSWER || /^(?!DATA\r|OK )[^\r]*\r/m.test(text)) {
-      this.end(new DBusError(`${BUS_ERROR}AuthFailed`, "the session bus refuses the authentication"));
-    }
-    return undefined;
+/** Returns the length of an agreement to the authentication; 0 if more of it has to come; `undefined` for a refusal. */
+function agreementLength(answer: string): number | undefined {
+  let length = 0;
+  for (const line of answer.split("\r\n").slice(0, -1)) {
+    length += line.length + 2;
+    if (line.startsWith("OK ")) return length;
+    if (!/^DATA( |$)/.test(line)) return undefined;
   }
+  return answer.length < MAX_ANSWER ? 0 : undefined;
 }
 
 function concat(pieces: readonly Uint8Array[]): Uint8Array {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -131,6 +131,50 @@ describe("SessionBus at a socket where no bus is", () => {
     answer = (socket) => socket.resume();
     expect(await callAt(address, 50).catch((error) => error)).toMatchObject({ code: "timed_out" });
   });
+});
+
+// libdbus keeps the first socket that it connects to, and drops what it could not write before the end.
+const describeSockets = ownRuntimePath().client === "libdbus" ? () => {} : describe;
+describeSockets("SessionBus on a socket of the runtime's own", () => {
+  test("tries the next address where the first one lets us in and hangs up", async () => {
+    const path = join(daemon.directory, "stale"), server = createServer((socket) => socket.destroy()).listen(path);
+    await once(server, "listening");
+    expect(await callAt(`unix:path=${path};${daemon.address}`, 5_000)).toHaveLength(1);
+    server.close();
+  });
+
+  test("reads an authentication that comes byte by byte", async () => {
+    const path = join(daemon.directory, "slow"), [, target = ""] = /path=([^,;]+)/.exec(daemon.address) ?? [];
+    const server = createServer((socket) => {
+      const bus = createConnection(target);
+      socket.on("data", (piece) => bus.write(piece)).on("close", () => bus.destroy());
+      let slowly = Promise.resolve();
+      bus.on("data", (piece) => {
+        slowly = slowly.then(async () => {
+          for (const byte of piece) {
+            socket.write(Uint8Array.of(byte));
+            await new Promise(setImmediate);
+          }
+        });
+      }).on("close", () => socket.destroy());
+    }).listen(path);
+    await once(server, "listening");
+    expect(await callAt(`unix:path=${path}`, 5_000)).toHaveLength(1);
+    server.close();
+  });
+
+  test.each([["a word", 1], ["more than a socket takes at once", 1_000_000]])(
+    "writes %s that was sent right before the end",
+    async (_, length) => {
+      const observer = await openBus(), heard = Promise.withResolvers<Signal>(), bus = await openBus();
+      await observer.subscribe({ interface: ECHO.interface, member: "Late" }, heard.resolve);
+      await bus.call(GET_ID);
+      const call = bus.call({ ...ECHO, member: "Emit", signature: "ss", body: ["Late", "x".repeat(length)] });
+      bus.close();
+      expect(await call.catch((error) => error)).toBeInstanceOf(DBusError);
+      expect((await heard.promise).body).toEqual(["x".repeat(length)]);
+    },
+  );
 });
 
 describe("SessionBus with peers of all kinds", () => {
