@@ -19,7 +19,7 @@ export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** One line. May contain foreign text. */
   readonly detail: string;
-  /** What to do, in the words of the library or of the command line; the report has the latter. */
+  /** Advice, in the words of the library or of the command line; the report has the latter. */
   readonly fix?: string | undefined;
 }
 
