@@ -317,7 +317,13 @@ async function withRedisLock<T>(
   signal?.throwIfAborted();
   // A secret of the holder, so that nobody else releases the lock.
   const secret = crypto.randomUUID(), words = [secret, String(LEASE_MS)];
-  const release = () => run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch(() => {});
+  const release = async () => {
+    try {
+      await run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS });
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error; // the lease expires by itself
+    }
+  };
   // If one fails, the next makes up for it.
   const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: LEASE_MS }).catch(() => {});
 
@@ -331,10 +337,11 @@ async function withRedisLock<T>(
         if (performance.now() >= end) return false;
         await delayWithJitter(delayMs, signal);
       }
-    } catch {
+    } catch (error) {
       void release(); // the server may still execute the command that timed out
       signal?.throwIfAborted();
-      return false;
+      if (error instanceof LatchkeyError) return false;
+      throw error;
     }
   }
 

@@ -185,7 +185,7 @@ export class CacheDocument {
       });
       const grouped = Map.groupBy(tokens, ({ key }) => key);
       tokensByKey = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
-      this.#tokens.set(holder, tokensByKey);
+      if (tokens.length > 0) this.#tokens.set(holder, tokensByKey); // else EMPTY would grow
     }
     return tokensByKey.get(tokenQueryKey(query)) ?? [];
   }

@@ -23,7 +23,8 @@ export interface SessionFacts {
 /** Reads the facts of this session. */
 export async function readSessionFacts(): Promise<SessionFacts> {
   const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
-  const isContainer = CONTAINER_FILES.some((path) => isPermitted({ name: "read", path }) && isThere(path)) ||
+  const isMarked = (path: string) => isPermitted({ name: "read", path }) && isThere(path, { ifUnknown: false });
+  const isContainer = CONTAINER_FILES.some(isMarked) ||
     CONTAINER_VARIABLES.some((name) => variable(name) !== undefined);
   return { system, isWsl, isContainer, variable };
 }
