@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { idKey } from "../account.ts";
 import { readText as text } from "../encoding.ts";
 import type { AuthenticationResult } from "../token.ts";
 import {
@@ -130,6 +131,17 @@ export function changesOfSignOut(
   return changes;
 }
 
+/**
+ * Returns a text that is the same for access tokens that replace each other, under any name of the cloud; `undefined` for a reply
+ * whose access token is not stored: a broker's, or one that is bound to one request.
+ */
+export function accessTokenPlace({ result, realm }: ReplyToSave, app: CacheApp): string | undefined {
+  const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result, { clientId, environments } = app;
+  if (source === "broker" || tokenType !== "Bearer" || scopes.length === 0) return undefined;
+  const identity = { homeAccountId, environment: environments[0]!, clientId, realm: realm ?? tenantId };
+  return `${idKey(homeAccountId)} ${accessTokenKey(identity, scopes)}`; // only some accounts' ids ignore case
+}
+
 interface ReplyContext {
   readonly document: CacheDocument;
   readonly reply: ReplyToSave;
@@ -166,7 +178,7 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
   const family = familyId ? { family_id: familyId } : {};
   const changes: CacheChange[] = [];
 
-  if (result.tokenType === "Bearer" && result.scopes.length > 0) changes.push(...accessTokenChanges(context));
+  if (accessTokenPlace(reply, app) !== undefined) changes.push(...accessTokenChanges(context));
   if (idToken) {
     const old = document.ofAccount("IdToken", homeAccountId)
       .filter(({ entry }) => isOfApp(entry, app) && isOfRealm(entry, realm));

@@ -8,8 +8,8 @@ import { type AccountInfo, idKey } from "../account.ts";
 import { untilAborted } from "../async.ts";
 import { environmentAliases, environmentKey, isMicrosoftHost } from "../authority.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import { Lifetimes } from "../token.ts";
-import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
+import { monotonicEnd } from "../token.ts";
+import { accessTokenPlace, changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
 import {
   accessTokenIn,
   accountIn,
@@ -53,7 +53,7 @@ export class TokenCache {
   /** The last document that was read: mostly the next one is the same. */
   #last: { readonly json: string; readonly document: CacheDocument } | undefined;
   readonly #unsaved = new UnsavedReplies();
-  readonly #lifetimes = new Lifetimes();
+  readonly #ends = new MonotonicEnds();
   /** By account, the promise that resolves when all renewals that began so far are over. */
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
@@ -86,7 +86,8 @@ export class TokenCache {
   /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
     const app = this.#app(), token = accessTokenIn(await this.#read(query.account, query), query, app);
-    return token && boundedToken(token, this.#lifetimes, app.now);
+    const endMs = token && this.#ends.of(token.result.accessToken);
+    return endMs === undefined ? token : boundedToken(endMs, token!, app.now);
   }
 
   /** Returns an account's refresh tokens in the order in which to try them. */
@@ -107,13 +108,20 @@ export class TokenCache {
    * @returns False if it was not stored: a renewal whose account has signed out meanwhile.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
-    const { account: { homeAccountId }, tenantId, scopes } = reply.result;
-    this.#lifetimes.note(reply.result, JSON.stringify([idKey(homeAccountId), tenantId, ...scopes]), this.#app().now);
+    const { homeAccountId } = reply.result.account, app = this.#app(), endMs = monotonicEnd(reply.result, app.now);
+    const noteEnd = () => this.#ends.note(reply, endMs, app);
     try {
-      return await this.#change(homeAccountId, (document) => changesOfReply(document, reply, this.#app()), call);
+      const isSaved = await this.#change(
+        homeAccountId,
+        (document) => changesOfReply(document, reply, this.#app()),
+        call,
+      );
+      if (isSaved) noteEnd();
+      return isSaved;
     } catch (error) {
       if (error instanceof LatchkeyError && reply.result.source !== "broker") {
         this.#unsaved.add(reply, this.#app().now);
+        noteEnd();
         this.#retryLater(FIRST_RETRY_MS);
       }
       throw error;
@@ -261,6 +269,27 @@ export class TokenCache {
     const second = await attempt();
     if (second !== undefined) return second;
     throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { hint: MOVE_AWAY_HINT });
+  }
+}
+
+/** Ends of received access tokens by the monotonic clock, for as long as this object knows of no newer token in their places. */
+class MonotonicEnds {
+  readonly #ends = new Map<string, { readonly places: Set<string>; readonly endMs: number; readonly until: number }>();
+
+  of(accessToken: string): number | undefined {
+    return this.#ends.get(accessToken)?.endMs;
+  }
+
+  note(reply: ReplyToSave, endMs: number, app: CacheApp): void {
+    const { accessToken, expiresOn, extendedExpiresOn = expiresOn } = reply.result;
+    const place = accessTokenPlace(reply, app);
+    if (place === undefined) return;
+    const places = new Set(this.#ends.get(accessToken)?.places).add(place);
+    for (const [old, end] of this.#ends) {
+      end.places.delete(place);
+      if (end.places.size === 0 || end.until <= app.now) this.#ends.delete(old);
+    }
+    this.#ends.set(accessToken, { places, endMs, until: extendedExpiresOn.getTime() });
   }
 }
 
