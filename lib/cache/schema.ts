@@ -154,7 +154,7 @@ export class CacheDocument {
 
   entries(section: CacheSection): readonly KeyedEntry[] {
     const entries = this.#section(section), found: KeyedEntry[] = [];
-    for (const key of Object.keys(entries)) { // without lists in between: MSAL's own file can have tens of thousands
+    for (const key of Object.keys(entries)) { // Object.entries() would make a pair for each: MSAL's own file can have tens of thousands
       const entry = entries[key];
       if (isObject(entry)) found.push({ key, entry });
     }

@@ -176,7 +176,10 @@ export async function replacePrivateFile(
   });
 }
 
-/** Takes space for a later {@linkcode replacePrivateFile} with a size in bytes. The caller uses or releases it. */
+/**
+ * Takes space on the disk, so that a later {@linkcode replacePrivateFile} of that size in bytes cannot fail for lack of it. The
+ * caller uses or releases it.
+ */
 export async function reserveSpace(
   path: string,
   size: number,

@@ -29,7 +29,10 @@ export interface Endpoint {
   close(): Promise<void>;
 }
 
-/** Opens an endpoint, or throws `configuration` if the port or path is taken, refused or not safe. */
+/**
+ * Opens an endpoint, or throws `configuration` if the port or path is taken, refused or not safe, or `missing_dependency` if Deno
+ * does not permit it.
+ */
 export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
@@ -145,7 +148,7 @@ async function listen(files: LocalFiles, path: string, onConnection: OnConnectio
 }
 
 /** An answer of a server. Only one header field is kept. */
-export interface SocketAnswer extends HttpReply {
+interface SocketAnswer extends HttpReply {
   readonly headers?: { readonly "retry-after": string };
 }
 
@@ -161,6 +164,8 @@ export function requireSocketPermissions(path: string): void {
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it: another server could hand out tokens
  * of another account. A socket that cannot be read cannot be connected to either, and the connection reports it.
+ *
+ * @throws {LatchkeyError} `configuration` if the socket is not safe.
  */
 export async function requireTrustedSocket(path: string): Promise<void> {
   const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
