@@ -67,10 +67,7 @@ const OWN_FIELDS: Partial<Record<CacheSection, readonly string[]>> = {
   AppMetadata: ["family_id"],
 };
 
-/**
- * Returns the changes by a reply; `undefined` if it renews an account that has signed out meanwhile, or has no account
- * id.
- */
+/** Returns the changes by a reply; `undefined` if it renews an account that has signed out meanwhile, or has no account id. */
 export function changesOfReply(
   document: CacheDocument,
   reply: ReplyToSave,
@@ -131,10 +128,7 @@ export function changesOfSignOut(
   return changes;
 }
 
-/**
- * Returns a text that is the same for access tokens that replace each other, under any name of the cloud; `undefined` for a reply
- * whose access token is not stored: a broker's, or one that is bound to one request.
- */
+/** Returns the place of an access token, under any name of the cloud; `undefined` if it is a broker's, or bound to a request. */
 export function accessTokenPlace({ result, realm }: ReplyToSave, app: CacheApp): string | undefined {
   const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result, { clientId, environments } = app;
   if (source === "broker" || tokenType !== "Bearer" || scopes.length === 0) return undefined;

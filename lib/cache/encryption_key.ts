@@ -315,7 +315,7 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = readFields(bytes), field = (name: string): string => readText(fields?.[name]) ?? "";
+  const fields = readJson(bytes), field = (name: string): string => readText(fields?.[name]) ?? "";
   const id = field("id").toLowerCase(),
     place = field("place"),
     base = { id, why: escapeControlCharacters(field("why")) };
@@ -333,14 +333,6 @@ export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | 
       return readKey(field("key")) ? { ...base, place, key: field("key") } : undefined;
     default:
       return "unknown_place";
-  }
-}
-
-function readFields(bytes: Uint8Array): ReturnType<typeof readJson> {
-  try {
-    return readJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    return undefined; // not UTF-8
   }
 }
 

@@ -84,10 +84,7 @@ export function homeTenantOf(homeAccountId: string): string | undefined {
   return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
 }
 
-/**
- * Returns true if a value can be a token (RFC 6749, A.12 and A.17). A line break in a header would begin another
- * header.
- */
+/** Returns true if a value can be a token (RFC 6749, A.12 and A.17). A line break in a header would begin another header. */
 export function isSecret(value: unknown): value is string {
   return typeof value === "string" && /^[\x20-\x7E]+$/.test(value);
 }

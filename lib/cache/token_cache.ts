@@ -53,7 +53,8 @@ export class TokenCache {
   /** The last document that was read: mostly the next one is the same. */
   #last: { readonly json: string; readonly document: CacheDocument } | undefined;
   readonly #unsaved = new UnsavedReplies();
-  readonly #ends = new MonotonicEnds();
+  /** Of received access tokens, the ends by the monotonic clock, and the places in the cache until another token takes them. */
+  readonly #ends = new Map<string, { readonly endMs: number; readonly places: Set<string>; readonly until: number }>();
   /** By account, the promise that resolves when all renewals that began so far are over. */
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
@@ -86,7 +87,7 @@ export class TokenCache {
   /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
     const app = this.#app(), token = accessTokenIn(await this.#read(query.account, query), query, app);
-    const endMs = token && this.#ends.of(token.result.accessToken);
+    const endMs = token && this.#ends.get(token.result.accessToken)?.endMs;
     return endMs === undefined ? token : boundedToken(endMs, token!, app.now);
   }
 
@@ -109,23 +110,31 @@ export class TokenCache {
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
     const { homeAccountId } = reply.result.account, app = this.#app(), endMs = monotonicEnd(reply.result, app.now);
-    const noteEnd = () => this.#ends.note(reply, endMs, app);
+    const changesOf = (document: CacheDocument) => changesOfReply(document, reply, this.#app());
     try {
-      const isSaved = await this.#change(
-        homeAccountId,
-        (document) => changesOfReply(document, reply, this.#app()),
-        call,
-      );
-      if (isSaved) noteEnd();
+      const isSaved = await this.#change(homeAccountId, changesOf, call);
+      if (isSaved) this.#noteEnd(reply, endMs, app);
       return isSaved;
     } catch (error) {
       if (error instanceof LatchkeyError && reply.result.source !== "broker") {
         this.#unsaved.add(reply, this.#app().now);
-        noteEnd();
+        this.#noteEnd(reply, endMs, app);
         this.#retryLater(FIRST_RETRY_MS);
       }
       throw error;
     }
+  }
+
+  #noteEnd(reply: ReplyToSave, endMs: number, app: CacheApp): void {
+    const { accessToken, expiresOn, extendedExpiresOn = expiresOn } = reply.result;
+    const place = accessTokenPlace(reply, app);
+    if (place === undefined) return;
+    const places = new Set(this.#ends.get(accessToken)?.places).add(place);
+    for (const [old, end] of this.#ends) {
+      end.places.delete(place);
+      if (end.places.size === 0 || end.until <= app.now) this.#ends.delete(old);
+    }
+    this.#ends.set(accessToken, { endMs, places, until: extendedExpiresOn.getTime() });
   }
 
   /** Retries failed writes. Never throws. */
@@ -141,10 +150,7 @@ export class TokenCache {
     }
   }
 
-  /**
-   * Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL
-   * ignores.
-   */
+  /** Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL ignores. */
   async removeAccount(account: AccountInfo, call: CacheCall = {}): Promise<void> {
     if (this.#isForeign(account)) return;
     const { homeAccountId } = account;
@@ -269,27 +275,6 @@ export class TokenCache {
     const second = await attempt();
     if (second !== undefined) return second;
     throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { hint: MOVE_AWAY_HINT });
-  }
-}
-
-/** Ends of received access tokens by the monotonic clock, for as long as this object knows of no newer token in their places. */
-class MonotonicEnds {
-  readonly #ends = new Map<string, { readonly places: Set<string>; readonly endMs: number; readonly until: number }>();
-
-  of(accessToken: string): number | undefined {
-    return this.#ends.get(accessToken)?.endMs;
-  }
-
-  note(reply: ReplyToSave, endMs: number, app: CacheApp): void {
-    const { accessToken, expiresOn, extendedExpiresOn = expiresOn } = reply.result;
-    const place = accessTokenPlace(reply, app);
-    if (place === undefined) return;
-    const places = new Set(this.#ends.get(accessToken)?.places).add(place);
-    for (const [old, end] of this.#ends) {
-      end.places.delete(place);
-      if (end.places.size === 0 || end.until <= app.now) this.#ends.delete(old);
-    }
-    this.#ends.set(accessToken, { places, endMs, until: extendedExpiresOn.getTime() });
   }
 }
 

@@ -176,10 +176,7 @@ export async function replacePrivateFile(
   });
 }
 
-/**
- * Takes space on the disk, so that a later {@linkcode replacePrivateFile} of that size in bytes cannot fail for lack of it. The
- * caller uses or releases it.
- */
+/** Takes space, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it. The caller uses or releases it. */
 export async function reserveSpace(
   path: string,
   size: number,

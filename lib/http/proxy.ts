@@ -11,7 +11,7 @@ import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } fro
 export type Variable = (name: string) => string | undefined;
 
 /** Names of the variables for the proxy. Of those for the URL's protocol, the first one that is set counts. */
-const VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+const VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] as const;
 
 /**
  * Returns the proxy for a URL, or throws `configuration` if it is not supported; `direct` if there is none, as for loopback;
@@ -25,12 +25,6 @@ export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute
   const { name, value } = proxies.find(({ name }) => name !== others) ?? {};
   if (!name || !value || isLoopback(url) || await isExcepted(url, read("NO_PROXY") ?? "")) return "direct";
   return parseProxy(value, name);
-}
-
-/** Returns the proxy for a URL as {@linkcode findProxy} does; `undefined` if there is none. */
-export async function proxyFor(url: URL, variable: Variable): Promise<URL | undefined> {
-  const proxy = await findProxy(url, variable);
-  return proxy instanceof URL ? proxy : undefined;
 }
 
 function parseProxy(value: string, name: string): URL {

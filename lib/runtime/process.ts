@@ -87,7 +87,7 @@ export function findOnWindows(program: string, path = "", isThere: (path: string
   if (/[\\/:]/.test(program)) return program;
   const names = /\.(exe|com)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
   return absoluteEntries(path, true).flatMap((entry) => names.map((name) => `${entry.replace(/[\\/]+$/, "")}\\${name}`))
-    .find((path) => isThere(path));
+    .find(isThere);
 }
 
 function startOnDeno(

@@ -476,8 +476,8 @@ test("TokenCache.findAccessToken() bounds a token by what was left of it when it
 
 // What is not stored, or replaces nothing, made the lifetime of a token that is stored forgotten.
 test("TokenCache.findAccessToken() bounds a token also after replies that do not replace it, and after it ended", async () => {
-  let now = NOW, isFull = false;
-  const store = memoryStore();
+  let isFull = false;
+  const now = NOW, store = memoryStore();
   const update: CacheStore["update"] = async (...call) => {
     if (isFull) throw new LatchkeyError("configuration", "full");
     await store.update(...call);
