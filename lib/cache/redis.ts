@@ -233,10 +233,7 @@ function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreO
   }
 }
 
-/**
- * Returns the code to write instead of a client that has no such method, or whose method of that name takes other
- * arguments.
- */
+/** Returns the code to write instead of a client that has no such method, or one that takes other arguments. */
 function alternativeTo(client: RedisClient): string | undefined {
   const has = (name: string) =>
     typeof (client as unknown as Record<string, unknown> | undefined)?.[name] === "function";

@@ -70,10 +70,7 @@ export function scopesOf(target: unknown): readonly string[] {
   return (text(target) ?? "").toLowerCase().split(" ").filter(Boolean);
 }
 
-/**
- * Returns the tenant of an entry's `realm`. MSAL for Python stores the authority's path, which can be a word such as
- * `common`: then the reply is for the account's home tenant.
- */
+/** Returns the tenant of a `realm`. MSAL for Python stores the authority's path: a word such as `common` is the home tenant. */
 export function tenantOf(homeAccountId: string, realm: string): string {
   return PATH_WORDS.has(realm.toLowerCase()) ? homeTenantOf(homeAccountId) ?? realm : realm;
 }
