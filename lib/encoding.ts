@@ -48,9 +48,10 @@ export function readTime(value: unknown): number | undefined {
 }
 
 /** Parses a JSON object. Returns `undefined` if the text is anything else. */
-export function readJson(json: string): JsonObject | undefined {
+export function readJson(json: string | Uint8Array): JsonObject | undefined {
   try {
-    const value = parseJson(json);
+    const text = typeof json === "string" ? json : new TextDecoder("utf-8", { fatal: true }).decode(json);
+    const value = parseJson(text);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined; // the parser's message quotes the text

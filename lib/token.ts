@@ -50,33 +50,23 @@ export function redactTokens(result: AuthenticationResult): AuthenticationResult
   });
 }
 
-/** Lifetimes of received tokens by the monotonic clock: the system's clock can jump. */
-export class Lifetimes {
-  readonly #received = new Map<string, { place: string; atMs: number; lifetimeMs: number }>();
+/** Returns the time by the monotonic clock at which a token that was just received expires: the system's clock can jump. */
+export function monotonicEnd({ expiresOn }: AuthenticationResult, now: number): number {
+  return performance.now() + expiresOn.getTime() - now;
+}
 
-  /** Notes a token that was just received, and forgets the one that it replaces at a cache's key. */
-  note({ accessToken, expiresOn }: AuthenticationResult, place: string, now: number): void {
-    const atMs = performance.now();
-    for (const [old, received] of this.#received) {
-      if (received.place === place || received.atMs + received.lifetimeMs < atMs) this.#received.delete(old);
-    }
-    this.#received.set(accessToken, { place, atMs, lifetimeMs: expiresOn.getTime() - now });
-  }
-
-  /** Returns the token with an expiry that a change of the system's clock since it was received has not moved. */
-  bounded(token: AuthenticationResult, now: number): AuthenticationResult {
-    const received = this.#received.get(token.accessToken), { expiresOn, extendedExpiresOn, refreshOn } = token;
-    if (!received) return token;
-    const tooLongMs = expiresOn.getTime() - (now + received.atMs + received.lifetimeMs - performance.now());
-    if (tooLongMs <= ROUNDING_MS) return token;
-    const sooner = (time: Date) => new Date(time.getTime() - tooLongMs);
-    return redactTokens({
-      ...token,
-      expiresOn: sooner(expiresOn),
-      ...(extendedExpiresOn && { extendedExpiresOn: sooner(extendedExpiresOn) }),
-      ...(refreshOn && { refreshOn: sooner(refreshOn) }),
-    });
-  }
+/** Returns a token with an expiry that a change of the system's clock has not moved since {@linkcode monotonicEnd}. */
+export function boundedBy(endMs: number, token: AuthenticationResult, now: number): AuthenticationResult {
+  const { expiresOn, extendedExpiresOn, refreshOn } = token;
+  const tooLongMs = expiresOn.getTime() - (now + endMs - performance.now());
+  if (tooLongMs <= ROUNDING_MS) return token;
+  const sooner = (time: Date) => new Date(time.getTime() - tooLongMs);
+  return redactTokens({
+    ...token,
+    expiresOn: sooner(expiresOn),
+    ...(extendedExpiresOn && { extendedExpiresOn: sooner(extendedExpiresOn) }),
+    ...(refreshOn && { refreshOn: sooner(refreshOn) }),
+  });
 }
 
 /** Makes inspection of an object show another value. Returns the same object. */

@@ -64,6 +64,7 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "acquireTokenInteractive with the error's claims": "latchkey login --claims, with the error's claims",
   "acquireTokenInteractive with a prompt": "latchkey login --prompt login",
   "acquireTokenInteractive": "latchkey login",
+  "plaintextStore or memoryStore": "--store plaintext or memory (LATCHKEY_STORE)",
   "requireBroker": "--broker require",
   " (see isPopSupported)": "",
   " (isPopSupported tells)": "",

@@ -4,7 +4,7 @@
  * @module
  */
 import { makeFetch } from "../../lib/http/client.ts";
-import { proxyFor } from "../../lib/http/proxy.ts";
+import { findProxy } from "../../lib/http/proxy.ts";
 import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { readMachine } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
@@ -66,7 +66,8 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
     },
   });
   try {
-    const proxy = await proxyFor(url, readEnvironment), route = proxy ? ` through the proxy ${proxy.host}` : "";
+    const proxy = await findProxy(url, readEnvironment);
+    const route = proxy instanceof URL ? ` through the proxy ${proxy.host}` : "";
     // Requests the metadata, unless the authority's endpoints are known.
     await app.getAuthorizationRequestUrl({ scopes: ["User.Read"] });
     if (!hasSent) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { idKey } from "../account.ts";
 import { readText as text } from "../encoding.ts";
 import type { AuthenticationResult } from "../token.ts";
 import {
@@ -66,10 +67,7 @@ const OWN_FIELDS: Partial<Record<CacheSection, readonly string[]>> = {
   AppMetadata: ["family_id"],
 };
 
-/**
- * Returns the changes by a reply; `undefined` if it renews an account that has signed out meanwhile, or has no account
- * id.
- */
+/** Returns the changes by a reply; `undefined` if it renews an account that has signed out meanwhile, or has no account id. */
 export function changesOfReply(
   document: CacheDocument,
   reply: ReplyToSave,
@@ -130,6 +128,14 @@ export function changesOfSignOut(
   return changes;
 }
 
+/** Returns the place of an access token, under any name of the cloud; `undefined` if it is a broker's, or bound to a request. */
+export function accessTokenPlace({ result, realm }: ReplyToSave, app: CacheApp): string | undefined {
+  const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result, { clientId, environments } = app;
+  if (source === "broker" || tokenType !== "Bearer" || scopes.length === 0) return undefined;
+  const identity = { homeAccountId, environment: environments[0]!, clientId, realm: realm ?? tenantId };
+  return `${idKey(homeAccountId)} ${accessTokenKey(identity, scopes)}`; // only some accounts' ids ignore case
+}
+
 interface ReplyContext {
   readonly document: CacheDocument;
   readonly reply: ReplyToSave;
@@ -166,7 +172,7 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
   const family = familyId ? { family_id: familyId } : {};
   const changes: CacheChange[] = [];
 
-  if (result.tokenType === "Bearer" && result.scopes.length > 0) changes.push(...accessTokenChanges(context));
+  if (accessTokenPlace(reply, app) !== undefined) changes.push(...accessTokenChanges(context));
   if (idToken) {
     const old = document.ofAccount("IdToken", homeAccountId)
       .filter(({ entry }) => isOfApp(entry, app) && isOfRealm(entry, realm));

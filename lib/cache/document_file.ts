@@ -159,8 +159,8 @@ export class DocumentFile implements Required<CacheStore> {
   async withLock<T>(homeAccountId: string, work: () => Promise<T>, call: CacheCall = {}): Promise<T> {
     call.signal?.throwIfAborted();
     // A file that cannot be seen counts as there: the next use reports the error.
-    const isThere = await this.#openFolder("read").then((files) => files.lstat(this.#path) !== undefined, () => true);
-    if (!isThere) return await work(); // there is nothing to renew
+    const isMissing = await this.#openFolder("read").then((files) => !files.lstat(this.#path)).catch(() => false);
+    if (isMissing) return await work(); // there is nothing to renew
     const { withLock } = await import("../files/lock.ts"); // not needed for a cached token
     const account = idKey(homeAccountId), path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
     let working: Promise<T> | undefined;

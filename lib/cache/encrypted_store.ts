@@ -41,7 +41,8 @@ export function encryptedStore(
       if (!key) {
         const message = `The key of the token cache in ${folder} is lost: key.json is missing`;
         throw new LatchkeyError("configuration", message, {
-          hint: "Bring key.json back, or sign in again: latchkey login begins anew, and sets the old cache aside",
+          hint:
+            "Bring key.json back, or sign in again: acquireTokenInteractive begins anew, and sets the old cache aside",
         });
       }
       return await decrypt(bytes, key, { name: DOCUMENT_NAME }) ?? UNREADABLE;

@@ -206,8 +206,8 @@ async function getFromKeyring(
     options.signal?.throwIfAborted();
     throw keyringFailure(error, place, {
       doing: `Cannot read the token cache in ${folder}`,
-      alternative: `to go on without it, choose --store plaintext or memory (LATCHKEY_STORE); ` +
-        `or move ${folder} away and sign in again`,
+      alternative:
+        `to go on without it, choose plaintextStore or memoryStore; or move ${folder} away and sign in again`,
     });
   }
 }
@@ -315,9 +315,10 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = readJson(new TextDecoder().decode(bytes));
-  const field = (name: string): string => readText(fields?.[name]) ?? "";
-  const id = field("id"), place = field("place"), base = { id, why: escapeControlCharacters(field("why")) };
+  const fields = readJson(bytes), field = (name: string): string => readText(fields?.[name]) ?? "";
+  const id = field("id").toLowerCase(),
+    place = field("place"),
+    base = { id, why: escapeControlCharacters(field("why")) };
   if (!isGuid(id) || place === "") return undefined;
   switch (place) {
     case "secret-service": {
@@ -390,7 +391,7 @@ function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): stri
 function keyLost(folder: string, record: LostRecord): LatchkeyError {
   const place = record === "damaged" ? undefined : record.place;
   const cause = place ? `${NAMES[place]} does not have it` : `${pathOf(folder)} is damaged`;
-  const again = "latchkey login begins anew, and sets the old cache aside";
+  const again = "acquireTokenInteractive begins anew, and sets the old cache aside";
   const hint = place === "secret-service"
     ? `If another session's keyring has it, work there; else sign in again: ${again}`
     : `Sign in again: ${again}`;

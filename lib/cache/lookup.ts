@@ -7,7 +7,7 @@ import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
-import { type AuthenticationResult, EXPIRY_MARGIN_MS, type Lifetimes, redacted, redactTokens } from "../token.ts";
+import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, redacted, redactTokens } from "../token.ts";
 import {
   accessTokenKey,
   appMetadataIn,
@@ -226,10 +226,9 @@ export function accessTokenIn(
   }
 }
 
-/** Limits a token to its lifetime by the monotonic clock, in case the clock was set; `undefined` if it has expired. */
-export function boundedToken(token: CachedToken, lifetimes: Lifetimes, now: number): CachedToken | undefined {
-  const { result, state } = token;
-  const bounded = lifetimes.bounded(result, now);
+/** Limits a token to its end by the monotonic clock, in case the clock was set; `undefined` if it has expired. */
+export function boundedToken(endMs: number, token: CachedToken, now: number): CachedToken | undefined {
+  const { result, state } = token, bounded = boundedBy(endMs, result, now);
   if (bounded === result) return token;
   const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
   if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {

@@ -233,10 +233,7 @@ function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreO
   }
 }
 
-/**
- * Returns the code to write instead of a client that has no such method, or whose method of that name takes other
- * arguments.
- */
+/** Returns the code to write instead of a client that has no such method, or one that takes other arguments. */
 function alternativeTo(client: RedisClient): string | undefined {
   const has = (name: string) =>
     typeof (client as unknown as Record<string, unknown> | undefined)?.[name] === "function";
@@ -317,7 +314,10 @@ async function withRedisLock<T>(
   signal?.throwIfAborted();
   // A secret of the holder, so that nobody else releases the lock.
   const secret = crypto.randomUUID(), words = [secret, String(LEASE_MS)];
-  const release = () => run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch(() => {});
+  const release = () =>
+    run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch((error) => {
+      if (!(error instanceof LatchkeyError)) throw error; // else the lease expires by itself
+    });
   // If one fails, the next makes up for it.
   const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: LEASE_MS }).catch(() => {});
 
@@ -331,10 +331,11 @@ async function withRedisLock<T>(
         if (performance.now() >= end) return false;
         await delayWithJitter(delayMs, signal);
       }
-    } catch {
+    } catch (error) {
       void release(); // the server may still execute the command that timed out
       signal?.throwIfAborted();
-      return false;
+      if (error instanceof LatchkeyError) return false;
+      throw error;
     }
   }
 

@@ -70,10 +70,7 @@ export function scopesOf(target: unknown): readonly string[] {
   return (text(target) ?? "").toLowerCase().split(" ").filter(Boolean);
 }
 
-/**
- * Returns the tenant of an entry's `realm`. MSAL for Python stores the authority's path, which can be a word such as
- * `common`: then the reply is for the account's home tenant.
- */
+/** Returns the tenant of a `realm`. MSAL for Python stores the authority's path: a word such as `common` is the home tenant. */
 export function tenantOf(homeAccountId: string, realm: string): string {
   return PATH_WORDS.has(realm.toLowerCase()) ? homeTenantOf(homeAccountId) ?? realm : realm;
 }
@@ -84,10 +81,7 @@ export function homeTenantOf(homeAccountId: string): string | undefined {
   return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
 }
 
-/**
- * Returns true if a value can be a token (RFC 6749, A.12 and A.17). A line break in a header would begin another
- * header.
- */
+/** Returns true if a value can be a token (RFC 6749, A.12 and A.17). A line break in a header would begin another header. */
 export function isSecret(value: unknown): value is string {
   return typeof value === "string" && /^[\x20-\x7E]+$/.test(value);
 }
@@ -154,7 +148,7 @@ export class CacheDocument {
 
   entries(section: CacheSection): readonly KeyedEntry[] {
     const entries = this.#section(section), found: KeyedEntry[] = [];
-    for (const key of Object.keys(entries)) { // without lists in between: MSAL's own file can have tens of thousands
+    for (const key of Object.keys(entries)) { // Object.entries() would make a pair for each: MSAL's own file can have tens of thousands
       const entry = entries[key];
       if (isObject(entry)) found.push({ key, entry });
     }
@@ -185,7 +179,7 @@ export class CacheDocument {
       });
       const grouped = Map.groupBy(tokens, ({ key }) => key);
       tokensByKey = new Map([...grouped].map(([key, tokens]) => [key, tokens.map(({ entry }) => entry)]));
-      this.#tokens.set(holder, tokensByKey);
+      if (tokens.length > 0) this.#tokens.set(holder, tokensByKey); // else EMPTY would grow
     }
     return tokensByKey.get(tokenQueryKey(query)) ?? [];
   }

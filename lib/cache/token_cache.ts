@@ -8,8 +8,8 @@ import { type AccountInfo, idKey } from "../account.ts";
 import { untilAborted } from "../async.ts";
 import { environmentAliases, environmentKey, isMicrosoftHost } from "../authority.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import { Lifetimes } from "../token.ts";
-import { changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
+import { monotonicEnd } from "../token.ts";
+import { accessTokenPlace, changesOfReply, changesOfSignOut, type ReplyToSave } from "./changes.ts";
 import {
   accessTokenIn,
   accountIn,
@@ -53,7 +53,8 @@ export class TokenCache {
   /** The last document that was read: mostly the next one is the same. */
   #last: { readonly json: string; readonly document: CacheDocument } | undefined;
   readonly #unsaved = new UnsavedReplies();
-  readonly #lifetimes = new Lifetimes();
+  /** Of received access tokens, the ends by the monotonic clock, and the places in the cache until another token takes them. */
+  readonly #ends = new Map<string, { readonly endMs: number; readonly places: Set<string>; readonly until: number }>();
   /** By account, the promise that resolves when all renewals that began so far are over. */
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
@@ -86,7 +87,8 @@ export class TokenCache {
   /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
     const app = this.#app(), token = accessTokenIn(await this.#read(query.account, query), query, app);
-    return token && boundedToken(token, this.#lifetimes, app.now);
+    const endMs = token && this.#ends.get(token.result.accessToken)?.endMs;
+    return endMs === undefined ? token : boundedToken(endMs, token!, app.now);
   }
 
   /** Returns an account's refresh tokens in the order in which to try them. */
@@ -107,17 +109,32 @@ export class TokenCache {
    * @returns False if it was not stored: a renewal whose account has signed out meanwhile.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
-    const { account: { homeAccountId }, tenantId, scopes } = reply.result;
-    this.#lifetimes.note(reply.result, JSON.stringify([idKey(homeAccountId), tenantId, ...scopes]), this.#app().now);
+    const { homeAccountId } = reply.result.account, app = this.#app(), endMs = monotonicEnd(reply.result, app.now);
+    const changesOf = (document: CacheDocument) => changesOfReply(document, reply, this.#app());
     try {
-      return await this.#change(homeAccountId, (document) => changesOfReply(document, reply, this.#app()), call);
+      const isSaved = await this.#change(homeAccountId, changesOf, call);
+      if (isSaved) this.#noteEnd(reply, endMs, app);
+      return isSaved;
     } catch (error) {
       if (error instanceof LatchkeyError && reply.result.source !== "broker") {
         this.#unsaved.add(reply, this.#app().now);
+        this.#noteEnd(reply, endMs, app);
         this.#retryLater(FIRST_RETRY_MS);
       }
       throw error;
     }
+  }
+
+  #noteEnd(reply: ReplyToSave, endMs: number, app: CacheApp): void {
+    const { accessToken, expiresOn, extendedExpiresOn = expiresOn } = reply.result;
+    const place = accessTokenPlace(reply, app);
+    if (place === undefined) return;
+    const places = new Set(this.#ends.get(accessToken)?.places).add(place);
+    for (const [old, end] of this.#ends) {
+      end.places.delete(place);
+      if (end.places.size === 0 || end.until <= app.now) this.#ends.delete(old);
+    }
+    this.#ends.set(accessToken, { endMs, places, until: extendedExpiresOn.getTime() });
   }
 
   /** Retries failed writes. Never throws. */
@@ -133,10 +150,7 @@ export class TokenCache {
     }
   }
 
-  /**
-   * Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL
-   * ignores.
-   */
+  /** Signs an account out of this app: removes its tokens, not those of other apps, and leaves a mark, which MSAL ignores. */
   async removeAccount(account: AccountInfo, call: CacheCall = {}): Promise<void> {
     if (this.#isForeign(account)) return;
     const { homeAccountId } = account;

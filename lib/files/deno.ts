@@ -8,7 +8,7 @@ import {
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
-  locateProcess,
+  locateProcessOnce,
   type OpenFile,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
@@ -53,7 +53,7 @@ export function denoFiles(): LocalFiles {
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
     processLocation: () =>
-      locateProcess({
+      locateProcessOnce({
         hostname: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
         // Deno reads these files only with --allow-all. The check comes first, so that Deno does not prompt.
         readFile: (path) => isPermitted({ name: "read", path }) ? deno.readTextFileSync(path) : "",

@@ -89,8 +89,8 @@ interface LocationReader {
 
 let location: ProcessLocation | undefined;
 
-/** Returns the location of this process. The functions of the reader may throw. */
-export function locateProcess({ hostname, readFile, readLink }: LocationReader): ProcessLocation {
+/** Returns the location of this process. Only the first call reads it, with functions that may throw. */
+export function locateProcessOnce({ hostname, readFile, readLink }: LocationReader): ProcessLocation {
   const attempt = (read: () => string): string | undefined => {
     try {
       return read();

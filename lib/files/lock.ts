@@ -339,6 +339,6 @@ export async function withMutex<T>(
     return await work();
   } finally {
     done.resolve();
-    if (queues.get(name) === all) queues.delete(name);
+    void all.then(() => queues.get(name) === all && queues.delete(name));
   }
 }

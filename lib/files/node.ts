@@ -12,7 +12,7 @@ import {
   type FileFacts,
   isFlushUnsupported,
   type LocalFiles,
-  locateProcess,
+  locateProcessOnce,
   type OpenFile,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
@@ -56,7 +56,7 @@ export function nodeFiles(): LocalFiles {
   return {
     ownUser: () => globalThis.process.getuid?.(),
     processLocation: () =>
-      locateProcess({ hostname, readFile: (path) => fs.readFileSync(path, "utf8"), readLink: fs.readlinkSync }),
+      locateProcessOnce({ hostname, readFile: (path) => fs.readFileSync(path, "utf8"), readLink: fs.readlinkSync }),
     lstat,
     readLink: (path) => fs.readlinkSync(path),
     open(path) {

@@ -176,7 +176,7 @@ export async function replacePrivateFile(
   });
 }
 
-/** Takes space for a later {@linkcode replacePrivateFile} with a size in bytes. The caller uses or releases it. */
+/** Takes space, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it. The caller uses or releases it. */
 export async function reserveSpace(
   path: string,
   size: number,
@@ -434,7 +434,7 @@ export async function placeOpenToOthers(file: string): Promise<string | undefine
       continue;
     }
     const path = name === "" ? "/" : `${at}/${name}`, facts = files.lstat(path);
-    if (!facts) throw new Error(`${path} does not exist`);
+    if (!facts) throw Object.assign(new Error(`${path} does not exist`), { code: "ENOENT" }); // as the system does
     const { kind, mode = 0, owner } = facts, isSticky = kind === "folder" && (mode & 0o1000) !== 0;
     const isWritable = kind !== "link" && (mode & OTHERS_WRITE) !== 0 && !isSticky;
     if ((owner !== 0 && owner !== files.ownUser()) || isWritable || links > 40) return path;

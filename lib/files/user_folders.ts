@@ -1,5 +1,5 @@
 /**
- * The folders in which a program stores a user's data and settings.
+ * The folders in which a program stores a user's data and settings; on macOS all are `~/Library/Application Support/latchkey`.
  *
  * Each function throws a `LatchkeyError`: `configuration` if the variable of the folder is not set; `missing_dependency` if
  * Deno may not read it.
@@ -18,12 +18,12 @@ interface BaseFolder {
 
 const CONFIG: BaseFolder = { xdg: "XDG_CONFIG_HOME", below: ".config", windows: "APPDATA" };
 
-/** Returns the folder for state. On Windows it does not roam. */
+/** Returns the folder for state: below `$XDG_STATE_HOME` or `~/.local/state`; on Windows below `%LOCALAPPDATA%`, which does not roam. */
 export function stateFolder(): string {
   return latchkeyBelow({ xdg: "XDG_STATE_HOME", below: ".local/state", windows: "LOCALAPPDATA" });
 }
 
-/** Returns the folder for settings. */
+/** Returns the folder for settings: below `$XDG_CONFIG_HOME` or `~/.config`; on Windows below `%APPDATA%`. */
 export function configFolder(): string {
   return latchkeyBelow(CONFIG);
 }
@@ -33,7 +33,7 @@ export function configHome(): string {
   return pathOf(CONFIG);
 }
 
-/** Returns the folder for what comes with the program: on macOS and Windows the same as {@linkcode stateFolder}. */
+/** Returns the folder for what comes with the program: below `$XDG_DATA_HOME` or `~/.local/share`; elsewhere as for state. */
 export function dataFolder(): string {
   return latchkeyBelow({ xdg: "XDG_DATA_HOME", below: ".local/share", windows: "LOCALAPPDATA" });
 }

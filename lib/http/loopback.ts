@@ -63,6 +63,7 @@ const OTHER_USER: HttpReply = {
  * Listens on the loopback interface.
  *
  * @throws {LatchkeyError} `configuration` if the port is taken or refused; `missing_dependency` if Deno does not permit it.
+ * @throws {RangeError} if the port is not 0 to 65535.
  */
 export async function listenOnLoopback(options: LoopbackOptions): Promise<LoopbackListener> {
   const { port: wanted = 0, allowedOrigins, onRequest, clientLimitMs, signal } = options;

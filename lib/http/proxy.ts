@@ -10,25 +10,21 @@ import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } fro
 /** Reads an environment variable. */
 export type Variable = (name: string) => string | undefined;
 
-/** Names of the variables for the proxy, by the protocol of the URL. The first one that is set counts. */
-const VARIABLES = { https: ["HTTPS_PROXY", "ALL_PROXY"], http: ["HTTP_PROXY", "ALL_PROXY"] };
+/** Names of the variables for the proxy. Of those for the URL's protocol, the first one that is set counts. */
+const VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] as const;
 
-/** Returns the proxy for a URL, or `direct`; `undefined` if no variable names any: then the runtime's own `fetch` will do. */
+/**
+ * Returns the proxy for a URL, or throws `configuration` if it is not supported; `direct` if there is none, as for loopback;
+ * `undefined` if no variable names any: then the runtime's own `fetch` will do.
+ */
 export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {
-  if (Object.values(VARIABLES).flat().every((name) => read(variable, name) === undefined)) return undefined;
-  return await proxyFor(url, variable) ?? "direct";
-}
-
-/** Returns the proxy for a URL, or throws `configuration` if it is not supported; `undefined` if there is none, as for loopback. */
-export async function proxyFor(url: URL, variable: Variable): Promise<URL | undefined> {
-  const names = url.protocol === "https:" ? VARIABLES.https : VARIABLES.http;
-  const name = names.find((name) => read(variable, name) !== undefined), value = name && read(variable, name);
-  if (!value || isLoopback(url) || await isExcepted(url, read(variable, "NO_PROXY") ?? "")) return undefined;
-  return parseProxy(value, name!);
-}
-
-function read(variable: Variable, name: string): string | undefined {
-  return variable(name.toLowerCase()) ?? variable(name);
+  const read = (name: string) => variable(name.toLowerCase()) ?? variable(name); // on Deno, each is a query for a permission
+  const proxies = VARIABLES.map((name) => ({ name, value: read(name) })).filter(({ value }) => value !== undefined);
+  if (proxies.length === 0) return undefined;
+  const others = url.protocol === "https:" ? "HTTP_PROXY" : "HTTPS_PROXY";
+  const { name, value } = proxies.find(({ name }) => name !== others) ?? {};
+  if (!name || !value || isLoopback(url) || await isExcepted(url, read("NO_PROXY") ?? "")) return "direct";
+  return parseProxy(value, name);
 }
 
 function parseProxy(value: string, name: string): URL {

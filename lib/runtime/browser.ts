@@ -23,7 +23,8 @@ export interface SessionFacts {
 /** Reads the facts of this session. */
 export async function readSessionFacts(): Promise<SessionFacts> {
   const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
-  const isContainer = CONTAINER_FILES.some((path) => isPermitted({ name: "read", path }) && isThere(path)) ||
+  const isMarked = (path: string) => isPermitted({ name: "read", path }) && isThere(path, { ifUnknown: false });
+  const isContainer = CONTAINER_FILES.some(isMarked) ||
     CONTAINER_VARIABLES.some((name) => variable(name) !== undefined);
   return { system, isWsl, isContainer, variable };
 }
@@ -57,7 +58,7 @@ interface BrowserOptions {
 
 /**
  * Opens an `http:` or `https:` address in a browser. Returns true if one was opened, as far as one can tell. Print the address in
- * any case.
+ * any case. Another address is a `TypeError`.
  */
 export async function openBrowser(url: string | URL, options: BrowserOptions = {}): Promise<boolean> {
   const address = checkAddress(url);
@@ -151,7 +152,7 @@ export async function missingBrowserFlags(url: string): Promise<readonly string[
   const names = ["BROWSER", ...(isLinux ? ["DISPLAY", "WAYLAND_DISPLAY"] : [])]
     .filter((name) => !mayReadEnvironment(name));
   const known = browserCommands(new URL(url), session).map(({ command }) => command[0]!);
-  // Without the variables of the display, browserCommands() leaves it out.
+  // Without the variables of the display, browserCommands() leaves xdg-open out.
   const programs = [...new Set([...known, ...(isLinux && names.length > 0 ? ["xdg-open"] : [])])]
     .filter((command) => !isPermitted({ name: "run", command }));
   return [

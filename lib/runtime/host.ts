@@ -146,12 +146,24 @@ export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
  */
 export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
-  const { name } = permission, doing = name === "net" ? "use the network address" : name;
-  const object = "host" in permission ? permission.host : "path" in permission ? permission.path : permission.command;
+  const { name } = permission, object = objectOf(permission);
+  const doing = name === "net" ? "use the network address" : name;
   throw notPermitted(
     `${doing} ${object}`,
     grant === undefined ? quoteCommand([`--allow-${name}=${object}`]) : `--allow-${name}=${grant}`,
   );
+}
+
+function objectOf(permission: Permission): string {
+  switch (permission.name) {
+    case "net":
+      return permission.host;
+    case "run":
+      return permission.command;
+    case "read":
+    case "write":
+      return permission.path;
+  }
 }
 
 /** Checks that Deno lacks no flags, or throws `missing_dependency` with those that it lacks. */

@@ -9,6 +9,9 @@
  */
 import { currentRuntime, denoNamespace } from "./host.ts";
 
+/** The last part of a path, with the slash before it, unless that is the root's. */
+const LAST_PART = /(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/;
+
 /** Returns true if a main file is inside an executable that Bun made. */
 function isInBunExecutable(path: string): boolean {
   return /^(\/\$bunfs\/|[A-Za-z]:[\\/]~BUN[\\/])/.test(path);
@@ -78,7 +81,7 @@ export function ownCommand(denoPermissions: () => readonly string[]): readonly s
     execPath,
     // In the current folder Bun reads `bunfig.toml`, whose `preload` it runs, `.env`, and `tsconfig.json`, whose `paths` replace
     // packages. The options against each of these differ between Bun 1.3 and 1.4.
-    ...(currentRuntime().name === "Bun" ? [`--cwd=${program.replace(/(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/, "")}`] : []),
+    ...(currentRuntime().name === "Bun" ? [`--cwd=${program.replace(LAST_PART, "")}`] : []),
     ...withoutFiles(execArgv),
     program,
   ];

@@ -130,16 +130,16 @@ export async function readTextFile(path: string): Promise<string> {
   return deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
 }
 
-/** Returns true if the path exists; a link is not followed. */
-export function isThere(path: string): boolean {
+/** Returns true if the path exists; a link is not followed. `ifUnknown` is for a path that cannot be looked at. */
+export function isThere(path: string, { ifUnknown = true }: { readonly ifUnknown?: boolean } = {}): boolean {
   const deno = denoNamespace();
   try {
     if (deno) deno.lstatSync(path);
     else globalThis.process.getBuiltinModule("node:fs").lstatSync(path);
     return true;
   } catch (error) {
-    // A path that cannot be looked at may exist: the next call reports why.
-    return !(error instanceof Error && "code" in error && error.code === "ENOENT");
+    // It may exist: the next call mostly reports why it cannot be looked at.
+    return ifUnknown && !(error instanceof Error && "code" in error && error.code === "ENOENT");
   }
 }
 

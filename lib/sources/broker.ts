@@ -28,8 +28,9 @@ import {
 } from "../request.ts";
 import {
   type AuthenticationResult,
+  boundedBy,
   EXPIRY_MARGIN_MS,
-  Lifetimes,
+  monotonicEnd,
   redactTokens,
   refuseOld,
   refuseOther,
@@ -331,32 +332,31 @@ function isResolvedByWindow(error: unknown): boolean {
   return status === undefined ? isInteractionRequired(error) : WINDOW_HELPS.includes(status);
 }
 
-/** Tokens by the cache keys of their queries. */
+/** Tokens by the cache keys of their queries, with their ends by the monotonic clock. */
 export class MemoryCache {
-  readonly #tokens = new Map<string, AuthenticationResult>();
-  readonly #lifetimes = new Lifetimes();
+  readonly #tokens = new Map<string, { readonly token: AuthenticationResult; readonly endMs: number }>();
 
   /** Returns a token that is good for five more minutes. `now` is in milliseconds since 1970. */
   find(key: string, now: number): AuthenticationResult | undefined {
-    const cached = this.#tokens.get(key), token = cached && this.#lifetimes.bounded(cached, now);
+    const cached = this.#tokens.get(key), token = cached && boundedBy(cached.endMs, cached.token, now);
     return token && token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS ? token : undefined;
   }
 
   /** Returns a token, good or not: a broker is shown it to renew it. */
   findAny(key: string): AuthenticationResult | undefined {
-    return this.#tokens.get(key);
+    return this.#tokens.get(key)?.token;
   }
 
   /** Adds a token under several keys, and deletes expired ones. */
   save(keys: readonly string[], token: AuthenticationResult, now: number): void {
-    this.#lifetimes.note(token, keys.at(-1) ?? "", now);
-    for (const key of keys) this.#tokens.set(key, token);
-    this.delete((old) => this.#lifetimes.bounded(old, now).expiresOn.getTime() <= now);
+    const endMs = monotonicEnd(token, now);
+    for (const key of keys) this.#tokens.set(key, { token, endMs });
+    this.delete((old, endMs) => boundedBy(endMs, old, now).expiresOn.getTime() <= now);
   }
 
-  delete(isMatch: (token: AuthenticationResult) => boolean): void {
-    for (const [key, token] of this.#tokens) {
-      if (isMatch(token)) this.#tokens.delete(key);
+  delete(isMatch: (token: AuthenticationResult, endMs: number) => boolean): void {
+    for (const [key, { token, endMs }] of this.#tokens) {
+      if (isMatch(token, endMs)) this.#tokens.delete(key);
     }
   }
 }

@@ -59,7 +59,7 @@ describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ prog
       /^latchkey: The token cache was damaged\. It was set aside as .*tokens\.encrypted\.damaged-/m,
     );
     if (how === "damaged") {
-      expect(again.stderr).toMatch(/^latchkey: .* is lost: .*; set aside as .*key\.json\.damaged-/m);
+      expect(again.stderr).toMatch(/^latchkey: .* is lost: .*; key\.json was set aside as .*key\.json\.damaged-/m);
     }
     const { stderr, ...run } = await provider.token(options, SILENT);
     expect(sourceOf({ ...run, stderr })).toEqual(FROM_CACHE);

@@ -75,6 +75,7 @@ test.each<[code: number, ...words: string[]]>([
 test.each([
   ["Sign in again: acquireTokenInteractive", "Sign in again: latchkey login"],
   ["Ask without authenticationScheme", "Ask without --pop"],
+  ["Choose plaintextStore or memoryStore", "Choose --store plaintext or memory (LATCHKEY_STORE)"],
   ["List the accounts (getAccounts)", "List the accounts (latchkey accounts)"],
 ])("commandLineHint(%p) names what can be typed", (hint, text) => {
   expect(commandLineHint(hint)).toBe(text);

@@ -473,7 +473,7 @@ describe("findEncryptionKey()", () => {
     for (
       const [text, why, hint] of [
         [lost, "the keyring (Secret Service) does not have it", "If another session's keyring has it, work there"],
-        ["{}", `${folder}/key.json is damaged`, "Sign in again: latchkey login begins anew"],
+        ["{}", `${folder}/key.json is damaged`, "Sign in again: acquireTokenInteractive begins anew"],
       ] as const
     ) {
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });

@@ -55,6 +55,12 @@ describe("readKeyRecord()", () => {
     expect(readKeyRecord(bytes(value))).toBeUndefined();
   });
 
+  test("takes what is not UTF-8 for damaged, and an id in capitals for the same id", () => {
+    const text = new TextDecoder().decode(writeKeyRecord({ ...RECORDS[1]!, why: "\u00ff" }));
+    expect(readKeyRecord(Uint8Array.from(text, (character) => character.charCodeAt(0)))).toBeUndefined();
+    expect(readKeyRecord(bytes({ ...RECORDS[1], id: ID.toUpperCase() }))).toEqual(RECORDS[1]!);
+  });
+
   test("takes any cut of it for damaged", () => {
     for (const record of RECORDS) {
       const whole = writeKeyRecord(record);

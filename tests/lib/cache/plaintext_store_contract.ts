@@ -215,6 +215,17 @@ describe("plaintextStore()", () => {
     expect(await cache.findAccounts()).toHaveLength(2);
   });
 
+  // What the look at the file threw was thrown as it came.
+  test("withLock() throws configuration where the file cannot be looked at, and does not begin the work", async () => {
+    const folder = newPlace().folder;
+    fs.symlinkSync(folder, folder); // a loop, which not even root can follow
+    const { withLock } = plaintextStore(join(folder, "below", "tokens.json"));
+    let isBegun = false;
+    const failure = await failureOf(withLock!("jane", () => Promise.resolve(isBegun = true)));
+    expect(failure).toMatchObject({ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" });
+    expect(isBegun).toBe(false);
+  });
+
   test("a damaged file is set aside as it is, under the name that the warning gives", async () => {
     for (const damaged of ["{", '{"Account": {}', "\u0000\u0001", '{"AccessToken":{"a":"secret-token"}]']) {
       const { folder, path, newCache, log } = newFile(damaged);

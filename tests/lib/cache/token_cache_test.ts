@@ -473,3 +473,39 @@ test("TokenCache.findAccessToken() bounds a token by what was left of it when it
     clock.mockRestore();
   }
 });
+
+// What is not stored, or replaces nothing, made the lifetime of a token that is stored forgotten.
+test("TokenCache.findAccessToken() bounds a token also after replies that do not replace it, and after it ended", async () => {
+  let isFull = false;
+  const now = NOW, store = memoryStore();
+  const update: CacheStore["update"] = async (...call) => {
+    if (isFull) throw new LatchkeyError("configuration", "full");
+    await store.update(...call);
+  };
+  const cache = tokenCache({ ...store, update }, { now: () => now });
+  const clock = spyOn(performance, "now").mockReturnValue(0);
+  const leftMs = async (account = jane) => {
+    const found = await cache.findAccessToken({ account, scopes: ["A"], correlationId });
+    return found && found.result.expiresOn.getTime() - now;
+  };
+  try {
+    await cache.save(reply("access", ["A"]));
+    await cache.save(reply("bound", ["A"], { tokenType: "pop" }));
+    await cache.save(reply("broker's", ["A"], { source: "broker", accountSource: "broker" }));
+    await cache.save(reply("access", ["B"], { tenantId: FABRIKAM })); // the same token, which another replaces there
+    await cache.save(reply("other", ["B"], { tenantId: FABRIKAM }));
+    expect(await cache.save(reply("gone", ["A"], renewal({ account: john })))).toBe(false);
+    clock.mockReturnValue(20 * MINUTE);
+    expect(await leftMs()).toBe(40 * MINUTE);
+    isFull = true;
+    await expect(cache.save(reply("johns", ["A"], { account: john }))).rejects.toThrow("full");
+    clock.mockReturnValue(30 * MINUTE);
+    expect([await leftMs(), await leftMs(john)]).toEqual([30 * MINUTE, 50 * MINUTE]);
+    isFull = false;
+    clock.mockReturnValue(61 * MINUTE);
+    await cache.save(reply("later", ["C"]));
+    expect(await leftMs()).toBeUndefined();
+  } finally {
+    clock.mockRestore();
+  }
+});

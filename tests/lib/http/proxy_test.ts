@@ -1,14 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { proxyFor } from "../../../lib/http/proxy.ts";
+import { findProxy } from "../../../lib/http/proxy.ts";
 
 const PROXY = "http://proxy.contoso.com:8080";
 
 /** The proxy for an address, without the slash at its end. */
 async function find(url: string, variables: Readonly<Record<string, string>>): Promise<string | undefined> {
-  return (await proxyFor(new URL(url), (name) => variables[name]))?.href.replace(/\/$/, "");
+  const proxy = await findProxy(new URL(url), (name) => variables[name]);
+  return proxy instanceof URL ? proxy.href.replace(/\/$/, "") : undefined;
 }
 
-describe("proxyFor()", () => {
+describe("findProxy()", () => {
   test.each<[string, Record<string, string>, string | undefined]>([
     ["https://login.contoso.com", { HTTPS_PROXY: PROXY }, PROXY],
     ["https://login.contoso.com", { https_proxy: PROXY, HTTPS_PROXY: "http://other:1" }, PROXY],

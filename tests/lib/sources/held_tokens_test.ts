@@ -46,3 +46,21 @@ test("MemoryCache.find() bounds a token by what was left of it when it was recei
     clock.mockRestore();
   }
 });
+
+// A token stands under up to three keys. With another one under the last of them, it was good for 25 hours again.
+test("MemoryCache.find() bounds a token by each of its keys, also after another one was saved, or it ended", () => {
+  const cache = new MemoryCache(), DAY = 24 * 60 * MINUTE;
+  const token = (name: string) => ({ ...endingAt(DAY + 60 * MINUTE), accessToken: name });
+  const clock = spyOn(performance, "now").mockReturnValue(0);
+  try {
+    cache.save(["a", "b"], token("one"), DAY);
+    cache.save(["b"], token("other"), DAY);
+    clock.mockReturnValue(50 * MINUTE);
+    expect(cache.find("a", 50 * MINUTE)!.expiresOn).toEqual(new Date(60 * MINUTE)); // the clock was set right
+    clock.mockReturnValue(60 * MINUTE);
+    cache.save(["c"], endingAt(2 * 60 * MINUTE), 60 * MINUTE);
+    expect([cache.find("a", 60 * MINUTE), cache.findAny("a")]).toEqual([undefined, undefined]);
+  } finally {
+    clock.mockRestore();
+  }
+});
