@@ -7,7 +7,7 @@ const PYTHON = "/usr/bin/python3"; // the distribution's, since only that has th
 
 /** A program that gets one silent token, or the nothing that it is compared with. */
 export interface Program {
-  readonly id: "nothing" | "cli" | "library" | "python" | "busctl" | "msal-python" | "msal-node";
+  readonly id: "nothing" | "floor" | "cli" | "library" | "python" | "busctl" | "msal-python" | "msal-node";
   readonly name: string;
   readonly command: readonly string[];
   /** Whether the targets are for it. */
@@ -31,6 +31,12 @@ export function programs(clientId: string, scope: string, { address, home }: Sta
   const msalNode = ["env", ...session, findTool("node")];
   return [
     { id: "nothing", name: "empty Deno", command: denoCommand("tests/bench/nothing.ts"), isOurs: false },
+    {
+      id: "floor",
+      name: "its three D-Bus calls alone",
+      command: [...denoCommand("tests/bench/floor.ts"), clientId, scope],
+      isOurs: false,
+    },
     {
       id: "cli",
       name: "latchkey token",
