@@ -9,7 +9,7 @@ import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
-import { findKeyring, type KeyLocation, type KeyReference, PROMPT_MS } from "../keyring/keyring.ts";
+import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
 
 export interface EncryptionKey {
@@ -280,7 +280,8 @@ async function underLock<T>(
   { signal, log }: EncryptionKeyOptions,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
-  const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
+  const { PROMPT_MS } = await import("../keyring/secret_service.ts"),
+    notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
     return await withLock(`${folder}/key.lockfile`, async (lock) => (clearTimeout(notice), await work(lock)), {
       signal,
@@ -294,7 +295,6 @@ async function underLock<T>(
 function promptCall({ mayPrompt = true, signal, log }: EncryptionKeyOptions): PromptCall {
   return {
     mayPrompt,
-    promptMs: PROMPT_MS,
     signal,
     onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])),
   };

@@ -35,8 +35,6 @@ interface Keyring<Place extends KeyLocation> {
 
 /** Name that users see in their keyring. */
 const KEY_LABEL = "latchkey: key of the token cache";
-/** Time in milliseconds that the user has to answer the keyring's prompt. */
-export const PROMPT_MS = 120_000;
 /** Timeout of a probe in milliseconds: the bus may have to start the keyring. */
 const PROBE_MS = 25_000;
 

@@ -112,11 +112,12 @@ interface NewSecret {
   readonly text: string;
 }
 
+/** Time in milliseconds that the user has to answer the keyring's prompt. */
+export const PROMPT_MS = 120_000;
+
 /** Options of a call that may prompt the user. */
 export interface PromptCall {
   readonly mayPrompt: boolean;
-  /** Time that the user has to answer, in milliseconds. */
-  readonly promptMs: number;
   /**
    * Called before the keyring's window is shown, which may be behind others: to unlock a keyring or an item, or to make
    * a keyring.
@@ -324,7 +325,7 @@ const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
  * @throws {KeyringError} `locked` if prompts are not allowed; `dismissed`, `unanswered`, `gone` …
  */
 async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Promise<DBusValue | undefined> {
-  const { path, owner, otherwise, purpose = "unlock" } = reply, { mayPrompt, promptMs, onPrompt, signal } = call;
+  const { path, owner, otherwise, purpose = "unlock" } = reply, { mayPrompt, onPrompt, signal } = call;
   if (path === NO_OBJECT) return otherwise;
   const object = { destination: owner, path, interface: PROMPT, autoStart: false };
   // A prompt that has ended by itself is not a failure.
@@ -336,7 +337,7 @@ async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Pro
   const completed = Promise.withResolvers<Signal>(), limits = { timeoutMs: PROMPT_CALL_MS, signal };
   const match = { sender: owner, path, interface: PROMPT, member: "Completed" };
   const subscription = await bus.subscribe(match, completed.resolve, limits);
-  const ending = new AbortController(), over = watchPrompt(bus, owner, { promptMs, signal: ending.signal });
+  const ending = new AbortController(), over = watchPrompt(bus, owner, ending.signal);
   over.catch(() => {}); // the prompt may have ended before
   try {
     signal?.throwIfAborted();
@@ -358,9 +359,9 @@ async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Pro
 async function watchPrompt(
   bus: SessionBus,
   owner: string,
-  { promptMs, signal }: { readonly promptMs: number; readonly signal: AbortSignal },
+  signal: AbortSignal,
 ): Promise<never> {
-  const untilMs = performance.now() + promptMs;
+  const untilMs = performance.now() + PROMPT_MS;
   for (;;) {
     await delay(Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())), signal);
     if (performance.now() >= untilMs) throw new KeyringError("unanswered");

@@ -15,7 +15,7 @@ import { LatchkeyError } from "../errors.ts";
 import { readEnvironment } from "../runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../runtime/process.ts";
 import { KeyringError, type KeyringProblem } from "./errors.ts";
-import type { PromptCall } from "./secret_service.ts";
+import { PROMPT_MS, type PromptCall } from "./secret_service.ts";
 
 interface KeychainName {
   readonly service: string;
@@ -29,8 +29,6 @@ interface KeychainSecret extends KeychainName {
   readonly text: string;
 }
 
-/** `promptMs` is a timeout: macOS may prompt the user. */
-type KeychainCall = Pick<PromptCall, "promptMs" | "signal">;
 type SystemCall = Pick<PromptCall, "signal">;
 
 const PROGRAM = "/usr/bin/security";
@@ -48,12 +46,12 @@ const PROBLEMS: readonly (readonly [says: RegExp, problem: "locked" | "dismissed
 const NOT_FOUND = /specified item could not be found|-25300|returned 44\b/;
 
 /** Reads a secret from the keychain; `undefined` if the keychain does not have it. */
-export async function readKeychain(name: KeychainName, call: KeychainCall): Promise<string | undefined> {
+export async function readKeychain(name: KeychainName, call: SystemCall): Promise<string | undefined> {
   return readKeychainReply(await runSecurity(findCommand(name), call));
 }
 
 /** Stores a secret in the keychain. One with the same name is replaced. */
-export async function writeKeychain(secret: KeychainSecret, call: KeychainCall): Promise<void> {
+export async function writeKeychain(secret: KeychainSecret, call: SystemCall): Promise<void> {
   const result = await runSecurity(addCommand(secret) + findCommand(secret), call);
   // In case a message quotes the command.
   const reply = readKeychainReply({ ...result, stderr: result.stderr.replaceAll(secret.text, "[concealed]") });
@@ -89,8 +87,9 @@ function lineOf(command: string, ...options: readonly (readonly string[])[]): st
   return `${[command, ...words].join(" ")}\n`;
 }
 
-function runSecurity(input: string, { promptMs, signal }: KeychainCall): Promise<CommandResult> {
-  return run([PROGRAM, "-i"], { input, timeoutMs: promptMs, signal, timeout: "unanswered" });
+/** macOS may prompt the user. */
+function runSecurity(input: string, { signal }: SystemCall): Promise<CommandResult> {
+  return run([PROGRAM, "-i"], { input, timeoutMs: PROMPT_MS, signal, timeout: "unanswered" });
 }
 
 /** PowerShell takes a second to start, and more on a machine that is busy. */

@@ -15,7 +15,7 @@ import {
   openEncryptionKey,
 } from "../../../lib/cache/encryption_key.ts";
 import { withLock } from "../../../lib/files/lock.ts";
-import { PROMPT_MS } from "../../../lib/keyring/keyring.ts";
+import { PROMPT_MS } from "../../../lib/keyring/secret_service.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
@@ -532,7 +532,7 @@ async function storeElsewhere(id: string, text: string): Promise<void> {
   const { storeSecret } = await import("../../../lib/keyring/secret_service.ts");
   const attributes = { "xdg:schema": "org.latchkey.StoreKey", application: "latchkey", key: id };
   using bus = await openSessionBus();
-  await storeSecret(bus, { label: "test", attributes, text }, { mayPrompt: false, promptMs: 1000 });
+  await storeSecret(bus, { label: "test", attributes, text }, { mayPrompt: false });
 }
 
 describe("describeEncryptionKey()", () => {

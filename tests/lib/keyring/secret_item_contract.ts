@@ -14,7 +14,7 @@ import { failureOf } from "../../tools/failure_of.ts";
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const NEW = { label: "test", attributes: { application: "latchkey", key: "one" }, text: "a secret" };
 const PLACE: SecretLocation = { attributes: NEW.attributes, collection: COLLECTION };
-const QUIETLY: PromptCall = { mayPrompt: false, promptMs: 60_000 };
+const QUIETLY: PromptCall = { mayPrompt: false };
 const ASKING: PromptCall = { ...QUIETLY, mayPrompt: true };
 
 let daemon: PrivateBus;
