@@ -335,6 +335,9 @@ function isResolvedByWindow(error: unknown): boolean {
 /** Tokens by the cache keys of their queries, with their ends by the monotonic clock. */
 export class MemoryCache {
   readonly #tokens = new Map<string, { readonly token: AuthenticationResult; readonly endMs: number }>();
+  /** Times before which no token has expired, by the system's clock and by the monotonic one. */
+  #firstEnd = Infinity;
+  #firstEndMs = Infinity;
 
   /** Returns a token that is good for five more minutes. `now` is in milliseconds since 1970. */
   find(key: string, now: number): AuthenticationResult | undefined {
@@ -351,7 +354,16 @@ export class MemoryCache {
   save(keys: readonly string[], token: AuthenticationResult, now: number): void {
     const endMs = monotonicEnd(token, now);
     for (const key of keys) this.#tokens.set(key, { token, endMs });
+    this.#noteEnd(token, endMs);
+    if (now < this.#firstEnd && performance.now() < this.#firstEndMs) return; // there can be thousands
     this.delete((old, endMs) => boundedBy(endMs, old, now).expiresOn.getTime() <= now);
+    this.#firstEnd = this.#firstEndMs = Infinity;
+    for (const { token, endMs } of this.#tokens.values()) this.#noteEnd(token, endMs);
+  }
+
+  #noteEnd({ expiresOn }: AuthenticationResult, endMs: number): void {
+    this.#firstEnd = Math.min(this.#firstEnd, expiresOn.getTime());
+    this.#firstEndMs = Math.min(this.#firstEndMs, endMs);
   }
 
   delete(isMatch: (token: AuthenticationResult, endMs: number) => boolean): void {
