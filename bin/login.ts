@@ -37,8 +37,7 @@ const PROMPT = {
   name: "prompt",
   kind: "text",
   choices: ["none", "login", "consent", "create", "select_account"],
-  summary:
-    "Prompt even if it is not needed: login asks for the password, select_account for the account; none never prompts",
+  summary: "Force a prompt: login asks for the password, select_account for the account; none forbids prompts instead",
 } as const satisfies Option;
 
 export const command: Command = {
@@ -67,7 +66,7 @@ export const command: Command = {
     VERBOSE,
   ],
   examples: [
-    ["latchkey login --client-id azure-cli", "the account of the device, a window, or the browser"],
+    ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],
     ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
     ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
     [

@@ -63,10 +63,10 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
 
 const ENTRIES: readonly CommandEntry[] = GROUPS.flatMap(({ commands }) => commands);
 
-/** `latchkey CONFIG.json`: a file's name, and not a word. */
+/** `latchkey CONFIG.json`, which is called with a file's name. */
 export const CONFIG_FILE: CommandEntry = ENTRIES.find(({ name }) => name.endsWith(".json"))!;
 
-/** The commands that a word calls. */
+/** The commands that are called by name. */
 export const COMMANDS: readonly CommandEntry[] = ENTRIES.filter((entry) => entry !== CONFIG_FILE);
 
 export async function loadGroups(): Promise<readonly CommandGroup[]> {

@@ -58,8 +58,8 @@ Options:
 ${columns(OPTIONS)}
 Examples:
 ${examples(firstExamples)}
-Options can be set in the environment as well: LATCHKEY_CLIENT_ID for --client-id. The rest can come from a profile
-(--profile NAME; without it and without --client-id, the profile named default). Profiles are in
+Options can also be set in the environment: LATCHKEY_CLIENT_ID for --client-id. Some can also come from a profile
+(--profile NAME; if neither it nor --client-id is given, the profile named default). Profiles are in
 latchkey/config.json, in your configuration folder (~/.config).
 Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", ")}
 `;

@@ -107,7 +107,11 @@ export const TIMEOUT: Option = {
   summary: "Time limit of the whole command",
 };
 
-export const MIN_TTL: Option = { ...TIMEOUT, name: "min-ttl", summary: "Renew a token that expires sooner" };
+export const MIN_TTL: Option = {
+  ...TIMEOUT,
+  name: "min-ttl",
+  summary: "Renew a token that expires in less than SECONDS",
+};
 
 export const FORCE_REFRESH: Option & { readonly kind: "switch" } = switchOption(
   "force-refresh",
@@ -145,7 +149,7 @@ export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 /** Everything that the app may do with Microsoft Graph. */
 export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
 
-/** The same, for commands that have a default. */
+/** The options of `SCOPES`, for commands that have a default scope. */
 export const SCOPES_OR_DEFAULT: readonly Option[] = [
   {
     ...SCOPE,

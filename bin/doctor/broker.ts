@@ -324,7 +324,7 @@ function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: 
     );
   }
   const detail = `${where} has neither ${DISPLAYS.join(" nor ")}` +
-    (source === "daemon" ? ", unless it was set later, which cannot be read" : "");
+    (source === "daemon" ? ", unless one was set later, which this check cannot see" : "");
   const finding = failed(
     brokerRuns ? detail : `${detail}: Microsoft's broker crashes without a display`,
     own.length > 0 ? PASS_DISPLAY : `From a terminal of the desktop: ${PASS_DISPLAY}`,
@@ -353,7 +353,7 @@ export const keyring: Check = {
   },
 };
 
-/** Microsoft's brokers sign requests and himmelblau does not. Their versions do not distinguish them. */
+/** Returns true if the broker may be Microsoft's, which signs requests. himmelblau does not; the version does not tell them apart. */
 async function isMicrosofts(app: PublicClientApplication, signal: AbortSignal): Promise<boolean> {
   try {
     return await app.isPopSupported({ signal });

@@ -42,7 +42,7 @@ export const command: Command = {
   options: [
     // Only the command line says what is served.
     ...SCOPES.map((option): Option => {
-      const summary = "to serve, written as programs request it; may be repeated";
+      const summary = "to serve tokens for, exactly as programs request it; may be repeated";
       const what = option.name === "scope" ? "Scope" : "Resource";
       return { ...option, kind: "list", environment: false, fromProfile: false, summary: `${what} ${summary}` };
     }),

@@ -182,8 +182,8 @@ interface BunSocket {
 }
 
 /**
- * The authentication, which is sent with the first messages in one piece: EXTERNAL without a user id, which the daemon knows by
- * the socket, also where a container maps user ids (D-Bus Specification, "Authentication Protocol").
+ * The authentication, which is sent in one piece with the first messages. It is EXTERNAL without a user id: the daemon gets
+ * that from the socket, even where a container maps user ids (D-Bus Specification, "Authentication Protocol").
  */
 const AUTHENTICATION = new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
 /** Longest answer to it, in bytes. */
@@ -193,7 +193,7 @@ const MAX_ANSWER = 16_384;
 export class BunTransport extends SocketTransport {
   readonly #bun: BunSockets;
   #connected: BunSocket | undefined;
-  /** The messages until the daemon agrees to the authentication: another address may have to get them. */
+  /** The messages sent before the daemon accepts the authentication. If this address fails, the next one gets them. */
   #early: Uint8Array[] | undefined = [];
   #answer = "";
   #unsent: Uint8Array[] = [];
@@ -278,7 +278,7 @@ export class BunTransport extends SocketTransport {
   }
 }
 
-/** Returns the length of an agreement to the authentication; 0 if more of it has to come; `undefined` for a refusal. */
+/** Returns the length of an answer that accepts the authentication; 0 if it is incomplete; `undefined` if it refuses. */
 function agreementLength(answer: string): number | undefined {
   let length = 0;
   for (const line of answer.split("\r\n").slice(0, -1)) {

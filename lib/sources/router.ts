@@ -48,7 +48,7 @@ export class TokenRouter {
     this.broker = new BrokerSource({ ...options, isSignedOut: this.#cached.isSignedOut.bind(this.#cached) });
   }
 
-  /** Lists the accounts of both. One that both know is the broker's. */
+  /** Lists the accounts of the broker and of the cache. An account that both have is listed as the broker's. */
   async accounts({ username, includeSignedOut = false }: AccountFilter, call: BrokerCall): Promise<AccountInfo[]> {
     const finding = await this.#find(call), { signal } = call;
     let known: readonly AccountInfo[] = [], cached: readonly CachedAccount[] = [];
@@ -215,7 +215,7 @@ export class TokenRouter {
     return isGone && this.broker.isTooOld() && !this.#options.requireBroker;
   }
 
-  /** Returns false if nothing can be stored: our own store is empty until a sign-in without the broker. */
+  /** Returns false if the cache must be empty: our own store is empty until a sign-in without the broker. */
   #mayHoldTokens(): boolean {
     return this.#options.store !== undefined || this.#provider !== undefined;
   }
@@ -294,7 +294,7 @@ class CachedAccounts {
     return await store.read(idKey(homeAccountId), { signal }) !== undefined;
   }
 
-  /** A cache that cannot be read counts as empty: it must not stop a broker. So does the memory until something is stored. */
+  /** Reads the cache. Returns `empty` if that fails, which must not stop a broker, or if nothing is stored in memory yet. */
   async #readOr<T>(empty: T, read: (store: CacheStore | undefined) => Promise<T>): Promise<T> {
     const { store, log } = this.#options;
     if (!store && !this.#cache) return empty;
