@@ -301,9 +301,8 @@ function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
 }
 
 /**
- * Returns the command line with the configuration file's values for the server, the user of the URL, and the server's
- * tenant if none is given. After a rejection git passes the user name of the credential, although the token was requested
- * without it.
+ * Returns the command line with the configuration file's values for the server, the user of the URL, and the server's tenant if
+ * none is given. After a rejection git passes the user name of the credential, although the token was requested without it.
  */
 function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Task["lines"] {
   const { username } = request, plain = withTenant(withValues(line, entry), request);

@@ -32,11 +32,7 @@ export function checkProfileName(name: string): void {
   throw new UsageError(`A profile's name has only letters, digits, "-", "_" and ".", unlike ${JSON.stringify(name)}`);
 }
 
-/**
- * Reads a profile; `undefined` if there is none of this name.
- *
- * @throws {UsageError} if the file is invalid.
- */
+/** Reads a profile; `undefined` if there is none of this name. @throws {UsageError} if the file is invalid. */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
   const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) return undefined;

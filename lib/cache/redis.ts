@@ -13,8 +13,7 @@ import type { CacheCall, CacheStore } from "./store.ts";
  * The part of a client library that a store needs: a method that sends a command and gives the reply, with texts as
  * strings. node-redis (npm's `redis`) and its pool have it; for other libraries, pass an arrow function.
  *
- * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two
- * keys.
+ * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two keys.
  *
  * @example node-redis
  * ```ts
@@ -59,8 +58,7 @@ export interface RedisClient {
    * Sends one command.
    *
    * @param command Its name and its words.
-   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as
-   * `READONLY`.
+   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as `READONLY`.
    */
   sendCommand(command: [name: string, ...words: string[]]): Promise<unknown>;
 }
@@ -68,8 +66,7 @@ export interface RedisClient {
 /** Options of {@linkcode redisStore}. */
 export interface RedisStoreOptions {
   /**
-   * Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default
-   * "latchkey:"
+   * Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default "latchkey:"
    */
   readonly prefix?: string | undefined;
   /**
@@ -128,10 +125,9 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for
  * long enough.
  *
- * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and
- * let only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
- * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange
- * +zremrangebyscore`.
+ * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and let
+ * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control needs
+ * `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
  *
  * With thousands of users, keep the account in the user's session: `WebApplication.getAccounts` reads all of them.
  *

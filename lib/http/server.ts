@@ -213,9 +213,7 @@ function bytesOf({ status, headers = {}, body }: HttpReply, always: Readonly<Rec
 }
 
 /** Address of a server: a port of a loopback address, or a Unix socket. The port 0 lets the system choose one. */
-type ServerAddress =
-  | { readonly host: "127.0.0.1" | "::1"; readonly port: number }
-  | { readonly path: string };
+type ServerAddress = { readonly host: "127.0.0.1" | "::1"; readonly port: number } | { readonly path: string };
 
 /** Listens at an address, or throws the system's error. */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {

@@ -57,8 +57,7 @@ const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<Secre
 ];
 
 /**
- * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is
- * prompted.
+ * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is prompted.
  *
  * @throws {DBusError} if it cannot be started, or answers with an error.
  * @throws {LatchkeyError} `timed_out` if it does not answer.
