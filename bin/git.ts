@@ -1,8 +1,4 @@
-/**
- * `latchkey git`: a credential helper (git-credential(1), "Input/output format").
- *
- * @module
- */
+// `latchkey git`: a credential helper (git-credential(1), "Input/output format").
 import { isGuid } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";

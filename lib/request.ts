@@ -1,8 +1,4 @@
-/**
- * Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
- *
- * @module
- */
+// Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
 import { type AccountInfo, accountKey } from "./account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
 import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";

@@ -1,8 +1,4 @@
-/**
- * Profiles: options under a name, in the configuration file.
- *
- * @module
- */
+// Profiles: options under a name, in the configuration file.
 import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";

@@ -1,8 +1,4 @@
-/**
- * `fetch` with a token.
- *
- * @module
- */
+// `fetch` with a token.
 import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
 import { claimsRequest } from "../request.ts";

@@ -1,8 +1,4 @@
-/**
- * A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
- *
- * @module
- */
+// A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
