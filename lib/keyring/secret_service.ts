@@ -140,7 +140,7 @@ export async function readSecret(
   if (item === undefined) return undefined;
   const method = { destination: SECRETS_NAME, path: item, interface: ITEM, member: "GetSecret" };
   const [secret] = await callSecrets(bus, { ...method, signature: "o", body: [session.path] }, { signal });
-  const [, parameters, value] = readStruct(secret);
+  const [, parameters, value] = Array.isArray(secret) ? secret : misread();
   const bytes = await decryptSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
   return new TextDecoder().decode(bytes);
 }
@@ -192,8 +192,10 @@ async function unlockItem(
   if (!readPaths(readVariant(all).value).includes(collection)) {
     throw new KeyringError("gone", `it has no keyring ${collection} any more`);
   }
-  const [isLocked] = await callSecrets(bus, getProperty(collection, COLLECTION, "Locked"), { signal: call.signal });
-  if (!readBoolean(isLocked)) return undefined;
+  const [reply] = await callSecrets(bus, getProperty(collection, COLLECTION, "Locked"), { signal: call.signal });
+  const { value: isLocked } = readVariant(reply);
+  if (typeof isLocked !== "boolean") misread();
+  if (!isLocked) return undefined;
   await unlock(bus, collection, call);
   return (await search(bus, location, call)).unlocked[0];
 }
@@ -382,15 +384,6 @@ function readPaths(value: DBusValue | undefined): readonly string[] {
 
 function readBytes(value: DBusValue | undefined): Uint8Array<ArrayBuffer> {
   return value instanceof Uint8Array ? value as Uint8Array<ArrayBuffer> : misread();
-}
-
-function readBoolean(value: DBusValue | undefined): boolean {
-  const inner = readVariant(value).value;
-  return typeof inner === "boolean" ? inner : misread();
-}
-
-function readStruct(value: DBusValue | undefined): readonly DBusValue[] {
-  return Array.isArray(value) ? value : misread();
 }
 
 function misread(): never {
