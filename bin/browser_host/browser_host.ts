@@ -56,10 +56,7 @@ export type IncomingMessage =
   | { readonly kind: "cut off" };
 
 /** Splits a stream of bytes into messages. Those with more bytes than the limit are skipped. */
-export async function* readMessages(
-  input: AsyncIterable<Uint8Array>,
-  limit: number,
-): AsyncGenerator<IncomingMessage, void> {
+export async function* readMessages(input: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<IncomingMessage> {
   const length = new Uint8Array(LENGTH_BYTES);
   let part: Uint8Array = length, filled = 0, toSkip = 0;
   for await (let bytes of input) {
@@ -99,12 +96,12 @@ export function frameOf(message: unknown): Uint8Array | undefined {
 /** The extension's commands, as questions to the broker. They throw `ArgumentError` if the message is invalid. */
 const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion>> = {
   getAccounts: () => ({ method: "getAccounts" }),
-  acquireTokenSilently: (message) => ({
-    ...{ method: "acquireTokenSilently", account: accountIn(message), scopes: scopesIn(message) },
+  acquireTokenSilently: (sent) => ({
+    method: "acquireTokenSilently",
+    account: accountIn(sent),
+    scopes: scopesIn(sent),
   }),
-  acquirePrtSsoCookie: (message) => ({
-    ...{ method: "acquirePrtSsoCookie", account: accountIn(message), url: urlIn(message) },
-  }),
+  acquirePrtSsoCookie: (sent) => ({ method: "acquirePrtSsoCookie", account: accountIn(sent), url: urlIn(sent) }),
   getVersion: () => ({ method: "getLinuxBrokerVersion" }),
 };
 

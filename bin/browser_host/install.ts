@@ -89,13 +89,8 @@ function mozilla(name: string, profileFolders: Browser["profileFolders"], folder
 }
 
 function chromium(name: string, folder: string): Browser {
-  const path = () => `${configHome()}/${folder}`;
-  return {
-    name,
-    kind: "chromium",
-    profileFolders: () => [path()],
-    manifestFolder: () => `${path()}/NativeMessagingHosts`,
-  };
+  const path = () => `${configHome()}/${folder}`, manifestFolder = () => `${path()}/NativeMessagingHosts`;
+  return { name, kind: "chromium", profileFolders: () => [path()], manifestFolder };
 }
 
 function namedBrowsers(line: CommandLine): readonly Browser[] | undefined {
@@ -190,15 +185,8 @@ exec ${command.map(shellWord).join(" ")} "$@"
 }
 
 /** Variables with the address of the bus, and of the app. */
-const VARIABLES = [
-  "DBUS_SESSION_BUS_ADDRESS",
-  "XDG_RUNTIME_DIR",
-  "LATCHKEY_CLIENT_ID",
-  "LATCHKEY_PROFILE",
-  "LATCHKEY_VERBOSE",
-  "HOME",
-  "XDG_CONFIG_HOME",
-];
+const VARIABLES = "DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,LATCHKEY_CLIENT_ID,LATCHKEY_PROFILE,LATCHKEY_VERBOSE," +
+  "HOME,XDG_CONFIG_HOME";
 
 function denoPermissions(): readonly string[] {
   const libdbus = usualLibdbus();

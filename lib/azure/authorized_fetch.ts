@@ -25,13 +25,9 @@ const SETTINGS = ["cache", "credentials", "integrity", "keepalive", "mode", "ref
 /** Header fields that are not sent to another origin. */
 const PRIVATE_HEADERS: readonly string[] = ["authorization", "cookie", "proxy-authorization"];
 /** Header fields that describe the body. */
-const BODY_HEADERS: readonly string[] = [
-  "content-encoding",
-  "content-language",
-  "content-length",
-  "content-location",
-  "content-type",
-];
+const BODY_HEADERS: readonly string[] = ["encoding", "language", "length", "location", "type"].map((part) =>
+  `content-${part}`
+);
 
 /**
  * Returns a `fetch` that sends a token to the given origins, renews it, and answers a claims challenge (continuous access

@@ -62,10 +62,7 @@ export interface MsalRuntime {
     done: Done<NativeResult>,
   ): NativeCall;
   /** Registers a logger until the process ends. It keeps the event loop alive. */
-  RegisterLogger(
-    log: (message: string, level: number, hasPersonalData: boolean) => void,
-    withPersonalData: boolean,
-  ): void;
+  RegisterLogger(log: (message: string, level: number, isPersonal: boolean) => void, withPersonalData: boolean): void;
 }
 
 type Done<T> = (result: T) => void;

@@ -210,11 +210,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 }
 
 function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreOptions>): void {
-  const fail = "Cannot make a store in Redis: ", alternative = alternativeTo(client);
-  if (alternative) {
-    throw new ArgumentError(
-      `${fail}the client is invalid. Pass node-redis's client, or for another library ${alternative}`,
-    );
+  const fail = "Cannot make a store in Redis: ", code = alternativeTo(client);
+  if (code) {
+    throw new ArgumentError(`${fail}the client is invalid. Pass node-redis's client, or for another library ${code}`);
   }
   if (typeof prefix !== "string") throw new ArgumentError(`${fail}prefix is not a string`);
   for (const [name, value] of Object.entries(numbers)) {

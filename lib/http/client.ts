@@ -77,11 +77,8 @@ async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRo
   let client: Deno.HttpClient | undefined;
   try {
     // The client keeps no connection open, and lives as long as the request.
-    client = deno.createHttpClient({
-      caCerts,
-      poolMaxIdlePerHost: 0,
-      ...(relay ? { proxy: relay.proxy } : clientProxy(url, proxy)),
-    });
+    const through = relay ? { proxy: relay.proxy } : clientProxy(url, proxy);
+    client = deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, ...through });
     return await fetch(url, { ...request, client } as RequestInit);
   } catch (error) {
     throw relay?.failure() ?? error;

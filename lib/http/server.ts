@@ -119,11 +119,7 @@ interface Connection {
   end(): void;
 }
 
-function serve<Request extends object>(
-  socket: Socket,
-  service: HttpService<Request>,
-  semaphore: Semaphore,
-): Connection {
+function serve<Request extends object>(socket: Socket, service: HttpService<Request>, permits: Semaphore): Connection {
   const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service, begin = performance.now();
   const disconnected = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
   // A client that is told of the crowd waits. One that is not would be kept out by those that connect and stay silent.
@@ -151,14 +147,14 @@ function serve<Request extends object>(
   });
 
   async function answer(request: Request): Promise<void> {
-    if (!await semaphore.acquire(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
+    if (!await permits.acquire(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
     clearTimeout(timer);
     try {
       send(await onRequest(request, disconnected.signal, socket));
     } catch {
       send({ status: 500, body: "" }); // the client must not see the failure
     } finally {
-      semaphore.release();
+      permits.release();
     }
   }
 
@@ -213,18 +209,13 @@ type ServerAddress = { readonly host: "127.0.0.1" | "::1"; readonly port: number
 
 /** Listens at an address, or throws the system's error. */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
-  const { createServer } = await import("node:net");
+  const { createServer } = await import("node:net"), ipv6Only = "host" in address && address.host === "::1";
   return await new Promise((resolve, reject) => {
     const server = createServer(onConnection);
     // A later error concerns a connection that could not be accepted, as with too many open files. The client sees it.
     server.on("error", reject).once("listening", () => resolve(server));
     // `exclusive`: otherwise the workers of a cluster share the port.
-    server.listen({
-      ...address,
-      backlog: 4096,
-      exclusive: true,
-      ipv6Only: "host" in address && address.host === "::1",
-    });
+    server.listen({ ...address, backlog: 4096, exclusive: true, ipv6Only });
   });
 }
 
