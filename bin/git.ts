@@ -1,8 +1,4 @@
-/**
- * `latchkey git`: a credential helper (git-credential(1), "Input/output format").
- *
- * @module
- */
+// `latchkey git`: a credential helper (git-credential(1), "Input/output format").
 import { isGuid } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";
@@ -15,7 +11,6 @@ import { print } from "./cli/output.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
-/** The command. */
 export const command: Command = {
   name: "git",
   summary: "Git credential helper for Azure DevOps",
@@ -158,23 +153,20 @@ const QUIT = "quit=1\n";
 
 type Values = Readonly<Record<string, string>>;
 
-interface GitHost {
-  readonly scopes: readonly string[];
-  /** Option values of the configuration file for the server. */
-  readonly values: Values;
-}
-
 /** Azure DevOps has the same id in all tenants. */
 const AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 /** Azure DevOps is at `dev.azure.com/ORGANISATION`, or at the older `ORGANISATION.visualstudio.com`. */
 const AZURE_DEVOPS = /^https:\/\/(dev\.azure\.com|[a-z0-9]([a-z0-9-]*[a-z0-9])?\.visualstudio\.com)$/;
 const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i;
 
-/** Returns the server of a request if it is in the configuration file's entries, or Azure DevOps: no other gets a token. */
+/**
+ * Returns the scopes, and the option values of the configuration file, for the server of a request if it is in that file's entries,
+ * or Azure DevOps: no other gets a token.
+ */
 export function findGitHost(
   { protocol, host }: Pick<CredentialRequest, "protocol" | "host">,
   entries: Readonly<Record<string, Values>>,
-): GitHost | undefined {
+): { readonly scopes: readonly string[]; readonly values: Values } | undefined {
   const origin = originOf(protocol, host);
   if (origin === undefined) return undefined;
   const entry = Object.entries(entries).find(([name]) => originsOf(name).includes(origin));
@@ -301,9 +293,8 @@ function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
 }
 
 /**
- * Returns the command line with the configuration file's values for the server, the user of the URL, and the server's
- * tenant if none is given. After a rejection git passes the user name of the credential, although the token was requested
- * without it.
+ * Returns the command line with the configuration file's values for the server, the user of the URL, and the server's tenant if
+ * none is given. After a rejection git passes the user name of the credential, although the token was requested without it.
  */
 function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Task["lines"] {
   const { username } = request, plain = withTenant(withValues(line, entry), request);

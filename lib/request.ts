@@ -1,8 +1,4 @@
-/**
- * Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
- *
- * @module
- */
+// Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
 import { type AccountInfo, accountKey } from "./account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
 import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";
@@ -57,11 +53,7 @@ export interface SilentRequest extends TokenRequest {
 
 /** Options of a sign-in with a window. */
 export interface SignInOptions {
-  /**
-   * Parent of the sign-in window. Required if a broker is enabled.
-   *
-   * @default none; with `acquireToken`, the console's window
-   */
+  /** Parent of the sign-in window. Required if a broker is enabled. @default none; with `acquireToken`, the console's window */
   readonly parentWindowHandle?: WindowHandle | undefined;
   /** Prompt of the sign-in (OpenID Connect Core, 3.1.2.1). `none` forbids any. */
   readonly prompt?: Prompt | undefined;
@@ -376,10 +368,7 @@ export function checkPop(scheme: PopScheme | undefined): void {
  * @returns JSON text; `undefined` if there is neither.
  * @throws {TypeError} if the challenge has no claims. The message does not quote it.
  */
-export function claimsRequest(
-  challenge: string | undefined,
-  capabilities: readonly string[] = [],
-): string | undefined {
+export function claimsRequest(challenge: string | undefined, capabilities: readonly string[] = []): string | undefined {
   const claims = parseChallenge(challenge);
   if (capabilities.length === 0) return claims && JSON.stringify(claims);
   const accessToken = isObject(claims?.access_token) ? claims.access_token : {};

@@ -1,9 +1,5 @@
-/**
- * `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length
- * as four bytes in native byte order, then JSON in UTF-8.
- *
- * @module
- */
+// `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length as four
+// bytes in native byte order, then JSON in UTF-8.
 import { isBrokenPipe, isTerminal } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";
@@ -13,10 +9,11 @@ import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { ArgumentError, LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, logger } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
-import { BROWSER_CLIENT_ID, GRAPH_SCOPE, PROFILE, VERBOSE } from "../cli/options.ts";
+import { BROWSER_CLIENT_ID, GRAPH_SCOPE, PROFILE, switchOption, textOption, VERBOSE } from "../cli/options.ts";
 import { messageOf, say } from "../cli/output.ts";
 
-/** The command. */
+const LIST = { kind: "list", environment: false } as const;
+
 export const command: Command = {
   name: "browser-host",
   summary: "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",
@@ -24,38 +21,20 @@ export const command: Command = {
   operands: 2, // browsers pass the manifest or the extension that it is started for
   isService: true,
   options: [
+    { ...switchOption("install", "Register it with browsers: write their manifests"), environment: false },
+    { ...switchOption("uninstall", "Remove the manifests"), environment: false },
     {
-      name: "install",
-      kind: "switch",
-      environment: false,
-      summary: "Register it with browsers: write their manifests",
-    },
-    { name: "uninstall", kind: "switch", environment: false, summary: "Remove the manifests" },
-    {
+      ...LIST,
       name: "browser",
-      kind: "list",
       value: "NAME",
-      environment: false,
       summary:
         "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that have been started)",
     },
-    {
-      name: "extension-id",
-      kind: "list",
-      value: "ID",
-      environment: false,
-      summary: "Allow this extension, too, such as one that you built",
-    },
-    { name: "force", kind: "switch", environment: false, summary: "Replace another program's manifest" },
+    { ...LIST, name: "extension-id", value: "ID", summary: "Allow this extension, too, such as one that you built" },
+    { ...switchOption("force", "Replace another program's manifest"), environment: false },
     BROWSER_CLIENT_ID,
     PROFILE,
-    {
-      name: "parent-window",
-      kind: "text",
-      value: "HANDLE",
-      environment: false,
-      summary: "Added by Chromium on Windows; no effect",
-    },
+    { ...textOption("parent-window", "HANDLE", "Added by Chromium on Windows; no effect"), environment: false },
     VERBOSE,
   ],
   examples: [
@@ -66,9 +45,7 @@ export const command: Command = {
   run: serveBrowser,
 };
 
-/**
- * Length in bytes of the longest message: Chromium and Firefox kill a host that sends more, and an account and a URL need less.
- */
+/** Length in bytes of the longest message: Chromium and Firefox kill a host that sends more. Accounts and URLs need less. */
 export const MAX_MESSAGE = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
@@ -79,10 +56,7 @@ export type IncomingMessage =
   | { readonly kind: "cut off" };
 
 /** Splits a stream of bytes into messages. Those with more bytes than the limit are skipped. */
-export async function* readMessages(
-  input: AsyncIterable<Uint8Array>,
-  limit: number,
-): AsyncGenerator<IncomingMessage, void> {
+export async function* readMessages(input: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<IncomingMessage> {
   const length = new Uint8Array(LENGTH_BYTES);
   let part: Uint8Array = length, filled = 0, toSkip = 0;
   for await (let bytes of input) {
@@ -122,12 +96,12 @@ export function frameOf(message: unknown): Uint8Array | undefined {
 /** The extension's commands, as questions to the broker. They throw `ArgumentError` if the message is invalid. */
 const QUESTIONS: Readonly<Record<string, (message: JsonObject) => BrokerQuestion>> = {
   getAccounts: () => ({ method: "getAccounts" }),
-  acquireTokenSilently: (message) => ({
-    ...{ method: "acquireTokenSilently", account: accountIn(message), scopes: scopesIn(message) },
+  acquireTokenSilently: (sent) => ({
+    method: "acquireTokenSilently",
+    account: accountIn(sent),
+    scopes: scopesIn(sent),
   }),
-  acquirePrtSsoCookie: (message) => ({
-    ...{ method: "acquirePrtSsoCookie", account: accountIn(message), url: urlIn(message) },
-  }),
+  acquirePrtSsoCookie: (sent) => ({ method: "acquirePrtSsoCookie", account: accountIn(sent), url: urlIn(sent) }),
   getVersion: () => ({ method: "getLinuxBrokerVersion" }),
 };
 

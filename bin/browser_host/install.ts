@@ -1,8 +1,4 @@
-/**
- * Installs the native messaging host for the browsers of one user: a launcher, and manifests that name it.
- *
- * @module
- */
+// Installs the native messaging host for the browsers of one user: a launcher, and manifests that name it.
 import { findUsualLibdbus } from "../../lib/dbus/libdbus.ts";
 import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { readJson } from "../../lib/encoding.ts";
@@ -93,13 +89,8 @@ function mozilla(name: string, profileFolders: Browser["profileFolders"], folder
 }
 
 function chromium(name: string, folder: string): Browser {
-  const path = () => `${configHome()}/${folder}`;
-  return {
-    name,
-    kind: "chromium",
-    profileFolders: () => [path()],
-    manifestFolder: () => `${path()}/NativeMessagingHosts`,
-  };
+  const path = () => `${configHome()}/${folder}`, manifestFolder = () => `${path()}/NativeMessagingHosts`;
+  return { name, kind: "chromium", profileFolders: () => [path()], manifestFolder };
 }
 
 function namedBrowsers(line: CommandLine): readonly Browser[] | undefined {
@@ -194,15 +185,8 @@ exec ${command.map(shellWord).join(" ")} "$@"
 }
 
 /** Variables with the address of the bus, and of the app. */
-const VARIABLES = [
-  "DBUS_SESSION_BUS_ADDRESS",
-  "XDG_RUNTIME_DIR",
-  "LATCHKEY_CLIENT_ID",
-  "LATCHKEY_PROFILE",
-  "LATCHKEY_VERBOSE",
-  "HOME",
-  "XDG_CONFIG_HOME",
-];
+const VARIABLES = "DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,LATCHKEY_CLIENT_ID,LATCHKEY_PROFILE,LATCHKEY_VERBOSE," +
+  "HOME,XDG_CONFIG_HOME";
 
 function denoPermissions(): readonly string[] {
   const libdbus = usualLibdbus();

@@ -1,8 +1,4 @@
-/**
- * `latchkey completions`: scripts that make a shell complete commands, options and values.
- *
- * @module
- */
+// `latchkey completions`: scripts that make a shell complete commands, options and values.
 import { shellWord } from "../../lib/runtime/host.ts";
 import { type Command, UsageError } from "./command_line.ts";
 import { type CommandSyntax, type Option, switchOption } from "./options.ts";

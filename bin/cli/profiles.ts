@@ -1,8 +1,4 @@
-/**
- * Profiles: options under a name, in the configuration file.
- *
- * @module
- */
+// Profiles: options under a name, in the configuration file.
 import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";
@@ -23,6 +19,8 @@ const OPTIONS = "client-id authority tenant account scope resource redirect-path
 const GIT_OPTIONS = ["scope", "client-id", "authority", "redirect-path", "tenant", "account"];
 /** Options that exclude one another: if one is written, the other is removed. */
 const ALTERNATIVES: readonly (readonly [string, string])[] = [["scope", "resource"], ["store", "cache-file"]];
+/** Values of options by git server. */
+type GitHosts = Readonly<Record<string, ProfileValues["values"]>>;
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const ABSOLUTE = /^([A-Za-z]:)?[\\/]/;
 
@@ -32,11 +30,7 @@ export function checkProfileName(name: string): void {
   throw new UsageError(`A profile's name has only letters, digits, "-", "_" and ".", unlike ${JSON.stringify(name)}`);
 }
 
-/**
- * Reads a profile; `undefined` if there is none of this name.
- *
- * @throws {UsageError} if the file is invalid.
- */
+/** Reads a profile; `undefined` if there is none of this name. @throws {UsageError} if the file is invalid. */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
   const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) return undefined;
@@ -70,10 +64,7 @@ function valuesIn(
  *
  * @throws {UsageError} if the file is invalid.
  */
-export function readGitHosts(
-  file: ProfileFile,
-  isHost: (name: string) => boolean,
-): Readonly<Record<string, ProfileValues["values"]>> {
+export function readGitHosts(file: ProfileFile, isHost: (name: string) => boolean): GitHosts {
   const { git = {} } = rootOf(file);
   if (!isObject(git)) throw wrong(file, "git must be an object");
   return Object.fromEntries(
@@ -165,7 +156,7 @@ export async function profileNames(): Promise<readonly string[]> {
 }
 
 /** Reads the options of git servers from the configuration file, as {@linkcode readGitHosts}; none if Deno may not read it. */
-export async function gitHostEntries(isHost: (name: string) => boolean): Promise<ReturnType<typeof readGitHosts>> {
+export async function gitHostEntries(isHost: (name: string) => boolean): Promise<GitHosts> {
   const file = await optionalFile();
   return file ? readGitHosts(file, isHost) : {};
 }
@@ -198,11 +189,7 @@ export async function requireWritableProfiles(line: CommandLine, signal: AbortSi
  * @throws {UsageError} if the file is invalid: it stays as it is.
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
-export async function writeProfile(
-  line: CommandLine,
-  account: AccountInfo,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+export async function writeProfile(line: CommandLine, account: AccountInfo, signal?: AbortSignal): Promise<void> {
   const { "cache-file": given, ...others } = valuesOf(line, account), name = line.text("profile")!;
   // The next command may run in another folder.
   const values = given === undefined ? others : { ...others, "cache-file": absolutePath(cacheFilePath(line)!) };

@@ -1,8 +1,4 @@
-/**
- * The token cache of a command line: its place, and what becomes of its failures.
- *
- * @module
- */
+// The token cache of a command line: its place, and what becomes of its failures.
 import { isObject } from "../../lib/encoding.ts";
 import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
@@ -253,10 +249,7 @@ export function notifyFailure(what: string, error: LatchkeyError | undefined): v
 }
 
 /** Warns a person who has signed in without a broker that the sign-in ends with the run; by default not if that was requested. */
-export function warnIfNotStored(
-  line: CommandLine,
-  { evenIfChosen = false }: { readonly evenIfChosen?: boolean } = {},
-): void {
+export function warnIfNotStored(line: CommandLine, { evenIfChosen }: { readonly evenIfChosen?: boolean } = {}): void {
   const place = tokenPlace(line);
   if (place.kind === "memory" && (place.why || evenIfChosen)) say(notStored(place));
 }
@@ -275,11 +268,7 @@ function because(what: string, why: LatchkeyError | undefined): string {
  *
  * @throws {UsageError} if it is something else.
  */
-export async function requireCacheFile(
-  store: CacheStore,
-  line: CommandLine,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+export async function requireCacheFile(store: CacheStore, line: CommandLine, signal?: AbortSignal): Promise<void> {
   const place = tokenPlace(line);
   if (place.kind !== "plaintext" || !place.isNamed) return;
   let documents: readonly string[];

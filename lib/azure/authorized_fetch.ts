@@ -1,8 +1,4 @@
-/**
- * `fetch` with a token.
- *
- * @module
- */
+// `fetch` with a token.
 import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
 import { claimsRequest } from "../request.ts";
@@ -29,13 +25,9 @@ const SETTINGS = ["cache", "credentials", "integrity", "keepalive", "mode", "ref
 /** Header fields that are not sent to another origin. */
 const PRIVATE_HEADERS: readonly string[] = ["authorization", "cookie", "proxy-authorization"];
 /** Header fields that describe the body. */
-const BODY_HEADERS: readonly string[] = [
-  "content-encoding",
-  "content-language",
-  "content-length",
-  "content-location",
-  "content-type",
-];
+const BODY_HEADERS: readonly string[] = ["encoding", "language", "length", "location", "type"].map((part) =>
+  `content-${part}`
+);
 
 /**
  * Returns a `fetch` that sends a token to the given origins, renews it, and answers a claims challenge (continuous access

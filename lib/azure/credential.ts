@@ -1,8 +1,4 @@
-/**
- * Credential for Azure's SDKs for JavaScript. The types are those of `@azure/core-auth`, which is not imported.
- *
- * @module
- */
+// Credential for Azure's SDKs for JavaScript. The types are those of `@azure/core-auth`, which is not imported.
 import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";

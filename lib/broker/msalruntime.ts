@@ -1,14 +1,10 @@
-/**
- * The broker of Windows and macOS, through Microsoft's library MSALRuntime. On Linux it serves to compare latchkey with that
- * library.
- *
- * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, where PACKAGE is the folder of `@azure/msal-node-runtime` and ADDON the
- * file in it for this machine.
- *
- * An aborted call keeps Node running until the broker answers. A program that must not wait ends with `process.exit()`.
- *
- * @module
- */
+// The broker of Windows and macOS, through Microsoft's library MSALRuntime. On Linux it serves to compare latchkey with that
+// library.
+//
+// Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, where PACKAGE is the folder of `@azure/msal-node-runtime` and ADDON the
+// file in it for this machine.
+//
+// An aborted call keeps Node running until the broker answers. A program that must not wait ends with `process.exit()`.
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import { startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";
@@ -144,7 +140,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     return readTokenResponse(raw, context).result;
   }
 
-  function unsupported(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
+  function cannot(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
     return (_request, { correlationId }) =>
       Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint }));
   }
@@ -182,11 +178,8 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       await ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
       known.delete(accountKey(account));
     },
-    acquireSsoCookies: unsupported(
-      "give cookies",
-      "On Windows and macOS browsers get them from an extension of their own",
-    ),
-    signHttpRequest: unsupported(
+    acquireSsoCookies: cannot("give cookies", "On Windows and macOS browsers get them from an extension of their own"),
+    signHttpRequest: cannot(
       "sign a request without a token",
       "Ask for a token with an authenticationScheme: it is signed as a whole",
     ),
@@ -320,9 +313,8 @@ export function signInHint({ account, loginHint, extraParameters }: BrokerIntera
  * finds, or the desktop if there is no console. macOS and Linux need no window.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
-  const bytes = new Uint8Array(8),
-    bits = windowBits(handle),
-    window = bits === undefined ? readWindow(handle) : { id: bits };
+  const bytes = new Uint8Array(8), bits = windowBits(handle);
+  const window = bits === undefined ? readWindow(handle) : { id: bits };
   if (!("id" in window)) {
     throw new ArgumentError("Cannot acquire a token: MSALRuntime does not support Wayland windows");
   }

@@ -1,13 +1,8 @@
-/**
- * Microsoft's library MSALRuntime: finds and loads the addon of the npm package `@azure/msal-node-runtime`.
- *
- * `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is searched for in
- * {@linkcode packageFolders}.
- *
- * Checked with 0.20.7 on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
- *
- * @module
- */
+// Microsoft's library MSALRuntime: finds and loads the addon of the npm package `@azure/msal-node-runtime`.
+//
+// `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is searched for in `packageFolders`.
+//
+// Checked with 0.20.7 on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
 import { placeOpenToOthers } from "../files/private_files.ts";
@@ -67,10 +62,7 @@ export interface MsalRuntime {
     done: Done<NativeResult>,
   ): NativeCall;
   /** Registers a logger until the process ends. It keeps the event loop alive. */
-  RegisterLogger(
-    log: (message: string, level: number, hasPersonalData: boolean) => void,
-    withPersonalData: boolean,
-  ): void;
+  RegisterLogger(log: (message: string, level: number, isPersonal: boolean) => void, withPersonalData: boolean): void;
 }
 
 type Done<T> = (result: T) => void;

@@ -1,11 +1,7 @@
-/**
- * A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
- *
- * @module
- */
+// A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { accountsExcerpt } from "./changes.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
@@ -13,8 +9,7 @@ import type { CacheCall, CacheStore } from "./store.ts";
  * The part of a client library that a store needs: a method that sends a command and gives the reply, with texts as
  * strings. node-redis (npm's `redis`) and its pool have it; for other libraries, pass an arrow function.
  *
- * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two
- * keys.
+ * All commands are `EVAL` with one key, the fourth word of the command, so that a cluster never has to combine two keys.
  *
  * @example node-redis
  * ```ts
@@ -59,8 +54,7 @@ export interface RedisClient {
    * Sends one command.
    *
    * @param command Its name and its words.
-   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as
-   * `READONLY`.
+   * @returns The server's reply. Rejects with the server's error, whose message begins with its code, such as `READONLY`.
    */
   sendCommand(command: [name: string, ...words: string[]]): Promise<unknown>;
 }
@@ -68,8 +62,7 @@ export interface RedisClient {
 /** Options of {@linkcode redisStore}. */
 export interface RedisStoreOptions {
   /**
-   * Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default
-   * "latchkey:"
+   * Prefix of the store's keys. Apps that use one server share their sign-ins if they use the same prefix. @default "latchkey:"
    */
   readonly prefix?: string | undefined;
   /**
@@ -128,10 +121,9 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * Returns a store in a Redis server. It has an entry for each account, which expires if nothing is written to it for
  * long enough.
  *
- * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and
- * let only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
- * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange
- * +zremrangebyscore`.
+ * Tokens are not encrypted there: whoever can read the server's memory, files or replicas has them. Connect by TLS, and let
+ * only the app reach the server. A server that evicts keys signs users out. A user of the server's access control
+ * needs `~latchkey:* +eval +del +expire +get +hget +hmget +hset +pexpire +set +time +ttl +zadd +zrange +zremrangebyscore`.
  *
  * With thousands of users, keep the account in the user's session: `WebApplication.getAccounts` reads all of them.
  *
@@ -218,11 +210,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 }
 
 function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreOptions>): void {
-  const fail = "Cannot make a store in Redis: ", alternative = alternativeTo(client);
-  if (alternative) {
-    throw new ArgumentError(
-      `${fail}the client is invalid. Pass node-redis's client, or for another library ${alternative}`,
-    );
+  const fail = "Cannot make a store in Redis: ", code = alternativeTo(client);
+  if (code) {
+    throw new ArgumentError(`${fail}the client is invalid. Pass node-redis's client, or for another library ${code}`);
   }
   if (typeof prefix !== "string") throw new ArgumentError(`${fail}prefix is not a string`);
   for (const [name, value] of Object.entries(numbers)) {
@@ -352,60 +342,28 @@ async function withRedisLock<T>(
   return await acquire() ? await untilAborted(workUnderLock(), signal) : await work();
 }
 
-/** Meaning of an error reply, by its first word. */
-interface Meaning {
-  readonly words: readonly string[];
-  readonly code: LatchkeyErrorCode;
-  readonly cause: string;
-  readonly hint: string;
-}
+/** Meaning of an error reply: the words that it can begin with, the cause, and a hint. */
+type Meaning = readonly [words: string, cause: string, hint: string];
 
 const CREDENTIALS_HINT =
   "Give the client a user and a password that may run EVAL and the commands of the store's scripts on keys with its prefix";
-const PERMISSION: Meaning = {
-  words: ["NOPERM", "DENIED"],
-  code: "configuration",
-  cause: "the client's user may not do this in Redis",
-  hint: CREDENTIALS_HINT,
-};
-const MEANINGS: readonly Meaning[] = [
+const PERMISSION: Meaning = ["NOPERM DENIED", "the client's user may not do this in Redis", CREDENTIALS_HINT];
+/** The meanings of errors that are `configuration`. */
+const MISCONFIGURED: readonly Meaning[] = [
   PERMISSION,
-  {
-    words: ["NOAUTH", "WRONGPASS"],
-    code: "configuration",
-    cause: "the client's password for Redis is wrong or missing",
-    hint: CREDENTIALS_HINT,
-  },
-  {
-    words: ["MOVED", "ASK", "CROSSSLOT"],
-    code: "configuration",
-    cause: "Redis is a cluster, and the client does not know",
-    hint: "Use the library's client for clusters",
-  },
-  {
-    words: ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"],
-    code: "temporarily_unavailable",
-    cause: "Redis is not ready",
-    hint: "Try again later; the server's log says more",
-  },
-  {
-    words: ["OOM"],
-    code: "temporarily_unavailable",
-    cause: "the memory of Redis is full",
-    hint: "Give Redis more memory: maxmemory",
-  },
-  {
-    words: ["READONLY"],
-    code: "temporarily_unavailable",
-    cause: "Redis is a read-only replica",
-    hint: "Connect the client to the primary, and again after a failover",
-  },
-  {
-    words: ["WRONGTYPE"],
-    code: "configuration",
-    cause: "a key of the store holds another program's data",
-    hint: "Give the store a prefix that nothing else uses",
-  },
+  ["NOAUTH WRONGPASS", "the client's password for Redis is wrong or missing", CREDENTIALS_HINT],
+  ["MOVED ASK CROSSSLOT", "Redis is a cluster, and the client does not know", "Use the library's client for clusters"],
+  ["WRONGTYPE", "a key of the store holds another program's data", "Give the store a prefix that nothing else uses"],
+];
+/** The meanings of errors that are `temporarily_unavailable`. */
+const UNAVAILABLE: readonly Meaning[] = [
+  [
+    "BUSY CLUSTERDOWN LOADING MASTERDOWN MISCONF NOREPLICAS TRYAGAIN UNBLOCKED",
+    "Redis is not ready",
+    "Try again later; the server's log says more",
+  ],
+  ["OOM", "the memory of Redis is full", "Give Redis more memory: maxmemory"],
+  ["READONLY", "Redis is a read-only replica", "Connect the client to the primary, and again after a failover"],
 ];
 
 /** An error reply begins with a word in capitals (RESP, "Simple errors"). */
@@ -428,7 +386,8 @@ export function redisFailure(reason: unknown): LatchkeyError {
   const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find(meaningOf) ?? words[0];
   const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : meaningOf(word);
   if (meaning) {
-    const { code, cause, hint } = meaning;
+    const [, cause, hint] = meaning,
+      code = MISCONFIGURED.includes(meaning) ? "configuration" : "temporarily_unavailable";
     return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { hint });
   }
   return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
@@ -439,7 +398,7 @@ export function redisFailure(reason: unknown): LatchkeyError {
 }
 
 function meaningOf(word: string): Meaning | undefined {
-  return MEANINGS.find(({ words }) => words.includes(word));
+  return [...MISCONFIGURED, ...UNAVAILABLE].find(([words]) => words.split(" ").includes(word));
 }
 
 /** Returns the error of a timeout: ours, or one of the client without a known limit. */

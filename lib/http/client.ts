@@ -1,11 +1,7 @@
-/**
- * A `fetch` for company networks: it uses the proxy from the environment, and trusts the machine's certificate authorities.
- *
- * If neither is needed, it is the runtime's own `fetch`, and no `node:` module is loaded. Deno needs `--allow-net` for the server
- * and the proxy, and `--allow-env=HTTPS_PROXY,NO_PROXY`: without the latter it uses the proxy in its own way.
- *
- * @module
- */
+// A `fetch` for company networks: it uses the proxy from the environment, and trusts the machine's certificate authorities.
+//
+// If neither is needed, it is the runtime's own `fetch`, and no `node:` module is loaded. Deno needs `--allow-net` for the
+// server and the proxy, and `--allow-env=HTTPS_PROXY,NO_PROXY`: without the latter it uses the proxy in its own way.
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
 import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";
@@ -81,11 +77,8 @@ async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRo
   let client: Deno.HttpClient | undefined;
   try {
     // The client keeps no connection open, and lives as long as the request.
-    client = deno.createHttpClient({
-      caCerts,
-      poolMaxIdlePerHost: 0,
-      ...(relay ? { proxy: relay.proxy } : clientProxy(url, proxy)),
-    });
+    const through = relay ? { proxy: relay.proxy } : clientProxy(url, proxy);
+    client = deno.createHttpClient({ caCerts, poolMaxIdlePerHost: 0, ...through });
     return await fetch(url, { ...request, client } as RequestInit);
   } catch (error) {
     throw relay?.failure() ?? error;

@@ -1,8 +1,4 @@
-/**
- * The loopback listener to which a browser returns after a sign-in. It rejects what a redirected browser would not send.
- *
- * @module
- */
+// The loopback listener to which a browser returns after a sign-in. It rejects what a redirected browser would not send.
 import type { Server, Socket } from "node:net";
 import { isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { hostsOf, httpConnections, type HttpReply, openServer, portError, portOf, readRequestHead } from "./server.ts";

@@ -1,8 +1,4 @@
-/**
- * HTTP through a proxy and with more certificates, on Bun and on Node, whose `fetch` has neither before version 24.
- *
- * @module
- */
+// HTTP through a proxy and with more certificates, on Bun and on Node, whose `fetch` has neither before version 24.
 import http, { type IncomingMessage, type RequestOptions } from "node:http";
 import https from "node:https";
 import { isIP } from "node:net";

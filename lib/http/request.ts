@@ -1,8 +1,4 @@
-/**
- * An HTTP request, its route, and its failures.
- *
- * @module
- */
+// An HTTP request, its route, and its failures.
 import { encodeBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "../runtime/host.ts";

@@ -1,11 +1,7 @@
-/**
- * An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
- *
- * It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after `listen({ path })`,
- * and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
- *
- * @module
- */
+// An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
+//
+// It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after
+// `listen({ path })`, and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
 import type { AddressInfo, Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 
@@ -123,11 +119,7 @@ interface Connection {
   end(): void;
 }
 
-function serve<Request extends object>(
-  socket: Socket,
-  service: HttpService<Request>,
-  semaphore: Semaphore,
-): Connection {
+function serve<Request extends object>(socket: Socket, service: HttpService<Request>, permits: Semaphore): Connection {
   const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service, begin = performance.now();
   const disconnected = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
   // A client that is told of the crowd waits. One that is not would be kept out by those that connect and stay silent.
@@ -155,14 +147,14 @@ function serve<Request extends object>(
   });
 
   async function answer(request: Request): Promise<void> {
-    if (!await semaphore.acquire(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
+    if (!await permits.acquire(late.signal)) return onTrouble ? send(onTrouble("crowded")) : cut();
     clearTimeout(timer);
     try {
       send(await onRequest(request, disconnected.signal, socket));
     } catch {
       send({ status: 500, body: "" }); // the client must not see the failure
     } finally {
-      semaphore.release();
+      permits.release();
     }
   }
 
@@ -213,24 +205,17 @@ function bytesOf({ status, headers = {}, body }: HttpReply, always: Readonly<Rec
 }
 
 /** Address of a server: a port of a loopback address, or a Unix socket. The port 0 lets the system choose one. */
-type ServerAddress =
-  | { readonly host: "127.0.0.1" | "::1"; readonly port: number }
-  | { readonly path: string };
+type ServerAddress = { readonly host: "127.0.0.1" | "::1"; readonly port: number } | { readonly path: string };
 
 /** Listens at an address, or throws the system's error. */
 export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
-  const { createServer } = await import("node:net");
+  const { createServer } = await import("node:net"), ipv6Only = "host" in address && address.host === "::1";
   return await new Promise((resolve, reject) => {
     const server = createServer(onConnection);
     // A later error concerns a connection that could not be accepted, as with too many open files. The client sees it.
     server.on("error", reject).once("listening", () => resolve(server));
     // `exclusive`: otherwise the workers of a cluster share the port.
-    server.listen({
-      ...address,
-      backlog: 4096,
-      exclusive: true,
-      ipv6Only: "host" in address && address.host === "::1",
-    });
+    server.listen({ ...address, backlog: 4096, exclusive: true, ipv6Only });
   });
 }
 

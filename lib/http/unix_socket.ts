@@ -1,8 +1,4 @@
-/**
- * A private HTTP endpoint on a Unix socket or a loopback port, and a client for the socket.
- *
- * @module
- */
+// A private HTTP endpoint on a Unix socket or a loopback port, and a client for the socket.
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
@@ -144,11 +140,6 @@ async function listen(files: LocalFiles, path: string, onConnection: OnConnectio
   };
 }
 
-/** An answer of a server. Only one header field is kept. */
-interface SocketAnswer extends HttpReply {
-  readonly headers?: { readonly "retry-after": string };
-}
-
 /** More than any answer with a token has. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
@@ -204,7 +195,7 @@ export async function requireTrustedSocket(path: string): Promise<void> {
  * @throws {LatchkeyError} `temporarily_unavailable` if no server answers; `invalid_response` if the answer is incomplete, too
  * long, or not HTTP.
  */
-export async function requestFromSocket(path: string, target: string, signal: AbortSignal): Promise<SocketAnswer> {
+export async function requestFromSocket(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
   signal.throwIfAborted();
   const text = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
   const answer = readAnswer(await exchange(path, text, signal));
@@ -237,8 +228,8 @@ async function exchange(path: string, text: string, signal: AbortSignal): Promis
   });
 }
 
-/** @returns `undefined` if the answer is incomplete or invalid. */
-function readAnswer(received: Uint8Array): SocketAnswer | undefined {
+/** Reads an answer, and of its header only `retry-after`. Returns `undefined` if the answer is incomplete or invalid. */
+function readAnswer(received: Uint8Array): HttpReply | undefined {
   const text = new TextDecoder("latin1").decode(received), end = text.indexOf("\r\n\r\n");
   const [first = "", ...fields] = text.slice(0, Math.max(0, end)).split("\r\n");
   const status = /^HTTP\/1\.1 (\d{3})( |$)/.exec(first)?.[1];
@@ -246,11 +237,8 @@ function readAnswer(received: Uint8Array): SocketAnswer | undefined {
   const retryAfter = fields.map((field) => /^retry-after: *(\d{1,9})$/i.exec(field)?.[1]).find(Boolean);
   const body = received.subarray(end + 4);
   if (status === undefined || body.length !== Number(length)) return undefined;
-  return {
-    status: Number(status),
-    ...(retryAfter && { headers: { "retry-after": retryAfter } }),
-    body: new TextDecoder().decode(body),
-  };
+  const headers = retryAfter ? { "retry-after": retryAfter } : undefined;
+  return { status: Number(status), headers, body: new TextDecoder().decode(body) };
 }
 
 function failureOf(error: unknown, path: string): LatchkeyError {

@@ -1,12 +1,8 @@
-/**
- * freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or
- * stored. Microsoft's broker keeps its keys there, and so does latchkey.
- *
- * Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of
- * Secrets", with the second Oakley group of RFC 2409.
- *
- * @module
- */
+// freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or stored.
+// Microsoft's broker keeps its keys there, and so does latchkey.
+//
+// Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of Secrets",
+// with the second Oakley group of RFC 2409.
 import { delay, untilAborted } from "../async.ts";
 import {
   BUS_DAEMON,
@@ -57,8 +53,7 @@ const OTHER_NAMES: readonly (readonly [name: string, provider: NonNullable<Secre
 ];
 
 /**
- * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is
- * prompted.
+ * Reads the state of the keyring. The bus starts the service if it does not run. Nothing is unlocked, and nobody is prompted.
  *
  * @throws {DBusError} if it cannot be started, or answers with an error.
  * @throws {LatchkeyError} `timed_out` if it does not answer.
@@ -146,7 +141,7 @@ export async function readSecret(
   if (item === undefined) return undefined;
   const method = { destination: SECRETS_NAME, path: item, interface: ITEM, member: "GetSecret" };
   const [secret] = await callSecrets(bus, { ...method, signature: "o", body: [session.path] }, { signal });
-  const [, parameters, value] = readStruct(secret);
+  const [, parameters, value] = Array.isArray(secret) ? secret : misread();
   const bytes = await decryptSecret({ parameters: readBytes(parameters), value: readBytes(value) }, session.key);
   return new TextDecoder().decode(bytes);
 }
@@ -198,8 +193,10 @@ async function unlockItem(
   if (!readPaths(readVariant(all).value).includes(collection)) {
     throw new KeyringError("gone", `it has no keyring ${collection} any more`);
   }
-  const [isLocked] = await callSecrets(bus, getProperty(collection, COLLECTION, "Locked"), { signal: call.signal });
-  if (!readBoolean(isLocked)) return undefined;
+  const [reply] = await callSecrets(bus, getProperty(collection, COLLECTION, "Locked"), { signal: call.signal });
+  const { value: isLocked } = readVariant(reply);
+  if (typeof isLocked !== "boolean") misread();
+  if (!isLocked) return undefined;
   await unlock(bus, collection, call);
   return (await search(bus, location, call)).unlocked[0];
 }
@@ -388,15 +385,6 @@ function readPaths(value: DBusValue | undefined): readonly string[] {
 
 function readBytes(value: DBusValue | undefined): Uint8Array<ArrayBuffer> {
   return value instanceof Uint8Array ? value as Uint8Array<ArrayBuffer> : misread();
-}
-
-function readBoolean(value: DBusValue | undefined): boolean {
-  const inner = readVariant(value).value;
-  return typeof inner === "boolean" ? inner : misread();
-}
-
-function readStruct(value: DBusValue | undefined): readonly DBusValue[] {
-  return Array.isArray(value) ? value : misread();
 }
 
 function misread(): never {
