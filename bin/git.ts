@@ -1,4 +1,8 @@
-// `latchkey git`: a credential helper (git-credential(1), "Input/output format").
+/**
+ * `latchkey git`: a credential helper (git-credential(1), "Input/output format").
+ *
+ * @module
+ */
 import { isGuid } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/authority.ts";
 import { readEnvironment } from "../lib/runtime/host.ts";

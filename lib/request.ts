@@ -1,4 +1,8 @@
-// Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
+/**
+ * Requests: their types, and the validation that turns each into one value which the rest of the library trusts.
+ *
+ * @module
+ */
 import { type AccountInfo, accountKey } from "./account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
 import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";

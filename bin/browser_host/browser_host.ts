@@ -1,5 +1,9 @@
-// `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length as four
-// bytes in native byte order, then JSON in UTF-8.
+/**
+ * `latchkey browser-host`: a native messaging host for the browser extension linux-entra-sso. A message is its length
+ * as four bytes in native byte order, then JSON in UTF-8.
+ *
+ * @module
+ */
 import { isBrokenPipe, isTerminal } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";

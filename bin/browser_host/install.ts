@@ -1,4 +1,8 @@
-// Installs the native messaging host for the browsers of one user: a launcher, and manifests that name it.
+/**
+ * Installs the native messaging host for the browsers of one user: a launcher, and manifests that name it.
+ *
+ * @module
+ */
 import { findUsualLibdbus } from "../../lib/dbus/libdbus.ts";
 import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { readJson } from "../../lib/encoding.ts";

@@ -1,4 +1,8 @@
-// `latchkey completions`: scripts that make a shell complete commands, options and values.
+/**
+ * `latchkey completions`: scripts that make a shell complete commands, options and values.
+ *
+ * @module
+ */
 import { shellWord } from "../../lib/runtime/host.ts";
 import { type Command, UsageError } from "./command_line.ts";
 import { type CommandSyntax, type Option, switchOption } from "./options.ts";

@@ -1,4 +1,8 @@
-// Profiles: options under a name, in the configuration file.
+/**
+ * Profiles: options under a name, in the configuration file.
+ *
+ * @module
+ */
 import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";

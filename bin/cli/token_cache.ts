@@ -1,4 +1,8 @@
-// The token cache of a command line: its place, and what becomes of its failures.
+/**
+ * The token cache of a command line: its place, and what becomes of its failures.
+ *
+ * @module
+ */
 import { isObject } from "../../lib/encoding.ts";
 import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";

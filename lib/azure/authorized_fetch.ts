@@ -1,4 +1,8 @@
-// `fetch` with a token.
+/**
+ * `fetch` with a token.
+ *
+ * @module
+ */
 import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
 import { claimsRequest } from "../request.ts";

@@ -1,4 +1,8 @@
-// Credential for Azure's SDKs for JavaScript. The types are those of `@azure/core-auth`, which is not imported.
+/**
+ * Credential for Azure's SDKs for JavaScript. The types are those of `@azure/core-auth`, which is not imported.
+ *
+ * @module
+ */
 import type { AccountInfo } from "../account.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";

@@ -1,10 +1,14 @@
-// The broker of Windows and macOS, through Microsoft's library MSALRuntime. On Linux it serves to compare latchkey with that
-// library.
-//
-// Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, where PACKAGE is the folder of `@azure/msal-node-runtime` and ADDON the
-// file in it for this machine.
-//
-// An aborted call keeps Node running until the broker answers. A program that must not wait ends with `process.exit()`.
+/**
+ * The broker of Windows and macOS, through Microsoft's library MSALRuntime. On Linux it serves to compare latchkey with that
+ * library.
+ *
+ * Deno needs `--allow-ffi=ADDON --allow-read=PACKAGE`, where PACKAGE is the folder of `@azure/msal-node-runtime` and ADDON the
+ * file in it for this machine.
+ *
+ * An aborted call keeps Node running until the broker answers. A program that must not wait ends with `process.exit()`.
+ *
+ * @module
+ */
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import { startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";

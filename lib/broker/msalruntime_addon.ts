@@ -1,8 +1,13 @@
-// Microsoft's library MSALRuntime: finds and loads the addon of the npm package `@azure/msal-node-runtime`.
-//
-// `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is searched for in `packageFolders`.
-//
-// Checked with 0.20.7 on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
+/**
+ * Microsoft's library MSALRuntime: finds and loads the addon of the npm package `@azure/msal-node-runtime`.
+ *
+ * `LATCHKEY_MSALRUNTIME` names the package's folder or the addon; without it the package is searched for in
+ * {@linkcode packageFolders}.
+ *
+ * Checked with 0.20.7 on Linux x64 under Deno 2.9, Bun 1.4 and Node 24.
+ *
+ * @module
+ */
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
 import { placeOpenToOthers } from "../files/private_files.ts";

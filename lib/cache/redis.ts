@@ -1,4 +1,8 @@
-// A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
+/**
+ * A token cache in a Redis server: an entry for each account, changed by scripts, with a lock for renewals.
+ *
+ * @module
+ */
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";

@@ -1,7 +1,11 @@
-// A `fetch` for company networks: it uses the proxy from the environment, and trusts the machine's certificate authorities.
-//
-// If neither is needed, it is the runtime's own `fetch`, and no `node:` module is loaded. Deno needs `--allow-net` for the
-// server and the proxy, and `--allow-env=HTTPS_PROXY,NO_PROXY`: without the latter it uses the proxy in its own way.
+/**
+ * A `fetch` for company networks: it uses the proxy from the environment, and trusts the machine's certificate authorities.
+ *
+ * If neither is needed, it is the runtime's own `fetch`, and no `node:` module is loaded. Deno needs `--allow-net` for the server
+ * and the proxy, and `--allow-env=HTTPS_PROXY,NO_PROXY`: without the latter it uses the proxy in its own way.
+ *
+ * @module
+ */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/program.ts";
 import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";

@@ -1,4 +1,8 @@
-// The loopback listener to which a browser returns after a sign-in. It rejects what a redirected browser would not send.
+/**
+ * The loopback listener to which a browser returns after a sign-in. It rejects what a redirected browser would not send.
+ *
+ * @module
+ */
 import type { Server, Socket } from "node:net";
 import { isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { hostsOf, httpConnections, type HttpReply, openServer, portError, portOf, readRequestHead } from "./server.ts";

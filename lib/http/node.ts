@@ -1,4 +1,8 @@
-// HTTP through a proxy and with more certificates, on Bun and on Node, whose `fetch` has neither before version 24.
+/**
+ * HTTP through a proxy and with more certificates, on Bun and on Node, whose `fetch` has neither before version 24.
+ *
+ * @module
+ */
 import http, { type IncomingMessage, type RequestOptions } from "node:http";
 import https from "node:https";
 import { isIP } from "node:net";

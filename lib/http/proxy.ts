@@ -1,5 +1,9 @@
-// The proxy that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, of which the lower-case
-// spelling counts first. It also has a relay, for the proxies that Deno's own client cannot use.
+/**
+ * The proxy that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, of which the lower-case
+ * spelling counts first. It also has a relay, for the proxies that Deno's own client cannot use.
+ *
+ * @module
+ */
 import { LatchkeyError } from "../errors.ts";
 import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } from "./request.ts";
 

@@ -1,4 +1,8 @@
-// An HTTP request, its route, and its failures.
+/**
+ * An HTTP request, its route, and its failures.
+ *
+ * @module
+ */
 import { encodeBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "../runtime/host.ts";

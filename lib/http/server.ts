@@ -1,7 +1,11 @@
-// An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
-//
-// It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after
-// `listen({ path })`, and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
+/**
+ * An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
+ *
+ * It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after `listen({ path })`,
+ * and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
+ *
+ * @module
+ */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 

@@ -1,4 +1,8 @@
-// A private HTTP endpoint on a Unix socket or a loopback port, and a client for the socket.
+/**
+ * A private HTTP endpoint on a Unix socket or a loopback port, and a client for the socket.
+ *
+ * @module
+ */
 import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";

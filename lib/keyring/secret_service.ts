@@ -1,8 +1,12 @@
-// freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or stored.
-// Microsoft's broker keeps its keys there, and so does latchkey.
-//
-// Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of Secrets",
-// with the second Oakley group of RFC 2409.
+/**
+ * freedesktop's Secret Service over D-Bus (gnome-keyring, KWallet, KeePassXC): its state, and one secret read or
+ * stored. Microsoft's broker keeps its keys there, and so does latchkey.
+ *
+ * Secrets are encrypted on the bus, where a monitor can see all messages: Secret Service API Draft 0.2, "Transfer of
+ * Secrets", with the second Oakley group of RFC 2409.
+ *
+ * @module
+ */
 import { delay, untilAborted } from "../async.ts";
 import {
   BUS_DAEMON,
