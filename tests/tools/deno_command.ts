@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { findTool } from "./find_tool.js";
+import { findRuntime } from "./find_tool.js";
 
 /** Where distributions have libdbus. */
 const PLACES = [
@@ -20,7 +20,7 @@ export const LEAST_PERMISSIONS: readonly string[] = [
 /** Deno, running what follows as the project's programs are run where only npm can be reached. */
 export function denoRun(): string[] {
   return [
-    ...[findTool("deno"), "run", "--no-prompt", "--no-config", "--node-modules-dir=manual"],
+    ...[...findRuntime("deno"), "run", "--no-prompt", "--no-config", "--node-modules-dir=manual"],
     "--conditions=latchkey-source",
   ];
 }
