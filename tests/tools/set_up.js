@@ -231,7 +231,10 @@ function installNpmPackages() {
 function installTools() {
   if (isToolThere("node") && versionOf(MSAL_NODE_EXTENSIONS) === MSAL_NODE_EXTENSIONS_VERSION) return;
   mkdirSync(TOOLS_FOLDER, { recursive: true });
-  const dependencies = { [runtimePackage("node")]: NODE_VERSION, "@azure/msal-node-extensions": MSAL_NODE_EXTENSIONS_VERSION };
+  const dependencies = {
+    [runtimePackage("node")]: NODE_VERSION,
+    "@azure/msal-node-extensions": MSAL_NODE_EXTENSIONS_VERSION,
+  };
   writeFileSync(join(TOOLS_FOLDER, "package.json"), JSON.stringify({ dependencies }));
   installPackages(TOOLS_FOLDER, "install");
 }
