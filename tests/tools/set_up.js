@@ -205,6 +205,7 @@ export function setUp(script) {
   if (script === BENCH) installPymsalruntime();
   if (script === OLDEST) installRuntimes(OLDEST_FOLDER, "oldest", process.arch, OLDEST_VERSIONS);
   if (script === ARM64) {
+    if (process.platform !== "linux" || process.arch !== "x64") throw new Error(`${ARM64} takes Linux on x64`);
     installArm64Libraries();
     const [deno, bun] = ["deno", "bun"].map((name) => versionOf(join(root, "node_modules", name)));
     installRuntimes(ARM64_FOLDER, "arm64", "arm64", { deno, bun, node: NODE_VERSION });
