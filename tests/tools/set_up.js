@@ -278,48 +278,46 @@ function installRuntimes(folder, tested, arch, versions) {
 function installArm64Libraries() {
   if (existsSync(ARM64_ROOT)) return;
   if (!hasCommand("apt-get")) throw new Error("apt-get is missing: the libraries for arm64 are Debian's or Ubuntu's");
-  const apt = mkdtempSync(join(tmpdir(), "latchkey-apt-")), unpacked = join(apt, "root");
+  const apt = mkdtempSync(join(tmpdir(), "latchkey-apt-")), settings = join(apt, "apt.conf");
+  const archives = join(apt, "cache/archives"), unpacked = `${ARM64_ROOT}.part`;
   try {
-    for (const below of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(apt, below), { recursive: true });
-    writeFileSync(join(apt, "status"), "");
-    const settings = {
-      "APT::Architecture": "arm64",
-      "APT::Architectures::": "arm64",
-      "APT::Sandbox::User": "root", // otherwise a user who does not get into the folder
-      "Debug::NoLocking": "true",
-      "Dir::State::Lists": join(apt, "lists"),
-      "Dir::State::status": join(apt, "status"),
-      "Dir::Cache": join(apt, "cache"),
-      ...ubuntuPorts(apt),
-    };
-    const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-    run("apt-get", [...options, "update"], apt);
-    const packages = ["libdbus-1-3", "libstdc++6"];
-    run("apt-get", [...options, "install", "-y", "--download-only", "--no-install-recommends", ...packages], apt);
-    const archives = join(apt, "cache/archives");
-    for (const file of readdirSync(archives).filter((name) => name.endsWith(".deb"))) {
-      run("dpkg-deb", ["--extract", join(archives, file), unpacked], apt);
+    for (const folder of [join(apt, "lists/partial"), join(archives, "partial"), unpacked]) {
+      mkdirSync(folder, { recursive: true });
     }
+    writeFileSync(join(apt, "status"), "");
+    writeFileSync(
+      settings,
+      `APT::Architecture "arm64";
+APT::Architectures:: "arm64";
+APT::Sandbox::User "root"; // another user does not get into the folder
+Debug::NoLocking "true";
+Dir::State::Lists "${apt}/lists";
+Dir::State::status "${apt}/status";
+Dir::Cache "${apt}/cache";
+${ubuntuPorts(apt)}`,
+    );
+    const options = [`--config-file=${settings}`, "--download-only", "--no-install-recommends", "-y"];
+    run("apt-get", [...options, "update"], apt);
+    run("apt-get", [...options, "install", "libdbus-1-3", "libstdc++6"], apt);
+    run("sh", ["-c", 'for file in *.deb; do dpkg-deb --extract "$file" "$0" || exit; done', unpacked], archives);
     // Newer packages have their files in /usr alone, and a machine has this link.
     if (!existsSync(join(unpacked, "lib"))) symlinkSync("usr/lib", join(unpacked, "lib"));
-    mkdirSync(ARM64_FOLDER, { recursive: true });
-    run("cp", ["-a", unpacked, `${ARM64_ROOT}.part`], apt);
-    renameSync(`${ARM64_ROOT}.part`, ARM64_ROOT);
+    renameSync(unpacked, ARM64_ROOT);
   } finally {
     rmSync(apt, { recursive: true, force: true });
   }
 }
 
-/** Ubuntu has arm64 on another server than x64. Not run by us yet. */
+/** Returns settings for Ubuntu, which has arm64 on another server than x64. Not run by us yet. */
 function ubuntuPorts(folder) {
   const { ID, VERSION_CODENAME } = Object.fromEntries(
     readFileSync("/etc/os-release", "utf8").split("\n").map((line) => line.replaceAll('"', "").split("=")),
   );
-  if (ID !== "ubuntu") return {};
+  if (ID !== "ubuntu") return "";
   const sources = join(folder, "sources.list"), key = "/usr/share/keyrings/ubuntu-archive-keyring.gpg";
   const server = "http://ports.ubuntu.com/ubuntu-ports";
   writeFileSync(sources, `deb [signed-by=${key}] ${server} ${VERSION_CODENAME} main universe\n`);
-  return { "Dir::Etc::SourceList": sources, "Dir::Etc::SourceParts": "-" };
+  return `Dir::Etc::SourceList "${sources}";\nDir::Etc::SourceParts "-";\n`;
 }
 
 /** Into a folder of its own, as systems do not let pip into theirs. */
