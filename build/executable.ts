@@ -34,7 +34,8 @@ export function denoForCompile(): string {
 
 /**
  * Compiles with Deno: that of `DENO_FOR_COMPILE`, otherwise npm's in the version of package-lock.json. Deno downloads the runtime
- * to include, unless `DENORT_BIN` names it.
+ * to include, unless an environment variable names it: `DENORT_BIN` for this machine, `DENORT_BIN_LINUX_ARM64` and its like
+ * for a target.
  *
  * @throws {Error} with Deno's messages.
  */
@@ -51,11 +52,12 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     ];
     const { status, error, stderr } = spawnSync(deno, words, {
       cwd: folder,
-      // DENORT_BIN names the runtime of this machine, which must not get into the executable of another target.
+      // The runtime of this machine must not get into the executable of another target.
       env: {
         ...process.env,
         ...{ DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
-        DENORT_BIN: target === targetNamed() ? process.env["DENORT_BIN"] : undefined,
+        DENORT_BIN: process.env[runtimeVariable(target)] ??
+          (target === targetNamed() ? process.env["DENORT_BIN"] : undefined),
       },
       stdio: ["ignore", "ignore", "pipe"],
       encoding: "utf8",
@@ -63,9 +65,15 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     if (status === 0) return;
     throw new Error(
       `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
-        "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in DENORT_BIN",
+        "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
+        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable(target)),
     );
   });
+}
+
+/** Returns the environment variable with the path of Deno's runtime for a target. */
+function runtimeVariable({ name }: Target): string {
+  return `DENORT_BIN_${name.toUpperCase().replace("-", "_")}`;
 }
 
 /**

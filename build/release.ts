@@ -1,5 +1,6 @@
 // npm run release [-- --target NAME… --allow-dirty --publish]: executables for each kind of machine, the npm package, and their
-// checksums, in dist/release; --publish also publishes to npm and JSR. The run prints what this machine cannot do, and fails.
+// checksums, in dist/release; --publish also publishes to npm and JSR. Each executable that can run here is started. The run
+// prints what this machine cannot do, and fails if it cannot build or start something.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,6 +9,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { currentCommit, ROOT } from "./bundle.ts";
 import { compileByDeno } from "./executable.ts";
+import { starterOf } from "./starters.ts";
 import { type Target, targetNamed, TARGETS } from "./targets.ts";
 
 const { values } = parseArgs({
@@ -18,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")), { version } = manifest;
+/** Far more than a start takes under an emulator. */
+const START_LIMIT_MS = 120_000;
 const folder = join(ROOT, "dist/release"), failures: string[] = [];
 
 try {
@@ -67,21 +71,39 @@ function obstaclesTo(publish: boolean): readonly string[] {
   return obstacles;
 }
 
-async function makeExecutable(target: Target): Promise<void> {
-  const name = `latchkey-${version}-${target.name}`;
+/** Returns what to say of its start. */
+async function makeExecutable(target: Target): Promise<string> {
+  const name = `latchkey-${version}-${target.name}`, inside = join(folder, name);
   // Windows does not open a tar archive with a click.
-  if (target.suffix) return await compileByDeno({ target, output: join(folder, `${name}${target.suffix}`) });
-  const inside = join(folder, name);
+  const output = target.suffix ? join(folder, `${name}${target.suffix}`) : join(inside, "latchkey");
   try {
-    await makeArchive(target, name);
+    await compileByDeno({ target, output });
+    const said = start(target, output);
+    if (!target.suffix) makeArchive(name);
+    return said;
   } finally {
     rmSync(inside, { recursive: true, force: true });
   }
 }
 
-async function makeArchive(target: Target, name: string): Promise<void> {
+/**
+ * Starts an executable, and returns what to say of it.
+ *
+ * @throws {Error} if it does not start, or says that it is another one.
+ */
+function start(target: Target, executable: string): string {
+  const starter = starterOf(target);
+  if (!starter) return " (not started: this machine cannot run it)";
+  const [program = "", ...words] = [...starter.command, executable, "--version", "--format", "json"];
+  const { status, error, stdout, stderr } = spawnSync(program, words, { encoding: "utf8", timeout: START_LIMIT_MS });
+  if (status !== 0) throw new Error(`It does not start: ${stderr || error?.message}`);
+  const said = JSON.parse(stdout);
+  if (said.version === version && said.build.target === target.deno) return `, started${starter.by}`;
+  throw new Error(`It says that it is ${said.version} for ${said.build.target}`);
+}
+
+function makeArchive(name: string): void {
   const inside = join(folder, name);
-  await compileByDeno({ target, output: join(inside, "latchkey") });
   for (const file of ["LICENSE", "README.md"]) copyFileSync(join(ROOT, file), join(inside, file));
   chmodSync(join(inside, "latchkey"), 0o755);
   // Without times and owners, so that the same files give the same archive.
@@ -103,10 +125,9 @@ function writeChecksums(): void {
   writeFileSync(join(folder, "SHA256SUMS"), lines.join(""));
 }
 
-async function attempt(what: string, make: () => Promise<void> | void): Promise<void> {
+async function attempt(what: string, make: () => Promise<string | void> | void): Promise<void> {
   try {
-    await make();
-    process.stdout.write(`ok     ${what}\n`);
+    process.stdout.write(`ok     ${what}${await make() ?? ""}\n`);
   } catch (error) {
     process.stdout.write(`FAILED ${what}\n`);
     failures.push(`${what}: ${error instanceof Error ? error.message : error}`);

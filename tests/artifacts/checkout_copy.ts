@@ -12,10 +12,10 @@ export interface CheckoutCopy extends Disposable {
   readonly path: string;
 }
 
-/** Copies the checkout; npm's packages stay where they are. */
+/** Copies the checkout; npm's packages, and what the tests bring, stay where they are. */
 export function copyCheckout(): CheckoutCopy {
   const path = mkdtempSync(join(tmpdir(), "latchkey-checkout-"));
   for (const file of commitableFiles()) cpSync(join(root, file), join(path, file));
-  symlinkSync(join(root, "node_modules"), join(path, "node_modules"));
+  for (const folder of ["node_modules", ".latchkey-tools"]) symlinkSync(join(root, folder), join(path, folder));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }

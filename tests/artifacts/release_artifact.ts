@@ -1,29 +1,45 @@
-// What is released: here, for this machine. Other targets take a network that this one may not have.
+// What is released for this machine, for Linux on arm64 and for Windows. macOS takes a network that this machine may not have.
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { starterOf } from "../../build/starters.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { copyCheckout } from "./checkout_copy.ts";
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 240_000;
 const { name } = targetNamed();
+/** Each target, and the file of a release that has its executable. */
+const ARCHIVES = new Map([[name, `${name}.tar.gz`], ["linux-arm64", "linux-arm64.tar.gz"], [
+  "windows-x64",
+  "windows-x64.exe",
+]]);
 
 const release = (folder: string, ...words: string[]): Promise<Run> => {
-  const { PATH = "", HOME = "", DENO_FOR_COMPILE = "", DENORT_BIN = "" } = process.env;
-  const compiler = { ...(DENO_FOR_COMPILE && { DENO_FOR_COMPILE }), ...(DENORT_BIN && { DENORT_BIN }) };
-  return runProgram(["npm", "run", "--prefix", folder, "release", "--", ...words], { PATH, HOME, ...compiler });
+  const given = Object.entries(process.env).filter(([name]) =>
+    /^(PATH|HOME|DENO_FOR_COMPILE|DENORT_BIN(_\w+)?)$/.test(name)
+  );
+  const env = Object.fromEntries(given) as Record<string, string>;
+  return runProgram(["npm", "run", "--prefix", folder, "release", "--", ...words], env);
 };
 
-test("npm run release makes an archive, npm's package and checksums that hold", async () => {
+test("npm run release makes executables that start, npm's package and checksums that hold", async () => {
   using copy = copyCheckout();
   const { version } = JSON.parse(readFileSync(join(copy.path, "deno.json"), "utf8"));
-  const { code, stdout, stderr } = await release(copy.path, "--allow-dirty", "--target", name);
+  const { code, stdout, stderr } = await release(
+    copy.path,
+    ...["--allow-dirty", ...[...ARCHIVES.keys()].flatMap((target) => ["--target", target])],
+  );
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toContain(`ok     the executable for ${name}\n`);
+  for (const target of ARCHIVES.keys()) {
+    const starter = starterOf(targetNamed(target));
+    const said = starter ? `, started${starter.by}` : " (not started: this machine cannot run it)";
+    expect(stdout).toContain(`ok     the executable for ${target}${said}\n`);
+  }
   const folder = join(copy.path, "dist/release"), archive = `latchkey-${version}-${name}`;
-  expect(readdirSync(folder).sort()).toEqual(["SHA256SUMS", `${archive}.tar.gz`, `latchkey-latchkey-${version}.tgz`]);
+  const executables = [...ARCHIVES.values()].map((file) => `latchkey-${version}-${file}`);
+  expect(readdirSync(folder).sort()).toEqual(["SHA256SUMS", ...executables, `latchkey-latchkey-${version}.tgz`].sort());
   const check = 'cd "$0" && sha256sum --check --strict SHA256SUMS && tar xzf "$1.tar.gz" && "$1/latchkey" --version';
   expect(await runProgram(["sh", "-c", check, folder, archive], { PATH: process.env.PATH! })).toMatchObject({
     code: 0,

@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
-import { denoRun } from "../tools/deno_command.ts";
+import { denoRun, joinFlags } from "../tools/deno_command.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "./own_home.ts";
 import {
@@ -158,7 +158,10 @@ describe("latchkey --store", () => {
 });
 
 describe("latchkey --store auto where it cannot be used", () => {
-  const deno = (...more: string[]) => latchkeyBy([...denoRun(), ...SIGN_IN_PERMISSIONS, ...more]);
+  // Deno 2.6 does not start if it cannot find what it may run.
+  const withPath = ["env", `PATH=${process.env.PATH}`];
+  const deno = (...more: string[]) =>
+    latchkeyBy([...withPath, ...denoRun(), ...joinFlags([...SIGN_IN_PERMISSIONS, ...more])]);
   const NAMES = "BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION,HOME,XDG_STATE_HOME";
 
   testOfSources("keeps nothing without Deno's permissions, and names them to who signs in", async () => {

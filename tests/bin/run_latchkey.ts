@@ -1,6 +1,6 @@
 /** The command line as people run it from the sources: Deno, with no permission that a silent token does not need. */
 import { fileURLToPath } from "node:url";
-import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { denoRun, joinFlags, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { latchkeyBy } from "./tested_latchkey.ts";
 
@@ -27,7 +27,7 @@ export async function runLatchkey(
   args: readonly string[],
   { env = {}, permissions = LEAST_PERMISSIONS, input }: RunOptions = {},
 ): Promise<Run> {
-  return await runProgram([...latchkeyBy([...denoRun(), ...permissions]), ...args], env, { input });
+  return await runProgram([...latchkeyBy([...denoRun(), ...joinFlags(permissions)]), ...args], env, { input });
 }
 
 /** Runs a program on Deno, as the project's programs are run where only npm can be reached. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { LEAST_PERMISSIONS, LIBDBUS } from "../tools/deno_command.ts";
+import { LEAST_PERMISSIONS, LIBDBUS, socketFlags } from "../tools/deno_command.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
@@ -72,17 +72,14 @@ describe("latchkey on Deno without FFI", () => {
   const [, environmentFlag = ""] = LEAST_PERMISSIONS;
   const latchkey = (permissions: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
     runLatchkey(TOKEN, { permissions: [environmentFlag, ...permissions], env: environment(more) });
-  const socketFlags = () => {
-    const path = `${bus.directory}/bus`;
-    return ["--allow-sys=uid", `--allow-read=${path}`, `--allow-write=${path}`, `--allow-net=unix:${path}`];
-  };
+  const busFlags = () => ["--allow-sys=uid", ...socketFlags(`${bus.directory}/bus`)];
 
   testOfSources("takes what a socket needs, and no more", async () => {
-    expect(await latchkey(socketFlags())).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
+    expect(await latchkey(busFlags())).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
   });
 
   testOfSources("names both ways when one permission is missing", async () => {
-    const flags = socketFlags();
+    const flags = busFlags();
     for (const left of flags) {
       const { code, stdout, stderr } = await latchkey(flags.filter((flag) => flag !== left));
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -91,7 +88,7 @@ describe("latchkey on Deno without FFI", () => {
   });
 
   testOfSources("does not take another way than the libdbus that is named", async () => {
-    const permissions = [...socketFlags(), "--allow-env=LATCHKEY_LIBDBUS"];
+    const permissions = [...busFlags(), "--allow-env=LATCHKEY_LIBDBUS"];
     expect(await latchkey(permissions, { LATCHKEY_LIBDBUS: "/nowhere/libdbus-1.so.3" })).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("LATCHKEY_LIBDBUS"),

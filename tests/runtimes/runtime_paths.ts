@@ -3,7 +3,7 @@ import process from "node:process";
 import type { BrokerKind } from "../../lib/broker/broker.ts";
 import type { SessionBusClient } from "../../lib/dbus/bus.ts";
 import { denoRun } from "../tools/deno_command.ts";
-import { findTool } from "../tools/find_tool.js";
+import { findRuntime, findTool } from "../tools/find_tool.js";
 import { inWsl } from "../tools/wsl_machine.ts";
 import { TEST_LIMIT_MS } from "./test_limit.ts";
 
@@ -29,14 +29,14 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
     name: "Bun",
     client: "bun",
     broker: "linux",
-    program: () => [findTool("bun"), "--conditions", "latchkey-source"],
+    program: () => [...findRuntime("bun"), "--conditions", "latchkey-source"],
     suite: bunSuite,
   },
   {
     name: "Node",
     client: "dbus-next",
     broker: "linux",
-    program: () => [findTool("node"), "--conditions=latchkey-source"],
+    program: () => [...findRuntime("node"), "--conditions=latchkey-source"],
     suite: (file, report) => [
       ...[findTool("node"), "--conditions=latchkey-source", "--import=./tests/runtimes/node_bun_test.mjs"],
       ...["--test-reporter=spec", "--test-reporter-destination=stdout"],

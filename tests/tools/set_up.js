@@ -1,14 +1,44 @@
 // What a script needs before it can run: npm's packages, Node 24, and the machine's D-Bus. Plain JavaScript: it runs before Bun is there.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { findChromium } from "./find_chromium.js";
-import { findTool, MSAL_NODE_EXTENSIONS, MSAL_PYTHON, NODE_PACKAGE, PYMSALRUNTIME, TOOLS_FOLDER } from "./find_tool.js";
+import {
+  ARM64_EMULATOR,
+  ARM64_FOLDER,
+  ARM64_ROOT,
+  findRuntime,
+  findTool,
+  MSAL_NODE_EXTENSIONS,
+  MSAL_PYTHON,
+  OLDEST_FOLDER,
+  PYMSALRUNTIME,
+  runtimePackage,
+  TOOLS_FOLDER,
+} from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const BENCH = "tests/bench/run.ts";
+const ARTIFACTS = "tests/artifacts/run_artifacts.ts";
+const ARM64 = "tests/arm64/run_arm64.ts";
+const OLDEST = "tests/run_oldest.ts";
+/** The oldest supported version of each runtime. */
+const OLDEST_VERSIONS = { deno: "2.6.0", bun: "1.3.0", node: "22.18.0" };
+const NODE_VERSION = "24.x";
 /** A download that takes longer has stalled. */
 const MINUTES = 10;
 /**
@@ -34,6 +64,7 @@ const machineNeeds = [
       "tests/bench/run.ts",
       "tests/soak/run.ts",
       "tests/peers/run_peers.ts",
+      ARM64,
     ],
     isThere: () => hasCommand("dbus-daemon"),
     packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
@@ -144,22 +175,45 @@ const machineNeeds = [
   },
 ];
 
+/** What runs programs for arm64. They start without it where they are only built. */
+const emulator = {
+  isThere: () => hasCommand(ARM64_EMULATOR[0]),
+  packages: { debian: "qemu-user-static", fedora: "qemu-user-static", arch: "qemu-user-static" },
+};
+machineNeeds.push(
+  { ...emulator, scripts: [ARM64] },
+  { ...emulator, scripts: [ARTIFACTS, "build/release.ts"], optional: true },
+);
+
 /**
  * Installs what is missing for a script. Says what to install, and throws, where it must not do so by itself.
  * @param {string | undefined} script its path below the root
  */
 export function setUp(script) {
   installNpmPackages();
-  // The suites of what was built are among those of the sources.
-  const needy = script === "tests/artifacts/run_artifacts.ts" ? "tests/run_tests.ts" : script;
+  // The suites of what was built, and on the oldest runtimes, are among those of the sources.
+  const needy = script === ARTIFACTS || script === OLDEST ? "tests/run_tests.ts" : script;
   const needsMsal = needy === "tests/run_tests.ts" || needy === BENCH;
   if (needsMsal || needy === "tests/soak/run.ts") installTools();
   if (process.platform === "linux") {
-    const missing = machineNeeds.filter((need) => need.scripts.includes(needy ?? "") && !need.isThere());
+    const missing = machineNeeds.filter(({ scripts, isThere }) =>
+      scripts.some((one) => one === script || one === needy) && !isThere()
+    );
     if (missing.length > 0) installMachinePackages(missing);
   }
   if (needsMsal) installMsalForPython();
   if (script === BENCH) installPymsalruntime();
+  if (script === OLDEST) installRuntimes(OLDEST_FOLDER, "oldest", process.arch, OLDEST_VERSIONS);
+  if (script === ARM64) {
+    if (process.platform !== "linux" || process.arch !== "x64") throw new Error(`${ARM64} takes Linux on x64`);
+    installArm64Libraries();
+    const [deno, bun] = ["deno", "bun"].map((name) => versionOf(join(root, "node_modules", name)));
+    installRuntimes(ARM64_FOLDER, "arm64", "arm64", { deno, bun, node: NODE_VERSION });
+  }
+  // Where these are missing, executables for arm64 are built and not started.
+  if ((script === ARTIFACTS || script === "build/release.ts") && emulator.isThere() && hasCommand("apt-get")) {
+    installArm64Libraries();
+  }
 }
 
 function installNpmPackages() {
@@ -178,7 +232,10 @@ function installNpmPackages() {
 function installTools() {
   if (isToolThere("node") && versionOf(MSAL_NODE_EXTENSIONS) === MSAL_NODE_EXTENSIONS_VERSION) return;
   mkdirSync(TOOLS_FOLDER, { recursive: true });
-  const dependencies = { [NODE_PACKAGE]: "24.x", "@azure/msal-node-extensions": MSAL_NODE_EXTENSIONS_VERSION };
+  const dependencies = {
+    [runtimePackage("node")]: NODE_VERSION,
+    "@azure/msal-node-extensions": MSAL_NODE_EXTENSIONS_VERSION,
+  };
   writeFileSync(join(TOOLS_FOLDER, "package.json"), JSON.stringify({ dependencies }));
   installPackages(TOOLS_FOLDER, "install");
 }
@@ -195,6 +252,72 @@ function isToolThere(name) {
 function versionOf(folder) {
   const file = join(folder, "package.json");
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).version : undefined;
+}
+
+/** Installs the runtimes that `findRuntime` finds for `tested`. */
+function installRuntimes(folder, tested, arch, versions) {
+  const dependencies = Object.fromEntries(
+    Object.entries(versions).map(([name, version]) => [runtimePackage(name, arch), version]),
+  );
+  const isThere = ([name, version]) => {
+    const installed = versionOf(join(folder, "node_modules", name)) ?? "";
+    return installed === version || (version === NODE_VERSION && installed.startsWith("24."));
+  };
+  if (Object.entries(dependencies).every(isThere)) return;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies }));
+  // By force, since npm installs no package for another kind of processor.
+  run(npmCommand(), ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--force"], folder);
+  for (const name of Object.keys(versions)) findRuntime(name, tested);
+}
+
+/**
+ * Unpacks libdbus for arm64, and what it and the runtimes need, into a folder. With lists and a state of its own apt neither
+ * knows what this machine has, nor changes it.
+ */
+function installArm64Libraries() {
+  if (existsSync(ARM64_ROOT)) return;
+  if (!hasCommand("apt-get")) throw new Error("apt-get is missing: the libraries for arm64 are Debian's or Ubuntu's");
+  const apt = mkdtempSync(join(tmpdir(), "latchkey-apt-")), settings = join(apt, "apt.conf");
+  const archives = join(apt, "cache/archives"), unpacked = `${ARM64_ROOT}.part`;
+  try {
+    for (const folder of [join(apt, "lists/partial"), join(archives, "partial"), unpacked]) {
+      mkdirSync(folder, { recursive: true });
+    }
+    writeFileSync(join(apt, "status"), "");
+    writeFileSync(
+      settings,
+      `APT::Architecture "arm64";
+APT::Architectures:: "arm64";
+APT::Sandbox::User "root"; // another user does not get into the folder
+Debug::NoLocking "true";
+Dir::State::Lists "${apt}/lists";
+Dir::State::status "${apt}/status";
+Dir::Cache "${apt}/cache";
+${ubuntuPorts(apt)}`,
+    );
+    const options = [`--config-file=${settings}`, "--download-only", "--no-install-recommends", "-y"];
+    run("apt-get", [...options, "update"], apt);
+    run("apt-get", [...options, "install", "libdbus-1-3", "libstdc++6"], apt);
+    run("sh", ["-c", 'for file in *.deb; do dpkg-deb --extract "$file" "$0" || exit; done', unpacked], archives);
+    // Newer packages have their files in /usr alone, and a machine has this link.
+    if (!existsSync(join(unpacked, "lib"))) symlinkSync("usr/lib", join(unpacked, "lib"));
+    renameSync(unpacked, ARM64_ROOT);
+  } finally {
+    rmSync(apt, { recursive: true, force: true });
+  }
+}
+
+/** Returns settings for Ubuntu, which has arm64 on another server than x64. Not run by us yet. */
+function ubuntuPorts(folder) {
+  const { ID, VERSION_CODENAME } = Object.fromEntries(
+    readFileSync("/etc/os-release", "utf8").split("\n").map((line) => line.replaceAll('"', "").split("=")),
+  );
+  if (ID !== "ubuntu") return "";
+  const sources = join(folder, "sources.list"), key = "/usr/share/keyrings/ubuntu-archive-keyring.gpg";
+  const server = "http://ports.ubuntu.com/ubuntu-ports";
+  writeFileSync(sources, `deb [signed-by=${key}] ${server} ${VERSION_CODENAME} main universe\n`);
+  return `Dir::Etc::SourceList "${sources}";\nDir::Etc::SourceParts "-";\n`;
 }
 
 /** Into a folder of its own, as systems do not let pip into theirs. */
@@ -225,16 +348,20 @@ function isMsalForPythonInstalled() {
 }
 
 /** Installs what the folder's package.json names, and tells by what. */
-function installPackages(folder, npmCommand) {
-  const npm = process.platform === "win32" ? "npm.cmd" : "npm";
+function installPackages(folder, command) {
+  const npm = npmCommand();
   if (hasCommand(npm)) {
-    run(npm, [npmCommand, "--ignore-scripts"], folder);
+    run(npm, [command, "--ignore-scripts"], folder);
     return "npm";
   }
   if (!("Deno" in globalThis)) throw new Error("npm is missing, and without it no package can be installed");
   // Hoisted, as npm does it, since the tools are looked for where npm puts them.
   run(process.execPath, ["install", "--no-lock", "--node-modules-dir=manual", "--node-modules-linker=hoisted"], folder);
   return "Deno";
+}
+
+function npmCommand() {
+  return process.platform === "win32" ? "npm.cmd" : "npm";
 }
 
 const npmStamp = join(root, "node_modules/.package-lock.json");

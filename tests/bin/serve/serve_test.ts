@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Behaviour } from "../../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
-import { denoRun, LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
+import { denoRun, joinFlags, LEAST_PERMISSIONS, socketFlags } from "../../tools/deno_command.ts";
 import { askEndpoint, type Place, startAsking } from "../ask_endpoint.ts";
 import { type Run, runLatchkey } from "../run_latchkey.ts";
 import { type RunningLatchkey, startLatchkey } from "../running_latchkey.ts";
@@ -45,13 +45,20 @@ afterAll(async () => {
 });
 
 const newFolder = () => join(top, `folder-${++count}`);
-const socketFlags = (folder: string, path = join(folder, "identity")) => [
-  ...[`--allow-read=${folder}`, `--allow-write=${folder}`, `--allow-net=unix:${path}`, "--allow-sys=uid"],
-];
+const serverFlags = (
+  folder: string,
+  path = join(folder, "identity"),
+) => [...socketFlags(path, folder), "--allow-sys=uid"];
 const words = (line: string) => ["--client-id", CLIENT_ID, "--resource", ARM, ...line.split(" ").filter(Boolean)];
 
 function start(args: readonly string[], permissions: readonly string[]): RunningLatchkey {
-  const command = [...denoRun(), ...LEAST_PERMISSIONS, ...permissions, "bin/latchkey.ts", "serve", ...args];
+  const command = [
+    ...denoRun(),
+    ...joinFlags([...LEAST_PERMISSIONS, ...permissions]),
+    "bin/latchkey.ts",
+    "serve",
+    ...args,
+  ];
   const started = startLatchkey(command, { env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
   running.push(started);
   return started;
@@ -65,7 +72,7 @@ interface Server extends RunningLatchkey {
 /** A server on a socket, once it listens. */
 async function onSocket(more = "", folder = newFolder()): Promise<Server & { readonly place: { socketPath: string } }> {
   const socketPath = join(folder, "identity");
-  const server = start(["--socket", socketPath, ...words(more)], socketFlags(folder));
+  const server = start(["--socket", socketPath, ...words(more)], serverFlags(folder));
   await server.printed(/serving at /);
   return { ...server, place: { socketPath }, folder };
 }
@@ -204,7 +211,7 @@ describe("latchkey serve --socket", () => {
 
   test("opens the broker's window at a terminal, where it is told that it may", async () => {
     const folder = newFolder(), socketPath = join(folder, "identity");
-    const command = [...denoRun(), ...LEAST_PERMISSIONS, ...socketFlags(folder), "bin/latchkey.ts", "serve"];
+    const command = [...denoRun(), ...LEAST_PERMISSIONS, ...serverFlags(folder), "bin/latchkey.ts", "serve"];
     const server = startLatchkey([...command, "--socket", socketPath, "--interactive", "auto", ...words("")], {
       env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
       terminal: true,
@@ -231,7 +238,7 @@ describe("latchkey serve --socket", () => {
 
   test("ends when nobody has asked for a while", async () => {
     const folder = newFolder(), path = join(folder, "identity");
-    const { code } = await serve(["--socket", path, "--idle", "0.2", ...words("")], socketFlags(folder));
+    const { code } = await serve(["--socket", path, "--idle", "0.2", ...words("")], serverFlags(folder));
     expect({ code, isThere: existsSync(path) }).toEqual({ code: 0, isThere: false });
   });
 
@@ -247,17 +254,17 @@ describe("latchkey serve --socket", () => {
 
   test("refuses a path that others can reach, or that is served; takes over one that is not any more", async () => {
     const { place, folder } = await onSocket();
-    const again = () => serve(["--socket", place.socketPath, ...words("--idle 0.1")], socketFlags(folder));
+    const again = () => serve(["--socket", place.socketPath, ...words("--idle 0.1")], serverFlags(folder));
     expect(await again()).toMatchObject({ code: 1, stderr: expect.stringContaining("another server does") });
     expect((await askEndpoint(place, ARM)).status).toBe(200);
 
     const open = newFolder();
     mkdirSync(open, { mode: 0o755 });
-    const { code, stderr } = await serve(["--socket", join(open, "identity"), ...words("")], socketFlags(open));
+    const { code, stderr } = await serve(["--socket", join(open, "identity"), ...words("")], serverFlags(open));
     expect({ code, hint: stderr.includes(`chmod 700 ${open}`) }).toEqual({ code: 1, hint: true });
 
     chmodSync(open, 0o700);
-    const killed = start(["--socket", join(open, "identity"), ...words("")], socketFlags(open));
+    const killed = start(["--socket", join(open, "identity"), ...words("")], serverFlags(open));
     await killed.printed(/serving/);
     killed.kill();
     await killed.ended();

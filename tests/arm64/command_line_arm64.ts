@@ -1,0 +1,68 @@
+// The command line on arm64, by one runtime: variadic functions of C and sizes of structures are not as on x64.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import process from "node:process";
+import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS } from "../bin/tested_latchkey.ts";
+import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
+import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
+import { ARM64_EMULATOR } from "../tools/find_tool.js";
+
+const APP = ["--client-id", "11111111-2222-4333-8444-555555555555"];
+const TOKEN = ["token", ...APP, "--scope", "User.Read"];
+/** So many that the answer comes in pieces. */
+const PEOPLE = Array.from({ length: 200 }, (_, number) => ({ username: `person-${number}@contoso.com` }));
+
+/** In the header of a program, for arm64. */
+const EM_AARCH64 = 183;
+
+const { client, program } = TESTED_PATHS.find(({ name }) => name === process.env[RUNTIME_PATH])!;
+const command = latchkeyBy(program());
+
+let bus: PrivateBus, broker: FakeBroker;
+beforeAll(async () => {
+  bus = await startPrivateBus();
+  broker = await startFakeBroker(bus, { accounts: PEOPLE });
+});
+afterAll(async () => {
+  await broker.stop();
+  await bus.stop();
+});
+
+const latchkey = (args: readonly string[], address = bus.address): Promise<Run> =>
+  runProgram([...command, ...args], { DBUS_SESSION_BUS_ADDRESS: address });
+
+test("latchkey token prints a token", async () => {
+  expect(await latchkey([...TOKEN, "--account", PEOPLE[7]!.username])).toEqual({
+    ...{ code: 0, stdout: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+\n$/), stderr: "" },
+  });
+});
+
+test("latchkey accounts lists them all", async () => {
+  const { code, stdout, stderr } = await latchkey(["accounts", ...APP, "--format", "json"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const names = (JSON.parse(stdout) as { username: string }[]).map(({ username }) => username);
+  expect(names.sort()).toEqual(PEOPLE.map(({ username }) => username).sort());
+});
+
+/** What FFI reads beside answers. Without it, the code is the same on each processor. */
+const testOfFfi = client === "libdbus" ? test : () => {};
+
+testOfFfi("a refusal of the broker has its status", async () => {
+  await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+  const { code, stdout } = await latchkey([...TOKEN, "--account", PEOPLE[7]!.username, "--format", "json"]);
+  await broker.behave({ replies: {} });
+  expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 3, error: "interaction_required" });
+});
+
+testOfFfi("an error of libdbus tells why", async () => {
+  const path = `${bus.directory}/nobody`, why = `Failed to connect to socket ${path}: No such file or directory`;
+  expect(await latchkey([...TOKEN, "--broker", "require"], `unix:path=${path}`)).toMatchObject({
+    ...{ code: 5, stdout: "", stderr: expect.stringContaining(why) },
+  });
+});
+
+test("the program is one for arm64", async () => {
+  const header = await Bun.file(command[ARM64_EMULATOR.length]!).slice(0, 20).arrayBuffer();
+  expect(new DataView(header).getUint16(18, true)).toBe(EM_AARCH64);
+});
