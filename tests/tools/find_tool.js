@@ -34,7 +34,7 @@ const places = {
   },
   deno: () => [`@deno/${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}/deno${exe}`],
   // Not among the packages of package.json: set_up.js installs it by itself.
-  node: () => [`../.latchkey-tools/node_modules/${NODE_PACKAGE}/bin/node${exe}`],
+  node: () => [`../.latchkey-tools/node_modules/${NODE_PACKAGE}/bin/node${exe}`, `${NODE_PACKAGE}/bin/node${exe}`],
   tsc: () => ["typescript/bin/tsc"],
 };
 
@@ -45,7 +45,9 @@ const places = {
  * @throws {Error} when it is not there
  */
 export function findTool(name) {
-  const candidates = places[name]().map((place) => fileURLToPath(new URL(place, modules)));
+  // What is for Windows stands with the tools where Wine runs it: node_modules is this machine's.
+  const folders = windows ? [modules, new URL("../.latchkey-tools/windows/node_modules/", modules)] : [modules];
+  const candidates = folders.flatMap((folder) => places[name]().map((place) => fileURLToPath(new URL(place, folder))));
   const found = candidates.find((path) => existsSync(path));
   if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm test`);
   return found;
