@@ -34,5 +34,5 @@ function batches(): readonly Batch[] {
 /** Runs a runtime's suites on its program for Windows. */
 function onWindows(tool: "bun" | "deno" | "node", { name, suite }: Pick<RuntimePath, "name" | "suite">): Pick<RuntimePath, "name" | "suite"> {
   if (!isWine) return { name, suite };
-  return { name, suite: (file, report) => inWine([wineTool(tool), ...suite(file, report).slice(1)]) };
+  return { name, suite: (file, report) => inWine([wineTool(tool), ...suite(file, `Z:${report.replaceAll("/", "\\")}`).slice(1)]) };
 }
