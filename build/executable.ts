@@ -55,7 +55,7 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
       env: {
         ...process.env,
         ...{ DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
-        DENORT_BIN: target === targetNamed() ? process.env["DENORT_BIN"] : undefined,
+        DENORT_BIN: process.env[target === targetNamed() ? "DENORT_BIN" : `DENORT_BIN_${variableSuffix(target)}`],
       },
       stdio: ["ignore", "ignore", "pipe"],
       encoding: "utf8",
@@ -63,25 +63,38 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     if (status === 0) return;
     throw new Error(
       `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
-        "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in DENORT_BIN",
+        "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in DENORT_BIN or, for " +
+        `another machine than this one, DENORT_BIN_${variableSuffix(target)}`,
     );
   });
 }
 
+/** Returns a target's part of the name of an environment variable, such as `WINDOWS_X64`. */
+function variableSuffix({ name }: Target): string {
+  return name.toUpperCase().replaceAll("-", "_");
+}
+
 /**
- * Compiles with Bun, which downloads its runtime for another target than this machine's.
+ * Compiles with Bun, which downloads its runtime for another target than this machine's, unless a variable such as
+ * `BUN_RUNTIME_WINDOWS_X64` names it.
  *
  * @throws {AggregateError} with all errors of Bun.
  */
 export async function compileByBun({ target, output }: ExecutableOptions): Promise<void> {
   await withBundle(target.bun, async (folder) => {
     const entry = join(folder, COMMAND_LINE.replace(/ts$/, "js")), path = resolve(output);
+    const runtime = process.env[`BUN_RUNTIME_${variableSuffix(target)}`];
     await mkdir(dirname(path), { recursive: true });
     await Bun.build({
       entrypoints: [entry],
       minify: { whitespace: true }, // also removes comments that name a folder of this machine
       // A person who starts a program in a folder has not chosen the .env and bunfig.toml there.
-      compile: { target: target.bun, outfile: path, autoloadDotenv: false, autoloadBunfig: false },
+      compile: {
+        ...{ target: target.bun, outfile: path, autoloadDotenv: false, autoloadBunfig: false },
+        ...(runtime && { executablePath: runtime }),
+      },
+      // Bun's executables for Windows have false here (oven-sh/bun issue 30084): they printed nothing, and exited with 0.
+      define: { "import.meta.main": "true" },
     });
   });
 }

@@ -1,38 +1,97 @@
-// npm run test:windows [-- PATTERN…]: the suites that are for Windows too, on Windows' Bun, Node and Deno. On Windows it runs them
-// as they are; on Linux, as root, under Wine.
+// npm run test:windows [-- PATTERN…]: the suites that are for Windows too, on Bun, Node and Deno for Windows, and the suites of
+// Windows' own. On Windows it runs them as they are; on Linux, as root, under Wine. The last line is the sum.
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { RUNTIME_PATHS, type RuntimePath, UNITS } from "../runtimes/runtime_paths.ts";
 import { printSum } from "../tools/print_sum.ts";
-import { type Batch, batchOn } from "../tools/run_batch.ts";
+import { reachesModule } from "../tools/reaches_module.ts";
+import { type Batch, batchOn, type BatchRun } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
+import { EXCEPTIONS, type Exception, NEEDS } from "./exceptions.ts";
 import { enterNamespace, inWine, mountWine, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-const BATCH_LIMIT_MS = Number(process.env.LIM ?? 120_000);
-const isWine = process.platform !== "win32";
-const asked = readTestArguments();
+type Runner = Pick<RuntimePath, "name" | "suite">;
 
+/** Longer than any takes, several times. */
+const BATCH_LIMIT_MS = 90_000;
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const isWine = process.platform !== "win32", asked = readTestArguments();
 if (isWine) {
   enterNamespace();
   mountWine();
 }
-const run = await runBatches(batches(), {
+
+/** The ways to a session bus are one on Windows, where there is none. */
+const onNode = RUNTIME_PATHS.find(({ name }) => name === "Node")!;
+const onDeno = RUNTIME_PATHS.find(({ name }) => name.startsWith("Deno"))!;
+const units = filesOf("tests/**/*_test.ts"), contracts = filesOf("tests/**/*_contract.ts");
+const batches = [
+  ...batchesOf("bun", UNITS, [...units, ...filesOf("tests/windows/*_on_windows.ts")]),
+  ...batchesOf("node", onNode, contracts),
+  ...batchesOf("deno", onDeno, contracts),
+];
+const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
-  environment: isWine ? WINE_ENVIRONMENT : process.env,
+  environment: isWine ? WINE_ENVIRONMENT : { ...process.env, NO_COLOR: "1" },
 });
-const { sum, losses, unsteady } = sumUp(run);
+tellExceptions();
+const { sum, losses, unsteady } = sumUp({ ...run, runs: run.runs.map(withoutExceptions) }, [
+  ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
+]);
 printSum(sum, losses, unsteady);
 
-function batches(): readonly Batch[] {
-  const all = [...new Bun.Glob("tests/**/*_test.ts").scanSync({ cwd: root })].sort().filter((file) => isWanted(file, asked));
-  return all.map((file) => batchOn(onWindows("bun", UNITS), file));
+function filesOf(glob: string): readonly string[] {
+  return [...new Bun.Glob(glob).scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/")).sort()
+    .filter((file) => isWanted(file, asked) && !needOf(file));
 }
 
-/** Runs a runtime's suites on its program for Windows. */
-function onWindows(tool: "bun" | "deno" | "node", { name, suite }: Pick<RuntimePath, "name" | "suite">): Pick<RuntimePath, "name" | "suite"> {
-  if (!isWine) return { name, suite };
-  return { name, suite: (file, report) => inWine([wineTool(tool), ...suite(file, `Z:${report.replaceAll("/", "\\")}`).slice(1)]) };
+/** The module that a suite reaches and Windows has nothing for. */
+function needOf(file: string): string | undefined {
+  return Object.keys(NEEDS).find((module) => reachesModule(file, module, root));
+}
+
+function batchesOf(tool: "bun" | "deno" | "node", runner: Runner, files: readonly string[]): readonly Batch[] {
+  const played = isWine ? { ...runner, suite: suiteInWine } : runner;
+  return files.filter((file) => !exceptionsOf(runner, file).some(({ test }) => test === undefined))
+    .map((file) => batchOn(played, file));
+
+  function suiteInWine(file: string, report: string): string[] {
+    return inWine([wineTool(tool), ...runner.suite(file, `Z:${report.replaceAll("/", "\\")}`).slice(1)]);
+  }
+}
+
+function exceptionsOf({ name }: Pick<Runner, "name">, file: string): readonly Exception[] {
+  return EXCEPTIONS.filter(({ suites, runtimes, isWineOnly }) =>
+    suites.some((suite) => file.startsWith(`tests/${suite}`)) && (isWine || !isWineOnly) &&
+    (runtimes === undefined || runtimes.some((runtime) => name.startsWith(runtime)))
+  );
+}
+
+/** Leaves out the tests that are excepted by name: they ran, and may fail. */
+function withoutExceptions(run: BatchRun): BatchRun {
+  const { batch, cases, losses } = run, known = exceptionsOf(batch, batch.file);
+  const isExcepted = (text: string) => known.some(({ test }) => test?.test(text));
+  return {
+    ...run,
+    cases: cases.filter(({ group, name }) => !isExcepted([group, name].filter(Boolean).join(" "))),
+    losses: losses.filter(({ what }) => !isExcepted(what)),
+  };
+}
+
+function tellExceptions(): void {
+  process.stdout.write(`\nNot for Windows${isWine ? ", or not under Wine" : ""}:\n`);
+  const all = [...new Bun.Glob("tests/**/*_{test,contract}.ts").scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/"));
+  for (const [module, why] of Object.entries(NEEDS)) {
+    const files = all.filter((file) => needOf(file) === module);
+    process.stdout.write(`  ${files.length} suites: ${why}\n`);
+  }
+  for (const { suites, test, runtimes, isWineOnly, why } of EXCEPTIONS) {
+    if (isWineOnly && !isWine) continue;
+    const where = runtimes ? ` on ${runtimes.join(" and ")}` : "";
+    process.stdout.write(`  ${suites.join(", ")}${test ? `, ${test}` : ""}${where}: ${why}\n`);
+  }
 }
