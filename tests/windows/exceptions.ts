@@ -68,7 +68,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     test: /folders that SSL_CERT_DIR names/,
     why: "its value has Unix' colon between two folders",
   },
-  { suites: ["lib/edge_test.ts"], why: "workerd for Windows is not installed; the bundle is the same", isWineOnly: true },
+  {
+    suites: ["lib/edge_test.ts"],
+    why: "workerd for Windows is not installed; the bundle is the same",
+    isWineOnly: true,
+  },
   {
     suites: ["build/bundle_command_line_test.ts"],
     why: "Bun under Wine makes no folder for the chunks of a bundle",

@@ -9,7 +9,7 @@ import { type Batch, batchOn, type BatchRun } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
-import { EXCEPTIONS, type Exception, NEEDS } from "./exceptions.ts";
+import { type Exception, EXCEPTIONS, NEEDS } from "./exceptions.ts";
 import { enterNamespace, inWine, mountWine, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
 
 type Runner = Pick<RuntimePath, "name" | "suite">;
@@ -84,7 +84,9 @@ function withoutExceptions(run: BatchRun): BatchRun {
 
 function tellExceptions(): void {
   process.stdout.write(`\nNot for Windows${isWine ? ", or not under Wine" : ""}:\n`);
-  const all = [...new Bun.Glob("tests/**/*_{test,contract}.ts").scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/"));
+  const all = [...new Bun.Glob("tests/**/*_{test,contract}.ts").scanSync({ cwd: root })].map((file) =>
+    file.replaceAll("\\", "/")
+  );
   for (const [module, why] of Object.entries(NEEDS)) {
     const files = all.filter((file) => needOf(file) === module);
     process.stdout.write(`  ${files.length} suites: ${why}\n`);

@@ -1,6 +1,15 @@
 /** Windows, played by Wine: Debian's Wine in a folder of its own, with npm's runtimes for Windows. */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -108,7 +117,8 @@ function setUp(): void {
   ]);
   copyFileSync("/etc/hosts", join(part, "etc/hosts"));
   // It writes the registry as it ends.
-  const boot = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" sh -c "wineboot -i && wineserver -w"';
+  const boot =
+    'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" sh -c "wineboot -i && wineserver -w"';
   run("unshare", ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", boot, part], WINE_ENVIRONMENT);
   renameSync(part, system);
 }
@@ -117,7 +127,11 @@ function readText(path: string): string {
   return readFileSync(join(checkout, path), "utf8");
 }
 
-function run(command: string, words: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): void {
+function run(
+  command: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): void {
   if (!process.env[INSIDE]) process.stderr.write(`Setting up: ${command} ${words.join(" ")}\n`);
   const { status, stderr, error } = spawnSync(command, words, {
     encoding: "utf8",
