@@ -1,7 +1,12 @@
 // npm run test:windows [-- PATTERN…]: the suites that are for Windows too, on Bun, Node and Deno for Windows, and the suites of
 // Windows' own. On Windows it runs them as they are; on Linux, as root, under Wine. The last line is the sum.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { compileByBun, compileByDeno } from "../../build/executable.ts";
+import { targetNamed } from "../../build/targets.ts";
 import { RUNTIME_PATHS, type RuntimePath, UNITS } from "../runtimes/runtime_paths.ts";
 import { printSum } from "../tools/print_sum.ts";
 import { reachesModule } from "../tools/reaches_module.ts";
@@ -10,12 +15,16 @@ import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
 import { type Exception, EXCEPTIONS, NEEDS } from "./exceptions.ts";
-import { enterNamespace, inWine, mountWine, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
+import { EXECUTABLES_VARIABLE, WINE_VARIABLE } from "./tested_executables.ts";
+import { bunForWindows, enterNamespace, inWine, mountWine, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
 
 type Runner = Pick<RuntimePath, "name" | "suite">;
 
 /** Longer than any takes, several times. */
 const BATCH_LIMIT_MS = 90_000;
+
+/** Of what only Windows has; it runs on Node, which has the fewest faults under Wine. */
+const OWN_SUITE = "tests/windows/windows_on_windows.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const isWine = process.platform !== "win32", asked = readTestArguments();
@@ -29,20 +38,36 @@ const onNode = RUNTIME_PATHS.find(({ name }) => name === "Node")!;
 const onDeno = RUNTIME_PATHS.find(({ name }) => name.startsWith("Deno"))!;
 const units = filesOf("tests/**/*_test.ts"), contracts = filesOf("tests/**/*_contract.ts");
 const batches = [
-  ...batchesOf("bun", UNITS, [...units, ...filesOf("tests/windows/*_on_windows.ts")]),
+  ...batchesOf("node", { ...onNode, name: "Node, Windows' own" }, filesOf(OWN_SUITE)),
+  ...batchesOf("bun", UNITS, units),
   ...batchesOf("node", onNode, contracts),
   ...batchesOf("deno", onDeno, contracts),
 ];
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
-  environment: isWine ? WINE_ENVIRONMENT : { ...process.env, NO_COLOR: "1" },
+  environment: {
+    ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
+    [EXECUTABLES_VARIABLE]: JSON.stringify(batches.some(({ file }) => file === OWN_SUITE) ? await executables() : {}),
+  },
 });
 tellExceptions();
 const { sum, losses, unsteady } = sumUp({ ...run, runs: run.runs.map(withoutExceptions) }, [
   ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
 ]);
 printSum(sum, losses, unsteady);
+
+/** The command line as executables: by Bun, and by Deno where its runtime for Windows is at hand. */
+async function executables(): Promise<Readonly<Record<string, string>>> {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-executables-")), target = targetNamed("windows-x64");
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const byBun = join(folder, "by_bun.exe"), byDeno = join(folder, "by_deno.exe");
+  if (isWine) process.env["BUN_RUNTIME_WINDOWS_X64"] = bunForWindows();
+  await compileByBun({ target, output: byBun });
+  if (isWine && !process.env["DENORT_BIN_WINDOWS_X64"]) return { Bun: byBun };
+  await compileByDeno({ target, output: byDeno });
+  return { Bun: byBun, Deno: byDeno };
+}
 
 function filesOf(glob: string): readonly string[] {
   return [...new Bun.Glob(glob).scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/")).sort()

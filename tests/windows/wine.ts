@@ -91,6 +91,11 @@ export function wineTool(name: keyof typeof PROGRAMS): string {
   return join(CHECKOUT_IN_WINE, ".latchkey-tools/windows/node_modules", PROGRAMS[name]);
 }
 
+/** Returns the path of Bun for Windows outside Wine. */
+export function bunForWindows(): string {
+  return join(runtimes, "node_modules", PROGRAMS.bun);
+}
+
 function setUp(): void {
   const have = (file: string) => existsSync(join(runtimes, "node_modules", file));
   if (!Object.values(PROGRAMS).every(have)) {
