@@ -153,7 +153,7 @@ export function setUp(script) {
   // The suites of what was built are among those of the sources.
   const needy = script === "tests/artifacts/run_artifacts.ts" ? "tests/run_tests.ts" : script;
   const needsMsal = needy === "tests/run_tests.ts" || needy === BENCH;
-  if (needsMsal || needy === "tests/soak/run.ts") installTools();
+  if (needsMsal || ["tests/soak/run.ts", "tests/windows/run_windows.ts"].includes(needy ?? "")) installTools();
   if (process.platform === "linux") {
     const missing = machineNeeds.filter((need) => need.scripts.includes(needy ?? "") && !need.isThere());
     if (missing.length > 0) installMachinePackages(missing);

@@ -16,12 +16,12 @@ import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
 import { type Exception, EXCEPTIONS, NEEDS } from "./exceptions.ts";
 import { EXECUTABLES_VARIABLE, WINE_VARIABLE } from "./tested_executables.ts";
-import { bunForWindows, enterNamespace, inWine, mountWine, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
+import { bunForWindows, enterNamespace, inWine, mountWine, onDriveZ, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
 
 type Runner = Pick<RuntimePath, "name" | "suite">;
 
 /** Longer than any takes, several times. */
-const BATCH_LIMIT_MS = 90_000;
+const BATCH_LIMIT_MS = 200_000;
 
 /** Of what only Windows has; it runs on Node, which has the fewest faults under Wine. */
 const OWN_SUITE = "tests/windows/windows_on_windows.ts";
@@ -64,9 +64,10 @@ async function executables(): Promise<Readonly<Record<string, string>>> {
   const byBun = join(folder, "by_bun.exe"), byDeno = join(folder, "by_deno.exe");
   if (isWine) process.env["BUN_RUNTIME_WINDOWS_X64"] = bunForWindows();
   await compileByBun({ target, output: byBun });
-  if (isWine && !process.env["DENORT_BIN_WINDOWS_X64"]) return { Bun: byBun };
-  await compileByDeno({ target, output: byDeno });
-  return { Bun: byBun, Deno: byDeno };
+  const isDenoThere = !isWine || process.env["DENORT_BIN_WINDOWS_X64"];
+  if (isDenoThere) await compileByDeno({ target, output: byDeno });
+  const paths = { Bun: byBun, ...(isDenoThere && { Deno: byDeno }) };
+  return Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, isWine ? onDriveZ(path) : path]));
 }
 
 function filesOf(glob: string): readonly string[] {
@@ -85,7 +86,7 @@ function batchesOf(tool: "bun" | "deno" | "node", runner: Runner, files: readonl
     .map((file) => batchOn(played, file));
 
   function suiteInWine(file: string, report: string): string[] {
-    return inWine([wineTool(tool), ...runner.suite(file, `Z:${report.replaceAll("/", "\\")}`).slice(1)]);
+    return inWine([wineTool(tool), ...runner.suite(file, onDriveZ(report)).slice(1)]);
   }
 }
 

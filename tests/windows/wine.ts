@@ -81,6 +81,11 @@ export function mountWine(): void {
   copyFileSync("/etc/hosts", join(system, "etc/hosts"));
 }
 
+/** Returns a path of this machine as Wine has it. */
+export function onDriveZ(path: string): string {
+  return `Z:${path.replaceAll("/", "\\")}`;
+}
+
 /** Returns a command that runs a program for Windows in the checkout. */
 export function inWine(command: readonly string[]): string[] {
   return ["chroot", system, "sh", "-c", `cd ${CHECKOUT_IN_WINE} && exec wine "$@"`, "sh", ...command];
