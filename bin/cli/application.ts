@@ -63,9 +63,9 @@ export async function makeApplication(
   return app;
 }
 
-/** Says at a sign-in why it is without a broker, on systems that have one of their own. */
+/** Says why a sign-in is without a broker, on systems that have one of their own. */
 async function sayWithoutBroker(app: PublicClientApplication): Promise<void> {
-  if (!["win32", "darwin"].includes(operatingSystem())) return;
+  if (operatingSystem() === "linux") return;
   const { state, reason } = await app.brokerStatus();
   if (state === "unavailable") say(`signing in without the device's broker: ${reason}`);
 }

@@ -45,8 +45,7 @@ export async function findBroker(
       failures.push(error);
     }
   }
-  const isOptional = flags[IS_OPTIONAL] === true && ["win32", "darwin"].includes(platform.system);
-  return noneStarted(failures, platform, isOptional);
+  return noneStarted(failures, platform, flags[IS_OPTIONAL] === true && platform.system !== "linux");
 }
 
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
@@ -104,14 +103,9 @@ function isMissing(error: unknown): error is LatchkeyError {
 }
 
 /** Reports first what an installation or a permission can fix. */
-function noneStarted(
-  failures: readonly LatchkeyError[],
-  { system, isWsl }: BrokerPlatform,
-  isOptional: boolean,
-): BrokerFinding {
-  const fixable = failures.find(({ code }) =>
-    code !== "broker_unavailable" && !(isOptional && code === "missing_dependency")
-  );
+function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatform, isOptional: boolean): BrokerFinding {
+  const { system, isWsl } = platform, harmless = ["broker_unavailable", ...(isOptional ? ["missing_dependency"] : [])];
+  const fixable = failures.find(({ code }) => !harmless.includes(code));
   if (fixable && failures.length === 1) throw fixable;
   const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;
   const reason = sorted.map(({ message }) => message).join("; ");

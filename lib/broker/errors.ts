@@ -93,8 +93,7 @@ function numbersOf({ status, tag, errorCode }: BrokerRefusal): string {
 
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
-  // MSALRuntime's text, if all of it is personal data.
-  const errorDescription = refusal.text === "(pii)" ? "" : escapeControlCharacters(refusal.text);
+  const errorDescription = escapeControlCharacters(refusal.text.replace(/^\(pii\)$/, "")); // all of it was personal data
   const errorCodes = errorCodesIn(errorDescription);
   const subError = escapeControlCharacters(refusal.subError ?? "") || undefined;
   return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || numbersOf(refusal)}`, {

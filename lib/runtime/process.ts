@@ -122,8 +122,6 @@ function startOnDeno(
   };
 }
 
-const BATCH_FILE = /\.(cmd|bat)$/i;
-
 /**
  * Returns cmd.exe's arguments to run a batch file, which Node and Bun refuse to start. They are quoted as by Rust's standard
  * library, and so by Deno: cmd.exe expands `%` even between quotes, unless a substring of nothing follows it.
@@ -150,7 +148,7 @@ async function startOnNode(
   ]);
   const { env, platform } = globalThis.process;
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
-  const isBatch = platform === "win32" && BATCH_FILE.test(program);
+  const isBatch = platform === "win32" && /\.(cmd|bat)$/i.test(program);
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
   const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
     windowsVerbatimArguments: isBatch,

@@ -123,10 +123,7 @@ export async function isPiped(): Promise<boolean> {
   return facts.isFIFO() || facts.isSocket();
 }
 
-/**
- * Returns the text of a file, without the byte order mark that Windows' programs write. If Deno does not permit to read it,
- * `missing_dependency` is thrown, without a prompt.
- */
+/** Returns the text of a file, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();

@@ -38,8 +38,8 @@ const PROGRAMS = {
 /** The environment of Wine's programs: nothing of the developer's own session. */
 export const WINE_ENVIRONMENT: Readonly<Record<string, string>> = {
   PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-  HOME: "/root",
-  WINEPREFIX: "/root/.wine",
+  HOME: "/",
+  WINEPREFIX: "/wine",
   WINEDEBUG: "-all",
   DISPLAY: "",
   LC_ALL: "C.UTF-8",
