@@ -56,7 +56,7 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
       env: {
         ...process.env,
         ...{ DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
-        DENORT_BIN: process.env[runtimeVariable(target)] ??
+        DENORT_BIN: process.env[runtimeVariable("DENORT_BIN", target)] ??
           (target === targetNamed() ? process.env["DENORT_BIN"] : undefined),
       },
       stdio: ["ignore", "ignore", "pipe"],
@@ -66,24 +66,26 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     throw new Error(
       `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
         "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable(target)),
+        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)),
     );
   });
 }
 
-/** Returns the environment variable with the path of Deno's runtime for a target. */
-function runtimeVariable({ name }: Target): string {
-  return `DENORT_BIN_${name.toUpperCase().replace("-", "_")}`;
+/** Returns the environment variable with the path of a runtime for a target. */
+function runtimeVariable(prefix: "DENORT_BIN" | "BUN_RUNTIME", { name }: Target): string {
+  return `${prefix}_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 
 /**
- * Compiles with Bun, which downloads its runtime for another target than this machine's.
+ * Compiles with Bun, which downloads its runtime for another target than this machine's, unless a variable such as
+ * `BUN_RUNTIME_WINDOWS_X64` names it.
  *
  * @throws {AggregateError} with all errors of Bun.
  */
 export async function compileByBun({ target, output }: ExecutableOptions): Promise<void> {
   await withBundle(target.bun, async (folder) => {
     const entry = join(folder, COMMAND_LINE.replace(/ts$/, "js")), path = resolve(output);
+    const runtime = process.env[runtimeVariable("BUN_RUNTIME", target)];
     await mkdir(dirname(path), { recursive: true });
     await Bun.build({
       entrypoints: [entry],
@@ -94,7 +96,10 @@ export async function compileByBun({ target, output }: ExecutableOptions): Promi
       target: "bun",
       define: { "import.meta.main": "true" }, // on Windows it is false (oven-sh/bun issue 30084)
       // A person who starts a program in a folder has not chosen the .env and bunfig.toml there.
-      compile: { target: target.bun, outfile: path, autoloadDotenv: false, autoloadBunfig: false },
+      compile: {
+        ...{ target: target.bun, outfile: path, autoloadDotenv: false, autoloadBunfig: false },
+        ...(runtime && { executablePath: runtime }),
+      },
     });
   });
 }

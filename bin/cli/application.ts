@@ -6,8 +6,9 @@
 import { isGuid } from "../../lib/encoding.ts";
 import { type AccountInfo, idKey, isSameUsername } from "../../lib/account.ts";
 import { isMicrosoftHost } from "../../lib/authority.ts";
-import { denoNamespace, mayReadEnvironment } from "../../lib/runtime/host.ts";
+import { denoNamespace, mayReadEnvironment, operatingSystem } from "../../lib/runtime/host.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
+import { IS_OPTIONAL } from "../../lib/broker/broker.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
@@ -45,16 +46,28 @@ export async function makeApplication(
   const broker = line.get(BROKER), verbosity = line.count("verbose");
   const authority = line.text("authority"), redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
-  return new PublicClientApplication({
+  const app = new PublicClientApplication({
     clientId: options.clientId ?? clientIdOf(line),
     ...(authority !== undefined && { authority }),
     ...(redirectPath !== undefined && { redirectPath }),
-    ...(broker !== "never" && ALL_BROKERS),
+    ...(broker !== "never" && { ...ALL_BROKERS, [IS_OPTIONAL]: broker === "auto" }),
     requireBroker: broker === "require",
     ...(verbosity > 0 && { logger: logger(verbosity) }),
     ...(cache && { cache }),
     ...options,
+    onSignInAddress: (shown) => {
+      options.onSignInAddress?.(shown);
+      if (broker === "auto") void sayWithoutBroker(app);
+    },
   });
+  return app;
+}
+
+/** Says why a sign-in is without a broker, on systems that have one of their own. */
+async function sayWithoutBroker(app: PublicClientApplication): Promise<void> {
+  if (operatingSystem() === "linux") return;
+  const { state, reason } = await app.brokerStatus();
+  if (state === "unavailable") say(`signing in without the device's broker: ${reason}`);
 }
 
 export function clientIdOf(line: CommandLine): string {

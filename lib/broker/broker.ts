@@ -141,6 +141,9 @@ export interface BrokerFlags {
   readonly enableBrokerOnLinux?: boolean;
 }
 
+/** Key of the command line's flag: it opts in for the person, so Windows' and macOS' broker may lack its package. */
+export const IS_OPTIONAL: unique symbol = Symbol("optional broker");
+
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;
   return [enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux].some(Boolean);

@@ -49,8 +49,8 @@ export interface JsonBrokerOptions {
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   readonly log: Logger;
-  /** Called if the broker lacks a required method. */
-  readonly onTooOld: (reason: string) => void;
+  /** Called if the broker lacks what every client needs. */
+  readonly onUnusable: (reason: string, hint?: string) => void;
 }
 
 export interface CallOptions extends BrokerCall {
@@ -95,7 +95,7 @@ interface SendOptions extends Omit<CallOptions, "log"> {
 }
 
 export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
-  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log, onTooOld } = options;
+  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log, onUnusable } = options;
   const redirectUri = transport.redirectUri(clientId);
   /** Accounts as the broker sent them, by {@linkcode accountKey}. */
   const known = new Map<string, JsonObject>();
@@ -111,7 +111,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
       const { message, correlationId, hint, cause } = error;
-      onTooOld(message);
+      onUnusable(message, "Update the broker");
       throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
     }
   }

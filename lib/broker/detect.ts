@@ -7,7 +7,14 @@ import type { Authority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem, processor, readEnvironment } from "../runtime/host.ts";
 import { isWsl } from "../runtime/program.ts";
-import { type Broker, type BrokerFinding, type BrokerFlags, type BrokerKind, isAnyWanted } from "./broker.ts";
+import {
+  type Broker,
+  type BrokerFinding,
+  type BrokerFlags,
+  type BrokerKind,
+  IS_OPTIONAL,
+  isAnyWanted,
+} from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
 
@@ -21,7 +28,7 @@ export interface BrokerSearch {
 
 /** @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached. */
 export async function findBroker(
-  flags: BrokerFlags,
+  flags: BrokerFlags & { readonly [IS_OPTIONAL]?: boolean },
   options: JsonBrokerOptions,
   search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
@@ -38,7 +45,7 @@ export async function findBroker(
       failures.push(error);
     }
   }
-  return noneStarted(failures, platform);
+  return noneStarted(failures, platform, flags[IS_OPTIONAL] === true && platform.system !== "linux");
 }
 
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
@@ -96,8 +103,9 @@ function isMissing(error: unknown): error is LatchkeyError {
 }
 
 /** Reports first what an installation or a permission can fix. */
-function noneStarted(failures: readonly LatchkeyError[], { system, isWsl }: BrokerPlatform): BrokerFinding {
-  const fixable = failures.find(({ code }) => code !== "broker_unavailable");
+function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatform, isOptional: boolean): BrokerFinding {
+  const { system, isWsl } = platform, harmless = ["broker_unavailable", ...(isOptional ? ["missing_dependency"] : [])];
+  const fixable = failures.find(({ code }) => !harmless.includes(code));
   if (fixable && failures.length === 1) throw fixable;
   const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;
   const reason = sorted.map(({ message }) => message).join("; ");

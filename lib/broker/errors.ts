@@ -86,11 +86,17 @@ export interface RefusalContext extends HintContext {
   readonly correlationId: string;
 }
 
+function numbersOf({ status, tag, errorCode }: BrokerRefusal): string {
+  const code = errorCode && `code 0x${(errorCode >>> 0).toString(16)}`; // as Windows writes its own
+  return [`status ${status}`, tag && `tag ${tag}`, code].filter(Boolean).join(", ");
+}
+
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
-  const errorDescription = escapeControlCharacters(refusal.text), errorCodes = errorCodesIn(errorDescription);
+  const errorDescription = escapeControlCharacters(refusal.text.replace(/^\(pii\)$/, "")); // all of it was personal data
+  const errorCodes = errorCodesIn(errorDescription);
   const subError = escapeControlCharacters(refusal.subError ?? "") || undefined;
-  return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || `status ${status}`}`, {
+  return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
     errorDescription,
     errorCodes,
     subError,

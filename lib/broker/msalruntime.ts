@@ -41,6 +41,9 @@ const CALLS = "MSALRuntime";
 /** Mutex of windows: there is one at a time everywhere (microsoft-authentication-library-for-dotnet issue 4033). */
 const WINDOWS = "MSALRuntime's window";
 
+/** REGDB_E_CLASSNOTREG, 0x80040154. */
+const CLASS_NOT_REGISTERED = -2147221164;
+
 /** Starts a call, which gives its result to `done`, perhaps before it returns. */
 type Start<T> = (done: (result: T) => void) => NativeCall;
 
@@ -83,7 +86,14 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       withLatchkeyErrors(context, () => result.CheckError());
       return result;
     };
-    return await callBroker(name, callOnce, { correlationId, signal, retry, log });
+    try {
+      return await callBroker(name, callOnce, { correlationId, signal, retry, log });
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || error.broker?.errorCode !== CLASS_NOT_REGISTERED) throw error;
+      const message = "Windows has no account manager (0x80040154): Server Core and sessions without a shell lack it";
+      options.onUnusable(message);
+      throw new LatchkeyError("broker_unavailable", message, { correlationId });
+    }
   }
 
   async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {

@@ -85,7 +85,7 @@ export function absoluteEntries(path: string, isWindows: boolean): readonly stri
 /** Finds a program that is given by its name in a PATH: Windows itself would look into the current folder first. */
 export function findOnWindows(program: string, path = "", isThere: (path: string) => boolean): string | undefined {
   if (/[\\/:]/.test(program)) return program;
-  const names = /\.(exe|com)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
+  const names = /\.(exe|com|cmd|bat)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
   return absoluteEntries(path, true).flatMap((entry) => names.map((name) => `${entry.replace(/[\\/]+$/, "")}\\${name}`))
     .find(isThere);
 }
@@ -122,6 +122,21 @@ function startOnDeno(
   };
 }
 
+/**
+ * Returns cmd.exe's arguments to run a batch file, which Node and Bun refuse to start. They are quoted as by Rust's standard
+ * library, and so by Deno: cmd.exe expands `%` even between quotes, unless a substring of nothing follows it.
+ */
+export function batchArguments(program: string, args: readonly string[]): readonly string[] {
+  const words = [program, ...args];
+  if (words.some((word) => /[\r\n\0]/.test(word))) throw new StartError(program, "an argument has a line break");
+  const quoted = words.map((word) =>
+    `"${
+      word.replaceAll("%", "%%cd:~,%").replace(/(\\*)("|$)/g, (_, slashes, quote) => slashes + slashes + quote + quote)
+    }"`
+  );
+  return ["/e:ON", "/v:OFF", "/d", "/c", `"${quoted.join(" ")}"`];
+}
+
 async function startOnNode(
   [program = "", ...args]: readonly string[],
   { streams, environment }: ProcessOptions,
@@ -133,7 +148,10 @@ async function startOnNode(
   ]);
   const { env, platform } = globalThis.process;
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
-  const child = spawn(program, args, {
+  const isBatch = platform === "win32" && /\.(cmd|bat)$/i.test(program);
+  const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
+  const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
+    windowsVerbatimArguments: isBatch,
     env: { ...env, ...environment },
     detached: isGroup,
     windowsHide: !isForeground,

@@ -123,11 +123,12 @@ export async function isPiped(): Promise<boolean> {
   return facts.isFIFO() || facts.isSocket();
 }
 
-/** Returns the text of a file. If Deno does not permit to read it, `missing_dependency` is thrown, without a prompt. */
+/** Returns the text of a file, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();
-  return deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
+  const text = deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
+  return text.replace(/^\uFEFF/, "");
 }
 
 /** Returns true if the path exists; a link is not followed. `ifUnknown` is for a path that cannot be looked at. */

@@ -36,7 +36,7 @@ import {
   refuseOther,
 } from "../token.ts";
 
-export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onTooOld"> {
+export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onUnusable"> {
   /** Platforms on which the app wants a broker. */
   readonly flags: BrokerFlags;
   /** True if somebody reads the log, so that a debug line may cost some work. @default false */
@@ -58,7 +58,7 @@ export class BrokerSource {
   /** Home account ids of the accounts that signed out of this app. */
   readonly #signedOut = new Set<string>();
   #finding: BrokerFinding | undefined;
-  #tooOld = false;
+  #turnedOff = false;
 
   constructor(options: BrokerSourceOptions) {
     this.#options = options;
@@ -74,8 +74,8 @@ export class BrokerSource {
   }
 
   async #search(signal: AbortSignal): Promise<BrokerFinding> {
-    const { flags, log, search } = this.#options, onTooOld = (reason: string) => this.#turnOff(reason);
-    const finding = await findBroker(flags, { ...this.#options, onTooOld }, { ...search, signal });
+    const { flags, log, search } = this.#options, onUnusable = this.#turnOff.bind(this);
+    const finding = await findBroker(flags, { ...this.#options, onUnusable }, { ...search, signal });
     if (signal.aborted && finding.state === "active") finding.broker.close(); // nobody waits for it any more
     signal.throwIfAborted();
     if (finding.state === "active") {
@@ -85,16 +85,16 @@ export class BrokerSource {
   }
 
   /** Returns true if a broker was found that lacks what every client needs. */
-  isTooOld(): boolean {
-    return this.#tooOld;
+  isTurnedOff(): boolean {
+    return this.#turnedOff;
   }
 
-  #turnOff(reason: string): void {
+  #turnOff(reason: string, hint?: string): void {
     const finding = this.#finding;
     if (finding?.state !== "active") return;
     this.#options.log("warn", `Going on without a broker: ${reason}`);
-    this.#finding = { state: "unavailable", reason, hint: "Update the broker" };
-    this.#tooOld = true;
+    this.#finding = { state: "unavailable", reason, hint };
+    this.#turnedOff = true;
     finding.broker.close();
   }
 
@@ -171,7 +171,7 @@ export class BrokerSource {
   close(): void {
     const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
     this.#finding = undefined;
-    this.#tooOld = false;
+    this.#turnedOff = false;
     this.#findCalls.abort(reason);
     this.#tokenCalls.abort(reason);
     if (finding?.state === "active") finding.broker.close();

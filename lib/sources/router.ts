@@ -209,10 +209,10 @@ export class TokenRouter {
     return finding;
   }
 
-  /** Returns true if a call failed because the broker is too old, and the app does not require one. */
+  /** Returns true if a call failed because the broker is unusable, and the app does not require one. */
   #mayFallBack(error: unknown): boolean {
     const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable";
-    return isGone && this.broker.isTooOld() && !this.#options.requireBroker;
+    return isGone && this.broker.isTurnedOff() && !this.#options.requireBroker;
   }
 
   /** Returns false if the cache must be empty: our own store is empty until a sign-in without the broker. */

@@ -69,8 +69,10 @@ export function runtimePackage(runtime, arch = process.arch) {
  * @throws {Error} when it is not there
  */
 export function findTool(name) {
-  if (name === "node") return findIn(join(TOOLS_FOLDER, "node_modules"), name, programs.node(process.arch));
-  return findIn(modules, name, name === "tsc" ? ["typescript/bin/tsc"] : programs[name](process.arch));
+  const usual = name === "node" ? join(TOOLS_FOLDER, "node_modules") : modules;
+  // What is for Windows stands with the tools where Wine runs it: node_modules is this machine's.
+  const folders = windows ? [usual, join(TOOLS_FOLDER, "windows/node_modules")] : [usual];
+  return findIn(folders, name, name === "tsc" ? ["typescript/bin/tsc"] : programs[name](process.arch));
 }
 
 /**
@@ -81,16 +83,17 @@ export function findTool(name) {
  */
 export function findRuntime(runtime, tested = process.env[TESTED_RUNTIMES]) {
   if (tested === "oldest") {
-    return [findIn(join(OLDEST_FOLDER, "node_modules"), runtime, programs[runtime](process.arch))];
+    return [findIn([join(OLDEST_FOLDER, "node_modules")], runtime, programs[runtime](process.arch))];
   }
   if (tested === "arm64") {
-    return [...ARM64_EMULATOR, findIn(join(ARM64_FOLDER, "node_modules"), runtime, programs[runtime]("arm64"))];
+    return [...ARM64_EMULATOR, findIn([join(ARM64_FOLDER, "node_modules")], runtime, programs[runtime]("arm64"))];
   }
   return [findTool(runtime)];
 }
 
-function findIn(folder, name, places) {
-  const candidates = places.map((place) => join(folder, place)), found = candidates.find((path) => existsSync(path));
+function findIn(folders, name, places) {
+  const candidates = folders.flatMap((folder) => places.map((place) => join(folder, place)));
+  const found = candidates.find((path) => existsSync(path));
   if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm test`);
   return found;
 }

@@ -194,7 +194,7 @@ export function setUp(script) {
   // The suites of what was built, and on the oldest runtimes, are among those of the sources.
   const needy = script === ARTIFACTS || script === OLDEST ? "tests/run_tests.ts" : script;
   const needsMsal = needy === "tests/run_tests.ts" || needy === BENCH;
-  if (needsMsal || needy === "tests/soak/run.ts") installTools();
+  if (needsMsal || ["tests/soak/run.ts", "tests/windows/run_windows.ts"].includes(needy ?? "")) installTools();
   if (process.platform === "linux") {
     const missing = machineNeeds.filter(({ scripts, isThere }) =>
       scripts.some((one) => one === script || one === needy) && !isThere()

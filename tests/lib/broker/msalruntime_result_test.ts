@@ -112,6 +112,12 @@ test.each(Array.from({ length: 22 }, (_, status) => status))(
   },
 );
 
+test("nativeError() tells numbers if the text is nothing but personal data", () => {
+  const refusal = { errorStatus: 0, errorCode: -2147024891, errorTag: 123, errorContext: "(pii)" };
+  const message = "The broker refused: status 0, tag 123, code 0x80070005";
+  expect(nativeError(refusal, CONTEXT)).toMatchObject({ message, errorDescription: "" });
+});
+
 test("nativeError() knows a redirect URI that is missing, and names it", () => {
   const refusal = { errorStatus: 9, errorCode: 0, errorTag: 0, errorContext: "AADSTS50011: no" };
   expect(nativeError(refusal, CONTEXT).hint).toContain(CONTEXT.redirectUri);

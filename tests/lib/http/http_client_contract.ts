@@ -7,7 +7,7 @@ import http, { type IncomingMessage, type RequestListener } from "node:http";
 import https from "node:https";
 import net, { type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { inspect } from "node:util";
 import { makeFetch } from "../../../lib/http/client.ts";
 import { sendByNode } from "../../../lib/http/node.ts";
@@ -155,7 +155,7 @@ describe("makeFetch() without a proxy", () => {
   });
 
   test("trusts the files of the folders that SSL_CERT_DIR names", async () => {
-    const send = fetchWith({ SSL_CERT_DIR: `${join(folder, "nowhere")}:${folder}` });
+    const send = fetchWith({ SSL_CERT_DIR: [join(folder, "nowhere"), folder].join(delimiter) });
     expect((await receivedBy(send(`https://localhost:${secure}/`))).method).toBe("GET");
   });
 

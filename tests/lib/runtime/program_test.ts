@@ -1,4 +1,8 @@
 import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readTextFile } from "../../../lib/runtime/program.ts";
 import { findTool } from "../../tools/find_tool.js";
 
 const PROGRAM = new URL("../../../lib/runtime/program.ts", import.meta.url).href;
@@ -24,3 +28,14 @@ test.each([["Bun", process.execPath, ["-e"]], ["Node", findTool("node"), ["--inp
     expect(await child.exited).toBe(4);
   },
 );
+
+// Notepad and PowerShell write one, and latchkey CONFIG.json refused the file.
+test("readTextFile() leaves out a byte order mark", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "program-")), path = join(folder, "config.json");
+  try {
+    writeFileSync(path, "\uFEFF{}\r\n");
+    expect(await readTextFile(path)).toBe("{}\r\n");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

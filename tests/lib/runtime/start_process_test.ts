@@ -1,6 +1,6 @@
 // What cannot be arranged on one machine: Windows, whose files are played.
 import { expect, test } from "bun:test";
-import { absoluteEntries, findOnWindows } from "../../../lib/runtime/process.ts";
+import { absoluteEntries, batchArguments, findOnWindows } from "../../../lib/runtime/process.ts";
 
 test("absoluteEntries() leaves out what depends on the current folder", () => {
   expect(absoluteEntries("/usr/bin::.:bin:../bin:~/bin:/bin:", false)).toEqual(["/usr/bin", "/bin"]);
@@ -14,9 +14,18 @@ test.each([
   ["firefox", "C:\\b\\firefox.exe"],
   ["firefox.exe", "C:\\b\\firefox.exe"],
   ["Tool.COM", "C:\\a\\Tool.COM"],
+  ["open.cmd", "C:\\c\\open.cmd"],
   ["C:\\Program Files\\b.exe", "C:\\Program Files\\b.exe"],
   ["only", undefined],
 ])("findOnWindows(%j) is %j", (program, path) => {
-  const files = ["C:\\b\\firefox.exe", "C:\\a\\Tool.COM", ".\\only.exe", "\\only.exe", "only.exe"];
+  const files = ["C:\\b\\firefox.exe", "C:\\a\\Tool.COM", "C:\\c\\open.cmd", ".\\only.exe", "\\only.exe", "only.exe"];
   expect(findOnWindows(program, ".;;C:\\a;C:\\b\\;C:\\c", (path) => files.includes(path))).toBe(path);
+});
+
+// BROWSER=x.cmd and serve -- x.cmd failed with EINVAL. The address comes from a server.
+test("batchArguments() quotes what cmd.exe would read", () => {
+  expect(batchArguments("C:\\my tools\\x.cmd", ["https://a/?b=%PATH%&calc", 'say "hi"', "C:\\", ""]).at(-1)).toBe(
+    '""C:\\my tools\\x.cmd" "https://a/?b=%%cd:~,%PATH%%cd:~,%&calc" "say ""hi""" "C:\\\\" """',
+  );
+  expect(() => batchArguments("x.cmd", ["a\ncalc"])).toThrow("line break");
 });

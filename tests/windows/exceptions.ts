@@ -1,0 +1,101 @@
+/** Suites and tests that do not run on Windows or under Wine, each with the reason. */
+
+/** By module that a suite reaches, why Windows has nothing for it. */
+export const NEEDS: Readonly<Record<string, string>> = {
+  "tests/fakes/private_bus.ts": "they start a D-Bus session bus",
+  "tests/fakes/private_keyring.ts": "they start a D-Bus keyring",
+  "tests/fakes/private_redis.ts": "they start Redis, which has no program for Windows",
+  "tests/tools/start_postgres.ts": "they start PostgreSQL",
+  "tests/tools/git_server.ts": "they start git and its server",
+  "tests/tools/wsl_machine.ts": "they play WSL in a mount namespace",
+  "tests/tools/launch_chromium.ts": "they start Chromium",
+};
+
+export interface Exception {
+  /** Beginnings of paths below `tests`. */
+  readonly suites: readonly string[];
+  /** The tests; without it the whole suite does not run. */
+  readonly test?: RegExp;
+  /** Beginnings of the names of the runtimes that it is about. @default all */
+  readonly runtimes?: readonly string[];
+  /** True if Windows itself passes it. @default false */
+  readonly isWineOnly?: boolean;
+  readonly why: string;
+}
+
+const SHELLS = "Windows lacks the POSIX shells that it starts";
+const MODES = "it is about POSIX' file modes and owners, for which Windows has access lists";
+
+export const EXCEPTIONS: readonly Exception[] = [
+  {
+    suites: ["repository/", "demo_test.ts", "pictures/", "soak/", "msal/", "azure_cli/", "containers/", "examples/"],
+    why: "they hold the checkout, or start Linux' programs; the system makes no difference to what they test",
+  },
+  { suites: ["bin/browser_host/browser_host_test.ts"], why: "it plays a browser on Unix' pipes" },
+  { suites: ["bin/cli/token_formats_test.ts"], test: /--format env gives a shell/, why: SHELLS },
+  { suites: ["bin/cli/login_hint_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
+  { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
+  { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },
+  { suites: ["bin/serve/identity_answers_test.ts"], test: /as a shell takes it/, why: SHELLS },
+  { suites: ["lib/runtime/command_contract.ts", "lib/runtime/browser_contract.ts"], why: SHELLS },
+  { suites: ["lib/runtime/permission_test.ts", "lib/files/file_permission_test.ts"], why: SHELLS },
+  { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
+  { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
+  {
+    suites: ["lib/cache/plaintext_store_contract.ts"],
+    test: /for this user alone|a link is refused|where nothing may be written/,
+    why: MODES,
+  },
+  { suites: ["lib/files/user_folders_contract.ts"], why: "it is about XDG's folders" },
+  { suites: ["lib/files/file_failure_test.ts"], test: /by number/, why: "the numbers are Linux'" },
+  {
+    suites: ["lib/http/endpoint_contract.ts", "bin/serve/forward_limit_test.ts"],
+    why: "they listen on Unix sockets, which latchkey refuses on Windows",
+  },
+  {
+    suites: ["bin/serve/identity_endpoint_contract.ts"],
+    test: /ten thousand requests|one too many|three hundred clients/,
+    why: "they listen on Unix sockets, which latchkey refuses on Windows",
+  },
+  {
+    suites: ["lib/http/loopback_contract.ts", "lib/browser_attacks_contract.ts"],
+    test: /another user of the machine/,
+    why: "it becomes another user with sudo",
+  },
+  { suites: ["lib/http/loopback_contract.ts"], test: /has the port for itself/, why: "SO_REUSEPORT is Linux'" },
+  {
+    suites: ["lib/http/http_client_contract.ts"],
+    test: /folders that SSL_CERT_DIR names/,
+    why: "its value has Unix' colon between two folders",
+  },
+  {
+    suites: ["lib/edge_test.ts"],
+    why: "workerd for Windows is not installed; the bundle is the same",
+    isWineOnly: true,
+  },
+  {
+    suites: ["build/bundle_command_line_test.ts"],
+    why: "Bun under Wine makes no folder for the chunks of a bundle",
+    isWineOnly: true,
+  },
+  {
+    suites: ["lib/http/loopback_contract.ts"],
+    test: /tells that a port is taken/,
+    runtimes: ["Deno"],
+    why: "Wine lets Deno listen on a port that is taken",
+    isWineOnly: true,
+  },
+  {
+    suites: ["lib/cache/plaintext_store_contract.ts"],
+    test: /another program has removed its lock/,
+    runtimes: ["Deno"],
+    why: "under Wine a file that Deno has open and removes keeps its name until it is closed",
+    isWineOnly: true,
+  },
+  {
+    suites: ["lib/runtime/own_command_test.ts"],
+    test: /from the network/,
+    why: "a URL as Deno's cache folder is a path of Linux",
+  },
+  { suites: ["lib/chromium_test.ts", "bin/browser_host/browser_chromium_test.ts"], why: "they start Chromium" },
+];

@@ -1,0 +1,125 @@
+// npm run test:windows [-- PATTERN…]: the suites that are for Windows too, on Bun, Node and Deno for Windows, and the suites of
+// Windows' own. On Windows it runs them as they are; on Linux, as root, under Wine. The last line is the sum.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { compileByBun, compileByDeno } from "../../build/executable.ts";
+import { targetNamed } from "../../build/targets.ts";
+import { RUNTIME_PATHS, type RuntimePath, UNITS } from "../runtimes/runtime_paths.ts";
+import { printSum } from "../tools/print_sum.ts";
+import { reachesModule } from "../tools/reaches_module.ts";
+import { type Batch, batchOn, type BatchRun } from "../tools/run_batch.ts";
+import { runBatches } from "../tools/run_batches.ts";
+import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
+import { sumUp } from "../tools/sum_up.ts";
+import { type Exception, EXCEPTIONS, NEEDS } from "./exceptions.ts";
+import { EXECUTABLES_VARIABLE, WINE_VARIABLE } from "./tested_executables.ts";
+import { bunForWindows, enterNamespace, inWine, mountWine, onDriveZ, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
+
+type Runner = Pick<RuntimePath, "name" | "suite">;
+
+/** Longer than any takes, several times. */
+const BATCH_LIMIT_MS = 200_000;
+
+/** Of what only Windows has; it runs on Node, which has the fewest faults under Wine. */
+const OWN_SUITE = "tests/windows/windows_on_windows.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const isWine = process.platform !== "win32", asked = readTestArguments();
+if (isWine) {
+  enterNamespace();
+  mountWine();
+}
+
+/** The ways to a session bus are one on Windows, where there is none. */
+const onNode = RUNTIME_PATHS.find(({ name }) => name === "Node")!;
+const onDeno = RUNTIME_PATHS.find(({ name }) => name.startsWith("Deno"))!;
+const units = filesOf("tests/**/*_test.ts"), contracts = filesOf("tests/**/*_contract.ts");
+const batches = [
+  ...batchesOf("node", { ...onNode, name: "Node, Windows' own" }, filesOf(OWN_SUITE)),
+  ...batchesOf("bun", UNITS, units),
+  ...batchesOf("node", onNode, contracts),
+  ...batchesOf("deno", onDeno, contracts),
+];
+const run = await runBatches(batches, {
+  repeat: asked.repeat,
+  limitMs: BATCH_LIMIT_MS,
+  environment: {
+    ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
+    [EXECUTABLES_VARIABLE]: JSON.stringify(batches.some(({ file }) => file === OWN_SUITE) ? await executables() : {}),
+  },
+});
+tellExceptions();
+const { sum, losses, unsteady } = sumUp({ ...run, runs: run.runs.map(withoutExceptions) }, [
+  ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
+]);
+printSum(sum, losses, unsteady);
+
+/** The command line as executables: by Bun, and by Deno where its runtime for Windows is at hand. */
+async function executables(): Promise<Readonly<Record<string, string>>> {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-executables-")), target = targetNamed("windows-x64");
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const byBun = join(folder, "by_bun.exe"), byDeno = join(folder, "by_deno.exe");
+  if (isWine) process.env["BUN_RUNTIME_WINDOWS_X64"] = bunForWindows();
+  await compileByBun({ target, output: byBun });
+  const isDenoThere = !isWine || process.env["DENORT_BIN_WINDOWS_X64"];
+  if (isDenoThere) await compileByDeno({ target, output: byDeno });
+  const paths = { Bun: byBun, ...(isDenoThere && { Deno: byDeno }) };
+  return Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, isWine ? onDriveZ(path) : path]));
+}
+
+function filesOf(glob: string): readonly string[] {
+  return [...new Bun.Glob(glob).scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/")).sort()
+    .filter((file) => isWanted(file, asked) && !needOf(file));
+}
+
+/** The module that a suite reaches and Windows has nothing for. */
+function needOf(file: string): string | undefined {
+  return Object.keys(NEEDS).find((module) => reachesModule(file, module, root));
+}
+
+function batchesOf(tool: "bun" | "deno" | "node", runner: Runner, files: readonly string[]): readonly Batch[] {
+  const played = isWine ? { ...runner, suite: suiteInWine } : runner;
+  return files.filter((file) => !exceptionsOf(runner, file).some(({ test }) => test === undefined))
+    .map((file) => batchOn(played, file));
+
+  function suiteInWine(file: string, report: string): string[] {
+    return inWine([wineTool(tool), ...runner.suite(file, onDriveZ(report)).slice(1)]);
+  }
+}
+
+function exceptionsOf({ name }: Pick<Runner, "name">, file: string): readonly Exception[] {
+  return EXCEPTIONS.filter(({ suites, runtimes, isWineOnly }) =>
+    suites.some((suite) => file.startsWith(`tests/${suite}`)) && (isWine || !isWineOnly) &&
+    (runtimes === undefined || runtimes.some((runtime) => name.startsWith(runtime)))
+  );
+}
+
+/** Leaves out the tests that are excepted by name: they ran, and may fail. */
+function withoutExceptions(run: BatchRun): BatchRun {
+  const { batch, cases, losses } = run, known = exceptionsOf(batch, batch.file);
+  const isExcepted = (text: string) => known.some(({ test }) => test?.test(text));
+  return {
+    ...run,
+    cases: cases.filter(({ group, name }) => !isExcepted([group, name].filter(Boolean).join(" "))),
+    losses: losses.filter(({ what }) => !isExcepted(what)),
+  };
+}
+
+function tellExceptions(): void {
+  process.stdout.write(`\nNot for Windows${isWine ? ", or not under Wine" : ""}:\n`);
+  const all = [...new Bun.Glob("tests/**/*_{test,contract}.ts").scanSync({ cwd: root })].map((file) =>
+    file.replaceAll("\\", "/")
+  );
+  for (const [module, why] of Object.entries(NEEDS)) {
+    const files = all.filter((file) => needOf(file) === module);
+    process.stdout.write(`  ${files.length} suites: ${why}\n`);
+  }
+  for (const { suites, test, runtimes, isWineOnly, why } of EXCEPTIONS) {
+    if (isWineOnly && !isWine) continue;
+    const where = runtimes ? ` on ${runtimes.join(" and ")}` : "";
+    process.stdout.write(`  ${suites.join(", ")}${test ? `, ${test}` : ""}${where}: ${why}\n`);
+  }
+}

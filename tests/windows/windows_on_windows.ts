@@ -1,0 +1,171 @@
+// The command line as people run it on Windows: from the sources on Node, and as executables.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { findTool, MSAL_NODE_EXTENSIONS } from "../tools/find_tool.js";
+import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
+import { EXECUTABLES, whenWine } from "./tested_executables.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const NODE = findTool("node"), ENTRA_APP = "--client-id 11111111-2222-4333-8444-555555555555".split(" ");
+const SOURCES = [NODE, "--conditions=latchkey-source", join(root, "bin/latchkey.ts")];
+const JWT_OR_OPAQUE = /^[\w.-]{20,}\r?\n$/;
+
+let folder: string, provider: OidcProvider, count = 0;
+beforeAll(async () => {
+  // As user names and their folders are.
+  folder = join(mkdtempSync(join(tmpdir(), "latchkey-")), "Jürgen Groß");
+  mkdirSync(folder);
+  provider = await startOidcProvider();
+});
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  rmSync(join(folder, ".."), { recursive: true, maxRetries: 5 });
+});
+
+interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly shell?: boolean;
+}
+
+/** Runs a program with a profile folder of the tests' own. */
+async function run(command: readonly string[], { env = {}, cwd = folder, shell = false }: RunOptions = {}) {
+  const { SystemRoot = "C:\\Windows", PATH = "", TEMP = tmpdir(), PATHEXT = ".COM;.EXE;.BAT;.CMD" } = process.env;
+  const ComSpec = `${SystemRoot}\\System32\\cmd.exe`;
+  const home = { USERPROFILE: folder, APPDATA: join(folder, "Roaming"), LOCALAPPDATA: join(folder, "Local") };
+  const child = spawn(command[0]!, command.slice(1), {
+    cwd,
+    shell,
+    env: { SystemRoot, ComSpec, PATH, PATHEXT, TEMP, NO_COLOR: "1", ...home, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const code = new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { code: await code, stdout, stderr };
+}
+
+/** A batch file that signs jane in, for `BROWSER`. */
+function browser(): { readonly BROWSER: string } {
+  const path = join(folder, `my browser ${++count}.cmd`), script = join(root, "tests/tools/play_browser.ts");
+  // cmd.exe reads a batch file in the console's code page, so the folder is told by %~dp0.
+  writeFileSync(path, `@"${NODE}" "${script}" "%~dp0page-${count}" %1\r\n`);
+  return { BROWSER: `"${path}"` };
+}
+
+const appWords = () => ["--client-id", provider.clientId, "--authority", provider.url];
+
+for (const [name, latchkey] of [["Node", SOURCES] as const, ...EXECUTABLES]) {
+  describe(`latchkey on ${name}`, () => testOn(name, latchkey));
+}
+
+function testOn(name: string, latchkey: readonly string[]): void {
+  let cache: string;
+
+  beforeAll(() => {
+    cache = join(folder, name, "a cache", "tökens.json");
+  });
+
+  // Bun's executable printed nothing, and exited with 0.
+  test("tells its version", async () => {
+    const { code, stdout, stderr } = await run([...latchkey, "--version", "--format", "json"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toMatchObject({ version: expect.stringMatching(/^\d+\./) });
+  });
+
+  test("signs in through a batch file, and keeps the sign-in in a path with spaces and umlauts", async () => {
+    const words = [...appWords(), "--scope", "api.read", "--cache-file", cache];
+    const login = await run([...latchkey, "login", ...words], { env: browser() });
+    expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\n" });
+    const token = await run([...latchkey, "token", "--interactive", "never", ...words]);
+    expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+  });
+
+  test("reads a CONFIG.json as Windows' programs write it", async () => {
+    const config = { client_id: provider.clientId, authority: provider.url, username: "jane@contoso.com" };
+    const written = JSON.stringify({ ...config, scope: ["api.read"] }, undefined, 2).replaceAll("\n", "\r\n");
+    const path = join(folder, "Parameter für Jürgen.json");
+    writeFileSync(path, `\uFEFF${written}\r\n`);
+    const got = await run([...latchkey, path, "--cache-file", cache, "--interactive", "never"]);
+    expect(got).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+  });
+
+  test("serves tokens to a batch file, and exits as it does", async () => {
+    const child = join(folder, "my program.cmd");
+    writeFileSync(child, "@echo %1 %IDENTITY_ENDPOINT%\r\n@exit /b 7\r\n");
+    const words = [
+      "serve",
+      ...ENTRA_APP,
+      "--broker",
+      "never",
+      "--cache-file",
+      cache,
+      "--resource",
+      "https://graph.microsoft.com",
+    ];
+    const { code, stdout, stderr } = await run([...latchkey, ...words, "--", child, "a&b"]);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 7,
+      stdout: expect.stringMatching(/^"a&b" http:\/\/(localhost|127\.0\.0\.1):\d+\/\S+\s+$/),
+      stderr: expect.anything(),
+    });
+  });
+
+  test("is called as az by Azure's libraries", async () => {
+    const place = join(folder, `az ${name}`);
+    mkdirSync(place);
+    const shim = await run([...latchkey, "az-shim", "--install", place, ...ENTRA_APP, "--cache-file", cache]);
+    expect({ code: shim.code, says: shim.stderr.includes("az.cmd") }).toEqual({ code: 0, says: true });
+    // As @azure/identity does it.
+    const { SystemRoot = "C:\\Windows" } = process.env;
+    const words = [
+      "az",
+      "account",
+      "get-access-token",
+      "--output",
+      "json",
+      "--resource",
+      "https://graph.microsoft.com",
+    ];
+    const got = await run(words, { cwd: SystemRoot, shell: true, env: { PATH: `${place};${SystemRoot}\\System32` } });
+    expect(got).toMatchObject({ code: 3, stderr: expect.stringContaining("az login") });
+  });
+
+  // It ended in missing_dependency, although nobody had asked for the broker.
+  test("goes on without MSALRuntime unless a broker is required", async () => {
+    const words = ["token", ...ENTRA_APP, "--scope", "User.Read", "--interactive", "never"];
+    const without = { cwd: folder, env: { LATCHKEY_MSALRUNTIME: join(folder, "nowhere") } };
+    expect(await run([...latchkey, ...words], without)).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/There was no broker to ask: Cannot use LATCHKEY_MSALRUNTIME/),
+    });
+    expect((await run([...latchkey, ...words, "--broker", "require"], without)).code).toBe(1);
+  });
+
+  whenWine("tells that MSALRuntime finds no account manager, and goes on without", async () => {
+    const words = ["token", ...ENTRA_APP, "--scope", "User.Read", "--interactive", "never"];
+    const LATCHKEY_MSALRUNTIME = join(MSAL_NODE_EXTENSIONS, "../msal-node-runtime");
+    const env = { LATCHKEY_MSALRUNTIME };
+    expect(await run([...latchkey, ...words], { env })).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/There was no broker to ask: Windows has no account manager \(0x80040154\)/),
+    });
+    expect(await run([...latchkey, ...words, "--broker", "require"], { env })).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining("broker_unavailable"),
+    });
+  });
+
+  test("keeps a sign-in in a path of more than 260 characters", async () => {
+    const long = join(folder, ...Array(6).fill("x".repeat(50)), "tokens.json");
+    const words = [...appWords(), "--scope", "api.read", "--cache-file", long];
+    const login = await run([...latchkey, "login", ...words], { env: browser() });
+    expect(login).toMatchObject({ code: 0 });
+    expect(JSON.parse(readFileSync(long, "utf8"))).toHaveProperty("RefreshToken");
+  });
+}
