@@ -25,7 +25,7 @@ const reply = await ask("acquireTokenSilently", {
   },
 });
 await ping;
-console.log(reply.brokerTokenResponse.accessToken);
+Deno.stdout.writeSync(new TextEncoder().encode(`${reply.brokerTokenResponse.accessToken}\n`));
 Deno.exit();
 
 async function ask(member: string, request: object) {

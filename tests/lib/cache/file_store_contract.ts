@@ -142,7 +142,7 @@ describe("fileStore()", () => {
     for (const read of [newCache().cache.findAccounts(), newCache().cache.findAccessToken(QUERY)]) {
       expect(await failureOf(read)).toMatchObject({
         code: "configuration",
-        hint: expect.stringContaining("latchkey login"),
+        hint: expect.stringContaining("acquireTokenInteractive"),
       });
     }
     await rename(join(root, "key.json"), join(folder, "key.json"));
