@@ -8,7 +8,9 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
 import { ARM64_EMULATOR } from "../tools/find_tool.js";
 
-const APP = ["--client-id", "11111111-2222-4333-8444-555555555555"];
+/** A start under qemu takes ten seconds where one takes a tenth of one, and more if the machine is busy. */
+const TIMEOUT_MS = 300_000;
+const APP = ["--client-id", "11111111-2222-4333-8444-555555555555", "--broker", "require"];
 const TOKEN = ["token", ...APP, "--scope", "User.Read"];
 /** So many that the answer comes in pieces. */
 const PEOPLE = Array.from({ length: 200 }, (_, number) => ({ username: `person-${number}@contoso.com` }));
@@ -36,14 +38,14 @@ test("latchkey token prints a token", async () => {
   expect(await latchkey([...TOKEN, "--account", PEOPLE[7]!.username])).toEqual({
     ...{ code: 0, stdout: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+\n$/), stderr: "" },
   });
-});
+}, TIMEOUT_MS);
 
 test("latchkey accounts lists them all", async () => {
   const { code, stdout, stderr } = await latchkey(["accounts", ...APP, "--format", "json"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const names = (JSON.parse(stdout) as { username: string }[]).map(({ username }) => username);
   expect(names.sort()).toEqual(PEOPLE.map(({ username }) => username).sort());
-});
+}, TIMEOUT_MS);
 
 /** What FFI reads beside answers. Without it, the code is the same on each processor. */
 const testOfFfi = client === "libdbus" ? test : () => {};
@@ -53,14 +55,14 @@ testOfFfi("a refusal of the broker has its status", async () => {
   const { code, stdout } = await latchkey([...TOKEN, "--account", PEOPLE[7]!.username, "--format", "json"]);
   await broker.behave({ replies: {} });
   expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 3, error: "interaction_required" });
-});
+}, TIMEOUT_MS);
 
 testOfFfi("an error of libdbus tells why", async () => {
   const path = `${bus.directory}/nobody`, why = `Failed to connect to socket ${path}: No such file or directory`;
-  expect(await latchkey([...TOKEN, "--broker", "require"], `unix:path=${path}`)).toMatchObject({
+  expect(await latchkey(TOKEN, `unix:path=${path}`)).toMatchObject({
     ...{ code: 5, stdout: "", stderr: expect.stringContaining(why) },
   });
-});
+}, TIMEOUT_MS);
 
 test("the program is one for arm64", async () => {
   const header = await Bun.file(command[ARM64_EMULATOR.length]!).slice(0, 20).arrayBuffer();
