@@ -74,6 +74,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "its value has Unix' colon between two folders",
   },
   {
+    suites: ["lib/cache/plaintext_store_fuzz_test.ts"],
+    why: "it writes a file thousands of times, for which Wine takes minutes",
+    isWineOnly: true,
+  },
+  {
     suites: ["lib/edge_test.ts"],
     why: "workerd for Windows is not installed; the bundle is the same",
     isWineOnly: true,
