@@ -3,12 +3,7 @@
 /** By module that a suite reaches, why Windows has nothing for it. */
 export const NEEDS: Readonly<Record<string, string>> = {
   "tests/fakes/private_bus.ts": "they start a D-Bus session bus",
-  "tests/fakes/private_keyring.ts": "they start a D-Bus keyring",
   "tests/fakes/private_redis.ts": "they start Redis, which has no program for Windows",
-  "tests/tools/start_postgres.ts": "they start PostgreSQL",
-  "tests/tools/git_server.ts": "they start git and its server",
-  "tests/tools/wsl_machine.ts": "they play WSL in a mount namespace",
-  "tests/tools/launch_chromium.ts": "they start Chromium",
 };
 
 export interface Exception {
@@ -37,7 +32,12 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },
   { suites: ["bin/serve/identity_answers_test.ts"], test: /as a shell takes it/, why: SHELLS },
-  { suites: ["lib/runtime/command_contract.ts", "lib/runtime/browser_contract.ts"], why: SHELLS },
+  {
+    suites: ["lib/runtime/command_contract.ts"],
+    test: /the signal's number|friendly signal|cannot be run|prints too much|kills what|by a grandchild|startDetached/,
+    why: "it is about POSIX' signals, process groups and named pipes",
+  },
+  { suites: ["lib/runtime/browser_contract.ts"], why: SHELLS },
   { suites: ["lib/runtime/permission_test.ts", "lib/files/file_permission_test.ts"], why: SHELLS },
   { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
@@ -69,6 +69,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "its value has Unix' colon between two folders",
   },
   {
+    suites: ["lib/cache/plaintext_store_fuzz_test.ts"],
+    why: "it writes a file thousands of times, for which Wine takes minutes",
+    isWineOnly: true,
+  },
+  {
     suites: ["lib/edge_test.ts"],
     why: "workerd for Windows is not installed; the bundle is the same",
     isWineOnly: true,
@@ -95,7 +100,35 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     suites: ["lib/runtime/own_command_test.ts"],
     test: /from the network/,
-    why: "a URL as Deno's cache folder is a path of Linux",
+    why: "it plays JSR's registry with a cache folder of Deno's, which Deno under Wine does not make",
+    isWineOnly: true,
   },
   { suites: ["lib/chromium_test.ts", "bin/browser_host/browser_chromium_test.ts"], why: "they start Chromium" },
+  {
+    suites: [
+      ...["browser_host/browser_install", "browser_sign_in", "doctor/without_broker", "failure_report", "renewal"]
+        .map((suite) => `bin/${suite}_test.ts`),
+      ...["bin/serve/serve_log_test.ts", "lib/broker/msalruntime_library_test.ts"],
+    ],
+    why: "they start shell scripts, or play Linux' broker; Windows' own suite starts the command line",
+  },
+  { suites: ["lib/dbus/open_session_bus_test.ts"], why: "Windows has no session bus" },
+  { suites: ["lib/http/loopback_test.ts"], why: "it takes the address ::1 away in a network namespace" },
+  { suites: ["lib/cache/file_store_contract.ts"], test: /for this user alone/, why: MODES },
+  {
+    suites: ["lib/files/private_file_contract.ts"],
+    test: /path that is not safe|disk that does not serve|others may read|owner alone|has it open|through a link/,
+    why: MODES,
+  },
+  {
+    suites: ["lib/cache/file_store_", "lib/cache/many_processes_", "lib/files/private_file_"],
+    runtimes: ["Deno"],
+    why: "they hang under Wine, where a file that Deno has open and removes keeps its name until it is closed",
+    isWineOnly: true,
+  },
+  {
+    suites: ["lib/files/lock_contract.ts"],
+    why:
+      "it plays other machines and boots with what Linux' /proc says; many_processes_contract.ts has the lock itself",
+  },
 ];

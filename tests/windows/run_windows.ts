@@ -33,6 +33,8 @@ if (isWine) {
   mountWine();
 }
 
+/** What {@linkcode needOf} has found: it reads many files. */
+const needs = new Map<string, string | undefined>();
 /** The ways to a session bus are one on Windows, where there is none. */
 const onNode = RUNTIME_PATHS.find(({ name }) => name === "Node")!;
 const onDeno = RUNTIME_PATHS.find(({ name }) => name.startsWith("Deno"))!;
@@ -77,7 +79,8 @@ function filesOf(glob: string): readonly string[] {
 
 /** The module that a suite reaches and Windows has nothing for. */
 function needOf(file: string): string | undefined {
-  return Object.keys(NEEDS).find((module) => reachesModule(file, module, root));
+  if (!needs.has(file)) needs.set(file, Object.keys(NEEDS).find((module) => reachesModule(file, module, root)));
+  return needs.get(file);
 }
 
 function batchesOf(tool: "bun" | "deno" | "node", runner: Runner, files: readonly string[]): readonly Batch[] {

@@ -10,6 +10,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { runCommand, startDetached, StartError } from "../../../lib/runtime/process.ts";
+import { findTool } from "../../tools/find_tool.js";
 
 let folder: string;
 let count = 0;
@@ -38,35 +39,43 @@ async function openPipe() {
   return { path, firstText: once(reader.stdout, "data").then(([text]) => String(text).trim()), released };
 }
 
+/** A program that every system has: what it does, and the arguments that it finds as `words`. */
+function small(code: string, ...words: readonly string[]): readonly string[] {
+  return [findTool("node"), "-e", `const words = process.argv.slice(1); ${code}`, "--", ...words];
+}
+
+const COPY = "process.stdin.pipe(process.stdout);";
+
 describe("runCommand()", () => {
   test("gives input and returns what was printed", async () => {
-    const script = "cat; echo failed >&2; exit 3";
-    expect(await runCommand(["sh", "-c", script], { input: "jäne 🔑\n" }))
+    const script = `${COPY} process.stderr.write("failed\\n"); process.exitCode = 3;`;
+    expect(await runCommand(small(script), { input: "jäne 🔑\n" }))
       .toEqual({ code: 3, stdout: "jäne 🔑\n", stderr: "failed\n" });
   });
 
   test("gives an empty input unless it is told one", async () => {
-    expect(await runCommand(["cat"])).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(await runCommand(small(COPY))).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
   test("does not fail when the input is not read", async () => {
-    expect((await runCommand(["true"], { input: "x".repeat(1_000_000) })).code).toBe(0);
+    expect((await runCommand(small(""), { input: "x".repeat(1_000_000) })).code).toBe(0);
   });
 
   test("takes a byte order mark off", async () => {
-    expect((await runCommand(["printf", "\\357\\273\\277{}\\r\\n"])).stdout).toBe("{}\r\n");
+    expect((await runCommand(small('process.stdout.write("\\uFEFF{}\\r\\n")'))).stdout).toBe("{}\r\n");
   });
 
   test("has no shell look at the arguments", async () => {
     const words = ["$HOME", "a b", "'", '"', ";", "*", "%s", ""];
-    expect((await runCommand(["printf", "%s\\n", ...words])).stdout).toBe(words.map((word) => `${word}\n`).join(""));
+    const print = small("console.log(JSON.stringify(words))", ...words);
+    expect(JSON.parse((await runCommand(print)).stdout)).toEqual(words);
   });
 
   test("sets variables beside those that are there", async () => {
-    const { stdout } = await runCommand(["sh", "-c", 'echo "$LATCHKEY_TEST:${PATH:+path}"'], {
+    const { stdout } = await runCommand(small("const { env } = process; console.log(env.LATCHKEY_TEST, !!env.PATH)"), {
       environment: { LATCHKEY_TEST: "a b" },
     });
-    expect(stdout).toBe("a b:path\n");
+    expect(stdout).toBe("a b true\n");
   });
 
   test("gives 128 and the signal's number for what a signal ended", async () => {
@@ -95,8 +104,8 @@ describe("runCommand()", () => {
   });
 
   test("takes as much as it may print", async () => {
-    const text = "x".repeat(100_000);
-    expect((await runCommand(["printf", "%s", text], { maxOutputBytes: 100_000 })).stdout).toBe(text);
+    const print = small('process.stdout.write("x".repeat(100_000))');
+    expect((await runCommand(print, { maxOutputBytes: 100_000 })).stdout).toBe("x".repeat(100_000));
   });
 
   test("gives up after the time limit on what ignores a friendly signal", async () => {
@@ -105,11 +114,11 @@ describe("runCommand()", () => {
   });
 
   test.each([Infinity, 2 ** 31])("takes a time limit of %p for a long one", async (timeoutMs) => {
-    expect((await runCommand(["sh", "-c", "sleep 0.05; echo done"], { timeoutMs })).stdout).toBe("done\n");
+    expect((await runCommand(small('setTimeout(() => console.log("done"), 50)'), { timeoutMs })).stdout).toBe("done\n");
   });
 
   test("gives up after the time limit on what does not read its input", async () => {
-    const running = runCommand(["sleep", "1000"], { timeoutMs: 20, input: "x".repeat(1_000_000) });
+    const running = runCommand(small("setInterval(() => {}, 1e6)"), { timeoutMs: 20, input: "x".repeat(1_000_000) });
     expect(await failure(running)).toMatchObject({ code: "timed_out" });
   });
 
