@@ -132,7 +132,7 @@ function isGranted(deno: typeof Deno, permission: Deno.PermissionDescriptor): bo
  * AAPCS64, 6.8.2 and 6.9). When Deno binds a function without any structure it compiles machine code, which takes 0.2 ms, and
  * pays off after thousands of calls only.
  */
-const WORD = { struct: ["usize"] } as const;
+const WORD = { struct: ["usize"] } as const, HALF_WORD = { struct: ["u32"] } as const;
 
 /** Symbols of every method call. The rest have tables of their own, and are bound on first use. */
 const CALLS = {
@@ -162,7 +162,7 @@ const CALLS = {
   poll: { parameters: ["buffer", WORD, "i32"], result: "i32", nonblocking: true },
   poll_now: { name: "poll", parameters: ["buffer", WORD, "i32"], result: "i32" },
   // int eventfd(unsigned int initval, int flags)
-  eventfd: { parameters: [{ struct: ["u32"] }, "i32"], result: "i32" },
+  eventfd: { parameters: [HALF_WORD, "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const WAKING = {
