@@ -50,14 +50,14 @@ export async function makeApplication(
     clientId: options.clientId ?? clientIdOf(line),
     ...(authority !== undefined && { authority }),
     ...(redirectPath !== undefined && { redirectPath }),
-    ...(broker !== "never" && { ...ALL_BROKERS, [IS_OPTIONAL]: broker === "auto" }),
+    ...(broker !== "never" && { ...ALL_BROKERS, [IS_OPTIONAL]: broker === "auto" && !options.requireBroker }),
     requireBroker: broker === "require",
     ...(verbosity > 0 && { logger: logger(verbosity) }),
     ...(cache && { cache }),
     ...options,
     onSignInAddress: (shown) => {
       options.onSignInAddress?.(shown);
-      if (broker === "auto") void sayWithoutBroker(app);
+      if (broker === "auto") sayWithoutBroker(app).catch(() => {}); // nobody reads stderr
     },
   });
   return app;

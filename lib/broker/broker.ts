@@ -141,8 +141,13 @@ export interface BrokerFlags {
   readonly enableBrokerOnLinux?: boolean;
 }
 
-/** Key of the command line's flag: it opts in for the person, so Windows' and macOS' broker may lack its package. */
+/**
+ * Key of the command line's flag, which opts in for the person: if the package of Windows' and macOS' broker is not installed, it
+ * goes on without. An app that opts in itself gets an error.
+ */
 export const IS_OPTIONAL: unique symbol = Symbol("optional broker");
+/** The errors that say so. */
+export const notInstalled: WeakSet<LatchkeyError> = new WeakSet();
 
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;

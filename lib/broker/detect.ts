@@ -14,6 +14,7 @@ import {
   type BrokerKind,
   IS_OPTIONAL,
   isAnyWanted,
+  notInstalled,
 } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
@@ -104,8 +105,10 @@ function isMissing(error: unknown): error is LatchkeyError {
 
 /** Reports first what an installation or a permission can fix. */
 function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatform, isOptional: boolean): BrokerFinding {
-  const { system, isWsl } = platform, harmless = ["broker_unavailable", ...(isOptional ? ["missing_dependency"] : [])];
-  const fixable = failures.find(({ code }) => !harmless.includes(code));
+  const { system, isWsl } = platform;
+  const fixable = failures.find((error) =>
+    error.code !== "broker_unavailable" && !(isOptional && notInstalled.has(error))
+  );
   if (fixable && failures.length === 1) throw fixable;
   const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;
   const reason = sorted.map(({ message }) => message).join("; ");

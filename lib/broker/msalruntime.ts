@@ -42,7 +42,7 @@ const CALLS = "MSALRuntime";
 const WINDOWS = "MSALRuntime's window";
 
 /** REGDB_E_CLASSNOTREG, 0x80040154. */
-const CLASS_NOT_REGISTERED = -2147221164;
+const CLASS_NOT_REGISTERED = 0x80040154;
 
 /** Starts a call, which gives its result to `done`, perhaps before it returns. */
 type Start<T> = (done: (result: T) => void) => NativeCall;
@@ -89,10 +89,12 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     try {
       return await callBroker(name, callOnce, { correlationId, signal, retry, log });
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.broker?.errorCode !== CLASS_NOT_REGISTERED) throw error;
+      if (!(error instanceof LatchkeyError) || (error.broker?.errorCode ?? 0) >>> 0 !== CLASS_NOT_REGISTERED) {
+        throw error;
+      }
       const message = "Windows has no account manager (0x80040154): Server Core and sessions without a shell lack it";
       options.onUnusable(message);
-      throw new LatchkeyError("broker_unavailable", message, { correlationId });
+      throw new LatchkeyError("broker_unavailable", message, { correlationId, broker: error.broker, cause: error });
     }
   }
 

@@ -22,6 +22,7 @@ import {
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
 import { isThere, readTextFile } from "../runtime/program.ts";
+import { notInstalled } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
@@ -216,9 +217,11 @@ function notFound(paths: readonly string[], install: string): LatchkeyError {
       hint: `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
     });
   }
-  return new LatchkeyError("missing_dependency", `The package ${PACKAGE} is not installed`, {
+  const error = new LatchkeyError("missing_dependency", `The package ${PACKAGE} is not installed`, {
     hint: `Install it: ${install}; or set ${VARIABLE} to its folder`,
   });
+  notInstalled.add(error);
+  return error;
 }
 
 function notPermitted(path: string): LatchkeyError {

@@ -308,10 +308,7 @@ async function withRedisLock<T>(
   signal?.throwIfAborted();
   // A secret of the holder, so that nobody else releases the lock.
   const secret = crypto.randomUUID(), words = [secret, String(LEASE_MS)];
-  const release = () =>
-    run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch((error) => {
-      if (!(error instanceof LatchkeyError)) throw error; // else the lease expires by itself
-    });
+  const release = () => run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch(() => {}); // the lease expires by itself
   // If one fails, the next makes up for it.
   const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: LEASE_MS }).catch(() => {});
 

@@ -45,6 +45,14 @@ export function isNotWritable(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.error === "cache_not_writable";
 }
 
+/** A token that was received: its end by the monotonic clock, and by the system's (`until`), in milliseconds. */
+interface ReceivedToken {
+  readonly account: string;
+  readonly endMs: number;
+  readonly places: Set<string>;
+  readonly until: number;
+}
+
 /** A store's documents as one app sees them. Calls that read or write the store throw `configuration` if that fails. */
 export class TokenCache {
   readonly #store: CacheStore;
@@ -54,7 +62,7 @@ export class TokenCache {
   #last: { readonly json: string; readonly document: CacheDocument } | undefined;
   readonly #unsaved = new UnsavedReplies();
   /** Of received access tokens, the ends by the monotonic clock, and the places in the cache until another token takes them. */
-  readonly #ends = new Map<string, { readonly endMs: number; readonly places: Set<string>; readonly until: number }>();
+  readonly #ends = new Map<string, ReceivedToken>();
   /** By account, the promise that resolves when all renewals that began so far are over. */
   readonly #renewals = new Map<string, Promise<void>>();
   #isRetrying = false;
@@ -134,7 +142,8 @@ export class TokenCache {
       end.places.delete(place);
       if (end.places.size === 0 || end.until <= app.now) this.#ends.delete(old);
     }
-    this.#ends.set(accessToken, { endMs, places, until: extendedExpiresOn.getTime() });
+    const account = idKey(reply.result.account.homeAccountId);
+    this.#ends.set(accessToken, { account, endMs, places, until: extendedExpiresOn.getTime() });
   }
 
   /** Retries failed writes. Never throws. */
@@ -155,6 +164,9 @@ export class TokenCache {
     if (this.#isForeign(account)) return;
     const { homeAccountId } = account;
     this.#unsaved.drop(homeAccountId);
+    for (const [token, { account }] of this.#ends) {
+      if (account === idKey(homeAccountId)) this.#ends.delete(token);
+    }
     await this.#change(homeAccountId, (document) => changesOfSignOut(document, homeAccountId, this.#app()), call);
   }
 

@@ -158,8 +158,9 @@ const CALLS = {
   dbus_free: { parameters: [WORD], result: "void" },
   // void *memcpy(void *dest, const void *src, size_t n)
   memcpy: { parameters: ["buffer", WORD, "usize"], result: "void" },
-  // int poll(struct pollfd *fds, nfds_t nfds, int timeout): once on another thread to wait, once on this one to look
-  poll: { parameters: ["buffer", WORD, "i32"], result: "i32", nonblocking: true },
+  // int poll(struct pollfd *fds, nfds_t nfds, int timeout): once on another thread to wait, once on this one to look. The other
+  // thread reads a structure later, when its bytes may be gone: before Deno 2.7.12 nothing keeps them.
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   poll_now: { name: "poll", parameters: ["buffer", WORD, "i32"], result: "i32" },
   // int eventfd(unsigned int initval, int flags)
   eventfd: { parameters: [HALF_WORD, "i32"], result: "i32" },
@@ -348,7 +349,7 @@ export class LibdbusTransport implements DBusTransport {
       const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#handle);
       fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
       this.#polling = true;
-      await calls.poll(bytesOf(fds), word(2n), this.#timeout(authenticated ? Infinity : waitMs));
+      await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
       this.#polling = false;
       waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
       if (events[7]) this.#library.waking().read(this.#wake, new Uint8Array(8), word(8n));

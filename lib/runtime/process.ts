@@ -124,17 +124,20 @@ function startOnDeno(
 
 /**
  * Returns cmd.exe's arguments to run a batch file, which Node and Bun refuse to start. They are quoted as by Rust's standard
- * library, and so by Deno: cmd.exe expands `%` even between quotes, unless a substring of nothing follows it.
+ * library, and so by Deno. cmd.exe expands `%` even between quotes: a substring of nothing between two of them prevents it.
  */
 export function batchArguments(program: string, args: readonly string[]): readonly string[] {
   const words = [program, ...args];
-  if (words.some((word) => /[\r\n\0]/.test(word))) throw new StartError(program, "an argument has a line break");
-  const quoted = words.map((word) =>
-    `"${
-      word.replaceAll("%", "%%cd:~,%").replace(/(\\*)("|$)/g, (_, slashes, quote) => slashes + slashes + quote + quote)
-    }"`
+  if (words.some((word) => /[\r\n\0]/.test(word))) throw new StartError(program, "an argument has a line break or NUL");
+  const quoted = words.map((word, index) =>
+    index > 0 && /^[\w#$*+\-./:?@\\]*[\w#$*+\-./:?@]$/.test(word) ? word : batchWord(word)
   );
   return ["/e:ON", "/v:OFF", "/d", "/c", `"${quoted.join(" ")}"`];
+}
+
+function batchWord(word: string): string {
+  const twice = (_: string, slashes: string, quote: string) => slashes + slashes + quote + quote;
+  return `"${word.replaceAll("%", "%%cd:~,%").replace(/(\\*)("|$)/g, twice)}"`;
 }
 
 async function startOnNode(
@@ -148,7 +151,7 @@ async function startOnNode(
   ]);
   const { env, platform } = globalThis.process;
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
-  const isBatch = platform === "win32" && /\.(cmd|bat)$/i.test(program);
+  const isBatch = platform === "win32" && /\.(cmd|bat)[. ]*$/i.test(program);
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
   const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
     windowsVerbatimArguments: isBatch,

@@ -51,7 +51,10 @@ export const WINE_ENVIRONMENT: Readonly<Record<string, string>> = {
  * in it end with it, whatever happens, so no folder is ever removed with something mounted below.
  */
 export function enterNamespace(): void {
-  if (process.env[INSIDE]) return;
+  if (process.env[INSIDE]) {
+    if (process.pid === 1) return;
+    throw new Error(`${INSIDE} is set, and this is no namespace of its own`);
+  }
   if (process.platform !== "linux" || process.arch !== "x64" || process.getuid?.() !== 0) {
     process.stderr.write(
       "Wine is set up by root, on Linux and x64: run sudo npm run test:windows there, or npm run test:windows on Windows\n",

@@ -27,5 +27,6 @@ test("batchArguments() quotes what cmd.exe would read", () => {
   expect(batchArguments("C:\\my tools\\x.cmd", ["https://a/?b=%PATH%&calc", 'say "hi"', "C:\\", ""]).at(-1)).toBe(
     '""C:\\my tools\\x.cmd" "https://a/?b=%%cd:~,%PATH%%cd:~,%&calc" "say ""hi""" "C:\\\\" """',
   );
+  expect(batchArguments("x.cmd", ["release", "--x=1", "C:\\"]).at(-1)).toBe('""x.cmd" release "--x=1" "C:\\\\""');
   expect(() => batchArguments("x.cmd", ["a\ncalc"])).toThrow("line break");
 });
