@@ -158,8 +158,9 @@ const CALLS = {
   dbus_free: { parameters: [WORD], result: "void" },
   // void *memcpy(void *dest, const void *src, size_t n)
   memcpy: { parameters: ["buffer", WORD, "usize"], result: "void" },
-  // int poll(struct pollfd *fds, nfds_t nfds, int timeout): once on another thread to wait, once on this one to look. The other
-  // thread reads a structure later, when its bytes may be gone: before Deno 2.7.12 nothing keeps them.
+  // Once on another thread to wait, once on this one to look. The other thread would read a structure later, when its bytes may be
+  // gone: before Deno 2.7.12 nothing keeps them.
+  // int poll(struct pollfd *fds, nfds_t nfds, int timeout)
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   poll_now: { name: "poll", parameters: ["buffer", WORD, "i32"], result: "i32" },
   // int eventfd(unsigned int initval, int flags)
