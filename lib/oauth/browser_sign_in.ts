@@ -238,8 +238,15 @@ dt{font-weight:600}dd{margin:0}dd+dt{margin-top:.5rem}`;
 
 const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
 
+/** An `HttpReply`, whose module names `node:net`: the declarations of the npm package must not. */
+interface ResultPage {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
 /** Returns the page that ends a sign-in: latchkey's, or the app's own HTML. */
-export function resultPage(outcome: SignInOutcome, html?: string): HttpReply {
+export function resultPage(outcome: SignInOutcome, html?: string): ResultPage {
   const nonce = crypto.randomUUID();
   return {
     status: outcome.ok ? 200 : 400,
