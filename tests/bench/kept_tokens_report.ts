@@ -84,9 +84,7 @@ async function programsWith(accounts: number, folder: string, bundle: string): P
   const documents = Array.from({ length: accounts }, (_, number) => documentOf(number));
   await writeFile(plain, JSON.stringify(merged(documents)), { mode: 0o600 });
   const store = fileStore({ folder: join(sealed, "latchkey"), keyLocation: "file" });
-  for (const [number, document] of documents.entries()) {
-    await store.update(idOf(number), () => JSON.stringify(document));
-  }
+  await store.update(idOf(number), () => JSON.stringify(merged(documents)));
   const asked = ["token", "--client-id", CLIENT_ID, "--broker", "never", "--scope", SCOPE, "--account", username];
   const ours = (name: string, script: string): Program[] => [
     {
@@ -95,7 +93,7 @@ async function programsWith(accounts: number, folder: string, bundle: string): P
       command: [...denoRun(), ...permissions(folder), script, ...asked, "--cache-file", plain],
     },
     {
-      name: `latchkey token${name}, encrypted files`,
+      name: `latchkey token${name}, encrypted file`,
       accounts,
       command: ["env", `XDG_STATE_HOME=${sealed}`, ...denoRun(), ...permissions(folder), script, ...asked],
     },
