@@ -66,8 +66,7 @@ function tableOf(programs: readonly Program[], walls: readonly (readonly number[
   });
   const head = ["whole process, one token that is kept", "accounts", "median ms", "min–max"];
   return markdownTable([...head, "× empty Deno", "× the faster MSAL", "× one account"], rows) +
-    "\ntargets: the shared file ≤ 0.25 × the faster MSAL with 1 account, ≤ 0.5 × with 1,000 (10,000 tokens, 25 MB); " +
-    "encrypted ≤ 1.3 × one account\n";
+    "\ntargets: ≤ 0.25 × the faster MSAL with 1 account, ≤ 0.6 × with 1,000 (10,000 tokens, 25 MB)\n";
 }
 
 /** The command line in as few files as it takes. */
