@@ -46,7 +46,7 @@ if (probe.status === 0) {
 }
 await demonstrateWithoutBroker({ print, show }, (text) => withoutTokens(text, shortened));
 print(
-  "Try next: README.md has the library's first ten lines, examples/ has whole programs,\n" +
+  "Try next: README.md has the first lines of code, examples/ has whole programs,\n" +
     "and `latchkey --help` lists all that the command line does.",
 );
 
