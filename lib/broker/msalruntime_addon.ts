@@ -211,15 +211,13 @@ async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
 function notFound(paths: readonly string[], install: string): LatchkeyError {
   const unreadable = paths.find((path) => isAddonThere(path) === undefined);
   if (unreadable !== undefined) return notPermitted(unreadable);
-  const place = readEnvironment(VARIABLE);
-  if (place !== undefined) {
-    return new LatchkeyError("missing_dependency", `Cannot use ${VARIABLE}: there is no ${paths[0]}`, {
-      hint: `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
-    });
-  }
-  const error = new LatchkeyError("missing_dependency", `The package ${PACKAGE} is not installed`, {
-    hint: `Install it: ${install}; or set ${VARIABLE} to its folder`,
-  });
+  const [message, hint] = readEnvironment(VARIABLE) === undefined
+    ? [`The package ${PACKAGE} is not installed`, `Install it: ${install}; or set ${VARIABLE} to its folder`]
+    : [
+      `Cannot use ${VARIABLE}: there is no ${paths[0]}`,
+      `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
+    ];
+  const error = new LatchkeyError("missing_dependency", message, { hint });
   notInstalled.add(error);
   return error;
 }
