@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { decodeHex, encodeHex, isGuid } from "../encoding.ts";
+import { decodeHex, encodeHex, isGuid, joinBytes } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
@@ -66,7 +66,7 @@ export async function encrypt(text: string, key: KeyBytes, { name }: { readonly 
   const head = headOf(key), nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
   const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
   const encrypted = await crypto.subtle.encrypt(options, await importKey(key), new TextEncoder().encode(text));
-  return joined(head, nonce, new Uint8Array(encrypted));
+  return joinBytes([head, nonce, new Uint8Array(encrypted)]);
 }
 
 /** Decrypts a text; `undefined` if it was encrypted with another key, or for another file, or was changed since. */
@@ -97,11 +97,11 @@ export function keyIdOf(bytes: Uint8Array): string | undefined {
 
 function headOf({ id }: KeyBytes): Uint8Array<ArrayBuffer> {
   if (!isGuid(id)) throw new TypeError("Cannot encrypt: the key's id is not a UUID");
-  return joined(MAGIC, decodeHex(id.replaceAll("-", "")));
+  return joinBytes([MAGIC, decodeHex(id.replaceAll("-", ""))]);
 }
 
-function authenticatedData(head: Uint8Array, name: string): Uint8Array<ArrayBuffer> {
-  return joined(head, new TextEncoder().encode(name));
+function authenticatedData(head: Uint8Array<ArrayBuffer>, name: string): Uint8Array<ArrayBuffer> {
+  return joinBytes([head, new TextEncoder().encode(name)]);
 }
 
 function importKey(key: KeyBytes): Promise<CryptoKey> {
@@ -111,14 +111,4 @@ function importKey(key: KeyBytes): Promise<CryptoKey> {
     imported.set(key, promise);
   }
   return promise;
-}
-
-function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let end = 0;
-  for (const part of parts) {
-    whole.set(part, end);
-    end += part.length;
-  }
-  return whole;
 }

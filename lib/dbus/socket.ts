@@ -5,6 +5,7 @@
  * @module
  */
 import { startTimer } from "../async.ts";
+import { joinBytes } from "../encoding.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type Signal } from "./bus.ts";
 import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
 
@@ -194,9 +195,9 @@ export class BunTransport extends SocketTransport {
   readonly #bun: BunSockets;
   #connected: BunSocket | undefined;
   /** The messages sent before the daemon accepts the authentication. If this address fails, the next one gets them. */
-  #early: Uint8Array[] | undefined = [];
+  #early: Uint8Array<ArrayBuffer>[] | undefined = [];
   #answer = "";
-  #unsent: Uint8Array[] = [];
+  #unsent: Uint8Array<ArrayBuffer>[] = [];
 
   /** Starts to connect to the first of the sockets that works. */
   constructor(bun: BunSockets, sockets: readonly UnixSocket[], onSignal: (signal: Signal) => void) {
@@ -252,7 +253,7 @@ export class BunTransport extends SocketTransport {
   }
 
   /** Writes in the next microtask, so that calls of one moment go out in one piece. */
-  protected write(message: Uint8Array): void {
+  protected write(message: Uint8Array<ArrayBuffer>): void {
     this.#early?.push(message);
     if (this.#unsent.push(message) === 1) queueMicrotask(() => this.#flush());
   }
@@ -261,7 +262,7 @@ export class BunTransport extends SocketTransport {
   #flush(): void {
     const socket = this.#connected;
     if (!socket) return;
-    const bytes = concat(this.#unsent.splice(0)), taken = bytes.length > 0 ? socket.write(bytes) : 0;
+    const bytes = joinBytes(this.#unsent.splice(0)), taken = bytes.length > 0 ? socket.write(bytes) : 0;
     if (taken < bytes.length) this.#unsent.unshift(bytes.subarray(Math.max(0, taken)));
     else if (!this.isOpen()) socket.end();
   }
@@ -287,15 +288,4 @@ function agreementLength(answer: string): number | undefined {
     if (!/^DATA( |$)/.test(line)) return undefined;
   }
   return answer.length < MAX_ANSWER ? 0 : undefined;
-}
-
-function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    whole.set(piece, offset);
-    offset += piece.length;
-  }
-  return whole;
 }
