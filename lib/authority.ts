@@ -15,7 +15,7 @@ export interface Authority {
   readonly origin: string;
   /** The host, with the port if it is not the default. */
   readonly host: string;
-  /** First segment of the path: `common`, `organizations`, `consumers`, a tenant's id or domain; empty if there is none. */
+  /** First segment of the path: `common`, `organizations`, `consumers`, a tenant's id or domain; empty if the path is empty. */
   readonly tenant: string;
   readonly kind: AuthorityKind;
 }
@@ -185,7 +185,7 @@ export const NATIVE_CLIENT_URI = "https://login.microsoftonline.com/common/oauth
 /** Redirect URI of the broker on macOS, for programs that Apple has not signed. */
 export const UNSIGNED_APP_URI = "msauth.com.msauth.unsignedapp://auth";
 
-/** Returns the redirect URI of Windows' broker (Web Account Manager), on Windows and from WSL. */
+/** Returns the redirect URI of the Windows broker (Web Account Manager), on Windows and from WSL. */
 export function brokerPluginUri(clientId: string): string {
   return `ms-appx-web://Microsoft.AAD.BrokerPlugin/${clientId}`;
 }

@@ -126,7 +126,7 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
  * that have signed out of this app.
  *
  * @throws {UsageError} if there are several.
- * @throws {LatchkeyError} `account_not_found` if there is none; `broker_unavailable` if a broker is required.
+ * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.
  */
 export async function chooseAccount(
   app: PublicClientApplication,

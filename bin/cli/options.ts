@@ -210,7 +210,7 @@ export const AUTHORITY: Option = textOption(
   "Issuer of the token (https://login.microsoftonline.com/common)",
 );
 
-/** Apps of Microsoft's whose ids people know by name. */
+/** Microsoft's own apps whose ids people know by name. */
 export const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
   "azure-cli": "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
   "azure-powershell": "1950a258-227b-4e31-a9cf-717495945fc2",

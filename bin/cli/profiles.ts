@@ -34,7 +34,7 @@ export function checkProfileName(name: string): void {
   throw new UsageError(`A profile's name has only letters, digits, "-", "_" and ".", unlike ${JSON.stringify(name)}`);
 }
 
-/** Reads a profile; `undefined` if there is none of this name. @throws {UsageError} if the file is invalid. */
+/** Reads a profile; `undefined` if the file does not have it. @throws {UsageError} if the file is invalid. */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
   const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) return undefined;
@@ -137,7 +137,7 @@ function keyOf(option: string): string {
 }
 
 /**
- * Reads the profile that a command line names, or else the one named `default`; `undefined` if there is none.
+ * Reads the profile that a command line names, or else the one named `default`; `undefined` if it does not exist.
  *
  * @throws {UsageError} if the named profile does not exist, unless the command may create it, or the file cannot be used.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if a profile is named, and the file's place is not known or Deno

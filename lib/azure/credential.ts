@@ -128,7 +128,7 @@ export interface LatchkeyCredentialOptions
 const CONTINUOUS_ACCESS_EVALUATION = "cp1";
 
 /**
- * A credential for Azure's SDKs for JavaScript: tokens from the device's broker, or from the browser if there is none. It
+ * A credential for Azure's SDKs for JavaScript: tokens from the device's broker, or without one from the browser. It
  * answers claims challenges, uses other tenants if they are allowed, and binds tokens to requests if the broker can.
  *
  * @example A secret from Key Vault

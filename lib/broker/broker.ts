@@ -120,7 +120,7 @@ export type BrokerFinding =
   }
   | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
 
-/** Returns the error of a call that needs a broker if there is none. */
+/** Returns the error of a call that needs a broker, after a search that found no usable one. */
 export function noBroker(
   finding: Exclude<BrokerFinding, { readonly state: "active" }>,
   correlationId?: string | undefined,
@@ -142,8 +142,8 @@ export interface BrokerFlags {
 }
 
 /**
- * Key of the command line's flag, which opts in for the person: if the package of Windows' and macOS' broker is not installed, it
- * goes on without. An app that opts in itself gets an error.
+ * Key of the command line's flag, which opts in for the person: if the package for the Windows and macOS
+ * brokers is not installed, it goes on without. An app that opts in itself gets an error.
  */
 export const IS_OPTIONAL: unique symbol = Symbol("optional broker");
 /** The errors that say so. */

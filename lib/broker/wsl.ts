@@ -24,7 +24,7 @@ const WSLINFO_MS = 3_000;
 const USUAL_PROXY = "/mnt/c/Program Files/WSL/msal.wsl.proxy.exe";
 /** Limit of a cancellation: Windows sometimes takes seconds to start a program. */
 const CANCEL_MS = 10_000;
-/** Longest command line of Windows' CreateProcess in UTF-16 units, the zero at its end included. */
+/** Longest command line for CreateProcess on Windows, in UTF-16 units, the zero at its end included. */
 export const MAX_COMMAND_LINE = 32_767;
 
 export const WSL_HINTS = {

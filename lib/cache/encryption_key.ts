@@ -73,7 +73,7 @@ const PROMPT_NOTICES = {
 class Overtaken extends Error {}
 
 /**
- * Returns the key of the encrypted file's folder, and makes one if there is none. If it is lost, its `key.json` is set
+ * Returns the key of the encrypted file's folder, and makes one if it is missing. If it is lost, its `key.json` is set
  * aside with a warning.
  *
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency`, `invalid_response` if the keyring does
@@ -95,7 +95,7 @@ export async function openEncryptionKey(folder: string, options: EncryptionKeyOp
 }
 
 /**
- * Returns the key of a folder; `undefined` if there is none. Nothing changes: another session can still have a lost
+ * Returns the key of a folder; `undefined` if it is missing. Nothing changes: another session can still have a lost
  * key.
  *
  * @throws {LatchkeyError} `configuration` if it is lost; else as {@linkcode openEncryptionKey}.
@@ -280,8 +280,8 @@ async function underLock<T>(
   { signal, log }: EncryptionKeyOptions,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
-  const { PROMPT_MS } = await import("../keyring/secret_service.ts"),
-    notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
+  const { PROMPT_MS } = await import("../keyring/secret_service.ts");
+  const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
     return await withLock(`${folder}/key.lockfile`, async (lock) => (clearTimeout(notice), await work(lock)), {
       signal,
@@ -316,9 +316,8 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
   const fields = readJson(bytes), field = (name: string): string => readText(fields?.[name]) ?? "";
-  const id = field("id").toLowerCase(),
-    place = field("place"),
-    base = { id, why: escapeControlCharacters(field("why")) };
+  const id = field("id").toLowerCase(), place = field("place");
+  const base = { id, why: escapeControlCharacters(field("why")) };
   if (!isGuid(id) || place === "") return undefined;
   switch (place) {
     case "secret-service": {

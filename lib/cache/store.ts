@@ -36,7 +36,7 @@ export interface CacheStore {
    * Reads the document of an account. It may have other accounts in it.
    *
    * @param homeAccountId The account. The same account always has the same text.
-   * @returns The document; `undefined` if there is none.
+   * @returns The document; `undefined` if it is missing.
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
   read(homeAccountId: string, call?: CacheCall): Promise<string | undefined>;

@@ -2,9 +2,9 @@
  * Locks between processes, as lock files like MSAL's: the process that creates the file has the lock, and removes it when done.
  *
  * MSAL for Python waits 5 seconds for it, then goes on regardless; MSAL for Node waits 50. Both write `PID PROGRAM` into it.
- * Our text also names the machine, boot and pid namespace of the pid. Only if they match this process's own does a missing process mean that nobody holds
- * the lock: elsewhere it may run in another container, or on another machine that shares the folder. Any other lock counts as
- * held until its file has not changed for a while, by the clock of the process that watches it.
+ * Our text also names the machine, boot and pid namespace of the pid. Only if they match this process's own does a missing
+ * process mean that nobody holds the lock: elsewhere it may run in another container, or on another machine that shares the
+ * folder. Any other lock counts as held until its file has not changed for a while, by the clock of the process that watches it.
  *
  * @module
  */

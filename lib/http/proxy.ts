@@ -14,7 +14,7 @@ export type Variable = (name: string) => string | undefined;
 const VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] as const;
 
 /**
- * Returns the proxy for a URL, or throws `configuration` if it is not supported; `direct` if there is none, as for loopback;
+ * Returns the proxy for a URL, or throws `configuration` if it is not supported; `direct` if the URL needs no proxy, as for loopback;
  * `undefined` if no variable names any: then the runtime's own `fetch` will do.
  */
 export async function findProxy(url: URL, variable: Variable): Promise<HttpRoute["proxy"]> {

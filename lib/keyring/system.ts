@@ -68,7 +68,7 @@ export function addCommand({ service, account, label, text }: KeychainSecret): s
   return lineOf("add-generic-password", ["-U"], ["-s", service], ["-a", account], ["-l", label], ["-w", text]);
 }
 
-/** Returns the secret in the output of `security`; `undefined` if there is none. Throws for an error message. */
+/** Returns the secret in the output of `security`; `undefined` if it is missing. Throws for an error message. */
 export function readKeychainReply({ stdout, stderr }: CommandResult): string | undefined {
   const text = stdout.trim();
   if (isBase64(text)) return text;

@@ -193,7 +193,7 @@ export async function signInByBrowser(
   }
 }
 
-/** Returns the origins that post the form: personal accounts of Microsoft's sign in at a host of their own. */
+/** Returns the origins that post the form: Microsoft's personal accounts sign in at a host of their own. */
 function originsOf({ server, authority }: Provider): readonly string[] {
   const { authorization_endpoint: page } = server, personal = `https://${PERSONAL_ACCOUNTS_HOST}`;
   return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? [personal] : []];

@@ -158,7 +158,7 @@ function nextInterval(interval: number, error: unknown): number {
 
 /**
  * Returns the address that a person is sent to, or `undefined` if it is not one of the web. An untrusted authority could
- * request a code of Microsoft's and pass it on: who enters it there signs that authority in.
+ * request a code from Microsoft and pass it on: who enters it there signs that authority in.
  */
 function checkAddress(text: string | undefined, { authority }: Provider, correlationId: string): string | undefined {
   const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;

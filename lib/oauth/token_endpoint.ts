@@ -135,7 +135,7 @@ export async function refreshTokens(
 /** Facts that complete a token response. The account's data replace what the response omits. */
 export interface TokenReplyContext extends Pick<TokenContext, "scopes" | "account" | "correlationId"> {
   readonly provider: Provider;
-  /** Validated claims of the id token; `undefined` if there is none. */
+  /** Validated claims of the id token; `undefined` if the reply has no id token. */
   readonly claims: JsonObject | undefined;
   /** In milliseconds since 1970. */
   readonly now: number;
@@ -189,7 +189,7 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
   const { provider: { authority }, account: expected, correlationId } = context, claims = context.claims ?? {};
   // Ids in Microsoft's tenants: where it signed in, and at home. Those of another provider are ignored: it could impersonate
-  // an account of Microsoft's.
+  // a Microsoft account.
   const isMicrosoft = isMicrosoftAuthority(authority), home = isMicrosoft ? readBase64Json(clientInfo) : undefined;
   const [oid, tid] = isMicrosoft ? [readText(claims.oid), readText(claims.tid)] : [];
   const uid = readText(home?.uid) ?? oid, utid = readText(home?.utid) ?? tid;
@@ -198,7 +198,7 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
   const realm = tid ?? expected?.realm ?? utid ?? path;
   if (authority.kind === "entra" && !isTenant(realm)) throw invalidResponse("the tenant is invalid", correlationId);
   // The subject is the home account id elsewhere, as in MSAL. It is unique at its issuer only (OpenID Connect Core, 5.7), so
-  // one that looks like an id of Microsoft's gets the issuer added.
+  // one that looks like a Microsoft id gets the issuer added.
   const subject = readText(claims.sub), isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoft;
   const subjectId = isAmbiguous ? `${subject}#${environmentOf(authority)}` : subject;
   const homeAccountId = (uid && utid ? `${uid}.${utid}` : subjectId) ?? expected?.homeAccountId;
