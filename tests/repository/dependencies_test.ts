@@ -7,6 +7,16 @@ import { fileURLToPath } from "node:url";
 /** Terms on which users get what we depend on: they ask for no more than to be named. */
 const PERMISSIVE = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"];
 
+/** Packages of which npm's package and the executables contain a copy, so that nobody has to install them. */
+const BUNDLED = [
+  "@modelcontextprotocol/client",
+  "@modelcontextprotocol/server",
+  "@std/cli",
+  "jmespath",
+  "uqr",
+  "yaml",
+];
+
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const { name, version, license, bin, engines, dependencies, devDependencies } = JSON.parse(read("package.json"));
 const wanted: Readonly<Record<string, string>> = { ...dependencies, ...devDependencies };
@@ -92,7 +102,7 @@ describe("the table of dependencies", () => {
   });
 
   test("tells the licence of each, why it is there, and who gets it", () => {
-    const forUsers = [...Object.keys(dependencies), "@std/cli"]; // which is bundled in
+    const forUsers = [...Object.keys(dependencies), ...BUNDLED];
     const wrong = rows.flatMap(({ names, terms, why, isForUsers }) =>
       names.filter((dependency) => {
         const locked = npmLock[`node_modules/${dependency}`], its = terms.get(dependency) ?? "";
