@@ -20,13 +20,16 @@ import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { messageOf, print, say } from "../cli/output.ts";
 import { interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
+import { azureScopes } from "./azure.ts";
 import {
+  type AcceptedRequest,
+  AZD_PATH,
+  failureReply,
   IDENTITY_PATH,
   identityAnswers,
   type IdentityEndpoint,
   type IdentityEndpointOptions,
   openIdentityEndpoint,
-  refusalReply,
 } from "./endpoint.ts";
 
 /** The command. */
@@ -43,8 +46,10 @@ export const command: Command = {
     // Only the command line says what is served.
     ...SCOPES.map((option): Option => {
       const summary = "to serve tokens for, exactly as programs request it; may be repeated";
-      const what = option.name === "scope" ? "Scope" : "Resource";
-      return { ...option, kind: "list", environment: false, fromProfile: false, summary: `${what} ${summary}` };
+      const what = option.name === "scope"
+        ? `Scope ${summary}`
+        : `Resource ${summary}; azure: all that Azure CLI needs`;
+      return { ...option, kind: "list", environment: false, fromProfile: false, summary: what };
     }),
     {
       name: "socket",
@@ -101,6 +106,10 @@ export const command: Command = {
       "for containers with the socket's folder mounted",
     ],
     ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+    [
+      "latchkey serve --client-id azure-cli --resource azure -- bash",
+      "a shell for az login --identity --allow-no-subscriptions, and for azd",
+    ],
   ],
   run: serve,
 };
@@ -157,13 +166,13 @@ async function endpointOf(
     prompter
       ? await prompter.ask(request, (request) => app.acquireToken(request))
       : await app.acquireToken({ ...request, interactive: "never" });
+  const tenant = line.text("tenant");
   const answer = identityAnswers({
-    clientId,
-    scopes,
+    ...{ clientId, scopes, tenant },
     identities: new Set(line.list("identity").map((id) => id.toLowerCase())),
     async acquire(asked) {
       const account = await resolveAccount(app, line.text("account"), asked.signal);
-      const request = { ...asked, ...account, tenantId: line.text("tenant") };
+      const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId };
       return await send(request).catch(async (error) => {
         throw await withConsentUrl(error, app, request);
       });
@@ -175,7 +184,9 @@ async function endpointOf(
 }
 
 function allowedScopes(line: CommandLine): ReadonlySet<string> {
-  const scopes = new Set([...line.list("scope"), ...line.list("resource").map(scopeOfResource)]);
+  const scopesOf = (resource: string) =>
+    resource === "azure" ? azureScopes(line.text("authority")) : [scopeOfResource(resource)];
+  const scopes = new Set([...line.list("scope"), ...line.list("resource").flatMap(scopesOf)]);
   if (scopes.size > 0) return scopes;
   throw new UsageError("--resource or --scope is missing: what clients may get tokens for");
 }
@@ -213,15 +224,26 @@ async function onPort(line: CommandLine, options: IdentityEndpointOptions): Prom
   const endpoint = await openIdentityEndpoint({ port: Number(wanted), secret }, options);
   const address = addressOf(endpoint);
   // Standard output may be a log: a secret in a file is not printed.
-  const header = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
+  const value = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
+  const variables = Object.entries(variablesFor(endpoint, value)).map(([name, value]) => `export ${name}=${value}\n`);
   return await untilEnded(endpoint, line, () => {
-    print(`export IDENTITY_ENDPOINT=${address}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`);
+    print(`${variables.join("")}${NO_PROXY_LINES}`);
     say(`serving at ${address}`);
   });
 }
 
 function addressOf({ port }: IdentityEndpoint): string {
   return `http://127.0.0.1:${port}${IDENTITY_PATH}`;
+}
+
+/** Returns the variables that Azure's libraries, and azd, read. */
+function variablesFor(endpoint: IdentityEndpoint, secret: string): Readonly<Record<string, string>> {
+  return {
+    IDENTITY_ENDPOINT: addressOf(endpoint),
+    IDENTITY_HEADER: secret,
+    AZD_AUTH_ENDPOINT: `http://127.0.0.1:${endpoint.port}`,
+    AZD_AUTH_KEY: secret,
+  };
 }
 
 /** Returns 256 random bits as hexadecimal digits, which no shell or program takes for an option, unlike base64url. */
@@ -283,11 +305,10 @@ async function runWithEndpoint(command: readonly string[], options: IdentityEndp
   const secret = newSecret(), endpoint = await openIdentityEndpoint({ port: 0, secret }, options);
   try {
     return await runInForeground(command, {
-      IDENTITY_ENDPOINT: addressOf(endpoint),
-      IDENTITY_HEADER: secret,
+      ...variablesFor(endpoint, secret),
       ...proxyExceptions(),
-      // Azure's libraries would take this for an endpoint of Service Fabric.
-      ...(readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined && { IDENTITY_SERVER_THUMBPRINT: "" }),
+      // Azure's libraries would take the first for an endpoint of Service Fabric; azd refuses the second without TLS.
+      ...emptied(["IDENTITY_SERVER_THUMBPRINT", "AZD_AUTH_CERT"]),
     });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
@@ -296,6 +317,10 @@ async function runWithEndpoint(command: readonly string[], options: IdentityEndp
   } finally {
     await endpoint.close();
   }
+}
+
+function emptied(names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(names.filter((name) => readEnvironment(name) !== undefined).map((name) => [name, ""]));
 }
 
 /** Without these many programs send a proxy the requests for this machine, and the secret with them. */
@@ -316,7 +341,7 @@ async function runForwarding(line: CommandLine): Promise<number> {
   await requireTrustedSocket(path);
   if (!isThere(path)) say(`there is no socket at ${path} yet: requests for tokens fail until there is`);
   return await runWithEndpoint(line.operands, {
-    answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, signal),
+    answer: (request, signal) => forward(path, request, signal),
     isLogged: line.count("verbose") > 0,
   });
 }
@@ -324,21 +349,20 @@ async function runForwarding(line: CommandLine): Promise<number> {
 /** Time limit in milliseconds for the server outside, which may prompt a person. */
 const ANSWER_LIMIT_MS = 6 * 60_000;
 
-/** Forwards a path and query to a socket, and returns the reply, or an error in the form of the protocol. */
-export async function forward(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
-  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+/** Forwards a request to a socket, and returns the reply, or an error in the form of the protocol. */
+export async function forward(path: string, request: AcceptedRequest, signal: AbortSignal): Promise<HttpReply> {
+  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS), { query, content: json } = request;
+  const target = `${json === undefined ? IDENTITY_PATH : AZD_PATH}${query}`;
+  const fails = (statusCode: number, message: string) => failureReply(request, { statusCode, message });
   try {
     await requireTrustedSocket(path); // it may have been replaced since the start
-    const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
+    const answer = await requestFromSocket(path, { target, json, signal: AbortSignal.any([signal, limit]) });
     if (answer.status >= 200 && answer.status <= 599 && readJson(answer.body)) return answer;
-    return refusalReply({ statusCode: 502, message: `${path} is not an endpoint of latchkey serve` });
+    return fails(502, `${path} is not an endpoint of latchkey serve`);
   } catch (error) {
     signal.throwIfAborted();
-    if (limit.aborted) {
-      return refusalReply({ statusCode: 504, message: `${path} did not answer within ${ANSWER_LIMIT_MS} ms` });
-    }
+    if (limit.aborted) return fails(504, `${path} did not answer within ${ANSWER_LIMIT_MS} ms`);
     if (!(error instanceof LatchkeyError)) throw error;
-    const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
-    return refusalReply({ statusCode, message: messageOf(error) });
+    return fails(error.code === "temporarily_unavailable" ? 503 : 502, messageOf(error));
   }
 }

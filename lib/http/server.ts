@@ -251,7 +251,8 @@ export interface RequestHead {
 
 const MAX_HEAD_BYTES = 16 * 1024;
 /** Fields by which a request is judged. If one comes twice, two readers could each take another. */
-const ONCE = /^(host|origin|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
+const ONCE =
+  /^(host|origin|authorization|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
 
 /** Reads the head of a request, or returns the status that rejects it; `undefined` if more has to come. */
 export function readRequestHead(received: Uint8Array): RequestHead | 400 | 431 | undefined {

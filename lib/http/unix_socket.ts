@@ -193,15 +193,25 @@ export async function requireTrustedSocket(path: string): Promise<void> {
 }
 
 /**
- * Sends a GET request to a server on a Unix socket that closes the connection after its answer.
+ * Sends a request to a server on a Unix socket that closes the connection after its answer: a GET, or a POST of JSON.
  *
  * @param target Path and query of the request.
  * @throws {LatchkeyError} `temporarily_unavailable` if no server answers; `invalid_response` if the answer is incomplete, too
  * long, or not HTTP.
  */
-export async function requestFromSocket(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
+export async function requestFromSocket(
+  path: string,
+  { target, json, signal }: {
+    readonly target: string;
+    readonly json?: string | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<HttpReply> {
   signal.throwIfAborted();
-  const text = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+  const length = new TextEncoder().encode(json).length;
+  const content = json === undefined ? "" : `Content-Type: application/json\r\nContent-Length: ${length}\r\n`;
+  const head = `${json === undefined ? "GET" : "POST"} ${target} HTTP/1.1\r\nHost: localhost\r\n`;
+  const text = `${head}${content}Connection: close\r\n\r\n${json ?? ""}`;
   const answer = readAnswer(await exchange(path, text, signal));
   if (answer) return answer;
   throw new LatchkeyError("invalid_response", `The server at ${path} is not latchkey's`, {

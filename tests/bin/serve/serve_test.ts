@@ -283,6 +283,7 @@ describe("latchkey serve --port", () => {
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout: `export IDENTITY_ENDPOINT=http://127.0.0.1:${port}/msi/token\nexport IDENTITY_HEADER=${secret}\n` +
+        `export AZD_AUTH_ENDPOINT=http://127.0.0.1:${port}\nexport AZD_AUTH_KEY=${secret}\n` +
         'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n',
     });
     expect(stderr).not.toContain(secret);
