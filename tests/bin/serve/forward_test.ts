@@ -126,7 +126,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const stranger = `curl --silent --output /dev/null --write-out %{http_code} "$IDENTITY_ENDPOINT${QUERY}"`;
       const env = { http_proxy: "http://127.0.0.1:9", NO_PROXY: "contoso.com", IDENTITY_SERVER_THUMBPRINT: "x" };
       const script =
-        `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY$IDENTITY_SERVER_THUMBPRINT"; env | grep -c "$IDENTITY_HEADER"`;
+        `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY$IDENTITY_SERVER_THUMBPRINT"; env | grep -c "^IDENTITY_HEADER=$IDENTITY_HEADER"`;
       expect((await run(["sh", "-c", script], env)).stdout).toBe(
         "401 {} contoso.com,127.0.0.1 contoso.com,127.0.0.1\n1\n",
       );
