@@ -160,7 +160,7 @@ describe("findProtectedResource()", () => {
   test.each(["http://mcp.contoso.com", "mcp.contoso.com", "file:///mcp", "https://jane:x@mcp.contoso.com"])(
     "refuses the address %s",
     async (address) => {
-      expect(findProtectedResource(address, { authority: ENTRA })).rejects.toThrow(TypeError);
+      await expect(findProtectedResource(address, { authority: ENTRA })).rejects.toThrow(TypeError);
     },
   );
 
