@@ -257,12 +257,17 @@ export function withUser(config: Kubeconfig, name: string, user: Readonly<Record
     const spliced = splice(text, pair, user);
     if (fits(spliced)) return spliced;
   }
+  const last = isSeq<YAMLMap>(list) && !list.flow ? list.items.at(-1) : undefined;
+  if (!entry && last?.range && !last.flow) {
+    const appended = append(text, last.range, { name, user });
+    if (fits(appended)) return appended;
+  }
   if (entry) entry.set("user", document.createNode(user));
   else if (isSeq(list)) list.add(document.createNode({ name, user }));
   else document.set("users", document.createNode([{ name, user }]));
   let written = "";
   try {
-    written = document.toString({ ...UNFOLDED, indentSeq: !/^\w+:[^\S\n]*\r?\n-/m.test(text) });
+    written = document.toString(formOf(text));
   } catch {
     // An alias without its anchor: the check says so.
   }
@@ -270,16 +275,36 @@ export function withUser(config: Kubeconfig, name: string, user: Readonly<Record
   throw unusable(path, `it cannot be changed for the user ${JSON.stringify(name)} without a change for others`);
 }
 
-/** Puts a value into the text in place of a pair's, in the form and with the line ends that kubectl writes. */
+/** Puts a value into the text in place of a pair's. */
 function splice(text: string, { key, value }: Pair<ParsedNode, ParsedNode>, user: object): string {
-  const from = key.range[0], to = value!.range[1], column = from - (text.lastIndexOf("\n", from - 1) + 1);
-  const block = yamlOf({ user }).replaceAll("\n", `\n${" ".repeat(column)}`).trimEnd();
-  const end = /\s*$/.exec(text.slice(from, to))![0], eol = text.includes("\r\n") ? "\r\n" : "\n";
-  return text.slice(0, from) + block.replaceAll("\n", eol) + end + text.slice(to);
+  const from = key.range[0], to = value!.range[1], end = /\s*$/.exec(text.slice(from, to))![0];
+  return text.slice(0, from) + indented({ user }, text, from) + end + text.slice(to);
 }
 
-function yamlOf(value: object): string {
-  return new Document(value, YAML).toString(UNFOLDED);
+/** Puts an item into the text after the last one of a list. */
+function append(text: string, [from, to]: readonly number[], item: object): string {
+  const line = text.slice(text.lastIndexOf("\n", from! - 1) + 1, from),
+    at = to! - /\s*$/.exec(text.slice(from, to))![0].length;
+  return `${text.slice(0, at)}${eolOf(text)}${line}${indented(item, text, from!)}${text.slice(at)}`;
+}
+
+/** Returns YAML for a place in the text: indented as what is there, and with the same ends of lines. */
+function indented(value: object, text: string, at: number): string {
+  const column = at - (text.lastIndexOf("\n", at - 1) + 1), block = yamlOf(value, formOf(text)).trimEnd();
+  return block.replaceAll("\n", `${eolOf(text)}${" ".repeat(column)}`);
+}
+
+function eolOf(text: string): string {
+  return text.includes("\r\n") ? "\r\n" : "\n";
+}
+
+/** Returns the form of a text: kubectl does not indent the items of a list. */
+function formOf(text: string) {
+  return { ...UNFOLDED, indentSeq: !/^\w+:[^\S\n]*\r?\n-/m.test(text) };
+}
+
+function yamlOf(value: object, form: typeof UNFOLDED = UNFOLDED): string {
+  return new Document(value, YAML).toString(form);
 }
 
 function withUserIn(whole: JsonObject, name: string, user: object): JsonObject {
