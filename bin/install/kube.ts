@@ -59,7 +59,8 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
     entry = yamlOf({ users: [{ name: user, user: { exec: section } }] });
     isDone = JSON.stringify(old.exec) === JSON.stringify(section) && old.keys.length === 1;
     if (isDone) return undefined;
-    before = old.keys.filter((key) => key !== "exec" || !own);
+    before = old.keys.filter((key) => key !== "exec" || !own)
+      .map((key) => key === "exec" ? `exec of ${escapeForTerminal(String(old.exec?.command))}` : key);
     if (before.length > 0) await keep(file.path, user, config);
     return withUser(config, user, { ...old.others, exec: section });
   });
@@ -68,7 +69,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
   say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
   if (before.length > 0) {
-    say(`it had ${before.join(", ")}, which is kept in ${keptPath(path)} and comes back with that`);
+    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back with that`);
   }
   if (sharing.length > 0) {
     say(`the same user is that of ${sharing.join(", ")}: they get their tokens from latchkey, too`);

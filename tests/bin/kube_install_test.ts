@@ -109,7 +109,7 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(`wrote the user "jane" in ${path}`);
     expect(first.stderr).toContain("To undo: latchkey kube --uninstall --context contoso\n");
     expect(first.stderr).toContain(
-      `it had client-certificate-data, client-key-data before, which is kept in ${kept()}`,
+      `before, it had client-certificate-data, client-key-data: kept in ${kept()}`,
     );
     expect(first.stderr).toContain("the same user is that of shared: they get their tokens from latchkey, too");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
@@ -124,7 +124,11 @@ describe("latchkey kube --install", () => {
   });
 
   test("takes kubelogin's ids, unless others are given; with other options it replaces its own", async () => {
-    expect(await install("aks")).toMatchObject({ code: 0 });
+    const { code, stderr } = await install("aks");
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("it had exec of kubelogin: kept in"),
+    });
     expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, "--tenant=contoso.com"]));
     expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
     expect(userOf("aks").exec).toMatchObject({ interactiveMode: "Never" });
