@@ -71,6 +71,7 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "authenticationScheme": "--pop",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
+  "see redirectUris": "see latchkey app",
   "(getAccounts)": "(latchkey accounts)",
   "the address of getAuthorizationRequestUrl": "the address that latchkey login --no-browser prints",
   "do not enable it": "--broker never",
