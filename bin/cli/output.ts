@@ -69,6 +69,8 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   " (see isPopSupported)": "",
   " (isPopSupported tells)": "",
   "authenticationScheme": "--pop",
+  "pass the scope in the request": "name the scope: --scope",
+  "Pass the scope in the request": "Name the scope: --scope",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
   "see redirectUris": "see latchkey app",
