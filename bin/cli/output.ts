@@ -73,6 +73,7 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "Pass the scope in the request": "Name the scope: --scope",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
+  "see redirectUris": "see latchkey app",
   "(getAccounts)": "(latchkey accounts)",
   "the address of getAuthorizationRequestUrl": "the address that latchkey login --no-browser prints",
   "do not enable it": "--broker never",
