@@ -1,5 +1,6 @@
 // Tokens where people at a shell put them: curl, psql, eval, files of variables, with those programs.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { shellWord } from "../../lib/runtime/host.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
