@@ -288,7 +288,7 @@ interface IdentityAnswersOptions {
 }
 
 /** Azure's libraries retry on statuses from 500 on. */
-const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
+export const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
   interaction_required: 400,
   account_unusable: 400,
   account_not_found: 400,

@@ -34,10 +34,7 @@ export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
 ): Promise<Endpoint> {
-  const connections = httpConnections(service);
-  const { port, stop } = "path" in address
-    ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
-    : await listenOnPort(address.port, connections.accept);
+  const connections = httpConnections(service), { port, stop } = await listenAt(address, connections.accept);
   return {
     port,
     close() {
@@ -45,6 +42,15 @@ export async function openEndpoint<Request extends object>(
       return connections.close();
     },
   };
+}
+
+/** Listens at an address. Returns the port, 0 on a socket, and a function that stops listening; throws as `openEndpoint` does. */
+export async function listenAt(
+  address: EndpointAddress,
+  onConnection: OnConnection,
+): Promise<{ readonly port: number; readonly stop: Stop }> {
+  if ("path" in address) return { port: 0, stop: await listenOnPrivateSocket(address.path, onConnection) };
+  return await listenOnPort(address.port, onConnection);
 }
 
 type OnConnection = (socket: Socket) => void;
