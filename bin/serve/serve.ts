@@ -182,7 +182,7 @@ function listenerOf(line: CommandLine): (typeof LISTENERS)[number] | "command" {
   );
 }
 
-/** What is served at an address. */
+/** A service at an address. */
 interface Service {
   readonly open: (address: EndpointAddress & { readonly secret?: string }) => Promise<IdentityEndpoint>;
   /** Returns the environment of a program that uses an endpoint on a port. */

@@ -165,7 +165,7 @@ const POOL_LIMIT_MS = 10_000;
 const MAX_POOLED = 16;
 const MAX_INTERIM_RESPONSES = 10;
 
-/** What a request for a token needs. */
+/** The rules of a proxy, and its source of tokens. */
 export interface UpstreamProxyOptions {
   readonly upstreams: readonly Upstream[];
   readonly acquire: (
