@@ -279,7 +279,7 @@ export async function openUpstreamProxy(
         client.socket.destroy();
         return false;
       }
-      const isWhole = framing === 0 && keepsAlive;
+      const isWhole = framing === 0 && keepsAlive && refusal.statusCode !== 400;
       await refuse(client, refusal, isWhole, head.method === "HEAD");
       await stopReading(exchange);
       return isWhole;

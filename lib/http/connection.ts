@@ -123,7 +123,7 @@ export class Connection {
       received = Buffer.concat([received, chunk]);
       const end = Buffer.from(received.buffer, received.byteOffset, received.length).indexOf("\r\n\r\n");
       if (end === -1 && received.length < maxBytes) continue;
-      const length = end === -1 ? received.length : end + 4;
+      const length = end === -1 ? maxBytes : Math.min(end + 4, maxBytes); // a head that is too long has no end
       this.unread(received.subarray(length));
       return received.subarray(0, length);
     }
