@@ -218,6 +218,38 @@ export function scopeOfResource(resource: string): string {
   throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 
+/**
+ * Returns what a token for a server, such as an MCP server, has to be requested with: the scopes of the command line, else those
+ * that the server asks for (RFC 9728).
+ *
+ * @param challenge `WWW-Authenticate` of an answer of the server. By default the server is asked, without a token.
+ * @throws {UsageError} if an option is invalid.
+ * @throws {LatchkeyError} as `findProtectedResource` does.
+ */
+export async function requestForServer(
+  url: string,
+  line: CommandLine,
+  { challenge, signal }: { readonly challenge?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId">> {
+  const tenantId = line.text("tenant"), given = scopesOf(line, []);
+  if (given.length > 0) return { scopes: given, tenantId };
+  const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
+    await Promise.all([
+      import("../lib/oauth/protected_resource.ts"),
+      import("../lib/http/client.ts"),
+      import("../lib/authority.ts"),
+    ]);
+  const { correlationId } = line, ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
+  const found = await findProtectedResource(url, {
+    authority: tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId),
+    challenge,
+    fetch: makeFetch(),
+    signal,
+    correlationId,
+  });
+  return { scopes: found.scopes, tenantId: tenantId ?? found.tenantId };
+}
+
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */
 export function interactiveOf(line: CommandLine): TokenOptions["interactive"] {
   const option = line.get(INTERACTIVE);

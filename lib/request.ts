@@ -403,14 +403,21 @@ const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
 
 /** A header may have several challenges; the first with valid claims counts. */
 function parseHeader(header: string): JsonObject | undefined {
-  const parts = [...header.matchAll(PART)];
-  for (const [index, [name]] of parts.entries()) {
-    if (name.toLowerCase() !== "claims" || parts[index + 1]?.[0] !== "=") continue;
-    const [plain = "", quoted] = parts[index + 2] ?? [], value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain;
-    const claims = readJson(value) ?? readBase64Json(value);
+  for (const { name, value } of challengeParameters(header)) {
+    const claims = name === "claims" ? readJson(value) ?? readBase64Json(value) : undefined;
     if (claims) return claims;
   }
   return undefined;
+}
+
+/** Yields the parameters of all challenges in a `WWW-Authenticate` header, their names in lower case. */
+export function* challengeParameters(header: string): Generator<{ readonly name: string; readonly value: string }> {
+  const parts = [...header.matchAll(PART)];
+  for (const [index, [name]] of parts.entries()) {
+    if (parts[index + 1]?.[0] !== "=") continue;
+    const [plain = "", quoted] = parts[index + 2] ?? [];
+    yield { name: name.toLowerCase(), value: quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain };
+  }
 }
 
 /**
