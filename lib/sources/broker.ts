@@ -25,6 +25,7 @@ import {
   singleFlightKey,
   type TokenQuery,
   withAccount,
+  withAgentSession,
 } from "../request.ts";
 import {
   type AuthenticationResult,
@@ -271,7 +272,8 @@ async function silentToken(
 }
 
 function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
-  const { scopes, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
+  const { scopes, account, username: loginHint, pop, domainHint, maxAge } = query;
+  const claims = withAgentSession(query.claims, query.agentSession);
   const extraParameters = {
     ...query.extraQueryParameters,
     ...(domainHint !== undefined && { domain_hint: domainHint }),

@@ -35,6 +35,24 @@ describe("acquireToken()", () => {
     expect(await steps()).toEqual(["silently jane@contoso.com"]);
   });
 
+  test("marks tokens with an agent's session by a claim, beside those of a challenge, and holds them apart", async () => {
+    await behave();
+    const app = makeApp({ clientCapabilities: ["cp1"] }), mark = { xms_cli_sid: { values: ["sess-456"] } };
+    const ask = (more: object) => app.acquireToken({ scopes: SCOPES, username: "jane@contoso.com", ...more });
+    const own = await ask({}), marked = await ask({ agentSession: "sess-456" });
+    expect(marked.source).toBe("broker");
+    expect((await ask({ agentSession: "sess-456" })).source).toBe("cache");
+    expect(await ask({})).toMatchObject({ source: "cache", accessToken: own.accessToken });
+    await ask({ agentSession: "sess-456", claims: challenge });
+    const claims = (await called("acquireTokenSilently")).map(({ request }) => request.authParameters.decodedClaims);
+    const cp1 = { xms_cc: { values: ["cp1"] } }, { acrs } = JSON.parse(challenge).access_token;
+    expect(claims.map((each) => JSON.parse(each!).access_token)).toEqual([cp1, { ...cp1, ...mark }, {
+      acrs,
+      ...cp1,
+      ...mark,
+    }]);
+  });
+
   // Wire statuses: interaction required, user switched, account unusable, removal required, account switch and not found.
   test.each(Array.from({ length: 22 }, (_, status) => [status] as const))(
     "opens a window after the status %d if a person can help",
