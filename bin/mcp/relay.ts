@@ -89,15 +89,15 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     }
   }
 
-  /** Passes a text of the server on. Returns false if it is not a message. */
+  /** Passes a text of the server on. Returns true if it answers a request. */
   async function deliver(text: string): Promise<boolean> {
     const message = readMessage(text);
     if (message === undefined) {
       tell(`${url.host} sent something that is not a message`);
       return false;
     }
-    for (const each of Array.isArray(message) ? message : [message]) {
-      if (!isAnswer(each)) continue;
+    const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
+    for (const each of answers) {
       const key = keyOf(each.id), request = pending.get(key), { result } = each;
       pending.delete(key);
       if (!isObject(result)) continue;
@@ -109,7 +109,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     change();
     // Between its tokens JSON may have line ends, which end a message here.
     await write(/[\r\n]/.test(text) ? text.replaceAll(/[\r\n]+/g, " ") : text);
-    return true;
+    return answers.length > 0;
   }
 
   /** Answers requests that the server did not. */
@@ -297,7 +297,7 @@ export function messagesTaken(
     [data, length, event] = [[], 0, ""];
     if (isTooLong) return `data: ${ANSWERED}\n\n`;
     if (!isMessage || text === "") return "data:\n\n";
-    return await deliver(text) && hasAnswer(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
+    return await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
   }
 
   return new TransformStream({
@@ -389,11 +389,6 @@ function readMessage(text: string): JsonObject | readonly JsonObject[] | undefin
 
 function isAnswer({ method, id }: JsonObject): boolean {
   return method === undefined && id !== undefined && id !== null;
-}
-
-function hasAnswer(text: string): boolean {
-  const message = readMessage(text) ?? [];
-  return (Array.isArray(message) ? message : [message]).some(isAnswer);
 }
 
 /** Returns true if a request says its protocol's version itself, as since 2026-07-28. */
