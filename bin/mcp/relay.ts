@@ -42,6 +42,7 @@ const RECONNECTION = {
 };
 /** JSON-RPC's code for a message that is none, and those of MCP's SDKs for a failed connection and a lost session. */
 const INVALID_REQUEST = -32600, CONNECTION_FAILED = -32000, SESSION_NOT_FOUND = -32001;
+const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
 /** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */
 const MESSAGE_FIELD = "latchkey-message";
 /** Stands for an answer that went to the client, so that the SDK does not resume the stream to get it. */
@@ -55,12 +56,13 @@ interface Pending {
   readonly cancel: (() => void) | undefined;
 }
 
-/** Something that is being sent. */
+/** A message or batch that is being sent. */
 interface Sending {
-  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly requests: readonly Pending[];
-  /** True once the server answers with a stream, which may end later. */
-  isStream: boolean;
+  /** Its text, until the server has it. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** True if its stream broke, and the SDK opens it again. */
+  isResumed: boolean;
 }
 
 /** Relays messages until the client ends them, nobody reads its answers any more, or the signal aborts. */
@@ -143,12 +145,13 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
       }
       return answer(text);
     }
+    if (sending) release(sending);
     if (type === "text/event-stream" && body) {
-      if (sending) sending.isStream = true;
-      return answer(body.pipeThrough(messagesTaken(deliver, async () => {
+      const events = eventsOf(body, deliver, async () => {
         tell(`${url.host} sent a message of more than ${MAX_MESSAGE_BYTES} bytes, which is left out`);
-        if (sending) await fail(sending.requests, tooLong("The server's message"));
-      })));
+        await fail(sending?.requests ?? [], tooLong("The server's message"));
+      });
+      return sending ? await readAnswers(events, sending, { response, signal: init.signal }) : answer(streamOf(events));
     }
     if (status === 202 || type !== "application/json" || !sending?.requests.length) {
       await body?.cancel();
@@ -158,6 +161,34 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     if (text === undefined) await fail(sending.requests, tooLong("The server's answer"));
     else await deliver(text);
     return answer(ANSWERED);
+  }
+
+  /** Reads a stream of answers, and returns one for the SDK: it opens the stream again if it broke and has event ids. */
+  async function readAnswers(
+    events: AsyncIterable<string>,
+    sending: Sending,
+    { response, signal }: { readonly response: Response; readonly signal: AbortSignal | null | undefined },
+  ): Promise<Response> {
+    let id = "", retry = "";
+    try {
+      for await (const line of events) {
+        if (line.startsWith("id")) id = line;
+        if (line.startsWith("retry")) retry = line;
+      }
+    } catch {
+      signal?.throwIfAborted(); // else the connection broke
+    }
+    const { status } = response, headers = new Headers(response.headers);
+    sending.isResumed = id !== "" && sending.requests.some((request) => pending.get(keyOf(request.id)) === request);
+    if (sending.isResumed) return new Response(`${retry}${id}data:\n\n`, { status, headers });
+    headers.set("content-type", "application/json");
+    return new Response(ANSWERED, { status, headers });
+  }
+
+  function release(sending: Sending): void {
+    sendingBytes -= sending.bytes.length;
+    sending.bytes = new Uint8Array();
+    change();
   }
 
   async function send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
@@ -170,17 +201,16 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
         cancel: isModern(request) ? () => controller.abort() : undefined,
       }));
     for (const request of requests) pending.set(keyOf(request.id), request);
-    const sending: Sending = { bytes, requests, isStream: false };
+    const sending: Sending = { bytes, requests, isResumed: false };
     sendings.set(number, sending);
     sendingBytes += bytes.length;
     try {
       await transport.send(message as JSONRPCMessage, {
         requestSignal: controller.signal,
         headers: { [MESSAGE_FIELD]: number, ...parameters.of(messages[0]!) },
-        onRequestStreamEnd: () =>
-          void fail(requests, failure(`${url.host} ended the connection without an answer: it may have done the work`)),
+        onRequestStreamEnd: () => void fail(requests, failure(ENDED_EARLY)),
       });
-      if (!sending.isStream) await fail(requests, failure(`${url.host} did not answer the request`));
+      if (!sending.isResumed) await fail(requests, failure(ENDED_EARLY));
     } catch (error) {
       if (controller.signal.aborted || ended.signal.aborted) return;
       const reason = reasonOf(error, url);
@@ -188,8 +218,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
       await fail(requests, failure(reason));
     } finally {
       sendings.delete(number);
-      sendingBytes -= bytes.length;
-      change();
+      release(sending);
     }
   }
 
@@ -273,55 +302,65 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayB
 
 /**
  * Takes the messages out of a stream of server-sent events (WHATWG HTML, 9.2), each before the next is read, so that a slow
- * client slows the server down. Their ids stay, and an answer leaves a mark of itself.
+ * client slows the server down. Yields the lines that the SDK needs: ids, and marks of the answers.
  */
-export function messagesTaken(
+export async function* eventsOf(
+  body: ReadableStream<Uint8Array>,
   deliver: (text: string) => Promise<boolean>,
   onTooLong: () => Promise<void>,
   limit: number = MAX_MESSAGE_BYTES,
-): ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
-  const decoder = new TextDecoder(), encoder = new TextEncoder(), lineEnd = /\r\n|\r|\n/g;
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder(), lineEnd = /\r\n|\r|\n/g;
   let rest = "", scanned = 0, data: string[] = [], length = 0, event = "";
 
   /** Returns what stays of a line. */
-  async function readLine(line: string): Promise<string> {
+  async function readLine(line: string): Promise<string | undefined> {
     if (line !== "") {
       const [, name = line, value = ""] = /^([^:]*): ?(.*)$/s.exec(line) ?? [];
       if (name === "event") event = value;
-      if (name !== "data") return name === "id" || name === "retry" ? `${line}\n` : "";
+      if (name !== "data") return name === "id" || name === "retry" ? `${line}\n` : undefined;
       length += value.length;
       if (length <= limit) data.push(value);
-      return "";
+      return undefined;
     }
     const text = data.join("\n"), isMessage = event === "" || event === "message", isTooLong = length > limit;
     [data, length, event] = [[], 0, ""];
     if (isTooLong) return `data: ${ANSWERED}\n\n`;
-    if (!isMessage || text === "") return "data:\n\n";
-    return await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
+    return isMessage && text !== "" && await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
   }
 
-  return new TransformStream({
-    async transform(chunk, controller) {
-      rest += decoder.decode(chunk, { stream: true });
-      let from = 0, kept = "";
-      lineEnd.lastIndex = scanned;
-      for (let end = lineEnd.exec(rest); end; end = lineEnd.exec(rest)) {
-        // Its other half may be in the next chunk.
-        if (end[0] === "\r" && lineEnd.lastIndex === rest.length) break;
-        kept += await readLine(rest.slice(from, end.index));
-        from = lineEnd.lastIndex;
-      }
-      rest = rest.slice(from);
-      scanned = rest.endsWith("\r") ? rest.length - 1 : rest.length;
-      if (length <= limit && length + rest.length > limit) await onTooLong();
-      if (length + rest.length > limit) {
-        [length, data] = [Math.max(length, limit + 1), []];
-        // The beginning of the line says what it is.
-        rest = rest.slice(0, 6);
-        scanned = rest.length;
-      }
-      if (kept) controller.enqueue(encoder.encode(kept));
+  for await (const chunk of body) {
+    rest += decoder.decode(chunk, { stream: true });
+    let from = 0;
+    lineEnd.lastIndex = scanned;
+    for (let end = lineEnd.exec(rest); end; end = lineEnd.exec(rest)) {
+      // Its other half may be in the next chunk.
+      if (end[0] === "\r" && lineEnd.lastIndex === rest.length) break;
+      const line = rest.slice(from, end.index);
+      from = lineEnd.lastIndex;
+      const kept = await readLine(line);
+      if (kept) yield kept;
+      lineEnd.lastIndex = from;
+    }
+    rest = rest.slice(from);
+    if (length + rest.length > limit) {
+      if (length <= limit) await onTooLong();
+      [length, data] = [limit + 1, []];
+      rest = rest.slice(0, "data:".length); // it says what the line is
+    }
+    scanned = rest.endsWith("\r") ? rest.length - 1 : rest.length;
+  }
+}
+
+function streamOf(lines: AsyncGenerator<string>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  return new ReadableStream({
+    async pull(controller) {
+      const { value, done } = await lines.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value));
     },
+    cancel: async () => void await lines.return(undefined),
   });
 }
 
