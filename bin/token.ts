@@ -230,7 +230,7 @@ export async function requestForServer(
     readonly held?: readonly string[] | undefined;
     readonly signal?: AbortSignal | undefined;
   } = {},
-): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId">> {
+): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
   const tenantId = line.text("tenant"), given = scopesOf(line, []);
   if (given.length > 0 && !held) return { scopes: given, tenantId };
   const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
@@ -250,7 +250,11 @@ export async function requestForServer(
   const scopes = [...new Set([...held ?? [], ...found.scopes])],
     named = scopes.filter((each) => !each.endsWith("/.default"));
   // Entra takes /.default only by itself.
-  return { scopes: held && named.length > 0 ? named : scopes, tenantId: tenantId ?? found.tenantId };
+  return {
+    scopes: held && named.length > 0 ? named : scopes,
+    tenantId: tenantId ?? found.tenantId,
+    resource: found.resource,
+  };
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

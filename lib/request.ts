@@ -40,6 +40,13 @@ export interface TokenRequest extends RequestOptions {
   readonly authenticationScheme?: PopScheme | undefined;
   /** Tenant to ask instead of the authority's. */
   readonly tenantId?: string | undefined;
+  /**
+   * Address of the resource that the token is for (RFC 8707), at an OpenID provider that is not Microsoft's. Microsoft's have it
+   * in their scopes.
+   *
+   * @default none
+   */
+  readonly resource?: string | undefined;
 }
 
 /** Request of `PublicClientApplication.acquireTokenSilent`. */
@@ -195,7 +202,7 @@ export interface PopScheme {
 
 /** A validated request with its defaults. */
 export interface TokenQuery
-  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "signal"> {
+  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "resource" | "signal"> {
   /** The app's authority, or that of the requested tenant. */
   readonly authority: Authority;
   /** User name that has to sign in; `username` only suggests one. */
@@ -203,7 +210,7 @@ export interface TokenQuery
   /** Claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
   readonly clientCapabilities: readonly string[];
-  /** Capabilities that the claims request names; see {@linkcode capabilitiesOf}. */
+  /** Capabilities that the claims request names, and the resource; see {@linkcode capabilitiesOf}. */
   readonly capabilities: string;
   /** True if a cached token will not do. */
   readonly skipCache: boolean;
@@ -235,6 +242,7 @@ export function tokenQuery(
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
+  checkResource(request.resource, app.authority);
   const scopes = checkScopes(request.scopes), claims = claimsRequest(challenge, clientCapabilities);
   return withCacheKey({
     ...request,
@@ -245,7 +253,7 @@ export function tokenQuery(
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
     claims,
     clientCapabilities,
-    capabilities: capabilitiesOf(claims),
+    capabilities: capabilitiesOf(claims, request.resource),
     skipCache: forceRefresh || challenge !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
@@ -255,7 +263,7 @@ export function tokenQuery(
 /** Returns the same query with a claims challenge to answer. */
 export function withChallenge(query: TokenQuery, challenge: string): TokenQuery {
   const claims = claimsRequest(challenge, query.clientCapabilities);
-  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims), skipCache: true });
+  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims, query.resource), skipCache: true });
 }
 
 /** Returns the same query for another account or user name. */
@@ -280,7 +288,7 @@ export function singleFlightKey(way: "silent" | "window", query: TokenQuery): st
   ]);
 }
 
-const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
+const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims", "resource"];
 
 /** Validates the fields that all requests can have. Returns the signal, and the caller's correlation id or a new one. */
 export function checkCall(request: RequestOptions): RequestOptions & { readonly correlationId: string } {
@@ -365,6 +373,14 @@ export function checkPop(scheme: PopScheme | undefined): void {
   if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
 }
 
+/** RFC 8707, 2: an absolute URI without a fragment. */
+function checkResource(resource: string | undefined, { kind, url }: Authority): void {
+  if (resource === undefined) return;
+  if (kind !== "oidc") throw mistake(`resource is not for ${url}: there a scope such as api://contoso/.default has it`);
+  if (URL.canParse(resource) && !resource.includes("#")) return;
+  throw mistake("resource has to be an address without a fragment, such as https://mcp.contoso.com/mcp");
+}
+
 /**
  * Merges a claims challenge with client capabilities (OpenID Connect Core, 5.5).
  *
@@ -411,13 +427,14 @@ export function* challengeParameters(header: string): Generator<{ readonly name:
 }
 
 /**
- * Returns the client capabilities that a claims request names, in lower case and sorted. A token for some capabilities is not
- * used for others.
+ * Returns the client capabilities that a claims request names, in lower case and sorted, and the resource. A token for some of
+ * them is not used for others.
  */
-export function capabilitiesOf(claims: string | undefined): string {
+export function capabilitiesOf(claims: string | undefined, resource?: string): string {
   const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
   const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
-  return Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted().join(" ") : "";
+  const names = Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted() : [];
+  return [...names, ...resource === undefined ? [] : [`resource=${resource}`]].join(" ");
 }
 
 function mistake(reason: string): ArgumentError {

@@ -14,6 +14,7 @@ export interface ServerToken {
   readonly expiresOn: Date;
   readonly scopes: readonly string[];
   readonly tenantId?: string | undefined;
+  readonly resource?: string | undefined;
 }
 
 /** The reason for a new token, with the `WWW-Authenticate` that gives it, if a server did. */

@@ -88,7 +88,7 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
   };
   const acquire: Awaited<ReturnType<typeof tokensFor>>["acquire"] = async ({ kind, challenge }, held) => {
     const target = held && kind !== "scopes"
-      ? { scopes: held.scopes, tenantId: held.tenantId }
+      ? { scopes: held.scopes, tenantId: held.tenantId, resource: held.resource }
       : await requestForServer(url.href, line, { challenge, signal, held: held?.scopes });
     const { accessToken, tokenType, expiresOn } = await send({
       ...target,

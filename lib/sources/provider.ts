@@ -175,7 +175,8 @@ export class ProviderSource {
     const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
-    await this.#save({ authority, claims: flow.claims }, reply, "authorization_code");
+    const capabilities = capabilitiesOf(flow.claims, flow.resource);
+    await this.#save({ authority, capabilities }, reply, "authorization_code");
     return reply.result;
   }
 
@@ -191,7 +192,7 @@ export class ProviderSource {
 
   /** Notes that an account signed in with a broker, which renews its tokens from now on. The tokens are not stored. */
   async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
-    await this.#save(this.#options, { result }, "broker");
+    await this.#save({ ...this.#options, capabilities: "" }, { result }, "broker");
   }
 
   /** Aborts all calls in flight. Resolves when the renewals that were sent are stored. */
@@ -221,10 +222,10 @@ export class ProviderSource {
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
     // The refresh tokens of the app's family can still be there.
     if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
-    const { clientId, fetch, now } = this.#options, { scopes, claims } = query;
+    const { clientId, fetch, now } = this.#options, { scopes, claims, resource } = query;
     const http = { fetch: await fetch(), now, correlationId };
     const redeem = (refreshToken: string) =>
-      refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
+      refreshTokens(provider, { clientId, refreshToken, scopes, claims, resource, account }, http);
     return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
   }
 
@@ -268,13 +269,13 @@ export class ProviderSource {
 
   /** Stores an answer. A failure is only logged: the token is good even so. */
   async #save(
-    { authority, claims }: Pick<TokenQuery, "authority" | "claims">,
+    { authority, capabilities }: Pick<TokenQuery, "authority" | "capabilities">,
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
-      await this.#cache.save({ ...reply, accountSource, realm, capabilities: capabilitiesOf(claims), ...kind });
+      await this.#cache.save({ ...reply, accountSource, realm, capabilities, ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       const stake = reply.refreshToken === undefined

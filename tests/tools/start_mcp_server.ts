@@ -40,6 +40,12 @@ export interface McpTestServer extends AsyncDisposable {
   forgetSessions(): void;
   /** Sends a notification on the stream of each session. */
   notifyAll(): Promise<void>;
+  /** Waits until the tool `wait` was canceled, since the last time. */
+  canceled(): Promise<void>;
+  /** Lets the tool `slow` answer. */
+  release(): void;
+  /** Waits until the server has answered, or begun to answer, all that it was sent. */
+  settled(): Promise<void>;
   /** Number of sessions that have not ended. */
   readonly sessions: number;
 }
@@ -47,7 +53,8 @@ export interface McpTestServer extends AsyncDisposable {
 /** Starts one. `modern`: of the protocol since 2026-07-28, which has no sessions. */
 export async function startMcpServer({ modern = false, port = 0 } = {}): Promise<McpTestServer> {
   const sessions = new Map<string, { transport: StreamableHTTPServerTransport; server: McpServer }>();
-  const events = eventStore();
+  const events = eventStore(), tools: Tools = { canceled: Promise.withResolvers(), released: Promise.withResolvers() };
+  let underWay = 0;
   const handler = createMcpHandler(() => {
     const server = new ModernServer({ name: "test", version: "1.0.0" });
     server.registerTool("echo", { inputSchema: z.object({ text: z.string() }) }, ({ text }) => answerOf(text));
@@ -63,7 +70,7 @@ export async function startMcpServer({ modern = false, port = 0 } = {}): Promise
     );
     server.registerTool("wait", { inputSchema: z.object({}) }, async (_args, context) => {
       await new Promise<void>((resolve) => context.mcpReq.signal.addEventListener("abort", () => resolve()));
-      result.canceled.resolve();
+      tools.canceled.resolve();
       return answerOf("canceled");
     });
     return server;
@@ -90,7 +97,7 @@ export async function startMcpServer({ modern = false, port = 0 } = {}): Promise
       return void response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error }));
     }
     if (!session) {
-      const server = makeServer(result);
+      const server = makeServer(tools);
       const transport = new StreamableHTTPServerTransport({
         sessionIdGenerator: randomUUID,
         eventStore: events,
@@ -120,12 +127,18 @@ export async function startMcpServer({ modern = false, port = 0 } = {}): Promise
     response.end();
   }
 
-  const server = createServer((request, response) =>
+  const server = createServer((request, response) => {
+    underWay++;
+    const begun = setInterval(() => {
+      if (!response.headersSent && !response.destroyed) return;
+      clearInterval(begun);
+      underWay--;
+    }, 1);
     void handle(request, response).catch((error) => {
       if (!response.headersSent) response.writeHead(500);
       response.end(String(error));
-    })
-  );
+    });
+  });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const result = {
@@ -134,8 +147,14 @@ export async function startMcpServer({ modern = false, port = 0 } = {}): Promise
     requests: [] as ReceivedRequest[],
     documents: {} as Record<string, unknown>,
     deny: (() => undefined) as McpTestServer["deny"],
-    /** Resolves once the tool `wait` was canceled. */
-    canceled: Promise.withResolvers<void>(),
+    async canceled() {
+      await tools.canceled.promise;
+      tools.canceled = Promise.withResolvers();
+    },
+    release: () => tools.released.resolve(),
+    async settled() {
+      while (underWay > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    },
     cutConnections: () => server.closeAllConnections(),
     forgetSessions: () => sessions.clear(),
     notifyAll: async () => {
@@ -154,7 +173,13 @@ export async function startMcpServer({ modern = false, port = 0 } = {}): Promise
 
 const answerOf = (text: string) => ({ content: [{ type: "text" as const, text }] });
 
-function makeServer({ canceled }: { readonly canceled: PromiseWithResolvers<void> }): McpServer {
+/** What tools wait for, and what waits for them. */
+interface Tools {
+  canceled: PromiseWithResolvers<void>;
+  readonly released: PromiseWithResolvers<void>;
+}
+
+function makeServer(tools: Tools): McpServer {
   const server = new McpServer({ name: "test", version: "1.0.0" }, { capabilities: { tools: { listChanged: true } } });
   server.registerTool("echo", { inputSchema: { text: z.string() } }, ({ text }) => answerOf(text));
   server.registerTool("structured", { inputSchema: {} }, () => ({
@@ -186,8 +211,12 @@ function makeServer({ canceled }: { readonly canceled: PromiseWithResolvers<void
   });
   server.registerTool("wait", { inputSchema: {} }, async (_args, { signal }) => {
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-    canceled.resolve();
+    tools.canceled.resolve();
     return answerOf("canceled");
+  });
+  server.registerTool("slow", { inputSchema: {} }, async () => {
+    await tools.released.promise;
+    return answerOf("slow");
   });
   return server;
 }
