@@ -58,8 +58,8 @@ async function runMcp(line: CommandLine): Promise<void> {
   if (address === undefined) throw new UsageError("The address of the server is missing");
   const url = readServerAddress(address), isEager = scopesOf(line, []).length > 0, ended = new AbortController();
   const { app, acquire } = await tokensFor(url, line, ended.signal);
-  await using _errors = await dropUnreadErrors();
-  using _listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
+  const errors = await dropUnreadErrors();
+  const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
   try {
     const fetch = fetchWithToken(url, { fetch: makeFetch(), acquire, isEager, tell: say });
     const [input, output] = [standardInput(), standardOutput()];
@@ -67,6 +67,8 @@ async function runMcp(line: CommandLine): Promise<void> {
   } finally {
     ended.abort();
     app.close();
+    listening[Symbol.dispose]();
+    await errors[Symbol.asyncDispose]();
   }
 }
 

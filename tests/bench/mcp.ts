@@ -57,5 +57,5 @@ for (const { name, program } of RUNTIME_PATHS) {
 }
 await direct.close();
 const head = ["runtime", "added ms", "MiB at 0", ...[1, 2, 3, 4].map((part) => `${messages / 4 * part}`)];
-for (const row of [head, ...rows]) console.log(`| ${row.join(" | ")} |`);
+for (const row of [head, ...rows]) process.stdout.write(`| ${row.join(" | ")} |\n`);
 process.exit(0);

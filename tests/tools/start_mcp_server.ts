@@ -214,7 +214,8 @@ function makeServer(tools: Tools): McpServer {
     tools.canceled.resolve();
     return answerOf("canceled");
   });
-  server.registerTool("slow", { inputSchema: {} }, async () => {
+  server.registerTool("slow", { inputSchema: {} }, async (_args, extra) => {
+    await extra.sendNotification({ method: "notifications/progress", params: { progressToken: "slow", progress: 1 } });
     await tools.released.promise;
     return answerOf("slow");
   });

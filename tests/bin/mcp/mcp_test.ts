@@ -194,8 +194,7 @@ describe("latchkey mcp", () => {
     while (!server.requests.some(({ method }) => method === "GET")) await Bun.sleep(2);
     server.requests.length = 0;
     mcp.send(callOf("slow"));
-    while (server.requests.length === 0) await Bun.sleep(2);
-    await server.settled();
+    expect(await mcp.message()).toMatchObject({ method: "notifications/progress" });
     server.cutConnections();
     server.release();
     expect(await mcp.message()).toMatchObject({ id: 2, result: { content: [{ text: "slow" }] } });
