@@ -24,7 +24,7 @@ export interface Subscription {
   readonly managedByTenants: readonly { readonly tenantId: string }[];
 }
 
-/** What is known of an account's subscriptions. */
+/** The known subscriptions of an account. */
 export interface KnownSubscriptions {
   /** The last list of Azure Resource Manager; `undefined` if none is kept. */
   readonly list: readonly Subscription[] | undefined;
@@ -107,7 +107,7 @@ function withSlash(address: string): string {
   return address.endsWith("/") ? address : `${address}/`;
 }
 
-/** What a list and a choice are kept for. */
+/** The owner of a list and of a choice. */
 export interface Holder {
   readonly resourceManager: string;
   readonly account: Pick<AuthenticationResult, "account">["account"];
