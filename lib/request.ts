@@ -183,7 +183,7 @@ export interface SsoCookieRequest extends RequestOptions {
 }
 
 /** Request of `PublicClientApplication.signHttpRequest`. */
-export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type"> {
+export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type" | "kid"> {
   /** Account of the token. */
   readonly account: AccountInfo;
 }
@@ -198,6 +198,11 @@ export interface PopScheme {
   readonly url: string;
   /** Nonce of the resource, to be signed. @default none */
   readonly nonce?: string | undefined;
+  /**
+   * Id of a key of yours (RFC 7638, thumbprint): the broker binds the token to it, and you sign the request. Only himmelblau 4.0
+   * and later does so. @default the broker signs, with a key of the device
+   */
+  readonly kid?: string | undefined;
 }
 
 /** A validated request with its defaults. */
@@ -363,7 +368,7 @@ export function checkSignIn(
 
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
-  const { type, method, url, nonce } = scheme;
+  const { type, method, url, nonce, kid } = scheme;
   if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
   // RFC 9110, 5.6.2: the characters of a method.
   if (typeof method !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(method)) {
@@ -373,6 +378,9 @@ export function checkPop(scheme: PopScheme | undefined): void {
     throw mistake("the url is not an address such as https://graph.microsoft.com/v1.0/me");
   }
   if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
+  if (kid !== undefined && !(typeof kid === "string" && /^[\w-]{1,256}$/.test(kid))) {
+    throw mistake("the kid has to be the id of a key, in base64url");
+  }
 }
 
 /**
