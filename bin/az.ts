@@ -7,7 +7,7 @@ import { encodeBase64 } from "../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../lib/runtime/host.ts";
 import { isInteractionRequired, LatchkeyError, withDetails } from "../lib/errors.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { type Cloud, cloudJson, cloudsOf, RESOURCE_TYPES } from "./az/clouds.ts";
+import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./az/clouds.ts";
 import { azOutput } from "./az/output.ts";
 import { type AzCall, OTHER_SIGN_INS, readAzCall } from "./az/syntax.ts";
 import type { Holder, Subscription } from "./az/subscriptions.ts";
