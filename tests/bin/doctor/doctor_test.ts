@@ -20,7 +20,7 @@ import { runLatchkey, type RunOptions, runProgram } from "../run_latchkey.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const NORMAL: Behaviour = {
   noPing: false,
-  sender: "microsoft-2.5.0",
+  sender: "microsoft-2.5.2",
   accounts: [{ username: "jane@contoso.com" }],
   replies: {},
 };
@@ -98,7 +98,7 @@ describe("latchkey doctor on a machine that is well", () => {
     }
     expect(of.dbus_client!.detail).toBe(`libdbus, ${LIBDBUS}`);
     expect(of.session_bus!.detail).toMatch(/^unix:path=.* answered in \d+ ms$/);
-    expect(of.broker!.detail).toBe("linux broker, version 2.5.0");
+    expect(of.broker!.detail).toBe("linux broker, version 2.5.2");
     expect(of.redirect_uri!.detail).toContain(
       `${CLIENT_ID} has to have https://login.microsoftonline.com/common/oauth2`,
     );
@@ -310,7 +310,7 @@ describe("latchkey doctor on a machine that is not", () => {
       const detail = "nothing serves org.freedesktop.secrets; himmelblau does not need it";
       expect({ code, keyring }).toMatchObject({ code: 0, keyring: { ok: true, detail } });
     }
-    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.0", "microsoft-3.0.1"] as const) {
+    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.2", "microsoft-3.0.1"] as const) {
       await broker.behave({ sender });
       const { code, keyring } = await report(bus);
       expect({ code, keyring }).toMatchObject({
