@@ -40,6 +40,8 @@ export type OptionValue<O extends Option> = O extends { readonly kind: "switch" 
 /** A command as the parser, the help and the completions know it. */
 export interface CommandSyntax {
   readonly name: string;
+  /** Another name. */
+  readonly alias?: string;
   /** Description in one line. */
   readonly summary: string;
   /** Its arguments, as the help shows them. */
