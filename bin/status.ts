@@ -96,7 +96,7 @@ async function readStatus(line: CommandLine, signal: AbortSignal | undefined): P
     if (!(error instanceof LatchkeyError) || signal?.aborted) throw error;
     problem = messageOf(error);
   }
-  await using app = await makeApplication(line, { signal, ...(store && { cache: store }) });
+  const app = await makeApplication(line, { signal, ...(store && { cache: store }) });
   const { all, broker } = await knownAccounts(app, line, cached, signal);
   const accounts = await Promise.all(
     withDefault(all, line).map(async ([account, isDefault]): Promise<AccountStatus> => {
