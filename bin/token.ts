@@ -142,7 +142,7 @@ export async function acquireToken(
       ...(isOpen && !given.account && await chooseCached(app, given.username, signal)),
     };
     const { correlationId } = line, tenantId = line.text("tenant");
-    const whole = { ...request, tenantId, interactive, correlationId, signal };
+    const whole = { ...request, tenantId, interactive, correlationId, signal, agentSession: agentSession() };
     const send = async (request: AcquireTokenRequest) => {
       try {
         if (!prompter || request.interactive === "never") return await app.acquireToken(request);
@@ -168,6 +168,11 @@ export async function acquireToken(
   });
   if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
   return result;
+}
+
+/** Returns the id of the agent's session that runs the command. Its tokens are marked with it, as Azure CLI's are. */
+export function agentSession(): string | undefined {
+  return readEnvironment("COPILOT_AGENT_SESSION_ID");
 }
 
 /**

@@ -53,9 +53,13 @@ export function escapeForTerminal(foreign: string): string {
 }
 
 /** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */
-export function jsonForTerminal(value: unknown): string {
+export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: number } = {}): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
+  // Only the indentation has line ends: in a string they are escaped.
+  return JSON.stringify(value, undefined, indent).replaceAll(
+    invisible(),
+    (character) => character === "\n" ? character : character.split("").map(escape).join(""),
+  );
 }
 
 /** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
