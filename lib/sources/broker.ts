@@ -328,10 +328,14 @@ export async function signIn(
 /** Statuses after which MSAL Python opens the window: interaction required, account unusable. */
 const WINDOW_HELPS: readonly number[] = [2, 13];
 
-/** Refusals without a status are our own: the answer was for somebody else, or too old. */
+/**
+ * Refusals without a status are our own: the answer was for somebody else, or too old. Where the broker tells the server's error,
+ * that decides.
+ */
 function isResolvedByWindow(error: unknown): boolean {
-  const status = error instanceof LatchkeyError ? error.broker?.status : undefined;
-  return status === undefined ? isInteractionRequired(error) : WINDOW_HELPS.includes(status);
+  const { broker, error: serverError } = error instanceof LatchkeyError ? error : {};
+  const isByCode = broker === undefined || serverError !== undefined;
+  return isByCode ? isInteractionRequired(error) : WINDOW_HELPS.includes(broker.status);
 }
 
 /** Tokens by the cache keys of their queries, with their ends by the monotonic clock. */

@@ -1,6 +1,6 @@
 // A token in one call: silently, and by the person where that is needed.
 import { describe, expect } from "bun:test";
-import type { AccountInfo, PublicClientApplication } from "../../mod.ts";
+import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
@@ -68,6 +68,25 @@ describe("acquireToken()", () => {
       }
     },
   );
+
+  // Microsoft's broker 2.5.2 tells the server's error in its text.
+  test.each([
+    [{ status: 0, error: "invalid_grant" }, true],
+    [{ status: 6, error: "interaction_required" }, true],
+    [{ status: 2, subError: "token_expired" }, true],
+    [{ status: 2, error: "invalid_client" }, false],
+    [{ status: 2, error: "temporarily_unavailable" }, false],
+    [{ status: 7, error: "invalid_grant" }, false],
+  ])("opens a window after the server's error %j: %p", async (refusal, helps) => {
+    for (const call of ["acquireToken", "acquireTokenInteractive"] as const) {
+      await behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });
+      await broker().forgetCalls();
+      const token = makeApp()[call]({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
+      if (helps) expect((await token).account.username).toBe("jane@contoso.com");
+      else expect((await failure(token)).error).toBe("error" in refusal ? refusal.error : "invalid_grant");
+      expect((await steps()).includes("window")).toBe(helps);
+    }
+  });
 
   test("answers the refusal's challenge in the window, of the console unless another is given", async () => {
     await behave({ replies: { acquireTokenSilently: challenged } });
