@@ -24,7 +24,7 @@ import { type Command, type CommandLine, UsageError } from "../cli/command_line.
 import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { messageOf, print, say } from "../cli/output.ts";
-import { interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
+import { agentSession, interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
 import { azureScopes } from "./azure.ts";
 import {
   type AcceptedRequest,
@@ -218,7 +218,7 @@ async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service>
   const tenant = line.text("tenant"), onOutcome = signInNotices(line);
   const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
     const account = await resolveAccount(app, line.text("account"), asked.signal);
-    const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId };
+    const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId, agentSession: agentSession() };
     return await send(request).catch(async (error) => {
       throw await withConsentUrl(error, app, request);
     });
