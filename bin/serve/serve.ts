@@ -60,6 +60,7 @@ export const command: Command = {
     {
       name: "upstream",
       kind: "list",
+      hasSpaces: true,
       value: "URL",
       environment: false,
       fromProfile: false,

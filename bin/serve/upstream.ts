@@ -109,7 +109,8 @@ export function routeOf(
 /** Returns true if a server could take another path for the one that was checked, however often it decodes it. */
 function isAmbiguous(path: string): boolean {
   for (let text = path, times = 0;; times++) {
-    if (/[\\#\0-\x1f\x7f]/.test(text)) return true;
+    // A control character ends the text for some.
+    if (/[\\#]/.test(text) || [...text].some((one) => one < " " || one === "\x7f")) return true;
     if (text.split("/").some((segment) => /^\.{1,2}$/.test(segment.replace(/;.*$/, "")))) return true;
     const decoded = text.replace(/%([\da-fA-F]{2})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
     if (decoded === text) return false;

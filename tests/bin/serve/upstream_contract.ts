@@ -318,7 +318,7 @@ describe("openUpstreamProxy(), answers", () => {
     const to = await hostile(bytes);
     const answer = await answerTo(await open([`http://${to}`]), request([], { to }));
     expect(statusOf(answer)).toBe(200);
-    expect(answer).not.toEndWith("0\r\n\r\n");
+    expect(answer.endsWith("0\r\n\r\n")).toBe(false);
   });
 
   test("what follows an answer is never taken for the next one", async () => {
@@ -347,7 +347,7 @@ describe("openUpstreamProxy(), answers", () => {
     });
     const path = await open([`http://${to}`]);
     for (let times = 1; times <= 3; times++) {
-      expect(await answerTo(path, request([], { to }))).toEndWith("ok");
+      expect(await answerTo(path, request([], { to }))).toMatch(/ok$/);
       expect(connections).toBe(times);
     }
   });
