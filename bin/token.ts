@@ -277,17 +277,22 @@ export function scopeOfResource(resource: string): string {
  * Returns what a token for a server, such as an MCP server, has to be requested with: the scopes of the command line, else those
  * that the server asks for (RFC 9728).
  *
- * @param challenge `WWW-Authenticate` of an answer of the server. By default the server is asked, without a token.
+ * @param options `challenge`: `WWW-Authenticate` of an answer of the server, which by default is asked, without a token; `held`:
+ * the scopes of a token that the server refused because it needs more.
  * @throws {UsageError} if an option is invalid.
  * @throws {LatchkeyError} as `findProtectedResource` does.
  */
 export async function requestForServer(
   url: string,
   line: CommandLine,
-  { challenge, signal }: { readonly challenge?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
-): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId">> {
+  { challenge, held, signal }: {
+    readonly challenge?: string | undefined;
+    readonly held?: readonly string[] | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
+): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
   const tenantId = line.text("tenant"), given = scopesOf(line, []);
-  if (given.length > 0) return { scopes: given, tenantId };
+  if (given.length > 0 && !held) return { scopes: given, tenantId };
   const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
     await Promise.all([
       import("../lib/oauth/protected_resource.ts"),
@@ -302,7 +307,14 @@ export async function requestForServer(
     signal,
     correlationId,
   });
-  return { scopes: found.scopes, tenantId: tenantId ?? found.tenantId };
+  const scopes = [...new Set([...held ?? [], ...found.scopes])],
+    named = scopes.filter((each) => !each.endsWith("/.default"));
+  // Entra takes /.default only by itself.
+  return {
+    scopes: held && named.length > 0 ? named : scopes,
+    tenantId: tenantId ?? found.tenantId,
+    resource: found.resource,
+  };
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

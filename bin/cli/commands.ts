@@ -47,9 +47,18 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
       "Install an az program that answers Azure's SDKs and Terraform through latchkey",
       () => import("../az_shim.ts"),
     ],
-    ["az", "Answer the Azure CLI calls of other programs: tokens, the account, the version", () => import("../az.ts")],
+    [
+      "az",
+      "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
+      () => import("../az.ts"),
+    ],
     ["git", "Git credential helper for Azure DevOps", () => import("../git.ts")],
     ["kube", "Credential plugin for kubectl", () => import("../kube.ts")],
+    [
+      "mcp",
+      "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+      () => import("../mcp/mcp.ts"),
+    ],
     ["serve", "Managed-identity endpoint for programs, in containers and elsewhere", () => import("../serve/serve.ts")],
     [
       "browser-host",

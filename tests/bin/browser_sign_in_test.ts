@@ -262,7 +262,7 @@ describe("latchkey login --device-code", () => {
       const [, block] = await latchkey.printed(new RegExp(`\n((?:${line}){11,})\rlatchkey: `)); // the time that is left
       const rows = block!.trimEnd().split("\r\n").map((row) => row.slice(before.length, row.length - after.length));
       expect(readQrCode(rows)).toBe(`${address}?user_code=${code}`);
-      latchkey.interrupt();
+      latchkey.type("\x03");
       expect((await latchkey.ended()).code).toBe(4);
     }
   });
