@@ -313,13 +313,18 @@ export async function* eventsOf(
   const decoder = new TextDecoder(), lineEnd = /\r\n|\r|\n/g;
   let rest = "", scanned = 0, data: string[] = [], length = 0, event = "";
 
+  async function grow(by: number): Promise<void> {
+    if (length <= limit && length + by > limit) await onTooLong();
+    length += by;
+  }
+
   /** Returns what stays of a line. */
   async function readLine(line: string): Promise<string | undefined> {
     if (line !== "") {
       const [, name = line, value = ""] = /^([^:]*): ?(.*)$/s.exec(line) ?? [];
       if (name === "event") event = value;
       if (name !== "data") return name === "id" || name === "retry" ? `${line}\n` : undefined;
-      length += value.length;
+      await grow(value.length);
       if (length <= limit) data.push(value);
       return undefined;
     }
@@ -344,7 +349,7 @@ export async function* eventsOf(
     }
     rest = rest.slice(from);
     if (length + rest.length > limit) {
-      if (length <= limit) await onTooLong();
+      await grow(rest.length);
       [length, data] = [limit + 1, []];
       rest = rest.slice(0, "data:".length); // it says what the line is
     }
