@@ -157,13 +157,7 @@ const PADDING = 2;
 /** Formats rows as Python's tabulate does by its format `simple`. */
 function table(rows: readonly unknown[]): string {
   const cells = rows.map(tableRow), columns = [...new Set(cells.flatMap((row) => [...row.keys()]))];
-  if (rows.length === 0) return "\n";
-  if (columns.length === 0) {
-    throw new LatchkeyError(
-      "refused",
-      "Table output unavailable. Use the --query option to specify an appropriate query",
-    );
-  }
+  if (columns.length === 0) return "\n";
   const widths = columns.map((name) =>
     Math.max(name.length + PADDING, ...cells.map((row) => (row.get(name) ?? "").length))
   );
