@@ -5,7 +5,7 @@
  * @module
  */
 import { write } from "../../lib/runtime/program.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
@@ -133,6 +133,14 @@ export function accountJson(account: AccountInfo): Record<string, unknown> {
 /** Returns an account as a line of text: user name, home account id and name, separated by tabs. */
 export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
   return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
+}
+
+/** Returns a name of each account that no other one has: the user name, or the home account id. */
+export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
+  return accounts.map(({ username, homeAccountId }) => {
+    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
+    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
+  });
 }
 
 export function epochSeconds(time: Date): number {

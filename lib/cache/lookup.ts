@@ -263,6 +263,16 @@ export function endOf({ expires_on, extended_expires_on }: CacheEntry): number {
   return Math.max(readEpochSeconds(expires_on) ?? 0, readEpochSeconds(extended_expires_on) ?? 0);
 }
 
+/** Returns the end of an account's cached access token that lasts longest; `undefined` if none can be used. */
+export function lastTokenEndIn(document: CacheDocument, homeAccountId: string, app: CacheApp): Date | undefined {
+  const ends = document.ofAccount("AccessToken", homeAccountId)
+    .filter(({ entry }) => isOfApp(entry, app) && isInCloud(entry, app))
+    .flatMap(({ entry }) =>
+      ["use", "renew"].includes(stateOf(entry, app.now)!) ? [readEpochSeconds(entry.expires_on)!] : []
+    );
+  return ends.length > 0 ? new Date(Math.max(...ends)) : undefined;
+}
+
 function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {
   const granted = scopesOf(target);
   return wanted.every((scope) => granted.includes(scope.toLowerCase()));
