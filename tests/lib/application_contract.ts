@@ -102,6 +102,17 @@ for (const sender of SENDERS) {
   });
 }
 
+// himmelblau's session half forwards one call at a time: a silent one waits behind a prompt of any program.
+test("acquireTokenSilent() ends at its time limit, and says that a prompt may be in its way", async () => {
+  if (BROKER !== "linux") return;
+  await behave({ sender: "himmelblau-4.0" });
+  const app = makeApp({ timeLimits: { silentMs: 300 } }), [account] = await app.getAccounts();
+  await behave({ sender: "himmelblau-4.0", replies: { acquireTokenSilently: { kind: "hang" } } });
+  const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account: account! }));
+  expect(error.code).toBe("timed_out");
+  expect(error.hint).toMatch(/prompt, for whichever program.*systemctl --user restart .*himmelblau-broker/);
+});
+
 describe("Clouds of their own", () => {
   test.each([
     ["login.microsoftonline.us", "login.microsoftonline.us"],
