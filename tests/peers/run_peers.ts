@@ -19,13 +19,14 @@ import { LIMITS } from "./limits_of_msalruntime.ts";
 const GO_PEERS: Readonly<Record<string, string>> = {
   "tests/peers/azure_cli_peer.ts": "azure_cli",
   "tests/peers/kubernetes_peer.ts": "kubernetes",
+  "tests/peers/terraform_peer.ts": "terraform",
 };
 /** Those that a program in Java calls as well, by the folder of its sources. */
 const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_peer.ts": "kubernetes_java" };
 /** Those that run the real Azure CLI. */
-const AZURE_CLI_PEERS = ["tests/peers/azure_cli_login_peer.ts"];
+const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts", "tests/peers/azure_cli_login_peer.ts"];
 /** Longer than any takes, several times: a library that waits for ever is seen. */
-const BATCH_LIMIT_MS = 300_000;
+const BATCH_LIMIT_MS = 900_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
