@@ -29,7 +29,9 @@ const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts", "tests/peers/a
 const BATCH_LIMIT_MS = 900_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
+/** Folder of the packages of a suite, and one of these; Microsoft's client is that of all others. */
+const MCP_SUITE = "tests/peers/mcp_peer.ts", MCP = ["mcp", "@modelcontextprotocol/conformance"] as const;
+const MSALRUNTIME = ["msalruntime", "@azure/msal-node-runtime"] as const;
 const asked = readTestArguments();
 
 const peers = { ...UNITS, name: "Bun, peers" };
@@ -43,7 +45,9 @@ const batches = [
 for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
 for (const { file } of batches) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
 if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
-if (batches.some(({ file }) => !GO_PEERS[file] && !AZURE_CLI_PEERS.includes(file))) installClient();
+if (batches.some(({ file }) => file === MCP_SUITE)) installPackages(...MCP);
+const ownClients = [...Object.keys(GO_PEERS), ...AZURE_CLI_PEERS, MCP_SUITE];
+if (batches.some(({ file }) => !ownClients.includes(file))) installPackages(...MSALRUNTIME);
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
@@ -66,13 +70,14 @@ function filesOf(glob: string, isOurs: (file: string) => boolean = () => true): 
     .filter((file) => isOurs(file) && isWanted(file, asked));
 }
 
-/** Installs the version that is locked, unless it is there. */
-function installClient(): void {
-  const { "@azure/msal-node-runtime": wanted } = readJson("package.json")!.dependencies;
-  if (readJson("node_modules/@azure/msal-node-runtime/package.json")?.version === wanted) return;
-  process.stderr.write("Setting up: npm ci --ignore-scripts, for Microsoft's client\n");
+/** Installs the versions that are locked, unless they are there. */
+function installPackages(name: string, witness: string): void {
+  const folder = fileURLToPath(new URL(`${name}/`, import.meta.url));
+  const { [witness]: wanted } = readJson(join(folder, "package.json"))!.dependencies;
+  if (readJson(join(folder, "node_modules", witness, "package.json"))?.version === wanted) return;
+  process.stderr.write(`Setting up: npm ci --ignore-scripts, in tests/peers/${name}\n`);
   const { success } = Bun.spawnSync(["npm", "ci", "--ignore-scripts"], {
-    cwd: client,
+    cwd: folder,
     stdio: ["ignore", "ignore", "inherit"],
   });
   if (!success) process.exit(1);
@@ -81,7 +86,7 @@ function installClient(): void {
 // deno-lint-ignore no-explicit-any -- a package.json
 function readJson(file: string): any {
   try {
-    return JSON.parse(readFileSync(join(client, file), "utf8"));
+    return JSON.parse(readFileSync(file, "utf8"));
   } catch {
     return undefined;
   }
