@@ -146,8 +146,11 @@ export function isThere(path: string, { ifUnknown = true }: { readonly ifUnknown
 
 /** Returns a path as it is from everywhere. A relative one begins at the folder that the program was started in. */
 export function absolutePath(path: string): string {
-  if (operatingSystem() === "win32" ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
-  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
+  const isWindows = operatingSystem() === "win32";
+  if (isWindows ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
+  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}${isWindows ? "\\" : "/"}${
+    path.replace(/^(\.[\\/]+)+/, "")
+  }`;
 }
 
 /** Returns true if an error says that the reader of a pipe has gone. */

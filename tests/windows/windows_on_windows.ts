@@ -1,7 +1,7 @@
 // The command line as people run it on Windows: from the sources on Node, and as executables.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -31,17 +31,18 @@ afterAll(async () => {
 interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  readonly shell?: boolean;
+  /** Arguments are quoted already. @default false */
+  readonly isVerbatim?: boolean;
 }
 
 /** Runs a program with a profile folder of the tests' own. */
-async function run(command: readonly string[], { env = {}, cwd = folder, shell = false }: RunOptions = {}) {
+async function run(command: readonly string[], { env = {}, cwd = folder, isVerbatim = false }: RunOptions = {}) {
   const { SystemRoot = "C:\\Windows", PATH = "", TEMP = tmpdir(), PATHEXT = ".COM;.EXE;.BAT;.CMD" } = process.env;
   const ComSpec = `${SystemRoot}\\System32\\cmd.exe`;
   const home = { USERPROFILE: folder, APPDATA: join(folder, "Roaming"), LOCALAPPDATA: join(folder, "Local") };
   const child = spawn(command[0]!, command.slice(1), {
     cwd,
-    shell,
+    windowsVerbatimArguments: isVerbatim,
     env: { SystemRoot, ComSpec, PATH, PATHEXT, TEMP, NO_COLOR: "1", ...home, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -116,25 +117,32 @@ function testOn(name: string, latchkey: readonly string[]): void {
     });
   });
 
-  test("is called as az by Azure's libraries", async () => {
-    const place = join(folder, `az ${name}`);
-    mkdirSync(place);
-    const shim = await run([...latchkey, "az-shim", "--install", place, ...ENTRA_APP, "--cache-file", cache]);
-    expect({ code: shim.code, says: shim.stderr.includes("az.cmd") }).toEqual({ code: 0, says: true });
-    // As @azure/identity does it.
-    const { SystemRoot = "C:\\Windows" } = process.env;
-    const words = [
-      "az",
-      "account",
-      "get-access-token",
-      "--output",
-      "json",
-      "--resource",
-      "https://graph.microsoft.com",
-    ];
-    const got = await run(words, { cwd: SystemRoot, shell: true, env: { PATH: `${place};${SystemRoot}\\System32` } });
-    expect(got).toMatchObject({ code: 3, stderr: expect.stringContaining("az login") });
-  });
+  // cmd.exe reads a batch file in the console's code page, so letters of the path came out as others.
+  const places = { "%LOCALAPPDATA%": ["Local", "R&D (100%) ^x !y"], "its own folder": ["ä R&D 100% ^x !y"] };
+  for (const [way, parts] of Object.entries(places)) {
+    test(`is called as az by Azure's libraries, from a folder named by ${way}`, async () => {
+      const place = join(folder, ...parts, `az ${name}`), command = [...latchkey];
+      mkdirSync(place, { recursive: true });
+      if (latchkey.length === 1) copyFileSync(latchkey[0]!, command[0] = join(place, "..", `${name}.exe`));
+      const shim = await run([...command, "az-shim", "--install", place, ...ENTRA_APP]);
+      expect(shim).toMatchObject({ code: 0, stderr: expect.stringContaining("az.cmd") });
+      const [forCmd, forPowerShell] = shim.stdout.split("\n");
+      expect(forPowerShell).toBe(`$env:PATH = '${place};' + $env:PATH`);
+      expect(forCmd).toMatch(/^rem /); // a percent sign has no quotation in cmd.exe
+      const { SystemRoot = "C:\\Windows" } = process.env;
+      const options = { env: { PATH: `${place};${SystemRoot}\\System32`, LATCHKEY_CACHE_FILE: cache } };
+      // Without a shell's quotation marks, with them, and by @azure/identity.
+      const version = { code: 0, stdout: expect.stringContaining('"azure-cli"'), stderr: "" };
+      const cmd = `${SystemRoot}\\System32\\cmd.exe`;
+      expect(await run([cmd, "/c", "az", "version", "-o", "json"], options)).toEqual(version);
+      expect(await run([cmd, "/v:on", "/c", '"az"', "version"], { ...options, isVerbatim: true })).toEqual(version);
+      const script = join(root, "tests/windows/azure_cli_credential.mjs");
+      expect(await run([NODE, script], options)).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("Please run 'az login' from a command prompt to authenticate"),
+      });
+    });
+  }
 
   // It ended in missing_dependency, although nobody had asked for the broker.
   test("goes on without MSALRuntime unless a broker is required", async () => {
