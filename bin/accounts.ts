@@ -23,7 +23,11 @@ export const command: Command = {
   unlike: { tenant: "it lists the accounts of all tenants; --account USER lists only one" },
   examples: [
     ["latchkey accounts --client-id azure-cli", "user name, home account id and name, one account a line"],
-    ["latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'", "for a script"],
+    [
+      "latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'",
+      "for a script",
+      "(latchkey accounts --client-id azure-cli --format json | ConvertFrom-Json).username",
+    ],
   ],
   run: listAccounts,
 };

@@ -21,6 +21,7 @@ export const command: Command = {
     [
       "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
       "only the redirect URIs, for a script",
+      "(latchkey app --client-id ID --format json | ConvertFrom-Json).redirect_uris.uri",
     ],
   ],
   run(line) {

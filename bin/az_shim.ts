@@ -40,6 +40,7 @@ export const command: Command = {
     [
       'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
       "AzureCliCredential and Terraform in this shell get the broker's tokens",
+      'latchkey az-shim --install "$env:LOCALAPPDATA\\latchkey\\bin" --client-id azure-cli | Select-Object -Last 1 | Invoke-Expression',
     ],
   ],
   run: installShim,

@@ -39,10 +39,12 @@ export const command: Command = {
     [
       "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
       "from then on, git gets its tokens from latchkey",
+      'git config --global credential.https://dev.azure.com.helper "!latchkey git --client-id ID"',
     ],
     [
       "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
       "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
+      'git config --global credential.https://dev.azure.com.helper "!latchkey git"',
     ],
   ],
   run: answerGit,

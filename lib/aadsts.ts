@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { SIGN_IN_AGAIN } from "./errors.ts";
+import { SIGN_IN_AGAIN, type SystemWord, systemWord } from "./errors.ts";
 
 /** Facts about the request that a hint names. */
 export interface HintContext {
@@ -16,9 +16,10 @@ export interface HintContext {
   readonly scopes: readonly string[];
 }
 
-type Hint = string | ((context: HintContext) => string);
+/** Returns the words of the system that the hint is for. */
+type Words = (word: SystemWord) => string;
+type Hint = string | ((context: HintContext, words: Words) => string);
 
-const REGISTER_AGAIN = "Register the device again in the Intune app (Company Portal); dsreg --status shows its state";
 const redirectUri = ({ redirectUri, clientId }: HintContext): string =>
   `the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications)`;
 
@@ -29,11 +30,11 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[700016, 700011], "Check clientId and authority: the app is not known in this tenant"],
   [
     [53000, 530003],
-    ({ flow }) =>
+    ({ flow }, words) =>
       flow === "broker"
-        ? "The device has to be enrolled and compliant: see dsreg --status and the Intune app"
+        ? `The device has to be enrolled and compliant: see ${words("enrollment")}`
         : "Only the device's broker can prove that the device is managed: sign in through it (requireBroker), and see " +
-          "dsreg --status and the Intune app; a device code cannot pass",
+          `${words("enrollment")}; a device code cannot pass`,
   ],
   [
     [53003],
@@ -45,10 +46,13 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[530084], "Only a session that is bound to the device passes: use the device's broker (requireBroker)"],
   [
     [50005, 53001],
-    "Send the request through the broker (requireBroker); if it was, no Linux device can meet this policy",
+    (_, words) =>
+      `Send the request through the broker (requireBroker); if it was, no ${
+        words("systemName")
+      } device can meet this policy`,
   ],
-  [[50097, 50129, 50155, 50187], REGISTER_AGAIN],
-  [[50127], "Install the broker: microsoft-identity-broker, which comes with the Intune app"],
+  [[50097, 50129, 50155, 50187], registerAgain],
+  [[50127], (_, words) => words("installBroker")],
   [[53002], "Your administrator has to approve the app"],
   [
     [50072, 50074, 50076, 50078, 50079, 50158],
@@ -81,16 +85,10 @@ export const NOT_IMPLEMENTED =
   "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests";
 
 /** Hints for texts of the broker that contain no number. */
-const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
-  [
-    /\b4kv4v\b/i,
-    "The Secret Service has to be gnome-keyring, on KDE as well: install it and unlock it (latchkey doctor)",
-  ],
-  [
-    /\b4ko04\b/i,
-    "The broker does not find its key in the keyring: unlock the login keyring (latchkey doctor), then sign in again",
-  ],
-  [/device_authentication_failed/, REGISTER_AGAIN],
+const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: Hint])[] = [
+  [/\b4kv4v\b/i, (_, words) => words("secretService")],
+  [/\b4ko04\b/i, (_, words) => `The broker does not find its key: ${words("unlockKey")}`],
+  [/device_authentication_failed/, registerAgain],
   [/token_expired/, SIGN_IN_AGAIN],
   [
     /unable to find account/i,
@@ -109,15 +107,19 @@ export function errorCodesIn(text: string): readonly number[] {
   return [...new Set([...text.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))];
 }
 
-/** Returns advice for a refusal, or `undefined` if nothing is known. */
+/** Returns advice for a refusal on an operating system, which is named as by Node; `undefined` if nothing is known. */
 export function hintFor(
   refusal: { readonly errorCodes: readonly number[]; readonly subError?: string | undefined; readonly text: string },
   context: HintContext,
+  system: string,
 ): string | undefined {
+  const { errorCodes, subError = "", text } = refusal;
   // The first number is the refusal's own; its text may refer to others.
-  for (const code of refusal.errorCodes) {
-    const [, hint] = HINTS.find(([codes]) => codes.includes(code)) ?? [];
-    if (hint !== undefined) return typeof hint === "string" ? hint : hint(context);
-  }
-  return BROKER_HINTS.find(([pattern]) => pattern.test(refusal.subError ?? "") || pattern.test(refusal.text))?.[1];
+  const [, hint] = errorCodes.map((code) => HINTS.find(([codes]) => codes.includes(code))).find(Boolean) ??
+    BROKER_HINTS.find(([pattern]) => pattern.test(subError) || pattern.test(text)) ?? [];
+  return typeof hint === "function" ? hint(context, (word) => systemWord(word, system)) : hint;
+}
+
+function registerAgain(_: HintContext, words: Words): string {
+  return `Register the device again ${words("registration")}`;
 }

@@ -23,9 +23,10 @@ export const command: Command = {
     },
   ],
   examples: [
-    ["source <(latchkey completions bash)", "in ~/.bashrc"],
-    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit"],
-    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once"],
+    ["source <(latchkey completions bash)", "in ~/.bashrc", ""],
+    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit", ""],
+    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once", ""],
+    ["latchkey completions powershell | Out-String | Invoke-Expression", "in PowerShell's $PROFILE"],
   ],
   async run(line, _signal, loadGroups) {
     const [shell = ""] = line.operands;

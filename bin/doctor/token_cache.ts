@@ -4,7 +4,7 @@
  * @module
  */
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
-import { quoteCommand } from "../../lib/runtime/host.ts";
+import { operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
@@ -41,7 +41,7 @@ export const tokenCache: Check = {
     if (setAside.length > 0) {
       // Nobody can use a damaged file, but it may contain tokens.
       const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
-      findings.push(ok(detail, quoteCommand(["rm", ...setAside])));
+      findings.push(ok(detail, removal(setAside)));
     }
     if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
     return {
@@ -51,6 +51,12 @@ export const tokenCache: Check = {
     };
   },
 };
+
+/** Returns commands that remove files. PowerShell's `del` takes only one. */
+function removal(paths: readonly string[]): string {
+  if (operatingSystem() !== "win32") return quoteCommand(["rm", ...paths]);
+  return paths.map((path) => quoteCommand(["del", path])).join(", ");
+}
 
 const WINDOWS_DRIVE = ok(
   "it is on a Windows drive, which is slow from WSL, and on which locks do not hold",
@@ -89,7 +95,7 @@ async function checkEncrypted(
 }
 
 function signInAgain(folder: string): string {
-  const move = quoteCommand(["mv", folder, `${folder}.old`]);
+  const move = quoteCommand([operatingSystem() === "win32" ? "move" : "mv", folder, `${folder}.old`]);
   return `Sign in again: latchkey login. It sets aside unreadable files; if that fails: ${move}`;
 }
 

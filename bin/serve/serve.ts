@@ -10,7 +10,7 @@ import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_fil
 import type { HttpReply } from "../../lib/http/server.ts";
 import { requestFromSocket, requireSocketPermissions, requireTrustedSocket } from "../../lib/http/unix_socket.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import { readEnvironment, shellWord } from "../../lib/runtime/host.ts";
+import { operatingSystem, powershellWord, quoteCommand, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
 import { runInForeground, StartError } from "../../lib/runtime/process.ts";
 import { absolutePath, isThere, onSignals } from "../../lib/runtime/program.ts";
 import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
@@ -99,8 +99,9 @@ export const command: Command = {
     [
       "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
       "for containers with the socket's folder mounted",
+      "",
     ],
-    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container", ""],
   ],
   run: serve,
 };
@@ -198,12 +199,6 @@ async function onSocket(line: CommandLine, options: IdentityEndpointOptions): Pr
   return await untilEnded(endpoint, line, () => say(text));
 }
 
-/**
- * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
- * variable in lower case is set, programs ignore the other one.
- */
-const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
-
 async function onPort(line: CommandLine, options: IdentityEndpointOptions): Promise<number> {
   const wanted = line.text("port")!, file = line.text("secret-file");
   if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
@@ -213,11 +208,45 @@ async function onPort(line: CommandLine, options: IdentityEndpointOptions): Prom
   const endpoint = await openIdentityEndpoint({ port: Number(wanted), secret }, options);
   const address = addressOf(endpoint);
   // Standard output may be a log: a secret in a file is not printed.
-  const header = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
+  const lines = variableLines(address, file === undefined ? { secret } : { file: absolutePath(file) });
   return await untilEnded(endpoint, line, () => {
-    print(`export IDENTITY_ENDPOINT=${address}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`);
-    say(`serving at ${address}`);
+    print(lines);
+    const shells = operatingSystem() === "win32"
+      ? "; the lines with set are for cmd.exe, the others for PowerShell"
+      : "";
+    say(`serving at ${address}${shells}`);
   });
+}
+
+/**
+ * Returns the lines that set a client's variables: for a POSIX shell, or on Windows for cmd.exe, and then for PowerShell.
+ * `NO_PROXY` keeps requests for this machine, and the secret with them, from the proxy of the shell that runs the lines. If the
+ * variable in lower case is set, POSIX programs ignore the other one.
+ */
+export function variableLines(
+  address: string,
+  header: { readonly secret: string } | { readonly file: string },
+  system: string = operatingSystem(),
+): string {
+  if (system !== "win32") {
+    const value = "file" in header ? `"$(cat ${shellWord(header.file)})"` : header.secret;
+    const noProxy = '"${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"';
+    return `export IDENTITY_ENDPOINT=${address}\nexport IDENTITY_HEADER=${value}\nexport NO_PROXY=${noProxy}\n` +
+      'export no_proxy="$NO_PROXY"\n';
+  }
+  const [inCmd, inPowerShell] = "file" in header
+    ? [
+      `set /p IDENTITY_HEADER=<${quoteCommand([header.file], system) || "con"}`,
+      `(Get-Content -Raw -LiteralPath ${powershellWord(header.file)}).Trim()`,
+    ]
+    : [`set "IDENTITY_HEADER=${header.secret}"`, powershellWord(header.secret)];
+  return [
+    ...[`set "IDENTITY_ENDPOINT=${address}"`, inCmd, 'set "NO_PROXY=127.0.0.1,%NO_PROXY%"'],
+    `$env:IDENTITY_ENDPOINT = ${powershellWord(address)}`,
+    `$env:IDENTITY_HEADER = ${inPowerShell}`,
+    '$env:NO_PROXY = "127.0.0.1,$env:NO_PROXY"',
+    "",
+  ].join("\n");
 }
 
 function addressOf({ port }: IdentityEndpoint): string {

@@ -9,7 +9,7 @@
  * @module
  */
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel, systemWord } from "../errors.ts";
 import { placeOpenToOthers } from "../files/private_files.ts";
 import {
   currentRuntime,
@@ -231,7 +231,7 @@ function notPermitted(path: string): LatchkeyError {
 
 const HINTS: Readonly<Record<string, string>> = {
   win32: "Check that the Windows account manager works: Windows 10 or later, Server 2019 or later; dsregcmd /status",
-  darwin: "Install Company Portal, and enrol the device: Microsoft's SSO extension comes with it",
+  darwin: systemWord("installBroker", "darwin"),
   linux: "Install microsoft-identity-broker and enrol the device (Intune); then restart this program",
 };
 

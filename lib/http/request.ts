@@ -4,8 +4,8 @@
  * @module
  */
 import { encodeBase64 } from "../encoding.ts";
-import { LatchkeyError } from "../errors.ts";
-import { denoNamespace } from "../runtime/host.ts";
+import { LatchkeyError, systemWord } from "../errors.ts";
+import { denoNamespace, operatingSystem } from "../runtime/host.ts";
 
 /** A request. Its body is complete, so that it can be sent again after a failed handshake. */
 export interface HttpRequest {
@@ -76,8 +76,7 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
     new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, hint ? { hint } : {});
   if (UNKNOWN_ISSUER.test(text)) return badCertificate("not signed by a trusted authority", trustHint());
   if (OUT_OF_TIME.test(text)) {
-    const hint = "Check this machine's clock. In WSL it can lag behind: set it with sudo hwclock -s";
-    return badCertificate("not valid at this time", hint);
+    return badCertificate("not valid at this time", systemWord("checkClock", operatingSystem()));
   }
   if (CERTIFICATE.test(text)) return badCertificate("for another host");
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);

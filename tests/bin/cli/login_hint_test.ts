@@ -66,7 +66,7 @@ test.each<[code: number, ...words: string[]]>([
   [500011, "--resource adds /.default"],
 ])("the hint to AADSTS%d names %s at a shell", (code, ...words) => {
   const context = { flow: "browser", clientId: "app", redirectUri: "http://localhost", scopes: ["User.Read"] } as const;
-  const hint = hintFor({ errorCodes: [code], text: "" }, context);
+  const hint = hintFor({ errorCodes: [code], text: "" }, context, "linux");
   const text = failureText(new LatchkeyError("refused", "No", { hint })).join("\n");
   for (const word of words) expect(text).toContain(word);
   expect(text).not.toMatch(/acquireTokenInteractive|requireBroker|clientId/);
