@@ -107,11 +107,11 @@ export function errorCodesIn(text: string): readonly number[] {
   return [...new Set([...text.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))];
 }
 
-/** Returns advice for a refusal on an operating system, which is named as by Node; `undefined` if nothing is known. */
+/** Returns advice for a refusal, by default for this operating system, or `undefined` if nothing is known. */
 export function hintFor(
   refusal: { readonly errorCodes: readonly number[]; readonly subError?: string | undefined; readonly text: string },
   context: HintContext,
-  system: string,
+  system?: string,
 ): string | undefined {
   const { errorCodes, subError = "", text } = refusal;
   // The first number is the refusal's own; its text may refer to others.

@@ -220,12 +220,18 @@ const SYSTEM_WORDS = {
 
 export type SystemWord = keyof typeof SYSTEM_WORDS;
 
+/** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
+function ownSystem(): string {
+  const platform = globalThis.navigator?.platform ?? "";
+  return /^win/i.test(platform) ? "win32" : /^mac/i.test(platform) ? "darwin" : "linux";
+}
+
 export function isSystemWord(text: string): text is SystemWord {
   return Object.hasOwn(SYSTEM_WORDS, text);
 }
 
-/** Returns a hint's words for an operating system, which is named as by Node. */
-export function systemWord(word: SystemWord, system: string): string {
+/** Returns a hint's words for an operating system, which is named as by Node. @default this one */
+export function systemWord(word: SystemWord, system: string = ownSystem()): string {
   const [linux, windows, macos] = SYSTEM_WORDS[word];
   return system === "win32" ? windows : system === "darwin" ? macos : linux;
 }

@@ -91,7 +91,7 @@ export const accounts: Check = {
     const fix = signInFix(context);
     return stateOf("broker") === "unknown"
       ? failed(`the token cache has no account${who} for this app`, fix)
-      : failed(`the broker has no account${who}`, `${fix}, or ${systemWord("accounts", operatingSystem())}`);
+      : failed(`the broker has no account${who}`, `${fix}, or ${systemWord("accounts")}`);
   },
 };
 

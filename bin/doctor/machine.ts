@@ -5,14 +5,7 @@
  */
 import { makeFetch } from "../../lib/http/client.ts";
 import { findProxy } from "../../lib/http/proxy.ts";
-import {
-  currentRuntime,
-  denoNamespace,
-  isAtLeast,
-  operatingSystem,
-  quoteCommand,
-  readEnvironment,
-} from "../../lib/runtime/host.ts";
+import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { readMachine } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, systemWord } from "../../lib/errors.ts";
@@ -114,7 +107,7 @@ export const clock: Check = {
       : `${Math.abs(offset)} s ${offset > 0 ? "ahead of" : "behind"} ${host}`;
     if (Math.abs(offset) <= TOLERANCE_S) return ok(detail);
     const { isWsl } = await readMachine();
-    return failed(detail, isWsl ? "sudo hwclock -s" : systemWord("setClock", operatingSystem()));
+    return failed(detail, isWsl ? "sudo hwclock -s" : systemWord("setClock"));
   },
 };
 

@@ -6,7 +6,6 @@
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type SystemWord, systemWord } from "../errors.ts";
-import { operatingSystem } from "../runtime/host.ts";
 
 const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
 const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
@@ -64,7 +63,7 @@ export function codeOfStatus(status: number): LatchkeyErrorCode {
 }
 
 /** Returns `undefined` if nothing is known to help. */
-export function hintOfStatus(status: number, system: string = operatingSystem()): string | undefined {
+export function hintOfStatus(status: number, system?: string): string | undefined {
   const hint = STATUSES[status]?.[1];
   return typeof hint === "function" ? hint((word) => systemWord(word, system)) : hint;
 }
@@ -108,6 +107,6 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
     claims,
     correlationId: context.correlationId,
     broker: { status, subStatus, ...(tag !== undefined && { tag }), ...(errorCode !== undefined && { errorCode }) },
-    hint: hintFor({ errorCodes, subError, text: errorDescription }, context, operatingSystem()) ?? hintOfStatus(status),
+    hint: hintFor({ errorCodes, subError, text: errorDescription }, context) ?? hintOfStatus(status),
   });
 }

@@ -152,7 +152,7 @@ interface FileTask {
   readonly path: string;
   readonly signal?: AbortSignal | undefined;
   /** System that the hint is for. @default this one */
-  readonly system?: string;
+  readonly system?: string | undefined;
 }
 
 const ELSEWHERE = "choose a writable folder", SPACE = "Free some space and try again";
@@ -183,7 +183,7 @@ const ALIASES: Readonly<Record<string, string>> = { EPERM: "EACCES", ETXTBSY: "E
  */
 export function fileFailure(
   error: unknown,
-  { doing, path, signal, system = operatingSystem() }: FileTask,
+  { doing, path, signal, system }: FileTask,
 ): unknown {
   if (signal?.aborted) return signal.reason;
   if (error instanceof LatchkeyError || !(error instanceof Error)) return error;

@@ -5,7 +5,7 @@
  */
 import { encodeBase64 } from "../encoding.ts";
 import { LatchkeyError, systemWord } from "../errors.ts";
-import { denoNamespace, operatingSystem } from "../runtime/host.ts";
+import { denoNamespace } from "../runtime/host.ts";
 
 /** A request. Its body is complete, so that it can be sent again after a failed handshake. */
 export interface HttpRequest {
@@ -76,7 +76,7 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
     new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, hint ? { hint } : {});
   if (UNKNOWN_ISSUER.test(text)) return badCertificate("not signed by a trusted authority", trustHint());
   if (OUT_OF_TIME.test(text)) {
-    return badCertificate("not valid at this time", systemWord("checkClock", operatingSystem()));
+    return badCertificate("not valid at this time", systemWord("checkClock"));
   }
   if (CERTIFICATE.test(text)) return badCertificate("for another host");
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);

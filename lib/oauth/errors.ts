@@ -6,7 +6,6 @@
 import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, withDetails } from "../errors.ts";
-import { operatingSystem } from "../runtime/host.ts";
 
 /** Facts about the request that was refused. */
 export interface RefusalContext extends HintContext {
@@ -66,7 +65,7 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     subError,
     claims: claimsOf(fields.claims),
     correlationId: /^[\w-]{1,64}$/.exec(readText(fields.correlation_id) ?? "")?.[0] ?? context.correlationId,
-    hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context, operatingSystem()),
+    hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context),
   });
 }
 

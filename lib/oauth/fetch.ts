@@ -15,7 +15,6 @@ import {
 } from "@panva/oauth4webapi";
 import { afterRunning, delay, untilAborted } from "../async.ts";
 import { LatchkeyError, systemWord, withCorrelationId } from "../errors.ts";
-import { operatingSystem } from "../runtime/host.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
 import { invalidResponse, isUnavailable } from "./errors.ts";
@@ -86,7 +85,7 @@ export async function translateErrors<T>(
       throw new LatchkeyError(
         "configuration",
         "The id token is not valid at this time: the clock of this machine differs from the server's",
-        { correlationId, hint: systemWord("checkClock", operatingSystem()) },
+        { correlationId, hint: systemWord("checkClock") },
       );
     }
     if (error instanceof OperationProcessingError || error instanceof UnsupportedOperationError) {
