@@ -43,5 +43,6 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
   const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
-  say(`${what}. Sign in: latchkey login${memory}`);
+  const { loginCommand } = await import("./cli/failures.ts");
+  say(`${what}${memory}. Sign in: ${loginCommand(line, [])}`);
 }

@@ -140,7 +140,7 @@ async function printHelp(word: string | undefined): Promise<void> {
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
-  const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+  const { EXIT, failureJson, failureText, withLoginOptions } = await import("./cli/failures.ts");
   const correlation_id = line?.correlationId;
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
@@ -151,8 +151,9 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    attempt(() => failureText(error, correlation_id).forEach(sayLine));
-    await printIfJson(() => failureJson(error, correlation_id));
+    const told = line ? withLoginOptions(error, line) : error;
+    attempt(() => failureText(told, correlation_id).forEach(sayLine));
+    await printIfJson(() => failureJson(told, correlation_id));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;

@@ -66,7 +66,8 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     throw new Error(
       `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
         "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)),
+        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)) +
+        ". Without them, npm run compile:bun makes an executable for this machine",
     );
   });
 }

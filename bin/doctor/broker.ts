@@ -23,6 +23,7 @@ import { packageFolders } from "../../lib/runtime/installation.ts";
 import { isThere, isWsl, readMachine, readTextFile } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../lib/errors.ts";
+import { wellKnownName } from "../cli/application.ts";
 import { withConsentUrl } from "../cli/failures.ts";
 import {
   blockedBy,
@@ -70,6 +71,10 @@ export const redirectUri: Check = {
     const { system, isWsl } = await readMachine(), uris = redirectUris(clientId);
     const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
     const way = system === "win32" || isWsl ? "windows" : system === "darwin" ? "macos" : "linux";
+    const name = wellKnownName(clientId);
+    if (name !== undefined) {
+      return ok(`${name} is one of Microsoft's own apps: only Microsoft can change its redirect URIs`);
+    }
     const uri = uriFor(way) + (way === "linux" && isWsl === undefined ? ` (in WSL ${uriFor("wsl")})` : "");
     return ok(
       `the app registration ${clientId} has to have ${uri}, and ${uriFor("browser")} for sign-ins without a broker ` +

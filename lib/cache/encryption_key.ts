@@ -148,7 +148,7 @@ async function describeNewKey(folder: string, options: EncryptionKeyOptions): Pr
       if (!canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
       problem = mayBeInFile(error, folder, place);
     }
-    return { place, isMade: false, why: "it is there", problem };
+    return { place, isMade: false, why: "it is running", problem };
   }
 }
 
@@ -368,7 +368,7 @@ const PROBLEMS: Readonly<
     step: "start a keyring",
   },
   no_keyring: {
-    reason: "has no default keyring",
+    reason: "is running, but has no keyring yet",
     hint: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
     step: "make a default keyring",
   },

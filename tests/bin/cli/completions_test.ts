@@ -184,7 +184,7 @@ describe("latchkey completions fish", () => {
     expect(await offered("latchkey token --format=js")).toEqual(["--format=json"]);
     expect(await offered("latchkey login --client-id azure-c")).toEqual(["azure-cli"]);
     expect(await offered("latchkey token --cache-file a")).toEqual(["a file.txt"]);
-    expect(await offered("latchkey completions ")).toEqual(["bash", "fish", "zsh"]);
+    expect(await offered("latchkey completions ")).toEqual(["bash", "fish", "powershell", "zsh"]);
     expect(await offered("latchkey parameters.json --store mem")).toEqual(["memory"]);
     expect(await offered("latchkey token --profile ")).toEqual(["work-at-contoso"]);
   });
@@ -201,7 +201,7 @@ test("latchkey completions takes the shells that it knows", async () => {
   expect(await runLatchkey(["completions", "tcsh"], { permissions: [] })).toMatchObject({
     code: 2,
     stdout: "",
-    stderr: expect.stringContaining("bash, zsh, fish"),
+    stderr: expect.stringContaining("bash, zsh, fish, powershell"),
   });
 });
 
