@@ -206,5 +206,7 @@ test("latchkey accounts says that nothing is kept, and how to sign in", async ()
     ),
   });
   expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is stored of it");
-  expect((await accounts("--store", "memory")).stderr).toContain("for this app. Sign-ins last for this run only. Sign in: latchkey login --client-id ");
+  expect((await accounts("--store", "memory")).stderr).toContain(
+    "for this app. Sign-ins last for this run only. Sign in: latchkey login --client-id ",
+  );
 });
