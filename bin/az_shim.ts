@@ -16,11 +16,12 @@ import {
 import { ownCommand } from "../lib/runtime/installation.ts";
 import { absolutePath, isThere } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import { command as az, givenWords, SUBSCRIPTION } from "./az.ts";
+import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError, variableOf } from "./cli/command_line.ts";
-import { ACCOUNT, APP, TENANT } from "./cli/options.ts";
+import { ACCOUNT, APP, type Option, TENANT } from "./cli/options.ts";
 import { print, say } from "./cli/output.ts";
+import { cacheFilePath } from "./cli/profiles.ts";
 
 /** The command. */
 export const command: Command = {
@@ -35,6 +36,7 @@ export const command: Command = {
     ...APP,
     TENANT,
     SUBSCRIPTION,
+    ...ENDPOINTS,
   ],
   examples: [
     [
@@ -59,7 +61,7 @@ async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force")) {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
-  const words = [...ownCommand(denoPermissions), ...azWords(line)];
+  const words = [...storedCommand(line, az.name, az.options), "--"];
   const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
   await placeFile(path, text, PROGRAM_MODE);
   const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
@@ -67,11 +69,23 @@ async function installShim(line: CommandLine): Promise<void> {
   print(pathLines(place, isWindows).map((each) => `${each}\n`).join(""));
 }
 
-/** Returns the words for `latchkey az`. The path of a file is absolute, since programs run it from a folder of their own. */
-function azWords(line: CommandLine): readonly string[] {
-  const words = givenWords(line, az.options.filter(({ name }) => name !== "cache-file"));
-  const isGiven = line.origin("cache-file") === "command line";
-  return ["az", ...words, ...(isGiven ? [`--cache-file=${absolutePath(line.text("cache-file")!)}`] : []), "--"];
+/**
+ * Returns the command that other programs are to run: this latchkey, a command of it, and those of its options that are on the
+ * command line. The path of a file is absolute, since programs run it from a folder of their own. The paths of an npx are told.
+ */
+export function storedCommand(line: CommandLine, name: string, options: readonly Option[]): readonly string[] {
+  const own = ownCommand(() => denoPermissions(name)), isGiven = line.origin("cache-file") === "command line";
+  const words = givenWords(
+    line,
+    options.filter(({ name, environment }) => name !== "cache-file" && environment !== false),
+  );
+  const fleeting = own.find((word) => /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(word));
+  if (fleeting !== undefined) {
+    say(
+      `${fleeting} is a copy that npm or Bun may remove: to keep it, install latchkey and run this command with that one`,
+    );
+  }
+  return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
 }
 
 /** Facts that a batch file is written with. */
@@ -169,11 +183,11 @@ function pathLines(folder: string, isWindows: boolean): readonly string[] {
   ];
 }
 
-/** Deno does not list the permissions of a program: without all of them, the ones that az needs are not known. */
-function denoPermissions(): readonly string[] {
+/** Deno does not list the permissions of a program: without all of them, the ones that a command needs are not known. */
+function denoPermissions(name: string): readonly string[] {
   const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
   if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
-  throw new LatchkeyError("missing_dependency", "Deno does not tell which permissions az needs", {
-    hint: "Run deno with --allow-all, as az then does; or install the executable or the npm package",
+  throw new LatchkeyError("missing_dependency", `Deno does not tell which permissions latchkey ${name} needs`, {
+    hint: `Run deno with --allow-all, as latchkey ${name} then runs; or install the executable or the npm package`,
   });
 }

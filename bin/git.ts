@@ -8,20 +8,39 @@ import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../lib/au
 import { readEnvironment } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import { readStandardInput } from "../lib/runtime/stdio.ts";
+import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { isSignInNeeded, withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
-import { print } from "./cli/output.ts";
+import { print, say } from "./cli/output.ts";
 import { gitHostEntries } from "./cli/profiles.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
+
+const AZURE_DEVOPS_HOST = "dev.azure.com";
 
 export const command: Command = {
   name: "git",
   summary: "Git credential helper for Azure DevOps",
-  usage: "git --client-id ID [options] get|store|erase",
+  usage: "git --client-id ID [options] (get|store|erase | --install | --uninstall)",
   operands: 1,
   operand: { value: "OPERATION", choices: ["get", "store", "erase"] },
   options: [
+    {
+      name: "install",
+      kind: "switch",
+      environment: false,
+      summary:
+        "Make git use it: write it, and the options given here, to git's own configuration (git config --global)",
+    },
+    { name: "uninstall", kind: "switch", environment: false, summary: "Remove from there what runs latchkey" },
+    {
+      name: "host",
+      kind: "list",
+      value: "HOST",
+      environment: false,
+      summary:
+        `Server to install it for (${AZURE_DEVOPS_HOST}); may be repeated, and have a path: ${AZURE_DEVOPS_HOST}/contoso`,
+    },
     ACCOUNT,
     ...APP,
     TENANT,
@@ -37,17 +56,16 @@ export const command: Command = {
   },
   examples: [
     [
-      "git config --global credential.https://dev.azure.com.helper '!latchkey git --client-id ID'",
-      "from then on, git gets its tokens from latchkey",
-      'git config --global credential.https://dev.azure.com.helper "!latchkey git --client-id ID"',
+      "latchkey git --install --client-id azure-cli",
+      "from then on, git gets its tokens for Azure DevOps from latchkey",
     ],
     [
-      "git config --global credential.https://dev.azure.com.helper '!latchkey git'",
-      "the same, with the client id in LATCHKEY_CLIENT_ID or in the default profile",
-      'git config --global credential.https://dev.azure.com.helper "!latchkey git"',
+      "latchkey git --install --host dev.azure.com/fabrikam --client-id azure-cli --account jane@fabrikam.com",
+      "another account for one organization",
     ],
+    ["latchkey git --uninstall", "git asks latchkey no more"],
   ],
-  run: answerGit,
+  run: runGit,
 };
 
 /** Git's request, or the credential that a server rejected. */
@@ -228,6 +246,46 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
 
 /** Marks a credential as ours; git returns it when the server rejects the credential. */
 const OWN_STATE = "latchkey:token";
+
+async function runGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const isInstalled = line.isOn("install"), isRemoved = line.isOn("uninstall");
+  if (isInstalled && isRemoved) throw new UsageError("--install and --uninstall exclude each other");
+  if (!isInstalled && !isRemoved) {
+    if (line.list("host").length > 0) throw new UsageError("--host goes with --install or --uninstall");
+    return await answerGit(line, signal);
+  }
+  if (line.operands.length > 0) throw new UsageError(`${line.operands[0]} is git's own word, which it adds itself`);
+  const places = placesOf(line);
+  const [{ installHelper, uninstallHelper }, { storedCommand }] = await Promise.all([
+    import("./install/git.ts"),
+    import("./az_shim.ts"),
+  ]);
+  const stored = storedCommand(line, "git", command.options.filter(({ name }) => name !== "host"));
+  if (isRemoved) return await uninstallHelper(line.list("host").length > 0 ? places : undefined, stored, signal);
+  await checkPlaces(line, places);
+  await installHelper(places, stored, signal);
+}
+
+/** Returns the places that `--host` names. */
+function placesOf(line: CommandLine): readonly { readonly url: string; readonly host: string }[] {
+  const given = line.list("host");
+  return (given.length > 0 ? given : [AZURE_DEVOPS_HOST]).map((host) => {
+    const [, server = "", path = ""] = /^((?:https?:\/\/)?[^/]+)((?:\/[\w.~%@+-]+)*)\/*$/i.exec(host) ?? [];
+    const [origin] = originsOf(server);
+    if (origin !== undefined) return { url: `${origin}${path}`, host };
+    throw new UsageError(`--host takes a server such as ${AZURE_DEVOPS_HOST}, not ${JSON.stringify(host)}`);
+  });
+}
+
+/** Checks that each place can get a token: an error now is better than one in git. */
+async function checkPlaces(line: CommandLine, places: readonly { readonly url: string }[]): Promise<void> {
+  const entries = await gitHostEntries(isGitHost);
+  for (const { url } of places) {
+    const { protocol, host } = new URL(url), found = findGitHost({ protocol: protocol.slice(0, -1), host }, entries);
+    clientIdOf(withValues(line, found?.values ?? {}));
+    if (!found) say(`${host} gets a token only once it has a scope, under "git" in latchkey/config.json`);
+  }
+}
 
 /** Answers git. Unknown servers and unknown operations get no answer. */
 async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

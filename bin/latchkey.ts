@@ -23,7 +23,7 @@ import {
   unknown,
   UsageError,
 } from "./cli/command_line.ts";
-import { type CommandEntry, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
+import { type CommandEntry, commandNamed, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
 import { print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
@@ -124,7 +124,7 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
 }
 
 function findCommand(word: string): CommandEntry {
-  const command = COMMANDS.find(({ name }) => name === word);
+  const command = commandNamed(word);
   if (command) return command;
   if (word.endsWith(".json")) return CONFIG_FILE;
   if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
@@ -145,7 +145,7 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
-    const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
+    const hint = `See ${commandNamed(words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
     attempt(() => (say(error.message), sayLine(hint)));
     await printIfJson(() => ({ error: "wrong_usage", error_description: error.message, error_codes: [], hint }));
     return EXIT_USAGE;
@@ -170,7 +170,7 @@ async function wantsJson(line: CommandLine | undefined, words: readonly string[]
     return true;
   }
   if (readEnvironment("LATCHKEY_FORMAT") !== "json") return false;
-  const loaded = await COMMANDS.find(({ name }) => name === words[0])?.load();
+  const loaded = await commandNamed(words[0])?.load();
   return loaded?.command.options.some(({ name }) => name === "format") ?? false;
 }
 

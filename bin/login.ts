@@ -78,10 +78,21 @@ export const command: Command = {
 };
 
 /** Signs a person in, prints the account, and writes the profile that the command line names. */
-export async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const { account } = await completeSignIn(line, signal);
+  if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
+  else print(accountLine(account));
+}
+
+/** Signs a person in, and writes the profile that the command line names. */
+export async function completeSignIn(
+  line: CommandLine,
+  signal: AbortSignal | undefined,
+): Promise<AuthenticationResult> {
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const { account } = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal);
+  const result = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal),
+    { account } = result;
   try {
     await profiles?.writeProfile(line, account, signal);
   } catch (error) {
@@ -90,8 +101,7 @@ export async function signIn(line: CommandLine, signal: AbortSignal | undefined)
     const name = account.username || account.homeAccountId, problem = messageOf(error);
     say(`${name} is signed in, but the profile was not written: ${problem}`);
   }
-  if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
-  else print(accountLine(account));
+  return result;
 }
 
 async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
@@ -130,6 +140,7 @@ async function signInApplication(
   line: CommandLine,
   { signal, ...browser }: ConsoleBrowserOptions & CacheCall,
 ): Promise<{ readonly app: PublicClientApplication; readonly tryStore: () => Promise<void> }> {
+  (await import("../lib/broker/cookie_pause.ts")).shareCookiePause(); // a sign-in ends it
   const store = await storeOf(line, { mayPrompt: true, signal });
   const app = await makeApplication(line, { ...browser, cache: store ?? memoryStore() });
   return {

@@ -1,52 +1,103 @@
-/** Bundles our sources, and what they import, into as few files as their late imports allow. */
-import type { BunPlugin } from "bun";
+/** Bundles our sources, with the packages that users do not install. */
 import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type CodeSplittingGroup, type RenderedChunk, rolldown, type RolldownPlugin } from "rolldown";
+import { esmExternalRequirePlugin } from "rolldown/plugins";
 import type { BuildFacts } from "../bin/cli/help.ts";
 
 /** The folder of the checkout. */
 export const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** Keeps imports of Node's modules, under the names that Deno wants: older packages leave `node:` out, or call `require`. */
+export const NODE_MODULES: readonly RolldownPlugin[] = [
+  {
+    name: "node modules",
+    resolveId: {
+      filter: { id: /^[a-z_/]+$/ },
+      handler: (id) => isBuiltin(id) ? { id: `node:${id}`, external: true } : null,
+    },
+  },
+  esmExternalRequirePlugin({ external: [/^node:/] }),
+];
+
+/** A package whose build for Node is CommonJS, and its other one is not. */
+const YAML = `${ROOT}node_modules/yaml/browser/index.js`;
 
 export interface BundleOptions {
   /** The folder that gets the files. */
   readonly folder: string;
   /** Facts that `--version --format json` prints. */
   readonly facts: BuildFacts;
-  /** Packages that stay imports. @default only Node's */
+  /** Packages that stay imports, beside Node's modules. */
   readonly external?: readonly string[];
-  /** True to shorten names. @default false, so that the names in a stack trace can be found in the sources */
-  readonly shortNames?: boolean;
-  /** True to keep imports of which no name is used. @default false, since importing does nothing */
-  readonly keepImports?: boolean;
-  readonly plugins?: BunPlugin[];
+  /** Modules that get into one file. @default each late import gets files of its own, and shares others */
+  readonly groups?: CodeSplittingGroup[];
+  /** @default Node's modules stay imports */
+  readonly plugins?: readonly RolldownPlugin[];
 }
 
 /**
- * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
+ * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`. The messages of errors
+ * suffice: names in stack traces would cost every start a millisecond.
  *
  * @param entries Their paths below the root.
- * @throws {AggregateError} with all errors of the bundler.
+ * @throws {Error} with all errors and warnings of the bundler.
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = ["node:*"], shortNames = false, keepImports = false, plugins = [] }: BundleOptions,
+  { folder, facts, external = [], groups = [], plugins = NODE_MODULES }: BundleOptions,
 ): Promise<void> {
-  await Bun.build({
-    entrypoints: entries.map((entry) => `${ROOT}${entry}`),
-    root: ROOT,
-    outdir: folder,
-    format: "esm",
-    // For Node it would load node:module at once, which costs Deno as much as the rest of a silent token.
-    target: "browser",
+  const bundler = await rolldown({
+    input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
+    cwd: ROOT,
+    // For Node it would make a `require` by node:module, which costs Deno as much as the rest of a silent token.
+    platform: "neutral",
+    resolve: {
+      conditionNames: ["latchkey-source", "import", "node", "default"],
+      mainFields: ["module", "main"],
+      alias: { yaml: YAML },
+    },
     external: [...external],
-    conditions: ["latchkey-source"],
-    splitting: true,
-    naming: { entry: "[dir]/[name].[ext]", chunk: "chunks/[name]-[hash].[ext]" },
-    minify: { whitespace: true, syntax: true, identifiers: shortNames },
-    ignoreDCEAnnotations: keepImports,
-    define: { LATCHKEY_BUILD: JSON.stringify(facts) },
-    plugins,
+    // Importing does nothing, in our sources and in the packages.
+    treeshake: { moduleSideEffects: false },
+    transform: { define: { LATCHKEY_BUILD: JSON.stringify(facts) } },
+    tsconfig: false,
+    plugins: [...plugins],
+    checks: { ineffectiveDynamicImport: false, bundlerTimings: false },
+    onLog: (_, { message }) => {
+      throw new Error(message);
+    },
   });
+  try {
+    await bundler.write({
+      dir: folder,
+      format: "esm",
+      entryFileNames: "[name].js",
+      chunkFileNames: "chunks/[name]-[hash].js",
+      codeSplitting: { groups },
+      minify: true,
+      comments: false,
+      postBanner: licencesOf,
+    });
+  } finally {
+    await bundler.close();
+  }
+}
+
+/** Returns the licences of the packages in a file, as a comment: most of them ask for that. */
+function licencesOf({ modules }: RenderedChunk): string {
+  const folders = Object.keys(modules).flatMap((path) =>
+    /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []
+  );
+  return [...new Set(folders)].map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const file = readdirSync(folder).find((each) => /^licen[cs]e\b/i.test(each));
+    const text = file ? `\n${readFileSync(join(folder, file), "utf8").trim().replaceAll("*/", "* /")}\n` : " ";
+    return `/*! ${name} ${version} (${license})${text}*/\n`;
+  }).join("");
 }
 
 /** Returns the commit that is checked out, with `-dirty` at the end if files were changed; `null` outside of a repository. */

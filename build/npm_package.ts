@@ -65,15 +65,13 @@ export async function buildPackage(
   const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
-  // The messages of errors suffice: names in stack traces would cost every install 40 KB.
-  await bundle(sources, { folder: modules, facts, external: ["node:*", ...external], shortNames: true });
+  await bundle(sources, { folder: modules, facts, external });
   for (const command of Object.values(bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.
   await bundle(sources.filter(isLibrary), {
     folder: join(ROOT, FOLDERS.edge),
     facts,
     external: external.filter((name) => name !== "dbus-next"),
-    shortNames: true,
     plugins: [forTheEdge],
   });
   await declareTypes(sources, modules);

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, accountKey } from "./account.ts";
-import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
+import { type Authority, authorityOfAccount, authorityOfTenant, isMicrosoftAuthority } from "./authority.ts";
 import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
 
@@ -40,6 +40,20 @@ export interface TokenRequest extends RequestOptions {
   readonly authenticationScheme?: PopScheme | undefined;
   /** Tenant to ask instead of the authority's. */
   readonly tenantId?: string | undefined;
+  /**
+   * Address of the resource that the token is for (RFC 8707), at an OpenID provider that is not Microsoft's. Microsoft's have it
+   * in their scopes.
+   *
+   * @default none
+   */
+  readonly resource?: string | undefined;
+  /**
+   * Id of the agent's session that the token is for, such as the value of `COPILOT_AGENT_SESSION_ID`. Microsoft Entra ID marks
+   * the token with it, as for Azure CLI. Cached tokens of another session, or of none, are not used. Other providers do not get it.
+   *
+   * @default none
+   */
+  readonly agentSession?: string | undefined;
 }
 
 /** Request of `PublicClientApplication.acquireTokenSilent`. */
@@ -176,7 +190,7 @@ export interface SsoCookieRequest extends RequestOptions {
 }
 
 /** Request of `PublicClientApplication.signHttpRequest`. */
-export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type"> {
+export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type" | "kid"> {
   /** Account of the token. */
   readonly account: AccountInfo;
 }
@@ -191,11 +205,16 @@ export interface PopScheme {
   readonly url: string;
   /** Nonce of the resource, to be signed. @default none */
   readonly nonce?: string | undefined;
+  /**
+   * Id of a key of yours (RFC 7638, thumbprint): the broker binds the token to it, and you sign the request. Only himmelblau 4.0
+   * and later does so. @default the broker signs, with a key of the device
+   */
+  readonly kid?: string | undefined;
 }
 
 /** A validated request with its defaults. */
 export interface TokenQuery
-  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "signal"> {
+  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "resource" | "signal"> {
   /** The app's authority, or that of the requested tenant. */
   readonly authority: Authority;
   /** User name that has to sign in; `username` only suggests one. */
@@ -203,8 +222,10 @@ export interface TokenQuery
   /** Claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
   readonly clientCapabilities: readonly string[];
-  /** Capabilities that the claims request names; see {@linkcode capabilitiesOf}. */
+  /** Capabilities that the claims request names, and the resource; see {@linkcode capabilitiesOf}. */
   readonly capabilities: string;
+  /** Id of the agent's session; none if the authority is not Microsoft's. */
+  readonly agentSession?: string | undefined;
   /** True if a cached token will not do. */
   readonly skipCache: boolean;
   /** True if the broker's cached token will not do either. */
@@ -235,6 +256,7 @@ export function tokenQuery(
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
+  checkResource(request.resource, app.authority);
   const scopes = checkScopes(request.scopes), claims = claimsRequest(challenge, clientCapabilities);
   return withCacheKey({
     ...request,
@@ -243,9 +265,10 @@ export function tokenQuery(
     chosenCorrelationId: request.correlationId,
     scopes,
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
+    agentSession: isMicrosoftAuthority(app.authority) ? request.agentSession : undefined,
     claims,
     clientCapabilities,
-    capabilities: capabilitiesOf(claims),
+    capabilities: capabilitiesOf(claims, request.resource),
     skipCache: forceRefresh || challenge !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
@@ -255,7 +278,7 @@ export function tokenQuery(
 /** Returns the same query with a claims challenge to answer. */
 export function withChallenge(query: TokenQuery, challenge: string): TokenQuery {
   const claims = claimsRequest(challenge, query.clientCapabilities);
-  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims), skipCache: true });
+  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims, query.resource), skipCache: true });
 }
 
 /** Returns the same query for another account or user name. */
@@ -264,9 +287,9 @@ export function withAccount(query: TokenQuery, holder: Pick<TokenQuery, "account
 }
 
 function withCacheKey(query: Omit<TokenQuery, "cacheKey">): TokenQuery {
-  const { authority, scopes, account, username, capabilities } = query;
+  const { authority, scopes, account, username, capabilities, agentSession } = query;
   const holder = account ? [accountKey(account)] : username?.toLowerCase() ?? null;
-  const purpose = [authorityOfAccount(authority, account).url, scopes.toSorted(), capabilities];
+  const purpose = [authorityOfAccount(authority, account).url, scopes.toSorted(), capabilities, agentSession];
   return { ...query, cacheKey: JSON.stringify([holder, ...purpose]) };
 }
 
@@ -280,7 +303,7 @@ export function singleFlightKey(way: "silent" | "window", query: TokenQuery): st
   ]);
 }
 
-const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
+const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims", "resource", "agentSession"];
 
 /** Validates the fields that all requests can have. Returns the signal, and the caller's correlation id or a new one. */
 export function checkCall(request: RequestOptions): RequestOptions & { readonly correlationId: string } {
@@ -353,7 +376,7 @@ export function checkSignIn(
 
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
-  const { type, method, url, nonce } = scheme;
+  const { type, method, url, nonce, kid } = scheme;
   if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
   // RFC 9110, 5.6.2: the characters of a method.
   if (typeof method !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(method)) {
@@ -363,6 +386,17 @@ export function checkPop(scheme: PopScheme | undefined): void {
     throw mistake("the url is not an address such as https://graph.microsoft.com/v1.0/me");
   }
   if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
+  if (kid !== undefined && !(typeof kid === "string" && /^[\w-]{1,256}$/.test(kid))) {
+    throw mistake("the kid has to be the id of a key, in base64url");
+  }
+}
+
+/** RFC 8707, 2: an absolute URI without a fragment. */
+function checkResource(resource: string | undefined, { kind, url }: Authority): void {
+  if (resource === undefined) return;
+  if (kind !== "oidc") throw mistake(`resource is not for ${url}: there a scope such as api://contoso/.default has it`);
+  if (URL.canParse(resource) && !resource.includes("#")) return;
+  throw mistake("resource has to be an address without a fragment, such as https://mcp.contoso.com/mcp");
 }
 
 /**
@@ -393,24 +427,43 @@ const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
 
 /** A header may have several challenges; the first with valid claims counts. */
 function parseHeader(header: string): JsonObject | undefined {
-  const parts = [...header.matchAll(PART)];
-  for (const [index, [name]] of parts.entries()) {
-    if (name.toLowerCase() !== "claims" || parts[index + 1]?.[0] !== "=") continue;
-    const [plain = "", quoted] = parts[index + 2] ?? [], value = quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain;
-    const claims = readJson(value) ?? readBase64Json(value);
+  for (const { name, value } of challengeParameters(header)) {
+    const claims = name === "claims" ? readJson(value) ?? readBase64Json(value) : undefined;
     if (claims) return claims;
   }
   return undefined;
 }
 
+/** Yields the parameters of all challenges in a `WWW-Authenticate` header, their names in lower case. */
+export function* challengeParameters(header: string): Generator<{ readonly name: string; readonly value: string }> {
+  const parts = [...header.matchAll(PART)];
+  for (const [index, [name]] of parts.entries()) {
+    if (parts[index + 1]?.[0] !== "=") continue;
+    const [plain = "", quoted] = parts[index + 2] ?? [];
+    yield { name: name.toLowerCase(), value: quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain };
+  }
+}
+
 /**
- * Returns the client capabilities that a claims request names, in lower case and sorted. A token for some capabilities is not
- * used for others.
+ * Returns a claims request that also marks the token with an agent's session. A broker passes it on, and keeps tokens by their
+ * claims.
  */
-export function capabilitiesOf(claims: string | undefined): string {
+export function withAgentSession(claims: string | undefined, agentSession: string | undefined): string | undefined {
+  if (agentSession === undefined) return claims;
+  const request = claims === undefined ? {} : readJson(claims) ?? {};
+  const accessToken = isObject(request.access_token) ? request.access_token : {};
+  return JSON.stringify({ ...request, access_token: { ...accessToken, xms_cli_sid: { values: [agentSession] } } });
+}
+
+/**
+ * Returns the client capabilities that a claims request names, in lower case and sorted, and the resource. A token for some of
+ * them is not used for others.
+ */
+export function capabilitiesOf(claims: string | undefined, resource?: string): string {
   const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
   const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
-  return Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted().join(" ") : "";
+  const names = Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted() : [];
+  return [...names, ...resource === undefined ? [] : [`resource=${resource}`]].join(" ");
 }
 
 function mistake(reason: string): ArgumentError {

@@ -136,6 +136,8 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
 /** Returns the error with the sign-in that fixes it as its hint, if one does. */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
   if (!isSignInNeeded(error)) return error;
-  const hint = `Sign in, and try again: ${loginCommand(line, scopes, error.claims)}`;
-  return withDetails(error, { hint, cause: error });
+  const signIn = `ign in, and try again: ${loginCommand(line, scopes, error.claims)}`;
+  // A device that has to be registered first, for one: then a sign-in is only the second step.
+  const isFirstStep = error.hint === undefined || error.hint.includes("acquireTokenInteractive");
+  return withDetails(error, { hint: isFirstStep ? `S${signIn}` : `${error.hint}. Then s${signIn}`, cause: error });
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { write } from "../../lib/runtime/program.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
@@ -53,9 +53,13 @@ export function escapeForTerminal(foreign: string): string {
 }
 
 /** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */
-export function jsonForTerminal(value: unknown): string {
+export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: number } = {}): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
+  // Only the indentation has line ends: in a string they are escaped.
+  return JSON.stringify(value, undefined, indent).replaceAll(
+    invisible(),
+    (character) => character === "\n" ? character : character.split("").map(escape).join(""),
+  );
 }
 
 /** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
@@ -69,8 +73,11 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   " (see isPopSupported)": "",
   " (isPopSupported tells)": "",
   "authenticationScheme": "--pop",
+  "pass the scope in the request": "name the scope: --scope",
+  "Pass the scope in the request": "Name the scope: --scope",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
+  "see redirectUris": "see latchkey app",
   "(getAccounts)": "(latchkey accounts)",
   "the address of getAuthorizationRequestUrl": "the address that latchkey login --no-browser prints",
   "do not enable it": "--broker never",
@@ -126,6 +133,14 @@ export function accountJson(account: AccountInfo): Record<string, unknown> {
 /** Returns an account as a line of text: user name, home account id and name, separated by tabs. */
 export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
   return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
+}
+
+/** Returns a name of each account that no other one has: the user name, or the home account id. */
+export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
+  return accounts.map(({ username, homeAccountId }) => {
+    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
+    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
+  });
 }
 
 export function epochSeconds(time: Date): number {

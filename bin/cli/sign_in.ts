@@ -5,15 +5,17 @@
  */
 import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
-import { endedBy, isTerminal, onSignals } from "../../lib/runtime/program.ts";
+import { endedBy, isTerminal, onSignals, write } from "../../lib/runtime/program.ts";
+import type { AccountInfo } from "../../lib/account.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { VERBOSE } from "./options.ts";
-import { say, sayLine, showStatus } from "./output.ts";
+import { accountNames, say, sayLine, showStatus } from "./output.ts";
 
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
@@ -145,6 +147,32 @@ export async function signInByDeviceCode(
   } finally {
     endCountDown();
   }
+}
+
+/** Number of answers that are read before a choice is given up. */
+const MAX_ANSWERS = 3;
+
+/**
+ * Has the person at the terminal choose an account by its number. The choice is for this run only.
+ *
+ * @throws {LatchkeyError} `user_canceled` if the input ends.
+ * @throws {UsageError} if no answer was a number of an account.
+ */
+export async function askForAccount(
+  accounts: readonly AccountInfo[],
+  signal: AbortSignal | undefined,
+): Promise<AccountInfo> {
+  const { readLineOrEnd } = await import("../../lib/runtime/stdio.ts");
+  say("several accounts are signed in:");
+  accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
+  for (let left = MAX_ANSWERS; left > 0; left--) {
+    write("stderr", `latchkey: type the number of one (1 to ${accounts.length}) and press Enter; Ctrl-C cancels: `);
+    const answer = (await readLineOrEnd(signal))?.trim();
+    if (answer === undefined) throw new LatchkeyError("user_canceled", "No account was chosen");
+    const account = /^\d{1,6}$/.test(answer) ? accounts[Number(answer) - 1] : undefined;
+    if (account) return account;
+  }
+  throw new UsageError("No account was chosen: name one with --account");
 }
 
 /** Shows the time that is left, if standard error is a terminal. Returns a function that removes it. */

@@ -28,3 +28,12 @@ export function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Prom
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
   return isAnyWanted(flags) && authority.kind === "entra";
 }
+
+/**
+ * Opens no channel.
+ *
+ * @throws {LatchkeyError} `broker_unavailable` always.
+ */
+export function openBrokerChannel(): Promise<never> {
+  return Promise.reject(new LatchkeyError("broker_unavailable", "No session bus has a broker on the edge"));
+}

@@ -3,9 +3,15 @@
  *
  * @module
  */
-import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
+import { codeOfOAuthError, errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, type SystemWord, systemWord } from "../errors.ts";
+import {
+  INTERACTION_REQUIRED_CODES,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type SystemWord,
+  systemWord,
+} from "../errors.ts";
 
 const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
 const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
@@ -95,18 +101,47 @@ function numbersOf({ status, tag, errorCode }: BrokerRefusal): string {
   return [`status ${status}`, tag && `tag ${tag}`, code].filter(Boolean).join(", ");
 }
 
+/** Statuses that do not come from the server: cancellations, and the state of the network, the broker or its keys. */
+const OWN_STATUSES: ReadonlySet<number> = new Set([3, 7, 8, 11, 12, 14, 15, 19, 20, 21]);
+
+/** An OAuth error (RFC 6749, 5.2) or sub-error between quotation marks, at the place that `name` marks. */
+const quotedWord = (name: string) => new RegExp(`\\b${name}: '([\\w.-]{1,100})'`, "gi");
+
+/**
+ * Returns the server's error in the text of a broker. Since 2.5 the text is all that Microsoft's broker tells of it:
+ * `Code: 'invalid_grant' description: '(pii)' correlation id: '…' suberror: 'token_expired'`. The description is the server's,
+ * so only the first code and the last sub-error count.
+ */
+function serverErrorIn(text: string): { readonly error?: string | undefined; readonly subError?: string | undefined } {
+  const [code] = text.matchAll(quotedWord("code"));
+  if (code === undefined) return {};
+  return { error: code[1], subError: [...text.matchAll(quotedWord("suberror"))].at(-1)?.[1] };
+}
+
+/** Returns the code of the server's error, which is more exact than the broker's status, if the server refused at all. */
+function codeOfRefusal(status: number, error: string | undefined): LatchkeyErrorCode {
+  const code = codeOfStatus(status), serverCode = OWN_STATUSES.has(status) ? undefined : codeOfOAuthError(error);
+  const areForPerson = [code, serverCode].every((each) => each && INTERACTION_REQUIRED_CODES.has(each));
+  return areForPerson ? code : serverCode ?? code;
+}
+
 export function refusalError(refusal: BrokerRefusal, context: RefusalContext): LatchkeyError {
   const { status, subStatus = 0, tag, errorCode, claims } = refusal;
   const errorDescription = escapeControlCharacters(refusal.text.replace(/^\(pii\)$/, "")); // all of it was personal data
   const errorCodes = errorCodesIn(errorDescription);
-  const subError = escapeControlCharacters(refusal.subError ?? "") || undefined;
-  return new LatchkeyError(codeOfStatus(status), `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
+  const { error, ...ofText } = serverErrorIn(errorDescription);
+  const subError = escapeControlCharacters(refusal.subError ?? "") || ofText.subError;
+  const code = codeOfRefusal(status, error);
+  const hint = hintFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
+    hintOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code));
+  return new LatchkeyError(code, `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
+    error,
     errorDescription,
     errorCodes,
     subError,
     claims,
     correlationId: context.correlationId,
     broker: { status, subStatus, ...(tag !== undefined && { tag }), ...(errorCode !== undefined && { errorCode }) },
-    hint: hintFor({ errorCodes, subError, text: errorDescription }, context) ?? hintOfStatus(status),
+    hint,
   });
 }

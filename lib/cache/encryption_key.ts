@@ -257,9 +257,12 @@ async function keepKey(
     signal?.throwIfAborted();
     if (keyLocation === "keyring" || !isUnusable(error)) throw cannotKeep(error, folder, place);
     const why = reasonOf(error, place);
+    // Linux may have no keyring. The other systems always have theirs, so a key in a file is worth a warning there.
     const isUsual = error instanceof KeyringError && ["no_bus", "no_service"].includes(error.problem);
     const hint = error instanceof LatchkeyError && error.hint ? ` (${error.hint})` : "";
-    const first = error instanceof KeyringError ? PROBLEMS[error.problem].step : "fix that";
+    const first = error instanceof KeyringError && place === "secret-service"
+      ? PROBLEMS[error.problem].step
+      : "fix that";
     log?.(
       isUsual ? "info" : "warn",
       `The key of the token cache goes into ${pathOf(folder)}: ${why}${hint}. ` +
@@ -353,6 +356,11 @@ const LOG_IN = "log out and in again with your password";
 const UNLOCK = { hint: `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`, step: "unlock the keyring" };
 const START_AGAIN = { hint: `Start it again: ${LOG_IN}`, step: "start the keyring again" };
 
+const HINTS: Readonly<Record<string, string>> = {
+  keychain: `Unlock it, or ${LOG_IN}`,
+  dpapi: "Log out of Windows and in again with your password",
+};
+
 /** Reason for people, hint, and the first step to get a new key into the keyring. */
 const PROBLEMS: Readonly<
   Record<KeyringProblem, { readonly reason: string; readonly hint: string; readonly step: string }>
@@ -420,6 +428,6 @@ function keyringFailure(
 ): unknown {
   if (!(error instanceof KeyringError)) return error;
   const code = ["unanswered", "silent"].includes(error.problem) ? "timed_out" : "configuration";
-  const hint = place === "secret-service" ? PROBLEMS[error.problem].hint : `Unlock it, or ${LOG_IN}`;
+  const hint = place === "secret-service" ? PROBLEMS[error.problem].hint : HINTS[place] ?? LOG_IN;
   return new LatchkeyError(code, `${doing}: ${reasonOf(error, place)}`, { hint: `${hint}; ${alternative}` });
 }

@@ -1,6 +1,6 @@
 /**
- * Secrets in the macOS Keychain, by Apple's `security`, and in Windows' Data Protection API, by PowerShell. Secrets go
- * to their standard input: arguments are visible to all users.
+ * Secrets in the macOS Keychain, by Apple's `security`, and in Windows' Data Protection API (DPAPI), by FFI or, where a runtime
+ * has none, by PowerShell. Secrets go to the standard input of these programs: arguments are visible to all users.
  *
  * Facts: `man security`; Apple's SecurityTool. With `-i`, a failed command is reported on standard error, and the exit
  * code is the last command's or 0, so that only the output counts. A line has at most 4,095 bytes.
@@ -14,6 +14,7 @@ import { isBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readEnvironment } from "../runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../runtime/process.ts";
+import { callDpapi, openWindowsApi } from "../runtime/windows_api.ts";
 import { KeyringError, type KeyringProblem } from "./errors.ts";
 import { PROMPT_MS, type PromptCall } from "./secret_service.ts";
 
@@ -99,20 +100,31 @@ const FAILED = /^failed (-?\d+)$/;
 /** NTE_BAD_KEY_STATE, NTE_BAD_DATA, ERROR_INVALID_DATA as HRESULT and as itself: of another user or machine. */
 const NOT_OURS: ReadonlySet<number> = new Set([0x8009000b, 0x80090005, 0x8007000d, 13].map((code) => code | 0));
 
+type DpapiMethod = "Protect" | "Unprotect";
+
 /** Encrypts bytes for this user of this machine. Both are base64. */
 export async function protect(base64: string, call: SystemCall): Promise<string> {
-  const text = readPowerShellReply(await runPowerShell("Protect", base64, call));
+  const text = await useDpapi("Protect", base64, call);
   if (text === undefined) throw new KeyringError("failed");
   return text;
 }
 
 /** Decrypts the result of {@linkcode protect}; `undefined` if it is not of this user of this machine. */
 export async function unprotect(base64: string, call: SystemCall): Promise<string | undefined> {
-  return readPowerShellReply(await runPowerShell("Unprotect", base64, call));
+  return await useDpapi("Unprotect", base64, call);
+}
+
+/** PowerShell, which calls the same functions, takes a hundred times as long, and can be restricted by a policy. */
+async function useDpapi(method: DpapiMethod, base64: string, call: SystemCall): Promise<string | undefined> {
+  call.signal?.throwIfAborted();
+  const api = openWindowsApi();
+  if (!api) return readPowerShellReply(await runPowerShell(method, base64, call));
+  const result = callDpapi(api, `Crypt${method}Data`, base64);
+  return typeof result === "string" ? result : undefinedIfNotOurs(result.error);
 }
 
 /** Returns the program and its arguments. */
-export function commandOf(method: "Protect" | "Unprotect", systemRoot: string): readonly string[] {
+export function commandOf(method: DpapiMethod, systemRoot: string): readonly string[] {
   const steps = [
     "Add-Type -AssemblyName System.Security",
     "$bytes = [Convert]::FromBase64String([Console]::In.ReadToEnd().Trim())",
@@ -130,12 +142,16 @@ export function readPowerShellReply({ stdout, stderr }: CommandResult): string |
   const text = stdout.trim();
   if (isBase64(text)) return text;
   const [, code] = FAILED.exec(text) ?? [];
-  if (code === undefined) throw new KeyringError("failed", stderr.trim());
-  if (NOT_OURS.has(Number(code) | 0)) return undefined;
-  throw new KeyringError("failed", `error 0x${(Number(code) >>> 0).toString(16).padStart(8, "0")}`);
+  if (code === undefined) throw new KeyringError("failed", `PowerShell: ${stderr.trim() || "it printed no result"}`);
+  return undefinedIfNotOurs(Number(code));
 }
 
-function runPowerShell(method: "Protect" | "Unprotect", input: string, call: SystemCall): Promise<CommandResult> {
+function undefinedIfNotOurs(code: number): undefined {
+  if (NOT_OURS.has(code | 0)) return undefined;
+  throw new KeyringError("failed", `error 0x${(code >>> 0).toString(16).padStart(8, "0")}`);
+}
+
+function runPowerShell(method: DpapiMethod, input: string, call: SystemCall): Promise<CommandResult> {
   const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows"), { signal } = call;
   return run(command, { input, timeoutMs: TIMEOUT_MS, signal, timeout: "silent" });
 }
@@ -147,7 +163,7 @@ async function run(
   try {
     return await runCommand(command, options);
   } catch (error) {
-    if (error instanceof StartError) throw new KeyringError("no_service", error.message);
+    if (error instanceof StartError) throw new KeyringError("failed", error.message);
     throw error instanceof LatchkeyError && error.code === "timed_out" ? new KeyringError(timeout) : error;
   }
 }

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
+import { codeOfOAuthError, errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, withDetails } from "../errors.ts";
+import { LatchkeyError, withDetails } from "../errors.ts";
 
 /** Facts about the request that was refused. */
 export interface RefusalContext extends HintContext {
@@ -14,30 +14,6 @@ export interface RefusalContext extends HintContext {
   /** Secrets that were sent, and must not be shown if the server repeats them. */
   readonly secrets?: readonly string[] | undefined;
 }
-
-/** OAuth errors by the code that they become. */
-const ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [
-  // A person is needed: OpenID Connect Core, 3.1.2.6; RFC 9470; or a code or refresh token that is no longer valid.
-  ["interaction_required", [
-    ...["invalid_grant", "interaction_required", "login_required", "account_selection_required", "consent_required"],
-    ...["insufficient_user_authentication", "unmet_authentication_requirements", "user_authentication_required"],
-  ]],
-  // Usually the person declined. `authorization_declined` is Entra's in the device flow.
-  ["user_canceled", ["access_denied", "authorization_declined"]],
-  // RFC 8628, 3.5: `expired_token`, `authorization_pending` and `slow_down`.
-  ["timed_out", ["expired_token"]],
-  ["temporarily_unavailable", ["authorization_pending", "slow_down", "temporarily_unavailable", "server_error"]],
-  // The app's registration, or what it asks for.
-  ["configuration", [
-    ...["invalid_client", "unauthorized_client", "invalid_scope", "invalid_target", "invalid_resource"],
-    ...["unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode", "invalid_tenant"],
-  ]],
-  ["untrusted_authority", ["invalid_instance"]],
-  ["refused", [
-    ...["bad_verification_code", "invalid_request", "invalid_request_object", "invalid_request_uri"],
-    ...["request_not_supported", "request_uri_not_supported", "registration_not_supported"],
-  ]],
-];
 
 /** Returns the error for a refusal: a token response's JSON, or the parameters of an authorization response. */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
@@ -54,7 +30,7 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
   // Entra denies because of a policy as well: then it gives numbers or a suberror, which is `cancel` if the person declined.
   const isDeniedByPolicy = error === "access_denied" && subError !== "cancel" &&
     (subError !== undefined || errorCodes.length > 0);
-  const [known] = ERRORS.find(([, errors]) => errors.includes(error ?? "")) ?? [];
+  const known = codeOfOAuthError(error);
   const code = isDeniedByPolicy
     ? "refused"
     : known ?? (isUnavailable(status) ? "temporarily_unavailable" : "unexpected");

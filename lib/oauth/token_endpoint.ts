@@ -37,6 +37,10 @@ export interface TokenContext extends RefusalContext {
   readonly claims?: string | undefined;
   /** Account that the token must be of. */
   readonly account?: AccountInfo | undefined;
+  /** Address of the resource that the token is for (RFC 8707). */
+  readonly resource?: string | undefined;
+  /** Id of the agent's session that the token is marked with. */
+  readonly agentSession?: string | undefined;
 }
 
 /** Differences between the grants: the two functions that oauth4webapi has for each. */
@@ -69,14 +73,19 @@ export async function requestToken(
   grant: Grant,
   { context, http }: { readonly context: TokenContext; readonly http: HttpOptions },
 ): Promise<TokenReply> {
-  const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest } = context;
+  const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest, agentSession } = context;
   const { isRenewal = false } = grant, step = { ...http, correlationId }, client = clientOf(clientId, now);
   const isMicrosoft = isMicrosoftAuthority(provider.authority);
   const options = {
     ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
-    // Microsoft's servers know these beside the standards: the account's home, and claims at the token endpoint.
+    // Microsoft's servers know these beside the standards: the account's home, claims at the token endpoint, an agent's session.
     additionalParameters: {
-      ...(isMicrosoft && { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }),
+      ...(context.resource !== undefined && { resource: context.resource }),
+      ...(isMicrosoft && {
+        client_info: "1",
+        ...(claimsRequest !== undefined && { claims: claimsRequest }),
+        ...(agentSession !== undefined && { client_session: agentSession }),
+      }),
       ...grant.parameters,
     },
   };
@@ -92,7 +101,8 @@ export async function requestToken(
   return tokenReply(reply, { ...context, provider, claims, now: now() });
 }
 
-export interface RefreshRequest extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account"> {
+export interface RefreshRequest
+  extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account" | "resource" | "agentSession"> {
   /** Refresh token of the app, or of one of its family. */
   readonly refreshToken: string;
 }
@@ -125,8 +135,10 @@ export async function refreshTokens(
       read: processRefreshTokenResponse,
     }, { context, http });
   } catch (error) {
-    // A refresh token covers only the granted scopes (RFC 6749, 6). The person can grant more.
-    if (!(error instanceof LatchkeyError) || error.error !== "invalid_scope" || isMicrosoft) throw error;
+    // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The person can grant more.
+    const isNotGranted = error instanceof LatchkeyError &&
+      ["invalid_scope", "invalid_target"].includes(error.error ?? "");
+    if (!isNotGranted || isMicrosoft) throw error;
     const hint = "Sign in again: acquireTokenInteractive with these scopes";
     throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint });
   }

@@ -108,13 +108,13 @@ function toWindowsConsole(stream: "stdout" | "stderr"): (bytes: Uint8Array) => n
 const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
 
 /** Returns true if the stream is a terminal. */
-export function isTerminal(stream: "stdin" | "stderr"): boolean {
+export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();
   // To read process.stdin takes Bun as long as the rest of a silent token.
   const { fstatSync } = globalThis.process.getBuiltinModule("node:fs");
   try {
-    const facts = fstatSync(stream === "stdin" ? 0 : 2), major = facts.rdev >> 8 & 0xfff;
+    const facts = fstatSync(["stdin", "stdout", "stderr"].indexOf(stream)), major = facts.rdev >> 8 & 0xfff;
     if (!facts.isCharacterDevice()) return false;
     if (operatingSystem() === "linux") {
       if (major === MEMORY_MAJOR) return false;

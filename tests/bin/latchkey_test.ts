@@ -12,7 +12,7 @@ const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
 const NORMAL: Behaviour = {
-  sender: "microsoft-2.5.0",
+  sender: "microsoft-2.5.2",
   accounts: [{ username: "jane@contoso.com", name: "Jane Doe" }],
   replies: {},
   tokenLifetimeSeconds: 4000,

@@ -14,7 +14,7 @@ import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CONTOSO = "11111111-1111-1111-1111-111111111111";
 const JANE = { username: "jane@contoso.com", name: "Jane Doe" }, JOE = { username: "joe@contoso.com" };
-const NORMAL: Behaviour = { sender: "microsoft-2.5.0", accounts: [JANE], replies: {} };
+const NORMAL: Behaviour = { sender: "microsoft-2.5.2", accounts: [JANE], replies: {} };
 const NEEDS_PERSON = {
   acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076: MFA" },
 } as const;
@@ -81,6 +81,33 @@ describe("latchkey login", () => {
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toContain("AADSTS50076");
     expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
+  // Since 2.5 the broker's text has no AADSTS number, but the server's error between quotation marks.
+  test.each([
+    [{ status: 2, subError: "token_expired" }, 3, "Sign in again: latchkey login"],
+    [{ status: 0, error: "invalid_grant" }, 3, "A person has to sign in: latchkey login"],
+    [{ status: 2, subError: "device_authentication_failed" }, 3, "Register the device again"],
+    [{ status: 2, error: "invalid_client" }, 1, "Check the client id"],
+    [{ status: 2, error: "temporarily_unavailable" }, 5, "Try again in a minute"],
+  ])("token exits by the server's error in the text: %j", async (refusal, code, hint) => {
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });
+    const run = await latchkey("token --scope User.Read --interactive never --format json");
+    const { error, subError } = { error: "invalid_grant", subError: undefined, ...refusal };
+    expect(run.code).toBe(code);
+    expect(JSON.parse(run.stdout)).toMatchObject({ error, hint: expect.stringContaining(hint) });
+    expect(JSON.parse(run.stdout).suberror).toBe(subError);
+  });
+
+  test("token names the redirect URI that is missing, and the command for it", async () => {
+    const refusal = { kind: "broker_error", status: 6, context: "(pii)", tag: 557973642 } as const;
+    await broker.behave({ replies: { acquireTokenSilently: { ...refusal, errorCode: -895352823 } } });
+    const { code, stderr } = await latchkey("token --scope User.Read");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error_description: The broker refused: status 6, tag 557973642, code 0xcaa20009$/m);
+    const uri = "https://login.microsoftonline.com/common/oauth2/nativeclient";
+    expect(stderr).toContain(`hint: Add the redirect URI ${uri} to the app registration ${CLIENT_ID} (`);
+    expect(stderr).toMatch(/^hint: .*; see latchkey app$/m);
   });
 
   test("exits with 4 when the person cancels", async () => {

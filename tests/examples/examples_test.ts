@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  await broker.behave({ sender: "microsoft-2.5.0", replies: {} });
+  await broker.behave({ sender: "microsoft-2.5.2", replies: {} });
   await broker.forgetCalls();
 });
 

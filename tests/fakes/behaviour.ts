@@ -4,10 +4,11 @@
 export type Sender =
   | "microsoft-2.0.1"
   | "microsoft-2.0.2"
-  | "microsoft-2.5.0"
+  | "microsoft-2.5.2"
   | "microsoft-3.0.1"
   | "himmelblau-0.1"
-  | "himmelblau-2.0";
+  | "himmelblau-2.0"
+  | "himmelblau-4.0";
 
 /** A person who is signed in to the device. What is left out follows from the user name, always the same. */
 export interface FakeAccount {
@@ -50,6 +51,8 @@ export interface BrokerError {
   readonly tag?: number;
   readonly errorCode?: number;
   readonly context?: string;
+  /** OAuth error of the server. @default "invalid_grant" if there is a sub-error */
+  readonly error?: string;
   readonly subError?: string;
 }
 

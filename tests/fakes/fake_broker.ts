@@ -1,6 +1,7 @@
 // A fake that stands in for Microsoft's broker, which no test machine can run. It speaks the wire of tests/wire.
 //   bun tests/fakes/fake_broker.ts DIRECTORY     (DIRECTORY: see broker_directory.ts)
 import { Message, NameFlag, sessionBus } from "dbus-next";
+import { randomUUID } from "node:crypto";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -154,12 +155,21 @@ function jsonReply(message: Message, value: unknown): Message {
 
 function errorJson(member: string, error: BrokerError, { sender }: Behaviour): unknown {
   return fillWire(sender, TOKEN_METHODS.includes(member) ? "error" : "error_at_top", {
-    context: error.context ?? `(pii) status ${error.status}`,
+    context: error.context ?? contextOf(error),
     errorCode: error.errorCode ?? 0,
-    rawErrorCode: error.subError ?? "invalid_grant",
+    rawErrorCode: error.error ?? error.subError ?? "invalid_grant",
     status: error.status,
     subError: error.subError ?? "",
     subStatus: error.subStatus ?? 0,
     tag: error.tag ?? 508634112,
   });
+}
+
+/** The text that 2.5.2 makes of a server's refusal, its slip of the pen included. */
+function contextOf({ status, error, subError }: BrokerError): string {
+  if (error === undefined && subError === undefined) return `(pii) status ${status}`;
+  const code = error ?? "invalid_grant";
+  return `Recieved an error from AAD. Code: '${code}' description: '(pii)' correlation id: '${randomUUID()}' suberror: '${
+    subError ?? ""
+  }'`;
 }

@@ -12,7 +12,7 @@ export interface Stage {
   readonly rival: FakeBroker;
 }
 
-const NORMAL: Behaviour = { sender: "microsoft-2.5.0", accounts: [{ username: "jane@contoso.com" }], replies: {} };
+const NORMAL: Behaviour = { sender: "microsoft-2.5.2", accounts: [{ username: "jane@contoso.com" }], replies: {} };
 
 export async function startStage(): Promise<Stage> {
   const bus = await startPrivateBus();

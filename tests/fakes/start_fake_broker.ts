@@ -40,7 +40,7 @@ export interface FakeBroker {
   stop(): Promise<void>;
 }
 
-const DEFAULT_BEHAVIOUR: Behaviour = { sender: "microsoft-2.5.0" };
+const DEFAULT_BEHAVIOUR: Behaviour = { sender: "microsoft-2.5.2" };
 
 /** Starts a broker on the bus, and waits until it owns its name. */
 export async function startFakeBroker(bus: PrivateBus, behaviour: Partial<Behaviour> = {}): Promise<FakeBroker> {

@@ -9,10 +9,11 @@ export const BROKER: BrokerKind = runtimePath()?.broker ?? "linux";
 const ALL_SENDERS: readonly Sender[] = [
   "microsoft-2.0.1",
   "microsoft-2.0.2",
-  "microsoft-2.5.0",
+  "microsoft-2.5.2",
   "microsoft-3.0.1",
   "himmelblau-0.1",
   "himmelblau-2.0",
+  "himmelblau-4.0",
 ];
 
 /** Whose wire it may speak: himmelblau is on the session bus alone. */

@@ -68,7 +68,7 @@ export function useFakeBroker(): FakeBrokerFixture {
     },
     async behave(behaviour = {}) {
       const normal = {
-        sender: "microsoft-2.5.0",
+        sender: "microsoft-2.5.2",
         accounts: [JANE],
         defaultAccount: JANE.username,
         tokenLifetimeSeconds: 4000,

@@ -14,7 +14,7 @@ const JANE = {
   environment: "login.microsoftonline.com",
   realm: "11111111-1111-1111-1111-111111111111",
 };
-const OWN = ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.0", "microsoft-3.0.1"] as const;
+const OWN = ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.2", "microsoft-3.0.1"] as const;
 const POP = { method: "GET", host: "graph.microsoft.com", path: "/v1.0/me", nonce: "nonce-1" };
 /** himmelblau's errors have no `tag`, which the client misses. */
 const UNREADABLE = { errorStatus: 0, errorContext: "Key 'tag' not found in the json object '(pii)'" };

@@ -1,5 +1,6 @@
 // `bun:test` for Deno and Node: the parts that our suites use, over node:test and the `expect` that Bun's is modelled on.
 // Suites are type-checked against Bun's own declarations, not these.
+import process from "node:process";
 import * as node from "node:test";
 import { inspect } from "node:util";
 export { expect } from "expect";
@@ -7,7 +8,13 @@ import { TEST_LIMIT_MS } from "./test_limit.ts";
 
 type Run = () => unknown;
 
+/** Tests that do not run, as Bun's `--test-name-pattern` leaves them out: a regular expression for groups and name. */
+const { LEFT_OUT_TESTS } = process.env, leftOut = LEFT_OUT_TESTS ? new RegExp(LEFT_OUT_TESTS) : undefined;
+/** The groups that are being defined, the outer one first. */
+const groups: string[] = [];
+
 function defineTest(name: string, run: Run, timeoutMs = TEST_LIMIT_MS): void {
+  if (leftOut?.test([...groups, name].join(" "))) return;
   // Node would take a first parameter of `run` for its context, or a second one for a callback.
   node.test(name, () => withinLimit(run, timeoutMs));
 }
@@ -23,7 +30,11 @@ export const test = Object.assign(defineTest, {
 export const it = test;
 
 export function describe(name: string, define: () => void): void {
-  node.describe(name, () => define());
+  node.describe(name, () => {
+    groups.push(name);
+    define();
+    groups.pop();
+  });
 }
 
 export const beforeAll = (run: Run): void => node.before(() => run());

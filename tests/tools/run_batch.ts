@@ -15,6 +15,8 @@ export interface Batch {
   readonly isAlone?: boolean;
   /** What runs it and writes a JUnit report. */
   command(report: string): readonly string[];
+  /** Variables for it alone. @default none */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A suite on a path to a broker, or on what has its name. */
@@ -56,7 +58,7 @@ export async function runBatch(batch: Batch, { limitMs, environment }: BatchOpti
     const began = performance.now();
     const child = Bun.spawn([...batch.command(report)], {
       cwd: root,
-      env: { ...environment, [RUNTIME_PATH]: name },
+      env: { ...environment, ...batch.environment, [RUNTIME_PATH]: name },
       // One file for both, so that what was written stays in order.
       stdio: ["ignore", output, output],
       timeout: limitMs,

@@ -14,3 +14,5 @@ export const EXECUTABLES: readonly (readonly [string, readonly string[]])[] = Ob
 
 /** A test of what Wine alone has, or of what would change a person's Windows. */
 export const whenWine: typeof test = (process.env[WINE_VARIABLE] ? test : () => {}) as typeof test;
+/** A test of what Wine lacks. */
+export const whenWindows: typeof test = (process.env[WINE_VARIABLE] ? () => {} : test) as typeof test;

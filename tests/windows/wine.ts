@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { TOOLS_FOLDER } from "../tools/find_tool.js";
@@ -76,6 +76,9 @@ export function mountWine(): void {
   process.on("exit", () => rmSync(temporary, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
   process.env.TMPDIR = temporary;
+  // What is made below it ends with the namespace.
+  mkdirSync(join(system, dirname(temporary)), { recursive: true });
+  run("mount", ["-t", "tmpfs", "tmpfs", join(system, dirname(temporary))]);
   for (const [from, to] of [[checkout, CHECKOUT_IN_WINE], [temporary, temporary], ["/dev", "/dev"]] as const) {
     mkdirSync(join(system, to), { recursive: true });
     run("mount", ["--rbind", from, join(system, to)]);

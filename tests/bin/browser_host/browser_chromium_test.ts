@@ -116,7 +116,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))("
         message: { cookieItems: [{ cookieName: "x-ms-RefreshTokenCredential", cookieContent: expect.any(String) }] },
       },
       { command: "nonsense", message: { error: "There is no such command" } },
-      { command: "getVersion", message: { native: deno.version, linuxBrokerVersion: "2.5.0" } },
+      { command: "getVersion", message: { native: deno.version, linuxBrokerVersion: "2.5.2" } },
     ]);
   });
 });

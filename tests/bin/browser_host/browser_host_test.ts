@@ -23,7 +23,7 @@ const FIREFOX_WORDS = [
   "linux-entra-sso@example.com",
 ];
 const NORMAL: Behaviour = {
-  sender: "microsoft-2.5.0",
+  sender: "microsoft-2.5.2",
   accounts: [{ username: "jane@contoso.com" }],
   replies: {},
   startDelayMs: 0,
@@ -72,7 +72,7 @@ describe.each(RUNTIME_PATHS)("latchkey browser-host on $name", ({ program }) => 
     host.send({ command: "getAccounts" }, { command: "getVersion" });
     const answers = new Map((await host.answers(2)).map(({ command, message }) => [command, message]));
     expect(answers.get("getAccounts").accounts).toMatchObject([{ username: "jane@contoso.com", realm: CONTOSO }]);
-    expect(answers.get("getVersion")).toEqual({ linuxBrokerVersion: "2.5.0", native: deno.version });
+    expect(answers.get("getVersion")).toEqual({ linuxBrokerVersion: "2.5.2", native: deno.version });
     host.end();
     expect(await host.exited).toBe(0);
     expect(await host.stderr).toBe("");

@@ -79,6 +79,19 @@ test.each([["sh", ["-c"]], ["fish", ["--no-config", "-c"]]])(
   },
 );
 
+test("withLoginHint() says first what a sign-in needs", () => {
+  const line = readCommandLine(login, ["--client-id", "azure-cli"]);
+  const hintOf = (hint: string) => {
+    const error = withLoginHint(new LatchkeyError("interaction_required", "No", { hint }), line, ["User.Read"]);
+    return (error as LatchkeyError).hint;
+  };
+  const command = "ign in, and try again: latchkey login --client-id azure-cli --scope User.Read";
+  expect(hintOf("Register the device again in the Intune app")).toBe(
+    `Register the device again in the Intune app. Then s${command}`,
+  );
+  expect(hintOf("Sign in again: acquireTokenInteractive")).toBe(`S${command}`);
+});
+
 // The library's hints name API calls, which nobody can type at a shell.
 test.each<[code: number, ...words: string[]]>([
   [530084, "--broker require"],

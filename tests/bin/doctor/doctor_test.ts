@@ -20,13 +20,13 @@ import { runLatchkey, type RunOptions, runProgram } from "../run_latchkey.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const NORMAL: Behaviour = {
   noPing: false,
-  sender: "microsoft-2.5.0",
+  sender: "microsoft-2.5.2",
   accounts: [{ username: "jane@contoso.com" }],
   replies: {},
 };
 const IDS = [
   ...["platform", "runtime", "profile", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
-  ...["silent_token", "network", "token_cache", "display", "keyring"],
+  ...["silent_token", "network", "token_cache", "display", "keyring", "device"],
 ];
 /** No test asks Microsoft's servers for the time. */
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
@@ -98,7 +98,7 @@ describe("latchkey doctor on a machine that is well", () => {
     }
     expect(of.dbus_client!.detail).toBe(`libdbus, ${LIBDBUS}`);
     expect(of.session_bus!.detail).toMatch(/^unix:path=.* answered in \d+ ms$/);
-    expect(of.broker!.detail).toBe("linux broker, version 2.5.0");
+    expect(of.broker!.detail).toBe("linux broker, version 2.5.2");
     expect(of.redirect_uri!.detail).toContain(
       `${CLIENT_ID} has to have https://login.microsoftonline.com/common/oauth2`,
     );
@@ -125,6 +125,7 @@ describe("latchkey doctor on a machine that is well", () => {
       expect(text.match(/^--.*/gm)).toEqual([
         expect.stringContaining("clock"),
         expect.stringMatching(/ network .*refused; silent_token succeeded without it$/),
+        expect.stringMatching(/ device .*there is no \/usr\/bin\/dsreg; /),
       ]);
       expect(text).toMatch(new RegExp(`^ok +runtime +${name.split(" ")[0]} \\d`, "m"));
       expect(text).toMatch(new RegExp(`^ok +dbus_client +${path.client}\\b`, "m"));
@@ -137,13 +138,12 @@ describe("latchkey doctor on a machine that is well", () => {
   });
 
   test("prints a line a check", async () => {
+    const NOT_CHECKED = ["clock", "accounts", "silent_token", "network", "token_cache", "device"];
     const { code, stdout, stderr } = await doctor(bus, "");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [lines, ...rest] = stdout.split("\n\n");
     expect(lines!.split("\n").map((line) => line.split(/ +/).slice(0, 2).join(" "))).toEqual(
-      IDS.map((id) =>
-        `${["clock", "accounts", "silent_token", "network", "token_cache"].includes(id) ? "--" : "ok"} ${id}`
-      ),
+      IDS.map((id) => `${NOT_CHECKED.includes(id) ? "--" : "ok"} ${id}`),
     );
     expect(rest.join()).toContain("  accounts, silent_token: Give --client-id");
   });
@@ -310,7 +310,7 @@ describe("latchkey doctor on a machine that is not", () => {
       const detail = "nothing serves org.freedesktop.secrets; himmelblau does not need it";
       expect({ code, keyring }).toMatchObject({ code: 0, keyring: { ok: true, detail } });
     }
-    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.0", "microsoft-3.0.1"] as const) {
+    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.2", "microsoft-3.0.1"] as const) {
       await broker.behave({ sender });
       const { code, keyring } = await report(bus);
       expect({ code, keyring }).toMatchObject({

@@ -14,7 +14,7 @@ import { type RunningLatchkey, startLatchkey } from "../running_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", ARM = "https://management.azure.com";
 const NORMAL: Behaviour = {
-  sender: "microsoft-2.5.0",
+  sender: "microsoft-2.5.2",
   accounts: [{ username: "jane@contoso.com" }],
   replies: {},
   tokenLifetimeSeconds: 4000,

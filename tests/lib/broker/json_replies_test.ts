@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { commandLineHint } from "../../../bin/cli/output.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { readToken } from "../../../lib/broker/wire.ts";
+import type { LatchkeyError } from "../../../lib/errors.ts";
+import { HOSTILE_TEXTS, UNSAFE } from "../../fakes/hostile_texts.ts";
+import { fillWire } from "../../fakes/wire.ts";
+import { failureOf } from "../../tools/failure_of.ts";
 
 const NOW = Date.UTC(2026, 10, 24), CONTOSO = "11111111-1111-1111-1111-111111111111";
 const FABRIKAM = "33333333-3333-3333-3333-333333333333", [JANE, JOE] = ["aaaaaaaa", "bbbbbbbb"].map(oidOf);
@@ -74,5 +79,107 @@ describe("readToken() of an end in milliseconds and seconds at once", () => {
     expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW / 1000 + 4 })).toBe(4_000);
     expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW - 1, ...extended })).toBe(-1);
     expect(await ends({ ...claims, iat, exp }, { expiresOn: NOW + 120_000, ...extended })).toBe(120_000);
+  });
+});
+
+/** Text of Microsoft's broker since 2.5, as it was captured. */
+const REFUSED = (error: string, subError: string, description = "(pii)") =>
+  `Recieved an error from AAD. Code: '${error}' description: '${description}' correlation id: ` +
+  `'cccccccc-2222-2222-2222-222222222222' suberror: '${subError}'`;
+const NATIVE_CLIENT = "https://login.microsoftonline.com/common/oauth2/nativeclient";
+
+/** Reads a refusal in the shape of 2.5.2. */
+async function refusal(fields: { context?: string; status?: number; tag?: number; errorCode?: number }) {
+  const values = { context: "(pii)", status: 2, subStatus: 0, tag: 595719680, errorCode: 0, ...fields };
+  const json = JSON.stringify(fillWire("microsoft-2.5.2", "error", values));
+  const request = { scopes: ["User.Read"], authority: parseAuthority("https://login.microsoftonline.com/common") };
+  const context = { correlationId: "id", flow: "broker", clientId: "app-1", redirectUri: NATIVE_CLIENT } as const;
+  return await failureOf(readToken(json, { ...context, scopes: request.scopes, request, now: NOW })) as LatchkeyError;
+}
+
+describe("readToken() of a refusal without AADSTS numbers", () => {
+  test.each(
+    [
+      ["invalid_grant", "token_expired", 2, "interaction_required", /^Sign in again/],
+      ["invalid_grant", "bad_token", 2, "interaction_required", /^Sign in again/],
+      ["invalid_grant", "user_password_expired", 2, "interaction_required", /password has expired/],
+      ["invalid_grant", "device_authentication_failed", 2, "interaction_required", /Register the device again/],
+      ["invalid_grant", "consent_required", 2, "interaction_required", /consent/],
+      ["invalid_grant", "basic_action", 2, "interaction_required", /pass the check/],
+      ["interaction_required", "additional_action", 2, "interaction_required", /pass the check/],
+      ["interaction_required", "", 2, "interaction_required", /has to sign in/],
+      ["invalid_grant", "", 0, "interaction_required", /has to sign in/],
+      ["invalid_grant", "", 13, "account_unusable", /Sign in again/],
+      ["invalid_grant", "", 16, "interaction_required", /has to sign in/],
+      ["invalid_client", "", 2, "configuration", /^Check the client id/],
+      ["invalid_scope", "", 6, "configuration", /^Check the client id/],
+      ["temporarily_unavailable", "", 2, "temporarily_unavailable", /in a minute/],
+      ["contoso_error", "contoso_suberror", 2, "interaction_required", /has to sign in/],
+      ["contoso_error", "", 0, "unexpected", undefined],
+      // The broker's own states, which no server refuses with.
+      ["invalid_grant", "", 7, "user_canceled", undefined],
+      ["invalid_grant", "", 3, "no_network", /online/],
+    ] as const,
+  )("takes %p and %p of its text with the status %d for %s", async (error, subError, status, code, hint) => {
+    const read = await refusal({ context: REFUSED(error, subError), status });
+    expect([read.code, read.error, read.subError]).toEqual([code, error, subError || undefined]);
+    if (hint) expect(read.hint).toMatch(hint);
+    else expect(read.hint).toBeUndefined();
+  });
+
+  test("goes by the server's own words, not by those of its description", async () => {
+    const description = "no. Code: 'server_error' suberror: 'basic_action'";
+    const read = await refusal({ context: REFUSED("invalid_grant", "token_expired", description) });
+    expect([read.error, read.subError]).toEqual(["invalid_grant", "token_expired"]);
+  });
+
+  test("says nothing of a text that was masked as a whole, but the numbers", async () => {
+    const read = await refusal({ tag: 7, errorCode: -2147024891 });
+    expect(read).toMatchObject({ code: "interaction_required", error: undefined, errorDescription: "" });
+    expect(read.message).toBe("The broker refused: status 2, tag 7, code 0x80070005");
+  });
+
+  const quoted = "a' suberror: 'b";
+  test.each([
+    ["nothing between the marks", REFUSED("", ""), undefined],
+    ["no second mark", "Code: 'invalid_grant", undefined],
+    ["a line between the marks", REFUSED("invalid\ngrant", "token_\u0000expired"), undefined],
+    ["a sub-error alone", "suberror: 'token_expired'", undefined],
+    ["words that end like the marks", "errorCode: 'invalid_grant' notsuberror: 'token_expired'", undefined],
+    ["an error that is too long", REFUSED("a".repeat(101), "b".repeat(101)), undefined],
+    ["marks without an end", "Code: '".repeat(100_000), undefined],
+    ["what stands behind four thousand characters", "x".repeat(4_000) + REFUSED("invalid_grant", ""), undefined],
+    ["marks in the error", REFUSED(quoted, quoted), "a"],
+    ["a name of the prototype", REFUSED("__proto__", "constructor"), "__proto__"],
+    ...Object.entries(HOSTILE_TEXTS).map(([what, text]) => [what, REFUSED(text, text, text), undefined] as const),
+  ])("takes no harm from %s", async (_, context, error) => {
+    const read = await refusal({ context });
+    expect(read.code).toBe("interaction_required");
+    expect(read.error).toBe(error);
+    for (const text of [read.message, read.errorDescription!, read.hint ?? ""]) {
+      expect(text).not.toMatch(UNSAFE);
+      expect(text.length).toBeLessThan(5_000);
+    }
+  });
+
+  test.each([
+    [{ status: 6, errorCode: 3399614473, tag: 557973642 }],
+    [{ status: 6, errorCode: -895352823 }],
+    [{ status: 6, errorCode: 3399614473 }],
+    [{ status: 6, errorCode: 2156265475 }],
+    [{ status: 6, errorCode: 2156265475 - 2 ** 32 }],
+    [{ status: 6, tag: 557973642 }],
+    [{ status: 0, context: "Invalid redirectUri" }],
+  ])("says which redirect URI is missing: %j", async (fields) => {
+    const { code, hint } = await refusal(fields);
+    expect(code).toBe(fields.status === 6 ? "refused" : "unexpected");
+    expect(hint).toContain(`Add the redirect URI ${NATIVE_CLIENT} to the app registration app-1`);
+    expect(commandLineHint(hint)).toMatch(/; see latchkey app$/);
+  });
+
+  test("suspects no redirect URI for other numbers", async () => {
+    expect((await refusal({ status: 6, errorCode: 3399614474, tag: 1 })).hint).toBeUndefined();
+    const numbered = { status: 6, tag: 557973642, context: "AADSTS65001: consent" };
+    expect((await refusal(numbered)).hint).toMatch(/consent/);
   });
 });

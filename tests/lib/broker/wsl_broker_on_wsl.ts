@@ -299,7 +299,7 @@ describe("with the flag for Linux", () => {
     const lines: string[] = [];
     const app = both({ logger: (level, message) => void lines.push(`${level}: ${message}`) });
     const reason = "Cannot reach Windows' broker: wslinfo does not know --msal-proxy-path (exit code 1)";
-    expect(await app.brokerStatus()).toEqual({ state: "active", kind: "linux", version: "2.5.0", reason });
+    expect(await app.brokerStatus()).toEqual({ state: "active", kind: "linux", version: "2.5.2", reason });
     expect(lines.filter((line) => !line.startsWith("debug"))).toEqual([
       `info: The broker (linux) is active; ${reason}`,
     ]);

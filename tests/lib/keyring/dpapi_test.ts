@@ -44,6 +44,6 @@ describe("readReply()", () => {
 
   test.each(["", "A", "=", "failed", "failed x", "#< CLIXML"])("takes %j for a failure", async (stdout) => {
     const error = await failureOf(read(stdout, "what was said\r\n"));
-    expect(error).toMatchObject({ problem: "failed", detail: "what was said" });
+    expect(error).toMatchObject({ problem: "failed", detail: "PowerShell: what was said" });
   });
 });

@@ -1,0 +1,189 @@
+/**
+ * `latchkey git --install` and `--uninstall`: the lines of git's own configuration that make git run latchkey.
+ *
+ * @module
+ */
+import { LatchkeyError } from "../../lib/errors.ts";
+import { operatingSystem, quoteCommand, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
+import { type CommandResult, runCommand, StartError } from "../../lib/runtime/process.ts";
+import { escapeForTerminal, print, say } from "../cli/output.ts";
+
+/** A server, or a part of one, that git asks latchkey for. */
+export interface GitPlace {
+  /** As in git's `credential.<url>`. */
+  readonly url: string;
+  /** As a person gives it to `--host`. */
+  readonly host: string;
+}
+
+/**
+ * Makes git run a command for some places, and only that: helpers that git would ask before it are reset for these places, since
+ * they would answer instead, or store the token. Prints what was written.
+ *
+ * @throws {LatchkeyError} `missing_dependency` if git cannot be run; `configuration` if it cannot change its configuration.
+ */
+export async function installHelper(
+  places: readonly GitPlace[],
+  command: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  requireConfiguration();
+  const helper = helperOf(command, operatingSystem() === "win32"), inherited = await inheritedHelpers(helper, signal);
+  for (const { url, host } of places) {
+    const key = `credential.${url}.helper`, before = await valuesOf(key, signal), others = withoutOwn(before, helper);
+    const wanted = [...others, "", helper], isDone = JSON.stringify(before) === JSON.stringify(wanted);
+    if (!isDone) {
+      await remove(key, before, others, signal);
+      await changeGit(["--add", key, ""], signal);
+      await changeGit(["--add", key, helper], signal);
+    }
+    for (const value of ["", helper]) print(`${key}=${value}\n`);
+    const where = await whereIs(key, signal), undo = quoteCommand(["latchkey", "git", "--uninstall", "--host", host]);
+    say(`${where} ${isDone ? "already has" : "now has"} these lines: git asks latchkey for ${url}. To undo: ${undo}`);
+    const reset = [...new Set([...inherited, ...others])].filter(Boolean);
+    if (!isDone && reset.length > 0) {
+      say(`for ${url} git no longer asks ${reset.join(", ")}: an empty helper resets those before it`);
+    }
+  }
+}
+
+/**
+ * Removes what {@linkcode installHelper} wrote, and lines of this kind that somebody typed, for some places or for all. Prints what
+ * was removed. Other helpers stay.
+ *
+ * @throws {LatchkeyError} as {@linkcode installHelper} does.
+ */
+export async function uninstallHelper(
+  places: readonly GitPlace[] | undefined,
+  command: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  requireConfiguration();
+  const helper = helperOf(command, operatingSystem() === "win32");
+  const keys = places?.map(({ url }) => `credential.${url}.helper`) ?? await helperKeys(signal);
+  let removed = 0;
+  for (const key of keys) {
+    const before = await valuesOf(key, signal), others = withoutOwn(before, helper);
+    if (before.length === others.length) continue;
+    const where = await whereIs(key, signal), gone = before.filter((value) => isOwn(value, helper));
+    await remove(key, before, others, signal);
+    removed += gone.length;
+    for (const value of gone) print(`${key}=${value}\n`);
+    say(`${where} no longer has these lines of ${key}. To undo: latchkey git --install`);
+  }
+  if (removed === 0) say("git's configuration has no line that runs latchkey: nothing to remove");
+}
+
+/** Returns the value of a `credential.helper` that runs a command: git gives it to sh, on Windows to its own. */
+export function helperOf(command: readonly string[], isWindows: boolean): string {
+  return `!${command.map((word) => shellWord(isWindows ? withSlashes(word) : word)).join(" ")}`;
+}
+
+/** Windows takes both slashes in a path. In sh a backslash would have to be escaped, which nobody reads. */
+function withSlashes(word: string): string {
+  return /^(--[\w-]+=)?([A-Za-z]:\\|\\\\)/.test(word) ? word.replaceAll("\\", "/") : word;
+}
+
+/** Returns true for a helper that runs latchkey, as this program writes it and as people type it. */
+function isOwn(value: string, helper: string): boolean {
+  const [program = ""] = helper.split(" git ");
+  return value.startsWith("!") && / git(?=\s|$)/.test(value) && (/latchkey/i.test(value) || value.startsWith(program));
+}
+
+/** Returns the values without those that run latchkey, and without the empty one that was written before each of them. */
+export function withoutOwn(values: readonly string[], helper: string): readonly string[] {
+  const own = (at: number) => at < values.length && isOwn(values[at]!, helper);
+  return values.filter((value, at) => !own(at) && !(value === "" && own(at + 1)));
+}
+
+/** Removes values of a key until only the others are left. Git knows lines by their values only. */
+async function remove(
+  key: string,
+  before: readonly string[],
+  others: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const gone = [...new Set(before.filter((value) => !others.includes(value)))];
+  const isMixed = others.includes("") &&
+    before.filter((each) => each === "").length > others.filter((each) => !each).length;
+  if (!isMixed) {
+    for (const value of gone) await changeGit(["--unset-all", key, `^${escapePattern(value)}$`], signal);
+    return;
+  }
+  // An empty helper of the person's own stays: git could not tell it from ours.
+  await changeGit(["--unset-all", key], signal);
+  for (const value of others) await changeGit(["--add", key, value], signal);
+}
+
+/** Escapes a text for git's patterns, which are extended regular expressions (POSIX). */
+function escapePattern(text: string): string {
+  return text.replaceAll(/[\\.[*^$()+?{|]/g, "\\$&");
+}
+
+/** Returns the helpers that git asks for every server, beside latchkey. */
+async function inheritedHelpers(helper: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
+  const all = split(await git(["--get-all", "credential.helper"], signal, []));
+  return all.slice(all.lastIndexOf("") + 1).filter((value) => !isOwn(value, helper));
+}
+
+/** Git replaces the file that it writes to, and so as root a device by a file. */
+function requireConfiguration(): void {
+  const path = readEnvironment("GIT_CONFIG_GLOBAL");
+  if (path === undefined || !/^(\/dev\/|nul$)/i.test(path)) return;
+  throw new LatchkeyError("configuration", `git has no configuration to write to: GIT_CONFIG_GLOBAL is ${path}`, {
+    hint: "Unset GIT_CONFIG_GLOBAL, or set it to a file",
+  });
+}
+
+async function helperKeys(signal: AbortSignal | undefined): Promise<readonly string[]> {
+  const found = split(await git(["--name-only", "--get-regexp", "^credential\\.(.*\\.)?helper$"], signal));
+  return [...new Set(found)];
+}
+
+async function valuesOf(key: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
+  return split(await git(["--get-all", key], signal));
+}
+
+/** Returns the path of the file that has a key. */
+async function whereIs(key: string, signal: AbortSignal | undefined): Promise<string> {
+  const [origin = ""] = split(await git(["--show-origin", "--get-all", key], signal));
+  return escapeForTerminal(origin.replace(/^file:/, "")) || "git's configuration";
+}
+
+/** Splits git's answer, whose exit code 1 says that there is nothing. */
+function split({ code, stdout }: CommandResult): readonly string[] {
+  return code === 1 ? [] : stdout.split("\0").slice(0, -1);
+}
+
+async function changeGit(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  const result = await git(args, signal);
+  if (result.code !== 0) throw gitFailure(result);
+}
+
+async function git(
+  args: readonly string[],
+  signal: AbortSignal | undefined,
+  scope: readonly string[] = ["--global"],
+): Promise<CommandResult> {
+  let result: CommandResult;
+  try {
+    result = await runCommand(["git", "config", ...scope, "-z", ...args], { signal, timeoutMs: GIT_LIMIT_MS });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    throw new LatchkeyError("missing_dependency", error.message, { hint: "Install git, or put it into PATH" });
+  }
+  if (result.code > 1 && result.code !== NOTHING_TO_UNSET) throw gitFailure(result);
+  return result;
+}
+
+/** Limit of one change, in milliseconds: git reads and writes a small file. */
+const GIT_LIMIT_MS = 10_000;
+/** Exit code of `--unset-all` for a value that is not there: another process has removed it. */
+const NOTHING_TO_UNSET = 5;
+
+function gitFailure({ code, stderr }: CommandResult): LatchkeyError {
+  const why = stderr.trim().split("\n").at(-1) || `exit code ${code}`;
+  return new LatchkeyError("configuration", `git cannot change its configuration: ${why}`, {
+    hint: "Look at the file that git config --global --edit opens",
+  });
+}

@@ -1,0 +1,231 @@
+/**
+ * Protected resources, such as MCP servers, that say which tokens they need (RFC 9728).
+ *
+ * @module
+ */
+import { type Authority, environmentAliases, isHttpsOrLoopback, isLoopbackHost, parseAuthority } from "../authority.ts";
+import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
+import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { challengeParameters, RESERVED_SCOPES } from "../request.ts";
+import { boundedFetch, type HttpOptions } from "./fetch.ts";
+import { isIssuerOf } from "./provider.ts";
+
+/** The tokens that a protected resource needs. */
+export interface ProtectedResource {
+  /** Scopes to request. */
+  readonly scopes: readonly string[];
+  /** Resource indicator to send (RFC 8707); `undefined` for Microsoft's authorities: there the scopes name the resource. */
+  readonly resource: string | undefined;
+  /** Tenant whose tokens it accepts, if the authority is for many tenants and the resource accepts those of one. */
+  readonly tenantId: string | undefined;
+}
+
+/** Options of {@linkcode findProtectedResource}. */
+export interface ProtectedResourceOptions extends HttpOptions {
+  /** Authority that issues the tokens. */
+  readonly authority: Authority;
+  /** `WWW-Authenticate` of an answer of the resource. @default the resource is asked, without a token */
+  readonly challenge?: string | undefined;
+}
+
+/** Request to a server whose challenge is not known yet: all MCP servers have this method, and it changes nothing. */
+const PING: RequestInit = {
+  method: "POST",
+  headers: { "content-type": "application/json", accept: "application/json, text/event-stream" },
+  body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
+};
+const WELL_KNOWN = "/.well-known/oauth-protected-resource";
+/** Scopes of OpenID Connect: they name no resource. */
+const IDENTITY_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email"];
+
+/**
+ * Finds out which tokens a protected resource needs: the scopes of its challenge, else those of its metadata, else all that it
+ * has (`/.default`; at providers other than Microsoft `email`, since a request has to have a scope). The metadata is at the address that the challenge names, or at a well-known one.
+ *
+ * A resource cannot get tokens for another one: its metadata has to name its own origin, and at Microsoft's authorities, which
+ * take any scope, the scopes have to be of its own host, or of an app of an organisation (`api://…`).
+ *
+ * @param url Address of the resource: `https:`, or `http:` on loopback.
+ * @throws {TypeError} if the address is invalid.
+ * @throws {LatchkeyError} `configuration` if it does not say which tokens it needs; `untrusted_authority` if it needs those of
+ * another authority, or for another resource; `no_network`, `timed_out`, `temporarily_unavailable`, `invalid_response`.
+ */
+export async function findProtectedResource(
+  url: string,
+  { authority, challenge, ...http }: ProtectedResourceOptions,
+): Promise<ProtectedResource> {
+  const address = readServerAddress(url), { host } = address;
+  const parameters = challengeOf(challenge ?? await askForChallenge(address, http));
+  const metadata = await findMetadata(address, parameters.metadata, http);
+  const named = scopesIn(parameters.scope);
+  if (!metadata && named.length === 0) {
+    throw new LatchkeyError("configuration", `${host} does not say which scopes its tokens need`, {
+      hint: "Pass the scope in the request",
+    });
+  }
+  const servers = metadata?.servers ?? [], server = servers.find((server) => isServerOf(authority, server));
+  if (servers.length > 0 && !server) {
+    throw new LatchkeyError("untrusted_authority", `${host} takes no tokens of ${authority.url}`, {
+      hint: `Use an authority that it takes tokens of: ${shown(servers.join(", "))}`,
+    });
+  }
+  const resource = metadata?.resource ?? address.origin, supported = metadata?.scopes ?? [], { kind } = authority;
+  const isOfEntra = kind === "entra" || kind === "ciam", isOther = kind === "oidc";
+  const scopes = isOfEntra ? ownScopes(named, supported, address) : named.length > 0 ? named : supported;
+  return {
+    scopes: scopes.length > 0 ? scopes : [isOther ? "email" : `${resource}/.default`],
+    resource: isOther ? resource : undefined,
+    tenantId: kind === "entra" && server ? onlyTenant(authority, server) : undefined,
+  };
+}
+
+/** Reads the address of a server: `https:`, or `http:` on loopback. Throws a `TypeError` if it is invalid. */
+export function readServerAddress(url: string): URL {
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  if (!address) throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it is not a URL`);
+  if (!isHttpsOrLoopback(address)) {
+    throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it has to begin with https://`);
+  }
+  if (address.username || address.password) {
+    throw new ArgumentError("Cannot use the server: its address has a user name or password");
+  }
+  return address;
+}
+
+async function askForChallenge(address: URL, http: HttpOptions): Promise<string> {
+  try {
+    return (await boundedFetch(http)(address.href, PING)).headers.get("www-authenticate") ?? "";
+  } catch (error) {
+    // It redirects, or its answer is without end: its metadata can still be read.
+    if (error instanceof LatchkeyError && error.code === "invalid_response") return "";
+    throw error;
+  }
+}
+
+function challengeOf(header: string): { readonly metadata?: string; readonly scope?: string } {
+  let metadata: string | undefined, scope: string | undefined;
+  for (const { name, value } of challengeParameters(header)) {
+    if (name === "resource_metadata") metadata ??= value;
+    if (name === "scope") scope ??= value;
+  }
+  return { ...(metadata && { metadata }), ...(scope && { scope }) };
+}
+
+interface Metadata {
+  readonly resource: string;
+  readonly servers: readonly string[];
+  readonly scopes: readonly string[];
+}
+
+/** Reads the metadata from the address that the server names, or else from the well-known ones (RFC 9728, 3.1). */
+async function findMetadata(
+  address: URL,
+  named: string | undefined,
+  http: HttpOptions,
+): Promise<Metadata | undefined> {
+  const send = boundedFetch(http, { retry: true }), path = address.pathname.replace(/\/$/, "");
+  const wellKnown = [...new Set([path, ""])].map((path) => `${address.origin}${WELL_KNOWN}${path}`);
+  let failure: unknown;
+  for (const place of named === undefined ? wellKnown : [checkPlace(named, address), ...wellKnown]) {
+    try {
+      const response = await send(place, { headers: { accept: "application/json" } });
+      if (response.status >= 500) {
+        throw new LatchkeyError("temporarily_unavailable", `${new URL(place).host} answered ${response.status}`);
+      }
+      if (response.status === 200) return readMetadata(await response.text(), place, address);
+    } catch (error) {
+      // Another document may be the right one: a server can have several resources.
+      if (!(error instanceof LatchkeyError) || place === named) throw error;
+      if (!["invalid_response", "untrusted_authority"].includes(error.code)) throw error;
+      failure ??= error;
+    }
+  }
+  if (failure) throw failure;
+  return undefined;
+}
+
+/** A server elsewhere must not have this machine ask programs on its own loopback. */
+function checkPlace(named: string, { host, hostname }: URL): string {
+  const place = URL.canParse(named) ? new URL(named) : undefined;
+  const isAllowed = place && isHttpsOrLoopback(place) && (!isLoopbackHost(place.hostname) || isLoopbackHost(hostname));
+  if (isAllowed) return place.href;
+  throw new LatchkeyError("invalid_response", `${host} names an invalid address of its metadata`);
+}
+
+/** RFC 9728, 3.3: the resource must be that of the address; a resource at a shorter path contains those below it. */
+function readMetadata(json: string, place: string, address: URL): Metadata {
+  const document = readJson(json), resource = readText(document?.resource) ?? "";
+  if (!document || !URL.canParse(resource)) {
+    throw new LatchkeyError("invalid_response", `${new URL(place).host} has no metadata of a protected resource`);
+  }
+  const { origin, pathname, hash } = new URL(resource), whole = (path: string) => path.replace(/\/?$/, "/");
+  if (origin !== address.origin || hash || !whole(address.pathname).startsWith(whole(pathname))) {
+    throw new LatchkeyError(
+      "untrusted_authority",
+      `${address.host} needs tokens for another server: ${shown(resource)}`,
+      {
+        hint: "Do not use this server, or name its own address",
+      },
+    );
+  }
+  const texts = (value: unknown) => Array.isArray(value) ? value.filter((each) => readText(each) !== undefined) : [];
+  return {
+    resource,
+    servers: texts(document.authorization_servers),
+    scopes: scopesIn(...texts(document.scopes_supported)),
+  };
+}
+
+function scopesIn(...texts: readonly (string | undefined)[]): readonly string[] {
+  const scopes = texts.flatMap((text) => text?.split(" ") ?? []);
+  return [...new Set(scopes)].filter((scope) => scope && !IDENTITY_SCOPES.includes(scope));
+}
+
+/** Returns text of the server as it is fit for a message. */
+function shown(foreign: string): string {
+  return escapeControlCharacters(foreign.slice(0, 200));
+}
+
+/**
+ * Returns the scopes of a challenge, all of which are needed, or those of the metadata that are the server's own. Entra issues
+ * a token for any scope, so a server could get tokens for Microsoft Graph, which scopes without a resource and GUIDs can mean.
+ */
+function ownScopes(named: readonly string[], supported: readonly string[], { host, hostname }: URL): readonly string[] {
+  const isOwn = (scope: string) =>
+    scope.startsWith("api://") || /^https?:/.test(scope) && URL.canParse(scope) && new URL(scope).hostname === hostname;
+  const own = supported.filter(isOwn), scopes = named.length > 0 ? named : own.length > 0 ? own : supported;
+  const foreign = scopes.find((scope) => !isOwn(scope));
+  if (foreign !== undefined) {
+    throw new LatchkeyError("untrusted_authority", `${host} asks for a token for another service: ${shown(foreign)}`, {
+      hint: "If it may have that token, pass the scope in the request",
+    });
+  }
+  // Entra takes /.default only by itself.
+  const all = scopes.filter((scope) => scope.endsWith("/.default"));
+  return all.length > 0 ? all : scopes;
+}
+
+/** Returns true if an authorization server that metadata names is the authority. Metadata leaves `/v2.0` out, or has it. */
+function isServerOf(authority: Authority, server: string): boolean {
+  if (authority.kind !== "entra") {
+    return isIssuerOf(authority, server) || server.replace(/\/$/, "") === authority.url;
+  }
+  const named = readAuthority(server);
+  if (named?.kind !== "entra" || !environmentAliases(authority.host).includes(named.host)) return false;
+  const [wanted, has] = [authority.tenant, named.tenant].map((tenant) => tenant.toLowerCase());
+  return wanted === has || !isGuid(wanted!) || !isGuid(has!);
+}
+
+function readAuthority(url: string): Authority | undefined {
+  try {
+    return parseAuthority(url);
+  } catch {
+    return undefined; // another authorization server
+  }
+}
+
+function onlyTenant(authority: Authority, server: string): string | undefined {
+  const tenant = parseAuthority(server).tenant.toLowerCase();
+  const isAny = ["common", "organizations"];
+  return isAny.includes(authority.tenant.toLowerCase()) && !isAny.includes(tenant) ? tenant : undefined;
+}

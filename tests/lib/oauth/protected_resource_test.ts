@@ -1,0 +1,172 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { parseAuthority } from "../../../lib/authority.ts";
+import { findProtectedResource } from "../../../lib/oauth/protected_resource.ts";
+import { type Resource, type ResourceAnswer, startResource } from "../../fakes/resource.ts";
+import { failureOf } from "../../tools/failure_of.ts";
+
+const ENTRA = parseAuthority("https://login.microsoftonline.com/organizations");
+const OTHER = parseAuthority("https://id.contoso.com"), TENANT = "22222222-3333-4444-8555-666666666666";
+const WELL_KNOWN = "/.well-known/oauth-protected-resource";
+const NOT_FOUND: ResourceAnswer = { status: 404 };
+let server: Resource, url: string;
+
+beforeAll(async () => {
+  server = await startResource();
+  url = `${server.origin}/mcp`;
+});
+afterEach(() => void (server.requests.length = 0));
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** Serves documents by path. A request to the resource itself is challenged. */
+function serve(documents: Readonly<Record<string, unknown>>, challenge = "Bearer"): void {
+  server.answer = ({ path }) => {
+    if (path in documents) return { body: documents[path] };
+    return path === "/mcp" ? { status: 401, headers: { "www-authenticate": challenge } } : NOT_FOUND;
+  };
+}
+
+const documentOf = (more: object = {}) => ({ resource: url, authorization_servers: [`${ENTRA.url}/v2.0`], ...more });
+const find = (authority = ENTRA, challenge?: string) => findProtectedResource(url, { authority, challenge });
+const asked = () => server.requests.map(({ method, path }) => `${method} ${path}`);
+
+describe("findProtectedResource()", () => {
+  test("reads the metadata at the address that the challenge names", async () => {
+    serve(
+      { "/here": documentOf({ scopes_supported: ["openid", "api://contoso/tools", "offline_access"] }) },
+      `Bearer realm="x, y", resource_metadata="${server.origin}/here"`,
+    );
+    expect(await find()).toEqual({ scopes: ["api://contoso/tools"], resource: undefined, tenantId: undefined });
+    expect(asked()).toEqual(["POST /mcp", "GET /here"]);
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
+  });
+
+  test("takes the scopes of the challenge first, and asks nobody for a challenge that it is given", async () => {
+    serve({ [`${WELL_KNOWN}/mcp`]: documentOf({ scopes_supported: ["api://contoso/all"] }) });
+    const challenge = 'Bearer error="insufficient_scope", scope="api://contoso/read api://contoso/write"';
+    expect((await find(ENTRA, challenge)).scopes).toEqual(["api://contoso/read", "api://contoso/write"]);
+    expect(asked()).toEqual([`GET ${WELL_KNOWN}/mcp`]);
+  });
+
+  test("falls back to the well-known addresses, that of the path first", async () => {
+    serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
+    expect((await find()).scopes).toEqual([`${server.origin}/.default`]);
+    expect(asked()).toEqual(["POST /mcp", `GET ${WELL_KNOWN}/mcp`, `GET ${WELL_KNOWN}`]);
+  });
+
+  test("sends a resource indicator to a provider that is not Microsoft", async () => {
+    serve({
+      [`${WELL_KNOWN}/mcp`]: documentOf({ authorization_servers: [`${OTHER.url}/`], scopes_supported: ["mcp:tools"] }),
+    });
+    expect(await find(OTHER)).toEqual({ scopes: ["mcp:tools"], resource: url, tenantId: undefined });
+  });
+
+  test("asks a provider that is not Microsoft for an email address if no scope is named", async () => {
+    serve({ [WELL_KNOWN]: { resource: url } });
+    expect((await find(OTHER)).scopes).toEqual(["email"]);
+  });
+
+  test.each([
+    [`https://login.microsoftonline.com/${TENANT}/v2.0`, TENANT],
+    [`https://sts.windows.net/${TENANT}/`, TENANT],
+    ["https://login.microsoftonline.com/common", undefined],
+  ])("takes %s as an authority of Entra", async (issuer, tenantId) => {
+    serve({ [WELL_KNOWN]: documentOf({ authorization_servers: ["https://id.fabrikam.com", issuer] }) });
+    expect((await find()).tenantId).toBe(tenantId);
+  });
+
+  test.each([
+    ["another provider", ENTRA, "https://id.contoso.com"],
+    ["another cloud", ENTRA, "https://login.microsoftonline.us/organizations/v2.0"],
+    ["a host that begins like Entra's", ENTRA, "https://login.microsoftonline.com.contoso.com/common"],
+    [
+      "another tenant",
+      parseAuthority(`https://login.microsoftonline.com/${TENANT}`),
+      ENTRA.url.replace("organizations", "33333333-3333-4444-8555-666666666666"),
+    ],
+    ["Entra, for an app of another provider", OTHER, `${ENTRA.url}/v2.0`],
+    ["another issuer at the same host", OTHER, `${OTHER.url}/realms/a`],
+  ])("refuses a server that takes tokens of %s", async (_what, authority, issuer) => {
+    serve({ [WELL_KNOWN]: documentOf({ authorization_servers: [issuer] }) });
+    const { code, message, hint } = await failureOf(find(authority));
+    expect(code).toBe("untrusted_authority");
+    expect(message).toContain(`takes no tokens of ${authority.url}`);
+    expect(hint).toContain(issuer);
+  });
+
+  test.each([
+    ["another origin", "https://graph.microsoft.com"],
+    ["a longer path", "{url}/more"],
+    ["a path that begins alike", "{origin}/mc"],
+    ["a fragment", "{url}#x"],
+  ])("refuses metadata of %s", async (_what, resource) => {
+    const text = resource.replace("{url}", url).replace("{origin}", server.origin);
+    serve({ "/here": documentOf({ resource: text }) }, `Bearer resource_metadata="${server.origin}/here"`);
+    const { code, message } = await failureOf(find());
+    expect([code, message]).toEqual(["untrusted_authority", expect.stringContaining("for another server")]);
+  });
+
+  test.each([
+    ["Graph's, which has no resource", "User.Read"],
+    ["Graph's", "https://graph.microsoft.com/.default"],
+    ["Graph's, by its id", "00000003-0000-0000-c000-000000000000/.default"],
+    ["those of a host that begins alike", "https://127.0.0.1.contoso.com/.default"],
+  ])("gives no server tokens of another service: %s", async (_what, scope) => {
+    serve({ [WELL_KNOWN]: documentOf({ scopes_supported: [scope] }) });
+    expect((await failureOf(find())).code).toBe("untrusted_authority");
+    const both = `Bearer scope="api://contoso/read ${scope}"`;
+    const { message } = await failureOf(find(ENTRA, both));
+    expect(message).toBe(`${new URL(url).host} asks for a token for another service: ${scope}`);
+  });
+
+  test("leaves out foreign scopes that are only supported, and asks for /.default by itself", async () => {
+    serve({
+      [WELL_KNOWN]: documentOf({ scopes_supported: ["User.Read", "api://contoso/read", "api://contoso/.default"] }),
+    });
+    expect((await find()).scopes).toEqual(["api://contoso/.default"]);
+  });
+
+  test("says that a server does not say what it needs", async () => {
+    serve({});
+    const { code, message } = await failureOf(find());
+    expect([code, message]).toEqual([
+      "configuration",
+      `${new URL(url).host} does not say which scopes its tokens need`,
+    ]);
+  });
+
+  test.each(
+    [
+      ["is not JSON", "invalid_response", { body: "x" }],
+      ["is longer than a megabyte", "invalid_response", { body: "x".repeat(1024 * 1024) }],
+      ["redirects", "invalid_response", { status: 302, headers: { location: "https://contoso.com/" } }],
+      ["is at a server that fails", "temporarily_unavailable", { status: 503, headers: { "retry-after": "60" } }],
+    ] as const,
+  )("refuses a document that %s", async (_what, code, answer) => {
+    server.answer = ({ path }) => path.startsWith(WELL_KNOWN) ? answer : NOT_FOUND;
+    expect((await failureOf(find())).code).toBe(code);
+    expect(server.requests.every(({ path }) => path === "/mcp" || path.startsWith(WELL_KNOWN))).toBe(true);
+  });
+
+  test("asks nothing of a loopback address that a server elsewhere names", async () => {
+    const sent: string[] = [];
+    const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
+    const challenge = `Bearer resource_metadata="${server.origin}/here"`;
+    const { code } = await failureOf(
+      findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch }),
+    );
+    expect([code, sent]).toEqual(["invalid_response", []]);
+  });
+
+  test.each(["http://mcp.contoso.com", "mcp.contoso.com", "file:///mcp", "https://jane:x@mcp.contoso.com"])(
+    "refuses the address %s",
+    async (address) => {
+      await expect(findProtectedResource(address, { authority: ENTRA })).rejects.toThrow(TypeError);
+    },
+  );
+
+  test("gives up a server that does not answer", async () => {
+    const fetch = () => new Promise<Response>(() => {});
+    const { code } = await failureOf(findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 20 }));
+    expect(code).toBe("timed_out");
+  });
+});
