@@ -132,7 +132,11 @@ export const NOT_IMPLEMENTED =
 
 /** Hints for texts of the broker that contain no number. */
 const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: Hint])[] = [
-  [/\b4kv4v\b/i, (_, words) => words("secretService")],
+  // Only Linux' broker has these two numbers.
+  [
+    /\b4kv4v\b/i,
+    "The Secret Service has to be gnome-keyring, on KDE as well: install it and unlock it (latchkey doctor)",
+  ],
   [/\b4ko04\b/i, (_, words) => `The broker does not find its key: ${words("unlockKey")}`],
   [/device_authentication_failed/, registerAgain],
   [/token_expired/, SIGN_IN_AGAIN],

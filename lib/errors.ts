@@ -188,38 +188,20 @@ const SYSTEM_WORDS = {
     "sign out of Windows and in again, then sign in again",
     "unlock the login keychain, then sign in again",
   ],
-  secretService: [
-    "The Secret Service has to be gnome-keyring, on KDE as well: install it and unlock it (latchkey doctor)",
-    "Sign out of Windows and in again, then sign in again",
-    "Unlock the login keychain, then sign in again",
-  ],
   setClock: ["sudo timedatectl set-ntp true", "w32tm /resync", "sudo sntp -sS time.apple.com"],
-  checkClock: [
-    "Set the clock. On WSL: sudo hwclock -s",
-    "Set the clock: w32tm /resync, as an administrator",
-    "Set the clock in System Settings",
-  ],
+  checkClock: ["Set the clock. On WSL: sudo hwclock -s", "Set the clock: w32tm /resync", "Set the clock"],
   lookAtAccess: [
     "See who has access with ls -ld on the file and the folders above it, or choose another folder",
     "See who has access with icacls on the file and the folders above it, or choose another folder",
     "See who has access with ls -lde on the file and the folders above it, or choose another folder",
   ],
-  raiseFileSize: [
-    "Raise the limit with ulimit -f",
-    "Choose a drive with another file system",
-    "Raise the limit with ulimit -f",
-  ],
-  raiseOpenFiles: [
-    "Close some, or raise the limit with ulimit -n",
-    "Close some files",
-    "Close some, or raise the limit with ulimit -n",
-  ],
+  raiseFileSize: ["Raise the limit with ulimit -f", "Choose another drive", "Raise the limit with ulimit -f"],
+  raiseOpenFiles: ["Close some, or see ulimit -n", "Close some", "Close some, or see ulimit -n"],
   systemName: ["Linux", "Windows", "macOS"],
   configFolder: ["~/.config", "%APPDATA%", "~/Library/Application Support"],
 } as const satisfies Readonly<Record<string, readonly [linux: string, windows: string, macos: string]>>;
 
 export type SystemWord = keyof typeof SYSTEM_WORDS;
-
 /** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
 function ownSystem(): string {
   const platform = globalThis.navigator?.platform ?? "";

@@ -353,10 +353,7 @@ ${
   }
     } else {
         switch -CaseSensitive -Wildcard ($command) {
-${commands.map((command) => powershellCase(command.name, command)).join("")}            '*.json' {
-${powershellBody(configFile)}                break
-            }
-            'help' {
+${[...commands, { ...configFile, name: "*.json" }].map(powershellCase).join("")}            'help' {
 ${powershellOffers(names.map((name) => [name, name]))}
                 break
             }
@@ -375,33 +372,31 @@ ${powershellOffers(names.map((name) => [name, name]))}
 `;
 }
 
-function powershellCase(pattern: string, command: CommandSyntax): string {
-  return `            ${powershellWord(pattern)} {\n${powershellBody(command)}                break\n            }\n`;
-}
-
-function powershellBody(command: CommandSyntax): string {
+function powershellCase(command: CommandSyntax): string {
   const options = command.options.flatMap((option) => {
     const value = completedValueOf(option);
     if (!value) return [];
     const offer = [powershellOffer(value), "break"].filter(Boolean).join("; ");
     return flagsOf(option).map((flag) => `${powershellWord(flag)} { ${offer} }`);
   });
-  const flags = command.options.map(({ name, summary }) => [`--${name}`, summary] as const);
   const operand = completedOperandOf(command);
+  const flags = [
+    ...command.options.map(({ name, summary }) => [`--${name}`, summary] as const),
+    ["--help", "Show it"] as const,
+  ];
   const lines = [
-    "switch -CaseSensitive ($option) {",
-    ...options.map((line) => `    ${line}`),
-    "    default {",
+    `${powershellWord(command.name)} {`,
+    "    switch -CaseSensitive ($option) {",
+    ...options.map((line) => `        ${line}`),
     // Flags, unless something else is being typed.
-    `        if (-not $isEnded -and ($current -like '-*'${operand ? "" : " -or $current -eq ''"})) {`,
-    powershellOffers([...flags, ["--help", "Show this help"]]).replaceAll(/^ {8}/gm, " ".repeat(28)).trimStart()
-      .replace(/^/, " ".repeat(12)),
-    "        }",
-    ...operand ? [`        else { ${powershellOffer(operand)} }`] : [],
+    `        default { if (-not $isEnded -and ($current -like '-*'${operand ? "" : " -or $current -eq ''"})) {`,
+    powershellOffers(flags),
+    `        } else { ${operand ? powershellOffer(operand) : ""} } }`,
     "    }",
+    "    break",
     "}",
   ];
-  return lines.map((line) => `                ${line}\n`).join("");
+  return lines.map((line) => `${line.replaceAll(/^/gm, " ".repeat(12))}\n`).join("");
 }
 
 const IN_POWERSHELL: Readonly<Record<Kind, string>> = {

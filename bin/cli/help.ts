@@ -74,7 +74,7 @@ Usage: latchkey ${command.usage}
 
 Options:
 ${columns([...command.options.map(row), ["-h, --help", "Show this help"]])}
-${examplesOf(command, system)}`;
+${examples(command.examples, system).replace(/^./, "Examples:\n$&")}`;
 }
 
 function also({ alias }: CommandSyntax): string {
@@ -98,11 +98,6 @@ function columns(
   return rows.map(([name, summary]) =>
     name.length > width ? `  ${name}\n  ${" ".repeat(width)}  ${summary}\n` : `  ${name.padEnd(width)}  ${summary}\n`
   ).join("");
-}
-
-function examplesOf(command: CommandSyntax, system: string): string {
-  const lines = examples(command.examples, system);
-  return lines && `Examples:\n${lines}`;
 }
 
 function examples(lines: readonly Example[], system: string): string {

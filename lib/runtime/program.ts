@@ -83,7 +83,10 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const deno = denoNamespace();
   if (deno) return (bytes) => deno[stream].writeSync(bytes);
   const { writeSync } = globalThis.process.getBuiltinModule("node:fs"), fd = stream === "stdout" ? 1 : 2;
-  if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) return toWindowsConsole(stream);
+  if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
+    // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
+    return (bytes) => (globalThis.process[stream].write(bytes), bytes.length);
+  }
   return (bytes) => {
     try {
       return writeSync(fd, bytes);
@@ -93,14 +96,6 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       return 0;
     }
-  };
-}
-
-/** A console of Windows takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns. */
-function toWindowsConsole(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
-  return (bytes) => {
-    globalThis.process[stream].write(bytes);
-    return bytes.length;
   };
 }
 

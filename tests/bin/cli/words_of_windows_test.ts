@@ -21,7 +21,7 @@ const read = (file: string) => readFileSync(`${root}/${file}`, "utf8");
 
 describe("for Windows and macOS", () => {
   const codes = [...read("lib/aadsts.ts").matchAll(/\b\d{5,7}\b/g)].map(([code]) => Number(code));
-  const texts = ["[4kv4v]", "[4ko04]", "device_authentication_failed", "token_expired", "Unable to find account"];
+  const texts = ["[4ko04]", "device_authentication_failed", "token_expired", "Unable to find account"];
   const files = [...read("lib/files/files.ts").matchAll(/\bE[A-Z]{2,}\b/g)].map(([code]) => code);
   const context = { clientId: "app", redirectUri: "http://localhost", scopes: ["User.Read"] };
 
