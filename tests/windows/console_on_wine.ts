@@ -25,12 +25,15 @@ afterAll(async () => {
 });
 
 describe.each([["Node", SOURCES] as const, ...EXECUTABLES])("At a console of Windows, on %s", (_, latchkey) => {
-  function start(...words: readonly string[]): RunningLatchkey {
-    const app = ["--client-id", provider.clientId, "--authority", provider.url, "--scope", "api.read"];
-    const command = inWine([...latchkey, ...words, ...app, "--store", "memory"]);
+  function startAt(words: readonly string[]): RunningLatchkey {
     // A wide terminal, so that the console breaks no address.
-    const wide = command.map((word) => word.replace(/^cd /, "stty cols 3000; cd "));
-    return startLatchkey(wide, { terminal: true, env: WINE_ENVIRONMENT });
+    const command = inWine([...latchkey, ...words]).map((word) => word.replace(/^cd /, "stty cols 3000; cd "));
+    return startLatchkey(command, { terminal: true, env: WINE_ENVIRONMENT });
+  }
+
+  function signIn(way: string): RunningLatchkey {
+    const app = ["--client-id", provider.clientId, "--authority", provider.url, "--scope", "api.read"];
+    return startAt(["login", way, ...app, "--store", "memory"]);
   }
 
   /** Waits for the end, and returns what was printed without the console's codes. */
@@ -40,17 +43,17 @@ describe.each([["Node", SOURCES] as const, ...EXECUTABLES])("At a console of Win
   }
 
   test("takes the address that is pasted, and shows letters beyond ASCII", async () => {
-    const running = start("login", "--no-browser");
+    const running = signIn("--no-browser");
     const [, address] = await running.printed(/(http:\/\/127\.0\.0\.1:\d+\/auth\?[^\s\x1b]+)/);
     await running.printed(/a page that it cannot open, http:\/\/127\.0\.0\.1:\S+\u2026: paste that address here/);
     const { url, parameters } = await new ScriptedBrowser().open(address!, isRedirectOf(address!), JANE);
     running.type(`${url}?${parameters}\r`);
     const { code, text } = await ended(running);
-    expect({ code, text }).toEqual({ code: 0, text: expect.stringContaining("jane@contoso.com\tjane\tJane Doe\n") });
+    expect({ code, text }).toEqual({ code: 0, text: expect.stringMatching(/^jane@contoso\.com +jane +Jane Doe *$/m) });
   }, LIMIT_MS);
 
   test("signs in by a device code", async () => {
-    const running = start("login", "--device-code");
+    const running = signIn("--device-code");
     const [, address, code] = await running.printed(/To sign in, open (\S+) .*? code ([\w-]+)/);
     await expect(new ScriptedBrowser().open(address!, () => false, { ...JANE, user_code: code! })).rejects.toThrow(
       "Sign-in Success",
@@ -59,7 +62,7 @@ describe.each([["Node", SOURCES] as const, ...EXECUTABLES])("At a console of Win
   }, LIMIT_MS);
 
   test("ends with 4 at Ctrl-C", async () => {
-    const running = start("login", "--no-browser");
+    const running = signIn("--no-browser");
     await running.printed(/press Enter/);
     running.type("\x03");
     const { code, text } = await ended(running);
@@ -68,10 +71,8 @@ describe.each([["Node", SOURCES] as const, ...EXECUTABLES])("At a console of Win
   }, LIMIT_MS);
 
   test("shows umlauts of a path", async () => {
-    const file = onDriveZ(join(folder, "Jürgen Groß.json"));
-    const running = start(file);
-    const { code, text } = await ended(running);
-    expect(code).toBeGreaterThan(0);
-    expect(text).toContain("Jürgen Groß.json");
+    const { code, text } = await ended(startAt([onDriveZ(join(folder, "Jürgen Groß.json"))]));
+    expect({ code, text }).toEqual({ code: expect.any(Number), text: expect.stringContaining("Jürgen Groß.json") });
+    expect(code).not.toBe(0);
   }, LIMIT_MS);
 });

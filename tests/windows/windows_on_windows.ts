@@ -87,6 +87,20 @@ function testOn(name: string, latchkey: readonly string[]): void {
     expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
   });
 
+  // Without BROWSER the address goes to rundll32, and from there to what the registry has for http:.
+  whenWine("signs in through rundll32", async () => {
+    const path = join(folder, `page-${++count}`), script = join(root, "tests/tools/play_browser.ts");
+    const key = "HKLM\\Software\\Classes\\http\\shell\\open\\command", reg = "C:\\windows\\system32\\reg.exe";
+    const setBrowser = (command: string) => run([reg, "add", key, "/ve", "/f", "/d", command]);
+    expect(await setBrowser(`"${NODE}" "${script}" "${path}" "%1"`)).toMatchObject({ code: 0 });
+    try {
+      const login = await run([...latchkey, "login", ...appWords(), "--scope", "api.read", "--store", "memory"]);
+      expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\n" });
+    } finally {
+      await setBrowser('"C:\\windows\\system32\\winebrowser.exe" "%1"');
+    }
+  });
+
   test("reads a CONFIG.json as Windows' programs write it", async () => {
     const config = { client_id: provider.clientId, authority: provider.url, username: "jane@contoso.com" };
     const written = JSON.stringify({ ...config, scope: ["api.read"] }, undefined, 2).replaceAll("\n", "\r\n");
