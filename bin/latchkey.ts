@@ -24,7 +24,7 @@ import {
   UsageError,
 } from "./cli/command_line.ts";
 import { type CommandEntry, commandNamed, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
-import { print, printJson, say, sayLine } from "./cli/output.ts";
+import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
 /** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
@@ -113,6 +113,7 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
   const limit = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   ending.signal.throwIfAborted();
   if (command.isService) ending[Symbol.dispose]();
+  const waiting = command.isService ? undefined : announceLongWait();
   try {
     return await command.run(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal, loadGroups);
   } catch (error) {
@@ -120,6 +121,8 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Raise --timeout, or find what hangs: latchkey doctor",
     });
+  } finally {
+    waiting?.[Symbol.dispose]();
   }
 }
 

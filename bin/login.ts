@@ -60,6 +60,7 @@ export const command: Command = {
       "device-code",
       "Sign in on another device, with a code; organizations that require managed devices refuse it",
     ),
+    switchOption("qr", "Show the address of --device-code as a QR code, too, if stderr is a terminal"),
     CLAIMS,
     TEXT_FORMAT,
     TIMEOUT,
@@ -69,6 +70,10 @@ export const command: Command = {
     ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],
     ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
     ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
+    [
+      "latchkey login --client-id azure-cli --device-code --qr",
+      "over SSH: with a phone, if the organization allows it",
+    ],
     [
       "latchkey login --profile work --client-id ID --tenant contoso.com",
       "remembered by a name, for latchkey token --profile work --scope User.Read",
@@ -89,6 +94,9 @@ export async function completeSignIn(
   line: CommandLine,
   signal: AbortSignal | undefined,
 ): Promise<AuthenticationResult> {
+  if (line.origin("qr") === "command line" && line.isOn("qr") && !line.isOn("device-code")) {
+    throw new UsageError("--qr goes with --device-code: it shows its address");
+  }
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
   const result = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal),

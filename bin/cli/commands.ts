@@ -47,7 +47,11 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
       "Install an az program that answers Azure's SDKs and Terraform through latchkey",
       () => import("../az_shim.ts"),
     ],
-    ["az", "Answer the Azure CLI calls of other programs: tokens, the account, the version", () => import("../az.ts")],
+    [
+      "az",
+      "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
+      () => import("../az.ts"),
+    ],
     ["git", "Git credential helper for Azure DevOps", () => import("../git.ts")],
     ["kube", "Credential plugin for kubectl", () => import("../kube.ts")],
     [

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { write } from "../../lib/runtime/program.ts";
+import { oldestWait } from "../../lib/async.ts";
+import { isTerminal, write } from "../../lib/runtime/program.ts";
 import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
@@ -29,6 +30,31 @@ export function say(message: string): void {
 /** Prints a line to stderr that has no prefix: an address to copy, a row, a line of the log. */
 export function sayLine(line: string): void {
   write("stderr", `${escapeForTerminal(line)}\n`);
+}
+
+/** Time in milliseconds after which a person wonders what a command waits for. */
+const LONG_WAIT_MS = 2_000;
+
+/**
+ * Says once, if standard error is a terminal, whose answer the command waits for when it takes longer than two seconds. The
+ * returned object ends that.
+ */
+export function announceLongWait(): Disposable {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  if (isTerminal("stderr")) lookAfter(LONG_WAIT_MS);
+  return { [Symbol.dispose]: () => timer !== undefined && clearTimeout(timer) };
+
+  function lookAfter(milliseconds: number): void {
+    timer = setTimeout(() => {
+      const wait = oldestWait(), leftMs = wait ? wait.sinceMs + LONG_WAIT_MS - performance.now() : LONG_WAIT_MS;
+      if (!wait || leftMs > 0) return lookAfter(leftMs);
+      try {
+        say(`still waiting for ${wait.whose}`);
+      } catch {
+        // The terminal is closed.
+      }
+    }, milliseconds);
+  }
 }
 
 let statusWidth = 0;

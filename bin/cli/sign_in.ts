@@ -4,7 +4,7 @@
  * @module
  */
 import { uriToRegister } from "../../lib/authority.ts";
-import { quoteCommand } from "../../lib/runtime/host.ts";
+import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { endedBy, isTerminal, onSignals, write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
@@ -139,14 +139,39 @@ export async function signInByDeviceCode(
   try {
     return await app.acquireTokenByDeviceCode({
       ...request,
-      onUserCode: ({ message, expiresOn }) => {
+      onUserCode: async ({ message, expiresOn, verificationUri, verificationUriComplete = verificationUri }) => {
         say(message);
+        if (line.isOn("qr")) await showQrCode(verificationUriComplete);
         if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
       },
     });
   } finally {
     endCountDown();
   }
+}
+
+/** Width of a terminal that every one has. */
+const COLUMNS = 80;
+/** Light squares around a code: readers need some. */
+const QR_BORDER = 2;
+/** Colors of the squares that are drawn, the light ones, and of the others, whatever those of the terminal are. */
+const LIGHT_ON_DARK = "\x1b[97;40m", USUAL_COLORS = "\x1b[0m";
+
+/** Shows an address as a QR code, two rows of squares in one line of text; or says why not. */
+async function showQrCode(address: string): Promise<void> {
+  if (!isTerminal("stderr")) return say("there is no QR code, since stderr is not a terminal");
+  const { renderUnicodeCompact } = await import("uqr");
+  let lines: readonly string[] = [];
+  try {
+    lines = renderUnicodeCompact(address, { border: QR_BORDER }).split("\n");
+  } catch {
+    // no QR code has room for it
+  }
+  if (lines.length === 0 || lines[0]!.length > COLUMNS) {
+    return say(`there is no QR code: one of this address has more than ${COLUMNS} columns`);
+  }
+  const isPlain = readEnvironment("NO_COLOR") !== undefined || readEnvironment("TERM") === "dumb";
+  write("stderr", lines.map((line) => isPlain ? `${line}\n` : `${LIGHT_ON_DARK}${line}${USUAL_COLORS}\n`).join(""));
 }
 
 /** Number of answers that are read before a choice is given up. */

@@ -14,6 +14,7 @@ import {
   type CacheApp,
   type CacheDocument,
   type CacheEntry,
+  currentFirst,
   holderOf,
   homeTenantOf,
   hostOf,
@@ -83,9 +84,8 @@ export interface CachedAccount {
   readonly accountSource: string | undefined;
 }
 
-interface AccountRecord {
+interface AccountRecord extends KeyedEntry {
   readonly account: AccountInfo;
-  readonly entry: CacheEntry;
 }
 
 /**
@@ -111,14 +111,14 @@ export function accountIn(document: CacheDocument, homeAccountId: string, app: C
 }
 
 function readRecords(document: CacheDocument, entries: readonly KeyedEntry[], app: CacheApp): AccountRecord[] {
-  return entries.flatMap(({ entry }) => {
+  return entries.flatMap(({ key, entry }) => {
     const account = isInCloud(entry, app) ? readAccount(entry) : undefined;
-    return account && !isSignedOutIn(document, account.homeAccountId, app) ? [{ account, entry }] : [];
+    return account && !isSignedOutIn(document, account.homeAccountId, app) ? [{ account, key, entry }] : [];
   });
 }
 
 function accountOf(records: readonly AccountRecord[], app: CacheApp): CachedAccount | undefined {
-  const inOrder = records.toSorted((one, other) => rank(one.account, app) - rank(other.account, app));
+  const inOrder = currentFirst(records).toSorted((one, other) => rank(one.account, app) - rank(other.account, app));
   const sources = inOrder.map(({ entry }) => text(entry.account_source));
   return inOrder[0] &&
     { account: inOrder[0].account, accountSource: sources.find((source) => source !== undefined) };

@@ -260,7 +260,7 @@ export class LibdbusTransport implements DBusTransport {
   }
 
   isOpen(): boolean {
-    if (!this.#closed && !this.#pumping) this.#process();
+    if (!this.#closed && !this.#pumping) this.#process(this.#isReadable());
     return !this.#closed && this.#connected;
   }
 
@@ -303,7 +303,7 @@ export class LibdbusTransport implements DBusTransport {
   /** Writes as much as the socket takes. */
   #flush(): void {
     if (this.#closed || !this.#connected || this.#unsent.length === 0) return;
-    const bytes = joinBytes(this.#unsent.splice(0));
+    const messages = this.#unsent.splice(0), bytes = messages.length === 1 ? messages[0]! : joinBytes(messages);
     const taken = Number(
       this.#library.calls.send(half(this.#socket), bytes, BigInt(bytes.length), MSG_DONTWAIT | MSG_NOSIGNAL),
     );
@@ -312,27 +312,29 @@ export class LibdbusTransport implements DBusTransport {
     if (this.#unsent.length > 0 && this.#polling) this.#wakeUp();
   }
 
-  /** Writes and reads as much as is possible without waiting. */
-  #process(): void {
+  /** Writes and, if something can be read, reads as much as is possible without waiting. */
+  #process(isReadable: boolean): void {
     try {
       this.#flush();
-      for (let turn = 0; turn < PIECES_A_TURN && this.#connected && this.#isReadable(); turn++) this.#read();
+      for (let turn = 0, more = isReadable; turn < PIECES_A_TURN && more; turn++) more = this.#read();
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #read(): void {
+  /** Reads a piece. Returns true if there may be more. */
+  #read(): boolean {
     const { calls } = this.#library;
     const length = Number(calls.recv(half(this.#socket), this.#piece, BigInt(PIECE_LENGTH), MSG_DONTWAIT));
     if (length <= 0) throw disconnected("the connection to the session bus ended");
     let piece: Uint8Array | undefined = this.#piece.subarray(0, length);
     if (this.#authentication) {
       piece = this.#authentication.read(piece);
-      if (!piece) return;
+      if (!piece) return false;
       this.#authentication = this.#early = undefined;
     }
     for (const message of this.#splitter.push(piece)) this.connection.receive(message);
+    return length === PIECE_LENGTH && this.#isReadable();
   }
 
   /** Goes on with the next socket if this one has not accepted us. */
@@ -363,7 +365,7 @@ export class LibdbusTransport implements DBusTransport {
       await calls.poll(bytesOf(fds), 2n, this.#timeout());
       this.#polling = false;
       if (events[7]) this.#library.waking().read(half(this.#wake), new Uint8Array(8), 8n);
-      if (!this.#closed) this.#process();
+      if (!this.#closed) this.#process((events[3]! & ~POLLOUT) !== 0);
       this.connection.expire();
     }
     this.#pumping = false;

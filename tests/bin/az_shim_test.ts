@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { batchText, shimText } from "../../bin/az_shim.ts";
+import { batchText, isPackageCopy, shimText } from "../../bin/az_shim.ts";
 import { UsageError } from "../../bin/cli/command_line.ts";
 import { powershellWord } from "../../lib/runtime/host.ts";
 
@@ -58,4 +58,12 @@ test.each([
 
 test("powershellWord() doubles every apostrophe that PowerShell takes for one", () => {
   expect(powershellWord("C:\\it's $home \u2019x\u2018")).toBe("'C:\\it''s $home \u2019\u2019x\u2018\u2018'");
+});
+
+test("isPackageCopy() knows what npx and bunx make", () => {
+  const copies = ["/home/jane/.npm/_npx/0a1b/node_modules/.bin/latchkey", "/tmp/bunx-1000-@latchkey/latchkey/x.js"];
+  const kept = ["/usr/lib/node_modules/@latchkey/latchkey/dist/x.js", "/home/jane/_npx", "/opt/bunx/latchkey"];
+  expect(copies.every(isPackageCopy)).toBe(true);
+  expect(isPackageCopy("C:\\Users\\jane\\AppData\\Local\\npm-cache\\_npx\\0a1b\\latchkey.js")).toBe(true);
+  expect(kept.filter(isPackageCopy)).toEqual([]);
 });
