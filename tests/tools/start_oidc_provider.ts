@@ -29,10 +29,12 @@ export interface HeldAnswer {
 const muteAdvice = Object.assign(() => {
   if (muteAdvice.isDone) return;
   muteAdvice.isDone = true;
+  // deno-lint-ignore no-console -- it is where the provider writes
+  const target = console;
   for (const level of ["info", "warn"] as const) {
-    const write = console[level];
-    console[level] = (...words: unknown[]) => {
-      if (!/^(\x1b\[[\d;]*m)?oidc-provider (NOTICE|WARNING):/.test(String(words[0]))) write.apply(console, words);
+    const write = target[level];
+    target[level] = (...words: unknown[]) => {
+      if (!/oidc-provider (NOTICE|WARNING):/.test(String(words[0]))) write.apply(target, words);
     };
   }
 }, { isDone: false });

@@ -39,11 +39,13 @@ describe.each([["Node", SOURCES] as const, ...EXECUTABLES])("At a console of Win
   /** Waits for the end, and returns what was printed without the console's codes. */
   async function ended(running: RunningLatchkey) {
     const { code, stderr } = await running.ended();
+    // deno-lint-ignore no-control-regex -- a terminal's codes
     return { code, text: stderr.replaceAll(/\x1b\[[\d;?]*[A-Za-z]/g, "").replaceAll(/\r+\n/g, "\n") };
   }
 
   test("takes the address that is pasted, and shows letters beyond ASCII", async () => {
     const running = signIn("--no-browser");
+    // deno-lint-ignore no-control-regex -- a terminal's codes
     const [, address] = await running.printed(/(http:\/\/127\.0\.0\.1:\d+\/auth\?[^\s\x1b]+)/);
     await running.printed(/a page that it cannot open, http:\/\/127\.0\.0\.1:\S+\u2026: paste that address here/);
     const { url, parameters } = await new ScriptedBrowser().open(address!, isRedirectOf(address!), JANE);
