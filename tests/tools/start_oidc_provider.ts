@@ -29,7 +29,6 @@ export interface HeldAnswer {
 const muteAdvice = Object.assign(() => {
   if (muteAdvice.isDone) return;
   muteAdvice.isDone = true;
-  // deno-lint-ignore no-console -- it is where the provider writes
   const target = console;
   for (const level of ["info", "warn"] as const) {
     const write = target[level];
