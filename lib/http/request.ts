@@ -5,7 +5,7 @@
  */
 import { encodeBase64 } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace } from "../runtime/host.ts";
+import { denoNamespace, readEnvironment } from "../runtime/host.ts";
 
 /** A request. Its body is complete, so that it can be sent again after a failed handshake. */
 export interface HttpRequest {
@@ -97,6 +97,9 @@ export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]):
 
 function trustHint(): string {
   const file = "the PEM file of your organisation's certificate authority";
+  if (/\bsystem\b/.test(readEnvironment("DENO_TLS_CA_STORE") ?? "")) {
+    return "Add your organisation's certificate authority to those that this system trusts, or set DENO_CERT to its PEM file";
+  }
   return denoNamespace()
     ? `Set DENO_TLS_CA_STORE=system if this machine trusts your organisation's certificate authority, or DENO_CERT to ${file}`
     : `Set NODE_EXTRA_CA_CERTS to ${file}`;

@@ -1,15 +1,20 @@
 // The command line as people run it on Windows: from the sources on Node, and as executables.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash, X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { findTool, MSAL_NODE_EXTENSIONS } from "../tools/find_tool.js";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
-import { EXECUTABLES, whenWine } from "./tested_executables.ts";
+import { EXECUTABLES, whenWine, WINE_VARIABLE } from "./tested_executables.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const NODE = findTool("node"), ENTRA_APP = "--client-id 11111111-2222-4333-8444-555555555555".split(" ");
@@ -56,6 +61,18 @@ function browser(): { readonly BROWSER: string } {
   // cmd.exe reads a batch file in the console's code page, so the folder is told by %~dp0.
   writeFileSync(path, `@"${NODE}" "${script}" "%~dp0page-${count}" %1\r\n`);
   return { BROWSER: `"${path}"` };
+}
+
+/** Returns the commands that add a certificate to this user's trusted ones, and remove it: its hash and itself as properties. */
+function storeEntry(pem: string): { readonly add: readonly string[]; readonly remove: readonly string[] } {
+  const { raw } = new X509Certificate(pem), hash = createHash("sha1").update(raw).digest();
+  const property = (id: number, value: Uint8Array) => [Buffer.from(Uint32Array.of(id, 1, value.length).buffer), value];
+  const blob = Buffer.concat([...property(3, hash), ...property(32, raw)]).toString("hex");
+  const key = `HKCU\\Software\\Microsoft\\SystemCertificates\\Root\\Certificates\\${hash.toString("hex").toUpperCase()}`;
+  return {
+    add: ["reg", "add", key, "/v", "Blob", "/t", "REG_BINARY", "/d", blob, "/f"],
+    remove: ["reg", "delete", key, "/f"],
+  };
 }
 
 const appWords = () => ["--client-id", provider.clientId, "--authority", provider.url];
@@ -159,6 +176,51 @@ function testOn(name: string, latchkey: readonly string[]): void {
       code: 5,
       stderr: expect.stringContaining("broker_unavailable"),
     });
+  });
+
+  // The executable by Deno had Mozilla's certificates only. The store is this user's part of Wine's registry.
+  whenWine("trusts an authority that only Windows' store has", async () => {
+    const authority = makeCertificateAuthority(), paths: (string | undefined)[] = [];
+    const server = https.createServer(authority.issue(["127.0.0.1"]), ({ url }, response) => {
+      paths.push(url);
+      response.writeHead(404).end();
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address() as AddressInfo, store = storeEntry(authority.cert);
+    const words = ["login", "--device-code", "--client-id", "app", "--authority", `https://127.0.0.1:${port}`];
+    try {
+      expect(await run([...latchkey, ...words])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("not signed by a trusted authority"),
+      });
+      expect(paths).toEqual([]);
+      expect(await run(store.add)).toMatchObject({ code: 0 });
+      const { stderr } = await run([...latchkey, ...words]);
+      expect({ paths, stderr }).toEqual({
+        paths: [expect.stringContaining("openid-configuration")],
+        stderr: expect.not.stringContaining("trusted authority"),
+      });
+    } finally {
+      await run(store.remove);
+      server.close();
+    }
+  });
+
+  test("keeps its key where only Windows can read it, and warns where it cannot", async () => {
+    const home = { LOCALAPPDATA: join(folder, `Local ${name}`) }, words = [...appWords(), "--scope", "api.read"];
+    const login = await run([...latchkey, "login", ...words], { env: { ...browser(), ...home } });
+    const [keyFile = ""] = readdirSync(home.LOCALAPPDATA, { recursive: true, encoding: "utf8" })
+      .filter((file) => basename(file) === "key.json");
+    const { place } = JSON.parse(readFileSync(join(home.LOCALAPPDATA, keyFile), "utf8"));
+    // Wine has no PowerShell, and Node nothing else.
+    const isProtected = name !== "Node" || !process.env[WINE_VARIABLE];
+    expect({ code: login.code, place, warns: login.stderr.includes("Windows (DPAPI) failed: PowerShell") }).toEqual({
+      code: 0,
+      place: isProtected ? "dpapi" : "file",
+      warns: !isProtected,
+    });
+    const token = await run([...latchkey, "token", "--interactive", "never", ...words], { env: home });
+    expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
   });
 
   test("keeps a sign-in in a path of more than 260 characters", async () => {
