@@ -68,7 +68,9 @@ function storeEntry(pem: string): { readonly add: readonly string[]; readonly re
   const { raw } = new X509Certificate(pem), hash = createHash("sha1").update(raw).digest();
   const property = (id: number, value: Uint8Array) => [Buffer.from(Uint32Array.of(id, 1, value.length).buffer), value];
   const blob = Buffer.concat([...property(3, hash), ...property(32, raw)]).toString("hex");
-  const key = `HKCU\\Software\\Microsoft\\SystemCertificates\\Root\\Certificates\\${hash.toString("hex").toUpperCase()}`;
+  const key = `HKCU\\Software\\Microsoft\\SystemCertificates\\Root\\Certificates\\${
+    hash.toString("hex").toUpperCase()
+  }`;
   return {
     add: ["reg", "add", key, "/v", "Blob", "/t", "REG_BINARY", "/d", blob, "/f"],
     remove: ["reg", "delete", key, "/f"],
@@ -197,7 +199,7 @@ function testOn(name: string, latchkey: readonly string[]): void {
       expect(await run(store.add)).toMatchObject({ code: 0 });
       const { stderr } = await run([...latchkey, ...words]);
       expect({ paths, stderr }).toEqual({
-        paths: [expect.stringContaining("openid-configuration")],
+        paths: expect.arrayContaining([expect.stringContaining("openid-configuration")]),
         stderr: expect.not.stringContaining("trusted authority"),
       });
     } finally {
