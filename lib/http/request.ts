@@ -51,7 +51,8 @@ export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");
 }
 
-const UNKNOWN_ISSUER = /UnknownIssuer|UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT/;
+/** `BadSignature`: an authority that is trusted has the name of this one, and another key. */
+const UNKNOWN_ISSUER = /UnknownIssuer|BadSignature|UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT/;
 const CERTIFICATE = /invalid peer certificate|\bCERT_|ERR_TLS_CERT/;
 const OUT_OF_TIME = /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|certificate expired|Expired|NotValidYet/;
 

@@ -182,7 +182,7 @@ function testOn(name: string, latchkey: readonly string[]): void {
 
   // The executable by Deno had Mozilla's certificates only. The store is this user's part of Wine's registry.
   whenWine("trusts an authority that only Windows' store has", async () => {
-    const authority = makeCertificateAuthority(), paths: (string | undefined)[] = [];
+    const authority = makeCertificateAuthority(`Authority for ${name}`), paths: (string | undefined)[] = [];
     const server = https.createServer(authority.issue(["127.0.0.1"]), ({ url }, response) => {
       paths.push(url);
       response.writeHead(404).end();
@@ -203,8 +203,8 @@ function testOn(name: string, latchkey: readonly string[]): void {
         stderr: expect.not.stringContaining("trusted authority"),
       });
     } finally {
-      await run(store.remove);
       server.close();
+      expect(await run(store.remove)).toMatchObject({ code: 0 });
     }
   });
 
