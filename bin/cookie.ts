@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { shareCookiePause } from "../lib/broker/cookie_pause.ts";
 import { isPiped } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
@@ -58,6 +59,7 @@ async function printCookies(line: CommandLine, signal: AbortSignal | undefined):
         "or add --show-secret",
     );
   }
+  shareCookiePause();
   const app = await makeApplication(line, { requireBroker: true, signal });
   const account = await chooseAccount(app, line.text("account"), { signal });
   const { correlationId } = line, url = line.get(URL_OPTION);

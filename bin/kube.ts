@@ -6,6 +6,7 @@
 import { mayReadEnvironment, readEnvironment } from "../lib/runtime/host.ts";
 import { isGuid, isObject } from "../lib/encoding.ts";
 import { LatchkeyError } from "../lib/errors.ts";
+import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
@@ -16,7 +17,7 @@ import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 export const command: Command = {
   name: "kube",
   summary: "Credential plugin for kubectl",
-  usage: "kube --client-id ID --server-id ID [options]",
+  usage: "kube --client-id ID --server-id ID [--install --context NAME | --uninstall] [options]",
   operands: 0,
   options: [
     {
@@ -24,6 +25,20 @@ export const command: Command = {
       kind: "text",
       value: "ID",
       summary: "App of the cluster that the token is for: a GUID or a URL",
+    },
+    {
+      name: "install",
+      kind: "switch",
+      environment: false,
+      summary: "Make kubectl use it: write it, and the options given here, to a user of the kubeconfig",
+    },
+    { name: "uninstall", kind: "switch", environment: false, summary: "Bring back what the user had before" },
+    {
+      name: "context",
+      kind: "text",
+      value: "NAME",
+      environment: false,
+      summary: "Context of the kubeconfig whose user is changed; --uninstall without it is for all",
     },
     ACCOUNT,
     ...APP,
@@ -40,8 +55,13 @@ export const command: Command = {
       "latchkey kube --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
       "for Azure Kubernetes Service: what a kubeconfig's exec section calls",
     ],
+    [
+      "latchkey kube --install --context contoso --client-id azure-cli --server-id 6dae42f8-4368-4678-94ff-3960e28e3630",
+      "writes that section for one context",
+    ],
+    ["latchkey kube --uninstall --context contoso", "as it was before"],
   ],
-  run: printExecCredential,
+  run: runKube,
 };
 
 interface ExecRequest {
@@ -92,6 +112,33 @@ export function writeExecCredential(
 ): string {
   const expirationTimestamp = `${expiresOn.toISOString().slice(0, -5)}Z`;
   return `${jsonForTerminal({ apiVersion, kind: "ExecCredential", status: { expirationTimestamp, token } })}\n`;
+}
+
+async function runKube(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const isInstalled = line.isOn("install"), isRemoved = line.isOn("uninstall"), context = line.text("context");
+  if (isInstalled && isRemoved) throw new UsageError("--install and --uninstall exclude each other");
+  if (!isInstalled && !isRemoved) {
+    if (context !== undefined) throw new UsageError("--context goes with --install or --uninstall");
+    return await printExecCredential(line, signal);
+  }
+  const { installExec, uninstallExec } = await import("./install/kube.ts");
+  if (isRemoved) return await uninstallExec(context);
+  if (context === undefined) throw new UsageError("--context is missing: kubectl config get-contexts lists them");
+  clientIdOf(line); // an error now is better than one in kubectl
+  const { storedCommand } = await import("./az_shim.ts"), stored = storedCommand(line, "kube", command.options);
+  await installExec(context, {
+    apiVersion: `${GROUP}/v1beta1`, // the one that every client takes
+    interactiveMode: line.get(INTERACTIVE) === "never" ? "Never" : "IfAvailable",
+    commandFor({ serverId, tenant }) {
+      const known = line.with({
+        ...(line.text("server-id") === undefined && { "server-id": serverId }),
+        ...(line.text("tenant") === undefined && { tenant }),
+      });
+      serverIdOf(known);
+      const more = ["server-id", "tenant"].filter((name) => known.text(name) !== line.text(name));
+      return [...stored, ...more.map((name) => `--${name}=${known.text(name)}`)];
+    },
+  });
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

@@ -130,6 +130,7 @@ async function signInApplication(
   line: CommandLine,
   { signal, ...browser }: ConsoleBrowserOptions & CacheCall,
 ): Promise<{ readonly app: PublicClientApplication; readonly tryStore: () => Promise<void> }> {
+  (await import("../lib/broker/cookie_pause.ts")).shareCookiePause(); // a sign-in ends it
   const store = await storeOf(line, { mayPrompt: true, signal });
   const app = await makeApplication(line, { ...browser, cache: store ?? memoryStore() });
   return {

@@ -4,7 +4,7 @@
  * @module
  */
 import { idKey, isEntraId } from "../lib/account.ts";
-import { shellWord } from "../lib/runtime/host.ts";
+import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
@@ -118,7 +118,7 @@ export async function acquireToken(
   const result = await around(async () => {
     const request = { ...asked(), ...await resolveAccount(app, line.text("account"), signal) };
     const { correlationId } = line, tenantId = line.text("tenant");
-    const whole = { ...request, tenantId, interactive, correlationId, signal };
+    const whole = { ...request, tenantId, interactive, correlationId, signal, agentSession: agentSession() };
     const send = async (request: AcquireTokenRequest) => {
       try {
         if (!prompter || request.interactive === "never") return await app.acquireToken(request);
@@ -144,6 +144,11 @@ export async function acquireToken(
   });
   if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
   return result;
+}
+
+/** Returns the id of the agent's session that runs the command. Its tokens are marked with it, as Azure CLI's are. */
+export function agentSession(): string | undefined {
+  return readEnvironment("COPILOT_AGENT_SESSION_ID");
 }
 
 /**

@@ -12,7 +12,7 @@ import type { BuildFacts } from "../bin/cli/help.ts";
 export const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
 /** Keeps imports of Node's modules, under the names that Deno wants: older packages leave `node:` out, or call `require`. */
-const nodeModules: readonly RolldownPlugin[] = [
+export const NODE_MODULES: readonly RolldownPlugin[] = [
   {
     name: "node modules",
     resolveId: {
@@ -48,7 +48,7 @@ export interface BundleOptions {
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = [], groups = [], plugins = nodeModules }: BundleOptions,
+  { folder, facts, external = [], groups = [], plugins = NODE_MODULES }: BundleOptions,
 ): Promise<void> {
   const bundler = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
@@ -66,7 +66,7 @@ export async function bundle(
     transform: { define: { LATCHKEY_BUILD: JSON.stringify(facts) } },
     tsconfig: false,
     plugins: [...plugins],
-    checks: { ineffectiveDynamicImport: false },
+    checks: { ineffectiveDynamicImport: false, bundlerTimings: false },
     onLog: (_, { message }) => {
       throw new Error(message);
     },

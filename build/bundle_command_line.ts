@@ -1,17 +1,73 @@
 /** Bundles the command line, for executables. */
-import { bundle, type BundleOptions, ROOT } from "./bundle.ts";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Plugin } from "rolldown";
+import { bundle, type BundleOptions, NODE_MODULES, ROOT } from "./bundle.ts";
 
 /** Path of the entry below the root. */
 export const COMMAND_LINE = "bin/latchkey.ts";
 
-/** Modules that a silent token needs, and the entry imports late. With what they import they are one file, which starts sooner. */
-const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"].map((path) => ROOT + path);
+/** Modules that a silent token needs, and that are imported late since other commands do not need them. */
+const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"];
 
 /**
- * Bundles the command line.
+ * Bundles the command line: everything that a silent token needs is in one file, `hot`, which starts sooner than two dozen. The
+ * entry stays in a file of its own: it awaits the command, so nothing may import it. What other commands import late is in
+ * files of its own, too: evaluating all of it at once would make each of them start slower.
  *
  * @throws {Error} with all errors and warnings of the bundler.
  */
 export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts">): Promise<void> {
-  await bundle([COMMAND_LINE], { ...options, groups: [{ name: "hot", test: (path) => HOT.includes(path) }] });
+  const hot = early([COMMAND_LINE, ...HOT].map((path) => join(ROOT, path)));
+  const isHot = (id: string) => hot.has(id) && id !== join(ROOT, COMMAND_LINE);
+  await bundle([COMMAND_LINE], {
+    ...options,
+    groups: [{ name: "hot", test: isHot }],
+    plugins: [importHotEarly(isHot), ...NODE_MODULES],
+  });
+}
+
+/** Returns sources with all that they do not import late. */
+function early(paths: readonly string[]): ReadonlySet<string> {
+  const all = new Set(paths), transpiler = new Bun.Transpiler({ loader: "ts" });
+  for (const path of all) { // a Set visits what is added meanwhile
+    for (const { kind, path: other } of transpiler.scanImports(readFileSync(path, "utf8"))) {
+      if (kind === "import-statement" && /^\..*\.ts$/.test(other)) all.add(join(dirname(path), other));
+    }
+  }
+  return all;
+}
+
+/** Makes late imports of hot modules early ones, or each would get a file of its own. */
+function importHotEarly(isHot: (path: string) => boolean): Plugin {
+  return {
+    name: "import hot modules early",
+    transform: {
+      filter: { id: /\.ts$/, code: /\bimport\(/ },
+      handler(code, id) {
+        let text = code;
+        for (const { start, end, path } of lateImports(this.parse(code, { lang: "ts" })).toReversed()) {
+          if (!isHot(join(dirname(id), path))) continue;
+          const name = `hot_${start}`;
+          text = `${text.slice(0, start)}Promise.resolve(${name})${
+            text.slice(end)
+          }\nimport * as ${name} from "${path}";`;
+        }
+        return text;
+      },
+    },
+  };
+}
+
+/** Returns where a module imports others late, in order. */
+function lateImports(node: unknown): { readonly start: number; readonly end: number; readonly path: string }[] {
+  if (typeof node !== "object" || node === null) return [];
+  const { type, source, start, end } = node as {
+    type?: string;
+    source?: { value?: string };
+    start: number;
+    end: number;
+  };
+  if (type === "ImportExpression" && source?.value) return [{ start, end, path: source.value }];
+  return Object.values(node).flatMap(lateImports);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, accountKey } from "./account.ts";
-import { type Authority, authorityOfAccount, authorityOfTenant } from "./authority.ts";
+import { type Authority, authorityOfAccount, authorityOfTenant, isMicrosoftAuthority } from "./authority.ts";
 import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
 
@@ -40,6 +40,13 @@ export interface TokenRequest extends RequestOptions {
   readonly authenticationScheme?: PopScheme | undefined;
   /** Tenant to ask instead of the authority's. */
   readonly tenantId?: string | undefined;
+  /**
+   * Id of the agent's session that the token is for, such as the value of `COPILOT_AGENT_SESSION_ID`. Microsoft Entra ID marks
+   * the token with it, as for Azure CLI. Cached tokens of another session, or of none, are not used. Other providers do not get it.
+   *
+   * @default none
+   */
+  readonly agentSession?: string | undefined;
 }
 
 /** Request of `PublicClientApplication.acquireTokenSilent`. */
@@ -176,7 +183,7 @@ export interface SsoCookieRequest extends RequestOptions {
 }
 
 /** Request of `PublicClientApplication.signHttpRequest`. */
-export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type"> {
+export interface SignedHttpRequest extends RequestOptions, Omit<PopScheme, "type" | "kid"> {
   /** Account of the token. */
   readonly account: AccountInfo;
 }
@@ -191,6 +198,11 @@ export interface PopScheme {
   readonly url: string;
   /** Nonce of the resource, to be signed. @default none */
   readonly nonce?: string | undefined;
+  /**
+   * Id of a key of yours (RFC 7638, thumbprint): the broker binds the token to it, and you sign the request. Only himmelblau 4.0
+   * and later does so. @default the broker signs, with a key of the device
+   */
+  readonly kid?: string | undefined;
 }
 
 /** A validated request with its defaults. */
@@ -205,6 +217,8 @@ export interface TokenQuery
   readonly clientCapabilities: readonly string[];
   /** Capabilities that the claims request names; see {@linkcode capabilitiesOf}. */
   readonly capabilities: string;
+  /** Id of the agent's session; none if the authority is not Microsoft's. */
+  readonly agentSession?: string | undefined;
   /** True if a cached token will not do. */
   readonly skipCache: boolean;
   /** True if the broker's cached token will not do either. */
@@ -243,6 +257,7 @@ export function tokenQuery(
     chosenCorrelationId: request.correlationId,
     scopes,
     authority: tenantId ? authorityOfTenant(app.authority, tenantId) : app.authority,
+    agentSession: isMicrosoftAuthority(app.authority) ? request.agentSession : undefined,
     claims,
     clientCapabilities,
     capabilities: capabilitiesOf(claims),
@@ -264,9 +279,9 @@ export function withAccount(query: TokenQuery, holder: Pick<TokenQuery, "account
 }
 
 function withCacheKey(query: Omit<TokenQuery, "cacheKey">): TokenQuery {
-  const { authority, scopes, account, username, capabilities } = query;
+  const { authority, scopes, account, username, capabilities, agentSession } = query;
   const holder = account ? [accountKey(account)] : username?.toLowerCase() ?? null;
-  const purpose = [authorityOfAccount(authority, account).url, scopes.toSorted(), capabilities];
+  const purpose = [authorityOfAccount(authority, account).url, scopes.toSorted(), capabilities, agentSession];
   return { ...query, cacheKey: JSON.stringify([holder, ...purpose]) };
 }
 
@@ -280,7 +295,7 @@ export function singleFlightKey(way: "silent" | "window", query: TokenQuery): st
   ]);
 }
 
-const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims"];
+const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims", "agentSession"];
 
 /** Validates the fields that all requests can have. Returns the signal, and the caller's correlation id or a new one. */
 export function checkCall(request: RequestOptions): RequestOptions & { readonly correlationId: string } {
@@ -353,7 +368,7 @@ export function checkSignIn(
 
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
-  const { type, method, url, nonce } = scheme;
+  const { type, method, url, nonce, kid } = scheme;
   if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
   // RFC 9110, 5.6.2: the characters of a method.
   if (typeof method !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(method)) {
@@ -363,6 +378,9 @@ export function checkPop(scheme: PopScheme | undefined): void {
     throw mistake("the url is not an address such as https://graph.microsoft.com/v1.0/me");
   }
   if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
+  if (kid !== undefined && !(typeof kid === "string" && /^[\w-]{1,256}$/.test(kid))) {
+    throw mistake("the kid has to be the id of a key, in base64url");
+  }
 }
 
 /**
@@ -408,6 +426,17 @@ export function* challengeParameters(header: string): Generator<{ readonly name:
     const [plain = "", quoted] = parts[index + 2] ?? [];
     yield { name: name.toLowerCase(), value: quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain };
   }
+}
+
+/**
+ * Returns a claims request that also marks the token with an agent's session. A broker passes it on, and keeps tokens by their
+ * claims.
+ */
+export function withAgentSession(claims: string | undefined, agentSession: string | undefined): string | undefined {
+  if (agentSession === undefined) return claims;
+  const request = claims === undefined ? {} : readJson(claims) ?? {};
+  const accessToken = isObject(request.access_token) ? request.access_token : {};
+  return JSON.stringify({ ...request, access_token: { ...accessToken, xms_cli_sid: { values: [agentSession] } } });
 }
 
 /**

@@ -6,6 +6,7 @@
  */
 import { isBrokenPipe, isTerminal } from "../../lib/runtime/program.ts";
 import { standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
+import { shareCookiePause } from "../../lib/broker/cookie_pause.ts";
 import { openBrokerChannel } from "../../lib/broker/detect.ts";
 import type { BrokerChannel, BrokerQuestion } from "../../lib/broker/raw_channel.ts";
 import { withinTime } from "../../lib/async.ts";
@@ -337,6 +338,7 @@ async function serveBrowser(line: CommandLine): Promise<number | void> {
   if (isTerminal("stdin")) {
     throw new UsageError("Browsers start this command; use --install to install it for them");
   }
+  shareCookiePause(); // browsers end the host after seconds
   const channel = await openBrokerChannel({ clientId: clientIdOf(line), logger: logger(line.count("verbose")) });
   try {
     const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });

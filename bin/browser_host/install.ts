@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cookiePauseFolder } from "../../lib/broker/cookie_pause.ts";
 import { findUsualLibdbus } from "../../lib/dbus/libdbus.ts";
 import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { readJson } from "../../lib/encoding.ts";
@@ -190,12 +191,19 @@ exec ${command.map(shellWord).join(" ")} "$@"
 
 /** Variables with the address of the bus, and of the app. */
 const VARIABLES = "DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,LATCHKEY_CLIENT_ID,LATCHKEY_PROFILE,LATCHKEY_VERBOSE," +
-  "HOME,XDG_CONFIG_HOME";
+  "HOME,XDG_CONFIG_HOME,XDG_STATE_HOME";
 
 function denoPermissions(): readonly string[] {
   const libdbus = usualLibdbus();
   if (libdbus === undefined) return ["--allow-all"]; // dbus-next needs the bus socket, which differs between sessions
-  return [`--allow-ffi=${libdbus}`, `--allow-env=${VARIABLES}`, `--allow-read=${configFolder()}`, "--allow-sys=uid"];
+  const state = cookiePauseFolder();
+  return [
+    `--allow-ffi=${libdbus}`,
+    `--allow-env=${VARIABLES}`,
+    `--allow-read=${configFolder()},${state}`,
+    `--allow-write=${state}`,
+    "--allow-sys=uid",
+  ];
 }
 
 /** Returns the libdbus in a usual place. `LATCHKEY_LIBDBUS` needs permissions that are not known beforehand. */

@@ -19,7 +19,7 @@ import { type Command, type CommandLine, UsageError } from "../cli/command_line.
 import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { messageOf, print, say } from "../cli/output.ts";
-import { interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
+import { agentSession, interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
 import {
   IDENTITY_PATH,
   identityAnswers,
@@ -163,7 +163,7 @@ async function endpointOf(
     identities: new Set(line.list("identity").map((id) => id.toLowerCase())),
     async acquire(asked) {
       const account = await resolveAccount(app, line.text("account"), asked.signal);
-      const request = { ...asked, ...account, tenantId: line.text("tenant") };
+      const request = { ...asked, ...account, tenantId: line.text("tenant"), agentSession: agentSession() };
       return await send(request).catch(async (error) => {
         throw await withConsentUrl(error, app, request);
       });

@@ -37,7 +37,9 @@ const UNKNOWN: ReadonlySet<string> = new Set(["UnknownMethod", "UnknownInterface
 /** Methods that himmelblau does not implement; its first releases do not know them. */
 const OPTIONAL_METHODS: readonly string[] = ["removeAccount", "generateSignedHttpRequest", "cancelInteractiveFlow"];
 
-const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker";
+const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker (himmelblau: himmelblau-broker)";
+/** himmelblau forwards one call at a time: a silent one waits behind the prompt of any program. */
+const ANSWER_PROMPT = "If the broker shows a prompt, for whichever program, answer or close it: others wait behind it";
 
 export async function startLinuxBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const bus = await openBrokerBus();
@@ -122,18 +124,27 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
-      const call = { ...OBJECT, interface: INTERFACE, member: method };
-      const body = [PROTOCOL_VERSION, correlationId, json];
-      const reply = await callStarted({ ...call, signature: "sss", body }, { timeoutMs, signal }).catch(
-        async (error) => {
-          signal?.throwIfAborted();
-          throw await callError(error, method, correlationId);
-        },
-      );
-      if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
-      throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
-        correlationId,
-      });
+      if (method === "acquirePrtSsoCookie") {
+        return await (await import("./cookie_pause.ts")).callForCookie(json, exchange, correlationId);
+      }
+      const reply = await exchange();
+      if (method === "acquireTokenInteractively") await (await import("./cookie_pause.ts")).endCookiePause(reply);
+      return reply;
+
+      async function exchange(): Promise<string> {
+        const call = { ...OBJECT, interface: INTERFACE, member: method };
+        const body = [PROTOCOL_VERSION, correlationId, json];
+        const reply = await callStarted({ ...call, signature: "sss", body }, { timeoutMs, signal }).catch(
+          async (error) => {
+            signal?.throwIfAborted();
+            throw await callError(error, method, correlationId);
+          },
+        );
+        if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
+        throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
+          correlationId,
+        });
+      }
     },
     redirectUri: () => NATIVE_CLIENT_URI,
     close: () => bus.close(),
@@ -143,7 +154,9 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
 /** Translates a D-Bus error: the broker went away, is too old, or returned an error of its own. */
 async function callError(error: unknown, method: string, correlationId: string): Promise<unknown> {
   if (error instanceof LatchkeyError) {
-    const hint = error.code === "timed_out" ? `${RESTART}; latchkey doctor looks for the cause` : error.hint;
+    const hint = error.code === "timed_out"
+      ? `${ANSWER_PROMPT}. ${RESTART}; latchkey doctor looks for the cause`
+      : error.hint;
     return new LatchkeyError(error.code, error.message, { cause: error, correlationId, hint });
   }
   if (!(error instanceof DBusError)) return error;

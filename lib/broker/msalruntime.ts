@@ -305,6 +305,9 @@ export function fillParameters(
   if (claims !== undefined) made.SetDecodedClaims(claims);
   if (accessTokenToRenew !== undefined) made.SetAccessTokenToRenew(accessTokenToRenew);
   if (pop) {
+    if (pop.kid !== undefined) {
+      throw new ArgumentError("Cannot acquire a token: MSALRuntime binds none to a key of yours (kid)");
+    }
     const { host, pathname } = new URL(pop.url);
     made.SetPopParams(pop.method, host, pathname, pop.nonce ?? "");
   }

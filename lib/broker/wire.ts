@@ -12,6 +12,7 @@ import {
   parseJson,
   readBase64Json,
   readJson,
+  readJwt,
   readNumber,
   readText,
   readTime,
@@ -161,9 +162,9 @@ function authParametersOf(
 }
 
 /** Returns the parameters of a bound token and of a signed HTTP request. */
-export function popParameters({ method, url, nonce = "" }: PopScheme, homeAccountId: string): JsonObject {
-  const { host, pathname } = new URL(url);
-  return { clientClaims: "", homeAccountId, httpMethod: method, nonce, uriHost: host, uriPath: pathname };
+export function popParameters({ method, url, nonce = "", kid }: PopScheme, homeAccountId: string): JsonObject {
+  const { host, pathname } = new URL(url), ofKey = kid === undefined ? {} : { authenticationScheme: "pop", kid };
+  return { clientClaims: "", homeAccountId, httpMethod: method, nonce, uriHost: host, uriPath: pathname, ...ofKey };
 }
 
 /** Replies are a few kilobytes; a longer one is not parsed. In characters. */
@@ -247,13 +248,7 @@ export async function readToken(json: string, context: TokenContext): Promise<Br
 export function readTokenResponse(token: JsonObject, context: TokenContext): BrokerToken {
   const { request, correlationId, now } = context, accessToken = readText(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
-  const tokenType = readTokenType(token.accessTokenType, correlationId);
-  if (request.pop && tokenType !== "pop") {
-    throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
-      correlationId,
-      hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme",
-    });
-  }
+  const tokenType = readBoundType(accessToken, readTokenType(token.accessTokenType, correlationId), context);
   const idToken = readText(token.idToken), claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
   const account = accountOfToken(token, rawAccount, claims, context);
@@ -340,6 +335,30 @@ function readTokenType(type: unknown, correlationId: string): AuthenticationResu
   throw invalidResponse("the access token is of an unknown type", correlationId);
 }
 
+/**
+ * Returns the type of a token, which must be bound if the request is. A token for a key of the caller's has to name that key:
+ * himmelblau says of it that it is a bearer token.
+ */
+function readBoundType(
+  accessToken: string,
+  type: AuthenticationResult["tokenType"],
+  { request: { pop }, correlationId }: TokenContext,
+): AuthenticationResult["tokenType"] {
+  if (pop?.kid !== undefined) {
+    const { cnf } = readJwt(accessToken) ?? {};
+    if (isObject(cnf) && (cnf.kid === pop.kid || cnf.jkt === pop.kid)) return "pop"; // RFC 7800, 3.4; RFC 9449, 6.1
+    throw new LatchkeyError("invalid_response", "The broker returned a token that is not bound to the request's key", {
+      correlationId,
+      hint: "This broker cannot bind tokens to a key of yours: ask without kid",
+    });
+  }
+  if (!pop || type === "pop") return type;
+  throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
+    correlationId,
+    hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme",
+  });
+}
+
 /** The longest lifetime of a token, 28 hours, if its seconds were milliseconds, and some more. */
 const MAX_MIXED_MS = 120_000;
 
@@ -382,6 +401,7 @@ async function readReply(json: string, context: RefusalContext): Promise<JsonObj
 
 /** Parses a reply, which may be a refusal. */
 export function parseReply(json: string, { correlationId }: Pick<RefusalContext, "correlationId">): JsonObject {
+  if (json === "") throw emptyReply(correlationId);
   let reply: unknown;
   try {
     reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
@@ -408,6 +428,15 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
     subError: readText(details.subError) ?? readText(token.subError), // from 3.x on beside the error
     claims: claims && readJson(claims) && claims, // else it could not be replayed
   }, context);
+}
+
+/** himmelblau's session half answers so if its daemon does not; Microsoft's broker may if it cannot read its keys. */
+function emptyReply(correlationId: string): LatchkeyError {
+  return new LatchkeyError("broker_unavailable", "The broker sent an empty reply: its daemon could not answer", {
+    correlationId,
+    hint:
+      "Check the daemon (himmelblau: systemctl status himmelblaud) and the login keyring (latchkey doctor), then try again",
+  });
 }
 
 function invalidResponse(why: string, correlationId: string): LatchkeyError {

@@ -56,6 +56,8 @@ export interface ReplyToSave {
   readonly realm?: string | undefined;
   /** Client capabilities of the request. @default none */
   readonly capabilities?: string | undefined;
+  /** `ext_cache_key` of the request. @default none */
+  readonly extension?: string | undefined;
   /** MSAL's name for the kind of server. @default "MSSTS" */
   readonly authorityType?: "MSSTS" | "ADFS" | undefined;
 }
@@ -129,11 +131,11 @@ export function changesOfSignOut(
 }
 
 /** Returns the place of an access token, under any name of the cloud; `undefined` if it is a broker's, or bound to a request. */
-export function accessTokenPlace({ result, realm }: ReplyToSave, app: CacheApp): string | undefined {
+export function accessTokenPlace({ result, realm, extension }: ReplyToSave, app: CacheApp): string | undefined {
   const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result, { clientId, environments } = app;
   if (source === "broker" || tokenType !== "Bearer" || scopes.length === 0) return undefined;
   const identity = { homeAccountId, environment: environments[0]!, clientId, realm: realm ?? tenantId };
-  return `${idKey(homeAccountId)} ${accessTokenKey(identity, scopes)}`; // only some accounts' ids ignore case
+  return `${idKey(homeAccountId)} ${accessTokenKey(identity, scopes, extension)}`; // only some accounts' ids ignore case
 }
 
 interface ReplyContext {
@@ -197,16 +199,19 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
 }
 
 /** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */
-function accessTokenChanges({ document, reply: { result, capabilities }, app, identity }: ReplyContext): CacheChange[] {
+function accessTokenChanges({ document, reply, app, identity }: ReplyContext): CacheChange[] {
+  const { result, capabilities, extension } = reply;
   const { homeAccountId, environment, clientId, realm } = identity, scopes = scopesOf(targetOf(result.scopes));
   const old = document.ofAccount("AccessToken", homeAccountId).filter(({ entry }) => {
     const others = scopesOf(entry.target), end = endOf(entry);
-    if (!isOfApp(entry, app) || !isPlainToken(entry) || others.length === 0 || end === 0) return false;
+    // Tokens of agents' sessions that are over are removed once they have expired.
+    const own = end <= app.now ? text(entry.ext_cache_key) : extension;
+    if (!isOfApp(entry, app) || !isPlainToken(entry, own) || others.length === 0 || end === 0) return false;
     const isSubset = scopes.every((scope) => others.includes(scope));
     const isSuperset = others.every((scope) => scopes.includes(scope));
     return end <= app.now || isOfRealm(entry, realm) && (isSubset || isSuperset);
   });
-  return replace(document, "AccessToken", old, accessTokenKey(identity, result.scopes), {
+  return replace(document, "AccessToken", old, accessTokenKey(identity, result.scopes, extension), {
     credential_type: "AccessToken",
     secret: result.accessToken,
     home_account_id: homeAccountId,
@@ -219,6 +224,7 @@ function accessTokenChanges({ document, reply: { result, capabilities }, app, id
     expires_on: epochSeconds(result.expiresOn.getTime()),
     extended_expires_on: epochSeconds((result.extendedExpiresOn ?? result.expiresOn).getTime()),
     ...(capabilities && { client_capabilities: capabilities }),
+    ...(extension && { ext_cache_key: extension }),
     ...(result.refreshOn && { refresh_on: epochSeconds(result.refreshOn.getTime()) }),
   });
 }

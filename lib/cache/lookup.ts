@@ -170,6 +170,8 @@ export interface CachedTokenQuery {
   readonly realm?: string | undefined;
   /** Client capabilities of the request. @default none */
   readonly capabilities?: string | undefined;
+  /** `ext_cache_key` of the request: tokens with another one, or none, are not for it. @default none */
+  readonly extension?: string | undefined;
   /** UUID of the request. */
   readonly correlationId: string;
 }
@@ -201,17 +203,22 @@ export function accessTokenIn(
 ): CachedToken | undefined {
   const { homeAccountId, realm: ownRealm } = query.account, { clientId, environments } = app;
   const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
-  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)), { capabilities = "" } = query;
+  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
+    { capabilities = "", extension } = query;
   if (wanted.length === 0 || homeAccountId === "") return undefined;
   for (const environment of environments) {
-    const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted);
+    const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted, extension);
     const entry = document.entry("AccessToken", key);
     if (!entry || !isAt(entry) || !isFor(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
-    if (stateOf(entry, app.now) === "use") return { result: readResult(document, entry, query, app), state: "use" };
+    if (stateOf(entry, app.now, extension) === "use") {
+      return { result: readResult(document, entry, query, app), state: "use" };
+    }
   }
   const key = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
   const found = document.accessTokensFor(key).flatMap((entry) => {
-    const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities ? stateOf(entry, app.now) : undefined;
+    const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities
+      ? stateOf(entry, app.now, extension)
+      : undefined;
     return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
   });
   const [best] = found.sort((one, other) =>
@@ -237,11 +244,13 @@ export function boundedToken(endMs: number, token: CachedToken, now: number): Ca
   return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
 }
 
-/** Returns true for a bearer token that is bound only to its account, app, tenant and scopes. */
-export function isPlainToken(entry: CacheEntry): boolean {
-  return (text(entry.credential_type) ?? "AccessToken").toLowerCase() === "accesstoken" &&
+/** Returns true for a bearer token that is bound only to its account, app, tenant and scopes, and to an `ext_cache_key` if one is given. */
+export function isPlainToken(entry: CacheEntry, extension = ""): boolean {
+  return ["accesstoken", ...(extension ? ["atext"] : [])].includes(
+    (text(entry.credential_type) ?? "AccessToken").toLowerCase(),
+  ) &&
     (text(entry.token_type) ?? "Bearer").toLowerCase() === "bearer" &&
-    TOKEN_BINDINGS.every((field) => entry[field] === undefined || entry[field] === null || entry[field] === "");
+    TOKEN_BINDINGS.every((field) => (entry[field] ?? "") === (field === "ext_cache_key" ? extension : ""));
 }
 
 /** A client that cannot answer a claims challenge must not get a token for one that can. MSAL stores no capabilities. */
@@ -259,10 +268,10 @@ function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {
   return wanted.every((scope) => granted.includes(scope.toLowerCase()));
 }
 
-function stateOf(entry: CacheEntry, now: number): CachedToken["state"] | undefined {
+function stateOf(entry: CacheEntry, now: number, extension?: string): CachedToken["state"] | undefined {
   const { secret, cached_at, expires_on, refresh_on } = entry;
   const expiresOn = readEpochSeconds(expires_on), cachedAt = readEpochSeconds(cached_at) ?? 0;
-  if (expiresOn === undefined || !isSecret(secret) || !isPlainToken(entry)) return undefined;
+  if (expiresOn === undefined || !isSecret(secret) || !isPlainToken(entry, extension)) return undefined;
   // The clock was set back since, so that the token's end is unknown.
   if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
   if (expiresOn - now > EXPIRY_MARGIN_MS) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";

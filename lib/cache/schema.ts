@@ -6,7 +6,7 @@
  */
 import { clientKey, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
-import { isGuid, isObject, readText as text } from "../encoding.ts";
+import { encodeBase64, isGuid, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
@@ -29,9 +29,18 @@ const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", 
 export const MOVE_AWAY_HINT = "Move the token cache away, then sign in again: acquireTokenInteractive";
 
 /** Scopes are sorted, so that the same ones have the same key. */
-export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[]): string {
-  const { homeAccountId, environment, clientId, realm } = identity;
-  return keyOf(homeAccountId, environment, "AccessToken", clientId, realm, targetOf(scopes));
+export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[], extension = ""): string {
+  const { homeAccountId, environment, clientId, realm } = identity, type = extension ? "atext" : "AccessToken";
+  const parts = [homeAccountId, environment, type, clientId, realm, targetOf(scopes)];
+  return keyOf(...parts, ...(extension ? [extension] : []));
+}
+
+/** Returns MSAL's `ext_cache_key`: the hash of the parameters beside the standards' that a token was requested with. */
+export async function extendedCacheKey(parameters: Readonly<Record<string, string>>): Promise<string> {
+  const encoder = new TextEncoder(), sized = (text: string) => `${encoder.encode(text).length}:${text}`;
+  const text = Object.keys(parameters).sort().map((name) => sized(name) + sized(parameters[name]!)).join("");
+  const hash = await crypto.subtle.digest("SHA-256", encoder.encode(text));
+  return encodeBase64(new Uint8Array(hash)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "").toLowerCase();
 }
 
 /** It has neither tenant nor scopes: Microsoft Entra's refresh tokens are for all. */

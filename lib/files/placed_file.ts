@@ -6,7 +6,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { chmod, lstat, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem, quoteCommand, requirePermission } from "../runtime/host.ts";
@@ -52,6 +52,43 @@ export async function placeFile(path: string, text: string, mode: number): Promi
     }
   } catch (error) {
     throw fileFailure(error, { doing: "write", path });
+  }
+}
+
+/**
+ * Changes a file of another program's, which writes it as client-go does its kubeconfig: with a lock file beside it. A link stays
+ * one, and what it leads to is replaced; the permission bits stay.
+ *
+ * @param change Returns the new text; `undefined` to leave the file as it is.
+ * @param afterwards Called after the change, while the lock is held.
+ */
+export async function changeSharedFile(
+  path: string,
+  change: (text: string) => Promise<string | undefined>,
+  afterwards?: () => Promise<void>,
+): Promise<void> {
+  const lock = `${path}.lock`;
+  requirePermission({ name: "read", path });
+  requirePermission({ name: "write", path: dirname(path) });
+  try {
+    await writeFile(lock, "", { flag: "wx", mode: 0o600 });
+  } catch (error) {
+    if (errorCodeOf(error) !== "EEXIST") throw fileFailure(error, { doing: "write", path });
+    throw new LatchkeyError("configuration", `Another program is changing ${path}: there is ${lock}`, {
+      hint: `Try again; if no program is running that changes it, remove ${lock}`,
+    });
+  }
+  try {
+    const target = await realpath(path), { mode, size } = await stat(target);
+    if (size > MAX_BYTES) throw new LatchkeyError("configuration", `${path} has more than ${MAX_BYTES} bytes`);
+    const text = await change(await readFile(target, "utf8"));
+    if (text === undefined) return;
+    await placeFile(target, text, mode & 0o777);
+    await afterwards?.();
+  } catch (error) {
+    throw fileFailure(error, { doing: "write", path });
+  } finally {
+    await rm(lock, { force: true });
   }
 }
 

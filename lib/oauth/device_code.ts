@@ -25,7 +25,7 @@ import { type Provider, scopesToAsk } from "./provider.ts";
 import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
 
 /** Parameters of a sign-in on another device. The reserved scopes are added. */
-type DeviceCodeRequest = Pick<TokenContext, "clientId" | "scopes" | "claims">;
+type DeviceCodeRequest = Pick<TokenContext, "clientId" | "scopes" | "claims" | "agentSession">;
 
 /** A code for the person, and the secrets with which its token is requested. */
 export interface DeviceCode extends UserCode {

@@ -37,6 +37,8 @@ export interface TokenContext extends RefusalContext {
   readonly claims?: string | undefined;
   /** Account that the token must be of. */
   readonly account?: AccountInfo | undefined;
+  /** Id of the agent's session that the token is marked with. */
+  readonly agentSession?: string | undefined;
 }
 
 /** Differences between the grants: the two functions that oauth4webapi has for each. */
@@ -69,14 +71,18 @@ export async function requestToken(
   grant: Grant,
   { context, http }: { readonly context: TokenContext; readonly http: HttpOptions },
 ): Promise<TokenReply> {
-  const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest } = context;
+  const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest, agentSession } = context;
   const { isRenewal = false } = grant, step = { ...http, correlationId }, client = clientOf(clientId, now);
   const isMicrosoft = isMicrosoftAuthority(provider.authority);
   const options = {
     ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
-    // Microsoft's servers know these beside the standards: the account's home, and claims at the token endpoint.
+    // Microsoft's servers know these beside the standards: the account's home, claims at the token endpoint, an agent's session.
     additionalParameters: {
-      ...(isMicrosoft && { client_info: "1", ...(claimsRequest !== undefined && { claims: claimsRequest }) }),
+      ...(isMicrosoft && {
+        client_info: "1",
+        ...(claimsRequest !== undefined && { claims: claimsRequest }),
+        ...(agentSession !== undefined && { client_session: agentSession }),
+      }),
       ...grant.parameters,
     },
   };
@@ -92,7 +98,8 @@ export async function requestToken(
   return tokenReply(reply, { ...context, provider, claims, now: now() });
 }
 
-export interface RefreshRequest extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account"> {
+export interface RefreshRequest
+  extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account" | "agentSession"> {
   /** Refresh token of the app, or of one of its family. */
   readonly refreshToken: string;
 }

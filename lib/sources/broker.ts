@@ -25,6 +25,7 @@ import {
   singleFlightKey,
   type TokenQuery,
   withAccount,
+  withAgentSession,
 } from "../request.ts";
 import {
   type AuthenticationResult,
@@ -271,7 +272,8 @@ async function silentToken(
 }
 
 function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
-  const { scopes, account, username: loginHint, claims, pop, domainHint, maxAge } = query;
+  const { scopes, account, username: loginHint, pop, domainHint, maxAge } = query;
+  const claims = withAgentSession(query.claims, query.agentSession);
   const extraParameters = {
     ...query.extraQueryParameters,
     ...(domainHint !== undefined && { domain_hint: domainHint }),
@@ -326,10 +328,14 @@ export async function signIn(
 /** Statuses after which MSAL Python opens the window: interaction required, account unusable. */
 const WINDOW_HELPS: readonly number[] = [2, 13];
 
-/** Refusals without a status are our own: the answer was for somebody else, or too old. */
+/**
+ * Refusals without a status are our own: the answer was for somebody else, or too old. Where the broker tells the server's error,
+ * that decides.
+ */
 function isResolvedByWindow(error: unknown): boolean {
-  const status = error instanceof LatchkeyError ? error.broker?.status : undefined;
-  return status === undefined ? isInteractionRequired(error) : WINDOW_HELPS.includes(status);
+  const { broker, error: serverError } = error instanceof LatchkeyError ? error : {};
+  const isByCode = broker === undefined || serverError !== undefined;
+  return isByCode ? isInteractionRequired(error) : WINDOW_HELPS.includes(broker.status);
 }
 
 /** Tokens by the cache keys of their queries, with their ends by the monotonic clock. */

@@ -15,6 +15,7 @@ import {
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
 import type { CachedAccount, CachedToken } from "../cache/lookup.ts";
+import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
@@ -175,7 +176,7 @@ export class ProviderSource {
     const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
-    await this.#save({ authority, claims: flow.claims }, reply, "authorization_code");
+    await this.#save({ authority, claims: flow.claims, agentSession: flow.agentSession }, reply, "authorization_code");
     return reply.result;
   }
 
@@ -208,10 +209,14 @@ export class ProviderSource {
   }
 
   async #findToken(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
-    const { scopes, capabilities, authority, skipCache } = query;
-    return skipCache
-      ? undefined
-      : await this.#cache.findAccessToken({ ...call, scopes, realm: realmOf(authority), capabilities });
+    const { scopes, capabilities, agentSession, authority, skipCache } = query;
+    return skipCache ? undefined : await this.#cache.findAccessToken({
+      ...call,
+      scopes,
+      realm: realmOf(authority),
+      capabilities,
+      extension: await extensionOf(agentSession),
+    });
   }
 
   /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
@@ -221,10 +226,10 @@ export class ProviderSource {
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
     // The refresh tokens of the app's family can still be there.
     if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
-    const { clientId, fetch, now } = this.#options, { scopes, claims } = query;
+    const { clientId, fetch, now } = this.#options, { scopes, claims, agentSession } = query;
     const http = { fetch: await fetch(), now, correlationId };
     const redeem = (refreshToken: string) =>
-      refreshTokens(provider, { clientId, refreshToken, scopes, claims, account }, http);
+      refreshTokens(provider, { clientId, refreshToken, scopes, claims, account, agentSession }, http);
     return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
   }
 
@@ -268,13 +273,14 @@ export class ProviderSource {
 
   /** Stores an answer. A failure is only logged: the token is good even so. */
   async #save(
-    { authority, claims }: Pick<TokenQuery, "authority" | "claims">,
+    { authority, claims, agentSession }: Pick<TokenQuery, "authority" | "claims" | "agentSession">,
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
-      await this.#cache.save({ ...reply, accountSource, realm, capabilities: capabilitiesOf(claims), ...kind });
+      const capabilities = capabilitiesOf(claims), extension = await extensionOf(agentSession);
+      await this.#cache.save({ ...reply, accountSource, realm, capabilities, extension, ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       const stake = reply.refreshToken === undefined
@@ -284,6 +290,10 @@ export class ProviderSource {
       this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
+}
+
+async function extensionOf(agentSession: string | undefined): Promise<string | undefined> {
+  return agentSession === undefined ? undefined : await extendedCacheKey({ client_session: agentSession });
 }
 
 interface Call {

@@ -7,7 +7,8 @@ export type Sender =
   | "microsoft-2.5.2"
   | "microsoft-3.0.1"
   | "himmelblau-0.1"
-  | "himmelblau-2.0";
+  | "himmelblau-2.0"
+  | "himmelblau-4.0";
 
 /** A person who is signed in to the device. What is left out follows from the user name, always the same. */
 export interface FakeAccount {

@@ -111,9 +111,11 @@ function userOfSignIn(request: JsonObject, state: BrokerState): string {
   return String(parameters.username || state.directory.default(state.behaviour)?.username || "jane@contoso.com");
 }
 
-/** himmelblau knows no proof of possession. */
+/** himmelblau signs no request. Since 4.0 it binds tokens to a key of the caller's. */
 function parametersFor(parameters: JsonObject, state: BrokerState): JsonObject {
-  return isHimmelblau(state) ? { ...parameters, popParams: null } : parameters;
+  const { popParams } = parameters, isKnown = state.behaviour.sender === "himmelblau-4.0" && isObject(popParams);
+  const kid = isKnown && popParams.authenticationScheme === "pop" ? popParams.kid : undefined;
+  return isHimmelblau(state) ? { ...parameters, popParams: null, kid } : parameters;
 }
 
 function fillToken(member: string, person: Person, token: JsonObject, state: BrokerState): unknown {

@@ -147,6 +147,7 @@ const DBUS: readonly Failure[] = [
 ];
 
 const TEXTS: readonly Failure[] = [
+  { name: "answers nothing", replies: toAll(text("")), code: "broker_unavailable" },
   // Such a reply takes the fake half a second.
   {
     name: "answers 64 MiB",
@@ -156,7 +157,6 @@ const TEXTS: readonly Failure[] = [
   ...([
     ["what is not JSON", text(`token: ${SECRET}`)],
     ["JSON that is cut", text(`{"brokerTokenResponse":{"accessToken":"${SECRET}","accounts":[`)],
-    ["nothing", text("")],
     ["HTML", text(`<!doctype html><title>${SECRET}</title>`)],
     ["100,000 nested arrays", text(NESTED)],
     ["100,000 nested arrays in an object", text(`{"brokerTokenResponse":${NESTED},"accounts":${NESTED}}`)],

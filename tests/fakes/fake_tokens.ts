@@ -22,14 +22,18 @@ export class FakeTokens {
     const held = this.#cache.get(keyOf(person, parameters));
     const isUsable = held && held.expiresOnMs > Date.now() && held.accessToken !== parameters.accessTokenToRenew;
     // A proof of possession is for one request, so each has its own.
-    return isUsable && !parameters.popParams ? held : this.issue(person, parameters, behaviour);
+    return isUsable && !isBound(parameters) ? held : this.issue(person, parameters, behaviour);
   }
 
   issue(person: Person, parameters: JsonObject, behaviour: Behaviour): TokenValues {
     const token = issueToken(person, parameters, behaviour.tokenLifetimeSeconds ?? 4000);
-    if (!parameters.popParams) this.#cache.set(keyOf(person, parameters), token);
+    if (!isBound(parameters)) this.#cache.set(keyOf(person, parameters), token);
     return token;
   }
+}
+
+function isBound({ popParams, kid }: JsonObject): boolean {
+  return Boolean(popParams) || kid !== undefined;
 }
 
 function keyOf({ oid }: Person, { authority, decodedClaims, requestedScopes }: JsonObject): string {
@@ -50,6 +54,7 @@ function issueToken(person: Person, parameters: JsonObject, lifetimeSeconds: num
     upn: username,
     ...times,
     uti: randomUUID(),
+    ...(parameters.kid !== undefined && { cnf: { kid: parameters.kid } }),
   });
   const pop = parameters.popParams as JsonObject | null | undefined;
   const idToken = {

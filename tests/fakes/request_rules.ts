@@ -53,7 +53,7 @@ export function checkEnvelope(protocolVersion: string, correlationId: string, js
 
 /** The request of each method; those of other methods may be any object. */
 export function checkRequest(member: string, request: JsonObject, sender: Sender): void {
-  if (sender.startsWith("himmelblau")) return checkHimmelblauRequest(member, request);
+  if (sender.startsWith("himmelblau")) return checkHimmelblauRequest(member, request, sender);
   switch (member) {
     case "acquireTokenSilently":
       return checkAuthParameters(request, sender, { authorizationType: is(1) });
@@ -86,11 +86,14 @@ export function checkRequest(member: string, request: JsonObject, sender: Sender
 }
 
 /** himmelblau reads little of a request, and does not miss the rest. */
-function checkHimmelblauRequest(member: string, { account, authParameters }: JsonObject): void {
+function checkHimmelblauRequest(member: string, { account, authParameters }: JsonObject, sender: Sender): void {
   if (member === "acquirePrtSsoCookie" && !(isObject(account) && isFilled(account.username))) missingField("account");
   if (!member.startsWith("acquireToken")) return;
   if (!isObject(authParameters)) missingField("authParameters");
   if (!isScopeList(authParameters.requestedScopes)) missingField("requestedScopes");
+  if (sender === "himmelblau-4.0" && authParameters.redirectUri !== REDIRECT_URI) {
+    throw new Refusal(WIRE_STATUS.unexpected, "Invalid redirectUri");
+  }
 }
 
 function missingField(name: string): never {

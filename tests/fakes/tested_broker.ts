@@ -13,6 +13,7 @@ const ALL_SENDERS: readonly Sender[] = [
   "microsoft-3.0.1",
   "himmelblau-0.1",
   "himmelblau-2.0",
+  "himmelblau-4.0",
 ];
 
 /** Whose wire it may speak: himmelblau is on the session bus alone. */

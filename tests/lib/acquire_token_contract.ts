@@ -1,6 +1,6 @@
 // A token in one call: silently, and by the person where that is needed.
 import { describe, expect } from "bun:test";
-import type { AccountInfo, PublicClientApplication } from "../../mod.ts";
+import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
@@ -35,6 +35,24 @@ describe("acquireToken()", () => {
     expect(await steps()).toEqual(["silently jane@contoso.com"]);
   });
 
+  test("marks tokens with an agent's session by a claim, beside those of a challenge, and holds them apart", async () => {
+    await behave();
+    const app = makeApp({ clientCapabilities: ["cp1"] }), mark = { xms_cli_sid: { values: ["sess-456"] } };
+    const ask = (more: object) => app.acquireToken({ scopes: SCOPES, username: "jane@contoso.com", ...more });
+    const own = await ask({}), marked = await ask({ agentSession: "sess-456" });
+    expect(marked.source).toBe("broker");
+    expect((await ask({ agentSession: "sess-456" })).source).toBe("cache");
+    expect(await ask({})).toMatchObject({ source: "cache", accessToken: own.accessToken });
+    await ask({ agentSession: "sess-456", claims: challenge });
+    const claims = (await called("acquireTokenSilently")).map(({ request }) => request.authParameters.decodedClaims);
+    const cp1 = { xms_cc: { values: ["cp1"] } }, { acrs } = JSON.parse(challenge).access_token;
+    expect(claims.map((each) => JSON.parse(each!).access_token)).toEqual([cp1, { ...cp1, ...mark }, {
+      acrs,
+      ...cp1,
+      ...mark,
+    }]);
+  });
+
   // Wire statuses: interaction required, user switched, account unusable, removal required, account switch and not found.
   test.each(Array.from({ length: 22 }, (_, status) => [status] as const))(
     "opens a window after the status %d if a person can help",
@@ -50,6 +68,25 @@ describe("acquireToken()", () => {
       }
     },
   );
+
+  // Microsoft's broker 2.5.2 tells the server's error in its text.
+  test.each([
+    [{ status: 0, error: "invalid_grant" }, true],
+    [{ status: 6, error: "interaction_required" }, true],
+    [{ status: 2, subError: "token_expired" }, true],
+    [{ status: 2, error: "invalid_client" }, false],
+    [{ status: 2, error: "temporarily_unavailable" }, false],
+    [{ status: 7, error: "invalid_grant" }, false],
+  ])("opens a window after the server's error %j: %p", async (refusal, helps) => {
+    for (const call of ["acquireToken", "acquireTokenInteractive"] as const) {
+      await behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });
+      await broker().forgetCalls();
+      const token = makeApp()[call]({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
+      if (helps) expect((await token).account.username).toBe("jane@contoso.com");
+      else expect((await failure(token)).error).toBe("error" in refusal ? refusal.error : "invalid_grant");
+      expect((await steps()).includes("window")).toBe(helps);
+    }
+  });
 
   test("answers the refusal's challenge in the window, of the console unless another is given", async () => {
     await behave({ replies: { acquireTokenSilently: challenged } });

@@ -307,3 +307,49 @@ describe("while Entra is unavailable", () => {
     expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toBe(null);
   });
 });
+
+// A marked token tells a policy that an agent asks: it must never be mixed with the person's own.
+describe("an agent's session", () => {
+  const ID = "sess-456";
+  // MSAL Python 1.39's ext_cache_key of { client_session: ID }, so that Azure CLI finds the token.
+  const KEY = "px8spczzoddczsn5devyhtmn56k2fd966cqkzuyyq0a";
+  const sessions = () => entra.requests.map(({ parameters }) => parameters.get("client_session"));
+
+  test("marks its tokens, which are cached apart from others", async () => {
+    const cache = memoryStore(), app = makeApp({ cache });
+    const { account } = await app.acquireTokenInteractive({ scopes: SCOPES });
+    const ask = (agentSession?: string) =>
+      app.acquireToken({ scopes: SCOPES, account, interactive: "never", agentSession });
+    const own = await ask(), marked = await ask(ID), other = await ask("sess-457");
+    expect(sessions()).toEqual([null, ID, "sess-457"]);
+    expect(new Set([own, marked, other].map(({ accessToken }) => accessToken)).size).toBe(3);
+    for (const [token, id] of [[own], [marked, ID], [other, "sess-457"]] as const) {
+      expect(await ask(id)).toMatchObject({ accessToken: token.accessToken, source: "cache" });
+    }
+    expect(sessions()).toHaveLength(3);
+    const { AccessToken } = JSON.parse((await cache.read(account.homeAccountId))!);
+    const entries = Object.entries<Record<string, string>>(AccessToken).filter(([, entry]) =>
+      entry.ext_cache_key === KEY
+    );
+    expect(entries.map(([key, { secret }]) => [key.includes("-atext-"), key.endsWith(`-${KEY}`), secret])).toEqual([
+      [true, true, marked.accessToken],
+    ]);
+  });
+
+  test("marks the token of a sign-in, too, which is not for others", async () => {
+    const app = makeApp(), first = await app.acquireTokenInteractive({ scopes: SCOPES, agentSession: ID });
+    expect(sessions()).toEqual([ID]);
+    const request = { scopes: SCOPES, account: first.account, interactive: "never" } as const;
+    expect(await app.acquireToken({ ...request, agentSession: ID })).toMatchObject({ accessToken: first.accessToken });
+    expect((await app.acquireToken(request)).accessToken).not.toBe(first.accessToken);
+  });
+
+  test("leaves nothing of its expired tokens", async () => {
+    const cache = memoryStore(), app = makeApp({ cache });
+    const { account } = await app.acquireTokenInteractive({ scopes: SCOPES, agentSession: ID });
+    now += 24 * 60 * MINUTE_MS;
+    await app.acquireToken({ scopes: SCOPES, account, interactive: "never" });
+    const { AccessToken } = JSON.parse((await cache.read(account.homeAccountId))!);
+    expect(Object.values<Record<string, string>>(AccessToken).map((entry) => entry.ext_cache_key)).toEqual([undefined]);
+  });
+});

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PopScheme, type PublicClientApplication } from "../../mod.ts";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
-import { SENDERS } from "../fakes/tested_broker.ts";
+import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
 import { failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
 
 const test = limitedTest(import.meta.url);
@@ -126,6 +126,55 @@ describe("authenticationScheme", () => {
     const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme: POP }));
     expect(error.code).toBe("invalid_response");
     expect(`${error.message} ${error.hint}`).not.toContain(accessToken);
+  });
+});
+
+describe("authenticationScheme with a kid", () => {
+  const kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", keyed: PopScheme = { ...POP, kid };
+
+  test("gets a token that himmelblau bound to the key, and keeps none", async () => {
+    if (BROKER !== "linux") return;
+    const { app, account } = await appWithAccount({ sender: "himmelblau-4.0" });
+    const ask = () => app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme: keyed });
+    const token = (await ask())!;
+    expect(token.tokenType).toBe("pop");
+    expect(payloadOf(token.accessToken)).toMatchObject({ cnf: { kid }, upn: "jane@contoso.com" });
+    expect((await requestOf("acquireTokenSilently")).authParameters.popParams).toEqual({
+      ...POP_PARAMETERS,
+      ...{ homeAccountId: account.homeAccountId, authenticationScheme: "pop", kid },
+    });
+    expect((await ask())!.accessToken).not.toBe(token.accessToken);
+    const bearer = (await app.acquireTokenSilent({ scopes: SCOPES, account }))!;
+    expect([bearer.tokenType, payloadOf(bearer.accessToken).cnf]).toEqual(["Bearer", undefined]);
+  });
+
+  test.each(SENDERS.filter((sender) => sender !== "himmelblau-4.0").map((sender) => [sender] as const))(
+    "takes no token of %s, which knows nothing of the key",
+    async (sender) => {
+      const { app, account } = await appWithAccount({ sender });
+      const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme: keyed }));
+      expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("without kid") });
+    },
+  );
+
+  test("takes no token that is bound to another key", async () => {
+    const { app, account } = await appWithAccount();
+    for (const cnf of [{ kid: `${kid}A` }, { kid: [kid] }, kid, null, { jwk: { kid } }]) {
+      const accessToken = `e30.${btoa(JSON.stringify({ cnf })).replaceAll("=", "")}.c`;
+      const brokerTokenResponse = { accessToken, accessTokenType: 1, expiresOn: Date.now() + 4e6 };
+      const text = JSON.stringify({ brokerTokenResponse });
+      await behave({ replies: { acquireTokenSilently: { kind: "text", text } } });
+      const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme: keyed }));
+      expect(error.code).toBe("invalid_response");
+      expect(`${error.message} ${error.hint}`).not.toContain(accessToken);
+    }
+  });
+
+  test.each([[""], ["a b"], ["a".repeat(257)], [7]])("has to be the id of a key, which %p is not", async (kid) => {
+    const { app, account } = await appWithAccount();
+    const authenticationScheme = { ...POP, kid } as PopScheme;
+    const asked = app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme });
+    expect(await asked.catch((error) => error)).toBeInstanceOf(TypeError);
   });
 });
 

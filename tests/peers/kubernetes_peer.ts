@@ -9,6 +9,8 @@ import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { runProgram } from "../bin/run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { goClient } from "./go_client.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
@@ -159,5 +161,31 @@ describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
     });
     expect(stderr).toContain(`latchkey login --client-id ${CLIENT_ID} --scope ${SERVER_ID}/.default`);
     expect(cluster.seen).toEqual([]);
+  });
+});
+
+describe("what latchkey kube --install wrote", () => {
+  const env = () => ({ ...path, DBUS_SESSION_BUS_ADDRESS: bus.address });
+  let config: string;
+  beforeEach(async () => {
+    config = kubeconfig("v1", "IfAvailable");
+    const words = ["--install", "--context", "contoso", "--client-id", CLIENT_ID, "--server-id", SERVER_ID];
+    const { code, stderr } = await runProgram([...LATCHKEY_ON_BUN, "kube", ...words], { ...env(), KUBECONFIG: config });
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining("wrote the user") });
+  });
+
+  test("is run by Kubernetes' client", async () => {
+    await withClient(config, async (request) => expect(await request()).toBe(`200 ${VERSION}`));
+    expect((await broker.calls("acquireTokenSilently"))[0]!.request.authParameters).toMatchObject({
+      clientId: CLIENT_ID,
+    });
+  });
+
+  // Distributions have no package of it; the machines of the CI have it.
+  test.skipIf(!Bun.which("kubectl"))("is run, and understood, by kubectl", async () => {
+    const kubectl = (...words: string[]) => runProgram(["kubectl", "--kubeconfig", config, ...words], env());
+    expect(await kubectl("get", "--raw", "/version")).toMatchObject({ code: 0, stdout: VERSION });
+    expect((await kubectl("config", "view", "-o", "jsonpath={.users[0].user.exec.apiVersion}")).stdout)
+      .toBe("client.authentication.k8s.io/v1beta1");
   });
 });

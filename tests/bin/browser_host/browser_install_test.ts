@@ -127,7 +127,7 @@ describe("latchkey browser-host --install", () => {
     const run = async (...permissions: string[]) =>
       (await host("--install --browser firefox", program(permissions))).stderr;
     expect(await run()).toMatch(/--allow-env=/);
-    const environment = "--allow-env=HOME,XDG_CONFIG_HOME,XDG_DATA_HOME,LATCHKEY_LIBDBUS";
+    const environment = "--allow-env=HOME,XDG_CONFIG_HOME,XDG_DATA_HOME,XDG_STATE_HOME,LATCHKEY_LIBDBUS";
     expect(await run(environment)).toContain(`--allow-read=${firefoxManifest()}`);
     expect(await run(environment, "--allow-read")).toContain(`--allow-write=${dirname(launcher())}`);
   });

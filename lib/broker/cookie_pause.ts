@@ -1,0 +1,104 @@
+/**
+ * A pause between calls for a cookie that fail. Since 4.0 himmelblau opens a PIN dialog in such a call if its silent way fails
+ * (its issue 1679), and a browser asks again for each page.
+ *
+ * @module
+ */
+import { isObject, readJson, readNumber, readText } from "../encoding.ts";
+import { LatchkeyError } from "../errors.ts";
+import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
+import { stateFolder } from "../files/user_folders.ts";
+
+/** Time in milliseconds between two calls that fail. */
+const PAUSE_MS = 600_000;
+/** Age in milliseconds at which a call without an end has failed: its program was ended, perhaps with the dialog open. */
+const CALL_MS = 60_000;
+
+/** The last call that did not succeed. */
+interface Mark {
+  /** Time of the call, in milliseconds since 1970. */
+  readonly since: number;
+  readonly hasFailed: boolean;
+}
+
+let ownMark: Mark | undefined, isInFile = false, isWritten = false;
+
+/** Returns the folder of the mark. It holds nothing else, so that a program can be permitted to use it alone. */
+export function cookiePauseFolder(): string {
+  return `${stateFolder()}/broker`;
+}
+
+/** Has the user's other programs keep the pause as well: all that have called this. */
+export function shareCookiePause(): void {
+  isInFile = true;
+}
+
+/**
+ * Makes a call for a cookie.
+ *
+ * @param json The request.
+ * @throws {LatchkeyError} `temporarily_unavailable` if one has failed in the last ten minutes.
+ */
+export async function callForCookie(json: string, call: () => Promise<string>, correlationId: string): Promise<string> {
+  const account = readJson(json)?.account;
+  if (!isObject(account) || readText(account.clientInfo)) return await call(); // Microsoft's broker opens no dialog
+  const since = Date.now(), mark = await readMark(), ageMs = mark ? since - mark.since : -1;
+  if (mark && ageMs >= 0 && ageMs < PAUSE_MS && (mark.hasFailed || ageMs > CALL_MS)) {
+    throw paused(Math.ceil((PAUSE_MS - ageMs) / 60_000), correlationId);
+  }
+  await writeMark({ since, hasFailed: false });
+  let hasFailed = true;
+  try {
+    const reply = await call();
+    hasFailed = isRefusal(reply);
+    return reply;
+  } catch (error) {
+    // A broker that is gone, or lacks the method, has opened no dialog.
+    if (error instanceof LatchkeyError) hasFailed = !["broker_unavailable", "refused"].includes(error.code);
+    throw error;
+  } finally {
+    await writeMark(hasFailed ? { since, hasFailed } : undefined);
+  }
+}
+
+/** Ends the pause if a sign-in succeeded. */
+export async function endCookiePause(reply: string): Promise<void> {
+  if (!isRefusal(reply)) await writeMark(undefined);
+}
+
+function paused(minutes: number, correlationId: string): LatchkeyError {
+  const message =
+    "Not asked for a cookie: the broker failed to give one a short time ago, and may open a PIN dialog again";
+  const hint = `Try again in ${minutes} min, or sign in first: acquireTokenInteractive with a prompt`;
+  return new LatchkeyError("temporarily_unavailable", message, { correlationId, hint });
+}
+
+function isRefusal(json: string): boolean {
+  const reply = readJson(json), token = reply?.brokerTokenResponse;
+  return (reply?.error ?? (isObject(token) ? token.error : undefined) ?? undefined) !== undefined;
+}
+
+async function readMark(): Promise<Mark | undefined> {
+  const file = isInFile ? await ifPossible(async (path) => ({ bytes: await readPrivateFile(path) })) : undefined;
+  if (!file || !(file.bytes || isWritten)) return ownMark;
+  const { since, hasFailed } = file.bytes ? readJson(file.bytes) ?? {} : {}, time = readNumber(since);
+  return time === undefined ? undefined : { since: time, hasFailed: hasFailed === true };
+}
+
+async function writeMark(mark: Mark | undefined): Promise<void> {
+  ownMark = mark;
+  if (!isInFile) return;
+  const bytes = new TextEncoder().encode(JSON.stringify(mark ?? {}));
+  const write = (path: string) => mark ? replacePrivateFile(path, bytes) : removePrivateFile(path);
+  isWritten = await ifPossible(async (path) => (await write(path), true)) ?? false;
+}
+
+/** A program that may not use the file, or has no folder for it, keeps the pause to itself. */
+async function ifPossible<T>(task: (path: string) => Promise<T>): Promise<T | undefined> {
+  try {
+    return await task(`${cookiePauseFolder()}/cookie.json`);
+  } catch (error) {
+    if (error instanceof LatchkeyError) return undefined;
+    throw error;
+  }
+}

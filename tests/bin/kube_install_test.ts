@@ -1,0 +1,268 @@
+// latchkey kube --install and --uninstall, in files as kubectl, people and other tools write them. kubectl itself, and Kubernetes'
+// client, use what was written among the peers.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
+import { type Run, runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
+
+const AKS = "6dae42f8-4368-4678-94ff-3960e28e3630";
+const CONFIG = `# work clusters
+apiVersion: v1
+kind: Config
+clusters:
+- cluster:
+    server: https://127.0.0.1:1   # on this machine
+  name: c1
+contexts:
+- {name: shared, context: {cluster: c1, user: jane}}
+- context:
+    cluster: c1
+    user: jane
+  name: contoso
+- context:
+    cluster: c1
+    user: aks
+  name: aks
+- context:
+    cluster: c1
+    user: joe
+  name: joe
+current-context: contoso
+preferences: {}
+users:
+- name: aks
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1beta1
+      args:
+      - get-token
+      - --server-id
+      - ${AKS}
+      - --tenant-id=contoso.com
+      command: kubelogin
+      env: null
+# Jane's own
+- name: jane
+  user:
+    client-certificate-data: QUFB
+    client-key-data: c2VjcmV0
+    as: boss
+# the end
+`;
+
+let folder: string, path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "latchkey-kube-"));
+  path = join(folder, "config");
+  writeFileSync(path, CONFIG, { mode: 0o640 });
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const run = (words: readonly string[], KUBECONFIG = path): Promise<Run> =>
+  runProgram([...LATCHKEY_ON_BUN, "kube", ...words], { KUBECONFIG });
+const install = (context: string, ...words: string[]): Promise<Run> =>
+  run(["--install", "--context", context, "--client-id", "azure-cli", ...words]);
+const content = () => readFileSync(path, "utf8");
+// deno-lint-ignore no-explicit-any
+const userOf = (name: string, text = content()): any => parse(text).users.find((each: any) => each.name === name)?.user;
+/** Lines that one text has and the other does not. */
+const lost = (one: string, other: string) => one.split("\n").filter((line) => !other.split("\n").includes(line));
+const kept = () => `${path}.before-latchkey`;
+
+describe("latchkey kube --install", () => {
+  test("changes a context's user and no other byte, tells what was there, and does that once", async () => {
+    const first = await install("contoso", "--server-id", AKS, "--account", "jane@contoso.com");
+    expect(first.code).toBe(0);
+    const { exec, ...others } = userOf("jane");
+    expect(others).toEqual({ as: "boss" });
+    expect(exec).toEqual({
+      apiVersion: "client.authentication.k8s.io/v1beta1",
+      command: expect.stringMatching(/^\//),
+      args: expect.arrayContaining([
+        "kube",
+        `--server-id=${AKS}`,
+        "--account=jane@contoso.com",
+        "--client-id=azure-cli",
+      ]),
+      interactiveMode: "IfAvailable",
+      provideClusterInfo: false,
+    });
+    expect(parse(first.stdout)).toEqual({ users: [{ name: "jane", user: { exec } }] });
+    expect(lost(CONFIG, content())).toEqual(["    client-certificate-data: QUFB", "    client-key-data: c2VjcmV0"]);
+    expect(content()).toStartWith(CONFIG.slice(0, CONFIG.indexOf("    client-certificate-data")));
+    expect(content()).toEndWith("\n# the end\n");
+
+    expect(first.stderr).toContain(`wrote the user "jane" in ${path}`);
+    expect(first.stderr).toContain("To undo: latchkey kube --uninstall --context contoso\n");
+    expect(first.stderr).toContain(
+      `before, it had client-certificate-data, client-key-data: kept in ${kept()}`,
+    );
+    expect(first.stderr).toContain("the same user is that of shared: they get their tokens from latchkey, too");
+    expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
+    expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual([0o640, 0o600]);
+
+    const before = content();
+    const second = await install("contoso", "--server-id", AKS, "--account", "jane@contoso.com");
+    expect(second).toMatchObject({ code: 0, stdout: first.stdout });
+    expect(second.stderr).toContain("had already written");
+    expect(content()).toBe(before);
+    expect(readdirSync(folder).sort()).toEqual(["config", "config.before-latchkey"]);
+  });
+
+  test("takes kubelogin's ids, unless others are given; with other options it replaces its own", async () => {
+    const { code, stderr } = await install("aks");
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("it had exec of kubelogin: kept in"),
+    });
+    expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, "--tenant=contoso.com"]));
+    expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
+    expect(userOf("aks").exec).toMatchObject({ interactiveMode: "Never" });
+    expect(userOf("aks").exec.args.slice(-3)).toEqual([
+      "--server-id=api://x",
+      "--client-id=azure-cli",
+      "--interactive=never",
+    ]);
+    expect(userOf("aks", readFileSync(kept(), "utf8")).exec.command).toBe("kubelogin");
+  });
+
+  test("is undone by --uninstall, for one context or all", async () => {
+    await install("contoso", "--server-id", AKS);
+    await install("aks");
+    await install("joe", "--server-id", AKS); // whose user had no entry
+    expect(lost(CONFIG, content())).not.toContain("# Jane's own");
+    const one = await run(["--uninstall", "--context", "contoso"]);
+    expect(one).toMatchObject({ code: 0, stdout: "jane\n" });
+    expect(one.stderr).toContain("has client-certificate-data, client-key-data again");
+    expect(userOf("jane")).toEqual(userOf("jane", CONFIG));
+    expect(userOf("aks").exec.args).toContain("kube");
+    expect(existsSync(kept())).toBe(true);
+    expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "aks\njoe\n" });
+    expect(userOf("aks")).toEqual(userOf("aks", CONFIG));
+    expect(lost(CONFIG, content())).toEqual([]);
+    expect(readdirSync(folder)).toEqual(["config"]);
+    expect(await run(["--uninstall"])).toMatchObject({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringContaining("nothing to remove"),
+    });
+  });
+
+  test("follows KUBECONFIG: the first file with the context, and the first with its user", async () => {
+    const users = join(folder, "users"), link = join(folder, "link");
+    symlinkSync("users", link);
+    writeFileSync(path, "contexts: [{name: contoso, context: {user: jane}}]\n");
+    writeFileSync(users, "users: [{name: jane, user: {token: abc}}] # mine\r\n", { mode: 0o600 });
+    const all = [join(folder, "missing"), path, link].join(":");
+    const words = ["--install", "--context", "contoso", "--client-id", "azure-cli", "--server-id", AKS];
+    expect(await run(words, all)).toMatchObject({ code: 0, stderr: expect.stringContaining(`in ${link}`) });
+    expect(content()).toBe("contexts: [{name: contoso, context: {user: jane}}]\n");
+    expect(readlinkSync(link)).toBe("users");
+    expect(readFileSync(users, "utf8")).toContain("# mine");
+    expect(userOf("jane", readFileSync(users, "utf8"))).toEqual({ exec: expect.anything() });
+    await run(["--uninstall"], all);
+    expect(userOf("jane", readFileSync(users, "utf8"))).toEqual({ token: "abc" });
+  });
+
+  test("keeps the ends of lines, indented lists and JSON", async () => {
+    const forms = [
+      CONFIG.replaceAll("\n", "\r\n"),
+      "contexts:\n  - name: contoso\n    context: { user: jane }\nusers:\n  - name: jane\n    user: { token: yes } # t\n  - name: x\n",
+      JSON.stringify({ contexts: [{ name: "contoso", context: { user: "jane" } }], users: null, x: ["yes", 1, null] }),
+      "contexts:\n- name: contoso\n  context:\n    user: jane\n",
+    ];
+    for (const form of forms) {
+      writeFileSync(path, form);
+      expect(await install("contoso", "--server-id", AKS)).toMatchObject({ code: 0 });
+      expect(content().replaceAll("\r\n", "").includes("\n")).toBe(!form.includes("\r\n"));
+      const { users: _, ...others } = parse(content()), { users: __, ...before } = parse(form);
+      expect(others).toEqual(before);
+      expect(userOf("jane").exec.args).toContain("kube");
+    }
+  });
+
+  test("leaves a file alone that it cannot use or change, and quotes nothing of it", async () => {
+    const wrong: readonly (readonly [string, RegExp])[] = [
+      [`users: [{token: c2VjcmV0}\ncontexts: }`, /it is not YAML: [A-Z_]+ in line \d, column \d/],
+      ["- c2VjcmV0", /it is not a mapping/],
+      [
+        "contexts: [{name: contoso, context: {user: jane}}]\nusers: [{name: jane, user: &a {token: c2VjcmV0}}, {name: b, user: *a}]",
+        /without a change for others/,
+      ],
+      ["contexts: [{name: contoso, context: {}}]", /has no user\. Give it one/],
+      ["contexts: [{name: contosa, context: {user: a}}]", /did you mean contosa\?/],
+    ];
+    for (const [text, why] of wrong) {
+      writeFileSync(path, text);
+      const { code, stdout, stderr } = await install("contoso", "--server-id", AKS);
+      expect({ text, stdout, stderr }).toEqual({ text, stdout: "", stderr: expect.stringMatching(why) });
+      expect(code).toBeGreaterThan(0);
+      expect(stderr).not.toContain("c2VjcmV0");
+      expect(content()).toBe(text);
+      expect(existsSync(`${path}.lock`)).toBe(false);
+    }
+  });
+
+  test("waits for nobody who changes the file, and says what is missing", async () => {
+    writeFileSync(`${path}.lock`, "");
+    expect(await install("contoso", "--server-id", AKS)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`Another program is changing ${path}`),
+    });
+    rmSync(`${path}.lock`);
+    expect(await run(["--install", "--client-id", "azure-cli"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--context is missing"),
+    });
+    expect(await run(["--install", "--context", "contoso"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--client-id is missing"),
+    });
+    expect(await install("contoso")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--server-id is missing"),
+    });
+    expect(await run(["--context", "contoso"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--context goes with"),
+    });
+    expect(content()).toBe(CONFIG);
+    rmSync(path);
+    expect(await install("contoso")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("There is no kubeconfig"),
+    });
+  });
+});
+
+test("kubeconfigPaths() reads KUBECONFIG as kubectl does", () => {
+  const home = () => "/home/jane";
+  expect(kubeconfigPaths("/a:b::/a", "linux", home)).toEqual(["/a", "b"]);
+  expect(kubeconfigPaths("C:\\a;D:\\b", "win32", home)).toEqual(["C:\\a", "D:\\b"]);
+  for (const none of [undefined, "", ":"]) {
+    expect(kubeconfigPaths(none, "linux", home)).toEqual(["/home/jane/.kube/config"]);
+  }
+});
+
+test("knownIds() reads kubelogin's arguments, on Windows too, and no other program's", () => {
+  const args = ["get-token", "--server-id", "a", "--tenant-id", "b"];
+  expect(knownIds({ command: "C:\\tools\\kubelogin.exe", args })).toEqual({ serverId: "a", tenant: "b" });
+  expect(knownIds({ command: "kubelogin", args: ["get-token", "--server-id=a"] })).toEqual({ serverId: "a" });
+  for (const other of [undefined, { command: "aws", args }, { command: "kubelogin", args: ["convert", ...args] }]) {
+    expect(knownIds(other)).toEqual({});
+  }
+});
