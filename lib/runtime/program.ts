@@ -4,7 +4,15 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, processor, readEnvironment, requirePermission } from "./host.ts";
+import {
+  currentRuntime,
+  denoNamespace,
+  isPermitted,
+  operatingSystem,
+  processor,
+  readEnvironment,
+  requirePermission,
+} from "./host.ts";
 
 /** Returns the arguments that the program was started with. */
 export function programArguments(): readonly string[] {
@@ -67,8 +75,15 @@ export function exitSoon(code: number): void {
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
+  if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
   const writeSome = writer(stream);
   for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+/** A console takes bytes in its code page, and Node's stream writes to it in Unicode. Deno and Bun set the code page to UTF-8. */
+function isConsoleOfNode(stream: "stdout" | "stderr"): boolean {
+  if (operatingSystem() !== "win32" || currentRuntime().name !== "Node") return false;
+  return globalThis.process.getBuiltinModule("node:tty").isatty(stream === "stdout" ? 1 : 2);
 }
 
 let writeErrors: ((text: string) => void) | undefined;
@@ -119,16 +134,24 @@ export function isTerminal(stream: "stdin" | "stderr"): boolean {
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
-  const { fstatSync } = await import("node:fs"), facts = fstatSync(1);
-  return facts.isFIFO() || facts.isSocket();
+  const { fstatSync } = await import("node:fs");
+  try {
+    const facts = fstatSync(1);
+    return facts.isFIFO() || facts.isSocket();
+  } catch (error) {
+    // Deno for Windows knows the facts about files only.
+    const deno = denoNamespace();
+    if (deno?.build.os !== "windows") throw error;
+    return !deno.stdout.isTerminal();
+  }
 }
 
-/** Returns the text of a file, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
+/** Returns the text of a file in UTF-8 or, as Windows PowerShell's `>` writes it, in UTF-16, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();
-  const text = deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
-  return text.replace(/^\uFEFF/, "");
+  const bytes = deno ? await deno.readFile(path) : await (await import("node:fs/promises")).readFile(path);
+  return new TextDecoder(bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : "utf-8").decode(bytes);
 }
 
 /** Returns true if the path exists; a link is not followed. `ifUnknown` is for a path that cannot be looked at. */
