@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -37,10 +37,15 @@ interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly shell?: boolean;
+  /** A file for its standard output. @default a pipe */
+  readonly stdout?: number;
 }
 
 /** Runs a program with a profile folder of the tests' own. */
-async function run(command: readonly string[], { env = {}, cwd = folder, shell = false }: RunOptions = {}) {
+async function run(
+  command: readonly string[],
+  { env = {}, cwd = folder, shell = false, stdout: file }: RunOptions = {},
+) {
   const { SystemRoot = "C:\\Windows", PATH = "", TEMP = tmpdir(), PATHEXT = ".COM;.EXE;.BAT;.CMD" } = process.env;
   const ComSpec = `${SystemRoot}\\System32\\cmd.exe`;
   const home = { USERPROFILE: folder, APPDATA: join(folder, "Roaming"), LOCALAPPDATA: join(folder, "Local") };
@@ -48,10 +53,10 @@ async function run(command: readonly string[], { env = {}, cwd = folder, shell =
     cwd,
     shell,
     env: { SystemRoot, ComSpec, PATH, PATHEXT, TEMP, NO_COLOR: "1", ...home, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", file ?? "pipe", "pipe"],
   });
   const code = new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [stdout, stderr] = await Promise.all([child.stdout ? text(child.stdout) : "", text(child.stderr!)]);
   return { code: await code, stdout, stderr };
 }
 
@@ -109,9 +114,46 @@ function testOn(name: string, latchkey: readonly string[]): void {
     const config = { client_id: provider.clientId, authority: provider.url, username: "jane@contoso.com" };
     const written = JSON.stringify({ ...config, scope: ["api.read"] }, undefined, 2).replaceAll("\n", "\r\n");
     const path = join(folder, "Parameter für Jürgen.json");
-    writeFileSync(path, `\uFEFF${written}\r\n`);
-    const got = await run([...latchkey, path, "--cache-file", cache, "--interactive", "never"]);
-    expect(got).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+    // The latter is what `>` does in Windows PowerShell.
+    for (const encoding of ["utf8", "utf16le"] as const) {
+      writeFileSync(path, `\uFEFF${written}\r\n`, encoding);
+      const got = await run([...latchkey, path, "--cache-file", cache, "--interactive", "never"]);
+      expect(got).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+    }
+  });
+
+  // On Deno it ended in EISDIR.
+  test("gives a cookie to a pipe, and not to a file", async () => {
+    const cookie = [...latchkey, "cookie", "--broker", "never"], file = openSync(join(folder, "cookie"), "w");
+    expect(await run(cookie)).toMatchObject({ code: 5, stderr: expect.stringContaining("broker_unavailable") });
+    const { code, stderr } = await run(cookie, { stdout: file });
+    closeSync(file);
+    expect({ code, says: stderr.includes("pipe it to the program") }).toEqual({ code: 2, says: true });
+  });
+
+  // cmd.exe said so, and the code was 1.
+  test("exits with 127 if a batch file is missing", async () => {
+    const words = [
+      "serve",
+      ...ENTRA_APP,
+      "--broker",
+      "never",
+      "--cache-file",
+      cache,
+      "--resource",
+      "https://vault.azure.net",
+    ];
+    for (const program of ["no such program.cmd", join(folder, "nowhere.bat")]) {
+      const { code, stdout, stderr } = await run([...latchkey, ...words, "--", program]);
+      expect({ code, stdout }).toEqual({ code: 127, stdout: "" });
+      expect(stderr).toContain(`Cannot run ${program}: there is no such program`);
+    }
+  });
+
+  test("prints paths with one kind of separator", async () => {
+    const { stdout, stderr } = await run([...latchkey, "doctor", ...ENTRA_APP]);
+    expect(stdout + stderr).toContain(`${folder}\\Local\\latchkey\\`);
+    expect((stdout + stderr).match(/[A-Z]:\\[^"\n]*\/\S*/g)).toBeNull();
   });
 
   test("serves tokens to a batch file, and exits as it does", async () => {
