@@ -60,8 +60,8 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
     return await startOnNode([program, ...args], { ...options, environment });
   } catch (error) {
     if (error instanceof StartError) throw error;
-    const { code, message } = error as { code?: string; message: string };
-    throw new StartError(name, code ?? message);
+    const { name: kind, code, message } = error as { name: string; code?: string; message: string };
+    throw new StartError(name, kind === "NotFound" ? "ENOENT" : code ?? message); // Deno 2.6 has no code for batch files
   }
 }
 

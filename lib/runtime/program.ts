@@ -132,12 +132,15 @@ export function isTerminal(stream: "stdin" | "stderr"): boolean {
   return globalThis.process[stream].isTTY ?? false;
 }
 
+/** S_IFMT, S_IFIFO */
+const TYPE_BITS = 0o170000, FIFO = 0o010000;
+
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
   const { fstatSync } = await import("node:fs");
   try {
-    const facts = fstatSync(1);
-    return facts.isFIFO() || facts.isSocket();
+    const facts = fstatSync(1), isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false
+    return isFifo || facts.isSocket();
   } catch (error) {
     // Deno for Windows knows the facts about files only.
     const deno = denoNamespace();
