@@ -113,8 +113,20 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
 /** Major numbers of Linux' devices (Documentation/admin-guide/devices.txt): `/dev/null` and its like, pseudoterminals. */
 const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
 
+let isMsysTerminal: typeof isTerminal | undefined;
+
+/** Makes {@linkcode isTerminal} recognise the terminals of Git Bash, if this program was started there. */
+export async function recogniseMsysTerminals(): Promise<void> {
+  if (operatingSystem() !== "win32" || readEnvironment("MSYSTEM") === undefined) return;
+  ({ isMsysTerminal } = await import("./windows_api.ts"));
+}
+
 /** Returns true if the stream is a terminal. */
 export function isTerminal(stream: "stdin" | "stderr"): boolean {
+  return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
+}
+
+function isSystemTerminal(stream: "stdin" | "stderr"): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();
   // To read process.stdin takes Bun as long as the rest of a silent token.
