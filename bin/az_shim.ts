@@ -8,7 +8,7 @@ import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWor
 import { ownCommand } from "../lib/runtime/installation.ts";
 import { absolutePath, isThere } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import { command as az, givenWords, SUBSCRIPTION } from "./az.ts";
+import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { ACCOUNT, APP, type Option, TENANT } from "./cli/options.ts";
@@ -28,6 +28,7 @@ export const command: Command = {
     ...APP,
     TENANT,
     SUBSCRIPTION,
+    ...ENDPOINTS,
   ],
   examples: [
     [

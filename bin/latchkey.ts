@@ -13,6 +13,7 @@ import {
   isBrokenPipe,
   onSignals,
   programArguments,
+  recogniseMsysTerminals,
   type SignalName,
 } from "../lib/runtime/program.ts";
 import {
@@ -23,8 +24,8 @@ import {
   unknown,
   UsageError,
 } from "./cli/command_line.ts";
-import { type CommandEntry, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
-import { print, printJson, say, sayLine } from "./cli/output.ts";
+import { type CommandEntry, commandNamed, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
+import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
 /** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
@@ -89,6 +90,7 @@ export async function main(words: readonly string[]): Promise<number> {
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
     line = await withProfile(command, given, line);
+    await recogniseMsysTerminals();
     return await run(command, line, ending);
   }
 }
@@ -113,6 +115,7 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
   const limit = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   ending.signal.throwIfAborted();
   if (command.isService) ending[Symbol.dispose]();
+  const waiting = command.isService ? undefined : announceLongWait();
   try {
     return await command.run(line, limit ? AbortSignal.any([limit, ending.signal]) : ending.signal, loadGroups);
   } catch (error) {
@@ -120,11 +123,13 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
       hint: "Raise --timeout, or find what hangs: latchkey doctor",
     });
+  } finally {
+    waiting?.[Symbol.dispose]();
   }
 }
 
 function findCommand(word: string): CommandEntry {
-  const command = COMMANDS.find(({ name }) => name === word);
+  const command = commandNamed(word);
   if (command) return command;
   if (word.endsWith(".json")) return CONFIG_FILE;
   if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
@@ -145,7 +150,7 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
-    const hint = `See ${COMMANDS.some(({ name }) => name === words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
+    const hint = `See ${commandNamed(words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
     attempt(() => (say(error.message), sayLine(hint)));
     await printIfJson(() => ({ error: "wrong_usage", error_description: error.message, error_codes: [], hint }));
     return EXIT_USAGE;
@@ -169,7 +174,7 @@ async function wantsJson(line: CommandLine | undefined, words: readonly string[]
     return true;
   }
   if (readEnvironment("LATCHKEY_FORMAT") !== "json") return false;
-  const loaded = await COMMANDS.find(({ name }) => name === words[0])?.load();
+  const loaded = await commandNamed(words[0])?.load();
   return loaded?.command.options.some(({ name }) => name === "format") ?? false;
 }
 

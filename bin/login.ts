@@ -60,6 +60,7 @@ export const command: Command = {
       "device-code",
       "Sign in on another device, with a code; organizations that require managed devices refuse it",
     ),
+    switchOption("qr", "Show the address of --device-code as a QR code, too, if stderr is a terminal"),
     CLAIMS,
     TEXT_FORMAT,
     TIMEOUT,
@@ -70,6 +71,10 @@ export const command: Command = {
     ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
     ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
     [
+      "latchkey login --client-id azure-cli --device-code --qr",
+      "over SSH: with a phone, if the organization allows it",
+    ],
+    [
       "latchkey login --profile work --client-id ID --tenant contoso.com",
       "remembered by a name, for latchkey token --profile work --scope User.Read",
     ],
@@ -78,10 +83,24 @@ export const command: Command = {
 };
 
 /** Signs a person in, prints the account, and writes the profile that the command line names. */
-export async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const { account } = await completeSignIn(line, signal);
+  if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
+  else print(accountLine(account));
+}
+
+/** Signs a person in, and writes the profile that the command line names. */
+export async function completeSignIn(
+  line: CommandLine,
+  signal: AbortSignal | undefined,
+): Promise<AuthenticationResult> {
+  if (line.origin("qr") === "command line" && line.isOn("qr") && !line.isOn("device-code")) {
+    throw new UsageError("--qr goes with --device-code: it shows its address");
+  }
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const { account } = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal);
+  const result = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal),
+    { account } = result;
   try {
     await profiles?.writeProfile(line, account, signal);
   } catch (error) {
@@ -90,8 +109,7 @@ export async function signIn(line: CommandLine, signal: AbortSignal | undefined)
     const name = account.username || account.homeAccountId, problem = messageOf(error);
     say(`${name} is signed in, but the profile was not written: ${problem}`);
   }
-  if (line.get(TEXT_FORMAT) === "json") printJson(accountJson(account));
-  else print(accountLine(account));
+  return result;
 }
 
 async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {

@@ -4,13 +4,14 @@
  * @module
  */
 import { idKey, isEntraId } from "../lib/account.ts";
+import { type JsonObject, readJwt } from "../lib/encoding.ts";
 import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { chooseAccount, deferredNotices, makeApplication } from "./cli/application.ts";
+import { canChoose, chooseAccount, clientIdOf, deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import {
   ACCOUNT,
@@ -33,22 +34,27 @@ import { accountJson, azureCliJson, epochSeconds, jsonForTerminal, print, say } 
 
 /** The formats of a token; the first is the default. */
 export const TOKEN_FORMATS: Readonly<
-  Record<"token" | "json" | "header" | "env" | "az", (result: AuthenticationResult, now: number) => string>
+  Record<
+    "token" | "json" | "header" | "headers" | "env" | "az" | "claims",
+    (result: AuthenticationResult, now: number) => string
+  >
 > = {
   token: ({ accessToken }) => `${accessToken}\n`,
   json: (result, now) => `${jsonForTerminal(tokenJson(result, now))}\n`,
   header: ({ accessToken, tokenType }) => `Authorization: ${tokenType} ${accessToken}\n`,
+  headers: ({ accessToken, tokenType }) => `${jsonForTerminal({ Authorization: `${tokenType} ${accessToken}` })}\n`,
   env: ({ accessToken, tokenType, expiresOn }) => {
     const values = { ACCESS_TOKEN: accessToken, TOKEN_TYPE: tokenType, EXPIRES_ON: String(epochSeconds(expiresOn)) };
     // Quoted only if a shell needs it: not every reader of a file of variables removes quotation marks.
     return Object.entries(values).map(([name, value]) => `${name}=${shellWord(value)}\n`).join("");
   },
   az: (result) => `${jsonForTerminal(azureCliJson(result))}\n`,
+  claims: (result) => `${jsonForTerminal(claimsIn(result))}\n`,
 };
 
 export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOption(
   Object.keys(TOKEN_FORMATS) as [keyof typeof TOKEN_FORMATS],
-  "Output format; az is what az account get-access-token prints",
+  "Output format; az is what az account get-access-token prints, headers a JSON object of HTTP headers, claims what is in the token",
 );
 
 export const command: Command = {
@@ -83,16 +89,29 @@ export const command: Command = {
       "a password for Azure Database",
     ],
   ],
-  async run(line, signal) {
-    const asked = () => ({
-      scopes: scopesOf(line),
-      claims: line.text("claims"),
-      authenticationScheme: popOf(line),
-      forceRefresh: line.get(FORCE_REFRESH),
-    });
-    printToken(await acquireToken(line, { interactive: interactiveOf(line), signal, asked }), line);
-  },
+  run: printAccessToken,
 };
+
+/** Address of the MCP server for whose headers an agent (Claude Code) runs a command. */
+const SERVER_VARIABLE = "CLAUDE_CODE_MCP_SERVER_URL";
+
+async function printAccessToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const isForHeaders = line.get(TOKEN_FORMAT) === "headers",
+    isScopeGiven = line.nearest("scope", "resource").length > 0;
+  const server = isForHeaders && !isScopeGiven ? readEnvironment(SERVER_VARIABLE) : undefined;
+  if (server !== undefined) clientIdOf(line); // before anything is sent
+  const found = server === undefined ? undefined : await requestForServer(server, line, { signal });
+  const asked = () => ({
+    scopes: found?.scopes ?? scopesOf(line),
+    claims: line.text("claims"),
+    authenticationScheme: popOf(line),
+    forceRefresh: line.get(FORCE_REFRESH),
+  });
+  // Whoever runs a command for headers waits a few seconds, often behind a window of its own.
+  const interactive = isForHeaders && line.get(INTERACTIVE) === "auto" ? "never" : interactiveOf(line);
+  const ofTenant = found ? line.with({ tenant: found.tenantId }) : line;
+  printToken(await acquireToken(ofTenant, { interactive, signal, asked }), line);
+}
 
 export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
@@ -116,7 +135,12 @@ export async function acquireToken(
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const app = await makeApplication(line, { ...prompter?.browser, mayPrompt, signal, ...(!prompter && { hold }) });
   const result = await around(async () => {
-    const request = { ...asked(), ...await resolveAccount(app, line.text("account"), signal) };
+    const given = await resolveAccount(app, line.text("account"), signal), isOpen = interactive === "if-needed";
+    const request = {
+      ...asked(),
+      ...given,
+      ...(isOpen && !given.account && await chooseCached(app, given.username, signal)),
+    };
     const { correlationId } = line, tenantId = line.text("tenant");
     const whole = { ...request, tenantId, interactive, correlationId, signal, agentSession: agentSession() };
     const send = async (request: AcquireTokenRequest) => {
@@ -152,6 +176,21 @@ export function agentSession(): string | undefined {
 }
 
 /**
+ * Has the person choose one of several accounts, without a broker, which has one of its own. One user name can have several.
+ * A browser that opened would not say why.
+ */
+async function chooseCached(
+  app: PublicClientApplication,
+  username: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
+  if (!canChoose() || (await app.brokerStatus({ signal })).state === "active") return { username };
+  const accounts = await app.getAccounts({ username, signal });
+  if (accounts.length < 2) return { username };
+  return { account: await (await import("./cli/sign_in.ts")).askForAccount(accounts, signal), username: undefined };
+}
+
+/**
  * Resolves `--account`: a user name, or a home account id, which tells two accounts of one user name apart. An OpenID provider's
  * can be any text.
  *
@@ -170,7 +209,23 @@ export async function resolveAccount(
 }
 
 export function printToken(result: AuthenticationResult, line: CommandLine): void {
-  print(TOKEN_FORMATS[line.get(TOKEN_FORMAT)](result, Date.now()));
+  const format = line.get(TOKEN_FORMAT);
+  print(TOKEN_FORMATS[format](result, Date.now()));
+  if (format === "claims") {
+    say("these claims were decoded and not verified; only the API that the token is for can do that");
+  }
+}
+
+/** Returns the claims of a token. Those of a signed HTTP request have the token in them, whose own claims take its place. */
+function claimsIn({ accessToken, tokenType }: AuthenticationResult): JsonObject {
+  const claims = accessToken.split(".").length === 3 ? readJwt(accessToken) : undefined;
+  if (!claims) {
+    throw new LatchkeyError("invalid_response", "Cannot decode the token: it is opaque, for its API only", {
+      hint: "Choose another format: --format json has the claims of the ID token, if there is one",
+    });
+  }
+  if (tokenType !== "pop" || typeof claims.at !== "string") return claims;
+  return { ...claims, at: readJwt(claims.at) ?? "[concealed]" };
 }
 
 function tokenJson(result: AuthenticationResult, now: number): Record<string, unknown> {
@@ -222,17 +277,22 @@ export function scopeOfResource(resource: string): string {
  * Returns what a token for a server, such as an MCP server, has to be requested with: the scopes of the command line, else those
  * that the server asks for (RFC 9728).
  *
- * @param challenge `WWW-Authenticate` of an answer of the server. By default the server is asked, without a token.
+ * @param options `challenge`: `WWW-Authenticate` of an answer of the server, which by default is asked, without a token; `held`:
+ * the scopes of a token that the server refused because it needs more.
  * @throws {UsageError} if an option is invalid.
  * @throws {LatchkeyError} as `findProtectedResource` does.
  */
 export async function requestForServer(
   url: string,
   line: CommandLine,
-  { challenge, signal }: { readonly challenge?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
-): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId">> {
+  { challenge, held, signal }: {
+    readonly challenge?: string | undefined;
+    readonly held?: readonly string[] | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
+): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
   const tenantId = line.text("tenant"), given = scopesOf(line, []);
-  if (given.length > 0) return { scopes: given, tenantId };
+  if (given.length > 0 && !held) return { scopes: given, tenantId };
   const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
     await Promise.all([
       import("../lib/oauth/protected_resource.ts"),
@@ -247,7 +307,14 @@ export async function requestForServer(
     signal,
     correlationId,
   });
-  return { scopes: found.scopes, tenantId: tenantId ?? found.tenantId };
+  const scopes = [...new Set([...held ?? [], ...found.scopes])],
+    named = scopes.filter((each) => !each.endsWith("/.default"));
+  // Entra takes /.default only by itself.
+  return {
+    scopes: held && named.length > 0 ? named : scopes,
+    tenantId: tenantId ?? found.tenantId,
+    resource: found.resource,
+  };
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

@@ -15,6 +15,26 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   });
 }
 
+/** Answers that this process waits for, the oldest first. */
+const waits = new Set<{ readonly whose: string; readonly sinceMs: number }>();
+
+/** Waits for an answer, of which {@linkcode oldestWait} tells. */
+export async function waitForAnswer<T>(whose: string, ask: () => Promise<T>): Promise<T> {
+  const wait = { whose, sinceMs: performance.now() };
+  waits.add(wait);
+  try {
+    return await ask();
+  } finally {
+    waits.delete(wait);
+  }
+}
+
+/** Returns whose answer this process has waited for longest, and since when by `performance.now()`. */
+export function oldestWait(): { readonly whose: string; readonly sinceMs: number } | undefined {
+  const [oldest] = waits;
+  return oldest;
+}
+
 const TICK_MS = 1_000;
 
 /**

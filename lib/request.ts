@@ -41,6 +41,13 @@ export interface TokenRequest extends RequestOptions {
   /** Tenant to ask instead of the authority's. */
   readonly tenantId?: string | undefined;
   /**
+   * Address of the resource that the token is for (RFC 8707), at an OpenID provider that is not Microsoft's. Microsoft's have it
+   * in their scopes.
+   *
+   * @default none
+   */
+  readonly resource?: string | undefined;
+  /**
    * Id of the agent's session that the token is for, such as the value of `COPILOT_AGENT_SESSION_ID`. Microsoft Entra ID marks
    * the token with it, as for Azure CLI. Cached tokens of another session, or of none, are not used. Other providers do not get it.
    *
@@ -207,7 +214,7 @@ export interface PopScheme {
 
 /** A validated request with its defaults. */
 export interface TokenQuery
-  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "signal"> {
+  extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "resource" | "signal"> {
   /** The app's authority, or that of the requested tenant. */
   readonly authority: Authority;
   /** User name that has to sign in; `username` only suggests one. */
@@ -215,7 +222,7 @@ export interface TokenQuery
   /** Claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
   readonly clientCapabilities: readonly string[];
-  /** Capabilities that the claims request names; see {@linkcode capabilitiesOf}. */
+  /** Capabilities that the claims request names, and the resource; see {@linkcode capabilitiesOf}. */
   readonly capabilities: string;
   /** Id of the agent's session; none if the authority is not Microsoft's. */
   readonly agentSession?: string | undefined;
@@ -249,6 +256,7 @@ export function tokenQuery(
   if (account !== undefined) checkAccount(account);
   checkSignIn(request);
   checkPop(pop);
+  checkResource(request.resource, app.authority);
   const scopes = checkScopes(request.scopes), claims = claimsRequest(challenge, clientCapabilities);
   return withCacheKey({
     ...request,
@@ -260,7 +268,7 @@ export function tokenQuery(
     agentSession: isMicrosoftAuthority(app.authority) ? request.agentSession : undefined,
     claims,
     clientCapabilities,
-    capabilities: capabilitiesOf(claims),
+    capabilities: capabilitiesOf(claims, request.resource),
     skipCache: forceRefresh || challenge !== undefined || maxAge !== undefined || pop !== undefined,
     renew: forceRefresh,
     pop,
@@ -270,7 +278,7 @@ export function tokenQuery(
 /** Returns the same query with a claims challenge to answer. */
 export function withChallenge(query: TokenQuery, challenge: string): TokenQuery {
   const claims = claimsRequest(challenge, query.clientCapabilities);
-  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims), skipCache: true });
+  return withCacheKey({ ...query, claims, capabilities: capabilitiesOf(claims, query.resource), skipCache: true });
 }
 
 /** Returns the same query for another account or user name. */
@@ -295,7 +303,7 @@ export function singleFlightKey(way: "silent" | "window", query: TokenQuery): st
   ]);
 }
 
-const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims", "agentSession"];
+const STRING_FIELDS = ["username", "loginHint", "domainHint", "tenantId", "claims", "resource", "agentSession"];
 
 /** Validates the fields that all requests can have. Returns the signal, and the caller's correlation id or a new one. */
 export function checkCall(request: RequestOptions): RequestOptions & { readonly correlationId: string } {
@@ -383,6 +391,14 @@ export function checkPop(scheme: PopScheme | undefined): void {
   }
 }
 
+/** RFC 8707, 2: an absolute URI without a fragment. */
+function checkResource(resource: string | undefined, { kind, url }: Authority): void {
+  if (resource === undefined) return;
+  if (kind !== "oidc") throw mistake(`resource is not for ${url}: there a scope such as api://contoso/.default has it`);
+  if (URL.canParse(resource) && !resource.includes("#")) return;
+  throw mistake("resource has to be an address without a fragment, such as https://mcp.contoso.com/mcp");
+}
+
 /**
  * Merges a claims challenge with client capabilities (OpenID Connect Core, 5.5).
  *
@@ -440,13 +456,14 @@ export function withAgentSession(claims: string | undefined, agentSession: strin
 }
 
 /**
- * Returns the client capabilities that a claims request names, in lower case and sorted. A token for some capabilities is not
- * used for others.
+ * Returns the client capabilities that a claims request names, in lower case and sorted, and the resource. A token for some of
+ * them is not used for others.
  */
-export function capabilitiesOf(claims: string | undefined): string {
+export function capabilitiesOf(claims: string | undefined, resource?: string): string {
   const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
   const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
-  return Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted().join(" ") : "";
+  const names = Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted() : [];
+  return [...names, ...resource === undefined ? [] : [`resource=${resource}`]].join(" ");
 }
 
 function mistake(reason: string): ArgumentError {

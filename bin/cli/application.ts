@@ -6,13 +6,14 @@
 import { isGuid } from "../../lib/encoding.ts";
 import { type AccountInfo, idKey, isSameUsername } from "../../lib/account.ts";
 import { isMicrosoftHost } from "../../lib/authority.ts";
-import { denoNamespace, mayReadEnvironment, operatingSystem } from "../../lib/runtime/host.ts";
+import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
+import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
-import { say, sayLine } from "./output.ts";
+import { accountNames, say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
 export function wellKnownName(clientId: string): string | undefined {
@@ -120,11 +121,17 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
   };
 }
 
+/** Returns true if somebody can choose one of several accounts: at a terminal, unless nobody may be asked. */
+export function canChoose(): boolean {
+  return isTerminal("stdin") && isTerminal("stderr") && readEnvironment("LATCHKEY_INTERACTIVE") !== "never";
+}
+
 /**
- * Chooses the account with a user name or home account id, or the only account. `includeSignedOut`: also of the broker's accounts
+ * Chooses the account with a user name or home account id, or the only account. Of several, a person at a terminal chooses one.
+ * `includeSignedOut`: also of the broker's accounts
  * that have signed out of this app.
  *
- * @throws {UsageError} if there are several.
+ * @throws {UsageError} if there are several, and nobody can choose.
  * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.
  */
 export async function chooseAccount(
@@ -137,6 +144,7 @@ export async function chooseAccount(
     given === undefined || isSameUsername(username, given) || idKey(homeAccountId) === idKey(given)
   );
   if (account && more.length === 0) return account;
+  if (account && canChoose()) return await (await import("./sign_in.ts")).askForAccount([account, ...more], signal);
   if (account) throw new UsageError(ambiguous([account, ...more], given));
   const why = await whyNoAccount(app, given, signal), who = given === undefined ? "" : ` ${given}`;
   throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
@@ -157,14 +165,10 @@ export async function whyNoAccount(
   return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
 }
 
-/** Lists the accounts so that each can be chosen: a user name that several have is told apart by home account ids. */
+/** Lists the accounts so that each can be chosen. */
 function ambiguous(accounts: readonly AccountInfo[], given: string | undefined): string {
-  const names = accounts.map(({ username, homeAccountId }) => {
-    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
-    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
-  });
   const why = given === undefined ? "is missing" : `${given} is ambiguous`;
-  return `--account ${why}: there are ${names.join(", ")}`;
+  return `--account ${why}: there are ${accountNames(accounts).join(", ")}`;
 }
 
 /** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */

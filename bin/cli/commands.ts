@@ -5,14 +5,17 @@
  */
 import type { Command, CommandGroup } from "./command_line.ts";
 
-export interface CommandEntry extends Pick<Command, "name" | "summary"> {
+export interface CommandEntry extends Pick<Command, "name" | "alias" | "summary"> {
   readonly load: () => Promise<{ readonly command: Command }>;
 }
 
-type Row = readonly [name: string, summary: string, load: CommandEntry["load"]];
+type Row = readonly [name: string, summary: string, load: CommandEntry["load"], alias?: string];
 
 function group(title: string, ...rows: readonly Row[]): { title: string; commands: readonly CommandEntry[] } {
-  return { title, commands: rows.map(([name, summary, load]) => ({ name, summary, load })) };
+  return {
+    title,
+    commands: rows.map(([name, summary, load, alias]) => ({ name, summary, load, ...(alias && { alias }) })),
+  };
 }
 
 /** The entries by group, in the order of the help. */
@@ -22,6 +25,12 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     ["token", "Print an access token", () => import("../token.ts")],
     ["login", "Sign in, silently if possible, and print the account", () => import("../login.ts")],
     ["logout", "Sign an account out of this app", () => import("../logout.ts")],
+    [
+      "status",
+      "Show who is signed in, through what, and until when, without a token",
+      () => import("../status.ts"),
+      "whoami",
+    ],
     ["accounts", "List the accounts that tokens are available for", () => import("../accounts.ts")],
     ["cookie", "Print a cookie that signs a browser in", () => import("../cookie.ts")],
     ["sign", "Print a token that is bound to one HTTP request (a Signed HTTP Request)", () => import("../sign.ts")],
@@ -38,9 +47,18 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
       "Install an az program that answers Azure's SDKs and Terraform through latchkey",
       () => import("../az_shim.ts"),
     ],
-    ["az", "Answer the Azure CLI calls of other programs: tokens, the account, the version", () => import("../az.ts")],
+    [
+      "az",
+      "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
+      () => import("../az.ts"),
+    ],
     ["git", "Git credential helper for Azure DevOps", () => import("../git.ts")],
     ["kube", "Credential plugin for kubectl", () => import("../kube.ts")],
+    [
+      "mcp",
+      "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+      () => import("../mcp/mcp.ts"),
+    ],
     ["serve", "Managed-identity endpoint for programs, in containers and elsewhere", () => import("../serve/serve.ts")],
     [
       "browser-host",
@@ -68,6 +86,11 @@ export const CONFIG_FILE: CommandEntry = ENTRIES.find(({ name }) => name.endsWit
 
 /** The commands that are called by name. */
 export const COMMANDS: readonly CommandEntry[] = ENTRIES.filter((entry) => entry !== CONFIG_FILE);
+
+/** Finds a command by its name, or its other one. */
+export function commandNamed(word: string | undefined): CommandEntry | undefined {
+  return COMMANDS.find(({ name, alias }) => name === word || alias !== undefined && alias === word);
+}
 
 export async function loadGroups(): Promise<readonly CommandGroup[]> {
   return await Promise.all(

@@ -37,7 +37,9 @@ export const command: Command = {
     if (!completions) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
     const commands = (await loadGroups()).flatMap((group) => group.commands);
     const isFile = ({ name }: CommandSyntax) => name.endsWith(".json");
-    print(completions(commands.filter((command) => !isFile(command)), commands.find(isFile)!));
+    const named = commands.filter((command) => !isFile(command));
+    const all = named.flatMap((command) => [command, ...(command.alias ? [{ ...command, name: command.alias }] : [])]);
+    print(completions(all, commands.find(isFile)!));
   },
 };
 

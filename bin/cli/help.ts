@@ -66,7 +66,7 @@ Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", 
 }
 
 export function helpOf(command: CommandSyntax): string {
-  return `${command.summary}.
+  return `${command.summary}.${also(command)}
 
 Usage: latchkey ${command.usage}
 
@@ -74,6 +74,10 @@ Options:
 ${columns([...command.options.map(row), ["-h, --help", "Show this help"]])}
 Examples:
 ${examples(command.examples)}`;
+}
+
+function also({ alias }: CommandSyntax): string {
+  return alias ? ` Also called ${alias}.` : "";
 }
 
 function row(option: Option): [string, string] {
@@ -144,10 +148,11 @@ export function manualPage(
   ].join("\n");
 }
 
-function commandLines({ name, summary, usage, options, examples }: CommandSyntax): readonly string[] {
+function commandLines(command: CommandSyntax): readonly string[] {
+  const { name, summary, usage, options, examples } = command;
   return [
     `.SS ${quoted(`latchkey ${name}`)}`,
-    text(`${summary}.`),
+    text(`${summary}.${also(command)}`),
     ".PP",
     `.B latchkey\n${text(usage)}`,
     ...options.flatMap((option) => {

@@ -40,6 +40,8 @@ export type OptionValue<O extends Option> = O extends { readonly kind: "switch" 
 /** A command as the parser, the help and the completions know it. */
 export interface CommandSyntax {
   readonly name: string;
+  /** Another name. */
+  readonly alias?: string;
   /** Description in one line. */
   readonly summary: string;
   /** Its arguments, as the help shows them. */
@@ -81,7 +83,7 @@ export function switchOption(name: string, summary: string): Option & { readonly
 }
 
 /** The formats of all commands. `LATCHKEY_FORMAT` is set for all of them, and counts where a command has the format. */
-const FORMATS = ["token", "json", "header", "env", "az", "text", "cookie"] as const;
+const FORMATS = ["token", "json", "header", "headers", "env", "az", "claims", "text", "cookie"] as const;
 
 /** Returns `--format` with some of the formats; the first is the default. */
 export function formatOption<const Choice extends (typeof FORMATS)[number]>(

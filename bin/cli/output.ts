@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { write } from "../../lib/runtime/program.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { oldestWait } from "../../lib/async.ts";
+import { isTerminal, write } from "../../lib/runtime/program.ts";
+import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
@@ -31,6 +32,31 @@ export function sayLine(line: string): void {
   write("stderr", `${escapeForTerminal(line)}\n`);
 }
 
+/** Time in milliseconds after which a person wonders what a command waits for. */
+const LONG_WAIT_MS = 2_000;
+
+/**
+ * Says once, if standard error is a terminal, whose answer the command waits for when it takes longer than two seconds. The
+ * returned object ends that.
+ */
+export function announceLongWait(): Disposable {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  if (isTerminal("stderr")) lookAfter(LONG_WAIT_MS);
+  return { [Symbol.dispose]: () => timer !== undefined && clearTimeout(timer) };
+
+  function lookAfter(milliseconds: number): void {
+    timer = setTimeout(() => {
+      const wait = oldestWait(), leftMs = wait ? wait.sinceMs + LONG_WAIT_MS - performance.now() : LONG_WAIT_MS;
+      if (!wait || leftMs > 0) return lookAfter(leftMs);
+      try {
+        say(`still waiting for ${wait.whose}`);
+      } catch {
+        // The terminal is closed.
+      }
+    }, milliseconds);
+  }
+}
+
 let statusWidth = 0;
 
 /** Shows a message at the beginning of the terminal's line, in place of the last one, without ending it; `""` clears it. */
@@ -53,9 +79,13 @@ export function escapeForTerminal(foreign: string): string {
 }
 
 /** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */
-export function jsonForTerminal(value: unknown): string {
+export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: number } = {}): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value).replaceAll(invisible(), (character) => character.split("").map(escape).join(""));
+  // Only the indentation has line ends: in a string they are escaped.
+  return JSON.stringify(value, undefined, indent).replaceAll(
+    invisible(),
+    (character) => character === "\n" ? character : character.split("").map(escape).join(""),
+  );
 }
 
 /** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
@@ -129,6 +159,14 @@ export function accountJson(account: AccountInfo): Record<string, unknown> {
 /** Returns an account as a line of text: user name, home account id and name, separated by tabs. */
 export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
   return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
+}
+
+/** Returns a name of each account that no other one has: the user name, or the home account id. */
+export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
+  return accounts.map(({ username, homeAccountId }) => {
+    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
+    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
+  });
 }
 
 export function epochSeconds(time: Date): number {

@@ -4,16 +4,18 @@
  * @module
  */
 import { uriToRegister } from "../../lib/authority.ts";
-import { quoteCommand } from "../../lib/runtime/host.ts";
-import { endedBy, isTerminal, onSignals } from "../../lib/runtime/program.ts";
+import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
+import { endedBy, isTerminal, onSignals, write } from "../../lib/runtime/program.ts";
+import type { AccountInfo } from "../../lib/account.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { VERBOSE } from "./options.ts";
-import { say, sayLine, showStatus } from "./output.ts";
+import { accountNames, say, sayLine, showStatus } from "./output.ts";
 
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
@@ -137,14 +139,65 @@ export async function signInByDeviceCode(
   try {
     return await app.acquireTokenByDeviceCode({
       ...request,
-      onUserCode: ({ message, expiresOn }) => {
+      onUserCode: async ({ message, expiresOn, verificationUri, verificationUriComplete = verificationUri }) => {
         say(message);
+        if (line.isOn("qr")) await showQrCode(verificationUriComplete);
         if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
       },
     });
   } finally {
     endCountDown();
   }
+}
+
+/** Width of a terminal that every one has. */
+const COLUMNS = 80;
+/** Light squares around a code: readers need some. */
+const QR_BORDER = 2;
+/** Colors of the squares that are drawn, the light ones, and of the others, whatever those of the terminal are. */
+const LIGHT_ON_DARK = "\x1b[97;40m", USUAL_COLORS = "\x1b[0m";
+
+/** Shows an address as a QR code, two rows of squares in one line of text; or says why not. */
+async function showQrCode(address: string): Promise<void> {
+  if (!isTerminal("stderr")) return say("there is no QR code, since stderr is not a terminal");
+  const { renderUnicodeCompact } = await import("uqr");
+  let lines: readonly string[] = [];
+  try {
+    lines = renderUnicodeCompact(address, { border: QR_BORDER }).split("\n");
+  } catch {
+    // no QR code has room for it
+  }
+  if (lines.length === 0 || lines[0]!.length > COLUMNS) {
+    return say(`there is no QR code: one of this address has more than ${COLUMNS} columns`);
+  }
+  const isPlain = readEnvironment("NO_COLOR") !== undefined || readEnvironment("TERM") === "dumb";
+  write("stderr", lines.map((line) => isPlain ? `${line}\n` : `${LIGHT_ON_DARK}${line}${USUAL_COLORS}\n`).join(""));
+}
+
+/** Number of answers that are read before a choice is given up. */
+const MAX_ANSWERS = 3;
+
+/**
+ * Has the person at the terminal choose an account by its number. The choice is for this run only.
+ *
+ * @throws {LatchkeyError} `user_canceled` if the input ends.
+ * @throws {UsageError} if no answer was a number of an account.
+ */
+export async function askForAccount(
+  accounts: readonly AccountInfo[],
+  signal: AbortSignal | undefined,
+): Promise<AccountInfo> {
+  const { readLineOrEnd } = await import("../../lib/runtime/stdio.ts");
+  say("several accounts are signed in:");
+  accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
+  for (let left = MAX_ANSWERS; left > 0; left--) {
+    write("stderr", `latchkey: type the number of one (1 to ${accounts.length}) and press Enter; Ctrl-C cancels: `);
+    const answer = (await readLineOrEnd(signal))?.trim();
+    if (answer === undefined) throw new LatchkeyError("user_canceled", "No account was chosen");
+    const account = /^\d{1,6}$/.test(answer) ? accounts[Number(answer) - 1] : undefined;
+    if (account) return account;
+  }
+  throw new UsageError("No account was chosen: name one with --account");
 }
 
 /** Shows the time that is left, if standard error is a terminal. Returns a function that removes it. */

@@ -302,13 +302,32 @@ export const display: Check = {
   after: ["broker"],
   async run({ bus }, { signal, stateOf }) {
     try {
-      return judgeDisplay(await readActivationEnvironment(await bus(), { signal }), stateOf("broker") === "ok");
+      const environment = await readActivationEnvironment(await bus(), { signal });
+      const finding = judgeDisplay(environment, stateOf("broker") === "ok");
+      return isThere(NVIDIA, { ifUnknown: false }) ? withWindowFix(finding, environment) : finding;
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !["missing_dependency", "unexpected"].includes(error.code)) throw error;
       return notChecked(error.message, error.hint);
     }
   },
 };
+
+/** NVIDIA's driver has it while it is loaded. */
+const NVIDIA = "/proc/driver/nvidia/version";
+/** WebKitGTK, which shows the window, does not draw on Wayland with NVIDIA's driver. */
+const WINDOW_VARIABLES = { GDK_BACKEND: "x11", WEBKIT_DISABLE_DMABUF_RENDERER: "1" };
+
+/** Adds the fix for Microsoft's broker on Wayland with NVIDIA, unless the environment has it. */
+export function withWindowFix(finding: Finding, { variables }: ActivationEnvironment): Finding {
+  const isWayland = Boolean(variables.get("WAYLAND_DISPLAY"));
+  const missing = Object.entries(WINDOW_VARIABLES).filter(([name, value]) => variables.get(name) !== value);
+  if (!isWayland || missing.length === 0) return finding;
+  const settings = missing.map(([name, value]) => `${name}=${value}`).join(" ");
+  const fix = "If the sign-in window stays empty or vanishes (Wayland with NVIDIA's driver): " +
+    `systemctl --user edit microsoft-identity-broker, add [Service] and Environment=${settings}, then ` +
+    "systemctl --user restart microsoft-identity-broker";
+  return { ...finding, fix: [finding.fix, fix].filter(Boolean).join(". ") };
+}
 
 function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: boolean): Finding {
   const where = source === "systemd" ? "systemd's user manager" : "the bus daemon";

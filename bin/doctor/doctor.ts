@@ -40,6 +40,7 @@ import {
   silentToken,
   wsl,
 } from "./broker.ts";
+import { deviceRegistration } from "./device.ts";
 import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { tokenCache } from "./token_cache.ts";
@@ -134,7 +135,7 @@ function checksOf(system: string): readonly Check[] {
   if (system !== "linux") return [...first, broker, msalRuntime, ...last];
   // On WSL the session bus is only the second way to a broker, which the broker's check covers.
   if (isWsl()) return [...first, broker, wsl, ...last];
-  return [...first, dbusClient, sessionBus, broker, ...last, display, keyring];
+  return [...first, dbusClient, sessionBus, broker, ...last, display, keyring, deviceRegistration()];
 }
 
 /** Placeholder if no client id is given: only checks that send none use the app then. */

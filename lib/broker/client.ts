@@ -4,6 +4,7 @@
  * @module
  */
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
+import { waitForAnswer } from "../async.ts";
 import type { Authority } from "../authority.ts";
 import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
@@ -64,7 +65,9 @@ export async function callBroker<T>(method: string, call: () => Promise<T>, opti
   const { correlationId, signal, retry, log } = options, begin = performance.now();
   let end = "failed";
   try {
-    const reply = await call();
+    // A window waits for a person, who sees it.
+    const isSilent = !/interactive/i.test(method);
+    const reply = await (isSilent ? waitForAnswer(`the device's broker (${method})`, call) : call());
     end = "was answered";
     return reply;
   } catch (error) {

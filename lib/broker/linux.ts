@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { waitForAnswer } from "../async.ts";
 import { NATIVE_CLIENT_URI } from "../authority.ts";
 import {
   BUS_DAEMON,
@@ -61,10 +62,12 @@ export async function openBrokerBus(): Promise<SessionBus> {
  */
 export async function pingBroker(bus: SessionBus, limits: BrokerTimeLimits, signal?: AbortSignal): Promise<void> {
   const { pingMs, startMs } = limits;
-  await bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-    if (!isNoOwner(error)) throw error;
-    return bus.call(PING, { timeoutMs: startMs, signal });
-  }).catch(throwUnavailable);
+  const ping = () =>
+    bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
+      if (!isNoOwner(error)) throw error;
+      return bus.call(PING, { timeoutMs: startMs, signal });
+    });
+  await waitForAnswer("the device's broker, which starts", ping).catch(throwUnavailable);
 }
 
 /** Reports when the broker starts and stops. */

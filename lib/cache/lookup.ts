@@ -14,6 +14,7 @@ import {
   type CacheApp,
   type CacheDocument,
   type CacheEntry,
+  currentFirst,
   holderOf,
   homeTenantOf,
   hostOf,
@@ -83,9 +84,8 @@ export interface CachedAccount {
   readonly accountSource: string | undefined;
 }
 
-interface AccountRecord {
+interface AccountRecord extends KeyedEntry {
   readonly account: AccountInfo;
-  readonly entry: CacheEntry;
 }
 
 /**
@@ -111,14 +111,14 @@ export function accountIn(document: CacheDocument, homeAccountId: string, app: C
 }
 
 function readRecords(document: CacheDocument, entries: readonly KeyedEntry[], app: CacheApp): AccountRecord[] {
-  return entries.flatMap(({ entry }) => {
+  return entries.flatMap(({ key, entry }) => {
     const account = isInCloud(entry, app) ? readAccount(entry) : undefined;
-    return account && !isSignedOutIn(document, account.homeAccountId, app) ? [{ account, entry }] : [];
+    return account && !isSignedOutIn(document, account.homeAccountId, app) ? [{ account, key, entry }] : [];
   });
 }
 
 function accountOf(records: readonly AccountRecord[], app: CacheApp): CachedAccount | undefined {
-  const inOrder = records.toSorted((one, other) => rank(one.account, app) - rank(other.account, app));
+  const inOrder = currentFirst(records).toSorted((one, other) => rank(one.account, app) - rank(other.account, app));
   const sources = inOrder.map(({ entry }) => text(entry.account_source));
   return inOrder[0] &&
     { account: inOrder[0].account, accountSource: sources.find((source) => source !== undefined) };
@@ -261,6 +261,16 @@ function capabilitiesIn({ client_capabilities }: CacheEntry): string {
 /** Returns the last time at which a token can be used, in milliseconds since 1970. */
 export function endOf({ expires_on, extended_expires_on }: CacheEntry): number {
   return Math.max(readEpochSeconds(expires_on) ?? 0, readEpochSeconds(extended_expires_on) ?? 0);
+}
+
+/** Returns the end of an account's cached access token that lasts longest; `undefined` if none can be used. */
+export function lastTokenEndIn(document: CacheDocument, homeAccountId: string, app: CacheApp): Date | undefined {
+  const ends = document.ofAccount("AccessToken", homeAccountId)
+    .filter(({ entry }) => isOfApp(entry, app) && isInCloud(entry, app))
+    .flatMap(({ entry }) =>
+      ["use", "renew"].includes(stateOf(entry, app.now)!) ? [readEpochSeconds(entry.expires_on)!] : []
+    );
+  return ends.length > 0 ? new Date(Math.max(...ends)) : undefined;
 }
 
 function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {

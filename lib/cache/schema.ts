@@ -164,7 +164,10 @@ export class CacheDocument {
     return found;
   }
 
-  /** Returns the entries of an account. Entries without one, such as a service's own tokens, belong to nobody. */
+  /**
+   * Returns the entries of an account, those under today's keys first. Entries without one, such as a service's own tokens,
+   * belong to nobody.
+   */
   ofAccount(section: CacheSection, homeAccountId: string): readonly KeyedEntry[] {
     if (homeAccountId === "") return [];
     let byAccount = this.#byAccount.get(section);
@@ -172,7 +175,7 @@ export class CacheDocument {
       byAccount = Map.groupBy(this.entries(section), ({ entry }) => holderOf(entry));
       this.#byAccount.set(section, byAccount);
     }
-    return byAccount.get(idKey(homeAccountId)) ?? [];
+    return currentFirst(byAccount.get(idKey(homeAccountId)) ?? []);
   }
 
   /** Returns the access tokens for a scope, under any name of the cloud and the tenant. */
@@ -224,6 +227,12 @@ export class CacheDocument {
     const entries = Object.hasOwn(this.#root, section) ? this.#root[section] : undefined;
     return isObject(entries) ? entries : {};
   }
+}
+
+/** Sorts entries of one account: MSAL for Go 1.0 did not write keys in lower case, and left those entries when it did. */
+export function currentFirst<T extends { readonly key: string }>(entries: readonly T[]): readonly T[] {
+  const isOld = ({ key }: T) => Number(key !== key.toLowerCase());
+  return entries.length < 2 ? entries : entries.toSorted((one, other) => isOld(one) - isOld(other));
 }
 
 function tokenQueryKey({ homeAccountId, environment, clientId, realm, scope }: TokenQueryKey): string {

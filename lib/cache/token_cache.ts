@@ -20,6 +20,7 @@ import {
   type CachedToken,
   type CachedTokenQuery,
   isSignedOutIn,
+  lastTokenEndIn,
   ownRefreshTokens,
   refreshTokensIn,
 } from "./lookup.ts";
@@ -102,6 +103,18 @@ export class TokenCache {
   /** Returns an account's refresh tokens in the order in which to try them. */
   async findRefreshTokens(account: AccountInfo, call: CacheCall = {}): Promise<CachedRefreshToken[]> {
     return refreshTokensIn(await this.#read(account, call), account.homeAccountId, this.#app());
+  }
+
+  /** Returns the end of the account's token that lasts longest, and true for `isRenewable` if there is a refresh token. */
+  async describeAccount(
+    account: AccountInfo,
+    call: CacheCall = {},
+  ): Promise<{ readonly expiresOn: Date | undefined; readonly isRenewable: boolean }> {
+    const document = await this.#read(account, call), app = this.#app(), { homeAccountId } = account;
+    return {
+      expiresOn: lastTokenEndIn(document, homeAccountId, app),
+      isRenewable: refreshTokensIn(document, homeAccountId, app).length > 0,
+    };
   }
 
   /** Returns true if an account signed out of this app. Then no silent call may get it a token, a broker's included. */

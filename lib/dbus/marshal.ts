@@ -89,7 +89,7 @@ function alignment(type: DBusType): number {
 
 /** Writes values in little-endian byte order. */
 class ValueWriter {
-  #bytes = new Uint8Array(256);
+  #bytes = new Uint8Array(4096);
   #view = new DataView(this.#bytes.buffer);
   length = 0;
 
@@ -152,10 +152,19 @@ class ValueWriter {
       return this.#view[set](at, value as never, true);
     }
     if (typeof value !== "string" || !isText(code, value)) throw misfit(code, value);
-    const text = encoder.encode(value);
-    this.writeBasic(code === "g" ? "y" : "u", text.length);
-    this.put(text);
-    this.#grow(1); // the NUL
+    const size = code === "g" ? 1 : 4;
+    this.align(size);
+    const at = this.#grow(size), start = this.#grow(3 * value.length + 1); // the longest UTF-8, and the NUL
+    const { written } = encoder.encodeInto(value, this.#bytes.subarray(start));
+    this.length = start + written + 1;
+    if (size === 4) this.#view.setUint32(at, written, true);
+    else if (written <= 255) this.#view.setUint8(at, written);
+    else throw misfit(code, value);
+  }
+
+  /** Replaces a number that was written before. */
+  replaceUint32(at: number, value: number): void {
+    this.#view.setUint32(at, value, true);
   }
 
   put(bytes: Uint8Array): void {
@@ -300,7 +309,7 @@ const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undef
 ];
 /** The byte "l". */
 const LITTLE_ENDIAN = 0x6c;
-const PROTOCOL_VERSION = 1, FIELDS_START = 16;
+const PROTOCOL_VERSION = 1, BODY_LENGTH_AT = 4, FIELDS_START = 16;
 
 /** @throws {TypeError} if the body does not fit the signature. */
 export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
@@ -308,11 +317,9 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   if (types.length !== values.length) {
     throw new TypeError(`Cannot call over D-Bus: expected ${types.length} arguments, got ${values.length}`);
   }
-  const body = new ValueWriter();
-  for (let index = 0; index < types.length; index++) body.write(types[index]!, values[index]!);
   const whole = new ValueWriter();
   for (const byte of [LITTLE_ENDIAN, message.type, message.flags ?? 0, PROTOCOL_VERSION]) whole.writeBasic("y", byte);
-  whole.writeBasic("u", body.length);
+  whole.writeBasic("u", 0); // the length of the body
   whole.writeBasic("u", message.serial);
   whole.writeArray(8, () => {
     for (let code = 1; code < FIELDS.length; code++) {
@@ -325,7 +332,9 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
     }
   });
   whole.align(8);
-  whole.put(body.bytes());
+  const start = whole.length; // aligned, so that the body is as it would be by itself
+  for (let index = 0; index < types.length; index++) whole.write(types[index]!, values[index]!);
+  whole.replaceUint32(BODY_LENGTH_AT, whole.length - start);
   return whole.bytes();
 }
 

@@ -50,7 +50,20 @@ export function makeFetch({ variable = readEnvironment }: { readonly variable?: 
   };
 }
 
-async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpRequest> {
+async function readRequest(url: string | URL, init: RequestInit = {}): Promise<HttpRequest> {
+  const redirect = init.redirect === "error" ? "error" : "manual";
+  if (init.body instanceof Uint8Array || !init.body) {
+    // A Request would copy the body through a stream, which takes Node as long as all the rest.
+    const { method = "GET", body, signal } = init;
+    return {
+      url: new URL(url),
+      method: method.toUpperCase(),
+      headers: new Headers(init.headers),
+      body: body ? body as Uint8Array<ArrayBuffer> : null,
+      redirect,
+      signal: signal ?? new AbortController().signal,
+    };
+  }
   const request = new Request(url, init), headers = new Headers(request.headers); // Bun drops the content type with the body
   const body = await request.arrayBuffer();
   return {
@@ -58,7 +71,7 @@ async function readRequest(url: string | URL, init?: RequestInit): Promise<HttpR
     method: request.method,
     headers,
     body: body.byteLength > 0 ? new Uint8Array(body) : null,
-    redirect: init?.redirect === "error" ? "error" : "manual",
+    redirect,
     signal: request.signal,
   };
 }

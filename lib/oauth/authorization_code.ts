@@ -50,6 +50,8 @@ export interface AuthorizationFlow {
   readonly codeVerifier: string;
   /** Claims request as JSON text. */
   readonly claims?: string;
+  /** Address of the resource that the token is for (RFC 8707). */
+  readonly resource?: string;
   /** Id of the agent's session that the token is marked with. */
   readonly agentSession?: string;
   /** Longest time since the person last entered a credential, in seconds. */
@@ -75,7 +77,7 @@ export async function startAuthorization(
   provider: Provider,
   request: AuthorizationRequest & Pick<HttpOptions, "now">,
 ): Promise<AuthCodeFlow> {
-  const { clientId, scopes, redirectUri, claims, agentSession, maxAge, now = Date.now } = request;
+  const { clientId, scopes, redirectUri, claims, resource, agentSession, maxAge, now = Date.now } = request;
   const modes = provider.server.response_modes_supported;
   const mode = request.responseMode ?? (Array.isArray(modes) && modes.includes("form_post") ? "form_post" : "query");
   const flow: AuthorizationFlow = {
@@ -87,6 +89,7 @@ export async function startAuthorization(
     nonce: generateRandomNonce(),
     codeVerifier: generateRandomCodeVerifier(),
     ...(claims !== undefined && { claims }),
+    ...(resource !== undefined && { resource }),
     ...(agentSession !== undefined && { agentSession }),
     ...(maxAge !== undefined && { maxAge }),
     startedOn: now(),
@@ -173,10 +176,12 @@ export async function finishAuthorization(
   http: HttpOptions = {},
 ): Promise<TokenReply> {
   checkFlow(flow, provider);
-  const { clientId, redirectUri, scopes, claims, agentSession, codeVerifier, state, nonce, maxAge, startedOn } = flow;
+  const { clientId, redirectUri, scopes, claims, resource, agentSession } = flow;
+  const { codeVerifier, state, nonce, maxAge, startedOn } = flow;
   const { correlationId = flow.correlationId, now = Date.now, signal } = http, { authority } = provider;
   const context: TokenContext = {
     ...{ flow: "browser", redirectUri: uriToRegister(redirectUri), clientId, scopes, claims, correlationId },
+    resource,
     agentSession,
     secrets: [parameters.get("code") ?? "", codeVerifier, state, nonce],
   };

@@ -25,7 +25,7 @@ import { type Provider, scopesToAsk } from "./provider.ts";
 import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
 
 /** Parameters of a sign-in on another device. The reserved scopes are added. */
-type DeviceCodeRequest = Pick<TokenContext, "clientId" | "scopes" | "claims" | "agentSession">;
+type DeviceCodeRequest = Pick<TokenContext, "clientId" | "scopes" | "claims" | "resource" | "agentSession">;
 
 /** A code for the person, and the secrets with which its token is requested. */
 export interface DeviceCode extends UserCode {
@@ -99,6 +99,7 @@ export async function startDeviceCode(
   async function send(pkce: Readonly<Record<string, string>> = {}): Promise<DeviceAuthorizationResponse> {
     const parameters = new URLSearchParams({ scope: scopesToAsk(provider, scopes).join(" "), ...pkce });
     if (claims !== undefined && isMicrosoftAuthority(authority)) parameters.set("claims", claims);
+    if (request.resource !== undefined) parameters.set("resource", request.resource);
     const options = sendOptions(authority.url, step, { retry: true });
     const ask = () => deviceAuthorizationRequest(server, client, None(), parameters, options);
     const response = await translateErrors(ask, step), { status, headers } = response, body = await response.text();

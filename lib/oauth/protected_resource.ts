@@ -54,7 +54,7 @@ export async function findProtectedResource(
   url: string,
   { authority, challenge, ...http }: ProtectedResourceOptions,
 ): Promise<ProtectedResource> {
-  const address = readAddress(url), { host } = address;
+  const address = readServerAddress(url), { host } = address;
   const parameters = challengeOf(challenge ?? await askForChallenge(address, http));
   const metadata = await findMetadata(address, parameters.metadata, http);
   const named = scopesIn(parameters.scope);
@@ -79,7 +79,8 @@ export async function findProtectedResource(
   };
 }
 
-function readAddress(url: string): URL {
+/** Reads the address of a server: `https:`, or `http:` on loopback. Throws a `TypeError` if it is invalid. */
+export function readServerAddress(url: string): URL {
   const address = URL.canParse(url) ? new URL(url) : undefined;
   if (!address) throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it is not a URL`);
   if (!isHttpsOrLoopback(address)) {

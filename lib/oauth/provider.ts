@@ -245,7 +245,7 @@ export function authorizationUrl(
   request: AuthorizationRequest,
   more: Readonly<Record<string, string>> = {},
 ): string {
-  const { clientId, scopes, redirectUri, loginHint, domainHint, maxAge, claims } = request;
+  const { clientId, scopes, redirectUri, loginHint, domainHint, maxAge, claims, resource } = request;
   const { authorization_endpoint } = provider.server;
   if (!authorization_endpoint) throw new LatchkeyError("configuration", "The provider has no authorization endpoint");
   const allScopes = scopesToAsk(provider, [...scopes, ...request.extraScopesToConsent ?? []]);
@@ -263,6 +263,7 @@ export function authorizationUrl(
     ...(domainHint !== undefined && { domain_hint: domainHint }),
     ...(maxAge !== undefined && { max_age: String(maxAge) }),
     ...(claims !== undefined && { claims }),
+    ...(resource !== undefined && { resource }),
     ...more,
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);

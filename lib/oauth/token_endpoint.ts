@@ -37,6 +37,8 @@ export interface TokenContext extends RefusalContext {
   readonly claims?: string | undefined;
   /** Account that the token must be of. */
   readonly account?: AccountInfo | undefined;
+  /** Address of the resource that the token is for (RFC 8707). */
+  readonly resource?: string | undefined;
   /** Id of the agent's session that the token is marked with. */
   readonly agentSession?: string | undefined;
 }
@@ -78,6 +80,7 @@ export async function requestToken(
     ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
     // Microsoft's servers know these beside the standards: the account's home, claims at the token endpoint, an agent's session.
     additionalParameters: {
+      ...(context.resource !== undefined && { resource: context.resource }),
       ...(isMicrosoft && {
         client_info: "1",
         ...(claimsRequest !== undefined && { claims: claimsRequest }),
@@ -99,7 +102,7 @@ export async function requestToken(
 }
 
 export interface RefreshRequest
-  extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account" | "agentSession"> {
+  extends Pick<TokenContext, "clientId" | "scopes" | "claims" | "account" | "resource" | "agentSession"> {
   /** Refresh token of the app, or of one of its family. */
   readonly refreshToken: string;
 }
@@ -132,8 +135,10 @@ export async function refreshTokens(
       read: processRefreshTokenResponse,
     }, { context, http });
   } catch (error) {
-    // A refresh token covers only the granted scopes (RFC 6749, 6). The person can grant more.
-    if (!(error instanceof LatchkeyError) || error.error !== "invalid_scope" || isMicrosoft) throw error;
+    // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The person can grant more.
+    const isNotGranted = error instanceof LatchkeyError &&
+      ["invalid_scope", "invalid_target"].includes(error.error ?? "");
+    if (!isNotGranted || isMicrosoft) throw error;
     const hint = "Sign in again: acquireTokenInteractive with these scopes";
     throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint });
   }

@@ -122,17 +122,17 @@ export async function recogniseMsysTerminals(): Promise<void> {
 }
 
 /** Returns true if the stream is a terminal. */
-export function isTerminal(stream: "stdin" | "stderr"): boolean {
+export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
 }
 
-function isSystemTerminal(stream: "stdin" | "stderr"): boolean {
+function isSystemTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();
   // To read process.stdin takes Bun as long as the rest of a silent token.
   const { fstatSync } = globalThis.process.getBuiltinModule("node:fs");
   try {
-    const facts = fstatSync(stream === "stdin" ? 0 : 2), major = facts.rdev >> 8 & 0xfff;
+    const facts = fstatSync(["stdin", "stdout", "stderr"].indexOf(stream)), major = facts.rdev >> 8 & 0xfff;
     if (!facts.isCharacterDevice()) return false;
     if (operatingSystem() === "linux") {
       if (major === MEMORY_MAJOR) return false;
@@ -149,6 +149,7 @@ const TYPE_BITS = 0o170000, FIFO = 0o010000;
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
+  if (isMsysTerminal?.("stdout")) return false;
   const { fstatSync } = await import("node:fs");
   try {
     const facts = fstatSync(1), isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false

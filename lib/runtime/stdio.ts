@@ -83,8 +83,15 @@ async function errorWriter(): Promise<(bytes: Uint8Array) => Promise<void>> {
 
 /** Reads a line of standard input, without its end. At the end of the input it waits for the signal, and throws its reason. */
 export async function readLine(signal: AbortSignal): Promise<string> {
-  signal.throwIfAborted();
-  const line = Promise.withResolvers<string>(), decoder = new TextDecoder();
+  return await readLineOrEnd(signal) ?? await untilAborted(new Promise<never>(() => {}), signal);
+}
+
+/** Reads a line of standard input, without its end; `undefined` at the end of the input. */
+export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<string | undefined> {
+  signal?.throwIfAborted();
+  const line = Promise.withResolvers<string | undefined>(),
+    decoder = new TextDecoder(),
+    end = () => line.resolve(undefined);
   let text = "";
   const take = (chunk: Uint8Array): boolean => {
     text += decoder.decode(chunk, { stream: true });
@@ -92,7 +99,7 @@ export async function readLine(signal: AbortSignal): Promise<string> {
     if (end !== -1) line.resolve(text.slice(0, end));
     return end !== -1;
   };
-  const stop = denoNamespace() ? readByDeno(take) : readByNode(take);
+  const stop = denoNamespace() ? readByDeno(take, end) : readByNode(take, end);
   try {
     return await untilAborted(line.promise, signal);
   } finally {
@@ -101,23 +108,24 @@ export async function readLine(signal: AbortSignal): Promise<string> {
 }
 
 /** A read under way cannot be called off; the program does not wait for it when it exits. */
-function readByDeno(take: (chunk: Uint8Array) => boolean): () => void {
+function readByDeno(take: (chunk: Uint8Array) => boolean, end: () => void): () => void {
   const reader = denoNamespace()!.stdin.readable.getReader();
   const read = async (): Promise<void> => {
     let next = await reader.read();
     while (!next.done && !take(next.value)) next = await reader.read();
+    if (next.done) end();
   };
-  read().catch(() => {}); // nobody can type anything: the browser may still come back
+  read().catch(end); // nobody can type anything
   return () => reader.releaseLock();
 }
 
-function readByNode(take: (chunk: Uint8Array) => boolean): () => void {
+function readByNode(take: (chunk: Uint8Array) => boolean, end: () => void): () => void {
   const { stdin } = globalThis.process;
-  const ignore = (): void => {}; // nobody can type anything: the browser may still come back
-  stdin.on("data", take).on("error", ignore).resume();
+  if (stdin.readableEnded) end();
+  stdin.on("data", take).on("error", end).on("end", end).resume();
   return () => {
     // A stream that is paused keeps no program.
-    stdin.off("data", take).off("error", ignore).pause();
+    stdin.off("data", take).off("error", end).off("end", end).pause();
   };
 }
 

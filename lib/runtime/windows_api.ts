@@ -89,8 +89,9 @@ function opener(paths: readonly string[]): Open | undefined {
   };
 }
 
-/** Handles of the standard streams for GetStdHandle: STD_INPUT_HANDLE, STD_ERROR_HANDLE */
-const HANDLES = { stdin: -10, stderr: -12 };
+/** Handles of the standard streams for GetStdHandle. */
+const HANDLES = { stdin: -10, stdout: -11, stderr: -12 };
+const DESCRIPTORS = { stdin: "0", stdout: "1", stderr: "2" };
 /** FileNameInfo */
 const FILE_NAME_INFO = 2;
 /** Name of the pipe between a program and a terminal of Git Bash, MSYS2 or Cygwin, such as `\\msys-dd50a72ab4668b33-pty0-to-master`. */
@@ -100,9 +101,9 @@ const PTY = /^\\(msys|cygwin)-[\da-f]+-pty\d+-(from|to)-master(-nat)?$/;
  * Returns true if a stream is a terminal of Git Bash, MSYS2 or Cygwin: for Windows it is a named pipe. Node, which cannot see the
  * name, starts Git Bash's own `test`.
  */
-export function isMsysTerminal(stream: "stdin" | "stderr"): boolean {
+export function isMsysTerminal(stream: keyof typeof HANDLES): boolean {
   const api = openWindowsApi();
-  if (!api) return denoNamespace() === undefined && isTerminalByTest(stream === "stdin" ? "0" : "2");
+  if (!api) return denoNamespace() === undefined && isTerminalByTest(DESCRIPTORS[stream]);
   // FILE_NAME_INFO: a DWORD with the length in bytes, and the name in UTF-16.
   const information = new Uint8Array(1024), handle = api.GetStdHandle(HANDLES[stream]);
   if (!api.GetFileInformationByHandleEx(handle, FILE_NAME_INFO, information, information.length)) return false;

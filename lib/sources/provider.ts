@@ -176,7 +176,8 @@ export class ProviderSource {
     const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
-    await this.#save({ authority, claims: flow.claims, agentSession: flow.agentSession }, reply, "authorization_code");
+    const { agentSession } = flow, capabilities = capabilitiesOf(flow.claims, flow.resource);
+    await this.#save({ authority, capabilities, agentSession }, reply, "authorization_code");
     return reply.result;
   }
 
@@ -192,7 +193,7 @@ export class ProviderSource {
 
   /** Notes that an account signed in with a broker, which renews its tokens from now on. The tokens are not stored. */
   async noteBrokerSignIn(result: AuthenticationResult): Promise<void> {
-    await this.#save(this.#options, { result }, "broker");
+    await this.#save({ ...this.#options, capabilities: "" }, { result }, "broker");
   }
 
   /** Aborts all calls in flight. Resolves when the renewals that were sent are stored. */
@@ -226,10 +227,10 @@ export class ProviderSource {
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
     // The refresh tokens of the app's family can still be there.
     if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
-    const { clientId, fetch, now } = this.#options, { scopes, claims, agentSession } = query;
-    const http = { fetch: await fetch(), now, correlationId };
+    const { clientId, fetch, now } = this.#options, { scopes, claims, resource, agentSession } = query;
+    const http = { fetch: await fetch(), now, correlationId }, request = { scopes, claims, resource, agentSession };
     const redeem = (refreshToken: string) =>
-      refreshTokens(provider, { clientId, refreshToken, scopes, claims, account, agentSession }, http);
+      refreshTokens(provider, { ...request, clientId, refreshToken, account }, http);
     return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
   }
 
@@ -273,13 +274,13 @@ export class ProviderSource {
 
   /** Stores an answer. A failure is only logged: the token is good even so. */
   async #save(
-    { authority, claims, agentSession }: Pick<TokenQuery, "authority" | "claims" | "agentSession">,
+    { authority, capabilities, agentSession }: Pick<TokenQuery, "authority" | "capabilities" | "agentSession">,
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
-      const capabilities = capabilitiesOf(claims), extension = await extensionOf(agentSession);
+      const extension = await extensionOf(agentSession);
       await this.#cache.save({ ...reply, accountSource, realm, capabilities, extension, ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;

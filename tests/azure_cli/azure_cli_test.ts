@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { type FakeAzure, ME, startFakeAzure } from "../fakes/fake_azure.ts";
 import { makeHostileFolder } from "../fakes/hostile_folder.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
@@ -17,10 +18,15 @@ const RESOURCE = "https://management.azure.com", SCOPE = `${RESOURCE}/.default`;
 const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!;
 
-let bus: PrivateBus, broker: FakeBroker, folder: string, az: string;
+const PRODUCTION = { id: "44444444-4444-4444-8444-444444444444", name: "Production" };
+const TEST = { id: "55555555-5555-4555-8555-555555555555", name: "Test", tenantId: FABRIKAM };
+const OLD = { id: "66666666-6666-4666-8666-666666666666", name: "Old", state: "Disabled" };
+
+let bus: PrivateBus, broker: FakeBroker, azure: FakeAzure, folder: string, az: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "azure-cli-"));
+  azure = startFakeAzure(CONTOSO);
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   az = await install("bin");
@@ -28,15 +34,25 @@ beforeAll(async () => {
 beforeEach(async () => {
   await broker.behave({ replies: {} });
   await broker.forgetCalls();
+  azure.pages = [];
+  azure.failure = azure.elsewhere = undefined;
+  azure.asked.length = 0;
 });
 afterAll(async () => {
+  await azure[Symbol.asyncDispose]();
   await broker.stop();
   await bus.stop();
   rmSync(folder, { recursive: true });
 });
 
 const run = (command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> =>
-  runProgram(command, { DBUS_SESSION_BUS_ADDRESS: bus.address, PATH: process.env.PATH!, ...env });
+  runProgram(command, {
+    DBUS_SESSION_BUS_ADDRESS: bus.address,
+    PATH: process.env.PATH!,
+    LATCHKEY_ENDPOINT_RESOURCE_MANAGER: azure.url,
+    LATCHKEY_ENDPOINT_MICROSOFT_GRAPH: azure.url,
+    ...env,
+  });
 const azShim = (words: readonly string[], program = BUN.program()) =>
   run([...program, "bin/latchkey.ts", "az-shim", ...words]);
 const call = (line: string) => run([az, ...line.split(" ")]);
@@ -62,9 +78,9 @@ describe("latchkey az-shim", () => {
       expect(code).toBe(0);
       const shell = `${stdout}cd /; command -v az; exec az ${GET}`;
       const { stdout: out, stderr } = await run(["sh", "-c", shell]);
-      const [path, json] = out.split("\n");
+      const [path] = out.split("\n"), json = out.slice(path!.length);
       expect({ path, stderr }).toEqual({ path: join(place, "az"), stderr: "" });
-      expect(JSON.parse(json!)).toMatchObject({ accessToken: expect.stringMatching(/^eyJ/), tokenType: "Bearer" });
+      expect(JSON.parse(json)).toMatchObject({ accessToken: expect.stringMatching(/^eyJ/), tokenType: "Bearer" });
       expect(readFileSync(path!, "utf8")).toContain(program()[0]!);
       expect(await asked()).toMatchObject({ clientId: AZURE_CLI_ID, username: "jane@contoso.com" });
     },
@@ -114,6 +130,7 @@ describe("latchkey az-shim", () => {
 
 describe("az", () => {
   test("gives a token as Azure CLI does, for a resource, a scope or neither, and one value of it", async () => {
+    azure.failure = { status: 403, body: "" }; // then a subscription is taken as it is
     const { code, stdout, stderr } = await call(`${GET} --subscription s1`);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(JSON.parse(stdout)).toEqual({
@@ -143,8 +160,9 @@ describe("az", () => {
     });
     const named = await install("subscription", ["--client-id", "azure-cli", "--subscription", "s1"]);
     expect((await run([named, "account", "show", "--query", "id", "--output", "tsv"])).stdout).toBe("s1\n");
-    expect(JSON.parse((await call("version -o=json")).stdout)).toMatchObject({ "azure-cli": "2.76.0", extensions: {} });
-    expect((await call("--version")).stdout).toMatch(/^azure-cli 2\.76\.0 \(latchkey .*\)\n$/);
+    expect(azure.asked).toHaveLength(1);
+    expect(JSON.parse((await call("version -o=json")).stdout)).toMatchObject({ "azure-cli": "2.91.0", extensions: {} });
+    expect((await call("--version")).stdout).toMatch(/^azure-cli 2\.91\.0 \(latchkey .*\)\n$/);
   });
 
   test("refuses what Azure CLI itself is needed for, by code 2 and without an answer", async () => {
@@ -164,7 +182,7 @@ describe("az", () => {
     const text = JSON.stringify({ brokerTokenResponse: { error: challenged } });
     await broker.behave({ replies: { acquireTokenSilently: { kind: "text", text } } });
     const { code, stdout, stderr } = await call(`${GET} --tenant ${FABRIKAM}`);
-    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("AADSTS50076");
     expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
     const [, command = ""] = /Please run: az (login .*)\n/.exec(stderr) ?? [];
@@ -175,6 +193,158 @@ describe("az", () => {
       requestedScopes: [SCOPE],
       authority: `https://login.microsoftonline.com/${FABRIKAM}`,
       decodedClaims: CLAIMS,
+    });
+  });
+});
+
+describe("az, for an account with subscriptions,", () => {
+  const home = () => ({ XDG_STATE_HOME: join(folder, crypto.randomUUID()) });
+  const callAt = (env: Readonly<Record<string, string>>, line: string) => run([az, ...line.split(" ")], env);
+  const succeeds = async (env: Readonly<Record<string, string>>, line: string) => {
+    const { code, stdout, stderr } = await callAt(env, line);
+    expect({ line, code, stderr }).toEqual({ line, code: 0, stderr: "" });
+    return stdout;
+  };
+  const listed = {
+    ...{ homeTenantId: CONTOSO, managedByTenants: [], user: { name: "jane@contoso.com", type: "user" } },
+  };
+
+  test("lists them by one request, with all pages, and keeps them for itself", async () => {
+    const env = home();
+    azure.pages = [[PRODUCTION, OLD], [TEST]];
+    const enabled = { ...listed, cloudName: "AzureCloud", state: "Enabled" };
+    expect(JSON.parse(await succeeds(env, "account list -o=json"))).toEqual([
+      { ...enabled, ...PRODUCTION, tenantId: CONTOSO, isDefault: true },
+      { ...enabled, ...TEST, isDefault: false },
+    ]);
+    expect(azure.asked).toEqual(["/subscriptions", "/subscriptions"].map((path) => ({
+      ...{ path, audience: "https://management.core.windows.net/" },
+    })));
+    const file = join(env.XDG_STATE_HOME, "latchkey/azure_subscriptions.json");
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readFileSync(file, "utf8")).not.toContain("eyJ");
+    azure.failure = { status: 500, body: "" };
+    expect(await succeeds(env, "account list --all --query [].name -o tsv")).toBe("Production\nOld\nTest\n");
+    expect(await succeeds(env, "account show --name test --query id -o tsv")).toBe(`${TEST.id}\n`);
+    expect(azure.asked).toHaveLength(2);
+    azure.failure = undefined;
+    azure.pages = [[TEST]];
+    expect(await succeeds(env, "account list --refresh --query [].name -o tsv")).toBe("Test\n");
+  });
+
+  test("chooses one of them, by name or id, and gets tokens of its tenant", async () => {
+    const env = home();
+    azure.pages = [[PRODUCTION, TEST]];
+    expect(await succeeds(env, "account set --subscription TEST")).toBe("");
+    expect(JSON.parse(await succeeds(env, "account show"))).toEqual({
+      ...{ ...listed, ...TEST, environmentName: "AzureCloud", state: "Enabled", isDefault: true },
+    });
+    expect(await succeeds(env, "account list --query [?isDefault].name -o tsv")).toBe("Test\n");
+    expect(await succeeds(env, "account get-access-token --query [subscription,tokenType] -o tsv"))
+      .toBe(`${TEST.id}\nBearer\n`);
+    await succeeds(env, `account get-access-token --subscription ${TEST.id} -o none`);
+    expect((await asked()).authority).toBe(`https://login.microsoftonline.com/${FABRIKAM}`);
+    for (const line of ["account set -s nobody", "account show -s nobody", "account get-access-token -s nobody"]) {
+      const { code, stdout, stderr } = await callAt(env, line);
+      expect({ line, code, stdout, stderr }).toEqual({
+        line,
+        code: 1,
+        stdout: "",
+        stderr: expect.stringContaining("nobody"),
+      });
+    }
+  });
+
+  // Terraform's provider refuses an id that is not in the list.
+  test("needs no network for one that is given", async () => {
+    const env = { ...home(), ARM_SUBSCRIPTION_ID: TEST.id };
+    expect(await succeeds(env, "account show --query id -o tsv")).toBe(`${TEST.id}\n`);
+    expect(await succeeds(env, `account set -s ${TEST.id}`)).toBe("");
+    expect(azure.asked).toEqual([]);
+    azure.failure = { status: 503, body: "" };
+    expect(await succeeds(env, "account list --query [].[id,isDefault] -o tsv")).toBe(`${TEST.id}\tTrue\n`);
+    azure.failure = undefined;
+    azure.pages = [[PRODUCTION]];
+    expect(await succeeds(env, "account list --query [].id -o tsv")).toBe(`${PRODUCTION.id}\n${TEST.id}\n`);
+  });
+
+  test("sends the token to no other server, and tells why there is no list", async () => {
+    const env = home(), other = startFakeAzure(CONTOSO);
+    azure.pages = [[PRODUCTION], [TEST]];
+    azure.elsewhere = other.url;
+    expect(await succeeds(env, "account list --query [].name -o tsv")).toBe("Production\n");
+    expect(other.asked).toEqual([]);
+    await other[Symbol.asyncDispose]();
+    azure.failure = { status: 403, body: '{"error":{"code":"AuthorizationFailed","message":"No \\u001b[2Jright"}}' };
+    const { code, stdout, stderr } = await callAt(home(), "account list");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("AuthorizationFailed: No ");
+    expect(stderr).not.toContain("\x1b");
+    for (const body of ["", "[]", "{", '{"value":1}', '{"value":[{"subscriptionId":"../x"},null,3]}']) {
+      azure.failure = { status: 200, body };
+      const { stdout, stderr } = await callAt(home(), "account list --query [].id -o tsv");
+      expect([body, stderr.includes("answered: "), stdout]).toEqual(
+        body.includes("value") ? [body, false, `${CONTOSO}\n`] : [body, true, ""],
+      );
+    }
+    const plain = await callAt({ LATCHKEY_ENDPOINT_RESOURCE_MANAGER: "http://contoso.com" }, "account list");
+    expect(plain).toMatchObject({ code: 2, stderr: expect.stringContaining("takes an address with https:") });
+  });
+
+  test("names the user, by Graph", async () => {
+    expect(JSON.parse(await succeeds(home(), "ad signed-in-user show"))).toEqual(ME);
+    expect(azure.asked).toEqual([{ path: "/v1.0/me", audience: "https://graph.microsoft.com/" }]);
+  });
+
+  test("accepts what scripts begin with, where it changes nothing", async () => {
+    const env = home();
+    for (
+      const line of [
+        ...["config set extension.use_dynamic_install=yes_without_prompt", "config set core.output=json core.x=1"],
+        ...["config unset core.x", "configure --defaults group=g", "cloud set --name AzureCloud", "account clear"],
+      ]
+    ) {
+      expect([line, await succeeds(env, line)]).toEqual([line, ""]);
+    }
+    expect(await succeeds(env, "extension list")).toBe("[]\n");
+    expect(await succeeds(env, "cloud show --query name")).toBe('"AzureCloud"\n');
+    for (
+      const line of [
+        "config set core.output=tsv",
+        "cloud set -n AzureChinaCloud",
+        "cloud show -n nope",
+        "config get a.b",
+      ]
+    ) {
+      expect(await callAt(env, line)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/^error/) });
+    }
+  });
+
+  test("signs in with the output of a list, and out", async () => {
+    const env = home();
+    azure.pages = [[PRODUCTION, OLD, TEST]];
+    expect(await succeeds(env, "login --query [].[user.name,name] -o tsv"))
+      .toBe("jane@contoso.com\tProduction\njane@contoso.com\tTest\n");
+    expect(await succeeds(env, "login -o none --allow-no-subscriptions")).toBe("");
+    const { XDG_STATE_HOME } = home();
+    expect(await succeeds({ XDG_STATE_HOME }, "login --skip-sub --tenant contoso.com --query [].name -o tsv"))
+      .toBe("N/A(tenant level account)\n");
+    expect(await succeeds(env, "login -s Test --query [].id -o tsv")).toBe(`${TEST.id}\n`);
+    expect(await succeeds(env, "account show --query name -o tsv")).toBe("Test\n");
+    expect(await succeeds(env, "logout --username jane@contoso.com")).toBe("");
+    expect(await callAt(env, "account show")).toMatchObject({ code: 1, stderr: expect.stringContaining("az login") });
+    expect(await callAt(env, "account list")).toMatchObject({
+      code: 0,
+      stdout: "[]\n",
+      stderr: expect.stringContaining("az login"),
+    });
+    expect(await callAt(env, "login --service-principal -u x -p y")).toMatchObject({ code: 1, stdout: "" });
+  });
+
+  test("marks the tokens of an agent's session", async () => {
+    await succeeds({ ...home(), COPILOT_AGENT_SESSION_ID: "sess-456" }, "account get-access-token -o none");
+    expect(JSON.parse((await asked()).decodedClaims!)).toEqual({
+      access_token: { xms_cli_sid: { values: ["sess-456"] } },
     });
   });
 });

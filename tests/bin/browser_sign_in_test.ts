@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import jsqr from "jsqr";
 import { redirectPath } from "../../lib/authority.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { denoRun } from "../tools/deno_command.ts";
@@ -20,7 +21,7 @@ import {
 } from "./provider_stage.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 import { startLatchkey, type StartOptions } from "./running_latchkey.ts";
-import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const JANE = { login: "jane", password: "x" };
 const BUN = findTool("bun"), ACCOUNT = JANE_LINE, ENVIRONMENT = BROWSER_ENVIRONMENT, PERMISSIONS = SIGN_IN_PERMISSIONS;
@@ -251,6 +252,29 @@ describe("latchkey login --device-code", () => {
     expect(stderr).not.toMatch(/[^\n\x20-\x7e]/);
   });
 
+  test("shows the address as a QR code, which a reader reads, in black and white whatever the terminal's colors are", async () => {
+    for (const NO_COLOR of ["1", ""]) {
+      const words = [...LATCHKEY_ON_BUN, ...wordsOf("login --device-code --qr")];
+      const latchkey = startLatchkey(words, { terminal: true, env: { NO_COLOR } });
+      const [, address, code] = await latchkey.printed(/To sign in, open (\S+) .* code (\S+)\r\n/);
+      const [before, after] = NO_COLOR ? ["", ""] : ["\x1b[97;40m", "\x1b[0m"];
+      const line = `${RegExp.escape(before)}[█▀▄ ]{21,80}${RegExp.escape(after)}\r\n`;
+      const [, block] = await latchkey.printed(new RegExp(`\n((?:${line}){11,})\rlatchkey: `)); // the time that is left
+      const rows = block!.trimEnd().split("\r\n").map((row) => row.slice(before.length, row.length - after.length));
+      expect(readQrCode(rows)).toBe(`${address}?user_code=${code}`);
+      latchkey.type("\x03");
+      expect((await latchkey.ended()).code).toBe(4);
+    }
+  });
+
+  test("says why there is no QR code", async () => {
+    const latchkey = start("login --device-code --qr");
+    await latchkey.printed(/there is no QR code, since stderr is not a terminal\n/);
+    latchkey.interrupt();
+    expect((await latchkey.ended()).stderr).not.toMatch(/[^\n\x20-\x7e]/);
+    expect(await run("login --qr", {})).toMatchObject({ code: 2, stderr: expect.stringContaining("--device-code") });
+  });
+
   test("gives up at Ctrl-C", async () => {
     const latchkey = start("login --device-code");
     await latchkey.printed(/enter the code/);
@@ -281,6 +305,18 @@ describe("latchkey login --device-code", () => {
     expect({ code, error: /^error: (.*)$/m.exec(stderr)?.[1] }).toEqual({ code: 1, error: "invalid_client" });
   });
 });
+
+/** Reads a QR code off the terminal: each character is two squares, one above the other, the light ones being drawn. */
+function readQrCode(rows: readonly string[]): string | undefined {
+  const squares = rows.flatMap((row) => ["█▀", "█▄"].map((light) => [...row].map((square) => light.includes(square))));
+  const size = 4, width = squares[0]!.length * size, height = squares.length * size;
+  const pixels = new Uint8ClampedArray(width * height * 4).fill(255);
+  for (let at = 0; at < width * height; at++) {
+    const isLight = squares[Math.floor(at / width / size)]![Math.floor(at % width / size)];
+    pixels.fill(isLight ? 255 : 0, at * 4, at * 4 + 3);
+  }
+  return jsqr.default(pixels, width, height)?.data;
+}
 
 /** A provider that sends everybody back with an error. */
 function refusingProvider(description: string): ReturnType<typeof Bun.serve> {

@@ -1,6 +1,6 @@
 // The library on a real bus, against each broker's wire.
 import { describe, expect } from "bun:test";
-import { ArgumentError, PublicClientApplication } from "../../mod.ts";
+import { ArgumentError, CONSOLE_WINDOW_HANDLE, PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
@@ -101,6 +101,37 @@ for (const sender of SENDERS) {
     });
   });
 }
+
+describe("Clouds of their own", () => {
+  test.each([
+    ["login.microsoftonline.us", "login.microsoftonline.us"],
+    ["login.usgovcloudapi.net", "login.microsoftonline.us"],
+    ["login.partner.microsoftonline.cn", "login.partner.microsoftonline.cn"],
+    ["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"],
+    ["login-us.microsoftonline.com", "login-us.microsoftonline.com"],
+    ["login.sovcloud-identity.fr", "login.sovcloud-identity.fr"],
+    ["login.sovcloud-identity.de", "login.sovcloud-identity.de"],
+    ["login.sovcloud-identity.sg", "login.sovcloud-identity.sg"],
+  ])("%s goes through the broker", async (host, environment) => {
+    await behave({ accounts: [{ ...JANE, environment }] });
+    const app = makeApp({ authority: `https://${host}/organizations` }), [account] = await app.getAccounts();
+    expect(account).toMatchObject({ environment, source: "broker" });
+    const token = await app.acquireTokenSilent({ scopes: SCOPES, account: account! });
+    expect(token).toMatchObject({ source: "broker", account: { environment, username: JANE.username } });
+    const { authParameters } = (await broker().calls("acquireTokenSilently"))[0]!.request;
+    expect(authParameters).toMatchObject({
+      authority: `https://${host}/${CONTOSO}`,
+      account: { environment },
+      redirectUri: "https://login.microsoftonline.com/common/oauth2/nativeclient",
+    });
+    const signedIn = await app.acquireTokenInteractive({
+      ...{ scopes: SCOPES, prompt: "login", loginHint: JANE.username, parentWindowHandle: CONSOLE_WINDOW_HANDLE },
+    });
+    expect(signedIn.account.environment).toBe(environment);
+    const [window] = await broker().calls("acquireTokenInteractively");
+    expect(window!.request.authParameters.authority).toBe(`https://${host}/organizations`);
+  });
+});
 
 describe("PublicClientApplication's requests", () => {
   test("are those of Microsoft's client", async () => {

@@ -165,3 +165,27 @@ test("environmentOf() keeps the case of an issuer's path", () => {
   expect(of("https://login.windows.net/common")).toBe("login.microsoftonline.com");
   expect(of("https://ADFS.contoso.com/adfs")).toBe("adfs.contoso.com");
 });
+
+// Rows of MSAL for Python's tests: what is not Entra's, B2C's or ADFS', and is taken for an OpenID provider.
+test.each(
+  [
+    ["https://login.b2clogin.com/contoso/b2c_policy", "b2c"],
+    ["https://contoso.com/adfs", "adfs"],
+    ["https://contoso.com/ADFS", "adfs"],
+    ["https://private.cloud/foo", "oidc"],
+    ["https://contoso.ciamlogin.com/anything", "ciam"],
+    ["https://test-instance1-dsts.dsts.core.azure-test.net/dstsv2/common", "oidc"],
+    ["https://eastus.login.microsoft.com/common", "oidc"],
+  ] as const,
+)("parseAuthority(%s) is of the kind %s", (url, kind) => {
+  expect(parseAuthority(url).kind).toBe(kind);
+});
+
+test.each([
+  "https://login.microsoftonline.com/tenant/subpath?foo=bar#fragment",
+  "https://login.microsoftonline.com/tenant#fragment",
+  "http://non.https.example.com/tenant",
+  "https://login.microsoftonline.us/",
+])("parseAuthority(%s), which MSAL for Python takes apart or refuses, is a mistake", (url) => {
+  expect(() => parseAuthority(url)).toThrow(TypeError);
+});

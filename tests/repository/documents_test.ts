@@ -98,7 +98,7 @@ test.each(documents)("every command that %s shows is one that the command line t
 test.each(documents)("every command and option that %s speaks of exists", (file) => {
   const named = [...prose(file).matchAll(/`latchkey ([a-z][^`]*)`/g)].map(([, words]) => words!.split(/\s+/));
   const wrong = named.filter(([name, ...words]) => {
-    const command = commands.find((each) => each.name === name);
+    const command = commands.find((each) => each.name === name || each.alias === name);
     const options = words.slice(0, words.includes("--") ? words.indexOf("--") : undefined)
       .flatMap((word) => /^\[?--([\w-]+)/.exec(word)?.[1] ?? []);
     return !command || options.some((option) => ![...command.options.map(({ name }) => name), "help"].includes(option));

@@ -36,6 +36,15 @@ export async function startOidcProvider(): Promise<OidcProvider> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  // Tokens for a resource are JWTs that name it (RFC 8707, RFC 9068).
+  const resourceIndicators = {
+    enabled: true,
+    getResourceServerInfo: (_context: unknown, resource: string) => ({
+      scope: "api.read api.write",
+      audience: resource,
+      accessTokenFormat: "jwt",
+    }),
+  };
   const provider = new Provider(url, {
     clients: [{
       client_id: clientId,
@@ -49,7 +58,7 @@ export async function startOidcProvider(): Promise<OidcProvider> {
         "http://localhost/signed-in",
       ],
     }],
-    features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true } },
+    features: { deviceFlow: { enabled: true }, claimsParameter: { enabled: true }, resourceIndicators },
     scopes: ["openid", "profile", "offline_access", "api.read", "api.write"],
     claims: { openid: ["sub"], profile: ["name", "preferred_username"] },
     conformIdTokenClaims: false,

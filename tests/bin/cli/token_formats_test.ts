@@ -1,12 +1,18 @@
-// What --format env prints, given to a shell.
+// What --format env prints, given to a shell; what headers and claims print.
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { TOKEN_FORMATS } from "../../../bin/token.ts";
 import type { AuthenticationResult } from "../../../mod.ts";
 
-async function envOf(accessToken: string, tokenType = "Bearer"): Promise<string> {
+const envOf = (accessToken: string, tokenType = "Bearer") => formatted("env", accessToken, tokenType);
+
+async function formatted(
+  format: keyof typeof TOKEN_FORMATS,
+  accessToken: string,
+  tokenType = "Bearer",
+): Promise<string> {
   const account = { homeAccountId: "jane", localAccountId: "jane", environment: "id.contoso.com", realm: "" };
-  return await TOKEN_FORMATS.env!(
+  return await TOKEN_FORMATS[format](
     {
       ...{ accessToken, tokenType: tokenType as "Bearer", expiresOn: new Date(4_000_000_000_000), scopes: ["read"] },
       ...{
@@ -40,3 +46,27 @@ test("--format env leaves a usual token without quotation marks, for files of va
     "ACCESS_TOKEN=eyJ0.eyJh.c2ln-_\nTOKEN_TYPE=Bearer\nEXPIRES_ON=4000000000\n",
   );
 });
+
+test("--format headers is one JSON object of headers", async () => {
+  expect(await formatted("headers", 'a"b')).toBe('{"Authorization":"Bearer a\\"b"}\n');
+  expect(JSON.parse(await formatted("headers", "a.b.c", "pop"))).toEqual({ Authorization: "pop a.b.c" });
+});
+
+const jwtOf = (claims: unknown) => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
+
+test("--format claims decodes a token, and the one in a signed request, and never prints it", async () => {
+  const claims = { aud: "api://contoso", name: "J\u{fc}rgen \u202e\u001b[31m", exp: 1 }, token = jwtOf(claims);
+  const printed = await formatted("claims", token);
+  expect(JSON.parse(printed)).toEqual(claims);
+  expect(printed.trimEnd()).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  const signed = await formatted("claims", jwtOf({ at: token, m: "GET", ts: 1 }), "pop");
+  expect(JSON.parse(signed)).toEqual({ at: claims, m: "GET", ts: 1 });
+  expect(JSON.parse(await formatted("claims", jwtOf({ at: "EwBw" }), "pop"))).toEqual({ at: "[concealed]" });
+});
+
+test.each(["EwBwA8l6BAAU", "a.b.c", "", jwtOf([1]), `${jwtOf({ a: 1 })}.x.y`])(
+  "--format claims says that %j cannot be decoded",
+  async (token) => {
+    await expect(formatted("claims", token)).rejects.toThrow("Cannot decode the token: it is opaque");
+  },
+);

@@ -117,7 +117,7 @@ describe("latchkey doctor in WSL", () => {
     play({ wslinfo: "old" });
     const { code, of } = await report(WELL);
     expect(code).toBe(0);
-    expect(of.broker).toMatchObject({ ok: true, detail: expect.stringMatching(/^linux broker, version 2\.5\.0/) });
+    expect(of.broker).toMatchObject({ ok: true, detail: expect.stringMatching(/^linux broker, version 2\.5\.2/) });
     expect(of.wsl).toMatchObject({ ok: true, fix: expect.stringContaining("wsl --update") });
     expect(of.wsl!.detail).toMatch(/does not know --msal-proxy-path .*; the linux broker is used instead$/);
   });

@@ -11,7 +11,7 @@ const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const OFFLINE = { HTTPS_PROXY: "http://127.0.0.1:1" };
 const IDS = [
   ...["platform", "runtime", "profile", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
-  ...["silent_token", "network", "token_cache", "display", "keyring"],
+  ...["silent_token", "network", "token_cache", "display", "keyring", "device"],
 ];
 
 let provider: ProviderStage;
@@ -60,7 +60,14 @@ describe.each(TESTED_PATHS)(
       expect({ code, of }).toMatchObject({
         code: 0,
         of: {
-          ...{ dbus_client: skipped, session_bus: skipped, broker: skipped, display: skipped, keyring: skipped },
+          ...{
+            dbus_client: skipped,
+            session_bus: skipped,
+            broker: skipped,
+            display: skipped,
+            keyring: skipped,
+            device: skipped,
+          },
           redirect_uri: {
             detail: `the app registration ${provider.clientId} has to have http://127.0.0.1${
               redirectPath(provider.url)
@@ -85,7 +92,14 @@ describe("latchkey doctor --broker never", () => {
     expect({ code, of }).toMatchObject({
       code: 1,
       of: {
-        ...{ dbus_client: skipped, session_bus: skipped, broker: skipped, display: skipped, keyring: skipped },
+        ...{
+          dbus_client: skipped,
+          session_bus: skipped,
+          broker: skipped,
+          display: skipped,
+          keyring: skipped,
+          device: skipped,
+        },
         accounts: { ok: false, fix: `Sign in: latchkey login --client-id ${CLIENT_ID}` },
         silent_token: { ok: false },
       },

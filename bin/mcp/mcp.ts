@@ -1,0 +1,105 @@
+/**
+ * `latchkey mcp`: an MCP server on standard input and output, in front of a remote one that needs tokens.
+ *
+ * @module
+ */
+import type { PublicClientApplication } from "../../lib/application.ts";
+import { makeFetch } from "../../lib/http/client.ts";
+import { readServerAddress } from "../../lib/oauth/protected_resource.ts";
+import type { AcquireTokenRequest } from "../../lib/request.ts";
+import { isTerminal, onSignals } from "../../lib/runtime/program.ts";
+import { dropUnreadErrors, standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
+import type { AuthenticationResult } from "../../lib/token.ts";
+import { makeApplication } from "../cli/application.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
+import { withConsentUrl, withLoginHint } from "../cli/failures.ts";
+import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
+import { say } from "../cli/output.ts";
+import { requestForServer, resolveAccount, scopesOf } from "../token.ts";
+import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
+import { relayMessages } from "./relay.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "mcp",
+  summary: "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+  usage: "mcp URL --client-id ID [options]",
+  operands: 1,
+  operand: { value: "URL" },
+  isService: true,
+  options: [
+    ...SCOPES.map((option) => ({ ...option, summary: `${option.summary} (what the server asks for)` })),
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    {
+      ...INTERACTIVE,
+      summary: "Whether a window or the browser may be opened if a person is needed; auto: if stderr is a terminal",
+    },
+    // Standard input has messages: no address can be read from it.
+    ...BROWSER.filter(({ name }) => name !== "no-browser"),
+    VERBOSE,
+  ],
+  examples: [
+    [
+      "latchkey mcp https://mcp.dev.azure.com/contoso --client-id ID",
+      "the command of a stdio server, for an MCP client",
+    ],
+    [
+      "claude mcp add contoso -- latchkey mcp https://mcp.contoso.com/mcp --client-id ID --interactive always",
+      "for Claude Code; a window opens if somebody has to sign in",
+    ],
+  ],
+  run: runMcp,
+};
+
+async function runMcp(line: CommandLine): Promise<void> {
+  const [address] = line.operands;
+  if (address === undefined) throw new UsageError("The address of the server is missing");
+  const url = readServerAddress(address), isEager = scopesOf(line, []).length > 0, ended = new AbortController();
+  const { app, acquire } = await tokensFor(url, line, ended.signal);
+  const errors = await dropUnreadErrors();
+  const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
+  try {
+    const fetch = fetchWithToken(url, { fetch: makeFetch(), acquire, isEager, tell: say });
+    const [input, output] = [standardInput(), standardOutput()];
+    await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
+  } finally {
+    ended.abort();
+    app.close();
+    listening[Symbol.dispose]();
+    await errors[Symbol.asyncDispose]();
+  }
+}
+
+/** Returns the app of the command line, and a function that acquires tokens for the server. */
+async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Promise<{
+  readonly app: PublicClientApplication;
+  readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
+}> {
+  const option = line.get(INTERACTIVE), mayPrompt = option === "always" || option === "auto" && isTerminal("stderr");
+  const prompter = mayPrompt ? (await import("../cli/sign_in.ts")).prompterFor(line) : undefined;
+  const app = await makeApplication(line, { ...prompter?.browser, readRedirect: undefined, mayPrompt, signal });
+  const send = async (request: AcquireTokenRequest): Promise<AuthenticationResult> => {
+    try {
+      if (!prompter) return await app.acquireToken({ ...request, interactive: "never" });
+      return await prompter.ask(request, (request) => app.acquireToken(request));
+    } catch (error) {
+      throw withLoginHint(await withConsentUrl(error, app, request), line, request.scopes);
+    }
+  };
+  const acquire: Awaited<ReturnType<typeof tokensFor>>["acquire"] = async ({ kind, challenge }, held) => {
+    const target = held && kind !== "scopes"
+      ? { scopes: held.scopes, tenantId: held.tenantId, resource: held.resource }
+      : await requestForServer(url.href, line, { challenge, signal, held: held?.scopes });
+    const { accessToken, tokenType, expiresOn } = await send({
+      ...target,
+      ...await resolveAccount(app, line.text("account"), signal),
+      ...(kind === "claims" && { claims: challenge }),
+      ...(kind === "refused" && { forceRefresh: true }),
+      signal,
+    });
+    return { ...target, authorization: `${tokenType} ${accessToken}`, expiresOn };
+  };
+  return { app, acquire };
+}

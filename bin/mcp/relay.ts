@@ -1,0 +1,489 @@
+/**
+ * Relays messages between an MCP client on standard input and output and a server with Streamable HTTP. The transport of MCP's
+ * SDK opens the streams, resumes them, and keeps the session; the texts of the messages pass it by, so they stay as they are.
+ *
+ * @module
+ */
+import type { JSONRPCMessage } from "@modelcontextprotocol/client";
+import { untilAborted, withinTime } from "../../lib/async.ts";
+import { escapeControlCharacters, isObject, type JsonObject } from "../../lib/encoding.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { messageOf } from "../cli/output.ts";
+
+type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
+
+interface RelayOptions {
+  readonly fetch: Fetch;
+  /** Messages of the client, one a line. */
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Writes to the client. It resolves when the client is ready for more. */
+  readonly output: (bytes: Uint8Array) => Promise<void>;
+  readonly signal: AbortSignal;
+  /** Tells a person. */
+  readonly tell: (message: string) => void;
+}
+
+/** Limit in bytes of a message, either way. */
+export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+/** Limit in bytes of an answer that says why a request failed. */
+const MAX_ERROR_BYTES = 64 * 1024;
+/** Limits of what is under way to the server before the client has to wait. */
+const MAX_PENDING = 1_000, MAX_SENDING_BYTES = 2 * MAX_MESSAGE_BYTES;
+/** Times in milliseconds: for answers once the client has ended its messages, and for the server to end the session. */
+const LAST_ANSWERS_MS = 1_000, END_SESSION_MS = 1_000;
+/** Time in milliseconds that later messages wait until the server has accepted a notification or answer. */
+const ACCEPT_MS = 30_000;
+/** Streams that end are opened again, however often. The server's own `retry` counts before these. */
+const RECONNECTION = {
+  initialReconnectionDelay: 500,
+  maxReconnectionDelay: 30_000,
+  reconnectionDelayGrowFactor: 2,
+  maxRetries: Infinity,
+};
+/** JSON-RPC's code for a message that is none, and those of MCP's SDKs for a failed connection and a lost session. */
+const INVALID_REQUEST = -32600, CONNECTION_FAILED = -32000, SESSION_NOT_FOUND = -32001;
+const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
+/** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */
+const MESSAGE_FIELD = "latchkey-message";
+/** Stands for an answer that went to the client, so that the SDK does not resume the stream to get it. */
+const ANSWERED = JSON.stringify({ jsonrpc: "2.0", id: 0, result: {} });
+
+/** A request of the client that has no answer yet. */
+interface Pending {
+  readonly id: unknown;
+  readonly method: string;
+  /** Cancels it by ending its stream, as the protocol has it since 2026-07-28; before, the server is told. */
+  readonly cancel: (() => void) | undefined;
+}
+
+/** A message or batch that is being sent. */
+interface Sending {
+  readonly requests: readonly Pending[];
+  /** Its text, until the server has it. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** True if its stream broke, and the SDK opens it again. */
+  isResumed: boolean;
+}
+
+/** Relays messages until the client ends them, nobody reads its answers any more, or the signal aborts. */
+export async function relayMessages(url: URL, options: RelayOptions): Promise<void> {
+  const { input, output, signal, tell } = options;
+  const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
+  const transport = new StreamableHTTPClientTransport(url, { fetch, reconnectionOptions: RECONNECTION });
+  const pending = new Map<string, Pending>(), sendings = new Map<string, Sending>(), ended = new AbortController();
+  const parameters = new ParameterHeaders();
+  let sent = 0, sendingBytes = 0, changed = Promise.withResolvers<void>(), before: Promise<unknown> = Promise.resolve();
+  signal.addEventListener("abort", () => ended.abort(), { once: true });
+  if (signal.aborted) ended.abort();
+  transport.onerror = () => {}; // the caller is told, or the stream is opened again
+  await transport.start();
+
+  function change(): void {
+    changed.resolve();
+    changed = Promise.withResolvers();
+  }
+
+  async function write(text: string): Promise<void> {
+    try {
+      await output(new TextEncoder().encode(`${text}\n`));
+    } catch {
+      ended.abort(); // the client has gone
+    }
+  }
+
+  /** Passes a text of the server on. Returns true if it answers a request. */
+  async function deliver(text: string): Promise<boolean> {
+    const message = readMessage(text);
+    if (message === undefined) {
+      tell(`${url.host} sent something that is not a message`);
+      return false;
+    }
+    const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
+    for (const each of answers) {
+      const key = keyOf(each.id), request = pending.get(key), { result } = each;
+      pending.delete(key);
+      if (!isObject(result)) continue;
+      if (request?.method === "initialize" && typeof result.protocolVersion === "string") {
+        transport.setProtocolVersion(result.protocolVersion);
+      }
+      if (request?.method === "tools/list") parameters.learn(result);
+    }
+    change();
+    // Between its tokens JSON may have line ends, which end a message here.
+    await write(/[\r\n]/.test(text) ? text.replaceAll(/[\r\n]+/g, " ") : text);
+    return answers.length > 0;
+  }
+
+  /** Answers requests that the server did not. */
+  async function fail(requests: readonly Pending[], error: JsonObject): Promise<void> {
+    for (const request of requests) {
+      if (pending.get(keyOf(request.id)) !== request) continue;
+      pending.delete(keyOf(request.id));
+      await write(JSON.stringify({ jsonrpc: "2.0", id: request.id, error }));
+    }
+    change();
+  }
+
+  /** The SDK's requests, with the texts of the messages; and its answers without them. */
+  async function fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers), sending = sendings.get(headers.get(MESSAGE_FIELD) ?? "");
+    headers.delete(MESSAGE_FIELD);
+    const response = await options.fetch(address, { ...init, headers, ...(sending && { body: sending.bytes }) });
+    const { status, body } = response, type = mediaType(response);
+    const answer = (text: BodyInit | null) => new Response(text, { status, headers: response.headers });
+    if (status >= 300 && status < 400) return response;
+    if (!response.ok) {
+      const text = await readText(body, MAX_ERROR_BYTES) ?? "";
+      const isLost = status === 404 && headers.has("mcp-session-id");
+      if (isLost) tell(`${url.host} has ended the session: the client has to initialize again`);
+      const error = isLost ? { code: SESSION_NOT_FOUND, message: "Session not found" } : errorIn(text);
+      if (error) await fail(sending?.requests ?? [], error);
+      // A stream of a session that has ended must not be opened again: for the SDK it is one that the server does not offer.
+      if (isLost && init.method === "GET") {
+        await fail([...pending.values()], error!);
+        return new Response(null, { status: 405 });
+      }
+      return answer(text);
+    }
+    if (sending) release(sending);
+    if (type === "text/event-stream" && body) {
+      const events = eventsOf(body, deliver, async () => {
+        tell(`${url.host} sent a message of more than ${MAX_MESSAGE_BYTES} bytes, which is left out`);
+        await fail(sending?.requests ?? [], tooLong("The server's message"));
+      });
+      return sending ? await readAnswers(events, sending, { response, signal: init.signal }) : answer(streamOf(events));
+    }
+    if (status === 202 || type !== "application/json" || !sending?.requests.length) {
+      await body?.cancel();
+      return new Response(null, { status, headers: response.headers });
+    }
+    const text = await readText(body, MAX_MESSAGE_BYTES);
+    if (text === undefined) await fail(sending.requests, tooLong("The server's answer"));
+    else await deliver(text);
+    return answer(ANSWERED);
+  }
+
+  /** Reads a stream of answers, and returns one for the SDK: it opens the stream again if it broke and has event ids. */
+  async function readAnswers(
+    events: AsyncIterable<string>,
+    sending: Sending,
+    { response, signal }: { readonly response: Response; readonly signal: AbortSignal | null | undefined },
+  ): Promise<Response> {
+    let id = "", retry = "";
+    try {
+      for await (const line of events) {
+        if (line.startsWith("id")) id = line;
+        if (line.startsWith("retry")) retry = line;
+      }
+    } catch {
+      signal?.throwIfAborted(); // else the connection broke
+    }
+    const { status } = response, headers = new Headers(response.headers);
+    sending.isResumed = id !== "" && sending.requests.some((request) => pending.get(keyOf(request.id)) === request);
+    if (sending.isResumed) return new Response(`${retry}${id}data:\n\n`, { status, headers });
+    headers.set("content-type", "application/json");
+    return new Response(ANSWERED, { status, headers });
+  }
+
+  function release(sending: Sending): void {
+    sendingBytes -= sending.bytes.length;
+    sending.bytes = new Uint8Array();
+    change();
+  }
+
+  async function send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
+    const messages = Array.isArray(message) ? message as readonly JsonObject[] : [message as JsonObject];
+    const controller = new AbortController(), number = String(++sent);
+    const requests = messages.filter(({ id, method }) => id !== undefined && typeof method === "string")
+      .map((request): Pending => ({
+        id: request.id,
+        method: request.method as string,
+        cancel: isModern(request) ? () => controller.abort() : undefined,
+      }));
+    for (const request of requests) pending.set(keyOf(request.id), request);
+    const sending: Sending = { bytes, requests, isResumed: false };
+    sendings.set(number, sending);
+    sendingBytes += bytes.length;
+    try {
+      await transport.send(message as JSONRPCMessage, {
+        requestSignal: controller.signal,
+        headers: { [MESSAGE_FIELD]: number, ...parameters.of(messages[0]!) },
+        onRequestStreamEnd: () => void fail(requests, failure(ENDED_EARLY)),
+      });
+      if (!sending.isResumed) await fail(requests, failure(ENDED_EARLY));
+    } catch (error) {
+      if (controller.signal.aborted || ended.signal.aborted) return;
+      const reason = reasonOf(error, url);
+      tell(reason);
+      await fail(requests, failure(reason));
+    } finally {
+      sendings.delete(number);
+      release(sending);
+    }
+  }
+
+  async function take(line: Line): Promise<void> {
+    const message = line === "too long" ? undefined : readMessage(new TextDecoder().decode(line));
+    if (line === "too long" || message === undefined) {
+      const error = line === "too long" ? tooLong("The message") : { code: -32700, message: "The message is not JSON" };
+      return await write(JSON.stringify({ jsonrpc: "2.0", id: null, error }));
+    }
+    const single = Array.isArray(message) ? undefined : message as JsonObject;
+    if (single?.method === "notifications/cancelled" && isObject(single.params)) {
+      const key = keyOf(single.params.requestId), request = pending.get(key);
+      pending.delete(key); // it gets no answer of ours
+      change();
+      if (request?.cancel) return request.cancel();
+    }
+    while (pending.size >= MAX_PENDING || sendingBytes >= MAX_SENDING_BYTES) {
+      await untilAborted(changed.promise, ended.signal);
+    }
+    // Requests go out in order, but do not wait for the answers of others. Others are accepted before the next one goes out.
+    await before;
+    const work = send(line, message as JsonObject);
+    if (single && (single.method === undefined || single.id === undefined)) before = withinTime(work, ACCEPT_MS);
+  }
+
+  try {
+    for await (const line of readLines(input, ended.signal)) await take(line);
+    await before;
+    const until = Date.now() + LAST_ANSWERS_MS;
+    while ((pending.size > 0 || sendings.size > 0) && Date.now() < until) {
+      await withinTime(changed.promise, until - Date.now(), ended.signal);
+    }
+  } catch (error) {
+    if (!ended.signal.aborted) throw error;
+  } finally {
+    await withinTime(transport.terminateSession().catch(() => {}), END_SESSION_MS); // many servers do not know it
+    await transport.close();
+  }
+}
+
+type Line = Uint8Array<ArrayBuffer> | "too long";
+
+const LINE_END = 10;
+
+/** Splits bytes into lines, without empty ones. Of a line that is too long nothing is kept. */
+export async function* readLines(
+  input: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  limit: number = MAX_MESSAGE_BYTES,
+): AsyncGenerator<Line> {
+  const chunks = input[Symbol.asyncIterator]();
+  let parts: Uint8Array[] = [], length = 0;
+  for (;;) {
+    const next = await untilAborted(chunks.next(), signal);
+    if (next.done) break;
+    for (let from = 0; from < next.value.length;) {
+      const end = next.value.indexOf(LINE_END, from), to = end === -1 ? next.value.length : end;
+      length += to - from;
+      if (length > limit) parts = [];
+      else if (to > from) parts.push(next.value.slice(from, to));
+      from = to + 1;
+      if (end === -1) continue;
+      if (length > limit) yield "too long";
+      else if (length > 0) yield joined(parts, length);
+      [parts, length] = [[], 0];
+    }
+  }
+  if (length > limit) yield "too long";
+  else if (length > 0) yield joined(parts, length);
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/**
+ * Takes the messages out of a stream of server-sent events (WHATWG HTML, 9.2), each before the next is read, so that a slow
+ * client slows the server down. Yields the lines that the SDK needs: ids, and marks of the answers.
+ */
+export async function* eventsOf(
+  body: ReadableStream<Uint8Array>,
+  deliver: (text: string) => Promise<boolean>,
+  onTooLong: () => Promise<void>,
+  limit: number = MAX_MESSAGE_BYTES,
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder(), lineEnd = /\r\n|\r|\n/g;
+  let rest = "", scanned = 0, data: string[] = [], length = 0, event = "";
+
+  async function grow(by: number): Promise<void> {
+    if (length <= limit && length + by > limit) await onTooLong();
+    length += by;
+  }
+
+  /** Returns what stays of a line. */
+  async function readLine(line: string): Promise<string | undefined> {
+    if (line !== "") {
+      const [, name = line, value = ""] = /^([^:]*): ?(.*)$/s.exec(line) ?? [];
+      if (name === "event") event = value;
+      if (name !== "data") return name === "id" || name === "retry" ? `${line}\n` : undefined;
+      await grow(value.length);
+      if (length <= limit) data.push(value);
+      return undefined;
+    }
+    const text = data.join("\n"), isMessage = event === "" || event === "message", isTooLong = length > limit;
+    [data, length, event] = [[], 0, ""];
+    if (isTooLong) return `data: ${ANSWERED}\n\n`;
+    return isMessage && text !== "" && await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
+  }
+
+  for await (const chunk of body) {
+    rest += decoder.decode(chunk, { stream: true });
+    let from = 0;
+    lineEnd.lastIndex = scanned;
+    for (let end = lineEnd.exec(rest); end; end = lineEnd.exec(rest)) {
+      // Its other half may be in the next chunk.
+      if (end[0] === "\r" && lineEnd.lastIndex === rest.length) break;
+      const line = rest.slice(from, end.index);
+      from = lineEnd.lastIndex;
+      const kept = await readLine(line);
+      if (kept) yield kept;
+      lineEnd.lastIndex = from;
+    }
+    rest = rest.slice(from);
+    if (length + rest.length > limit) {
+      await grow(rest.length);
+      [length, data] = [limit + 1, []];
+      rest = rest.slice(0, "data:".length); // it says what the line is
+    }
+    scanned = rest.endsWith("\r") ? rest.length - 1 : rest.length;
+  }
+}
+
+function streamOf(lines: AsyncGenerator<string>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  return new ReadableStream({
+    async pull(controller) {
+      const { value, done } = await lines.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+    cancel: async () => void await lines.return(undefined),
+  });
+}
+
+/**
+ * Header fields that mirror arguments of tools, as some tools declare (`x-mcp-header`, in the protocol since 2026-07-28). Only who
+ * has read the list of the tools knows them.
+ */
+class ParameterHeaders {
+  readonly #paths = new Map<string, readonly (readonly [header: string, path: readonly string[]])[]>();
+
+  /** Reads an answer to `tools/list`. */
+  learn({ tools }: JsonObject): void {
+    for (const tool of Array.isArray(tools) ? tools : []) {
+      if (!isObject(tool) || typeof tool.name !== "string") continue;
+      const paths = declarations(tool.inputSchema, []);
+      if (paths.length > 0) this.#paths.set(tool.name, paths);
+      else this.#paths.delete(tool.name);
+    }
+  }
+
+  /** Returns the fields for a message. */
+  of({ method, params }: JsonObject): Record<string, string> {
+    if (method !== "tools/call" || !isObject(params) || !isModern({ params })) return {};
+    const fields: Record<string, string> = {};
+    for (const [header, path] of this.#paths.get(String(params.name)) ?? []) {
+      const value = path.reduce<unknown>((at, key) => isObject(at) ? at[key] : undefined, params.arguments);
+      if (["string", "boolean"].includes(typeof value) || Number.isFinite(value)) {
+        fields[`mcp-param-${header}`] = fieldValue(String(value));
+      }
+    }
+    return fields;
+  }
+}
+
+const MAX_SCHEMA_DEPTH = 20;
+
+function declarations(schema: unknown, path: readonly string[]): readonly (readonly [string, readonly string[]])[] {
+  if (!isObject(schema) || path.length > MAX_SCHEMA_DEPTH) return [];
+  const header = schema["x-mcp-header"], isField = typeof header === "string" && /^[!#$%&'*+.^_`|~\w-]+$/.test(header);
+  const below = isObject(schema.properties) ? Object.entries(schema.properties) : [];
+  return [
+    ...isField && path.length > 0 ? [[header, path] as const] : [],
+    ...below.flatMap(([key, value]) => declarations(value, [...path, key])),
+  ];
+}
+
+/** Texts that a header field cannot have are in base64, between marks. */
+function fieldValue(text: string): string {
+  const isPlain = /^[\x20-\x7e\t]+$/.test(text) && text === text.trim() && !/^=\?base64\?.*\?=$/.test(text);
+  if (isPlain) return text;
+  const bytes = new TextEncoder().encode(text);
+  return `=?base64?${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))}?=`;
+}
+
+/** Parses a message, or a batch of them, as protocols before 2025-06-18 have it. */
+function readMessage(text: string): JsonObject | readonly JsonObject[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (Array.isArray(value) && value.length > 0 && value.every(isObject)) return value;
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined; // the parser's message quotes the text
+  }
+}
+
+function isAnswer({ method, id }: JsonObject): boolean {
+  return method === undefined && id !== undefined && id !== null;
+}
+
+/** Returns true if a request says its protocol's version itself, as since 2026-07-28. */
+function isModern({ params }: JsonObject): boolean {
+  const meta = isObject(params) ? params._meta : undefined;
+  return isObject(meta) && typeof meta["io.modelcontextprotocol/protocolVersion"] === "string";
+}
+
+/** Numbers and texts are different ids. */
+function keyOf(id: unknown): string {
+  return JSON.stringify(id) ?? "";
+}
+
+function mediaType({ headers }: Response): string {
+  return (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+}
+
+/** Reads a body; `undefined` if it is longer than the limit. */
+async function readText(body: Response["body"], limit: number): Promise<string | undefined> {
+  const decoder = new TextDecoder();
+  let text = "", length = 0;
+  for await (const chunk of body ?? []) {
+    length += chunk.length;
+    if (length > limit) return undefined; // this cancels the body
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+/** Returns the JSON-RPC error in a body. */
+function errorIn(text: string): JsonObject | undefined {
+  const message = readMessage(text);
+  if (!message || Array.isArray(message)) return undefined;
+  const { error } = message as JsonObject;
+  return isObject(error) && Number.isSafeInteger(error.code) && typeof error.message === "string" ? error : undefined;
+}
+
+function failure(message: string): JsonObject {
+  return { code: CONNECTION_FAILED, message };
+}
+
+function tooLong(what: string): JsonObject {
+  return { code: INVALID_REQUEST, message: `${what} has more than ${MAX_MESSAGE_BYTES} bytes` };
+}
+
+/** Returns a failure as a sentence. The SDK's errors have the status, and the body of the answer. */
+function reasonOf(error: unknown, { host }: URL): string {
+  if (error instanceof LatchkeyError) return messageOf(error);
+  const { status, message } = error as { status?: unknown; message?: unknown };
+  if (typeof status === "number") {
+    return `${host} answered ${status}: ${escapeControlCharacters(String(message)).slice(0, 300)}`;
+  }
+  return `${host}: ${escapeControlCharacters(String(message))}`;
+}
