@@ -91,7 +91,7 @@ function opener(paths: readonly string[]): Open | undefined {
 
 /** Handles of the standard streams for GetStdHandle. */
 const HANDLES = { stdin: -10, stdout: -11, stderr: -12 };
-const DESCRIPTORS = { stdin: "0", stdout: "1", stderr: "2" };
+const DESCRIPTORS = { stdin: 0, stdout: 1, stderr: 2 };
 /** FileNameInfo */
 const FILE_NAME_INFO = 2;
 /** Name of the pipe between a program and a terminal of Git Bash, MSYS2 or Cygwin, such as `\\msys-dd50a72ab4668b33-pty0-to-master`. */
@@ -110,11 +110,13 @@ export function isMsysTerminal(stream: keyof typeof HANDLES): boolean {
   return PTY.test(new TextDecoder("utf-16le").decode(information.subarray(4, 4 + valueOf(information))));
 }
 
-function isTerminalByTest(descriptor: string): boolean {
+/** The stream is the program's standard input, so that it can print nothing to ours. */
+function isTerminalByTest(descriptor: number): boolean {
   const program = findOnWindows("test", readEnvironment("PATH"), isThere);
   if (program === undefined) return false;
   const { spawnSync } = globalThis.process.getBuiltinModule("node:child_process");
-  return spawnSync(program, ["-t", descriptor], { stdio: "inherit", timeout: TEST_LIMIT_MS }).status === 0;
+  return spawnSync(program, ["-t", "0"], { stdio: [descriptor, "ignore", "ignore"], timeout: TEST_LIMIT_MS }).status ===
+    0;
 }
 
 /** It takes some 50 ms. */
