@@ -61,7 +61,8 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
   } catch (error) {
     if (error instanceof StartError) throw error;
     const { name: kind, code, message } = error as { name: string; code?: string; message: string };
-    throw new StartError(name, kind === "NotFound" ? "ENOENT" : code ?? message); // Deno 2.6 has no code for batch files
+    // Deno 2.6 has no code for a batch file that is missing.
+    throw new StartError(name, kind === "NotFound" || /: File not found$/.test(message) ? "ENOENT" : code ?? message);
   }
 }
 

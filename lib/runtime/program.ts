@@ -115,10 +115,9 @@ const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
 
 let isMsysTerminal: typeof isTerminal | undefined;
 
-/** Makes {@linkcode isTerminal} recognise the terminals of Git Bash, if this program was started there. */
-export async function recogniseMsysTerminals(): Promise<void> {
-  if (operatingSystem() !== "win32" || readEnvironment("MSYSTEM") === undefined) return;
-  ({ isMsysTerminal } = await import("./windows_api.ts"));
+/** Sets a function that knows terminals that the system does not, such as those of Git Bash. */
+export function recogniseTerminalsBy(check: typeof isTerminal): void {
+  isMsysTerminal = check;
 }
 
 /** Returns true if the stream is a terminal. */
