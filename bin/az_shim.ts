@@ -52,14 +52,16 @@ async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force")) {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
-  await placeFile(path, shimText([...storedCommand(line, az.name, az.options), "--"], isWindows), PROGRAM_MODE);
+  const stored = storedCommand(line, az.name, az.options);
+  await placeFile(path, shimText([...stored, "--"], isWindows), PROGRAM_MODE);
+  warnIfCopied(stored);
   say(`wrote ${path}; programs find it if its folder is first in PATH`);
   print(`${pathLine(place, isWindows)}\n`);
 }
 
 /**
  * Returns the command that other programs are to run: this latchkey, a command of it, and those of its options that are on the
- * command line. The path of a file is absolute, since programs run it from a folder of their own. The paths of an npx are told.
+ * command line. The path of a file is absolute, since programs run it from a folder of their own.
  */
 export function storedCommand(line: CommandLine, name: string, options: readonly Option[]): readonly string[] {
   const own = ownCommand(() => denoPermissions(name)), isGiven = line.origin("cache-file") === "command line";
@@ -67,13 +69,20 @@ export function storedCommand(line: CommandLine, name: string, options: readonly
     line,
     options.filter(({ name, environment }) => name !== "cache-file" && environment !== false),
   );
-  const fleeting = own.find((word) => /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(word));
-  if (fleeting !== undefined) {
-    say(
-      `${fleeting} is a copy that npm or Bun may remove: to keep it, install latchkey and run this command with that one`,
-    );
-  }
   return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
+}
+
+/** Says that a command may be gone soon, if it is a copy that `npx` or `bunx` made. */
+export function warnIfCopied(command: readonly string[]): void {
+  const copy = command.find(isPackageCopy);
+  if (copy !== undefined) {
+    say(`${copy} is a copy that npm or Bun may remove: install latchkey, and run this command with that one`);
+  }
+}
+
+/** Returns true for a path in the cache of `npx`, or in the temporary folder of `bunx`. */
+export function isPackageCopy(path: string): boolean {
+  return /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(path);
 }
 
 /** Returns the program: a script that runs the command with its own arguments after the command's. */

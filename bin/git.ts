@@ -256,7 +256,7 @@ async function runGit(line: CommandLine, signal: AbortSignal | undefined): Promi
   }
   if (line.operands.length > 0) throw new UsageError(`${line.operands[0]} is git's own word, which it adds itself`);
   const places = placesOf(line);
-  const [{ installHelper, uninstallHelper }, { storedCommand }] = await Promise.all([
+  const [{ installHelper, uninstallHelper }, { storedCommand, warnIfCopied }] = await Promise.all([
     import("./install/git.ts"),
     import("./az_shim.ts"),
   ]);
@@ -264,6 +264,7 @@ async function runGit(line: CommandLine, signal: AbortSignal | undefined): Promi
   if (isRemoved) return await uninstallHelper(line.list("host").length > 0 ? places : undefined, stored, signal);
   await checkPlaces(line, places);
   await installHelper(places, stored, signal);
+  warnIfCopied(stored);
 }
 
 /** Returns the places that `--host` names. */

@@ -125,7 +125,8 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
   if (isRemoved) return await uninstallExec(context);
   if (context === undefined) throw new UsageError("--context is missing: kubectl config get-contexts lists them");
   clientIdOf(line); // an error now is better than one in kubectl
-  const { storedCommand } = await import("./az_shim.ts"), stored = storedCommand(line, "kube", command.options);
+  const { storedCommand, warnIfCopied } = await import("./az_shim.ts"),
+    stored = storedCommand(line, "kube", command.options);
   await installExec(context, {
     apiVersion: `${GROUP}/v1beta1`, // the one that every client takes
     interactiveMode: line.get(INTERACTIVE) === "never" ? "Never" : "IfAvailable",
@@ -139,6 +140,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
       return [...stored, ...more.map((name) => `--${name}=${known.text(name)}`)];
     },
   });
+  warnIfCopied(stored);
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {

@@ -55,13 +55,16 @@ function isRow(value: unknown): value is Row {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Copies JSON without prototypes: a query for `__proto__` finds what is in the answer, and nothing else. */
+/** All that jmespath.js needs of a prototype. */
+const PROTOTYPE: object = Object.create(null, { hasOwnProperty: { value: Object.prototype.hasOwnProperty } });
+
+/** Copies JSON without its prototypes: a query for `__proto__` or `constructor` finds what is in the answer, and nothing else. */
 function copyOf(value: unknown, copies: Set<unknown>): unknown {
   if (Array.isArray(value)) return value.map((each) => copyOf(each, copies));
   if (!isRow(value)) return value;
   const entries = Object.entries(value).filter(([, each]) => each !== undefined);
   const copy: Row = Object.assign(
-    Object.create(null),
+    Object.create(PROTOTYPE),
     Object.fromEntries(entries.map(([key, each]) => [key, copyOf(each, copies)])),
   );
   copies.add(copy);
@@ -88,13 +91,18 @@ type JmesPath = typeof import("jmespath") & { compile(query: string): QueryNode 
 
 /** A part of a query. */
 interface QueryNode {
+  readonly name?: unknown;
   readonly children?: readonly (QueryNode | null | undefined)[];
 }
 
-/** Returns false for a query such as `a.`, which jmespath.js reads without its end. A slice has numbers or nulls in it. */
-function isComplete(node: QueryNode | null | undefined): boolean {
+/**
+ * Returns false for a query such as `a.`, which jmespath.js reads without its end, and for its own key in prototypes. A slice has
+ * numbers or nulls in it.
+ */
+function isWhole(node: QueryNode | null | undefined): boolean {
   if (node === undefined) return false;
-  return node === null || typeof node !== "object" || (node.children ?? []).every(isComplete);
+  if (node === null || typeof node !== "object") return true;
+  return node.name !== "hasOwnProperty" && (node.children ?? []).every(isWhole);
 }
 
 async function compileQuery(query: string): Promise<(value: unknown) => unknown> {
@@ -105,7 +113,7 @@ async function compileQuery(query: string): Promise<(value: unknown) => unknown>
   if (query.length > MAX_QUERY_CHARACTERS) throw new UsageError("argument --query: it is too long");
   if (query.match(LITERAL)?.some(({ length }) => length === 1)) throw invalid("a quotation mark is not closed");
   try {
-    if (!isComplete(compile(query))) throw new Error("it ends too soon");
+    if (!isWhole(compile(query))) throw new Error("it ends too soon");
   } catch (error) {
     throw invalid(error instanceof RangeError ? "it is nested too deeply" : reasonOf(error));
   }
@@ -157,13 +165,7 @@ const PADDING = 2;
 /** Formats rows as Python's tabulate does by its format `simple`. */
 function table(rows: readonly unknown[]): string {
   const cells = rows.map(tableRow), columns = [...new Set(cells.flatMap((row) => [...row.keys()]))];
-  if (rows.length === 0) return "\n";
-  if (columns.length === 0) {
-    throw new LatchkeyError(
-      "refused",
-      "Table output unavailable. Use the --query option to specify an appropriate query",
-    );
-  }
+  if (columns.length === 0) return "\n";
   const widths = columns.map((name) =>
     Math.max(name.length + PADDING, ...cells.map((row) => (row.get(name) ?? "").length))
   );

@@ -22,9 +22,14 @@ const text = (name: string, summary: string, more: Partial<AzOption> = {}): AzOp
 });
 const list = (name: string, summary: string, more: Partial<AzOption> = {}): AzOption =>
   text(name, summary, { ...more, kind: "list" });
-const flag = (name: string, summary: string, more: Partial<AzOption> = {}): AzOption =>
-  text(name, summary, { ...more, kind: "switch" });
-const ignored = (name: string, more: Partial<AzOption> = {}) => flag(name, "No effect", more);
+const flag = (name: string, summary: string, more: Partial<AzOption> = {}): AzOption => ({
+  kind: "switch",
+  name,
+  summary,
+  environment: false,
+  ...more,
+});
+const ignored = (name: string) => flag(name, "No effect");
 const ignoredText = (name: string, more: Partial<AzOption> = {}) => text(name, "No effect", more);
 
 /** Options that Azure CLI has for all commands. */
@@ -42,6 +47,8 @@ const SUBSCRIPTION = text("subscription", "Name or id of a subscription", {
 const TENANT = text("tenant", "Tenant to ask", { alias: "t" });
 const SCOPE = list("scope", "Scope of the token");
 const NAME = text("name", "Name", { alias: "n" });
+/** Commands that need no subscription accept one. */
+const ANY_SUBSCRIPTION = ignoredText("subscription", { value: "NAME_OR_ID" });
 /** Options of `az login` for sign-ins that are not a person's. */
 export const OTHER_SIGN_INS = [
   text("username", "Sign in with a password", { alias: "u" }),
@@ -71,19 +78,28 @@ const COMMANDS = [
   ]),
   az("account set", "Choose the subscription that account show prints", [SUBSCRIPTION], { required: "subscription" }),
   az("account show", "Print the account and its subscription", [SUBSCRIPTION]),
-  az("ad signed-in-user show", "Print the user, as Microsoft Graph knows them", []),
-  az("cloud list", "Print the clouds", [ignored("all")]),
-  az("cloud set", "Accept the cloud of the authority", [NAME, ignoredText("profile")], { required: "name" }),
-  az("cloud show", "Print a cloud", [NAME]),
-  az("config get", "Print the configuration: it is empty", [ignored("local")], { operands: 1 }),
-  az("config set", "Accept settings that change nothing here", [ignored("local")], { operands: Infinity, least: 1 }),
-  az("config unset", "Accept settings that change nothing here", [ignored("local")], { operands: Infinity, least: 1 }),
+  az("ad signed-in-user show", "Print the user, as Microsoft Graph knows them", [ANY_SUBSCRIPTION]),
+  az("cloud list", "Print the clouds", [ignored("all"), ANY_SUBSCRIPTION]),
+  az("cloud set", "Accept the cloud of the authority", [NAME, ignoredText("profile"), ANY_SUBSCRIPTION], {
+    required: "name",
+  }),
+  az("cloud show", "Print a cloud", [NAME, ANY_SUBSCRIPTION]),
+  az("config get", "Print the configuration: it is empty", [ignored("local"), ANY_SUBSCRIPTION], { operands: 1 }),
+  az("config set", "Accept settings that change nothing here", [ignored("local"), ANY_SUBSCRIPTION], {
+    operands: Infinity,
+    least: 1,
+  }),
+  az("config unset", "Accept settings that change nothing here", [ignored("local"), ANY_SUBSCRIPTION], {
+    operands: Infinity,
+    least: 1,
+  }),
   az("configure", "Accept defaults, which change nothing here", [
     list("defaults", "No effect", { alias: "d" }),
     flag("list-defaults", "Print the defaults: there are none", { alias: "l" }),
     ignoredText("scope"),
+    ANY_SUBSCRIPTION,
   ]),
-  az("extension list", "Print the extensions: there are none", []),
+  az("extension list", "Print the extensions: there are none", [ANY_SUBSCRIPTION]),
   az("login", "Sign in, as latchkey login does", [
     TENANT,
     SCOPE,
@@ -95,7 +111,7 @@ const COMMANDS = [
     ...OTHER_SIGN_INS,
   ]),
   az("logout", "Sign an account out of the app", [text("username", "User name of the account")]),
-  az("version", "Print the version of Azure CLI that latchkey answers as", []),
+  az("version", "Print the version of Azure CLI that latchkey answers as", [ANY_SUBSCRIPTION]),
   az("--version", "Print it as text", []),
 ] as const;
 

@@ -40,9 +40,13 @@ export async function installHelper(
     for (const value of ["", helper]) print(`${key}=${value}\n`);
     const where = await whereIs(key, signal), undo = quoteCommand(["latchkey", "git", "--uninstall", "--host", host]);
     say(`${where} ${isDone ? "already has" : "now has"} these lines: git asks latchkey for ${url}. To undo: ${undo}`);
-    const reset = [...new Set([...inherited, ...others])].filter(Boolean);
+    const storing = await laterHelpers(key, helper, signal);
+    const reset = [...new Set([...inherited, ...others])].filter((value) => value && !storing.includes(value));
     if (!isDone && reset.length > 0) {
       say(`for ${url} git no longer asks ${reset.join(", ")}: an empty helper resets those before it`);
+    }
+    if (storing.length > 0) {
+      say(`later in its configuration git has ${storing.join(", ")}: it gives the token to that to store, too`);
     }
   }
 }
@@ -124,6 +128,14 @@ function escapePattern(text: string): string {
 async function inheritedHelpers(helper: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
   const all = split(await git(["--get-all", "credential.helper"], signal, []));
   return all.slice(all.lastIndexOf("") + 1).filter((value) => !isOwn(value, helper));
+}
+
+/** Returns the helpers for every server that come after a key's line with latchkey, which its empty helper does not reset. */
+async function laterHelpers(key: string, helper: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
+  const lines = split(await git(["--get-regexp", "^credential\\.(.*\\.)?helper$"], signal, []));
+  const entries = lines.map((line) => line.split(/\n(.*)/s) as [key: string, value?: string]);
+  const own = entries.findLastIndex(([name, value]) => name === key && value === helper);
+  return entries.slice(own + 1).flatMap(([name, value]) => name === "credential.helper" && value ? [value] : []);
 }
 
 /** Git replaces the file that it writes to, and so as root a device by a file. */

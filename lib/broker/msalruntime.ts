@@ -170,6 +170,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
         .sort(byName); // the library's order varies
     },
     async acquireTokenSilently(request, call) {
+      refuseKey(request, call);
       const { correlationId } = call, account = request.account && await findAccount(request.account, call);
       const parameters = parametersOf(request, call);
       const start: Start<NativeToken> = account
@@ -179,6 +180,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       return resultOf(await ask("acquireTokenSilently", start, limits), request, call);
     },
     async acquireTokenInteractively(request, call) {
+      refuseKey(request, call);
       const { correlationId } = call, window = windowBytes(request.parentWindowHandle), hint = signInHint(request);
       const account = hint === undefined ? await findAccount(request.account!, call) : undefined;
       const parameters = parametersOf(request, call);
@@ -288,6 +290,14 @@ export function redirectUriOf(clientId: string, system: string): string {
   return system === "darwin" ? UNSIGNED_APP_URI : NATIVE_CLIENT_URI;
 }
 
+function refuseKey({ pop }: BrokerTokenRequest, { correlationId }: BrokerCall): void {
+  if (pop?.kid === undefined) return;
+  throw new LatchkeyError("refused", "MSALRuntime binds no token to a key of the caller's", {
+    correlationId,
+    hint: "This broker cannot bind tokens to a key of yours: ask without kid",
+  });
+}
+
 /**
  * Fills the library's parameters from a request.
  *
@@ -305,9 +315,6 @@ export function fillParameters(
   if (claims !== undefined) made.SetDecodedClaims(claims);
   if (accessTokenToRenew !== undefined) made.SetAccessTokenToRenew(accessTokenToRenew);
   if (pop) {
-    if (pop.kid !== undefined) {
-      throw new ArgumentError("Cannot acquire a token: MSALRuntime binds none to a key of yours (kid)");
-    }
     const { host, pathname } = new URL(pop.url);
     made.SetPopParams(pop.method, host, pathname, pop.nonce ?? "");
   }

@@ -1,15 +1,12 @@
 /**
- * The session bus over a Unix socket, through Deno's FFI: functions of libc that are found through libdbus, whose path is the
- * permission for it.
+ * The session bus over libdbus, through Deno's FFI.
  *
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
 import { quoteCommand, readEnvironment } from "../runtime/host.ts";
-import { joinBytes } from "../encoding.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type Signal } from "./bus.ts";
 import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
-import { Authentication, MessageSplitter, type UnixSocket } from "./socket.ts";
 
 const FILE = "libdbus-1.so.3";
 const LINKER_CACHE = "/etc/ld.so.cache";
@@ -137,19 +134,30 @@ function isGranted(deno: typeof Deno, permission: Deno.PermissionDescriptor): bo
  */
 const WORD = { struct: ["usize"] } as const, HALF_WORD = { struct: ["u32"] } as const;
 
-/**
- * Symbols of every connection: functions of libc, which comes with libdbus. libdbus' own connection would need three times as
- * many calls, and answers the authentication step by step.
- */
+/** Symbols of every method call. The rest have tables of their own, and are bound on first use. */
 const CALLS = {
-  // int socket(int domain, int type, int protocol)
-  socket: { parameters: [HALF_WORD, "i32", "i32"], result: "i32" },
-  // int connect(int fd, const struct sockaddr *addr, socklen_t len)
-  connect: { parameters: [HALF_WORD, "buffer", "u32"], result: "i32" },
-  // ssize_t send(int fd, const void *buf, size_t n, int flags)
-  send: { parameters: [HALF_WORD, "buffer", "usize", "i32"], result: "isize" },
-  // ssize_t recv(int fd, void *buf, size_t n, int flags)
-  recv: { parameters: [HALF_WORD, "buffer", "usize", "i32"], result: "isize" },
+  // DBusConnection *dbus_connection_open_private(const char *address, DBusError *error)
+  dbus_connection_open_private: { parameters: ["buffer", "buffer"], result: WORD },
+  // dbus_bool_t dbus_connection_get_unix_fd(DBusConnection *connection, int *fd)
+  dbus_connection_get_unix_fd: { parameters: [WORD, "buffer"], result: "i32" },
+  // dbus_bool_t dbus_connection_read_write(DBusConnection *connection, int timeout_milliseconds): true while connected
+  dbus_connection_read_write: { parameters: [WORD, "i32"], result: "i32" },
+  // dbus_bool_t dbus_connection_has_messages_to_send(DBusConnection *connection)
+  dbus_connection_has_messages_to_send: { parameters: [WORD], result: "i32" },
+  // dbus_bool_t dbus_connection_send(DBusConnection *connection, DBusMessage *message, dbus_uint32_t *serial)
+  dbus_connection_send: { parameters: [WORD, WORD, "usize"], result: "i32" },
+  // DBusMessage *dbus_connection_pop_message(DBusConnection *connection)
+  dbus_connection_pop_message: { parameters: [WORD], result: WORD },
+  // DBusMessage *dbus_message_demarshal(const char *str, int len, DBusError *error)
+  dbus_message_demarshal: { parameters: ["buffer", "i32", "usize"], result: WORD },
+  // dbus_bool_t dbus_message_marshal(DBusMessage *message, char **marshalled_data_p, int *len_p)
+  dbus_message_marshal: { parameters: [WORD, "buffer", "buffer"], result: "i32" },
+  // void dbus_message_unref(DBusMessage *message)
+  dbus_message_unref: { parameters: [WORD], result: "void" },
+  // void dbus_free(void *memory)
+  dbus_free: { parameters: [WORD], result: "void" },
+  // void *memcpy(void *dest, const void *src, size_t n)
+  memcpy: { parameters: ["buffer", WORD, "usize"], result: "void" },
   // Once on another thread to wait, once on this one to look. The other thread would read a structure later, when its bytes may be
   // gone: before Deno 2.7.12 nothing keeps them.
   // int poll(struct pollfd *fds, nfds_t nfds, int timeout)
@@ -161,16 +169,25 @@ const CALLS = {
 
 const WAKING = {
   // ssize_t read(int fd, void *buf, size_t count)
-  read: { parameters: [HALF_WORD, "buffer", "usize"], result: "isize" },
+  read: { parameters: ["i32", "buffer", WORD], result: "isize" },
   // ssize_t write(int fd, const void *buf, size_t count)
-  write: { parameters: [HALF_WORD, "buffer", "usize"], result: "isize" },
+  write: { parameters: ["i32", "buffer", WORD], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const ENDING = {
+  // void dbus_connection_close(DBusConnection *connection)
+  dbus_connection_close: { parameters: [WORD], result: "void" },
+  // void dbus_connection_unref(DBusConnection *connection)
+  dbus_connection_unref: { parameters: [WORD], result: "void" },
   // int close(int fd)
-  close: { parameters: [HALF_WORD], result: "i32" },
-  // int access(const char *name, int type)
-  access: { parameters: ["buffer", HALF_WORD], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const FAILING = {
+  // void dbus_error_free(DBusError *error)
+  dbus_error_free: { parameters: ["buffer"], result: "void" },
+  // size_t strlen(const char *s)
+  strlen: { parameters: [WORD], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** libdbus, opened. All but `calls` are bound on first use. */
@@ -178,6 +195,7 @@ interface Libdbus {
   readonly calls: Deno.StaticForeignLibraryInterface<typeof CALLS>;
   readonly waking: () => Deno.StaticForeignLibraryInterface<typeof WAKING>;
   readonly ending: () => Deno.StaticForeignLibraryInterface<typeof ENDING>;
+  readonly failing: () => Deno.StaticForeignLibraryInterface<typeof FAILING>;
 }
 
 let opened: Promise<Libdbus> | undefined;
@@ -201,154 +219,121 @@ async function bindLibdbus(deno: typeof Deno): Promise<Libdbus> {
     calls: deno.dlopen(path, CALLS).symbols,
     waking: once(() => deno.dlopen(path, WAKING).symbols),
     ending: once(() => deno.dlopen(path, ENDING).symbols),
+    failing: once(() => deno.dlopen(path, FAILING).symbols),
   }));
 }
 
-const AF_UNIX = 1, SOCK_STREAM = 1, SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000;
+/** Reads and frees a C `DBusError`: name and message are its first two pointers. */
+function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
+  const [name, message] = [...failure].slice(0, 2).map((pointer) => {
+    const address = word(pointer), text = new Uint8Array(Number(library.failing().strlen(address)));
+    library.calls.memcpy(text, address, BigInt(text.length));
+    return new TextDecoder().decode(text);
+  });
+  library.failing().dbus_error_free(bytesOf(failure));
+  return new DBusError(name!, message!);
+}
+
 const POLLIN = 1, POLLOUT = 4;
 const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
 
-/** Longest name of a socket, in bytes: `sun_path` ends in a zero. */
-const MAX_NAME = 107;
-const PIECE_LENGTH = 65_536;
-/** Pieces before timers and aborts have their turn: a peer may flood us. */
-const PIECES_A_TURN = 16;
+/** libdbus reads a line of the authentication in one step and answers it in the next. */
+const AUTHENTICATION_STEPS = 3;
+/** Steps before timers and aborts have their turn, each of 2 KiB: a peer may flood us. */
+const STEPS_A_TURN = 512;
+/** During the authentication libdbus does not say what it waits for, so it is driven in growing intervals. */
+const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 /** Longest time limit of poll, which takes an `int`. */
 const MAX_POLL_MS = 0x7fffffff;
 
 export class LibdbusTransport implements DBusTransport {
   readonly connection: DBusConnection;
   readonly #library: Libdbus;
-  /** The sockets that were not tried. */
-  readonly #others: UnixSocket[];
+  /** Pointer to libdbus' connection. */
+  readonly #handle: Word;
+  readonly #socket: number;
   /** An eventfd that ends a poll. */
   readonly #wake: number;
-  readonly #piece = new Uint8Array(PIECE_LENGTH);
-  #socket = -1;
-  #splitter = new MessageSplitter();
-  #authentication: Authentication | undefined;
-  /** The messages sent before the daemon accepts the authentication. If this socket fails, the next one gets them. */
-  #early: Uint8Array<ArrayBuffer>[] | undefined = [];
-  #unsent: Uint8Array<ArrayBuffer>[] = [];
   #connected = true;
+  /** True once the daemon has sent a message. */
+  #authenticated = false;
   #pumping = false;
   #polling = false;
   #closed = false;
 
   /**
-   * Connects to the first of the sockets that works. Replies are read while calls wait, so a daemon that hangs does not block
-   * the program, unless its queue of new connections is full, too: then `connect` blocks.
+   * Connects. Replies are read while calls wait, so a daemon that hangs does not block the program, unless its queue of new
+   * connections is full, too: then `connect` blocks.
    *
-   * @throws {DBusError} if nothing listens at any of them.
+   * @throws {DBusError} if nothing listens at the address.
    */
-  constructor(library: Libdbus, sockets: readonly UnixSocket[], onSignal: (signal: Signal) => void) {
+  constructor(library: Libdbus, address: string, onSignal: (signal: Signal) => void) {
+    const failure = new BigUint64Array(4), socket = new Int32Array(1);
     this.#library = library;
-    this.#others = [...sockets];
     const onWaiting = () => {
       if (this.#polling) this.#wakeUp();
       else void this.#pump();
     };
     this.connection = new DBusConnection({ write: (message) => this.#write(message), onSignal, onWaiting });
-    this.#connect();
-    this.#wake = library.calls.eventfd(half(0), EFD_NONBLOCK | EFD_CLOEXEC);
+    this.#handle = library.calls.dbus_connection_open_private(encoder.encode(`${address}\0`), bytesOf(failure));
+    if (isNull(this.#handle)) throw takeError(library, failure);
+    library.calls.dbus_connection_get_unix_fd(this.#handle, bytesOf(socket));
+    this.#socket = socket[0]!;
+    this.#wake = library.calls.eventfd(new Uint8Array(4), EFD_NONBLOCK | EFD_CLOEXEC);
     if (this.#wake < 0) {
-      library.ending().close(half(this.#socket));
+      this.#free();
       throw new DBusError(`${BUS_ERROR}LimitsExceeded`, "no file descriptor is left");
     }
     this.connection.send({ ...BUS_DAEMON, member: "Hello" });
   }
 
   isOpen(): boolean {
-    if (!this.#closed && !this.#pumping) this.#process(this.#isReadable());
+    if (!this.#closed && !this.#pumping) this.#process();
     return !this.#closed && this.#connected;
   }
 
   close(): void {
     if (this.#closed) return;
-    this.#flush();
     this.#closed = true;
     this.connection.fail(disconnected("the connection to the session bus was closed"));
     if (!this.#pumping) this.#free();
   }
 
-  /** @throws {DBusError} if no socket is left that can be connected to. */
-  #connect(): void {
-    const { calls, ending } = this.#library, { kind, name } = this.#others.shift()!;
-    const path = encoder.encode(kind === "abstract" ? `\0${name}` : `${name}\0`);
-    this.#socket = path.length > MAX_NAME + 1 ? -1 : calls.socket(half(AF_UNIX), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const address = new Uint8Array([AF_UNIX, 0, ...path]);
-    if (this.#socket < 0 || calls.connect(half(this.#socket), address, address.length) !== 0) {
-      if (this.#socket >= 0) ending().close(half(this.#socket));
-      if (this.#others.length > 0) return this.#connect();
-      const isMissing = kind === "path" && ending().access(path, half(0)) !== 0, at = `unix:${kind}=${name}`;
-      throw isMissing
-        ? new DBusError(`${BUS_ERROR}FileNotFound`, `cannot connect to ${at}: it does not exist, or may not be reached`)
-        : new DBusError(
-          `${BUS_ERROR}NoServer`,
-          `cannot connect to ${at}: nothing listens there, or it may not be used`,
-        );
-    }
-    this.#authentication = new Authentication();
-    this.#splitter = new MessageSplitter();
-    this.#unsent = [Authentication.REQUEST, ...this.#early!];
-  }
-
-  /** Writes in the next microtask, so that calls of one moment go out in one piece. */
-  #write(message: Uint8Array<ArrayBuffer>): void {
-    this.#early?.push(message);
-    if (this.#unsent.push(message) === 1 || this.#early) queueMicrotask(() => this.#flush());
-  }
-
-  /** Writes as much as the socket takes. */
-  #flush(): void {
-    if (this.#closed || !this.#connected || this.#unsent.length === 0) return;
-    const messages = this.#unsent.splice(0), bytes = messages.length === 1 ? messages[0]! : joinBytes(messages);
-    const taken = Number(
-      this.#library.calls.send(half(this.#socket), bytes, BigInt(bytes.length), MSG_DONTWAIT | MSG_NOSIGNAL),
-    );
-    if (taken < bytes.length) this.#unsent.unshift(bytes.subarray(Math.max(0, taken)));
-    // The current poll does not wait for room.
-    if (this.#unsent.length > 0 && this.#polling) this.#wakeUp();
-  }
-
-  /** Writes and, if something can be read, reads as much as is possible without waiting. */
-  #process(isReadable: boolean): void {
-    try {
-      this.#flush();
-      for (let turn = 0, more = isReadable; turn < PIECES_A_TURN && more; turn++) more = this.#read();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /** Reads a piece. Returns true if there may be more. */
-  #read(): boolean {
+  #write(bytes: Uint8Array<ArrayBuffer>): void {
     const { calls } = this.#library;
-    const length = Number(calls.recv(half(this.#socket), this.#piece, BigInt(PIECE_LENGTH), MSG_DONTWAIT));
-    if (length <= 0) throw disconnected("the connection to the session bus ended");
-    let piece: Uint8Array | undefined = this.#piece.subarray(0, length);
-    if (this.#authentication) {
-      piece = this.#authentication.read(piece);
-      if (!piece) return false;
-      this.#authentication = this.#early = undefined;
+    const message = calls.dbus_message_demarshal(bytes, bytes.length, 0n);
+    if (isNull(message)) {
+      throw new RangeError("Cannot call over D-Bus: the message exceeds a limit of D-Bus, or memory is short");
     }
-    for (const message of this.#splitter.push(piece)) this.connection.receive(message);
-    return length === PIECE_LENGTH && this.#isReadable();
+    calls.dbus_connection_send(this.#handle, message, 0n);
+    calls.dbus_message_unref(message);
+    // The rest of a message that did not fit into the socket: the current poll does not wait for room.
+    if (this.#polling && calls.dbus_connection_has_messages_to_send(this.#handle)) this.#wakeUp();
   }
 
-  /** Goes on with the next socket if this one has not accepted us. */
-  #fail(error: unknown): void {
+  /** Writes and reads as much as is possible without waiting. */
+  #process(): void {
     try {
-      if (!this.#authentication || this.#others.length === 0) throw error;
-      this.#library.ending().close(half(this.#socket));
-      this.#connect();
-      this.#flush();
+      this.#exchange();
+      if (!this.#connected) this.connection.fail(disconnected("the connection to the session bus ended"));
     } catch (error) {
       this.#connected = false;
-      this.connection.fail(
-        error instanceof RangeError ? disconnected("the session bus sent a malformed message") : error,
-      );
+      this.connection.fail(error);
+    }
+  }
+
+  #exchange(): void {
+    const { calls } = this.#library;
+    let steps = AUTHENTICATION_STEPS;
+    for (let turn = 0; turn < STEPS_A_TURN && steps > 0; turn++) {
+      this.#connected = calls.dbus_connection_read_write(this.#handle, 0) !== 0;
+      for (let message; !isNull(message = calls.dbus_connection_pop_message(this.#handle));) {
+        this.#authenticated = true;
+        this.connection.receive(this.#takeBytes(message));
+      }
+      if (!this.#connected) return;
+      if (this.#isReadable()) steps = AUTHENTICATION_STEPS;
+      else steps = this.#authenticated ? 0 : steps - 1;
     }
   }
 
@@ -358,14 +343,18 @@ export class LibdbusTransport implements DBusTransport {
     this.#pumping = true;
     const { calls } = this.#library;
     const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
-    this.#flush();
+    let waitMs = AUTHENTICATION_POLL_MS.first;
+    this.#process();
     while (this.connection.isWaiting) {
-      fds.set([this.#socket, this.#unsent.length > 0 ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
+      const authenticated = this.#authenticated;
+      const writing = authenticated && calls.dbus_connection_has_messages_to_send(this.#handle);
+      fds.set([this.#socket, writing ? POLLIN | POLLOUT : POLLIN, this.#wake, POLLIN]);
       this.#polling = true;
-      await calls.poll(bytesOf(fds), 2n, this.#timeout());
+      await calls.poll(bytesOf(fds), 2n, this.#timeout(authenticated ? Infinity : waitMs));
       this.#polling = false;
-      if (events[7]) this.#library.waking().read(half(this.#wake), new Uint8Array(8), 8n);
-      if (!this.#closed) this.#process((events[3]! & ~POLLOUT) !== 0);
+      waitMs = Math.min(2 * waitMs, AUTHENTICATION_POLL_MS.longest);
+      if (events[7]) this.#library.waking().read(this.#wake, new Uint8Array(8), word(8n));
+      if (!this.#closed) this.#process();
       this.connection.expire();
     }
     this.#pumping = false;
@@ -373,35 +362,50 @@ export class LibdbusTransport implements DBusTransport {
   }
 
   /** Returns the timeout of poll, which keeps the time limits of calls: the first use of a timer takes Deno 4 ms. */
-  #timeout(): number {
-    const wait = Math.max(0, Math.ceil(this.connection.nextDeadline - performance.now()));
+  #timeout(atMost: number): number {
+    const wait = Math.min(atMost, Math.max(0, Math.ceil(this.connection.nextDeadline - performance.now())));
     return wait === Infinity ? -1 : Math.min(wait, MAX_POLL_MS);
   }
 
+  /** Copies a message, and frees it. */
+  #takeBytes(message: Word): Uint8Array<ArrayBuffer> {
+    const { calls } = this.#library, address = new BigUint64Array(1), length = new Int32Array(1);
+    const done = calls.dbus_message_marshal(message, bytesOf(address), bytesOf(length));
+    calls.dbus_message_unref(message);
+    if (!done) throw new RangeError("Cannot read from D-Bus: memory is short");
+    const bytes = new Uint8Array(length[0]!);
+    calls.memcpy(bytes, bytesOf(address), BigInt(bytes.length));
+    calls.dbus_free(bytesOf(address));
+    return bytes;
+  }
+
   #isReadable(): boolean {
-    const fds = new Int32Array([this.#socket, POLLIN]);
-    return this.#library.calls.poll_now(bytesOf(fds), ONE, 0) > 0;
+    return this.#library.calls.poll_now(bytesOf(new Int32Array([this.#socket, POLLIN])), word(1n), 0) > 0;
   }
 
   #wakeUp(): void {
-    this.#library.waking().write(half(this.#wake), ONE, 8n);
+    this.#library.waking().write(this.#wake, word(1n), word(8n));
   }
 
   #free(): void {
-    const { close } = this.#library.ending();
-    close(half(this.#socket));
-    close(half(this.#wake));
+    const ending = this.#library.ending();
+    ending.dbus_connection_close(this.#handle);
+    ending.dbus_connection_unref(this.#handle);
+    ending.close(this.#wake);
   }
 }
 
 const encoder = new TextEncoder();
 
-/** The number 1, as a word. */
-const ONE = bytesOf(new BigUint64Array([1n]));
+/** The bytes of a {@linkcode WORD}. */
+type Word = Uint8Array<ArrayBuffer>;
 
-/** The bytes of a {@linkcode HALF_WORD}. */
-function half(value: number): Uint8Array<ArrayBuffer> {
-  return bytesOf(new Int32Array([value]));
+function word(value: bigint): Word {
+  return bytesOf(new BigUint64Array([value]));
+}
+
+function isNull(pointer: Word): boolean {
+  return pointer.every((byte) => byte === 0);
 }
 
 function bytesOf(words: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {

@@ -21,7 +21,7 @@ import {
 } from "./bus.ts";
 import { type DBusTransport, disconnected } from "./connection.ts";
 import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
-import { type BunSockets, BunTransport, unixSockets } from "./socket.ts";
+import type { BunSockets } from "./socket.ts";
 
 /**
  * Opens the session bus. Deno uses libdbus and Bun its own sockets, which start in half the time of `dbus-next`. Node uses
@@ -33,12 +33,11 @@ import { type BunSockets, BunTransport, unixSockets } from "./socket.ts";
  * @throws {DBusError} `…NoServer` if this session has no bus, `…BadAddress` if its address is not usable.
  */
 export async function openSessionBus(): Promise<SessionBus> {
-  const deno = denoNamespace(), address = sessionBusAddress(), sockets = unixSockets(address), bun = bunSockets();
-  if (bun) return new ReconnectingBus("bun", (onSignal) => new BunTransport(bun, sockets, onSignal));
-  if (!deno) return await openWithDBusNext(address);
+  const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
+  if (!deno) return await (bunSockets() ? openWithBun(address) : openWithDBusNext(address));
   try {
     const library = await openLibdbus(deno);
-    return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, sockets, onSignal));
+    return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
   } catch (error) {
     // LATCHKEY_LIBDBUS means that one or none.
     if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;
@@ -55,12 +54,26 @@ async function openWithDBusNext(address: string): Promise<SessionBus> {
   return new ReconnectingBus("dbus-next", await openDBusNext(address));
 }
 
+async function openWithBun(address: string): Promise<SessionBus> {
+  const { BunTransport, unixSockets } = await import("./socket.ts"), sockets = unixSockets(address);
+  return new ReconnectingBus("bun", (onSignal) => new BunTransport(bunSockets()!, sockets, onSignal));
+}
+
 function bunSockets(): BunSockets | undefined {
   return (globalThis as { Bun?: BunSockets }).Bun;
 }
 
 function isMissing(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.code === "missing_dependency";
+}
+
+/** Keeps the unix sockets: for other addresses libdbus would use the network or run programs. */
+async function localAddress(address: string): Promise<string> {
+  const sockets = address.split(";").filter((one) => one.startsWith("unix:"));
+  if (sockets.length > 0) return sockets.join(";");
+  const { unixSockets } = await import("./socket.ts");
+  unixSockets(address); // throws the reason
+  return address;
 }
 
 /** Returns the session bus' address, as the D-Bus Specification and systemd define it. */

@@ -100,44 +100,6 @@ function lengthOf(message: Uint8Array<ArrayBuffer>): number {
   return length;
 }
 
-/** Longest answer to the authentication, in bytes. */
-const MAX_ANSWER = 16_384;
-
-/** The authentication of a connection, and the daemon's answer to it. */
-export class Authentication {
-  /**
-   * Sent in one piece with the first messages. It is EXTERNAL without a user id: the daemon gets that from the socket, even
-   * where a container maps user ids (D-Bus Specification, "Authentication Protocol").
-   */
-  static readonly REQUEST: Uint8Array<ArrayBuffer> = new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
-  #answer = "";
-
-  /**
-   * Reads a piece of the answer. Returns what follows it; `undefined` if it is incomplete.
-   *
-   * @throws {DBusError} `…AuthFailed` if it is a refusal.
-   */
-  read(piece: Uint8Array): Uint8Array | undefined {
-    const before = this.#answer.length;
-    this.#answer += String.fromCharCode(...piece.subarray(0, MAX_ANSWER));
-    const length = agreementLength(this.#answer);
-    if (length) return piece.subarray(length - before);
-    if (length === 0) return undefined;
-    throw new DBusError(`${BUS_ERROR}AuthFailed`, "the session bus refuses the authentication");
-  }
-}
-
-/** Returns the length of an answer that accepts the authentication; 0 if it is incomplete; `undefined` if it refuses. */
-function agreementLength(answer: string): number | undefined {
-  let length = 0;
-  for (const line of answer.split("\r\n").slice(0, -1)) {
-    length += line.length + 2;
-    if (line.startsWith("OK ")) return length;
-    if (!/^DATA( |$)/.test(line)) return undefined;
-  }
-  return answer.length < MAX_ANSWER ? 0 : undefined;
-}
-
 interface SocketControls {
   ref(): unknown;
   unref(): unknown;
@@ -220,13 +182,21 @@ interface BunSocket {
   unref(): void;
 }
 
+/**
+ * The authentication, which is sent in one piece with the first messages. It is EXTERNAL without a user id: the daemon gets
+ * that from the socket, even where a container maps user ids (D-Bus Specification, "Authentication Protocol").
+ */
+const AUTHENTICATION = new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
+/** Longest answer to it, in bytes. */
+const MAX_ANSWER = 16_384;
+
 /** A connection to a bus over a socket of Bun. */
 export class BunTransport extends SocketTransport {
   readonly #bun: BunSockets;
   #connected: BunSocket | undefined;
   /** The messages sent before the daemon accepts the authentication. If this address fails, the next one gets them. */
   #early: Uint8Array<ArrayBuffer>[] | undefined = [];
-  #authentication = new Authentication();
+  #answer = "";
   #unsent: Uint8Array<ArrayBuffer>[] = [];
 
   /** Starts to connect to the first of the sockets that works. */
@@ -259,15 +229,9 @@ export class BunTransport extends SocketTransport {
         open: (socket) => this.#open(socket),
         data: (socket, piece) => {
           if (!this.#early) return this.read(piece);
-          try {
-            const rest = this.#authentication.read(piece);
-            if (!rest) return;
-            this.#early = undefined;
-            this.read(rest);
-          } catch (error) {
-            socket.end();
-            fail(error as DBusError);
-          }
+          if (this.#authenticate(piece)) return;
+          socket.end();
+          fail(new DBusError(`${BUS_ERROR}AuthFailed`, "the session bus refuses the authentication"));
         },
         drain: () => this.#flush(),
         close: () => fail(disconnected("the connection to the session bus ended")),
@@ -282,8 +246,8 @@ export class BunTransport extends SocketTransport {
   #open(socket: BunSocket): void {
     if (!this.isOpen()) return socket.end();
     this.#connected = socket;
-    this.#authentication = new Authentication();
-    this.#unsent = [Authentication.REQUEST, ...this.#early!];
+    this.#answer = "";
+    this.#unsent = [AUTHENTICATION, ...this.#early!];
     this.#flush();
     this.keepTime();
   }
@@ -302,4 +266,26 @@ export class BunTransport extends SocketTransport {
     if (taken < bytes.length) this.#unsent.unshift(bytes.subarray(Math.max(0, taken)));
     else if (!this.isOpen()) socket.end();
   }
+
+  /** Reads a piece of the daemon's answer. Returns false if it is a refusal. */
+  #authenticate(piece: Uint8Array): boolean {
+    const before = this.#answer.length;
+    this.#answer += String.fromCharCode(...piece.subarray(0, MAX_ANSWER));
+    const length = agreementLength(this.#answer);
+    if (!length) return length === 0;
+    this.#early = undefined;
+    this.read(piece.subarray(length - before));
+    return true;
+  }
+}
+
+/** Returns the length of an answer that accepts the authentication; 0 if it is incomplete; `undefined` if it refuses. */
+function agreementLength(answer: string): number | undefined {
+  let length = 0;
+  for (const line of answer.split("\r\n").slice(0, -1)) {
+    length += line.length + 2;
+    if (line.startsWith("OK ")) return length;
+    if (!/^DATA( |$)/.test(line)) return undefined;
+  }
+  return answer.length < MAX_ANSWER ? 0 : undefined;
 }

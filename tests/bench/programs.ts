@@ -104,8 +104,9 @@ function hasPythonDbus(): boolean {
   return Bun.which(PYTHON) !== null && Bun.spawnSync([PYTHON, "-c", "import dbus"]).exitCode === 0;
 }
 
-function busctlCommand(clientId: string, scope: string, address: string): string[] {
-  const request = {
+/** A request for a token, as the broker wants it. */
+export function tokenRequest(clientId: string, scope: string): string {
+  return JSON.stringify({
     authParameters: {
       accessTokenToRenew: "",
       account: null,
@@ -124,9 +125,19 @@ function busctlCommand(clientId: string, scope: string, address: string): string
       username: "",
       uxContextHandle: -1,
     },
-  };
+  });
+}
+
+function busctlCommand(clientId: string, scope: string, address: string): string[] {
   return [
     ...["busctl", `--address=${address}`, "call", "com.microsoft.identity.broker1", "/com/microsoft/identity/broker1"],
-    ...["com.microsoft.identity.Broker1", "acquireTokenSilently", "sss", "0.0", randomUUID(), JSON.stringify(request)],
+    ...[
+      "com.microsoft.identity.Broker1",
+      "acquireTokenSilently",
+      "sss",
+      "0.0",
+      randomUUID(),
+      tokenRequest(clientId, scope),
+    ],
   ];
 }

@@ -96,6 +96,17 @@ describe("latchkey git --install", () => {
     expect(content()).toBe("");
   });
 
+  test("says which helper would store the token, since it comes later", async () => {
+    writeFileSync(config, `[credential "https://dev.azure.com"]\n\thelper =\n[credential]\n\thelper = store\n`);
+    const later = await install();
+    expect(later.stderr).toContain("git has store: it gives the token to that to store, too");
+    expect(later.stderr).not.toContain("no longer asks");
+    writeFileSync(config, `[credential]\n\thelper = store\n`);
+    const before = await install();
+    expect(before.stderr).toContain("no longer asks store");
+    expect(before.stderr).not.toContain("to store, too");
+  });
+
   test("keeps a person's own empty helper when it takes its own away", async () => {
     writeFileSync(config, `[credential "https://dev.azure.com"]\n\thelper =\n\thelper = other.*[x]\n`);
     await install();

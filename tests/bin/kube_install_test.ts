@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
-import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 const AKS = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const CONFIG = `# work clusters
@@ -248,6 +248,21 @@ describe("latchkey kube --install", () => {
     });
   });
 });
+
+// Deno without FFI has not all permissions, and does not tell which ones a program has.
+test.each(TESTED_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
+  "latchkey kube --install writes, on $name, a command that runs",
+  async ({ program }) => {
+    const command = [...latchkeyBy(program()), "kube"];
+    const words = ["--install", "--context", "contoso", "--client-id", "azure-cli", "--server-id", AKS];
+    expect((await runProgram([...command, ...words], { KUBECONFIG: path })).code).toBe(0);
+    const { command: runtime, args } = userOf("jane").exec;
+    const help = await runProgram([runtime, ...args, "--help"], {});
+    expect(help.stdout).toStartWith("Credential plugin for kubectl.");
+    expect((await runProgram([...command, "--uninstall"], { KUBECONFIG: path })).code).toBe(0);
+    expect(lost(CONFIG, content())).toEqual([]);
+  },
+);
 
 test("kubeconfigPaths() reads KUBECONFIG as kubectl does", () => {
   const home = () => "/home/jane";

@@ -25,7 +25,8 @@ test("bundleCommandLine has all that a silent token evaluates in one file beside
     const home = pathToFileURL(`${folder}/`).href;
     const ours = loaded.filter((url) => url.startsWith(home))
       .map((url) => url.slice(home.length).replace(/-[\w-]{8}\.js$/, ""));
-    expect(ours.sort()).toEqual(["bin/latchkey.js", "chunks/hot"]);
+    // The bundler's helpers get a small file of their own if some package needs others of them.
+    expect(ours.filter((file) => file !== "chunks/rolldown-runtime").sort()).toEqual(["bin/latchkey.js", "chunks/hot"]);
   } finally {
     await bus.stop();
     await rm(folder, { recursive: true });

@@ -70,22 +70,24 @@ describe("acquireToken()", () => {
   );
 
   // Microsoft's broker 2.5.2 tells the server's error in its text.
-  test.each([
+  const ROWS = [
     [{ status: 0, error: "invalid_grant" }, true],
     [{ status: 6, error: "interaction_required" }, true],
     [{ status: 2, subError: "token_expired" }, true],
     [{ status: 2, error: "invalid_client" }, false],
     [{ status: 2, error: "temporarily_unavailable" }, false],
     [{ status: 7, error: "invalid_grant" }, false],
-  ])("opens a window after the server's error %j: %p", async (refusal, helps) => {
-    for (const call of ["acquireToken", "acquireTokenInteractive"] as const) {
-      await behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });
-      await broker().forgetCalls();
-      const token = makeApp()[call]({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
-      if (helps) expect((await token).account.username).toBe("jane@contoso.com");
-      else expect((await failure(token)).error).toBe("error" in refusal ? refusal.error : "invalid_grant");
-      expect((await steps()).includes("window")).toBe(helps);
-    }
+  ] as const;
+  test.each(
+    (["acquireToken", "acquireTokenInteractive"] as const).flatMap((call) =>
+      ROWS.map((row) => [call, ...row] as const)
+    ),
+  )("%s() opens a window after the server's error %j: %p", async (call, refusal, helps) => {
+    await behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });
+    const token = makeApp()[call]({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
+    if (helps) expect((await token).account.username).toBe("jane@contoso.com");
+    else expect((await failure(token)).error).toBe("error" in refusal ? refusal.error : "invalid_grant");
+    expect((await steps()).includes("window")).toBe(helps);
   });
 
   test("answers the refusal's challenge in the window, of the console unless another is given", async () => {

@@ -1,4 +1,4 @@
-// What az-shim writes, run by Azure's own library for Go, which Terraform's backend and many tools have their tokens by.
+// What az-shim writes, run by Azure's own library for Go, which many tools have their tokens by.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -20,8 +20,12 @@ export function buildGoClient(folder: string): void {
   process.stderr.write(`Setting up: go build, for the client of ${folder}\n`);
   const { success } = Bun.spawnSync(["go", "build", "-trimpath", "-o", goClient(folder), "."], {
     cwd: fileURLToPath(new URL(`${folder}/`, import.meta.url)),
-    // The Go that is there will do: another one need not be fetched.
-    env: { ...process.env, GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false" },
+    // The Go that is there will do: another one need not be fetched, but for the library of Terraform, which takes a new one.
+    env: {
+      ...process.env,
+      GOTOOLCHAIN: folder === "terraform" ? "auto" : "local",
+      GOFLAGS: "-mod=readonly -buildvcs=false",
+    },
     stdio: ["ignore", "ignore", "inherit"],
     timeout: BUILD_LIMIT_MS,
   });

@@ -136,6 +136,12 @@ describe("with himmelblau-2.0 Microsoft's client gets", () => {
   });
 });
 
+test("with himmelblau-4.0 Microsoft's client gets a token whose end it takes rightly", async () => {
+  const request = { method: "AcquireTokenSilentlyAsync", account: JANE.username } as const;
+  const { claims, ...answer } = readToken(await ask("himmelblau-4.0", request));
+  expect(answer).toMatchObject({ account: JANE, expiresOn: claims.exp });
+});
+
 describe("with himmelblau-0.1 Microsoft's client gets", () => {
   test("no account, since none has an environment", async () => {
     await using pair = await startPair({ sender: "himmelblau-0.1" });

@@ -10,6 +10,7 @@ import { batchOn } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
 import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
+import { installAzureCli } from "./azure_cli_program.ts";
 import { buildGoClient } from "./go_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
@@ -17,9 +18,12 @@ import { LIMITS } from "./limits_of_msalruntime.ts";
 const GO_PEERS: Readonly<Record<string, string>> = {
   "tests/peers/azure_cli_peer.ts": "azure_cli",
   "tests/peers/kubernetes_peer.ts": "kubernetes",
+  "tests/peers/terraform_peer.ts": "terraform",
 };
+/** Those that run the real Azure CLI. */
+const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts"];
 /** Longer than any takes, several times: a library that waits for ever is seen. */
-const BATCH_LIMIT_MS = 300_000;
+const BATCH_LIMIT_MS = 900_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
@@ -34,7 +38,8 @@ const batches = [
   ),
 ];
 for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
-if (batches.some(({ file }) => !GO_PEERS[file])) installClient();
+if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
+if (batches.some(({ file }) => !GO_PEERS[file] && !AZURE_CLI_PEERS.includes(file))) installClient();
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,

@@ -40,7 +40,7 @@ test("deno.json and package.json give the same scripts", () => {
 test("deno.json and package.json import the same packages", () => {
   const dependencies = { ...packageJson.devDependencies, ...packageJson.dependencies };
   const different = Object.entries<string>(denoJson.imports)
-    .filter(([name, specifier]) => !isSamePackage(specifier, dependencies[name]))
+    .filter(([name, specifier]) => !isSamePackage(specifier, dependencies[name], name))
     .map(([name, specifier]) => `${name}: ${specifier}, ${dependencies[name]}`);
   expect(different).toEqual([]);
   const only = Object.keys(packageJson.dependencies ?? {}).filter((name) => !(name in denoJson.imports));
@@ -51,9 +51,11 @@ test("deno.json and package.json import the same packages", () => {
  * Whether npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare; what npm
  * carries under another name has the same version there.
  */
-function isSamePackage(specifier: string, npm: string | undefined): boolean {
+function isSamePackage(specifier: string, npm: string | undefined, own: string): boolean {
   const [, name, version] = /^jsr:@[\w-]+\/([\w-]+)@(.+)$/.exec(specifier) ?? [];
-  return name ? npm?.startsWith("file:") || npm === `npm:${name}@${version}` : specifier === npm;
+  return name
+    ? npm?.startsWith("file:") || npm === `npm:${name}@${version}`
+    : [npm, `npm:${own}@${npm}`].includes(specifier);
 }
 
 test("no file names a machine's folders or a registry's host", () => {

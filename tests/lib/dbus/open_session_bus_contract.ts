@@ -133,7 +133,9 @@ describe("SessionBus at a socket where no bus is", () => {
   });
 });
 
-describe("SessionBus on a socket", () => {
+// libdbus keeps the first socket that it connects to, and drops what it could not write before the end.
+const describeSockets = ownRuntimePath().client === "libdbus" ? () => {} : describe;
+describeSockets("SessionBus on a socket of the runtime's own", () => {
   test("tries the next address where the first one lets us in and hangs up", async () => {
     const path = join(daemon.directory, "stale"), server = createServer((socket) => socket.destroy()).listen(path);
     await once(server, "listening");
@@ -161,9 +163,7 @@ describe("SessionBus on a socket", () => {
     server.close();
   });
 
-  // By FFI nothing is written after the end: waiting for room would keep the program alive while a daemon hangs.
-  const isLate = ownRuntimePath().client !== "libdbus";
-  test.each([["a word", 1], ...isLate ? [["more than a socket takes at once", 1_000_000] as const] : []])(
+  test.each([["a word", 1], ["more than a socket takes at once", 1_000_000]])(
     "writes %s that was sent right before the end",
     async (_, length) => {
       const observer = await openBus(), heard = Promise.withResolvers<Signal>(), bus = await openBus();
