@@ -341,11 +341,24 @@ describe("az, for an account with subscriptions,", () => {
     expect(await callAt(env, "login --service-principal -u x -p y")).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test("marks the tokens of an agent's session", async () => {
-    await succeeds({ ...home(), COPILOT_AGENT_SESSION_ID: "sess-456" }, "account get-access-token -o none");
-    expect(JSON.parse((await asked()).decodedClaims!)).toEqual({
-      access_token: { xms_cli_sid: { values: ["sess-456"] } },
-    });
+  test("marks the tokens of an agent's session, as latchkey token and serve do", async () => {
+    const env = { ...home(), COPILOT_AGENT_SESSION_ID: "sess-456" },
+      app = ["--client-id", "azure-cli", "--resource", RESOURCE];
+    const get =
+      `curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT?api-version=2019-08-01&resource=${RESOURCE}"`;
+    const latchkey = [...BUN.program(), "bin/latchkey.ts"];
+    for (
+      const command of [
+        [az, "account", "get-access-token"],
+        [...latchkey, "token", ...app],
+        [...latchkey, "serve", ...app, "--", "sh", "-c", get],
+      ]
+    ) {
+      await broker.forgetCalls();
+      expect(await run(command, env)).toMatchObject({ code: 0, stdout: expect.stringContaining("eyJ") });
+      const marks = { access_token: { xms_cli_sid: { values: ["sess-456"] } } };
+      expect(JSON.parse((await asked()).decodedClaims!)).toEqual(marks);
+    }
   });
 });
 
