@@ -65,7 +65,11 @@ export function isUnknownIssuer(error: unknown): boolean {
  * Turns a failure into a {@linkcode LatchkeyError}, or the signal's reason if the request was aborted. The error has no cause:
  * the runtime's error quotes the URL.
  */
-export function httpFailure(error: unknown, request: HttpRequest, { proxy }: HttpRoute): unknown {
+export function httpFailure(
+  error: unknown,
+  request: Pick<HttpRequest, "url" | "signal">,
+  { proxy }: HttpRoute,
+): unknown {
   if (request.signal.aborted) return request.signal.reason;
   if (error instanceof LatchkeyError) return error;
   const host = hostOf(request.url), text = textOf(error);
@@ -88,7 +92,7 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
 }
 
 /** Returns the error for a proxy that requires a user name and password. */
-export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]): LatchkeyError {
+export function passwordWanted({ url }: Pick<HttpRequest, "url">, proxy: HttpRoute["proxy"]): LatchkeyError {
   const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", isKnown = proxy instanceof URL;
   const [which, host] = isKnown ? [` ${proxy.host}`, proxy.host] : ["", "HOST:PORT"]; // Deno may use one that we may not read
   return new LatchkeyError("configuration", `The proxy${which} requires a user name and password, or other ones`, {
