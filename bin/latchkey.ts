@@ -5,7 +5,7 @@
  */
 import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { renewalsInFlight } from "../lib/async.ts";
-import { readEnvironment } from "../lib/runtime/host.ts";
+import { operatingSystem, readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
   exit,
@@ -13,6 +13,7 @@ import {
   isBrokenPipe,
   onSignals,
   programArguments,
+  recogniseTerminalsBy,
   type SignalName,
 } from "../lib/runtime/program.ts";
 import {
@@ -89,6 +90,10 @@ export async function main(words: readonly string[]): Promise<number> {
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
     line = await withProfile(command, given, line);
+    // The terminals of Git Bash are pipes to Windows.
+    if (operatingSystem() === "win32" && readEnvironment("MSYSTEM") !== undefined) {
+      recogniseTerminalsBy((await import("../lib/runtime/windows_api.ts")).isMsysTerminal);
+    }
     return await run(command, line, ending);
   }
 }

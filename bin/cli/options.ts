@@ -10,6 +10,8 @@ export interface Option {
   /** `text`: one value; `list`: may be repeated; `switch`: on or off; `count`: the number of repetitions; `seconds`: a number. */
   readonly kind: "text" | "list" | "switch" | "count" | "seconds";
   readonly alias?: string;
+  /** `true`: each value of a list is one, also if it has spaces. @default false */
+  readonly hasSpaces?: boolean;
   /** Name of the value in the help. A shell completes PATH, FILE, SOCKET, DIR, FOLDER and COMMAND. */
   readonly value?: string;
   /** The only values that are accepted. */

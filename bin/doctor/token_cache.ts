@@ -4,6 +4,7 @@
  * @module
  */
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
+import { pathIn } from "../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
@@ -17,8 +18,8 @@ const OTHERS = 0o077;
 const KEY_LOCATIONS: Readonly<Record<FileStoreDescription["keyLocation"], (folder: string) => string>> = {
   "secret-service": () => "in the keyring (Secret Service)",
   "keychain": () => "in the macOS Keychain",
-  "dpapi": (folder) => `in ${folder}/key.json, protected by Windows for this user (DPAPI)`,
-  "file": (folder) => `in ${folder}/key.json`,
+  "dpapi": (folder) => `in ${pathIn(folder, "key.json")}, protected by Windows for this user (DPAPI)`,
+  "file": (folder) => `in ${pathIn(folder, "key.json")}`,
 };
 
 /** Checks that tokens can be stored, and that other users cannot read them. */
@@ -70,13 +71,13 @@ async function checkEncrypted(
 ): Promise<Finding> {
   // First: its error says what is wrong with the folder.
   const names = await listPrivateFolder(folder);
-  const exposed = await exposedDetail(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
+  const exposed = await exposedDetail(folder, [folder, ...names.map((name) => pathIn(folder, name))]);
   if (exposed) return failed(exposed, quoteCommand(["chmod", "-R", "go-rwx", folder]));
   const { path, keyLocation, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   // The reason was stored with the key, and may be out of date.
   const key = `${KEY_LOCATIONS[keyLocation](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
-    if (names.some((name) => `${folder}/${name}` === path)) {
+    if (names.some((name) => pathIn(folder, name) === path)) {
       return failed(
         `the key of the token cache in ${folder} is lost: key.json is missing, and ${path} is encrypted with it`,
         `Restore key.json, or continue without it. ${signInAgain(folder)}`,
@@ -86,7 +87,7 @@ async function checkEncrypted(
     return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
   }
   if (problem) {
-    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Check ${folder}/key.json`);
+    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Check ${pathIn(folder, "key.json")}`);
   }
   const documents = await store.readAccounts({ signal });
   return documents.every(isCacheText)

@@ -22,7 +22,7 @@ import {
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
 import { isThere, readTextFile } from "../runtime/program.ts";
-import { notInstalled } from "./broker.ts";
+import { NotInstalledError } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
@@ -217,9 +217,7 @@ function notFound(paths: readonly string[], install: string): LatchkeyError {
       `Cannot use ${VARIABLE}: there is no ${paths[0]}`,
       `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
     ];
-  const error = new LatchkeyError("missing_dependency", message, { hint });
-  notInstalled.add(error);
-  return error;
+  return new NotInstalledError("missing_dependency", message, { hint });
 }
 
 function notPermitted(path: string): LatchkeyError {

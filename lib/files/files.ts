@@ -120,7 +120,7 @@ export function readWhole(size: number, read: (buffer: Uint8Array, at: number) =
 const BY_NUMBER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   linux: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 116: "ESTALE", 122: "EDQUOT" },
   darwin: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 70: "ESTALE" },
-  win32: { 112: "ENOSPC", 1295: "EDQUOT" },
+  win32: { 5: "EACCES", 32: "EBUSY", 33: "EBUSY", 112: "ENOSPC", 1295: "EDQUOT" },
 };
 
 /** Returns the system's code of an error, such as `ENOENT`, or `E` and its number; empty if it has none. */
@@ -169,7 +169,7 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string | 
   EISDIR: ["it is a folder", "Choose the path of a file"],
   ENOENT: ["it does not exist, or was removed", "Try again. If that does not help, choose another folder"],
   ELOOP: ["it is a symbolic link", "Give the path of the file itself"],
-  EBUSY: ["another program is using it", "Try again when the other program is done"],
+  EBUSY: ["another program is using it", "Close that program, or try again when it is done"],
   EMFILE: ["this program has too many open files", "raiseOpenFiles"],
   ENFILE: ["this machine has too many open files", "Close some programs and try again"],
   EIO: ["the disk has failed", "Look for the disk's errors in the system log"],

@@ -193,7 +193,12 @@ function shown(foreign: string): string {
 function ownScopes(named: readonly string[], supported: readonly string[], { host, hostname }: URL): readonly string[] {
   const isOwn = (scope: string) =>
     scope.startsWith("api://") || /^https?:/.test(scope) && URL.canParse(scope) && new URL(scope).hostname === hostname;
-  const own = supported.filter(isOwn), scopes = named.length > 0 ? named : own.length > 0 ? own : supported;
+  const own = supported.filter(isOwn), resources = new Set(own.map((scope) => scope.replace(/\/[^/]*$/, "")));
+  // Tokens have scopes without their resource, and servers ask for them as tokens have them.
+  const full = named.map((scope) =>
+    /[/:]/.test(scope) || resources.size !== 1 ? scope : `${[...resources][0]}/${scope}`
+  );
+  const scopes = named.length > 0 ? full : own.length > 0 ? own : supported;
   const foreign = scopes.find((scope) => !isOwn(scope));
   if (foreign !== undefined) {
     throw new LatchkeyError("untrusted_authority", `${host} asks for a token for another service: ${shown(foreign)}`, {

@@ -1,6 +1,6 @@
 // npm run test:peers [-- [--repeat N] PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held
 // to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
-// and Azure's in Go call latchkey. The last line is the sum.
+// in Go and Java, Azure's in Go, and the real Azure CLI call latchkey. The last line is the sum.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
 import { installAzureCli } from "./azure_cli_program.ts";
 import { buildGoClient } from "./go_client.ts";
+import { buildJavaClient } from "./java_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
 /** Those that are called by a program in Go, by the folder of its sources. */
@@ -20,13 +21,17 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   "tests/peers/kubernetes_peer.ts": "kubernetes",
   "tests/peers/terraform_peer.ts": "terraform",
 };
+/** Those that a program in Java calls as well, by the folder of its sources. */
+const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_peer.ts": "kubernetes_java" };
 /** Those that run the real Azure CLI. */
-const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts"];
+const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts", "tests/peers/azure_cli_login_peer.ts"];
 /** Longer than any takes, several times: a library that waits for ever is seen. */
 const BATCH_LIMIT_MS = 900_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const client = fileURLToPath(new URL("msalruntime/", import.meta.url));
+/** Folder of the packages of a suite, and one of these; Microsoft's client is that of all others. */
+const MCP_SUITE = "tests/peers/mcp_peer.ts", MCP = ["mcp", "@modelcontextprotocol/conformance"] as const;
+const MSALRUNTIME = ["msalruntime", "@azure/msal-node-runtime"] as const;
 const asked = readTestArguments();
 
 const peers = { ...UNITS, name: "Bun, peers" };
@@ -38,8 +43,11 @@ const batches = [
   ),
 ];
 for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
+for (const { file } of batches) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
 if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
-if (batches.some(({ file }) => !GO_PEERS[file] && !AZURE_CLI_PEERS.includes(file))) installClient();
+if (batches.some(({ file }) => file === MCP_SUITE)) installPackages(...MCP);
+const ownClients = [...Object.keys(GO_PEERS), ...AZURE_CLI_PEERS, MCP_SUITE];
+if (batches.some(({ file }) => !ownClients.includes(file))) installPackages(...MSALRUNTIME);
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
@@ -62,13 +70,14 @@ function filesOf(glob: string, isOurs: (file: string) => boolean = () => true): 
     .filter((file) => isOurs(file) && isWanted(file, asked));
 }
 
-/** Installs the version that is locked, unless it is there. */
-function installClient(): void {
-  const { "@azure/msal-node-runtime": wanted } = readJson("package.json")!.dependencies;
-  if (readJson("node_modules/@azure/msal-node-runtime/package.json")?.version === wanted) return;
-  process.stderr.write("Setting up: npm ci --ignore-scripts, for Microsoft's client\n");
+/** Installs the versions that are locked, unless they are there. */
+function installPackages(name: string, witness: string): void {
+  const folder = fileURLToPath(new URL(`${name}/`, import.meta.url));
+  const { [witness]: wanted } = readJson(join(folder, "package.json"))!.dependencies;
+  if (readJson(join(folder, "node_modules", witness, "package.json"))?.version === wanted) return;
+  process.stderr.write(`Setting up: npm ci --ignore-scripts, in tests/peers/${name}\n`);
   const { success } = Bun.spawnSync(["npm", "ci", "--ignore-scripts"], {
-    cwd: client,
+    cwd: folder,
     stdio: ["ignore", "ignore", "inherit"],
   });
   if (!success) process.exit(1);
@@ -77,7 +86,7 @@ function installClient(): void {
 // deno-lint-ignore no-explicit-any -- a package.json
 function readJson(file: string): any {
   try {
-    return JSON.parse(readFileSync(join(client, file), "utf8"));
+    return JSON.parse(readFileSync(file, "utf8"));
   } catch {
     return undefined;
   }

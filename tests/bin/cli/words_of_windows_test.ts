@@ -60,14 +60,15 @@ describe("for Windows and macOS", () => {
 
   test("serve --port sets variables in the words of cmd.exe and of PowerShell", () => {
     const address = "http://127.0.0.1:4711/token";
-    expect(variableLines(address, { secret: "ab12" }, "win32")).toBe(`set "IDENTITY_ENDPOINT=${address}"
+    const variables = (secret: string) => ({ IDENTITY_ENDPOINT: address, IDENTITY_HEADER: secret });
+    expect(variableLines(variables, { secret: "ab12" }, "win32")).toBe(`set "IDENTITY_ENDPOINT=${address}"
 set "IDENTITY_HEADER=ab12"
 set "NO_PROXY=127.0.0.1,%NO_PROXY%"
 $env:IDENTITY_ENDPOINT = '${address}'
 $env:IDENTITY_HEADER = 'ab12'
 $env:NO_PROXY = "127.0.0.1,$env:NO_PROXY"
 `);
-    const lines = variableLines(address, { file: "C:\\Jane's files\\secret" }, "win32").split("\n");
+    const lines = variableLines(variables, { file: "C:\\Jane's files\\secret" }, "win32").split("\n");
     expect(lines[1]).toBe('set /p IDENTITY_HEADER=<"C:\\Jane\'s files\\secret"');
     expect(lines[4]).toBe("$env:IDENTITY_HEADER = (Get-Content -Raw -LiteralPath 'C:\\Jane''s files\\secret').Trim()");
   });

@@ -47,6 +47,11 @@ describe("findProtectedResource()", () => {
     expect(asked()).toEqual([`GET ${WELL_KNOWN}/mcp`]);
   });
 
+  test("takes a scope of a challenge that has no resource as one of the server's own", async () => {
+    serve({ [`${WELL_KNOWN}/mcp`]: documentOf({ scopes_supported: ["User.Read", "api://contoso/read"] }) });
+    expect((await find(ENTRA, 'Bearer scope="write"')).scopes).toEqual(["api://contoso/write"]);
+  });
+
   test("falls back to the well-known addresses, that of the path first", async () => {
     serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
     expect((await find()).scopes).toEqual([`${server.origin}/.default`]);
