@@ -246,7 +246,7 @@ function readOption(option: Option, { given, set, profile }: GivenValues): ReadV
   }
 }
 
-export function variableOf({ name }: Option): string {
+export function variableOf({ name }: Pick<Option, "name">): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 

@@ -58,7 +58,8 @@ export interface CommandSyntax {
   /** Reasons why it lacks options that other commands have, by the options' names. */
   readonly unlike?: Readonly<Record<string, string>>;
   /** Example command lines, each with its purpose. */
-  readonly examples: readonly (readonly [line: string, why: string])[];
+  /** Examples, each with its form for Windows if that differs; an empty one is not for Windows. */
+  readonly examples: readonly (readonly [line: string, why: string, onWindows?: string])[];
 }
 
 export interface ChoiceOption<Choice extends string> extends Option {

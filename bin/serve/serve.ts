@@ -15,7 +15,7 @@ import {
   requireTrustedSocket,
 } from "../../lib/http/unix_socket.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import { readEnvironment, shellWord } from "../../lib/runtime/host.ts";
+import { operatingSystem, powershellWord, quoteCommand, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
 import { runInForeground, StartError } from "../../lib/runtime/process.ts";
 import { absolutePath, isThere, onSignals } from "../../lib/runtime/program.ts";
 import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
@@ -121,15 +121,18 @@ export const command: Command = {
     [
       "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
       "for containers with the socket's folder mounted",
+      "",
     ],
-    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container", ""],
     [
       "latchkey serve --client-id azure-cli --resource azure -- bash",
       "a shell for az login --identity --allow-no-subscriptions, and for azd",
+      "latchkey serve --client-id azure-cli --resource azure -- powershell",
     ],
     [
       "latchkey serve --client-id azure-cli --upstream 'GET https://graph.microsoft.com/v1.0/me' --socket $XDG_RUNTIME_DIR/latchkey/graph",
       "for a sandbox that may call Graph, but has no token",
+      "",
     ],
   ],
   run: serve,
@@ -279,12 +282,6 @@ async function onSocket(line: CommandLine, service: Service): Promise<number> {
   return await untilEnded(endpoint, line, () => say(`serving at ${path}${service.help ?? ""}`));
 }
 
-/**
- * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
- * variable in lower case is set, programs ignore the other one.
- */
-const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
-
 async function onPort(line: CommandLine, service: Service): Promise<number> {
   const wanted = line.text("port")!, file = line.text("secret-file");
   if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
@@ -293,14 +290,49 @@ async function onPort(line: CommandLine, service: Service): Promise<number> {
   const secret = file === undefined ? newSecret() : await secretIn(absolutePath(file));
   const endpoint = await service.open({ port: Number(wanted), secret });
   // Standard output may be a log: a secret in a file is not printed.
-  const value = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
-  const variables = Object.entries(service.variables(endpoint.port, value)).map(([name, value]) =>
-    `export ${name}=${value}\n`
-  );
+  const header = file === undefined ? { secret } : { file: absolutePath(file) };
+  const lines = variableLines((value) => service.variables(endpoint.port, value), header);
+  const shells = operatingSystem() === "win32" ? "; the lines with set are for cmd.exe, the others for PowerShell" : "";
   return await untilEnded(endpoint, line, () => {
-    print(`${variables.join("")}${NO_PROXY_LINES}`);
-    say(`serving at ${Object.values(service.variables(endpoint.port, ""))[0]}`);
+    print(lines);
+    say(`serving at ${Object.values(service.variables(endpoint.port, ""))[0]}${shells}`);
   });
+}
+
+/**
+ * Returns the lines that set a client's variables: for a POSIX shell, or on Windows for cmd.exe, and then for PowerShell.
+ * `NO_PROXY` keeps requests for this machine, and the secret with them, from the proxy of the shell that runs the lines. If the
+ * variable in lower case is set, POSIX programs ignore the other one.
+ */
+export function variableLines(
+  variables: (secret: string) => Readonly<Record<string, string>>,
+  header: { readonly secret: string } | { readonly file: string },
+  system: string = operatingSystem(),
+): string {
+  const lines = (secret: string, write: (name: string, value: string) => string) =>
+    Object.entries(variables(secret)).map(([name, value]) => write(name, value));
+  if (system !== "win32") {
+    const value = "file" in header ? `"$(cat ${shellWord(header.file)})"` : header.secret;
+    const noProxy = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"';
+    return [...lines(value, (name, value) => `export ${name}=${value}`), noProxy, 'export no_proxy="$NO_PROXY"', ""]
+      .join("\n");
+  }
+  const secret = "file" in header ? "" : header.secret, file = "file" in header ? header.file : "", OF_FILE = "\0";
+  const inCmd = file && `<${quoteCommand([file], system) || "con"}`;
+  const inPowerShell = file && `(Get-Content -Raw -LiteralPath ${powershellWord(file)}).Trim()`;
+  return [
+    ...lines(
+      secret || OF_FILE,
+      (name, value) => value === OF_FILE ? `set /p ${name}=${inCmd}` : `set "${name}=${value}"`,
+    ),
+    'set "NO_PROXY=127.0.0.1,%NO_PROXY%"',
+    ...lines(
+      secret || OF_FILE,
+      (name, value) => `$env:${name} = ${value === OF_FILE ? inPowerShell : powershellWord(value)}`,
+    ),
+    '$env:NO_PROXY = "127.0.0.1,$env:NO_PROXY"',
+    "",
+  ].join("\n");
 }
 
 /** Returns the variables that Azure's libraries, and azd, read. */
