@@ -83,10 +83,12 @@ export const command: Command = {
     [
       "latchkey token --client-id ID --scope User.Read --format header | curl -H @- https://graph.microsoft.com/v1.0/me",
       "the token never shows in the process list",
+      'latchkey token --client-id ID --scope User.Read --format header | curl.exe -H "@-" https://graph.microsoft.com/v1.0/me',
     ],
     [
       "token=$(latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net) && PGPASSWORD=$token psql ...",
       "a password for Azure Database",
+      "$env:PGPASSWORD = latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net; psql ...",
     ],
   ],
   run: printAccessToken,
