@@ -199,7 +199,7 @@ export async function openUpstreamProxy(
   const { upstreams, isLogged, stallLimitMs = STALL_LIMIT_MS, headLimitMs = HEAD_LIMIT_MS } = options;
   const isSecret = address.secret === undefined ? undefined : await secretComparer(address.secret);
   const clients = new Set<Connection>(), pool = new Map<string, Connection[]>(), ended = new Set<Promise<void>>();
-  const tokenFor = tokensOf(options);
+  const tokenFor = tokensOf(options), timers = new Map<Connection, ReturnType<typeof setTimeout>>();
   let port = 0, busy = 0, last = Date.now(), isClosed = false;
 
   function log(status: number, { method, path }: Pick<RequestHead, "method" | "path">, begin: number): void {
@@ -423,6 +423,8 @@ export async function openUpstreamProxy(
   function takePooled(origin: string): Connection | undefined {
     const idle = pool.get(origin) ?? [];
     for (let connection; (connection = idle.pop());) {
+      clearTimeout(timers.get(connection));
+      timers.delete(connection);
       if (connection.isQuiet) return connection;
       connection.socket.destroy();
     }
@@ -433,13 +435,12 @@ export async function openUpstreamProxy(
     const idle = pool.get(origin) ?? [];
     if (isClosed || idle.length >= MAX_POOLED) return void connection.socket.destroy();
     pool.set(origin, [...idle, connection]);
-    const timer = setTimeout(() => {
-      const others = pool.get(origin) ?? [];
-      if (!others.includes(connection)) return;
-      pool.set(origin, others.filter((each) => each !== connection));
+    const expire = () => {
+      timers.delete(connection);
+      pool.set(origin, (pool.get(origin) ?? []).filter((each) => each !== connection));
       connection.socket.destroy();
-    }, POOL_LIMIT_MS);
-    connection.socket.once("close", () => clearTimeout(timer));
+    };
+    timers.set(connection, setTimeout(expire, POOL_LIMIT_MS));
   }
 
   /** Answers with a refusal, and drops what the client still sends: it would not read the answer before it is done. */
@@ -477,6 +478,7 @@ export async function openUpstreamProxy(
     async close() {
       isClosed = true;
       listening.stop();
+      for (const timer of timers.values()) clearTimeout(timer);
       for (const { socket } of [...clients, ...[...pool.values()].flat()]) socket.destroy();
       await Promise.all(ended);
     },
