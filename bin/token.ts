@@ -105,6 +105,7 @@ async function printAccessToken(line: CommandLine, signal: AbortSignal | undefin
   const found = server === undefined ? undefined : await requestForServer(server, line, { signal });
   const asked = () => ({
     scopes: found?.scopes ?? scopesOf(line),
+    resource: found?.resource,
     claims: line.text("claims"),
     authenticationScheme: popOf(line),
     forceRefresh: line.get(FORCE_REFRESH),
@@ -119,7 +120,10 @@ export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
   /** Returns the part of the request that not all commands have options for. It is called after the app's options are checked. */
-  readonly asked: () => Pick<AcquireTokenRequest, "scopes" | "claims" | "authenticationScheme" | "forceRefresh">;
+  readonly asked: () => Pick<
+    AcquireTokenRequest,
+    "scopes" | "resource" | "claims" | "authenticationScheme" | "forceRefresh"
+  >;
 }
 
 /**
