@@ -5,11 +5,12 @@
  * @module
  */
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { trustedCertificates } from "./client.ts";
-import { findProxy } from "./proxy.ts";
+import { findProxy, openTunnelByDeno } from "./proxy.ts";
 import {
   hostOf,
   httpFailure,
@@ -41,13 +42,13 @@ export type Framing = number | "chunked" | "until close";
 
 /** A socket that is read on demand. */
 export class Connection {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   readonly #chunks: Uint8Array[] = [];
   #size = 0;
   #state: "open" | "ended" | "lost" = "open";
   #wake: () => void = () => {};
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.socket = socket;
     socket.on("data", (chunk: Uint8Array) => {
       this.#chunks.push(chunk);
@@ -208,7 +209,7 @@ function chunkOf(piece: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")]);
 }
 
-async function drained(socket: Socket, limitMs: number): Promise<void> {
+async function drained(socket: Duplex, limitMs: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const finish = (settle: () => void) => {
       clearTimeout(timer);
@@ -286,7 +287,9 @@ export async function openConnection(url: URL, signal: AbortSignal): Promise<Con
 }
 
 async function connectBy(route: HttpRoute, url: URL, signal: AbortSignal): Promise<Connection> {
-  const { proxy } = route, isSecure = url.protocol === "https:";
+  const { proxy } = route, isSecure = url.protocol === "https:", deno = denoNamespace();
+  const isNested = proxy instanceof URL && proxy.protocol === "https:";
+  if (deno && isSecure && !isNested) return new Connection(await connectByDeno(deno, route, url, signal));
   const tcp = await openTcp(proxy instanceof URL ? proxy : url, signal);
   try {
     let socket = tcp;
@@ -298,6 +301,73 @@ async function connectBy(route: HttpRoute, url: URL, signal: AbortSignal): Promi
   } catch (error) {
     tcp.destroy();
     throw error;
+  }
+}
+
+/** Opens a connection with Deno's own TLS. That of its `node:tls` reads on while nobody takes the bytes. */
+async function connectByDeno(deno: typeof Deno, route: HttpRoute, url: URL, signal: AbortSignal): Promise<Duplex> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_LIMIT_MS)]),
+    caCerts = [...route.certificates ?? []];
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  let open: Deno.Conn | undefined;
+  const onAbort = () => {
+    closeQuietly(open);
+    reject(limit.reason);
+  };
+  const connect = async () => {
+    const tcp = await openTunnelByDeno(deno, url, { proxy: route.proxy, caCerts }, (far) => {
+      open = far;
+      if (limit.aborted) closeQuietly(far);
+    });
+    const options = { hostname: hostOf(url), caCerts, alpnProtocols: ["http/1.1"] };
+    const secured = open = await deno.startTls(tcp as Deno.TcpConn, options);
+    await secured.handshake();
+    return secured;
+  };
+  limit.addEventListener("abort", onAbort);
+  if (limit.aborted) onAbort();
+  try {
+    return await duplexOf(await Promise.race([connect(), late]));
+  } catch (error) {
+    closeQuietly(open);
+    throw error;
+  } finally {
+    limit.removeEventListener("abort", onAbort);
+  }
+}
+
+const READ_BYTES = 64 * 1024;
+
+/** Returns the stream of a connection. It reads no more than is asked for. */
+async function duplexOf(connection: Deno.Conn): Promise<Duplex> {
+  const { Duplex } = await import("node:stream"), buffer = new Uint8Array(READ_BYTES);
+  return new Duplex({
+    async read() {
+      try {
+        const count = await connection.read(buffer);
+        this.push(count === null ? null : buffer.slice(0, count));
+      } catch (error) {
+        this.destroy(error as Error);
+      }
+    },
+    write(chunk: Uint8Array, _, done) {
+      const writeAll = async () => {
+        for (let left = chunk; left.length > 0;) left = left.subarray(await connection.write(left));
+      };
+      writeAll().then(() => done(), done);
+    },
+    destroy(error, done) {
+      closeQuietly(connection);
+      done(error);
+    },
+  });
+}
+
+function closeQuietly(connection: Deno.Conn | undefined): void {
+  try {
+    connection?.close();
+  } catch {
+    // It was closed before.
   }
 }
 

@@ -131,7 +131,7 @@ export function openProxyRelay(
     if (isTaken) return;
     isTaken = true;
     stopListening();
-    const far = await connect().catch((error) => {
+    const far = await openTunnelByDeno(deno, url, { proxy, caCerts }, (far) => early.add(far)).catch((error) => {
       failure = error;
       throw error;
     });
@@ -141,25 +141,6 @@ export function openProxyRelay(
     await Promise.all([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
   }
 
-  async function connect(): Promise<Deno.Conn> {
-    if (!(proxy instanceof URL)) return opened(await deno.connect({ hostname: hostOf(url), port: portOf(url) }));
-    const address = { hostname: hostOf(proxy), port: portOf(proxy) };
-    const isPlain = proxy.protocol === "http:";
-    const far = opened(await (isPlain ? deno.connect(address) : deno.connectTls({ ...address, caCerts })));
-    const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
-    const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
-    await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
-    const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];
-    // The messages of Deno's own errors.
-    if (status === "407") throw new TypeError("proxy authentication required");
-    if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
-    return far;
-  }
-  function opened(far: Deno.TcpConn | Deno.TlsConn): Deno.Conn {
-    early.add(far);
-    if ("setNoDelay" in far) far.setNoDelay();
-    return far;
-  }
   return {
     proxy: {
       url: `socks5h://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`,
@@ -168,6 +149,33 @@ export function openProxyRelay(
     failure: () => failure,
     close,
   };
+}
+
+/**
+ * Opens a connection to the server of a URL, or to a proxy that connects to it. `onOpen` gets it early, to close it if that takes
+ * too long.
+ */
+export async function openTunnelByDeno(
+  deno: typeof Deno,
+  url: URL,
+  { proxy, caCerts }: { readonly proxy: HttpRoute["proxy"]; readonly caCerts: string[] },
+  onOpen: (far: Deno.Conn) => void,
+): Promise<Deno.TcpConn | Deno.TlsConn> {
+  const isThrough = proxy instanceof URL, place = isThrough ? proxy : url;
+  const address = { hostname: hostOf(place), port: portOf(place) };
+  const byTls = isThrough && proxy.protocol === "https:";
+  const far = await (byTls ? deno.connectTls({ ...address, caCerts }) : deno.connect(address));
+  onOpen(far);
+  if ("setNoDelay" in far) far.setNoDelay();
+  if (!isThrough) return far;
+  const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
+  const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
+  await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
+  const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];
+  // The messages of Deno's own errors.
+  if (status === "407") throw new TypeError("proxy authentication required");
+  if (!status.startsWith("2")) throw new TypeError("unsuccessful tunnel");
+  return far;
 }
 
 /** Authenticates a client (RFC 1928, RFC 1929). Its target is ignored: there is only one. */

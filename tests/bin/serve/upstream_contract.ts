@@ -390,6 +390,27 @@ describe("openUpstreamProxy(), the pace", () => {
     expect(written).toBeLessThan(50_000_000);
   });
 
+  // What a server over TLS sends is decrypted by the runtime, which must not do so ahead.
+  test("is the client's, of what a server sends over TLS", async () => {
+    let written = 0;
+    const stopped = Promise.withResolvers<void>(), piece = new Uint8Array(65_536);
+    handle = (_, response) => {
+      let timer: ReturnType<typeof setTimeout>;
+      const more = () => {
+        clearTimeout(timer);
+        while (written < 400_000_000 && response.write(piece)) written += piece.length;
+        timer = setTimeout(stopped.resolve, 500);
+      };
+      response.writeHead(200, { "content-length": "999999999" });
+      response.on("drain", more);
+      more();
+    };
+    const socket = await client(await open(), request());
+    socket.pause();
+    await stopped.promise;
+    expect(written).toBeLessThan(50_000_000);
+  });
+
   test("is the server's, of what a client sends", async () => {
     const to = await hostile((socket) => void socket.pause());
     const head = request(["Content-Length: 999999999"], { method: "POST", to });
