@@ -84,7 +84,7 @@ describe("routeOf()", () => {
     [400, "/graph.microsoft.com/v1.0/me/%00"],
     [400, "/graph.microsoft.com/v1.0/me/%0d%0aX:y"],
     [400, `/graph.microsoft.com/v1.0/me/%${"25".repeat(20)}2e`],
-  ])("answers %d: %s %s", (statusCode, path, method) => {
+  ])("answers %d: %s %s", (...[statusCode, path, method]) => { // a third parameter would be Bun's callback
     expect(route(path, method)).toMatchObject({ statusCode });
   });
 });
