@@ -309,6 +309,7 @@ export async function requestForServer(
   const found = await findProtectedResource(url, {
     authority: tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId),
     challenge,
+    chosen: given,
     fetch: makeFetch(),
     signal,
     correlationId,

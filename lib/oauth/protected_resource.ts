@@ -26,6 +26,8 @@ export interface ProtectedResourceOptions extends HttpOptions {
   readonly authority: Authority;
   /** `WWW-Authenticate` of an answer of the resource. @default the resource is asked, without a token */
   readonly challenge?: string | undefined;
+  /** Scopes that the caller chose. If there are any, the resource gets no tokens for other apps than theirs. */
+  readonly chosen?: readonly string[] | undefined;
 }
 
 /** Request to a server whose challenge is not known yet: all MCP servers have this method, and it changes nothing. */
@@ -52,7 +54,7 @@ const IDENTITY_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email"];
  */
 export async function findProtectedResource(
   url: string,
-  { authority, challenge, ...http }: ProtectedResourceOptions,
+  { authority, challenge, chosen = [], ...http }: ProtectedResourceOptions,
 ): Promise<ProtectedResource> {
   const address = readServerAddress(url), { host } = address;
   const parameters = challengeOf(challenge ?? await askForChallenge(address, http));
@@ -71,7 +73,7 @@ export async function findProtectedResource(
   }
   const resource = metadata?.resource ?? address.origin, supported = metadata?.scopes ?? [], { kind } = authority;
   const isOfEntra = kind === "entra" || kind === "ciam", isOther = kind === "oidc";
-  const scopes = isOfEntra ? ownScopes(named, supported, address) : named.length > 0 ? named : supported;
+  const scopes = isOfEntra ? ownScopes({ named, supported, chosen }, address) : named.length > 0 ? named : supported;
   return {
     scopes: scopes.length > 0 ? scopes : [isOther ? "email" : `${resource}/.default`],
     resource: isOther ? resource : undefined,
@@ -126,7 +128,8 @@ async function findMetadata(
   const send = boundedFetch(http, { retry: true }), path = address.pathname.replace(/\/$/, "");
   const wellKnown = [...new Set([path, ""])].map((path) => `${address.origin}${WELL_KNOWN}${path}`);
   let failure: unknown;
-  for (const place of named === undefined ? wellKnown : [checkPlace(named, address), ...wellKnown]) {
+  const given = named === undefined ? undefined : checkPlace(named, address);
+  for (const place of given === undefined ? wellKnown : [given, ...wellKnown]) {
     try {
       const response = await send(place, { headers: { accept: "application/json" } });
       if (response.status >= 500) {
@@ -135,7 +138,7 @@ async function findMetadata(
       if (response.status === 200) return readMetadata(await response.text(), place, address);
     } catch (error) {
       // Another document may be the right one: a server can have several resources.
-      if (!(error instanceof LatchkeyError) || place === named) throw error;
+      if (!(error instanceof LatchkeyError) || place === given) throw error;
       if (!["invalid_response", "untrusted_authority"].includes(error.code)) throw error;
       failure ??= error;
     }
@@ -189,11 +192,17 @@ function shown(foreign: string): string {
 /**
  * Returns the scopes of a challenge, all of which are needed, or those of the metadata that are the server's own. Entra issues
  * a token for any scope, so a server could get tokens for Microsoft Graph, which scopes without a resource and GUIDs can mean.
+ * If the caller chose scopes, those of the same apps are its own, and no others.
  */
-function ownScopes(named: readonly string[], supported: readonly string[], { host, hostname }: URL): readonly string[] {
+function ownScopes(
+  { named, supported, chosen }: Readonly<Record<"named" | "supported" | "chosen", readonly string[]>>,
+  { host, hostname }: URL,
+): readonly string[] {
+  const resourceOf = (scope: string) => scope.replace(/\/[^/]*$/, ""), apps = chosen.map(resourceOf);
   const isOwn = (scope: string) =>
-    scope.startsWith("api://") || /^https?:/.test(scope) && URL.canParse(scope) && new URL(scope).hostname === hostname;
-  const own = supported.filter(isOwn), resources = new Set(own.map((scope) => scope.replace(/\/[^/]*$/, "")));
+    chosen.length > 0 ? /[/:]/.test(scope) && apps.includes(resourceOf(scope)) : scope.startsWith("api://") ||
+      /^https?:/.test(scope) && URL.canParse(scope) && new URL(scope).hostname === hostname;
+  const own = [...chosen, ...supported].filter(isOwn), resources = new Set(own.map(resourceOf));
   // Tokens have scopes without their resource, and servers ask for them as tokens have them.
   const full = named.map((scope) =>
     /[/:]/.test(scope) || resources.size !== 1 ? scope : `${[...resources][0]}/${scope}`

@@ -235,6 +235,40 @@ describe("latchkey mcp with a broker", () => {
     expect(await requests()).toEqual([]);
   });
 
+  test.each(["--resource=api://contoso", "--scope=api://contoso/tools"])(
+    "gives a server no token for another app by a step-up if the scope is named by %s",
+    async (word) => {
+      const mcp = start(options(word));
+      server.deny = () => challenge(403, 'error="insufficient_scope", scope="api://payroll/all"');
+      mcp.send(INITIALIZE);
+      const { error } = await mcp.message() as { error: { message: string } };
+      expect(error.message).toContain("asks for a token for another service: api://payroll/all");
+      expect((await requests()).flatMap(({ requestedScopes }) => requestedScopes).join()).not.toContain("payroll");
+      server.deny = () => challenge(403, 'error="insufficient_scope", scope="api://contoso/more"');
+      mcp.send({ ...INITIALIZE, id: 2 });
+      await mcp.message();
+      expect((await requests()).at(-1)!.requestedScopes).toContain("api://contoso/more");
+    },
+  );
+
+  test("opens no window for a stream that is opened again, which no message waits for", async () => {
+    const mcp = start(options("--interactive", "always"));
+    mcp.send(INITIALIZE);
+    await mcp.message();
+    await broker.behave({
+      replies: {
+        acquireTokenSilently: { kind: "broker_error", status: 2 },
+        acquireTokenInteractively: { kind: "broker_error", status: 7 },
+      },
+    });
+    server.deny = ({ method }) => method === "GET" ? challenge(401, 'error="invalid_token"') : undefined;
+    mcp.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    while ((await broker.calls("acquireTokenSilently")).length < 2) await Bun.sleep(10);
+    mcp.end();
+    await mcp.ended();
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
   test("opens the broker's window if it may, and one that the person closes ends only the request", async () => {
     await broker.behave({
       replies: {

@@ -123,6 +123,28 @@ describe("findProtectedResource()", () => {
     expect(message).toBe(`${new URL(url).host} asks for a token for another service: ${scope}`);
   });
 
+  test("has only scopes of the apps whose scopes the caller chose", async () => {
+    serve({ [WELL_KNOWN]: documentOf({ scopes_supported: ["api://payroll/all"] }) });
+    const find = (scope: string, chosen: readonly string[]) =>
+      findProtectedResource(url, { authority: ENTRA, challenge: `Bearer scope="${scope}"`, chosen });
+    const [APP, GRAPH] = ["55555555-2222-4333-8444-555555555555", "https://graph.microsoft.com/.default"];
+    for (const chosen of [["api://contoso/.default"], [`${APP}/.default`], ["User.Read"]]) {
+      expect((await failureOf(find("api://payroll/all", chosen))).code).toBe("untrusted_authority");
+      expect((await failureOf(find(GRAPH, chosen))).code).toBe("untrusted_authority");
+    }
+    expect((await failureOf(find("Mail.Read", ["User.Read"]))).code).toBe("untrusted_authority");
+    expect((await find("write", ["api://contoso/read"])).scopes).toEqual(["api://contoso/write"]);
+    expect((await find(`${APP}/write`, [`${APP}/.default`])).scopes).toEqual([`${APP}/write`]);
+  });
+
+  test("does not look elsewhere if the named address has other metadata, however the address is written", async () => {
+    serve(
+      { "/here": documentOf({ resource: "https://graph.microsoft.com" }), [`${WELL_KNOWN}/mcp`]: documentOf() },
+      `Bearer resource_metadata="${server.origin.toUpperCase()}/here"`,
+    );
+    expect((await failureOf(find())).message).toContain("for another server");
+  });
+
   test("leaves out foreign scopes that are only supported, and asks for /.default by itself", async () => {
     serve({
       [WELL_KNOWN]: documentOf({ scopes_supported: ["User.Read", "api://contoso/read", "api://contoso/.default"] }),
