@@ -61,7 +61,8 @@ async function runMcp(line: CommandLine): Promise<void> {
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
   try {
-    const fetch = fetchWithToken(url, { fetch: makeFetch(), acquire, isEager, tell: say });
+    // A tool may work for longer than five minutes.
+    const fetch = fetchWithToken(url, { fetch: makeFetch({ isPatient: true }), acquire, isEager, tell: say });
     const [input, output] = [standardInput(), standardOutput()];
     await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
   } finally {
