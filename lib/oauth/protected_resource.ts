@@ -208,14 +208,17 @@ function ownScopes(named: readonly string[], supported: readonly string[], { hos
   );
   const scopes = named.length > 0 ? full : own.length > 0 ? own : supported;
   const foreign = scopes.find((scope) => !isOwn(scope));
-  if (foreign !== undefined) {
-    throw new LatchkeyError("untrusted_authority", `${host} asks for a token for another service: ${shown(foreign)}`, {
-      hint: "If it may have that token, pass the scope in the request",
-    });
-  }
+  if (foreign !== undefined) throw foreignScope(host, foreign);
   // Entra takes /.default only by itself.
   const all = scopes.filter((scope) => scope.endsWith("/.default"));
   return all.length > 0 ? all : scopes;
+}
+
+/** Returns the error of a server that asks for another service's token. */
+export function foreignScope(host: string, scope: string, correlationId?: string): LatchkeyError {
+  const message = `${host} asks for a token for another service: ${shown(scope)}`;
+  const hint = "If it may have that token, pass the scope in the request";
+  return new LatchkeyError("untrusted_authority", message, { correlationId, hint });
 }
 
 /** Returns true if an authorization server that metadata names is the authority. Metadata leaves `/v2.0` out, or has it. */
