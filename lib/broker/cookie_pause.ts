@@ -47,11 +47,11 @@ export async function callForCookie(
 ): Promise<string> {
   const account = readJson(json)?.account;
   if (!isObject(account) || readText(account.clientInfo)) return await call(); // Microsoft's broker opens no dialog
-  return await inTurn(() => callUnlessPaused(call, correlationId), { correlationId, signal });
+  return await callWithLock(() => callUnlessPaused(call, correlationId), { correlationId, signal });
 }
 
 /** Waits for the calls under way, of the user's other programs too: if they fail, this one is not made. */
-async function inTurn(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
+async function callWithLock(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
   const { withLock, withMutex } = await import("../files/lock.ts"), waitMs = CALL_MS;
   const onTimeout = () =>
     new LatchkeyError("timed_out", "Not asked for a cookie: other calls for one are under way", { correlationId });

@@ -144,12 +144,14 @@ describe("findProtectedResource()", () => {
   });
 
   // It becomes a scope as it is written, not as URL understands it.
-  test.each([["{url} ", "invalid_response"], ["\t{url}", "invalid_response"], ["{graph}", "untrusted_authority"]])(
+  test.each(
+    [["{url} ", "invalid_response"], ["\t{url}", "invalid_response"], ["{graph}", "untrusted_authority"]] as const,
+  )(
     "refuses the resource %j",
     async (text, code) => {
       const resource = text.replace("{url}", url).replace("{graph}", url.replace("//", "//graph.microsoft.com@"));
       serve({ [WELL_KNOWN]: documentOf({ resource }) });
-      expect((await failureOf(find())).code).toBe(code!);
+      expect((await failureOf(find())).code).toBe(code);
     },
   );
 
