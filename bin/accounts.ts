@@ -23,7 +23,11 @@ export const command: Command = {
   unlike: { tenant: "it lists the accounts of all tenants; --account USER lists only one" },
   examples: [
     ["latchkey accounts --client-id azure-cli", "user name, home account id and name, one account a line"],
-    ["latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'", "for a script"],
+    [
+      "latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'",
+      "for a script",
+      "(latchkey accounts --client-id azure-cli --format json | ConvertFrom-Json).username",
+    ],
   ],
   run: listAccounts,
 };
@@ -39,5 +43,6 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
   const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
-  say(`${what}. Sign in: latchkey login${memory}`);
+  const { loginCommand } = await import("./cli/failures.ts");
+  say(`${what}${memory}. Sign in: ${loginCommand(line, [])}`);
 }

@@ -21,6 +21,7 @@ export const command: Command = {
     [
       "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
       "only the redirect URIs, for a script",
+      "(latchkey app --client-id ID --format json | ConvertFrom-Json).redirect_uris.uri",
     ],
   ],
   run(line) {
@@ -57,7 +58,7 @@ interface Registration {
 
 function registrationText({ clientId, uris, otherAuthority, name }: Registration): string {
   if (name !== undefined) {
-    return `${name} is an app of Microsoft's: only Microsoft can change its registration.
+    return `${name} is one of Microsoft's own apps: only Microsoft can change its registration.
 If a redirect URI is missing (AADSTS50011), use an app registration of your own:
   az ad app create --display-name NAME --is-fallback-public-client true
   latchkey app --client-id ID

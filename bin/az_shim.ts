@@ -4,13 +4,21 @@
  * @module
  */
 import { placeFile } from "../lib/files/placed_file.ts";
-import { isPermitted, operatingSystem, quoteCommand, requirePermission, shellWord } from "../lib/runtime/host.ts";
+import {
+  isPermitted,
+  operatingSystem,
+  powershellWord,
+  quoteCommand,
+  readEnvironment,
+  requirePermission,
+  shellWord,
+} from "../lib/runtime/host.ts";
 import { ownCommand } from "../lib/runtime/installation.ts";
 import { absolutePath, isThere } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
-import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type Command, type CommandLine, UsageError, variableOf } from "./cli/command_line.ts";
 import { ACCOUNT, APP, type Option, TENANT } from "./cli/options.ts";
 import { print, say } from "./cli/output.ts";
 import { cacheFilePath } from "./cli/profiles.ts";
@@ -34,6 +42,7 @@ export const command: Command = {
     [
       'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
       "AzureCliCredential and Terraform in this shell get the broker's tokens",
+      'latchkey az-shim --install "$env:LOCALAPPDATA\\latchkey\\bin" --client-id azure-cli | Select-Object -Last 1 | Invoke-Expression',
     ],
   ],
   run: installShim,
@@ -41,7 +50,7 @@ export const command: Command = {
 
 const PROGRAM_MODE = 0o755;
 
-/** Writes the program, and prints the line with which a shell finds it. */
+/** Writes the program, and prints the lines with which shells find it. */
 async function installShim(line: CommandLine): Promise<void> {
   const folder = line.text("install");
   if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
@@ -52,11 +61,13 @@ async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force")) {
     throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
   }
-  const stored = storedCommand(line, az.name, az.options);
-  await placeFile(path, shimText([...stored, "--"], isWindows), PROGRAM_MODE);
+  const stored = storedCommand(line, az.name, az.options), words = [...stored, "--"];
+  const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
+  await placeFile(path, text, PROGRAM_MODE);
   warnIfCopied(stored);
-  say(`wrote ${path}; programs find it if its folder is first in PATH`);
-  print(`${pathLine(place, isWindows)}\n`);
+  const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
+  say(`wrote ${path}; programs find it if its folder is first in PATH${shells}`);
+  print(pathLines(place, isWindows).map((each) => `${each}\n`).join(""));
 }
 
 /**
@@ -88,26 +99,99 @@ export function isPackageCopy(path: string): boolean {
   return /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(path);
 }
 
-/** Returns the program: a script that runs the command with its own arguments after the command's. */
-export function shimText(command: readonly string[], isWindows: boolean): string {
-  if (isWindows) return `@${command.map(cmdWord).join(" ")} %*\r\n`;
+/** Facts that a batch file is written with. */
+interface BatchPlace {
+  /** Absolute path of its folder. */
+  readonly folder: string;
+  readonly readEnvironment: (name: string) => string | undefined;
+}
+
+/** Returns the script that runs the command with its own arguments after the command's. */
+export function shimText(command: readonly string[]): string {
   return `#!/bin/sh
 # latchkey in place of az; written by latchkey az-shim
 exec ${command.map(shellWord).join(" ")} "$@"
 `;
 }
 
-function cmdWord(word: string): string {
-  if (/["\r\n]/.test(word)) throw new UsageError(`A quotation mark has no place in ${JSON.stringify(word)}`);
-  const plain = word.replaceAll("%", "%%");
-  return /^[\w.\\/:@+=,-]+$/.test(word) ? plain : `"${plain}"`;
+/** Variables of folders that a user's programs can be in, the deeper ones first. */
+const FOLDER_VARIABLES = ["LOCALAPPDATA", "APPDATA", "USERPROFILE", "ProgramData", "PUBLIC"];
+/** Holds the folder of the batch file: `%~dp0` itself is the current folder if somebody calls `"az"` with quotation marks. */
+const OWN_FOLDER = "az_folder";
+const FIND_OWN_FOLDER = ["@goto run", ":folder", `@set "${OWN_FOLDER}=%~dp0"`, "@exit /b", ":run", "@call :folder"];
+
+/**
+ * Returns the batch file that runs the command with its own arguments after the command's. It is ASCII, since cmd.exe reads it
+ * in a code page that depends on the computer: other letters of a path come from a variable.
+ *
+ * @throws {UsageError} if a word cannot be written so.
+ */
+export function batchText(command: readonly string[], place: BatchPlace): string {
+  const words = command.map((word) => batchWord(word, place));
+  const isOwnFolderUsed = words.some((word) => word.includes(`%${OWN_FOLDER}%`));
+  return [
+    "@rem latchkey in place of az; written by latchkey az-shim",
+    "@setlocal EnableExtensions DisableDelayedExpansion",
+    ...isOwnFolderUsed ? FIND_OWN_FOLDER : [],
+    `@${words.join(" ")} %*`,
+    "",
+  ].join("\r\n");
 }
 
-/** Returns the line that puts the folder into PATH. */
-function pathLine(folder: string, isWindows: boolean): string {
-  if (!isWindows) return `export PATH=${shellWord(folder)}:"$PATH"`;
+function batchWord(word: string, place: BatchPlace): string {
+  if (/["\r\n]/.test(word)) throw new UsageError(`A quotation mark has no place in ${JSON.stringify(word)}`);
+  const written = isAscii(word) ? word.replaceAll("%", "%%") : byVariable(word, place);
+  // Programs read a backslash before a quotation mark as an escape.
+  return /^[\w.\\/:@+=,-]+$/.test(written) ? written : `"${written.replace(/\\+$/, "$&$&")}"`;
+}
+
+function isAscii(text: string): boolean {
+  return /^[ -~]*$/.test(text);
+}
+
+/** Writes a word whose path begins with the value of a variable, or is near the batch file. */
+function byVariable(word: string, { folder, readEnvironment }: BatchPlace): string {
+  const [, option = "", path = ""] = /^(--[\w-]+=)?(.*)$/.exec(word)!;
+  const variables = FOLDER_VARIABLES.map((name) => [name, readEnvironment(name)?.replace(/[\\/]+$/, "")] as const);
+  const found = variables.flatMap(([name, value]) => {
+    const rest = value && startsWithFolder(path, value) ? path.slice(value.length) : undefined;
+    return rest !== undefined && isAscii(rest) ? [[name, rest] as const] : [];
+  })[0];
+  if (found) return `${option}%${found[0]}%${found[1].replaceAll("%", "%%")}`;
+  const near = relativePath(folder, path);
+  if (near !== undefined && isAscii(near)) return `${option}%${OWN_FOLDER}%${near.replaceAll("%", "%%")}`;
+  const name = /^--([\w-]+)=$/.exec(option)?.[1];
+  throw new UsageError(
+    `az.cmd cannot contain ${JSON.stringify(word)}: cmd.exe reads only ASCII the same way on every computer. ` +
+      (name === undefined
+        ? "Install latchkey in a folder whose path is ASCII, or az.cmd in a folder beside it"
+        : `Set ${variableOf({ name })} instead of --${name}`),
+  );
+}
+
+function startsWithFolder(path: string, folder: string): boolean {
+  const same = (text: string) => text.replaceAll("/", "\\").toLowerCase();
+  return same(path.slice(0, folder.length + 1)).replace(/\\$/, "") === same(folder);
+}
+
+/** Returns a path of a drive or share relative to a folder of the same one; `undefined` for any other path. */
+function relativePath(folder: string, path: string): string | undefined {
+  if (!/^([A-Za-z]:[\\/]|\\\\)/.test(path) || /(^|[\\/])\.\.?([\\/]|$)/.test(`${folder}\\${path}`)) return undefined;
+  const from = folder.split(/[\\/]/), to = path.split(/[\\/]/);
+  const different = from.findIndex((part, index) => part.toLowerCase() !== to[index]?.toLowerCase());
+  const common = different === -1 ? from.length : different;
+  if (common < (path.startsWith("\\\\") ? 4 : 1)) return undefined; // \\server\share is four
+  return "..\\".repeat(from.length - common) + to.slice(common).join("\\");
+}
+
+/** Returns the lines that put the folder into PATH, one for each shell that the system's users have. */
+function pathLines(folder: string, isWindows: boolean): readonly string[] {
+  if (!isWindows) return [`export PATH=${shellWord(folder)}:"$PATH"`];
   const word = quoteCommand([folder], "win32").replaceAll('"', "");
-  return word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`;
+  return [
+    word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`,
+    `$env:PATH = ${powershellWord(`${folder};`)} + $env:PATH`,
+  ];
 }
 
 /** Deno does not list the permissions of a program: without all of them, the ones that a command needs are not known. */

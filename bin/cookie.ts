@@ -46,7 +46,11 @@ export const command: Command = {
     VERBOSE,
   ],
   examples: [
-    ["latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/", "for the sign-in page"],
+    [
+      "latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/",
+      "for the sign-in page",
+      'latchkey cookie --format header | curl.exe -H "@-" https://login.microsoftonline.com/',
+    ],
     ["latchkey cookie --show-secret", "on the terminal"],
   ],
   run: printCookies,

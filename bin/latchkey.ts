@@ -5,7 +5,7 @@
  */
 import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { renewalsInFlight } from "../lib/async.ts";
-import { readEnvironment } from "../lib/runtime/host.ts";
+import { operatingSystem, readEnvironment } from "../lib/runtime/host.ts";
 import {
   endedBy,
   exit,
@@ -13,6 +13,7 @@ import {
   isBrokenPipe,
   onSignals,
   programArguments,
+  recogniseTerminalsBy,
   type SignalName,
 } from "../lib/runtime/program.ts";
 import {
@@ -89,6 +90,10 @@ export async function main(words: readonly string[]): Promise<number> {
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(first);
     line = await withProfile(command, given, line);
+    // The terminals of Git Bash are pipes to Windows.
+    if (operatingSystem() === "win32" && readEnvironment("MSYSTEM") !== undefined) {
+      recogniseTerminalsBy((await import("../lib/runtime/windows_api.ts")).isMsysTerminal);
+    }
     return await run(command, line, ending);
   }
 }
@@ -143,7 +148,7 @@ async function printHelp(word: string | undefined): Promise<void> {
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
-  const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+  const { EXIT, failureJson, failureText, withLoginOptions } = await import("./cli/failures.ts");
   const correlation_id = line?.correlationId;
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
@@ -154,8 +159,9 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    attempt(() => failureText(error, correlation_id).forEach(sayLine));
-    await printIfJson(() => failureJson(error, correlation_id));
+    const told = line ? withLoginOptions(error, line) : error;
+    attempt(() => failureText(told, correlation_id).forEach(sayLine));
+    await printIfJson(() => failureJson(told, correlation_id));
     return EXIT[error.code];
   }
   if (isBrokenPipe(error)) return EXIT.unexpected;

@@ -40,7 +40,11 @@ export const command: Command = {
   unlike: { tenant: "it shows the accounts of all tenants; --account USER shows only one" },
   examples: [
     ["latchkey status --client-id azure-cli", "exit code 0 if somebody is signed in, 3 if nobody is"],
-    ["latchkey status --client-id azure-cli --format json | jq -r '.accounts[0].username'", "for a script"],
+    [
+      "latchkey status --client-id azure-cli --format json | jq -r '.accounts[0].username'",
+      "for a script",
+      "(latchkey status --client-id azure-cli --format json | ConvertFrom-Json).accounts[0].username",
+    ],
   ],
   run: showStatus,
 };

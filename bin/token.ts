@@ -83,10 +83,12 @@ export const command: Command = {
     [
       "latchkey token --client-id ID --scope User.Read --format header | curl -H @- https://graph.microsoft.com/v1.0/me",
       "the token never shows in the process list",
+      'latchkey token --client-id ID --scope User.Read --format header | curl.exe -H "@-" https://graph.microsoft.com/v1.0/me',
     ],
     [
       "token=$(latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net) && PGPASSWORD=$token psql ...",
       "a password for Azure Database",
+      "$env:PGPASSWORD = latchkey token --client-id azure-cli --resource https://ossrdbms-aad.database.windows.net; psql ...",
     ],
   ],
   run: printAccessToken,
@@ -103,6 +105,7 @@ async function printAccessToken(line: CommandLine, signal: AbortSignal | undefin
   const found = server === undefined ? undefined : await requestForServer(server, line, { signal });
   const asked = () => ({
     scopes: found?.scopes ?? scopesOf(line),
+    resource: found?.resource,
     claims: line.text("claims"),
     authenticationScheme: popOf(line),
     forceRefresh: line.get(FORCE_REFRESH),
@@ -117,7 +120,10 @@ export interface TokenOptions {
   readonly interactive: "if-needed" | "never" | "always";
   readonly signal: AbortSignal | undefined;
   /** Returns the part of the request that not all commands have options for. It is called after the app's options are checked. */
-  readonly asked: () => Pick<AcquireTokenRequest, "scopes" | "claims" | "authenticationScheme" | "forceRefresh">;
+  readonly asked: () => Pick<
+    AcquireTokenRequest,
+    "scopes" | "resource" | "claims" | "authenticationScheme" | "forceRefresh"
+  >;
 }
 
 /**
@@ -293,12 +299,15 @@ export async function requestForServer(
 ): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
   const tenantId = line.text("tenant"), given = scopesOf(line, []);
   if (given.length > 0 && !held) return { scopes: given, tenantId };
-  const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
-    await Promise.all([
-      import("../lib/oauth/protected_resource.ts"),
-      import("../lib/http/client.ts"),
-      import("../lib/authority.ts"),
-    ]);
+  const [
+    { findProtectedResource, foreignScope },
+    { makeFetch },
+    { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority },
+  ] = await Promise.all([
+    import("../lib/oauth/protected_resource.ts"),
+    import("../lib/http/client.ts"),
+    import("../lib/authority.ts"),
+  ]);
   const { correlationId } = line, ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
   const found = await findProtectedResource(url, {
     authority: tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId),
@@ -307,6 +316,10 @@ export async function requestForServer(
     signal,
     correlationId,
   });
+  // At Microsoft's authorities, a scope that a person named rules out other services.
+  const resources = given.map(resourceOfScope), isMicrosoft = found.resource === undefined;
+  const foreign = found.scopes.find((scope) => isMicrosoft && !resources.includes(resourceOfScope(scope)));
+  if (given.length > 0 && foreign !== undefined) throw foreignScope(new URL(url).host, foreign, correlationId);
   const scopes = [...new Set([...held ?? [], ...found.scopes])],
     named = scopes.filter((each) => !each.endsWith("/.default"));
   // Entra takes /.default only by itself.
@@ -315,6 +328,10 @@ export async function requestForServer(
     tenantId: tenantId ?? found.tenantId,
     resource: found.resource,
   };
+}
+
+function resourceOfScope(scope: string): string {
+  return scope.replace(/\/[^/]*$/, "");
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

@@ -1,6 +1,6 @@
 /** Compiles the command line to one file with a runtime inside. */
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, utimes } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -27,6 +27,12 @@ export const BAKED_PERMISSIONS: readonly string[] = [
   ...["--allow-sys=uid,osRelease", "--no-prompt"],
 ];
 
+/**
+ * Variables of the executable; the person's own count more. Deno ignores the certificates of Windows' and macOS' stores otherwise.
+ * On Linux it would fail wherever there are none, or `SSL_CERT_FILE` names no file, and there `lib/http/client.ts` reads them.
+ */
+const BAKED_ENVIRONMENT = "DENO_TLS_CA_STORE=system,mozilla\n";
+
 /** Returns the Deno that compiles. PATH is not searched: in npm's scripts it begins with a `deno` that is not unpacked. */
 export function denoForCompile(): string {
   return process.env["DENO_FOR_COMPILE"] || findTool("deno");
@@ -43,11 +49,14 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
   const deno = denoForCompile();
   await withBundle(target.deno, async (folder) => {
     await mkdir(dirname(resolve(output)), { recursive: true });
+    const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
+    if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
     const words = [
       ...["compile", "--quiet", "--no-config", "--no-check", "--no-lock", "--no-npm"],
       // Deno would keep compiled code in /tmp under a predictable name, where anybody can put files, and run what it finds.
       "--no-code-cache",
       ...BAKED_PERMISSIONS,
+      ...(isLinux ? [] : [`--env-file=${environment}`]),
       ...["--target", target.deno, "--output", resolve(output), join(folder, COMMAND_LINE.replace(/ts$/, "js"))],
     ];
     const { status, error, stderr } = spawnSync(deno, words, {
@@ -66,7 +75,8 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
     throw new Error(
       `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
         "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)),
+        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)) +
+        ". Without them, npm run compile:bun makes an executable for this machine",
     );
   });
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type LatchkeyErrorCode, SIGN_IN_AGAIN } from "./errors.ts";
+import { type LatchkeyErrorCode, SIGN_IN_AGAIN, type SystemWord, systemWord } from "./errors.ts";
 
 /** OAuth errors by the code that they become. */
 const OAUTH_ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [
@@ -45,20 +45,17 @@ export interface HintContext {
   readonly scopes: readonly string[];
 }
 
-type Hint = string | ((context: HintContext) => string);
+/** Returns the words of the system that the hint is for. */
+type Words = (word: SystemWord) => string;
+type Hint = string | ((context: HintContext, words: Words) => string);
 
 const PASS_CHECK = "Sign in once more to pass the check: acquireTokenInteractive with the error's claims";
 const CONSENT = "Ask an administrator to consent, or visit the address of getAuthorizationRequestUrl";
-const REGISTER_AGAIN = "Register the device again in the Intune app (Company Portal); dsreg --status shows its state";
 const redirectUri = ({ redirectUri, clientId }: HintContext): string =>
   `the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications); see redirectUris`;
 
 function addRedirectUri(context: HintContext): string {
   return `Add ${redirectUri(context)}`;
-}
-
-function hintText(hint: Hint, context: HintContext): string {
-  return typeof hint === "string" ? hint : hint(context);
 }
 
 /** Hint of each refusal, for all numbers that it has. */
@@ -68,11 +65,11 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[700016, 700011], "Check clientId and authority: the app is not known in this tenant"],
   [
     [53000, 530003],
-    ({ flow }) =>
+    ({ flow }, words) =>
       flow === "broker"
-        ? "The device has to be enrolled and compliant: see dsreg --status and the Intune app"
+        ? `The device has to be enrolled and compliant: see ${words("enrollment")}`
         : "Only the device's broker can prove that the device is managed: sign in through it (requireBroker), and see " +
-          "dsreg --status and the Intune app; a device code cannot pass",
+          `${words("enrollment")}; a device code cannot pass`,
   ],
   [
     [53003],
@@ -84,10 +81,13 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
   [[530084], "Only a session that is bound to the device passes: use the device's broker (requireBroker)"],
   [
     [50005, 53001],
-    "Send the request through the broker (requireBroker); if it was, no Linux device can meet this policy",
+    (_, words) =>
+      `Send the request through the broker (requireBroker); if it was, no ${
+        words("systemName")
+      } device can meet this policy`,
   ],
-  [[50097, 50129, 50155, 50187], REGISTER_AGAIN],
-  [[50127], "Install the broker: microsoft-identity-broker, which comes with the Intune app"],
+  [[50097, 50129, 50155, 50187], registerAgain],
+  [[50127], (_, words) => words("installBroker")],
   [[53002], "Your administrator has to approve the app"],
   [
     [50072, 50074, 50076, 50078, 50079, 50158],
@@ -116,14 +116,14 @@ const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
 ];
 
 /** Hint of each sub-error: Microsoft's broker gives no AADSTS numbers since 2.5. */
-const SUB_ERROR_HINTS: Readonly<Record<string, string>> = {
+const SUB_ERROR_HINTS: Readonly<Record<string, Hint>> = {
   basic_action: PASS_CHECK,
   additional_action: PASS_CHECK,
   consent_required: CONSENT,
   user_password_expired: `The password has expired. ${SIGN_IN_AGAIN}`,
   bad_token: SIGN_IN_AGAIN,
   token_expired: SIGN_IN_AGAIN,
-  device_authentication_failed: REGISTER_AGAIN,
+  device_authentication_failed: registerAgain,
 };
 
 /** Hint for a broker that lacks a method which is optional. */
@@ -132,15 +132,13 @@ export const NOT_IMPLEMENTED =
 
 /** Hints for texts of the broker that contain no number. */
 const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: Hint])[] = [
+  // Only Linux' broker has these two numbers.
   [
     /\b4kv4v\b/i,
     "The Secret Service has to be gnome-keyring, on KDE as well: install it and unlock it (latchkey doctor)",
   ],
-  [
-    /\b4ko04\b/i,
-    "The broker does not find its key in the keyring: unlock the login keyring (latchkey doctor), then sign in again",
-  ],
-  [/device_authentication_failed/, REGISTER_AGAIN],
+  [/\b4ko04\b/i, (_, words) => `The broker does not find its key: ${words("unlockKey")}`],
+  [/device_authentication_failed/, registerAgain],
   [/token_expired/, SIGN_IN_AGAIN],
   [
     /unable to find account/i,
@@ -171,17 +169,25 @@ interface HintedRefusal {
   readonly broker?: { readonly tag?: number | undefined; readonly errorCode?: number | undefined };
 }
 
-/** Returns advice for a refusal, or `undefined` if nothing is known. */
-export function hintFor(refusal: HintedRefusal, context: HintContext): string | undefined {
+/** Returns advice for a refusal, by default for this operating system, or `undefined` if nothing is known. */
+export function hintFor(refusal: HintedRefusal, context: HintContext, system?: string): string | undefined {
+  const hint = findHint(refusal);
+  return typeof hint === "function" ? hint(context, (word) => systemWord(word, system)) : hint;
+}
+
+function findHint(refusal: HintedRefusal): Hint | undefined {
   const { subError = "", text, broker: { tag, errorCode = 0 } = {} } = refusal;
   // The first number is the refusal's own; its text may refer to others.
   for (const code of refusal.errorCodes) {
     const [, hint] = HINTS.find(([codes]) => codes.includes(code)) ?? [];
-    if (hint !== undefined) return hintText(hint, context);
+    if (hint !== undefined) return hint;
   }
   const isOfRedirectUri = tag === MISSING_REDIRECT_URI.tag || MISSING_REDIRECT_URI.errorCodes.includes(errorCode >>> 0);
-  if (isOfRedirectUri) return addRedirectUri(context);
+  if (isOfRedirectUri) return addRedirectUri;
   if (Object.hasOwn(SUB_ERROR_HINTS, subError)) return SUB_ERROR_HINTS[subError];
-  const [, hint] = BROKER_HINTS.find(([pattern]) => pattern.test(text)) ?? [];
-  return hint && hintText(hint, context);
+  return BROKER_HINTS.find(([pattern]) => pattern.test(text))?.[1];
+}
+
+function registerAgain(_: HintContext, words: Words): string {
+  return `Register the device again ${words("registration")}`;
 }

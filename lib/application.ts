@@ -56,6 +56,11 @@ export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSign
   readonly authority?: string;
   /** Fails with `broker_unavailable` instead of falling back if there is no broker. @default false */
   readonly requireBroker?: boolean;
+  /**
+   * Goes on without the broker of Windows or macOS, instead of failing with `missing_dependency`, if the package for it is not
+   * installed. For a program that enables the broker on behalf of its users, as the command line does. @default false
+   */
+  readonly isBrokerOptional?: boolean;
   /** Capabilities of the app, such as `cp1` for continuous access evaluation. @default [] */
   readonly clientCapabilities?: readonly string[];
   /** Time limits in milliseconds. */
@@ -120,6 +125,7 @@ export class PublicClientApplication implements AsyncDisposable {
       isLogged: logger !== undefined,
       flags: options,
       requireBroker: options.requireBroker ?? false,
+      search: { isOptional: options.isBrokerOptional },
       store: options.cache,
       fetch: options.fetch,
       browser: { ...options, timeLimitMs: timeLimits?.browserMs },

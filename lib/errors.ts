@@ -164,6 +164,60 @@ export function isInteractionRequired(error: unknown): boolean {
   return error instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(error.code);
 }
 
+/** Words of hints that differ between systems: Linux' and any other's, Windows', macOS'. */
+const SYSTEM_WORDS = {
+  enrollment: ["dsreg --status and the Intune app", "dsregcmd /status and Company Portal", "Company Portal"],
+  registration: [
+    "in the Intune app (Company Portal); dsreg --status shows its state",
+    "in Settings, Accounts, Access work or school; dsregcmd /status shows its state",
+    "in Company Portal",
+  ],
+  installBroker: [
+    "Install microsoft-identity-broker, which comes with the Intune app",
+    "Windows 10 and later have the broker: check its account manager with dsregcmd /status",
+    "Install Company Portal, and enrol the device: Microsoft's SSO extension comes with it",
+  ],
+  restartBroker: [
+    "systemctl --user restart microsoft-identity-broker",
+    "Run dsregcmd /status to check the Windows account manager, then sign out of Windows and in again",
+    "Check in Company Portal that the device is enrolled, then restart this Mac",
+  ],
+  accounts: ["in the Intune app; a locked keyring also hides accounts", "in Settings, Accounts", "in Company Portal"],
+  unlockKey: [
+    "unlock the login keyring (latchkey doctor), then sign in again",
+    "sign out of Windows and in again, then sign in again",
+    "unlock the login keychain, then sign in again",
+  ],
+  setClock: ["sudo timedatectl set-ntp true", "w32tm /resync", "sudo sntp -sS time.apple.com"],
+  checkClock: ["Set the clock. On WSL: sudo hwclock -s", "Set the clock: w32tm /resync", "Set the clock"],
+  lookAtAccess: [
+    "See who has access with ls -ld on the file and the folders above it, or choose another folder",
+    "See who has access with icacls on the file and the folders above it, or choose another folder",
+    "See who has access with ls -lde on the file and the folders above it, or choose another folder",
+  ],
+  raiseFileSize: ["Raise the limit with ulimit -f", "Choose another drive", "Raise the limit with ulimit -f"],
+  raiseOpenFiles: ["Close some, or see ulimit -n", "Close some", "Close some, or see ulimit -n"],
+  systemName: ["Linux", "Windows", "macOS"],
+  configFolder: ["~/.config", "%APPDATA%", "~/Library/Application Support"],
+} as const satisfies Readonly<Record<string, readonly [linux: string, windows: string, macos: string]>>;
+
+export type SystemWord = keyof typeof SYSTEM_WORDS;
+/** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
+function ownSystem(): string {
+  const platform = globalThis.navigator?.platform ?? "";
+  return /^win/i.test(platform) ? "win32" : /^mac/i.test(platform) ? "darwin" : "linux";
+}
+
+export function isSystemWord(text: string): text is SystemWord {
+  return Object.hasOwn(SYSTEM_WORDS, text);
+}
+
+/** Returns a hint's words for an operating system, which is named as by Node. @default this one */
+export function systemWord(word: SystemWord, system: string = ownSystem()): string {
+  const [linux, windows, macos] = SYSTEM_WORDS[word];
+  return system === "win32" ? windows : system === "darwin" ? macos : linux;
+}
+
 /** Hint for a failure that a sign-in resolves. */
 export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 

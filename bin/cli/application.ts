@@ -9,7 +9,6 @@ import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
-import { IS_OPTIONAL } from "../../lib/broker/broker.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
@@ -51,7 +50,7 @@ export async function makeApplication(
     clientId: options.clientId ?? clientIdOf(line),
     ...(authority !== undefined && { authority }),
     ...(redirectPath !== undefined && { redirectPath }),
-    ...(broker !== "never" && { ...ALL_BROKERS, [IS_OPTIONAL]: broker === "auto" && !options.requireBroker }),
+    ...(broker !== "never" && { ...ALL_BROKERS, isBrokerOptional: broker === "auto" && !options.requireBroker }),
     requireBroker: broker === "require",
     ...(verbosity > 0 && { logger: logger(verbosity) }),
     ...(cache && { cache }),

@@ -219,12 +219,14 @@ function readOption(option: Option, { given, set, profile }: GivenValues): ReadV
       return { value: set === undefined ? 0 : readTimes(variable, set), origin: originOf(set) };
     }
     case "list": {
-      const values = Array.isArray(given) ? given : [], scopes = (value: string) => value.split(/\s+/).filter(Boolean);
+      const values = Array.isArray(given) ? given : [];
+      const scopes = (value: string) => option.hasSpaces ? [value] : value.split(/\s+/).filter(Boolean);
       if (values.some((value) => typeof value !== "string" || value === "")) {
         throw new UsageError(`${name} needs a value`);
       }
       if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
-      return { value: scopes(set ?? told ?? ""), origin: originOf(set, told) };
+      const value = set ?? told;
+      return { value: value ? scopes(value) : [], origin: originOf(set, told) };
     }
     case "text":
     case "seconds": {
@@ -244,7 +246,7 @@ function readOption(option: Option, { given, set, profile }: GivenValues): ReadV
   }
 }
 
-export function variableOf({ name }: Option): string {
+export function variableOf({ name }: Pick<Option, "name">): string {
   return `LATCHKEY_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 

@@ -3,17 +3,17 @@
  *
  * @module
  */
-import { shellWord } from "../../lib/runtime/host.ts";
+import { powershellWord, shellWord } from "../../lib/runtime/host.ts";
 import { type Command, UsageError } from "./command_line.ts";
 import { type CommandSyntax, type Option, switchOption } from "./options.ts";
 import { print } from "./output.ts";
 
-const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
+const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions, powershell: powershellCompletions };
 
 export const command: Command = {
   name: "completions",
   summary: "Print a shell's completions for latchkey",
-  usage: "completions bash|zsh|fish",
+  usage: "completions bash|zsh|fish|powershell",
   operands: 1,
   operand: { value: "SHELL", choices: Object.keys(SHELLS) },
   options: [
@@ -23,9 +23,10 @@ export const command: Command = {
     },
   ],
   examples: [
-    ["source <(latchkey completions bash)", "in ~/.bashrc"],
-    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit"],
-    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once"],
+    ["source <(latchkey completions bash)", "in ~/.bashrc", ""],
+    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit", ""],
+    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once", ""],
+    ["latchkey completions powershell | Out-String | Invoke-Expression", "in PowerShell's $PROFILE"],
   ],
   async run(line, _signal, loadGroups) {
     const [shell = ""] = line.operands;
@@ -314,4 +315,105 @@ function actionOf(value: Completed): string {
 
 function escapeColons(text: string): string {
   return text.replaceAll(/[\\:]/g, "\\$&");
+}
+
+/**
+ * Returns a script that makes PowerShell complete `latchkey`, Windows PowerShell 5.1 as well. The name of a `.json` file calls
+ * the last command. For what it returns nothing PowerShell offers files.
+ */
+export function powershellCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
+  const names = commands.map(({ name }) => name);
+  return `# PowerShell completion for latchkey: what "latchkey completions powershell" prints.
+Register-ArgumentCompleter -Native -CommandName latchkey -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    # Before the cursor, and without the word that is completed.
+    $words = @($commandAst.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursorPosition } | ForEach-Object {
+        if ($_ -is [System.Management.Automation.Language.StringConstantExpressionAst]) { $_.Value } else { "$_" }
+    })
+    $program = $words[0]
+    $command = if ($words.Count -gt 1) { $words[1] } else { '' }
+    $previous = $words[$words.Count - 1]
+    $isEnded = $words -ccontains '--'
+    $prefix = ''
+    $option = if (-not $isEnded -and $words.Count -gt 2 -and $previous -like '-?*') { $previous } else { '' }
+    $current = "$wordToComplete" -replace '^[''"]|[''"]$', ''
+    if (-not $isEnded -and $current -match '^(--[\\w-]+)=(.*)$') {
+        $option = $Matches[1]
+        $prefix = "$option="
+        $current = $Matches[2]
+    }
+    $folders = $false
+    $offered = @(if ($words.Count -le 1) {
+${
+    powershellOffers([
+      ...commands.map(({ name, summary }) => [name, summary] as const),
+      ["--help", "Show the help"],
+      ["--version", "Show the version"],
+    ])
+  }
+    } else {
+        switch -CaseSensitive -Wildcard ($command) {
+${[...commands, { ...configFile, name: "*.json" }].map(powershellCase).join("")}            'help' {
+${powershellOffers(names.map((name) => [name, name]))}
+                break
+            }
+        }
+    })
+    if ($folders) {
+        $offered = @(Get-ChildItem -Directory -Path "$current*" -ErrorAction SilentlyContinue | ForEach-Object { , @($_.FullName, $_.FullName) })
+        $current = ''
+    }
+    $offered | Where-Object { $_[0].StartsWith($current, [StringComparison]::Ordinal) } | ForEach-Object {
+        $text = $prefix + $_[0]
+        $quoted = if ($text -match '^[\\w./\\\\:=+-]+$') { $text } else { "'" + $text.Replace("'", "''") + "'" }
+        [System.Management.Automation.CompletionResult]::new($quoted, $_[0], 'ParameterValue', $_[1])
+    }
+}
+`;
+}
+
+function powershellCase(command: CommandSyntax): string {
+  const options = command.options.flatMap((option) => {
+    const value = completedValueOf(option);
+    if (!value) return [];
+    const offer = [powershellOffer(value), "break"].filter(Boolean).join("; ");
+    return flagsOf(option).map((flag) => `${powershellWord(flag)} { ${offer} }`);
+  });
+  const operand = completedOperandOf(command);
+  const flags = [
+    ...command.options.map(({ name, summary }) => [`--${name}`, summary] as const),
+    ["--help", "Show it"] as const,
+  ];
+  const lines = [
+    `${powershellWord(command.name)} {`,
+    "    switch -CaseSensitive ($option) {",
+    ...options.map((line) => `        ${line}`),
+    // Flags, unless something else is being typed.
+    `        default { if (-not $isEnded -and ($current -like '-*'${operand ? "" : " -or $current -eq ''"})) {`,
+    powershellOffers(flags),
+    `        } else { ${operand ? powershellOffer(operand) : ""} } }`,
+    "    }",
+    "    break",
+    "}",
+  ];
+  return lines.map((line) => `${line.replaceAll(/^/gm, " ".repeat(12))}\n`).join("");
+}
+
+const IN_POWERSHELL: Readonly<Record<Kind, string>> = {
+  files: "",
+  folders: "$folders = $true",
+  command:
+    'Get-Command "$current*" -CommandType Application -ErrorAction SilentlyContinue | ForEach-Object { , @($_.Name, $_.Name) }',
+  profiles: "& $program completions --profiles 2>$null | ForEach-Object { , @($_, $_) }",
+  nothing: "",
+};
+
+function powershellOffer(value: Completed): string {
+  if (typeof value === "string") return IN_POWERSHELL[value];
+  return `${value.map((word) => `, @(${powershellWord(word)}, ${powershellWord(word)})`).join("; ")}`;
+}
+
+/** Returns lines that offer words, each with a description, which must not be empty. */
+function powershellOffers(rows: readonly (readonly [word: string, summary: string])[]): string {
+  return rows.map(([word, summary]) => `        , @(${powershellWord(word)}, ${powershellWord(summary)})`).join("\n");
 }

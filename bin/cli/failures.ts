@@ -106,6 +106,33 @@ export function loginCommand(line: CommandLine, scopes: readonly string[], claim
   ]);
 }
 
+const LOGIN = "latchkey login", WITH_CLAIMS = ", with the error's claims";
+/** A sign-in in a hint: without options, or with one that the library's words stand for. */
+const BARE_LOGIN =
+  /latchkey login(?: --claims, with the error's claims| --scope(?= ?(?:[.;]|$))| --prompt login| --claims| --scope)?(?! -)/g;
+
+/**
+ * Returns the error with the options of a command line in the sign-in that its hint names, so that it can be pasted. What follows
+ * the command is kept apart by quotation marks.
+ */
+export function withLoginOptions(error: LatchkeyError, line: CommandLine): LatchkeyError {
+  const isApp = !["default", undefined].includes(line.origin("client-id")), hint = commandLineHint(error.hint);
+  if (!isApp || !hint?.includes(LOGIN)) return error;
+  const scopes = line.origin("scope") ? line.list("scope") : [],
+    resource = line.origin("resource") && line.text("resource");
+  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resource}/.default`] : [])];
+  const command = (found: string) =>
+    loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined) +
+    (found.endsWith("--prompt login") ? " --prompt login" : "");
+  return withDetails(error, {
+    hint: hint.replaceAll(
+      BARE_LOGIN,
+      (found, at: number) => hint.length === at + found.length ? command(found) : `\`${command(found)}\``,
+    ),
+    cause: error,
+  });
+}
+
 /** Returns the error with the sign-in that fixes it as its hint, if one does. */
 export function withLoginHint(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {
   if (!isSignInNeeded(error)) return error;

@@ -4,7 +4,8 @@
  * @module
  */
 import * as parseArgsModule from "@std/cli/parse-args";
-import { currentRuntime } from "../../lib/runtime/host.ts";
+import { systemWord } from "../../lib/errors.ts";
+import { currentRuntime, operatingSystem } from "../../lib/runtime/host.ts";
 import { type Command, type CommandGroup, readCommandLine, variableOf } from "./command_line.ts";
 import { type CommandSyntax, type Option, TEXT_FORMAT } from "./options.ts";
 import { print } from "./output.ts";
@@ -16,8 +17,8 @@ export const command: Command = {
   operands: 0,
   options: [],
   examples: [
-    ["latchkey man | man -l -", "to read it"],
-    ["latchkey man > ~/.local/share/man/man1/latchkey.1", "to keep it, for man latchkey"],
+    ["latchkey man | man -l -", "to read it", ""],
+    ["latchkey man > ~/.local/share/man/man1/latchkey.1", "to keep it, for man latchkey", ""],
   ],
   async run(_line, _signal, loadGroups) {
     const { default: { version } } = await import("../../deno.json", { with: { type: "json" } });
@@ -44,6 +45,7 @@ type Example = CommandSyntax["examples"][number];
 export function overview(
   groups: readonly { readonly title: string; readonly commands: readonly Pick<Command, "name" | "summary">[] }[],
   firstExamples: readonly Example[],
+  system: string = operatingSystem(),
 ): string {
   const width = widthOf(groups.flatMap(({ commands }) => commands.map(({ name }) => name)));
   const lists = groups.map(({ title, commands }) =>
@@ -57,23 +59,22 @@ ${lists.join("\n")}
 Options:
 ${columns(OPTIONS)}
 Examples:
-${examples(firstExamples)}
+${examples(firstExamples, system)}
 Options can also be set in the environment: LATCHKEY_CLIENT_ID for --client-id. Some can also come from a profile
 (--profile NAME; if neither it nor --client-id is given, the profile named default). Profiles are in
-latchkey/config.json, in your configuration folder (~/.config).
+latchkey/config.json, in your configuration folder (${systemWord("configFolder", system)}).
 Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", ")}
 `;
 }
 
-export function helpOf(command: CommandSyntax): string {
+export function helpOf(command: CommandSyntax, system: string = operatingSystem()): string {
   return `${command.summary}.${also(command)}
 
 Usage: latchkey ${command.usage}
 
 Options:
 ${columns([...command.options.map(row), ["-h, --help", "Show this help"]])}
-Examples:
-${examples(command.examples)}`;
+${examples(command.examples, system).replace(/^./, "Examples:\n$&")}`;
 }
 
 function also({ alias }: CommandSyntax): string {
@@ -99,8 +100,9 @@ function columns(
   ).join("");
 }
 
-function examples(lines: readonly Example[]): string {
-  return lines.map(([line, why]) => `  # ${why}\n  ${line}\n`).join("");
+function examples(lines: readonly Example[], system: string): string {
+  return lines.map(([line, why, onWindows = line]) => [system === "win32" ? onWindows : line, why] as const)
+    .filter(([line]) => line !== "").map(([line, why]) => `  # ${why}\n  ${line}\n`).join("");
 }
 
 /** Returns the manual page, in the macros that groff and mandoc both know; `date` as in 2026-01-31. */

@@ -10,6 +10,8 @@ export interface Option {
   /** `text`: one value; `list`: may be repeated; `switch`: on or off; `count`: the number of repetitions; `seconds`: a number. */
   readonly kind: "text" | "list" | "switch" | "count" | "seconds";
   readonly alias?: string;
+  /** `true`: each value of a list is one, also if it has spaces. @default false */
+  readonly hasSpaces?: boolean;
   /** Name of the value in the help. A shell completes PATH, FILE, SOCKET, DIR, FOLDER and COMMAND. */
   readonly value?: string;
   /** The only values that are accepted. */
@@ -56,7 +58,8 @@ export interface CommandSyntax {
   /** Reasons why it lacks options that other commands have, by the options' names. */
   readonly unlike?: Readonly<Record<string, string>>;
   /** Example command lines, each with its purpose. */
-  readonly examples: readonly (readonly [line: string, why: string])[];
+  /** Examples, each with its form for Windows if that differs; an empty one is not for Windows. */
+  readonly examples: readonly (readonly [line: string, why: string, onWindows?: string])[];
 }
 
 export interface ChoiceOption<Choice extends string> extends Option {

@@ -5,7 +5,7 @@
  */
 import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
-import { configFolder, homeFolder } from "../../lib/files/user_folders.ts";
+import { configFolder, homeFolder, pathIn } from "../../lib/files/user_folders.ts";
 import { operatingSystem, requirePermission } from "../../lib/runtime/host.ts";
 import { absolutePath } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
@@ -223,7 +223,7 @@ async function readFile(): Promise<ProfileFile> {
 }
 
 function filePath(): string {
-  return `${configFolder()}/config.json`;
+  return pathIn(configFolder(), "config.json");
 }
 
 /**
@@ -237,7 +237,7 @@ export function cacheFilePath(line: CommandLine): string | undefined {
   const path = line.text("cache-file");
   if (!path?.startsWith("~")) return path;
   const [, below] = (operatingSystem() === "win32" ? /^~[\\/]+(.+)$/s : /^~\/+(.+)$/s).exec(path) ?? [];
-  if (below !== undefined) return `${homeFolder()}/${below}`;
+  if (below !== undefined) return pathIn(homeFolder(), below);
   throw new UsageError(
     `--cache-file takes a file's path, ~/ being your home folder, and not ${JSON.stringify(path)}` +
       `; a file of that name here is ${JSON.stringify(`./${path}`)}`,

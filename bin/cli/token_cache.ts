@@ -5,7 +5,7 @@
  */
 import { isObject } from "../../lib/encoding.ts";
 import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
-import { stateFolder } from "../../lib/files/user_folders.ts";
+import { pathIn, stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, quoteCommand } from "../../lib/runtime/host.ts";
 import { isTerminal, isThere } from "../../lib/runtime/program.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
@@ -42,7 +42,7 @@ export function tokenPlace(line: CommandLine): TokenPlace {
     case "memory":
       return { kind: "memory" };
     case "plaintext": // without a path, a file with the name of MSAL's own examples
-      return plaintextIn(path ?? `${stateFolder()}/msal_token_cache.json`, path !== undefined);
+      return plaintextIn(path ?? pathIn(stateFolder(), "msal_token_cache.json"), path !== undefined);
     case "file":
     case "auto":
       try {
@@ -154,7 +154,7 @@ function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; rea
 /** Creates a file beside the token cache and removes it, which shows if anything can be written there. */
 async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<void> {
   const { withLock } = await import("../../lib/files/lock.ts"); // only a sign-in needs it
-  const path = place.kind === "file" ? `${place.folder}/sign_in.lockfile` : `${place.path}.sign_in.lockfile`;
+  const path = place.kind === "file" ? pathIn(place.folder, "sign_in.lockfile") : `${place.path}.sign_in.lockfile`;
   try {
     await withLock(path, async () => {}, { signal, waitMs: 1000 });
   } catch (error) {

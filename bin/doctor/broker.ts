@@ -22,7 +22,8 @@ import {
 import { packageFolders } from "../../lib/runtime/installation.ts";
 import { isThere, isWsl, readMachine, readTextFile } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../lib/errors.ts";
+import { wellKnownName } from "../cli/application.ts";
 import { withConsentUrl } from "../cli/failures.ts";
 import {
   blockedBy,
@@ -59,11 +60,7 @@ export const broker: Check = {
 
 /** Returns the advice for a broker that does not answer, for an unknown reason. */
 export function brokerFix(system: string, isWsl: boolean | undefined): string {
-  if (system === "win32") {
-    return "Run dsregcmd /status to check the Windows account manager, then sign out of Windows and in again";
-  }
-  if (system === "darwin") return "Check in Company Portal that the device is enrolled, then restart this Mac";
-  return isWsl ? WSL_HINTS.restart : "systemctl --user restart microsoft-identity-broker";
+  return isWsl ? WSL_HINTS.restart : systemWord("restartBroker", system);
 }
 
 /** Names the redirect URI for this platform. Only Microsoft Entra ID knows whether the app registration has it. */
@@ -74,6 +71,10 @@ export const redirectUri: Check = {
     const { system, isWsl } = await readMachine(), uris = redirectUris(clientId);
     const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
     const way = system === "win32" || isWsl ? "windows" : system === "darwin" ? "macos" : "linux";
+    const name = wellKnownName(clientId);
+    if (name !== undefined) {
+      return ok(`${name} is one of Microsoft's own apps: only Microsoft can change its redirect URIs`);
+    }
     const uri = uriFor(way) + (way === "linux" && isWsl === undefined ? ` (in WSL ${uriFor("wsl")})` : "");
     return ok(
       `the app registration ${clientId} has to have ${uri}, and ${uriFor("browser")} for sign-ins without a broker ` +
@@ -95,7 +96,7 @@ export const accounts: Check = {
     const fix = signInFix(context);
     return stateOf("broker") === "unknown"
       ? failed(`the token cache has no account${who} for this app`, fix)
-      : failed(`the broker has no account${who}`, `${fix}, or in the Intune app; a locked keyring also hides accounts`);
+      : failed(`the broker has no account${who}`, `${fix}, or ${systemWord("accounts")}`);
   },
 };
 

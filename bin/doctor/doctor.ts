@@ -67,6 +67,7 @@ export const command: Command = {
     [
       "latchkey doctor --format json | jq '.checks[] | select(.ok | not)'",
       "for a script: exit code 1 if a check fails",
+      "(latchkey doctor --format json | ConvertFrom-Json).checks | Where-Object { -not $_.ok }",
     ],
   ],
   run: examineMachine,

@@ -8,7 +8,7 @@ import { findProxy } from "../../lib/http/proxy.ts";
 import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { readMachine } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
-import { LatchkeyError } from "../../lib/errors.ts";
+import { LatchkeyError, systemWord } from "../../lib/errors.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok, tolerated } from "./check.ts";
 
 /** Names the operating system, distribution and processor, for bug reports. */
@@ -107,7 +107,7 @@ export const clock: Check = {
       : `${Math.abs(offset)} s ${offset > 0 ? "ahead of" : "behind"} ${host}`;
     if (Math.abs(offset) <= TOLERANCE_S) return ok(detail);
     const { isWsl } = await readMachine();
-    return failed(detail, isWsl ? "sudo hwclock -s" : "sudo timedatectl set-ntp true");
+    return failed(detail, isWsl ? "sudo hwclock -s" : systemWord("setClock"));
   },
 };
 

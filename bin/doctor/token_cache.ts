@@ -4,7 +4,8 @@
  * @module
  */
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
-import { quoteCommand } from "../../lib/runtime/host.ts";
+import { pathIn } from "../../lib/files/user_folders.ts";
+import { operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
@@ -17,8 +18,8 @@ const OTHERS = 0o077;
 const KEY_LOCATIONS: Readonly<Record<FileStoreDescription["keyLocation"], (folder: string) => string>> = {
   "secret-service": () => "in the keyring (Secret Service)",
   "keychain": () => "in the macOS Keychain",
-  "dpapi": (folder) => `in ${folder}/key.json, protected by Windows for this user (DPAPI)`,
-  "file": (folder) => `in ${folder}/key.json`,
+  "dpapi": (folder) => `in ${pathIn(folder, "key.json")}, protected by Windows for this user (DPAPI)`,
+  "file": (folder) => `in ${pathIn(folder, "key.json")}`,
 };
 
 /** Checks that tokens can be stored, and that other users cannot read them. */
@@ -41,7 +42,7 @@ export const tokenCache: Check = {
     if (setAside.length > 0) {
       // Nobody can use a damaged file, but it may contain tokens.
       const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
-      findings.push(ok(detail, quoteCommand(["rm", ...setAside])));
+      findings.push(ok(detail, removal(setAside)));
     }
     if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
     return {
@@ -51,6 +52,12 @@ export const tokenCache: Check = {
     };
   },
 };
+
+/** Returns commands that remove files. PowerShell's `del` takes only one. */
+function removal(paths: readonly string[]): string {
+  if (operatingSystem() !== "win32") return quoteCommand(["rm", ...paths]);
+  return paths.map((path) => quoteCommand(["del", path])).join(", ");
+}
 
 const WINDOWS_DRIVE = ok(
   "it is on a Windows drive, which is slow from WSL, and on which locks do not hold",
@@ -64,13 +71,13 @@ async function checkEncrypted(
 ): Promise<Finding> {
   // First: its error says what is wrong with the folder.
   const names = await listPrivateFolder(folder);
-  const exposed = await exposedDetail(folder, [folder, ...names.map((name) => `${folder}/${name}`)]);
+  const exposed = await exposedDetail(folder, [folder, ...names.map((name) => pathIn(folder, name))]);
   if (exposed) return failed(exposed, quoteCommand(["chmod", "-R", "go-rwx", folder]));
   const { path, keyLocation, isKeyMade, why, problem } = await describeFileStore({ folder, signal });
   // The reason was stored with the key, and may be out of date.
   const key = `${KEY_LOCATIONS[keyLocation](folder)} (${isKeyMade ? "when the key was made: " : ""}${why})`;
   if (!isKeyMade) {
-    if (names.some((name) => `${folder}/${name}` === path)) {
+    if (names.some((name) => pathIn(folder, name) === path)) {
       return failed(
         `the key of the token cache in ${folder} is lost: key.json is missing, and ${path} is encrypted with it`,
         `Restore key.json, or continue without it. ${signInAgain(folder)}`,
@@ -80,7 +87,7 @@ async function checkEncrypted(
     return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
   }
   if (problem) {
-    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Check ${folder}/key.json`);
+    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Check ${pathIn(folder, "key.json")}`);
   }
   const documents = await store.readAccounts({ signal });
   return documents.every(isCacheText)
@@ -89,7 +96,7 @@ async function checkEncrypted(
 }
 
 function signInAgain(folder: string): string {
-  const move = quoteCommand(["mv", folder, `${folder}.old`]);
+  const move = quoteCommand([operatingSystem() === "win32" ? "move" : "mv", folder, `${folder}.old`]);
   return `Sign in again: latchkey login. It sets aside unreadable files; if that fails: ${move}`;
 }
 

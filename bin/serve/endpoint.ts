@@ -1,18 +1,20 @@
 /**
- * A managed-identity endpoint with the protocol of Azure App Service.
+ * An endpoint for tokens: the managed-identity protocol of Azure App Service, and the external authentication of azd.
  *
  * @module
  */
-import { encodeHex } from "../../lib/encoding.ts";
+import { encodeHex, readJson } from "../../lib/encoding.ts";
 import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
 import { type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
-import { ArgumentError, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
+import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { commandLineHint, jsonForTerminal, say, sayLine } from "../cli/output.ts";
 
 export const IDENTITY_PATH = "/msi/token";
+/** Path below `AZD_AUTH_ENDPOINT` (azure-dev, external-authentication.md). */
+export const AZD_PATH = "/token";
 
 /** A port. Every user of the machine can reach it, so it needs a secret; file permissions protect a socket. */
 export interface SecretPort {
@@ -24,6 +26,8 @@ export interface SecretPort {
 export interface AcceptedRequest {
   /** The query, with its question mark. */
   readonly query: string;
+  /** The content of a request of azd; `undefined` for the identity protocol. */
+  readonly content?: string;
 }
 
 /** A reason to refuse a request. */
@@ -39,8 +43,16 @@ export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequ
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: HEAD_ERRORS[head] };
-  return refusalOf(head, at) ?? { query: head.query };
+  const { path, query, fields, length } = head, refusal = refusalOf(head, at);
+  if (refusal || path === IDENTITY_PATH) return refusal ?? { query };
+  const end = length + Number(fields.get("content-length"));
+  return received.length < end
+    ? undefined
+    : { query, content: new TextDecoder().decode(received.subarray(length, end)) };
 }
+
+/** azd sends scopes and a tenant. */
+const MAX_CONTENT_BYTES = 16 * 1024;
 
 /** Judges the head of a request. Web pages send an Origin, or reach this machine by another host name (DNS rebinding). */
 function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
@@ -48,13 +60,30 @@ function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undef
     return { statusCode: 421, message: "The Host field must be 127.0.0.1 with this port" };
   }
   if (fields.has("origin")) return { statusCode: 403, message: "Web pages get no token here" };
-  if (path !== IDENTITY_PATH) return { statusCode: 404, message: `Not found: the only path is ${IDENTITY_PATH}` };
+  if (path === AZD_PATH) return azdRefusalOf(method, fields, at);
+  if (path !== IDENTITY_PATH) {
+    return { statusCode: 404, message: `Not found: the only paths are ${IDENTITY_PATH} and ${AZD_PATH}` };
+  }
   if (method !== "GET") return { statusCode: 405, message: "Use GET" };
   if (fields.has("transfer-encoding") || !/^0*$/.test(fields.get("content-length") ?? "")) {
     return { statusCode: 413, message: "A request must have no content" };
   }
   if (!at || at.isSecret(fields.get("x-identity-header") ?? "")) return undefined;
   return { statusCode: 401, message: "X-IDENTITY-HEADER is missing or wrong: send the value of IDENTITY_HEADER" };
+}
+
+function azdRefusalOf(method: string, fields: RequestHead["fields"], at: SecretPort | undefined): Refusal | undefined {
+  const length = fields.get("content-length") ?? "";
+  if (method !== "POST") return { statusCode: 405, message: "Use POST" };
+  if (fields.has("transfer-encoding") || !/^\d{1,9}$/.test(length)) {
+    return { statusCode: 411, message: "A request must have a Content-Length" };
+  }
+  if (Number(length) > MAX_CONTENT_BYTES) return { statusCode: 413, message: "The content of the request is too long" };
+  if (!/^application\/json\s*(;|$)/i.test(fields.get("content-type") ?? "")) {
+    return { statusCode: 415, message: "The content of a request must be application/json" };
+  }
+  if (!at || at.isSecret(/^Bearer +(\S+)$/i.exec(fields.get("authorization") ?? "")?.[1] ?? "")) return undefined;
+  return { statusCode: 401, message: "Authorization is missing or wrong: send Bearer and the value of AZD_AUTH_KEY" };
 }
 
 interface IdentityRequest {
@@ -71,6 +100,8 @@ const FIRST_VERSION = "2019-08-01";
 /** Parameters that name a managed identity, in this and other Azure services. */
 const IDENTITY_KEYS = ["client_id", "principal_id", "object_id", "mi_res_id", "msi_res_id"];
 const MAX_RESOURCE_CHARACTERS = 1024;
+/** RFC 6749, 3.3: the characters of a scope. */
+const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 
 /** Reads the query of a request. */
 export function readIdentityQuery(query: string): IdentityRequest | Refusal {
@@ -83,8 +114,7 @@ export function readIdentityQuery(query: string): IdentityRequest | Refusal {
     return badRequest(`api-version must be ${FIRST_VERSION}`);
   }
   if (!resource) return badRequest("resource is missing: the App ID URI of the API that the token is for");
-  // RFC 6749, 3.3: the characters of a scope.
-  if (resource.length > MAX_RESOURCE_CHARACTERS || !/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(resource)) {
+  if (resource.length > MAX_RESOURCE_CHARACTERS || !SCOPE.test(resource)) {
     return badRequest("resource is not an App ID URI, such as https://management.azure.com");
   }
   if (identities.length > 1) return badRequest(`Give only one of ${IDENTITY_KEYS.join(", ")}`);
@@ -95,11 +125,54 @@ export function readIdentityQuery(query: string): IdentityRequest | Refusal {
   };
 }
 
+interface AzdRequest {
+  readonly scopes: readonly string[];
+  readonly tenantId: string | undefined;
+}
+
+/** The only version. It is a date, and a preview. */
+const AZD_VERSION = "2023-07-12-preview";
+const MAX_SCOPES = 16;
+
+/** Reads a request of azd. */
+export function readAzdRequest(query: string, content: string): AzdRequest | Refusal {
+  const badRequest = (message: string): Refusal => ({ statusCode: 400, message });
+  if (new URLSearchParams(query).get("api-version") !== AZD_VERSION) {
+    return badRequest(`api-version must be ${AZD_VERSION}`);
+  }
+  const { scopes, tenantId } = readJson(content) ?? {};
+  const isScope = (scope: unknown) =>
+    typeof scope === "string" && scope.length <= MAX_RESOURCE_CHARACTERS && SCOPE.test(scope);
+  if (!Array.isArray(scopes) || scopes.length === 0 || scopes.length > MAX_SCOPES || !scopes.every(isScope)) {
+    return badRequest("scopes must be an array of scopes, such as https://management.azure.com//.default");
+  }
+  if (tenantId === undefined || tenantId === "") return { scopes, tenantId: undefined };
+  return typeof tenantId === "string" && /^[\w.-]{1,255}$/.test(tenantId)
+    ? { scopes, tenantId }
+    : badRequest("tenantId must be a tenant's id or domain");
+}
+
+/** Returns the reply to a request that cannot be answered with a token, in the form of the request's protocol. */
+export function failureReply(
+  request: AcceptedRequest,
+  refusal: Refusal,
+  { correlationId, isSignedOut = false }: {
+    readonly correlationId?: string | undefined;
+    readonly isSignedOut?: boolean;
+  } = {},
+): HttpReply {
+  if (request.content === undefined) return refusalReply(refusal, correlationId);
+  // azd shows the message only of an answer with status 200.
+  const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
+  const code = isSignedOut ? "NotSignedInError" : "GetTokenError";
+  return { status: 200, body: jsonForTerminal({ status: "error", code, message: `${refusal.message}${id}` }) };
+}
+
 /** Returns the reply for a refusal, with the request's id in the logs of broker and server if it got there. */
 export function refusalReply({ statusCode, message }: Refusal, correlationId?: string): HttpReply {
   return {
     status: statusCode,
-    ...(statusCode === 405 && { headers: { allow: "GET" } }),
+    ...(statusCode === 405 && { headers: { allow: message.replace("Use ", "") } }),
     body: jsonForTerminal({ statusCode, message, correlationId }),
   };
 }
@@ -162,8 +235,7 @@ export async function openIdentityEndpoint(
 
   function log(status: number, request: AcceptedRequest | Refusal, begin: number): void {
     if (!isLogged) return;
-    const asked = "query" in request ? readIdentityQuery(request.query) : request;
-    const what = "resource" in asked ? asked.resource.slice(0, MAX_LOGGED_CHARACTERS) : `(${asked.message})`;
+    const what = requestedIn(request).slice(0, MAX_LOGGED_CHARACTERS);
     sayLine(`${new Date().toISOString()} ${status} ${what} ${Math.round(performance.now() - begin)} ms`);
   }
 
@@ -192,21 +264,31 @@ export async function openIdentityEndpoint(
   };
 }
 
+/** Returns the resource or scopes of a request, for the log. */
+function requestedIn(request: AcceptedRequest | Refusal): string {
+  if ("statusCode" in request) return `(${request.message})`;
+  const { query, content } = request;
+  const asked = content === undefined ? readIdentityQuery(query) : readAzdRequest(query, content);
+  return "scopes" in asked ? asked.scopes.join(" ") : "resource" in asked ? asked.resource : `(${asked.message})`;
+}
+
 interface IdentityAnswersOptions {
   readonly clientId: string;
   /** Scopes that clients may get. */
   readonly scopes: ReadonlySet<string>;
   /** Ids of managed identities that clients may ask for besides the client id, in lower case. */
   readonly identities: ReadonlySet<string>;
+  /** The only tenant that clients may name; `undefined` for any. */
+  readonly tenant?: string | undefined;
   readonly acquire: (
-    request: Pick<AcquireTokenRequest, "scopes" | "forceRefresh" | "signal">,
+    request: Pick<AcquireTokenRequest, "scopes" | "tenantId" | "forceRefresh" | "signal">,
   ) => Promise<AuthenticationResult>;
   /** Receives the error of each request for a token, or `undefined`. */
   readonly onOutcome: (scope: string, error: LatchkeyError | undefined) => void;
 }
 
 /** Azure's libraries retry on statuses from 500 on. */
-const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
+export const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
   interaction_required: 400,
   account_unusable: 400,
   account_not_found: 400,
@@ -226,40 +308,79 @@ const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
 /** Returns a function that answers requests with tokens. It throws the reason of its signal. */
 export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpointOptions["answer"] {
   const { clientId, acquire, onOutcome } = options;
-  return async ({ query }, signal) => {
-    const request = readIdentityQuery(query);
-    if ("statusCode" in request) return refusalReply(request);
-    const { resource, tokenToRefresh } = request, scope = scopeOf(request, options);
-    if (typeof scope !== "string") return refusalReply(scope);
+
+  /** Returns the reply that `read` makes of a token, or the one that says why there is none. */
+  async function acquired(
+    request: AcceptedRequest,
+    { scopes, tenantId, signal }: Pick<AcquireTokenRequest, "scopes" | "tenantId" | "signal">,
+    read: (acquire: () => Promise<AuthenticationResult>, renew: () => Promise<AuthenticationResult>) => Promise<string>,
+  ): Promise<HttpReply> {
+    const asked = { scopes, tenantId, signal }, scope = scopes.join(" ");
     try {
-      let result = await acquire({ scopes: [scope], signal });
-      // After a claims challenge for this very token the client needs another one.
-      if (tokenToRefresh !== undefined && await sha256(result.accessToken) === tokenToRefresh) {
-        result = await acquire({ scopes: [scope], forceRefresh: true, signal });
-      }
+      const body = await read(() => acquire(asked), () => acquire({ ...asked, forceRefresh: true }));
       onOutcome(scope, undefined);
-      const { accessToken, expiresOn, tokenType } = result;
-      return {
-        status: 200,
-        body: jsonForTerminal({
-          access_token: accessToken,
-          expires_on: `${Math.floor(expiresOn.getTime() / 1000)}`,
-          resource,
-          token_type: tokenType,
-          client_id: clientId,
-        }),
-      };
+      return { status: 200, body };
     } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof ArgumentError) return refusalReply({ statusCode: 400, message: error.message });
+      signal?.throwIfAborted();
+      if (error instanceof ArgumentError) return failureReply(request, { statusCode: 400, message: error.message });
       if (!(error instanceof LatchkeyError)) throw error;
       onOutcome(scope, error);
       const { code, hint, correlationId } = error;
       const reason = `${error.error ?? code}: ${error.errorDescription || error.message}`;
       const message = [reason, commandLineHint(hint)].filter(Boolean).join(". ");
-      return refusalReply({ statusCode: STATUS[code], message }, correlationId);
+      const isSignedOut = isInteractionRequired(error);
+      return failureReply(request, { statusCode: STATUS[code], message }, { correlationId, isSignedOut });
     }
-  };
+  }
+
+  async function answerIdentity(request: AcceptedRequest, signal: AbortSignal): Promise<HttpReply> {
+    const asked = readIdentityQuery(request.query);
+    if ("statusCode" in asked) return refusalReply(asked);
+    const { resource, tokenToRefresh } = asked, scope = scopeOf(asked, options);
+    if (typeof scope !== "string") return refusalReply(scope);
+    return await acquired(request, { scopes: [scope], signal }, async (acquire, renew) => {
+      const first = await acquire();
+      // After a claims challenge for this very token the client needs another one.
+      const isRejected = tokenToRefresh !== undefined && await sha256(first.accessToken) === tokenToRefresh;
+      const { accessToken, expiresOn, tokenType } = isRejected ? await renew() : first;
+      return jsonForTerminal({
+        access_token: accessToken,
+        expires_on: `${Math.floor(expiresOn.getTime() / 1000)}`,
+        resource,
+        token_type: tokenType,
+        client_id: clientId,
+      });
+    });
+  }
+
+  async function answerAzd(request: AcceptedRequest, content: string, signal: AbortSignal): Promise<HttpReply> {
+    const asked = readAzdRequest(request.query, content);
+    const refusal = "statusCode" in asked ? asked : azdScopeRefusal(asked, options);
+    if (refusal || "statusCode" in asked) return failureReply(request, refusal!);
+    return await acquired(request, { ...asked, signal }, async (acquire) => {
+      const { accessToken, expiresOn } = await acquire();
+      return jsonForTerminal({ status: "success", token: accessToken, expiresOn: expiresOn.toISOString() });
+    });
+  }
+
+  return async (request, signal) =>
+    request.content === undefined
+      ? await answerIdentity(request, signal)
+      : await answerAzd(request, request.content, signal);
+}
+
+function azdScopeRefusal({ scopes, tenantId }: AzdRequest, options: IdentityAnswersOptions): Refusal | undefined {
+  const other = scopes.find((scope) => !options.scopes.has(scope)), { tenant } = options;
+  if (other !== undefined) return notServed(other.replace(/\/\.default$/, ""));
+  if (tenant === undefined || tenantId === undefined || tenantId.toLowerCase() === tenant.toLowerCase()) {
+    return undefined;
+  }
+  return { statusCode: 403, message: `Only tokens of the tenant ${tenant} are served here, not of ${tenantId}` };
+}
+
+function notServed(resource: string): Refusal {
+  const options = quoteCommand([["--resource", resource]]);
+  return { statusCode: 403, message: `${resource} is not served here: run latchkey serve with ${options}` };
 }
 
 /** Returns the scope of a resource, or the resource that is itself a scope, if clients may get it. */
@@ -274,10 +395,7 @@ function scopeOf(
         "with --identity if this endpoint is to stand in for it",
     };
   }
-  return [`${resource}/.default`, resource].find((scope) => scopes.has(scope)) ?? {
-    statusCode: 403,
-    message: `${resource} is not served here: run latchkey serve with ${quoteCommand([["--resource", resource]])}`,
-  };
+  return [`${resource}/.default`, resource].find((scope) => scopes.has(scope)) ?? notServed(resource);
 }
 
 async function sha256(text: string): Promise<string> {

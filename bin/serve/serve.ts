@@ -8,9 +8,14 @@ import { isInteractionRequired, LatchkeyError } from "../../lib/errors.ts";
 import { withLock } from "../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import type { HttpReply } from "../../lib/http/server.ts";
-import { requestFromSocket, requireSocketPermissions, requireTrustedSocket } from "../../lib/http/unix_socket.ts";
+import {
+  type EndpointAddress,
+  requestFromSocket,
+  requireSocketPermissions,
+  requireTrustedSocket,
+} from "../../lib/http/unix_socket.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import { readEnvironment, shellWord } from "../../lib/runtime/host.ts";
+import { operatingSystem, powershellWord, quoteCommand, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
 import { runInForeground, StartError } from "../../lib/runtime/process.ts";
 import { absolutePath, isThere, onSignals } from "../../lib/runtime/program.ts";
 import { dropUnreadErrors } from "../../lib/runtime/stdio.ts";
@@ -20,21 +25,25 @@ import { loginCommand, withConsentUrl } from "../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { messageOf, print, say } from "../cli/output.ts";
 import { agentSession, interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
+import { azureScopes } from "./azure.ts";
 import {
+  type AcceptedRequest,
+  AZD_PATH,
+  failureReply,
   IDENTITY_PATH,
   identityAnswers,
   type IdentityEndpoint,
   type IdentityEndpointOptions,
   openIdentityEndpoint,
-  refusalReply,
 } from "./endpoint.ts";
+import type { Upstream } from "./upstream.ts";
 
 /** The command. */
 export const command: Command = {
   name: "serve",
   summary: "Managed-identity endpoint for programs, in containers and elsewhere",
-  usage: "serve --client-id ID --resource URL... (--socket PATH | --port PORT | -- COMMAND...) [options], " +
-    "or serve --forward SOCKET -- COMMAND...",
+  usage: "serve --client-id ID (--resource URL... | --upstream URL...) (--socket PATH | --port PORT | -- COMMAND...) " +
+    "[options], or serve --forward SOCKET -- COMMAND...",
   operands: Infinity,
   operand: { value: "COMMAND" },
   wraps: true,
@@ -43,9 +52,22 @@ export const command: Command = {
     // Only the command line says what is served.
     ...SCOPES.map((option): Option => {
       const summary = "to serve tokens for, exactly as programs request it; may be repeated";
-      const what = option.name === "scope" ? "Scope" : "Resource";
-      return { ...option, kind: "list", environment: false, fromProfile: false, summary: `${what} ${summary}` };
+      const what = option.name === "scope"
+        ? `Scope ${summary}`
+        : `Resource ${summary}; azure: all that Azure CLI needs`;
+      return { ...option, kind: "list", environment: false, fromProfile: false, summary: what };
     }),
+    {
+      name: "upstream",
+      kind: "list",
+      hasSpaces: true,
+      value: "URL",
+      environment: false,
+      fromProfile: false,
+      summary:
+        "Forward requests to this origin, or path of it, and add the token, which clients do not see; may be repeated. " +
+        "[METHODS] URL [SCOPE], such as 'GET,HEAD https://graph.microsoft.com/v1.0/me'",
+    },
     {
       name: "socket",
       kind: "text",
@@ -99,8 +121,19 @@ export const command: Command = {
     [
       "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
       "for containers with the socket's folder mounted",
+      "",
     ],
-    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container"],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container", ""],
+    [
+      "latchkey serve --client-id azure-cli --resource azure -- bash",
+      "a shell for az login --identity --allow-no-subscriptions, and for azd",
+      "latchkey serve --client-id azure-cli --resource azure -- powershell",
+    ],
+    [
+      "latchkey serve --client-id azure-cli --upstream 'GET https://graph.microsoft.com/v1.0/me' --socket $XDG_RUNTIME_DIR/latchkey/graph",
+      "for a sandbox that may call Graph, but has no token",
+      "",
+    ],
   ],
   run: serve,
 };
@@ -108,7 +141,17 @@ export const command: Command = {
 /** Options that choose the listener. */
 const LISTENERS = ["socket", "port", "forward"] as const;
 /** Options of the server outside, which --forward does not take. */
-const SERVER_OPTIONS = ["scope", "resource", "client-id", "account", "identity", "interactive", "idle", "secret-file"];
+const SERVER_OPTIONS = [
+  "scope",
+  "resource",
+  "upstream",
+  "client-id",
+  "account",
+  "identity",
+  "interactive",
+  "idle",
+  "secret-file",
+];
 
 /** Serves tokens until a signal, until it is idle for too long, or until its command ends. Returns the exit code. */
 async function serve(line: CommandLine): Promise<number> {
@@ -117,12 +160,12 @@ async function serve(line: CommandLine): Promise<number> {
   const log = await dropUnreadErrors();
   try {
     if (listener === "forward") return await runForwarding(line);
-    const { options, close } = await endpointOf(line, listener !== "command" || line.count("verbose") > 0);
+    const service = await serviceOf(line, listener !== "command" || line.count("verbose") > 0);
     try {
-      if (listener === "command") return await runWithEndpoint(line.operands, options);
-      return await (listener === "socket" ? onSocket : onPort)(line, options);
+      if (listener === "command") return await runWithEndpoint(line.operands, service);
+      return await (listener === "socket" ? onSocket : onPort)(line, service);
     } finally {
-      close();
+      service.close?.();
     }
   } finally {
     await log[Symbol.asyncDispose]();
@@ -143,41 +186,83 @@ function listenerOf(line: CommandLine): (typeof LISTENERS)[number] | "command" {
   );
 }
 
-/** Returns the options of an endpoint that answers with tokens, and a function that closes its application. */
-async function endpointOf(
-  line: CommandLine,
-  isLogged: boolean,
-): Promise<{ readonly options: IdentityEndpointOptions; readonly close: () => void }> {
-  const scopes = allowedScopes(line), isInteractive = interactiveOf(line) !== "never", clientId = clientIdOf(line);
+/** A service at an address. */
+interface Service {
+  readonly open: (address: EndpointAddress & { readonly secret?: string }) => Promise<IdentityEndpoint>;
+  /** Returns the environment of a program that uses an endpoint on a port. */
+  readonly variables: (port: number, secret: string) => Readonly<Record<string, string>>;
+  /** Says where it serves, in addition to the place. */
+  readonly help?: string;
+  readonly close?: () => void;
+}
+
+const IDENTITY_SERVICE = (options: IdentityEndpointOptions): Service => ({
+  open: (address) => openIdentityEndpoint(address, options),
+  variables: identityVariables,
+  help: "; in a container: latchkey serve --forward SOCKET -- COMMAND",
+});
+
+/** Returns tokens, or a proxy, for the application of a command line. `close` closes the application. */
+async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service> {
+  const upstreams = await upstreamsOf(line), scopes = upstreams.length > 0 ? undefined : allowedScopes(line);
+  const isInteractive = interactiveOf(line) !== "never", clientId = clientIdOf(line);
   // --port is the endpoint's. The system chooses the browser's.
   const browserLine = line.with({ port: undefined });
   const prompter = isInteractive ? (await import("../cli/sign_in.ts")).prompterFor(browserLine) : undefined;
-  const app = await makeApplication(line, { ...prompter?.browser, mayPrompt: isInteractive });
+  const app = await makeApplication(line, {
+    ...prompter?.browser,
+    mayPrompt: isInteractive,
+    // The proxy answers claims challenges. What others do with a token is theirs.
+    ...(!scopes && { clientCapabilities: ["cp1"] }),
+  });
   const send = async (request: AcquireTokenRequest) =>
     prompter
       ? await prompter.ask(request, (request) => app.acquireToken(request))
       : await app.acquireToken({ ...request, interactive: "never" });
-  const answer = identityAnswers({
-    clientId,
-    scopes,
-    identities: new Set(line.list("identity").map((id) => id.toLowerCase())),
-    async acquire(asked) {
-      const account = await resolveAccount(app, line.text("account"), asked.signal);
-      const request = { ...asked, ...account, tenantId: line.text("tenant"), agentSession: agentSession() };
-      return await send(request).catch(async (error) => {
-        throw await withConsentUrl(error, app, request);
-      });
-    },
-    onOutcome: signInNotices(line),
-  });
+  const tenant = line.text("tenant"), onOutcome = signInNotices(line);
+  const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
+    const account = await resolveAccount(app, line.text("account"), asked.signal);
+    const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId, agentSession: agentSession() };
+    return await send(request).catch(async (error) => {
+      throw await withConsentUrl(error, app, request);
+    });
+  };
   // A renewal in flight is not waited for: it may still complete after the command has ended.
-  return { options: { answer, isLogged }, close: () => void app.close() };
+  const close = () => void app.close();
+  if (scopes) {
+    const identities = new Set(line.list("identity").map((id) => id.toLowerCase()));
+    const answer = identityAnswers({ ...{ clientId, scopes, tenant, identities }, acquire, onOutcome });
+    return { ...IDENTITY_SERVICE({ answer, isLogged }), close };
+  }
+  const { openUpstreamProxy } = await import("./upstream.ts");
+  return {
+    open: (address) => openUpstreamProxy(address, { upstreams, acquire, onOutcome, isLogged }),
+    variables: (port, secret) => ({
+      LATCHKEY_UPSTREAM_URL: `http://127.0.0.1:${port}`,
+      LATCHKEY_UPSTREAM_SECRET: secret,
+    }),
+    help: ` for ${[...new Set(upstreams.map(({ host }) => `/${host}/`))].join(" ")}`,
+    close,
+  };
+}
+
+async function upstreamsOf(line: CommandLine): Promise<readonly Upstream[]> {
+  const texts = line.list("upstream");
+  if (texts.length === 0) return [];
+  const other = ["scope", "resource", "identity"].find((name) => line.origin(name) === "command line");
+  if (other !== undefined) {
+    throw new UsageError(`--upstream hands out no tokens: omit --${other}; a scope can follow the URL in --upstream`);
+  }
+  const { readUpstream } = await import("./upstream.ts");
+  return texts.map(readUpstream);
 }
 
 function allowedScopes(line: CommandLine): ReadonlySet<string> {
-  const scopes = new Set([...line.list("scope"), ...line.list("resource").map(scopeOfResource)]);
+  const scopesOf = (resource: string) =>
+    resource === "azure" ? azureScopes(line.text("authority")) : [scopeOfResource(resource)];
+  const scopes = new Set([...line.list("scope"), ...line.list("resource").flatMap(scopesOf)]);
   if (scopes.size > 0) return scopes;
-  throw new UsageError("--resource or --scope is missing: what clients may get tokens for");
+  throw new UsageError("--resource, --scope or --upstream is missing: what clients may get tokens for, or call");
 }
 
 /** Returns a function that asks for a sign-in on standard error, once until a request succeeds. */
@@ -192,36 +277,75 @@ function signInNotices(line: CommandLine): (scope: string, error: LatchkeyError 
   };
 }
 
-async function onSocket(line: CommandLine, options: IdentityEndpointOptions): Promise<number> {
-  const path = absolutePath(line.text("socket")!), endpoint = await openIdentityEndpoint({ path }, options);
-  const text = `serving at ${path}; in a container: latchkey serve --forward SOCKET -- COMMAND`;
-  return await untilEnded(endpoint, line, () => say(text));
+async function onSocket(line: CommandLine, service: Service): Promise<number> {
+  const path = absolutePath(line.text("socket")!), endpoint = await service.open({ path });
+  return await untilEnded(endpoint, line, () => say(`serving at ${path}${service.help ?? ""}`));
 }
 
-/**
- * Keeps requests for this machine, and the secret with them, from the proxy of the shell that runs these lines. If the
- * variable in lower case is set, programs ignore the other one.
- */
-const NO_PROXY_LINES = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n';
-
-async function onPort(line: CommandLine, options: IdentityEndpointOptions): Promise<number> {
+async function onPort(line: CommandLine, service: Service): Promise<number> {
   const wanted = line.text("port")!, file = line.text("secret-file");
   if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
     throw new UsageError(`--port takes a port, 0 to 65535, not ${JSON.stringify(wanted)}`);
   }
   const secret = file === undefined ? newSecret() : await secretIn(absolutePath(file));
-  const endpoint = await openIdentityEndpoint({ port: Number(wanted), secret }, options);
-  const address = addressOf(endpoint);
+  const endpoint = await service.open({ port: Number(wanted), secret });
   // Standard output may be a log: a secret in a file is not printed.
-  const header = file === undefined ? secret : `"$(cat ${shellWord(absolutePath(file))})"`;
+  const header = file === undefined ? { secret } : { file: absolutePath(file) };
+  const lines = variableLines((value) => service.variables(endpoint.port, value), header);
+  const shells = operatingSystem() === "win32" ? "; the lines with set are for cmd.exe, the others for PowerShell" : "";
   return await untilEnded(endpoint, line, () => {
-    print(`export IDENTITY_ENDPOINT=${address}\nexport IDENTITY_HEADER=${header}\n${NO_PROXY_LINES}`);
-    say(`serving at ${address}`);
+    print(lines);
+    say(`serving at ${Object.values(service.variables(endpoint.port, ""))[0]}${shells}`);
   });
 }
 
-function addressOf({ port }: IdentityEndpoint): string {
-  return `http://127.0.0.1:${port}${IDENTITY_PATH}`;
+/**
+ * Returns the lines that set a client's variables: for a POSIX shell, or on Windows for cmd.exe, and then for PowerShell.
+ * `NO_PROXY` keeps requests for this machine, and the secret with them, from the proxy of the shell that runs the lines. If the
+ * variable in lower case is set, POSIX programs ignore the other one.
+ */
+export function variableLines(
+  variables: (secret: string) => Readonly<Record<string, string>>,
+  header: { readonly secret: string } | { readonly file: string },
+  system: string = operatingSystem(),
+): string {
+  const lines = (secret: string, write: (name: string, value: string) => string) =>
+    Object.entries(variables(secret)).map(([name, value]) => write(name, value));
+  if (system !== "win32") {
+    const value = "file" in header ? `"$(cat ${shellWord(header.file)})"` : header.secret;
+    const noProxy = 'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"';
+    return [...lines(value, (name, value) => `export ${name}=${value}`), noProxy, 'export no_proxy="$NO_PROXY"', ""]
+      .join("\n");
+  }
+  const secret = "file" in header ? "" : header.secret, file = "file" in header ? header.file : "", OF_FILE = "\0";
+  const inCmd = file && `<${quoteCommand([file], system) || "con"}`;
+  const inPowerShell = file && `(Get-Content -Raw -LiteralPath ${powershellWord(file)}).Trim()`;
+  return [
+    ...lines(
+      secret || OF_FILE,
+      (name, value) => value === OF_FILE ? `set /p ${name}=${inCmd}` : `set "${name}=${value}"`,
+    ),
+    'set "NO_PROXY=127.0.0.1,%NO_PROXY%"',
+    ...lines(
+      secret || OF_FILE,
+      (name, value) => `$env:${name} = ${value === OF_FILE ? inPowerShell : powershellWord(value)}`,
+    ),
+    '$env:NO_PROXY = "127.0.0.1,$env:NO_PROXY"',
+    "",
+  ].join("\n");
+}
+
+/** Returns the variables that Azure's libraries, and azd, read. */
+function identityVariables(port: number, secret: string): Readonly<Record<string, string>> {
+  const origin = `http://127.0.0.1:${port}`;
+  return {
+    IDENTITY_ENDPOINT: `${origin}${IDENTITY_PATH}`,
+    IDENTITY_HEADER: secret,
+    AZD_AUTH_ENDPOINT: origin,
+    AZD_AUTH_KEY: secret,
+    // Azure's libraries would take the first for an endpoint of Service Fabric; azd refuses the second without TLS.
+    ...emptied(["IDENTITY_SERVER_THUMBPRINT", "AZD_AUTH_CERT"]),
+  };
 }
 
 /** Returns 256 random bits as hexadecimal digits, which no shell or program takes for an option, unlike base64url. */
@@ -279,15 +403,12 @@ async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announc
 const NOT_FOUND = 127, NOT_EXECUTABLE = 126;
 
 /** Runs a command with an endpoint of its own, on a port with a secret, and returns its exit code. */
-async function runWithEndpoint(command: readonly string[], options: IdentityEndpointOptions): Promise<number> {
-  const secret = newSecret(), endpoint = await openIdentityEndpoint({ port: 0, secret }, options);
+async function runWithEndpoint(command: readonly string[], service: Service): Promise<number> {
+  const secret = newSecret(), endpoint = await service.open({ port: 0, secret });
   try {
     return await runInForeground(command, {
-      IDENTITY_ENDPOINT: addressOf(endpoint),
-      IDENTITY_HEADER: secret,
+      ...service.variables(endpoint.port, secret),
       ...proxyExceptions(),
-      // Azure's libraries would take this for an endpoint of Service Fabric.
-      ...(readEnvironment("IDENTITY_SERVER_THUMBPRINT") !== undefined && { IDENTITY_SERVER_THUMBPRINT: "" }),
     });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
@@ -296,6 +417,10 @@ async function runWithEndpoint(command: readonly string[], options: IdentityEndp
   } finally {
     await endpoint.close();
   }
+}
+
+function emptied(names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(names.filter((name) => readEnvironment(name) !== undefined).map((name) => [name, ""]));
 }
 
 /** Without these many programs send a proxy the requests for this machine, and the secret with them. */
@@ -315,30 +440,27 @@ async function runForwarding(line: CommandLine): Promise<number> {
   requireSocketPermissions(path);
   await requireTrustedSocket(path);
   if (!isThere(path)) say(`there is no socket at ${path} yet: requests for tokens fail until there is`);
-  return await runWithEndpoint(line.operands, {
-    answer: ({ query }, signal) => forward(path, `${IDENTITY_PATH}${query}`, signal),
-    isLogged: line.count("verbose") > 0,
-  });
+  const answer: IdentityEndpointOptions["answer"] = (request, signal) => forward(path, request, signal);
+  return await runWithEndpoint(line.operands, IDENTITY_SERVICE({ answer, isLogged: line.count("verbose") > 0 }));
 }
 
 /** Time limit in milliseconds for the server outside, which may prompt a person. */
 const ANSWER_LIMIT_MS = 6 * 60_000;
 
-/** Forwards a path and query to a socket, and returns the reply, or an error in the form of the protocol. */
-export async function forward(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
-  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+/** Forwards a request to a socket, and returns the reply, or an error in the form of the protocol. */
+export async function forward(path: string, request: AcceptedRequest, signal: AbortSignal): Promise<HttpReply> {
+  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS), { query, content: json } = request;
+  const target = `${json === undefined ? IDENTITY_PATH : AZD_PATH}${query}`;
+  const fails = (statusCode: number, message: string) => failureReply(request, { statusCode, message });
   try {
     await requireTrustedSocket(path); // it may have been replaced since the start
-    const answer = await requestFromSocket(path, target, AbortSignal.any([signal, limit]));
+    const answer = await requestFromSocket(path, { target, json, signal: AbortSignal.any([signal, limit]) });
     if (answer.status >= 200 && answer.status <= 599 && readJson(answer.body)) return answer;
-    return refusalReply({ statusCode: 502, message: `${path} is not an endpoint of latchkey serve` });
+    return fails(502, `${path} is not an endpoint of latchkey serve`);
   } catch (error) {
     signal.throwIfAborted();
-    if (limit.aborted) {
-      return refusalReply({ statusCode: 504, message: `${path} did not answer within ${ANSWER_LIMIT_MS} ms` });
-    }
+    if (limit.aborted) return fails(504, `${path} did not answer within ${ANSWER_LIMIT_MS} ms`);
     if (!(error instanceof LatchkeyError)) throw error;
-    const statusCode = error.code === "temporarily_unavailable" ? 503 : 502;
-    return refusalReply({ statusCode, message: messageOf(error) });
+    return fails(error.code === "temporarily_unavailable" ? 503 : 502, messageOf(error));
   }
 }

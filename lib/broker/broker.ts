@@ -141,13 +141,8 @@ export interface BrokerFlags {
   readonly enableBrokerOnLinux?: boolean;
 }
 
-/**
- * Key of the command line's flag, which opts in for the person: if the package for the Windows and macOS
- * brokers is not installed, it goes on without. An app that opts in itself gets an error.
- */
-export const IS_OPTIONAL: unique symbol = Symbol("optional broker");
-/** The errors that say so. */
-export const notInstalled: WeakSet<LatchkeyError> = new WeakSet();
+/** The error of a broker whose package is not installed. */
+export class NotInstalledError extends LatchkeyError {}
 
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;

@@ -12,9 +12,8 @@ import {
   type BrokerFinding,
   type BrokerFlags,
   type BrokerKind,
-  IS_OPTIONAL,
   isAnyWanted,
-  notInstalled,
+  NotInstalledError,
 } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
@@ -24,16 +23,19 @@ export interface BrokerSearch {
   readonly platform?: BrokerPlatform | undefined;
   /** Starts a broker. @default loads its code and starts it */
   readonly start?: typeof startBroker | undefined;
+  /** True to go on without the broker of Windows or macOS if the package for it is not installed. @default false */
+  readonly isOptional?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws {LatchkeyError} `missing_dependency`, `configuration` if a broker is wanted but cannot be reached. */
 export async function findBroker(
-  flags: BrokerFlags & { readonly [IS_OPTIONAL]?: boolean },
+  flags: BrokerFlags,
   options: JsonBrokerOptions,
   search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
-  const { platform = ownPlatform(flags), start = startBroker, signal } = search, { authority } = options;
+  const { platform = ownPlatform(flags), start = startBroker, isOptional = false, signal } = search,
+    { authority } = options;
   const plan = planBrokers({ ...platform, flags, authority });
   if ("off" in plan) return { state: "off", reason: plan.off };
   const failures: LatchkeyError[] = [];
@@ -46,7 +48,7 @@ export async function findBroker(
       failures.push(error);
     }
   }
-  return noneStarted(failures, platform, flags[IS_OPTIONAL] === true && platform.system !== "linux");
+  return noneStarted(failures, platform, isOptional && platform.system !== "linux");
 }
 
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
@@ -107,7 +109,7 @@ function isMissing(error: unknown): error is LatchkeyError {
 function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatform, isOptional: boolean): BrokerFinding {
   const { system, isWsl } = platform;
   const fixable = failures.find((error) =>
-    error.code !== "broker_unavailable" && !(isOptional && notInstalled.has(error))
+    error.code !== "broker_unavailable" && !(isOptional && error instanceof NotInstalledError)
   );
   if (fixable && failures.length === 1) throw fixable;
   const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;

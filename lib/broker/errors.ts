@@ -5,14 +5,23 @@
  */
 import { codeOfOAuthError, errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import {
+  INTERACTION_REQUIRED_CODES,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type SystemWord,
+  systemWord,
+} from "../errors.ts";
 
 const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
 const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 const LATER = "Try again in a minute";
 
+/** Returns the words of the system that a hint is for. */
+type Word = (word: SystemWord) => string;
+
 /** MSALRuntime's statuses, by number, each with what to do if the server gave no number of its own. */
-const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string])[] = [
+const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string | ((word: Word) => string)])[] = [
   ["unexpected"], // 0 unexpected
   ["unexpected"], // 1 reserved
   ["interaction_required", SIGN_IN], // 2 interaction required
@@ -32,15 +41,15 @@ const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string])[] =
   ["account_unusable", SIGN_IN_AGAIN], // 13 account unusable
   ["account_unusable", SIGN_IN_AGAIN], // 14 user data removal required
   // 15 key not found
-  ["unexpected", "Unlock the login keyring (latchkey doctor), then sign in again"],
+  ["unexpected", (word) => `The broker lost its key: ${word("unlockKey")}`],
   // 16 account not found
   ["account_not_found", "List the accounts (getAccounts), or sign in: acquireTokenInteractive"],
   ["temporarily_unavailable", LATER], // 17 transient error
   ["interaction_required", SIGN_IN], // 18 account switch
   // 19 required broker missing
-  ["broker_unavailable", "Install microsoft-identity-broker, which comes with the Intune app"],
+  ["broker_unavailable", (word) => word("installBroker")],
   // 20 device not registered
-  ["refused", "Register the device in the Intune app (Company Portal); dsreg --status shows its registration"],
+  ["refused", (word) => `Register the device ${word("registration")}`],
   // 21 fall back to native MSAL
   ["broker_unavailable", "Go without the broker: do not enable it"],
 ];
@@ -60,8 +69,9 @@ export function codeOfStatus(status: number): LatchkeyErrorCode {
 }
 
 /** Returns `undefined` if nothing is known to help. */
-export function hintOfStatus(status: number): string | undefined {
-  return STATUSES[status]?.[1];
+export function hintOfStatus(status: number, system?: string): string | undefined {
+  const hint = STATUSES[status]?.[1];
+  return typeof hint === "function" ? hint((word) => systemWord(word, system)) : hint;
 }
 
 interface BrokerRefusal {
@@ -123,7 +133,7 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
   const subError = escapeControlCharacters(refusal.subError ?? "") || ofText.subError;
   const code = codeOfRefusal(status, error);
   const hint = hintFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
-    (code === codeOfStatus(status) ? hintOfStatus(status) : STATUSES.find(([each]) => each === code)?.[1]);
+    hintOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code));
   return new LatchkeyError(code, `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
     error,
     errorDescription,

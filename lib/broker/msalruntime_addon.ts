@@ -9,7 +9,7 @@
  * @module
  */
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel, systemWord } from "../errors.ts";
 import { placeOpenToOthers } from "../files/private_files.ts";
 import {
   currentRuntime,
@@ -22,7 +22,7 @@ import {
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
 import { isThere, readTextFile } from "../runtime/program.ts";
-import { notInstalled } from "./broker.ts";
+import { NotInstalledError } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
@@ -217,9 +217,7 @@ function notFound(paths: readonly string[], install: string): LatchkeyError {
       `Cannot use ${VARIABLE}: there is no ${paths[0]}`,
       `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
     ];
-  const error = new LatchkeyError("missing_dependency", message, { hint });
-  notInstalled.add(error);
-  return error;
+  return new NotInstalledError("missing_dependency", message, { hint });
 }
 
 function notPermitted(path: string): LatchkeyError {
@@ -231,7 +229,7 @@ function notPermitted(path: string): LatchkeyError {
 
 const HINTS: Readonly<Record<string, string>> = {
   win32: "Check that the Windows account manager works: Windows 10 or later, Server 2019 or later; dsregcmd /status",
-  darwin: "Install Company Portal, and enrol the device: Microsoft's SSO extension comes with it",
+  darwin: systemWord("installBroker", "darwin"),
   linux: "Install microsoft-identity-broker and enrol the device (Intune); then restart this program",
 };
 

@@ -9,6 +9,7 @@
 import { decodeHex, encodeHex, isGuid, joinBytes } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
+import { pathIn } from "../files/user_folders.ts";
 import {
   type EncryptionKey,
   type EncryptionKeyOptions,
@@ -49,7 +50,7 @@ export function encryptedStore(
     },
     encode: async (document, call) => await encrypt(document, await open(call), { name: DOCUMENT_NAME }),
   };
-  return new DocumentFile(`${folder}/${DOCUMENT_NAME}`, { format, log: options.log });
+  return new DocumentFile(pathIn(folder, DOCUMENT_NAME), { format, log: options.log });
 }
 
 const MAGIC = new TextEncoder().encode("LKS1");

@@ -8,6 +8,7 @@ import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, read
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
+import { pathIn } from "../files/user_folders.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
 import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
@@ -148,7 +149,7 @@ async function describeNewKey(folder: string, options: EncryptionKeyOptions): Pr
       if (!canBeFixed) return { place: "file", isMade: false, why: reasonOf(error, place) };
       problem = mayBeInFile(error, folder, place);
     }
-    return { place, isMade: false, why: "it is there", problem };
+    return { place, isMade: false, why: "it is running", problem };
   }
 }
 
@@ -286,7 +287,7 @@ async function underLock<T>(
   const { PROMPT_MS } = await import("../keyring/secret_service.ts");
   const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
   try {
-    return await withLock(`${folder}/key.lockfile`, async (lock) => (clearTimeout(notice), await work(lock)), {
+    return await withLock(pathIn(folder, "key.lockfile"), async (lock) => (clearTimeout(notice), await work(lock)), {
       signal,
       waitMs: PROMPT_MS + MAKING_MS,
     });
@@ -308,7 +309,7 @@ function keyOf({ id, place, why }: KeyRecord, bytes: Uint8Array<ArrayBuffer>): E
 }
 
 function pathOf(folder: string): string {
-  return `${folder}/key.json`;
+  return pathIn(folder, "key.json");
 }
 
 /** Returns the bytes of `key.json`. */
@@ -376,7 +377,7 @@ const PROBLEMS: Readonly<
     step: "start a keyring",
   },
   no_keyring: {
-    reason: "has no default keyring",
+    reason: "is running, but has no keyring yet",
     hint: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
     step: "make a default keyring",
   },

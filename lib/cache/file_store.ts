@@ -126,12 +126,12 @@ export interface FileStoreDescription {
 export async function describeFileStore(
   { folder: given, keyLocation, signal }: Pick<FileStoreOptions, "folder" | "keyLocation"> & CacheCall = {},
 ): Promise<FileStoreDescription> {
-  const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { stateFolder }] = await Promise.all([
+  const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { pathIn, stateFolder }] = await Promise.all([
     import("./encrypted_store.ts"),
     import("./encryption_key.ts"),
     import("../files/user_folders.ts"),
   ]);
-  const folder = given ?? stateFolder(), path = `${folder}/${DOCUMENT_NAME}`;
+  const folder = given ?? stateFolder(), path = pathIn(folder, DOCUMENT_NAME);
   const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyLocation, signal });
   return { folder, path, keyLocation: place, isKeyMade: isMade, why, problem };
 }

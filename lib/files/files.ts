@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { LatchkeyError } from "../errors.ts";
+import { isSystemWord, LatchkeyError, type SystemWord, systemWord } from "../errors.ts";
 import { operatingSystem } from "../runtime/host.ts";
 
 export interface LocalFiles {
@@ -120,7 +120,7 @@ export function readWhole(size: number, read: (buffer: Uint8Array, at: number) =
 const BY_NUMBER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   linux: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 116: "ESTALE", 122: "EDQUOT" },
   darwin: { 5: "EIO", 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 70: "ESTALE" },
-  win32: { 112: "ENOSPC", 1295: "EDQUOT" },
+  win32: { 5: "EACCES", 32: "EBUSY", 33: "EBUSY", 112: "ENOSPC", 1295: "EDQUOT" },
 };
 
 /** Returns the system's code of an error, such as `ENOENT`, or `E` and its number; empty if it has none. */
@@ -151,27 +151,26 @@ interface FileTask {
   readonly doing: string;
   readonly path: string;
   readonly signal?: AbortSignal | undefined;
+  /** System that the hint is for. @default this one */
+  readonly system?: string | undefined;
 }
 
 const ELSEWHERE = "choose a writable folder", SPACE = "Free some space and try again";
 
 /** Reason and hint for the system's error codes. */
-const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
-  EACCES: [
-    "permission denied",
-    "See who has access with ls -ld on the file and the folders above it, or choose another folder",
-  ],
+const REASONS: Readonly<Record<string, readonly [reason: string, hint: string | SystemWord]>> = {
+  EACCES: ["permission denied", "lookAtAccess"],
   EROFS: ["its file system is read-only", `Mount it for writing, or ${ELSEWHERE}`],
   ENOSPC: ["the disk is full", SPACE],
   EDQUOT: ["this user's disk quota is exceeded", SPACE],
-  EFBIG: ["it would exceed the limit for the size of a file", "Raise the limit with ulimit -f"],
+  EFBIG: ["it would exceed the limit for the size of a file", "raiseFileSize"],
   ENAMETOOLONG: ["its name is too long", "Choose a shorter path"],
   ENOTDIR: ["a component of its path is a file", "Choose another path"],
   EISDIR: ["it is a folder", "Choose the path of a file"],
   ENOENT: ["it does not exist, or was removed", "Try again. If that does not help, choose another folder"],
   ELOOP: ["it is a symbolic link", "Give the path of the file itself"],
-  EBUSY: ["another program is using it", "Try again when the other program is done"],
-  EMFILE: ["this program has too many open files", "Close some, or raise the limit with ulimit -n"],
+  EBUSY: ["another program is using it", "Close that program, or try again when it is done"],
+  EMFILE: ["this program has too many open files", "raiseOpenFiles"],
   ENFILE: ["this machine has too many open files", "Close some programs and try again"],
   EIO: ["the disk has failed", "Look for the disk's errors in the system log"],
   ESTALE: ["the file server has lost it", "Try again"],
@@ -182,7 +181,10 @@ const ALIASES: Readonly<Record<string, string>> = { EPERM: "EACCES", ETXTBSY: "E
  * Turns an error of the system, or of Deno's permissions, into a {@linkcode LatchkeyError}, without a cause: the code says all
  * there is to know. Returns any other error as it is, or the signal's reason if the call was aborted.
  */
-export function fileFailure(error: unknown, { doing, path, signal }: FileTask): unknown {
+export function fileFailure(
+  error: unknown,
+  { doing, path, signal, system }: FileTask,
+): unknown {
   if (signal?.aborted) return signal.reason;
   if (error instanceof LatchkeyError || !(error instanceof Error)) return error;
   const cannot = `Cannot ${doing} ${path}`;
@@ -195,5 +197,7 @@ export function fileFailure(error: unknown, { doing, path, signal }: FileTask): 
   const code = errorCodeOf(error);
   if (!/^E[A-Z\d]+$/.test(code)) return error;
   const [reason, hint] = REASONS[ALIASES[code] ?? code] ?? [`the system says ${code}`, "Choose another folder"];
-  return new LatchkeyError("configuration", `${cannot}: ${reason}`, { hint });
+  return new LatchkeyError("configuration", `${cannot}: ${reason}`, {
+    hint: isSystemWord(hint) ? systemWord(hint, system) : hint,
+  });
 }

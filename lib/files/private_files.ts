@@ -10,6 +10,7 @@ import { delay } from "../async.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { denoNamespace, isPermitted, operatingSystem, quoteCommand, requireFlags } from "../runtime/host.ts";
 import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile, OTHERS_WRITE } from "./files.ts";
+import { pathIn } from "./user_folders.ts";
 
 /** Opens the file system for the files of one folder. */
 export async function openLocalFiles(folder: string, access: "read" | "write"): Promise<LocalFiles> {
@@ -60,8 +61,9 @@ const MAX_RANDOM_BYTES = 65_536;
 const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
 /** Age of a change in milliseconds at which the next change gets another time on any file system. */
 const SETTLED_MS = 5000;
-/** Windows refuses to rename over a file that another program has open, which usually takes a moment. */
+/** Windows lets a program open a file for itself alone, such as a scanner for viruses or for a backup. It usually takes a moment. */
 const WINDOWS_ATTEMPTS = 50, WINDOWS_DELAY_MS = 20;
+const MAY_BE_IN_USE: readonly string[] = ["EPERM", "EACCES", "EBUSY"];
 /** Limit of attempts while other processes create the same folders. */
 const MAX_ATTEMPTS = 5;
 
@@ -78,10 +80,24 @@ async function perform<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const files = await openLocalFiles(folder, doing === "read" ? "read" : "write");
+  const mayBeRepeated = doing === "read" || doing === "remove";
   try {
-    return await work(files, folder);
+    return mayBeRepeated ? await untilFree(() => work(files, folder), signal) : await work(files, folder);
   } catch (error) {
     throw fileFailure(error, { doing, path, signal });
+  }
+}
+
+/** Repeats what fails because another program has a file open. */
+async function untilFree<T>(work: () => T | Promise<T>, signal?: AbortSignal): Promise<T> {
+  const attempts = operatingSystem() === "win32" ? WINDOWS_ATTEMPTS : 1;
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === attempts || !MAY_BE_IN_USE.includes(errorCodeOf(error))) throw error;
+      await delay(WINDOWS_DELAY_MS, signal);
+    }
   }
 }
 
@@ -237,7 +253,7 @@ interface TemporaryFile {
 }
 
 function createTemporary(files: LocalFiles, folder: string): TemporaryFile {
-  const path = `${folder.replace(/\/$/, "")}/.latchkey-${crypto.randomUUID()}.tmp`;
+  const path = pathIn(folder, `.latchkey-${crypto.randomUUID()}.tmp`);
   return { path, file: files.create(path) };
 }
 
@@ -290,7 +306,7 @@ function reserveName(files: LocalFiles, wanted: string): string {
 export async function listSetAside(folder: string, name?: string): Promise<readonly string[]> {
   const names = await listPrivateFolder(folder);
   return names.filter((each) => SET_ASIDE.test(each) && (name === undefined || each.replace(SET_ASIDE, "") === name))
-    .toSorted().map((each) => `${folder.replace(/\/$/, "")}/${each}`);
+    .toSorted().map((each) => pathIn(folder, each));
 }
 
 /** Removes a file, if it exists. */
@@ -317,20 +333,18 @@ function sweep(files: LocalFiles, folder: string): void {
   if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
   sweptMs.set(folder, now);
   for (const { name, isFile } of files.list(folder)) {
-    const path = `${folder}/${name}`, facts = isFile && TEMPORARY.test(name) ? files.lstat(path) : undefined;
+    const path = pathIn(folder, name), facts = isFile && TEMPORARY.test(name) ? files.lstat(path) : undefined;
     if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
   }
 }
 
 async function rename(files: LocalFiles, from: string, to: string): Promise<void> {
-  const attempts = operatingSystem() === "win32" ? WINDOWS_ATTEMPTS : 1;
-  for (let attempt = 1;; attempt++) {
-    try {
-      return files.rename(from, to);
-    } catch (error) {
-      if (attempt === attempts || !["EPERM", "EACCES", "EBUSY"].includes(errorCodeOf(error))) throw error;
-      await delay(WINDOWS_DELAY_MS, undefined);
-    }
+  try {
+    await untilFree(() => files.rename(from, to));
+  } catch (error) {
+    // A file was created in the same folder a moment ago, so what Windows denies is the one that is open.
+    const isInUse = operatingSystem() === "win32" && MAY_BE_IN_USE.includes(errorCodeOf(error));
+    throw isInUse ? Object.assign(new Error("In use"), { code: "EBUSY" }) : error;
   }
 }
 

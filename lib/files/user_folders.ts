@@ -42,8 +42,15 @@ export function homeFolder(): string {
   return requireFolder(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
 }
 
+/** Returns the path of a file or folder below another folder, with the system's own separator. */
+export function pathIn(folder: string, below: string): string {
+  return operatingSystem() === "win32"
+    ? `${folder.replace(/[\\/]+$/, "")}\\${below.replaceAll("/", "\\")}`
+    : `${folder.replace(/\/$/, "")}/${below}`;
+}
+
 function latchkeyBelow(base: BaseFolder): string {
-  return `${pathOf(base)}${operatingSystem() === "win32" ? "\\" : "/"}latchkey`;
+  return pathIn(pathOf(base), "latchkey");
 }
 
 function pathOf({ xdg, below, windows }: BaseFolder): string {

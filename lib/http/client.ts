@@ -137,7 +137,7 @@ const BUNDLES = [
 ];
 
 /** Returns the certificates that the environment names, in files or in `SSL_CERT_DIR`, and those of the system, as PEM. */
-async function trustedCertificates(variable: Variable): Promise<readonly string[]> {
+export async function trustedCertificates(variable: Variable): Promise<readonly string[]> {
   const files = FILE_VARIABLES.map(variable).filter((path) => path !== undefined);
   const folders = variable("SSL_CERT_DIR")?.split(operatingSystem() === "win32" ? ";" : ":") ?? [];
   const texts = await Promise.all([...files.map(readText), ...folders.map(readFolder), systemStore()]);

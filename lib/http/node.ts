@@ -72,7 +72,7 @@ function authorizationFor(proxy: URL): Record<string, string> {
 const contexts = new WeakMap<readonly string[], tls.SecureContext>();
 
 /** `ca` replaces the runtime's own certificates, so it contains these too. */
-function trustOf({ certificates }: HttpRoute): { readonly secureContext?: tls.SecureContext } {
+export function trustOf({ certificates }: HttpRoute): { readonly secureContext?: tls.SecureContext } {
   if (!certificates) return {};
   const known = contexts.get(certificates);
   const secureContext = known ?? tls.createSecureContext({ ca: [...tls.rootCertificates, ...certificates] });

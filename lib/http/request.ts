@@ -4,8 +4,8 @@
  * @module
  */
 import { encodeBase64 } from "../encoding.ts";
-import { LatchkeyError } from "../errors.ts";
-import { denoNamespace } from "../runtime/host.ts";
+import { LatchkeyError, systemWord } from "../errors.ts";
+import { denoNamespace, readEnvironment } from "../runtime/host.ts";
 
 /** A request. Its body is complete, so that it can be sent again after a failed handshake. */
 export interface HttpRequest {
@@ -51,7 +51,8 @@ export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");
 }
 
-const UNKNOWN_ISSUER = /UnknownIssuer|UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT/;
+/** `BadSignature`: an authority that is trusted has the name of this one, and another key. */
+const UNKNOWN_ISSUER = /UnknownIssuer|BadSignature|UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT/;
 const CERTIFICATE = /invalid peer certificate|\bCERT_|ERR_TLS_CERT/;
 const OUT_OF_TIME = /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|certificate expired|Expired|NotValidYet/;
 
@@ -64,7 +65,11 @@ export function isUnknownIssuer(error: unknown): boolean {
  * Turns a failure into a {@linkcode LatchkeyError}, or the signal's reason if the request was aborted. The error has no cause:
  * the runtime's error quotes the URL.
  */
-export function httpFailure(error: unknown, request: HttpRequest, { proxy }: HttpRoute): unknown {
+export function httpFailure(
+  error: unknown,
+  request: Pick<HttpRequest, "url" | "signal">,
+  { proxy }: HttpRoute,
+): unknown {
   if (request.signal.aborted) return request.signal.reason;
   if (error instanceof LatchkeyError) return error;
   const host = hostOf(request.url), text = textOf(error);
@@ -76,8 +81,7 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
     new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, hint ? { hint } : {});
   if (UNKNOWN_ISSUER.test(text)) return badCertificate("not signed by a trusted authority", trustHint());
   if (OUT_OF_TIME.test(text)) {
-    const hint = "Check this machine's clock. In WSL it can lag behind: set it with sudo hwclock -s";
-    return badCertificate("not valid at this time", hint);
+    return badCertificate("not valid at this time", systemWord("checkClock"));
   }
   if (CERTIFICATE.test(text)) return badCertificate("for another host");
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);
@@ -87,7 +91,7 @@ export function httpFailure(error: unknown, request: HttpRequest, { proxy }: Htt
 }
 
 /** Returns the error for a proxy that requires a user name and password. */
-export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]): LatchkeyError {
+export function passwordWanted({ url }: Pick<HttpRequest, "url">, proxy: HttpRoute["proxy"]): LatchkeyError {
   const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", isKnown = proxy instanceof URL;
   const [which, host] = isKnown ? [` ${proxy.host}`, proxy.host] : ["", "HOST:PORT"]; // Deno may use one that we may not read
   return new LatchkeyError("configuration", `The proxy${which} requires a user name and password, or other ones`, {
@@ -97,6 +101,9 @@ export function passwordWanted({ url }: HttpRequest, proxy: HttpRoute["proxy"]):
 
 function trustHint(): string {
   const file = "the PEM file of your organisation's certificate authority";
+  if (/\bsystem\b/.test(readEnvironment("DENO_TLS_CA_STORE") ?? "")) {
+    return "Add your organisation's certificate authority to those that this system trusts, or set DENO_CERT to its PEM file";
+  }
   return denoNamespace()
     ? `Set DENO_TLS_CA_STORE=system if this machine trusts your organisation's certificate authority, or DENO_CERT to ${file}`
     : `Set NODE_EXTRA_CA_CERTS to ${file}`;

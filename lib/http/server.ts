@@ -236,6 +236,9 @@ export function portError(port: number, error: unknown): LatchkeyError {
   });
 }
 
+/** A header field: its name, and its value without the spaces around it. */
+export type HeaderField = readonly [name: string, value: string];
+
 /** The head of a request. */
 export interface RequestHead {
   readonly method: string;
@@ -245,34 +248,53 @@ export interface RequestHead {
   readonly query: string;
   /** Header fields by their lower-case names. */
   readonly fields: ReadonlyMap<string, string>;
+  /** All header fields as they were sent, in latin1. */
+  readonly lines: readonly HeaderField[];
+  readonly version: "1.0" | "1.1";
   /** Length of the head in bytes: there the body begins. */
   readonly length: number;
 }
 
 const MAX_HEAD_BYTES = 16 * 1024;
 /** Fields by which a request is judged. If one comes twice, two readers could each take another. */
-const ONCE = /^(host|origin|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
+const ONCE =
+  /^(host|origin|authorization|content-length|content-type|transfer-encoding|x-identity-header|x-latchkey-secret|sec-fetch-.*)$/;
 
 /** Reads the head of a request, or returns the status that rejects it; `undefined` if more has to come. */
 export function readRequestHead(received: Uint8Array): RequestHead | 400 | 431 | undefined {
-  const text = new TextDecoder("latin1").decode(received.subarray(0, MAX_HEAD_BYTES));
-  const end = text.indexOf("\r\n\r\n");
-  if (end === -1) return received.length >= MAX_HEAD_BYTES ? 431 : undefined;
-  const [first = "", ...lines] = text.slice(0, end).split("\r\n");
-  const [, method, path, query = ""] = /^([A-Z]+) (\/[!->@-~]*)(\?[!-~]*)? HTTP\/1\.[01]$/.exec(first) ?? [];
-  const fields = readFields(lines);
-  return method && path && fields ? { method, path, query, fields, length: end + 4 } : 400;
+  const head = splitHead(received, MAX_HEAD_BYTES);
+  if (!head) return received.length >= MAX_HEAD_BYTES ? 431 : undefined;
+  const [, method, path, query = "", version] =
+    /^([A-Z]+) (\/[!->@-~]*)(\?[!-~]*)? HTTP\/(1\.[01])$/.exec(head.first) ?? [];
+  const { lines } = head, fields = lines && fieldsByName(lines);
+  if (!method || !path || !lines || !fields) return 400;
+  return { method, path, query, fields, lines, length: head.length, version: version as RequestHead["version"] };
 }
 
-/** @returns `undefined` if a line is invalid, or a field of {@linkcode ONCE} comes twice. */
-function readFields(lines: readonly string[]): ReadonlyMap<string, string> | undefined {
+/** Splits the head of a message; `lines` is `undefined` if a header field is invalid. */
+export function splitHead(received: Uint8Array, maxBytes: number): {
+  readonly first: string;
+  readonly lines: readonly HeaderField[] | undefined;
+  readonly length: number;
+} | undefined {
+  const text = Buffer.from(received.subarray(0, maxBytes)).toString("latin1"), end = text.indexOf("\r\n\r\n");
+  if (end === -1) return undefined;
+  const [first = "", ...rest] = text.slice(0, end).split("\r\n"), lines: HeaderField[] = [];
+  for (const line of rest) {
+    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)$/.exec(line) ?? [];
+    if (!name) return { first, lines: undefined, length: end + 4 };
+    lines.push([name, value!.replace(/^[\t ]+|[\t ]+$/g, "")]);
+  }
+  return { first, lines, length: end + 4 };
+}
+
+/** @returns `undefined` if a field of {@linkcode ONCE} comes twice. */
+function fieldsByName(lines: readonly HeaderField[]): ReadonlyMap<string, string> | undefined {
   const fields = new Map<string, string>();
-  for (const line of lines) {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\u0080-\uffff]*)$/.exec(line) ?? [];
-    if (!name) return undefined;
+  for (const [name, value] of lines) {
     const key = name.toLowerCase();
     if (fields.has(key) && ONCE.test(key)) return undefined;
-    fields.set(key, value!.trim());
+    fields.set(key, value);
   }
   return fields;
 }

@@ -34,10 +34,7 @@ export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
 ): Promise<Endpoint> {
-  const connections = httpConnections(service);
-  const { port, stop } = "path" in address
-    ? { port: 0, stop: await listenOnPrivateSocket(address.path, connections.accept) }
-    : await listenOnPort(address.port, connections.accept);
+  const connections = httpConnections(service), { port, stop } = await listenAt(address, connections.accept);
   return {
     port,
     close() {
@@ -45,6 +42,15 @@ export async function openEndpoint<Request extends object>(
       return connections.close();
     },
   };
+}
+
+/** Listens at an address. Returns the port, 0 on a socket, and a function that stops listening; throws as `openEndpoint` does. */
+export async function listenAt(
+  address: EndpointAddress,
+  onConnection: OnConnection,
+): Promise<{ readonly port: number; readonly stop: Stop }> {
+  if ("path" in address) return { port: 0, stop: await listenOnPrivateSocket(address.path, onConnection) };
+  return await listenOnPort(address.port, onConnection);
 }
 
 type OnConnection = (socket: Socket) => void;
@@ -193,15 +199,25 @@ export async function requireTrustedSocket(path: string): Promise<void> {
 }
 
 /**
- * Sends a GET request to a server on a Unix socket that closes the connection after its answer.
+ * Sends a request to a server on a Unix socket that closes the connection after its answer: a GET, or a POST of JSON.
  *
  * @param target Path and query of the request.
  * @throws {LatchkeyError} `temporarily_unavailable` if no server answers; `invalid_response` if the answer is incomplete, too
  * long, or not HTTP.
  */
-export async function requestFromSocket(path: string, target: string, signal: AbortSignal): Promise<HttpReply> {
+export async function requestFromSocket(
+  path: string,
+  { target, json, signal }: {
+    readonly target: string;
+    readonly json?: string | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<HttpReply> {
   signal.throwIfAborted();
-  const text = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+  const length = new TextEncoder().encode(json).length;
+  const content = json === undefined ? "" : `Content-Type: application/json\r\nContent-Length: ${length}\r\n`;
+  const head = `${json === undefined ? "GET" : "POST"} ${target} HTTP/1.1\r\nHost: localhost\r\n`;
+  const text = `${head}${content}Connection: close\r\n\r\n${json ?? ""}`;
   const answer = readAnswer(await exchange(path, text, signal));
   if (answer) return answer;
   throw new LatchkeyError("invalid_response", `The server at ${path} is not latchkey's`, {

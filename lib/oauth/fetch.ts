@@ -14,7 +14,7 @@ import {
   UnsupportedOperationError,
 } from "@panva/oauth4webapi";
 import { afterRunning, delay, untilAborted, waitForAnswer } from "../async.ts";
-import { LatchkeyError, withCorrelationId } from "../errors.ts";
+import { LatchkeyError, systemWord, withCorrelationId } from "../errors.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
 import { invalidResponse, isUnavailable } from "./errors.ts";
@@ -85,7 +85,7 @@ export async function translateErrors<T>(
       throw new LatchkeyError(
         "configuration",
         "The id token is not valid at this time: the clock of this machine differs from the server's",
-        { correlationId, hint: "Set the clock. On WSL: sudo hwclock -s" },
+        { correlationId, hint: systemWord("checkClock") },
       );
     }
     if (error instanceof OperationProcessingError || error instanceof UnsupportedOperationError) {

@@ -96,6 +96,11 @@ export function shellWord(word: string): string {
   return /^[\w./@%+=:,-]+$/.test(word) && !/(^|:)=/.test(word) ? word : `'${word.replaceAll(/['\\]/g, "'\\$&'")}'`;
 }
 
+/** Quotes a word for PowerShell, which takes curly apostrophes for straight ones. One that is doubled stands for itself. */
+export function powershellWord(word: string): string {
+  return `'${word.replaceAll(/['\u2018-\u201B]/g, "$&$&")}'`;
+}
+
 /** Quotes a word for both cmd.exe and PowerShell; `undefined` if no quotation marks make it safe in both. */
 function windowsWord(word: string): string | undefined {
   if (/^([\w./\\:][\w./\\:@=+-]*|--?[\w-]+)$/.test(word)) return word;

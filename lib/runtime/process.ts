@@ -60,8 +60,9 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
     return await startOnNode([program, ...args], { ...options, environment });
   } catch (error) {
     if (error instanceof StartError) throw error;
-    const { code, message } = error as { code?: string; message: string };
-    throw new StartError(name, code ?? message);
+    const { name: kind, code, message } = error as { name: string; code?: string; message: string };
+    // Deno 2.6 has no code for a batch file that is missing.
+    throw new StartError(name, kind === "NotFound" || /: File not found$/.test(message) ? "ENOENT" : code ?? message);
   }
 }
 
@@ -140,6 +141,14 @@ function batchWord(word: string): string {
   return `"${word.replaceAll("%", "%%cd:~,%").replace(/(\\*)("|$)/g, twice)}"`;
 }
 
+/** Returns true if cmd.exe finds a batch file: it looks into the current folder, too. */
+function isBatchThere(program: string, path = ""): boolean {
+  const folders = /[\\/:]/.test(program)
+    ? [""]
+    : [".\\", ...path.split(";").filter(Boolean).map((each) => `${each}\\`)];
+  return folders.some((folder) => isThere(folder + program));
+}
+
 async function startOnNode(
   [program = "", ...args]: readonly string[],
   { streams, environment }: ProcessOptions,
@@ -153,6 +162,8 @@ async function startOnNode(
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
   const isBatch = platform === "win32" && /\.(cmd|bat)[. ]*$/i.test(program);
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
+  // cmd.exe would say so itself, in a code page and a language of its own, and exit with 1.
+  if (isBatch && !isBatchThere(program, env["PATH"])) throw new StartError(program, "ENOENT");
   const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
     windowsVerbatimArguments: isBatch,
     env: { ...env, ...environment },

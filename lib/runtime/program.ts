@@ -4,7 +4,15 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, processor, readEnvironment, requirePermission } from "./host.ts";
+import {
+  currentRuntime,
+  denoNamespace,
+  isPermitted,
+  operatingSystem,
+  processor,
+  readEnvironment,
+  requirePermission,
+} from "./host.ts";
 
 /** Returns the arguments that the program was started with. */
 export function programArguments(): readonly string[] {
@@ -67,8 +75,15 @@ export function exitSoon(code: number): void {
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
+  if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
   const writeSome = writer(stream);
   for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+/** A console takes bytes in its code page, and Node's stream writes to it in Unicode. Deno and Bun set the code page to UTF-8. */
+function isConsoleOfNode(stream: "stdout" | "stderr"): boolean {
+  if (operatingSystem() !== "win32" || currentRuntime().name !== "Node") return false;
+  return globalThis.process.getBuiltinModule("node:tty").isatty(stream === "stdout" ? 1 : 2);
 }
 
 let writeErrors: ((text: string) => void) | undefined;
@@ -83,6 +98,10 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const deno = denoNamespace();
   if (deno) return (bytes) => deno[stream].writeSync(bytes);
   const { writeSync } = globalThis.process.getBuiltinModule("node:fs"), fd = stream === "stdout" ? 1 : 2;
+  if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
+    // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
+    return (bytes) => (globalThis.process[stream].write(bytes), bytes.length);
+  }
   return (bytes) => {
     try {
       return writeSync(fd, bytes);
@@ -98,8 +117,19 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
 /** Major numbers of Linux' devices (Documentation/admin-guide/devices.txt): `/dev/null` and its like, pseudoterminals. */
 const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
 
+let isMsysTerminal: typeof isTerminal | undefined;
+
+/** Sets a function that knows terminals that the system does not, such as those of Git Bash. */
+export function recogniseTerminalsBy(check: typeof isTerminal): void {
+  isMsysTerminal = check;
+}
+
 /** Returns true if the stream is a terminal. */
 export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
+  return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
+}
+
+function isSystemTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();
   // To read process.stdin takes Bun as long as the rest of a silent token.
@@ -117,18 +147,30 @@ export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
   return globalThis.process[stream].isTTY ?? false;
 }
 
+/** S_IFMT, S_IFIFO */
+const TYPE_BITS = 0o170000, FIFO = 0o010000;
+
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
-  const { fstatSync } = await import("node:fs"), facts = fstatSync(1);
-  return facts.isFIFO() || facts.isSocket();
+  if (isMsysTerminal?.("stdout")) return false;
+  const { fstatSync } = await import("node:fs");
+  try {
+    const facts = fstatSync(1), isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false
+    return isFifo || facts.isSocket();
+  } catch (error) {
+    // Deno for Windows knows the facts about files only.
+    const deno = denoNamespace();
+    if (deno?.build.os !== "windows") throw error;
+    return !deno.stdout.isTerminal();
+  }
 }
 
-/** Returns the text of a file, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
+/** Returns the text of a file in UTF-8 or, as Windows PowerShell's `>` writes it, in UTF-16, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();
-  const text = deno ? await deno.readTextFile(path) : await (await import("node:fs/promises")).readFile(path, "utf8");
-  return text.replace(/^\uFEFF/, "");
+  const bytes = deno ? await deno.readFile(path) : await (await import("node:fs/promises")).readFile(path);
+  return new TextDecoder(bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : "utf-8").decode(bytes);
 }
 
 /** Returns true if the path exists; a link is not followed. `ifUnknown` is for a path that cannot be looked at. */
@@ -146,8 +188,11 @@ export function isThere(path: string, { ifUnknown = true }: { readonly ifUnknown
 
 /** Returns a path as it is from everywhere. A relative one begins at the folder that the program was started in. */
 export function absolutePath(path: string): string {
-  if (operatingSystem() === "win32" ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
-  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}/${path.replace(/^(\.[\\/]+)+/, "")}`;
+  const isWindows = operatingSystem() === "win32";
+  if (isWindows ? /^([A-Za-z]:)?[\\/]/.test(path) : path.startsWith("/")) return path;
+  return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}${isWindows ? "\\" : "/"}${
+    path.replace(/^(\.[\\/]+)+/, "")
+  }`;
 }
 
 /** Returns true if an error says that the reader of a pipe has gone. */

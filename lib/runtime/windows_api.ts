@@ -7,6 +7,8 @@
  * @module
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment } from "./host.ts";
+import { findOnWindows } from "./process.ts";
+import { isThere } from "./program.ts";
 
 /** Data Protection API. Its base64 functions bring bytes into Windows' memory and back. */
 const CRYPT32 = {
@@ -86,6 +88,39 @@ function opener(paths: readonly string[]): Open | undefined {
     return bun.dlopen(path, Object.fromEntries(declarations)).symbols as never;
   };
 }
+
+/** Handles of the standard streams for GetStdHandle. */
+const HANDLES = { stdin: -10, stdout: -11, stderr: -12 };
+const DESCRIPTORS = { stdin: 0, stdout: 1, stderr: 2 };
+/** FileNameInfo */
+const FILE_NAME_INFO = 2;
+/** Name of the pipe between a program and a terminal of Git Bash, MSYS2 or Cygwin, such as `\\msys-dd50a72ab4668b33-pty0-to-master`. */
+const PTY = /^\\(msys|cygwin)-[\da-f]+-pty\d+-(from|to)-master(-nat)?$/;
+
+/**
+ * Returns true if a stream is a terminal of Git Bash, MSYS2 or Cygwin: for Windows it is a named pipe. Node, which cannot see the
+ * name, starts Git Bash's own `test`.
+ */
+export function isMsysTerminal(stream: keyof typeof HANDLES): boolean {
+  const api = openWindowsApi();
+  if (!api) return denoNamespace() === undefined && isTerminalByTest(DESCRIPTORS[stream]);
+  // FILE_NAME_INFO: a DWORD with the length in bytes, and the name in UTF-16.
+  const information = new Uint8Array(1024), handle = api.GetStdHandle(HANDLES[stream]);
+  if (!api.GetFileInformationByHandleEx(handle, FILE_NAME_INFO, information, information.length)) return false;
+  return PTY.test(new TextDecoder("utf-16le").decode(information.subarray(4, 4 + valueOf(information))));
+}
+
+/** The stream is the program's standard input, so that it can print nothing to ours. */
+function isTerminalByTest(descriptor: number): boolean {
+  const program = findOnWindows("test", readEnvironment("PATH"), isThere);
+  if (program === undefined) return false;
+  const { spawnSync } = globalThis.process.getBuiltinModule("node:child_process");
+  return spawnSync(program, ["-t", "0"], { stdio: [descriptor, "ignore", "ignore"], timeout: TEST_LIMIT_MS }).status ===
+    0;
+}
+
+/** It takes some 50 ms. */
+const TEST_LIMIT_MS = 5000;
 
 /** CRYPTPROTECT_UI_FORBIDDEN, as .NET's `ProtectedData` has it */
 const UI_FORBIDDEN = 1;

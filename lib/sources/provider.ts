@@ -321,7 +321,7 @@ function realmOf(authority: Authority): string | undefined {
 
 function refusePop({ pop }: TokenQuery): void {
   if (!pop) return;
-  throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and there is none", {
+  throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and none is in use here", {
     hint: "Ask without authenticationScheme",
   });
 }

@@ -91,11 +91,7 @@ export class TokenRouter {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || !isInteractionRequired(error) || finding.state !== "unavailable") {
-        throw error;
-      }
-      const hint = sentences(error.hint, `There was no broker to ask: ${finding.reason}`, finding.hint);
-      throw withDetails(error, { hint });
+      throw isInteractionRequired(error) && finding.state === "off" ? error : withReason(error, finding);
     }
   }
 
@@ -112,7 +108,11 @@ export class TokenRouter {
         if (!this.#mayFallBack(error)) throw error;
       }
     }
-    return await this.#signInByBrowser(query, how);
+    try {
+      return await this.#signInByBrowser(query, how);
+    } catch (error) {
+      throw query.pop ? withReason(error, finding) : error;
+    }
   }
 
   async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
@@ -232,6 +232,17 @@ export class TokenRouter {
     // Without a name, the account of the device has priority over one that signed in to this app only.
     return account || username !== undefined ? "provider" : "unknown";
   }
+}
+
+/** Adds to a failure why there was no broker, if one could have helped. */
+function withReason(error: unknown, finding: BrokerFinding): unknown {
+  const isHelped = isInteractionRequired(error) ||
+    error instanceof LatchkeyError && error.code === "broker_unavailable";
+  if (!isHelped || finding.state === "active") return error;
+  const { hint } = error as LatchkeyError;
+  return withDetails(error as LatchkeyError, {
+    hint: sentences(hint, `There was no broker to ask: ${finding.reason}`, finding.hint),
+  });
 }
 
 function sentences(...texts: readonly (string | undefined)[]): string | undefined {

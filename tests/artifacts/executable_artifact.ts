@@ -1,10 +1,14 @@
 // The executables as files: what is in them, and what they take from where they are started.
 import { describe, expect, test } from "bun:test";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { denoForCompile } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
+import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { LIBDBUS } from "../tools/deno_command.ts";
 import { withEmptyFile } from "../tools/worn_disk.ts";
 import { artifacts } from "./artifacts.ts";
@@ -54,6 +58,35 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     });
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
     expect(readdirSync(cwd)).not.toContain("seen");
+  });
+
+  test("trusts an authority that only the system's store has", async () => {
+    const authority = makeCertificateAuthority(), paths: (string | undefined)[] = [];
+    const server = https.createServer(authority.issue(["localhost"]), ({ url }, response) => {
+      paths.push(url);
+      response.writeHead(404).end();
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    try {
+      const file = join(stage.folder(), `store-${runtime}.pem`), { port } = server.address() as AddressInfo;
+      writeFileSync(file, authority.cert);
+      const login = [
+        latchkey,
+        ...`login --device-code --client-id app --authority https://localhost:${port}`.split(" "),
+      ];
+      expect(await runProgram(login, {})).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("not signed by a trusted authority"),
+      });
+      expect(paths).toEqual([]);
+      const { stderr } = await runProgram(login, { SSL_CERT_FILE: file });
+      expect({ paths, stderr }).toEqual({
+        paths: expect.arrayContaining([expect.stringContaining("openid-configuration")]),
+        stderr: expect.not.stringContaining("trusted authority"),
+      });
+    } finally {
+      server.close();
+    }
   });
 
   test("leaves no compiled code where others could put theirs", async () => {

@@ -57,7 +57,7 @@ describe("latchkey app", () => {
     async (client) => {
       const { code, stdout } = await app(`--client-id ${client}`);
       expect(code).toBe(0);
-      expect(stdout).toMatch(/^azure-cli is an app of Microsoft's: only Microsoft can change its registration\./);
+      expect(stdout).toMatch(/^azure-cli is one of Microsoft's own apps: only Microsoft can change its registration\./);
       expect(stdout).not.toContain("az ad app update");
       const json = JSON.parse((await app(`--client-id ${client} --format json`)).stdout);
       expect(json).toMatchObject({ owner: "microsoft", redirect_uris: expect.any(Array) });

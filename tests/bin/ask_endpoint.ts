@@ -42,3 +42,26 @@ export function startAsking(
   });
   return { answer, leave: () => void asked.destroy() };
 }
+
+/** Asks as azd does (azure-dev, remote_credential.go). */
+export async function askAsAzd(place: Place, scopes: readonly string[], tenantId?: string): Promise<Answer> {
+  const content = JSON.stringify({ scopes, tenantId });
+  const key = "secret" in place ? place.secret : "any";
+  const headers = {
+    authorization: `Bearer ${key}`,
+    "content-type": "application/json",
+    "content-length": `${content.length}`,
+  };
+  const host = "port" in place ? "127.0.0.1" : undefined;
+  const path = "/token?api-version=2023-07-12-preview";
+  return await new Promise((resolve, reject) => {
+    const asked = request({ ...place, host, path, method: "POST", headers, agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk) => text += chunk);
+      response.once("end", () => resolve({ status: response.statusCode!, body: JSON.parse(text) }));
+    });
+    asked.once("error", reject);
+    asked.end(content);
+  });
+}

@@ -1,19 +1,63 @@
 import { expect, test } from "bun:test";
-import { isPackageCopy, shimText } from "../../bin/az_shim.ts";
+import { batchText, isPackageCopy, shimText } from "../../bin/az_shim.ts";
 import { UsageError } from "../../bin/cli/command_line.ts";
+import { powershellWord } from "../../lib/runtime/host.ts";
 
 test("shimText() quotes what a POSIX shell would read", () => {
-  const text = shimText(["/opt/it's here/latchkey", "az", "--account=$(reboot)", "--"], false);
+  const text = shimText(["/opt/it's here/latchkey", "az", "--account=$(reboot)", "--"]);
   expect(text.split("\n").slice(-2)).toEqual([
     `exec '/opt/it'\\''s here/latchkey' az '--account=$(reboot)' -- "$@"`,
     "",
   ]);
 });
 
-test("shimText() quotes what cmd would read", () => {
-  const text = shimText(["C:\\Program Files\\latchkey.exe", "az", "--account=%PATH%&reboot", "--"], true);
-  expect(text).toBe('@"C:\\Program Files\\latchkey.exe" az "--account=%%PATH%%&reboot" -- %*\r\n');
-  expect(() => shimText(['a"b'], true)).toThrow(UsageError);
+/** Returns the last line of the batch file, for jane, whose folders have an umlaut. */
+function batchLine(command: readonly string[], folder = "C:\\Users\\jane\\bin"): string {
+  const variables = new Map([["LOCALAPPDATA", "C:\\Users\\Jäne\\AppData\\Local"], [
+    "USERPROFILE",
+    "C:\\Users\\Jäne\\",
+  ]]);
+  const text = batchText(command, { folder, readEnvironment: (name) => variables.get(name) });
+  expect(text).toMatch(/^[\r\n -~]*$/);
+  expect(text).toStartWith(
+    "@rem latchkey in place of az; written by latchkey az-shim\r\n@setlocal EnableExtensions DisableDelayedExpansion\r\n",
+  );
+  return text.split("\r\n").at(-2)!;
+}
+
+test("batchText() quotes what cmd would read", () => {
+  const words = ["C:\\Program Files\\R&D ^!\\latchkey.exe", "az", "--account=%PATH%&reboot", "--cache-file=C:\\a b\\"];
+  expect(batchLine([...words, "--"])).toBe(
+    '@"C:\\Program Files\\R&D ^!\\latchkey.exe" az "--account=%%PATH%%&reboot" "--cache-file=C:\\a b\\\\" -- %*',
+  );
+  expect(() => batchLine(['a"b'])).toThrow(UsageError);
+});
+
+test("batchText() takes letters beyond ASCII from the variable of a folder", () => {
+  expect(batchLine(["c:\\users\\jäne\\AppData/Local\\100% & more\\latchkey.exe", "az"])).toBe(
+    '@"%LOCALAPPDATA%\\100%% & more\\latchkey.exe" az %*',
+  );
+  expect(batchLine(["C:\\l.exe", "--cache-file=C:\\Users\\Jäne\\tokens.json"])).toBe(
+    '@C:\\l.exe "--cache-file=%USERPROFILE%\\tokens.json" %*',
+  );
+});
+
+test("batchText() takes them from its own folder if that is near", () => {
+  const text = batchLine(["D:\\Wörk\\latchkey\\latchkey.exe", "az"], "d:\\wörk\\bin");
+  expect(text).toBe('@"%az_folder%..\\latchkey\\latchkey.exe" az %*');
+});
+
+test.each([
+  ["C:\\Users\\Jänet\\latchkey.exe", /Install latchkey in a folder whose path is ASCII/],
+  ["D:\\Wörk\\latchkey.exe", /Install latchkey in a folder/],
+  ["C:\\Users\\Jäne\\Büro\\latchkey.exe", /Install latchkey in a folder/],
+  ["--account=jäne@contoso.com", /Set LATCHKEY_ACCOUNT instead of --account/],
+])("batchText() refuses what it cannot write: %s", (word, message) => {
+  expect(() => batchLine([word])).toThrow(message);
+});
+
+test("powershellWord() doubles every apostrophe that PowerShell takes for one", () => {
+  expect(powershellWord("C:\\it's $home \u2019x\u2018")).toBe("'C:\\it''s $home \u2019\u2019x\u2018\u2018'");
 });
 
 test("isPackageCopy() knows what npx and bunx make", () => {

@@ -225,7 +225,7 @@ describe("latchkey token without a broker", () => {
     for (const line of ["token --interactive never", "token"]) {
       const { code, stdout, stderr } = await run(line, playedBrowser());
       expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
-      expect(stderr).toContain("hint: Sign in: latchkey login");
+      expect(stderr).toContain("hint: Sign in: latchkey login --client-id ");
     }
   });
 });

@@ -282,14 +282,16 @@ describe("latchkey token that fails", () => {
       const { code, stderr } = await latchkey(`${TOKEN} ${options}`, nobody);
       expect(code).toBe(3);
       expect(stderr).toContain("error: interaction_required\n");
-      expect(stderr).toMatch(/^hint: Sign in: latchkey login.*There was no broker to ask: Cannot start the broker: /m);
+      expect(stderr).toMatch(
+        /^hint: Sign in: `latchkey login --client-id \S+ --scope \S+`.*There was no broker to ask: Cannot start the broker: /m,
+      );
     }
     const { code, stderr } = await latchkey(`${TOKEN} --broker require`, nobody);
     expect(code).toBe(5);
     expect(stderr).toContain("error: broker_unavailable\nerror_description: Cannot start the broker: ");
     expect(await latchkey(`${TOKEN} --broker never`)).toMatchObject({
       code: 3,
-      stderr: expect.stringMatching(/^hint: Sign in: latchkey login(?!.*no broker)/m),
+      stderr: expect.stringMatching(/^hint: Sign in: latchkey login --client-id \S+ --broker never --scope \S+$/m),
     });
     expect(await broker.calls()).toEqual([]);
   });
@@ -363,7 +365,7 @@ describe("latchkey accounts", () => {
     expect(await latchkey(`accounts --client-id ${CLIENT_ID}`)).toEqual({
       code: 0,
       stdout: "",
-      stderr: "latchkey: there is no account. Sign in: latchkey login\n",
+      stderr: `latchkey: there is no account. Sign in: latchkey login --client-id ${CLIENT_ID}\n`,
     });
     const off = await latchkey(`accounts --client-id ${CLIENT_ID} --broker never --format json`);
     expect(off).toMatchObject({ code: 0, stdout: "[]\n" });

@@ -1,5 +1,6 @@
 // Tokens where people at a shell put them: curl, psql, eval, files of variables, with those programs.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { shellWord } from "../../lib/runtime/host.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
@@ -52,12 +53,18 @@ test("curl takes --format header from standard input, and the token stands in no
 });
 
 test("eval and a file of variables take --format env", async () => {
-  const evaluated = await shell(
-    `eval "$(${TOKEN} --scope User.Read --format env)" && printf '%s\\n' "$ACCESS_TOKEN" "$TOKEN_TYPE" "$EXPIRES_ON"`,
-  );
-  expect(evaluated.stdout.trim().split("\n")).toEqual([
-    ...[expect.stringMatching(JWT), "Bearer", expect.stringMatching(/^\d{10}$/)],
-  ]);
+  const values = [expect.stringMatching(JWT), "Bearer", expect.stringMatching(/^\d{10}$/)];
+  const printed = `printf '%s\\n' "$ACCESS_TOKEN" "$TOKEN_TYPE" "$EXPIRES_ON"`;
+  // As docs/shell.md has it. `eval "$(…)"` by itself would succeed without a token.
+  const inSh = (token: string) => shell(`lines=$(${token} --format env) && eval "$lines" && ${printed}`);
+  expect((await inSh(`${TOKEN} --scope User.Read`)).stdout.trim().split("\n")).toEqual(values);
+  expect(await inSh(`${TOKEN} --scope User.Read --account nobody@contoso.com`)).toMatchObject({ code: 3, stdout: "" });
+  const inFish = async (token: string) => {
+    const loop = `set lines (${token} --format env)\nand for l in $lines; set -gx (string split -m1 = $l); end`;
+    return await shell(`exec fish --no-config -c ${shellWord(`${loop}\nand ${printed}`)}`);
+  };
+  expect((await inFish(`${TOKEN} --scope User.Read`)).stdout.trim().split("\n")).toEqual(values);
+  expect((await inFish(`${TOKEN} --scope User.Read --account nobody@contoso.com`)).stdout).toBe("");
   // docker --env-file and systemd's EnvironmentFile= read lines of NAME=VALUE, and take quotation marks differently.
   const { stdout } = await shell(`${TOKEN} --scope User.Read --format env`);
   expect(stdout).toMatch(/^(\w+=[\w.-]+\n){3}$/);

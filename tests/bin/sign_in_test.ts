@@ -304,6 +304,14 @@ describe("latchkey token", () => {
     const nobody = await latchkey(`${TOKEN} --broker never`, pop);
     expect({ code: nobody.code, stdout: nobody.stdout }).toEqual({ code: 5, stdout: "" });
     expect(nobody.stderr).toContain("Only a broker binds tokens to requests");
+    expect(nobody.stderr).toMatch(/hint: Ask without --pop.*\. There was no broker to ask: \S/);
+    const env = { ...environment(), DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere" };
+    for (const interactive of ["never", "always"]) {
+      const words = [...TOKEN.split(" "), "--client-id", CLIENT_ID, "--interactive", interactive, ...pop];
+      const missing = await runLatchkey(words, { env });
+      expect({ code: missing.code, stdout: missing.stdout }).toEqual({ code: 5, stdout: "" });
+      expect(missing.stderr).toMatch(/There was no broker to ask: .*bus/);
+    }
   });
 });
 

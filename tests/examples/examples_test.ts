@@ -58,6 +58,17 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
     });
   });
 
+  // It ended with a stack.
+  test("silent_token.ts says what is missing where there is no broker", async () => {
+    const command = name.startsWith("Deno") ? [...denoRun(), ...LEAST_PERMISSIONS] : program();
+    const run = await runProgram([...command, "examples/silent_token.ts", CLIENT_ID, "User.Read"], {
+      DBUS_SESSION_BUS_ADDRESS: "unix:path=/nonexistent",
+    });
+    expect(run).toMatchObject({ code: 1, stdout: "" });
+    expect(run.stderr).toMatch(/^\S.*\n\S.*\n$/);
+    expect(run.stderr).not.toMatch(/ at |LatchkeyError/);
+  });
+
   test("sign_in.ts opens the broker's window when no token is to be had without", async () => {
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { stdout, stderr, code } = await run("sign_in.ts", [CLIENT_ID, "User.Read"]);

@@ -9,9 +9,9 @@ const CONTEXT: HintContext = {
 };
 
 const hintOf = (code: number, context: Partial<HintContext> = {}) =>
-  hintFor({ errorCodes: [code], text: `AADSTS${code}: no` }, { ...CONTEXT, ...context });
+  hintFor({ errorCodes: [code], text: `AADSTS${code}: no` }, { ...CONTEXT, ...context }, "linux");
 const hintOfText = (text: string, subError?: string) =>
-  hintFor({ errorCodes: errorCodesIn(text), subError, text }, CONTEXT);
+  hintFor({ errorCodes: errorCodesIn(text), subError, text }, CONTEXT, "linux");
 
 /** Each number, and what its hint has to say. */
 const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [

@@ -1,5 +1,5 @@
-// latchkey kube, called by Kubernetes' own client (client-go) as its credential plugin, against a server of the test's that wants
-// the token over TLS.
+// latchkey kube, called by Kubernetes' own client (client-go) and by the two for Java as their credential plugin, against a server of
+// the test's that wants the token over TLS.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,9 +12,15 @@ import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { goClient } from "./go_client.ts";
+import { javaClient } from "./java_client.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
-const VERSION = '{"gitVersion":"v1.36.0"}';
+const VERSION = JSON.stringify({
+  ...{ major: "1", minor: "36", gitVersion: "v1.36.0", gitCommit: "0", gitTreeState: "clean" },
+  ...{ buildDate: "2026-04-22T00:00:00Z", goVersion: "go1.25.0", compiler: "gc", platform: "linux/amd64" },
+});
+/** Java takes its time to start, and more on a busy machine. */
+const JAVA_LIMIT_MS = 90_000;
 
 let bus: PrivateBus, broker: FakeBroker, cluster: Cluster, home: OwnHome;
 let path: Readonly<Record<string, string>>;
@@ -62,7 +68,9 @@ function startCluster(): Cluster {
       const authorization = request.headers.get("authorization") ?? "";
       seen.push(authorization);
       const isGood = /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/.test(authorization) && !refused.has(authorization);
-      return isGood ? new Response(VERSION) : new Response("Unauthorized", { status: 401 });
+      return isGood
+        ? new Response(VERSION, { headers: { "content-type": "application/json" } })
+        : new Response("Unauthorized", { status: 401 });
     },
   });
   return {
@@ -94,9 +102,13 @@ function kubeconfig(version: string, interactiveMode: string): string {
   return file;
 }
 
-/** Runs the client; what it is asked, one after the other, it answers with a line each. */
-async function withClient(config: string, ask: (request: () => Promise<string>) => Promise<void>): Promise<string> {
-  const child = Bun.spawn([goClient("kubernetes"), config], {
+/** Runs a client; what it is asked, one after the other, it answers with a line each. */
+async function withClient(
+  config: string,
+  ask: (request: () => Promise<string>) => Promise<void>,
+  client: readonly string[] = [goClient("kubernetes")],
+): Promise<string> {
+  const child = Bun.spawn([...client, config], {
     env: { ...path, DBUS_SESSION_BUS_ADDRESS: bus.address },
     stdio: ["pipe", "pipe", "pipe"],
   });
@@ -162,6 +174,27 @@ describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
     expect(stderr).toContain(`latchkey login --client-id ${CLIENT_ID} --scope ${SERVER_ID}/.default`);
     expect(cluster.seen).toEqual([]);
   });
+});
+
+// Neither sets KUBERNETES_EXEC_INFO, and each wants the version of its kubeconfig back: so docs/kubectl.md prints v1beta1.
+describe.each(["official", "fabric8"])("Kubernetes' %s client for Java, v1beta1", (name) => {
+  const client = () => javaClient("kubernetes_java", "Ask", name);
+
+  test("takes the token", async () => {
+    await withClient(kubeconfig("v1beta1", "IfAvailable"), async (request) => {
+      expect([await request(), await request()]).toEqual(["v1.36.0", "v1.36.0"]);
+    }, client());
+    expect(new Set(cluster.seen).size).toBe(1);
+    expect(cluster.seen[0]).toMatch(/^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
+  }, JAVA_LIMIT_MS);
+
+  test("has no token where a person is needed", async () => {
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await withClient(kubeconfig("v1beta1", "Never"), async (request) => {
+      expect(await request()).not.toContain("v1.36.0");
+    }, client());
+    expect(cluster.seen.filter((authorization) => authorization !== "")).toEqual([]);
+  }, JAVA_LIMIT_MS);
 });
 
 describe("what latchkey kube --install wrote", () => {

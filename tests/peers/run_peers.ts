@@ -1,6 +1,6 @@
 // npm run test:peers [-- [--repeat N] PATTERN…]: with others' own clients, which are downloaded for it. Our fake broker is held
 // to what Microsoft's sends and takes; and that is the way to the broker for the suites of brokers, on each runtime. Kubernetes'
-// and Azure's in Go call latchkey. The last line is the sum.
+// in Go and Java, Azure's in Go, and the real Azure CLI call latchkey. The last line is the sum.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
 import { installAzureCli } from "./azure_cli_program.ts";
 import { buildGoClient } from "./go_client.ts";
+import { buildJavaClient } from "./java_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
 /** Those that are called by a program in Go, by the folder of its sources. */
@@ -20,8 +21,10 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   "tests/peers/kubernetes_peer.ts": "kubernetes",
   "tests/peers/terraform_peer.ts": "terraform",
 };
+/** Those that a program in Java calls as well, by the folder of its sources. */
+const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_peer.ts": "kubernetes_java" };
 /** Those that run the real Azure CLI. */
-const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts"];
+const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts", "tests/peers/azure_cli_login_peer.ts"];
 /** Longer than any takes, several times: a library that waits for ever is seen. */
 const BATCH_LIMIT_MS = 900_000;
 
@@ -40,6 +43,7 @@ const batches = [
   ),
 ];
 for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
+for (const { file } of batches) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
 if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
 if (batches.some(({ file }) => file === MCP_SUITE)) installPackages(...MCP);
 const ownClients = [...Object.keys(GO_PEERS), ...AZURE_CLI_PEERS, MCP_SUITE];

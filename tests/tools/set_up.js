@@ -98,7 +98,7 @@ const machineNeeds = [
     packages: { debian: "redis-server", fedora: "valkey-compat-redis", arch: "valkey" },
   },
   {
-    scripts: ["tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: ["tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
     isThere: () => hasCommand("python3"),
     packages: { debian: "python3", fedora: "python3", arch: "python" },
   },
@@ -139,6 +139,16 @@ const machineNeeds = [
     scripts: ["tests/peers/run_peers.ts"],
     isThere: () => hasCommand("go"),
     packages: { debian: "golang-go", fedora: "golang", arch: "go" },
+  },
+  {
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("mvn"),
+    packages: { debian: "maven", fedora: "maven", arch: "maven" },
+  },
+  {
+    scripts: ["tests/peers/run_peers.ts"],
+    isThere: () => hasCommand("java"),
+    packages: { debian: "default-jdk-headless", fedora: "java-latest-openjdk-devel", arch: "jdk-openjdk" },
   },
   {
     scripts: ["tests/run_tests.ts"],

@@ -25,8 +25,22 @@ export interface HeldAnswer {
   release(): void;
 }
 
+/** Leaves out the provider's advice to those who deploy it, which is no part of a test or a demo. */
+const muteAdvice = Object.assign(() => {
+  if (muteAdvice.isDone) return;
+  muteAdvice.isDone = true;
+  const target = console;
+  for (const level of ["info", "warn"] as const) {
+    const write = target[level];
+    target[level] = (...words: unknown[]) => {
+      if (!/oidc-provider (NOTICE|WARNING):/.test(String(words[0]))) write.apply(target, words);
+    };
+  }
+}, { isDone: false });
+
 /** Starts a provider on a port that the system chooses. */
 export async function startOidcProvider(): Promise<OidcProvider> {
+  muteAdvice();
   const clientId = "latchkey-tests";
   let handle: (...args: [request: never, response: never]) => unknown = () => {};
   const holds: ((response: ServerResponse) => void)[] = [];

@@ -108,6 +108,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "it plays JSR's registry with a cache folder of Deno's, which Deno under Wine does not make",
     isWineOnly: true,
   },
+  {
+    suites: ["lib/runtime/msys_terminal_on_windows.ts"],
+    runtimes: ["Bun", "Deno"],
+    why: "only Node gives a named pipe to the programs that it starts, and those are Bun and Deno",
+  },
   { suites: ["lib/chromium_test.ts", "bin/browser_host/browser_chromium_test.ts"], why: "they start Chromium" },
   {
     suites: [

@@ -21,10 +21,12 @@ import { bunForWindows, enterNamespace, inWine, mountWine, onDriveZ, WINE_ENVIRO
 type Runner = Pick<RuntimePath, "name" | "suite">;
 
 /** Longer than any takes, several times. */
-const BATCH_LIMIT_MS = 200_000;
+const BATCH_LIMIT_MS = 400_000;
 
 /** Of the command line; it runs on Node, which has the fewest faults under Wine. */
 const COMMAND_LINE_SUITE = "tests/windows/windows_on_windows.ts";
+/** Of a console; it runs on Linux, which has the other end of Wine's. */
+const CONSOLE_SUITE = "tests/windows/console_on_wine.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const isWine = process.platform !== "win32", asked = readTestArguments();
@@ -43,6 +45,7 @@ const units = filesOf("tests/**/*_test.ts"), contracts = filesOf("tests/**/*_con
 const own = filesOf("tests/lib/**/*_on_windows.ts");
 const batches = [
   ...batchesOf("node", { ...onNode, name: "Node, Windows' own" }, [...filesOf(COMMAND_LINE_SUITE), ...own]),
+  ...(isWine ? filesOf(CONSOLE_SUITE).map((file) => batchOn({ ...UNITS, name: "A console of Wine" }, file)) : []),
   ...batchesOf("bun", { ...UNITS, name: "Bun, Windows' own" }, own),
   ...batchesOf("deno", { ...onDeno, name: "Deno, Windows' own" }, own),
   ...batchesOf("bun", UNITS, units),
@@ -55,7 +58,7 @@ const run = await runBatches(batches, {
   environment: {
     ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
     [EXECUTABLES_VARIABLE]: JSON.stringify(
-      batches.some(({ file }) => file === COMMAND_LINE_SUITE) ? await executables() : {},
+      batches.some(({ file }) => [COMMAND_LINE_SUITE, CONSOLE_SUITE].includes(file)) ? await executables() : {},
     ),
   },
 });

@@ -1,15 +1,30 @@
 // The command line as people run it on Windows: from the sources on Node, and as executables.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash, X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { findTool, MSAL_NODE_EXTENSIONS } from "../tools/find_tool.js";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
-import { EXECUTABLES, whenWine } from "./tested_executables.ts";
+import { EXECUTABLES, whenWine, WINE_VARIABLE } from "./tested_executables.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const NODE = findTool("node"), ENTRA_APP = "--client-id 11111111-2222-4333-8444-555555555555".split(" ");
@@ -31,22 +46,28 @@ afterAll(async () => {
 interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  readonly shell?: boolean;
+  /** Arguments are quoted already. @default false */
+  readonly isVerbatim?: boolean;
+  /** A file for its standard output. @default a pipe */
+  readonly stdout?: number;
 }
 
 /** Runs a program with a profile folder of the tests' own. */
-async function run(command: readonly string[], { env = {}, cwd = folder, shell = false }: RunOptions = {}) {
+async function run(
+  command: readonly string[],
+  { env = {}, cwd = folder, isVerbatim = false, stdout: file }: RunOptions = {},
+) {
   const { SystemRoot = "C:\\Windows", PATH = "", TEMP = tmpdir(), PATHEXT = ".COM;.EXE;.BAT;.CMD" } = process.env;
   const ComSpec = `${SystemRoot}\\System32\\cmd.exe`;
   const home = { USERPROFILE: folder, APPDATA: join(folder, "Roaming"), LOCALAPPDATA: join(folder, "Local") };
   const child = spawn(command[0]!, command.slice(1), {
     cwd,
-    shell,
+    windowsVerbatimArguments: isVerbatim,
     env: { SystemRoot, ComSpec, PATH, PATHEXT, TEMP, NO_COLOR: "1", ...home, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", file ?? "pipe", "pipe"],
   });
   const code = new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [stdout, stderr] = await Promise.all([child.stdout ? text(child.stdout) : "", text(child.stderr!)]);
   return { code: await code, stdout, stderr };
 }
 
@@ -56,6 +77,20 @@ function browser(): { readonly BROWSER: string } {
   // cmd.exe reads a batch file in the console's code page, so the folder is told by %~dp0.
   writeFileSync(path, `@"${NODE}" "${script}" "%~dp0page-${count}" %1\r\n`);
   return { BROWSER: `"${path}"` };
+}
+
+/** Returns the commands that add a certificate to this user's trusted ones, and remove it: its hash and itself as properties. */
+function storeEntry(pem: string): { readonly add: readonly string[]; readonly remove: readonly string[] } {
+  const { raw } = new X509Certificate(pem), hash = createHash("sha1").update(raw).digest();
+  const property = (id: number, value: Uint8Array) => [Buffer.from(Uint32Array.of(id, 1, value.length).buffer), value];
+  const blob = Buffer.concat([...property(3, hash), ...property(32, raw)]).toString("hex");
+  const key = `HKCU\\Software\\Microsoft\\SystemCertificates\\Root\\Certificates\\${
+    hash.toString("hex").toUpperCase()
+  }`;
+  return {
+    add: ["reg", "add", key, "/v", "Blob", "/t", "REG_BINARY", "/d", blob, "/f"],
+    remove: ["reg", "delete", key, "/f"],
+  };
 }
 
 const appWords = () => ["--client-id", provider.clientId, "--authority", provider.url];
@@ -86,13 +121,64 @@ function testOn(name: string, latchkey: readonly string[]): void {
     expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
   });
 
+  // Without BROWSER the address goes to rundll32, and from there to what the registry has for http:.
+  whenWine("signs in through rundll32", async () => {
+    const path = join(folder, `page-${++count}`), script = join(root, "tests/tools/play_browser.ts");
+    const key = "HKLM\\Software\\Classes\\http\\shell\\open\\command", reg = "C:\\windows\\system32\\reg.exe";
+    const setBrowser = (command: string) => run([reg, "add", key, "/ve", "/f", "/d", command]);
+    expect(await setBrowser(`"${NODE}" "${script}" "${path}" "%1"`)).toMatchObject({ code: 0 });
+    try {
+      const login = await run([...latchkey, "login", ...appWords(), "--scope", "api.read", "--store", "memory"]);
+      expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\n" });
+    } finally {
+      await setBrowser('"C:\\windows\\system32\\winebrowser.exe" "%1"');
+    }
+  });
+
   test("reads a CONFIG.json as Windows' programs write it", async () => {
     const config = { client_id: provider.clientId, authority: provider.url, username: "jane@contoso.com" };
     const written = JSON.stringify({ ...config, scope: ["api.read"] }, undefined, 2).replaceAll("\n", "\r\n");
     const path = join(folder, "Parameter für Jürgen.json");
-    writeFileSync(path, `\uFEFF${written}\r\n`);
-    const got = await run([...latchkey, path, "--cache-file", cache, "--interactive", "never"]);
-    expect(got).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+    // The latter is what `>` does in Windows PowerShell.
+    for (const encoding of ["utf8", "utf16le"] as const) {
+      writeFileSync(path, `\uFEFF${written}\r\n`, encoding);
+      const got = await run([...latchkey, path, "--cache-file", cache, "--interactive", "never"]);
+      expect(got).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
+    }
+  });
+
+  // On Deno it ended in EISDIR.
+  test("gives a cookie to a pipe, and not to a file", async () => {
+    const cookie = [...latchkey, "cookie", "--broker", "never"], file = openSync(join(folder, "cookie"), "w");
+    expect(await run(cookie)).toMatchObject({ code: 5, stderr: expect.stringContaining("broker_unavailable") });
+    const { code, stderr } = await run(cookie, { stdout: file });
+    closeSync(file);
+    expect({ code, says: stderr.includes("pipe it to the program") }).toEqual({ code: 2, says: true });
+  });
+
+  // cmd.exe said so, and the code was 1.
+  test("exits with 127 if a batch file is missing", async () => {
+    const words = [
+      "serve",
+      ...ENTRA_APP,
+      "--broker",
+      "never",
+      "--cache-file",
+      cache,
+      "--resource",
+      "https://vault.azure.net",
+    ];
+    for (const program of ["no such program.cmd", join(folder, "nowhere.bat")]) {
+      const { code, stdout, stderr } = await run([...latchkey, ...words, "--", program]);
+      expect({ code, stdout }).toEqual({ code: 127, stdout: "" });
+      expect(stderr).toContain(`Cannot run ${program}: there is no such program`);
+    }
+  });
+
+  test("prints paths with one kind of separator", async () => {
+    const { stdout, stderr } = await run([...latchkey, "doctor", ...ENTRA_APP]);
+    expect(stdout + stderr).toContain(`${folder}\\Local\\latchkey\\`);
+    expect((stdout + stderr).match(/[A-Z]:\\[^"\n]*\/\S*/g)).toBeNull();
   });
 
   test("serves tokens to a batch file, and exits as it does", async () => {
@@ -116,25 +202,33 @@ function testOn(name: string, latchkey: readonly string[]): void {
     });
   });
 
-  test("is called as az by Azure's libraries", async () => {
-    const place = join(folder, `az ${name}`);
-    mkdirSync(place);
-    const shim = await run([...latchkey, "az-shim", "--install", place, ...ENTRA_APP, "--cache-file", cache]);
-    expect({ code: shim.code, says: shim.stderr.includes("az.cmd") }).toEqual({ code: 0, says: true });
-    // As @azure/identity does it.
-    const { SystemRoot = "C:\\Windows" } = process.env;
-    const words = [
-      "az",
-      "account",
-      "get-access-token",
-      "--output",
-      "json",
-      "--resource",
-      "https://graph.microsoft.com",
-    ];
-    const got = await run(words, { cwd: SystemRoot, shell: true, env: { PATH: `${place};${SystemRoot}\\System32` } });
-    expect(got).toMatchObject({ code: 3, stderr: expect.stringContaining("az login") });
-  });
+  // cmd.exe reads a batch file in the console's code page, so letters of the path came out as others.
+  // Wine expands a percent sign of %~dp0 once more, as Windows does not.
+  const places = { "%LOCALAPPDATA%": ["Local", "R&D (100%) ^x !y"], "its own folder": ["ä R&D ^x !y"] };
+  for (const [way, parts] of Object.entries(places)) {
+    test(`is called as az by Azure's libraries, from a folder named by ${way}`, async () => {
+      const place = join(folder, ...parts, `az ${name}`), command = [...latchkey];
+      mkdirSync(place, { recursive: true });
+      if (latchkey.length === 1) copyFileSync(latchkey[0]!, command[0] = join(place, "..", `${name}.exe`));
+      const shim = await run([...command, "az-shim", "--install", place, ...ENTRA_APP]);
+      expect(shim).toMatchObject({ code: 0, stderr: expect.stringContaining("az.cmd") });
+      const [forCmd, forPowerShell] = shim.stdout.split("\n");
+      expect(forPowerShell).toBe(`$env:PATH = '${place};' + $env:PATH`);
+      expect(forCmd).toMatch(/^rem /); // an exclamation mark has no quotation in cmd.exe
+      const { SystemRoot = "C:\\Windows" } = process.env;
+      const options = { env: { PATH: `${place};${SystemRoot}\\System32`, LATCHKEY_CACHE_FILE: cache } };
+      // Without a shell's quotation marks, with them, and by @azure/identity.
+      const version = { code: 0, stdout: expect.stringContaining('"azure-cli"'), stderr: "" };
+      const cmd = `${SystemRoot}\\System32\\cmd.exe`;
+      expect(await run([cmd, "/c", "az", "version", "-o", "json"], options)).toEqual(version);
+      expect(await run([cmd, "/v:on", "/c", '"az"', "version"], { ...options, isVerbatim: true })).toEqual(version);
+      const script = join(root, "tests/windows/azure_cli_credential.mjs");
+      expect(await run([NODE, script], options)).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("Please run 'az login' from a command prompt to authenticate"),
+      });
+    });
+  }
 
   // It ended in missing_dependency, although nobody had asked for the broker.
   test("goes on without MSALRuntime unless a broker is required", async () => {
@@ -159,6 +253,51 @@ function testOn(name: string, latchkey: readonly string[]): void {
       code: 5,
       stderr: expect.stringContaining("broker_unavailable"),
     });
+  });
+
+  // The executable by Deno had Mozilla's certificates only. The store is this user's part of Wine's registry.
+  whenWine("trusts an authority that only Windows' store has", async () => {
+    const authority = makeCertificateAuthority(`Authority for ${name}`), paths: (string | undefined)[] = [];
+    const server = https.createServer(authority.issue(["127.0.0.1"]), ({ url }, response) => {
+      paths.push(url);
+      response.writeHead(404).end();
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address() as AddressInfo, store = storeEntry(authority.cert);
+    const words = ["login", "--device-code", "--client-id", "app", "--authority", `https://127.0.0.1:${port}`];
+    try {
+      expect(await run([...latchkey, ...words])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("not signed by a trusted authority"),
+      });
+      expect(paths).toEqual([]);
+      expect(await run(store.add)).toMatchObject({ code: 0 });
+      const { stderr } = await run([...latchkey, ...words]);
+      expect({ paths, stderr }).toEqual({
+        paths: expect.arrayContaining([expect.stringContaining("openid-configuration")]),
+        stderr: expect.not.stringContaining("trusted authority"),
+      });
+    } finally {
+      server.close();
+      expect(await run(store.remove)).toMatchObject({ code: 0 });
+    }
+  });
+
+  test("keeps its key where only Windows can read it, and warns where it cannot", async () => {
+    const home = { LOCALAPPDATA: join(folder, `Local ${name}`) }, words = [...appWords(), "--scope", "api.read"];
+    const login = await run([...latchkey, "login", ...words], { env: { ...browser(), ...home } });
+    const [keyFile = ""] = readdirSync(home.LOCALAPPDATA, { recursive: true, encoding: "utf8" })
+      .filter((file) => basename(file) === "key.json");
+    const { place } = JSON.parse(readFileSync(join(home.LOCALAPPDATA, keyFile), "utf8"));
+    // Wine has no PowerShell, and Node nothing else.
+    const isProtected = name !== "Node" || !process.env[WINE_VARIABLE];
+    expect({ code: login.code, place, warns: login.stderr.includes("Windows (DPAPI) failed: PowerShell") }).toEqual({
+      code: 0,
+      place: isProtected ? "dpapi" : "file",
+      warns: !isProtected,
+    });
+    const token = await run([...latchkey, "token", "--interactive", "never", ...words], { env: home });
+    expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
   });
 
   test("keeps a sign-in in a path of more than 260 characters", async () => {

@@ -2,7 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bashCompletions, fishCompletions, zshCompletions } from "../../../bin/cli/completions.ts";
+import {
+  bashCompletions,
+  fishCompletions,
+  powershellCompletions,
+  zshCompletions,
+} from "../../../bin/cli/completions.ts";
 import type { CommandSyntax } from "../../../bin/cli/options.ts";
 import { denoRun } from "../../tools/deno_command.ts";
 import { makeOwnHome, type OwnHome } from "../own_home.ts";
@@ -66,7 +71,7 @@ printf 'typed:'; printf '<%s>' "$@"; echo .
 `,
   );
   chmodSync(join(home.path, "bin/latchkey"), 0o755);
-  const odd = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions };
+  const odd = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletions, powershell: powershellCompletions };
   for (const [shell, completions] of Object.entries(odd)) {
     const { stdout, stderr } = await runLatchkey(["completions", shell], { permissions: [] });
     expect(stderr).toBe("");
@@ -179,7 +184,7 @@ describe("latchkey completions fish", () => {
     expect(await offered("latchkey token --format=js")).toEqual(["--format=json"]);
     expect(await offered("latchkey login --client-id azure-c")).toEqual(["azure-cli"]);
     expect(await offered("latchkey token --cache-file a")).toEqual(["a file.txt"]);
-    expect(await offered("latchkey completions ")).toEqual(["bash", "fish", "zsh"]);
+    expect(await offered("latchkey completions ")).toEqual(["bash", "fish", "powershell", "zsh"]);
     expect(await offered("latchkey parameters.json --store mem")).toEqual(["memory"]);
     expect(await offered("latchkey token --profile ")).toEqual(["work-at-contoso"]);
   });
@@ -196,6 +201,45 @@ test("latchkey completions takes the shells that it knows", async () => {
   expect(await runLatchkey(["completions", "tcsh"], { permissions: [] })).toMatchObject({
     code: 2,
     stdout: "",
-    stderr: expect.stringContaining("bash, zsh, fish"),
+    stderr: expect.stringContaining("bash, zsh, fish, powershell"),
+  });
+});
+
+// PowerShell is in neither Debian nor npm: without one, these tests hold what its documentation asks for, and no more.
+describe("latchkey completions powershell", () => {
+  test("registers a native completer, whose words and descriptions are literal", () => {
+    const script = powershellCompletions(ODD, OF_FILE);
+    expect(script).toContain("\nRegister-ArgumentCompleter -Native -CommandName latchkey -ScriptBlock {\n");
+    expect(script).toContain("param($wordToComplete, $commandAst, $cursorPosition)");
+    expect(script).toContain(`, @('wrap', 'Don''t \`run\` [this]: $(false) \\ "that"')`);
+    expect(script).toContain("'-t' { $folders = $true; break }");
+    expect(script).toContain(
+      "'--how' { , @('it''s', 'it''s'); , @('$(false)', '$(false)'); , @('two words', 'two words'); break }",
+    );
+    // Outside of literals every bracket is closed.
+    const bare = script.replaceAll(/^\s*#.*$/gm, "").replaceAll(/'(?:[^']|'')*'|"[^"\n]*"/g, "");
+    const open: string[] = [];
+    for (const [bracket] of bare.matchAll(/[(){}[\]]/g)) {
+      if ("({[".includes(bracket)) open.push(bracket);
+      else expect(`${open.pop()}${bracket}`).toMatch(/^(\(\)|\{\}|\[\])$/);
+    }
+    expect(open).toEqual([]);
+  });
+
+  const pwsh = Bun.which("pwsh");
+  test.if(pwsh !== null)("completes commands, options and values in PowerShell", async () => {
+    const rows = [
+      ["latchkey tok", "token"],
+      ["latchkey token --inter", "--interactive"],
+      ["latchkey token --interactive ", "auto never always"],
+      ["latchkey token --interactive=n", "--interactive=never"],
+      ["latchkey token --profile w", "work-at-contoso"],
+    ] as const;
+    const code = [
+      `. '${join(home.path, "latchkey.powershell")}'`,
+      ...rows.map(([line]) => `(TabExpansion2 '${line}' ${line.length}).CompletionMatches.CompletionText -join ' '`),
+    ].join("; ");
+    const { stdout } = await runProgram([pwsh!, "-NoProfile", "-NonInteractive", "-Command", code], environment());
+    expect(stdout.trimEnd().split(/\r?\n/)).toEqual(rows.map(([, offered]) => offered));
   });
 });

@@ -5,10 +5,11 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
-import { failureText, withLoginHint } from "../../../bin/cli/failures.ts";
+import { failureText, withLoginHint, withLoginOptions } from "../../../bin/cli/failures.ts";
 import { command as git } from "../../../bin/git.ts";
 import { command as kube } from "../../../bin/kube.ts";
 import { command as login } from "../../../bin/login.ts";
+import { command as token } from "../../../bin/token.ts";
 import { commandLineHint } from "../../../bin/cli/output.ts";
 import { hintFor } from "../../../lib/aadsts.ts";
 import { LatchkeyError } from "../../../mod.ts";
@@ -19,6 +20,32 @@ test("withLoginHint() has the sign-in pass the broker where the command does", (
   expect(error).toMatchObject({
     hint: expect.stringContaining("latchkey login --client-id azure-cli --broker never --scope User.Read"),
   });
+});
+
+// Hints named a bare `latchkey login`, which takes another app and authority than the command that failed.
+test.each([
+  ["Sign in again: acquireTokenInteractive", "Sign in again: CMD"],
+  ["acquireTokenInteractive begins anew", "`CMD` begins anew"],
+  ["Sign in: acquireTokenInteractive. There was no broker to ask", "Sign in: `CMD`. There was no broker to ask"],
+  [
+    "Sign in once more to pass the check: acquireTokenInteractive with the error's claims",
+    "Sign in once more to pass the check: CMD --claims '{\"a\":1}'",
+  ],
+  ["Sign in: acquireTokenInteractive with these scopes", "Sign in: CMD"],
+  ["Use acquireTokenInteractive with a prompt", "Use CMD --prompt login"],
+  ["Sign in: latchkey login --client-id other", "Sign in: latchkey login --client-id other"],
+  ["visit the address of getAuthorizationRequestUrl", "visit the address that latchkey login --no-browser prints"],
+])("withLoginOptions() gives %p the options of the command line", (hint, told) => {
+  const words = ["--client-id", "azure-cli", "--tenant", "contoso.com", "--resource", "https://vault.azure.net"];
+  const line = readCommandLine(token, words);
+  const error = new LatchkeyError("interaction_required", "Nobody is signed in", { hint, claims: '{"a":1}' });
+  const command = "latchkey login --client-id azure-cli --tenant contoso.com --scope https://vault.azure.net/.default";
+  expect(withLoginOptions(error, line).hint).toBe(told.replace("CMD", command));
+});
+
+test("withLoginOptions() leaves a hint as it is if no app was given", () => {
+  const error = new LatchkeyError("interaction_required", "Nobody is signed in", { hint: "latchkey login" });
+  expect(withLoginOptions(error, readCommandLine(token, []))).toBe(error);
 });
 
 // A server chooses claims and a repository a user name: the command in the hint took what begins with a dash for an option,
@@ -79,7 +106,7 @@ test.each<[code: number, ...words: string[]]>([
   [500011, "--resource adds /.default"],
 ])("the hint to AADSTS%d names %s at a shell", (code, ...words) => {
   const context = { flow: "browser", clientId: "app", redirectUri: "http://localhost", scopes: ["User.Read"] } as const;
-  const hint = hintFor({ errorCodes: [code], text: "" }, context);
+  const hint = hintFor({ errorCodes: [code], text: "" }, context, "linux");
   const text = failureText(new LatchkeyError("refused", "No", { hint })).join("\n");
   for (const word of words) expect(text).toContain(word);
   expect(text).not.toMatch(/acquireTokenInteractive|requireBroker|clientId/);

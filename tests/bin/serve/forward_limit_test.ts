@@ -12,7 +12,7 @@ test("forward() answers for a server that does not, when its time is over", asyn
   const asked = Promise.withResolvers<Socket>(), server = createServer((socket) => asked.resolve(socket));
   try {
     await new Promise<void>((resolve) => server.listen(path, resolve));
-    const reply = await forward(path, "/msi/token", new AbortController().signal);
+    const reply = await forward(path, { query: "" }, new AbortController().signal);
     expect(reply.status).toBe(504);
     expect(JSON.parse(String(reply.body))).toMatchObject({ statusCode: 504, message: expect.stringContaining(path) });
     (await asked.promise).destroy();
@@ -38,7 +38,7 @@ if (process.getuid?.() === 0) {
       chmodSync(top, mode);
       await new Promise<void>((resolve) => server.listen(path, resolve));
       for (const each of [path, folder]) chownSync(each, 12_345, 12_345);
-      const { status, body } = await forward(path, "/msi/token", new AbortController().signal);
+      const { status, body } = await forward(path, { query: "" }, new AbortController().signal);
       expect(status).toBe(isAsked ? 200 : 502);
       if (!isAsked) expect(JSON.parse(body).message).toContain("belongs to user 12345");
     } finally {

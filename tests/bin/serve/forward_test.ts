@@ -34,7 +34,7 @@ async function outside(answer: (request: string, socket: Socket) => string | und
     client.on("error", () => {});
     client.on("data", (chunk) => {
       received += chunk;
-      if (!received.endsWith("\r\n\r\n")) return;
+      if (!received.endsWith("\r\n\r\n") && !received.endsWith("}")) return;
       const text = answer(received, client);
       if (text !== undefined) client.end(text);
     });
@@ -71,6 +71,22 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const [line] = requests[0]!.split("\r\n");
       expect(line).toBe(`GET /msi/token${QUERY} HTTP/1.1`);
       expect(requests[0]!.toLowerCase()).not.toContain("x-identity-header");
+    });
+
+    test("passes on what azd asks for, without the key", async () => {
+      const requests: string[] = [];
+      await outside((request) => {
+        requests.push(request);
+        return http('{"status":"success"}');
+      });
+      const script = 'curl --silent --json \'{"scopes":["x"]}\' --oauth2-bearer "$AZD_AUTH_KEY" ' +
+        '"$AZD_AUTH_ENDPOINT/token?api-version=2023-07-12-preview"; echo "$AZD_AUTH_CERT"';
+      const { stdout } = await run(["sh", "-c", script], { AZD_AUTH_CERT: "x" });
+      expect(stdout).toBe('{"status":"success"}\n');
+      const [line] = requests[0]!.split("\r\n");
+      expect(line).toBe("POST /token?api-version=2023-07-12-preview HTTP/1.1");
+      expect(requests[0]).toEndWith('\r\n\r\n{"scopes":["x"]}');
+      expect(requests[0]!.toLowerCase()).not.toContain("bearer");
     });
 
     test("is what LATCHKEY_FORWARD means for a command alone", async () => {
@@ -126,9 +142,9 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const stranger = `curl --silent --output /dev/null --write-out %{http_code} "$IDENTITY_ENDPOINT${QUERY}"`;
       const env = { http_proxy: "http://127.0.0.1:9", NO_PROXY: "contoso.com", IDENTITY_SERVER_THUMBPRINT: "x" };
       const script =
-        `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY$IDENTITY_SERVER_THUMBPRINT"; env | grep -c "$IDENTITY_HEADER"`;
+        `echo "$(${stranger}) $(${ASK}) $no_proxy $NO_PROXY$IDENTITY_SERVER_THUMBPRINT"; env | grep -c "=$IDENTITY_HEADER"`;
       expect((await run(["sh", "-c", script], env)).stdout).toBe(
-        "401 {} contoso.com,127.0.0.1 contoso.com,127.0.0.1\n1\n",
+        "401 {} contoso.com,127.0.0.1 contoso.com,127.0.0.1\n2\n",
       );
     });
 

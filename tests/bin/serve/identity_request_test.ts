@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   type AcceptedRequest,
+  readAzdRequest,
   readIdentityQuery,
   readRequest,
   type Refusal,
@@ -80,6 +81,67 @@ describe("readRequest()", () => {
   test("repeats no secret", () => {
     const answer = ask(get(HOST, "X-IDENTITY-HEADER: hunter2")) as AcceptedRequest | Refusal;
     expect(JSON.stringify(answer)).not.toContain("hunter2");
+  });
+});
+
+// azd's remote_credential.go.
+describe("readRequest(), of azd", () => {
+  const QUERY = "?api-version=2023-07-12-preview", KEY = `Authorization: Bearer ${SECRET}`;
+  const CONTENT = '{"scopes":["https://management.azure.com//.default"]}';
+  const TYPE = "Content-Type: application/json", LENGTH = `Content-Length: ${CONTENT.length}`;
+  const post = (...fields: string[]) => [`POST /token${QUERY} HTTP/1.1`, ...fields];
+  const send = (lines: readonly string[], at?: SecretPort, content = CONTENT) =>
+    readRequest(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n${content}`), at);
+
+  test("lets in who knows the key, and waits for the content", () => {
+    const whole = post(HOST, KEY, TYPE, LENGTH);
+    expect(send(whole, SECRET_PORT)).toEqual({ query: QUERY, content: CONTENT });
+    expect(send(whole, SECRET_PORT, CONTENT.slice(0, -1))).toBeUndefined();
+    expect(send(post("Host: azd-auth", "Authorization: Bearer any", TYPE, LENGTH))).toHaveProperty("content");
+  });
+
+  test.each<[number, string, readonly string[]]>([
+    [401, "no key", post(HOST, TYPE, LENGTH)],
+    [401, "another key", post(HOST, "Authorization: Bearer other", TYPE, LENGTH)],
+    [401, "the key in the other protocol's field", post(HOST, HEADER, TYPE, LENGTH)],
+    [400, "two keys", post(HOST, KEY, "Authorization: Bearer other", TYPE, LENGTH)],
+    [403, "a page", post(HOST, KEY, TYPE, LENGTH, "Origin: https://evil.example")],
+    [405, "GET", [`GET /token${QUERY} HTTP/1.1`, HOST, KEY]],
+    [411, "no length", post(HOST, KEY, TYPE)],
+    [411, "an invalid length", post(HOST, KEY, TYPE, "Content-Length: +5")],
+    [411, "content of no known length", post(HOST, KEY, TYPE, LENGTH, "Transfer-Encoding: chunked")],
+    [413, "long content", post(HOST, KEY, TYPE, "Content-Length: 999999")],
+    [415, "a form, which a page can send", post(HOST, KEY, "Content-Type: text/plain", LENGTH)],
+  ])("turns away with %d: %s", (status, _, lines) => {
+    expect((send(lines, SECRET_PORT) as Refusal).statusCode).toBe(status);
+  });
+
+  test("readAzdRequest() takes scopes and a tenant, and nothing else", () => {
+    const read = (content: unknown, query = QUERY) => readAzdRequest(query, JSON.stringify(content));
+    expect(read({ scopes: ["a", "b"], tenantId: "contoso.com" })).toEqual({
+      scopes: ["a", "b"],
+      tenantId: "contoso.com",
+    });
+    expect(read({ scopes: ["a"], tenantId: "" })).toEqual({ scopes: ["a"], tenantId: undefined });
+    for (
+      const content of [
+        null,
+        [],
+        {},
+        { scopes: "a" },
+        { scopes: [] },
+        { scopes: [1] },
+        { scopes: ["a b"] },
+        {
+          scopes: ["a"],
+          tenantId: "x/../y",
+        },
+        { scopes: ["a"], tenantId: 1 },
+        { scopes: Array(17).fill("a") },
+      ]
+    ) expect(read(content)).toMatchObject({ statusCode: 400 });
+    expect(read({ scopes: ["a"] }, "?api-version=2019-08-01")).toMatchObject({ statusCode: 400 });
+    expect(readAzdRequest(QUERY, "{")).toMatchObject({ statusCode: 400 });
   });
 });
 

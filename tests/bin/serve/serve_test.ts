@@ -8,7 +8,7 @@ import type { Behaviour } from "../../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
 import { denoRun, joinFlags, LEAST_PERMISSIONS, socketFlags } from "../../tools/deno_command.ts";
-import { askEndpoint, type Place, startAsking } from "../ask_endpoint.ts";
+import { askAsAzd, askEndpoint, type Place, startAsking } from "../ask_endpoint.ts";
 import { type Run, runLatchkey } from "../run_latchkey.ts";
 import { type RunningLatchkey, startLatchkey } from "../running_latchkey.ts";
 
@@ -273,6 +273,67 @@ describe("latchkey serve --socket", () => {
   });
 });
 
+describe("latchkey serve, asked by azd", () => {
+  const AZD_SCOPE = "https://management.azure.com//.default", FABRIKAM = "33333333-3333-4333-8333-333333333333";
+
+  test.each<[string, () => Promise<Server>]>([
+    ["on a socket, whatever the key", () => onSocket("--resource azure")],
+    ["on a port", () => onPort("--resource azure")],
+  ])("gives a token of the tenant that is asked for, %s", async (_, open) => {
+    const { place, printed } = await open();
+    const { status, body } = await askAsAzd(place, [AZD_SCOPE], FABRIKAM);
+    expect({ status, body }).toEqual({
+      status: 200,
+      body: {
+        status: "success",
+        token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
+        // RFC 3339, in which Go reads a time.
+        expiresOn: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/),
+      },
+    });
+    expect(Date.parse(body.expiresOn) - Date.now()).toBeGreaterThan(3_000_000);
+    const { authority } = (await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters;
+    expect(authority).toBe(`https://login.microsoftonline.com/${FABRIKAM}`);
+    await printed(/ 200 https:\/\/management\.azure\.com\/\/\.default \d+ ms/);
+  });
+
+  // azd shows the message only where the status is 200.
+  test("says why there is none, in its form", async () => {
+    const { place } = await onSocket(`--tenant contoso.com`);
+    const failed = (code: string, message: string) => ({
+      status: 200,
+      body: { status: "error", code, message: expect.stringContaining(message) },
+    });
+    expect(await askAsAzd(place, ["https://graph.microsoft.com/.default"]))
+      .toEqual(failed("GetTokenError", "latchkey serve with --resource https://graph.microsoft.com"));
+    expect(await askAsAzd(place, [`${ARM}/.default`], FABRIKAM)).toEqual(failed("GetTokenError", "contoso.com"));
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    expect(await askAsAzd(place, [`${ARM}/.default`])).toEqual(failed("NotSignedInError", "correlation id"));
+    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 3 } } });
+    expect(await askAsAzd(place, [`${ARM}/.default`])).toEqual(failed("GetTokenError", "no_network"));
+    await broker.behave(NORMAL);
+    expect(await askAsAzd(place, [`${ARM}/.default`], "Contoso.com")).toMatchObject({ body: { status: "success" } });
+  });
+
+  test("gives nothing without the key", async () => {
+    const { place } = await onPort(), { port } = place as { port: number };
+    expect(await askAsAzd({ port, secret: "x".repeat(64) }, [`${ARM}/.default`])).toMatchObject({ status: 401 });
+    expect(await tokenCalls()).toBe(0);
+  });
+
+  test("knows the clouds of --resource azure", async () => {
+    const { place } = await onSocket("--resource azure --authority https://login.microsoftonline.us/common");
+    expect(await askAsAzd(place, ["https://management.usgovcloudapi.net//.default"]))
+      .toMatchObject({ body: { status: "success" } });
+    expect(await askAsAzd(place, ["https://graph.microsoft.com/.default"])).toMatchObject({
+      body: { status: "error" },
+    });
+    const other = ["--authority", "https://login.sovcloud-identity.de/common", "--client-id", CLIENT_ID];
+    expect(await serve(["--socket", "x", "--resource", "azure", ...other]))
+      .toMatchObject({ code: 2, stderr: expect.stringContaining("name each resource") });
+  });
+});
+
 describe("latchkey serve --port", () => {
   test("prints what a program has to have in its environment, once and on standard output alone", async () => {
     const server = start(["--port", "0", ...words("")], ["--allow-net=127.0.0.1"]);
@@ -283,6 +344,7 @@ describe("latchkey serve --port", () => {
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout: `export IDENTITY_ENDPOINT=http://127.0.0.1:${port}/msi/token\nexport IDENTITY_HEADER=${secret}\n` +
+        `export AZD_AUTH_ENDPOINT=http://127.0.0.1:${port}\nexport AZD_AUTH_KEY=${secret}\n` +
         'export NO_PROXY="${no_proxy:-${NO_PROXY:-localhost}},127.0.0.1"\nexport no_proxy="$NO_PROXY"\n',
     });
     expect(stderr).not.toContain(secret);

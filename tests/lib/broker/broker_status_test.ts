@@ -40,15 +40,15 @@ test.each(ROWS as Row[])("codeOfStatus(%d), %s, is %s, and the command line exit
 test.each(ROWS as Row[])(
   "hintOfStatus(%d), %s, says what helps, in the command line's words",
   (status, _, __, ___, hint) => {
-    if (hint) expect(commandLineHint(hintOfStatus(status))).toMatch(hint);
-    else expect(hintOfStatus(status)).toBeUndefined();
+    if (hint) expect(commandLineHint(hintOfStatus(status, "linux"))).toMatch(hint);
+    else expect(hintOfStatus(status, "linux")).toBeUndefined();
   },
 );
 
 describe("A number without meaning", () => {
   test.each([22, 99, -1, 2.5, NaN, Infinity])("%p is unexpected", (status) => {
     expect(codeOfStatus(status)).toBe("unexpected");
-    expect(hintOfStatus(status)).toBeUndefined();
+    expect(hintOfStatus(status, "linux")).toBeUndefined();
     expect(statusOfWire(status)).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 // What is read of the machine to find its broker. Deno is played, to see it.
 import { expect, test } from "bun:test";
 import type { Authority } from "../../../lib/authority.ts";
-import { type BrokerFlags, IS_OPTIONAL, notInstalled } from "../../../lib/broker/broker.ts";
+import { type BrokerFlags, NotInstalledError } from "../../../lib/broker/broker.ts";
 import type { JsonBrokerOptions } from "../../../lib/broker/client.ts";
 import { findBroker, isBrokerEnabled } from "../../../lib/broker/detect.ts";
 
@@ -43,22 +43,22 @@ test("isBrokerEnabled() looks at the system where one is", () => {
 
 // The command line ended in missing_dependency on every Windows without MSALRuntime, although nobody had asked for it.
 test("findBroker() goes on without an optional broker whose package is missing, and says so", async () => {
-  const missing = new LatchkeyError("missing_dependency", "It is not installed", { hint: "Install it" });
-  notInstalled.add(missing);
+  const missing = new NotInstalledError("missing_dependency", "It is not installed", { hint: "Install it" });
   const untrusted = new LatchkeyError("missing_dependency", "Others can change it");
-  const find = (flags: Parameters<typeof findBroker>[0], system: string, error = missing) =>
-    findBroker({ enableBrokerOnWindows: true, enableBrokerOnLinux: true, ...flags }, {
+  const find = (isOptional: boolean, system: string, error: LatchkeyError = missing) =>
+    findBroker({ enableBrokerOnWindows: true, enableBrokerOnLinux: true }, {
       authority: ENTRA,
     } as JsonBrokerOptions, {
       platform: { system, arch: "x64", isWsl: false },
+      isOptional,
       start: () => Promise.reject(error),
     });
-  expect(await find({ [IS_OPTIONAL]: true }, "win32")).toEqual({
+  expect(await find(true, "win32")).toEqual({
     state: "unavailable",
     reason: "It is not installed",
     hint: "Install it",
   });
-  await expect(find({}, "win32")).rejects.toBe(missing);
-  await expect(find({ [IS_OPTIONAL]: true }, "linux")).rejects.toBe(missing);
-  await expect(find({ [IS_OPTIONAL]: true }, "win32", untrusted)).rejects.toBe(untrusted);
+  await expect(find(false, "win32")).rejects.toBe(missing);
+  await expect(find(true, "linux")).rejects.toBe(missing);
+  await expect(find(true, "win32", untrusted)).rejects.toBe(untrusted);
 });

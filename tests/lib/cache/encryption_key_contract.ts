@@ -206,8 +206,8 @@ describe("openEncryptionKey()", () => {
     [
       ["locked", "cancel", true, DISMISSED],
       ["locked", "cancel", false, LOCKED],
-      ["empty", "cancel", true, "the keyring (Secret Service) has no default keyring"],
-      ["empty", "cancel", false, "the keyring (Secret Service) has no default keyring"],
+      ["empty", "cancel", true, "the keyring (Secret Service) is running, but has no keyring yet"],
+      ["empty", "cancel", false, "the keyring (Secret Service) is running, but has no keyring yet"],
       ["locked", "ignore", true, `${LOCKED}, and nobody answered its prompt`],
     ] as const,
   )(
@@ -540,7 +540,7 @@ describe("describeEncryptionKey()", () => {
     [
       ["unlocked", "secret-service", undefined],
       ["locked", "secret-service", LOCKED],
-      ["empty", "secret-service", "has no default keyring"],
+      ["empty", "secret-service", "is running, but has no keyring yet"],
       [undefined, "file", undefined],
     ] as const,
   )(

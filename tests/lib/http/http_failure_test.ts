@@ -25,6 +25,7 @@ const deno = (text: string) => [undefined, `error sending request for url: clien
 describe("httpFailure()", () => {
   test.each<[string, string, readonly [string | undefined, string]]>([
     ["configuration", "not signed by a trusted authority", deno("invalid peer certificate: UnknownIssuer")],
+    ["configuration", "not signed by a trusted authority", deno("invalid peer certificate: BadSignature")],
     ["configuration", "not signed by a trusted authority", [
       "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
       "unable to verify the first certificate",
