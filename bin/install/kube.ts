@@ -71,10 +71,10 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
   say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
   if (before.length > 0) {
-    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back with that`);
+    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back by --uninstall`);
   }
   if (sharing.length > 0) {
-    say(`the same user is that of ${sharing.join(", ")}: they get their tokens from latchkey, too`);
+    say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
   }
 }
 
@@ -100,7 +100,7 @@ export async function uninstallExec(context: string | undefined): Promise<void> 
         back.push(user);
         print(`${user}\n`);
         const now = old ? `, and has ${old.keys.join(", ")} again` : "";
-        say(`the user ${JSON.stringify(user)} in ${file.path} runs latchkey no longer${now}`);
+        say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
       }
       removed += back.length;
       return back.length > 0 ? config.text : undefined;
