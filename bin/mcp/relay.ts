@@ -6,7 +6,7 @@
  */
 import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { startTimer, untilAborted, withinTime } from "../../lib/async.ts";
-import { escapeControlCharacters, isObject, type JsonObject } from "../../lib/encoding.ts";
+import { escapeControlCharacters, isObject, joinBytes, type JsonObject } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { messageOf } from "../cli/output.ts";
 
@@ -313,7 +313,7 @@ export async function* readLines(
   limit: number = MAX_MESSAGE_BYTES,
 ): AsyncGenerator<Line> {
   const chunks = input[Symbol.asyncIterator]();
-  let parts: Uint8Array[] = [], length = 0;
+  let parts: Uint8Array<ArrayBuffer>[] = [], length = 0;
   for (;;) {
     const next = await untilAborted(chunks.next(), signal);
     if (next.done) break;
@@ -325,22 +325,12 @@ export async function* readLines(
       from = to + 1;
       if (end === -1) continue;
       if (length > limit) yield "too long";
-      else if (length > 0) yield joined(parts, length);
+      else if (length > 0) yield joinBytes(parts);
       [parts, length] = [[], 0];
     }
   }
   if (length > limit) yield "too long";
-  else if (length > 0) yield joined(parts, length);
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  else if (length > 0) yield joinBytes(parts);
 }
 
 /**
