@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { errorCodeOf } from "../lib/files/files.ts";
 import { readTextFile } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
@@ -78,6 +79,7 @@ async function readConfig(path: string): Promise<Config> {
     text = await readTextFile(path);
   } catch (error) {
     if (error instanceof LatchkeyError) throw error;
+    if (errorCodeOf(error) === "ENOENT") throw wrong("there is no such file");
     throw wrong(error instanceof Error ? error.message : String(error));
   }
   let config: unknown;

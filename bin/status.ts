@@ -75,11 +75,8 @@ async function showStatus(line: CommandLine, signal: AbortSignal | undefined): P
   else print(statusText(status));
   if (isSignedIn) return 0;
   const given = line.origin("account") === "profile" ? undefined : line.text("account");
-  say(
-    `${given === undefined ? "nobody" : given} is ${
-      given === undefined ? "" : "not "
-    }signed in. Sign in: latchkey login`,
-  );
+  const { loginCommand } = await import("./cli/failures.ts");
+  say(`${given === undefined ? "nobody is" : `${given} is not`} signed in. Sign in: ${loginCommand(line, [])}`);
   return EXIT_NOBODY;
 }
 

@@ -73,7 +73,7 @@ export async function uninstallHelper(
     await remove(key, before, others, signal);
     removed += gone.length;
     for (const value of gone) print(`${key}=${value}\n`);
-    say(`${where} no longer has these lines of ${key}. To undo: latchkey git --install`);
+    say(`${where} no longer has these lines of ${key}. To undo: latchkey git --install, with the same options`);
   }
   if (removed === 0) say("git's configuration has no line that runs latchkey: nothing to remove");
 }

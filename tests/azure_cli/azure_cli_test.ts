@@ -1,6 +1,6 @@
 // The program that az-shim writes, called by hand and by Azure's own libraries, which run az.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -104,7 +104,7 @@ describe("latchkey az-shim", () => {
     },
   );
 
-  test("replaces an az that is there only when it is told to", async () => {
+  test("replaces another program's az only when it is told to, and its own at any time", async () => {
     const path = join(folder, "az"), words = ["--install", folder, "--client-id", "azure-cli"];
     writeFileSync(path, "theirs");
     const { code, stderr, stdout } = await azShim(words);
@@ -114,6 +114,12 @@ describe("latchkey az-shim", () => {
     expect((await azShim([...words, "--force"])).code).toBe(0);
     expect(readFileSync(path, "utf8")).toStartWith("#!/bin/sh\n");
     expect(statSync(path).mode & 0o777).toBe(0o755);
+    const again = await azShim([...words, "--account", "jane@contoso.com"]);
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining("export PATH=") });
+    expect(readFileSync(path, "utf8")).toContain("--account=jane@contoso.com");
+    rmSync(path);
+    symlinkSync(join(folder, "gone"), path);
+    expect(await azShim(words)).toMatchObject({ code: 2, stderr: expect.stringContaining("another program's") });
   });
 
   test("writes nothing that would not run", async () => {

@@ -110,7 +110,8 @@ describe("latchkey status", () => {
   test("ends with 3 when nobody is signed in", async () => {
     await broker.behave({ accounts: [] });
     const { code, stdout, stderr } = await status(["--client-id", CLIENT_ID]);
-    expect({ code, stderr }).toEqual({ code: 3, stderr: "latchkey: nobody is signed in. Sign in: latchkey login\n" });
+    const signIn = `latchkey login --client-id ${CLIENT_ID}`;
+    expect({ code, stderr }).toEqual({ code: 3, stderr: `latchkey: nobody is signed in. Sign in: ${signIn}\n` });
     expect(stdout).toMatch(/^broker: linux broker, version \S+\ncache: \S+, encrypted\n$/);
   });
 
