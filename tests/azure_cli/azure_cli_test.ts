@@ -174,7 +174,7 @@ describe("az", () => {
   test("refuses what Azure CLI itself is needed for, by code 2 and without an answer", async () => {
     const { code, stdout, stderr } = await call("vm list");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toContain('for "az vm list" Azure CLI itself is needed');
+    expect(stderr).toContain('"az vm list" needs Azure CLI itself; latchkey answers ');
   });
 
   test("never opens a window, but to log in, for the claims of a challenge where there are any", async () => {
