@@ -235,6 +235,26 @@ describe("latchkey mcp with a broker", () => {
     expect(await requests()).toEqual([]);
   });
 
+  // A step-up took the place of the scope that the person had named, to rule out the organisation's other apps.
+  test("gives a server that asks for more no token for another app if the scope is named", async () => {
+    server.deny = (request) =>
+      tokenOf(request) === undefined
+        ? challenge(401)
+        : challenge(403, 'error="insufficient_scope", scope="api://payroll/read"');
+    const named = start(options("--scope", "api://contoso/.default"));
+    named.send(INITIALIZE);
+    const { error } = await named.message() as { error: { message: string } };
+    expect(error.message).toContain("asks for a token for another service: api://payroll/read");
+    expect((await requests()).map(({ requestedScopes }) => requestedScopes)).toEqual([["api://contoso/.default"]]);
+
+    await broker.forgetCalls();
+    server.deny = () => challenge(403, 'error="insufficient_scope", scope="api://contoso/write"');
+    const own = start(options("--scope", "api://contoso/.default"));
+    own.send(INITIALIZE);
+    await own.message();
+    expect((await requests()).map(({ requestedScopes }) => requestedScopes)).toContainEqual(["api://contoso/write"]);
+  });
+
   test("opens the broker's window if it may, and one that the person closes ends only the request", async () => {
     await broker.behave({
       replies: {
