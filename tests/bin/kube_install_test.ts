@@ -169,7 +169,7 @@ describe("latchkey kube --install", () => {
     await install("contoso", "--server-id", AKS);
     writeFileSync(path, content().replace("    as: boss\n", "    as: boss\n    token: added\n"));
     expect(userOf("jane").token).toBe("added");
-    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("before, it had token: kept in");
+    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("what it had before (token) is in");
     expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "jane\n" });
     expect(userOf("jane")).toEqual({ ...userOf("jane", CONFIG), token: "added" });
   });
