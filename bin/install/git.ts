@@ -48,7 +48,9 @@ export async function installHelper(
       say(`for ${url} git no longer asks ${reset.join(", ")}: an empty helper resets those before it`);
     }
     if (storing.length > 0) {
-      say(`later in its configuration git has ${storing.join(", ")}: it gives the token to that to store, too`);
+      say(
+        `later in its configuration git has ${storing.join(", ")}: git gives the token to that helper, too, to store`,
+      );
     }
   }
 }

@@ -74,7 +74,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
     say(`what it had before (${before.join(", ")}) is in ${keptPath(path)}; --uninstall brings it back`);
   }
   if (sharing.length > 0) {
-    say(`the same user is that of ${sharing.join(", ")}: they get their tokens from latchkey, too`);
+    say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
   }
 }
 

@@ -100,7 +100,7 @@ describe("latchkey git --install", () => {
   test("says which helper would store the token, since it comes later", async () => {
     writeFileSync(config, `[credential "https://dev.azure.com"]\n\thelper =\n[credential]\n\thelper = store\n`);
     const later = await install();
-    expect(later.stderr).toContain("git has store: it gives the token to that to store, too");
+    expect(later.stderr).toContain("git has store: git gives the token to that helper, too, to store");
     expect(later.stderr).not.toContain("no longer asks");
     writeFileSync(config, `[credential]\n\thelper = store\n`);
     const before = await install();

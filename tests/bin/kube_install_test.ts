@@ -111,7 +111,7 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(
       `what it had before (client-certificate-data, client-key-data) is in ${kept()}; --uninstall brings it back`,
     );
-    expect(first.stderr).toContain("the same user is that of shared: they get their tokens from latchkey, too");
+    expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
     expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual([0o640, 0o600]);
 
