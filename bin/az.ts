@@ -305,6 +305,9 @@ async function shownAccount(call: Call): Promise<unknown> {
   const wanted = call.line.text("subscription"), token = await tokenFor(call);
   const { current, find, failure } = await subscriptionsOf(call, token, { wanted });
   const found = wanted === undefined ? current ?? tenantLevel(token.tenantId) : find(wanted);
+  if (wanted === undefined && !current && failure) {
+    sayLine(`WARNING: The id is the tenant's, since the subscriptions cannot be listed: ${failure.message}`);
+  }
   if (!found) throw failure ?? notFound(wanted!);
   return accountJson(call, token, found, {
     isDefault: found.id === (current ?? found).id,

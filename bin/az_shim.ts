@@ -83,6 +83,9 @@ export function storedCommand(line: CommandLine, name: string, options: readonly
   return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
 }
 
+/** Pattern of the last part of latchkey's path or package in a command: a program, a script, or the entry `…/latchkey/cli`. */
+export const PROGRAM: string = String.raw`latchkey[^\\/\s'"=;&|]*([\\/]cli(\.\w+)?)?`;
+
 /** Says that a command may be gone soon, if it is a copy that `npx` or `bunx` made. */
 export function warnIfCopied(command: readonly string[]): void {
   const copy = command.find(isPackageCopy);

@@ -63,7 +63,7 @@ export const command: Command = {
       "latchkey git --install --host dev.azure.com/fabrikam --client-id azure-cli --account jane@fabrikam.com",
       "another account for one organization",
     ],
-    ["latchkey git --uninstall", "git asks latchkey no more"],
+    ["latchkey git --uninstall", "git no longer asks latchkey"],
   ],
   run: runGit,
 };

@@ -27,7 +27,7 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     ["logout", "Sign an account out of this app", () => import("../logout.ts")],
     [
       "status",
-      "Show who is signed in, through what, and until when, without a token",
+      "Show who is signed in, how, and until when; requests no token",
       () => import("../status.ts"),
       "whoami",
     ],

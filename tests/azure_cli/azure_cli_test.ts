@@ -268,6 +268,18 @@ describe("az, for an account with subscriptions,", () => {
     expect(await succeeds(env, "account list --query [].id -o tsv")).toBe(`${PRODUCTION.id}\n${TEST.id}\n`);
   });
 
+  // The tenant's id stood for a subscription without a word about it.
+  test("warns that it shows the tenant, if the subscriptions cannot be listed", async () => {
+    const env = home();
+    expect(await succeeds(env, "account show --query id -o tsv")).toBe(`${CONTOSO}\n`); // there is none
+    azure.failure = { status: 403, body: "" };
+    const { code, stdout, stderr } = await callAt(home(), "account show --query id -o tsv");
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${CONTOSO}\n` });
+    expect(stderr).toMatch(
+      /^WARNING: The id is the tenant's, since the subscriptions cannot be listed: .*HTTP status 403\n$/,
+    );
+  });
+
   test("sends the token to no other server, and tells why there is no list", async () => {
     const env = home(), other = startFakeAzure(CONTOSO);
     azure.pages = [[PRODUCTION], [TEST]];

@@ -111,7 +111,7 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(
       `before, it had client-certificate-data, client-key-data: kept in ${kept()}`,
     );
-    expect(first.stderr).toContain("the same user is that of shared: they get their tokens from latchkey, too");
+    expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
     expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual([0o640, 0o600]);
 
@@ -160,6 +160,34 @@ describe("latchkey kube --install", () => {
       stdout: "",
       stderr: expect.stringContaining("nothing to remove"),
     });
+  });
+
+  // The second installation kept the token in place of the certificate, whose key was gone.
+  test("keeps what there was before it, and what has been added since", async () => {
+    await install("contoso", "--server-id", AKS);
+    writeFileSync(path, content().replace("    as: boss\n", "    as: boss\n    token: added\n"));
+    expect(userOf("jane").token).toBe("added");
+    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("before, it had token: kept in");
+    expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "jane\n" });
+    expect(userOf("jane")).toEqual({ ...userOf("jane", CONFIG), token: "added" });
+  });
+
+  // "latchkey" anywhere in a command was enough: --uninstall removed it, and nothing was kept.
+  test("leaves another program's exec alone, in a folder named latchkey", async () => {
+    const exec = { command: "/home/latchkey/bin/plugin", args: ["--profile", "latchkey-x", "get", "kube"] };
+    writeFileSync(path, JSON.stringify({ users: [{ name: "jane", user: { exec } }] }));
+    const before = content();
+    expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "" });
+    expect(content()).toBe(before);
+  });
+
+  test("says why it cannot read the kubeconfig", async () => {
+    symlinkSync("loop", join(folder, "loop"));
+    for (const [name, why] of [["loop", "it is a symbolic link"], [".", "it is a folder"]] as const) {
+      const { code, stderr } = await run(["--uninstall"], join(folder, name));
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(why) });
+      expect(stderr).toContain("error: configuration\n");
+    }
   });
 
   test("follows KUBECONFIG: the first file with the context, and the first with its user", async () => {
