@@ -359,17 +359,27 @@ describe("az, for an account with subscriptions,", () => {
     expect(await callAt(env, "login --service-principal -u x -p y")).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test("marks the tokens of an agent's session, as latchkey token and serve do", async () => {
+  test("marks the tokens of an agent's session, as latchkey token, serve and CONFIG.json do", async () => {
     const env = { ...home(), COPILOT_AGENT_SESSION_ID: "sess-456" },
       app = ["--client-id", "azure-cli", "--resource", RESOURCE];
     const get =
       `curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT?api-version=2019-08-01&resource=${RESOURCE}"`;
-    const latchkey = [...BUN.program(), "bin/latchkey.ts"];
+    const latchkey = [...BUN.program(), "bin/latchkey.ts"], config = join(folder, "config.json");
+    writeFileSync(
+      config,
+      JSON.stringify({
+        client_id: AZURE_CLI_ID,
+        authority: `https://login.microsoftonline.com/${CONTOSO}`,
+        username: "jane@contoso.com",
+        scope: [SCOPE],
+      }),
+    );
     for (
       const command of [
         [az, "account", "get-access-token"],
         [...latchkey, "token", ...app],
         [...latchkey, "serve", ...app, "--", "sh", "-c", get],
+        [...latchkey, config],
       ]
     ) {
       await broker.forgetCalls();
