@@ -72,7 +72,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
   say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
   if (before.length > 0) {
-    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back by --uninstall`);
+    say(`what it had before (${before.join(", ")}) is in ${keptPath(path)}; --uninstall brings it back`);
   }
   if (sharing.length > 0) {
     say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
@@ -100,7 +100,7 @@ export async function uninstallExec(context: string | undefined): Promise<void> 
         config = parseKubeconfig(file.path, withUser(config, user, whole));
         back.push(user);
         print(`${user}\n`);
-        const now = old ? `, and has ${old.keys.join(", ")} again` : "";
+        const now = old ? `; it has this again: ${old.keys.join(", ")}` : "";
         say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
       }
       removed += back.length;
@@ -199,7 +199,7 @@ function userOf(files: readonly Kubeconfig[], context: string): { readonly user:
   if (!owner) {
     const names = files.flatMap((file) => namesIn(file, "contexts")).map(escapeForTerminal);
     const { message } = unknown(`context ${JSON.stringify(context)} in the kubeconfig`, context, names);
-    throw new UsageError(`${message}; it has ${names.join(", ") || "none"}`);
+    throw new UsageError(`${message}${message.endsWith("?") ? "" : ";"} it has ${names.join(", ") || "none"}`);
   }
   const user = userIn(findEntry(owner, "contexts", context));
   if (typeof user !== "string" || user === "") {
