@@ -338,7 +338,7 @@ async function listedAccounts(call: Call): Promise<unknown> {
   }
   const found = await subscriptionsOf(call, token, line.isOn("refresh") ? "new list" : "list");
   if (found.failure && found.all.length === 0) {
-    const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or give latchkey az-shim its --subscription";
+    const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or run latchkey az-shim with --subscription";
     throw withDetails(found.failure, { hint, cause: found.failure });
   }
   return accountsJson(call, token, found, line.isOn("all"));

@@ -20,7 +20,7 @@ const AZURE_DEVOPS_HOST = "dev.azure.com";
 
 export const command: Command = {
   name: "git",
-  summary: "Git credential helper for Azure DevOps",
+  summary: "Git credential helper for Azure DevOps and your own servers",
   usage: "git --client-id ID [options] (get|store|erase | --install | --uninstall)",
   operands: 1,
   operand: { value: "OPERATION", choices: ["get", "store", "erase"] },

@@ -357,7 +357,8 @@ export function checkScopes(scopes: readonly string[]): string[] {
 
 const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
 /** Parameters of an authorization request that the protocol sets. */
-const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
+const OWN_PARAMETERS =
+  /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?|resource)$/i;
 
 /** Throws a `TypeError` or `RangeError` if an option of a sign-in is invalid, or a parameter would override the protocol's. */
 export function checkSignIn(

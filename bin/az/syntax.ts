@@ -179,7 +179,7 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
 function notAnswered(name: string): never {
   const known = COMMANDS.map(({ name }) => `az ${name}`).join(", ");
   throw new UsageError(
-    `latchkey answers ${known}; for ${JSON.stringify(`az ${name}`.trim())} Azure CLI itself is needed`,
+    `${JSON.stringify(`az ${name}`.trim())} needs Azure CLI itself; latchkey answers ${known}`,
   );
 }
 

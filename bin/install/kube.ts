@@ -10,6 +10,7 @@ import { fileFailure } from "../../lib/files/files.ts";
 import { changeSharedFile, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { homeFolder } from "../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
+import { ownCommand } from "../../lib/runtime/installation.ts";
 import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.ts";
 import { PROGRAM } from "../az_shim.ts";
 import { unknown, UsageError } from "../cli/command_line.ts";
@@ -71,7 +72,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
   say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
   if (before.length > 0) {
-    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back by --uninstall`);
+    say(`what it had before (${before.join(", ")}) is in ${keptPath(path)}; --uninstall brings it back`);
   }
   if (sharing.length > 0) {
     say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
@@ -99,7 +100,7 @@ export async function uninstallExec(context: string | undefined): Promise<void> 
         config = parseKubeconfig(file.path, withUser(config, user, whole));
         back.push(user);
         print(`${user}\n`);
-        const now = old ? `, and has ${old.keys.join(", ")} again` : "";
+        const now = old ? `; it has this again: ${old.keys.join(", ")}` : "";
         say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
       }
       removed += back.length;
@@ -198,7 +199,7 @@ function userOf(files: readonly Kubeconfig[], context: string): { readonly user:
   if (!owner) {
     const names = files.flatMap((file) => namesIn(file, "contexts")).map(escapeForTerminal);
     const { message } = unknown(`context ${JSON.stringify(context)} in the kubeconfig`, context, names);
-    throw new UsageError(`${message}; it has ${names.join(", ") || "none"}`);
+    throw new UsageError(`${message}${message.endsWith("?") ? "" : ";"} it has ${names.join(", ") || "none"}`);
   }
   const user = userIn(findEntry(owner, "contexts", context));
   if (typeof user !== "string" || user === "") {
@@ -231,10 +232,16 @@ function wordsOf({ command, args }: Readonly<Record<string, unknown>>): readonly
   return [command, ...(Array.isArray(args) ? args : [])].map(String);
 }
 
-/** Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. */
-function isOwn(exec: Readonly<Record<string, unknown>>): boolean {
-  const words = wordsOf(exec), at = words.indexOf("kube");
-  return at > 0 && RUNS_LATCHKEY.test(words[at - 1]!);
+/**
+ * Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. `own` is this latchkey's
+ * command: an executable can have any name.
+ */
+export function isOwn(
+  exec: Readonly<Record<string, unknown>>,
+  own: readonly string[] = ownCommand(() => []),
+): boolean {
+  const words = wordsOf(exec), at = words.indexOf("kube"), isExecutable = own.length === 1 && at === 1;
+  return at > 0 && (RUNS_LATCHKEY.test(words[at - 1]!) || isExecutable && words[0] === own[0]);
 }
 
 const RUNS_LATCHKEY = new RegExp(String.raw`(^|[\\/])${PROGRAM}$`, "i");

@@ -15,7 +15,7 @@ import { type Command, type CommandLine, UsageError } from "../cli/command_line.
 import { withConsentUrl, withLoginHint } from "../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { say } from "../cli/output.ts";
-import { requestForServer, resolveAccount, scopesOf } from "../token.ts";
+import { agentSession, requestForServer, resolveAccount, scopesOf } from "../token.ts";
 import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
 import { relayMessages } from "./relay.ts";
 
@@ -98,6 +98,7 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       ...await resolveAccount(app, line.text("account"), signal),
       ...(kind === "claims" && { claims: challenge }),
       ...(kind === "refused" && { forceRefresh: true }),
+      agentSession: agentSession(),
       signal,
     }, mayPrompt);
     return { ...target, authorization: `${tokenType} ${accessToken}`, expiresOn };

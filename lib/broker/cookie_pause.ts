@@ -93,7 +93,7 @@ async function callUnlessPaused(call: () => Promise<string>, correlationId: stri
 
 /** Ends the pause if a sign-in succeeded. */
 export async function endCookiePause(reply: string): Promise<void> {
-  if (!isRefusal(reply)) await writeMark(undefined);
+  if (reply !== "" && !isRefusal(reply)) await writeMark(undefined); // himmelblau's is empty if its daemon does not answer
 }
 
 function paused(minutes: number, correlationId: string): LatchkeyError {

@@ -52,9 +52,14 @@ test("latchkey cookie and browser-host ask once in ten minutes while it fails, w
   expect((await host.answers(1))[0]!.message.error).toStartWith("Not asked for a cookie: ");
   expect(await asked()).toBe(1);
 
+  // An empty reply, of a daemon that does not answer, ended the pause as a sign-in does.
+  await broker.behave({ replies: { ...FAILS, acquireTokenInteractively: { kind: "text", text: "" } } });
+  const login = "login --client-id azure-cli --prompt login --scope User.Read";
+  expect([(await run(login, home)).code, existsSync(markIn(home))]).toEqual([5, true]);
+
   // What a person did to mend it ends the pause for all of them.
   await broker.behave({ replies: {} });
-  expect((await run("login --client-id azure-cli --prompt login --scope User.Read", home)).code).toBe(0);
+  expect((await run(login, home)).code).toBe(0);
   expect(existsSync(markIn(home))).toBe(false);
   host.send({ command: "acquirePrtSsoCookie", account });
   expect((await host.answers(1))[0]!.message.cookieName).toBe("x-ms-RefreshTokenCredential");

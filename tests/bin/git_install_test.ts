@@ -89,7 +89,8 @@ describe("latchkey git --install", () => {
     for (const url of urls) expect(await values(`credential.${url}.helper`)).toHaveLength(2);
     expect(stderr).toContain("git.contoso.com gets a token only once it has a scope");
     expect(stderr).not.toContain("dev.azure.com gets a token only");
-    await run(["--uninstall", "--host", "git.contoso.com"]);
+    const gone = await run(["--uninstall", "--host", "git.contoso.com"]);
+    expect(gone.stderr).toEndWith("no longer has these lines of credential.https://git.contoso.com.helper\n");
     expect(await values("credential.https://git.contoso.com.helper")).toEqual([]);
     expect(await values("credential.https://contoso.visualstudio.com.helper")).toHaveLength(2);
     await run(["--uninstall"]);

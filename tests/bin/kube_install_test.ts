@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
+import { isOwn, knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -109,7 +109,7 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(`wrote the user "jane" in ${path}`);
     expect(first.stderr).toContain("To undo: latchkey kube --uninstall --context contoso\n");
     expect(first.stderr).toContain(
-      `before, it had client-certificate-data, client-key-data: kept in ${kept()}`,
+      `what it had before (client-certificate-data, client-key-data) is in ${kept()}; --uninstall brings it back`,
     );
     expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
@@ -127,7 +127,7 @@ describe("latchkey kube --install", () => {
     const { code, stderr } = await install("aks");
     expect({ code, stderr }).toMatchObject({
       code: 0,
-      stderr: expect.stringContaining("it had exec of kubelogin: kept in"),
+      stderr: expect.stringContaining("what it had before (exec of kubelogin) is in"),
     });
     expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, "--tenant=contoso.com"]));
     expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
@@ -147,7 +147,9 @@ describe("latchkey kube --install", () => {
     expect(lost(CONFIG, content())).not.toContain("# Jane's own");
     const one = await run(["--uninstall", "--context", "contoso"]);
     expect(one).toMatchObject({ code: 0, stdout: "jane\n" });
-    expect(one.stderr).toContain("has client-certificate-data, client-key-data again");
+    expect(one.stderr).toContain(
+      "no longer runs latchkey; it has this again: client-certificate-data, client-key-data\n",
+    );
     expect(userOf("jane")).toEqual(userOf("jane", CONFIG));
     expect(userOf("aks").exec.args).toContain("kube");
     expect(existsSync(kept())).toBe(true);
@@ -167,7 +169,7 @@ describe("latchkey kube --install", () => {
     await install("contoso", "--server-id", AKS);
     writeFileSync(path, content().replace("    as: boss\n", "    as: boss\n    token: added\n"));
     expect(userOf("jane").token).toBe("added");
-    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("before, it had token: kept in");
+    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("what it had before (token) is in");
     expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "jane\n" });
     expect(userOf("jane")).toEqual({ ...userOf("jane", CONFIG), token: "added" });
   });
@@ -299,6 +301,16 @@ test("kubeconfigPaths() reads KUBECONFIG as kubectl does", () => {
   for (const none of [undefined, "", ":"]) {
     expect(kubeconfigPaths(none, "linux", home)).toEqual(["/home/jane/.kube/config"]);
   }
+});
+
+// An executable with another name did not know what it had written: it kept that, in place of the person's certificate.
+test("isOwn() knows latchkey by its name, and this executable by its path", () => {
+  const kube = (command: string, ...args: string[]) => isOwn({ command, args: [...args, "kube"] }, ["/opt/lk"]);
+  expect([kube("latchkey"), kube("C:\\a b\\latchkey.exe"), kube("npx", "@latchkey/latchkey"), kube("/opt/lk")])
+    .toEqual([true, true, true, true]);
+  expect(kube("deno", "run", "-A", "jsr:@latchkey/latchkey@0.1/cli")).toBe(true);
+  expect([kube("/usr/bin/lk"), kube("/home/latchkey/plugin"), kube("aws", "latchkey", "x"), kube("/opt/lk", "x")])
+    .toEqual([false, false, false, false]);
 });
 
 test("knownIds() reads kubelogin's arguments, on Windows too, and no other program's", () => {

@@ -168,6 +168,14 @@ describe("latchkey mcp with a broker", () => {
     expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
   });
 
+  // latchkey mcp, which agents start, was forgotten when tokens of agents' sessions were marked.
+  test("marks the token of an agent's session", async () => {
+    const given = options(), env = { ...given.env, COPILOT_AGENT_SESSION_ID: "s-1" };
+    await using _mcp = await connectClient(server.url, { ...given, env });
+    const [sent] = await requests();
+    expect(JSON.parse(sent!.decodedClaims!)).toEqual({ access_token: { xms_cli_sid: { values: ["s-1"] } } });
+  });
+
   test("sends the first request with a token if the scope is named", async () => {
     await using _mcp = await connectClient(server.url, options("--resource", "api://contoso"));
     expect((await requests())[0]!.requestedScopes).toEqual(["api://contoso/.default"]);
