@@ -100,10 +100,18 @@ export function readServerAddress(url: string): URL {
 }
 
 async function askForChallenge(address: URL, http: HttpOptions): Promise<string> {
+  const { fetch = globalThis.fetch } = http;
+  /** Leaves the body unread: a server that needs no token can answer with a stream that stays open. */
+  const fetchHead: HttpOptions["fetch"] = async (url, init) => {
+    const { status, headers, body } = await fetch(url, init);
+    void body?.cancel().catch(() => {});
+    return new Response(null, { status, headers });
+  };
   try {
-    return (await boundedFetch(http)(address.href, PING)).headers.get("www-authenticate") ?? "";
+    const response = await boundedFetch({ ...http, fetch: fetchHead })(address.href, PING);
+    return response.headers.get("www-authenticate") ?? "";
   } catch (error) {
-    // It redirects, or its answer is without end: its metadata can still be read.
+    // It redirects: its metadata can still be read.
     if (error instanceof LatchkeyError && error.code === "invalid_response") return "";
     throw error;
   }

@@ -228,6 +228,18 @@ describe("findProtectedResource()", () => {
     },
   );
 
+  // The whole body was read first, for 30 seconds: a stream of events stays open.
+  test("does not wait for the end of the resource's answer", async () => {
+    serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
+    let isCanceled = false;
+    const fetch = async (address: string, init: RequestInit) => {
+      if (address !== url) return await globalThis.fetch(address, init);
+      return new Response(new ReadableStream({ cancel: () => void (isCanceled = true) }));
+    };
+    const { scopes } = await findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 2_000 });
+    expect({ scopes, isCanceled }).toEqual({ scopes: [`${server.origin}/.default`], isCanceled: true });
+  });
+
   test("gives up a server that does not answer", async () => {
     const fetch = () => new Promise<Response>(() => {});
     const { code } = await failureOf(findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 20 }));
