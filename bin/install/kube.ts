@@ -10,6 +10,7 @@ import { fileFailure } from "../../lib/files/files.ts";
 import { changeSharedFile, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { homeFolder } from "../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
+import { ownCommand } from "../../lib/runtime/installation.ts";
 import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.ts";
 import { PROGRAM } from "../az_shim.ts";
 import { unknown, UsageError } from "../cli/command_line.ts";
@@ -231,10 +232,16 @@ function wordsOf({ command, args }: Readonly<Record<string, unknown>>): readonly
   return [command, ...(Array.isArray(args) ? args : [])].map(String);
 }
 
-/** Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. */
-function isOwn(exec: Readonly<Record<string, unknown>>): boolean {
-  const words = wordsOf(exec), at = words.indexOf("kube");
-  return at > 0 && RUNS_LATCHKEY.test(words[at - 1]!);
+/**
+ * Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. `own` is this latchkey's
+ * command: an executable can have any name.
+ */
+export function isOwn(
+  exec: Readonly<Record<string, unknown>>,
+  own: readonly string[] = ownCommand(() => []),
+): boolean {
+  const words = wordsOf(exec), at = words.indexOf("kube"), isExecutable = own.length === 1 && at === 1;
+  return at > 0 && (RUNS_LATCHKEY.test(words[at - 1]!) || isExecutable && words[0] === own[0]);
 }
 
 const RUNS_LATCHKEY = new RegExp(String.raw`(^|[\\/])${PROGRAM}$`, "i");

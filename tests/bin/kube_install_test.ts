@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
+import { isOwn, knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -301,6 +301,16 @@ test("kubeconfigPaths() reads KUBECONFIG as kubectl does", () => {
   for (const none of [undefined, "", ":"]) {
     expect(kubeconfigPaths(none, "linux", home)).toEqual(["/home/jane/.kube/config"]);
   }
+});
+
+// An executable with another name did not know what it had written: it kept that, in place of the person's certificate.
+test("isOwn() knows latchkey by its name, and this executable by its path", () => {
+  const kube = (command: string, ...args: string[]) => isOwn({ command, args: [...args, "kube"] }, ["/opt/lk"]);
+  expect([kube("latchkey"), kube("C:\\a b\\latchkey.exe"), kube("npx", "@latchkey/latchkey"), kube("/opt/lk")])
+    .toEqual([true, true, true, true]);
+  expect(kube("deno", "run", "-A", "jsr:@latchkey/latchkey@0.1/cli")).toBe(true);
+  expect([kube("/usr/bin/lk"), kube("/home/latchkey/plugin"), kube("aws", "latchkey", "x"), kube("/opt/lk", "x")])
+    .toEqual([false, false, false, false]);
 });
 
 test("knownIds() reads kubelogin's arguments, on Windows too, and no other program's", () => {

@@ -243,6 +243,24 @@ describe("latchkey mcp with a broker", () => {
     expect(await requests()).toEqual([]);
   });
 
+  test("opens no window for a stream that is opened again, which no message waits for", async () => {
+    const mcp = start(options("--interactive", "always"));
+    mcp.send(INITIALIZE);
+    await mcp.message();
+    await broker.behave({
+      replies: {
+        acquireTokenSilently: { kind: "broker_error", status: 2 },
+        acquireTokenInteractively: { kind: "broker_error", status: 7 },
+      },
+    });
+    server.deny = ({ method }) => method === "GET" ? challenge(401, 'error="invalid_token"') : undefined;
+    mcp.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    while ((await broker.calls("acquireTokenSilently")).length < 2) await Bun.sleep(10);
+    mcp.end();
+    await mcp.ended();
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
   // A step-up took the place of the scope that the person had named, to rule out the organisation's other apps.
   test("gives a server that asks for more no token for another app if the scope is named", async () => {
     server.deny = (request) =>
