@@ -6,7 +6,7 @@
 import { errorCodeOf } from "../lib/files/files.ts";
 import { readTextFile } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
-import { LatchkeyError } from "../lib/errors.ts";
+import { LatchkeyError, withDetails } from "../lib/errors.ts";
 import type { AcquireTokenRequest, RequestOptions } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
@@ -47,8 +47,15 @@ async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined)
     if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
     printToken(result, line);
   } catch (error) {
-    throw await withConsentUrl(error, app, { scopes });
+    throw withOwnSignIn(await withConsentUrl(error, app, { scopes }));
   }
+}
+
+/** Returns the error with this command as the sign-in of its hint: latchkey login does not read the file. */
+function withOwnSignIn(error: unknown): unknown {
+  if (!(error instanceof LatchkeyError) || !error.hint) return error;
+  const signIn = /acquireTokenInteractive( with these scopes)?(?! with)/;
+  return withDetails(error, { hint: error.hint.replace(signIn, "add --interactive always"), cause: error });
 }
 
 interface Sample {
