@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { parse } from "yaml";
 import { isOwn, knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
@@ -91,7 +91,7 @@ describe("latchkey kube --install", () => {
     expect(others).toEqual({ as: "boss" });
     expect(exec).toEqual({
       apiVersion: "client.authentication.k8s.io/v1beta1",
-      command: expect.stringMatching(/^\//),
+      command: expect.stringMatching(/^(\/|[A-Z]:\\)/),
       args: expect.arrayContaining([
         "kube",
         `--server-id=${AKS}`,
@@ -197,7 +197,7 @@ describe("latchkey kube --install", () => {
     symlinkSync("users", link);
     writeFileSync(path, "contexts: [{name: contoso, context: {user: jane}}]\n");
     writeFileSync(users, "users: [{name: jane, user: {token: abc}}] # mine\r\n", { mode: 0o600 });
-    const all = [join(folder, "missing"), path, link].join(":");
+    const all = [join(folder, "missing"), path, link].join(delimiter);
     const words = ["--install", "--context", "contoso", "--client-id", "azure-cli", "--server-id", AKS];
     expect(await run(words, all)).toMatchObject({ code: 0, stderr: expect.stringContaining(`in ${link}`) });
     expect(content()).toBe("contexts: [{name: contoso, context: {user: jane}}]\n");
