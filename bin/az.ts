@@ -305,6 +305,9 @@ async function shownAccount(call: Call): Promise<unknown> {
   const wanted = call.line.text("subscription"), token = await tokenFor(call);
   const { current, find, failure } = await subscriptionsOf(call, token, { wanted });
   const found = wanted === undefined ? current ?? tenantLevel(token.tenantId) : find(wanted);
+  if (wanted === undefined && !current && failure) {
+    sayLine(`WARNING: The id is the tenant's, since the subscriptions cannot be listed: ${failure.message}`);
+  }
   if (!found) throw failure ?? notFound(wanted!);
   return accountJson(call, token, found, {
     isDefault: found.id === (current ?? found).id,
@@ -335,7 +338,7 @@ async function listedAccounts(call: Call): Promise<unknown> {
   }
   const found = await subscriptionsOf(call, token, line.isOn("refresh") ? "new list" : "list");
   if (found.failure && found.all.length === 0) {
-    const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or give latchkey az-shim its --subscription";
+    const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or run latchkey az-shim with --subscription";
     throw withDetails(found.failure, { hint, cause: found.failure });
   }
   return accountsJson(call, token, found, line.isOn("all"));

@@ -14,7 +14,7 @@ import {
   shellWord,
 } from "../lib/runtime/host.ts";
 import { ownCommand } from "../lib/runtime/installation.ts";
-import { absolutePath, isThere } from "../lib/runtime/program.ts";
+import { absolutePath, isThere, readTextFile } from "../lib/runtime/program.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az.ts";
 import { clientIdOf } from "./cli/application.ts";
@@ -31,7 +31,7 @@ export const command: Command = {
   operands: 0,
   options: [
     { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
-    { name: "force", kind: "switch", environment: false, summary: "Replace an az that is there" },
+    { name: "force", kind: "switch", environment: false, summary: "Replace an az that latchkey did not write" },
     ACCOUNT,
     ...APP,
     TENANT,
@@ -49,6 +49,7 @@ export const command: Command = {
 };
 
 const PROGRAM_MODE = 0o755;
+const WRITTEN_BY = "latchkey in place of az; written by latchkey az-shim";
 
 /** Writes the program, and prints the lines with which shells find it. */
 async function installShim(line: CommandLine): Promise<void> {
@@ -58,8 +59,8 @@ async function installShim(line: CommandLine): Promise<void> {
   const isWindows = operatingSystem() === "win32", place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
   const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
   requirePermission({ name: "read", path: place });
-  if (isThere(path) && !line.isOn("force")) {
-    throw new UsageError(`${path} is there already: --force puts latchkey in its place`);
+  if (isThere(path) && !line.isOn("force") && !(await isOwnProgram(path))) {
+    throw new UsageError(`${path} is another program's: --force puts latchkey in its place`);
   }
   const stored = storedCommand(line, az.name, az.options), words = [...stored, "--"];
   const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
@@ -68,6 +69,11 @@ async function installShim(line: CommandLine): Promise<void> {
   const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
   say(`wrote ${path}; programs find it if its folder is first in PATH${shells}`);
   print(pathLines(place, isWindows).map((each) => `${each}\n`).join(""));
+}
+
+/** Returns true for a program that latchkey wrote. One that cannot be read is another's. */
+async function isOwnProgram(path: string): Promise<boolean> {
+  return (await readTextFile(path).catch(() => "")).includes(WRITTEN_BY);
 }
 
 /**
@@ -82,6 +88,9 @@ export function storedCommand(line: CommandLine, name: string, options: readonly
   );
   return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
 }
+
+/** Pattern of the last part of latchkey's path or package in a command: a program, a script, or the entry `…/latchkey/cli`. */
+export const PROGRAM: string = String.raw`latchkey[^\\/\s'"=;&|]*([\\/]cli(\.\w+)?)?`;
 
 /** Says that a command may be gone soon, if it is a copy that `npx` or `bunx` made. */
 export function warnIfCopied(command: readonly string[]): void {
@@ -106,7 +115,7 @@ interface BatchPlace {
 /** Returns the script that runs the command with its own arguments after the command's. */
 export function shimText(command: readonly string[]): string {
   return `#!/bin/sh
-# latchkey in place of az; written by latchkey az-shim
+# ${WRITTEN_BY}
 exec ${command.map(shellWord).join(" ")} "$@"
 `;
 }
@@ -127,7 +136,7 @@ export function batchText(command: readonly string[], place: BatchPlace): string
   const words = command.map((word) => batchWord(word, place));
   const isOwnFolderUsed = words.some((word) => word.includes(`%${OWN_FOLDER}%`));
   return [
-    "@rem latchkey in place of az; written by latchkey az-shim",
+    `@rem ${WRITTEN_BY}`,
     "@setlocal EnableExtensions DisableDelayedExpansion",
     ...isOwnFolderUsed ? FIND_OWN_FOLDER : [],
     `@${words.join(" ")} %*`,

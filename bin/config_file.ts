@@ -3,17 +3,18 @@
  *
  * @module
  */
+import { errorCodeOf } from "../lib/files/files.ts";
 import { readTextFile } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
-import { LatchkeyError } from "../lib/errors.ts";
-import type { RequestOptions } from "../lib/request.ts";
+import { LatchkeyError, withDetails } from "../lib/errors.ts";
+import type { AcquireTokenRequest, RequestOptions } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { type Prompter, prompterFor } from "./cli/sign_in.ts";
-import { interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
+import { agentSession, interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
 
 export const command: Command = {
   name: "CONFIG.json",
@@ -40,12 +41,21 @@ async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined)
   const options = { clientId, ...(authority && { authority }), ...prompter.browser, mayPrompt, signal };
   const app = await makeApplication(line, mayPrompt ? options : { ...options, hold });
   try {
-    const result = await around(() => runSample({ app, prompter, interactive }, config, { correlationId, signal }));
+    const result = await around(() =>
+      runSample({ app, prompter, interactive }, config, { correlationId, signal, agentSession: agentSession() })
+    );
     if (result.source === "identity_provider") (await import("./cli/token_cache.ts")).warnIfNotStored(line);
     printToken(result, line);
   } catch (error) {
-    throw await withConsentUrl(error, app, { scopes });
+    throw withOwnSignIn(await withConsentUrl(error, app, { scopes }));
   }
+}
+
+/** Returns the error with this command as the sign-in of its hint: latchkey login does not read the file. */
+function withOwnSignIn(error: unknown): unknown {
+  if (!(error instanceof LatchkeyError) || !error.hint) return error;
+  const signIn = /acquireTokenInteractive( with these scopes)?(?! with)/;
+  return withDetails(error, { hint: error.hint.replace(signIn, "add --interactive always"), cause: error });
 }
 
 interface Sample {
@@ -58,7 +68,7 @@ interface Sample {
 async function runSample(
   { app, prompter, interactive }: Sample,
   { username, scopes }: Config,
-  call: RequestOptions,
+  call: RequestOptions & Pick<AcquireTokenRequest, "agentSession">,
 ): Promise<AuthenticationResult> {
   if (interactive === "always") {
     return await prompter.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
@@ -78,6 +88,7 @@ async function readConfig(path: string): Promise<Config> {
     text = await readTextFile(path);
   } catch (error) {
     if (error instanceof LatchkeyError) throw error;
+    if (errorCodeOf(error) === "ENOENT") throw wrong("there is no such file");
     throw wrong(error instanceof Error ? error.message : String(error));
   }
   let config: unknown;

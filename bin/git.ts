@@ -20,7 +20,7 @@ const AZURE_DEVOPS_HOST = "dev.azure.com";
 
 export const command: Command = {
   name: "git",
-  summary: "Git credential helper for Azure DevOps",
+  summary: "Git credential helper for Azure DevOps and your own servers",
   usage: "git --client-id ID [options] (get|store|erase | --install | --uninstall)",
   operands: 1,
   operand: { value: "OPERATION", choices: ["get", "store", "erase"] },
@@ -63,7 +63,7 @@ export const command: Command = {
       "latchkey git --install --host dev.azure.com/fabrikam --client-id azure-cli --account jane@fabrikam.com",
       "another account for one organization",
     ],
-    ["latchkey git --uninstall", "git asks latchkey no more"],
+    ["latchkey git --uninstall", "git no longer asks latchkey"],
   ],
   run: runGit,
 };

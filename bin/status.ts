@@ -7,6 +7,7 @@ import { type AccountInfo, idKey, isSameUsername } from "../lib/account.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "../lib/authority.ts";
 import type { BrokerStatus } from "../lib/broker/broker.ts";
+import { loginCommand } from "./cli/failures.ts";
 import { TokenCache } from "../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { clientIdOf, makeApplication, storeOf } from "./cli/application.ts";
@@ -27,7 +28,7 @@ import { type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 export const command: Command = {
   name: "status",
   alias: "whoami",
-  summary: "Show who is signed in, through what, and until when, without a token",
+  summary: "Show who is signed in, how, and until when; requests no token",
   usage: "status --client-id ID [options]",
   operands: 0,
   options: [
@@ -75,11 +76,7 @@ async function showStatus(line: CommandLine, signal: AbortSignal | undefined): P
   else print(statusText(status));
   if (isSignedIn) return 0;
   const given = line.origin("account") === "profile" ? undefined : line.text("account");
-  say(
-    `${given === undefined ? "nobody" : given} is ${
-      given === undefined ? "" : "not "
-    }signed in. Sign in: latchkey login`,
-  );
+  say(`${given === undefined ? "nobody is" : `${given} is not`} signed in. Sign in: ${loginCommand(line, [])}`);
   return EXIT_NOBODY;
 }
 
@@ -123,6 +120,7 @@ async function knownAccounts(
 ): Promise<{ readonly all: readonly AccountInfo[]; readonly broker: BrokerStatus }> {
   const broker = await app.brokerStatus({ signal });
   signal?.throwIfAborted();
+  if (line.get(BROKER) === "never") return { all: cached, broker: { ...broker, reason: "--broker never" } };
   if (broker.state !== "active") return { all: line.get(BROKER) === "require" ? [] : cached, broker };
   try {
     return { all: await app.getAccounts({ correlationId: line.correlationId, signal }), broker };
@@ -182,7 +180,7 @@ function statusText({ accounts, broker, place, problem }: Status): string {
 }
 
 function untilText({ source }: AccountInfo, expiresOn: Date | undefined, isRenewed: boolean): string {
-  if (source === "broker") return "the broker ends it: it renews tokens, and says when a person is needed";
+  if (source === "broker") return "the broker decides: it renews tokens, and says when a sign-in is needed";
   const renewed = "renewed without a person, until the server refuses";
   if (!expiresOn) return isRenewed ? renewed : "a sign-in is needed for the next token";
   const end = `${expiresOn.toISOString().slice(0, -5)}Z`;

@@ -299,12 +299,15 @@ export async function requestForServer(
 ): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
   const tenantId = line.text("tenant"), given = scopesOf(line, []);
   if (given.length > 0 && !held) return { scopes: given, tenantId };
-  const [{ findProtectedResource }, { makeFetch }, { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority }] =
-    await Promise.all([
-      import("../lib/oauth/protected_resource.ts"),
-      import("../lib/http/client.ts"),
-      import("../lib/authority.ts"),
-    ]);
+  const [
+    { findProtectedResource, foreignScope },
+    { makeFetch },
+    { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority },
+  ] = await Promise.all([
+    import("../lib/oauth/protected_resource.ts"),
+    import("../lib/http/client.ts"),
+    import("../lib/authority.ts"),
+  ]);
   const { correlationId } = line, ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
   const found = await findProtectedResource(url, {
     authority: tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId),
@@ -313,6 +316,10 @@ export async function requestForServer(
     signal,
     correlationId,
   });
+  // At Microsoft's authorities, a scope that a person named rules out other services.
+  const resources = given.map(resourceOfScope), isMicrosoft = found.resource === undefined;
+  const foreign = found.scopes.find((scope) => isMicrosoft && !resources.includes(resourceOfScope(scope)));
+  if (given.length > 0 && foreign !== undefined) throw foreignScope(new URL(url).host, foreign, correlationId);
   const scopes = [...new Set([...held ?? [], ...found.scopes])],
     named = scopes.filter((each) => !each.endsWith("/.default"));
   // Entra takes /.default only by itself.
@@ -321,6 +328,10 @@ export async function requestForServer(
     tenantId: tenantId ?? found.tenantId,
     resource: found.resource,
   };
+}
+
+function resourceOfScope(scope: string): string {
+  return scope.replace(/\/[^/]*$/, "");
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

@@ -58,7 +58,7 @@ export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSign
   readonly requireBroker?: boolean;
   /**
    * Goes on without the broker of Windows or macOS, instead of failing with `missing_dependency`, if the package for it is not
-   * installed. For a program that enables the broker without a wish of its user. @default false
+   * installed. For a program that enables the broker on behalf of its users, as the command line does. @default false
    */
   readonly isBrokerOptional?: boolean;
   /** Capabilities of the app, such as `cp1` for continuous access evaluation. @default [] */

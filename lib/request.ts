@@ -338,11 +338,14 @@ export function checkAccount(account: AccountInfo | undefined): void {
 /** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
 export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
 
-/** Returns scopes, each once. Throws a `TypeError` if none names a resource, or one is not a scope token (RFC 6749, 3.3). */
+/** A scope token (RFC 6749, 3.3). */
+export const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
+
+/** Returns scopes, each once. Throws a `TypeError` if none names a resource, or one is not a scope token. */
 export function checkScopes(scopes: readonly string[]): string[] {
   if (!Array.isArray(scopes) || scopes.length === 0) throw mistake("scopes has to name at least one scope");
   for (const scope of scopes) {
-    if (typeof scope !== "string" || !/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) {
+    if (typeof scope !== "string" || !SCOPE_TOKEN.test(scope)) {
       throw mistake(`${JSON.stringify(scope)} is not a scope`);
     }
   }
@@ -354,7 +357,8 @@ export function checkScopes(scopes: readonly string[]): string[] {
 
 const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
 /** Parameters of an authorization request that the protocol sets. */
-const OWN_PARAMETERS = /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?)$/i;
+const OWN_PARAMETERS =
+  /^(client_id|redirect_uri|response_.*|state|nonce|scope|code_challenge.*|request(_uri)?|resource)$/i;
 
 /** Throws a `TypeError` or `RangeError` if an option of a sign-in is invalid, or a parameter would override the protocol's. */
 export function checkSignIn(

@@ -191,7 +191,7 @@ function tableRow(row: unknown): ReadonlyMap<string, string> {
 }
 
 function mayColor(): boolean {
-  return isTerminal("stdout") && readEnvironment("NO_COLOR") === undefined;
+  return isTerminal("stdout") && !readEnvironment("NO_COLOR");
 }
 
 /** A key with its colon, a string, or a word of JSON. */

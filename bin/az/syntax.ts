@@ -49,8 +49,8 @@ const SCOPE = list("scope", "Scope of the token");
 const NAME = text("name", "Name", { alias: "n" });
 /** Commands that need no subscription accept one. */
 const ANY_SUBSCRIPTION = ignoredText("subscription", { value: "NAME_OR_ID" });
-/** Options of `az login` for sign-ins that are not a person's. */
-export const OTHER_SIGN_INS = [
+/** Options of `az login` for sign-ins that are not a person's. latchkey refuses them. */
+export const OTHER_SIGN_INS: readonly AzOption[] = [
   text("username", "Sign in with a password", { alias: "u" }),
   text("password", "Password or secret of a service principal", { alias: "p" }),
   flag("service-principal", "Sign in as a service principal"),
@@ -61,7 +61,7 @@ export const OTHER_SIGN_INS = [
   text("client-id", "Client id of a managed identity"),
   text("object-id", "Object id of a managed identity"),
   text("resource-id", "Resource id of a managed identity"),
-] as const;
+].map((option) => ({ ...option, summary: `${option.summary} (only Azure CLI itself does)` }));
 
 const COMMANDS = [
   az("account clear", "Sign all accounts out of the app", []),
@@ -179,7 +179,7 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
 function notAnswered(name: string): never {
   const known = COMMANDS.map(({ name }) => `az ${name}`).join(", ");
   throw new UsageError(
-    `latchkey answers ${known}; for ${JSON.stringify(`az ${name}`.trim())} Azure CLI itself is needed`,
+    `${JSON.stringify(`az ${name}`.trim())} needs Azure CLI itself; latchkey answers ${known}`,
   );
 }
 

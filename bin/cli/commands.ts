@@ -27,7 +27,7 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     ["logout", "Sign an account out of this app", () => import("../logout.ts")],
     [
       "status",
-      "Show who is signed in, through what, and until when, without a token",
+      "Show who is signed in, how, and until when; requests no token",
       () => import("../status.ts"),
       "whoami",
     ],
@@ -52,14 +52,18 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
       "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
       () => import("../az.ts"),
     ],
-    ["git", "Git credential helper for Azure DevOps", () => import("../git.ts")],
+    ["git", "Git credential helper for Azure DevOps and your own servers", () => import("../git.ts")],
     ["kube", "Credential plugin for kubectl", () => import("../kube.ts")],
     [
       "mcp",
       "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
       () => import("../mcp/mcp.ts"),
     ],
-    ["serve", "Managed-identity endpoint for programs, in containers and elsewhere", () => import("../serve/serve.ts")],
+    [
+      "serve",
+      "Serve tokens to programs and containers, or let agents call APIs without a token",
+      () => import("../serve/serve.ts"),
+    ],
     [
       "browser-host",
       "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",

@@ -84,7 +84,9 @@ export function noSuchProfile(file: ProfileFile, name: string): UsageError {
   const names = Object.keys(profilesIn(file));
   const { message } = unknown(`profile ${name} in ${file.path}`, name, names);
   const there = names.length === 0 ? "it has none" : `it has ${names.join(", ")}`;
-  return new UsageError(`${message}${message.endsWith("?") ? "" : ";"} ${there}. Write one: latchkey login --profile`);
+  return new UsageError(
+    `${message}${message.endsWith("?") ? "" : ";"} ${there}. Write one: latchkey login --profile NAME --client-id ID`,
+  );
 }
 
 /**

@@ -170,7 +170,7 @@ async function showQrCode(address: string): Promise<void> {
   if (lines.length === 0 || lines[0]!.length > COLUMNS) {
     return say(`there is no QR code: one of this address has more than ${COLUMNS} columns`);
   }
-  const isPlain = readEnvironment("NO_COLOR") !== undefined || readEnvironment("TERM") === "dumb";
+  const isPlain = Boolean(readEnvironment("NO_COLOR")) || readEnvironment("TERM") === "dumb";
   write("stderr", lines.map((line) => isPlain ? `${line}\n` : `${LIGHT_ON_DARK}${line}${USUAL_COLORS}\n`).join(""));
 }
 

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { delayWithJitter } from "../../lib/async.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { operatingSystem, quoteCommand, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../../lib/runtime/process.ts";
+import { PROGRAM } from "../az_shim.ts";
 import { escapeForTerminal, print, say } from "../cli/output.ts";
 
 /** A server, or a part of one, that git asks latchkey for. */
@@ -28,14 +30,14 @@ export async function installHelper(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   requireConfiguration();
-  const helper = helperOf(command, operatingSystem() === "win32"), inherited = await inheritedHelpers(helper, signal);
+  const { helper, program } = helpersOf(command), inherited = await inheritedHelpers(program, signal);
   for (const { url, host } of places) {
-    const key = `credential.${url}.helper`, before = await valuesOf(key, signal), others = withoutOwn(before, helper);
+    const key = `credential.${url}.helper`, before = await valuesOf(key, signal), others = withoutOwn(before, program);
     const wanted = [...others, "", helper], isDone = JSON.stringify(before) === JSON.stringify(wanted);
     if (!isDone) {
-      await remove(key, before, others, signal);
-      await changeGit(["--add", key, ""], signal);
-      await changeGit(["--add", key, helper], signal);
+      await remove(key, before, others);
+      await changeGit(["--add", key, ""]);
+      await changeGit(["--add", key, helper]);
     }
     for (const value of ["", helper]) print(`${key}=${value}\n`);
     const where = await whereIs(key, signal), undo = quoteCommand(["latchkey", "git", "--uninstall", "--host", host]);
@@ -46,7 +48,9 @@ export async function installHelper(
       say(`for ${url} git no longer asks ${reset.join(", ")}: an empty helper resets those before it`);
     }
     if (storing.length > 0) {
-      say(`later in its configuration git has ${storing.join(", ")}: it gives the token to that to store, too`);
+      say(
+        `later in its configuration git has ${storing.join(", ")}: git gives the token to that helper, too, to store`,
+      );
     }
   }
 }
@@ -63,19 +67,25 @@ export async function uninstallHelper(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   requireConfiguration();
-  const helper = helperOf(command, operatingSystem() === "win32");
+  const { program } = helpersOf(command);
   const keys = places?.map(({ url }) => `credential.${url}.helper`) ?? await helperKeys(signal);
   let removed = 0;
   for (const key of keys) {
-    const before = await valuesOf(key, signal), others = withoutOwn(before, helper);
+    const before = await valuesOf(key, signal), others = withoutOwn(before, program);
     if (before.length === others.length) continue;
-    const where = await whereIs(key, signal), gone = before.filter((value) => isOwn(value, helper));
-    await remove(key, before, others, signal);
+    const where = await whereIs(key, signal), gone = before.filter((value) => isOwn(value, program));
+    await remove(key, before, others);
     removed += gone.length;
     for (const value of gone) print(`${key}=${value}\n`);
-    say(`${where} no longer has these lines of ${key}. To undo: latchkey git --install`);
+    say(`${where} no longer has these lines of ${key}`);
   }
   if (removed === 0) say("git's configuration has no line that runs latchkey: nothing to remove");
+}
+
+/** Returns the helper to write, and its beginning, which all helpers of this latchkey have, whatever their options. */
+function helpersOf(command: readonly string[]): { readonly helper: string; readonly program: string } {
+  const isWindows = operatingSystem() === "win32", program = command.slice(0, command.indexOf("git") + 1);
+  return { helper: helperOf(command, isWindows), program: helperOf(program, isWindows) };
 }
 
 /** Returns the value of a `credential.helper` that runs a command: git gives it to sh, on Windows to its own. */
@@ -88,35 +98,32 @@ function withSlashes(word: string): string {
   return /^(--[\w-]+=)?([A-Za-z]:\\|\\\\)/.test(word) ? word.replaceAll("\\", "/") : word;
 }
 
+/** The program and its command, in a helper as people type it; not a path or a variable before another program named git. */
+const RUNS_LATCHKEY = new RegExp(String.raw`(^!|\s)([^\s=;&|]*[\\/'"])?${PROGRAM}['"]?\s+git(\s|$)`, "i");
+
 /** Returns true for a helper that runs latchkey, as this program writes it and as people type it. */
-function isOwn(value: string, helper: string): boolean {
-  const [program = ""] = helper.split(" git ");
-  return value.startsWith("!") && / git(?=\s|$)/.test(value) && (/latchkey/i.test(value) || value.startsWith(program));
+function isOwn(value: string, program: string): boolean {
+  return value.startsWith("!") && RUNS_LATCHKEY.test(value) || value === program || value.startsWith(`${program} `);
 }
 
 /** Returns the values without those that run latchkey, and without the empty one that was written before each of them. */
-export function withoutOwn(values: readonly string[], helper: string): readonly string[] {
-  const own = (at: number) => at < values.length && isOwn(values[at]!, helper);
+export function withoutOwn(values: readonly string[], program: string): readonly string[] {
+  const own = (at: number) => at < values.length && isOwn(values[at]!, program);
   return values.filter((value, at) => !own(at) && !(value === "" && own(at + 1)));
 }
 
 /** Removes values of a key until only the others are left. Git knows lines by their values only. */
-async function remove(
-  key: string,
-  before: readonly string[],
-  others: readonly string[],
-  signal: AbortSignal | undefined,
-): Promise<void> {
+async function remove(key: string, before: readonly string[], others: readonly string[]): Promise<void> {
   const gone = [...new Set(before.filter((value) => !others.includes(value)))];
   const isMixed = others.includes("") &&
     before.filter((each) => each === "").length > others.filter((each) => !each).length;
   if (!isMixed) {
-    for (const value of gone) await changeGit(["--unset-all", key, `^${escapePattern(value)}$`], signal);
+    for (const value of gone) await changeGit(["--unset-all", key, `^${escapePattern(value)}$`]);
     return;
   }
   // An empty helper of the person's own stays: git could not tell it from ours.
-  await changeGit(["--unset-all", key], signal);
-  for (const value of others) await changeGit(["--add", key, value], signal);
+  await changeGit(["--unset-all", key]);
+  for (const value of others) await changeGit(["--add", key, value]);
 }
 
 /** Escapes a text for git's patterns, which are extended regular expressions (POSIX). */
@@ -125,9 +132,9 @@ function escapePattern(text: string): string {
 }
 
 /** Returns the helpers that git asks for every server, beside latchkey. */
-async function inheritedHelpers(helper: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
+async function inheritedHelpers(program: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
   const all = split(await git(["--get-all", "credential.helper"], signal, []));
-  return all.slice(all.lastIndexOf("") + 1).filter((value) => !isOwn(value, helper));
+  return all.slice(all.lastIndexOf("") + 1).filter((value) => !isOwn(value, program));
 }
 
 /** Returns the helpers for every server that come after a key's line with latchkey, which its empty helper does not reset. */
@@ -167,15 +174,24 @@ function split({ code, stdout }: CommandResult): readonly string[] {
   return code === 1 ? [] : stdout.split("\0").slice(0, -1);
 }
 
-async function changeGit(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
-  const result = await git(args, signal);
-  if (result.code !== 0) throw gitFailure(result);
+/**
+ * Changes git's configuration. Several calls make one change: after the first, a helper of the person's can be missing, or an empty
+ * one resets all others. So no signal ends them in between, and another program's lock is waited for.
+ */
+async function changeGit(args: readonly string[]): Promise<void> {
+  for (let left = LOCK_TRIES;; left--) {
+    const result = await git(args, undefined, undefined, [CANNOT_LOCK]);
+    if (result.code === 0 || result.code === NOTHING_TO_UNSET) return;
+    if (left === 0) throw gitFailure(result);
+    await delayWithJitter(LOCK_DELAY_MS, undefined);
+  }
 }
 
 async function git(
   args: readonly string[],
   signal: AbortSignal | undefined,
   scope: readonly string[] = ["--global"],
+  expected: readonly number[] = [],
 ): Promise<CommandResult> {
   let result: CommandResult;
   try {
@@ -184,7 +200,7 @@ async function git(
     if (!(error instanceof StartError)) throw error;
     throw new LatchkeyError("missing_dependency", error.message, { hint: "Install git, or put it into PATH" });
   }
-  if (result.code > 1 && result.code !== NOTHING_TO_UNSET) throw gitFailure(result);
+  if (result.code > 1 && ![NOTHING_TO_UNSET, ...expected].includes(result.code)) throw gitFailure(result);
   return result;
 }
 
@@ -192,6 +208,10 @@ async function git(
 const GIT_LIMIT_MS = 10_000;
 /** Exit code of `--unset-all` for a value that is not there: another process has removed it. */
 const NOTHING_TO_UNSET = 5;
+/** Exit code if the file cannot be locked: another git has just locked it, or its folder is read-only. */
+const CANNOT_LOCK = 255;
+/** Tries, and milliseconds between them: git holds a lock for as long as it writes a small file. */
+const LOCK_TRIES = 20, LOCK_DELAY_MS = 100;
 
 function gitFailure({ code, stderr }: CommandResult): LatchkeyError {
   const why = stderr.trim().split("\n").at(-1) || `exit code ${code}`;

@@ -6,10 +6,13 @@
 import { Document, isScalar, isSeq, LineCounter, type Pair, type ParsedNode, parseDocument, type YAMLMap } from "yaml";
 import { isObject, type JsonObject } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { fileFailure } from "../../lib/files/files.ts";
 import { changeSharedFile, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
 import { homeFolder } from "../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
+import { ownCommand } from "../../lib/runtime/installation.ts";
 import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.ts";
+import { PROGRAM } from "../az_shim.ts";
 import { unknown, UsageError } from "../cli/command_line.ts";
 import { escapeForTerminal, print, say } from "../cli/output.ts";
 
@@ -69,10 +72,10 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
   say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
   if (before.length > 0) {
-    say(`before, it had ${before.join(", ")}: kept in ${keptPath(path)}, and brought back with that`);
+    say(`what it had before (${before.join(", ")}) is in ${keptPath(path)}; --uninstall brings it back`);
   }
   if (sharing.length > 0) {
-    say(`the same user is that of ${sharing.join(", ")}: they get their tokens from latchkey, too`);
+    say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
   }
 }
 
@@ -97,8 +100,8 @@ export async function uninstallExec(context: string | undefined): Promise<void> 
         config = parseKubeconfig(file.path, withUser(config, user, whole));
         back.push(user);
         print(`${user}\n`);
-        const now = old ? `, and has ${old.keys.join(", ")} again` : "";
-        say(`the user ${JSON.stringify(user)} in ${file.path} runs latchkey no longer${now}`);
+        const now = old ? `; it has this again: ${old.keys.join(", ")}` : "";
+        say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
       }
       removed += back.length;
       return back.length > 0 ? config.text : undefined;
@@ -135,7 +138,15 @@ async function readKubeconfigs(): Promise<readonly Kubeconfig[]> {
       hint: "Get the cluster's first (az aks get-credentials), or set KUBECONFIG",
     });
   }
-  return await Promise.all(there.map(async (path) => parseKubeconfig(path, await readTextFile(path))));
+  return await Promise.all(there.map(readKubeconfig));
+}
+
+async function readKubeconfig(path: string): Promise<Kubeconfig> {
+  try {
+    return parseKubeconfig(path, await readTextFile(path));
+  } catch (error) {
+    throw fileFailure(error, { doing: "read", path });
+  }
 }
 
 /** Parses a kubeconfig. Errors quote none of it: it can have secrets. */
@@ -188,7 +199,7 @@ function userOf(files: readonly Kubeconfig[], context: string): { readonly user:
   if (!owner) {
     const names = files.flatMap((file) => namesIn(file, "contexts")).map(escapeForTerminal);
     const { message } = unknown(`context ${JSON.stringify(context)} in the kubeconfig`, context, names);
-    throw new UsageError(`${message}; it has ${names.join(", ") || "none"}`);
+    throw new UsageError(`${message}${message.endsWith("?") ? "" : ";"} it has ${names.join(", ") || "none"}`);
   }
   const user = userIn(findEntry(owner, "contexts", context));
   if (typeof user !== "string" || user === "") {
@@ -221,11 +232,19 @@ function wordsOf({ command, args }: Readonly<Record<string, unknown>>): readonly
   return [command, ...(Array.isArray(args) ? args : [])].map(String);
 }
 
-/** Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. */
-function isOwn(exec: Readonly<Record<string, unknown>>): boolean {
-  const words = wordsOf(exec), at = words.indexOf("kube");
-  return at > 0 && words.slice(0, at).some((word) => /latchkey/i.test(word));
+/**
+ * Returns true for an `exec` section that runs latchkey, as this program writes it and as people type it. `own` is this latchkey's
+ * command: an executable can have any name.
+ */
+export function isOwn(
+  exec: Readonly<Record<string, unknown>>,
+  own: readonly string[] = ownCommand(() => []),
+): boolean {
+  const words = wordsOf(exec), at = words.indexOf("kube"), isExecutable = own.length === 1 && at === 1;
+  return at > 0 && (RUNS_LATCHKEY.test(words[at - 1]!) || isExecutable && words[0] === own[0]);
 }
+
+const RUNS_LATCHKEY = new RegExp(String.raw`(^|[\\/])${PROGRAM}$`, "i");
 
 /** Returns the ids in kubelogin's arguments: they save whoever comes from there to look them up. */
 export function knownIds(exec: Readonly<Record<string, unknown>> | undefined): KnownIds {
@@ -333,10 +352,15 @@ async function readKept(path: string): Promise<Kubeconfig | undefined> {
 const KEPT = "# Kept by latchkey kube --install, and brought back by latchkey kube --uninstall. It can have secrets.\n";
 const PRIVATE_FILE = 0o600;
 
-/** Keeps what signs a user in, in place of what was kept of that user before. */
+/**
+ * Keeps what signs a user in, in place of what was kept of that user before; in addition to it if the user still runs latchkey, as
+ * after `kubectl config set-credentials`.
+ */
 async function keep(path: string, user: string, config: Kubeconfig): Promise<void> {
   const kept = await readKept(path), { credentials: { exec, ...others } } = credentialsIn(config, user);
-  const credentials = isObject(exec) && isOwn(exec) ? others : { ...others, ...(exec !== undefined && { exec }) };
+  const credentials = isObject(exec) && isOwn(exec)
+    ? { ...kept && credentialsIn(kept, user).credentials, ...others }
+    : { ...others, ...(exec !== undefined && { exec }) };
   const text = kept
     ? withUser(kept, user, credentials)
     : `${KEPT}${yamlOf({ users: [{ name: user, user: credentials }] })}`;
@@ -347,7 +371,7 @@ async function keep(path: string, user: string, config: Kubeconfig): Promise<voi
 async function forget(path: string): Promise<void> {
   const kept = await readKept(path);
   if (!kept) return;
-  const config = parseKubeconfig(path, await readTextFile(path));
+  const config = await readKubeconfig(path);
   const left = namesIn(kept, "users").filter((user) => {
     const { exec } = credentialsIn(config, user);
     return exec && isOwn(exec);

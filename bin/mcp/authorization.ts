@@ -22,8 +22,11 @@ export interface TokenReason {
   /** `first`: it was sent none; `refused`: it accepts the token no longer; `claims`, `scopes`: it needs other ones. */
   readonly kind: "first" | "refused" | "claims" | "scopes" | "expired";
   readonly challenge: string | undefined;
+  /** False if no message of the client waits for the token: a stream is opened again, or the session ends. */
+  readonly mayPrompt: boolean;
 }
 
+type Challenged = Omit<TokenReason, "mayPrompt">;
 type Send = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
 interface Options {
@@ -35,9 +38,9 @@ interface Options {
   readonly tell: (message: string) => void;
 }
 
-/** A token is renewed this long before it expires, in milliseconds. */
+/** A token is renewed this long before it expires, in milliseconds; one that lasts a few minutes, at half of them. */
 const RENEW_BEFORE_MS = 5 * 60_000;
-/** Answers in a row that the server refused, after which it gets no new tokens for a time. */
+/** Answers in a row that the server refused, after which it gets no new tokens for a time, as after a renewal that failed. */
 const MAX_REFUSED = 3, PAUSE_MS = 60_000;
 const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
   first: undefined,
@@ -52,27 +55,43 @@ const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
  * one new token a request; if the server refuses those as well, no new ones are requested for a minute.
  */
 export function fetchWithToken(server: URL, { fetch, acquire, isEager, tell }: Options): Send {
-  let held: ServerToken | undefined, renewal: Promise<ServerToken> | undefined, refused = 0, pausedUntil = 0;
+  let held: ServerToken | undefined, refused = 0, pausedUntil = 0, renewAt = 0;
+  let renewal: { readonly token: Promise<ServerToken>; readonly mayPrompt: boolean } | undefined;
+
+  function hold(token: ServerToken): ServerToken {
+    const now = Date.now(), leftMs = token.expiresOn.getTime() - now;
+    renewAt = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
+    return held = token;
+  }
 
   /** Requests that are challenged at the same time share one new token. */
-  async function renew(reason: TokenReason, sent: ServerToken | undefined, init: RequestInit): Promise<ServerToken> {
+  async function renew(
+    { kind, challenge }: Challenged,
+    sent: ServerToken | undefined,
+    { method, signal }: RequestInit,
+  ): Promise<ServerToken> {
+    const mayPrompt = method === "POST", message = MESSAGES[kind];
+    if (mayPrompt && renewal?.mayPrompt === false) {
+      await untilAborted(renewal.token.catch(() => {}), signal ?? undefined);
+    }
     if (held && held !== sent) return held;
-    const message = MESSAGES[reason.kind];
     if (!renewal) {
       if (message) tell(`${server.host} ${message}`);
-      renewal = acquire(reason, held).then((token) => held = token).finally(() => renewal = undefined);
+      const token = acquire({ kind, challenge, mayPrompt }, held).then(hold).finally(() => renewal = undefined);
+      renewal = { token, mayPrompt };
     }
-    return await untilAborted(renewal, init.signal ?? undefined);
+    return await untilAborted(renewal.token, signal ?? undefined);
   }
 
   async function current(init: RequestInit): Promise<ServerToken | undefined> {
     if (!held && isEager) return await renew({ kind: "first", challenge: undefined }, undefined, init);
-    if (!held || held.expiresOn.getTime() - Date.now() > RENEW_BEFORE_MS) return held;
-    const old = held;
+    if (!held || Date.now() < renewAt) return held;
+    const old = held, endMs = old.expiresOn.getTime();
     try {
       return await renew({ kind: "expired", challenge: undefined }, old, init);
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || old.expiresOn.getTime() < Date.now()) throw error;
+      if (!(error instanceof LatchkeyError) || endMs < Date.now()) throw error;
+      renewAt = Math.min(Date.now() + PAUSE_MS, endMs);
       return old; // it is still good
     }
   }
@@ -108,7 +127,7 @@ export function fetchWithToken(server: URL, { fetch, acquire, isEager, tell }: O
 }
 
 /** Returns the reason for a new token; `undefined` if the server asks for none. */
-function reasonOf({ status, headers }: Response, sent: ServerToken | undefined): TokenReason | undefined {
+function reasonOf({ status, headers }: Response, sent: ServerToken | undefined): Challenged | undefined {
   if (status !== 401 && status !== 403) return undefined;
   const challenge = headers.get("www-authenticate") ?? "";
   if (sent && hasClaims(challenge)) return { kind: "claims", challenge };

@@ -15,7 +15,7 @@ import { type Command, type CommandLine, UsageError } from "../cli/command_line.
 import { withConsentUrl, withLoginHint } from "../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { say } from "../cli/output.ts";
-import { requestForServer, resolveAccount, scopesOf } from "../token.ts";
+import { agentSession, requestForServer, resolveAccount, scopesOf } from "../token.ts";
 import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
 import { relayMessages } from "./relay.ts";
 
@@ -61,7 +61,8 @@ async function runMcp(line: CommandLine): Promise<void> {
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
   try {
-    const fetch = fetchWithToken(url, { fetch: makeFetch(), acquire, isEager, tell: say });
+    // A tool may work for longer than five minutes.
+    const fetch = fetchWithToken(url, { fetch: makeFetch({ isPatient: true }), acquire, isEager, tell: say });
     const [input, output] = [standardInput(), standardOutput()];
     await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
   } finally {
@@ -80,15 +81,15 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
   const option = line.get(INTERACTIVE), mayPrompt = option === "always" || option === "auto" && isTerminal("stderr");
   const prompter = mayPrompt ? (await import("../cli/sign_in.ts")).prompterFor(line) : undefined;
   const app = await makeApplication(line, { ...prompter?.browser, readRedirect: undefined, mayPrompt, signal });
-  const send = async (request: AcquireTokenRequest): Promise<AuthenticationResult> => {
+  const send = async (request: AcquireTokenRequest, mayPrompt: boolean): Promise<AuthenticationResult> => {
     try {
-      if (!prompter) return await app.acquireToken({ ...request, interactive: "never" });
+      if (!prompter || !mayPrompt) return await app.acquireToken({ ...request, interactive: "never" });
       return await prompter.ask(request, (request) => app.acquireToken(request));
     } catch (error) {
       throw withLoginHint(await withConsentUrl(error, app, request), line, request.scopes);
     }
   };
-  const acquire: Awaited<ReturnType<typeof tokensFor>>["acquire"] = async ({ kind, challenge }, held) => {
+  const acquire: Awaited<ReturnType<typeof tokensFor>>["acquire"] = async ({ kind, challenge, mayPrompt }, held) => {
     const target = held && kind !== "scopes"
       ? { scopes: held.scopes, tenantId: held.tenantId, resource: held.resource }
       : await requestForServer(url.href, line, { challenge, signal, held: held?.scopes });
@@ -97,8 +98,9 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       ...await resolveAccount(app, line.text("account"), signal),
       ...(kind === "claims" && { claims: challenge }),
       ...(kind === "refused" && { forceRefresh: true }),
+      agentSession: agentSession(),
       signal,
-    });
+    }, mayPrompt);
     return { ...target, authorization: `${tokenType} ${accessToken}`, expiresOn };
   };
   return { app, acquire };

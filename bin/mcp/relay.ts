@@ -5,8 +5,8 @@
  * @module
  */
 import type { JSONRPCMessage } from "@modelcontextprotocol/client";
-import { untilAborted, withinTime } from "../../lib/async.ts";
-import { escapeControlCharacters, isObject, type JsonObject } from "../../lib/encoding.ts";
+import { startTimer, untilAborted, withinTime } from "../../lib/async.ts";
+import { escapeControlCharacters, isObject, joinBytes, type JsonObject } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { messageOf } from "../cli/output.ts";
 
@@ -31,7 +31,7 @@ const MAX_ERROR_BYTES = 64 * 1024;
 const MAX_PENDING = 1_000, MAX_SENDING_BYTES = 2 * MAX_MESSAGE_BYTES;
 /** Times in milliseconds: for answers once the client has ended its messages, and for the server to end the session. */
 const LAST_ANSWERS_MS = 1_000, END_SESSION_MS = 1_000;
-/** Time in milliseconds that later messages wait until the server has accepted a notification or answer. */
+/** Time in milliseconds that later messages wait until the server has accepted a notification, an answer or the first request. */
 const ACCEPT_MS = 30_000;
 /** Streams that end are opened again, however often. The server's own `retry` counts before these. */
 const RECONNECTION = {
@@ -40,6 +40,10 @@ const RECONNECTION = {
   reconnectionDelayGrowFactor: 2,
   maxRetries: Infinity,
 };
+/** Streams are opened again so many times as soon as the server says; from then on, until a message comes, once a second. */
+const MAX_QUICK_REOPENINGS = 10, SLOW_REOPENING_MS = 1_000;
+/** Statuses of a server that cannot resume a stream: trying again does not help. */
+const CANNOT_RESUME: readonly number[] = [400, 404, 410];
 /** JSON-RPC's code for a message that is none, and those of MCP's SDKs for a failed connection and a lost session. */
 const INVALID_REQUEST = -32600, CONNECTION_FAILED = -32000, SESSION_NOT_FOUND = -32001;
 const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
@@ -52,27 +56,38 @@ const ANSWERED = JSON.stringify({ jsonrpc: "2.0", id: 0, result: {} });
 interface Pending {
   readonly id: unknown;
   readonly method: string;
-  /** Cancels it by ending its stream, as the protocol has it since 2026-07-28; before, the server is told. */
-  readonly cancel: (() => void) | undefined;
+  /** True if it is canceled by the end of its stream, as the protocol has it since 2026-07-28; before, the server is told. */
+  readonly isModern: boolean;
+  readonly sending: Sending;
 }
 
 /** A message or batch that is being sent. */
 interface Sending {
-  readonly requests: readonly Pending[];
+  requests: readonly Pending[];
   /** Its text, until the server has it. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** True if its stream broke, and the SDK opens it again. */
-  isResumed: boolean;
+  /** True if the SDK reads its stream, and opens it again if it breaks. */
+  isOfSdk: boolean;
+  /** Ends its stream. */
+  readonly stop: () => void;
 }
 
 /** Relays messages until the client ends them, nobody reads its answers any more, or the signal aborts. */
 export async function relayMessages(url: URL, options: RelayOptions): Promise<void> {
   const { input, output, signal, tell } = options;
   const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
-  const transport = new StreamableHTTPClientTransport(url, { fetch, reconnectionOptions: RECONNECTION });
+  const transport = new StreamableHTTPClientTransport(url, {
+    fetch,
+    reconnectionOptions: RECONNECTION,
+    reconnectionScheduler: reopenLater,
+  });
   const pending = new Map<string, Pending>(), sendings = new Map<string, Sending>(), ended = new AbortController();
   const parameters = new ParameterHeaders();
-  let sent = 0, sendingBytes = 0, changed = Promise.withResolvers<void>(), before: Promise<unknown> = Promise.resolve();
+  let sent = 0,
+    sendingBytes = 0,
+    reopened = 0,
+    changed = Promise.withResolvers<void>(),
+    before: Promise<unknown> = Promise.resolve();
   signal.addEventListener("abort", () => ended.abort(), { once: true });
   if (signal.aborted) ended.abort();
   transport.onerror = () => {}; // the caller is told, or the stream is opened again
@@ -83,9 +98,18 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     changed = Promise.withResolvers();
   }
 
+  /** A server may end its streams at once, without a message and with a short `retry`, or with one that is too long for a timer. */
+  function reopenLater(reopen: () => void, delayMs: number): () => void {
+    const timer = startTimer(
+      reopen,
+      ++reopened > MAX_QUICK_REOPENINGS ? Math.max(delayMs, SLOW_REOPENING_MS) : delayMs,
+    );
+    return () => clearTimeout(timer);
+  }
+
   async function write(text: string): Promise<void> {
     try {
-      await output(new TextEncoder().encode(`${text}\n`));
+      await untilAborted(output(new TextEncoder().encode(`${text}\n`)), ended.signal);
     } catch {
       ended.abort(); // the client has gone
     }
@@ -98,6 +122,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
       tell(`${url.host} sent something that is not a message`);
       return false;
     }
+    reopened = 0;
     const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
     for (const each of answers) {
       const key = keyOf(each.id), request = pending.get(key), { result } = each;
@@ -114,10 +139,14 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     return answers.length > 0;
   }
 
+  function isPending(request: Pending): boolean {
+    return pending.get(keyOf(request.id)) === request;
+  }
+
   /** Answers requests that the server did not. */
   async function fail(requests: readonly Pending[], error: JsonObject): Promise<void> {
     for (const request of requests) {
-      if (pending.get(keyOf(request.id)) !== request) continue;
+      if (!isPending(request)) continue;
       pending.delete(keyOf(request.id));
       await write(JSON.stringify({ jsonrpc: "2.0", id: request.id, error }));
     }
@@ -129,7 +158,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     const headers = new Headers(init.headers), sending = sendings.get(headers.get(MESSAGE_FIELD) ?? "");
     headers.delete(MESSAGE_FIELD);
     const response = await options.fetch(address, { ...init, headers, ...(sending && { body: sending.bytes }) });
-    const { status, body } = response, type = mediaType(response);
+    const { status, body } = response, type = mediaType(response), lastId = headers.get("last-event-id");
     const answer = (text: BodyInit | null) => new Response(text, { status, headers: response.headers });
     if (status >= 300 && status < 400) return response;
     if (!response.ok) {
@@ -143,6 +172,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
         await fail([...pending.values()], error!);
         return new Response(null, { status: 405 });
       }
+      if (lastId !== null && CANNOT_RESUME.includes(status)) return new Response(null, { status: 405 });
       return answer(text);
     }
     if (sending) release(sending);
@@ -151,7 +181,13 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
         tell(`${url.host} sent a message of more than ${MAX_MESSAGE_BYTES} bytes, which is left out`);
         await fail(sending?.requests ?? [], tooLong("The server's message"));
       });
-      return sending ? await readAnswers(events, sending, { response, signal: init.signal }) : answer(streamOf(events));
+      if (!sending) return answer(streamOf(resumedAfter(lastId, events)));
+      // The SDK takes the session from this response, which may be long after the answer.
+      if (sending.requests.some(({ method }) => method === "initialize")) {
+        sending.isOfSdk = true;
+        return answer(streamOf(events));
+      }
+      return await readAnswers(events, sending, { response, signal: init.signal });
     }
     if (status === 202 || type !== "application/json" || !sending?.requests.length) {
       await body?.cancel();
@@ -169,18 +205,19 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     sending: Sending,
     { response, signal }: { readonly response: Response; readonly signal: AbortSignal | null | undefined },
   ): Promise<Response> {
-    let id = "", retry = "";
+    let id = "", nextId = "", retry = "";
     try {
       for await (const line of events) {
-        if (line.startsWith("id")) id = line;
+        if (line.startsWith("id")) nextId = line;
         if (line.startsWith("retry")) retry = line;
+        if (line.startsWith("data")) id = nextId; // before, the event may be incomplete
       }
     } catch {
       signal?.throwIfAborted(); // else the connection broke
     }
     const { status } = response, headers = new Headers(response.headers);
-    sending.isResumed = id !== "" && sending.requests.some((request) => pending.get(keyOf(request.id)) === request);
-    if (sending.isResumed) return new Response(`${retry}${id}data:\n\n`, { status, headers });
+    sending.isOfSdk = id !== "" && sending.requests.some(isPending);
+    if (sending.isOfSdk) return new Response(`${retry}${id}data:\n\n`, { status, headers });
     headers.set("content-type", "application/json");
     return new Response(ANSWERED, { status, headers });
   }
@@ -194,14 +231,16 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
   async function send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
     const messages = Array.isArray(message) ? message as readonly JsonObject[] : [message as JsonObject];
     const controller = new AbortController(), number = String(++sent);
+    const sending: Sending = { bytes, requests: [], isOfSdk: false, stop: () => controller.abort() };
     const requests = messages.filter(({ id, method }) => id !== undefined && typeof method === "string")
       .map((request): Pending => ({
         id: request.id,
         method: request.method as string,
-        cancel: isModern(request) ? () => controller.abort() : undefined,
+        isModern: isModern(request),
+        sending,
       }));
+    sending.requests = requests;
     for (const request of requests) pending.set(keyOf(request.id), request);
-    const sending: Sending = { bytes, requests, isResumed: false };
     sendings.set(number, sending);
     sendingBytes += bytes.length;
     try {
@@ -210,7 +249,7 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
         headers: { [MESSAGE_FIELD]: number, ...parameters.of(messages[0]!) },
         onRequestStreamEnd: () => void fail(requests, failure(ENDED_EARLY)),
       });
-      if (!sending.isResumed) await fail(requests, failure(ENDED_EARLY));
+      if (!sending.isOfSdk) await fail(requests, failure(ENDED_EARLY));
     } catch (error) {
       if (controller.signal.aborted || ended.signal.aborted) return;
       const reason = reasonOf(error, url);
@@ -233,20 +272,24 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
       const key = keyOf(single.params.requestId), request = pending.get(key);
       pending.delete(key); // it gets no answer of ours
       change();
-      if (request?.cancel) return request.cancel();
+      if (request?.isModern) return request.sending.stop();
+      // Nothing comes on its stream any more, which would be opened again and again.
+      if (request?.sending.isOfSdk && !request.sending.requests.some(isPending)) request.sending.stop();
     }
     while (pending.size >= MAX_PENDING || sendingBytes >= MAX_SENDING_BYTES) {
       await untilAborted(changed.promise, ended.signal);
     }
     // Requests go out in order, but do not wait for the answers of others. Others are accepted before the next one goes out.
-    await before;
+    await untilAborted(before, ended.signal);
     const work = send(line, message as JsonObject);
-    if (single && (single.method === undefined || single.id === undefined)) before = withinTime(work, ACCEPT_MS);
+    const isFirst = single?.method === "initialize"; // its answer has the session
+    if (isFirst || single && (single.method === undefined || single.id === undefined)) {
+      before = withinTime(work, ACCEPT_MS);
+    }
   }
 
   try {
     for await (const line of readLines(input, ended.signal)) await take(line);
-    await before;
     const until = Date.now() + LAST_ANSWERS_MS;
     while ((pending.size > 0 || sendings.size > 0) && Date.now() < until) {
       await withinTime(changed.promise, until - Date.now(), ended.signal);
@@ -270,7 +313,7 @@ export async function* readLines(
   limit: number = MAX_MESSAGE_BYTES,
 ): AsyncGenerator<Line> {
   const chunks = input[Symbol.asyncIterator]();
-  let parts: Uint8Array[] = [], length = 0;
+  let parts: Uint8Array<ArrayBuffer>[] = [], length = 0;
   for (;;) {
     const next = await untilAborted(chunks.next(), signal);
     if (next.done) break;
@@ -282,22 +325,12 @@ export async function* readLines(
       from = to + 1;
       if (end === -1) continue;
       if (length > limit) yield "too long";
-      else if (length > 0) yield joined(parts, length);
+      else if (length > 0) yield joinBytes(parts);
       [parts, length] = [[], 0];
     }
   }
   if (length > limit) yield "too long";
-  else if (length > 0) yield joined(parts, length);
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  else if (length > 0) yield joinBytes(parts);
 }
 
 /**
@@ -357,6 +390,12 @@ export async function* eventsOf(
   }
 }
 
+/** The SDK forgets where a resumed stream was if it breaks again before an event. */
+async function* resumedAfter(lastId: string | null, lines: AsyncIterable<string>): AsyncGenerator<string> {
+  if (lastId !== null) yield `id: ${lastId}\ndata:\n\n`;
+  yield* lines;
+}
+
 function streamOf(lines: AsyncGenerator<string>): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
   return new ReadableStream({
@@ -366,7 +405,7 @@ function streamOf(lines: AsyncGenerator<string>): ReadableStream<Uint8Array<Arra
       else controller.enqueue(encoder.encode(value));
     },
     cancel: async () => void await lines.return(undefined),
-  });
+  }, { highWaterMark: 0 });
 }
 
 /**

@@ -375,7 +375,9 @@ function azdScopeRefusal({ scopes, tenantId }: AzdRequest, options: IdentityAnsw
   if (tenant === undefined || tenantId === undefined || tenantId.toLowerCase() === tenant.toLowerCase()) {
     return undefined;
   }
-  return { statusCode: 403, message: `Only tokens of the tenant ${tenant} are served here, not of ${tenantId}` };
+  // It may be the same one: azd has ids, and a person types a domain.
+  const message = `Only tokens of the tenant ${tenant} are served here: run latchkey serve with --tenant ${tenantId}`;
+  return { statusCode: 403, message };
 }
 
 function notServed(resource: string): Refusal {

@@ -41,7 +41,7 @@ import type { Upstream } from "./upstream.ts";
 /** The command. */
 export const command: Command = {
   name: "serve",
-  summary: "Managed-identity endpoint for programs, in containers and elsewhere",
+  summary: "Serve tokens to programs and containers, or let agents call APIs without a token",
   usage: "serve --client-id ID (--resource URL... | --upstream URL...) (--socket PATH | --port PORT | -- COMMAND...) " +
     "[options], or serve --forward SOCKET -- COMMAND...",
   operands: Infinity,

@@ -8,6 +8,7 @@ import { isObject, readJson, readNumber, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
 import { stateFolder } from "../files/user_folders.ts";
+import type { BrokerCall } from "./broker.ts";
 
 /** Time in milliseconds between two calls that fail. */
 const PAUSE_MS = 600_000;
@@ -37,11 +38,40 @@ export function shareCookiePause(): void {
  * Makes a call for a cookie.
  *
  * @param json The request.
- * @throws {LatchkeyError} `temporarily_unavailable` if one has failed in the last ten minutes.
+ * @throws {LatchkeyError} `temporarily_unavailable` if one has failed in the last ten minutes; `timed_out` if others are under way.
  */
-export async function callForCookie(json: string, call: () => Promise<string>, correlationId: string): Promise<string> {
+export async function callForCookie(
+  json: string,
+  call: () => Promise<string>,
+  { correlationId, signal }: BrokerCall,
+): Promise<string> {
   const account = readJson(json)?.account;
   if (!isObject(account) || readText(account.clientInfo)) return await call(); // Microsoft's broker opens no dialog
+  return await callWithLock(() => callUnlessPaused(call, correlationId), { correlationId, signal });
+}
+
+/** Waits for the calls under way, of the user's other programs too: if they fail, this one is not made. */
+async function callWithLock(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
+  const { withLock, withMutex } = await import("../files/lock.ts"), waitMs = CALL_MS;
+  const onTimeout = () =>
+    new LatchkeyError("timed_out", "Not asked for a cookie: other calls for one are under way", { correlationId });
+  return await withMutex("cookie", async () => {
+    if (!isInFile) return await work();
+    let isStarted = false;
+    const start = () => {
+      isStarted = true;
+      return work();
+    };
+    try {
+      return await withLock(`${cookiePauseFolder()}/cookie.lockfile`, start, { signal, waitMs });
+    } catch (error) {
+      if (isStarted || !(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
+      return await work(); // a program that may not use the folder
+    }
+  }, { signal, waitMs, onTimeout });
+}
+
+async function callUnlessPaused(call: () => Promise<string>, correlationId: string): Promise<string> {
   const since = Date.now(), mark = await readMark(), ageMs = mark ? since - mark.since : -1;
   if (mark && ageMs >= 0 && ageMs < PAUSE_MS && (mark.hasFailed || ageMs > CALL_MS)) {
     throw paused(Math.ceil((PAUSE_MS - ageMs) / 60_000), correlationId);
@@ -63,7 +93,7 @@ export async function callForCookie(json: string, call: () => Promise<string>, c
 
 /** Ends the pause if a sign-in succeeded. */
 export async function endCookiePause(reply: string): Promise<void> {
-  if (!isRefusal(reply)) await writeMark(undefined);
+  if (reply !== "" && !isRefusal(reply)) await writeMark(undefined); // himmelblau's is empty if its daemon does not answer
 }
 
 function paused(minutes: number, correlationId: string): LatchkeyError {

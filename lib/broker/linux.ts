@@ -128,7 +128,7 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
       if (method === "acquirePrtSsoCookie") {
-        return await (await import("./cookie_pause.ts")).callForCookie(json, exchange, correlationId);
+        return await (await import("./cookie_pause.ts")).callForCookie(json, exchange, { correlationId, signal });
       }
       const reply = await exchange();
       if (method === "acquireTokenInteractively") await (await import("./cookie_pause.ts")).endCookiePause(reply);

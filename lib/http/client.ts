@@ -26,8 +26,14 @@ type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
  * Returns a `fetch`. It rejects with a `LatchkeyError`: `no_network`; `configuration` for a certificate or the proxy, with the
  * variable to set; `missing_dependency` if Deno does not permit it. A redirect is an answer like any other, or with
  * `redirect: "error"` an `invalid_response`.
+ *
+ * @param options `isPatient`: true to wait for an answer, and between its parts, as long as it takes. By default Node and Bun give
+ * up after five minutes.
  */
-export function makeFetch({ variable = readEnvironment }: { readonly variable?: Variable } = {}): Fetch {
+export function makeFetch(
+  { variable = readEnvironment, isPatient = false }: { readonly variable?: Variable; readonly isPatient?: boolean } =
+    {},
+): Fetch {
   let more: Promise<readonly string[]> | undefined;
   return async (url, init) => {
     const request = await readRequest(url, init);
@@ -37,12 +43,12 @@ export function makeFetch({ variable = readEnvironment }: { readonly variable?: 
       proxy = await findProxy(request.url, variable);
       const certificates = await more;
       try {
-        return await send(request, { proxy, certificates });
+        return await send(request, { proxy, certificates }, isPatient);
       } catch (error) {
         // The handshake failed before anything was sent.
         if (certificates || !isUnknownIssuer(error)) throw error;
         more ??= trustedCertificates(variable);
-        return await send(request, { proxy, certificates: await more });
+        return await send(request, { proxy, certificates: await more }, isPatient);
       }
     } catch (error) {
       throw httpFailure(error, request, { proxy });
@@ -76,8 +82,10 @@ async function readRequest(url: string | URL, init: RequestInit = {}): Promise<H
   };
 }
 
-async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
-  if (!route.proxy && !route.certificates) return await fetch(request.url, request);
+async function send(request: HttpRequest, route: HttpRoute, isPatient: boolean): Promise<Response> {
+  if (!route.proxy && !route.certificates) {
+    return await fetch(request.url, isPatient ? { ...request, ...withoutTimeLimits() } : request);
+  }
   const deno = denoNamespace();
   const response = deno
     ? await sendByDeno(deno, request, route)
@@ -85,6 +93,15 @@ async function send(request: HttpRequest, route: HttpRoute): Promise<Response> {
   // Through TLS, a 407 comes from the server.
   if (response.status === 407 && request.url.protocol === "http:") throw passwordWanted(request, route.proxy);
   return response;
+}
+
+let patientDispatcher: object | undefined;
+
+/** Returns the options of Bun's `fetch`, and of Node's, for no time limits. Node has its dispatcher in a symbol of undici's. */
+function withoutTimeLimits(): object {
+  const shared: object | undefined = Reflect.get(globalThis, Symbol.for("undici.globalDispatcher.1"));
+  patientDispatcher ??= shared && Reflect.construct(shared.constructor, [{ headersTimeout: 0, bodyTimeout: 0 }]);
+  return { timeout: false, ...(patientDispatcher && { dispatcher: patientDispatcher }) };
 }
 
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {

@@ -3,10 +3,17 @@
  *
  * @module
  */
-import { type Authority, environmentAliases, isHttpsOrLoopback, isLoopbackHost, parseAuthority } from "../authority.ts";
+import {
+  type Authority,
+  environmentAliases,
+  isHttpsOrLoopback,
+  isLoopbackHost,
+  isTenant,
+  parseAuthority,
+} from "../authority.ts";
 import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { challengeParameters, RESERVED_SCOPES } from "../request.ts";
+import { challengeParameters, RESERVED_SCOPES, SCOPE_TOKEN } from "../request.ts";
 import { boundedFetch, type HttpOptions } from "./fetch.ts";
 import { isIssuerOf } from "./provider.ts";
 
@@ -70,8 +77,8 @@ export async function findProtectedResource(
     });
   }
   const resource = metadata?.resource ?? address.origin, supported = metadata?.scopes ?? [], { kind } = authority;
-  const isOfEntra = kind === "entra" || kind === "ciam", isOther = kind === "oidc";
-  const scopes = isOfEntra ? ownScopes(named, supported, address) : named.length > 0 ? named : supported;
+  const isOther = kind === "oidc";
+  const scopes = !isOther ? ownScopes(named, supported, address) : named.length > 0 ? named : supported;
   return {
     scopes: scopes.length > 0 ? scopes : [isOther ? "email" : `${resource}/.default`],
     resource: isOther ? resource : undefined,
@@ -83,20 +90,28 @@ export async function findProtectedResource(
 export function readServerAddress(url: string): URL {
   const address = URL.canParse(url) ? new URL(url) : undefined;
   if (!address) throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it is not a URL`);
-  if (!isHttpsOrLoopback(address)) {
-    throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it has to begin with https://`);
-  }
   if (address.username || address.password) {
     throw new ArgumentError("Cannot use the server: its address has a user name or password");
+  }
+  if (!isHttpsOrLoopback(address)) {
+    throw new ArgumentError(`Cannot use the server ${JSON.stringify(url)}: it has to begin with https://`);
   }
   return address;
 }
 
 async function askForChallenge(address: URL, http: HttpOptions): Promise<string> {
+  const { fetch = globalThis.fetch } = http;
+  /** Leaves the body unread: a server that needs no token can answer with a stream that stays open. */
+  const fetchHead: HttpOptions["fetch"] = async (url, init) => {
+    const { status, headers, body } = await fetch(url, init);
+    void body?.cancel().catch(() => {});
+    return new Response(null, { status, headers });
+  };
   try {
-    return (await boundedFetch(http)(address.href, PING)).headers.get("www-authenticate") ?? "";
+    const response = await boundedFetch({ ...http, fetch: fetchHead })(address.href, PING);
+    return response.headers.get("www-authenticate") ?? "";
   } catch (error) {
-    // It redirects, or its answer is without end: its metadata can still be read.
+    // It redirects: its metadata can still be read.
     if (error instanceof LatchkeyError && error.code === "invalid_response") return "";
     throw error;
   }
@@ -125,8 +140,9 @@ async function findMetadata(
 ): Promise<Metadata | undefined> {
   const send = boundedFetch(http, { retry: true }), path = address.pathname.replace(/\/$/, "");
   const wellKnown = [...new Set([path, ""])].map((path) => `${address.origin}${WELL_KNOWN}${path}`);
+  const first = named === undefined ? undefined : checkPlace(named, address);
   let failure: unknown;
-  for (const place of named === undefined ? wellKnown : [checkPlace(named, address), ...wellKnown]) {
+  for (const place of first === undefined ? wellKnown : [first, ...wellKnown]) {
     try {
       const response = await send(place, { headers: { accept: "application/json" } });
       if (response.status >= 500) {
@@ -135,7 +151,7 @@ async function findMetadata(
       if (response.status === 200) return readMetadata(await response.text(), place, address);
     } catch (error) {
       // Another document may be the right one: a server can have several resources.
-      if (!(error instanceof LatchkeyError) || place === named) throw error;
+      if (!(error instanceof LatchkeyError) || place === first) throw error;
       if (!["invalid_response", "untrusted_authority"].includes(error.code)) throw error;
       failure ??= error;
     }
@@ -148,18 +164,18 @@ async function findMetadata(
 function checkPlace(named: string, { host, hostname }: URL): string {
   const place = URL.canParse(named) ? new URL(named) : undefined;
   const isAllowed = place && isHttpsOrLoopback(place) && (!isLoopbackHost(place.hostname) || isLoopbackHost(hostname));
-  if (isAllowed) return place.href;
+  if (isAllowed && !place.username && !place.password) return place.href;
   throw new LatchkeyError("invalid_response", `${host} names an invalid address of its metadata`);
 }
 
 /** RFC 9728, 3.3: the resource must be that of the address; a resource at a shorter path contains those below it. */
 function readMetadata(json: string, place: string, address: URL): Metadata {
   const document = readJson(json), resource = readText(document?.resource) ?? "";
-  if (!document || !URL.canParse(resource)) {
+  if (!document || !URL.canParse(resource) || !SCOPE_TOKEN.test(resource)) { // it becomes part of a scope
     throw new LatchkeyError("invalid_response", `${new URL(place).host} has no metadata of a protected resource`);
   }
-  const { origin, pathname, hash } = new URL(resource), whole = (path: string) => path.replace(/\/?$/, "/");
-  if (origin !== address.origin || hash || !whole(address.pathname).startsWith(whole(pathname))) {
+  const { origin, pathname, hash, username } = new URL(resource), whole = (path: string) => path.replace(/\/?$/, "/");
+  if (origin !== address.origin || hash || username || !whole(address.pathname).startsWith(whole(pathname))) {
     throw new LatchkeyError(
       "untrusted_authority",
       `${address.host} needs tokens for another server: ${shown(resource)}`,
@@ -178,7 +194,7 @@ function readMetadata(json: string, place: string, address: URL): Metadata {
 
 function scopesIn(...texts: readonly (string | undefined)[]): readonly string[] {
   const scopes = texts.flatMap((text) => text?.split(" ") ?? []);
-  return [...new Set(scopes)].filter((scope) => scope && !IDENTITY_SCOPES.includes(scope));
+  return [...new Set(scopes)].filter((scope) => SCOPE_TOKEN.test(scope) && !IDENTITY_SCOPES.includes(scope));
 }
 
 /** Returns text of the server as it is fit for a message. */
@@ -200,14 +216,17 @@ function ownScopes(named: readonly string[], supported: readonly string[], { hos
   );
   const scopes = named.length > 0 ? full : own.length > 0 ? own : supported;
   const foreign = scopes.find((scope) => !isOwn(scope));
-  if (foreign !== undefined) {
-    throw new LatchkeyError("untrusted_authority", `${host} asks for a token for another service: ${shown(foreign)}`, {
-      hint: "If it may have that token, pass the scope in the request",
-    });
-  }
+  if (foreign !== undefined) throw foreignScope(host, foreign);
   // Entra takes /.default only by itself.
   const all = scopes.filter((scope) => scope.endsWith("/.default"));
   return all.length > 0 ? all : scopes;
+}
+
+/** Returns the error of a server that asks for another service's token. */
+export function foreignScope(host: string, scope: string, correlationId?: string): LatchkeyError {
+  const message = `${host} asks for a token for another service: ${shown(scope)}`;
+  const hint = "If it may have that token, pass the scope in the request";
+  return new LatchkeyError("untrusted_authority", message, { correlationId, hint });
 }
 
 /** Returns true if an authorization server that metadata names is the authority. Metadata leaves `/v2.0` out, or has it. */
@@ -216,7 +235,8 @@ function isServerOf(authority: Authority, server: string): boolean {
     return isIssuerOf(authority, server) || server.replace(/\/$/, "") === authority.url;
   }
   const named = readAuthority(server);
-  if (named?.kind !== "entra" || !environmentAliases(authority.host).includes(named.host)) return false;
+  if (named?.kind !== "entra" || !isTenant(named.tenant)) return false;
+  if (!environmentAliases(authority.host).includes(named.host)) return false;
   const [wanted, has] = [authority.tenant, named.tenant].map((tenant) => tenant.toLowerCase());
   return wanted === has || !isGuid(wanted!) || !isGuid(has!);
 }

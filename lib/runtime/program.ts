@@ -165,7 +165,11 @@ export async function isPiped(): Promise<boolean> {
   }
 }
 
-/** Returns the text of a file in UTF-8 or, as Windows PowerShell's `>` writes it, in UTF-16, without a byte order mark. Throws `missing_dependency`, without a prompt, if Deno may not read it. */
+/**
+ * Returns the text of a file in UTF-8 or, as Windows PowerShell's `>` writes it, in UTF-16, without a byte order mark.
+ *
+ * @throws {LatchkeyError} `missing_dependency`, without a prompt, if Deno may not read it.
+ */
 export async function readTextFile(path: string): Promise<string> {
   requirePermission({ name: "read", path });
   const deno = denoNamespace();

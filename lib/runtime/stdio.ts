@@ -89,10 +89,9 @@ export async function readLine(signal: AbortSignal): Promise<string> {
 /** Reads a line of standard input, without its end; `undefined` at the end of the input. */
 export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<string | undefined> {
   signal?.throwIfAborted();
-  const line = Promise.withResolvers<string | undefined>(),
-    decoder = new TextDecoder(),
-    end = () => line.resolve(undefined);
+  const line = Promise.withResolvers<string | undefined>(), decoder = new TextDecoder();
   let text = "";
+  const end = () => line.resolve(text || undefined); // the last line may have no end
   const take = (chunk: Uint8Array): boolean => {
     text += decoder.decode(chunk, { stream: true });
     const end = text.indexOf("\n");

@@ -1,6 +1,6 @@
 // The program that az-shim writes, called by hand and by Azure's own libraries, which run az.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -104,7 +104,7 @@ describe("latchkey az-shim", () => {
     },
   );
 
-  test("replaces an az that is there only when it is told to", async () => {
+  test("replaces another program's az only when it is told to, and its own at any time", async () => {
     const path = join(folder, "az"), words = ["--install", folder, "--client-id", "azure-cli"];
     writeFileSync(path, "theirs");
     const { code, stderr, stdout } = await azShim(words);
@@ -114,6 +114,12 @@ describe("latchkey az-shim", () => {
     expect((await azShim([...words, "--force"])).code).toBe(0);
     expect(readFileSync(path, "utf8")).toStartWith("#!/bin/sh\n");
     expect(statSync(path).mode & 0o777).toBe(0o755);
+    const again = await azShim([...words, "--account", "jane@contoso.com"]);
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining("export PATH=") });
+    expect(readFileSync(path, "utf8")).toContain("--account=jane@contoso.com");
+    rmSync(path);
+    symlinkSync(join(folder, "gone"), path);
+    expect(await azShim(words)).toMatchObject({ code: 2, stderr: expect.stringContaining("another program's") });
   });
 
   test("writes nothing that would not run", async () => {
@@ -168,7 +174,7 @@ describe("az", () => {
   test("refuses what Azure CLI itself is needed for, by code 2 and without an answer", async () => {
     const { code, stdout, stderr } = await call("vm list");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toContain('for "az vm list" Azure CLI itself is needed');
+    expect(stderr).toContain('"az vm list" needs Azure CLI itself; latchkey answers ');
   });
 
   test("never opens a window, but to log in, for the claims of a challenge where there are any", async () => {
@@ -268,6 +274,18 @@ describe("az, for an account with subscriptions,", () => {
     expect(await succeeds(env, "account list --query [].id -o tsv")).toBe(`${PRODUCTION.id}\n${TEST.id}\n`);
   });
 
+  // The tenant's id stood for a subscription without a word about it.
+  test("warns that it shows the tenant, if the subscriptions cannot be listed", async () => {
+    const env = home();
+    expect(await succeeds(env, "account show --query id -o tsv")).toBe(`${CONTOSO}\n`); // there is none
+    azure.failure = { status: 403, body: "" };
+    const { code, stdout, stderr } = await callAt(home(), "account show --query id -o tsv");
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${CONTOSO}\n` });
+    expect(stderr).toMatch(
+      /^WARNING: The id is the tenant's, since the subscriptions cannot be listed: .*HTTP status 403\n$/,
+    );
+  });
+
   test("sends the token to no other server, and tells why there is no list", async () => {
     const env = home(), other = startFakeAzure(CONTOSO);
     azure.pages = [[PRODUCTION], [TEST]];
@@ -341,17 +359,27 @@ describe("az, for an account with subscriptions,", () => {
     expect(await callAt(env, "login --service-principal -u x -p y")).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test("marks the tokens of an agent's session, as latchkey token and serve do", async () => {
+  test("marks the tokens of an agent's session, as latchkey token, serve and CONFIG.json do", async () => {
     const env = { ...home(), COPILOT_AGENT_SESSION_ID: "sess-456" },
       app = ["--client-id", "azure-cli", "--resource", RESOURCE];
     const get =
       `curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT?api-version=2019-08-01&resource=${RESOURCE}"`;
-    const latchkey = [...BUN.program(), "bin/latchkey.ts"];
+    const latchkey = [...BUN.program(), "bin/latchkey.ts"], config = join(folder, "config.json");
+    writeFileSync(
+      config,
+      JSON.stringify({
+        client_id: AZURE_CLI_ID,
+        authority: `https://login.microsoftonline.com/${CONTOSO}`,
+        username: "jane@contoso.com",
+        scope: [SCOPE],
+      }),
+    );
     for (
       const command of [
         [az, "account", "get-access-token"],
         [...latchkey, "token", ...app],
         [...latchkey, "serve", ...app, "--", "sh", "-c", get],
+        [...latchkey, config],
       ]
     ) {
       await broker.forgetCalls();

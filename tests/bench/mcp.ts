@@ -1,4 +1,4 @@
-// The time that latchkey mcp adds to a call, and its memory over many messages: bun tests/bench/mcp.ts [CALLS [MESSAGES]]
+// The time that latchkey mcp adds to a call, and its memory over many messages: bun tests/bench/mcp.ts [CALLS [MESSAGES [RUNTIME]]]
 import { readFileSync } from "node:fs";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -6,7 +6,8 @@ import { makeOwnHome } from "../bin/own_home.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { startMcpServer } from "../tools/start_mcp_server.ts";
 
-const [calls = 500, messages = 100_000] = process.argv.slice(2).map(Number);
+const [calls = 500, messages = 100_000] = process.argv.slice(2, 4).map(Number), only = process.argv[4] ?? "";
+const print = (row: readonly string[]) => process.stdout.write(`| ${row.join(" | ")} |\n`);
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", MIB = 1024 * 1024;
 await using server = await startMcpServer();
 using home = makeOwnHome();
@@ -32,8 +33,8 @@ function memoryOf(pid: number): number {
 
 const direct = newClient();
 await direct.connect(new StreamableHTTPClientTransport(new URL(server.url)));
-const rows: string[][] = [];
-for (const { name, program } of RUNTIME_PATHS) {
+print(["runtime", "added ms", "MiB at 0", ...[1, 2, 3, 4].map((part) => `${messages / 4 * part}`)]);
+for (const { name, program } of RUNTIME_PATHS.filter(({ name }) => name.includes(only))) {
   const [command = "", ...args] = program();
   const transport = new StdioClientTransport({
     command,
@@ -53,9 +54,7 @@ for (const { name, program } of RUNTIME_PATHS) {
     memory.push(memoryOf(pid));
   }
   await client.close();
-  rows.push([name, added.toFixed(2), ...memory.map((size) => size.toFixed(0))]);
+  print([name, added.toFixed(2), ...memory.map((size) => size.toFixed(0))]);
 }
 await direct.close();
-const head = ["runtime", "added ms", "MiB at 0", ...[1, 2, 3, 4].map((part) => `${messages / 4 * part}`)];
-for (const row of [head, ...rows]) process.stdout.write(`| ${row.join(" | ")} |\n`);
 process.exit(0);

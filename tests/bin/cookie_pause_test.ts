@@ -1,6 +1,6 @@
 // The pause between calls for a cookie that fail, which open a PIN dialog with himmelblau since 4.0: over all programs of a user.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
@@ -52,9 +52,14 @@ test("latchkey cookie and browser-host ask once in ten minutes while it fails, w
   expect((await host.answers(1))[0]!.message.error).toStartWith("Not asked for a cookie: ");
   expect(await asked()).toBe(1);
 
+  // An empty reply, of a daemon that does not answer, ended the pause as a sign-in does.
+  await broker.behave({ replies: { ...FAILS, acquireTokenInteractively: { kind: "text", text: "" } } });
+  const login = "login --client-id azure-cli --prompt login --scope User.Read";
+  expect([(await run(login, home)).code, existsSync(markIn(home))]).toEqual([5, true]);
+
   // What a person did to mend it ends the pause for all of them.
   await broker.behave({ replies: {} });
-  expect((await run("login --client-id azure-cli --prompt login --scope User.Read", home)).code).toBe(0);
+  expect((await run(login, home)).code).toBe(0);
   expect(existsSync(markIn(home))).toBe(false);
   host.send({ command: "acquirePrtSsoCookie", account });
   expect((await host.answers(1))[0]!.message.cookieName).toBe("x-ms-RefreshTokenCredential");
@@ -99,6 +104,29 @@ test("latchkey cookie pauses for no other broker, and for none that is gone", as
     expect(stderr).toMatch(/its daemon could not answer[^]*hint: .*systemctl status himmelblaud/);
   }
   expect(existsSync(markIn(home))).toBe(false);
+});
+
+// Calls at the same time were all made before the first one failed: himmelblau opened a dialog for each page of a browser.
+test("programs that ask at the same time ask once if it fails", async () => {
+  using home = makeOwnHome();
+  await using host = startHost([...program("--allow-all"), "browser-host"], environment(home));
+  const account = await accountOf(host);
+  for (let count = 0; count < 3; count++) host.send({ command: "acquirePrtSsoCookie", account });
+  const [runs, answers] = await Promise.all([
+    Promise.all([run("cookie", home), run("cookie", home)]),
+    host.answers(3),
+  ]);
+  const errors = [...answers.map(({ message }) => JSON.stringify(message.error)), ...runs.map(({ stderr }) => stderr)];
+  expect(errors.filter((error) => error.includes("Not asked for a cookie: the broker failed"))).toHaveLength(4);
+  expect(await asked()).toBe(1);
+
+  await broker.behave({ replies: {} });
+  rmSync(markIn(home));
+  host.send({ command: "acquirePrtSsoCookie", account });
+  host.send({ command: "acquirePrtSsoCookie", account });
+  expect((await host.answers(2)).map(({ message }) => message.cookieName)).toEqual(
+    ["x-ms-RefreshTokenCredential", "x-ms-RefreshTokenCredential"],
+  );
 });
 
 test("a host that may write nothing keeps the pause to itself", async () => {

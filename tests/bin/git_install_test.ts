@@ -89,7 +89,8 @@ describe("latchkey git --install", () => {
     for (const url of urls) expect(await values(`credential.${url}.helper`)).toHaveLength(2);
     expect(stderr).toContain("git.contoso.com gets a token only once it has a scope");
     expect(stderr).not.toContain("dev.azure.com gets a token only");
-    await run(["--uninstall", "--host", "git.contoso.com"]);
+    const gone = await run(["--uninstall", "--host", "git.contoso.com"]);
+    expect(gone.stderr).toEndWith("no longer has these lines of credential.https://git.contoso.com.helper\n");
     expect(await values("credential.https://git.contoso.com.helper")).toEqual([]);
     expect(await values("credential.https://contoso.visualstudio.com.helper")).toHaveLength(2);
     await run(["--uninstall"]);
@@ -99,7 +100,7 @@ describe("latchkey git --install", () => {
   test("says which helper would store the token, since it comes later", async () => {
     writeFileSync(config, `[credential "https://dev.azure.com"]\n\thelper =\n[credential]\n\thelper = store\n`);
     const later = await install();
-    expect(later.stderr).toContain("git has store: it gives the token to that to store, too");
+    expect(later.stderr).toContain("git has store: git gives the token to that helper, too, to store");
     expect(later.stderr).not.toContain("no longer asks");
     writeFileSync(config, `[credential]\n\thelper = store\n`);
     const before = await install();
@@ -116,6 +117,17 @@ describe("latchkey git --install", () => {
     const { code, stdout, stderr } = await run(["--uninstall"]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
     expect(stderr).toContain("nothing to remove");
+  });
+
+  // Git's lock made one of two installations fail between its lines, and an empty helper alone resets all others.
+  test("waits for another git that changes the configuration", async () => {
+    writeFileSync(config, "");
+    const hosts = ["a", "b", "c", "d"].map((name) => `${name}.visualstudio.com`);
+    const runs = await Promise.all(hosts.map((host) => install("--host", host)));
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
+      hosts.map((host) => ({ code: 0, stderr: expect.stringContaining(`git asks latchkey for https://${host}.`) })),
+    );
+    for (const host of hosts) expect(await values(`credential.https://${host}.helper`)).toHaveLength(2);
   });
 
   test("writes nothing when git would fail with it", async () => {
@@ -202,9 +214,27 @@ test("helperOf() writes a path of Windows for git's sh", () => {
 });
 
 test("withoutOwn() knows the helpers that run latchkey, and the empty one before each", () => {
-  const helper = helperOf(["/opt/lk/tool", "git", "--client-id=azure-cli"], false);
+  const program = "!/opt/lk/tool git", helper = `${program} --client-id=azure-cli`;
   const others = ["", "manager", "!gh auth git-credential", "!/opt/latchkey/other store", "latchkey git", "!x git y"];
-  expect(withoutOwn(others, helper)).toEqual(others);
-  expect(withoutOwn(["a", "", "!latchkey git", "", helper, "!/opt/lk/tool git"], helper)).toEqual(["a"]);
-  expect(withoutOwn(["", "a", "!npx @latchkey/latchkey git --account='x y'"], helper)).toEqual(["", "a"]);
+  expect(withoutOwn(others, program)).toEqual(others);
+  expect(withoutOwn(["a", "", "!latchkey git", "", helper, program], program)).toEqual(["a"]);
+  const typed = [
+    "!npx @latchkey/latchkey git --account='x y'",
+    "!deno run -A jsr:@latchkey/latchkey@0.1/cli git",
+    "!'C:/Program Files/latchkey/latchkey.exe' git",
+    "!LATCHKEY_CLIENT_ID=azure-cli ~/bin/latchkey git",
+    "!node /opt/latchkey/dist/bin/latchkey.js git --client-id=azure-cli",
+  ];
+  for (const each of typed) expect(withoutOwn(["", "a", each], program)).toEqual(["", "a"]);
+});
+
+// "latchkey" and "git" anywhere in a helper were enough: --uninstall removed helpers of the person's own.
+test("withoutOwn() leaves a helper that runs git itself, in a folder named latchkey", () => {
+  const others = [
+    "!f() { git -C ~/src/latchkey show HEAD:x; }; f",
+    "!GIT_DIR=~/src/latchkey git show x",
+    "!cd /srv/latchkey; git show x",
+    "!/opt/lk/tool gitlab",
+  ];
+  expect(withoutOwn(others, "!/opt/lk/tool git")).toEqual(others);
 });

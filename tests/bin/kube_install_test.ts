@@ -13,9 +13,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { parse } from "yaml";
-import { knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
+import { isOwn, knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -91,7 +91,7 @@ describe("latchkey kube --install", () => {
     expect(others).toEqual({ as: "boss" });
     expect(exec).toEqual({
       apiVersion: "client.authentication.k8s.io/v1beta1",
-      command: expect.stringMatching(/^\//),
+      command: expect.stringMatching(/^(\/|[A-Z]:\\)/),
       args: expect.arrayContaining([
         "kube",
         `--server-id=${AKS}`,
@@ -109,9 +109,9 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(`wrote the user "jane" in ${path}`);
     expect(first.stderr).toContain("To undo: latchkey kube --uninstall --context contoso\n");
     expect(first.stderr).toContain(
-      `before, it had client-certificate-data, client-key-data: kept in ${kept()}`,
+      `what it had before (client-certificate-data, client-key-data) is in ${kept()}; --uninstall brings it back`,
     );
-    expect(first.stderr).toContain("the same user is that of shared: they get their tokens from latchkey, too");
+    expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
     expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual([0o640, 0o600]);
 
@@ -127,7 +127,7 @@ describe("latchkey kube --install", () => {
     const { code, stderr } = await install("aks");
     expect({ code, stderr }).toMatchObject({
       code: 0,
-      stderr: expect.stringContaining("it had exec of kubelogin: kept in"),
+      stderr: expect.stringContaining("what it had before (exec of kubelogin) is in"),
     });
     expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, "--tenant=contoso.com"]));
     expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
@@ -147,7 +147,9 @@ describe("latchkey kube --install", () => {
     expect(lost(CONFIG, content())).not.toContain("# Jane's own");
     const one = await run(["--uninstall", "--context", "contoso"]);
     expect(one).toMatchObject({ code: 0, stdout: "jane\n" });
-    expect(one.stderr).toContain("has client-certificate-data, client-key-data again");
+    expect(one.stderr).toContain(
+      "no longer runs latchkey; it has this again: client-certificate-data, client-key-data\n",
+    );
     expect(userOf("jane")).toEqual(userOf("jane", CONFIG));
     expect(userOf("aks").exec.args).toContain("kube");
     expect(existsSync(kept())).toBe(true);
@@ -162,12 +164,40 @@ describe("latchkey kube --install", () => {
     });
   });
 
+  // The second installation kept the token in place of the certificate, whose key was gone.
+  test("keeps what there was before it, and what has been added since", async () => {
+    await install("contoso", "--server-id", AKS);
+    writeFileSync(path, content().replace("    as: boss\n", "    as: boss\n    token: added\n"));
+    expect(userOf("jane").token).toBe("added");
+    expect((await install("contoso", "--server-id", AKS)).stderr).toContain("what it had before (token) is in");
+    expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "jane\n" });
+    expect(userOf("jane")).toEqual({ ...userOf("jane", CONFIG), token: "added" });
+  });
+
+  // "latchkey" anywhere in a command was enough: --uninstall removed it, and nothing was kept.
+  test("leaves another program's exec alone, in a folder named latchkey", async () => {
+    const exec = { command: "/home/latchkey/bin/plugin", args: ["--profile", "latchkey-x", "get", "kube"] };
+    writeFileSync(path, JSON.stringify({ users: [{ name: "jane", user: { exec } }] }));
+    const before = content();
+    expect(await run(["--uninstall"])).toMatchObject({ code: 0, stdout: "" });
+    expect(content()).toBe(before);
+  });
+
+  test("says why it cannot read the kubeconfig", async () => {
+    symlinkSync("loop", join(folder, "loop"));
+    for (const [name, why] of [["loop", "it is a symbolic link"], [".", "it is a folder"]] as const) {
+      const { code, stderr } = await run(["--uninstall"], join(folder, name));
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(why) });
+      expect(stderr).toContain("error: configuration\n");
+    }
+  });
+
   test("follows KUBECONFIG: the first file with the context, and the first with its user", async () => {
     const users = join(folder, "users"), link = join(folder, "link");
     symlinkSync("users", link);
     writeFileSync(path, "contexts: [{name: contoso, context: {user: jane}}]\n");
     writeFileSync(users, "users: [{name: jane, user: {token: abc}}] # mine\r\n", { mode: 0o600 });
-    const all = [join(folder, "missing"), path, link].join(":");
+    const all = [join(folder, "missing"), path, link].join(delimiter);
     const words = ["--install", "--context", "contoso", "--client-id", "azure-cli", "--server-id", AKS];
     expect(await run(words, all)).toMatchObject({ code: 0, stderr: expect.stringContaining(`in ${link}`) });
     expect(content()).toBe("contexts: [{name: contoso, context: {user: jane}}]\n");
@@ -271,6 +301,16 @@ test("kubeconfigPaths() reads KUBECONFIG as kubectl does", () => {
   for (const none of [undefined, "", ":"]) {
     expect(kubeconfigPaths(none, "linux", home)).toEqual(["/home/jane/.kube/config"]);
   }
+});
+
+// An executable with another name did not know what it had written: it kept that, in place of the person's certificate.
+test("isOwn() knows latchkey by its name, and this executable by its path", () => {
+  const kube = (command: string, ...args: string[]) => isOwn({ command, args: [...args, "kube"] }, ["/opt/lk"]);
+  expect([kube("latchkey"), kube("C:\\a b\\latchkey.exe"), kube("npx", "@latchkey/latchkey"), kube("/opt/lk")])
+    .toEqual([true, true, true, true]);
+  expect(kube("deno", "run", "-A", "jsr:@latchkey/latchkey@0.1/cli")).toBe(true);
+  expect([kube("/usr/bin/lk"), kube("/home/latchkey/plugin"), kube("aws", "latchkey", "x"), kube("/opt/lk", "x")])
+    .toEqual([false, false, false, false]);
 });
 
 test("knownIds() reads kubelogin's arguments, on Windows too, and no other program's", () => {

@@ -421,8 +421,8 @@ describe("latchkey CONFIG.json", () => {
   });
 
   test("refuses a file that is not there as wrong usage", async () => {
-    expect((await latchkey("nobody.json", { permissions: [...LEAST_PERMISSIONS, "--allow-read=nobody.json"] })).code)
-      .toBe(2);
+    const run = await latchkey("nobody.json", { permissions: [...LEAST_PERMISSIONS, "--allow-read=nobody.json"] });
+    expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining('"nobody.json": there is no such file') });
   });
 });
 

@@ -238,7 +238,10 @@ describe("latchkey with a profile", () => {
 
   test.each([
     ["--profile wrok", "There is no profile wrok in "],
-    ["--profile wrok", "did you mean work? it has default, work. Write one: latchkey login --profile"],
+    [
+      "--profile wrok",
+      "did you mean work? it has default, work. Write one: latchkey login --profile NAME --client-id ID",
+    ],
     ["--profile ../work", 'A profile\'s name has only letters, digits, "-", "_" and ".", unlike "../work"'],
     ["--profile toString", "There is no profile toString"],
     ["--profile", "--profile needs a value"],

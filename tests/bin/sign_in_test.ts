@@ -332,6 +332,16 @@ describe("latchkey CONFIG.json", () => {
     expect((await withConfig(["--interactive", "always"])).code).toBe(0);
     expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
   });
+
+  test("names itself as the sign-in, since latchkey login does not read the file", async () => {
+    const expired = { kind: "broker_error", status: 2, subError: "token_expired" } as const;
+    await broker.behave({ replies: { acquireTokenSilently: expired } });
+    const { code, stderr } = await withConfig([]);
+    expect({ code, stderr }).toEqual({
+      code: 3,
+      stderr: expect.stringMatching(/^hint: .*: add --interactive always$/m),
+    });
+  });
 });
 
 describe("latchkey logout", () => {

@@ -110,8 +110,14 @@ describe("latchkey status", () => {
   test("ends with 3 when nobody is signed in", async () => {
     await broker.behave({ accounts: [] });
     const { code, stdout, stderr } = await status(["--client-id", CLIENT_ID]);
-    expect({ code, stderr }).toEqual({ code: 3, stderr: "latchkey: nobody is signed in. Sign in: latchkey login\n" });
+    const signIn = `latchkey login --client-id ${CLIENT_ID}`;
+    expect({ code, stderr }).toEqual({ code: 3, stderr: `latchkey: nobody is signed in. Sign in: ${signIn}\n` });
     expect(stdout).toMatch(/^broker: linux broker, version \S+\ncache: \S+, encrypted\n$/);
+    const never = await status(["--client-id", CLIENT_ID, "--broker", "never", "--account", JOE.username]);
+    expect(never).toMatchObject({ code: 3, stdout: expect.stringMatching(/^broker: off: --broker never\n/) });
+    expect(never.stderr).toBe(
+      `latchkey: ${JOE.username} is not signed in. Sign in: ${signIn} --account ${JOE.username} --broker never\n`,
+    );
   });
 
   test("tells that the broker does not answer, and the cache all the same", async () => {
@@ -150,7 +156,7 @@ describe("latchkey status", () => {
     expect(await status(["--client-id", CLIENT_ID, "--tenant", "a"])).toMatchObject({ code: 2 });
     const { stdout } = await status(["--help"]);
     expect(stdout).toStartWith(
-      "Show who is signed in, through what, and until when, without a token. Also called whoami.\n",
+      "Show who is signed in, how, and until when; requests no token. Also called whoami.\n",
     );
   });
 });

@@ -52,7 +52,7 @@ describe("checkSignIn()", () => {
 
   test.each([
     ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope"],
-    ...["code_challenge", "code_challenge_method", "CLIENT_ID", "State"],
+    ...["code_challenge", "code_challenge_method", "CLIENT_ID", "State", "resource"],
   ])("of the parameter %s is a mistake", (name) => {
     expect(() => checkSignIn({ extraQueryParameters: { [name]: "x" } })).toThrow(TypeError);
   });

@@ -15,11 +15,12 @@ import { buildGoClient } from "./go_client.ts";
 import { buildJavaClient } from "./java_client.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
-/** Those that are called by a program in Go, by the folder of its sources. */
-const GO_PEERS: Readonly<Record<string, string>> = {
-  "tests/peers/azure_cli_peer.ts": "azure_cli",
-  "tests/peers/kubernetes_peer.ts": "kubernetes",
-  "tests/peers/terraform_peer.ts": "terraform",
+/** Those that are called by a program in Go, by the folders of its sources. */
+const GO_PEERS: Readonly<Record<string, readonly string[]>> = {
+  "tests/peers/azure_cli_peer.ts": ["azure_cli"],
+  // Distributions have no package of kubectl, and to build it takes some minutes.
+  "tests/peers/kubernetes_peer.ts": ["kubernetes", ...(Bun.which("kubectl") ? [] : ["kubectl"])],
+  "tests/peers/terraform_peer.ts": ["terraform"],
 };
 /** Those that a program in Java calls as well, by the folder of its sources. */
 const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_peer.ts": "kubernetes_java" };
@@ -42,7 +43,7 @@ const batches = [
       .map((file) => batchOn(path, file))
   ),
 ];
-for (const { file } of batches) if (GO_PEERS[file]) buildGoClient(GO_PEERS[file]);
+for (const { file } of batches) GO_PEERS[file]?.forEach(buildGoClient);
 for (const { file } of batches) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
 if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
 if (batches.some(({ file }) => file === MCP_SUITE)) installPackages(...MCP);

@@ -97,6 +97,18 @@ export function inWine(command: readonly string[]): string[] {
   return ["chroot", system, "sh", "-c", `cd ${CHECKOUT_IN_WINE} && exec wine "$@"`, "sh", ...command];
 }
 
+/** Mounts Wine's system and the folder of a program of this machine, and starts the program. */
+const START = `mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --bind "$(dirname "$1")" "$0/mnt" &&
+program="/mnt/$(basename "$1")" && shift && exec chroot "$0" env -i ${
+  Object.entries(WINE_ENVIRONMENT).map(([name, value]) => `${name}=${value}`).join(" ")
+} wine "$program" "$@"`;
+
+/** Returns the words before an executable for Windows that start it; `undefined` if Wine was not set up, or this is not root. */
+export function startInWine(): readonly string[] | undefined {
+  if (!existsSync(system) || process.getuid?.() !== 0) return undefined;
+  return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", START, system];
+}
+
 /** Returns the path of a runtime, as Wine sees it. */
 export function wineTool(name: keyof typeof PROGRAMS): string {
   return join(CHECKOUT_IN_WINE, ".latchkey-tools/windows/node_modules", PROGRAMS[name]);

@@ -226,20 +226,23 @@ describe("latchkey completions powershell", () => {
     expect(open).toEqual([]);
   });
 
+  // No registry of packages has PowerShell.
   const pwsh = Bun.which("pwsh");
-  test.if(pwsh !== null)("completes commands, options and values in PowerShell", async () => {
-    const rows = [
-      ["latchkey tok", "token"],
-      ["latchkey token --inter", "--interactive"],
-      ["latchkey token --interactive ", "auto never always"],
-      ["latchkey token --interactive=n", "--interactive=never"],
-      ["latchkey token --profile w", "work-at-contoso"],
-    ] as const;
-    const code = [
-      `. '${join(home.path, "latchkey.powershell")}'`,
-      ...rows.map(([line]) => `(TabExpansion2 '${line}' ${line.length}).CompletionMatches.CompletionText -join ' '`),
-    ].join("; ");
-    const { stdout } = await runProgram([pwsh!, "-NoProfile", "-NonInteractive", "-Command", code], environment());
-    expect(stdout.trimEnd().split(/\r?\n/)).toEqual(rows.map(([, offered]) => offered));
-  });
+  if (pwsh) {
+    test("completes commands, options and values in PowerShell", async () => {
+      const rows = [
+        ["latchkey tok", "token"],
+        ["latchkey token --inter", "--interactive"],
+        ["latchkey token --interactive ", "auto never always"],
+        ["latchkey token --interactive=n", "--interactive=never"],
+        ["latchkey token --profile w", "work-at-contoso"],
+      ] as const;
+      const code = [
+        `. '${join(home.path, "latchkey.powershell")}'`,
+        ...rows.map(([line]) => `(TabExpansion2 '${line}' ${line.length}).CompletionMatches.CompletionText -join ' '`),
+      ].join("; ");
+      const { stdout } = await runProgram([pwsh, "-NoProfile", "-NonInteractive", "-Command", code], environment());
+      expect(stdout.trimEnd().split(/\r?\n/)).toEqual(rows.map(([, offered]) => offered));
+    });
+  }
 });

@@ -40,7 +40,9 @@ test.each([
   const line = readCommandLine(token, words);
   const error = new LatchkeyError("interaction_required", "Nobody is signed in", { hint, claims: '{"a":1}' });
   const command = "latchkey login --client-id azure-cli --tenant contoso.com --scope https://vault.azure.net/.default";
-  expect(withLoginOptions(error, line).hint).toBe(told.replace("CMD", command));
+  // JSON cannot be quoted for both shells of Windows.
+  const wanted = process.platform === "win32" ? told.replace(/ --claims '.*'$/, "") : told;
+  expect(withLoginOptions(error, line).hint).toBe(wanted.replace("CMD", command));
 });
 
 test("withLoginOptions() leaves a hint as it is if no app was given", () => {

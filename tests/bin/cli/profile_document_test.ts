@@ -90,7 +90,9 @@ describe("noSuchProfile()", () => {
     expect(message({ work: {}, home: {} })).toMatch(
       /^There is no profile wrok in \/home\/jane\S+config\.json; did you mean work\? it has work, home\. /,
     );
-    expect(message({ home: {} })).toMatch(/config\.json; it has home\. Write one: latchkey login --profile$/);
+    expect(message({ home: {} })).toMatch(
+      /config\.json; it has home\. Write one: latchkey login --profile NAME --client-id ID$/,
+    );
     expect(message({})).toContain("it has none");
   });
 });

@@ -53,19 +53,50 @@ describe("fetchWithToken()", () => {
   });
 
   test("renews a token that expires soon, and uses it as long as it is good if that fails", async () => {
-    const { send, reasons, options } = play((authorization) => authorization ? ok() : refused(), 60_000);
-    await send(SERVER);
-    await send(SERVER);
-    expect(reasons).toEqual(["first", "expired"]);
+    const { options } = play((authorization) => authorization ? ok() : refused(), 10 * 60_000), { now } = Date;
     let count = 0;
+    const acquire: typeof options.acquire = (reason) =>
+      count++ > 0 ? Promise.reject(new LatchkeyError("no_network", "x")) : options.acquire(reason);
+    const send = fetchWithToken(SERVER, { ...options, acquire });
+    try {
+      for (const [minutes, calls] of [[0, 1], [4, 1], [6, 2], [6, 2], [8, 3]] as const) {
+        Date.now = () => now() + minutes * 60_000;
+        expect((await send(SERVER)).status).toBe(200);
+        expect(count).toBe(calls); // after a failure, not at each request
+      }
+      Date.now = () => now() + 11 * 60_000;
+      expect((await failureOf(send(SERVER))).code).toBe("no_network");
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  test("renews tokens that last a few minutes at half of them, and not at each request", async () => {
+    const { send, reasons } = play((authorization) => authorization ? ok() : refused(), 5 * 60_000), { now } = Date;
+    try {
+      for (const minutes of [0, 1, 2, 3, 4, 5]) {
+        Date.now = () => now() + minutes * 60_000;
+        await send(SERVER);
+      }
+    } finally {
+      Date.now = now;
+    }
+    expect(reasons).toEqual(["first", "expired"]);
+  });
+
+  test("prompts for messages of the client only, not for a stream that is opened again", async () => {
+    const { options } = play((authorization) => authorization ? ok() : refused()), prompts: boolean[] = [];
+    const first = Promise.withResolvers<ServerToken>();
     const acquire: typeof options.acquire = (reason) => {
-      if (count++ > 0) return Promise.reject(new LatchkeyError("no_network", "x"));
-      return play(ok, 60_000).options.acquire(reason);
+      prompts.push(reason.mayPrompt);
+      return reason.mayPrompt ? options.acquire(reason) : first.promise;
     };
-    const again = fetchWithToken(SERVER, { ...options, acquire });
-    expect((await again(SERVER)).status).toBe(200);
-    expect((await again(SERVER)).status).toBe(200);
-    expect(count).toBe(2);
+    const send = fetchWithToken(SERVER, { ...options, acquire });
+    const stream = failureOf(send(SERVER, { method: "GET" })), message = send(SERVER, { method: "POST" });
+    first.reject(new LatchkeyError("interaction_required", "x"));
+    expect((await stream).code).toBe("interaction_required");
+    expect((await message).status).toBe(200);
+    expect(prompts).toEqual([false, true]);
   });
 
   test.each([

@@ -168,6 +168,14 @@ describe("latchkey mcp with a broker", () => {
     expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
   });
 
+  // latchkey mcp, which agents start, was forgotten when tokens of agents' sessions were marked.
+  test("marks the token of an agent's session", async () => {
+    const given = options(), env = { ...given.env, COPILOT_AGENT_SESSION_ID: "s-1" };
+    await using _mcp = await connectClient(server.url, { ...given, env });
+    const [sent] = await requests();
+    expect(JSON.parse(sent!.decodedClaims!)).toEqual({ access_token: { xms_cli_sid: { values: ["s-1"] } } });
+  });
+
   test("sends the first request with a token if the scope is named", async () => {
     await using _mcp = await connectClient(server.url, options("--resource", "api://contoso"));
     expect((await requests())[0]!.requestedScopes).toEqual(["api://contoso/.default"]);
@@ -233,6 +241,44 @@ describe("latchkey mcp with a broker", () => {
     expect(error.message).toContain("asks for a token for another service: https://graph.microsoft.com/.default");
     expect(error.message).toContain("name the scope: --scope");
     expect(await requests()).toEqual([]);
+  });
+
+  test("opens no window for a stream that is opened again, which no message waits for", async () => {
+    const mcp = start(options("--interactive", "always"));
+    mcp.send(INITIALIZE);
+    await mcp.message();
+    await broker.behave({
+      replies: {
+        acquireTokenSilently: { kind: "broker_error", status: 2 },
+        acquireTokenInteractively: { kind: "broker_error", status: 7 },
+      },
+    });
+    server.deny = ({ method }) => method === "GET" ? challenge(401, 'error="invalid_token"') : undefined;
+    mcp.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    while ((await broker.calls("acquireTokenSilently")).length < 2) await Bun.sleep(10);
+    mcp.end();
+    await mcp.ended();
+    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+  });
+
+  // A step-up took the place of the scope that the person had named, to rule out the organisation's other apps.
+  test("gives a server that asks for more no token for another app if the scope is named", async () => {
+    server.deny = (request) =>
+      tokenOf(request) === undefined
+        ? challenge(401)
+        : challenge(403, 'error="insufficient_scope", scope="api://payroll/read"');
+    const named = start(options("--scope", "api://contoso/.default"));
+    named.send(INITIALIZE);
+    const { error } = await named.message() as { error: { message: string } };
+    expect(error.message).toContain("asks for a token for another service: api://payroll/read");
+    expect((await requests()).map(({ requestedScopes }) => requestedScopes)).toEqual([["api://contoso/.default"]]);
+
+    await broker.forgetCalls();
+    server.deny = () => challenge(403, 'error="insufficient_scope", scope="api://contoso/write"');
+    const own = start(options("--scope", "api://contoso/.default"));
+    own.send(INITIALIZE);
+    await own.message();
+    expect((await requests()).map(({ requestedScopes }) => requestedScopes)).toContainEqual(["api://contoso/write"]);
   });
 
   test("opens the broker's window if it may, and one that the person closes ends only the request", async () => {

@@ -202,6 +202,102 @@ describe("latchkey mcp", () => {
     expect(resumed.length).toBeGreaterThan(0);
   });
 
+  test("resumes after the last event that came whole, however often the stream breaks", async () => {
+    const lastIds: unknown[] = [];
+    server.deny = ({ method, headers }, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      if (method === "POST") {
+        const cut = 'retry: 10\nid: 1\ndata:\n\nid: 2\ndata: {"jsonrpc":';
+        response.write(cut, () => setTimeout(() => response.destroy(), 20));
+      } else if (lastIds.push(headers["last-event-id"]) < 3) response.end();
+      else response.end(`id: 2\ndata: ${JSON.stringify({ jsonrpc: "2.0", id: 2, result: {} })}\n\n`);
+      return "handled";
+    };
+    const mcp = start();
+    mcp.send(PING);
+    expect(await mcp.message()).toEqual({ jsonrpc: "2.0", id: 2, result: {} });
+    expect(lastIds).toEqual(["1", "1", "1"]);
+  });
+
+  test.each([400, 404, 410])("answers a request whose stream the server cannot resume (%d)", async (status) => {
+    server.deny = ({ method }, response) => {
+      if (method === "GET") return { status };
+      response.writeHead(200, { "content-type": "text/event-stream" }).end("retry: 10\nid: 1\ndata:\n\n");
+      return "handled";
+    };
+    const mcp = start();
+    mcp.send(PING);
+    expect(await mcp.message()).toMatchObject({ id: 2, error: { code: -32000 } });
+    expect(server.requests.filter(({ method }) => method === "GET").length).toBe(1);
+  });
+
+  test("opens the stream of a request no more that was canceled", async () => {
+    const opened: unknown[] = [];
+    let isCanceled = false;
+    server.deny = ({ method, headers, body }, response) => {
+      if (body.includes("cancelled")) return isCanceled = true, { status: 202 };
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const id = method === "POST" ? JSON.parse(body).id : headers["last-event-id"];
+      if (isCanceled) opened.push(id);
+      const isLast = opened.filter((each) => String(each) === "3").length > 10;
+      response.end(
+        isLast
+          ? `data: ${JSON.stringify({ jsonrpc: "2.0", id: 3, result: {} })}\n\n`
+          : `retry: 10\nid: ${id}\ndata:\n\n`,
+      );
+      return "handled";
+    };
+    const mcp = start();
+    mcp.send(PING);
+    while (!server.requests.some(({ method }) => method === "GET")) await Bun.sleep(2);
+    mcp.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 2 } }, { ...PING, id: 3 });
+    expect(await mcp.message()).toMatchObject({ id: 3, result: {} });
+    expect(opened.filter((each) => String(each) === "2").length).toBeLessThan(2);
+  });
+
+  test("opens streams that end at once slowly in the end, whatever time the server names", async () => {
+    const times: number[] = [];
+    let retry = "0";
+    server.deny = ({ method }, response) => {
+      if (method !== "GET") return undefined;
+      times.push(performance.now());
+      response.writeHead(200, { "content-type": "text/event-stream" }).end(`retry: ${retry}\ndata:\n\n`);
+      return "handled";
+    };
+    const mcp = await initialized();
+    while (times.length < 12) await Bun.sleep(2);
+    expect(times[11]! - times[10]!).toBeGreaterThan(900);
+
+    // Timers take at most 24 days, and one that is longer fires at once.
+    [retry, times.length] = ["99999999999", 0];
+    const other = await initialized();
+    while (times.length < 1) await Bun.sleep(2);
+    for (let id = 10; id < 20; id++) {
+      other.send({ ...PING, id });
+      await other.message();
+    }
+    other.end();
+    expect(await other.ended()).toMatchObject({ code: 0, stderr: "" });
+    expect(times.length).toBeLessThan(4);
+    mcp.end();
+    await mcp.ended();
+  });
+
+  test("has the session as soon as the server names it, though the stream of the answer stays open", async () => {
+    server.deny = ({ method, body }, response) => {
+      if (method === "POST" && body.includes('"initialize"')) {
+        const result = { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: { name: "x", version: "1" } };
+        response.writeHead(200, { "content-type": "text/event-stream", "mcp-session-id": "s1" });
+        response.write(`data: ${JSON.stringify({ jsonrpc: "2.0", id: 1, result })}\n\n`);
+        return "handled";
+      }
+      return method === "POST" ? { status: 202 } : { status: 405 };
+    };
+    await initialized();
+    while (!server.requests.some(({ body }) => body.includes("initialized"))) await Bun.sleep(2);
+    expect(server.requests.find(({ body }) => body.includes("initialized"))!.headers["mcp-session-id"]).toBe("s1");
+  });
+
   test("answers a request whose connection broke, if nothing can be resumed", async () => {
     server.deny = (_request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
@@ -289,6 +385,9 @@ describe("latchkey mcp", () => {
     );
     expect(code).toBe(0);
     expect(stdout.trim().split("\n").map((line) => JSON.parse(line).id)).toEqual([1, 2]);
+    // What follows the first request without waiting for its answer belongs to the session, too.
+    const posts = server.requests.filter(({ method }) => method === "POST");
+    expect(posts.map(({ headers }) => typeof headers["mcp-session-id"])).toEqual(["undefined", "string", "string"]);
   });
 
   test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("ends at %s in the middle of a call", async (name) => {
@@ -298,6 +397,19 @@ describe("latchkey mcp", () => {
     mcp.signal(name);
     expect((await mcp.ended()).code).toBe(0);
     expect(server.sessions).toBe(0);
+  });
+
+  test.each([true, false])("ends at SIGTERM while a notification gets no answer (input ended: %p)", async (isEnded) => {
+    const mcp = await initialized();
+    await server.settled();
+    server.deny = ({ body }) => body.includes("contoso/note") ? "handled" : undefined;
+    mcp.send({ jsonrpc: "2.0", method: "notifications/contoso/note" }, PING);
+    while (!server.requests.some(({ body }) => body.includes("contoso/note"))) await Bun.sleep(2);
+    if (isEnded) mcp.end();
+    const begin = performance.now();
+    mcp.signal("SIGTERM");
+    expect((await mcp.ended()).code).toBe(0);
+    expect(performance.now() - begin).toBeLessThan(5_000);
   });
 
   test("ends if nobody reads its answers any more", async () => {

@@ -114,6 +114,28 @@ function countedSignal(): { readonly signal: AbortSignal; count(): number } {
   return { signal, count: () => listeners.size };
 }
 
+test("makeFetch() turns off the time limits of Node and Bun, five minutes, for a patient caller only", async () => {
+  const own = globalThis.fetch, given: Record<string, unknown>[] = [];
+  const observed = (url: string | URL | Request, init: RequestInit = {}) => {
+    given.push({ ...init });
+    return own(url, init);
+  };
+  globalThis.fetch = observed as typeof fetch;
+  try {
+    for (const isPatient of [false, true]) {
+      const send = makeFetch({ variable: () => undefined, isPatient });
+      expect((await send(`http://127.0.0.1:${plain}/`)).status).toBe(200);
+    }
+  } finally {
+    globalThis.fetch = own;
+  }
+  const isNode = !("Bun" in globalThis) && !("Deno" in globalThis);
+  expect(given.map(({ timeout, dispatcher }) => [timeout, dispatcher !== undefined])).toEqual([
+    [undefined, false],
+    [false, isNode],
+  ]);
+});
+
 describe("sendByNode()", () => {
   // Each request left a listener behind, and its answer with it, for as long as the signal of the program lived.
   test.each(["/token", "/empty"])("listens for an abort no longer than the answer to %s takes", async (path) => {

@@ -123,6 +123,63 @@ describe("findProtectedResource()", () => {
     expect(message).toBe(`${new URL(url).host} asks for a token for another service: ${scope}`);
   });
 
+  // ADFS and B2C take any scope as Entra does, and had the check of other providers: none.
+  test.each([
+    ["https://fs.contoso.com/adfs"],
+    ["https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_sign_in"],
+  ])("gives no server tokens of another service at %s", async (at) => {
+    const authority = parseAuthority(at), graph = "https://graph.microsoft.com/.default";
+    serve({ [WELL_KNOWN]: { resource: url, scopes_supported: [graph] } });
+    expect((await failureOf(find(authority))).code).toBe("untrusted_authority");
+    expect((await failureOf(find(authority, `Bearer scope="${graph}"`))).code).toBe("untrusted_authority");
+    serve({ [WELL_KNOWN]: { resource: url, scopes_supported: [`${url}/read`] } });
+    expect((await find(authority)).scopes).toEqual([`${url}/read`]);
+  });
+
+  // URL ignores line breaks, so that a second scope passed for the path of the first; the request then threw a TypeError.
+  test("leaves out what is no scope", async () => {
+    const scopes = [`${url}/a\nhttps://graph.microsoft.com/.default`, "api://contoso/a\u00a0b", 'api://contoso/"'];
+    serve({ [WELL_KNOWN]: documentOf({ scopes_supported: [...scopes, "api://contoso/read"] }) });
+    expect((await find()).scopes).toEqual(["api://contoso/read"]);
+  });
+
+  // It becomes a scope as it is written, not as URL understands it.
+  test.each(
+    [["{url} ", "invalid_response"], ["\t{url}", "invalid_response"], ["{graph}", "untrusted_authority"]] as const,
+  )(
+    "refuses the resource %j",
+    async (text, code) => {
+      const resource = text.replace("{url}", url).replace("{graph}", url.replace("//", "//graph.microsoft.com@"));
+      serve({ [WELL_KNOWN]: documentOf({ resource }) });
+      expect((await failureOf(find())).code).toBe(code);
+    },
+  );
+
+  // The address was compared with its normalized form: then another document counted as well.
+  test("does not pass over a named document because its address is not normalized", async () => {
+    serve(
+      { "/here": documentOf({ resource: "https://graph.microsoft.com" }), [WELL_KNOWN]: documentOf() },
+      `Bearer resource_metadata="${server.origin}/x/../here"`,
+    );
+    expect((await failureOf(find())).code).toBe("untrusted_authority");
+    expect(asked()).toEqual(["POST /mcp", "GET /here"]);
+  });
+
+  // Such a tenant threw a TypeError in the request, as if the caller had made the mistake.
+  test("takes no tokens of an authority whose tenant is invalid", async () => {
+    serve({ [WELL_KNOWN]: documentOf({ authorization_servers: ["https://login.microsoftonline.com/a%20b"] }) });
+    expect((await failureOf(find())).code).toBe("untrusted_authority");
+  });
+
+  // The message quoted the address before it looked for a password.
+  test("does not show a password in the address of a server", async () => {
+    const thrown = await findProtectedResource("http://jane:hunter2@mcp.contoso.com", { authority: ENTRA }).catch(
+      String,
+    );
+    expect(thrown).toContain("has a user name or password");
+    expect(thrown).not.toContain("hunter2");
+  });
+
   test("leaves out foreign scopes that are only supported, and asks for /.default by itself", async () => {
     serve({
       [WELL_KNOWN]: documentOf({ scopes_supported: ["User.Read", "api://contoso/read", "api://contoso/.default"] }),
@@ -155,11 +212,13 @@ describe("findProtectedResource()", () => {
   test("asks nothing of a loopback address that a server elsewhere names", async () => {
     const sent: string[] = [];
     const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
-    const challenge = `Bearer resource_metadata="${server.origin}/here"`;
-    const { code } = await failureOf(
-      findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch }),
-    );
-    expect([code, sent]).toEqual(["invalid_response", []]);
+    for (const place of [`${server.origin}/here`, "https://jane:x@mcp.contoso.com/here"]) {
+      const challenge = `Bearer resource_metadata="${place}"`;
+      const { code } = await failureOf(
+        findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch }),
+      );
+      expect([code, sent]).toEqual(["invalid_response", []]);
+    }
   });
 
   test.each(["http://mcp.contoso.com", "mcp.contoso.com", "file:///mcp", "https://jane:x@mcp.contoso.com"])(
@@ -168,6 +227,18 @@ describe("findProtectedResource()", () => {
       await expect(findProtectedResource(address, { authority: ENTRA })).rejects.toThrow(TypeError);
     },
   );
+
+  // The whole body was read first, for 30 seconds: a stream of events stays open.
+  test("does not wait for the end of the resource's answer", async () => {
+    serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
+    let isCanceled = false;
+    const fetch = async (address: string, init: RequestInit) => {
+      if (address !== url) return await globalThis.fetch(address, init);
+      return new Response(new ReadableStream({ cancel: () => void (isCanceled = true) }));
+    };
+    const { scopes } = await findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 2_000 });
+    expect({ scopes, isCanceled }).toEqual({ scopes: [`${server.origin}/.default`], isCanceled: true });
+  });
 
   test("gives up a server that does not answer", async () => {
     const fetch = () => new Promise<Response>(() => {});

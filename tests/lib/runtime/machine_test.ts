@@ -22,7 +22,10 @@ async function readPlayed(machine: Played) {
       querySync: ({ name }: { name: string }) => ({ state: grants.includes(name) ? "granted" : "prompt" }),
     },
     osRelease: () => machine.release ?? "6.1.0-44-amd64",
-    readTextFile: () => osRelease === undefined ? Promise.reject(new Error("not there")) : Promise.resolve(osRelease),
+    readFile: () =>
+      osRelease === undefined
+        ? Promise.reject(new Error("not there"))
+        : Promise.resolve(new TextEncoder().encode(osRelease)),
   };
   Object.assign(globalThis, { Deno: deno });
   try {
