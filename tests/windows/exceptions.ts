@@ -67,7 +67,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/files/user_folders_contract.ts"], why: "it is about XDG's folders" },
   { suites: ["lib/files/file_failure_test.ts"], test: /by number/, why: "the numbers are Linux'" },
   {
-    suites: ["lib/http/endpoint_contract.ts", "bin/serve/forward_limit_test.ts"],
+    suites: ["lib/http/endpoint_contract.ts", "bin/serve/forward_limit_test.ts", "bin/serve/upstream_contract.ts"],
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
