@@ -2,6 +2,10 @@
  * A connection for HTTP/1.1 messages of any length: opened to a server, through the proxy and with TLS, and read and written piece
  * by piece. Neither side is read faster than the other one takes it.
  *
+ * The runtimes' own servers and clients would do if they all passed tests/bin/serve/upstream_contract.ts. Those of Deno 2.6 take
+ * messages with two lengths, `Deno.serve` waits for a silent client for ever, `Bun.serve` resolves `..` before anybody can refuse
+ * it, and `fetch` changes how a body is framed or encoded.
+ *
  * @module
  */
 import type { Socket } from "node:net";
