@@ -168,7 +168,7 @@ describe("the broker of WSL", () => {
     ["cut", "broker_unavailable", /exit code 1\)$/, 2],
     ["gone", "broker_unavailable", /has lost its connection to Windows$/, 2],
     ["garbage", "invalid_response", /it is not JSON$/, 1],
-    ["nothing", "invalid_response", /it is not JSON$/, 1],
+    ["nothing", "broker_unavailable", /sent an empty reply/, 1],
     ["much", "invalid_response", /printed more than/, 1],
     ["refuse", "no_network", /FindAllAccountsAsync failed$/, 1],
     ["hang", "timed_out", /did not end within 300 ms$/, 1],
