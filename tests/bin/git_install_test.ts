@@ -174,7 +174,7 @@ describe("latchkey git --install", () => {
 // Deno without FFI has not all permissions, and does not tell which ones a program has.
 const ALLOWED = TESTED_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
 
-test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder", async ({ program }) => {
+test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder", async ({ name, program }) => {
   const bus = await startPrivateBus();
   using home = makeOwnHome();
   const broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
@@ -191,7 +191,7 @@ test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder
     const env = { ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address };
     const words = ["--install", "--client-id", "azure-cli", "--host", `http://${server.host}`];
     expect(await run(words, env, latchkeyBy(program()))).toMatchObject({ code: 0 });
-    const clone = ["git", "-C", folder, "clone", "--quiet", server.url, `clone ${program()[0]!.split("/").at(-1)}`];
+    const clone = ["git", "-C", folder, "clone", "--quiet", server.url, `clone ${name}`];
     const git = { ...OWN_GIT_ENVIRONMENT, ...environment(), ...env, GIT_TERMINAL_PROMPT: "0" };
     rmSync(join(folder, clone.at(-1)!), { recursive: true, force: true });
     expect(await runProgram(clone, git)).toEqual({ code: 0, stdout: "", stderr: "" });

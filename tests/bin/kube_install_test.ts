@@ -113,7 +113,9 @@ describe("latchkey kube --install", () => {
     );
     expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
-    expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual([0o640, 0o600]);
+    // Windows has no modes.
+    const modes = process.platform === "win32" ? [0o666, 0o666] : [0o640, 0o600];
+    expect([statSync(path).mode & 0o777, statSync(kept()).mode & 0o777]).toEqual(modes);
 
     const before = content();
     const second = await install("contoso", "--server-id", AKS, "--account", "jane@contoso.com");

@@ -7,6 +7,8 @@ export interface BatchesOptions extends BatchOptions {
   readonly atOnce?: number;
   /** How often each runs. What failed has a second chance, alone on the machine, but not when it was to run more than once. */
   readonly repeat: number;
+  /** A run that has lost more than this has failed: a second chance is for the odd one alone. @default 3 */
+  readonly maxUnsteady?: number;
   /** Takes what is printed as each batch ends. @default standard output */
   readonly print?: (text: string) => void;
 }
@@ -19,12 +21,12 @@ export interface BatchesRun {
   readonly unsteady: readonly Loss[];
 }
 
-/** A run that has lost more than this has failed: a second chance is for the odd one alone. */
 export const MAX_UNSTEADY = 3;
 
 /** Runs suites, some at a time, and prints what each wrote when it ends. */
 export async function runBatches(batches: readonly Batch[], options: BatchesOptions): Promise<BatchesRun> {
-  const { atOnce = availableParallelism() + 1, repeat, print = (text) => process.stdout.write(text) } = options;
+  const { atOnce = availableParallelism() + 1, repeat, maxUnsteady = MAX_UNSTEADY } = options;
+  const { print = (text) => process.stdout.write(text) } = options;
   const all = batches.flatMap((batch) => Array<Batch>(repeat).fill(batch)), runs: BatchRun[] = [];
   for (const isAlone of [false, true]) {
     const left = all.entries().filter(([, batch]) => (batch.isAlone ?? false) === isAlone);
@@ -35,7 +37,7 @@ export async function runBatches(batches: readonly Batch[], options: BatchesOpti
   }
 
   const unsteady: Loss[] = [], lost = runs.flatMap(({ losses }) => losses);
-  if (repeat > 1 || lost.length > MAX_UNSTEADY) return { runs, unsteady };
+  if (repeat > 1 || lost.length > maxUnsteady) return { runs, unsteady };
   for (const [index, { batch, losses }] of runs.entries()) {
     if (losses.length === 0) continue;
     print("\nOnce more, alone:");

@@ -23,6 +23,9 @@ type Runner = Pick<RuntimePath, "name" | "suite">;
 /** Longer than any takes, several times. */
 const BATCH_LIMIT_MS = 400_000;
 
+/** Wine's server crashes now and then, and takes the suites with it that run at that time, of which each then counts twice. */
+const WINE_CRASH_LOSSES = 6;
+
 /** Of the command line; it runs on Node, which has the fewest faults under Wine. */
 const COMMAND_LINE_SUITE = "tests/windows/windows_on_windows.ts";
 /** Of a console; it runs on Linux, which has the other end of Wine's. */
@@ -55,6 +58,7 @@ const batches = [
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
+  ...(isWine && { maxUnsteady: WINE_CRASH_LOSSES }),
   environment: {
     ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
     [EXECUTABLES_VARIABLE]: JSON.stringify(
