@@ -9,6 +9,8 @@ export interface BatchesOptions extends BatchOptions {
   readonly repeat: number;
   /** A run that has lost more than this has failed: a second chance is for the odd one alone. @default 3 */
   readonly maxUnsteady?: number;
+  /** Returns a run without what does not count. @default all of it counts */
+  readonly counted?: (run: BatchRun) => BatchRun;
   /** Takes what is printed as each batch ends. @default standard output */
   readonly print?: (text: string) => void;
 }
@@ -26,7 +28,7 @@ export const MAX_UNSTEADY = 3;
 /** Runs suites, some at a time, and prints what each wrote when it ends. */
 export async function runBatches(batches: readonly Batch[], options: BatchesOptions): Promise<BatchesRun> {
   const { atOnce = availableParallelism() + 1, repeat, maxUnsteady = MAX_UNSTEADY } = options;
-  const { print = (text) => process.stdout.write(text) } = options;
+  const { counted = (run) => run, print = (text) => process.stdout.write(text) } = options;
   const all = batches.flatMap((batch) => Array<Batch>(repeat).fill(batch)), runs: BatchRun[] = [];
   for (const isAlone of [false, true]) {
     const left = all.entries().filter(([, batch]) => (batch.isAlone ?? false) === isAlone);
@@ -50,6 +52,6 @@ export async function runBatches(batches: readonly Batch[], options: BatchesOpti
   async function printed(batch: Batch): Promise<BatchRun> {
     const run = await runBatch(batch, options);
     print(`\n${batch.name}: ${batch.file} (${(run.ms / 1000).toFixed(1)} s)\n${run.output}`);
-    return run;
+    return counted(run);
   }
 }

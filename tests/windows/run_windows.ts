@@ -59,6 +59,7 @@ const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,
   ...(isWine && { maxUnsteady: WINE_CRASH_LOSSES }),
+  counted: withoutExceptions,
   environment: {
     ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
     [EXECUTABLES_VARIABLE]: JSON.stringify(
@@ -67,7 +68,7 @@ const run = await runBatches(batches, {
   },
 });
 tellExceptions();
-const { sum, losses, unsteady } = sumUp({ ...run, runs: run.runs.map(withoutExceptions) }, [
+const { sum, losses, unsteady } = sumUp(run, [
   ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
 ]);
 printSum(sum, losses, unsteady);
