@@ -44,7 +44,7 @@ const RECONNECTION = {
 const MAX_QUICK_REOPENINGS = 10, SLOW_REOPENING_MS = 1_000;
 /** Statuses of a server that cannot resume a stream: trying again does not help. */
 const CANNOT_RESUME: readonly number[] = [400, 404, 410];
-/** JSON-RPC's code for a message that is none, and those of MCP's SDKs for a failed connection and a lost session. */
+/** JSON-RPC's code for an invalid message, and those of MCP's SDKs for a failed connection and a lost session. */
 const INVALID_REQUEST = -32600, CONNECTION_FAILED = -32000, SESSION_NOT_FOUND = -32001;
 const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
 /** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */

@@ -309,7 +309,7 @@ export const STATUS: Readonly<Record<LatchkeyErrorCode, number>> = {
 export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpointOptions["answer"] {
   const { clientId, acquire, onOutcome } = options;
 
-  /** Returns the reply that `read` makes of a token, or the one that says why there is none. */
+  /** Returns the reply that `read` makes of a token, or the one that says why it was refused. */
   async function acquired(
     request: AcceptedRequest,
     { scopes, tenantId, signal }: Pick<AcquireTokenRequest, "scopes" | "tenantId" | "signal">,

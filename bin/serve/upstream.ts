@@ -528,7 +528,7 @@ function responseFields({ upstream, target, response, token }: Answered, head: R
   );
 }
 
-/** Returns the claims of a challenge; `undefined` if there are none that can be read. */
+/** Returns the claims of a challenge; `undefined` if it has no readable claims. */
 function claimsOf({ lines }: ResponseHead): string | undefined {
   for (const [name, value] of lines) {
     if (name.toLowerCase() !== "www-authenticate") continue;

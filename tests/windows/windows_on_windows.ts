@@ -156,18 +156,13 @@ function testOn(name: string, latchkey: readonly string[]): void {
     expect({ code, says: stderr.includes("pipe it to the program") }).toEqual({ code: 2, says: true });
   });
 
+  const serving = (resource: string): readonly string[] => [
+    ...["serve", ...ENTRA_APP, "--broker", "never", "--cache-file", cache, "--resource", resource],
+  ];
+
   // cmd.exe said so, and the code was 1.
   test("exits with 127 if a batch file is missing", async () => {
-    const words = [
-      "serve",
-      ...ENTRA_APP,
-      "--broker",
-      "never",
-      "--cache-file",
-      cache,
-      "--resource",
-      "https://vault.azure.net",
-    ];
+    const words = serving("https://vault.azure.net");
     for (const program of ["no such program.cmd", join(folder, "nowhere.bat")]) {
       const { code, stdout, stderr } = await run([...latchkey, ...words, "--", program]);
       expect({ code, stdout }).toEqual({ code: 127, stdout: "" });
@@ -184,16 +179,7 @@ function testOn(name: string, latchkey: readonly string[]): void {
   test("serves tokens to a batch file, and exits as it does", async () => {
     const child = join(folder, "my program.cmd");
     writeFileSync(child, "@echo %1 %IDENTITY_ENDPOINT%\r\n@exit /b 7\r\n");
-    const words = [
-      "serve",
-      ...ENTRA_APP,
-      "--broker",
-      "never",
-      "--cache-file",
-      cache,
-      "--resource",
-      "https://graph.microsoft.com",
-    ];
+    const words = serving("https://graph.microsoft.com");
     const { code, stdout, stderr } = await run([...latchkey, ...words, "--", child, "a&b"]);
     expect({ code, stdout, stderr }).toEqual({
       code: 7,
