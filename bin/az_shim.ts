@@ -21,7 +21,7 @@ import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError, variableOf } from "./cli/command_line.ts";
 import { ACCOUNT, APP, type Option, TENANT } from "./cli/options.ts";
 import { print, say } from "./cli/output.ts";
-import { cacheFilePath } from "./cli/profiles.ts";
+import { cacheFilePath } from "./cli/token_cache.ts";
 
 /** The command. */
 export const command: Command = {

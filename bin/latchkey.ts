@@ -71,24 +71,29 @@ function listenForSignals(): Ending {
 
 /** Runs the command line, and returns the exit code. Until then SIGINT, SIGHUP and SIGTERM end the command, and not the program. */
 export async function main(words: readonly string[]): Promise<number> {
-  const [first, ...rest] = words, ending = listenForSignals();
-  let line: CommandLine | undefined;
+  const [first, ...rest] = words;
+  let line: CommandLine | undefined, ending: Ending | undefined;
   try {
-    return await Promise.race([perform(), ending.tooLong]) ?? 0;
+    return await perform() ?? 0;
   } catch (error) {
     const code = await report(error, line, words);
-    return ending.name ? EXIT_AT[ending.name]! : code;
+    return ending?.name ? EXIT_AT[ending.name]! : code;
   } finally {
-    ending[Symbol.dispose]();
+    ending?.[Symbol.dispose]();
   }
 
   async function perform(): Promise<number | void> {
     if (first === undefined) throw new UsageError("A command is missing");
     if (first === "--version") return await (await import("./cli/help.ts")).printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
-    const entry = findCommand(first), { command } = await entry.load(), given = entry === CONFIG_FILE ? words : rest;
+    ending = listenForSignals(); // which takes Deno half a millisecond
+    return await Promise.race([performCommand(first, ending), ending.tooLong]);
+  }
+
+  async function performCommand(name: string, ending: Ending): Promise<number | void> {
+    const entry = findCommand(name), { command } = await entry.load(), given = entry === CONFIG_FILE ? words : rest;
     line = readCommandLine(command, given);
-    if (line.help) return await printHelp(first);
+    if (line.help) return await printHelp(name);
     line = await withProfile(command, given, line);
     // The terminals of Git Bash are pipes to Windows.
     if (operatingSystem() === "win32" && readEnvironment("MSYSTEM") !== undefined) {
@@ -142,8 +147,7 @@ function findCommand(word: string): CommandEntry {
 async function printHelp(word: string | undefined): Promise<void> {
   const { helpOf, overview } = await import("./cli/help.ts");
   if (word !== undefined) return print(helpOf((await findCommand(word).load()).command));
-  const [token, login] = await Promise.all([import("./token.ts"), import("./login.ts")]);
-  print(overview(GROUPS, [token, login].flatMap(({ command }) => command.examples.slice(0, 1))));
+  print(overview(GROUPS));
 }
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */

@@ -287,10 +287,17 @@ export function withAccount(query: TokenQuery, holder: Pick<TokenQuery, "account
 }
 
 function withCacheKey(query: Omit<TokenQuery, "cacheKey">): TokenQuery {
-  const { authority, scopes, account, username, capabilities, agentSession } = query;
+  return { ...query, cacheKey: cacheKeyOf(query, query) };
+}
+
+/** Returns the key under which the token of a query is cached for an account or user name. */
+export function cacheKeyOf(
+  { authority, scopes, capabilities, agentSession }: Omit<TokenQuery, "cacheKey">,
+  { account, username }: Pick<TokenQuery, "account" | "username">,
+): string {
   const holder = account ? [accountKey(account)] : username?.toLowerCase() ?? null;
-  const purpose = [authorityOfAccount(authority, account).url, scopes.toSorted(), capabilities, agentSession];
-  return { ...query, cacheKey: JSON.stringify([holder, ...purpose]) };
+  const { url } = authorityOfAccount(authority, account);
+  return JSON.stringify([holder, url, scopes.toSorted(), capabilities, agentSession]);
 }
 
 /** Returns a key that only equal requests have. */

@@ -42,9 +42,14 @@ const EXIT_CODES = [
 
 type Example = CommandSyntax["examples"][number];
 
+/** The first examples of two commands, which are not loaded for them. */
+export const FIRST_EXAMPLES: readonly Example[] = [
+  ["latchkey token --client-id azure-cli --resource https://management.azure.com", "only the token, for a script"],
+  ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],
+];
+
 export function overview(
   groups: readonly { readonly title: string; readonly commands: readonly Pick<Command, "name" | "summary">[] }[],
-  firstExamples: readonly Example[],
   system: string = operatingSystem(),
 ): string {
   const width = widthOf(groups.flatMap(({ commands }) => commands.map(({ name }) => name)));
@@ -59,7 +64,7 @@ ${lists.join("\n")}
 Options:
 ${columns(OPTIONS)}
 Examples:
-${examples(firstExamples, system)}
+${examples(FIRST_EXAMPLES, system)}
 Options can also be set in the environment: LATCHKEY_CLIENT_ID for --client-id. Some can also come from a profile
 (--profile NAME; if neither it nor --client-id is given, the profile named default). Profiles are in
 latchkey/config.json, in your configuration folder (${systemWord("configFolder", system)}).

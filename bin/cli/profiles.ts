@@ -5,12 +5,13 @@
  */
 import { isObject } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
-import { configFolder, homeFolder, pathIn } from "../../lib/files/user_folders.ts";
-import { operatingSystem, requirePermission } from "../../lib/runtime/host.ts";
+import { configFolder, pathIn } from "../../lib/files/user_folders.ts";
+import { requirePermission } from "../../lib/runtime/host.ts";
 import { absolutePath } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
+import { cacheFilePath } from "./token_cache.ts";
 
 export interface ProfileFile {
   /** Its path, for messages. */
@@ -226,22 +227,4 @@ async function readFile(): Promise<ProfileFile> {
 
 function filePath(): string {
   return pathIn(configFolder(), "config.json");
-}
-
-/**
- * Returns the path of `--cache-file`, if it was given. A shell does not replace the `~` of `--cache-file=~/cache.json`, or of a
- * variable that was set in quotes: here it is the user's home folder.
- *
- * @throws {UsageError} for the home folder of another user, and for the home folder itself.
- * @throws {LatchkeyError} `configuration`, `missing_dependency` if the home folder is not known.
- */
-export function cacheFilePath(line: CommandLine): string | undefined {
-  const path = line.text("cache-file");
-  if (!path?.startsWith("~")) return path;
-  const [, below] = (operatingSystem() === "win32" ? /^~[\\/]+(.+)$/s : /^~\/+(.+)$/s).exec(path) ?? [];
-  if (below !== undefined) return pathIn(homeFolder(), below);
-  throw new UsageError(
-    `--cache-file takes a file's path, ~/ being your home folder, and not ${JSON.stringify(path)}` +
-      `; a file of that name here is ${JSON.stringify(`./${path}`)}`,
-  );
 }

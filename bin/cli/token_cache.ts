@@ -4,9 +4,8 @@
  * @module
  */
 import { isObject } from "../../lib/encoding.ts";
-import { folderOf, listSetAside, missingFlags, removePrivateFile } from "../../lib/files/private_files.ts";
-import { pathIn, stateFolder } from "../../lib/files/user_folders.ts";
-import { denoNamespace, quoteCommand } from "../../lib/runtime/host.ts";
+import { homeFolder, pathIn, stateFolder } from "../../lib/files/user_folders.ts";
+import { denoNamespace, missingFlags, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { isTerminal, isThere } from "../../lib/runtime/program.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
@@ -14,7 +13,6 @@ import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
 import { messageOf, say } from "./output.ts";
-import { cacheFilePath } from "./profiles.ts";
 
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
@@ -52,6 +50,24 @@ export function tokenPlace(line: CommandLine): TokenPlace {
         throw error;
       }
   }
+}
+
+/**
+ * Returns the path of `--cache-file`, if it was given. A shell does not replace the `~` of `--cache-file=~/cache.json`, or of a
+ * variable that was set in quotes: here it is the user's home folder.
+ *
+ * @throws {UsageError} for the home folder of another user, and for the home folder itself.
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the home folder is not known.
+ */
+export function cacheFilePath(line: CommandLine): string | undefined {
+  const path = line.text("cache-file");
+  if (!path?.startsWith("~")) return path;
+  const [, below] = (operatingSystem() === "win32" ? /^~[\\/]+(.+)$/s : /^~\/+(.+)$/s).exec(path) ?? [];
+  if (below !== undefined) return pathIn(homeFolder(), below);
+  throw new UsageError(
+    `--cache-file takes a file's path, ~/ being your home folder, and not ${JSON.stringify(path)}` +
+      `; a file of that name here is ${JSON.stringify(`./${path}`)}`,
+  );
 }
 
 function plaintextIn(path: string, isNamed: boolean): TokenPlace {
@@ -273,8 +289,9 @@ function because(what: string, why: LatchkeyError | undefined): string {
  * @throws {UsageError} if it is something else.
  */
 export async function requireCacheFile(store: CacheStore, line: CommandLine, signal?: AbortSignal): Promise<void> {
+  if (line.text("cache-file") === undefined) return;
   const place = tokenPlace(line);
-  if (place.kind !== "plaintext" || !place.isNamed) return;
+  if (place.kind !== "plaintext") return;
   let documents: readonly string[];
   try {
     documents = await store.readAccounts({ signal });
@@ -304,6 +321,7 @@ export function isCacheText(text: string): boolean {
 /** Lists what was set aside in a place; fails as {@linkcode listSetAside} does. */
 export async function findSetAside(place: TokenPlace): Promise<readonly string[]> {
   if (place.kind === "memory") return [];
+  const { folderOf, listSetAside } = await import("../../lib/files/private_files.ts");
   if (place.kind === "file") return await listSetAside(place.folder);
   return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
 }
@@ -318,6 +336,7 @@ export async function clearSetAside(
     paths = await findSetAside(place);
     if (paths.length === 0) return undefined;
     if (!isAnybodyLeft) {
+      const { removePrivateFile } = await import("../../lib/files/private_files.ts");
       for (const path of paths) await removePrivateFile(path);
       return `removed what was set aside as damaged: ${paths.join(", ")}`;
     }

@@ -8,7 +8,7 @@
  */
 import { delay } from "../async.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { denoNamespace, isPermitted, operatingSystem, quoteCommand, requireFlags } from "../runtime/host.ts";
+import { denoNamespace, missingFlags, operatingSystem, quoteCommand, requireFlags } from "../runtime/host.ts";
 import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile, OTHERS_WRITE } from "./files.ts";
 import { pathIn } from "./user_folders.ts";
 
@@ -17,16 +17,6 @@ export async function openLocalFiles(folder: string, access: "read" | "write"): 
   if (!denoNamespace()) return (await import("./node.ts")).nodeFiles();
   requireFlags(missingFlags(folder, access), `${access} private files in ${folder}`);
   return (await import("./deno.ts")).denoFiles();
-}
-
-/** Returns the flags that Deno lacks for the files of a folder. */
-export function missingFlags(path: string, access: "read" | "write"): readonly string[] {
-  return [
-    ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
-    ...(access === "read" || isPermitted({ name: "write", path }) ? [] : [`--allow-write=${path}`]),
-    // To compare the owner of a file with this user.
-    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
-  ];
 }
 
 interface PrivateFileCall {

@@ -7,9 +7,10 @@ import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
-import { folderOf, makePrivateFolder, missingFlags, openLocalFiles } from "../files/private_files.ts";
+import { folderOf, makePrivateFolder, openLocalFiles } from "../files/private_files.ts";
 import {
   isPermitted,
+  missingFlags,
   operatingSystem,
   quoteCommand,
   requireFlags,

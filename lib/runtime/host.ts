@@ -171,6 +171,16 @@ function objectOf(permission: Permission): string {
   }
 }
 
+/** Returns the flags that Deno lacks for the files of a folder. */
+export function missingFlags(path: string, access: "read" | "write"): readonly string[] {
+  return [
+    ...(isPermitted({ name: "read", path }) ? [] : [`--allow-read=${path}`]),
+    ...(access === "read" || isPermitted({ name: "write", path }) ? [] : [`--allow-write=${path}`]),
+    // To compare the owner of a file with this user.
+    ...(operatingSystem() === "win32" || isPermitted({ name: "sys", kind: "uid" }) ? [] : ["--allow-sys=uid"]),
+  ];
+}
+
 /** Checks that Deno lacks no flags, or throws `missing_dependency` with those that it lacks. */
 export function requireFlags(missing: readonly string[], doing: string): void {
   if (missing.length > 0) throw notPermitted(doing, quoteCommand(missing));

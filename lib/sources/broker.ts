@@ -20,6 +20,7 @@ import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
 import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId, withDetails } from "../errors.ts";
 import {
+  cacheKeyOf,
   type InteractiveRequest,
   type RequestOptions,
   singleFlightKey,
@@ -227,7 +228,7 @@ export class BrokerSource {
     if (query.pop) return;
     const { account } = result, { username } = account, isOwnTenant = result.tenantId === account.realm;
     const holders = [{ account }, ...(!query.account && username && isOwnTenant ? [{ username }] : [])];
-    const own = holders.map((holder) => withAccount(query, holder).cacheKey);
+    const own = holders.map((holder) => cacheKeyOf(query, holder));
     this.#cache.save([...keys, ...own], result, this.#options.now());
   }
 

@@ -6,6 +6,7 @@ import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCommandLine } from "../../bin/cli/command_line.ts";
 import { loadGroups } from "../../bin/cli/commands.ts";
+import { FIRST_EXAMPLES } from "../../bin/cli/help.ts";
 import { readFigures } from "../bench/figures.ts";
 import { barPicture } from "../pictures/bar_picture.ts";
 import { withFiguresTable } from "../pictures/figures_table.ts";
@@ -113,7 +114,9 @@ test.each(documents)("every script that %s names is there", (file) => {
 });
 
 test("the examples of the help are what the command line takes", () => {
-  const lines = commands.flatMap(({ examples }) => examples.map(([line]) => line));
+  const examples = commands.map(({ examples }) => examples);
+  for (const example of FIRST_EXAMPLES) expect(examples.map(([first]) => first)).toContainEqual(example);
+  const lines = examples.flatMap((ofCommand) => ofCommand.map(([line]) => line));
   expect(lines.flatMap(complaints)).toEqual([]);
 });
 

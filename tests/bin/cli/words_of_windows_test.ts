@@ -49,7 +49,7 @@ describe("for Windows and macOS", () => {
     expect(commands.length).toBeGreaterThan(10);
     const examples = commands.flatMap(({ examples }) => examples.map(([line, , onWindows = line]) => onWindows));
     expect(examples.filter((line) => LINUX_WORDS.test(line) || POSIX_QUOTES.test(line))).toEqual([]);
-    expect(overview(GROUPS, [], "win32")).toContain("in your configuration folder (%APPDATA%)");
+    expect(overview(GROUPS, "win32")).toContain("in your configuration folder (%APPDATA%)");
     for (const command of commands) {
       const [line] = command.examples.map(([line, , onWindows = line]) => onWindows).filter(Boolean);
       const help = helpOf(command, "win32");
