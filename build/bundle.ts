@@ -23,8 +23,13 @@ export const NODE_MODULES: readonly RolldownPlugin[] = [
   esmExternalRequirePlugin({ external: [/^node:/] }),
 ];
 
-/** A package whose build for Node is CommonJS, and its other one is not. */
-const YAML = `${ROOT}node_modules/yaml/browser/index.js`;
+/** Files instead of those that packages have for Node. */
+const INSTEAD = {
+  // That for Node is CommonJS.
+  yaml: `${ROOT}node_modules/yaml/browser/index.js`,
+  // That for Node brings a validator of JSON Schema along, which has a third of the code, and which nobody uses here.
+  "@modelcontextprotocol/client/_shims": `${ROOT}node_modules/@modelcontextprotocol/client/dist/shimsWorkerd.mjs`,
+};
 
 export interface BundleOptions {
   /** The folder that gets the files. */
@@ -58,7 +63,7 @@ export async function bundle(
     resolve: {
       conditionNames: ["latchkey-source", "import", "node", "default"],
       mainFields: ["module", "main"],
-      alias: { yaml: YAML },
+      alias: INSTEAD,
     },
     external: [...external],
     // Importing does nothing, in our sources and in the packages.

@@ -1,4 +1,4 @@
-/** Bundles the command line, for executables. */
+/** Bundles the command line, for executables and the npm package. */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Plugin } from "rolldown";
@@ -7,22 +7,25 @@ import { bundle, type BundleOptions, NODE_MODULES, ROOT } from "./bundle.ts";
 /** Path of the entry below the root. */
 export const COMMAND_LINE = "bin/latchkey.ts";
 
+/** Name of the bundle's file with all that a silent token needs, which a hash follows. */
+export const HOT_FILE = "hot";
+
 /** Modules that a silent token needs, and that are imported late since other commands do not need them. */
 const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"];
 
 /**
- * Bundles the command line: everything that a silent token needs is in one file, `hot`, which starts sooner than two dozen. The
+ * Bundles the command line: everything that a silent token needs is in one file, which starts sooner than two dozen. The
  * entry stays in a file of its own: it awaits the command, so nothing may import it. What other commands import late is in
  * files of its own, too: evaluating all of it at once would make each of them start slower.
  *
  * @throws {Error} with all errors and warnings of the bundler.
  */
-export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts">): Promise<void> {
+export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts" | "external">): Promise<void> {
   const hot = early([COMMAND_LINE, ...HOT].map((path) => join(ROOT, path)));
   const isHot = (id: string) => hot.has(id) && id !== join(ROOT, COMMAND_LINE);
   await bundle([COMMAND_LINE], {
     ...options,
-    groups: [{ name: "hot", test: isHot }],
+    groups: [{ name: HOT_FILE, test: isHot }],
     plugins: [importHotEarly(isHot), ...NODE_MODULES],
   });
 }

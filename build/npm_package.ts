@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { bundle, currentCommit, ROOT } from "./bundle.ts";
+import { bundleCommandLine } from "./bundle_command_line.ts";
 import { forTheEdge } from "./edge/for_the_edge.ts";
 
 /** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
@@ -65,7 +66,8 @@ export async function buildPackage(
   const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
-  await bundle(sources, { folder: modules, facts, external });
+  await bundle(sources.filter(isLibrary), { folder: modules, facts, external });
+  await bundleCommandLine({ folder: modules, facts, external });
   for (const command of Object.values(bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.
   await bundle(sources.filter(isLibrary), {
