@@ -34,7 +34,7 @@ const folder = mkdtempSync(join(tmpdir(), "latchkey-artifacts-"));
 const runs: BatchRun[] = [], unsteady: Loss[] = [], others: Loss[] = [];
 try {
   const artifacts = buildArtifacts(folder, (what, why) => others.push({ what, why }));
-  const all = filesOf("tests/bin/*_test.ts")
+  const all = filesOf("tests/bin/**/*_test.ts")
     .filter((file) => reachesModule(file, TESTED_LATCHKEY, root) && !startsSources(file));
   for (const { suites = all, ...built } of commandsOf(artifacts)) {
     // What could not be built has been counted.
