@@ -1,13 +1,13 @@
 // Whole processes that find a token in a cache: ours and MSAL's on the same file, and ours with encrypted files.
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileStore } from "../../mod.ts";
-import { bundleForEdge } from "../tools/bundle_for_edge.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
 import { measureTime } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
+import { installCommand } from "./start_up_report.ts";
 
 const WARM_UP_ROUNDS = 2;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -32,13 +32,13 @@ interface Program {
 export async function keptTokensReport(env: Environment, rounds: number): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "latchkey-bench-"));
   try {
-    const bundle = await bundleCommandLine(folder);
+    const installed = await installCommand(folder);
     const programs: Program[] = [{
       name: "empty Deno",
       accounts: 0,
       command: [...denoRun(), "tests/bench/nothing.ts"],
     }];
-    for (const accounts of [1, 1_000]) programs.push(...await programsWith(accounts, folder, bundle));
+    for (const accounts of [1, 1_000]) programs.push(...await programsWith(accounts, folder, installed));
     const walls = programs.map((): number[] => []);
     for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
       for (const [index, { command }] of programs.entries()) {
@@ -69,15 +69,7 @@ function tableOf(programs: readonly Program[], walls: readonly (readonly number[
     "\ntargets: ≤ 0.25 × the faster MSAL with 1 account, ≤ 0.6 × with 1,000 (10,000 tokens, 25 MB)\n";
 }
 
-/** The command line in as few files as it takes. */
-async function bundleCommandLine(folder: string): Promise<string> {
-  const modules = await bundleForEdge("bin/latchkey.ts", { external: ["node:*", "dbus-next"] });
-  await mkdir(join(folder, "bundle"));
-  for (const { path, contents } of modules) await writeFile(join(folder, "bundle", path), contents);
-  return join(folder, "bundle", modules[0]!.path);
-}
-
-async function programsWith(accounts: number, folder: string, bundle: string): Promise<readonly Program[]> {
+async function programsWith(accounts: number, folder: string, installed: string): Promise<readonly Program[]> {
   const number = accounts === 1 ? 0 : ACCOUNT_OF_MANY, username = `person${number}@contoso.com`;
   const plain = join(folder, `plain-${accounts}.json`), sealed = join(folder, `sealed-${accounts}`);
   const documents = Array.from({ length: accounts }, (_, number) => documentOf(number));
@@ -99,7 +91,7 @@ async function programsWith(accounts: number, folder: string, bundle: string): P
   ];
   return [
     ...ours("", "bin/latchkey.ts"),
-    ...ours(" (bundled)", bundle),
+    ...ours(" (npm package)", installed),
     {
       name: "msal for Python",
       accounts,

@@ -1,4 +1,4 @@
-// What it costs to start what is built: the executable beside a compiled empty program, the bundle beside an empty Deno.
+// What it costs to start what is built: the executable beside a compiled empty program, the npm package beside an empty one.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -33,7 +33,7 @@ export async function startUpReport(
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "latchkey-bench-"));
   try {
-    const groups = [await bundled(folder, words), await onBun(folder, words, python)], notes: string[] = [];
+    const groups = [await installed(folder, words), await onBun(folder, words, python)], notes: string[] = [];
     try {
       groups.unshift(await compiled(folder, words));
     } catch (error) {
@@ -67,15 +67,27 @@ async function compiled(folder: string, words: readonly string[]): Promise<Group
   };
 }
 
-async function bundled(folder: string, words: readonly string[]): Promise<Group> {
-  await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
-  const [, ...options] = denoCommand(join(folder, "bin/latchkey.js"));
-  const command = [findTool("deno"), ...options];
+/**
+ * Builds the npm package's command below `node_modules`, as it is installed: there Deno reads no file before it is imported.
+ *
+ * @returns the command's file.
+ */
+export async function installCommand(folder: string): Promise<string> {
+  const packages = join(folder, "node_modules");
+  await bundleCommandLine({ folder: packages, facts: { kind: "bundle", target: null, commit: null } });
+  await writeFile(join(packages, "package.json"), '{ "type": "module" }');
+  return join(packages, "bin/latchkey.js");
+}
+
+async function installed(folder: string, words: readonly string[]): Promise<Group> {
+  const byDeno = (script: string) => [findTool("deno"), ...denoCommand(script).slice(1)];
+  const command = byDeno(await installCommand(folder)), empty = join(folder, "node_modules/empty.js");
+  await writeFile(empty, "");
   return {
     programs: [
-      ["an empty Deno program", denoCommand("tests/bench/nothing.ts")],
-      ["the bundle: --help", [...command, "--help"], 1.2],
-      ["the bundle: a silent token", [...command, ...words], 1.8],
+      ["Deno, an empty package", byDeno(empty)],
+      ["Deno, the npm package: --help", [...command, "--help"], 1.2],
+      ["Deno, the npm package: a silent token", [...command, ...words], 1.8],
     ],
   };
 }
@@ -88,7 +100,7 @@ async function onBun(folder: string, words: readonly string[], python: readonly 
     programs: [
       ["a minimal script with python3-dbus", python],
       ["an empty Bun program", [bun, "tests/bench/nothing.ts"]],
-      ["Bun, the bundle: a silent token", [bun, join(folder, "bin/latchkey.js"), ...words], 0.75],
+      ["Bun, the npm package: a silent token", [bun, join(folder, "node_modules/bin/latchkey.js"), ...words], 0.75],
       ["Bun, the executable: a silent token", [latchkey, ...words], 0.75],
     ],
   };
