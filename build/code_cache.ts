@@ -66,7 +66,7 @@ function asScript(code: string): { readonly code: string; readonly loader: strin
     edits.push([start, end, ""]);
   }
   visit(body);
-  const variables = exported.map((each) => each.split(" ")[0]!);
+  const variables = [...new Set(exported.map((each) => each.split(" ")[0]!))];
   const changing = body.flatMap((node) =>
     node.type === "VariableDeclaration" && node.kind === "let" ? node.declarations : []
   )
