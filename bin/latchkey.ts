@@ -69,25 +69,25 @@ function listenForSignals(): Ending {
   };
 }
 
-/** Runs the command line, and returns the exit code. Until then SIGINT, SIGHUP and SIGTERM end the command, and not the program. */
+/** Runs the command line, and returns the exit code. SIGINT, SIGHUP and SIGTERM end a command, and not the program. */
 export async function main(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words;
-  let line: CommandLine | undefined, ending: Ending | undefined;
+  let line: CommandLine | undefined, listening: Ending | undefined;
   try {
     return await perform() ?? 0;
   } catch (error) {
     const code = await report(error, line, words);
-    return ending?.name ? EXIT_AT[ending.name]! : code;
+    return listening?.name ? EXIT_AT[listening.name]! : code;
   } finally {
-    ending?.[Symbol.dispose]();
+    listening?.[Symbol.dispose]();
   }
 
   async function perform(): Promise<number | void> {
     if (first === undefined) throw new UsageError("A command is missing");
     if (first === "--version") return await (await import("./cli/help.ts")).printVersion(rest);
     if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
-    ending = listenForSignals(); // which takes Deno half a millisecond
-    return await Promise.race([performCommand(first, ending), ending.tooLong]);
+    listening = listenForSignals(); // takes Deno 0.5 ms, and only commands need it
+    return await Promise.race([performCommand(first, listening), listening.tooLong]);
   }
 
   async function performCommand(name: string, ending: Ending): Promise<number | void> {

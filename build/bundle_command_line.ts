@@ -7,7 +7,7 @@ import { bundle, type BundleOptions, NODE_MODULES, ROOT } from "./bundle.ts";
 /** Path of the entry below the root. */
 export const COMMAND_LINE = "bin/latchkey.ts";
 
-/** Name of the bundle's file with all that a silent token needs, which a hash follows. */
+/** Prefix of the name of the file with all that a silent token needs; a hash follows. */
 export const HOT_FILE = "hot";
 
 /** Modules that a silent token needs, and that are imported late since other commands do not need them. */

@@ -1,102 +1,118 @@
 /**
- * V8's code cache inside an executable of Deno. Deno itself would keep it in a file of `/tmp` that others can put there first, and
- * without one V8 compiles at every start what a silent token needs: a third of its time.
+ * V8's code cache inside an executable of Deno. Deno's own would be a file of `/tmp`, which others can put there first. Without one
+ * V8 compiles at every start what a silent token needs.
  */
-import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ESTree, parseSync } from "rolldown/utils";
 import { HOT_FILE } from "./bundle_command_line.ts";
 
-/** Names of the files that the executable contains: a script, and what V8 compiled of it. */
+/** Names of the files that the executable includes: a script, and V8's code cache of it. */
 const SCRIPT = "hot.script", CACHE = "hot.cache";
-/** What comes out does not depend on when a function is compiled: the cache has all of them. */
-const ALL_AT_ONCE = "--no-lazy";
+/** Compiles every function at once. This flag decides when a function is compiled, not what bytecode comes out. */
+const EAGER = "--no-lazy";
+/** Where a code cache has the hash of V8's flags: `SerializedCodeData::kFlagHashOffset` in V8's sources. */
+const FLAG_HASH = { start: 12, end: 16 };
+const MAKER = fileURLToPath(new URL("make_code_cache.js", import.meta.url));
 
 /**
- * Makes a script with a code cache of the bundle's file {@linkcode HOT_FILE}. The file loads the script, and exports what the
- * script returns. Should V8 reject the cache, since it is not the V8 that made it, or has other flags, it compiles the script.
+ * Replaces the bundle's file {@linkcode HOT_FILE} by a script with a code cache, and a module that loads the script and has the same
+ * exports. If V8 rejects the code cache, which another build of V8 or other flags make it do, it compiles the script.
  *
  * @param folder The bundle's.
- * @param deno Path of a Deno with the same V8 as the executable's.
  * @param flags V8's flags in the executable.
+ * @param run Runs a program by a Deno with the executable's V8, which may read and write files; throws if the program fails.
  * @returns the files that the executable has to include.
- * @throws {Error} with Deno's messages.
  */
-export function addCodeCache(folder: string, deno: string, flags: readonly string[]): readonly string[] {
+export function addCodeCache(
+  folder: string,
+  flags: readonly string[],
+  run: (program: string, words: readonly string[], flags: readonly string[]) => void,
+): readonly string[] {
   const chunks = join(folder, "chunks"), file = readdirSync(chunks).find((name) => name.startsWith(`${HOT_FILE}-`));
   if (!file) throw new Error(`the bundle has no file ${HOT_FILE}`);
-  const path = join(chunks, file), script = join(chunks, SCRIPT), cache = join(chunks, CACHE);
-  const { code, loader } = asScript(readFileSync(path, "utf8"));
+  const script = join(chunks, SCRIPT), cache = join(chunks, CACHE), lazy = join(chunks, "lazy.cache");
+  const { code, loader } = asScript(readFileSync(join(chunks, file), "utf8"));
   writeFileSync(script, code);
-  writeFileSync(path, loader);
-  compile([...flags, ALL_AT_ONCE], [script, cache]);
-  compile(flags, [script, cache, cache]);
+  writeFileSync(join(chunks, file), loader);
+  run(MAKER, ["make", script, cache], [...flags, EAGER]);
+  run(MAKER, ["make", script, lazy], flags);
+  const bytes = readFileSync(cache), { start, end } = FLAG_HASH;
+  readFileSync(lazy).copy(bytes, start, start, end); // the executable's V8 is not eager
+  writeFileSync(cache, bytes);
+  run(MAKER, ["check", script, cache], flags);
   return [script, cache];
-
-  function compile(flags: readonly string[], paths: readonly string[]): void {
-    const program = fileURLToPath(new URL("make_code_cache.js", import.meta.url));
-    const options = ["--quiet", "--no-config", "--allow-read", "--allow-write", `--v8-flags=${flags.join(",")}`];
-    const { status, error, stderr } = spawnSync(deno, ["run", ...options, program, ...paths], {
-      cwd: folder,
-      encoding: "utf8",
-    });
-    if (status !== 0) throw new Error(`${deno} cannot make a code cache: ${stderr || error?.message}`);
-  }
 }
 
-/**
- * Turns a module into a script, which is a function of what the module imports, and a module that loads the script. Modules have
- * no code cache that a program can choose.
- */
+/** Turns a module into a script, since only scripts take a code cache from a program, and a module that loads the script. */
 function asScript(code: string): { readonly code: string; readonly loader: string } {
-  const { body } = parseSync("file.js", code).program;
-  const edits: [start: number, end: number, text: string][] = [], late: string[] = [];
-  const imports: string[] = [], parameters: string[] = ["late"], exported: string[] = [];
+  const { body } = parseSync("file.js", code).program, own = unusedName(code), late: string[] = [];
+  const imports: string[] = [], parameters: string[] = [own], exported: { local: string; name: string }[] = [];
+  const edits: { start: number; end: number; text: string }[] = [];
   for (const node of body) {
-    const { type, start, end } = node;
+    const { type, start, end } = node, text = code.slice(start, end);
     if (type === "ImportDeclaration") {
-      imports.push(code.slice(start, end));
+      imports.push(text);
       parameters.push(...node.specifiers.map(({ local }) => local.name));
-    } else if (type === "ExportNamedDeclaration" && !node.declaration) {
-      exported.push(...node.specifiers.map(({ local, exported }) => `${nameOf(local)} as ${nameOf(exported)}`));
-    } else if (type.startsWith("Export")) throw new Error(`cannot turn this into a script: ${code.slice(start, end)}`);
-    else continue;
-    edits.push([start, end, ""]);
+      edits.push({ start, end, text: "" });
+    } else if (type === "ExportNamedDeclaration" && !node.declaration && !node.source) {
+      exported.push(
+        ...node.specifiers.map(({ local, exported }) => ({ local: nameOf(local), name: nameOf(exported) })),
+      );
+      edits.push({ start, end, text: "" });
+    } else if (type.startsWith("Export")) throw new Error(`a script cannot export as a module does: ${text}`);
   }
   visit(body);
-  const variables = [...new Set(exported.map((each) => each.split(" ")[0]!))];
-  const changing = body.flatMap((node) =>
-    node.type === "VariableDeclaration" && node.kind === "let" ? node.declarations : []
-  )
-    .flatMap(({ id }) => id.type === "Identifier" && variables.includes(id.name) ? id.name : []);
-  if (changing.length > 0) throw new Error(`exports change, which a script cannot show: ${changing}`);
+  const locals = [...new Set(exported.map(({ local }) => local))], constants = new Set(body.flatMap(constantsOf));
+  const variable = locals.find((name) => !constants.has(name));
+  if (variable) throw new Error(`a script cannot export ${variable}, which may change`);
   let rest = "", at = 0;
-  for (const [start, end, text] of edits.toSorted(([one], [other]) => one - other)) {
+  for (const { start, end, text } of edits.toSorted((one, other) => one.start - other.start)) {
     rest += code.slice(at, start) + text;
     at = end;
   }
+  const read = (file: string) => `\`\${import.meta.dirname}/${file}\``;
   return {
-    code: `((${parameters.join()})=>{"use strict";${rest}${code.slice(at)}\nreturn[${variables.join()}]})`,
-    loader: `${imports.join("")}
-import { Script } from "node:vm";
-const late = [${late.map((each) => `() => ${each}`).join()}];
-const folder = import.meta.dirname, cachedData = Deno.readFileSync(\`\${folder}/${CACHE}\`);
-const script = new Script(Deno.readTextFileSync(\`\${folder}/${SCRIPT}\`), { cachedData });
-const [${variables.join()}] = script.runInThisContext()(${parameters.join()});
-export { ${exported.join(", ")} };
+    code: `((${parameters})=>{"use strict";${rest}${code.slice(at)}\nreturn[${locals}]})`,
+    // Deno loads node:vm in 0.2 ms, and saves 6.
+    loader: `${imports.join("\n")}
+import { Script as ${own} } from "node:vm";
+const [${locals}] = new ${own}(Deno.readTextFileSync(${read(SCRIPT)}), { cachedData: Deno.readFileSync(${
+      read(CACHE)
+    }) })
+  .runInThisContext()([${late.map((each) => `() => ${each}`)}], ${parameters.slice(1)});
+export { ${exported.map(({ local, name }) => `${local} as ${name}`)} };
 `,
   };
 
+  /** Finds dynamic imports: a script has none, so the module that loads it imports for it. */
   function visit(node: unknown): void {
     if (typeof node !== "object" || node === null) return;
     const { type, start, end } = node as ESTree.Node;
-    if (type === "ImportExpression") edits.push([start, end, `late[${late.push(code.slice(start, end)) - 1}]()`]);
-    else Object.values(node).forEach(visit);
+    if (type !== "ImportExpression") return Object.values(node).forEach(visit);
+    const { source } = node as ESTree.ImportExpression, text = code.slice(start, end);
+    const isPlain = source.type === "Literal" || source.type === "TemplateLiteral" && source.expressions.length === 0;
+    if (!isPlain) throw new Error(`a script cannot import what is only known when it runs: ${text}`);
+    edits.push({ start, end, text: `${own}[${late.push(text) - 1}]()` });
   }
+}
+
+/** Returns the names that a statement declares for good. The bundler writes classes and namespaces as `var` with a value. */
+function constantsOf(node: ESTree.Statement | ESTree.Directive): readonly string[] {
+  if (node.type === "FunctionDeclaration" || node.type === "ClassDeclaration") return node.id ? [node.id.name] : [];
+  if (node.type !== "VariableDeclaration") return [];
+  return node.declarations.flatMap(({ id, init }) =>
+    id.type === "Identifier" && node.kind !== "let" && init ? id.name : []
+  );
 }
 
 function nameOf(node: ESTree.ModuleExportName): string {
   return node.type === "Literal" ? JSON.stringify(node.value) : node.name;
+}
+
+function unusedName(code: string): string {
+  let name = "$script";
+  while (code.includes(name)) name += "$";
+  return name;
 }

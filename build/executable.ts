@@ -35,7 +35,10 @@ export const BAKED_PERMISSIONS: readonly string[] = [
 const BAKED_ENVIRONMENT = "DENO_TLS_CA_STORE=system,mozilla\n";
 
 /** Sparkplug compiles functions that ran a few times, which takes a command 2 ms, and makes a service no faster. */
-const V8_FLAGS = ["--no-sparkplug"];
+export const V8_FLAGS: readonly string[] = ["--no-sparkplug"];
+
+/** Deno then reads nothing of the folders around. */
+const ISOLATED = ["--quiet", "--no-config", "--no-lock", "--no-npm"];
 
 /** Returns the Deno that compiles. PATH is not searched: in npm's scripts it begins with a `deno` that is not unpacked. */
 export function denoForCompile(): string {
@@ -50,44 +53,54 @@ export function denoForCompile(): string {
  * @throws {Error} with Deno's messages.
  */
 export async function compileByDeno({ target, output }: ExecutableOptions): Promise<void> {
-  const deno = denoForCompile();
+  const deno = denoForCompile(), isOwn = target === targetNamed();
   await withBundle(target.deno, async (folder) => {
     await mkdir(dirname(resolve(output)), { recursive: true });
     const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
     if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
-    // Only the V8 of a target makes a code cache that it takes.
-    const included = target === targetNamed() ? addCodeCache(folder, deno, V8_FLAGS) : [];
+    const run = (program: string, words: readonly string[], flags: readonly string[]) =>
+      runDeno(deno, folder, ["run", ...ISOLATED, "--allow-read", "--allow-write", v8Flags(flags), program, ...words]);
+    const included = isOwn ? addCodeCache(folder, V8_FLAGS, run) : []; // only the target's V8 makes one that it accepts
     await resetTimes(folder);
     const words = [
-      ...["compile", "--quiet", "--no-config", "--no-check", "--no-lock", "--no-npm"],
+      ...["compile", ...ISOLATED, "--no-check"],
       // Deno would keep compiled code in /tmp under a predictable name, where anybody can put files, and run what it finds.
       "--no-code-cache",
-      `--v8-flags=${V8_FLAGS.join(",")}`,
+      v8Flags(V8_FLAGS),
       ...included.map((path) => `--include=${path}`),
       ...BAKED_PERMISSIONS,
       ...(isLinux ? [] : [`--env-file=${environment}`]),
       ...["--target", target.deno, "--output", resolve(output), join(folder, COMMAND_LINE.replace(/ts$/, "js"))],
     ];
-    const { status, error, stderr } = spawnSync(deno, words, {
-      cwd: folder,
-      // The runtime of this machine must not get into the executable of another target.
-      env: {
-        ...process.env,
-        ...{ DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1" },
-        DENORT_BIN: process.env[runtimeVariable("DENORT_BIN", target)] ??
-          (target === targetNamed() ? process.env["DENORT_BIN"] : undefined),
-      },
-      stdio: ["ignore", "ignore", "pipe"],
-      encoding: "utf8",
-    });
-    if (status === 0) return;
-    throw new Error(
-      `${deno} compile for ${target.deno} failed: ${stderr || error?.message}\n` +
-        "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-        (target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)) +
-        ". Without them, npm run compile:bun makes an executable for this machine",
-    );
+    // The runtime of this machine must not get into the executable of another target.
+    const runtime = process.env[runtimeVariable("DENORT_BIN", target)] ??
+      (isOwn ? process.env["DENORT_BIN"] : undefined);
+    try {
+      runDeno(deno, folder, words, { DENORT_BIN: runtime });
+    } catch (error) {
+      throw new Error(
+        `${deno} compile for ${target.deno} failed: ${(error as Error).message}\n` +
+          "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
+          (isOwn ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)) +
+          ". Without them, npm run compile:bun makes an executable for this machine",
+      );
+    }
   });
+}
+
+/** @throws {Error} with Deno's messages. */
+function runDeno(deno: string, cwd: string, words: readonly string[], more: NodeJS.ProcessEnv = {}): void {
+  const { status, error, stderr } = spawnSync(deno, words, {
+    cwd,
+    env: { ...process.env, DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1", DENO_V8_FLAGS: undefined, ...more },
+    stdio: ["ignore", "ignore", "pipe"],
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(stderr || error?.message);
+}
+
+function v8Flags(flags: readonly string[]): string {
+  return `--v8-flags=${flags.join(",")}`;
 }
 
 /** Returns the environment variable with the path of a runtime for a target. */

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { bundle, currentCommit, ROOT } from "./bundle.ts";
-import { bundleCommandLine } from "./bundle_command_line.ts";
+import { bundleCommandLine, COMMAND_LINE } from "./bundle_command_line.ts";
 import { forTheEdge } from "./edge/for_the_edge.ts";
 
 /** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
@@ -17,7 +17,7 @@ const EDGE_CONDITIONS = ["workerd", "edge-light", "browser"] as const;
 
 /** Returns true for an entry that is not the command line, which is only for devices. */
 function isLibrary(source: string): boolean {
-  return !source.startsWith("./bin/");
+  return source !== `./${COMMAND_LINE}`;
 }
 
 /** Returns the package's `exports`. */
@@ -63,14 +63,15 @@ export async function buildPackage(
   entries: Entries,
   { dependencies, peerDependencies, bin }: Manifest,
 ): Promise<void> {
-  const sources = Object.values(entries), facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
+  const sources = Object.values(entries), libraries = sources.filter(isLibrary);
+  const facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
-  await bundle(sources.filter(isLibrary), { folder: modules, facts, external });
+  await bundle(libraries, { folder: modules, facts, external });
   await bundleCommandLine({ folder: modules, facts, external });
   for (const command of Object.values(bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.
-  await bundle(sources.filter(isLibrary), {
+  await bundle(libraries, {
     folder: join(ROOT, FOLDERS.edge),
     facts,
     external: external.filter((name) => name !== "dbus-next"),

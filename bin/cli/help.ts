@@ -42,7 +42,7 @@ const EXIT_CODES = [
 
 type Example = CommandSyntax["examples"][number];
 
-/** The first examples of two commands, which are not loaded for them. */
+/** First examples of `token` and `login`, repeated here so that --help loads neither. */
 export const FIRST_EXAMPLES: readonly Example[] = [
   ["latchkey token --client-id azure-cli --resource https://management.azure.com", "only the token, for a script"],
   ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],

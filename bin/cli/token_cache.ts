@@ -289,7 +289,7 @@ function because(what: string, why: LatchkeyError | undefined): string {
  * @throws {UsageError} if it is something else.
  */
 export async function requireCacheFile(store: CacheStore, line: CommandLine, signal?: AbortSignal): Promise<void> {
-  if (line.text("cache-file") === undefined) return;
+  if (line.text("cache-file") === undefined) return; // most lines name none, and a place takes time to find
   const place = tokenPlace(line);
   if (place.kind !== "plaintext") return;
   let documents: readonly string[];
@@ -318,7 +318,11 @@ export function isCacheText(text: string): boolean {
   }
 }
 
-/** Lists what was set aside in a place; fails as {@linkcode listSetAside} does. */
+/**
+ * Lists what was set aside in a place.
+ *
+ * @throws {LatchkeyError} if the folder cannot be read.
+ */
 export async function findSetAside(place: TokenPlace): Promise<readonly string[]> {
   if (place.kind === "memory") return [];
   const { folderOf, listSetAside } = await import("../../lib/files/private_files.ts");

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
-import { denoForCompile } from "../../build/executable.ts";
+import { basename, join } from "node:path";
+import { addCodeCache } from "../../build/code_cache.ts";
+import { denoForCompile, V8_FLAGS } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
@@ -143,6 +144,43 @@ describe("the executable by Deno", () => {
     expect(await build("compile", "--output", again)).toMatchObject({ code: 0 });
     expect(Bun.hash(readFileSync(again))).toBe(Bun.hash(readFileSync(byDeno)));
   }, TIMEOUT_MS);
+
+  test("has a code cache that its V8 accepts", async () => {
+    const folder = join(stage.folder(), "code_cache"), probe = join(folder, "probe");
+    mkdirSync(join(folder, "chunks"), { recursive: true });
+    writeFileSync(join(folder, "chunks/hot-x.js"), "const one = 1; export { one };");
+    writeFileSync(
+      `${probe}.js`,
+      `import { Script } from "node:vm";
+      const [source, cachedData] = Deno.args.map((path) => Deno.readFileSync(path));
+      const { cachedDataRejected } = new Script(new TextDecoder().decode(source), { cachedData });
+      console.log(cachedDataRejected ? "rejected" : "accepted");`,
+    );
+    const deno = (...words: string[]) => {
+      const { exitCode, stderr } = Bun.spawnSync([denoForCompile(), ...words], { cwd: folder, stderr: "pipe" });
+      if (exitCode !== 0) throw new Error(String(stderr));
+    };
+    const included = addCodeCache(
+      folder,
+      V8_FLAGS,
+      (program, words, flags) => deno("run", "--no-config", "--allow-all", `--v8-flags=${flags}`, program, ...words),
+    );
+    const options = ["--quiet", "--no-config", "--no-code-cache", `--v8-flags=${V8_FLAGS}`, "--allow-read"];
+    deno("compile", ...options, "--output", probe, `${probe}.js`);
+    expect(await runProgram([probe, ...included], {})).toMatchObject({ code: 0, stdout: "accepted\n" });
+  }, TIMEOUT_MS);
+
+  test("takes its code from itself, and not from where Deno says that it is", async () => {
+    const TMPDIR = join(stage.folder(), "hostile-tmp"),
+      chunks = join(TMPDIR, `deno-compile-${basename(byDeno)}`, "chunks");
+    mkdirSync(chunks, { recursive: true });
+    for (const file of ["hot.script", "hot.cache"]) writeFileSync(join(chunks, file), "throw new Error('hostile')");
+    expect(await runProgram([byDeno, ...TOKEN], { TMPDIR, ...stage.environment() })).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(JWT),
+      stderr: "",
+    });
+  });
 
   // Where this user may hide no file from a program, the executable by Bun alone shows that dbus-next is in it.
   if (withEmptyFile) {

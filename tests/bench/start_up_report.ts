@@ -1,7 +1,7 @@
 // What it costs to start what is built: the executable beside a compiled empty program, the npm package beside an empty one.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { bundleCommandLine } from "../../build/bundle_command_line.ts";
 import { BAKED_PERMISSIONS, compileByBun, compileByDeno, denoForCompile } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
@@ -11,6 +11,7 @@ import { type Cost, measureTime } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
 
 const WARM_UP_ROUNDS = 3;
+const MANIFEST = '{ "type": "module" }';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -68,20 +69,25 @@ async function compiled(folder: string, words: readonly string[]): Promise<Group
 }
 
 /**
- * Builds the npm package's command below `node_modules`, as it is installed: there Deno reads no file before it is imported.
+ * Builds the npm package's command below `node_modules`, where Deno reads no file before it is imported. The packages that it
+ * imports are missing: a token needs none.
  *
  * @returns the command's file.
  */
 export async function installCommand(folder: string): Promise<string> {
-  const packages = join(folder, "node_modules");
-  await bundleCommandLine({ folder: packages, facts: { kind: "bundle", target: null, commit: null } });
-  await writeFile(join(packages, "package.json"), '{ "type": "module" }');
-  return join(packages, "bin/latchkey.js");
+  const own = join(folder, "node_modules/@latchkey/latchkey"), manifest = await readFile("package.json", "utf8");
+  const { dependencies, peerDependencies } = JSON.parse(manifest),
+    external = Object.keys({ ...dependencies, ...peerDependencies });
+  await bundleCommandLine({ folder: own, facts: { kind: "bundle", target: null, commit: null }, external });
+  await writeFile(join(own, "package.json"), MANIFEST);
+  return join(own, "bin/latchkey.js");
 }
 
 async function installed(folder: string, words: readonly string[]): Promise<Group> {
   const byDeno = (script: string) => [findTool("deno"), ...denoCommand(script).slice(1)];
-  const command = byDeno(await installCommand(folder)), empty = join(folder, "node_modules/empty.js");
+  const command = byDeno(await installCommand(folder)), empty = join(folder, "node_modules/empty/main.js");
+  await mkdir(dirname(empty));
+  await writeFile(join(dirname(empty), "package.json"), MANIFEST);
   await writeFile(empty, "");
   return {
     programs: [
@@ -100,7 +106,11 @@ async function onBun(folder: string, words: readonly string[], python: readonly 
     programs: [
       ["a minimal script with python3-dbus", python],
       ["an empty Bun program", [bun, "tests/bench/nothing.ts"]],
-      ["Bun, the npm package: a silent token", [bun, join(folder, "node_modules/bin/latchkey.js"), ...words], 0.75],
+      ["Bun, the npm package: a silent token", [
+        bun,
+        join(folder, "node_modules/@latchkey/latchkey/bin/latchkey.js"),
+        ...words,
+      ], 0.75],
       ["Bun, the executable: a silent token", [latchkey, ...words], 0.75],
     ],
   };

@@ -7,9 +7,13 @@ import { addCodeCache } from "../../build/code_cache.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun } from "../tools/deno_command.ts";
-import { findTool } from "../tools/find_tool.js";
 
-const FLAGS = ["--no-sparkplug"];
+const FLAGS: readonly string[] = ["--no-sparkplug"];
+
+interface RunOptions {
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
 
 let folder: string;
 beforeAll(async () => {
@@ -17,13 +21,17 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** Runs a program with the flags that its code cache was made for. */
-function run(program: string, words: readonly string[] = [], env: Record<string, string> = {}): string {
+/** Runs a program by Deno, by default with the flags of a code cache. */
+function run(program: string, words: readonly string[] = [], { flags = FLAGS, env = {} }: RunOptions = {}): string {
   const [deno = "", verb = "", ...options] = denoRun();
-  const command = [deno, verb, `--v8-flags=${FLAGS}`, "--allow-all", ...options, program, ...words];
+  const command = [deno, verb, `--v8-flags=${flags}`, "--allow-all", ...options, program, ...words];
   const { exitCode, stdout, stderr } = Bun.spawnSync(command, { env: { ...process.env, ...env } });
   if (exitCode !== 0) throw new Error(String(stderr));
   return String(stdout);
+}
+
+function addHere(folder: string): readonly string[] {
+  return addCodeCache(folder, FLAGS, (program, words, flags) => run(program, words, { flags }));
 }
 
 /** Makes a bundle of one module, and a program that imports it. */
@@ -44,9 +52,9 @@ describe("addCodeCache", () => {
       await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
       const program = join(folder, "bin/latchkey.js"), env = { DBUS_SESSION_BUS_ADDRESS: bus.address, HOME: folder };
       const words = ["accounts", "--client-id", "azure-cli", "--broker", "require"],
-        accounts = run(program, words, env);
-      addCodeCache(folder, findTool("deno"), FLAGS);
-      expect(run(program, words, env)).toBe(accounts);
+        accounts = run(program, words, { env });
+      addHere(folder);
+      expect(run(program, words, { env })).toBe(accounts);
       expect(run(program, ["--help"])).toContain("Usage: latchkey COMMAND");
     } finally {
       await bus.stop();
@@ -65,26 +73,49 @@ describe("addCodeCache", () => {
       `import names, { Thing, "a name" as same } from "./chunks/hot-x.js";
       console.log(names === same, names().join(), (await new Thing().late).late);`,
     );
-    addCodeCache(own, findTool("deno"), FLAGS);
+    addHere(own);
     expect(run(join(own, "main.js"))).toBe("true /,/,function late\n");
   });
 
-  test("makes a cache that V8 may reject", async () => {
-    const own = await bundleOf(
-      "rejected",
-      "const one = 1; export { one };",
-      'import { one } from "./chunks/hot-x.js"; console.log(one);',
-    );
-    const [, cache = ""] = addCodeCache(own, findTool("deno"), FLAGS), bytes = await readFile(cache);
-    await writeFile(cache, bytes.fill(0, 4, 8)); // as another version
+  test("makes a code cache that V8 accepts, and may reject", async () => {
+    const own = await bundleOf("rejected", "const one = 1; export { one };", PRINT_ONE);
+    const [script = "", cache = ""] = addHere(own), probe = join(own, "probe.js");
+    await writeFile(probe, PROBE);
+    expect(run(probe, [script, cache])).toBe("false\n");
+    await writeFile(cache, (await readFile(cache)).fill(0, 4, 8)); // as if of another version
+    expect(run(probe, [script, cache])).toBe("true\n");
     expect(run(join(own, "main.js"))).toBe("1\n");
   });
 
-  test.each(["let one = 1; export { one };", "export const one = 1;", 'export * from "node:path";'])(
-    "refuses %s, which a script cannot export",
-    async (module) => {
-      const own = await bundleOf("refused", module, "");
-      expect(() => addCodeCache(own, findTool("deno"), FLAGS)).toThrow(/script/);
-    },
-  );
+  test.each([
+    ["let one = 1; export { one };", "change"],
+    ["var one; function set() { one = 1; } export { one, set };", "change"],
+    ["let [one] = [1]; const set = () => { one = 2; }; export { one, set };", "change"],
+    ['import { sep } from "node:path"; export { sep };', "change"],
+    ["export const one = 1;", "export"],
+    ['export * from "node:path";', "export"],
+    ['export { sep } from "node:path";', "export"],
+    ["const load = (name) => import(name); export { load };", "import"],
+    ["const load = (name) => import(`./${name}.js`); export { load };", "import"],
+  ])("refuses %s", async (module, why) => {
+    const own = await bundleOf("refused", module, "");
+    expect(() => addHere(own)).toThrow(
+      new RegExp(`a script cannot ${why === "change" ? "export .* may change" : why}`),
+    );
+  });
+
+  test("does not take a name of the module", async () => {
+    const own = await bundleOf(
+      "named",
+      "function $script() { return import('../late.js'); } const late = 1, script = 2; export { $script, late, script };",
+      'import { $script, late, script } from "./chunks/hot-x.js"; console.log((await $script()).late, late, script);',
+    );
+    addHere(own);
+    expect(run(join(own, "main.js"))).toBe("late 1 2\n");
+  });
 });
+
+const PRINT_ONE = 'import { one } from "./chunks/hot-x.js"; console.log(one);';
+const PROBE = `import { Script } from "node:vm";
+const [script, cache] = Deno.args;
+console.log(new Script(Deno.readTextFileSync(script), { cachedData: Deno.readFileSync(cache) }).cachedDataRejected);`;
