@@ -7,7 +7,26 @@
  *
  * @module
  */
+import { LatchkeyError } from "../errors.ts";
 import { currentRuntime, denoNamespace } from "./host.ts";
+
+/**
+ * Loads a package by a specifier such as `npm:yaml@^2.9.1`, which only Deno understands. Deno looks up every package that it sees in
+ * an import at each start, and downloads it at the first: this it does not see.
+ *
+ * @throws {LatchkeyError} `missing_dependency` if Deno cannot get the package.
+ */
+// deno-lint-ignore no-explicit-any -- the files of lib/npm, which call it, declare the types of their packages
+export async function loadPackage(specifier: string): Promise<any> {
+  try {
+    return await import(specifier);
+  } catch (cause) {
+    throw new LatchkeyError("missing_dependency", `Deno cannot load the package ${specifier}`, {
+      cause,
+      hint: `Where its registry can be reached, run deno cache ${specifier}`,
+    });
+  }
+}
 
 /** The last part of a path, with the slash before it, unless that is the root's. */
 const LAST_PART = /(?<=[^\\/:])[\\/][^\\/]*$|[^\\/]*$/;

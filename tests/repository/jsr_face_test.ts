@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, normalize, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { commitableFiles } from "../tools/commitable_files.ts";
 import { findTool } from "../tools/find_tool.js";
 
@@ -66,9 +66,42 @@ test("the command line tells its commands", async () => {
   expect(stdout).toContain("\n  token ");
 });
 
+test("Deno looks up no package of npm before one is needed", async () => {
+  const { stdout } = await expectDone("info", "--json", "bin/latchkey.ts");
+  const { modules } = JSON.parse(stdout) as { modules: readonly GraphModule[] };
+  const own = modules.filter(({ specifier }) => specifier.startsWith(pathToFileURL(`${copy}/`).href));
+  expect(own.length).toBeGreaterThan(100);
+  const looked = own.flatMap(({ dependencies = [] }) => dependencies.map(({ code }) => code?.specifier ?? ""));
+  expect(looked.filter((specifier) => specifier.startsWith("npm:"))).toEqual([]);
+});
+
+test("the packages of lib/npm are loaded, with what is imported from them", async () => {
+  const names = Object.entries<string>(config.imports).flatMap(([name, path]) =>
+    path.startsWith("./lib/npm/") ? name : []
+  );
+  expect(names.length).toBeGreaterThan(0);
+  const values = names.map((name) => `Object.values(await import("${name}"))`);
+  const { stdout } = await expectDone("eval", `console.log([${values}].flat().map((value) => typeof value).join());`);
+  expect(stdout).toMatch(/^((function|object),)+(function|object)\n$/);
+});
+
+test("a package that cannot be loaded is told with what to do", async () => {
+  const { stdout } = await expectDone(
+    "eval",
+    `const { loadPackage } = await import("./lib/runtime/installation.ts");
+    await loadPackage("npm:latchkey-none@1").catch(({ code, hint }) => console.log(code, hint));`,
+  );
+  expect(stdout).toBe("missing_dependency Where its registry can be reached, run deno cache npm:latchkey-none@1\n");
+});
+
 test("deno publish finds nothing wrong, and would publish what is needed alone", async () => {
   const { stderr } = await expectDone("publish", "--dry-run", "--allow-dirty");
-  expect(stderr).not.toContain("warning");
+  // That import is of npm's packages, and what is published needs no import map for them.
+  const warnings = [...stderr.matchAll(/^warning\[(.*)\].*\n.*latchkey\/(.*?):/gm)].map((
+    [, kind, file],
+  ) => [kind, file]);
+  expect(warnings).toEqual([["unanalyzable-dynamic-import", "lib/runtime/installation.ts"]]);
+  expect(stderr.match(/warning/g)).toHaveLength(warnings.length);
   const files = [...stderr.matchAll(/^ +(file:.*) \(/gm)].map(([, url]) => relative(copy, fileURLToPath(url!)));
   const needed = ["LICENSE", "deno.json", ...entries.map(normalize)];
   expect(files).toEqual(expect.arrayContaining(needed));
@@ -80,6 +113,12 @@ test("deno publish finds nothing wrong, and would publish what is needed alone",
     [],
   );
 });
+
+/** A module as `deno info` has it. */
+interface GraphModule {
+  readonly specifier: string;
+  readonly dependencies?: readonly { readonly code?: { readonly specifier?: string } }[];
+}
 
 /** What deno.json names a package as, in the oldest version that will do. */
 function atJsr(alias: string): { name: string; version: string } {
