@@ -1,8 +1,8 @@
 /** Compiles the command line to one file with a runtime inside. */
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { currentCommit, ROOT } from "./bundle.ts";
@@ -54,8 +54,9 @@ export function denoForCompile(): string {
  */
 export async function compileByDeno({ target, output }: ExecutableOptions): Promise<void> {
   const deno = denoForCompile(), isOwn = target === targetNamed();
+  const path = resolve(output), made = join(dirname(path), `new-${basename(path)}`);
   await withBundle(target.deno, async (folder) => {
-    await mkdir(dirname(resolve(output)), { recursive: true });
+    await mkdir(dirname(path), { recursive: true });
     const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
     if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
     const run = (program: string, words: readonly string[], flags: readonly string[]) =>
@@ -70,29 +71,46 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
       ...included.map((path) => `--include=${path}`),
       ...BAKED_PERMISSIONS,
       ...(isLinux ? [] : [`--env-file=${environment}`]),
-      ...["--target", target.deno, "--output", resolve(output), join(folder, COMMAND_LINE.replace(/ts$/, "js"))],
+      ...["--target", target.deno, "--output", made, join(folder, COMMAND_LINE.replace(/ts$/, "js"))],
     ];
     // The runtime of this machine must not get into the executable of another target.
     const runtime = process.env[runtimeVariable("DENORT_BIN", target)] ??
       (isOwn ? process.env["DENORT_BIN"] : undefined);
     try {
       runDeno(deno, folder, words, { DENORT_BIN: runtime });
+      if (isOwn) requireStart(made, deno);
+      await rename(made, path);
     } catch (error) {
-      throw new Error(
-        `${deno} compile for ${target.deno} failed: ${(error as Error).message}\n` +
-          "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-          (isOwn ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target)) +
-          ". Without them, npm run compile:bun makes an executable for this machine",
-      );
+      await rm(made, { force: true }); // what was there before stays
+      const { message } = error as Error, variable = isOwn ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target);
+      const hint = "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
+        `${variable}. Without them, npm run compile:bun makes an executable for this machine`;
+      const isMissing = /base binary|denort/i.test(message);
+      throw new Error(`${deno} compile for ${target.deno} failed: ${message}${isMissing ? `\n${hint}` : ""}`);
     }
   });
+}
+
+/** A runtime of another version than the Deno that compiled does not find the program in the executable. */
+function requireStart(executable: string, deno: string): void {
+  const { status, stderr, error } = spawnSync(executable, ["--version"], { encoding: "utf8" });
+  if (status === 0) return;
+  const hint = `The runtime that DENORT_BIN names has to be of the same version as ${deno}`;
+  throw new Error(`the executable does not start: ${stderr || error?.message}\n${hint}`);
 }
 
 /** @throws {Error} with Deno's messages. */
 function runDeno(deno: string, cwd: string, words: readonly string[], more: NodeJS.ProcessEnv = {}): void {
   const { status, error, stderr } = spawnSync(deno, words, {
     cwd,
-    env: { ...process.env, DENO_NO_PACKAGE_JSON: "1", NO_COLOR: "1", DENO_V8_FLAGS: undefined, ...more },
+    env: {
+      ...process.env,
+      DENO_NO_PACKAGE_JSON: "1",
+      NO_COLOR: "1",
+      DENO_V8_FLAGS: undefined,
+      RUST_BACKTRACE: "0",
+      ...more,
+    },
     stdio: ["ignore", "ignore", "pipe"],
     encoding: "utf8",
   });
@@ -153,7 +171,7 @@ async function withBundle(target: string, use: (folder: string) => Promise<void>
   }
 }
 
-/** Returns the default path of an executable. */
-export function defaultOutput({ suffix }: Target): string {
-  return join(ROOT, "dist", `latchkey${suffix}`);
+/** Returns the default path of an executable: `dist/latchkey`, or `dist/latchkey-linux-arm64` for another machine. */
+export function defaultOutput(target: Target): string {
+  return join(ROOT, "dist", `latchkey${target === targetNamed() ? "" : `-${target.name}`}${target.suffix}`);
 }

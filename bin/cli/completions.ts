@@ -35,7 +35,12 @@ export const command: Command = {
       return print((await profileNames()).map((name) => `${name}\n`).join(""));
     }
     const completions = Object.entries(SHELLS).find(([name]) => name === shell)?.[1];
-    if (!completions) throw new UsageError(`A shell is missing: ${Object.keys(SHELLS).join(", ")}`);
+    if (!completions) {
+      const shells = Object.keys(SHELLS).join(", ");
+      throw new UsageError(
+        shell ? `completions takes ${shells}, not ${JSON.stringify(shell)}` : `A shell is missing: ${shells}`,
+      );
+    }
     const commands = (await loadGroups()).flatMap((group) => group.commands);
     const isFile = ({ name }: CommandSyntax) => name.endsWith(".json");
     const named = commands.filter((command) => !isFile(command));

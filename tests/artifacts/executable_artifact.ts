@@ -198,6 +198,16 @@ describe("the executable by Deno", () => {
     });
   }
 
+  test("is replaced only by one that starts", async () => {
+    const output = join(stage.folder(), "kept"),
+      env = { ...OWN_ENVIRONMENT, DENORT_BIN: realpathSync("/usr/bin/false") };
+    writeFileSync(output, "from before");
+    const { code, stderr } = await runProgram(["npm", "run", "compile", "--", "--output", output], env);
+    expect({ code, says: stderr.includes("does not start") }).toEqual({ code: 1, says: true });
+    expect(readFileSync(output, "utf8")).toBe("from before");
+    expect(readdirSync(stage.folder()).filter((file) => file.startsWith("new-"))).toEqual([]);
+  }, TIMEOUT_MS);
+
   test("says what to do where its target cannot be compiled", async () => {
     const empty = {
       DENORT_BIN: "/nowhere/denort",
