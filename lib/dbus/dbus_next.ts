@@ -128,10 +128,10 @@ async function loadDBusNext(): Promise<DBusNext> {
     return await import("dbus-next");
   } catch (cause) {
     const message = "Cannot reach the session bus: the package dbus-next cannot be loaded";
-    throw new LatchkeyError("missing_dependency", message, {
-      cause,
-      hint: `Run npm install dbus-next@npm:@jellybrick/dbus-next@^${CHECKED_VERSION}`,
-    });
+    const hint = cause instanceof LatchkeyError
+      ? cause.hint // from lib/npm
+      : `Run npm install dbus-next@npm:@jellybrick/dbus-next@^${CHECKED_VERSION}`;
+    throw new LatchkeyError("missing_dependency", message, { cause, hint });
   }
 }
 
