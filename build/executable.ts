@@ -85,7 +85,7 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
       const { message } = error as Error, variable = isOwn ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target);
       const hint = "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
         `${variable}. Without them, npm run compile:bun makes an executable for this machine`;
-      const isMissing = /base binary|denort/i.test(message);
+      const isMissing = /base binary|find denort/.test(message);
       throw new Error(`${deno} compile for ${target.deno} failed: ${message}${isMissing ? `\n${hint}` : ""}`);
     }
   });
@@ -96,7 +96,7 @@ function requireStart(executable: string, deno: string): void {
   const { status, stderr, error } = spawnSync(executable, ["--version"], { encoding: "utf8" });
   if (status === 0) return;
   const hint = `The runtime that DENORT_BIN names has to be of the same version as ${deno}`;
-  throw new Error(`the executable does not start: ${stderr || error?.message}\n${hint}`);
+  throw new Error(`the executable does not start: ${stderr || error?.message || `exit code ${status}`}\n${hint}`);
 }
 
 /** @throws {Error} with Deno's messages. */
