@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Plugin } from "rolldown";
+import type { ESTree } from "rolldown/utils";
 import { bundle, type BundleOptions, NODE_MODULES, ROOT } from "./bundle.ts";
 
 /** Path of the entry below the root. */
@@ -49,7 +50,8 @@ function importHotEarly(isHot: (path: string) => boolean): Plugin {
       filter: { id: /\.ts$/, code: /\bimport\(/ },
       handler(code, id) {
         let text = code;
-        for (const { start, end, path } of lateImports(this.parse(code, { lang: "ts" })).toReversed()) {
+        for (const { start, end, source } of dynamicImports(this.parse(code, { lang: "ts" })).toReversed()) {
+          const path = source.type === "Literal" ? String(source.value) : "";
           if (!isHot(join(dirname(id), path))) continue;
           const name = `hot_${start}`;
           text = `${text.slice(0, start)}Promise.resolve(${name})${
@@ -62,15 +64,9 @@ function importHotEarly(isHot: (path: string) => boolean): Plugin {
   };
 }
 
-/** Returns where a module imports others late, in order. */
-function lateImports(node: unknown): { readonly start: number; readonly end: number; readonly path: string }[] {
+/** Returns the dynamic imports below a node of the syntax tree, in order. */
+export function dynamicImports(node: unknown): readonly ESTree.ImportExpression[] {
   if (typeof node !== "object" || node === null) return [];
-  const { type, source, start, end } = node as {
-    type?: string;
-    source?: { value?: string };
-    start: number;
-    end: number;
-  };
-  if (type === "ImportExpression" && source?.value) return [{ start, end, path: source.value }];
-  return Object.values(node).flatMap(lateImports);
+  if ((node as ESTree.Node).type === "ImportExpression") return [node as ESTree.ImportExpression];
+  return Object.values(node).flatMap(dynamicImports);
 }

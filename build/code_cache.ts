@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ESTree, parseSync } from "rolldown/utils";
-import { HOT_FILE } from "./bundle_command_line.ts";
+import { dynamicImports, HOT_FILE } from "./bundle_command_line.ts";
 
 /** Names of the files that the executable includes: a script, and V8's code cache of it. */
 const SCRIPT = "hot.script", CACHE = "hot.cache";
@@ -14,7 +14,8 @@ const SCRIPT = "hot.script", CACHE = "hot.cache";
 const EAGER = "--no-lazy";
 /** Where a code cache has the hash of V8's flags: `SerializedCodeData::kFlagHashOffset` in V8's sources. */
 const FLAG_HASH = { start: 12, end: 16 };
-const MAKER = fileURLToPath(new URL("make_code_cache.js", import.meta.url));
+/** Path of the program that makes and checks code caches. */
+export const MAKER = fileURLToPath(new URL("make_code_cache.js", import.meta.url));
 
 /**
  * Replaces the bundle's file {@linkcode HOT_FILE} by a script with a code cache, and a module that loads the script and has the same
@@ -63,7 +64,13 @@ function asScript(code: string): { readonly code: string; readonly loader: strin
       edits.push({ start, end, text: "" });
     } else if (type.startsWith("Export")) throw new Error(`a script cannot export as a module does: ${text}`);
   }
-  visit(body);
+  // A script imports nothing: the module that loads it does.
+  for (const { start, end, source } of dynamicImports(body)) {
+    const text = code.slice(start, end);
+    const isPlain = source.type === "Literal" || source.type === "TemplateLiteral" && source.expressions.length === 0;
+    if (!isPlain) throw new Error(`a script cannot import what is only known when it runs: ${text}`);
+    edits.push({ start, end, text: `${own}[${late.push(text) - 1}]()` });
+  }
   const locals = [...new Set(exported.map(({ local }) => local))], constants = new Set(body.flatMap(constantsOf));
   const variable = locals.find((name) => !constants.has(name));
   if (variable) throw new Error(`a script cannot export ${variable}, which may change`);
@@ -85,17 +92,6 @@ const [${locals}] = new ${own}(Deno.readTextFileSync(${read(SCRIPT)}), { cachedD
 export { ${exported.map(({ local, name }) => `${local} as ${name}`)} };
 `,
   };
-
-  /** Finds dynamic imports: a script has none, so the module that loads it imports for it. */
-  function visit(node: unknown): void {
-    if (typeof node !== "object" || node === null) return;
-    const { type, start, end } = node as ESTree.Node;
-    if (type !== "ImportExpression") return Object.values(node).forEach(visit);
-    const { source } = node as ESTree.ImportExpression, text = code.slice(start, end);
-    const isPlain = source.type === "Literal" || source.type === "TemplateLiteral" && source.expressions.length === 0;
-    if (!isPlain) throw new Error(`a script cannot import what is only known when it runs: ${text}`);
-    edits.push({ start, end, text: `${own}[${late.push(text) - 1}]()` });
-  }
 }
 
 /** Returns the names that a statement declares for good. The bundler writes classes and namespaces as `var` with a value. */

@@ -58,18 +58,23 @@ export function manifestOf(checkout: Manifest, entries: Entries): Manifest {
   return { ...published, exports: exportsOf(entries) };
 }
 
+/** Returns the packages that users install with this one: they stay imports. */
+export function externalPackages({ dependencies, peerDependencies }: Manifest): readonly string[] {
+  return Object.keys({ ...dependencies, ...peerDependencies });
+}
+
 /** Builds the files of the package's `exports`. */
 export async function buildPackage(
   entries: Entries,
-  { dependencies, peerDependencies, bin }: Manifest,
+  manifest: Manifest,
 ): Promise<void> {
   const sources = Object.values(entries), libraries = sources.filter(isLibrary);
   const facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
-  const external = Object.keys({ ...dependencies, ...peerDependencies }), modules = join(ROOT, FOLDERS.modules);
+  const external = externalPackages(manifest), modules = join(ROOT, FOLDERS.modules);
   await bundle(libraries, { folder: modules, facts, external });
   await bundleCommandLine({ folder: modules, facts, external });
-  for (const command of Object.values(bin)) await addShebang(join(ROOT, command));
+  for (const command of Object.values(manifest.bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.
   await bundle(libraries, {
     folder: join(ROOT, FOLDERS.edge),

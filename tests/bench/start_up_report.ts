@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { bundleCommandLine } from "../../build/bundle_command_line.ts";
 import { BAKED_PERMISSIONS, compileByBun, compileByDeno, denoForCompile } from "../../build/executable.ts";
+import { externalPackages } from "../../build/npm_package.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
@@ -34,7 +35,8 @@ export async function startUpReport(
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "latchkey-bench-"));
   try {
-    const groups = [await installed(folder, words), await onBun(folder, words, python)], notes: string[] = [];
+    const command = await installCommand(folder), notes: string[] = [];
+    const groups = [await onDeno(folder, command, words), await onBun(folder, command, words, python)];
     try {
       groups.unshift(await compiled(folder, words));
     } catch (error) {
@@ -75,17 +77,16 @@ async function compiled(folder: string, words: readonly string[]): Promise<Group
  * @returns the command's file.
  */
 export async function installCommand(folder: string): Promise<string> {
-  const own = join(folder, "node_modules/@latchkey/latchkey"), manifest = await readFile("package.json", "utf8");
-  const { dependencies, peerDependencies } = JSON.parse(manifest),
-    external = Object.keys({ ...dependencies, ...peerDependencies });
+  const own = join(folder, "node_modules/@latchkey/latchkey");
+  const external = externalPackages(JSON.parse(await readFile("package.json", "utf8")));
   await bundleCommandLine({ folder: own, facts: { kind: "bundle", target: null, commit: null }, external });
   await writeFile(join(own, "package.json"), MANIFEST);
   return join(own, "bin/latchkey.js");
 }
 
-async function installed(folder: string, words: readonly string[]): Promise<Group> {
+async function onDeno(folder: string, installed: string, words: readonly string[]): Promise<Group> {
   const byDeno = (script: string) => [findTool("deno"), ...denoCommand(script).slice(1)];
-  const command = byDeno(await installCommand(folder)), empty = join(folder, "node_modules/empty/main.js");
+  const command = byDeno(installed), empty = join(folder, "node_modules/empty/main.js");
   await mkdir(dirname(empty));
   await writeFile(join(dirname(empty), "package.json"), MANIFEST);
   await writeFile(empty, "");
@@ -99,18 +100,19 @@ async function installed(folder: string, words: readonly string[]): Promise<Grou
 }
 
 /** Bun, which starts sooner than Python, beside a script that does the same. */
-async function onBun(folder: string, words: readonly string[], python: readonly string[]): Promise<Group> {
+async function onBun(
+  folder: string,
+  installed: string,
+  words: readonly string[],
+  python: readonly string[],
+): Promise<Group> {
   const latchkey = join(folder, "latchkey-bun"), bun = findTool("bun");
   await compileByBun({ target: targetNamed(), output: latchkey });
   return {
     programs: [
       ["a minimal script with python3-dbus", python],
       ["an empty Bun program", [bun, "tests/bench/nothing.ts"]],
-      ["Bun, the npm package: a silent token", [
-        bun,
-        join(folder, "node_modules/@latchkey/latchkey/bin/latchkey.js"),
-        ...words,
-      ], 0.75],
+      ["Bun, the npm package: a silent token", [bun, installed, ...words], 0.75],
       ["Bun, the executable: a silent token", [latchkey, ...words], 0.75],
     ],
   };
