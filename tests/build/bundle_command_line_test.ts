@@ -32,3 +32,18 @@ test("bundleCommandLine has all that a silent token evaluates in one file beside
     await rm(folder, { recursive: true });
   }
 }, 60_000);
+
+test("bundleCommandLine writes files that Bun does not transpile, and a hot one that engines keep in a byte a character", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "latchkey-bundle-"));
+  try {
+    await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
+    const chunks = join(folder, "chunks"), names = await readdir(chunks);
+    const texts = await Promise.all(names.map((name) => readFile(join(chunks, name), "utf8")));
+    expect(names.filter((_, index) => !texts[index]!.startsWith("// @bun\n"))).toEqual([]);
+    const hot = texts[names.findIndex((name) => name.startsWith("hot-"))]!;
+    expect(hot.match(/[^\0-\x7f]/gu)).toBeNull();
+    expect(hot).toContain("\\ufffd"); // escapeForTerminal writes it
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
