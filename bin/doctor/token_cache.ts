@@ -3,10 +3,13 @@
  *
  * @module
  */
+import { mkdtemp, rmdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileFailure } from "../../lib/files/files.ts";
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
 import { pathIn } from "../../lib/files/user_folders.ts";
-import { operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
-import { isWsl } from "../../lib/runtime/program.ts";
+import { isPermitted, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
+import { isThere, isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { isObject } from "../../lib/encoding.ts";
@@ -83,6 +86,7 @@ async function checkEncrypted(
         `Restore key.json, or continue without it. ${signInAgain(folder)}`,
       );
     }
+    await requireWritable(folder);
     const detail = `nothing is stored yet; tokens will be in ${folder}, encrypted, and its key ${key}`;
     return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
   }
@@ -106,13 +110,31 @@ async function checkPlaintext(
   signal: AbortSignal,
 ): Promise<Finding> {
   const documents = await store.readAccounts({ signal });
-  if (documents.length === 0) return ok(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
+  if (documents.length === 0) {
+    await requireWritable(folderOf(path));
+    return ok(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
+  }
   const exposed = await exposedDetail(folderOf(path), [path]);
   if (exposed) return failed(exposed, quoteCommand(["chmod", "go-rwx", path]));
   if (documents.every(isCacheText)) return ok(`${countAccounts(documents)} in ${path}, unencrypted`);
   return isNamed
     ? failed(noCache(path), OTHER_FILE)
     : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside and creates a new one");
+}
+
+/**
+ * Throws if nothing can be created in a folder, which need not exist. The system knows that only when something is created:
+ * the file system may be read-only.
+ */
+async function requireWritable(folder: string): Promise<void> {
+  let existing = folder;
+  while (!isThere(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  if (!isPermitted({ name: "write", path: existing })) return;
+  try {
+    await rmdir(await mkdtemp(pathIn(existing, ".latchkey-")));
+  } catch (error) {
+    throw fileFailure(error, { doing: "write to", path: folder });
+  }
 }
 
 function countAccounts(documents: readonly string[]): string {

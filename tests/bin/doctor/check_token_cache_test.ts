@@ -97,6 +97,19 @@ describe("the doctor's token_cache", () => {
     });
   });
 
+  // A home folder that is missing, or on a read-only file system, as in many containers.
+  test("fails if nothing can be stored, whatever the store", async () => {
+    using home = makeOwnHome();
+    const folder = "/proc/latchkey", env = { XDG_STATE_HOME: folder }, none = "it does not exist, or was removed";
+    expect(await check({ home, env })).toEqual({
+      ...{ id: "token_cache", ok: false, detail: `Cannot write to ${folder}/latchkey: ${none}` },
+      fix: expect.stringMatching(/another folder$/),
+    });
+    expect(await check({ home }, `--cache-file ${folder}/cache.json`)).toMatchObject({
+      ...{ ok: false, detail: `Cannot write to ${folder}: ${none}` },
+    });
+  });
+
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
     using home = makeOwnHome();
     const path = `${home.path}/its cache.json`, env = { LATCHKEY_CACHE_FILE: path };
