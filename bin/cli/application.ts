@@ -73,9 +73,10 @@ async function sayWithoutBroker(app: PublicClientApplication): Promise<void> {
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
+    const flag = mayReadEnvironment("LATCHKEY_CLIENT_ID") ? "" : ", which takes deno's --allow-env=LATCHKEY_CLIENT_ID,";
     throw new UsageError(
-      "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID, if it " +
-        "may be read, or --profile)",
+      "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID" +
+        `${flag} or --profile)`,
     );
   }
   const names = Object.keys(WELL_KNOWN_CLIENTS);
@@ -128,8 +129,7 @@ export function canChoose(): boolean {
 
 /**
  * Chooses the account with a user name or home account id, or the only account. Of several, a person at a terminal chooses one.
- * `includeSignedOut`: also of the broker's accounts
- * that have signed out of this app.
+ * `includeSignedOut`: also of the broker's accounts that have signed out of this app.
  *
  * @throws {UsageError} if there are several, and nobody can choose.
  * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.

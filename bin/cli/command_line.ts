@@ -279,7 +279,7 @@ function readSeconds(name: string, value: string): number {
 /** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3))
+    .filter(({ candidate: { length }, distance }) => distance < length && distance <= Math.max(2, length / 3))
     .toSorted((one, other) => one.distance - other.distance);
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
