@@ -86,6 +86,8 @@ export async function withConsentUrl(
   });
 }
 
+/** Options of a command that a list of its accounts needs as well. */
+const ACCOUNTS_OPTIONS = ["client-id", "authority", "broker", "store", "cache-file"];
 /** Options of a command that its sign-in needs as well. */
 const SIGN_IN_OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
 
@@ -97,36 +99,43 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
 
 /** Returns the sign-in that a command needs, quoted for the shell of this platform; `claims` are a challenge to answer. */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
-  const given = SIGN_IN_OPTIONS.filter((name) => !["default", undefined].includes(line.origin(name)));
   return quoteCommand([
     ...["latchkey", "login"],
-    ...given.map((name) => [`--${name}`, line.text(name)!]),
+    ...given(line, SIGN_IN_OPTIONS),
     ...scopes.map((scope) => ["--scope", scope]),
     ...(claims === undefined ? [] : [["--claims", claims]]),
   ]);
 }
 
-const LOGIN = "latchkey login", WITH_CLAIMS = ", with the error's claims";
-/** A sign-in in a hint: without options, or with one that the library's words stand for. */
-const BARE_LOGIN =
-  /latchkey login(?: --claims, with the error's claims| --scope(?= ?(?:[.;]|$))| --prompt login| --claims| --scope)?(?! -)/g;
+/** Returns those options that were given. */
+function given(line: CommandLine, names: readonly string[]): readonly (readonly string[])[] {
+  return names.filter((name) => !["default", undefined].includes(line.origin(name)))
+    .map((name) => [`--${name}`, line.text(name)!]);
+}
+
+const LOGIN = "latchkey login", ACCOUNTS = "latchkey accounts", WITH_CLAIMS = ", with the error's claims";
+/** A command in a hint: without options, or with one that the library's words stand for. */
+const BARE_COMMAND =
+  /latchkey accounts(?! -)|latchkey login(?: --claims, with the error's claims| --scope(?= ?(?:[.;]|$))| --prompt login| --claims| --scope)?(?! -)/g;
 
 /**
- * Returns the error with the options of a command line in the sign-in that its hint names, so that it can be pasted. What follows
- * the command is kept apart by quotation marks.
+ * Returns the error with the options of a command line in the commands that its hint names, so that they can be pasted. What
+ * follows a command is kept apart by quotation marks.
  */
 export function withLoginOptions(error: LatchkeyError, line: CommandLine): LatchkeyError {
   const isApp = !["default", undefined].includes(line.origin("client-id")), hint = commandLineHint(error.hint);
-  if (!isApp || !hint?.includes(LOGIN)) return error;
+  if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [],
     resource = line.origin("resource") && line.text("resource");
   const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resource}/.default`] : [])];
   const command = (found: string) =>
-    loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined) +
-    (found.endsWith("--prompt login") ? " --prompt login" : "");
+    found === ACCOUNTS
+      ? quoteCommand([ACCOUNTS.split(" "), ...given(line, ACCOUNTS_OPTIONS)].flat())
+      : loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined) +
+        (found.endsWith("--prompt login") ? " --prompt login" : "");
   return withDetails(error, {
     hint: hint.replaceAll(
-      BARE_LOGIN,
+      BARE_COMMAND,
       (found, at: number) => hint.length === at + found.length ? command(found) : `\`${command(found)}\``,
     ),
     cause: error,

@@ -32,6 +32,10 @@ test.each([
     "Sign in once more to pass the check: CMD --claims '{\"a\":1}'",
   ],
   ["Sign in: acquireTokenInteractive with these scopes", "Sign in: CMD"],
+  [
+    "List the accounts (getAccounts), or sign in: acquireTokenInteractive",
+    "List the accounts (`latchkey accounts --client-id azure-cli`), or sign in: CMD",
+  ],
   ["Use acquireTokenInteractive with a prompt", "Use CMD --prompt login"],
   ["Sign in: latchkey login --client-id other", "Sign in: latchkey login --client-id other"],
   ["visit the address of getAuthorizationRequestUrl", "visit the address that latchkey login --no-browser prints"],
