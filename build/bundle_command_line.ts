@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Plugin } from "rolldown";
-import type { ESTree } from "rolldown/utils";
+import { type ESTree, parseSync } from "rolldown/utils";
 import { bundle, type BundleOptions, NODE_MODULES, ROOT } from "./bundle.ts";
 
 /** Path of the entry below the root. */
@@ -11,8 +11,11 @@ export const COMMAND_LINE = "bin/latchkey.ts";
 /** Prefix of the name of the file with all that a silent token needs; a hash follows. */
 export const HOT_FILE = "hot";
 
-/** Modules that a silent token needs, and that are imported late since other commands do not need them. */
-const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts"];
+/**
+ * Modules that a silent token needs on some runtime, and that are imported late since other commands or runtimes do not need them.
+ * Bun takes longer to load a small file than Deno to parse the code in it.
+ */
+const HOT = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts", "lib/dbus/socket.ts"];
 
 /**
  * Bundles the command line: everything that a silent token needs is in one file, which starts sooner than two dozen. The
@@ -42,7 +45,10 @@ function early(paths: readonly string[]): ReadonlySet<string> {
   return all;
 }
 
-/** Makes late imports of hot modules early ones, or each would get a file of its own. */
+/**
+ * Makes late imports of hot modules early ones, or each would get a file of its own. They get an object of what the module
+ * exports: for a namespace the bundler needs helpers, which would be another file.
+ */
 function importHotEarly(isHot: (path: string) => boolean): Plugin {
   return {
     name: "import hot modules early",
@@ -51,17 +57,27 @@ function importHotEarly(isHot: (path: string) => boolean): Plugin {
       handler(code, id) {
         let text = code;
         for (const { start, end, source } of dynamicImports(this.parse(code, { lang: "ts" })).toReversed()) {
-          const path = source.type === "Literal" ? String(source.value) : "";
-          if (!isHot(join(dirname(id), path))) continue;
-          const name = `hot_${start}`;
-          text = `${text.slice(0, start)}Promise.resolve(${name})${
+          const path = source.type === "Literal" ? String(source.value) : "", module = join(dirname(id), path);
+          if (!isHot(module)) continue;
+          const names = valuesExportedBy(module), own = (name: string) => `hot_${start}_${name}`;
+          text = `${text.slice(0, start)}Promise.resolve({${names.map((name) => `${name}: ${own(name)}`)}})${
             text.slice(end)
-          }\nimport * as ${name} from "${path}";`;
+          }\nimport { ${names.map((name) => `${name} as ${own(name)}`)} } from "${path}";`;
         }
         return text;
       },
     },
   };
+}
+
+function valuesExportedBy(module: string): readonly string[] {
+  const { staticExports } = parseSync(module, readFileSync(module, "utf8")).module;
+  return staticExports.flatMap(({ entries }) => entries).filter(({ isType }) => !isType).map(({ exportName }) => {
+    if (exportName.name === null) {
+      throw new Error(`${module} exports what another module exports: it cannot be in ${HOT_FILE}`);
+    }
+    return exportName.name;
+  });
 }
 
 /** Returns the dynamic imports below a node of the syntax tree, in order. */

@@ -470,7 +470,7 @@ describe("latchkey", () => {
     ["token --no-verbose", "There is no option"],
     ["token --client-id", "--client-id needs a value"],
     ["token --client-id= --scope a", "There is no option"],
-    ["token --scope a", "which takes deno's --allow-env=LATCHKEY_CLIENT_ID, or --profile)"],
+    ["token --scope a", "--client-id is missing"],
     ["token --client-id azure-cl --scope a", "did you mean azure-cli?"],
     ["token --client-id azure-cli", "--scope or --resource is missing"],
     ["token --client-id azure-cli --scope a --resource b", "not both"],
@@ -511,6 +511,13 @@ describe("latchkey", () => {
     expect(stderr).toContain(says);
     expect(stderr).toMatch(/\nSee latchkey (\w+ )?--help\n$/);
     expect(await broker.calls()).toEqual([]);
+  });
+
+  testOfSources("names the flag that lets Deno read the client id", async () => {
+    const { stderr } = await latchkey("token --scope a");
+    expect(stderr).toContain(
+      "(or set LATCHKEY_CLIENT_ID, which takes deno's --allow-env=LATCHKEY_CLIENT_ID, or --profile)",
+    );
   });
 });
 
