@@ -2,14 +2,27 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type CodeSplittingGroup, type RenderedChunk, rolldown, type RolldownPlugin } from "rolldown";
+import { type Plugin, type RenderedChunk, rolldown, type RolldownPlugin } from "rolldown";
 import { esmExternalRequirePlugin } from "rolldown/plugins";
+import { type ESTree, parseSync } from "rolldown/utils";
 import type { BuildFacts } from "../bin/cli/help.ts";
 
 /** The folder of the checkout. */
 export const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** Path of the command line's entry below the root. */
+export const COMMAND_LINE = "bin/latchkey.ts";
+
+/** Prefix of the name of the file with all that a silent token needs; a hash follows. */
+export const HOT_FILE = "hot";
+
+/** Modules that are imported late, and that a silent token needs on some runtime. */
+const LATE = ["lib/broker/linux.ts", "lib/dbus/socket.ts"];
+/** Modules of the library's hot file, and of the command line's. */
+export const LIBRARY_HOT: readonly string[] = ["mod.ts", ...LATE];
+const COMMAND_LINE_HOT = [COMMAND_LINE, "bin/token.ts", "bin/cli/token_cache.ts", ...LATE];
 
 /** Keeps imports of Node's modules, under the names that Deno wants: older packages leave `node:` out, or call `require`. */
 export const NODE_MODULES: readonly RolldownPlugin[] = [
@@ -38,8 +51,11 @@ export interface BundleOptions {
   readonly facts: BuildFacts;
   /** Packages that stay imports, beside Node's modules. */
   readonly external?: readonly string[];
-  /** Modules that get into one file. @default each late import gets files of its own, and shares others */
-  readonly groups?: CodeSplittingGroup[];
+  /**
+   * Paths of modules that get into one file, with all that they do not import late. Entries stay files of their own.
+   * @default each late import gets files of its own, and shares others
+   */
+  readonly hot?: readonly string[];
   /** @default Node's modules stay imports */
   readonly plugins?: readonly RolldownPlugin[];
 }
@@ -53,8 +69,10 @@ export interface BundleOptions {
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = [], groups = [], plugins = NODE_MODULES }: BundleOptions,
+  { folder, facts, external = [], hot = [], plugins = NODE_MODULES }: BundleOptions,
 ): Promise<void> {
+  const modules = early(hot.map((path) => join(ROOT, path))), files = entries.map((entry) => join(ROOT, entry));
+  const isHot = (id: string) => modules.has(id) && !files.includes(id);
   const bundler = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
     cwd: ROOT,
@@ -70,7 +88,7 @@ export async function bundle(
     treeshake: { moduleSideEffects: false },
     transform: { define: { LATCHKEY_BUILD: JSON.stringify(facts) } },
     tsconfig: false,
-    plugins: [...plugins, writeForEngines],
+    plugins: [importHotEarly(isHot), ...plugins, writeForEngines],
     checks: { ineffectiveDynamicImport: false, bundlerTimings: false },
     onLog: (_, { message }) => {
       throw new Error(message);
@@ -82,13 +100,79 @@ export async function bundle(
       format: "esm",
       entryFileNames: "[name].js",
       chunkFileNames: "chunks/[name]-[hash].js",
-      codeSplitting: { groups },
+      codeSplitting: { groups: [{ name: HOT_FILE, test: isHot }] },
       minify: true,
       comments: false,
     });
   } finally {
     await bundler.close();
   }
+}
+
+/**
+ * Bundles the command line: everything that a silent token needs is in one file, which starts sooner than two dozen; Bun takes
+ * longer to load a small file than Deno to parse the code in it. The entry stays in a file of its own: it awaits the command, so
+ * nothing may import it. What other commands import late is in files of its own, too: evaluating all of it at once would make
+ * each of them start slower.
+ *
+ * @throws {Error} with all errors and warnings of the bundler.
+ */
+export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts" | "external">): Promise<void> {
+  await bundle([COMMAND_LINE], { ...options, hot: COMMAND_LINE_HOT });
+}
+
+/** Returns sources with all that they do not import late. */
+function early(paths: readonly string[]): ReadonlySet<string> {
+  const all = new Set(paths), transpiler = new Bun.Transpiler({ loader: "ts" });
+  for (const path of all) { // a Set visits what is added meanwhile
+    for (const { kind, path: other } of transpiler.scanImports(readFileSync(path, "utf8"))) {
+      if (kind === "import-statement" && /^\..*\.ts$/.test(other)) all.add(join(dirname(path), other));
+    }
+  }
+  return all;
+}
+
+/**
+ * Makes late imports of hot modules early ones, or each would get a file of its own. They get an object of what the module
+ * exports: for a namespace the bundler needs helpers, which would be another file.
+ */
+function importHotEarly(isHot: (path: string) => boolean): Plugin {
+  return {
+    name: "import hot modules early",
+    transform: {
+      filter: { id: /\.ts$/, code: /\bimport\(/ },
+      handler(code, id) {
+        let text = code;
+        for (const { start, end, source } of dynamicImports(this.parse(code, { lang: "ts" })).toReversed()) {
+          const path = source.type === "Literal" ? String(source.value) : "", module = join(dirname(id), path);
+          if (!isHot(module)) continue;
+          const names = valuesExportedBy(module), own = (name: string) => `hot_${start}_${name}`;
+          text = `${text.slice(0, start)}Promise.resolve({${names.map((name) => `${name}: ${own(name)}`)}})${
+            text.slice(end)
+          }\nimport { ${names.map((name) => `${name} as ${own(name)}`)} } from "${path}";`;
+        }
+        return text;
+      },
+    },
+  };
+}
+
+/** Returns the names of the values that a source exports. */
+function valuesExportedBy(module: string): readonly string[] {
+  const { staticExports } = parseSync(module, readFileSync(module, "utf8")).module;
+  return staticExports.flatMap(({ entries }) => entries).filter(({ isType }) => !isType).map(({ exportName }) => {
+    if (exportName.name === null) {
+      throw new Error(`${module} exports what another module exports: it cannot be in ${HOT_FILE}`);
+    }
+    return exportName.name;
+  });
+}
+
+/** Returns the dynamic imports below a node of the syntax tree, in order. */
+export function dynamicImports(node: unknown): readonly ESTree.ImportExpression[] {
+  if (typeof node !== "object" || node === null) return [];
+  if ((node as ESTree.Node).type === "ImportExpression") return [node as ESTree.ImportExpression];
+  return Object.values(node).flatMap(dynamicImports);
 }
 
 /**

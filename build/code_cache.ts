@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ESTree, parseSync } from "rolldown/utils";
-import { dynamicImports, HOT_FILE } from "./bundle_command_line.ts";
+import { dynamicImports, HOT_FILE } from "./bundle.ts";
 
 /** Names of the files that the executable includes: a script, and V8's code cache of it. */
 const SCRIPT = "hot.script", CACHE = "hot.cache";

@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
-import { currentCommit, ROOT } from "./bundle.ts";
-import { bundleCommandLine, COMMAND_LINE } from "./bundle_command_line.ts";
+import { bundleCommandLine, COMMAND_LINE, currentCommit, ROOT } from "./bundle.ts";
 import { addCodeCache } from "./code_cache.ts";
 import { type Target, targetNamed } from "./targets.ts";
 

@@ -86,10 +86,9 @@ export async function withConsentUrl(
   });
 }
 
-/** Options of a command that a list of its accounts needs as well. */
-const ACCOUNTS_OPTIONS = ["client-id", "authority", "broker", "store", "cache-file"];
-/** Options of a command that its sign-in needs as well. */
+/** Options of a command that its sign-in, or a list of its accounts, needs as well. */
 const SIGN_IN_OPTIONS = ["client-id", "authority", "tenant", "account", "broker", "store", "cache-file"];
+const ACCOUNTS_OPTIONS = SIGN_IN_OPTIONS.filter((name) => !["tenant", "account"].includes(name));
 
 /** Returns true if the next step is a person's sign-in: the first one, or after one that was canceled or timed out. */
 export function isSignInNeeded(error: unknown): error is LatchkeyError {

@@ -97,7 +97,6 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "plaintextStore or memoryStore": "--store plaintext or memory (LATCHKEY_STORE)",
   "requireBroker": "--broker require",
   " (see isPopSupported)": "",
-  " (isPopSupported tells)": "",
   "authenticationScheme": "--pop",
   "pass the scope in the request": "name the scope: --scope",
   "Pass the scope in the request": "Name the scope: --scope",

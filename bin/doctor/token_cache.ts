@@ -122,19 +122,14 @@ async function checkPlaintext(
     : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside and creates a new one");
 }
 
-/**
- * Throws if nothing can be created in a folder, which need not exist. The system knows that only when something is created:
- * the file system may be read-only.
- */
+/** Throws if nothing can be created in a folder, which need not exist: its file system may be read-only. */
 async function requireWritable(folder: string): Promise<void> {
   let existing = folder;
   while (!isThere(existing) && dirname(existing) !== existing) existing = dirname(existing);
   if (!isPermitted({ name: "write", path: existing })) return;
-  try {
-    await rmdir(await mkdtemp(pathIn(existing, ".latchkey-")));
-  } catch (error) {
+  await mkdtemp(pathIn(existing, ".latchkey-")).then(rmdir).catch((error) => {
     throw fileFailure(error, { doing: "write to", path: folder });
-  }
+  });
 }
 
 function countAccounts(documents: readonly string[]): string {

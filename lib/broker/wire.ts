@@ -355,7 +355,7 @@ function readBoundType(
   if (!pop || type === "pop") return type;
   throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
     correlationId,
-    hint: "This broker cannot bind tokens (isPopSupported tells): ask without authenticationScheme",
+    hint: "This broker cannot bind tokens (see isPopSupported): acquire the token without authenticationScheme",
   });
 }
 

@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { bundleCommandLine } from "../../build/bundle_command_line.ts";
+import { bundleCommandLine } from "../../build/bundle.ts";
 import { BAKED_PERMISSIONS, compileByBun, compileByDeno, denoForCompile } from "../../build/executable.ts";
 import { externalPackages } from "../../build/npm_package.ts";
 import { targetNamed } from "../../build/targets.ts";

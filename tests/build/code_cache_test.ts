@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bundleCommandLine } from "../../build/bundle_command_line.ts";
+import { bundleCommandLine } from "../../build/bundle.ts";
 import { addCodeCache, MAKER } from "../../build/code_cache.ts";
 import { V8_FLAGS } from "../../build/executable.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";

@@ -102,7 +102,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     isWineOnly: true,
   },
   {
-    suites: ["build/bundle_command_line_test.ts"],
+    suites: ["build/bundle_test.ts"],
     why: "Bun under Wine makes no folder for the chunks of a bundle",
     isWineOnly: true,
   },

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { bundleCommandLine } from "../../build/bundle_command_line.ts";
+import { bundleCommandLine } from "../../build/bundle.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoCommand } from "../tools/deno_command.ts";
