@@ -2,6 +2,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compileByDeno } from "../../build/executable.ts";
+import { targetNamed } from "../../build/targets.ts";
 import { fileStore } from "../../mod.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
@@ -28,17 +30,28 @@ interface Program {
   readonly command: readonly string[];
 }
 
+/** A way to start the command line. */
+type Latchkey = readonly [name: string, command: readonly string[]];
+
 /** What a token costs that is kept, with one account and with a thousand. */
 export async function keptTokensReport(env: Environment, rounds: number): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "latchkey-bench-"));
   try {
-    const installed = await installCommand(folder);
+    const byDeno = [...denoRun(), ...permissions(folder)], executable = join(folder, "latchkey");
+    const latchkeys: Latchkey[] = [
+      ["", [...byDeno, "bin/latchkey.ts"]],
+      [" (npm package)", [...byDeno, await installCommand(folder)]],
+    ];
+    const note = await compileByDeno({ target: targetNamed(), output: executable }).then(() => {
+      latchkeys.push([" (executable)", [executable]]);
+      return "";
+    }, (error) => `The executable is left out: ${error instanceof Error ? error.message : error}\n`);
     const programs: Program[] = [{
       name: "empty Deno",
       accounts: 0,
       command: [...denoRun(), "tests/bench/nothing.ts"],
     }];
-    for (const accounts of [1, 1_000]) programs.push(...await programsWith(accounts, folder, installed));
+    for (const accounts of [1, 1_000]) programs.push(...await programsWith(accounts, folder, latchkeys));
     const walls = programs.map((): number[] => []);
     for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
       for (const [index, { command }] of programs.entries()) {
@@ -46,7 +59,7 @@ export async function keptTokensReport(env: Environment, rounds: number): Promis
         if (round >= 0) walls[index]!.push(wallMs);
       }
     }
-    return tableOf(programs, walls);
+    return tableOf(programs, walls) + note;
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -69,7 +82,11 @@ function tableOf(programs: readonly Program[], walls: readonly (readonly number[
     "\ntargets: ≤ 0.25 × the faster MSAL with 1 account, ≤ 0.6 × with 1,000 (10,000 tokens, 25 MB)\n";
 }
 
-async function programsWith(accounts: number, folder: string, installed: string): Promise<readonly Program[]> {
+async function programsWith(
+  accounts: number,
+  folder: string,
+  latchkeys: readonly Latchkey[],
+): Promise<readonly Program[]> {
   const number = accounts === 1 ? 0 : ACCOUNT_OF_MANY, username = `person${number}@contoso.com`;
   const plain = join(folder, `plain-${accounts}.json`), sealed = join(folder, `sealed-${accounts}`);
   const documents = Array.from({ length: accounts }, (_, number) => documentOf(number));
@@ -77,21 +94,19 @@ async function programsWith(accounts: number, folder: string, installed: string)
   const store = fileStore({ folder: join(sealed, "latchkey"), keyLocation: "file" });
   await store.update(idOf(number), () => JSON.stringify(merged(documents)));
   const asked = ["token", "--client-id", CLIENT_ID, "--broker", "never", "--scope", SCOPE, "--account", username];
-  const ours = (name: string, script: string): Program[] => [
-    {
-      name: `latchkey token${name}, the shared file`,
-      accounts,
-      command: [...denoRun(), ...permissions(folder), script, ...asked, "--cache-file", plain],
-    },
-    {
-      name: `latchkey token${name}, encrypted file`,
-      accounts,
-      command: ["env", `XDG_STATE_HOME=${sealed}`, ...denoRun(), ...permissions(folder), script, ...asked],
-    },
-  ];
   return [
-    ...ours("", "bin/latchkey.ts"),
-    ...ours(" (npm package)", installed),
+    ...latchkeys.flatMap(([name, command]) => [
+      {
+        name: `latchkey token${name}, the shared file`,
+        accounts,
+        command: [...command, ...asked, "--cache-file", plain],
+      },
+      {
+        name: `latchkey token${name}, encrypted file`,
+        accounts,
+        command: ["env", `XDG_STATE_HOME=${sealed}`, ...command, ...asked],
+      },
+    ]),
     {
       name: "msal for Python",
       accounts,
