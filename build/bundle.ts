@@ -18,11 +18,11 @@ export const COMMAND_LINE = "bin/latchkey.ts";
 /** Prefix of the name of the file with all that a silent token needs; a hash follows. */
 export const HOT_FILE = "hot";
 
-/** Modules that are imported late, and that a silent token needs on some runtime. */
-const LATE = ["lib/broker/linux.ts", "lib/dbus/socket.ts"];
-/** Modules of the library's hot file, and of the command line's. */
-export const LIBRARY_HOT: readonly string[] = ["mod.ts", ...LATE];
-const COMMAND_LINE_HOT = [COMMAND_LINE, "bin/token.ts", "bin/cli/token_cache.ts", ...LATE];
+/**
+ * Modules that are imported late since not every command or runtime needs them, and that a silent token needs. Bun takes longer to
+ * load the small last one than Deno to parse it.
+ */
+const LATE = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts", "lib/dbus/socket.ts"];
 
 /** Keeps imports of Node's modules, under the names that Deno wants: older packages leave `node:` out, or call `require`. */
 export const NODE_MODULES: readonly RolldownPlugin[] = [
@@ -51,11 +51,8 @@ export interface BundleOptions {
   readonly facts: BuildFacts;
   /** Packages that stay imports, beside Node's modules. */
   readonly external?: readonly string[];
-  /**
-   * Paths of modules that get into one file, with all that they do not import late. Entries stay files of their own.
-   * @default each late import gets files of its own, and shares others
-   */
-  readonly hot?: readonly string[];
+  /** Sources that get into one file, and that no other imports late. @default none */
+  readonly hot?: ReadonlySet<string>;
   /** @default Node's modules stay imports */
   readonly plugins?: readonly RolldownPlugin[];
 }
@@ -69,10 +66,8 @@ export interface BundleOptions {
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = [], hot = [], plugins = NODE_MODULES }: BundleOptions,
+  { folder, facts, external = [], hot = new Set(), plugins = NODE_MODULES }: BundleOptions,
 ): Promise<void> {
-  const modules = early(hot.map((path) => join(ROOT, path))), files = entries.map((entry) => join(ROOT, entry));
-  const isHot = (id: string) => modules.has(id) && !files.includes(id);
   const bundler = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
     cwd: ROOT,
@@ -88,7 +83,7 @@ export async function bundle(
     treeshake: { moduleSideEffects: false },
     transform: { define: { LATCHKEY_BUILD: JSON.stringify(facts) } },
     tsconfig: false,
-    plugins: [importHotEarly(isHot), ...plugins, writeForEngines],
+    plugins: [importEarly(hot), ...plugins],
     checks: { ineffectiveDynamicImport: false, bundlerTimings: false },
     onLog: (_, { message }) => {
       throw new Error(message);
@@ -100,9 +95,10 @@ export async function bundle(
       format: "esm",
       entryFileNames: "[name].js",
       chunkFileNames: "chunks/[name]-[hash].js",
-      codeSplitting: { groups: [{ name: HOT_FILE, test: isHot }] },
+      codeSplitting: { groups: [{ name: HOT_FILE, test: (id) => hot.has(id) }] },
       minify: true,
       comments: false,
+      postBanner: licencesOf,
     });
   } finally {
     await bundler.close();
@@ -110,20 +106,24 @@ export async function bundle(
 }
 
 /**
- * Bundles the command line: everything that a silent token needs is in one file, which starts sooner than two dozen; Bun takes
- * longer to load a small file than Deno to parse the code in it. The entry stays in a file of its own: it awaits the command, so
+ * Bundles the command line: everything that a silent token needs is in one file, which starts sooner than two dozen. The entry stays in a file of its own: it awaits the command, so
  * nothing may import it. What other commands import late is in files of its own, too: evaluating all of it at once would make
  * each of them start slower.
  *
  * @throws {Error} with all errors and warnings of the bundler.
  */
 export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts" | "external">): Promise<void> {
-  await bundle([COMMAND_LINE], { ...options, hot: COMMAND_LINE_HOT });
+  const hot = early([COMMAND_LINE, ...LATE]);
+  await bundle([COMMAND_LINE], {
+    ...options,
+    hot: hot.difference(new Set([join(ROOT, COMMAND_LINE)])),
+    plugins: [...NODE_MODULES, isTranspiled],
+  });
 }
 
-/** Returns sources with all that they do not import late. */
-function early(paths: readonly string[]): ReadonlySet<string> {
-  const all = new Set(paths), transpiler = new Bun.Transpiler({ loader: "ts" });
+/** Returns sources, given by their paths below the root, with all that they do not import late. */
+function early(paths: readonly string[]): Set<string> {
+  const all = new Set(paths.map((path) => join(ROOT, path))), transpiler = new Bun.Transpiler({ loader: "ts" });
   for (const path of all) { // a Set visits what is added meanwhile
     for (const { kind, path: other } of transpiler.scanImports(readFileSync(path, "utf8"))) {
       if (kind === "import-statement" && /^\..*\.ts$/.test(other)) all.add(join(dirname(path), other));
@@ -133,20 +133,20 @@ function early(paths: readonly string[]): ReadonlySet<string> {
 }
 
 /**
- * Makes late imports of hot modules early ones, or each would get a file of its own. They get an object of what the module
- * exports: for a namespace the bundler needs helpers, which would be another file.
+ * Makes late imports of sources early ones, or each would get a file of its own. They get an object of what the source exports:
+ * for a namespace the bundler needs helpers, which would be another file.
  */
-function importHotEarly(isHot: (path: string) => boolean): Plugin {
+function importEarly(sources: ReadonlySet<string>): Plugin {
   return {
-    name: "import hot modules early",
+    name: "import early",
     transform: {
       filter: { id: /\.ts$/, code: /\bimport\(/ },
       handler(code, id) {
         let text = code;
         for (const { start, end, source } of dynamicImports(this.parse(code, { lang: "ts" })).toReversed()) {
           const path = source.type === "Literal" ? String(source.value) : "", module = join(dirname(id), path);
-          if (!isHot(module)) continue;
-          const names = valuesExportedBy(module), own = (name: string) => `hot_${start}_${name}`;
+          if (!sources.has(module)) continue;
+          const names = constantsExportedBy(module), own = (name: string) => `early_${start}_${name}`;
           text = `${text.slice(0, start)}Promise.resolve({${names.map((name) => `${name}: ${own(name)}`)}})${
             text.slice(end)
           }\nimport { ${names.map((name) => `${name} as ${own(name)}`)} } from "${path}";`;
@@ -157,15 +157,17 @@ function importHotEarly(isHot: (path: string) => boolean): Plugin {
   };
 }
 
-/** Returns the names of the values that a source exports. */
-function valuesExportedBy(module: string): readonly string[] {
-  const { staticExports } = parseSync(module, readFileSync(module, "utf8")).module;
-  return staticExports.flatMap(({ entries }) => entries).filter(({ isType }) => !isType).map(({ exportName }) => {
-    if (exportName.name === null) {
-      throw new Error(`${module} exports what another module exports: it cannot be in ${HOT_FILE}`);
-    }
-    return exportName.name;
-  });
+/** Returns the names of the values that a source exports, none of which may change later. */
+function constantsExportedBy(source: string): readonly string[] {
+  const { program, module } = parseSync(source, readFileSync(source, "utf8"));
+  const names = module.staticExports.flatMap(({ entries }) => entries).filter(({ isType }) => !isType)
+    .map(({ exportName }) => exportName.name);
+  const isConstant = program.body.every((node) =>
+    node.type !== "ExportNamedDeclaration" || node.declaration?.type !== "VariableDeclaration" ||
+    node.declaration.kind === "const"
+  );
+  if (isConstant && names.every((name) => name !== null)) return names;
+  throw new Error(`${source} exports a variable, or what another module exports, and would be imported early`);
 }
 
 /** Returns the dynamic imports below a node of the syntax tree, in order. */
@@ -175,23 +177,13 @@ export function dynamicImports(node: unknown): readonly ESTree.ImportExpression[
   return Object.values(node).flatMap(dynamicImports);
 }
 
-/**
- * Lets engines read files sooner. Without the pragma Bun transpiles each file that it loads. One character beyond ASCII makes an
- * engine keep the whole file in two bytes a character; the minifier turns escapes into such characters.
- */
-const writeForEngines: RolldownPlugin = {
-  name: "write for engines",
+/** Spares Bun to transpile the files. Users' own programs load others: Bun adds notes about source maps to stack traces in these. */
+const isTranspiled: RolldownPlugin = {
+  name: "is transpiled",
   generateBundle(_, files) {
-    for (const file of Object.values(files)) {
-      if (file.type === "chunk") file.code = `// @bun\n${licencesOf(file)}${escapeNonAscii(file.code)}`;
-    }
+    for (const file of Object.values(files)) if (file.type === "chunk") file.code = `// @bun\n${file.code}`;
   },
 };
-
-/** Writes characters of strings, templates and regular expressions as escapes. */
-function escapeNonAscii(code: string): string {
-  return code.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
 
 /** Returns the licences of the packages in a file, as a comment: most of them ask for that. */
 function licencesOf({ modules }: RenderedChunk): string {

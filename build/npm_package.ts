@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
-import { bundle, bundleCommandLine, COMMAND_LINE, currentCommit, LIBRARY_HOT, ROOT } from "./bundle.ts";
+import { bundle, bundleCommandLine, COMMAND_LINE, currentCommit, ROOT } from "./bundle.ts";
 import { forTheEdge } from "./edge/for_the_edge.ts";
 
 /** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
@@ -71,7 +71,7 @@ export async function buildPackage(
   const facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = externalPackages(manifest), modules = join(ROOT, FOLDERS.modules);
-  await bundle(libraries, { folder: modules, facts, external, hot: LIBRARY_HOT });
+  await bundle(libraries, { folder: modules, facts, external });
   await bundleCommandLine({ folder: modules, facts, external });
   for (const command of Object.values(manifest.bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.

@@ -75,7 +75,7 @@ function invisible(): RegExp {
 
 /** Replaces what a line on a terminal must not have. */
 export function escapeForTerminal(foreign: string): string {
-  return foreign.toWellFormed().replaceAll(invisible(), "\u{FFFD}");
+  return foreign.toWellFormed().replaceAll(invisible(), String.fromCodePoint(0xFFFD));
 }
 
 /** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */

@@ -36,14 +36,14 @@ test("bundleCommandLine writes files that Bun does not transpile, and a hot one 
   const folder = await mkdtemp(join(tmpdir(), "latchkey-bundle-"));
   try {
     await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
-    const chunks = join(folder, "chunks"), names = await readdir(chunks);
-    const texts = await Promise.all(names.map((name) => readFile(join(chunks, name), "utf8")));
+    const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".js"));
+    const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
+    expect(names).toContain("bin/latchkey.js");
     expect(names.filter((_, index) => !texts[index]!.startsWith("// @bun\n"))).toEqual([]);
-    const hot = texts[names.findIndex((name) => name.startsWith("hot-"))]!;
+    // One character beyond ASCII makes it two bytes. The minifier turns escapes into such characters, not String.fromCodePoint().
+    const hot = texts[names.findIndex((name) => name.startsWith("chunks/hot-"))]!;
     expect(hot.match(/[^\0-\x7f]/gu)).toBeNull();
-    expect(hot).toContain("\\ufffd"); // escapeForTerminal writes it
-    expect(names.filter((name) => name.startsWith("socket-")), "Bun's transport, which Bun has in the hot file")
-      .toEqual([]);
+    expect(names.filter((name) => name.includes("socket-")), "Bun's transport, which is in the hot file").toEqual([]);
   } finally {
     await rm(folder, { recursive: true });
   }
