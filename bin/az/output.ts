@@ -37,7 +37,7 @@ export async function azOutput({ value, output, query, tableOf }: AzAnswer): Pro
     case "json":
     case "jsonc": {
       const json = `${jsonForTerminal(sorted(result), { indent: 2 })}\n`;
-      return output === "jsonc" && mayColor() ? colored(json) : json;
+      return output === "jsonc" && isTerminal("stdout") && !readEnvironment("NO_COLOR") ? colored(json) : json;
     }
     case "yaml":
     case "yamlc":
@@ -188,10 +188,6 @@ function tableRow(row: unknown): ReadonlyMap<string, string> {
   return new Map(
     shown.map(([key, value]) => [escapeForTerminal(key.slice(0, 1).toUpperCase() + key.slice(1)), cell(value)]),
   );
-}
-
-function mayColor(): boolean {
-  return isTerminal("stdout") && !readEnvironment("NO_COLOR");
 }
 
 /** A key with its colon, a string, or a word of JSON. */

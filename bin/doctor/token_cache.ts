@@ -14,7 +14,7 @@ import { describeFileStore, type FileStoreDescription } from "../../lib/cache/fi
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { isObject } from "../../lib/encoding.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../cli/token_cache.ts";
-import { type Check, failed, type Finding, notChecked, ok } from "./check.ts";
+import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 
 const OTHERS = 0o077;
 
@@ -42,6 +42,11 @@ export const tokenCache: Check = {
       : [place.folder, await checkEncrypted(place, cache, signal)];
     const setAside = finding.state === "ok" ? await findSetAside(place) : [];
     const findings = [finding];
+    if (finding.state === "ok") {
+      const writable = await checkWritable(place.kind === "plaintext" ? folderOf(path) : path);
+      if (writable.state === "failed") return writable;
+      findings.push(writable);
+    }
     if (setAside.length > 0) {
       // Nobody can use a damaged file, but it may contain tokens.
       const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
@@ -50,7 +55,7 @@ export const tokenCache: Check = {
     if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
     return {
       state: finding.state,
-      detail: findings.map(({ detail }) => detail).join("; "),
+      detail: findings.flatMap(({ detail }) => detail || []).join("; "),
       fix: findings.flatMap(({ fix }) => fix ?? []).join("; ") || undefined,
     };
   },
@@ -86,7 +91,6 @@ async function checkEncrypted(
         `Restore key.json, or continue without it. ${signInAgain(folder)}`,
       );
     }
-    await requireWritable(folder);
     const detail = `nothing is stored yet; tokens will be in ${folder}, encrypted, and its key ${key}`;
     return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
   }
@@ -110,10 +114,7 @@ async function checkPlaintext(
   signal: AbortSignal,
 ): Promise<Finding> {
   const documents = await store.readAccounts({ signal });
-  if (documents.length === 0) {
-    await requireWritable(folderOf(path));
-    return ok(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
-  }
+  if (documents.length === 0) return ok(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
   const exposed = await exposedDetail(folderOf(path), [path]);
   if (exposed) return failed(exposed, quoteCommand(["chmod", "go-rwx", path]));
   if (documents.every(isCacheText)) return ok(`${countAccounts(documents)} in ${path}, unencrypted`);
@@ -122,14 +123,21 @@ async function checkPlaintext(
     : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside and creates a new one");
 }
 
-/** Throws if nothing can be created in a folder, which need not exist: its file system may be read-only. */
-async function requireWritable(folder: string): Promise<void> {
-  let existing = folder;
-  while (!isThere(existing) && dirname(existing) !== existing) existing = dirname(existing);
-  if (!isPermitted({ name: "write", path: existing })) return;
-  await mkdtemp(pathIn(existing, ".latchkey-")).then(rmdir).catch((error) => {
-    throw fileFailure(error, { doing: "write to", path: folder });
-  });
+/** Checks that something can be created in a folder, which need not exist: its file system can be read-only. */
+async function checkWritable(folder: string): Promise<Finding> {
+  const isMissing = (path: string) => isPermitted({ name: "read", path }) && !isThere(path);
+  let path = folder, doing = "create a folder in";
+  while (isMissing(path) && dirname(path) !== path) path = dirname(path);
+  if (!isPermitted({ name: "write", path })) return ok("Deno does not permit to test whether it can be written");
+  try {
+    const made = await mkdtemp(pathIn(path, ".latchkey-"));
+    doing = "remove a folder in";
+    await rmdir(made);
+    return ok("");
+  } catch (error) {
+    const { detail, fix } = asFailure(fileFailure(error, { doing, path }));
+    return failed(`nothing can be stored in ${folder}: ${detail}`, `${fix}: XDG_STATE_HOME, or --cache-file`);
+  }
 }
 
 function countAccounts(documents: readonly string[]): string {

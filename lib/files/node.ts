@@ -68,7 +68,7 @@ export function nodeFiles(): LocalFiles {
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => undefinedIfNotFound(() => fs.unlinkSync(path)),
     setChanged: (path, changedMs) => fs.utimesSync(path, new Date(changedMs), new Date(changedMs)),
-    makeFolder,
+    makeFolder: (path) => makeFolder(path),
     list: (path) =>
       fs.readdirSync(path, { withFileTypes: true }).map((each) => ({ name: each.name, isFile: each.isFile() })),
     async flushFolder(path) {
@@ -86,14 +86,14 @@ export function nodeFiles(): LocalFiles {
 }
 
 /** Creates a folder. With `recursive`, Node reports `ENOENT` for a read-only file system. */
-function makeFolder(path: string): void {
+function makeFolder(path: string, isParentThere = false): void {
   try {
     fs.mkdirSync(path, { mode: PRIVATE_FOLDER });
   } catch (error) {
     const above = dirname(path), code = errorCodeOf(error);
     if (code === "EEXIST") return; // the caller checks its kind
-    if (code !== "ENOENT" || above === path) throw error;
+    if (code !== "ENOENT" || above === path || isParentThere) throw error; // the parent can be a link to nothing
     makeFolder(above);
-    makeFolder(path);
+    makeFolder(path, true);
   }
 }

@@ -8,7 +8,7 @@
 import { withinTime } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment, requirePermission } from "./host.ts";
-import { isThere, onSignals, type SignalName } from "./program.ts";
+import { isTerminal, isThere, onSignals, type SignalName } from "./program.ts";
 
 interface ProcessOptions {
   /** `inherit`: in the foreground. Otherwise the program gets a process group of its own. */
@@ -323,7 +323,7 @@ export async function runInForeground(
   command: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): Promise<number> {
-  const isAtTerminal = await isTerminalInput(), early: SignalName[] = [];
+  const isAtTerminal = isTerminal("stdin"), early: SignalName[] = [];
   let running: RunningProcess | undefined;
   const listening = onSignals(PASSED_ON, (signal) => {
     if (isAtTerminal && OF_TERMINAL.has(signal)) return;
@@ -337,9 +337,4 @@ export async function runInForeground(
   } finally {
     listening[Symbol.dispose]();
   }
-}
-
-/** Not by `process.stdin`, which sets a pipe not to wait: the program that shares it would fail to read. */
-async function isTerminalInput(): Promise<boolean> {
-  return denoNamespace()?.stdin.isTerminal() ?? (await import("node:tty")).isatty(0);
 }

@@ -13,7 +13,9 @@ import {
 import { fileStore } from "../../../mod.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
+import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { denoRun } from "../../tools/deno_command.ts";
+import { READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "../own_home.ts";
 import { runProgram } from "../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
@@ -58,6 +60,7 @@ describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: pro
         `nothing is stored yet; tokens will be in ${home.state}, encrypted, and its key in ${home.state}/key.json (`,
       ),
     });
+    expect(readdirSync(home.path).filter((name) => name.includes("latchkey"))).toEqual([]);
     expect(existsSync(home.state)).toBe(false);
     await keep(home, "jane", "joe");
     expect(await check(options)).toEqual({
@@ -97,17 +100,45 @@ describe("the doctor's token_cache", () => {
     });
   });
 
-  // A home folder that is missing, or on a read-only file system, as in many containers.
-  test("fails if nothing can be stored, whatever the store", async () => {
+  // It said ok of a home folder that is missing, or on a read-only file system, as in many containers.
+  test.each(TESTED_PATHS)("fails on $name if nothing can be stored", async ({ program: programOf }) => {
     using home = makeOwnHome();
-    const folder = "/proc/latchkey", env = { XDG_STATE_HOME: folder }, none = "it does not exist, or was removed";
-    expect(await check({ home, env })).toEqual({
-      ...{ id: "token_cache", ok: false, detail: `Cannot write to ${folder}/latchkey: ${none}` },
-      fix: expect.stringMatching(/another folder$/),
+    const permitted = programOf().map((word) => word.startsWith("--allow-write") ? "--allow-write" : word);
+    const words = latchkeyBy(permitted), program = READ_ONLY_DISK.command(home.path, words);
+    const refused = (folder: string, why: string) => ({
+      ...{ id: "token_cache", ok: false, detail: `nothing can be stored in ${folder}: ${why}` },
+      fix: expect.stringMatching(/: XDG_STATE_HOME, or --cache-file$/),
     });
-    expect(await check({ home }, `--cache-file ${folder}/cache.json`)).toMatchObject({
-      ...{ ok: false, detail: `Cannot write to ${folder}: ${none}` },
-    });
+    const isReadOnly = `Cannot create a folder in ${home.path}: ${READ_ONLY_DISK.reason}`;
+    expect(await check({ home, program })).toEqual(refused(home.state, isReadOnly));
+    chmodSync(home.path, 0o700);
+    expect(await check({ home, program }, `--cache-file ${home.path}/cache.json`))
+      .toEqual(refused(home.path, isReadOnly));
+    chmodSync(home.path, 0o700);
+
+    await keep(home, "jane");
+    const there = READ_ONLY_DISK.command(home.state, words);
+    expect(await check({ home, program: there }))
+      .toEqual(refused(home.state, `Cannot create a folder in ${home.state}: ${READ_ONLY_DISK.reason}`));
+    chmodSync(home.state, 0o700);
+  });
+
+  testOfSources("does not ask for permissions to see whether a folder can be written", async () => {
+    using home = makeOwnHome();
+    const flags = [`--allow-read=${home.state}`, `--allow-write=${home.state}`, "--allow-sys=uid", "--allow-env"];
+    const program = latchkeyBy(denoRun().filter((word) => word !== "--no-prompt").concat(flags));
+    const atTerminal = [
+      "script",
+      "--quiet",
+      "--command",
+      `${quoteCommand([...program, "doctor", "--broker", "never"])} 2>&1`,
+    ];
+    const { stdout } = await runProgram([...atTerminal, "/dev/null"], { ...OFFLINE, ...home.env });
+    expect(stdout).toMatch(
+      /^ok +token_cache +nothing is stored yet.*; Deno does not permit to test whether it can be written\r$/m,
+    );
+    expect(stdout).not.toContain("requests");
+    expect(existsSync(home.state)).toBe(false);
   });
 
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {

@@ -331,6 +331,17 @@ describe("A disk that does not serve", () => {
     fs.chmodSync(folder, 0o700);
   });
 
+  // Node and Bun made the folder above again and again, until the stack was full.
+  test("is told when a folder above is a link to nothing", async () => {
+    const folder = newFolder(), link = join(folder, "link"), path = join(link, "new", "tokens");
+    fs.symlinkSync(join(folder, "nothing"), link);
+    expect(await failureOf(replace(path, ""))).toMatchObject({
+      code: "configuration",
+      message: expect.stringContaining(`Cannot write ${path}: `),
+    });
+    expect(fs.readdirSync(folder)).toEqual(["link"]);
+  });
+
   test("is told when a path is too long or leads through a file", async () => {
     const { folder, path } = newFile(), long = join(folder, "x".repeat(300)), through = join(path, "a");
     expect(await failureOf(replace(long, ""))).toMatchObject({
