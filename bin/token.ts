@@ -275,7 +275,8 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
  * @throws {UsageError} if it is neither a URL nor a GUID.
  */
 export function scopeOfResource(resource: string): string {
-  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(resource)) return `${resource}/.default`;
+  const name = resource.replace(/\/\.default$/, "");
+  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
   throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 

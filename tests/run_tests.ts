@@ -65,7 +65,9 @@ const BATCH_LIMIT_MS = 300_000;
 
 const asked = readTestArguments(), others: Loss[] = [];
 const batches = runners.flatMap(batchesOf);
-if (batches.length === 0) lose(`No suite's path contains ${asked.patterns.join(" or ")}`);
+for (const pattern of asked.patterns) {
+  if (!batches.some(({ file }) => file.includes(pattern))) lose(`No suite's path contains ${pattern}`);
+}
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,

@@ -73,7 +73,7 @@ async function sayWithoutBroker(app: PublicClientApplication): Promise<void> {
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
-    const flag = mayReadEnvironment("LATCHKEY_CLIENT_ID") ? "" : ", which takes deno's --allow-env=LATCHKEY_CLIENT_ID,";
+    const flag = mayReadEnvironment("LATCHKEY_CLIENT_ID") ? "" : ", which needs Deno's --allow-env=LATCHKEY_CLIENT_ID,";
     throw new UsageError(
       "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID" +
         `${flag} or --profile)`,

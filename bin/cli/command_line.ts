@@ -279,19 +279,20 @@ function readSeconds(name: string, value: string): number {
 /** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate: { length }, distance }) => distance < length && distance <= Math.max(2, length / 3))
+    .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
     .toSorted((one, other) => one.distance - other.distance);
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 
 function editDistance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (const [i, letter] of [...one].entries()) {
+  let before: readonly number[] = [], row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 0; i < one.length; i++) {
     const next = [i + 1];
     for (let j = 0; j < other.length; j++) {
-      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === other[j] ? 0 : 1)));
+      const swap = one[i] === other[j - 1] && one[i - 1] === other[j] ? before[j - 1]! + 1 : Infinity;
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + Number(one[i] !== other[j]), swap));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[other.length]!;
 }

@@ -126,7 +126,10 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [],
     resource = line.origin("resource") && line.text("resource");
-  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resource}/.default`] : [])];
+  const wanted = [
+    ...scopes,
+    ...(resource && scopes.length === 0 ? [`${resource.replace(/\/\.default$/, "")}/.default`] : []),
+  ];
   const command = (found: string) =>
     found === ACCOUNTS
       ? quoteCommand([ACCOUNTS.split(" "), ...given(line, ACCOUNTS_OPTIONS)].flat())

@@ -144,7 +144,7 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
     received = Buffer.concat([received, chunk]);
     const request = read(received);
     if (!request) return;
-    if (isReply(request)) return reject(request);
+    if ("status" in request) return reject(request);
     answering = true;
     restartTimer(() => late.abort());
     void answer(request);
@@ -193,10 +193,6 @@ function serve<Request extends object>(socket: Socket, service: HttpService<Requ
       restartTimer(cut);
     },
   };
-}
-
-function isReply(value: object): value is HttpReply {
-  return "status" in value;
 }
 
 function bytesOf({ status, headers = {}, body }: HttpReply, always: Readonly<Record<string, string>>): Uint8Array {

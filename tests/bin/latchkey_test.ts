@@ -103,6 +103,12 @@ describe("latchkey token", () => {
     });
   });
 
+  test("--resource may have the /.default that it stands for", async () => {
+    await latchkey("token --client-id azure-cli --resource https://vault.azure.net/.default");
+    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    expect(authParameters.requestedScopes).toEqual(["https://vault.azure.net/.default"]);
+  });
+
   test("passes --scope, --tenant, --account and --claims on", async () => {
     const claims = '{"access_token":{"nbf":{"essential":true}}}';
     await runLatchkey(
@@ -464,6 +470,7 @@ describe("latchkey", () => {
     ["tokn", "did you mean token?"],
     ["acounts", "did you mean accounts?"],
     ["xx", 'There is no command "xx"\n'], // every letter of az would be wrong
+    ["za", "did you mean az?"],
     ["--client-id x token", "before a command"],
     ["token --scop a", "did you mean --scope?"],
     ["token --client_id a", "did you mean --client-id?"],
@@ -516,7 +523,7 @@ describe("latchkey", () => {
   testOfSources("names the flag that lets Deno read the client id", async () => {
     const { stderr } = await latchkey("token --scope a");
     expect(stderr).toContain(
-      "(or set LATCHKEY_CLIENT_ID, which takes deno's --allow-env=LATCHKEY_CLIENT_ID, or --profile)",
+      "(or set LATCHKEY_CLIENT_ID, which needs Deno's --allow-env=LATCHKEY_CLIENT_ID, or --profile)",
     );
   });
 });

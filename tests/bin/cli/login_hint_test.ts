@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
 import { failureText, withLoginHint, withLoginOptions } from "../../../bin/cli/failures.ts";
+import { command as accounts } from "../../../bin/accounts.ts";
 import { command as git } from "../../../bin/git.ts";
 import { command as kube } from "../../../bin/kube.ts";
 import { command as login } from "../../../bin/login.ts";
@@ -47,6 +48,18 @@ test.each([
   // JSON cannot be quoted for both shells of Windows.
   const wanted = process.platform === "win32" ? told.replace(/ --claims '.*'$/, "") : told;
   expect(withLoginOptions(error, line).hint).toBe(wanted.replace("CMD", command));
+});
+
+test("withLoginOptions() gives commands that can be read again, whatever the options' values", () => {
+  const words = ["--client-id", "azure-cli", "--broker", "never", "--cache-file=-odd.json", "--scope", "a"];
+  const error = new LatchkeyError("account_not_found", "There is no account", {
+    hint: "List the accounts (getAccounts), or sign in: acquireTokenInteractive",
+  });
+  const options = "--client-id azure-cli --broker never --cache-file=-odd.json";
+  expect(withLoginOptions(error, readCommandLine(token, words)).hint).toBe(
+    `List the accounts (\`latchkey accounts ${options}\`), or sign in: latchkey login ${options} --scope a`,
+  );
+  expect(readCommandLine(accounts, options.split(" ")).text("cache-file")).toBe("-odd.json");
 });
 
 test("withLoginOptions() leaves a hint as it is if no app was given", () => {
