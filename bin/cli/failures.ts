@@ -124,17 +124,14 @@ const BARE_COMMAND =
 export function withLoginOptions(error: LatchkeyError, line: CommandLine): LatchkeyError {
   const isApp = !["default", undefined].includes(line.origin("client-id")), hint = commandLineHint(error.hint);
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
-  const scopes = line.origin("scope") ? line.list("scope") : [],
-    resource = line.origin("resource") && line.text("resource");
-  const wanted = [
-    ...scopes,
-    ...(resource && scopes.length === 0 ? [`${resource.replace(/\/\.default$/, "")}/.default`] : []),
-  ];
-  const command = (found: string) =>
-    found === ACCOUNTS
-      ? quoteCommand([ACCOUNTS.split(" "), ...given(line, ACCOUNTS_OPTIONS)].flat())
-      : loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined) +
-        (found.endsWith("--prompt login") ? " --prompt login" : "");
+  const scopes = line.origin("scope") ? line.list("scope") : [];
+  const resource = line.origin("resource") && line.text("resource")?.replace(/\/\.default$/, "");
+  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resource}/.default`] : [])];
+  const command = (found: string) => {
+    if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
+    const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);
+    return found.endsWith("--prompt login") ? `${login} --prompt login` : login;
+  };
   return withDetails(error, {
     hint: hint.replaceAll(
       BARE_COMMAND,
