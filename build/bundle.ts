@@ -51,6 +51,8 @@ export interface BundleOptions {
   readonly facts: BuildFacts;
   /** Packages that stay imports, beside Node's modules. */
   readonly external?: readonly string[];
+  /** Writes short names and long lines, which stack traces show. @default false */
+  readonly minify?: boolean;
   /** Sources that get into one file, and that no other imports late. @default none */
   readonly hot?: ReadonlySet<string>;
   /** @default Node's modules stay imports */
@@ -58,15 +60,14 @@ export interface BundleOptions {
 }
 
 /**
- * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`. The messages of errors
- * suffice: names in stack traces would cost every start a millisecond.
+ * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
  *
  * @param entries Their paths below the root.
  * @throws {Error} with all errors and warnings of the bundler.
  */
 export async function bundle(
   entries: readonly string[],
-  { folder, facts, external = [], hot = new Set(), plugins = NODE_MODULES }: BundleOptions,
+  { folder, facts, external = [], minify = false, hot = new Set(), plugins = NODE_MODULES }: BundleOptions,
 ): Promise<void> {
   const bundler = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
@@ -96,7 +97,7 @@ export async function bundle(
       entryFileNames: "[name].js",
       chunkFileNames: "chunks/[name]-[hash].js",
       codeSplitting: { groups: [{ name: HOT_FILE, test: (id) => hot.has(id) }] },
-      minify: true,
+      minify,
       comments: false,
       postBanner: licencesOf,
     });
@@ -116,6 +117,7 @@ export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | 
   const hot = early([COMMAND_LINE, ...LATE]);
   await bundle([COMMAND_LINE], {
     ...options,
+    minify: true, // saves a millisecond of every start; messages of errors suffice
     hot: hot.difference(new Set([join(ROOT, COMMAND_LINE)])),
     plugins: [...NODE_MODULES, isTranspiled],
   });
