@@ -417,7 +417,7 @@ function installMachinePackages(needs) {
   }
   if (required.length === 0) return;
   throw new Error(
-    `Something of this machine's is missing. Install it with one of\n` +
+    `Programs that the tests need are missing. Install them with one of\n` +
       `  sudo apt-get install ${names("debian")}\n` +
       `  sudo dnf install ${names("fedora")}\n` +
       `  sudo pacman -S ${names("arch")}`,
