@@ -282,7 +282,7 @@ export const sessionBus: Check = {
       return failed(
         error.message || error.errorName,
         "Name the bus of this session: export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus; " +
-          "if it has none: dbus-run-session -- COMMAND",
+          "if it has none: dbus-run-session -- COMMAND. A container has no broker: --broker never",
       );
     }
     const address = readEnvironment("DBUS_SESSION_BUS_ADDRESS") ??
