@@ -179,7 +179,10 @@ export function dynamicImports(node: unknown): readonly ESTree.ImportExpression[
   return Object.values(node).flatMap(dynamicImports);
 }
 
-/** Spares Bun to transpile the files. Users' own programs load others: Bun adds notes about source maps to stack traces in these. */
+/**
+ * Tells Bun that the files need no transpiling. The library's files do not say so: Bun would add notes about source maps to the
+ * stack traces of users' programs.
+ */
 const isTranspiled: RolldownPlugin = {
   name: "is transpiled",
   generateBundle(_, files) {
