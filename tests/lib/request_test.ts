@@ -26,6 +26,10 @@ describe("checkScopes()", () => {
   ], [undefined]])("of %p is a mistake", (scopes) => {
     expect(() => checkScopes(scopes as string[])).toThrow(TypeError);
   });
+
+  test("given as text are a mistake that names the list", () => {
+    expect(() => checkScopes("User.Read" as never)).toThrow('scopes has to be a list, such as ["User.Read"]');
+  });
 });
 
 describe("checkSignIn()", () => {
