@@ -11,7 +11,7 @@ import { type Command, type CommandLine, UsageError } from "./cli/command_line.t
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { jsonForTerminal, print } from "./cli/output.ts";
-import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
+import { acquireToken, interactiveOf, scopeOfResource, type TokenOptions } from "./token.ts";
 
 /** The command. */
 export const command: Command = {
@@ -144,7 +144,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
+  const scopes = [scopeOfResource(serverIdOf(line))], { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
   try {
@@ -161,7 +161,7 @@ function serverIdOf(line: CommandLine): string {
       "--server-id is missing: the app id of the cluster (Azure Kubernetes Service: 6dae42f8-4368-4678-94ff-3960e28e3630)",
     );
   }
-  if (isGuid(id) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(id)) return id;
+  if (isGuid(id.replace(/\/\.default$/i, "")) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(id)) return id;
   throw new UsageError(`--server-id takes a GUID, or a URL such as api://contoso, not ${JSON.stringify(id)}`);
 }
 

@@ -19,6 +19,7 @@ import {
   BROWSER,
   type ChoiceOption,
   CLAIMS,
+  defaultScope,
   FORCE_REFRESH,
   formatOption,
   INTERACTIVE,
@@ -270,13 +271,12 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
 }
 
 /**
- * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
+ * Returns the scope that --resource names.
  *
  * @throws {UsageError} if it is neither a URL nor a GUID.
  */
 export function scopeOfResource(resource: string): string {
-  const name = resource.replace(/\/\.default$/, "");
-  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
+  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}($|\/\.default))/i.test(resource)) return defaultScope(resource);
   throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ESTree, parseSync } from "rolldown/utils";
-import { dynamicImports, HOT_FILE } from "./bundle.ts";
+import { constantsOf, dynamicImports, HOT_FILE } from "./bundle.ts";
 
 /** Names of the files that the executable includes: a script, and V8's code cache of it. */
 const SCRIPT = "hot.script", CACHE = "hot.cache";
@@ -92,15 +92,6 @@ const [${locals}] = new ${own}(Deno.readTextFileSync(${read(SCRIPT)}), { cachedD
 export { ${exported.map(({ local, name }) => `${local} as ${name}`)} };
 `,
   };
-}
-
-/** Returns the names that a statement declares for good. The bundler writes classes and namespaces as `var` with a value. */
-function constantsOf(node: ESTree.Statement | ESTree.Directive): readonly string[] {
-  if (node.type === "FunctionDeclaration" || node.type === "ClassDeclaration") return node.id ? [node.id.name] : [];
-  if (node.type !== "VariableDeclaration") return [];
-  return node.declarations.flatMap(({ id, init }) =>
-    id.type === "Identifier" && node.kind !== "let" && init ? id.name : []
-  );
 }
 
 function nameOf(node: ESTree.ModuleExportName): string {

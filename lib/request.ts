@@ -350,8 +350,7 @@ export const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 
 /** Returns scopes, each once. Throws a `TypeError` if none names a resource, or one is not a scope token. */
 export function checkScopes(scopes: readonly string[]): string[] {
-  if (!Array.isArray(scopes)) throw mistake('scopes has to be a list, such as ["User.Read"]');
-  if (scopes.length === 0) throw mistake("scopes has to name at least one scope");
+  if (!Array.isArray(scopes) || scopes.length === 0) throw mistake('scopes has to be a list, such as ["User.Read"]');
   for (const scope of scopes) {
     if (typeof scope !== "string" || !SCOPE_TOKEN.test(scope)) {
       throw mistake(`${JSON.stringify(scope)} is not a scope`);

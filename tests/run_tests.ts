@@ -9,7 +9,7 @@ import { printSum } from "./tools/print_sum.ts";
 import { reachesModule } from "./tools/reaches_module.ts";
 import { type Batch, batchOn, type BatchRun, type Loss } from "./tools/run_batch.ts";
 import { runBatches } from "./tools/run_batches.ts";
-import { isWanted, readTestArguments } from "./tools/test_arguments.ts";
+import { isWanted, readTestArguments, unknownPatterns } from "./tools/test_arguments.ts";
 import { sumUp } from "./tools/sum_up.ts";
 
 interface Runner extends Pick<RuntimePath, "name" | "suite"> {
@@ -65,9 +65,7 @@ const BATCH_LIMIT_MS = 300_000;
 
 const asked = readTestArguments(), others: Loss[] = [];
 const batches = runners.flatMap(batchesOf);
-for (const pattern of asked.patterns) {
-  if (!batches.some(({ file }) => file.includes(pattern))) lose(`No suite's path contains ${pattern}`);
-}
+others.push(...unknownPatterns(batches.map(({ file }) => file), asked));
 const run = await runBatches(batches, {
   repeat: asked.repeat,
   limitMs: BATCH_LIMIT_MS,

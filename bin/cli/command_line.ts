@@ -280,7 +280,8 @@ function readSeconds(name: string, value: string): number {
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
-    .toSorted((one, other) => one.distance - other.distance);
+    .map((each) => ({ ...each, rank: each.distance - Number(each.candidate.startsWith(name)) / 2 }))
+    .toSorted((one, other) => one.rank - other.rank);
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 

@@ -8,6 +8,7 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
+import { defaultScope } from "./options.ts";
 import { commandLineHint } from "./output.ts";
 
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
@@ -125,8 +126,8 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   const isApp = !["default", undefined].includes(line.origin("client-id")), hint = commandLineHint(error.hint);
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [];
-  const resource = line.origin("resource") && line.text("resource")?.replace(/\/\.default$/, "");
-  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resource}/.default`] : [])];
+  const resource = line.origin("resource") && line.text("resource");
+  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [defaultScope(resource)] : [])];
   const command = (found: string) => {
     if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
     const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);

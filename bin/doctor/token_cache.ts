@@ -42,11 +42,7 @@ export const tokenCache: Check = {
       : [place.folder, await checkEncrypted(place, cache, signal)];
     const setAside = finding.state === "ok" ? await findSetAside(place) : [];
     const findings = [finding];
-    if (finding.state === "ok") {
-      const writable = await checkWritable(place.kind === "plaintext" ? folderOf(path) : path);
-      if (writable.state === "failed") return writable;
-      findings.push(writable);
-    }
+    if (finding.state === "ok") findings.push(await checkWritable(place.kind === "plaintext" ? folderOf(path) : path));
     if (setAside.length > 0) {
       // Nobody can use a damaged file, but it may contain tokens.
       const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
@@ -54,7 +50,7 @@ export const tokenCache: Check = {
     }
     if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
     return {
-      state: finding.state,
+      state: findings.find(({ state }) => state === "failed")?.state ?? finding.state,
       detail: findings.flatMap(({ detail }) => detail || []).join("; "),
       fix: findings.flatMap(({ fix }) => fix ?? []).join("; ") || undefined,
     };
@@ -125,19 +121,18 @@ async function checkPlaintext(
 
 /** Checks that something can be created in a folder, which need not exist: its file system can be read-only. */
 async function checkWritable(folder: string): Promise<Finding> {
-  const isMissing = (path: string) => isPermitted({ name: "read", path }) && !isThere(path);
-  let path = folder, doing = "create a folder in";
-  while (isMissing(path) && dirname(path) !== path) path = dirname(path);
-  if (!isPermitted({ name: "write", path })) return ok("Deno does not permit to test whether it can be written");
-  try {
-    const made = await mkdtemp(pathIn(path, ".latchkey-"));
-    doing = "remove a folder in";
-    await rmdir(made);
-    return ok("");
-  } catch (error) {
-    const { detail, fix } = asFailure(fileFailure(error, { doing, path }));
-    return failed(`nothing can be stored in ${folder}: ${detail}`, `${fix}: XDG_STATE_HOME, or --cache-file`);
-  }
+  const may = (name: "read" | "write") => isPermitted({ name, path });
+  let path = folder;
+  while (may("read") && !isThere(path) && dirname(path) !== path) path = dirname(path);
+  if (!may("read") || !may("write")) return ok("Deno does not permit testing whether it can be written to");
+  const made = await mkdtemp(pathIn(path, ".latchkey-")).catch((error) =>
+    asFailure(fileFailure(error, { doing: "create a folder in", path }))
+  );
+  if (typeof made === "string") return await rmdir(made).then(() => ok(""));
+  return failed(
+    `nothing can be stored there: ${made.detail}`,
+    `${made.fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`,
+  );
 }
 
 function countAccounts(documents: readonly string[]): string {

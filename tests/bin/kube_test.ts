@@ -5,7 +5,7 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { runLatchkey, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
-import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const WORDS = ["kube", "--client-id", CLIENT_ID, "--server-id", SERVER_ID];
@@ -54,6 +54,13 @@ test.each(TESTED_PATHS)("latchkey kube on $name prints an ExecCredential", async
   });
   const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
   expect(authParameters).toMatchObject({ clientId: CLIENT_ID, requestedScopes: [`${SERVER_ID}/.default`] });
+});
+
+test("latchkey kube takes the server's scope for its id", async () => {
+  const words = WORDS.map((word) => word === SERVER_ID ? `${SERVER_ID}/.default` : word);
+  const { code } = await runProgram([...LATCHKEY_ON_BUN, ...words], environment(infoOf("v1")));
+  const [call] = await broker.calls("acquireTokenSilently");
+  expect([code, call!.request.authParameters.requestedScopes]).toEqual([0, [`${SERVER_ID}/.default`]]);
 });
 
 test("latchkey kube answers in the version that it is asked in, with the token that there is", async () => {

@@ -104,7 +104,7 @@ describe("latchkey token", () => {
   });
 
   test("--resource may have the /.default that it stands for", async () => {
-    await latchkey("token --client-id azure-cli --resource https://vault.azure.net/.default");
+    await latchkey("token --client-id azure-cli --resource https://vault.azure.net/.Default/");
     const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters.requestedScopes).toEqual(["https://vault.azure.net/.default"]);
   });
@@ -471,6 +471,7 @@ describe("latchkey", () => {
     ["acounts", "did you mean accounts?"],
     ["xx", 'There is no command "xx"\n'], // every letter of az would be wrong
     ["za", "did you mean az?"],
+    ["ap", "did you mean app?"],
     ["--client-id x token", "before a command"],
     ["token --scop a", "did you mean --scope?"],
     ["token --client_id a", "did you mean --client-id?"],

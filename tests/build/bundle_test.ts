@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { bundleCommandLine } from "../../build/bundle.ts";
+import { bundle, bundleCommandLine, ROOT } from "../../build/bundle.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoCommand } from "../tools/deno_command.ts";
@@ -44,6 +44,30 @@ test("bundleCommandLine writes files that Bun does not transpile, and a hot one 
     const hot = texts[names.findIndex((name) => name.startsWith("chunks/hot-"))]!;
     expect(hot.match(/[^\0-\x7f]/gu)).toBeNull();
     expect(names.filter((name) => name.includes("socket-")), "Bun's transport, which is in the hot file").toEqual([]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("bundle() writes files of the library that people can read, and of which users' bundles take what they need", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "latchkey-bundle-"));
+  try {
+    const external = ["@panva/oauth4webapi", "dbus-next", "redis", "@azure/msal-node-runtime"];
+    await bundle(["./mod.ts", "./lib/redis.ts"], {
+      folder,
+      facts: { kind: "bundle", target: null, commit: null },
+      external,
+    });
+    const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".js"));
+    const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
+    const has = (words: string) => texts.some((text) => text.includes(words));
+    expect([has("LatchkeyError = class extends Error {"), has(ROOT), has("// @bun")]).toEqual([true, false, false]);
+
+    const program = join(folder, "program.js");
+    await writeFile(program, 'import { LatchkeyError } from "./mod.js";\nconsole.log(LatchkeyError.name);\n');
+    const { outputs } = await Bun.build({ entrypoints: [program], minify: true, external, target: "browser" });
+    expect(outputs).toHaveLength(1);
+    expect(outputs[0]!.size).toBeLessThan(3_000);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -8,7 +8,7 @@ import { MSALRUNTIME_PATHS, UNITS } from "../runtimes/runtime_paths.ts";
 import { printSum } from "../tools/print_sum.ts";
 import { batchOn } from "../tools/run_batch.ts";
 import { runBatches } from "../tools/run_batches.ts";
-import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
+import { isWanted, readTestArguments, unknownPatterns } from "../tools/test_arguments.ts";
 import { sumUp } from "../tools/sum_up.ts";
 import { installAzureCli } from "./azure_cli_program.ts";
 import { buildGoClient } from "./go_client.ts";
@@ -58,7 +58,7 @@ process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-const { sum, losses, unsteady } = sumUp(run, batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []);
+const { sum, losses, unsteady } = sumUp(run, unknownPatterns(batches.map(({ file }) => file), asked));
 printSum(sum, losses, unsteady);
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */

@@ -1,5 +1,6 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
+import type { Loss } from "./run_batch.ts";
 
 /** What a run of tests is asked for. */
 export interface TestArguments {
@@ -24,6 +25,12 @@ export function readTestArguments(args: readonly string[] = process.argv.slice(2
     process.stderr.write(`${(error as Error).message}\n`);
   }
   process.exit(2);
+}
+
+/** Returns a loss for each pattern that is in the path of no suite. */
+export function unknownPatterns(files: readonly string[], { patterns }: TestArguments): readonly Loss[] {
+  return patterns.filter((pattern) => !files.some((file) => file.includes(pattern)))
+    .map((pattern) => ({ what: `No suite's path contains ${pattern}`, why: "" }));
 }
 
 /** Whether a suite is asked for. */

@@ -10,12 +10,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { dirname } from "node:path";
 import { fileStore } from "../../../mod.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { denoRun } from "../../tools/deno_command.ts";
-import { READ_ONLY_DISK } from "../../tools/worn_disk.ts";
+import { READ_ONLY_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 import { makeOwnHome, type OwnHome } from "../own_home.ts";
 import { runProgram } from "../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
@@ -103,42 +104,43 @@ describe("the doctor's token_cache", () => {
   // It said ok of a home folder that is missing, or on a read-only file system, as in many containers.
   test.each(TESTED_PATHS)("fails on $name if nothing can be stored", async ({ program: programOf }) => {
     using home = makeOwnHome();
-    const permitted = programOf().map((word) => word.startsWith("--allow-write") ? "--allow-write" : word);
-    const words = latchkeyBy(permitted), program = READ_ONLY_DISK.command(home.path, words);
-    const refused = (folder: string, why: string) => ({
-      ...{ id: "token_cache", ok: false, detail: `nothing can be stored in ${folder}: ${why}` },
-      fix: expect.stringMatching(/: XDG_STATE_HOME, or --cache-file$/),
+    const words = latchkeyBy(programOf().map((word) => word.startsWith("--allow-write") ? "--allow-write" : word));
+    const checkOn = async (disk: WornDisk, folder: string, more?: string) => {
+      const finding = await check({ home, program: disk.command(folder, words) }, more);
+      chmodSync(folder, 0o700); // where no disk can be mounted, its permissions stand for one
+      return finding;
+    };
+    const refused = (found: string, folder: string) => ({
+      ...{ id: "token_cache", ok: false },
+      detail: expect.stringMatching(
+        new RegExp(
+          `^${found}.*; nothing can be stored there: Cannot create a folder in ${folder}: ${READ_ONLY_DISK.reason}$`,
+        ),
+      ),
+      fix: expect.stringMatching(/\. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME$/),
     });
-    const isReadOnly = `Cannot create a folder in ${home.path}: ${READ_ONLY_DISK.reason}`;
-    expect(await check({ home, program })).toEqual(refused(home.state, isReadOnly));
-    chmodSync(home.path, 0o700);
-    expect(await check({ home, program }, `--cache-file ${home.path}/cache.json`))
-      .toEqual(refused(home.path, isReadOnly));
-    chmodSync(home.path, 0o700);
-
+    expect(await checkOn(READ_ONLY_DISK, home.path)).toEqual(refused("nothing is stored yet", home.path));
+    expect(await checkOn(READ_ONLY_DISK, home.path, `--cache-file ${home.path}/cache.json`))
+      .toEqual(refused("nothing is stored yet", home.path));
     await keep(home, "jane");
-    const there = READ_ONLY_DISK.command(home.state, words);
-    expect(await check({ home, program: there }))
-      .toEqual(refused(home.state, `Cannot create a folder in ${home.state}: ${READ_ONLY_DISK.reason}`));
-    chmodSync(home.state, 0o700);
+    expect(await checkOn(READ_ONLY_DISK, home.state)).toEqual(refused("1 account in", home.state));
   });
 
-  testOfSources("does not ask for permissions to see whether a folder can be written", async () => {
+  testOfSources("does not ask Deno for permissions to see whether a folder can be written to", async () => {
     using home = makeOwnHome();
-    const flags = [`--allow-read=${home.state}`, `--allow-write=${home.state}`, "--allow-sys=uid", "--allow-env"];
-    const program = latchkeyBy(denoRun().filter((word) => word !== "--no-prompt").concat(flags));
-    const atTerminal = [
-      "script",
-      "--quiet",
-      "--command",
-      `${quoteCommand([...program, "doctor", "--broker", "never"])} 2>&1`,
-    ];
-    const { stdout } = await runProgram([...atTerminal, "/dev/null"], { ...OFFLINE, ...home.env });
-    expect(stdout).toMatch(
-      /^ok +token_cache +nothing is stored yet.*; Deno does not permit to test whether it can be written\r$/m,
-    );
-    expect(stdout).not.toContain("requests");
-    expect(existsSync(home.state)).toBe(false);
+    const above = dirname(home.state), read = `--allow-read=${home.state}`;
+    for (const written of [home.state, above, home.path]) {
+      const flags = [read, `--allow-write=${written}`, "--allow-sys=uid", "--allow-env"];
+      const program = latchkeyBy(denoRun().filter((word) => word !== "--no-prompt").concat(flags));
+      const doctor = `${quoteCommand([...program, "doctor", "--broker", "never"])} 2>&1`;
+      const atTerminal = ["script", "--quiet", "--command", doctor, "/dev/null"];
+      const { stdout } = await runProgram(atTerminal, { ...OFFLINE, ...home.env });
+      expect(stdout).toMatch(
+        /^ok +token_cache +nothing is stored yet.*; Deno does not permit testing whether it can be written to\r$/m,
+      );
+      expect(stdout).not.toContain("requests");
+    }
+    expect(existsSync(above)).toBe(false);
   });
 
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
