@@ -1,6 +1,6 @@
 // What `BROWSER` names in the demonstration: a person at a browser, Chromium where it is there, else a script that reads pages.
 // `demo_browser.ts FILE URL` signs in, goes where it is led, and leaves who it was and what the last page said in FILE.
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { findChromium } from "./tools/find_chromium.js";
 import { ScriptedBrowser } from "./tools/scripted_browser.ts";
@@ -15,7 +15,9 @@ const executablePath = chromium && findChromium();
 // One that cannot be started, as in some containers, is as good as none.
 const clicked = executablePath ? await clickThrough(executablePath).catch(() => undefined) : undefined;
 const text = clicked ?? await readThrough();
-writeFileSync(file, JSON.stringify({ browser: clicked === undefined ? "a script" : "Chromium", text }));
+// Renamed when it is whole, since the demonstration reads it as soon as it is there.
+writeFileSync(`${file}.part`, JSON.stringify({ browser: clicked === undefined ? "a script" : "Chromium", text }));
+renameSync(`${file}.part`, file);
 
 async function clickThrough(executablePath: string): Promise<string> {
   const browser = await chromium!.launch({ executablePath });
