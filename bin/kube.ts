@@ -5,13 +5,14 @@
  */
 import { mayReadEnvironment, readEnvironment } from "../lib/runtime/host.ts";
 import { isGuid, isObject } from "../lib/encoding.ts";
+import { resourceOf } from "../lib/request.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import { clientIdOf } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { jsonForTerminal, print } from "./cli/output.ts";
-import { acquireToken, interactiveOf, scopeOfResource, type TokenOptions } from "./token.ts";
+import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** The command. */
 export const command: Command = {
@@ -144,7 +145,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const scopes = [scopeOfResource(serverIdOf(line))], { apiVersion, isInteractive } = execRequest();
+  const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
   try {
@@ -161,7 +162,8 @@ function serverIdOf(line: CommandLine): string {
       "--server-id is missing: the app id of the cluster (Azure Kubernetes Service: 6dae42f8-4368-4678-94ff-3960e28e3630)",
     );
   }
-  if (isGuid(id.replace(/\/\.default$/i, "")) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(id)) return id;
+  const name = resourceOf(id);
+  if (isGuid(name) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(name)) return name;
   throw new UsageError(`--server-id takes a GUID, or a URL such as api://contoso, not ${JSON.stringify(id)}`);
 }
 

@@ -9,7 +9,7 @@ import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import type { AcquireTokenRequest, PopScheme } from "../lib/request.ts";
+import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { canChoose, chooseAccount, clientIdOf, deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
@@ -19,7 +19,6 @@ import {
   BROWSER,
   type ChoiceOption,
   CLAIMS,
-  defaultScope,
   FORCE_REFRESH,
   formatOption,
   INTERACTIVE,
@@ -271,12 +270,13 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
 }
 
 /**
- * Returns the scope that --resource names.
+ * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
  *
  * @throws {UsageError} if it is neither a URL nor a GUID.
  */
 export function scopeOfResource(resource: string): string {
-  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}($|\/\.default))/i.test(resource)) return defaultScope(resource);
+  const name = resourceOf(resource);
+  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
   throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
 }
 

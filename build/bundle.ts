@@ -53,7 +53,7 @@ export interface BundleOptions {
   readonly external?: readonly string[];
   /** Writes short names and long lines, which stack traces show. It saves Bun and Node 1 or 2 ms a start. @default false */
   readonly minify?: boolean;
-  /** Sources that get into one file, and that no other imports late. @default none */
+  /** Sources that get into one file. @default none */
   readonly hot?: ReadonlySet<string>;
   /** @default Node's modules stay imports */
   readonly plugins?: readonly RolldownPlugin[];
@@ -84,7 +84,7 @@ export async function bundle(
     treeshake: { moduleSideEffects: false },
     transform: { define: { LATCHKEY_BUILD: JSON.stringify(facts) } },
     tsconfig: false,
-    plugins: [importEarly(hot), ...plugins],
+    plugins: [...plugins],
     checks: { ineffectiveDynamicImport: false, bundlerTimings: false },
     onLog: (_, { message }) => {
       throw new Error(message);
@@ -115,11 +115,12 @@ export async function bundle(
  */
 export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts" | "external">): Promise<void> {
   const hot = early([COMMAND_LINE, ...LATE]);
+  hot.delete(join(ROOT, COMMAND_LINE));
   await bundle([COMMAND_LINE], {
     ...options,
     minify: true, // the messages of errors suffice
-    hot: hot.difference(new Set([join(ROOT, COMMAND_LINE)])),
-    plugins: [...NODE_MODULES, isTranspiled],
+    hot,
+    plugins: [importEarly(hot), ...NODE_MODULES, isTranspiled],
   });
 }
 

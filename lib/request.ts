@@ -345,6 +345,9 @@ export function checkAccount(account: AccountInfo | undefined): void {
 /** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
 export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
 
+/** Returns a resource without the `/.default` of its scope. */
+export const resourceOf = (text: string): string => text.replace(/\/\.default\/?$/i, "");
+
 /** A scope token (RFC 6749, 3.3). */
 export const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 

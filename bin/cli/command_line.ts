@@ -278,10 +278,10 @@ function readSeconds(name: string, value: string): number {
 
 /** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
+  const completes = (candidate: string) => Number(candidate.startsWith(name));
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
-    .map((each) => ({ ...each, rank: each.distance - Number(each.candidate.startsWith(name)) / 2 }))
-    .toSorted((one, other) => one.rank - other.rank);
+    .toSorted((one, other) => one.distance - other.distance || completes(other.candidate) - completes(one.candidate));
   return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
 }
 

@@ -6,9 +6,9 @@
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
+import { resourceOf } from "../../lib/request.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
 import type { CommandLine } from "./command_line.ts";
-import { defaultScope } from "./options.ts";
 import { commandLineHint } from "./output.ts";
 
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
@@ -127,7 +127,7 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [];
   const resource = line.origin("resource") && line.text("resource");
-  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [defaultScope(resource)] : [])];
+  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resourceOf(resource)}/.default`] : [])];
   const command = (found: string) => {
     if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
     const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);

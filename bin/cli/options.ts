@@ -148,8 +148,6 @@ const SCOPE: Option = {
   summary: "Scope to request, such as User.Read; may be repeated",
 };
 const RESOURCE = textOption("resource", "URL", "Short for --scope URL/.default, which it may also be");
-/** Returns the scope for all that an app may do at a resource. It has two slashes if the resource ends in one, as Azure SQL's. */
-export const defaultScope = (resource: string): string => `${resource.replace(/\/\.default\/?$/i, "")}/.default`;
 
 export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 

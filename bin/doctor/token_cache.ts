@@ -42,7 +42,9 @@ export const tokenCache: Check = {
       : [place.folder, await checkEncrypted(place, cache, signal)];
     const setAside = finding.state === "ok" ? await findSetAside(place) : [];
     const findings = [finding];
-    if (finding.state === "ok") findings.push(await checkWritable(place.kind === "plaintext" ? folderOf(path) : path));
+    if (finding.state === "ok") {
+      findings.push(...await checkWritable(place.kind === "plaintext" ? folderOf(path) : path));
+    }
     if (setAside.length > 0) {
       // Nobody can use a damaged file, but it may contain tokens.
       const detail = `tokens may be in what was set aside as damaged: ${setAside.join(", ")}`;
@@ -51,7 +53,7 @@ export const tokenCache: Check = {
     if (isWsl() && /^\/mnt\/[a-z](\/|$)/i.test(path)) findings.push(WINDOWS_DRIVE); // WSL's default mount points
     return {
       state: findings.find(({ state }) => state === "failed")?.state ?? finding.state,
-      detail: findings.flatMap(({ detail }) => detail || []).join("; "),
+      detail: findings.map(({ detail }) => detail).join("; "),
       fix: findings.flatMap(({ fix }) => fix ?? []).join("; ") || undefined,
     };
   },
@@ -119,20 +121,18 @@ async function checkPlaintext(
     : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside and creates a new one");
 }
 
-/** Checks that something can be created in a folder, which need not exist: its file system can be read-only. */
-async function checkWritable(folder: string): Promise<Finding> {
+/** Checks that something can be created in a folder, which need not exist: its file system can be read-only. Returns what is wrong. */
+async function checkWritable(folder: string): Promise<readonly Finding[]> {
   const may = (name: "read" | "write") => isPermitted({ name, path });
   let path = folder;
   while (may("read") && !isThere(path) && dirname(path) !== path) path = dirname(path);
-  if (!may("read") || !may("write")) return ok("Deno does not permit testing whether it can be written to");
+  if (!may("read") || !may("write")) return [ok("Deno does not permit testing whether it can be written to")];
   const made = await mkdtemp(pathIn(path, ".latchkey-")).catch((error) =>
     asFailure(fileFailure(error, { doing: "create a folder in", path }))
   );
-  if (typeof made === "string") return await rmdir(made).then(() => ok(""));
-  return failed(
-    `nothing can be stored there: ${made.detail}`,
-    `${made.fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`,
-  );
+  if (typeof made === "string") return await rmdir(made), [];
+  const fix = `${made.fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`;
+  return [failed(`nothing can be stored there: ${made.detail}`, fix)];
 }
 
 function countAccounts(documents: readonly string[]): string {

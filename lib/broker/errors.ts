@@ -9,12 +9,12 @@ import {
   INTERACTION_REQUIRED_CODES,
   LatchkeyError,
   type LatchkeyErrorCode,
+  SIGN_IN_AGAIN,
   type SystemWord,
   systemWord,
 } from "../errors.ts";
 
 const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
-const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 const LATER = "Try again in a minute";
 
 /** Returns the words of the system that a hint is for. */

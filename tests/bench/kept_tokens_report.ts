@@ -9,7 +9,7 @@ import { denoRun } from "../tools/deno_command.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
 import { measureTime } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
-import { installCommand } from "./start_up_report.ts";
+import { installCommand, withoutExecutable } from "./start_up_report.ts";
 
 const WARM_UP_ROUNDS = 2;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -42,10 +42,13 @@ export async function keptTokensReport(env: Environment, rounds: number): Promis
       ["", [...byDeno, "bin/latchkey.ts"]],
       [" (npm package)", [...byDeno, await installCommand(folder)]],
     ];
-    const note = await compileByDeno({ target: targetNamed(), output: executable }).then(() => {
+    let note = "";
+    try {
+      await compileByDeno({ target: targetNamed(), output: executable });
       latchkeys.push([" (executable)", [executable]]);
-      return "";
-    }, (error) => `The executable is left out: ${error instanceof Error ? error.message : error}\n`);
+    } catch (error) {
+      note = withoutExecutable(error);
+    }
     const programs: Program[] = [{
       name: "empty Deno",
       accounts: 0,

@@ -40,7 +40,7 @@ export async function startUpReport(
     try {
       groups.unshift(await compiled(folder, words));
     } catch (error) {
-      notes.push(`The executable is left out: ${error instanceof Error ? error.message : error}\n`);
+      notes.push(withoutExecutable(error));
     }
     const ownHome = { ...env, HOME: folder, XDG_STATE_HOME: undefined, XDG_CONFIG_HOME: undefined };
     const rows = groups.flatMap((group) => rowsOf(group, ownHome, rounds));
@@ -52,6 +52,11 @@ export async function startUpReport(
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** Says that an executable could not be compiled. */
+export function withoutExecutable(error: unknown): string {
+  return `The executable is left out: ${error instanceof Error ? error.message : error}\n`;
 }
 
 async function compiled(folder: string, words: readonly string[]): Promise<Group> {

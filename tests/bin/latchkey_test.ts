@@ -494,6 +494,7 @@ describe("latchkey", () => {
     ["token --client-id azure-cli --scope a --tenant ../x", "neither an id nor a domain"],
     ["token --client-id azure-cli --scope a,b", "separated by spaces"],
     ["token --client-id azure-cli --resource graph.microsoft.com", "--resource takes a URL"],
+    [`token --client-id azure-cli --resource ${"0".repeat(36)}/.defaults`, "--resource takes a URL"],
     ["token --client-id azure-cli --scope a --timeout 0", "--timeout takes a number of seconds"],
     ["token --client-id azure-cli --scope openid", "scopes has to name more than openid"],
     ["token --client-id azure-cli --scope a --tenant b --authority login.microsoftonline.us", "it is not a URL"],
