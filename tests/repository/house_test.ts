@@ -11,8 +11,6 @@ import { commitableFiles } from "../tools/commitable_files.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 
-const MAX_FILES = 127;
-const MAX_LINES = 29_500;
 const MAX_FILES_IN_FOLDER = 18;
 const MAX_LINES_IN_FILE = 650;
 /** Modules of ours that `latchkey token` evaluates on Deno when the broker answers silently. */
@@ -141,8 +139,6 @@ test("lib/web.ts reaches no platform code, not even through import()", () => {
 
 test("lib and bin stay small", () => {
   const lines = (file: string) => texts.get(file)!.split("\n").length - 1;
-  expect(sources.length).toBeLessThanOrEqual(MAX_FILES);
-  expect(sources.reduce((sum, file) => sum + lines(file), 0)).toBeLessThanOrEqual(MAX_LINES);
   expect(sources.filter((file) => lines(file) > MAX_LINES_IN_FILE)).toEqual([]);
   const folders = Map.groupBy(sources, (file) => dirname(file));
   expect([...folders].filter(([, files]) => files.length > MAX_FILES_IN_FOLDER).map(([folder]) => folder)).toEqual([]);
