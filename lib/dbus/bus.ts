@@ -60,8 +60,8 @@ export interface SignalMatch extends Partial<Omit<Signal, "body">> {
   readonly arg0?: string;
 }
 
-/** A D-Bus client: libdbus through Deno's FFI, Bun's own sockets, or the npm package `dbus-next`. */
-export type SessionBusClient = "libdbus" | "bun" | "dbus-next";
+/** A D-Bus client: libdbus through Deno's FFI, the sockets of Bun or Node, or the npm package `dbus-next`. */
+export type SessionBusClient = "libdbus" | "bun" | "node" | "dbus-next";
 
 /** The session bus. It connects on first use, and again after the daemon restarted. */
 export interface SessionBus extends Disposable {

@@ -1,6 +1,5 @@
 /**
- * Unix sockets of a bus: their addresses, the messages in their stream, and the session bus over a socket of Bun, which starts in
- * half the time that `dbus-next` and `node:net` take.
+ * Unix sockets of a bus: their addresses, the messages in their stream, and the session bus over a socket of Bun or of `node:net`.
  *
  * @module
  */
@@ -160,21 +159,21 @@ export abstract class SocketTransport implements DBusTransport {
   }
 }
 
-/** The part of Bun's API that is used here. */
-export interface BunSockets {
+/** Opens sockets. It has the form of Bun's API, so that Bun's own serves as it is. */
+export interface StreamSockets {
   connect(options: {
     readonly unix: string;
     readonly socket: {
-      open(socket: BunSocket): void;
-      data(socket: BunSocket, piece: Uint8Array): void;
-      drain(socket: BunSocket): void;
-      close(socket: BunSocket): void;
-      error(socket: BunSocket, error: Error): void;
+      open(socket: StreamSocket): void;
+      data(socket: StreamSocket, piece: Uint8Array): void;
+      drain(socket: StreamSocket): void;
+      close(socket: StreamSocket): void;
+      error(socket: StreamSocket, error: Error): void;
     };
-  }): Promise<BunSocket>;
+  }): Promise<StreamSocket>;
 }
 
-interface BunSocket {
+interface StreamSocket {
   /** Returns how many bytes were taken. The rest has to be written after `drain`. */
   write(bytes: Uint8Array): number;
   end(): void;
@@ -190,21 +189,52 @@ const AUTHENTICATION = new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGI
 /** Longest answer to it, in bytes. */
 const MAX_ANSWER = 16_384;
 
-/** A connection to a bus over a socket of Bun. */
-export class BunTransport extends SocketTransport {
-  readonly #bun: BunSockets;
-  #connected: BunSocket | undefined;
+/**
+ * Returns the sockets of `node:net`.
+ *
+ * @param net The part of `node:net` that is used, which takes Deno and Bun too long to load here.
+ */
+export function nodeSockets({ connect }: Pick<typeof import("node:net"), "connect">): StreamSockets {
+  return {
+    async connect({ unix, socket: listener }) {
+      const socket = connect({ path: unix });
+      const stream: StreamSocket = {
+        write(bytes) {
+          socket.write(bytes);
+          return bytes.length; // node:net keeps what the system does not take
+        },
+        end: () => void socket.end(),
+        ref: () => void socket.ref(),
+        unref: () => void socket.unref(),
+      };
+      const { promise: connected, resolve, reject } = Promise.withResolvers<void>();
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+      await connected;
+      socket.on("error", (error) => listener.error(stream, error));
+      socket.on("close", () => listener.close(stream));
+      socket.on("data", (piece) => listener.data(stream, piece));
+      listener.open(stream);
+      return stream;
+    },
+  };
+}
+
+/** A connection to a bus over a socket of Bun or of `node:net`. */
+export class StreamTransport extends SocketTransport {
+  readonly #sockets: StreamSockets;
+  #connected: StreamSocket | undefined;
   /** The messages sent before the daemon accepts the authentication. If this address fails, the next one gets them. */
   #early: Uint8Array<ArrayBuffer>[] | undefined = [];
   #answer = "";
   #unsent: Uint8Array<ArrayBuffer>[] = [];
 
-  /** Starts to connect to the first of the sockets that works. */
-  constructor(bun: BunSockets, sockets: readonly UnixSocket[], onSignal: (signal: Signal) => void) {
+  /** Starts to connect to the first of the addresses that works. */
+  constructor(sockets: StreamSockets, addresses: readonly UnixSocket[], onSignal: (signal: Signal) => void) {
     super(onSignal);
-    this.#bun = bun;
+    this.#sockets = sockets;
     this.connection.send({ ...BUS_DAEMON, member: "Hello" });
-    this.#connect(sockets);
+    this.#connect(addresses);
   }
 
   protected get socket(): SocketControls | undefined {
@@ -223,7 +253,7 @@ export class BunTransport extends SocketTransport {
       if (this.#early && others.length > 0) this.#connect(others);
       else this.end(error);
     };
-    this.#bun.connect({
+    this.#sockets.connect({
       unix: kind === "abstract" ? `\0${name}` : name,
       socket: {
         open: (socket) => this.#open(socket),
@@ -243,7 +273,7 @@ export class BunTransport extends SocketTransport {
     });
   }
 
-  #open(socket: BunSocket): void {
+  #open(socket: StreamSocket): void {
     if (!this.isOpen()) return socket.end();
     this.#connected = socket;
     this.#answer = "";

@@ -55,16 +55,16 @@ function commandsOf(
 ): readonly (BuiltLatchkey & { readonly suites?: readonly string[] })[] {
   return [
     { name: "Deno, compiled", client: "libdbus", command: [byDeno] },
-    { name: "Bun, compiled", client: "dbus-next", command: [byBun], suites: RUNTIME_SUITES },
+    { name: "Bun, compiled", client: "bun", command: [byBun], suites: RUNTIME_SUITES },
     {
       name: "Node, npm's package",
-      client: "dbus-next",
+      client: "node",
       command: [findTool("node"), join(npmFolder, COMMAND)],
       suites: RUNTIME_SUITES,
     },
     {
       name: "Bun, npm's package",
-      client: "dbus-next",
+      client: "bun",
       command: [findTool("bun"), join(bunFolder, COMMAND)],
       suites: RUNTIME_SUITES,
     },

@@ -34,7 +34,7 @@ export const RUNTIME_PATHS: readonly RuntimePath[] = [
   },
   {
     name: "Node",
-    client: "dbus-next",
+    client: "node",
     broker: "linux",
     program: () => [...findRuntime("node"), "--conditions=latchkey-source"],
     suite: (file, report) => [
