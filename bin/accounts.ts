@@ -5,6 +5,7 @@
  */
 import { deferredNotices, makeApplication, whyNoAccount } from "./cli/application.ts";
 import type { Command, CommandLine } from "./cli/command_line.ts";
+import { loginCommand } from "./cli/failures.ts";
 import { ACCOUNT, APP, TEXT_FORMAT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { accountJson, accountLine, print, printJson, say } from "./cli/output.ts";
 
@@ -43,6 +44,5 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
   const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
   const what = `there is no account${username ? ` ${username}` : ""}${why === undefined ? "" : `: ${why}`}`;
-  const { loginCommand } = await import("./cli/failures.ts");
   say(`${what}${memory}. Sign in: ${loginCommand(line, [])}`);
 }

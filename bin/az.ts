@@ -12,6 +12,7 @@ import { azOutput } from "./az/output.ts";
 import { type AzCall, OTHER_SIGN_INS, readAzCall } from "./az/syntax.ts";
 import type { Holder, Subscription } from "./az/subscriptions.ts";
 import { type Command, type CommandLine, readCommandLine } from "./cli/command_line.ts";
+import { failureText } from "./cli/failures.ts";
 import { ACCOUNT, APP, type Option, TENANT, textOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { azureCliJson, print, say, sayLine } from "./cli/output.ts";
 import { acquireToken, scopesOf } from "./token.ts";
@@ -88,7 +89,7 @@ async function answerAzureCli(options: CommandLine, signal: AbortSignal | undefi
     print(await azOutput({ value: answer.value, tableOf: answer.tableOf, output: line.text("output")!, query }));
   } catch (error) {
     if (signal?.aborted || !(error instanceof LatchkeyError)) throw error;
-    (await import("./cli/failures.ts")).failureText(error, options.correlationId).forEach(sayLine);
+    failureText(error, options.correlationId).forEach(sayLine);
     return EXIT_FAILURE;
   }
 }

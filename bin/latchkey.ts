@@ -25,6 +25,8 @@ import {
   UsageError,
 } from "./cli/command_line.ts";
 import { type CommandEntry, commandNamed, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
+// Always loaded: a late import that fails, as in an incomplete download, would hide the failure that is to be reported.
+import { EXIT, failureJson, failureText, withLoginOptions } from "./cli/failures.ts";
 import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_USAGE = 2;
@@ -152,7 +154,6 @@ async function printHelp(word: string | undefined): Promise<void> {
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
-  const { EXIT, failureJson, failureText, withLoginOptions } = await import("./cli/failures.ts");
   const correlation_id = line?.correlationId;
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
@@ -182,7 +183,7 @@ async function wantsJson(line: CommandLine | undefined, words: readonly string[]
     return true;
   }
   if (readEnvironment("LATCHKEY_FORMAT") !== "json") return false;
-  const loaded = await commandNamed(words[0])?.load();
+  const loaded = await commandNamed(words[0])?.load().catch(() => undefined); // this may be the failure
   return loaded?.command.options.some(({ name }) => name === "format") ?? false;
 }
 

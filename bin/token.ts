@@ -13,6 +13,7 @@ import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/req
 import type { AuthenticationResult } from "../lib/token.ts";
 import { canChoose, chooseAccount, clientIdOf, deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { withConsentUrl } from "./cli/failures.ts";
 import {
   ACCOUNT,
   APP,
@@ -154,7 +155,7 @@ export async function acquireToken(
         if (!prompter || request.interactive === "never") return await app.acquireToken(request);
         return await prompter.ask(request, (request) => app.acquireToken(request));
       } catch (error) {
-        throw await (await import("./cli/failures.ts")).withConsentUrl(error, app, request);
+        throw await withConsentUrl(error, app, request);
       }
     };
     const first = await send(whole), minTtl = line.seconds("min-ttl") ?? 0;

@@ -15,12 +15,14 @@ export interface RefusalContext extends HintContext {
   readonly secrets?: readonly string[] | undefined;
 }
 
+/** Shorter strings are parts of ordinary words: to conceal them garbles a message, and hides nothing that cannot be guessed. */
+const MIN_SECRET_LENGTH = 8;
+
 /** Returns the error for a refusal: a token response's JSON, or the parameters of an authorization response. */
 export function oauthError(fields: JsonObject, context: RefusalContext, status = 400): LatchkeyError {
-  const { secrets = [] } = context;
+  const secrets = (context.secrets ?? []).filter((secret) => secret.length >= MIN_SECRET_LENGTH);
   const textOf = (value: unknown) => {
-    const text = secrets.filter(Boolean)
-      .reduce((rest, secret) => rest.replaceAll(secret, "[concealed]"), readText(value) ?? "");
+    const text = secrets.reduce((rest, secret) => rest.replaceAll(secret, "[concealed]"), readText(value) ?? "");
     return escapeControlCharacters(text) || undefined;
   };
   const error = textOf(fields.error)?.slice(0, 100), subError = textOf(fields.suberror ?? fields.error_subcode);

@@ -1,8 +1,9 @@
 // How the command line tells of what is no request's failure: to people, and with --format json to programs.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { runLatchkey, runProgram } from "./run_latchkey.ts";
 
@@ -67,5 +68,45 @@ process.exit(await main(process.argv.slice(2)));`,
       ...{ code: 1, error: "unexpected", error_codes: [] },
       error_description: "TypeError: Cannot read properties of undefined",
     });
+  }, TIMEOUT_MS);
+});
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Returns the paths below the root of a source and of all that it imports early. */
+function earlySources(entry: string): ReadonlySet<string> {
+  const paths = new Set([entry]), transpiler = new Bun.Transpiler({ loader: "ts" });
+  for (const path of paths) { // a Set visits what is added meanwhile
+    for (const { kind, path: other } of transpiler.scanImports(readFileSync(join(ROOT, path), "utf8"))) {
+      if (kind === "import-statement" && other.startsWith(".")) paths.add(join(dirname(path), other));
+    }
+  }
+  return paths;
+}
+
+// The report imported its own code late, which was missing as well: the runtime's error for that was all that was left.
+describe.each(RUNTIME_PATHS)("an incomplete download on $name", ({ program }) => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "latchkey-incomplete-"));
+    for (const path of earlySources("bin/latchkey.ts")) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      cpSync(join(ROOT, path), join(folder, path));
+    }
+    cpSync(join(ROOT, "package.json"), join(folder, "package.json"));
+    symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test("is named, in JSON as well", async () => {
+    const command = [...program(), join(folder, "bin/latchkey.ts")];
+    const plain = await runProgram([...command, "token"], {});
+    expect(plain.stderr).toMatch(/^latchkey: .*\btoken\.ts/);
+    expect({ code: plain.code, stdout: plain.stdout }).toEqual({ code: 1, stdout: "" });
+    const { code, stdout, stderr } = await runProgram([...command, "token", "--format", "json"], {});
+    expect(JSON.parse(stdout)).toMatchObject({ error: "unexpected", error_codes: [] });
+    expect(code).toBe(1);
+    expect(stderr).toBe(plain.stderr);
+    expect(await runProgram([...command, "token"], { LATCHKEY_FORMAT: "json" })).toEqual(plain);
   }, TIMEOUT_MS);
 });

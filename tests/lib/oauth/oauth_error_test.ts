@@ -123,6 +123,13 @@ test("oauthError() conceals what was sent", () => {
   expect(made.errorDescription).toBe("bad [concealed]");
 });
 
+// A device code of one letter made `invali[concealed]_grant` of the error.
+test("oauthError() conceals no string of fewer than eight characters", () => {
+  const fields = { error: "invalid_grant", error_description: "invalid code: d, 1234567, 12345678" };
+  const made = oauthError(fields, { ...CONTEXT, secrets: ["d", "1234567", "12345678"] });
+  expect(made).toMatchObject({ error: "invalid_grant", errorDescription: "invalid code: d, 1234567, [concealed]" });
+});
+
 test.each([
   [429, "", "temporarily_unavailable"],
   [500, "<html>", "temporarily_unavailable"],
