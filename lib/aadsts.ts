@@ -22,6 +22,7 @@ const OAUTH_ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonl
   ["configuration", [
     ...["invalid_client", "unauthorized_client", "invalid_scope", "invalid_target", "invalid_resource"],
     ...["unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode", "invalid_tenant"],
+    "not_allowed", // Keycloak's, for a user or client that may not have offline_access
   ]],
   ["untrusted_authority", ["invalid_instance"]],
   ["refused", [

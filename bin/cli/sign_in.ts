@@ -97,7 +97,7 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
     if (!redirectUri.startsWith("http://localhost")) {
       say(`if it mentions the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
     }
-    if (line.get(VERBOSE) === 0) endCountDown = countDown(until);
+    if (line.get(VERBOSE) === 0) endCountDown = countDown(until, NOTHING_CAME_BACK);
   }
 
   async function readRedirect(signal: AbortSignal): Promise<string> {
@@ -200,11 +200,29 @@ export async function askForAccount(
   throw new UsageError("No account was chosen: name one with --account");
 }
 
-/** Shows the time that is left, if standard error is a terminal. Returns a function that removes it. */
-function countDown(until: number): () => void {
+/** Providers such as Dex end a sign-in that the user declined at a page of their own. */
+const NOTHING_CAME_BACK =
+  "the browser has not come back yet. If you declined there, or its page shows an error, press " +
+  "Ctrl-C and sign in again";
+/** Part of the time for a sign-in, and time in milliseconds, after which a reminder is due. */
+const REMINDER_PART = 0.2, REMINDER_MS = 60_000;
+
+/**
+ * Shows the time that is left, if standard error is a terminal, and after a while a reminder. Returns a function that ends both.
+ */
+function countDown(until: number, reminder?: string): () => void {
   if (!isTerminal("stderr")) return () => {};
+  const begin = Date.now(), remindAt = begin + Math.min(REMINDER_MS, (until - begin) * REMINDER_PART);
+  let isDue = reminder !== undefined;
   // Not at once: a prompt may follow.
-  const timer = setInterval(() => showStatus(`${timeText(until - Date.now())} left; Ctrl-C cancels`), 1000);
+  const timer = setInterval(() => {
+    if (isDue && Date.now() >= remindAt) {
+      isDue = false;
+      showStatus("");
+      say(reminder!);
+    }
+    showStatus(`${timeText(until - Date.now())} left; Ctrl-C cancels`);
+  }, 1000);
   return () => {
     clearInterval(timer);
     showStatus("");

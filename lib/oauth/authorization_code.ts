@@ -183,6 +183,7 @@ export async function finishAuthorization(
     ...{ flow: "browser", redirectUri: uriToRegister(redirectUri), clientId, scopes, claims, correlationId },
     resource,
     agentSession,
+    sentScopes: scopesToAsk(provider, scopes),
     secrets: [parameters.get("code") ?? "", codeVerifier, state, nonce],
   };
   const failure = (code: "invalid_response" | "timed_out" | "interaction_required", message: string) =>

@@ -104,7 +104,7 @@ export async function startDeviceCode(
     const ask = () => deviceAuthorizationRequest(server, client, None(), parameters, options);
     const response = await translateErrors(ask, step), { status, headers } = response, body = await response.text();
     if (status !== 200) {
-      throw refusalOf({ status, body }, contextOf(request, correlationId), retryAfterMs(response, now()));
+      throw refusalOf({ status, body }, contextOf(provider, request, correlationId), retryAfterMs(response, now()));
     }
     const read = () => processDeviceAuthorizationResponse(server, client, new Response(body, { headers }));
     return await translateErrors(read, step);
@@ -123,7 +123,7 @@ export async function pollDeviceCode(
 ): Promise<TokenReply> {
   const { now = Date.now, wait = delay, signal } = http;
   const { deviceCode, codeVerifier, request, correlationId, expiresOn } = code;
-  const context = { ...contextOf(request, correlationId), secrets: [deviceCode, codeVerifier ?? ""] };
+  const context = { ...contextOf(provider, request, correlationId), secrets: [deviceCode, codeVerifier ?? ""] };
   for (let interval = code.interval;;) {
     const leftMs = expiresOn.getTime() - now();
     if (leftMs <= 0) {
@@ -174,6 +174,7 @@ function checkAddress(text: string | undefined, { authority }: Provider, correla
   return url && isHttpsOrLoopback(url) ? url.href : undefined;
 }
 
-function contextOf(request: DeviceCodeRequest, correlationId: string): TokenContext {
-  return { flow: "device_code", ...request, redirectUri: "", correlationId };
+function contextOf(provider: Provider, request: DeviceCodeRequest, correlationId: string): TokenContext {
+  const sentScopes = scopesToAsk(provider, request.scopes);
+  return { flow: "device_code", ...request, redirectUri: "", correlationId, sentScopes };
 }

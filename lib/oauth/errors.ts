@@ -11,6 +11,8 @@ import { LatchkeyError, withDetails } from "../errors.ts";
 export interface RefusalContext extends HintContext {
   /** UUID of the request, unless the server names another. */
   readonly correlationId: string;
+  /** Scopes that were sent, with those that are always added. @default no advice on a refused scope */
+  readonly sentScopes?: readonly string[] | undefined;
   /** Secrets that were sent, and must not be shown if the server repeats them. */
   readonly secrets?: readonly string[] | undefined;
 }
@@ -43,8 +45,24 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     subError,
     claims: claimsOf(fields.claims),
     correlationId: /^[\w-]{1,64}$/.exec(readText(fields.correlation_id) ?? "")?.[0] ?? context.correlationId,
-    hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context),
+    hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context) ?? scopeHint(error, context),
   });
+}
+
+/** Returns advice for a scope that a provider refuses. Only `offline_access` can be one that the caller did not name. */
+function scopeHint(error: string | undefined, { clientId, sentScopes = [] }: RefusalContext): string | undefined {
+  const isOffline = sentScopes.includes("offline_access");
+  if (error === "not_allowed" && isOffline) {
+    return `Ask the provider's administrator to allow offline_access for the app ${clientId} and for the user ` +
+      "(in Keycloak: the client scope and the realm role offline_access)";
+  }
+  if (error !== "invalid_scope" || sentScopes.length === 0) return undefined;
+  const advice =
+    `Request only scopes that the provider allows the app ${clientId}, or ask its administrator to allow ` +
+    `these: ${sentScopes.join(" ")}`;
+  return isOffline
+    ? `${advice}. offline_access is requested unless the provider's metadata (scopes_supported) leaves it out`
+    : advice;
 }
 
 /** Returns the error for a response whose status is not that of success. */

@@ -15,7 +15,7 @@ import {
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
 import { environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
 import { type JsonObject, readBase64Json, readJson, readText } from "../encoding.ts";
-import { LatchkeyError } from "../errors.ts";
+import { LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./fetch.ts";
@@ -126,7 +126,10 @@ export async function refreshTokens(
   // Elsewhere the sign-in may have been without the profile, and a refresh cannot request more than was granted.
   const scope = scopesToAsk(provider, request.scopes).filter((each) => each !== "profile" || isMicrosoft).join(" ");
   const app = { flow: "browser", redirectUri: loopbackRedirectUri(provider.authority) } as const;
-  const context: TokenContext = { ...rest, ...app, correlationId, secrets: [refreshToken] };
+  const context: TokenContext = {
+    ...{ ...rest, ...app, correlationId, secrets: [refreshToken] },
+    sentScopes: scope.split(" "),
+  };
   try {
     return await requestToken(provider, {
       isRenewal: true,
@@ -135,14 +138,28 @@ export async function refreshTokens(
       read: processRefreshTokenResponse,
     }, { context, http });
   } catch (error) {
-    // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The person can grant more.
-    const isNotGranted = error instanceof LatchkeyError &&
-      ["invalid_scope", "invalid_target"].includes(error.error ?? "");
-    if (!isNotGranted || isMicrosoft) throw error;
-    const hint = "Sign in again: acquireTokenInteractive with these scopes";
+    if (isMicrosoft || !(error instanceof LatchkeyError)) throw error;
+    const hint = REFRESH_REFUSALS.get(error.error ?? "");
+    if (hint === undefined) throw error;
     throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint });
   }
 }
+
+/** Hint for scopes that the user has not granted. */
+export const GRANT_SCOPES = `${SIGN_IN_AGAIN} with these scopes`;
+
+/** Hint of each refusal of a refresh, in addition to `invalid_grant`, that a sign-in resolves. */
+const REFRESH_REFUSALS: ReadonlyMap<string, string> = new Map([
+  // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The user can grant more.
+  ["invalid_scope", GRANT_SCOPES],
+  ["invalid_target", GRANT_SCOPES],
+  // Dex's for a refresh token that is not valid. The request itself is well-formed: it has the parameters of RFC 6749, 6.
+  [
+    "invalid_request",
+    "The provider does not accept the refresh token. It may keep one for each user and app, as Dex does: then a sign-in on " +
+    `another machine ends this one. ${SIGN_IN_AGAIN}`,
+  ],
+]);
 
 /** Facts that complete a token response. The account's data replace what the response omits. */
 export interface TokenReplyContext extends Pick<TokenContext, "scopes" | "account" | "correlationId"> {

@@ -72,6 +72,9 @@ export interface FinishOptions extends Pick<RequestOptions, "signal"> {
 /** Failures in which a token that has nearly expired is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
+/** Refusals of a refresh token itself: `invalid_request` is Dex's. */
+const TOKEN_REFUSALS: readonly string[] = ["invalid_grant", "invalid_request"];
+
 /** Time limit of a renewal while the cached token is still good. */
 const RENEWAL_MS = 5_000;
 
@@ -256,6 +259,7 @@ export class ProviderSource {
           // Only a server's refusal: a reply for another account may have spent the refresh token.
           if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
           refusal ??= error;
+          this.#options.log("info", `A refresh token was refused (${error.error}): ${error.message}`);
           isOfFamily = error.subError !== "client_mismatch"; // this app has no family
           continue;
         }
@@ -264,7 +268,7 @@ export class ProviderSource {
         if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
         return reply.result;
       }
-      if (refusal?.error !== "invalid_grant") break;
+      if (!TOKEN_REFUSALS.includes(refusal?.error ?? "")) break;
       // Another process may have renewed meanwhile: a process that stands still for long loses its lock.
       const renewed = await this.#findToken(query, call);
       if (renewed?.state === "use") return renewed.result;

@@ -129,6 +129,17 @@ describe("latchkey login without a broker", () => {
     expect(stderr).not.toContain("\u001b");
   });
 
+  // Dex ends a declined consent at a page of its own: the terminal waited for the rest of the five minutes without a word.
+  testOfSources("says what to do at a terminal if the browser does not come back", async () => {
+    const latchkey = start("login --timeout 15", { env: { BROWSER: "true" }, terminal: true });
+    await latchkey.printed(
+      /\r +\rlatchkey: the browser has not come back yet\. If you declined there, .*sign in again\r\n/,
+    );
+    latchkey.type("\u0003");
+    const { code, stderr } = await latchkey.ended();
+    expect({ code, reminders: stderr.match(/has not come back/g)?.length }).toEqual({ code: 4, reminders: 1 });
+  });
+
   test("takes a pasted address over SSH, although a browser was opened", async () => {
     const env = { BROWSER: "true", SSH_CONNECTION: "192.0.2.1 1 192.0.2.2 22" };
     const latchkey = start("login", { env, terminal: true });

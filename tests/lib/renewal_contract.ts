@@ -258,6 +258,24 @@ describe("a refresh token that was refused", () => {
   });
 });
 
+// Dex keeps one refresh token for each user and app. A sign-in on a second machine ended that of the first one, which was told
+// "invalid_request", exit 1, though a sign-in was all that it needed.
+test("a refresh token that Dex refuses is followed by a sign-in", async () => {
+  await signIn();
+  const dex = async (url: string, init: RequestInit) => {
+    const isRefresh = new URLSearchParams(String(init.body ?? "")).get("grant_type") === "refresh_token";
+    if (!isRefresh) return await fetch(url, init);
+    const error_description = "Refresh token is invalid or has already been claimed by another client.";
+    return Response.json({ error: "invalid_request", error_description }, { status: 400 });
+  };
+  expect(await failureOf(appOf({ fetch: dex }).acquireToken(FORCED))).toMatchObject({
+    ...{ code: "interaction_required", error: "invalid_request" },
+    hint: expect.stringMatching(/Dex.*\. Sign in again: acquireTokenInteractive$/),
+  });
+  const app = appOf({ fetch: dex, openBrowser: browsingPerson().openBrowser });
+  expect(await app.acquireToken({ scopes: SCOPES, forceRefresh: true })).toMatchObject({ source: "identity_provider" });
+});
+
 // A token that was good for 20 s more was given only once the provider had been waited for, for a minute.
 test("a token that is still good is given after 5 seconds of waiting, and the renewal is finished", async () => {
   const { accessToken, expiresOn } = await signIn();

@@ -31,6 +31,7 @@ const ROWS: readonly (readonly [error: string, code: LatchkeyErrorCode])[] = [
   ["invalid_scope", "configuration"],
   ["invalid_target", "configuration"],
   ["invalid_resource", "configuration"],
+  ["not_allowed", "configuration"],
   ["unsupported_grant_type", "configuration"],
   ["unsupported_response_type", "configuration"],
   ["unsupported_response_mode", "configuration"],
@@ -80,6 +81,24 @@ test("oauthError() keeps what Entra says of its refusal", () => {
     ...{ claims: body.claims, correlationId: body.correlation_id, errorDescription: body.error_description },
     hint: expect.stringContaining("acquireTokenInteractive"),
   });
+});
+
+// Keycloak refuses offline_access, which no caller names, without a word on what to do.
+test.each([
+  ["not_allowed", ["api.read", "openid", "offline_access"], /^Ask .* to allow offline_access for the app app /],
+  ["not_allowed", ["api.read", "openid"], undefined],
+  [
+    "invalid_scope",
+    ["api.read", "openid", "offline_access"],
+    /these: api\.read openid offline_access\. offline_access is /,
+  ],
+  ["invalid_scope", ["api.read", "openid"], /these: api\.read openid$/],
+  ["invalid_scope", undefined, undefined],
+  ["invalid_client", ["api.read", "offline_access"], undefined],
+])("oauthError() of %s after %p says what to do", (error, sentScopes, hint) => {
+  const made = oauthError({ error }, { ...CONTEXT, sentScopes });
+  if (hint) expect(made.hint).toMatch(hint);
+  else expect(made.hint).toBeUndefined();
 });
 
 test("oauthError() does not take what is of the wrong kind", () => {

@@ -188,6 +188,15 @@ describe("lib/oauth with oidc-provider", () => {
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_scope", hint });
   });
 
+  test("finishAuthorization() says which scopes were refused", async () => {
+    const flow = await startAuthorization(provider, request());
+    const refused = new URLSearchParams({ error: "invalid_scope", state: flow.state, iss: server.url });
+    expect(await failureOf(finishAuthorization(provider, flow, refused))).toMatchObject({
+      code: "configuration",
+      hint: expect.stringContaining("these: api.read openid profile offline_access"),
+    });
+  });
+
   test("a person signs in on another device", async () => {
     const code = await startDeviceCode(provider, { clientId: server.clientId, scopes: SCOPES });
     expect(code.verificationUri).toBe(`${server.url}/device`);
