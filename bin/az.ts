@@ -388,7 +388,8 @@ async function signOut({ name, line, options, signal }: Call): Promise<void> {
   const app = await makeApplication(options, { needsCache: true, signal });
   const given = line.text("username"), all = await app.getAccounts({ signal });
   if (name === "logout" && all.length === 0) throw refused("There are no active accounts.");
-  const accounts = name === "logout" ? [await chooseAccount(app, given ?? options.text("account"), { signal })] : all;
+  const nameOrId = given ?? options.text("account"), tenant = options.text("tenant");
+  const accounts = name === "logout" ? [await chooseAccount(app, { nameOrId, tenant, signal })] : all;
   for (const account of accounts) {
     await app.removeAccount(account, { correlationId: options.correlationId, signal });
   }

@@ -8,6 +8,7 @@ import { isPiped } from "../lib/runtime/program.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import {
+  ACCOUNT_TENANT,
   APP,
   BROWSER_CLIENT_ID,
   CHOSEN_ACCOUNT,
@@ -39,6 +40,7 @@ export const command: Command = {
   options: [
     URL_OPTION,
     CHOSEN_ACCOUNT,
+    ACCOUNT_TENANT,
     ...APP.map((option) => option === CLIENT_ID ? BROWSER_CLIENT_ID : option),
     FORMAT,
     SHOW_SECRET,
@@ -65,7 +67,11 @@ async function printCookies(line: CommandLine, signal: AbortSignal | undefined):
   }
   shareCookiePause();
   const app = await makeApplication(line, { requireBroker: true, signal });
-  const account = await chooseAccount(app, line.text("account"), { signal });
+  const account = await chooseAccount(app, {
+    nameOrId: line.text("account"),
+    tenant: line.text("tenant"),
+    signal,
+  });
   const { correlationId } = line, url = line.get(URL_OPTION);
   const cookies = await app.acquireSsoCookies({ account, url, correlationId, signal });
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);

@@ -168,7 +168,7 @@ async function usernameOf(
 ): Promise<string | undefined> {
   const given = line.text("account");
   if (given === undefined || !isEntraId(given)) return given;
-  return (await chooseAccount(app, given, { signal })).username;
+  return (await chooseAccount(app, { nameOrId: given, tenant: line.text("tenant"), signal })).username;
 }
 
 /**

@@ -6,7 +6,7 @@
 import type { AccountInfo } from "../lib/account.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
-import { APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import { ACCOUNT_TENANT, APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { say } from "./cli/output.ts";
 import { clearSetAside, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
@@ -17,14 +17,12 @@ export const command: Command = {
   operands: 0,
   options: [
     CHOSEN_ACCOUNT,
+    ACCOUNT_TENANT,
     ...APP,
     switchOption("from-broker", "Remove the account from the device's broker, too; that may sign it out of other apps"),
     TIMEOUT,
     VERBOSE,
   ],
-  unlike: {
-    tenant: "it signs an account out of all its tenants; --account USER, or a home account id, says which account",
-  },
   examples: [
     ["latchkey logout --client-id azure-cli", "sign out of this app; other apps stay signed in"],
     ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
@@ -40,7 +38,12 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
   // Whoever is told that they are signed out has to be: an unusable cache is a failure.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
   // The broker may still have accounts that have signed out of this app.
-  const account = await chooseAccount(app, line.text("account"), { signal, includeSignedOut: fromBroker });
+  const account = await chooseAccount(app, {
+    nameOrId: line.text("account"),
+    tenant: line.text("tenant"),
+    signal,
+    includeSignedOut: fromBroker,
+  });
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   const place = tokenPlace(line);
   say(outcome(account, place, fromBroker));

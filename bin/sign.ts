@@ -5,7 +5,16 @@
  */
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
-import { APP, CHOSEN_ACCOUNT, formatOption, NONCE, textOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
+import {
+  ACCOUNT_TENANT,
+  APP,
+  CHOSEN_ACCOUNT,
+  formatOption,
+  NONCE,
+  textOption,
+  TIMEOUT,
+  VERBOSE,
+} from "./cli/options.ts";
 import { print, printJson } from "./cli/output.ts";
 
 const METHOD = { ...textOption("method", "METHOD", "Method of the request"), default: "GET" };
@@ -21,6 +30,7 @@ export const command: Command = {
     METHOD,
     NONCE,
     CHOSEN_ACCOUNT,
+    ACCOUNT_TENANT,
     ...APP,
     FORMAT,
     TIMEOUT,
@@ -34,7 +44,11 @@ async function printSignedRequest(line: CommandLine, signal: AbortSignal | undef
   const url = line.text("url"), method = line.get(METHOD), nonce = line.text("nonce"), { correlationId } = line;
   if (url === undefined) throw new UsageError("--url is missing: the address of the request");
   const app = await makeApplication(line, { requireBroker: true, signal });
-  const account = await chooseAccount(app, line.text("account"), { signal });
+  const account = await chooseAccount(app, {
+    nameOrId: line.text("account"),
+    tenant: line.text("tenant"),
+    signal,
+  });
   const signed = await app.signHttpRequest({ account, method, url, nonce, correlationId, signal });
   switch (line.get(FORMAT)) {
     case "json":

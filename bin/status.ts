@@ -3,26 +3,18 @@
  *
  * @module
  */
-import { type AccountInfo, idKey, isSameUsername } from "../lib/account.ts";
+import { type AccountInfo, isSameUsername } from "../lib/account.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "../lib/authority.ts";
 import type { BrokerStatus } from "../lib/broker/broker.ts";
 import { loginCommand } from "./cli/failures.ts";
 import { TokenCache } from "../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../lib/errors.ts";
+import { accountNames, isNamed } from "../lib/sources/account_choice.ts";
 import { clientIdOf, makeApplication, storeOf } from "./cli/application.ts";
 import type { Command, CommandLine } from "./cli/command_line.ts";
 import { ACCOUNT, APP, BROKER, TEXT_FORMAT, TIMEOUT, VERBOSE } from "./cli/options.ts";
-import {
-  accountJson,
-  accountNames,
-  epochSeconds,
-  escapeForTerminal,
-  messageOf,
-  print,
-  printJson,
-  say,
-} from "./cli/output.ts";
+import { accountJson, epochSeconds, escapeForTerminal, messageOf, print, printJson, say } from "./cli/output.ts";
 import { type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
 export const command: Command = {
@@ -136,11 +128,10 @@ async function knownAccounts(
  */
 function withDefault(all: readonly AccountInfo[], line: CommandLine): readonly (readonly [AccountInfo, boolean])[] {
   const given = line.text("account"), ofBroker = all.filter(({ source }) => source === "broker");
-  const isNamed = ({ username, homeAccountId }: AccountInfo) =>
-    given !== undefined && (isSameUsername(username, given) || idKey(homeAccountId) === idKey(given));
+  const isMeant = (account: AccountInfo) => given !== undefined && isNamed(account, given);
   const preferred = ofBroker.length > 0 ? ofBroker : all, only = preferred.length === 1 ? preferred[0] : undefined;
-  const shown = given !== undefined && line.origin("account") !== "profile" ? all.filter(isNamed) : all;
-  return shown.map((account) => [account, given === undefined ? account === only : isNamed(account)]);
+  const shown = given !== undefined && line.origin("account") !== "profile" ? all.filter(isMeant) : all;
+  return shown.map((account) => [account, given === undefined ? account === only : isMeant(account)]);
 }
 
 function statusJson(line: CommandLine, { accounts, broker, place, problem }: Status): Record<string, unknown> {
@@ -160,7 +151,7 @@ function statusJson(line: CommandLine, { accounts, broker, place, problem }: Sta
 }
 
 function statusText({ accounts, broker, place, problem }: Status): string {
-  const names = accountNames(accounts.map(({ account }) => account));
+  const names = headingsOf(accounts.map(({ account }) => account));
   const rows = accounts.flatMap(({ account, isDefault, expiresOn, isRenewed }, index) => [
     `${names[index]}${isDefault ? " (default)" : ""}`,
     ...account.name ? [`  name: ${account.name}`] : [],
@@ -177,6 +168,15 @@ function statusText({ accounts, broker, place, problem }: Status): string {
     `cache: ${path === null ? "none, sign-ins last for one run" : `${path}, ${isEncrypted}`}`,
     ...problem === undefined ? [] : [`  cannot be read: ${problem}`],
   ].map((row) => `${escapeForTerminal(row)}\n`).join("");
+}
+
+/** Returns the accounts' user names, with what tells apart those that have the same one. */
+function headingsOf(accounts: readonly AccountInfo[]): readonly string[] {
+  const names = accountNames(accounts);
+  return accounts.map(({ username }, index) => {
+    const isUnique = accounts.filter((other) => isSameUsername(other.username, username)).length === 1;
+    return username && isUnique ? username : names[index]!;
+  });
 }
 
 function untilText({ source }: AccountInfo, expiresOn: Date | undefined, isRenewed: boolean): string {

@@ -9,9 +9,17 @@ import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
+import { accountsMeant } from "../lib/sources/account_choice.ts";
 import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { canChoose, chooseAccount, clientIdOf, deferredNotices, makeApplication } from "./cli/application.ts";
+import {
+  type AccountOptions,
+  canChoose,
+  chooseAccount,
+  clientIdOf,
+  deferredNotices,
+  makeApplication,
+} from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
@@ -142,11 +150,12 @@ export async function acquireToken(
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const app = await makeApplication(line, { ...prompter?.browser, mayPrompt, signal, ...(!prompter && { hold }) });
   const result = await around(async () => {
-    const given = await resolveAccount(app, line.text("account"), signal), isOpen = interactive === "if-needed";
+    const wish = { nameOrId: line.text("account"), tenant: line.text("tenant"), signal };
+    const given = await resolveAccount(app, wish), isOpen = interactive === "if-needed";
     const request = {
       ...asked(),
       ...given,
-      ...(isOpen && !given.account && await chooseCached(app, given.username, signal)),
+      ...(isOpen && !given.account && await chooseCached(app, { ...wish, nameOrId: given.username })),
     };
     const { correlationId } = line, tenantId = line.text("tenant");
     const whole = { ...request, tenantId, interactive, correlationId, signal, agentSession: agentSession() };
@@ -188,11 +197,10 @@ export function agentSession(): string | undefined {
  */
 async function chooseCached(
   app: PublicClientApplication,
-  username: string | undefined,
-  signal: AbortSignal | undefined,
+  { nameOrId: username, tenant, signal }: AccountOptions,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   if (!canChoose() || (await app.brokerStatus({ signal })).state === "active") return { username };
-  const accounts = await app.getAccounts({ username, signal });
+  const accounts = accountsMeant(await app.getAccounts({ username, signal }), { username, tenant });
   if (accounts.length < 2) return { username };
   return { account: await (await import("./cli/sign_in.ts")).askForAccount(accounts, signal), username: undefined };
 }
@@ -205,14 +213,14 @@ async function chooseCached(
  */
 export async function resolveAccount(
   app: PublicClientApplication,
-  given: string | undefined,
-  signal: AbortSignal | undefined,
+  wish: AccountOptions,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
-  if (given === undefined || given.includes("@")) return { username: given };
-  if (isEntraId(given)) return { account: await chooseAccount(app, given, { signal }) };
+  const { nameOrId, signal } = wish;
+  if (nameOrId === undefined || nameOrId.includes("@")) return { username: nameOrId };
+  if (isEntraId(nameOrId)) return { account: await chooseAccount(app, wish) };
   const accounts = await app.getAccounts({ signal });
-  const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(given));
-  return account ? { account } : { username: given };
+  const account = accounts.find(({ homeAccountId }) => idKey(homeAccountId) === idKey(nameOrId));
+  return account ? { account } : { username: nameOrId };
 }
 
 export function printToken(result: AuthenticationResult, line: CommandLine): void {

@@ -52,6 +52,12 @@ export function isEntraId(id: string): boolean {
   return parts.length === 2 && parts.every(isGuid);
 }
 
+/** Returns an account's home tenant. Ids of ADFS and other providers have none. */
+export function homeTenantOf(homeAccountId: string): string | undefined {
+  const tenant = homeAccountId.slice(homeAccountId.lastIndexOf(".") + 1);
+  return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
+}
+
 /**
  * Returns a home account id in the form in which equal ids are equal texts. Ids of Microsoft Entra ID compare without case.
  * Ids of other providers do not (OpenID Connect Core, 2: `sub` is case sensitive), or one person would get another's token.

@@ -139,6 +139,12 @@ export function isMultiTenant(authority: Authority): boolean {
   return authority.kind === "entra" && ["common", "organizations"].includes(authority.tenant.toLowerCase());
 }
 
+/** Returns the tenant of an authority, if it stands for one. */
+export function realmOf(authority: Authority): string | undefined {
+  const { kind, tenant } = authority;
+  return kind === "entra" && !isMultiTenant(authority) && tenant !== "consumers" ? tenant : undefined;
+}
+
 /** Returns all hosts of a host's cloud, the preferred one first; only the host itself if it is not Microsoft Entra ID's. */
 export function environmentAliases(host: string): readonly string[] {
   const name = environmentKey(host);

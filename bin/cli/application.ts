@@ -4,16 +4,17 @@
  * @module
  */
 import { isGuid } from "../../lib/encoding.ts";
-import { type AccountInfo, idKey, isSameUsername } from "../../lib/account.ts";
+import type { AccountInfo } from "../../lib/account.ts";
 import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
+import { accountNames, accountsMeant, isOneUser } from "../../lib/sources/account_choice.ts";
 import { type CommandLine, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
-import { accountNames, say, sayLine } from "./output.ts";
+import { say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
 export function wellKnownName(clientId: string): string | undefined {
@@ -127,26 +128,30 @@ export function canChoose(): boolean {
   return isTerminal("stdin") && isTerminal("stderr") && readEnvironment("LATCHKEY_INTERACTIVE") !== "never";
 }
 
+/** The account that a command line asks for: its user name or home account id, and its tenant. */
+export interface AccountOptions extends CacheCall {
+  readonly nameOrId: string | undefined;
+  readonly tenant?: string | undefined;
+  /** Also chooses from the broker's accounts that have signed out of this app. @default false */
+  readonly includeSignedOut?: boolean;
+}
+
 /**
- * Chooses the account with a user name or home account id, or the only account. Of several, a person at a terminal chooses one.
- * `includeSignedOut`: also of the broker's accounts that have signed out of this app.
+ * Chooses the account with a user name or home account id, or the only account. The tenant chooses where one user has accounts in
+ * several. Otherwise a user at a terminal chooses.
  *
  * @throws {UsageError} if there are several, and nobody can choose.
  * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.
  */
 export async function chooseAccount(
   app: PublicClientApplication,
-  given: string | undefined,
-  { signal, includeSignedOut }: { readonly signal?: AbortSignal | undefined; readonly includeSignedOut?: boolean } = {},
+  { nameOrId, tenant, signal, includeSignedOut }: AccountOptions,
 ): Promise<AccountInfo> {
-  const all = await app.getAccounts({ signal, includeSignedOut });
-  const [account, ...more] = all.filter(({ username, homeAccountId }) =>
-    given === undefined || isSameUsername(username, given) || idKey(homeAccountId) === idKey(given)
-  );
-  if (account && more.length === 0) return account;
-  if (account && canChoose()) return await (await import("./sign_in.ts")).askForAccount([account, ...more], signal);
-  if (account) throw new UsageError(ambiguous([account, ...more], given));
-  const why = await whyNoAccount(app, given, signal), who = given === undefined ? "" : ` ${given}`;
+  const accounts = accountsMeant(await app.getAccounts({ signal, includeSignedOut }), { nameOrId, tenant });
+  if (accounts.length > 1 && canChoose()) return await (await import("./sign_in.ts")).askForAccount(accounts, signal);
+  if (accounts.length > 1) throw new UsageError(ambiguous(accounts, nameOrId));
+  if (accounts[0]) return accounts[0];
+  const why = await whyNoAccount(app, nameOrId, signal), who = nameOrId === undefined ? "" : ` ${nameOrId}`;
   throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
     hint: "List the accounts: latchkey accounts; or sign in: latchkey login",
   });
@@ -166,9 +171,13 @@ export async function whyNoAccount(
 }
 
 /** Lists the accounts so that each can be chosen. */
-function ambiguous(accounts: readonly AccountInfo[], given: string | undefined): string {
-  const why = given === undefined ? "is missing" : `${given} is ambiguous`;
-  return `--account ${why}: there are ${accountNames(accounts).join(", ")}`;
+function ambiguous(accounts: readonly AccountInfo[], nameOrId: string | undefined): string {
+  const isTenantMissing = isOneUser(accounts);
+  const why = nameOrId === undefined
+    ? `--${isTenantMissing ? "tenant" : "account"} is missing`
+    : `--account ${nameOrId} is ambiguous`;
+  const more = isTenantMissing ? "; choose one with --tenant, or with the home account id (latchkey accounts)" : "";
+  return `${why}: there are ${accountNames(accounts).join(", ")}${more}`;
 }
 
 /** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */

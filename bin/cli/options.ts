@@ -135,6 +135,12 @@ export const ACCOUNT: Option = textOption(
   "User name, such as jane@contoso.com, or home account id; without it, the account of the device",
 );
 
+/** Tenant of the account, for commands that act on one of several. */
+export const ACCOUNT_TENANT: Option = {
+  ...TENANT,
+  summary: "Tenant id of the account; needed if one user has accounts in several tenants",
+};
+
 /** Account, for commands that act on one of several. */
 export const CHOSEN_ACCOUNT: Option = {
   ...ACCOUNT,

@@ -6,7 +6,7 @@
  */
 import { oldestWait } from "../../lib/async.ts";
 import { isTerminal, write } from "../../lib/runtime/program.ts";
-import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
+import type { AccountInfo } from "../../lib/account.ts";
 import type { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
@@ -100,6 +100,7 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "authenticationScheme": "--pop",
   "pass the scope in the request": "name the scope: --scope",
   "Pass the scope in the request": "Name the scope: --scope",
+  "tenantId or account in the request": "--tenant, or --account with a home account id",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
   "see redirectUris": "see latchkey app",
@@ -155,17 +156,9 @@ export function accountJson(account: AccountInfo): Record<string, unknown> {
   };
 }
 
-/** Returns an account as a line of text: user name, home account id and name, separated by tabs. */
-export function accountLine({ username, homeAccountId, name = "" }: AccountInfo): string {
-  return `${[username, homeAccountId, name].map(escapeForTerminal).join("\t")}\n`;
-}
-
-/** Returns a name of each account that no other one has: the user name, or the home account id. */
-export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
-  return accounts.map(({ username, homeAccountId }) => {
-    const isOnly = accounts.filter((each) => isSameUsername(each.username, username)).length === 1;
-    return !username ? homeAccountId : isOnly ? username : `${homeAccountId} (${username})`;
-  });
+/** Returns an account as a line of text: user name, home account id, name and tenant, separated by tabs. */
+export function accountLine({ username, homeAccountId, name = "", realm }: AccountInfo): string {
+  return `${[username, homeAccountId, name, realm].map(escapeForTerminal).join("\t")}\n`;
 }
 
 export function epochSeconds(time: Date): number {

@@ -13,9 +13,10 @@ import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { accountNames } from "../../lib/sources/account_choice.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { VERBOSE } from "./options.ts";
-import { accountNames, say, sayLine, showStatus } from "./output.ts";
+import { say, sayLine, showStatus } from "./output.ts";
 
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;

@@ -95,7 +95,7 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       : await requestForServer(url.href, line, { challenge, signal, held: held?.scopes });
     const { accessToken, tokenType, expiresOn } = await send({
       ...target,
-      ...await resolveAccount(app, line.text("account"), signal),
+      ...await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal }),
       ...(kind === "claims" && { claims: challenge }),
       ...(kind === "refused" && { forceRefresh: true }),
       agentSession: agentSession(),

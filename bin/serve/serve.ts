@@ -221,7 +221,11 @@ async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service>
       : await app.acquireToken({ ...request, interactive: "never" });
   const tenant = line.text("tenant"), onOutcome = signInNotices(line);
   const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
-    const account = await resolveAccount(app, line.text("account"), asked.signal);
+    const account = await resolveAccount(app, {
+      nameOrId: line.text("account"),
+      tenant: tenant ?? asked.tenantId,
+      signal: asked.signal,
+    });
     const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId, agentSession: agentSession() };
     return await send(request).catch(async (error) => {
       throw await withConsentUrl(error, app, request);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
@@ -16,7 +16,6 @@ import {
   type CacheEntry,
   currentFirst,
   holderOf,
-  homeTenantOf,
   hostOf,
   idTokenKey,
   isInCloud,

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { clientKey, idKey } from "../account.ts";
+import { clientKey, homeTenantOf, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
-import { encodeBase64, isGuid, isObject, readText as text } from "../encoding.ts";
+import { encodeBase64, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
@@ -82,12 +82,6 @@ export function scopesOf(target: unknown): readonly string[] {
 /** Returns the tenant of a `realm`. MSAL for Python stores the authority's path: a word such as `common` is the home tenant. */
 export function tenantOf(homeAccountId: string, realm: string): string {
   return PATH_WORDS.has(realm.toLowerCase()) ? homeTenantOf(homeAccountId) ?? realm : realm;
-}
-
-/** Returns an account's home tenant. Ids of ADFS and other providers have none. */
-export function homeTenantOf(homeAccountId: string): string | undefined {
-  const tenant = homeAccountId.slice(homeAccountId.lastIndexOf(".") + 1);
-  return tenant.length < homeAccountId.length && isGuid(tenant) ? tenant.toLowerCase() : undefined;
 }
 
 /** Returns true if a value can be a token (RFC 6749, A.12 and A.17). A line break in a header would begin another header. */

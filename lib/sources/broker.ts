@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, idKey } from "../account.ts";
 import { SingleFlight } from "../async.ts";
-import { authorityOfAccount } from "../authority.ts";
+import { authorityOfAccount, realmOf } from "../authority.ts";
 import {
   type Broker,
   type BrokerCall,
@@ -37,6 +37,7 @@ import {
   refuseOld,
   refuseOther,
 } from "../token.ts";
+import { accountsMeant } from "./account_choice.ts";
 
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onUnusable"> {
   /** Platforms on which the app wants a broker. */
@@ -153,7 +154,7 @@ export class BrokerSource {
       if (how === "window") {
         return await this.#requestByWindow(running, prompt === "select_account" ? undefined : username);
       }
-      const result = await signIn({ prompt, loginHint: username }, {
+      const result = await signIn({ prompt, loginHint: username, tenantId: realmOf(query.authority) }, {
         accounts: async () => await this.accounts(await this.broker(running), running),
         silently: (account) => this.acquireSilently(withAccount(running, { account })),
         byWindow: () => this.#requestByWindow(running, requiredUsername),
@@ -184,10 +185,13 @@ export class BrokerSource {
     if (query.account) await this.#refuseSignedOut(query.account, call);
     const broker = await this.broker(call);
     let { account } = query;
-    if (!account) { // the one that the user name names, or the only one
-      const accounts = await broker.getAccounts(call);
-      const named = accounts.filter((each) => username === undefined || isSameUsername(each.username, username));
-      if (named.length === 1) await this.#refuseSignedOut(account = named[0]!, call);
+    if (!account) {
+      const accounts = await broker.getAccounts(call), wish = { username, tenant: realmOf(query.authority) };
+      const [only, ...more] = accountsMeant(accounts, wish);
+      if (only && more.length === 0) {
+        await this.#refuseSignedOut(only, call);
+        account = only;
+      }
     }
     // The only account was not chosen: the request names it, but its tenant does not replace /common.
     const isChosen = query.account !== undefined || username !== undefined;
@@ -303,14 +307,15 @@ interface SignInSteps {
  * @throws {LatchkeyError} a refusal that a window would not resolve; with the prompt `none`, every refusal.
  */
 export async function signIn(
-  { prompt, loginHint }: Pick<InteractiveRequest, "prompt" | "loginHint">,
+  { prompt, loginHint, tenantId }: Pick<InteractiveRequest, "prompt" | "loginHint" | "tenantId">,
   steps: SignInSteps,
   signal: AbortSignal,
 ): Promise<AuthenticationResult> {
   if (prompt !== undefined && prompt !== "none") return await steps.byWindow();
   if (loginHint !== undefined) {
     try {
-      const [account, ...more] = (await steps.accounts()).filter(({ username }) => isSameUsername(username, loginHint));
+      const wish = { username: loginHint, tenant: tenantId };
+      const [account, ...more] = accountsMeant(await steps.accounts(), wish);
       if (account && more.length === 0) return await steps.silently(account);
     } catch (error) {
       if (signal.aborted || !(error instanceof LatchkeyError)) throw error;

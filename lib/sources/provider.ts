@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameUsername } from "../account.ts";
+import type { AccountInfo } from "../account.ts";
 import { InFlight, renewalsInFlight, SingleFlight, untilAborted } from "../async.ts";
 import {
   type Authority,
@@ -12,9 +12,10 @@ import {
   isMicrosoftAuthority,
   isMultiTenant,
   parseAuthority,
+  realmOf,
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import type { CachedAccount, CachedToken } from "../cache/lookup.ts";
+import type { CachedToken } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
@@ -31,6 +32,7 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
+import { accountNames, accountsMeant, isOneUser } from "./account_choice.ts";
 
 interface ProviderSourceOptions {
   readonly clientId: string;
@@ -207,9 +209,12 @@ export class ProviderSource {
   }
 
   async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
-    const [only, ...more] = await this.#cache.findAccounts({ username: query.username, signal });
-    if (only && more.length === 0) return only.account;
-    throw only ? ambiguousAccount([only, ...more], correlationId) : signInRequired(query, correlationId);
+    const { username, authority } = query, cached = await this.#cache.findAccounts({ username, signal });
+    const accounts = cached.map(({ account }) => account);
+    const meant = accountsMeant(accounts, { username, tenant: realmOf(authority) });
+    if (meant.length > 1) throw ambiguousAccount(meant, correlationId);
+    if (!meant[0]) throw signInRequired(query, correlationId);
+    return meant[0];
   }
 
   async #findToken(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
@@ -317,12 +322,6 @@ function isOwn(authority: Authority, own: Authority, tenantId: string | undefine
   return authority.url === asked.url || isAnyTenant;
 }
 
-/** Returns the tenant of an authority, if it stands for one. */
-function realmOf(authority: Authority): string | undefined {
-  const { kind, tenant } = authority;
-  return kind === "entra" && !isMultiTenant(authority) && tenant !== "consumers" ? tenant : undefined;
-}
-
 function refusePop({ pop }: TokenQuery): void {
   if (!pop) return;
   throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and none is in use here", {
@@ -347,16 +346,13 @@ function signInRequired({ account, username }: TokenQuery, correlationId: string
 
 const MAX_NAMES = 5;
 
-function ambiguousAccount(accounts: readonly CachedAccount[], correlationId: string): LatchkeyError {
-  const names = accounts.slice(0, MAX_NAMES).map(({ account: { username, homeAccountId } }) => {
-    const isAmbiguous = accounts.filter(({ account }) => isSameUsername(account.username, username)).length > 1;
-    return escapeControlCharacters(
-      username && isAmbiguous ? `${username} (${homeAccountId})` : username || homeAccountId,
-    );
-  });
+function ambiguousAccount(accounts: readonly AccountInfo[], correlationId: string): LatchkeyError {
+  const names = accountNames(accounts).slice(0, MAX_NAMES).map(escapeControlCharacters);
   const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
     correlationId,
-    hint: "Choose one: account in the request",
+    hint: isOneUser(accounts)
+      ? "Choose one: tenantId or account in the request (getAccounts)"
+      : "Choose one: account in the request (getAccounts)",
   });
 }

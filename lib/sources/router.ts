@@ -5,7 +5,7 @@
  * @module
  */
 import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
-import { environmentOf } from "../authority.ts";
+import { environmentOf, realmOf } from "../authority.ts";
 import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
@@ -21,6 +21,7 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
+import { accountsMeant } from "./account_choice.ts";
 import { BrokerSource, type BrokerSourceOptions } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
@@ -221,16 +222,23 @@ export class TokenRouter {
   }
 
   /** Returns the source that renews an account's tokens. */
-  async #originOf({ account, username, signal }: TokenQuery): Promise<"broker" | "provider" | "unknown"> {
+  async #originOf(query: TokenQuery): Promise<"broker" | "provider" | "unknown"> {
+    const { account, username, signal } = query;
     if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
-    const [cached, ...more] = account
-      ? [await this.#cached.account(account, signal)]
-      : await this.#cached.accounts(username, signal);
+    const cached = account ? await this.#cached.account(account, signal) : await this.#onlyCached(query);
     if (!cached && account) return "provider"; // it was the cache's, and signed out
-    if (!cached || more.length > 0 || cached.accountSource === "broker") return "broker";
+    if (!cached || cached.accountSource === "broker") return "broker";
     if (cached.accountSource === undefined) return "unknown";
     // Without a name, the account of the device has priority over one that signed in to this app only.
     return account || username !== undefined ? "provider" : "unknown";
+  }
+
+  /** Returns the cached account that a query without one means, unless it can mean several. */
+  async #onlyCached({ username, authority, signal }: TokenQuery): Promise<CachedAccount | undefined> {
+    const cached = await this.#cached.accounts(username, signal);
+    const wish = { username, tenant: realmOf(authority) };
+    const [only, ...more] = accountsMeant(cached.map(({ account }) => account), wish);
+    return more.length === 0 ? cached.find(({ account }) => account === only) : undefined;
   }
 }
 

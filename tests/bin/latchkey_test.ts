@@ -325,7 +325,7 @@ describe("latchkey accounts", () => {
     const { stdout } = await latchkey(`accounts --client-id ${CLIENT_ID}`);
     const [jane, joe, end] = stdout.split("\n");
     expect(jane).toMatch(
-      new RegExp(`^jane@contoso\\.com\t[0-9a-f-]{36}\\.${CONTOSO}\tJane\ufffd\ufffd\\[31mDoe\ufffd\ufffd$`),
+      new RegExp(`^jane@contoso\\.com\t[0-9a-f-]{36}\\.${CONTOSO}\tJane\ufffd\ufffd\\[31mDoe\ufffd\ufffd\t${CONTOSO}$`),
     );
     expect([joe!.split("\t")[0], end]).toEqual(["joe@contoso.com", ""]);
     expect((await latchkey(`accounts --client-id ${CLIENT_ID} --account JOE@contoso.com`)).stdout).toBe(`${joe}\n`);

@@ -47,7 +47,7 @@ export const RUN_BROWSER = `--allow-run=${BUN},true`;
 export const SIGN_IN_PERMISSIONS: readonly string[] = [LOOPBACK, BROWSER_ENVIRONMENT, RUN_BROWSER];
 
 /** Who signs in, as `latchkey accounts` prints it. */
-export const JANE_LINE = "jane@contoso.com\tjane\tJane Doe\n";
+export const JANE_LINE = "jane@contoso.com\tjane\tJane Doe\t\n";
 
 /** Starts a provider. */
 export async function startProviderStage(): Promise<ProviderStage> {

@@ -44,7 +44,7 @@ describe("latchkey login", () => {
   test("takes the account of the device without a window", async () => {
     const { code, stdout, stderr } = await latchkey("login");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toMatch(/^jane@contoso\.com\t[0-9a-f-]{36}\.[0-9a-f-]{36}\tJane Doe\n$/);
+    expect(stdout).toMatch(/^jane@contoso\.com\t[0-9a-f-]{36}\.[0-9a-f-]{36}\tJane Doe\t[0-9a-f-]{36}\n$/);
     expect((await parametersOf("acquireTokenSilently")).requestedScopes).toEqual([
       "https://graph.microsoft.com/.default",
     ]);

@@ -29,14 +29,14 @@ async function appOf(...subjects: readonly string[]): Promise<PublicClientApplic
 // Ids compared without case: of two subjects the first in the list was taken, or none could be chosen.
 test.each(["Jane", "jANE"])("--account %s means one subject of two that differ in case", async (given) => {
   await using app = await appOf("jANE", "Jane");
-  expect(await chooseAccount(app, given)).toMatchObject({ homeAccountId: given });
-  expect(await resolveAccount(app, given, undefined)).toMatchObject({ account: { homeAccountId: given } });
+  expect(await chooseAccount(app, { nameOrId: given })).toMatchObject({ homeAccountId: given });
+  expect(await resolveAccount(app, { nameOrId: given })).toMatchObject({ account: { homeAccountId: given } });
 });
 
 test("--account means nobody whose subject is written otherwise", async () => {
   await using app = await appOf("Jane");
-  expect(await resolveAccount(app, "jane", undefined)).toEqual({ username: "jane" });
-  expect(await chooseAccount(app, "jane").catch((error) => error)).toMatchObject({
+  expect(await resolveAccount(app, { nameOrId: "jane" })).toEqual({ username: "jane" });
+  expect(await chooseAccount(app, { nameOrId: "jane" }).catch((error) => error)).toMatchObject({
     code: "account_not_found",
   });
 });

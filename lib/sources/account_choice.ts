@@ -1,0 +1,72 @@
+/**
+ * The choice of an account, of several: the only place that decides which account a name and a tenant mean. Pure.
+ *
+ * @module
+ */
+import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
+import { isGuid } from "../encoding.ts";
+
+/** The name and tenant of the account that a caller wants. */
+export interface AccountWish {
+  /** User name, compared without case. @default any */
+  readonly username?: string | undefined;
+  /** User name or home account id. @default any */
+  readonly nameOrId?: string | undefined;
+  /** Tenant id. It chooses among the accounts of one user, and never between users. @default none */
+  readonly tenant?: string | undefined;
+}
+
+/** Returns true if a name is an account's user name or home account id. */
+export function isNamed({ username, homeAccountId }: AccountInfo, nameOrId: string): boolean {
+  return isSameUsername(username, nameOrId) || idKey(homeAccountId) === idKey(nameOrId);
+}
+
+/**
+ * Returns the accounts that a wish can mean: one if it chooses, several if it does not.
+ *
+ * 1. The accounts with the user name, or the home account id.
+ * 2. If these are one user's, in several tenants: the account in the wished tenant, if there is one.
+ * 3. If they have one home account id, and that was the name: the account in the home tenant, so that the id is unique.
+ */
+export function accountsMeant<Account extends AccountInfo>(
+  accounts: readonly Account[],
+  { username, nameOrId, tenant }: AccountWish,
+): readonly Account[] {
+  const named = accounts.filter((account) =>
+    (username === undefined || isSameUsername(account.username, username)) &&
+    (nameOrId === undefined || isNamed(account, nameOrId))
+  );
+  if (named.length < 2 || !isOneUser(named)) return named;
+  const inTenant = named.filter(({ realm }) => tenant !== undefined && isSameTenant(realm, tenant));
+  if (inTenant.length > 0) return inTenant;
+  const isById = nameOrId !== undefined && named.every(({ homeAccountId }) => idKey(homeAccountId) === idKey(nameOrId));
+  const atHome = named.filter(({ realm, homeAccountId }) => realm.toLowerCase() === homeTenantOf(homeAccountId));
+  return isById && atHome.length > 0 ? atHome : named;
+}
+
+/** Returns true if all accounts have one user name, or one home account id: then a tenant chooses. */
+export function isOneUser([first, ...others]: readonly AccountInfo[]): boolean {
+  return others.every(({ username, homeAccountId }) =>
+    username !== "" && isSameUsername(username, first!.username) || idKey(homeAccountId) === idKey(first!.homeAccountId)
+  );
+}
+
+function isSameTenant(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
+}
+
+/**
+ * Returns names for a list of accounts: the user name and the tenant; where two accounts have both in common, the home account id
+ * as well. A single account needs only its user name.
+ */
+export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
+  return accounts.map(({ username, homeAccountId, realm }) => {
+    const name = username || homeAccountId, tenant = isGuid(realm) ? `tenant ${realm}` : "";
+    if (accounts.length === 1) return name;
+    const alike = accounts.filter((other) => isSameUsername(other.username, username));
+    const isUnique = alike.filter((other) => isSameTenant(other.realm, realm)).length === 1;
+    if (!username || isUnique && tenant) return tenant ? `${name} (${tenant})` : name;
+    if (alike.length === 1) return name;
+    return `${homeAccountId} (${[username, tenant].filter(Boolean).join(", ")})`;
+  });
+}
