@@ -5,7 +5,13 @@
  */
 import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { renewalsInFlight } from "../lib/async.ts";
-import { operatingSystem, readEnvironment } from "../lib/runtime/host.ts";
+import {
+  enterSurroundings,
+  operatingSystem,
+  readEnvironment,
+  type SignalName,
+  type Surroundings,
+} from "../lib/runtime/host.ts";
 import {
   endedBy,
   exit,
@@ -14,7 +20,6 @@ import {
   onSignals,
   programArguments,
   recogniseTerminalsBy,
-  type SignalName,
 } from "../lib/runtime/program.ts";
 import {
   type Command,
@@ -71,8 +76,22 @@ function listenForSignals(): Ending {
   };
 }
 
-/** Runs the command line, and returns the exit code. SIGINT, SIGHUP and SIGTERM end a command, and not the program. */
-export async function main(words: readonly string[]): Promise<number> {
+/**
+ * Runs the command line, and returns the exit code. SIGINT, SIGHUP and SIGTERM end a command, and not the program.
+ *
+ * @param words Words of the command line, without the program's name.
+ * @param io Environment, streams and signals that take the place of the process's.
+ */
+export async function main(words: readonly string[], io?: Surroundings): Promise<number> {
+  const entered = io && enterSurroundings(io);
+  try {
+    return await runWords(words);
+  } finally {
+    entered?.[Symbol.dispose]();
+  }
+}
+
+async function runWords(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words;
   let line: CommandLine | undefined, listening: Ending | undefined;
   try {

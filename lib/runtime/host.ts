@@ -11,6 +11,45 @@ export function denoNamespace(): typeof Deno | undefined {
   return (globalThis as { Deno?: typeof Deno }).Deno;
 }
 
+/** A standard stream. */
+export type StreamName = "stdin" | "stdout" | "stderr";
+
+export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
+
+/** The surroundings of a program that runs inside of another one, in place of those of the process. */
+export interface Surroundings {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly input: ReadableStream<Uint8Array>;
+  /** The streams that are terminals. */
+  readonly terminals: readonly StreamName[];
+  /** Takes what the program writes. Throws if the stream cannot be written. */
+  readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** Calls the listener at signals until the result is disposed of. */
+  readonly onSignals: (names: readonly SignalName[], listener: (name: SignalName) => void) => Disposable;
+}
+
+let surroundings: Surroundings | undefined;
+
+/** Returns the surroundings that take the place of the process's; `undefined` if the process's own count. */
+export function ownSurroundings(): Surroundings | undefined {
+  return surroundings;
+}
+
+/**
+ * Puts surroundings in the place of the process's until the result is disposed of.
+ *
+ * @throws {Error} if others are in place: a process runs one program at a time.
+ */
+export function enterSurroundings(entered: Surroundings): Disposable {
+  if (surroundings) throw new Error("Another program of this process has surroundings of its own");
+  surroundings = entered;
+  return {
+    [Symbol.dispose]() {
+      surroundings = undefined;
+    },
+  };
+}
+
 /** Returns the pid of this process. */
 export function ownPid(): number {
   return denoNamespace()?.pid ?? globalThis.process.pid;
@@ -50,7 +89,7 @@ export function processor(): string {
 
 /** Returns true if an environment variable may be read. Never makes Deno prompt. */
 export function mayReadEnvironment(name: string): boolean {
-  return isPermitted({ name: "env", variable: name });
+  return surroundings !== undefined || isPermitted({ name: "env", variable: name });
 }
 
 /** Returns an environment variable; `undefined` if it is not set, is empty, or may not be read. */
@@ -64,6 +103,7 @@ export function environmentReader(): typeof readEnvironment {
 }
 
 function getVariable(name: string): string | undefined {
+  if (surroundings) return surroundings.environment[name] || undefined;
   const deno = denoNamespace();
   return (deno ? deno.env.get(name) : globalThis.process?.env[name]) || undefined;
 }

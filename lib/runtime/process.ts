@@ -7,8 +7,16 @@
  */
 import { withinTime } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
-import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment, requirePermission } from "./host.ts";
-import { isTerminal, isThere, onSignals, type SignalName } from "./program.ts";
+import {
+  denoNamespace,
+  mayReadEnvironment,
+  operatingSystem,
+  ownSurroundings,
+  readEnvironment,
+  requirePermission,
+  type SignalName,
+} from "./host.ts";
+import { isTerminal, isThere, onSignals } from "./program.ts";
 
 interface ProcessOptions {
   /** `inherit`: in the foreground. Otherwise the program gets a process group of its own. */
@@ -100,7 +108,8 @@ function startOnDeno(
   const isGroup = streams !== "inherit" && deno.build.os !== "windows"; // there it would open a console
   const child = new deno.Command(program, {
     args,
-    env: { ...environment },
+    env: { ...ownSurroundings()?.environment, ...environment },
+    clearEnv: ownSurroundings() !== undefined,
     detached: isGroup,
     stdin: streams,
     stdout: streams,
@@ -166,7 +175,7 @@ async function startOnNode(
   if (isBatch && !isBatchThere(program, env["PATH"])) throw new StartError(program, "ENOENT");
   const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
     windowsVerbatimArguments: isBatch,
-    env: { ...env, ...environment },
+    env: { ...(ownSurroundings()?.environment ?? env), ...environment },
     detached: isGroup,
     windowsHide: !isForeground,
     stdio: ({ piped: "pipe", null: "ignore", inherit: "inherit" } as const)[streams],

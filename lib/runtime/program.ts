@@ -9,9 +9,12 @@ import {
   denoNamespace,
   isPermitted,
   operatingSystem,
+  ownSurroundings,
   processor,
   readEnvironment,
   requirePermission,
+  type SignalName,
+  type StreamName,
 } from "./host.ts";
 
 /** Returns the arguments that the program was started with. */
@@ -27,13 +30,13 @@ export function exit(code: number): never {
   return denoNamespace()?.exit(code) ?? globalThis.process.exit(code);
 }
 
-export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
-
 /** Signals that Windows knows: Ctrl-C, and a console that is closed. */
 const ON_WINDOWS: ReadonlySet<SignalName> = new Set(["SIGINT", "SIGHUP"]);
 
 /** Calls a function at signals instead of what they do otherwise, until the result is disposed of. Ignores unknown signals. */
 export function onSignals(names: readonly SignalName[], listener: (name: SignalName) => void): Disposable {
+  const own = ownSurroundings();
+  if (own) return own.onSignals(names, listener);
   const deno = denoNamespace();
   const known = operatingSystem() === "win32" ? names.filter((name) => ON_WINDOWS.has(name)) : names;
   const listeners = known.map((name) => [name, () => listener(name)] as const);
@@ -75,6 +78,8 @@ export function exitSoon(code: number): void {
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
+  const own = ownSurroundings();
+  if (own) return own.write(stream, new TextEncoder().encode(text));
   if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
   const writeSome = writer(stream);
   for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
@@ -125,11 +130,13 @@ export function recogniseTerminalsBy(check: typeof isTerminal): void {
 }
 
 /** Returns true if the stream is a terminal. */
-export function isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
+export function isTerminal(stream: StreamName): boolean {
+  const own = ownSurroundings();
+  if (own) return own.terminals.includes(stream);
   return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
 }
 
-function isSystemTerminal(stream: "stdin" | "stdout" | "stderr"): boolean {
+function isSystemTerminal(stream: StreamName): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();
   // To read process.stdin takes Bun as long as the rest of a silent token.
@@ -152,6 +159,7 @@ const TYPE_BITS = 0o170000, FIFO = 0o010000;
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
+  if (ownSurroundings()) return !isTerminal("stdout");
   if (isMsysTerminal?.("stdout")) return false;
   const { fstatSync } = await import("node:fs");
   try {

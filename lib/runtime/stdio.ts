@@ -4,12 +4,12 @@
  * @module
  */
 import { untilAborted, withinTime } from "../async.ts";
-import { denoNamespace } from "./host.ts";
+import { denoNamespace, ownSurroundings } from "./host.ts";
 import { writeErrorsBy } from "./program.ts";
 
 /** Reads standard input until its end. */
 export function standardInput(): AsyncIterable<Uint8Array> {
-  return denoNamespace()?.stdin.readable ?? globalThis.process.stdin;
+  return ownSurroundings()?.input ?? denoNamespace()?.stdin.readable ?? globalThis.process.stdin;
 }
 
 /**
@@ -17,6 +17,8 @@ export function standardInput(): AsyncIterable<Uint8Array> {
  * slow. It fails with an error that `isBrokenPipe` knows once nobody reads any more.
  */
 export function standardOutput(): (bytes: Uint8Array) => Promise<void> {
+  const own = ownSurroundings();
+  if (own) return (bytes) => Promise.resolve(own.write("stdout", bytes));
   const deno = denoNamespace();
   if (!deno) return writeByNode;
   let before = Promise.resolve();
@@ -45,6 +47,7 @@ const LAST_LINES_MS = 500;
  * that serves others does not end or stand still because of its log. Disposing of the result ends that.
  */
 export async function dropUnreadErrors(): Promise<AsyncDisposable> {
+  if (ownSurroundings()) return { [Symbol.asyncDispose]: () => Promise.resolve() };
   const deno = denoNamespace();
   const writeBytes = deno ? (bytes: Uint8Array) => writeAll(deno.stderr, bytes) : await errorWriter();
   let pending = 0, last = Promise.resolve();
@@ -98,7 +101,8 @@ export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<st
     if (end !== -1) line.resolve(text.slice(0, end));
     return end !== -1;
   };
-  const stop = denoNamespace() ? readByDeno(take, end) : readByNode(take, end);
+  const input = ownSurroundings()?.input ?? denoNamespace()?.stdin.readable;
+  const stop = input ? readByStream(input, { take, end }) : readByNode(take, end);
   try {
     return await untilAborted(line.promise, signal);
   } finally {
@@ -107,8 +111,11 @@ export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<st
 }
 
 /** A read under way cannot be called off; the program does not wait for it when it exits. */
-function readByDeno(take: (chunk: Uint8Array) => boolean, end: () => void): () => void {
-  const reader = denoNamespace()!.stdin.readable.getReader();
+function readByStream(
+  input: ReadableStream<Uint8Array>,
+  { take, end }: { readonly take: (chunk: Uint8Array) => boolean; readonly end: () => void },
+): () => void {
+  const reader = input.getReader();
   const read = async (): Promise<void> => {
     let next = await reader.read();
     while (!next.done && !take(next.value)) next = await reader.read();

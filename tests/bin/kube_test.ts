@@ -112,6 +112,9 @@ test("latchkey kube needs a server id that is one, and a client id", async () =>
 });
 
 testOfSources("latchkey kube needs leave to read what the caller says", async () => {
-  const { code, stderr } = await runLatchkey(WORDS, { env: environment(infoOf("v1")) });
+  const { code, stderr } = await runLatchkey(WORDS, {
+    env: environment(infoOf("v1")),
+    permissions: LEAST_PERMISSIONS,
+  });
   expect({ code, isNamed: stderr.includes("--allow-env=KUBERNETES_EXEC_INFO") }).toEqual({ code: 1, isNamed: true });
 });

@@ -82,7 +82,12 @@ describe("latchkey token", () => {
     expect((await latchkey(`${TOKEN} --format env`)).stdout).toMatch(
       /^ACCESS_TOKEN=[\w.-]+\nTOKEN_TYPE=Bearer\nEXPIRES_ON=\d{10}\n$/,
     );
-    const az = JSON.parse((await latchkey(`${TOKEN} --format az`, { env: { TZ: "Asia/Kolkata" } })).stdout);
+    const az = JSON.parse(
+      (await latchkey(`${TOKEN} --format az`, {
+        env: { TZ: "Asia/Kolkata" },
+        permissions: LEAST_PERMISSIONS, // a process has one time zone
+      })).stdout,
+    );
     expect(az).toEqual({
       accessToken: expect.any(String),
       expiresOn: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.000000$/),
@@ -419,7 +424,7 @@ describe("latchkey CONFIG.json", () => {
   );
 
   testOfSources("names the permission to read it, and does not ask for it", async () => {
-    const { code, stderr } = await latchkey("parameters.json");
+    const { code, stderr } = await latchkey("parameters.json", { permissions: LEAST_PERMISSIONS });
     expect({ code, names: stderr.includes("Run deno with --allow-read=parameters.json") }).toEqual({
       code: 1,
       names: true,
@@ -523,7 +528,7 @@ describe("latchkey", () => {
   });
 
   testOfSources("names the flag that lets Deno read the client id", async () => {
-    const { stderr } = await latchkey("token --scope a");
+    const { stderr } = await latchkey("token --scope a", { permissions: LEAST_PERMISSIONS });
     expect(stderr).toContain(
       "(or set LATCHKEY_CLIENT_ID, which needs Deno's --allow-env=LATCHKEY_CLIENT_ID, or --profile)",
     );

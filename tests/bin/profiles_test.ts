@@ -230,9 +230,12 @@ describe("latchkey with a profile", () => {
       ...{ code: 2, stderr: expect.stringMatching(/^latchkey: --client-id is missing: .*or --profile/) },
     });
     configure(home, { profiles: PROFILES });
-    const run = await runLatchkey(["token", "--scope", "a"], { env: home.env });
+    const run = await runLatchkey(["token", "--scope", "a"], { env: home.env, permissions: LEAST_PERMISSIONS });
     expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
-    const named = await runLatchkey(["token", "--profile", "work"], { env: home.env });
+    const named = await runLatchkey(["token", "--profile", "work"], {
+      env: home.env,
+      permissions: LEAST_PERMISSIONS,
+    });
     expect(named).toMatchObject({ code: 1, stderr: expect.stringContaining("--allow-env=XDG_CONFIG_HOME,HOME") });
   });
 

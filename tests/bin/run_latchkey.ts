@@ -1,8 +1,9 @@
-/** The command line as people run it from the sources: Deno, with no permission that a silent token does not need. */
+/** The command line inside the test's process, or as a program where what is tested is the program. */
 import { fileURLToPath } from "node:url";
 import { denoRun, joinFlags, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
-import { latchkeyBy } from "./tested_latchkey.ts";
+import { runInProcess } from "./run_in_process.ts";
+import { isBuilt, latchkeyBy } from "./tested_latchkey.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -16,14 +17,24 @@ export interface Run {
 /** How it is run. */
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Deno's permissions. @default LEAST_PERMISSIONS */
-  readonly permissions?: readonly string[];
+  /** Runs it as a program on Deno with these permissions. @default --allow-all: it runs in this process */
+  readonly permissions?: readonly string[] | undefined;
   /** What standard input has. @default nothing */
   readonly input?: string | Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** Runs the command line to its end; the environment has nothing but what is given, and a new home. */
 export async function runLatchkey(
+  args: readonly string[],
+  { env = {}, permissions, input }: RunOptions = {},
+): Promise<Run> {
+  const isLimited = permissions !== undefined && permissions.join() !== "--allow-all";
+  if (!isLimited && !isBuilt) return await runInProcess(args, { env, input });
+  return await runLatchkeyOnDeno(args, { env, permissions, input });
+}
+
+/** Runs the command line as a program on Deno, or what was built. */
+export async function runLatchkeyOnDeno(
   args: readonly string[],
   { env = {}, permissions = LEAST_PERMISSIONS, input }: RunOptions = {},
 ): Promise<Run> {

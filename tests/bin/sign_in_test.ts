@@ -8,7 +8,7 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { type RunningLatchkey, startLatchkey } from "./running_latchkey.ts";
-import { runLatchkey, runProgram } from "./run_latchkey.ts";
+import { runLatchkey, runLatchkeyOnDeno, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -359,7 +359,7 @@ describe("latchkey logout", () => {
   testOfSources(
     "alone leaves the broker alone, and says that it does not last where nothing can be stored",
     async () => {
-      const { code, stderr } = await latchkey("logout");
+      const { code, stderr } = await runLatchkeyOnDeno(["logout", "--client-id", CLIENT_ID], { env: environment() });
       expect(code).toBe(0);
       expect(stderr).toMatch(
         /^latchkey: jane@contoso\.com is signed out for this run only.*; --from-broker removes it.*--allow-env=/,

@@ -18,6 +18,9 @@ export const BUILT_LATCHKEY = "BUILT_LATCHKEY";
 
 const built: BuiltLatchkey | undefined = JSON.parse(process.env[BUILT_LATCHKEY] ?? "null") ?? undefined;
 
+/** True if what was built is tested, which runs as a program. */
+export const isBuilt: boolean = built !== undefined;
+
 /** What starts the command line: the sources by this runtime, or what was built, which brings a runtime of its own. */
 export function latchkeyBy(runtime: readonly string[]): readonly string[] {
   return built?.command ?? [...runtime, "bin/latchkey.ts"];
