@@ -79,4 +79,37 @@ describe("eventsOf()", () => {
       expect({ delivered, tooLong }).toEqual({ delivered: ["y"], tooLong: 2 });
     },
   );
+
+  // Only the values of data counted: a stream of empty data lines filled the memory without one message.
+  test.each(["data\n", "data:\n", "data: \n", ":\n", ":comment\n", "event: x\n", "id: 1\n", "other\n"])(
+    "counts every line toward the limit: %j",
+    async (line) => {
+      const { delivered, tooLong } = await read(`${line.repeat(50)}data: x\n\ndata: y\n\n`, { limit: 60 });
+      expect({ delivered, tooLong }).toEqual({ delivered: ["y"], tooLong: 1 });
+    },
+  );
+
+  test("marks an event that is too long as answered, and keeps its id", async () => {
+    const { kept } = await read(`id: 7\ndata: ${"x".repeat(50)}\n\n`, { limit: 20 });
+    expect(kept).toBe(`id: 7\ndata: ${JSON.stringify({ ...answer, id: 0 })}\n\n`);
+  });
+
+  // Each piece was joined to all before it, and searched again: the time grew with the square of the length.
+  test("copies a line that comes in small pieces a few times only", async () => {
+    const length = 1 << 20, { join } = Array.prototype;
+    let copied = 0;
+    Array.prototype.join = function (separator) {
+      const text = join.call(this, separator);
+      copied += text.length;
+      return text;
+    };
+    try {
+      const { delivered } = await read(`data: ${"x".repeat(length)}\n\n`, { length: 512, limit: 2 * length });
+      expect(delivered.map((each) => each.length)).toEqual([length]);
+    } finally {
+      Array.prototype.join = join;
+    }
+    expect(copied).toBeGreaterThan(length);
+    expect(copied).toBeLessThan(20 * length);
+  });
 });
