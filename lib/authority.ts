@@ -51,6 +51,22 @@ export function isLoopbackHost(hostname: string): boolean {
   return ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
 }
 
+/** Last labels of names that no public server has (RFC 6761, RFC 6762, RFC 8375, and what private networks use). */
+const PRIVATE_LABELS: ReadonlySet<string> = new Set([
+  ...["localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan"],
+  ...["arpa", "test", "invalid", "onion", "alt"],
+]);
+
+/**
+ * Returns true if a host, as `URL.hostname` spells it, can be a public server: a name of at least two labels that is not for
+ * private networks. IP addresses, in all their spellings, are not. It looks no name up.
+ */
+export function isPublicHost(hostname: string): boolean {
+  const labels = hostname.replace(/\.$/, "").split("."), last = labels.at(-1)!;
+  return labels.length > 1 && labels.every((label) => /^[a-z\d_-]+$/.test(label)) && /^[a-z]/.test(last) &&
+    !PRIVATE_LABELS.has(last);
+}
+
 /** Returns true if a URL is `https:`, or `http:` on loopback. */
 export function isHttpsOrLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "https:" || protocol === "http:" && isLoopbackHost(hostname);

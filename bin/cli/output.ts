@@ -101,6 +101,7 @@ const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
   "pass the scope in the request": "name the scope: --scope",
   "Pass the scope in the request": "Name the scope: --scope",
   "tenantId or account in the request": "--tenant, or --account with a home account id",
+  "pass the resource in the request": "name the resource: --resource",
   "account in the request": "--account",
   "PublicClientApplication": "latchkey token",
   "see redirectUris": "see latchkey app",

@@ -7,7 +7,7 @@ import {
   type Authority,
   environmentAliases,
   isHttpsOrLoopback,
-  isLoopbackHost,
+  isPublicHost,
   isTenant,
   parseAuthority,
 } from "../authority.ts";
@@ -15,12 +15,18 @@ import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { challengeParameters, RESERVED_SCOPES, SCOPE_TOKEN } from "../request.ts";
 import { boundedFetch, type HttpOptions } from "./fetch.ts";
+import { isOrganizationScope } from "./microsoft_apps.ts";
 import { isIssuerOf } from "./provider.ts";
 
 /** The tokens that a protected resource needs. */
 export interface ProtectedResource {
   /** Scopes to request. */
   readonly scopes: readonly string[];
+  /**
+   * Those of them that only the resource's word stands for: at providers other than Microsoft any scope can be of any service.
+   * Request them only if the user agreed to them for this resource.
+   */
+  readonly proposed: readonly string[];
   /** Resource indicator to send (RFC 8707); `undefined` for Microsoft's authorities: there the scopes name the resource. */
   readonly resource: string | undefined;
   /** Tenant whose tokens it accepts, if the authority is for many tenants and the resource accepts those of one. */
@@ -31,8 +37,10 @@ export interface ProtectedResource {
 export interface ProtectedResourceOptions extends HttpOptions {
   /** Authority that issues the tokens. */
   readonly authority: Authority;
-  /** `WWW-Authenticate` of an answer of the resource. @default the resource is asked, without a token */
+  /** `WWW-Authenticate` of a response of the resource. @default the resource is asked, without a token */
   readonly challenge?: string | undefined;
+  /** Resource that its metadata must name, at a provider other than Microsoft. @default the URL itself */
+  readonly resource?: string | undefined;
 }
 
 /** Request to a server whose challenge is not known yet: all MCP servers have this method, and it changes nothing. */
@@ -46,24 +54,29 @@ const WELL_KNOWN = "/.well-known/oauth-protected-resource";
 const IDENTITY_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email"];
 
 /**
- * Finds out which tokens a protected resource needs: the scopes of its challenge, else those of its metadata, else all that it
- * has (`/.default`; at providers other than Microsoft `email`, since a request has to have a scope). The metadata is at the address that the challenge names, or at a well-known one.
+ * Finds out which tokens a protected resource needs:
  *
- * A resource cannot get tokens for another one: its metadata has to name its own origin, and at Microsoft's authorities, which
- * take any scope, the scopes have to be of its own host, or of an app of an organisation (`api://…`).
+ * 1. the scopes of its challenge;
+ * 2. otherwise the scopes of its metadata, which is at the URL that the challenge names, or at a well-known one;
+ * 3. otherwise all that it has (`/.default`); at providers other than Microsoft `email`, since a request must have a scope.
  *
- * @param url Address of the resource: `https:`, or `http:` on loopback.
- * @throws {TypeError} if the address is invalid.
+ * A resource cannot get tokens for another one: its metadata must name exactly its URL (RFC 9728, 3.3). At Microsoft's
+ * authorities, which take any scope, the scopes must be of that resource, or of an app of an organization (`api://…`). At other
+ * providers the caller asks the user about the scopes that are {@linkcode ProtectedResource.proposed}.
+ *
+ * @param url URL of the resource: `https:`, or `http:` on loopback.
+ * @throws {TypeError} if the URL is invalid.
  * @throws {LatchkeyError} `configuration` if it does not say which tokens it needs; `untrusted_authority` if it needs those of
  * another authority, or for another resource; `no_network`, `timed_out`, `temporarily_unavailable`, `invalid_response`.
  */
 export async function findProtectedResource(
   url: string,
-  { authority, challenge, ...http }: ProtectedResourceOptions,
+  { authority, challenge, resource, ...http }: ProtectedResourceOptions,
 ): Promise<ProtectedResource> {
-  const address = readServerAddress(url), { host } = address;
+  const address = readServerAddress(url), { host } = address, { kind } = authority;
   const parameters = challengeOf(challenge ?? await askForChallenge(address, http));
-  const metadata = await findMetadata(address, parameters.metadata, http);
+  const wanted = kind === "oidc" && resource !== undefined ? [resource] : identifiersOf(address);
+  const metadata = await findMetadata(address, { named: parameters.metadata, wanted, kind }, http);
   const named = scopesIn(parameters.scope);
   if (!metadata && named.length === 0) {
     throw new LatchkeyError("configuration", `${host} does not say which scopes its tokens need`, {
@@ -73,17 +86,31 @@ export async function findProtectedResource(
   const servers = metadata?.servers ?? [], server = servers.find((server) => isServerOf(authority, server));
   if (servers.length > 0 && !server) {
     throw new LatchkeyError("untrusted_authority", `${host} takes no tokens of ${authority.url}`, {
-      hint: `Use an authority that it takes tokens of: ${shown(servers.join(", "))}`,
+      hint: `Use an authority that it takes tokens of, only if you trust it: ${shown(servers.join(", "))}`,
     });
   }
-  const resource = metadata?.resource ?? address.origin, supported = metadata?.scopes ?? [], { kind } = authority;
-  const isOther = kind === "oidc";
-  const scopes = !isOther ? ownScopes(named, supported, address) : named.length > 0 ? named : supported;
+  const identifier = metadata?.resource ?? wanted[0]!, supported = metadata?.scopes ?? [];
+  if (kind === "oidc") {
+    const proposed = named.length > 0 ? named : supported;
+    return { scopes: proposed.length > 0 ? proposed : ["email"], proposed, resource: identifier, tenantId: undefined };
+  }
+  const scopes = ownScopes(named, supported, address);
   return {
-    scopes: scopes.length > 0 ? scopes : [isOther ? "email" : `${resource}/.default`],
-    resource: isOther ? resource : undefined,
+    scopes: scopes.length > 0 ? scopes : [`${identifier}/.default`],
+    proposed: [],
+    resource: undefined,
     tenantId: kind === "entra" && server ? onlyTenant(authority, server) : undefined,
   };
+}
+
+/** Returns the identifiers of the resource at a URL (RFC 9728, 1.2): the URL; at an origin's root, also without the slash. */
+function identifiersOf({ origin, pathname, search }: URL): readonly string[] {
+  return pathname === "/" && search === "" ? [origin, `${origin}/`] : [`${origin}${pathname}${search}`];
+}
+
+/** Returns the identifier of the resource at a URL. */
+export function resourceIdentifier(url: string): string {
+  return identifiersOf(readServerAddress(url))[0]!;
 }
 
 /** Reads the address of a server: `https:`, or `http:` on loopback. Throws a `TypeError` if it is invalid. */
@@ -132,10 +159,18 @@ interface Metadata {
   readonly scopes: readonly string[];
 }
 
-/** Reads the metadata from the address that the server names, or else from the well-known ones (RFC 9728, 3.1). */
+interface WantedMetadata {
+  /** URL that the challenge names. */
+  readonly named: string | undefined;
+  /** The identifiers, one of which it must have. */
+  readonly wanted: readonly string[];
+  readonly kind: Authority["kind"];
+}
+
+/** Reads the metadata from the URL that the server names, otherwise from the well-known ones (RFC 9728, 3.1). */
 async function findMetadata(
   address: URL,
-  named: string | undefined,
+  { named, wanted, kind }: WantedMetadata,
   http: HttpOptions,
 ): Promise<Metadata | undefined> {
   const send = boundedFetch(http, { retry: true }), path = address.pathname.replace(/\/$/, "");
@@ -148,7 +183,9 @@ async function findMetadata(
       if (response.status >= 500) {
         throw new LatchkeyError("temporarily_unavailable", `${new URL(place).host} answered ${response.status}`);
       }
-      if (response.status === 200) return readMetadata(await response.text(), place, address);
+      if (response.status === 200) {
+        return readMetadata(await response.text(), place, { wanted, host: address.host, kind });
+      }
     } catch (error) {
       // Another document may be the right one: a server can have several resources.
       if (!(error instanceof LatchkeyError) || place === first) throw error;
@@ -160,29 +197,29 @@ async function findMetadata(
   return undefined;
 }
 
-/** A server elsewhere must not have this machine ask programs on its own loopback. */
-function checkPlace(named: string, { host, hostname }: URL): string {
+/** A server must not have this machine ask programs on its own loopback, or in its private network. */
+function checkPlace(named: string, { host, hostname, origin }: URL): string {
   const place = URL.canParse(named) ? new URL(named) : undefined;
-  const isAllowed = place && isHttpsOrLoopback(place) && (!isLoopbackHost(place.hostname) || isLoopbackHost(hostname));
-  if (isAllowed && !place.username && !place.password) return place.href;
-  throw new LatchkeyError("invalid_response", `${host} names an invalid address of its metadata`);
+  const isPublic = place?.protocol === "https:" && isPublicHost(place.hostname) && isPublicHost(hostname);
+  if (place && (place.origin === origin || isPublic) && !place.username && !place.password) return place.href;
+  throw new LatchkeyError("invalid_response", `${host} names a URL of its metadata that is not its own, nor public`);
 }
 
-/** RFC 9728, 3.3: the resource must be that of the address; a resource at a shorter path contains those below it. */
-function readMetadata(json: string, place: string, address: URL): Metadata {
+/** RFC 9728, 3.3: the resource must be identical to the URL. */
+function readMetadata(
+  json: string,
+  place: string,
+  { wanted, host, kind }: Omit<WantedMetadata, "named"> & Pick<URL, "host">,
+): Metadata {
   const document = readJson(json), resource = readText(document?.resource) ?? "";
   if (!document || !URL.canParse(resource) || !SCOPE_TOKEN.test(resource)) { // it becomes part of a scope
     throw new LatchkeyError("invalid_response", `${new URL(place).host} has no metadata of a protected resource`);
   }
-  const { origin, pathname, hash, username } = new URL(resource), whole = (path: string) => path.replace(/\/?$/, "/");
-  if (origin !== address.origin || hash || username || !whole(address.pathname).startsWith(whole(pathname))) {
-    throw new LatchkeyError(
-      "untrusted_authority",
-      `${address.host} needs tokens for another server: ${shown(resource)}`,
-      {
-        hint: "Do not use this server, or name its own address",
-      },
-    );
+  if (!wanted.includes(resource)) {
+    const exception = kind === "oidc" ? "pass the resource in the request" : "pass the scope in the request";
+    throw new LatchkeyError("untrusted_authority", `${host} needs tokens for another resource: ${shown(resource)}`, {
+      hint: `Use the server's own URL. Only if you trust it with tokens for that resource, ${exception}`,
+    });
   }
   const texts = (value: unknown) => Array.isArray(value) ? value.filter((each) => readText(each) !== undefined) : [];
   return {
@@ -206,26 +243,31 @@ function shown(foreign: string): string {
  * Returns the scopes of a challenge, all of which are needed, or those of the metadata that are the server's own. Entra issues
  * a token for any scope, so a server could get tokens for Microsoft Graph, which scopes without a resource and GUIDs can mean.
  */
-function ownScopes(named: readonly string[], supported: readonly string[], { host, hostname }: URL): readonly string[] {
-  const isOwn = (scope: string) =>
-    scope.startsWith("api://") || /^https?:/.test(scope) && URL.canParse(scope) && new URL(scope).hostname === hostname;
-  const own = supported.filter(isOwn), resources = new Set(own.map((scope) => scope.replace(/\/[^/]*$/, "")));
+function ownScopes(named: readonly string[], supported: readonly string[], address: URL): readonly string[] {
+  const identifiers = identifiersOf(address);
+  const isOwn = (scope: string) => identifiers.includes(resourceOfScope(scope)) || isOrganizationScope(scope);
+  const own = supported.filter(isOwn), resources = new Set(own.map(resourceOfScope));
   // Tokens have scopes without their resource, and servers ask for them as tokens have them.
   const full = named.map((scope) =>
     /[/:]/.test(scope) || resources.size !== 1 ? scope : `${[...resources][0]}/${scope}`
   );
-  const scopes = named.length > 0 ? full : own.length > 0 ? own : supported;
+  const fallback = own.length > 0 ? own : supported, scopes = named.length > 0 ? full : fallback;
   const foreign = scopes.find((scope) => !isOwn(scope));
-  if (foreign !== undefined) throw foreignScope(host, foreign);
+  if (foreign !== undefined) throw foreignScope(address.host, foreign);
   // Entra takes /.default only by itself.
   const all = scopes.filter((scope) => scope.endsWith("/.default"));
   return all.length > 0 ? all : scopes;
 }
 
+/** Returns the resource that a scope of Microsoft's authorities names. */
+export function resourceOfScope(scope: string): string {
+  return scope.replace(/\/[^/]*$/, "");
+}
+
 /** Returns the error of a server that asks for another service's token. */
 export function foreignScope(host: string, scope: string, correlationId?: string): LatchkeyError {
   const message = `${host} asks for a token for another service: ${shown(scope)}`;
-  const hint = "If it may have that token, pass the scope in the request";
+  const hint = "Only if you trust it with that token, pass the scope in the request";
   return new LatchkeyError("untrusted_authority", message, { correlationId, hint });
 }
 

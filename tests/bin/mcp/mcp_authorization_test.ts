@@ -119,7 +119,7 @@ describe("latchkey mcp with an OpenID provider", () => {
     expect(await mcp.message()).toMatchObject({ error: { message: expect.stringContaining("takes no tokens of") } });
     server.documents[METADATA] = { resource: "https://api.contoso.com", authorization_servers: [provider.url] };
     mcp.send({ ...INITIALIZE, id: 2 });
-    expect(await mcp.message()).toMatchObject({ error: { message: expect.stringContaining("for another server") } });
+    expect(await mcp.message()).toMatchObject({ error: { message: expect.stringContaining("for another resource") } });
     expect(tokens()).toEqual([undefined]);
   });
 });
@@ -227,7 +227,7 @@ describe("latchkey mcp with a broker", () => {
       if (request.path === "/old") return { status: 307, headers: { location: "/mcp" } };
       return tokenOf(request) === undefined ? challenge(401) : undefined;
     };
-    server.documents[METADATA] = { resource: server.origin, scopes_supported: ["api://contoso/tools"] };
+    server.documents[METADATA] = { resource: `${server.origin}/old`, scopes_supported: ["api://contoso/tools"] };
     await using mcp = await connectClient(`${server.origin}/old`, options());
     expect(await mcp.call("echo", { text: "x" })).toBe("x");
     expect(new Set(server.requests.map(({ path }) => path))).toEqual(new Set(["/old", "/mcp"]));

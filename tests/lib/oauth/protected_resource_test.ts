@@ -35,7 +35,8 @@ describe("findProtectedResource()", () => {
       { "/here": documentOf({ scopes_supported: ["openid", "api://contoso/tools", "offline_access"] }) },
       `Bearer realm="x, y", resource_metadata="${server.origin}/here"`,
     );
-    expect(await find()).toEqual({ scopes: ["api://contoso/tools"], resource: undefined, tenantId: undefined });
+    const ofEntra = { proposed: [], resource: undefined, tenantId: undefined };
+    expect(await find()).toEqual({ scopes: ["api://contoso/tools"], ...ofEntra });
     expect(asked()).toEqual(["POST /mcp", "GET /here"]);
     expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
   });
@@ -53,8 +54,8 @@ describe("findProtectedResource()", () => {
   });
 
   test("falls back to the well-known addresses, that of the path first", async () => {
-    serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
-    expect((await find()).scopes).toEqual([`${server.origin}/.default`]);
+    serve({ [WELL_KNOWN]: documentOf() });
+    expect((await find()).scopes).toEqual([`${url}/.default`]);
     expect(asked()).toEqual(["POST /mcp", `GET ${WELL_KNOWN}/mcp`, `GET ${WELL_KNOWN}`]);
   });
 
@@ -62,7 +63,36 @@ describe("findProtectedResource()", () => {
     serve({
       [`${WELL_KNOWN}/mcp`]: documentOf({ authorization_servers: [`${OTHER.url}/`], scopes_supported: ["mcp:tools"] }),
     });
-    expect(await find(OTHER)).toEqual({ scopes: ["mcp:tools"], resource: url, tenantId: undefined });
+    const scopes = ["mcp:tools"];
+    expect(await find(OTHER)).toEqual({ scopes, proposed: scopes, resource: url, tenantId: undefined });
+  });
+
+  // Such a server got any scopes that it named.
+  test("says which scopes of a provider that is not Microsoft the server proposes", async () => {
+    serve({ [WELL_KNOWN]: { resource: url, scopes_supported: ["openid", "admin", "repo:write"] } });
+    expect((await find(OTHER)).proposed).toEqual(["admin", "repo:write"]);
+    expect((await find(OTHER, 'Bearer scope="admin"')).proposed).toEqual(["admin"]);
+    serve({ [WELL_KNOWN]: { resource: url, scopes_supported: ["openid"] } });
+    expect((await find(OTHER)).proposed).toEqual([]);
+  });
+
+  test("takes another resource than the URL only from the caller, and then no other", async () => {
+    const resource = `${server.origin}/`;
+    serve({ [WELL_KNOWN]: { resource, scopes_supported: ["read"] } });
+    const found = await findProtectedResource(url, { authority: OTHER, resource });
+    expect([found.resource, found.proposed]).toEqual([resource, ["read"]]);
+    for (const other of [undefined, server.origin, url]) {
+      const { code } = await failureOf(findProtectedResource(url, { authority: OTHER, resource: other }));
+      expect(code).toBe("untrusted_authority");
+    }
+  });
+
+  test("takes the URL of an origin with a slash and without", async () => {
+    for (const resource of [server.origin, `${server.origin}/`]) {
+      server.answer = ({ path }) => path === WELL_KNOWN ? { body: { resource } } : NOT_FOUND;
+      const found = await findProtectedResource(server.origin, { authority: OTHER });
+      expect(found.resource).toBe(resource);
+    }
   });
 
   test("asks a provider that is not Microsoft for an email address if no scope is named", async () => {
@@ -95,6 +125,7 @@ describe("findProtectedResource()", () => {
     const { code, message, hint } = await failureOf(find(authority));
     expect(code).toBe("untrusted_authority");
     expect(message).toContain(`takes no tokens of ${authority.url}`);
+    expect(hint).toContain(`only if you trust it: https://`);
     expect(hint).toContain(issuer);
   });
 
@@ -102,12 +133,21 @@ describe("findProtectedResource()", () => {
     ["another origin", "https://graph.microsoft.com"],
     ["a longer path", "{url}/more"],
     ["a path that begins alike", "{origin}/mc"],
+    // One server of a gateway got the tokens of all of them.
+    ["a shorter path", "{origin}/"],
+    ["the origin", "{origin}"],
+    ["a query", "{url}?x"],
+    ["a slash more", "{url}/"],
+    ["a path that is not normalized", "{origin}/x/../mcp"],
     ["a fragment", "{url}#x"],
   ])("refuses metadata of %s", async (_what, resource) => {
     const text = resource.replace("{url}", url).replace("{origin}", server.origin);
     serve({ "/here": documentOf({ resource: text }) }, `Bearer resource_metadata="${server.origin}/here"`);
-    const { code, message } = await failureOf(find());
-    expect([code, message]).toEqual(["untrusted_authority", expect.stringContaining("for another server")]);
+    for (const [authority, way] of [[ENTRA, "pass the scope"], [OTHER, "pass the resource"]] as const) {
+      const { code, message, hint } = await failureOf(find(authority));
+      expect([code, message]).toEqual(["untrusted_authority", expect.stringContaining("for another resource")]);
+      expect(hint).toMatch(new RegExp(`Only if you trust it .* ${way} in the request`));
+    }
   });
 
   test.each([
@@ -115,12 +155,22 @@ describe("findProtectedResource()", () => {
     ["Graph's", "https://graph.microsoft.com/.default"],
     ["Graph's, by its id", "00000003-0000-0000-c000-000000000000/.default"],
     ["those of a host that begins alike", "https://127.0.0.1.contoso.com/.default"],
-  ])("gives no server tokens of another service: %s", async (_what, scope) => {
+    ["those of another port", "http://127.0.0.1:9/read"],
+    ["those of another path", "{origin}/other/read"],
+    ["those of a path above", "{origin}/read"],
+    ["those of a path below", "{origin}/mcp/below/read"],
+    ["those of an app of Microsoft's", "api://00000003-0000-0000-c000-000000000000/.default"],
+    ["those of an app of Microsoft's, below a name", "api://x/499B84AC-1321-427F-AA17-267CA6975798/.default"],
+    ["those of workload identity federation", "api://AzureADTokenExchange/.default"],
+    ["those of a path that leads up", "api://../graph.microsoft.com/.default"],
+  ])("gives no server tokens of another service: %s", async (_what, text) => {
+    const scope = text.replace("{origin}", server.origin);
     serve({ [WELL_KNOWN]: documentOf({ scopes_supported: [scope] }) });
     expect((await failureOf(find())).code).toBe("untrusted_authority");
     const both = `Bearer scope="api://contoso/read ${scope}"`;
-    const { message } = await failureOf(find(ENTRA, both));
+    const { message, hint } = await failureOf(find(ENTRA, both));
     expect(message).toBe(`${new URL(url).host} asks for a token for another service: ${scope}`);
+    expect(hint).toStartWith("Only if you trust it");
   });
 
   // ADFS and B2C take any scope as Entra does, and had the check of other providers: none.
@@ -209,15 +259,43 @@ describe("findProtectedResource()", () => {
     expect(server.requests.every(({ path }) => path === "/mcp" || path.startsWith(WELL_KNOWN))).toBe(true);
   });
 
-  test("asks nothing of a loopback address that a server elsewhere names", async () => {
-    const sent: string[] = [];
+  // Only three spellings of loopback were refused.
+  test.each([
+    ...["http://127.0.0.1/x", "https://127.0.0.1/x", "https://127.0.0.2/x", "https://127.1/x", "https://2130706433/x"],
+    ...["https://0x7f.1/x", "https://0.0.0.0/x", "https://[::1]/x", "https://[::ffff:127.0.0.1]/x", "https://[::]/x"],
+    ...["https://10.0.0.1/x", "https://172.16.0.1/x", "https://192.168.0.1/x", "https://169.254.169.254/x"],
+    ...["https://100.64.0.1/x", "https://[fe80::1]/x", "https://[fd00::1]/x", "https://[64:ff9b::7f00:1]/x"],
+    ...["https://localhost/x", "https://localhost./x", "https://LOCALHOST/x", "https://app.localhost/x"],
+    ...["https://internal/x", "https://printer.local/x", "https://internal.corp/x", "https://db.internal./x"],
+    ...[
+      "https://nas.home.arpa/x",
+      "http://contoso.com/x",
+      "https://jane:x@mcp.contoso.com/x",
+      "file:///etc/passwd",
+      "x",
+    ],
+  ])("asks nothing of %s, which a server names", async (place) => {
+    const sent: string[] = [], challenge = `Bearer resource_metadata="${place}"`;
     const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
-    for (const place of [`${server.origin}/here`, "https://jane:x@mcp.contoso.com/here"]) {
-      const challenge = `Bearer resource_metadata="${place}"`;
-      const { code } = await failureOf(
-        findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch }),
+    const finding = findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch });
+    expect([(await failureOf(finding)).code, sent]).toEqual(["invalid_response", []]);
+  });
+
+  test("asks a public host, and for a server that is not public only its own origin", async () => {
+    const askedBy = async (url: string, place: string) => {
+      const sent: string[] = [], challenge = `Bearer resource_metadata="${place}"`;
+      const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
+      await failureOf(findProtectedResource(url, { authority: ENTRA, challenge, fetch }));
+      return sent[0];
+    };
+    const place = "https://id.contoso.com/x";
+    expect(await askedBy("https://mcp.contoso.com/", place)).toBe(place);
+    for (const url of ["http://127.0.0.1:3000/mcp", "https://localhost.:3000/mcp", "https://10.0.0.1/mcp"]) {
+      expect(await askedBy(url, place)).toBeUndefined();
+      expect(await askedBy(url, new URL("/x", url).href.replace("3000", "3001"))).toBe(
+        url.includes("3000") ? undefined : new URL("/x", url).href,
       );
-      expect([code, sent]).toEqual(["invalid_response", []]);
+      expect(await askedBy(url, new URL("/x", url).href)).toBe(new URL("/x", url).href);
     }
   });
 
@@ -230,14 +308,14 @@ describe("findProtectedResource()", () => {
 
   // The whole body was read first, for 30 seconds: a stream of events stays open.
   test("does not wait for the end of the resource's answer", async () => {
-    serve({ [WELL_KNOWN]: documentOf({ resource: server.origin }) });
+    serve({ [WELL_KNOWN]: documentOf() });
     let isCanceled = false;
     const fetch = async (address: string, init: RequestInit) => {
       if (address !== url) return await globalThis.fetch(address, init);
       return new Response(new ReadableStream({ cancel: () => void (isCanceled = true) }));
     };
     const { scopes } = await findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 2_000 });
-    expect({ scopes, isCanceled }).toEqual({ scopes: [`${server.origin}/.default`], isCanceled: true });
+    expect({ scopes, isCanceled }).toEqual({ scopes: [`${url}/.default`], isCanceled: true });
   });
 
   test("gives up a server that does not answer", async () => {
