@@ -22,11 +22,16 @@ export interface TokenReason {
   /** `first`: it was sent none; `refused`: it accepts the token no longer; `claims`, `scopes`: it needs other ones. */
   readonly kind: "first" | "refused" | "claims" | "scopes" | "expired";
   readonly challenge: string | undefined;
-  /** False if no message of the client waits for the token: a stream is opened again, or the session ends. */
+  /** False if no message of the client waits for the token, or the user was prompted a short time ago. */
   readonly mayPrompt: boolean;
+  /** To be called right before the user is prompted. */
+  readonly onPrompt: () => void;
 }
 
-type Challenged = Omit<TokenReason, "mayPrompt">;
+interface Challenge extends Pick<TokenReason, "kind" | "challenge"> {
+  /** What the server asks for: one that was answered is not answered again. */
+  readonly demand?: string | undefined;
+}
 type Send = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
 interface Options {
@@ -34,14 +39,22 @@ interface Options {
   readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
   /** True to send the first request with a token: its scopes are known. */
   readonly isEager: boolean;
-  /** Tells a person. */
+  /** Tells the user. */
   readonly tell: (message: string) => void;
+  /** Returns the time, in milliseconds since 1970. @default Date.now */
+  readonly now?: (() => number) | undefined;
 }
 
 /** A token is renewed this long before it expires, in milliseconds; one that lasts a few minutes, at half of them. */
 const RENEW_BEFORE_MS = 5 * 60_000;
-/** Answers in a row that the server refused, after which it gets no new tokens for a time, as after a renewal that failed. */
-const MAX_REFUSED = 3, PAUSE_MS = 60_000;
+/** Time in milliseconds until a renewal that failed is tried again. */
+const PAUSE_MS = 60_000;
+/** New tokens that a server's challenges can cause in a time, in milliseconds. */
+const MAX_NEW_TOKENS = 5, NEW_TOKENS_MS = 10 * 60_000;
+/** Shortest time between two prompts, in milliseconds. */
+const PROMPT_MS = 60_000;
+/** Greatest number of different demands that are answered in a session. */
+const MAX_DEMANDS = 100;
 const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
   first: undefined,
   expired: undefined,
@@ -51,56 +64,132 @@ const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
 };
 
 /**
- * Returns a `fetch` for one origin: it sends no request elsewhere, and follows no redirect. Each kind of challenge is answered by
- * one new token a request; if the server refuses those as well, no new ones are requested for a minute.
+ * Limits of what one server can cause, whatever it responds to the tokens: Entra takes many requests for a loop (AADSTS50196),
+ * and users who are prompted again and again give in.
  */
-export function fetchWithToken(server: URL, { fetch, acquire, isEager, tell }: Options): Send {
-  let held: ServerToken | undefined, refused = 0, pausedUntil = 0, renewAt = 0;
-  let renewal: { readonly token: Promise<ServerToken>; readonly mayPrompt: boolean } | undefined;
+class ChallengeLimits {
+  readonly #now: () => number;
+  readonly #answered = new Set<string>();
+  #requestedMs: number[] = [];
+  #promptedMs = -Infinity;
 
-  function hold(token: ServerToken): ServerToken {
-    const now = Date.now(), leftMs = token.expiresOn.getTime() - now;
-    renewAt = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
-    return held = token;
+  constructor(now: () => number) {
+    this.#now = now;
   }
 
-  /** Requests that are challenged at the same time share one new token. */
-  async function renew(
-    { kind, challenge }: Challenged,
+  /** Returns true if a challenge may be answered by a new token. */
+  isWithin({ demand }: Challenge): boolean {
+    const sinceMs = this.#now() - NEW_TOKENS_MS;
+    this.#requestedMs = this.#requestedMs.filter((time) => time > sinceMs);
+    const isNew = demand === undefined || !this.#answered.has(demand) && this.#answered.size < MAX_DEMANDS;
+    return isNew && this.#requestedMs.length < MAX_NEW_TOKENS;
+  }
+
+  get mayPrompt(): boolean {
+    return this.#now() - this.#promptedMs >= PROMPT_MS;
+  }
+
+  /** Counts a challenge before it is answered. */
+  countChallenge({ kind }: Challenge): void {
+    // A renewal is not the server's doing; the first token comes once, however often the user has to be waited for.
+    if (kind !== "expired" && kind !== "first") this.#requestedMs.push(this.#now());
+  }
+
+  countPrompt(): void {
+    this.#promptedMs = this.#now();
+  }
+
+  /** Counts a token that was issued. The first sign-in delays no prompt: many servers ask for more scopes right after it. */
+  countToken({ kind, demand }: Challenge): void {
+    if (demand !== undefined) this.#answered.add(demand);
+    if (kind !== "first") return;
+    this.#requestedMs.push(this.#now());
+    this.#promptedMs = -Infinity;
+  }
+}
+
+/** The token of one server. */
+class TokenHolder {
+  readonly #host: string;
+  readonly #options: Options;
+  readonly #now: () => number;
+  readonly limits: ChallengeLimits;
+  #token: ServerToken | undefined;
+  #renewAtMs = 0;
+  #renewal: { readonly token: Promise<ServerToken>; readonly mayPrompt: boolean } | undefined;
+
+  constructor(host: string, options: Options) {
+    this.#host = host;
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.limits = new ChallengeLimits(this.#now);
+  }
+
+  /** Returns the token to send with a request; `undefined` if the server has asked for none. */
+  async current(init: RequestInit): Promise<ServerToken | undefined> {
+    const token = this.#token;
+    if (!token && this.#options.isEager) return await this.renew({ kind: "first", challenge: undefined }, token, init);
+    if (!token || this.#now() < this.#renewAtMs) return token;
+    const endMs = token.expiresOn.getTime();
+    try {
+      return await this.renew({ kind: "expired", challenge: undefined }, token, init);
+    } catch (error) {
+      if (!(error instanceof LatchkeyError) || endMs < this.#now()) throw error;
+      this.#renewAtMs = Math.min(this.#now() + PAUSE_MS, endMs);
+      return token; // it is still good
+    }
+  }
+
+  /** Returns a new token. Requests that are challenged at the same time share one. */
+  async renew(
+    challenge: Challenge,
     sent: ServerToken | undefined,
     { method, signal }: RequestInit,
   ): Promise<ServerToken> {
-    const mayPrompt = method === "POST", message = MESSAGES[kind];
-    if (mayPrompt && renewal?.mayPrompt === false) {
-      await untilAborted(renewal.token.catch(() => {}), signal ?? undefined);
+    const isForMessage = method === "POST", message = MESSAGES[challenge.kind];
+    if (isForMessage && this.#renewal?.mayPrompt === false) {
+      await untilAborted(this.#renewal.token.catch(() => {}), signal ?? undefined);
     }
-    if (held && held !== sent) return held;
-    if (!renewal) {
-      if (message) tell(`${server.host} ${message}`);
-      const token = acquire({ kind, challenge, mayPrompt }, held).then(hold).finally(() => renewal = undefined);
-      renewal = { token, mayPrompt };
+    if (this.#token && this.#token !== sent) return this.#token;
+    if (!this.#renewal) {
+      if (message) this.#options.tell(`${this.#host} ${message}`);
+      const token = this.#acquire(challenge, { isForMessage }).finally(() => this.#renewal = undefined);
+      this.#renewal = { token, mayPrompt: isForMessage };
     }
-    return await untilAborted(renewal.token, signal ?? undefined);
+    return await untilAborted(this.#renewal.token, signal ?? undefined);
   }
 
-  async function current(init: RequestInit): Promise<ServerToken | undefined> {
-    if (!held && isEager) return await renew({ kind: "first", challenge: undefined }, undefined, init);
-    if (!held || Date.now() < renewAt) return held;
-    const old = held, endMs = old.expiresOn.getTime();
-    try {
-      return await renew({ kind: "expired", challenge: undefined }, old, init);
-    } catch (error) {
-      if (!(error instanceof LatchkeyError) || endMs < Date.now()) throw error;
-      renewAt = Math.min(Date.now() + PAUSE_MS, endMs);
-      return old; // it is still good
-    }
+  async #acquire(
+    challenge: Challenge,
+    { isForMessage }: { readonly isForMessage: boolean },
+  ): Promise<ServerToken> {
+    this.limits.countChallenge(challenge);
+    const token = await this.#options.acquire({
+      kind: challenge.kind,
+      challenge: challenge.challenge,
+      mayPrompt: isForMessage && this.limits.mayPrompt,
+      onPrompt: () => this.limits.countPrompt(),
+    }, this.#token);
+    this.limits.countToken(challenge);
+    const now = this.#now(), leftMs = token.expiresOn.getTime() - now;
+    this.#renewAtMs = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
+    this.#token = token;
+    return token;
   }
+}
+
+/**
+ * Returns a `fetch` for one origin: it sends no request elsewhere, and follows no redirect. Each kind of challenge is answered by
+ * one new token a request, within the limits of {@linkcode ChallengeLimits}; otherwise the caller gets the response.
+ */
+export function fetchWithToken(server: URL, options: Options): Send {
+  const holder = new TokenHolder(server.host, options);
 
   async function send(url: URL, init: RequestInit, token: ServerToken | undefined): Promise<Response> {
     const headers = new Headers(init.headers);
     headers.delete("authorization");
     if (token) headers.set("authorization", token.authorization);
-    return await fetch(url, { ...init, headers, redirect: "manual" });
+    return await options.fetch(url, { ...init, headers, redirect: "manual" });
   }
 
   return async (address, init = {}) => {
@@ -108,40 +197,40 @@ export function fetchWithToken(server: URL, { fetch, acquire, isEager, tell }: O
     if (url.origin !== server.origin) {
       throw new LatchkeyError("invalid_response", `${server.host} redirects to ${url.host}, which gets no token`);
     }
-    let sent = await current(init), response = await send(url, init, sent);
+    let token = await holder.current(init);
+    let response = await send(url, init, token);
     for (;;) {
-      const reason = reasonOf(response, sent);
-      if (!reason) refused = 0;
-      if (!reason || answered.has(reason.kind) || Date.now() < pausedUntil) {
-        if (reason && answered.size > 0 && ++refused >= MAX_REFUSED) {
-          [refused, pausedUntil] = [0, Date.now() + PAUSE_MS];
-        }
+      const challenge = challengeOf(response, token);
+      if (!challenge || answered.has(challenge.kind)) return response;
+      if (!holder.limits.isWithin(challenge)) {
+        options.tell(`${server.host} asks for new tokens too often, or again for the same: it gets none`);
         return response;
       }
-      answered.add(reason.kind);
+      answered.add(challenge.kind);
       await response.body?.cancel();
-      sent = await renew(reason, sent, init);
-      response = await send(url, init, sent);
+      token = await holder.renew(challenge, token, init);
+      response = await send(url, init, token);
     }
   };
 }
 
-/** Returns the reason for a new token; `undefined` if the server asks for none. */
-function reasonOf({ status, headers }: Response, sent: ServerToken | undefined): Challenged | undefined {
+/** Returns the challenge of a response; `undefined` if the server asks for no other token. */
+function challengeOf({ status, headers }: Response, sent: ServerToken | undefined): Challenge | undefined {
   if (status !== 401 && status !== 403) return undefined;
-  const challenge = headers.get("www-authenticate") ?? "";
-  if (sent && hasClaims(challenge)) return { kind: "claims", challenge };
+  const challenge = headers.get("www-authenticate") ?? "", claims = sent && claimsIn(challenge);
+  if (claims !== undefined) return { kind: "claims", challenge, demand: `claims ${claims}` };
   if (status === 401) return { kind: sent ? "refused" : "first", challenge };
-  const isStepUp = challengeParameters(challenge).some(({ name, value }) =>
-    name === "error" && value === "insufficient_scope"
-  );
-  return isStepUp ? { kind: sent ? "scopes" : "first", challenge } : undefined;
+  const parameters = [...challengeParameters(challenge)];
+  if (!parameters.some(({ name, value }) => name === "error" && value === "insufficient_scope")) return undefined;
+  if (!sent) return { kind: "first", challenge };
+  const scope = parameters.find(({ name }) => name === "scope")?.value ?? "";
+  return { kind: "scopes", challenge, demand: `scopes ${scope.split(" ").toSorted().join(" ")}` };
 }
 
-function hasClaims(challenge: string): boolean {
+function claimsIn(challenge: string): string | undefined {
   try {
-    return claimsRequest(challenge) !== undefined;
+    return claimsRequest(challenge);
   } catch {
-    return false; // it has others, or none that can be read
+    return undefined; // it has no claims, or none that can be read
   }
 }
