@@ -22,6 +22,7 @@ import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts"
 import type { Lock } from "../files/lock.ts";
 import {
   folderOf,
+  isSameContent,
   type KnownFile,
   openLocalFiles,
   readKnownFile,
@@ -64,7 +65,7 @@ const STILL_MS = 300, DELAY_MS = 30;
 const STILL_LOOKS = 6;
 /** Time in milliseconds that it may keep changing: writing a cache takes much less, and others wait for the lock. */
 const RESTLESS_MS = 2000;
-/** Age of the last change at which nobody writes the file by any clock, in milliseconds. */
+/** Time from the file's last change to the making of our lock, in milliseconds, after which no program is writing the file. */
 const OLD_MS = 5000;
 /** Size up to which a file can be written twice within the resolution of its time, in bytes. */
 const MOMENTS_BYTES = 1024 * 1024;
@@ -84,7 +85,7 @@ export class DocumentFile implements Required<CacheStore> {
   readonly #path: string;
   readonly #format: DocumentFormat;
   readonly #log: Logger | undefined;
-  /** The file that was read last, and its document. */
+  /** The file that was read last, and its document. An incomplete one is not kept: another program may be writing it. */
   #known: { readonly file: KnownFile; readonly document: string } | undefined;
   /** Disk space that is reserved for renewals, by account. */
   readonly #reserved = new Map<string, ReservedSpace>();
@@ -101,12 +102,20 @@ export class DocumentFile implements Required<CacheStore> {
   }
 
   async read(_homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
-    const known = this.#known, file = await readKnownFile(this.#path, known?.file, call);
-    if (!file) return this.#known = undefined;
-    if (file === known?.file) return known.document;
+    const known = this.#known;
+    const file = await readKnownFile(this.#path, known?.file, call);
+    if (!file) {
+      this.#known = undefined;
+      return undefined;
+    }
+    if (file.bytes === known?.file.bytes) {
+      this.#known = { file, document: known.document };
+      return known.document;
+    }
     const document = await this.#format.decode(file.bytes, { ...call, isForChange: false });
-    this.#known = { file, document };
-    if (!this.#format.isShared || file.settled || isWhole(document)) return document;
+    const isComplete = !this.#format.isShared || file.settled !== undefined || isWhole(document);
+    this.#known = isComplete ? { file, document } : undefined;
+    if (isComplete) return document;
     try {
       const { withLock } = await import("../files/lock.ts");
       return (await withLock(this.#lockPath, () => this.#readForChange(call), call)).document;
@@ -201,6 +210,8 @@ export class DocumentFile implements Required<CacheStore> {
    */
   async #readForChange(call: CacheCall): Promise<ReadFile> {
     const files = await this.#openFolder("read"), startMs = performance.now();
+    // Both times are by the file system's clock: a file server's can differ from this machine's.
+    const lockedMs = this.#guarded("read", () => files.lstat(this.#lockPath))?.changedMs ?? -Infinity;
     for (let seen: string | undefined, sinceMs = 0, looks = 0;;) {
       const facts = this.#guarded("read", () => files.lstat(this.#path)), mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call);
@@ -208,7 +219,7 @@ export class DocumentFile implements Required<CacheStore> {
       const nowMs = performance.now(), isChanged = mark !== seen;
       if (isChanged) seen = mark, sinceMs = nowMs, looks = 0;
       const isStill = ++looks >= STILL_LOOKS && nowMs - sinceMs >= STILL_MS ||
-        facts && Date.now() - facts.changedMs >= OLD_MS;
+        facts && lockedMs - facts.changedMs >= OLD_MS;
       if (document === undefined || !this.#format.isShared || isStill || isWhole(document)) {
         return { bytes, document, mark };
       }
@@ -308,7 +319,7 @@ interface ReadFile {
 
 /** Returns a text that changes when the file is written, unless that is twice within the resolution of its time. */
 function markOf(facts: FileFacts | undefined): string | undefined {
-  return facts && [facts.id, facts.size, facts.changedMs].join(" ");
+  return facts && [facts.id, facts.size, facts.timestamps].join(" ");
 }
 
 /** Returns true if a file is unchanged. To write a large one takes longer than the resolution of its time. */
@@ -317,5 +328,5 @@ function isAsRead(files: LocalFiles, path: string, { bytes, mark }: ReadFile): b
   if (!bytes || bytes.length > MOMENTS_BYTES) return true;
   const file = files.open(path), now = file?.read();
   file?.close();
-  return now?.length === bytes.length && now.every((byte, at) => byte === bytes[at]);
+  return now !== undefined && isSameContent(now, bytes);
 }

@@ -233,7 +233,11 @@ export class TokenCache {
 
   /** Reads a document; `undefined` if it is damaged. */
   #parse(json: string = ""): CacheDocument | undefined {
-    if (this.#last?.json === json) return this.#last.document;
+    if (this.#last?.json === json) {
+      // Of equal strings, the one that comes again and again compares at once with itself, megabytes with another copy.
+      this.#last = { json, document: this.#last.document };
+      return this.#last.document;
+    }
     const document = CacheDocument.parse(json);
     if (document) this.#last = { json, document };
     return document;

@@ -30,6 +30,7 @@ export function denoFiles(): LocalFiles {
     mode: isWindows ? undefined : info.mode ?? undefined,
     size: info.size,
     changedMs: info.mtime?.getTime() ?? 0,
+    timestamps: `${info.mtime?.getTime()} ${info.ctime?.getTime()}`,
   });
 
   const handle = (file: Deno.FsFile): OpenFile => ({

@@ -50,6 +50,11 @@ export interface FileFacts {
   readonly size: number;
   /** Modification time in milliseconds since 1970, by the clock of the file system. */
   readonly changedMs: number;
+  /**
+   * Times of the last write and of the last change of the inode, as exactly as the runtime gives them. Equal timestamps mean
+   * that there was no write, or two within the resolution of the file system's clock.
+   */
+  readonly timestamps: string;
 }
 
 export interface OpenFile {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import fs, { type Stats } from "node:fs";
+import fs, { type BigIntStats } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
@@ -21,23 +21,27 @@ import {
 } from "./files.ts";
 
 const flush = promisify(fs.fsync);
+/** Facts as a bigint: a number cannot hold nanoseconds, nor every inode of NTFS and of network file systems. */
+const EXACT = { bigint: true } as const;
+const NANOSECONDS_PER_MS = 1e6;
 
 /** Returns the file system on Bun and Node. */
 export function nodeFiles(): LocalFiles {
   const isWindows = globalThis.process.platform === "win32";
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
 
-  const factsOf = (stats: Stats): FileFacts => ({
+  const factsOf = (stats: BigIntStats): FileFacts => ({
     kind: stats.isSymbolicLink() ? "link" : stats.isFile() ? "file" : stats.isDirectory() ? "folder" : "other",
     id: `${stats.dev}:${stats.ino}`,
-    owner: isWindows ? undefined : stats.uid,
-    mode: isWindows ? undefined : stats.mode & 0o7777,
-    size: stats.size,
-    changedMs: stats.mtimeMs,
+    owner: isWindows ? undefined : Number(stats.uid),
+    mode: isWindows ? undefined : Number(stats.mode) & 0o7777,
+    size: Number(stats.size),
+    changedMs: Number(stats.mtimeNs) / NANOSECONDS_PER_MS,
+    timestamps: `${stats.mtimeNs} ${stats.ctimeNs}`,
   });
 
   const handle = (file: number): OpenFile => ({
-    facts: () => factsOf(fs.fstatSync(file)),
+    facts: () => factsOf(fs.fstatSync(file, EXACT)),
     read: () => readWhole(fs.fstatSync(file).size, (buffer, at) => fs.readSync(file, buffer, 0, buffer.length, at)),
     write(bytes) {
       for (let at = 0; at < bytes.length;) at += fs.writeSync(file, bytes, at, bytes.length - at, at);
@@ -49,7 +53,7 @@ export function nodeFiles(): LocalFiles {
   });
 
   const lstat = (path: string): FileFacts | undefined => {
-    const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+    const stats = fs.lstatSync(path, { ...EXACT, throwIfNoEntry: false });
     return stats && factsOf(stats);
   };
 

@@ -43,7 +43,7 @@ interface ReplaceOptions extends RenameOptions {
 const MAX_BYTES = 256 * 1024 * 1024;
 /** Name of a file that is being written. */
 const TEMPORARY = /^\.latchkey-[\da-f-]{36}\.tmp$/;
-/** Age at which a temporary file counts as left behind by a process that was killed. */
+/** Age at which another process's temporary file counts as left behind by one that was killed, and interval of sweeps. */
 const ABANDONED_MS = 3_600_000;
 /** The most random bytes that one call gives. */
 const MAX_RANDOM_BYTES = 65_536;
@@ -115,12 +115,16 @@ export async function readPrivateFile(
 
 /** A file as it was when it was read. */
 export interface KnownFile {
+  /** Its content: the same array as of the call before if the content is the same. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Its facts, which any later write changes; `undefined` if the last write was too recent for that. */
   readonly settled: FileFacts | undefined;
 }
 
-/** Reads a file, or returns the result of the last call if it has not changed; `undefined` if it does not exist. */
+/**
+ * Reads a file, or returns the result of the last call if it has not changed; `undefined` if it does not exist. The content is
+ * compared if the clock cannot tell: two writes within its resolution leave the same timestamps.
+ */
 export async function readKnownFile(
   path: string,
   known: KnownFile | undefined,
@@ -128,13 +132,15 @@ export async function readKnownFile(
 ): Promise<KnownFile | undefined> {
   const folder = folderOf(path), nowMs = Date.now();
   signal?.throwIfAborted();
-  const files = await openLocalFiles(folder, "read"), before = factsIfReadable();
+  const files = await openLocalFiles(folder, "read");
+  const before = factsIfReadable();
   if (known?.settled && before && isSame(known.settled, before)) return known;
 
-  const bytes = await readPrivateFile(path, { signal });
-  if (!bytes) return undefined;
+  const read = await readPrivateFile(path, { signal });
+  if (!read) return undefined;
   const after = factsIfReadable();
   const isSettled = before && after && isSame(before, after) && nowMs - after.changedMs > SETTLED_MS;
+  const bytes = known && isSameContent(known.bytes, read) ? known.bytes : read;
   return { bytes, settled: isSettled ? after : undefined };
 
   function factsIfReadable(): FileFacts | undefined {
@@ -147,7 +153,17 @@ export async function readKnownFile(
 }
 
 function isSame(one: FileFacts, other: FileFacts): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
+  return one.id === other.id && one.size === other.size && one.timestamps === other.timestamps &&
+    one.kind === other.kind && one.owner === other.owner && one.mode === other.mode;
+}
+
+/** Returns true if two files have the same bytes. */
+export function isSameContent(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false;
+  for (let at = 0; at < one.length; at++) {
+    if (one[at] !== other[at]) return false; // a function call a byte would take ten times as long
+  }
+  return true;
 }
 
 /**
@@ -161,25 +177,55 @@ export async function replacePrivateFile(
 ): Promise<void> {
   await perform({ doing: "write", path, signal }, async (files, folder) => {
     prepareToWrite(files, path, bytes.length);
-    sweep(files, folder);
-    const temporary = reserved?.take() ?? createTemporary(files, folder), { file } = temporary;
-    try {
-      try {
-        file.write(bytes);
-        file.resize(bytes.length);
-        await file.flush();
-      } finally {
-        file.close();
-      }
-      signal?.throwIfAborted();
-      beforeRenaming?.();
-      await rename(files, temporary.path, path);
-    } catch (error) {
-      removeIfPossible(files, temporary.path);
-      throw error;
+    const write = { path, bytes, signal, beforeRenaming };
+    const isReplaced = await moveIntoPlace(files, reserved?.take() ?? createTemporary(files, folder), write);
+    // Another process may take an old reservation for one that was left behind. What is to be written must not go with it.
+    if (!isReplaced && !await moveIntoPlace(files, createTemporary(files, folder), write)) {
+      throw Object.assign(new Error("The temporary file was removed again"), { code: "ENOENT" });
     }
     await files.flushFolder(folder);
   });
+}
+
+interface Write extends RenameOptions {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Writes a temporary file and renames it. Returns false if it was removed meanwhile; after any other failure, removes it. */
+async function moveIntoPlace(
+  files: LocalFiles,
+  temporary: TemporaryFile,
+  { path, bytes, signal, beforeRenaming }: Write,
+): Promise<boolean> {
+  const { file } = temporary;
+  try {
+    try {
+      file.write(bytes);
+      file.resize(bytes.length);
+      await file.flush();
+    } finally {
+      file.close();
+    }
+    signal?.throwIfAborted();
+    beforeRenaming?.();
+    await rename(files, temporary.path, path);
+    ownTemporaries.delete(temporary.name);
+    return true;
+  } catch (error) {
+    const isRemoved = isMissing(files, temporary.path);
+    removeTemporary(files, temporary);
+    if (isRemoved && !signal?.aborted) return false;
+    throw error;
+  }
+}
+
+function isMissing(files: LocalFiles, path: string): boolean {
+  try {
+    return files.lstat(path) === undefined;
+  } catch {
+    return false; // the failure that led here says more
+  }
 }
 
 /** Takes space, so that a later {@linkcode replacePrivateFile} cannot fail for lack of it. The caller uses or releases it. */
@@ -233,18 +279,35 @@ export class ReservedSpace {
   release(): void {
     const temporary = this.take();
     temporary?.file.close();
-    if (temporary) removeIfPossible(this.#files, temporary.path);
+    if (temporary) removeTemporary(this.#files, temporary);
   }
 }
 
 interface TemporaryFile {
+  readonly name: string;
   readonly path: string;
   readonly file: OpenFile;
 }
 
+/** Names of the temporary files that this process is going to rename or remove. A folder can have several paths. */
+const ownTemporaries = new Set<string>();
+
 function createTemporary(files: LocalFiles, folder: string): TemporaryFile {
-  const path = pathIn(folder, `.latchkey-${crypto.randomUUID()}.tmp`);
-  return { path, file: files.create(path) };
+  const name = `.latchkey-${crypto.randomUUID()}.tmp`;
+  const path = pathIn(folder, name);
+  const file = files.create(path);
+  ownTemporaries.add(name);
+  try {
+    sweep(files, folder, file.facts().changedMs);
+  } catch {
+    // A folder that cannot be listed is no reason to lose what is to be written.
+  }
+  return { name, path, file };
+}
+
+function removeTemporary(files: LocalFiles, { name, path }: TemporaryFile): void {
+  ownTemporaries.delete(name);
+  removeIfPossible(files, path);
 }
 
 function prepareToWrite(files: LocalFiles, path: string, size: number): void {
@@ -314,17 +377,23 @@ export async function listPrivateFolder(path: string): Promise<readonly string[]
   });
 }
 
-/** Times at which folders were last swept, in milliseconds since 1970. */
+/** Times at which folders were last swept, in milliseconds since 1970 by the clock of their file system. */
 const sweptMs = new Map<string, number>();
 
-/** Removes what killed processes left behind, at most once an hour. */
-function sweep(files: LocalFiles, folder: string): void {
-  const now = Date.now();
-  if (now - (sweptMs.get(folder) ?? -Infinity) < ABANDONED_MS) return;
-  sweptMs.set(folder, now);
+/**
+ * Removes what killed processes left behind, at most once an hour. The age of a file is the time until `nowMs`, at which the
+ * same file system made another one: a file server's clock can differ from this machine's. Files of this process are kept,
+ * whatever their age: the machine may have slept in the middle of a renewal.
+ */
+function sweep(files: LocalFiles, folder: string, nowMs: number): void {
+  const sinceMs = nowMs - (sweptMs.get(folder) ?? -Infinity);
+  if (sinceMs >= 0 && sinceMs < ABANDONED_MS) return;
+  sweptMs.set(folder, nowMs);
   for (const { name, isFile } of files.list(folder)) {
-    const path = pathIn(folder, name), facts = isFile && TEMPORARY.test(name) ? files.lstat(path) : undefined;
-    if (facts && now - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
+    if (!isFile || !TEMPORARY.test(name) || ownTemporaries.has(name)) continue;
+    const path = pathIn(folder, name);
+    const facts = files.lstat(path);
+    if (facts && nowMs - facts.changedMs > ABANDONED_MS) removeIfPossible(files, path);
   }
 }
 

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -13,6 +13,7 @@ import {
   listPrivateFolder,
   readPrivateFile,
   replacePrivateFile,
+  reserveSpace,
   setAsideFile,
 } from "../../../lib/files/private_files.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
@@ -197,6 +198,67 @@ describe("replacePrivateFile()", () => {
     const bytes = new Uint8Array(256 * 1024 * 1024 + 1), { path } = newFile();
     expect(await failureOf(replacePrivateFile(path, bytes))).toMatchObject({ code: "configuration" });
     expect(textOf(path)).toBe("old");
+  });
+});
+
+// The sweep compared the file's time with this machine's clock, and removed the very file that was about to be written: after a
+// renewal in which the machine had slept for an hour, the new refresh token was gone.
+describe("A reservation", () => {
+  const temporariesIn = (folder: string) =>
+    fs.readdirSync(folder).filter((name) => name.endsWith(".tmp")).map((name) => join(folder, name));
+  const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+
+  test("is used after any time, and is not swept by another write of this process", async () => {
+    const { folder, path } = newFile(), other = join(folder, "other");
+    const reserved = await reserveSpace(path, 100);
+    const [temporary] = temporariesIn(folder);
+    fs.utimesSync(temporary!, hoursAgo(9), hoursAgo(9));
+    await replace(other, "other");
+    (await reserveSpace(other, 100)).release();
+    expect(temporariesIn(folder)).toEqual([temporary!]);
+    await replacePrivateFile(path, encoder.encode("new"), { reserved });
+    expect([textOf(path), temporariesIn(folder)]).toEqual(["new", []]);
+  });
+
+  test("that another process has removed is made again when it is used", async () => {
+    const { folder, path } = newFile(), reserved = await reserveSpace(path, 100);
+    for (const temporary of temporariesIn(folder)) fs.rmSync(temporary);
+    await replacePrivateFile(path, encoder.encode("new"), { reserved });
+    expect([textOf(path), fs.readdirSync(folder)]).toEqual(["new", ["tokens"]]);
+  });
+
+  test("is not made again for a write that was aborted, or when the folder is gone as well", async () => {
+    const { folder, path } = newFile(), controller = new AbortController(), reason = new Error("enough");
+    const reserved = await reserveSpace(path, 100);
+    const beforeRenaming = () => {
+      for (const temporary of temporariesIn(folder)) fs.rmSync(temporary);
+      controller.abort(reason);
+    };
+    const late = replacePrivateFile(path, encoder.encode("new"), {
+      reserved,
+      beforeRenaming,
+      signal: controller.signal,
+    });
+    expect(await failureOf(late) as Error).toBe(reason);
+    expect([textOf(path), fs.readdirSync(folder)]).toEqual(["old", ["tokens"]]);
+
+    const removeFolder = () => fs.rmSync(folder, { recursive: true });
+    expect(await failureOf(replacePrivateFile(path, encoder.encode("new"), { beforeRenaming: removeFolder })))
+      .toMatchObject({ code: "configuration", message: `Cannot write ${path}: it does not exist, or was removed` });
+  });
+
+  // Another machine's clock, or this one's after it was set.
+  test("of another process is swept by its age on the clock of its file system", async () => {
+    const { folder, path } = newFile(), temporary = join(folder, `.latchkey-${crypto.randomUUID()}.tmp`);
+    fs.writeFileSync(temporary, "");
+    const now = Date.now;
+    try {
+      Date.now = () => now() + 2 * 3_600_000;
+      await replace(path, "new");
+    } finally {
+      Date.now = now;
+    }
+    expect(fs.readdirSync(folder)).toContain(basename(temporary));
   });
 });
 
