@@ -221,6 +221,9 @@ export function systemWord(word: SystemWord, system: string = ownSystem()): stri
 /** Hint for a failure that a sign-in resolves. */
 export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 
+/** Hint for scopes that the user has not granted. */
+export const GRANT_SCOPES = `${SIGN_IN_AGAIN} with these scopes`;
+
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
 

@@ -8,6 +8,7 @@ import { readText as text } from "../encoding.ts";
 import type { AuthenticationResult } from "../token.ts";
 import {
   accountRecords,
+  declinedScopesIn,
   endOf,
   isPlainToken,
   isSignedOutIn,
@@ -52,6 +53,8 @@ export interface ReplyToSave {
   readonly clientInfo?: string | undefined;
   /** Source of the sign-in: `broker`, or the grant, such as `authorization_code`. Absent after a renewal. */
   readonly accountSource?: string | undefined;
+  /** Scopes that the provider did not grant; see {@linkcode CachedRefreshToken.declinedScopes}. @default none */
+  readonly declinedScopes?: readonly string[] | undefined;
   /** Tenant of the request: its id or its domain. @default the result's `tenantId` */
   readonly realm?: string | undefined;
   /** Client capabilities of the request. @default none */
@@ -65,7 +68,7 @@ export interface ReplyToSave {
 /** Optional fields that latchkey writes. Other fields of an entry are kept when it is replaced. */
 const OWN_FIELDS: Partial<Record<CacheSection, readonly string[]>> = {
   AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
-  RefreshToken: ["family_id", "target"],
+  RefreshToken: ["family_id", "target", "declined_scopes"],
   AppMetadata: ["family_id"],
 };
 
@@ -181,12 +184,24 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
     const entry = { credential_type: "IdToken", secret: idToken, ...ofIdentity, realm };
     changes.push(...replace(document, "IdToken", old, idTokenKey(identity), entry));
   }
+  const ownTokens = ownRefreshTokens(document, homeAccountId, app), declined = declinedScopes(ownTokens, reply);
   if (refreshToken) {
     // An old one must not be tried: a server that rotates them takes that for theft (RFC 9700, 4.14.2).
-    const old = ownRefreshTokens(document, homeAccountId, app);
     const times = { last_modification_time: epochSeconds(app.now) };
-    const entry = { credential_type: "RefreshToken", secret: refreshToken, ...ofIdentity, ...family, ...times };
-    changes.push(...replace(document, "RefreshToken", old, refreshTokenKey(identity), entry));
+    const entry = {
+      credential_type: "RefreshToken",
+      secret: refreshToken,
+      ...ofIdentity,
+      ...family,
+      ...times,
+      ...declined,
+    };
+    changes.push(...replace(document, "RefreshToken", ownTokens, refreshTokenKey(identity), entry));
+  } else if (declined.declined_scopes !== undefined) {
+    changes.push(...ownTokens.map(({ key, entry }) => ({
+      ...{ section: "RefreshToken" as const, key },
+      entry: { ...entry, ...declined },
+    })));
   }
   // One entry: MSAL for Node fails if there are several under different names of the cloud.
   const old = appMetadataIn(document, app), [known] = old;
@@ -196,6 +211,16 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
     ...family,
   }));
   return changes;
+}
+
+/** Returns the scopes that refresh tokens do not cover, as the field of an entry. A sign-in begins anew. */
+function declinedScopes(
+  tokens: readonly KeyedEntry[],
+  { accountSource, declinedScopes = [], result }: ReplyToSave,
+): { readonly declined_scopes?: string } {
+  const before = accountSource === undefined ? tokens.flatMap(({ entry }) => declinedScopesIn(entry)) : [];
+  const all = [...new Set([...before, ...declinedScopes])].filter((scope) => !result.scopes.includes(scope));
+  return all.length > 0 ? { declined_scopes: all.join(" ") } : {};
 }
 
 /** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */

@@ -36,6 +36,11 @@ export interface CachedRefreshToken {
    * `client_mismatch`, for all such tokens.
    */
   readonly holder: "app" | "family" | "perhaps";
+  /**
+   * Scopes that the provider left out of a renewal: the user has not granted them, and only a sign-in can change that (RFC 6749,
+   * 6). MSAL does not know this field.
+   */
+  readonly declinedScopes: readonly string[];
 }
 
 /**
@@ -51,10 +56,18 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
   });
   const tokensOf = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): CachedRefreshToken[] =>
     entries.toSorted((one, other) => age(other) - age(one))
-      .map(({ entry }) => redacted({ refreshToken: text(entry.secret)!, holder }, () => ({ holder })));
+      .map(({ entry }) => {
+        const shown = { holder, declinedScopes: declinedScopesIn(entry) };
+        return redacted({ refreshToken: text(entry.secret)!, ...shown }, () => shown);
+      });
   const own = tokensOf(ownRefreshTokens(document, homeAccountId, app), "app");
   const all = [...own, ...tokensOf(ofFamily, metadata ? "family" : "perhaps")];
   return [...Map.groupBy(all, ({ refreshToken }) => refreshToken).values()].map(([first]) => first!);
+}
+
+/** Returns the scopes that a refresh token's entry says were not granted. */
+export function declinedScopesIn({ declined_scopes }: CacheEntry): readonly string[] {
+  return (text(declined_scopes) ?? "").split(" ").filter(Boolean);
 }
 
 /** Returns the refresh tokens that were issued to the app itself. */

@@ -100,7 +100,12 @@ export function openProxyRelay(
   /** Connections without a tunnel. */
   const early = new Set<Deno.Conn>();
   let isOpen = true, isTaken = false, failure: unknown;
-  const timer = setTimeout(close, LIMIT_MS);
+  const timer = setTimeout(() => {
+    const { host } = proxy instanceof URL ? proxy : url;
+    // Not a failure of the network, which would be retried: another 30 seconds.
+    failure ??= new LatchkeyError("timed_out", `${host} did not answer within ${LIMIT_MS / 1000} seconds`);
+    close();
+  }, LIMIT_MS);
   deno.unrefTimer(Number(timer));
 
   function stopListening(): void {
@@ -132,7 +137,7 @@ export function openProxyRelay(
     isTaken = true;
     stopListening();
     const far = await openTunnelByDeno(deno, url, { proxy, caCerts }, (far) => early.add(far)).catch((error) => {
-      failure = error;
+      failure ??= error;
       throw error;
     });
     await writeAll(near, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);

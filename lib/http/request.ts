@@ -56,6 +56,17 @@ const UNKNOWN_ISSUER = /UnknownIssuer|BadSignature|UNABLE_TO_VERIFY_LEAF|UNABLE_
 const CERTIFICATE = /invalid peer certificate|\bCERT_|ERR_TLS_CERT/;
 const OUT_OF_TIME = /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|certificate expired|Expired|NotValidYet/;
 
+/** Failures of the handshake itself, by the codes of OpenSSL and the words of rustls, the more exact ones first. */
+const TLS_FAILURES: readonly (readonly [pattern: RegExp, reason: string])[] = [
+  [/WRONG_VERSION_NUMBER|InvalidContentType/, "it does not speak TLS"],
+  [
+    /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|ProtocolVersion|TlsVersion|Tls12/,
+    "it has neither TLS 1.2 nor 1.3",
+  ],
+  [/EPROTO/, "it does not speak TLS, or neither version 1.2 nor 1.3"], // Bun's code for both
+  [/\bERR_SSL_|received fatal alert|peer is incompatible|peer misbehaved/, "the TLS handshake failed"],
+];
+
 /** Returns true if a server's certificate is not signed by an authority that the runtime trusts. */
 export function isUnknownIssuer(error: unknown): boolean {
   return UNKNOWN_ISSUER.test(textOf(error));
@@ -85,6 +96,13 @@ export function httpFailure(
   }
   if (CERTIFICATE.test(text)) return badCertificate("for another host");
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);
+  const tls = TLS_FAILURES.find(([pattern]) => pattern.test(text));
+  if (tls) {
+    const hint =
+      "Ask the server's administrator to enable TLS 1.2 or 1.3. A proxy or firewall that inspects TLS can be the " +
+      "cause as well: check HTTPS_PROXY and NO_PROXY";
+    return new LatchkeyError("no_network", `${cannot}: ${tls[1]}`, { hint });
+  }
   return new LatchkeyError("no_network", `${cannot}${reasonOf(text)}`, {
     hint: "Check the network. If you use a proxy, check HTTPS_PROXY and NO_PROXY",
   });
@@ -113,7 +131,6 @@ function reasonOf(text: string): string {
   if (/ENOTFOUND|EAI_AGAIN|dns error/i.test(text)) return ": its name cannot be resolved";
   if (/ECONNREFUSED|connection refused/i.test(text)) return ": the connection was refused";
   if (/unsuccessful tunnel/.test(text)) return ": the proxy does not connect to it";
-  if (/EPROTO|WRONG_VERSION|InvalidContentType/.test(text)) return ": it does not speak TLS";
   return "";
 }
 

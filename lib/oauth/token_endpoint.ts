@@ -13,9 +13,10 @@ import {
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
-import { environmentOf, isMicrosoftAuthority, isTenant, loopbackRedirectUri } from "../authority.ts";
+import { environmentOf, isMicrosoftAuthority, isMicrosoftHost, isTenant, loopbackRedirectUri } from "../authority.ts";
 import { type JsonObject, readBase64Json, readJson, readText } from "../encoding.ts";
-import { LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
+import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
+import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./fetch.ts";
@@ -29,6 +30,8 @@ export interface TokenReply {
   readonly familyId?: string;
   /** Ids of the account in its home tenant, as Microsoft's servers send them (base64url JSON). */
   readonly clientInfo?: string;
+  /** Requested scopes that the provider did not grant (RFC 6749, 3.3). @default it granted all */
+  readonly declinedScopes?: readonly string[];
 }
 
 /** Facts about a token request that all grants share. */
@@ -145,9 +148,6 @@ export async function refreshTokens(
   }
 }
 
-/** Hint for scopes that the user has not granted. */
-export const GRANT_SCOPES = `${SIGN_IN_AGAIN} with these scopes`;
-
 /** Hint of each refusal of a refresh, in addition to `invalid_grant`, that a sign-in resolves. */
 const REFRESH_REFUSALS: ReadonlyMap<string, string> = new Map([
   // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The user can grant more.
@@ -194,15 +194,17 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
   const lifetime = readSeconds(body.expires_in) ?? DEFAULT_LIFETIME_S;
   const extended = readSeconds(body.ext_expires_in), refresh = readSeconds(body.refresh_in);
   const after = (seconds: number) => new Date(now + seconds * 1000);
-  const granted = body.scope?.split(/\s+/).filter(Boolean) ?? [];
+  const named = body.scope?.split(/\s+/).filter(Boolean) ?? [];
+  // RFC 6749, 5.1: omitted if equal to the requested ones.
+  const granted = named.length > 0 ? grantedScopes(named, context.scopes) : context.scopes;
+  const declinedScopes = comparesScopes(context.provider) ? without(context.scopes, granted) : [];
   const result: AuthenticationResult = {
     accessToken,
     tokenType: "Bearer",
     expiresOn: after(lifetime),
     ...(extended !== undefined && extended > lifetime && { extendedExpiresOn: after(extended) }),
     ...(refresh !== undefined && { refreshOn: after(refresh) }),
-    // RFC 6749, 5.1: omitted if equal to the requested ones.
-    scopes: granted.length > 0 ? granted : context.scopes,
+    scopes: granted,
     ...(idToken && { idToken }),
     ...(claims && { idTokenClaims: claims }),
     account,
@@ -210,9 +212,38 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
     source: "identity_provider",
     correlationId,
   };
-  const safe = { result: redactTokens(result), ...(familyId && { familyId }) };
+  const safe = {
+    result: redactTokens(result),
+    ...(familyId && { familyId }),
+    ...(declinedScopes.length > 0 && { declinedScopes }),
+  };
   const reply: TokenReply = { ...safe, ...(refreshToken && { refreshToken }), ...(clientInfo && { clientInfo }) };
   return redacted(reply, () => ({ ...safe, ...(refreshToken && { refreshToken: "[concealed]" }) }));
+}
+
+/**
+ * Scopes that name claims and not access (OpenID Connect Core, 5.4 and 11). A provider may ignore them, or grant them by another
+ * name: Google's for `email` is a URL.
+ */
+const CLAIMS_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email", "address", "phone"];
+
+/** Returns the granted scopes, to which the requested ones that name claims are added. */
+function grantedScopes(named: readonly string[], requested: readonly string[]): readonly string[] {
+  return [...new Set([...named, ...requested.filter((scope) => CLAIMS_SCOPES.includes(scope))])];
+}
+
+/**
+ * Returns true if a provider's granted scopes can be compared with the requested ones. Microsoft's servers refuse instead of
+ * granting less, and name scopes in several ways: `.default`, with and without the resource, by the resource's URI or GUID.
+ */
+function comparesScopes({ authority, server }: Provider): boolean {
+  return authority.kind === "oidc" && !isMicrosoftHost(new URL(server.issuer).hostname);
+}
+
+/** Returns the scopes that are not among others. Case does not count, as in the token cache. */
+function without(scopes: readonly string[], others: readonly string[]): readonly string[] {
+  const names = new Set(others.map((scope) => scope.toLowerCase()));
+  return scopes.filter((scope) => !names.has(scope.toLowerCase()));
 }
 
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {

@@ -19,7 +19,7 @@ import type { CachedToken } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
+import { ArgumentError, GRANT_SCOPES, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
@@ -28,6 +28,7 @@ import {
   type AuthCodeFlowRequest,
   capabilitiesOf,
   type RequestOptions,
+  RESERVED_SCOPES,
   singleFlightKey,
   type TokenQuery,
 } from "../request.ts";
@@ -143,7 +144,10 @@ export class ProviderSource {
       const authority = authorityOfAccount(query.authority, query.account);
       const { provider, http } = await this.find(authority, { correlationId, signal });
       const expected = { account: query.account, username };
-      const accept = ({ result }: TokenReply) => refuseOther(result, expected, otherAccount);
+      const accept = (reply: TokenReply) => {
+        refuseOther(reply.result, expected, otherAccount);
+        refuseDeclined(reply.declinedScopes, query, signInHint(this.#options.clientId));
+      };
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
@@ -181,8 +185,9 @@ export class ProviderSource {
     const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
+    refuseDeclined(reply.declinedScopes, flow, signInHint(flow.clientId));
     const { agentSession } = flow, capabilities = capabilitiesOf(flow.claims, flow.resource);
-    await this.#save({ authority, capabilities, agentSession }, reply, "authorization_code");
+    await this.#save({ authority, capabilities, agentSession, resource: flow.resource }, reply, "authorization_code");
     return reply.result;
   }
 
@@ -253,8 +258,10 @@ export class ProviderSource {
     let refusal: LatchkeyError | undefined;
     let isOfFamily = true;
     for (let look = 1; look <= 2; look++) {
-      for (const { refreshToken, holder } of await this.#cache.findRefreshTokens(account, { signal })) {
+      for (const { refreshToken, holder, declinedScopes } of await this.#cache.findRefreshTokens(account, { signal })) {
         if (tried.has(refreshToken) || holder === "perhaps" && !isOfFamily) continue;
+        const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
+        if (known) return known;
         signal.throwIfAborted();
         tried.add(refreshToken);
         let reply: TokenReply;
@@ -264,12 +271,14 @@ export class ProviderSource {
           // Only a server's refusal: a reply for another account may have spent the refresh token.
           if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
           refusal ??= error;
-          this.#options.log("info", `A refresh token was refused (${error.error}): ${error.message}`);
+          // The request, and not the token, may be the reason: then each sign-in is for this renewal only.
+          if (error.error === "invalid_request") this.#options.log("warn", `A renewal was refused: ${error.message}`);
           isOfFamily = error.subError !== "client_mismatch"; // this app has no family
           continue;
         }
         // Before anything else: the old refresh token may be invalid now.
         await this.#save(query, { ...reply, replaces: [...tried] });
+        refuseDeclined(reply.declinedScopes, query, GRANT_SCOPES);
         if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
         return reply.result;
       }
@@ -281,16 +290,38 @@ export class ProviderSource {
     throw refusal ?? signInRequired(query, correlationId);
   }
 
+  /**
+   * Spares a refresh token for scopes that the provider has left out of a renewal before. Returns the cached token for the others,
+   * if they are enough; `undefined` if a renewal is to be tried.
+   */
+  async #findGranted(
+    query: TokenQuery,
+    declinedNames: readonly string[],
+    call: Call,
+  ): Promise<AuthenticationResult | undefined> {
+    const { scopes, resource } = query;
+    const declinedScopes = scopes.filter((scope) => declinedNames.includes(nameOfScope(scope, resource)));
+    if (declinedScopes.length === 0) return undefined;
+    refuseDeclined(declinedScopes, query, GRANT_SCOPES);
+    const granted = scopes.filter((scope) => !declinedScopes.includes(scope));
+    const cached = await this.#findToken({ ...query, scopes: granted }, call);
+    return cached?.state === "use" ? cached.result : undefined;
+  }
+
   /** Stores an answer. A failure is only logged: the token is good even so. */
   async #save(
-    { authority, capabilities, agentSession }: Pick<TokenQuery, "authority" | "capabilities" | "agentSession">,
+    { authority, capabilities, agentSession, resource }: Pick<
+      TokenQuery,
+      "authority" | "capabilities" | "agentSession" | "resource"
+    >,
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
     const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
       const extension = await extensionOf(agentSession);
-      await this.#cache.save({ ...reply, accountSource, realm, capabilities, extension, ...kind });
+      const declinedScopes = reply.declinedScopes?.map((scope) => nameOfScope(scope, resource));
+      await this.#cache.save({ ...reply, declinedScopes, accountSource, realm, capabilities, extension, ...kind });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       const stake = reply.refreshToken === undefined
@@ -300,6 +331,34 @@ export class ProviderSource {
       this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
+}
+
+/** Returns the name under which the cache notes a scope that was not granted: one resource can have it, and another not. */
+function nameOfScope(scope: string, resource: string | undefined): string {
+  return resource === undefined ? scope : `${scope}\\${encodeURI(resource)}`; // no scope contains a backslash
+}
+
+function signInHint(clientId: string): string {
+  return `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
+    GRANT_SCOPES;
+}
+
+/**
+ * Throws `interaction_required` if a provider granted less than was requested. With a resource (RFC 8707), one of the scopes is
+ * enough: they are what its server proposes, and it says which one a request lacks (RFC 6750, 3.1).
+ */
+function refuseDeclined(
+  declined: readonly string[] = [],
+  { scopes, resource, correlationId }: Pick<TokenQuery, "scopes" | "resource" | "correlationId">,
+  hint: string,
+): void {
+  if (declined.length === 0) return;
+  const isUseful = scopes.some((scope) => !declined.includes(scope) && !RESERVED_SCOPES.includes(scope));
+  if (resource !== undefined && isUseful) return;
+  throw new LatchkeyError("interaction_required", `The identity provider has not granted ${declined.join(", ")}`, {
+    correlationId,
+    hint,
+  });
 }
 
 async function extensionOf(agentSession: string | undefined): Promise<string | undefined> {

@@ -258,6 +258,68 @@ describe("a refresh token that was refused", () => {
   });
 });
 
+// Hydra leaves out what the user has not granted instead of refusing: a token without the scope was printed, and each call spent
+// a refresh token.
+describe("a renewal that grants less than was requested", () => {
+  const WRITE = { scopes: ["api.write"], interactive: "never" } as const;
+
+  /** Sends a refresh without a scope, as if the server ignored it. */
+  const hydra = async (url: string, init: RequestInit): Promise<Response> => {
+    const parameters = new URLSearchParams(String(init.body ?? ""));
+    if (parameters.get("grant_type") !== "refresh_token") return await fetch(url, init);
+    parameters.set("scope", parameters.get("scope")!.replace("api.write ", ""));
+    return await fetch(url, { ...init, body: parameters });
+  };
+
+  test("needs a sign-in that names the scope, and spends one refresh token", async () => {
+    await signIn();
+    const { grants } = provider;
+    const missing = {
+      ...{ code: "interaction_required", message: "The identity provider has not granted api.write" },
+      hint: "Sign in again: acquireTokenInteractive with these scopes",
+    };
+    const before = grants.length;
+    for (let call = 1; call <= 3; call++) {
+      expect(await failureOf(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
+    }
+    expect(grants.length).toBe(before + 1);
+    expect(await failureOf(appOf({ fetch: hydra }).acquireToken({ ...WRITE, forceRefresh: true }))).toMatchObject(
+      missing,
+    );
+    expect(grants.length).toBe(before + 2);
+    expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" }); // the sign-in is there
+    expect(await failureOf(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
+    expect(grants.length).toBe(before + 3);
+
+    const app = appOf({ openBrowser: browsingPerson().openBrowser });
+    const both = { scopes: ["api.read", "api.write"] };
+    expect((await app.acquireToken(both)).scopes).toContain("api.write");
+    expect(await appOf().acquireToken(WRITE)).toMatchObject({ source: "cache" });
+    expect(await appOf().acquireToken({ ...WRITE, forceRefresh: true })).toMatchObject({ source: "identity_provider" });
+  });
+
+  test("is enough with a resource, if one scope was granted", async () => {
+    const request = { scopes: ["api.read", "api.none"], resource: "https://mcp.contoso.com/" };
+    const app = appOf({ openBrowser: browsingPerson().openBrowser }), { grants } = provider;
+    expect((await app.acquireToken(request)).scopes).not.toContain("api.none");
+    const before = grants.length;
+    expect(await appOf().acquireToken({ ...request, interactive: "never" })).toMatchObject({ source: "cache" });
+    expect(grants.length).toBe(before);
+    const none = { ...request, scopes: ["api.none"], interactive: "never" } as const;
+    expect(await failureOf(appOf().acquireToken(none))).toMatchObject({ code: "interaction_required" });
+    expect(grants.length).toBe(before);
+  });
+});
+
+test("a sign-in that grants less than was requested is refused, and not stored", async () => {
+  const scopes = ["api.read", "api.none"], app = appOf({ openBrowser: browsingPerson().openBrowser });
+  expect(await failureOf(app.acquireToken({ scopes }))).toMatchObject({
+    ...{ code: "interaction_required", message: "The identity provider has not granted api.none" },
+    hint: expect.stringMatching(/^Consent .* administrator to allow them .*acquireTokenInteractive with these scopes$/),
+  });
+  expect(await app.getAccounts()).toEqual([]);
+});
+
 // Dex keeps one refresh token for each user and app. A sign-in on a second machine ended that of the first one, which was told
 // "invalid_request", exit 1, though a sign-in was all that it needed.
 test("a refresh token that Dex refuses is followed by a sign-in", async () => {

@@ -205,12 +205,28 @@ describe("makeFetch() without a proxy", () => {
   });
 
   test("tells a server that does not speak TLS, and one that is not there", async () => {
-    expect(await failure(fetchWith({})(`https://localhost:${plain}/`))).toMatchObject({ code: "no_network" });
+    expect(await failure(fetchWith({})(`https://localhost:${plain}/`))).toMatchObject({
+      ...{ code: "no_network", message: expect.stringContaining("not speak TLS") },
+    });
     const server = net.createServer(), port = await listen(server);
     await new Promise((resolve) => server.close(resolve));
     expect(await failure(fetchWith({})(`https://localhost:${port}/?code=secret`))).toMatchObject({
       code: "no_network",
       message: "Cannot reach localhost: the connection was refused",
+    });
+  });
+
+  // "Check the network" was all that Deno and Node said.
+  test("tells a server whose TLS is too old", async () => {
+    // The alert of RFC 5246, 7.2.2, which OpenSSL's server sends that is limited to TLS 1.0: fatal, protocol_version.
+    const alert = Uint8Array.from([21, 3, 1, 0, 2, 2, 70]);
+    const port = await listen(net.createServer((socket) => {
+      socket.on("error", () => {}).once("data", () => socket.end(alert));
+    }));
+    expect(await failure(fetchWith({})(`https://localhost:${port}/`))).toMatchObject({
+      code: "no_network",
+      message: expect.stringMatching(/^Cannot reach localhost: it .*neither (TLS|version) 1\.2 nor 1\.3$/),
+      hint: expect.stringMatching(/^Ask the server's administrator to enable TLS 1\.2 or 1\.3/),
     });
   });
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import net, { type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runDeno } from "../../bin/run_latchkey.ts";
@@ -29,5 +29,23 @@ test("openProxyRelay() lets our own client through, and no stranger before it", 
     proxy.stop();
     server.close();
     rmSync(folder, { recursive: true });
+  }
+});
+
+// The relay's end after 30 s passed for a failure of the network, which is retried: it took a minute.
+test("a proxy that never answers is waited for once", async () => {
+  const sockets: Socket[] = [], proxy = net.createServer((socket) => void sockets.push(socket));
+  await once(proxy.listen(0, "127.0.0.1"), "listening");
+  const { port } = proxy.address() as AddressInfo;
+  try {
+    const { stdout, stderr } = await runDeno(["--allow-all", "tests/lib/http/silent_proxy_program.ts", `${port}`]);
+    expect(stderr).toBe("");
+    expect(JSON.parse(stdout)).toEqual({
+      ...{ code: "timed_out", message: `127.0.0.1:${port} did not answer within 30 seconds` },
+    });
+    expect(sockets).toHaveLength(1);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    proxy.close();
   }
 });

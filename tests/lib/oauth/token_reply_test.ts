@@ -55,6 +55,45 @@ test.each([[undefined, ["asked"]], ["", ["asked"]], [" ", ["asked"]], ["a  b\tc"
   },
 );
 
+const PLAIN = "https://id.contoso.com", GUID = "00000003-0000-0000-c000-000000000000";
+
+// Hydra leaves a scope out that the user has not granted, and the token was printed as one for it.
+test.each([
+  [PLAIN, ["api"], "email openid offline_access", ["api"]],
+  [PLAIN, ["api.read", "api.write"], "api.read openid", ["api.write"]],
+  [PLAIN, ["api"], "apis API-2", ["api"]],
+  [PLAIN, ["Api"], "openid api more", undefined],
+  [PLAIN, ["api"], undefined, undefined],
+  [PLAIN, ["email", "phone"], "openid https://www.googleapis.com/auth/userinfo.email", undefined],
+  // Microsoft's servers refuse instead, and name scopes in several ways.
+  ["https://login.microsoftonline.com/common", ["User.Read"], "https://graph.microsoft.com/User.Read", undefined],
+  [
+    "https://login.microsoftonline.com/common",
+    [`${GUID}/.default`],
+    "https://graph.microsoft.com/User.Read",
+    undefined,
+  ],
+  ["https://login.microsoftonline.com/common", ["https://graph.microsoft.com/User.Read"], "User.Read email", undefined],
+  ["https://contoso.ciamlogin.com/contoso.com", ["api://contoso/a"], "openid", undefined],
+  ["https://contoso.b2clogin.com/contoso.com/B2C_1_in", ["https://contoso.com/api/a"], "a openid", undefined],
+  ["https://adfs.contoso.com/adfs", ["https://contoso.com/api/a"], "openid", undefined],
+])("tokenReply() at %s compares %p with %p", (authority, scopes, scope, declinedScopes) => {
+  const claims = { sub: "subject", oid: JANE, tid: TENANT };
+  expect(read({ scope }, { authority, claims, scopes }).declinedScopes).toEqual(declinedScopes);
+});
+
+test("tokenReply() does not compare scopes at a custom domain of Entra External ID", () => {
+  const authority = parseAuthority(`https://id.contoso.com/${TENANT}`);
+  const server = { issuer: `https://${TENANT}.ciamlogin.com/${TENANT}/v2.0` };
+  const context = { provider: { authority, server }, claims: { sub: "subject" }, scopes: ["api://contoso/a"] };
+  expect(read({ scope: "openid" }, context).declinedScopes).toBeUndefined();
+});
+
+test("tokenReply() counts a scope that names claims as granted, so that its token is found again", () => {
+  const { result } = read({ scope: "openid userinfo.email" }, { authority: PLAIN, scopes: ["email"] });
+  expect(result.scopes).toEqual(["openid", "userinfo.email", "email"]);
+});
+
 const ACCOUNTS: readonly [
   what: string,
   authority: string,
