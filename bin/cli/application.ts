@@ -172,7 +172,8 @@ export async function whyNoAccount(
 
 /** Lists the accounts so that each can be chosen. */
 function ambiguous(accounts: readonly AccountInfo[], nameOrId: string | undefined): string {
-  const isTenantMissing = isOneUser(accounts);
+  const tenants = new Set(accounts.map(({ realm }) => realm.toLowerCase()));
+  const isTenantMissing = isOneUser(accounts) && tenants.size === accounts.length;
   const why = nameOrId === undefined
     ? `--${isTenantMissing ? "tenant" : "account"} is missing`
     : `--account ${nameOrId} is ambiguous`;

@@ -431,7 +431,9 @@ describe("latchkey logout", () => {
     await broker.behave({ accounts: [JANE, JOE] });
     const { code, stderr } = await latchkey("logout --from-broker");
     expect(code).toBe(2);
-    expect(stderr).toContain("jane@contoso.com, joe@contoso.com");
+    expect(stderr).toContain(
+      `--account is missing: there are jane@contoso.com (tenant ${CONTOSO}), joe@contoso.com (tenant ${CONTOSO})\n`,
+    );
     expect((await latchkey("logout --account stranger@contoso.com")).code).toBe(3);
     expect(await broker.calls("removeAccount")).toEqual([]);
   });
@@ -447,7 +449,8 @@ describe("latchkey logout", () => {
     for (const account of ["", "--account jane@contoso.com"]) {
       const { code, stderr } = await latchkey(`logout --from-broker ${account}`);
       expect(code).toBe(2);
-      for (const id of ids) expect(stderr).toContain(`${id} (jane@contoso.com)`);
+      for (const id of ids) expect(stderr).toContain(`${id} (jane@contoso.com, tenant ${CONTOSO})`);
+      expect(stderr).not.toContain("--tenant"); // it would not choose
     }
     const { code } = await latchkey(`logout --from-broker --account ${ids[1]!.toUpperCase()}`);
     const [removed] = await broker.calls("removeAccount");
