@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { placeFile } from "../lib/files/placed_file.ts";
+import { placeFile, requireClosedPlace } from "../lib/files/placed_file.ts";
 import {
   isPermitted,
   operatingSystem,
@@ -62,7 +62,9 @@ async function installShim(line: CommandLine): Promise<void> {
   if (isThere(path) && !line.isOn("force") && !(await isOwnProgram(path))) {
     throw new UsageError(`${path} is another program's: --force puts latchkey in its place`);
   }
-  const stored = storedCommand(line, az.name, az.options), words = [...stored, "--"];
+  await requireClosedPlace(path);
+  const stored = storedCommand(line, az.name, az.options);
+  const words = [...stored, "--"];
   const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
   await placeFile(path, text, PROGRAM_MODE);
   warnIfCopied(stored);

@@ -5,7 +5,13 @@
  */
 import { cookiePauseFolder } from "../../lib/broker/cookie_pause.ts";
 import { findUsualLibdbus } from "../../lib/dbus/libdbus.ts";
-import { isFolder, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
+import {
+  isFolder,
+  placeFile,
+  readPlacedFile,
+  removePlacedFile,
+  requireClosedPlace,
+} from "../../lib/files/placed_file.ts";
 import { readJson } from "../../lib/encoding.ts";
 import { configFolder, configHome, dataFolder, homeFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, operatingSystem, readEnvironment, shellWord } from "../../lib/runtime/host.ts";
@@ -32,6 +38,7 @@ export async function installHost(line: CommandLine): Promise<void> {
       `${foreign.map(({ path }) => path).join(" and ")} names another program: --force replaces it`,
     );
   }
+  for (const path of [launcherPath(), ...manifests.map(({ path }) => path)]) await requireClosedPlace(path);
   await placeFile(launcherPath(), launcherText(line), PROGRAM_MODE);
   for (const { path, browser } of manifests) {
     await placeFile(path, manifestText(browser.kind, ids), MANIFEST_MODE);

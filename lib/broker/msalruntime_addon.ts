@@ -361,10 +361,12 @@ async function requireTrusted(path: string): Promise<void> {
   }
   const place = await placeOpenToOthers(path);
   if (place === undefined) return;
-  const isNamed = readEnvironment(VARIABLE) !== undefined, code = isNamed ? "configuration" : "missing_dependency";
-  const what = isNamed ? `use ${VARIABLE}` : "load MSALRuntime", command = quoteCommand(["chmod", "go-w", place]);
-  throw new LatchkeyError(code, `Cannot ${what}: others can change ${escapeControlCharacters(place)}`, {
-    hint: `Put ${PACKAGE} where only root and you can write, or, if that is yours, run ${command}`,
+  const isNamed = readEnvironment(VARIABLE) !== undefined;
+  const code = isNamed ? "configuration" : "missing_dependency";
+  const task = isNamed ? `use ${VARIABLE}` : "load MSALRuntime";
+  const fix = place.command === undefined ? "" : `, or run ${place.command}`;
+  throw new LatchkeyError(code, `Cannot ${task}: others can change ${escapeControlCharacters(place.path)}`, {
+    hint: `Put ${PACKAGE} where only root and you can write${fix}`,
   });
 }
 

@@ -9,8 +9,9 @@ import { randomUUID } from "node:crypto";
 import { chmod, lstat, mkdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LatchkeyError } from "../errors.ts";
-import { operatingSystem, quoteCommand, requirePermission } from "../runtime/host.ts";
+import { operatingSystem, requirePermission } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, PRIVATE_FOLDER } from "./files.ts";
+import { type OpenPlace, placeOpenToOthers } from "./private_files.ts";
 
 const MAX_BYTES = 1_000_000;
 
@@ -29,6 +30,31 @@ export async function readPlacedFile(path: string): Promise<string | undefined> 
   }
 }
 
+/**
+ * Checks, before anything is written, that only root and this user can change a file that programs run, or that tells them what
+ * to run. Its folder need not exist. Windows, which has no modes, is not checked.
+ *
+ * @throws {LatchkeyError} `configuration` if others can.
+ */
+export async function requireClosedPlace(path: string): Promise<void> {
+  if (operatingSystem() === "win32") return;
+  let folder = dirname(path);
+  requirePermission({ name: "read", path: folder });
+  requirePermission({ name: "write", path: folder });
+  let place: OpenPlace | undefined;
+  try {
+    while (!await isThere(folder)) folder = dirname(folder);
+    place = await placeOpenToOthers(folder);
+  } catch (error) {
+    throw fileFailure(error, { doing: "write", path });
+  }
+  if (!place) return;
+  const close = place.command === undefined ? "Choose" : `Run ${place.command}, or choose`;
+  throw new LatchkeyError("configuration", `Cannot install ${path}: ${place.path} is not safe: ${place.reason}`, {
+    hint: `${close} a folder that only you and root can change`,
+  });
+}
+
 /** Writes a file with permission bits in place of any link or file that has its path. Creates its folder if it is missing. */
 export async function placeFile(path: string, text: string, mode: number): Promise<void> {
   const folder = dirname(path), temporary = `${folder}/.latchkey-${randomUUID()}.tmp`;
@@ -36,10 +62,10 @@ export async function placeFile(path: string, text: string, mode: number): Promi
   requirePermission({ name: "write", path: folder });
   try {
     await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
-    // Other users could replace a program there, and this user would run it.
+    // Other users could replace the file, and this user's programs would run what it names.
     if (operatingSystem() !== "win32" && ((await stat(folder)).mode & 0o002) !== 0) {
-      throw new LatchkeyError("configuration", `Cannot write to ${folder}: everybody can change what is in it`, {
-        hint: `Run ${quoteCommand(["chmod", "o-w", folder])}, or choose another folder`,
+      throw new LatchkeyError("configuration", `Cannot write to ${folder}: every user can change what is in it`, {
+        hint: "Move the file to a folder of your own",
       });
     }
     try {
@@ -55,8 +81,15 @@ export async function placeFile(path: string, text: string, mode: number): Promi
   }
 }
 
+/** A file of another program's, as it was found. */
+export interface SharedFile {
+  readonly text: string;
+  /** Its path; of a link, the path that it leads to. */
+  readonly target: string;
+}
+
 /**
- * Changes a file of another program's, which writes it as client-go does its kubeconfig: with a lock file beside it. A link stays
+ * Changes a file of another program's, which writes it as client-go does its kubeconfig: with a lock file next to it. A link stays
  * one, and what it leads to is replaced; the permission bits stay.
  *
  * @param change Returns the new text; `undefined` to leave the file as it is.
@@ -64,8 +97,8 @@ export async function placeFile(path: string, text: string, mode: number): Promi
  */
 export async function changeSharedFile(
   path: string,
-  change: (text: string) => Promise<string | undefined>,
-  afterwards?: () => Promise<void>,
+  change: (file: SharedFile) => Promise<string | undefined>,
+  afterwards?: (target: string) => Promise<void>,
 ): Promise<void> {
   const lock = `${path}.lock`;
   requirePermission({ name: "read", path });
@@ -79,16 +112,28 @@ export async function changeSharedFile(
     });
   }
   try {
-    const target = await realpath(path), { mode, size } = await stat(target);
+    const target = await realpath(path);
+    const { mode, size } = await stat(target);
     if (size > MAX_BYTES) throw new LatchkeyError("configuration", `${path} has more than ${MAX_BYTES} bytes`);
-    const text = await change(await readFile(target, "utf8"));
+    const text = await change({ text: await readFile(target, "utf8"), target });
     if (text === undefined) return;
     await placeFile(target, text, mode & 0o777);
-    await afterwards?.();
+    await afterwards?.(target);
   } catch (error) {
     throw fileFailure(error, { doing: "write", path });
   } finally {
     await rm(lock, { force: true });
+  }
+}
+
+/** Returns true if something has a path, be it a link that leads nowhere. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return false;
+    throw error;
   }
 }
 

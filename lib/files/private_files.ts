@@ -435,8 +435,30 @@ function withoutSlashes(folder: string): string {
 const OTHERS_READ = 0o044;
 /** Permission bits of a folder that is shared on purpose, as /tmp and /var/local are: sticky and setgid. */
 const SHARED = 0o3000;
+/** Places below which a folder of root's is root's own. The programs of the machine rely on root's other folders. */
+const ROOTS_OWN = /^\/(root|var\/root|tmp|var\/tmp|run\/user\/0)\/[^/]/;
+/** A Windows drive in WSL, which keeps no modes unless it is mounted with "metadata". */
+const WINDOWS_DRIVE = /^\/mnt\/[a-z](\/|$)/;
 /** Hint for a folder whose permissions others need as they are. */
 const ELSEWHERE = "choose a file in a folder of your own";
+
+/**
+ * Returns the command that changes the permissions of a file or folder; `undefined` if no command may be advised: the owner is
+ * another user, or other users or programs may need the permissions as they are.
+ *
+ * @param change The change in chmod's words, such as `go-w`.
+ * @param user User id of this process.
+ */
+export function chmodCommand(
+  change: string,
+  path: string,
+  { kind, mode = 0, owner, user }: Pick<FileFacts, "kind" | "mode" | "owner"> & { readonly user: number | undefined },
+): string | undefined {
+  const isShared = kind === "folder" && (mode & SHARED) !== 0;
+  const isSystems = user === 0 && !ROOTS_OWN.test(path);
+  if (owner !== user || isShared || isSystems || WINDOWS_DRIVE.test(path)) return undefined;
+  return quoteCommand(["chmod", change, path]);
+}
 
 /** Creates a folder that only its owner can enter, if it is missing, and checks that it is safe. */
 export function makePrivateFolder(files: LocalFiles, folder: string): void {
@@ -487,6 +509,18 @@ export function openRegularFile(files: LocalFiles, path: string): OpenFile | und
   }
 }
 
+/** A folder, link or file that other users can change. */
+export interface OpenPlace {
+  readonly path: string;
+  /** Reason for a message, such as `others can write to it`. */
+  readonly reason: string;
+  /** Command that closes it to others; `undefined` if there is none to advise. */
+  readonly command: string | undefined;
+}
+
+/** The most links that a path may lead through, as in Linux. */
+const MAX_LINKS = 40;
+
 /**
  * Returns the first folder, link or file on the path to a file that someone other than root and us can change. Code of such a
  * file must not be run. POSIX only.
@@ -496,9 +530,11 @@ export function openRegularFile(files: LocalFiles, path: string): OpenFile | und
  * @throws {LatchkeyError} `missing_dependency` if Deno does not permit to look.
  * @throws {Error} if a part of the path is missing or unreadable.
  */
-export async function placeOpenToOthers(file: string): Promise<string | undefined> {
-  const files = await openLocalFiles("/", "read"), ahead = file.split("/");
-  let at = "", links = 0;
+export async function placeOpenToOthers(file: string): Promise<OpenPlace | undefined> {
+  const files = await openLocalFiles("/", "read");
+  const ahead = file.split("/");
+  let at = "";
+  let links = 0;
   while (ahead.length > 0) {
     const name = ahead.shift()!;
     if (name === "." || (name === "" && at !== "")) continue;
@@ -506,12 +542,14 @@ export async function placeOpenToOthers(file: string): Promise<string | undefine
       at = at.slice(0, at.lastIndexOf("/"));
       continue;
     }
-    const path = name === "" ? "/" : `${at}/${name}`, facts = files.lstat(path);
+    const path = name === "" ? "/" : `${at}/${name}`;
+    const facts = files.lstat(path);
     if (!facts) throw Object.assign(new Error(`${path} does not exist`), { code: "ENOENT" }); // as the system does
-    const { kind, mode = 0, owner } = facts, isSticky = kind === "folder" && (mode & 0o1000) !== 0;
-    const isWritable = kind !== "link" && (mode & OTHERS_WRITE) !== 0 && !isSticky;
-    if ((owner !== 0 && owner !== files.ownUser()) || isWritable || links > 40) return path;
-    if (kind === "link") {
+    const reason = links > MAX_LINKS ? "too many links lead there" : reasonOpen(facts, files.ownUser());
+    if (reason) {
+      return { path, reason, command: chmodCommand("go-w", path, { ...facts, user: files.ownUser() }) };
+    }
+    if (facts.kind === "link") {
       const target = files.readLink(path);
       ahead.unshift(...target.split("/"));
       links++;
@@ -519,6 +557,14 @@ export async function placeOpenToOthers(file: string): Promise<string | undefine
     } else if (name !== "") at = path;
   }
   return undefined;
+}
+
+/** Returns the reason why users other than root and the given one can change a part of a path, if they can. */
+function reasonOpen({ kind, mode = 0, owner }: FileFacts, user: number | undefined): string | undefined {
+  if (owner !== 0 && owner !== user) return `it belongs to user ${owner}`;
+  const isSticky = kind === "folder" && (mode & 0o1000) !== 0;
+  const isOpen = kind !== "link" && (mode & OTHERS_WRITE) !== 0 && !isSticky;
+  return isOpen ? "others can write to it" : undefined;
 }
 
 function requireFile(path: string, { kind }: FileFacts): void {
@@ -535,13 +581,13 @@ function requireOwnedAndUnshared(files: LocalFiles, path: string, { owner, mode 
     refuse(path, `it belongs to user ${owner}, and this is user ${own}`, advice);
   }
   if ((mode & OTHERS_WRITE) === 0) return;
-  refuse(path, "others can write to it", hintForShared(path, kind === "folder" && (mode & SHARED) !== 0));
+  const command = chmodCommand("go-w", path, { kind, mode, owner, user: own });
+  refuse(path, "others can write to it", command ? `Run ${command}` : hintElsewhere(path));
 }
 
-function hintForShared(path: string, onPurpose: boolean): string {
-  // A Windows drive in WSL keeps no modes, unless it is mounted with "metadata".
-  if (/^\/mnt\/[a-z](\/|$)/.test(path)) return "Choose a Linux folder: a Windows drive keeps no permissions";
-  return onPurpose ? capitalized(ELSEWHERE) : `Run ${quoteCommand(["chmod", "go-w", path])}`;
+function hintElsewhere(path: string): string {
+  if (WINDOWS_DRIVE.test(path)) return "Choose a Linux folder: a Windows drive keeps no permissions";
+  return capitalized(ELSEWHERE);
 }
 
 function capitalized(text: string): string {

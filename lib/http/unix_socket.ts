@@ -7,16 +7,8 @@ import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
-import { folderOf, makePrivateFolder, openLocalFiles } from "../files/private_files.ts";
-import {
-  isPermitted,
-  missingFlags,
-  operatingSystem,
-  quoteCommand,
-  requireFlags,
-  requirePermission,
-  shellWord,
-} from "../runtime/host.ts";
+import { chmodCommand, folderOf, makePrivateFolder, openLocalFiles } from "../files/private_files.ts";
+import { isPermitted, missingFlags, operatingSystem, requireFlags, requirePermission } from "../runtime/host.ts";
 import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */
@@ -96,11 +88,12 @@ function requirePossible(path: string): void {
 }
 
 function requireClosedFolder(files: LocalFiles, folder: string): void {
-  const { mode = 0 } = files.lstat(folder) ?? {};
-  if ((mode & 0o077) === 0) return;
+  const facts = files.lstat(folder);
+  if (!facts || ((facts.mode ?? 0) & 0o077) === 0) return;
+  const command = chmodCommand("700", folder, { ...facts, user: files.ownUser() });
   throw unusable(
     `${folder} is not safe for a socket: others can enter it`,
-    `Run ${quoteCommand(["chmod", "700", folder])}, or choose a folder that does not exist yet`,
+    `${command === undefined ? "Choose" : `Run ${command}, or choose`} a folder that does not exist yet`,
   );
 }
 
@@ -160,13 +153,17 @@ export function requireSocketPermissions(path: string): void {
   requireFlags([...missingFlags(folderOf(path), "read"), ...flags], `connect to ${path}`);
 }
 
+const OWN_SOCKET = "a socket in a folder of your own";
+const MAKE_SOCKET =
+  "Start latchkey serve --socket PATH, with a path in a folder of your own, and give --forward that path";
+
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it, or throws `configuration`: another
  * server could hand out tokens of another account. A socket that cannot be read cannot be connected to: that reports it.
  */
 export async function requireTrustedSocket(path: string): Promise<void> {
-  const folder = folderOf(path), own = (await openLocalFiles(folder, "read")).ownUser();
-  const unsafe = `${path} is not safe to ask for tokens`;
+  const folder = folderOf(path);
+  const own = (await openLocalFiles(folder, "read")).ownUser();
   if (own === undefined) return;
   const { lstatSync, statSync } = await import("node:fs");
   let place;
@@ -175,21 +172,30 @@ export async function requireTrustedSocket(path: string): Promise<void> {
   } catch {
     return;
   }
+  const places = [place];
+  try {
+    places.push(lstatSync(path), statSync(path));
+  } catch {
+    // There is no socket yet. Its folder is checked anyway.
+  }
+  const isThere = places.length > 1;
+  const refuse = (reason: string, hint: string): never => {
+    const message = isThere
+      ? `${path} is not safe to ask for tokens: ${reason}`
+      : `There is no socket at ${path}, and ${reason}`;
+    throw unusable(message, isThere ? hint : MAKE_SOCKET);
+  };
   // Also in a sticky folder: others can put a socket there as long as there is none.
   if ((place.mode & OTHERS_WRITE) !== 0) {
-    throw unusable(`${unsafe}: others can write to its folder`, `Run chmod go-w ${shellWord(folder)}`);
+    const command = chmodCommand("go-w", folder, { kind: "folder", mode: place.mode, owner: place.uid, user: own });
+    refuse("others can write to its folder", command === undefined ? `Choose ${OWN_SOCKET}` : `Run ${command}`);
   }
-  const all = [place];
-  try {
-    all.push(lstatSync(path), statSync(path));
-  } catch {
-    // There is no socket yet. Its folder is checked all the same.
-  }
-  const stranger = all.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
+  const stranger = places.map(({ uid }) => uid).find((uid) => uid !== own && uid !== 0);
   if (stranger === undefined || own === 0 && stranger === place.uid && isRootsFolder(`${folder}/..`)) return;
-  throw unusable(
-    `${unsafe}: it, or its folder, belongs to user ${stranger}, and this is user ${own}`,
-    "Run this as that user, or choose a socket in a folder of your own",
+  const owner = isThere ? "it, or its folder," : "its folder";
+  refuse(
+    `${owner} belongs to user ${stranger}, and this is user ${own}`,
+    `Run this as that user, or choose ${OWN_SOCKET}`,
   );
 
   /** Returns true if only root can have put another user's folder there, as a mount of a container. */

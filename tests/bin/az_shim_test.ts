@@ -1,7 +1,12 @@
 import { expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { batchText, isPackageCopy, shimText } from "../../bin/az_shim.ts";
 import { UsageError } from "../../bin/cli/command_line.ts";
 import { powershellWord } from "../../lib/runtime/host.ts";
+import { runProgram } from "./run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 test("shimText() quotes what a POSIX shell would read", () => {
   const text = shimText(["/opt/it's here/latchkey", "az", "--account=$(reboot)", "--"]);
@@ -66,4 +71,28 @@ test("isPackageCopy() knows what npx and bunx make", () => {
   expect(copies.every(isPackageCopy)).toBe(true);
   expect(isPackageCopy("C:\\Users\\jane\\AppData\\Local\\npm-cache\\_npx\\0a1b\\latchkey.js")).toBe(true);
   expect(kept.filter(isPackageCopy)).toEqual([]);
+});
+
+// It wrote an az that the group of the folder, or its owner, could replace: the next program that needs a token runs that.
+test("az-shim --install writes to no folder that others can change", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "az-shim-"));
+  try {
+    const install = (below: string) =>
+      runProgram([...LATCHKEY_ON_BUN, "az-shim", "--install", join(folder, below), "--client-id", "azure-cli"], {});
+    chmodSync(folder, 0o2775);
+    for (const below of ["", "bin"]) {
+      const { code, stdout, stderr } = await install(below);
+      expect({ code, stdout, stderr }).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: expect.stringContaining(`${folder} is not safe: others can write to it`),
+      });
+      expect(readdirSync(folder)).toEqual([]);
+    }
+    chmodSync(folder, 0o700);
+    expect((await install("bin")).code).toBe(0);
+    expect(readdirSync(join(folder, "bin"))).toEqual(["az"]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -559,13 +559,13 @@ describe("LATCHKEY_LIBDBUS", () => {
     copyFileSync(LIBDBUS, `${bus.directory}/open/libdbus-1.so.3`);
     expect(await run(`${bus.directory}/open/libdbus-1.so.3`)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining(`others can write to ${bus.directory}/open`),
+      stderr: expect.stringContaining(`others can change ${bus.directory}/open`),
     });
     symlinkSync(`${bus.directory}/open/link`, `${bus.directory}/mine-to-open`);
     symlinkSync(LIBDBUS, `${bus.directory}/open/link`);
     expect(await run(`${bus.directory}/mine-to-open`)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining(`others can write to ${bus.directory}/open`),
+      stderr: expect.stringContaining(`others can change ${bus.directory}/open`),
     });
     expect(await run("libdbus-1.so.3")).toMatchObject({
       code: 1,

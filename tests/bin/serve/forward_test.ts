@@ -190,12 +190,32 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
         code: 0,
         answer: { statusCode: 502, message: expect.stringContaining(`others can write to its folder. Run chmod go-w`) },
       });
-      for (const sticky of [0o777, 0o1777]) {
-        chmodSync(open, sticky);
-        expect(await run(["true"])).toMatchObject({ code: 1, stderr: expect.stringContaining("others can write") });
-        rmSync(socket, { force: true });
+      const refusals = [
+        [0o777, `${socket} is not safe to ask for tokens: others can write to its folder`, `Run chmod go-w ${open}\n`],
+        [0o1777, `${socket} is not safe to ask for tokens: others`, "Choose a socket in a folder of your own\n"],
+      ] as const;
+      for (const [mode, why, hint] of refusals) {
+        chmodSync(open, mode);
+        const { code, stderr } = await run(["true"]);
+        expect(code).toBe(1);
+        expect(stderr).toContain(why);
+        expect(stderr).toContain(hint);
       }
       expect(asked).toEqual([]);
+    });
+
+    // "serve --forward /tmp/nope" advised "chmod go-w /tmp", which breaks the machine, for a socket that was not there.
+    test("says first that there is no socket, and advises nothing for the folder", async () => {
+      const open = mkdtempSync(join(folder, "open-"));
+      socket = join(open, "nope");
+      for (const mode of [0o777, 0o1777]) {
+        chmodSync(open, mode);
+        const { code, stderr } = await run(["true"]);
+        expect(code).toBe(1);
+        expect(stderr).toContain(`There is no socket at ${socket}, and others can write to its folder`);
+        expect(stderr).toContain("Start latchkey serve --socket PATH, with a path in a folder of your own");
+        expect(stderr).not.toContain("chmod");
+      }
     });
 
     // A client that was one too many outside came back at once.

@@ -1,22 +1,85 @@
-import { expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { placeFile } from "../../../lib/files/placed_file.ts";
+import { placeFile, requireClosedPlace } from "../../../lib/files/placed_file.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
-test("placeFile() writes to no folder that everybody may change", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "placed-file-")), path = join(folder, "az");
-  try {
-    chmodSync(folder, 0o777);
-    expect(await failureOf(placeFile(path, "#!/bin/sh\n", 0o755))).toMatchObject({
-      ...{ code: "configuration", hint: `Run chmod o-w ${folder}, or choose another folder` },
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "placed-file-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+test("placeFile() writes to no folder that every user may change", async () => {
+  const path = join(folder, "config");
+  for (const mode of [0o777, 0o1777]) {
+    chmodSync(folder, mode);
+    expect(await failureOf(placeFile(path, "users: []\n", 0o600))).toMatchObject({
+      ...{ code: "configuration", hint: "Move the file to a folder of your own" },
     });
     expect(existsSync(path)).toBe(false);
-    chmodSync(folder, 0o755);
-    await placeFile(path, "#!/bin/sh\n", 0o755);
-    expect(statSync(path).mode & 0o777).toBe(0o755);
-  } finally {
-    rmSync(folder, { recursive: true });
   }
+  chmodSync(folder, 0o755);
+  await placeFile(path, "users: []\n", 0o640);
+  expect(statSync(path).mode & 0o777).toBe(0o640);
+});
+
+// A program was written to a folder that a group can write, or that another user owns, and later run from there.
+describe("requireClosedPlace()", () => {
+  const isRoot = process.getuid?.() === 0;
+  const NOBODY = 65_534;
+  const refusalOf = (...below: string[]) => failureOf(requireClosedPlace(join(folder, ...below, "az")));
+
+  test("permits what only root and this user can change, be it there or not", async () => {
+    await requireClosedPlace(join(folder, "az"));
+    await requireClosedPlace(join(folder, "new/bin/az"));
+    expect(existsSync(join(folder, "new"))).toBe(false);
+    mkdirSync(join(folder, "sticky/bin"), { recursive: true });
+    chmodSync(join(folder, "sticky"), 0o1777);
+    await requireClosedPlace(join(folder, "sticky/bin/az"));
+  });
+
+  test.each([[0o775, true], [0o777, true], [0o2775, false]])(
+    "refuses a folder of mode %o, and what is below it",
+    async (mode, isClosedByCommand) => {
+      mkdirSync(join(folder, "open/bin"), { recursive: true });
+      chmodSync(join(folder, "open"), mode);
+      const where = "a folder that only you and root can change";
+      for (const below of [["open"], ["open", "bin"], ["open", "missing"]]) {
+        expect(await refusalOf(...below)).toMatchObject({
+          code: "configuration",
+          message: expect.stringContaining(`${join(folder, "open")} is not safe: others can write to it`),
+          hint: isClosedByCommand ? `Run chmod go-w ${join(folder, "open")}, or choose ${where}` : `Choose ${where}`,
+        });
+      }
+    },
+  );
+
+  test.each(isRoot ? ["folder", "link"] : [])("refuses another user's %s", async (kind) => {
+    const theirs = join(folder, "theirs");
+    if (kind === "folder") {
+      mkdirSync(theirs);
+      chownSync(theirs, NOBODY, NOBODY);
+    } else {
+      mkdirSync(join(folder, "target"));
+      symlinkSync("target", theirs);
+      lchownSync(theirs, NOBODY, NOBODY);
+    }
+    expect(await refusalOf("theirs")).toMatchObject({
+      code: "configuration",
+      message: expect.stringContaining(`${theirs} is not safe: it belongs to user ${NOBODY}`),
+      hint: "Choose a folder that only you and root can change",
+    });
+  });
 });

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import type { FileFacts } from "../../../lib/files/files.ts";
-import { isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
+import { chmodCommand, isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
 import { failureOf } from "../../tools/failure_of.ts";
 
 const ELSEWHERE = "Choose a file in a folder of your own";
@@ -46,4 +46,19 @@ test("requirePrivateFile() advises to move away another's file, and to close one
   expect(await hintOf(() => requirePrivateFile(files, "/mnt/c/tokens", { ...own, mode: 0o100666 }))).toBe(
     "Choose a Linux folder: a Windows drive keeps no permissions",
   );
+});
+
+// Root was advised to close /tmp to others, or /run to all: programs of the machine need these folders as they are.
+test("chmodCommand() advises no command for another user's folder, a shared one, or the system's", () => {
+  const advised = (path: string, mode: number, { owner = 0, user = 0 } = {}) =>
+    chmodCommand("go-w", path, { kind: "folder", mode, owner, user });
+  for (const path of ["/", "/run", "/srv/data", "/usr/local/lib", "/var/lib/x", "/tmp", "/root", "folder"]) {
+    expect({ path, command: advised(path, 0o777) }).toEqual({ path, command: undefined });
+  }
+  expect([advised("/root/x", 0o1777), advised("/root/x", 0o2775), advised("/home/jane", 0o775, { owner: 1000 })])
+    .toEqual([undefined, undefined, undefined]);
+  expect(advised("/home/jane/x", 0o775, { owner: 1001, user: 1000 })).toBeUndefined();
+  expect(advised("/root/x", 0o775)).toBe("chmod go-w /root/x");
+  expect(advised("/tmp/x y", 0o777)).toBe("chmod go-w '/tmp/x y'");
+  expect(advised("/home/jane", 0o775, { owner: 1000, user: 1000 })).toBe("chmod go-w /home/jane");
 });
