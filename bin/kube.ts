@@ -12,6 +12,7 @@ import { type Command, type CommandLine, UsageError } from "./cli/command_line.t
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { jsonForTerminal, print } from "./cli/output.ts";
+import { microsoftApiOf } from "./cli/microsoft_apis.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** The command. */
@@ -126,16 +127,16 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
   if (isRemoved) return await uninstallExec(context);
   if (context === undefined) throw new UsageError("--context is missing: kubectl config get-contexts lists them");
   clientIdOf(line); // an error now is better than one in kubectl
-  const { storedCommand, warnIfCopied } = await import("./az_shim.ts"),
-    stored = storedCommand(line, "kube", command.options);
+  const { storedCommand, warnIfCopied } = await import("./az_shim.ts");
+  const stored = storedCommand(line, "kube", command.options);
+  const named = { serverId: line.text("server-id"), tenant: line.text("tenant") };
   await installExec(context, {
     apiVersion: `${GROUP}/v1beta1`, // the one that every client takes
     interactiveMode: line.get(INTERACTIVE) === "never" ? "Never" : "IfAvailable",
-    commandFor({ serverId, tenant }) {
-      const known = line.with({
-        ...(line.text("server-id") === undefined && { "server-id": serverId }),
-        ...(line.text("tenant") === undefined && { tenant }),
-      });
+    command: stored,
+    named,
+    commandFor({ serverId = named.serverId, tenant = named.tenant }) {
+      const known = line.with({ "server-id": serverId, tenant });
       serverIdOf(known);
       const more = ["server-id", "tenant"].filter((name) => known.text(name) !== line.text(name));
       return [...stored, ...more.map((name) => `--${name}=${known.text(name)}`)];
@@ -163,6 +164,12 @@ function serverIdOf(line: CommandLine): string {
     );
   }
   const name = resourceOf(id);
+  const api = microsoftApiOf(name);
+  if (api !== undefined) {
+    throw new UsageError(
+      `--server-id takes the app of a cluster, not ${api}: the cluster's server could use that token as you`,
+    );
+  }
   if (isGuid(name) || /^[a-z][a-z0-9+.-]*:\/\/[^\s,]+$/i.test(name)) return name;
   throw new UsageError(`--server-id takes a GUID, or a URL such as api://contoso, not ${JSON.stringify(id)}`);
 }

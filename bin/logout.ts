@@ -4,11 +4,13 @@
  * @module
  */
 import type { AccountInfo } from "../lib/account.ts";
+import type { PublicClientApplication } from "../lib/application.ts";
+import { LatchkeyError } from "../lib/errors.ts";
 import { chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { ACCOUNT_TENANT, APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { say } from "./cli/output.ts";
-import { clearSetAside, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
+import { clearDamagedCaches, notStored, type TokenPlace, tokenPlace } from "./cli/token_cache.ts";
 
 export const command: Command = {
   name: "logout",
@@ -37,19 +39,38 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
   }
   // Whoever is told that they are signed out has to be: an unusable cache is a failure.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
-  // The broker may still have accounts that have signed out of this app.
-  const account = await chooseAccount(app, {
-    nameOrId: line.text("account"),
-    tenant: line.text("tenant"),
-    signal,
-    includeSignedOut: fromBroker,
-  });
-  await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   const place = tokenPlace(line);
+  let account: AccountInfo;
+  try {
+    // The broker may still have accounts that have signed out of this app.
+    account = await chooseAccount(app, {
+      nameOrId: line.text("account"),
+      tenant: line.text("tenant"),
+      signal,
+      includeSignedOut: fromBroker,
+    });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError) || error.code !== "account_not_found") throw error;
+    // After damage there usually is no account, but the files with its tokens are there.
+    const isDone = await clearDamage(app, place, signal);
+    if (isDone && !fromBroker && (await app.getAccounts({ signal })).length === 0) return;
+    throw error;
+  }
+  await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   say(outcome(account, place, fromBroker));
+  await clearDamage(app, place, signal);
+}
+
+/** Clears damaged token caches, and says so. Returns true if some were removed, and none is left. */
+async function clearDamage(
+  app: PublicClientApplication,
+  place: TokenPlace,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
-  const setAside = await clearSetAside(place, { isAnybodyLeft: left.length > 0 });
-  if (setAside !== undefined) say(setAside);
+  const cleared = await clearDamagedCaches(place, { isAnyAccountLeft: left.length > 0, signal });
+  if (cleared) say(cleared.message);
+  return cleared?.isDone ?? false;
 }
 
 function outcome({ username, homeAccountId, source }: AccountInfo, at: TokenPlace, fromBroker: boolean): string {

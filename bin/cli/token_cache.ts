@@ -140,8 +140,7 @@ function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; rea
     const { setAside: _, ...named } = store; // the person's own file stays in its place
     return named;
   }
-  // An encrypted document is read whole or not at all, and parsing it would cost a silent token time.
-  const isDamaged = (document: string) => isFile ? !document.startsWith("{") : !isCacheText(document);
+  const isDamaged = damageTest(place);
   // Without the folder there is nothing to read, and no code is loaded for it.
   const isCreated = () => !isFile || isThere(place.folder);
   const sayOnce = (kind: string, message: string): void => {
@@ -165,6 +164,12 @@ function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; rea
       return path;
     },
   };
+}
+
+/** Returns a function that tells a damaged document of a place. */
+function damageTest({ kind }: StoredPlace): (document: string) => boolean {
+  // An encrypted document is read whole or not at all, and parsing it would cost a silent token time.
+  return kind === "file" ? (document) => !document.startsWith("{") : (document) => !isCacheText(document);
 }
 
 /** Creates a file beside the token cache and removes it, which shows if anything can be written there. */
@@ -330,23 +335,45 @@ export async function findSetAside(place: TokenPlace): Promise<readonly string[]
   return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
 }
 
-/** Removes what was set aside, unless somebody is still signed in. Returns a message for the person who has signed out, if any. */
-export async function clearSetAside(
+/** Files that were cleared, or not. */
+export interface ClearedFiles {
+  /** Message for the user. */
+  readonly message: string;
+  /** True if all of them were removed. */
+  readonly isDone: boolean;
+}
+
+/**
+ * Removes quarantined files, and the token cache itself if it is damaged, unless an account is still signed in. A file that the
+ * command line names is the user's own, and stays. Returns `undefined` if there is nothing to remove.
+ */
+export async function clearDamagedCaches(
   place: TokenPlace,
-  { isAnybodyLeft }: { readonly isAnybodyLeft: boolean },
-): Promise<string | undefined> {
-  let paths: readonly string[] = [];
+  { isAnyAccountLeft, signal }: { readonly isAnyAccountLeft: boolean } & CacheCall,
+): Promise<ClearedFiles | undefined> {
+  if (place.kind === "memory") return undefined;
+  let paths: readonly string[];
   try {
+    if (!isAnyAccountLeft) await quarantineDamagedCache(place, signal);
     paths = await findSetAside(place);
     if (paths.length === 0) return undefined;
-    if (!isAnybodyLeft) {
+    if (!isAnyAccountLeft) {
       const { removePrivateFile } = await import("../../lib/files/private_files.ts");
       for (const path of paths) await removePrivateFile(path);
-      return `removed what was set aside as damaged: ${paths.join(", ")}`;
+      return { message: `removed what was damaged: ${paths.join(", ")}`, isDone: true };
     }
   } catch (error) {
-    if (!(error instanceof LatchkeyError)) throw error;
-    return `what was set aside as damaged may hold tokens, and was not removed: ${error.message}`;
+    if (!isFailure(error, signal)) throw error;
+    return { message: `what was damaged may contain tokens, and was not removed: ${error.message}`, isDone: false };
   }
-  return `what was set aside as damaged may hold tokens; remove it: ${paths.join(", ")}`;
+  return { message: `what was set aside as damaged may contain tokens; remove it: ${paths.join(", ")}`, isDone: false };
+}
+
+/** Renames the token cache if it is damaged. */
+async function quarantineDamagedCache(place: StoredPlace, signal: AbortSignal | undefined): Promise<void> {
+  if (place.kind === "plaintext" && place.isNamed) return;
+  const isDamaged = damageTest(place);
+  const store = place.kind === "file" ? fileStore({ folder: place.folder }) : plaintextStore(place.path);
+  const documents = await store.readAccounts({ signal });
+  if (documents.some(isDamaged)) await store.setAside?.("", isDamaged, { signal });
 }

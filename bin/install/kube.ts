@@ -4,10 +4,11 @@
  * @module
  */
 import { Document, isScalar, isSeq, LineCounter, type Pair, type ParsedNode, parseDocument, type YAMLMap } from "yaml";
-import { isObject, type JsonObject } from "../../lib/encoding.ts";
+import { isGuid, isObject, type JsonObject } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { fileFailure } from "../../lib/files/files.ts";
-import { changeSharedFile, placeFile, readPlacedFile, removePlacedFile } from "../../lib/files/placed_file.ts";
+import { changeSharedFile } from "../../lib/files/placed_file.ts";
+import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { homeFolder } from "../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { ownCommand } from "../../lib/runtime/installation.ts";
@@ -15,20 +16,28 @@ import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.t
 import { PROGRAM } from "../az_shim.ts";
 import { unknown, UsageError } from "../cli/command_line.ts";
 import { escapeForTerminal, print, say } from "../cli/output.ts";
+import { microsoftApiOf } from "../cli/microsoft_apis.ts";
 
 /** The `exec` section to write. */
 interface Exec {
   readonly apiVersion: string;
   readonly interactiveMode: "Never" | "IfAvailable";
-  /** Returns the command for a cluster, whose entry may already know its ids, as kubelogin's does. */
-  readonly commandFor: (known: KnownIds) => readonly string[];
+  /** Command of this latchkey, without ids that the kubeconfig may know. */
+  readonly command: readonly string[];
+  /** Ids that the user named. */
+  readonly named: ClusterIds;
+  /** Returns the command with ids that the kubeconfig knows. */
+  readonly commandFor: (known: ClusterIds) => readonly string[];
 }
 
-/** Ids in the arguments of kubelogin, which names them as latchkey does or with `-id`. */
-interface KnownIds {
+/** Ids of a cluster, which kubelogin's arguments name as latchkey's do, or with `-id`. */
+interface ClusterIds {
   readonly serverId?: string | undefined;
   readonly tenant?: string | undefined;
 }
+
+/** Id of the server app that all clusters of Azure Kubernetes Service share. */
+export const AKS_SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 
 /** Keys of a user that sign in, and exclude `exec`. The others (`as`, `extensions`, …) stay. */
 const CREDENTIALS = [
@@ -37,45 +46,86 @@ const CREDENTIALS = [
 ];
 
 /**
+ * Variables of an `exec` section that stay: they choose among what is the user's own, or how the user is asked. All others could
+ * come from the author of the file, and run code, name another authority, or read and write files.
+ */
+const KEPT_VARIABLES = [
+  ...["LATCHKEY_ACCOUNT", "LATCHKEY_PROFILE", "LATCHKEY_BROKER", "LATCHKEY_INTERACTIVE", "LATCHKEY_MIN_TTL"],
+  ...["LATCHKEY_TIMEOUT", "LATCHKEY_VERBOSE"],
+];
+
+/**
  * Makes clients of a context's cluster run latchkey: changes the context's user, and no more of the kubeconfig. What signed the
  * user in before is kept in a file of its own. Prints what was written.
  *
- * @throws {UsageError} if there is no such context.
+ * @throws {UsageError} if there is no such context, its user signs in as an app, or the kubeconfig has ids that only the user may
+ * choose.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if a kubeconfig cannot be read or written.
  */
 export async function installExec(context: string, exec: Exec): Promise<void> {
-  const files = await readKubeconfigs(), { user, file } = userOf(files, context);
+  const files = await readKubeconfigs();
+  const { user, file } = userOf(files, context);
+  const server = serverOf(files, context);
   const sharing = contextsOf(files, user).filter((name) => name !== context);
-  let entry = "", before: readonly string[] = [], isDone = false;
-  await changeSharedFile(file.path, async (text) => {
-    const config = parseKubeconfig(file.path, text), old = credentialsIn(config, user);
-    const own = old.exec && isOwn(old.exec), known = own ? {} : knownIds(old.exec);
-    const [command = "", ...args] = exec.commandFor(known), { env } = own && old.exec ? old.exec : { env: undefined };
+  const place = `the user ${JSON.stringify(user)} in ${file.path}`;
+  let change: UserChange | undefined;
+  await changeSharedFile(file.path, async ({ text, target }) => {
+    const config = parseKubeconfig(file.path, text);
+    const old = credentialsIn(config, user);
+    requireUserLogin(old.exec, { user, context });
+    const ids = idsToTake(old.exec, { named: exec.named, server });
+    const [command = "", ...args] = exec.commandFor(ids);
+    const environment = environmentIn(old.exec, exec.command);
     const section = {
       apiVersion: exec.apiVersion,
       command,
       args,
-      ...(env === undefined ? {} : { env }),
+      ...(environment.kept.length > 0 && { env: environment.kept }),
       interactiveMode: exec.interactiveMode,
       provideClusterInfo: false,
     };
-    entry = yamlOf({ users: [{ name: user, user: { exec: section } }] });
-    isDone = JSON.stringify(old.exec) === JSON.stringify(section) && old.keys.length === 1;
+    const isDone = JSON.stringify(old.exec) === JSON.stringify(section) && old.keys.length === 1;
+    change = { ...{ section, isDone, ids, target }, dropped: environment.dropped, before: [] };
     if (isDone) return undefined;
-    before = old.keys.filter((key) => key !== "exec" || !own)
-      .map((key) => key === "exec" ? `exec of ${escapeForTerminal(String(old.exec?.command))}` : key);
-    if (before.length > 0) await keep(file.path, user, config);
+    const isReplaced = !isRunBy(old.exec, exec.command) || environment.dropped.length > 0;
+    change = { ...change, before: await keep(target, { user, config, isReplaced }) };
     return withUser(config, user, { ...old.others, exec: section });
   });
+  if (!change) return;
+  const entry = yamlOf({ users: [{ name: user, user: { exec: change.section } }] });
   print(entry.split("\n").map(escapeForTerminal).join("\n"));
   const undo = quoteCommand(["latchkey", "kube", "--uninstall", "--context", context]);
-  const { path } = file, of = `the user ${JSON.stringify(user)} in ${path}`;
-  say(`${isDone ? "had already written" : "wrote"} ${of}; the context ${context} uses it. To undo: ${undo}`);
-  if (before.length > 0) {
-    say(`what it had before (${before.join(", ")}) is in ${keptPath(path)}; --uninstall brings it back`);
-  }
+  say(`${change.isDone ? "had already written" : "wrote"} ${place}; the context ${context} uses it. To undo: ${undo}`);
+  sayTaken(change, server);
   if (sharing.length > 0) {
     say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
+  }
+}
+
+/** A change of a user's entry. */
+interface UserChange {
+  readonly section: object;
+  /** True if the entry was so before. */
+  readonly isDone: boolean;
+  /** Ids that come from the entry before. */
+  readonly ids: ClusterIds;
+  /** Names of variables that the entry had before, and has no longer. */
+  readonly dropped: readonly string[];
+  /** What was kept of the entry before. */
+  readonly before: readonly string[];
+  readonly target: string;
+}
+
+/** Says what came from the entry that was there before, what did not, and where the rest is. */
+function sayTaken({ ids: { serverId, tenant }, dropped, before, target }: UserChange, server: string): void {
+  const taken = [
+    ...(serverId === undefined ? [] : [`--server-id=${serverId} (Azure Kubernetes Service)`]),
+    ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
+  ];
+  if (taken.length > 0) say(`taken from the entry before it: ${taken.join(", ")}. The tokens go to ${server}`);
+  if (dropped.length > 0) say(`not taken from the entry before it: env ${dropped.map(escapeForTerminal).join(", ")}`);
+  if (before.length > 0) {
+    say(`what it had before (${before.join(", ")}) is in ${keptPath(target)}; --uninstall brings it back`);
   }
 }
 
@@ -86,28 +136,35 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if a kubeconfig cannot be read or written.
  */
 export async function uninstallExec(context: string | undefined): Promise<void> {
-  const files = await readKubeconfigs(), only = context === undefined ? undefined : userOf(files, context);
+  const files = await readKubeconfigs();
+  const only = context === undefined ? undefined : userOf(files, context);
   let removed = 0;
   for (const file of only ? [only.file] : files) {
-    await changeSharedFile(file.path, async (text) => {
+    const back: string[] = [];
+    await changeSharedFile(file.path, async ({ text, target }) => {
       let config = parseKubeconfig(file.path, text);
-      const kept = await readKept(file.path), back: string[] = [];
+      const kept = await readKept(target);
       for (const user of only ? [only.user] : namesIn(config, "users")) {
         const { exec, others } = credentialsIn(config, user);
         if (!exec || !isOwn(exec)) continue;
         const old = kept && findEntry(kept, "users", user) ? credentialsIn(kept, user) : undefined;
-        const whole = old ? { ...others, ...old.credentials } : others;
-        config = parseKubeconfig(file.path, withUser(config, user, whole));
+        const restored = old ? { ...others, ...old.credentials } : others;
+        config = parseKubeconfig(file.path, withUser(config, user, restored));
         back.push(user);
         print(`${user}\n`);
-        const now = old ? `; it has this again: ${old.keys.join(", ")}` : "";
+        const now = old ? `; it has this again: ${old.keys.map((key) => nameOf(key, old.exec)).join(", ")}` : "";
         say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
       }
       removed += back.length;
       return back.length > 0 ? config.text : undefined;
-    }, async () => await forget(file.path));
+    }, (target) => forget(target, back));
   }
   if (removed === 0) say("no user of the kubeconfig runs latchkey: nothing to remove");
+}
+
+/** Returns a key of a user for a message; of `exec` with its command. */
+function nameOf(key: string, exec: JsonObject | undefined): string {
+  return key === "exec" && exec ? `exec of ${escapeForTerminal(String(exec.command))}` : key;
 }
 
 interface Kubeconfig {
@@ -174,7 +231,7 @@ function unusable(path: string, why: string): LatchkeyError {
   });
 }
 
-type List = "users" | "contexts";
+type List = "users" | "contexts" | "clusters";
 
 function entriesOf({ value }: Kubeconfig, list: List): readonly JsonObject[] {
   const entries = value[list];
@@ -207,6 +264,17 @@ function userOf(files: readonly Kubeconfig[], context: string): { readonly user:
     throw new UsageError(`The context ${JSON.stringify(context)} has no user. Give it one: ${fix}`);
   }
   return { user, file: files.find((file) => findEntry(file, "users", user)) ?? owner };
+}
+
+/** Returns the URL of a context's cluster, for a message. */
+function serverOf(files: readonly Kubeconfig[], context: string): string {
+  const owner = files.find((file) => findEntry(file, "contexts", context));
+  const entry = owner && findEntry(owner, "contexts", context);
+  const name = isObject(entry?.context) ? entry.context.cluster : undefined;
+  const clusters = files.map((file) => typeof name === "string" ? findEntry(file, "clusters", name) : undefined);
+  const cluster = clusters.find((entry) => entry !== undefined)?.cluster;
+  const server = isObject(cluster) ? cluster.server : undefined;
+  return typeof server === "string" ? escapeForTerminal(server) : "the server of the context";
 }
 
 function contextsOf(files: readonly Kubeconfig[], user: string): readonly string[] {
@@ -246,15 +314,120 @@ export function isOwn(
 
 const RUNS_LATCHKEY = new RegExp(String.raw`(^|[\\/])${PROGRAM}$`, "i");
 
-/** Returns the ids in kubelogin's arguments: they save whoever comes from there to look them up. */
-export function knownIds(exec: Readonly<Record<string, unknown>> | undefined): KnownIds {
+/** Returns true if an `exec` section runs a command of this latchkey, whatever the options are. */
+function isRunBy(exec: JsonObject | undefined, command: readonly string[]): boolean {
   const words = exec ? wordsOf(exec) : [];
-  if (!/(^|[\\/])kubelogin(\.exe)?$/.test(words[0] ?? "") || words[1] !== "get-token") return {};
-  const valueOf = (name: string) => {
-    const at = words.findIndex((word) => word === name || word.startsWith(`${name}=`));
-    return at === -1 ? undefined : words[at]!.slice(name.length + 1) || words[at + 1];
+  const program = command.slice(0, command.indexOf("kube") + 1);
+  return program.every((word, index) => words[index] === word);
+}
+
+/** A variable of an `exec` section. */
+interface Variable {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** The environment of an `exec` section that runs latchkey. */
+interface SectionEnvironment {
+  /** Variables that the new section keeps: of those that this latchkey wrote, or the user added to it. */
+  readonly kept: readonly Variable[];
+  /** Names of the others. */
+  readonly dropped: readonly string[];
+}
+
+/** Divides the environment of an `exec` section. That of another program's moves with its section, and is not looked at. */
+function environmentIn(exec: JsonObject | undefined, command: readonly string[]): SectionEnvironment {
+  if (!exec || !isOwn(exec)) return { kept: [], dropped: [] };
+  const entries: readonly unknown[] = Array.isArray(exec.env) ? exec.env : [];
+  const isOurs = isRunBy(exec, command);
+  const kept = entries.flatMap((entry): readonly Variable[] => {
+    if (!isOurs || !isObject(entry)) return [];
+    const { name, value } = entry;
+    if (typeof name !== "string" || typeof value !== "string" || !KEPT_VARIABLES.includes(name)) return [];
+    return [{ name, value }];
+  });
+  const names = entries.map((entry) => isObject(entry) ? String(entry.name) : "without a name");
+  return { kept, dropped: names.filter((name) => !kept.some((variable) => variable.name === name)) };
+}
+
+/** kubelogin's ways to sign a user in. All others, also those that are not known here, sign in an app. */
+const USER_LOGINS = ["devicecode", "interactive", "azurecli", "azd", "ropc"];
+
+/**
+ * Refuses to replace an app's sign-in by a user's.
+ *
+ * @throws {UsageError} if an `exec` section runs kubelogin for an app.
+ */
+function requireUserLogin(exec: JsonObject | undefined, { user, context }: { user: string; context: string }): void {
+  const login = kubelogin(exec)?.login;
+  if (login === undefined || USER_LOGINS.includes(login)) return;
+  const fix = quoteCommand(["kubectl", "config", "set-context", context, `--user=${context}-latchkey`]);
+  throw new UsageError(
+    `The user ${JSON.stringify(user)} signs in as an app (kubelogin --login ${
+      escapeForTerminal(login)
+    }), and latchkey kube ` +
+      `signs in a user. Keep kubelogin for the app; to use latchkey in this context, give the context a user of its own ` +
+      `(${fix}), then run this again with --server-id and --tenant`,
+  );
+}
+
+/** Returns what kubelogin's arguments say; `undefined` for another program. */
+export function kubelogin(
+  exec: Readonly<Record<string, unknown>> | undefined,
+): ClusterIds & { readonly login: string } | undefined {
+  const words = exec ? wordsOf(exec) : [];
+  if (!/(^|[\\/])kubelogin(\.exe)?$/.test(words[0] ?? "") || words[1] !== "get-token") return undefined;
+  // Of several values the last one counts. A short name can stand right before its value.
+  const valueOf = (name: string, short?: string): string | undefined => {
+    const isShort = (word: string) => short !== undefined && word.startsWith(short) && !word.startsWith("--");
+    const at = words.findLastIndex((word) => word === name || word.startsWith(`${name}=`) || isShort(word));
+    const word = words[at] ?? "";
+    const attached = isShort(word) ? word.slice(short!.length).replace(/^=/, "") : word.slice(name.length + 1);
+    return at === -1 ? undefined : attached || words[at + 1];
   };
-  return { serverId: valueOf("--server-id"), tenant: valueOf("--tenant-id") ?? valueOf("-t") };
+  const variables: readonly unknown[] = Array.isArray(exec?.env) ? exec.env : [];
+  const variable = variables.find((each) => isObject(each) && each.name === "AAD_LOGIN_METHOD");
+  const method = isObject(variable) ? String(variable.value) : "devicecode";
+  return {
+    serverId: valueOf("--server-id"),
+    tenant: valueOf("--tenant-id", "-t"),
+    login: valueOf("--login", "-l") ?? method,
+  };
+}
+
+/**
+ * Returns the ids of kubelogin's arguments that may be taken without a question: the id that all clusters of Azure Kubernetes
+ * Service share, and the id of a tenant, in which such a token is good at clusters of that tenant only.
+ *
+ * @throws {UsageError} if the arguments have others: whoever wrote the file would choose what the user's token is for.
+ */
+function idsToTake(
+  exec: JsonObject | undefined,
+  { named, server }: { readonly named: ClusterIds; readonly server: string },
+): ClusterIds {
+  const known = kubelogin(exec);
+  const serverId = named.serverId === undefined ? known?.serverId : undefined;
+  const tenant = named.tenant === undefined ? known?.tenant : undefined;
+  if (serverId !== undefined && serverId.toLowerCase() !== AKS_SERVER_ID) {
+    const name = microsoftApiOf(serverId);
+    const wanted = `The kubeconfig wants tokens for ${
+      name ?? `the app ${JSON.stringify(serverId)}`
+    } to go to ${server}`;
+    throw new UsageError(
+      name === undefined
+        ? `${wanted}. If the cluster accepts these, name the app: ${quoteCommand([["--server-id", serverId]])}`
+        : `${wanted}. No cluster accepts these, and its server could use them as you: do not trust this file`,
+    );
+  }
+  if (tenant !== undefined && !isGuid(tenant)) {
+    throw new UsageError(
+      `The kubeconfig wants tokens of the tenant ${
+        JSON.stringify(tenant)
+      } to go to ${server}. If that is the cluster's ` +
+        `tenant, name it: ${quoteCommand([["--tenant", tenant]])}`,
+    );
+  }
+  return { serverId, tenant };
 }
 
 /**
@@ -339,44 +512,64 @@ function withUserIn(whole: JsonObject, name: string, user: object): JsonObject {
   return { ...whole, users: isKnown ? changed : [...users, { name, user }] };
 }
 
-/** Path of what a kubeconfig had before. No client takes it for a kubeconfig. */
-function keptPath(path: string): string {
-  return `${path}.before-latchkey`;
+/** Path of what a kubeconfig had before; of a link, next to the file that it leads to. No client takes it for a kubeconfig. */
+function keptPath(target: string): string {
+  return `${target}.before-latchkey`;
 }
 
-async function readKept(path: string): Promise<Kubeconfig | undefined> {
-  const text = await readPlacedFile(keptPath(path));
-  return text === undefined ? undefined : parseKubeconfig(keptPath(path), text);
+/** Reads what was kept. Another user could have put it there, and would choose what kubectl runs. */
+async function readKept(target: string): Promise<Kubeconfig | undefined> {
+  const path = keptPath(target);
+  const bytes = isThere(path) ? await readPrivateFile(path) : undefined;
+  return bytes && parseKubeconfig(path, new TextDecoder().decode(bytes));
 }
 
 const KEPT = "# Kept by latchkey kube --install, and brought back by latchkey kube --uninstall. It can have secrets.\n";
-const PRIVATE_FILE = 0o600;
 
-/**
- * Keeps what signs a user in, in place of what was kept of that user before; in addition to it if the user still runs latchkey, as
- * after `kubectl config set-credentials`.
- */
-async function keep(path: string, user: string, config: Kubeconfig): Promise<void> {
-  const kept = await readKept(path), { credentials: { exec, ...others } } = credentialsIn(config, user);
-  const credentials = isObject(exec) && isOwn(exec)
-    ? { ...kept && credentialsIn(kept, user).credentials, ...others }
-    : { ...others, ...(exec !== undefined && { exec }) };
-  const text = kept
-    ? withUser(kept, user, credentials)
-    : `${KEPT}${yamlOf({ users: [{ name: user, user: credentials }] })}`;
-  await placeFile(keptPath(path), text, PRIVATE_FILE);
+async function writeKept(target: string, text: string): Promise<void> {
+  await replacePrivateFile(keptPath(target), new TextEncoder().encode(text));
 }
 
-/** Removes from the kept entries those that are back; at last the file. */
-async function forget(path: string): Promise<void> {
-  const kept = await readKept(path);
+/**
+ * Keeps what signs a user in, in place of what was kept of that user before; in addition to it if the user runs latchkey, as after
+ * `kubectl config set-credentials`. Returns the names of what was kept.
+ */
+async function keep(
+  target: string,
+  { user, config, isReplaced }: {
+    readonly user: string;
+    readonly config: Kubeconfig;
+    /** True if the `exec` section is another one than this latchkey would write. */
+    readonly isReplaced: boolean;
+  },
+): Promise<readonly string[]> {
+  const old = credentialsIn(config, user);
+  const { exec, ...others } = old.credentials;
+  const isLatchkey = old.exec !== undefined && isOwn(old.exec);
+  if (Object.keys(others).length === 0 && (exec === undefined || isLatchkey && !isReplaced)) return [];
+  const kept = await readKept(target);
+  const earlier = isLatchkey && kept ? credentialsIn(kept, user).credentials : {};
+  const isExecKept = exec !== undefined && isReplaced && earlier.exec === undefined;
+  const credentials = { ...earlier, ...others, ...(isExecKept && { exec }) };
+  const names = [...Object.keys(others), ...(isExecKept ? [nameOf("exec", old.exec)] : [])];
+  if (names.length === 0) return [];
+  await writeKept(
+    target,
+    kept ? withUser(kept, user, credentials) : `${KEPT}${yamlOf({ users: [{ name: user, user: credentials }] })}`,
+  );
+  return names;
+}
+
+/** Removes from the kept entries those that are back; finally the file. */
+async function forget(target: string, back: readonly string[]): Promise<void> {
+  const kept = await readKept(target);
   if (!kept) return;
-  const config = await readKubeconfig(path);
+  const config = await readKubeconfig(target);
   const left = namesIn(kept, "users").filter((user) => {
     const { exec } = credentialsIn(config, user);
-    return exec && isOwn(exec);
+    return !back.includes(user) && exec && isOwn(exec);
   });
-  if (left.length === 0) return await removePlacedFile(keptPath(path));
+  if (left.length === 0) return await removePrivateFile(keptPath(target));
   const users = left.map((name) => ({ name, user: credentialsIn(kept, name).credentials }));
-  await placeFile(keptPath(path), `${KEPT}${yamlOf({ users })}`, PRIVATE_FILE);
+  await writeKept(target, `${KEPT}${yamlOf({ users })}`);
 }

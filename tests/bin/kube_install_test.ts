@@ -2,6 +2,7 @@
 // client, use what was written among the peers.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -15,11 +16,12 @@ import {
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { parse } from "yaml";
-import { isOwn, knownIds, kubeconfigPaths } from "../../bin/install/kube.ts";
+import { isOwn, kubeconfigPaths, kubelogin } from "../../bin/install/kube.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 const AKS = "6dae42f8-4368-4678-94ff-3960e28e3630";
+const TENANT = "99999999-8888-4777-8666-555555555555";
 const CONFIG = `# work clusters
 apiVersion: v1
 kind: Config
@@ -52,7 +54,7 @@ users:
       - get-token
       - --server-id
       - ${AKS}
-      - --tenant-id=contoso.com
+      - --tenant-id=${TENANT}
       command: kubelogin
       env: null
 # Jane's own
@@ -82,6 +84,13 @@ const userOf = (name: string, text = content()): any => parse(text).users.find((
 /** Lines that one text has and the other does not. */
 const lost = (one: string, other: string) => one.split("\n").filter((line) => !other.split("\n").includes(line));
 const kept = () => `${path}.before-latchkey`;
+
+/** A kubeconfig with one user, as another person could have sent it. */
+function foreignConfig(exec: object, server = "https://evil.example"): string {
+  const cluster = { name: "c", cluster: { server } };
+  const context = { name: "contoso", context: { cluster: "c", user: "jane" } };
+  return JSON.stringify({ clusters: [cluster], contexts: [context], users: [{ name: "jane", user: { exec } }] });
+}
 
 describe("latchkey kube --install", () => {
   test("changes a context's user and no other byte, tells what was there, and does that once", async () => {
@@ -127,11 +136,13 @@ describe("latchkey kube --install", () => {
 
   test("takes kubelogin's ids, unless others are given; with other options it replaces its own", async () => {
     const { code, stderr } = await install("aks");
-    expect({ code, stderr }).toMatchObject({
-      code: 0,
-      stderr: expect.stringContaining("what it had before (exec of kubelogin) is in"),
-    });
-    expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, "--tenant=contoso.com"]));
+    expect(code).toBe(0);
+    expect(stderr).toContain("what it had before (exec of kubelogin) is in");
+    expect(stderr).toContain(
+      `taken from the entry before it: --server-id=${AKS} (Azure Kubernetes Service), --tenant=${TENANT}. ` +
+        "The tokens go to https://127.0.0.1:1\n",
+    );
+    expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, `--tenant=${TENANT}`]));
     expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
     expect(userOf("aks").exec).toMatchObject({ interactiveMode: "Never" });
     expect(userOf("aks").exec.args.slice(-3)).toEqual([
@@ -185,6 +196,114 @@ describe("latchkey kube --install", () => {
     expect(content()).toBe(before);
   });
 
+  // Whatever stood in "env" stayed if the command looked like latchkey: code of a stranger's ran in it at the next kubectl.
+  test("keeps no environment of a section that it did not write, and says so", async () => {
+    const env = [
+      { name: "NODE_OPTIONS", value: "--require /tmp/evil" },
+      { name: "LATCHKEY_AUTHORITY", value: "https://evil.example" },
+      { name: "LATCHKEY_ACCOUNT", value: "joe@contoso.com" },
+    ];
+    const exec = { command: "/nowhere/latchkey", args: ["kube"], env };
+    const text = foreignConfig(exec);
+    writeFileSync(path, text);
+    const { code, stderr } = await install("contoso", "--server-id", AKS);
+    expect(code).toBe(0);
+    expect(userOf("jane").exec.env).toBeUndefined();
+    expect(stderr).toContain(
+      "not taken from the entry before it: env NODE_OPTIONS, LATCHKEY_AUTHORITY, LATCHKEY_ACCOUNT\n",
+    );
+    expect(stderr).toContain(
+      `what it had before (exec of /nowhere/latchkey) is in ${kept()}; --uninstall brings it back`,
+    );
+    expect(await run(["--uninstall"])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("it has this again: exec of /nowhere/latchkey\n"),
+    });
+    expect(parse(content())).toEqual(JSON.parse(text));
+    expect(existsSync(kept())).toBe(false);
+  });
+
+  test("keeps of its own section's environment only what chooses among what is the user's", async () => {
+    await install("aks");
+    const { exec } = userOf("aks");
+    const kept = [
+      { name: "LATCHKEY_ACCOUNT", value: "jane@contoso.com" },
+      { name: "LATCHKEY_INTERACTIVE", value: "never" },
+    ];
+    const dropped = [
+      "LATCHKEY_LIBDBUS",
+      "LATCHKEY_MSALRUNTIME",
+      "LATCHKEY_CACHE_FILE",
+      "LATCHKEY_TENANT",
+      "LD_PRELOAD",
+    ];
+    const env = [...kept, ...dropped.map((name) => ({ name, value: "/tmp/evil" }))];
+    const config = parse(content());
+    config.users.find(({ name }: { name: string }) => name === "aks").user = { exec: { ...exec, env } };
+    writeFileSync(path, JSON.stringify(config));
+    const { code, stderr } = await install("aks", "--server-id", AKS);
+    expect(code).toBe(0);
+    expect(userOf("aks").exec.env).toEqual(kept);
+    expect(stderr).toContain(`not taken from the entry before it: env ${dropped.join(", ")}\n`);
+    await run(["--uninstall", "--context", "aks"]);
+    expect(userOf("aks")).toEqual(userOf("aks", CONFIG)); // what kubelogin had, not what was added since
+  });
+
+  // The file chose what the token is for, and where it goes: a stranger's cluster got one for Microsoft Graph.
+  test.each([
+    ["00000003-0000-0000-c000-000000000000", TENANT, "wants tokens for Microsoft Graph to go to https://evil.example"],
+    ["00000002-0000-0ff1-ce00-000000000000", TENANT, "wants tokens for the API 00000002-"],
+    ["https://graph.microsoft.com", TENANT, "do not trust this file"],
+    ["api://contoso", TENANT, "If the cluster accepts these, name the app: --server-id api://contoso\n"],
+    [AKS, "evil.example", "If that is the cluster's tenant, name it: --tenant evil.example\n"],
+  ])("takes no server id %s and tenant %s from kubelogin's arguments", async (serverId, tenant, says) => {
+    const args = ["get-token", "--server-id", serverId, "--tenant-id", tenant];
+    const text = foreignConfig({ command: "kubelogin", args });
+    writeFileSync(path, text);
+    const { code, stdout, stderr } = await install("contoso");
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: "", stderr: expect.stringContaining(says) });
+    expect(stderr).toContain("https://evil.example");
+    expect(content()).toBe(text);
+  });
+
+  test("takes a server id that the user names, if it can be a cluster's", async () => {
+    const args = ["get-token", "--server-id", "api://x", "--tenant-id", "contoso.com"];
+    writeFileSync(path, foreignConfig({ command: "kubelogin", args }, "https://k8s.contoso.com"));
+    expect((await install("contoso", "--server-id", "api://x", "--tenant", "contoso.com")).code).toBe(0);
+    expect(userOf("jane").exec.args).toEqual(expect.arrayContaining(["--server-id=api://x", "--tenant=contoso.com"]));
+    for (const id of ["00000003-0000-0000-c000-000000000000", "https://management.azure.com"]) {
+      const { code, stderr } = await install("contoso", "--server-id", id);
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("the app of a cluster, not") });
+    }
+  });
+
+  // The cluster then knew a person where it had known an app.
+  test.each([
+    ["workloadidentity", ["--login", "workloadidentity"], []],
+    ["spn", ["-lspn"], []],
+    ["msi", ["-l", "msi"], []],
+    ["azurepipelines", ["--login=azurepipelines"], []],
+    ["githubactions", ["--login", "devicecode", "--login", "githubactions"], []],
+    ["spn", [], [{ name: "AAD_LOGIN_METHOD", value: "spn" }]],
+  ])("replaces no app's sign-in by a user's: %s", async (login, words, env) => {
+    const exec = { command: "kubelogin", args: ["get-token", "--server-id", AKS, ...words], env };
+    const text = foreignConfig(exec);
+    writeFileSync(path, text);
+    const { code, stdout, stderr } = await install("contoso");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(`The user "jane" signs in as an app (kubelogin --login ${login})`);
+    expect(stderr).toContain("kubectl config set-context contoso --user=contoso-latchkey");
+    expect(content()).toBe(text);
+  });
+
+  test.each(["devicecode", "interactive", "azurecli", "azd", "ropc"])(
+    "replaces kubelogin --login %s",
+    async (login) => {
+      writeFileSync(path, foreignConfig({ command: "kubelogin", args: ["get-token", "--login", login] }));
+      expect((await install("contoso", "--server-id", AKS)).code).toBe(0);
+    },
+  );
+
   test("says why it cannot read the kubeconfig", async () => {
     symlinkSync("loop", join(folder, "loop"));
     for (const [name, why] of [["loop", "it is a symbolic link"], [".", "it is a folder"]] as const) {
@@ -192,6 +311,43 @@ describe("latchkey kube --install", () => {
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(why) });
       expect(stderr).toContain("error: configuration\n");
     }
+  });
+
+  // Another user put a file of this name next to the link, and --uninstall wrote what it named into the kubeconfig.
+  test("believes no .before-latchkey that others could have put there", async () => {
+    const own = foreignConfig({ command: "latchkey", args: ["kube"] });
+    const evil = "users: [{name: jane, user: {exec: {command: /tmp/evil}}}]\n";
+    writeFileSync(path, own);
+    const link = join(folder, "link");
+    symlinkSync("config", link);
+    writeFileSync(`${link}.before-latchkey`, evil);
+    expect(await run(["--uninstall"], link)).toMatchObject({ code: 0 });
+    expect(userOf("jane")).toEqual({});
+
+    for (const [mode, folderMode] of [[0o666, 0o700], [0o600, 0o770]] as const) {
+      writeFileSync(path, own);
+      writeFileSync(kept(), evil);
+      chmodSync(kept(), mode);
+      chmodSync(folder, folderMode);
+      const { code, stderr } = await run(["--uninstall"]);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("others can write to it") });
+      expect(content()).toBe(own);
+      chmodSync(folder, 0o700);
+      rmSync(kept());
+    }
+    symlinkSync("elsewhere", kept());
+    writeFileSync(join(folder, "elsewhere"), evil);
+    const { code, stderr } = await run(["--uninstall"]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("it is a symbolic link") });
+    expect(content()).toBe(own);
+  });
+
+  test("writes no secret to a folder that others can write", async () => {
+    chmodSync(folder, 0o770);
+    const { code, stderr } = await install("contoso", "--server-id", AKS);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`Run chmod go-w ${folder}\n`) });
+    expect(content()).toBe(CONFIG);
+    expect(readdirSync(folder)).toEqual(["config"]);
   });
 
   test("follows KUBECONFIG: the first file with the context, and the first with its user", async () => {
@@ -315,11 +471,13 @@ test("isOwn() knows latchkey by its name, and this executable by its path", () =
     .toEqual([false, false, false, false]);
 });
 
-test("knownIds() reads kubelogin's arguments, on Windows too, and no other program's", () => {
+test("kubelogin() reads kubelogin's arguments, on Windows too, and no other program's", () => {
   const args = ["get-token", "--server-id", "a", "--tenant-id", "b"];
-  expect(knownIds({ command: "C:\\tools\\kubelogin.exe", args })).toEqual({ serverId: "a", tenant: "b" });
-  expect(knownIds({ command: "kubelogin", args: ["get-token", "--server-id=a"] })).toEqual({ serverId: "a" });
+  const read = { serverId: "a", tenant: "b", login: "devicecode" };
+  expect(kubelogin({ command: "C:\\tools\\kubelogin.exe", args })).toEqual(read);
+  expect(kubelogin({ command: "kubelogin", args: ["get-token", "--server-id=x", "-tb", "--server-id=a", "-l=msi"] }))
+    .toEqual({ ...read, login: "msi" });
   for (const other of [undefined, { command: "aws", args }, { command: "kubelogin", args: ["convert", ...args] }]) {
-    expect(knownIds(other)).toEqual({});
+    expect(kubelogin(other)).toBeUndefined();
   }
 });

@@ -109,6 +109,10 @@ test("latchkey kube needs a server id that is one, and a client id", async () =>
   expect(await usage("--client-id", CLIENT_ID)).toContain("--server-id is missing");
   expect(await usage("--client-id", CLIENT_ID, "--server-id", "my cluster")).toContain("--server-id takes");
   expect(await usage("--server-id", SERVER_ID)).toContain("--client-id is missing");
+  // A kubeconfig can name any id, and the server of its cluster gets the token.
+  for (const id of ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com/.default"]) {
+    expect(await usage("--client-id", CLIENT_ID, "--server-id", id)).toContain("takes the app of a cluster, not ");
+  }
 });
 
 testOfSources("latchkey kube needs leave to read what the caller says", async () => {

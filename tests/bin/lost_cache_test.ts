@@ -130,7 +130,7 @@ describe("latchkey logout", () => {
         provider.appWordsOf("logout"),
         { home },
       );
-    expect(stderr).toContain(`removed what was set aside as damaged: ${aside}`);
+    expect(stderr).toContain(`removed what was damaged: ${aside}`);
     expect(readdirSync(home.state).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
 
     writeFileSync(documentOf(home), document);
@@ -147,7 +147,42 @@ describe("latchkey logout", () => {
       [...provider.appWordsOf("logout"), "--account", "jane@contoso.com"],
       { home },
     );
-    expect(second.stderr).toContain(`what was set aside as damaged may hold tokens; remove it: ${aside}`);
+    expect(second.stderr).toContain(`what was set aside as damaged may contain tokens; remove it: ${aside}`);
+    expect(readdirSync(home.state)).toContain("tokens.encrypted.damaged-20261125T120000Z");
+  });
+
+  // After damage there is no account, so logout exited with 3 and left the files, which contain refresh tokens.
+  test.each([
+    ["tokens.encrypted", "", ["key.json"]],
+    ["msal_token_cache.json", "--store plaintext", []],
+  ])("removes a damaged %s, and what was quarantined, where there is no account", async (name, words, left) => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home }, words)).code).toBe(0);
+    const document = join(home.state, name);
+    const aside = `${document}.damaged-20261125T120000Z`;
+    truncateSync(document, 100);
+    writeFileSync(aside, "REFRESH-SECRET", { mode: 0o600 });
+    const { code, stdout, stderr } = await provider.logout({ home }, words);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
+    expect(stderr).toContain("removed what was damaged: ");
+    expect(stderr).toContain(aside);
+    expect(readdirSync(home.state)).toEqual(left);
+
+    writeFileSync(aside, "REFRESH-SECRET", { mode: 0o600 });
+    const second = await provider.logout({ home }, words);
+    expect(second).toMatchObject({ code: 0, stderr: expect.stringContaining(`removed what was damaged: ${aside}`) });
+    expect(readdirSync(home.state)).toEqual(left);
+    expect((await provider.logout({ home }, words)).code).toBe(3);
+  });
+
+  test("keeps what was quarantined, and fails, if the named account is none of those that are signed in", async () => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home })).code).toBe(0);
+    const aside = join(home.state, "tokens.encrypted.damaged-20261125T120000Z");
+    writeFileSync(aside, "REFRESH-SECRET", { mode: 0o600 });
+    const { code, stderr } = await provider.logout({ home }, "--account joe@contoso.com");
+    expect(code).toBe(3);
+    expect(stderr).toContain(`may contain tokens; remove it: ${aside}`);
     expect(readdirSync(home.state)).toContain("tokens.encrypted.damaged-20261125T120000Z");
   });
 });
