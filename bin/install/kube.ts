@@ -111,7 +111,7 @@ interface UserChange {
   readonly ids: ClusterIds;
   /** Names of variables that the entry had before, and has no longer. */
   readonly dropped: readonly string[];
-  /** What was kept of the entry before. */
+  /** Names of the keys of the entry before that were kept. */
   readonly before: readonly string[];
   readonly target: string;
 }
