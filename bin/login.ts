@@ -18,6 +18,7 @@ import {
   BROKER,
   BROWSER,
   CLAIMS,
+  FOR,
   GRAPH_SCOPE,
   type Option,
   PROFILE,
@@ -29,9 +30,10 @@ import {
   VERBOSE,
 } from "./cli/options.ts";
 import { accountJson, accountLine, messageOf, print, printJson, say } from "./cli/output.ts";
+import type { ServerRequest } from "./cli/protected_server.ts";
 import { type ConsoleBrowserOptions, prompterFor, signInByDeviceCode } from "./cli/sign_in.ts";
 import { warnIfNotStored } from "./cli/token_cache.ts";
-import { scopesOf } from "./token.ts";
+import { scopesForServer, scopesOf } from "./token.ts";
 
 const PROMPT = {
   name: "prompt",
@@ -48,6 +50,7 @@ export const command: Command = {
   options: [
     { ...ACCOUNT, summary: "User name of the person who has to sign in: nobody else's sign-in is kept" },
     ...SCOPES_OR_DEFAULT,
+    FOR,
     ...APP.map((option) =>
       option === PROFILE
         ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" }
@@ -75,6 +78,10 @@ export const command: Command = {
       "over SSH: with a phone, if the organization allows it",
     ],
     [
+      "latchkey login --client-id ID --for https://mcp.contoso.com/mcp",
+      "for the scopes that an MCP server asks for, before latchkey mcp",
+    ],
+    [
       "latchkey login --profile work --client-id ID --tenant contoso.com",
       "remembered by a name, for latchkey token --profile work --scope User.Read",
     ],
@@ -99,8 +106,9 @@ export async function completeSignIn(
   }
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const result = await (line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser)(line, signal),
-    { account } = result;
+  const signInBy = line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser, server = line.text("for");
+  const result = await (server === undefined ? signInBy(line, signal) : signInFor(server, line, { signal, signInBy }));
+  const { account } = result;
   try {
     await profiles?.writeProfile(line, account, signal);
   } catch (error) {
@@ -112,13 +120,34 @@ export async function completeSignIn(
   return result;
 }
 
-async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
+type SignInBy = (
+  line: CommandLine,
+  signal: AbortSignal | undefined,
+  server?: ServerRequest,
+) => Promise<AuthenticationResult>;
+
+/** Signs the user in for what a protected server needs. */
+async function signInFor(
+  url: string,
+  line: CommandLine,
+  { signal, signInBy }: CacheCall & { readonly signInBy: SignInBy },
+): Promise<AuthenticationResult> {
+  const { acquireForServer, needsOfServer } = await import("./cli/protected_server.ts");
+  const needs = await needsOfServer(url, line, { named: scopesForServer(line), signal });
+  const mayPrompt = line.get(PROMPT) !== "none";
+  return await acquireForServer(needs, (server) => signInBy(line, signal, server), {
+    ...{ mayPrompt, signal },
+    isSignIn: true,
+  });
+}
+
+const byBrokerOrBrowser: SignInBy = async (line, signal, server) => {
   const prompter = prompterFor(line),
     { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
   const username = await usernameOf(app, line, signal), prompt = line.get(PROMPT);
   // Whoever chooses an account may choose another one than the profile's.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";
-  const request = { ...requestOf(line, signal), prompt, loginHint: username, ...(!isFree && { username }) };
+  const request = { ...requestOf(line, signal, server), prompt, loginHint: username, ...(!isFree && { username }) };
   const { state } = await app.brokerStatus({ signal });
   if (state !== "active" && line.get(BROKER) !== "require") await tryStore();
   try {
@@ -126,22 +155,22 @@ async function byBrokerOrBrowser(line: CommandLine, signal: AbortSignal | undefi
   } catch (error) {
     throw await withConsentUrl(error, app, request);
   }
-}
+};
 
-async function byDeviceCode(line: CommandLine, signal: AbortSignal | undefined): Promise<AuthenticationResult> {
+const byDeviceCode: SignInBy = async (line, signal, server) => {
   if (line.get(BROKER) === "require") throw new UsageError("No broker has device codes: leave out --broker require");
   const others = { prompt: line.get(PROMPT), port: line.text("port"), "no-browser": line.isOn("no-browser") };
   const [other] = Object.entries(others).find(([, value]) => value) ?? [];
   if (other !== undefined) throw new UsageError(`A device code has no --${other}`);
   const { app, tryStore } = await signInApplication(line, { signal });
-  const request = { ...requestOf(line, signal), username: await usernameOf(app, line, signal) };
+  const request = { ...requestOf(line, signal, server), username: await usernameOf(app, line, signal) };
   await tryStore();
   try {
     return await signInByDeviceCode(app, request, line);
   } catch (error) {
     throw await withConsentUrl(error, app, request);
   }
-}
+};
 
 /** Returns the application, and a function that warns, before a sign-in without a broker, that it will not be kept. */
 async function signInApplication(
@@ -179,11 +208,16 @@ export function defaultScopesOf(line: CommandLine): readonly string[] {
   return isAtMicrosoft(line) ? [GRAPH_SCOPE] : ["email"];
 }
 
-function requestOf(line: CommandLine, signal: AbortSignal | undefined): TokenRequest {
+function requestOf(
+  line: CommandLine,
+  signal: AbortSignal | undefined,
+  server?: ServerRequest,
+): TokenRequest {
   return {
-    scopes: scopesOf(line, defaultScopesOf(line)),
+    scopes: server?.scopes ?? scopesOf(line, defaultScopesOf(line)),
+    resource: server?.resource,
     claims: line.text("claims"),
-    tenantId: line.text("tenant"),
+    tenantId: server === undefined ? line.text("tenant") : server.tenantId,
     correlationId: line.correlationId,
     signal,
   };

@@ -5,6 +5,7 @@
  */
 import { idKey, isEntraId } from "../lib/account.ts";
 import { type JsonObject, readJwt } from "../lib/encoding.ts";
+import { DEFAULT_AUTHORITY, parseAuthority } from "../lib/authority.ts";
 import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
@@ -12,14 +13,7 @@ import { LatchkeyError } from "../lib/errors.ts";
 import { accountsMeant } from "../lib/sources/account_choice.ts";
 import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import {
-  type AccountOptions,
-  canChoose,
-  chooseAccount,
-  clientIdOf,
-  deferredNotices,
-  makeApplication,
-} from "./cli/application.ts";
+import { type AccountOptions, canChoose, chooseAccount, deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
@@ -28,6 +22,7 @@ import {
   BROWSER,
   type ChoiceOption,
   CLAIMS,
+  FOR,
   FORCE_REFRESH,
   formatOption,
   INTERACTIVE,
@@ -69,10 +64,11 @@ export const TOKEN_FORMAT: ChoiceOption<keyof typeof TOKEN_FORMATS> = formatOpti
 export const command: Command = {
   name: "token",
   summary: "Print an access token",
-  usage: "token --client-id ID (--scope SCOPE... | --resource URL) [options]",
+  usage: "token --client-id ID (--scope SCOPE... | --resource URL | --for URL) [options]",
   operands: 0,
   options: [
     ...SCOPES,
+    FOR,
     ACCOUNT,
     ...APP,
     TENANT,
@@ -107,22 +103,41 @@ export const command: Command = {
 const SERVER_VARIABLE = "CLAUDE_CODE_MCP_SERVER_URL";
 
 async function printAccessToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const isForHeaders = line.get(TOKEN_FORMAT) === "headers",
-    isScopeGiven = line.nearest("scope", "resource").length > 0;
-  const server = isForHeaders && !isScopeGiven ? readEnvironment(SERVER_VARIABLE) : undefined;
-  if (server !== undefined) clientIdOf(line); // before anything is sent
-  const found = server === undefined ? undefined : await requestForServer(server, line, { signal });
-  const asked = () => ({
-    scopes: found?.scopes ?? scopesOf(line),
-    resource: found?.resource,
+  const isForHeaders = line.get(TOKEN_FORMAT) === "headers";
+  // Whoever runs a command for headers waits a few seconds, often behind a window of its own.
+  const interactive = isForHeaders && line.get(INTERACTIVE) === "auto" ? "never" : interactiveOf(line);
+  const more = () => ({
     claims: line.text("claims"),
     authenticationScheme: popOf(line),
     forceRefresh: line.get(FORCE_REFRESH),
   });
-  // Whoever runs a command for headers waits a few seconds, often behind a window of its own.
-  const interactive = isForHeaders && line.get(INTERACTIVE) === "auto" ? "never" : interactiveOf(line);
-  const ofTenant = found ? line.with({ tenant: found.tenantId }) : line;
-  printToken(await acquireToken(ofTenant, { interactive, signal, asked }), line);
+  const isScopeGiven = line.nearest("scope", "resource").length > 0;
+  const server = line.text("for") ?? (isForHeaders && !isScopeGiven ? readEnvironment(SERVER_VARIABLE) : undefined);
+  if (server !== undefined) return printToken(await tokenForServer(server, line, { interactive, signal, more }), line);
+  const asked = () => ({ scopes: scopesOf(line), ...more() });
+  printToken(await acquireToken(line, { interactive, signal, asked }), line);
+}
+
+/** Acquires a token for a server that says itself which it needs. */
+async function tokenForServer(
+  url: string,
+  line: CommandLine,
+  { interactive, signal, more }: Omit<TokenOptions, "asked"> & {
+    readonly more: () => Omit<ReturnType<TokenOptions["asked"]>, "scopes">;
+  },
+): Promise<AuthenticationResult> {
+  const { acquireForServer, needsOfServer } = await import("./cli/protected_server.ts");
+  const needs = await needsOfServer(url, line, { named: scopesForServer(line), signal });
+  return await acquireForServer(
+    needs,
+    ({ mustPrompt, tenantId, ...request }) =>
+      acquireToken(line.with({ tenant: tenantId }), {
+        interactive: mustPrompt ? "always" : interactive,
+        signal,
+        asked: () => ({ ...request, ...more() }),
+      }),
+    { mayPrompt: interactive !== "never", signal },
+  );
 }
 
 export interface TokenOptions {
@@ -131,7 +146,7 @@ export interface TokenOptions {
   /** Returns the part of the request that not all commands have options for. It is called after the app's options are checked. */
   readonly asked: () => Pick<
     AcquireTokenRequest,
-    "scopes" | "resource" | "claims" | "authenticationScheme" | "forceRefresh"
+    "scopes" | "resource" | "claims" | "authenticationScheme" | "forceRefresh" | "onBeforeLaunchingUi"
   >;
 }
 
@@ -290,58 +305,14 @@ export function scopeOfResource(resource: string): string {
 }
 
 /**
- * Returns what a token for a server, such as an MCP server, has to be requested with: the scopes of the command line, else those
- * that the server asks for (RFC 9728).
+ * Returns the scopes that the command line names for a protected server; none if it names none. At a provider other than
+ * Microsoft, --resource is a resource indicator (RFC 8707), and may be given as well.
  *
- * @param options `challenge`: `WWW-Authenticate` of an answer of the server, which by default is asked, without a token; `held`:
- * the scopes of a token that the server refused because it needs more.
- * @throws {UsageError} if an option is invalid.
- * @throws {LatchkeyError} as `findProtectedResource` does.
+ * @throws {UsageError} if they are invalid.
  */
-export async function requestForServer(
-  url: string,
-  line: CommandLine,
-  { challenge, held, signal }: {
-    readonly challenge?: string | undefined;
-    readonly held?: readonly string[] | undefined;
-    readonly signal?: AbortSignal | undefined;
-  } = {},
-): Promise<Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">> {
-  const tenantId = line.text("tenant"), given = scopesOf(line, []);
-  if (given.length > 0 && !held) return { scopes: given, tenantId };
-  const [
-    { findProtectedResource, foreignScope },
-    { makeFetch },
-    { authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority },
-  ] = await Promise.all([
-    import("../lib/oauth/protected_resource.ts"),
-    import("../lib/http/client.ts"),
-    import("../lib/authority.ts"),
-  ]);
-  const { correlationId } = line, ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
-  const found = await findProtectedResource(url, {
-    authority: tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId),
-    challenge,
-    fetch: makeFetch(),
-    signal,
-    correlationId,
-  });
-  // At Microsoft's authorities, a scope that a person named rules out other services.
-  const resources = given.map(resourceOfScope), isMicrosoft = found.resource === undefined;
-  const foreign = found.scopes.find((scope) => isMicrosoft && !resources.includes(resourceOfScope(scope)));
-  if (given.length > 0 && foreign !== undefined) throw foreignScope(new URL(url).host, foreign, correlationId);
-  const scopes = [...new Set([...held ?? [], ...found.scopes])],
-    named = scopes.filter((each) => !each.endsWith("/.default"));
-  // Entra takes /.default only by itself.
-  return {
-    scopes: held && named.length > 0 ? named : scopes,
-    tenantId: tenantId ?? found.tenantId,
-    resource: found.resource,
-  };
-}
-
-function resourceOfScope(scope: string): string {
-  return scope.replace(/\/[^/]*$/, "");
+export function scopesForServer(line: CommandLine): readonly string[] {
+  const { kind } = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
+  return scopesOf(kind === "oidc" ? line.with({ resource: undefined }) : line, []);
 }
 
 /** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */

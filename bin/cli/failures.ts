@@ -8,6 +8,7 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { resourceOf } from "../../lib/request.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
+import { isAtMicrosoft } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { commandLineHint } from "./output.ts";
 
@@ -99,9 +100,11 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
 
 /** Returns the sign-in that a command needs, quoted for the shell of this platform; `claims` are a challenge to answer. */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
+  // For a server, --resource is a resource indicator, except at Microsoft's authorities, where it is a scope.
+  const ofServer = line.origin("for") === undefined ? [] : isAtMicrosoft(line) ? ["for"] : ["for", "resource"];
   return quoteCommand([
     ...["latchkey", "login"],
-    ...given(line, SIGN_IN_OPTIONS),
+    ...given(line, [...SIGN_IN_OPTIONS, ...ofServer]),
     ...scopes.map((scope) => ["--scope", scope]),
     ...(claims === undefined ? [] : [["--claims", claims]]),
   ]);
@@ -127,7 +130,8 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [];
   const resource = line.origin("resource") && line.text("resource");
-  const wanted = [...scopes, ...(resource && scopes.length === 0 ? [`${resourceOf(resource)}/.default`] : [])];
+  const isScope = resource && scopes.length === 0 && (line.origin("for") === undefined || isAtMicrosoft(line));
+  const wanted = [...scopes, ...(isScope ? [`${resourceOf(resource)}/.default`] : [])];
   const command = (found: string) => {
     if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
     const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);

@@ -157,6 +157,17 @@ const RESOURCE = textOption("resource", "URL", "Short for --scope URL/.default, 
 
 export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 
+/** A server that says itself which tokens it needs. Each call names its own. */
+export const FOR: Option = {
+  ...textOption(
+    "for",
+    "URL",
+    "Request what this protected server needs, such as an MCP server, as latchkey mcp URL does",
+  ),
+  environment: false,
+  fromProfile: false,
+};
+
 /** Everything that the app may do with Microsoft Graph. */
 export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
 

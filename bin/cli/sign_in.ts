@@ -47,6 +47,7 @@ export function prompterFor(line: CommandLine): Prompter {
           signal: AbortSignal.any([...(request.signal ? [request.signal] : []), interrupted.signal]),
           parentWindowHandle: CONSOLE_WINDOW_HANDLE,
           onBeforeLaunchingUi: ({ ui }) => {
+            request.onBeforeLaunchingUi?.({ ui });
             if (ui === "broker") say("sign in at the window that the device's broker opens; Ctrl-C cancels");
           },
         });

@@ -13,8 +13,6 @@ export interface ServerToken {
   readonly authorization: string;
   readonly expiresOn: Date;
   readonly scopes: readonly string[];
-  readonly tenantId?: string | undefined;
-  readonly resource?: string | undefined;
 }
 
 /** The reason for a new token, with the `WWW-Authenticate` that gives it, if a server did. */

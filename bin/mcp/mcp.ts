@@ -9,13 +9,13 @@ import { readServerAddress } from "../../lib/oauth/protected_resource.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { isTerminal, onSignals } from "../../lib/runtime/program.ts";
 import { dropUnreadErrors, standardInput, standardOutput } from "../../lib/runtime/stdio.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
 import { makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { withConsentUrl, withLoginHint } from "../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../cli/options.ts";
 import { say } from "../cli/output.ts";
-import { agentSession, requestForServer, resolveAccount, scopesOf } from "../token.ts";
+import { acquireForServer, needsOfServer, type ServerNeeds } from "../cli/protected_server.ts";
+import { agentSession, resolveAccount, scopesForServer } from "../token.ts";
 import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
 import { relayMessages } from "./relay.ts";
 
@@ -56,7 +56,7 @@ export const command: Command = {
 async function runMcp(line: CommandLine): Promise<void> {
   const [address] = line.operands;
   if (address === undefined) throw new UsageError("The address of the server is missing");
-  const url = readServerAddress(address), isEager = scopesOf(line, []).length > 0, ended = new AbortController();
+  const url = readServerAddress(address), isEager = scopesForServer(line).length > 0, ended = new AbortController();
   const { app, acquire } = await tokensFor(url, line, ended.signal);
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
@@ -78,30 +78,46 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
   readonly app: PublicClientApplication;
   readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
 }> {
-  const option = line.get(INTERACTIVE), mayPrompt = option === "always" || option === "auto" && isTerminal("stderr");
-  const prompter = mayPrompt ? (await import("../cli/sign_in.ts")).prompterFor(line) : undefined;
-  const app = await makeApplication(line, { ...prompter?.browser, readRedirect: undefined, mayPrompt, signal });
-  const send = async (request: AcquireTokenRequest, mayPrompt: boolean): Promise<AuthenticationResult> => {
-    try {
-      if (!prompter || !mayPrompt) return await app.acquireToken({ ...request, interactive: "never" });
-      return await prompter.ask(request, (request) => app.acquireToken(request));
-    } catch (error) {
-      throw withLoginHint(await withConsentUrl(error, app, request), line, request.scopes);
-    }
-  };
-  const acquire: Awaited<ReturnType<typeof tokensFor>>["acquire"] = async ({ kind, challenge, mayPrompt }, held) => {
-    const target = held && kind !== "scopes"
-      ? { scopes: held.scopes, tenantId: held.tenantId, resource: held.resource }
-      : await requestForServer(url.href, line, { challenge, signal, held: held?.scopes });
-    const { accessToken, tokenType, expiresOn } = await send({
-      ...target,
-      ...await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal }),
-      ...(kind === "claims" && { claims: challenge }),
-      ...(kind === "refused" && { forceRefresh: true }),
-      agentSession: agentSession(),
-      signal,
-    }, mayPrompt);
-    return { ...target, authorization: `${tokenType} ${accessToken}`, expiresOn };
-  };
+  const option = line.get(INTERACTIVE),
+    isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
+  const prompter = isInteractive ? (await import("../cli/sign_in.ts")).prompterFor(line) : undefined;
+  const app = await makeApplication(line, {
+    ...{ ...prompter?.browser, readRedirect: undefined },
+    ...{ mayPrompt: isInteractive, signal },
+  });
+  let known: ServerNeeds | undefined;
+
+  async function acquire(reason: TokenReason, held: ServerToken | undefined): Promise<ServerToken> {
+    const { kind, challenge, onPrompt } = reason, mayPrompt = prompter !== undefined && reason.mayPrompt;
+    const needs = held && known && kind !== "scopes" ? known : await needsOfServer(url.href, line, {
+      ...{ named: scopesForServer(line), challenge, held: held?.scopes, signal },
+    });
+    const account = await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal });
+    const result = await acquireForServer(needs, async ({ mustPrompt, onBeforeLaunchingUi, ...target }) => {
+      const request: AcquireTokenRequest = {
+        ...target,
+        ...account,
+        ...(kind === "claims" && { claims: challenge }),
+        ...(kind === "refused" && { forceRefresh: true }),
+        ...(mustPrompt && { interactive: "always" }),
+        agentSession: agentSession(),
+        signal,
+        onBeforeLaunchingUi(event) {
+          onPrompt();
+          onBeforeLaunchingUi?.(event);
+        },
+      };
+      try {
+        if (!mayPrompt) return await app.acquireToken({ ...request, interactive: "never" });
+        return await prompter.ask(request, (request) => app.acquireToken(request));
+      } catch (error) {
+        throw withLoginHint(await withConsentUrl(error, app, request), needs.line, needs.loginScopes);
+      }
+    }, { mayPrompt, signal });
+    known = { ...needs, unagreed: [] };
+    const { accessToken, tokenType, expiresOn } = result, { scopes } = needs.target;
+    return { authorization: `${tokenType} ${accessToken}`, expiresOn, scopes };
+  }
+
   return { app, acquire };
 }

@@ -1,11 +1,13 @@
 // Tokens of latchkey mcp: from a real OpenID provider, and from the fake broker, for servers that say what they need.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { readJwt } from "../../../lib/encoding.ts";
 import { claimsChallenge, type Resource, startResource } from "../../fakes/resource.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
 import { type Denial, type McpTestServer, type ReceivedRequest, startMcpServer } from "../../tools/start_mcp_server.ts";
-import { makeOwnHome } from "../own_home.ts";
+import { makeOwnHome, type OwnHome } from "../own_home.ts";
 import { type ProviderStage, startProviderStage } from "../provider_stage.ts";
 import { CLIENT_ID, connectClient, type McpLines, type McpOptions, startMcp } from "./mcp_stage.ts";
 
@@ -78,13 +80,22 @@ describe("latchkey mcp with an OpenID provider", () => {
     ...["--client-id", provider.clientId, "--authority", provider.url, "--store", "plaintext"],
     ...["--interactive", interactive],
   ];
+  /** A home whose user has agreed to the scopes. */
+  function makeAgreedHome(): OwnHome {
+    const home = makeOwnHome(), names = { server: server.url, resource: server.url, authority: provider.url };
+    const agreed = { ...names, client_id: provider.clientId, scopes: ["api.read", "api.write"] };
+    mkdirSync(home.state, { recursive: true, mode: 0o700 });
+    const json = JSON.stringify({ servers: [agreed] });
+    writeFileSync(join(home.state, "agreed_scopes.json"), json, { mode: 0o600 });
+    return home;
+  }
   const browserOf = (home: { readonly env: Readonly<Record<string, string>> }) => ({
     ...home.env,
     BROWSER: provider.playedBrowser().BROWSER,
   });
 
   test("signs in for exactly the server, steps up when it is asked to, and needs nobody the next time", async () => {
-    using home = makeOwnHome();
+    using home = makeAgreedHome();
     {
       await using mcp = await connectClient(server.url, { words: words("always"), env: browserOf(home) });
       expect(await mcp.call("echo", { text: "x" })).toBe("x");
@@ -103,13 +114,27 @@ describe("latchkey mcp with an OpenID provider", () => {
   });
 
   test("tells the client how to sign in if nobody may be asked, and prints only messages", async () => {
-    const mcp = start({ words: words("never") });
+    using home = makeAgreedHome();
+    const mcp = start({ words: words("never"), env: home.env });
     mcp.send(INITIALIZE);
     const { error } = await mcp.message() as { error: { message: string } };
     expect(error.message).toMatch(/^Nobody is signed in.*latchkey login /);
     expect(error.message).toContain(provider.clientId);
+    expect(error.message).toContain(`--for ${server.url}`);
     mcp.end();
     expect((await mcp.ended()).rest).toEqual([]);
+  });
+
+  // A server got any scopes that it named, by a sign-in that did not show them.
+  test("requests no scope that the server names before the user has agreed to it", async () => {
+    server.documents[METADATA] = { resource: server.url, scopes_supported: ["admin", "repo:write"] };
+    using home = makeOwnHome();
+    const mcp = start({ words: words("always"), env: browserOf(home) });
+    mcp.send(INITIALIZE);
+    const { error } = await mcp.message() as { error: { message: string } };
+    expect(error.message).toContain("scopes that you have not agreed to: admin repo:write");
+    expect(error.message).toMatch(/Only if you trust .*sign in at a terminal: latchkey login .*--for /);
+    expect(tokens()).toEqual([undefined]);
   });
 
   test("refuses a server that takes tokens of another issuer, and one whose tokens are for another", async () => {

@@ -1,0 +1,200 @@
+/**
+ * Tokens for a protected server, such as an MCP server, that says itself which tokens it needs (RFC 9728): for `mcp URL`, and
+ * for `--for URL` of `login` and `token`.
+ *
+ * @module
+ */
+import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "../../lib/authority.ts";
+import { escapeControlCharacters, readJwt } from "../../lib/encoding.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { makeFetch } from "../../lib/http/client.ts";
+import {
+  findProtectedResource,
+  foreignScope,
+  resourceIdentifier,
+  resourceOfScope,
+} from "../../lib/oauth/protected_resource.ts";
+import type { AcquireTokenRequest } from "../../lib/request.ts";
+import { isTerminal } from "../../lib/runtime/program.ts";
+import type { AuthenticationResult } from "../../lib/token.ts";
+import { agreedScopes, type AgreedServer, rememberAgreement } from "./agreed_scopes.ts";
+import { clientIdOf } from "./application.ts";
+import type { CommandLine } from "./command_line.ts";
+import { loginCommand, withLoginOptions } from "./failures.ts";
+import { messageOf, say } from "./output.ts";
+
+/** What tokens for a server are requested with. */
+export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
+
+/** The tokens that a server needs, and what the user has to say to that. */
+export interface ServerNeeds {
+  readonly url: URL;
+  readonly authority: Authority;
+  readonly target: ServerTarget;
+  /** Scopes that the server names and the user has not agreed to. Microsoft's authorities have none: see the scopes' checks. */
+  readonly unagreed: readonly string[];
+  /** True if the user named all scopes. */
+  readonly isNamedByUser: boolean;
+  /** The command line, with the server as its `--for`. */
+  readonly line: CommandLine;
+  /** Scopes that the sign-in names which the user can run: the server names those of a step-up nowhere else. */
+  readonly loginScopes: readonly string[];
+}
+
+/** What is known of a server, and what the user named for it. */
+export interface ServerFacts {
+  /** Scopes that the user named. */
+  readonly named: readonly string[];
+  /** `WWW-Authenticate` of a response of the server. @default the server is asked, without a token */
+  readonly challenge?: string | undefined;
+  /** Scopes of a token that the server refused because it needs more. */
+  readonly held?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Finds out what a token for a server must be requested with: the scopes of the command line, otherwise those that the server
+ * asks for. At providers other than Microsoft the resource is `--resource`, otherwise the server itself.
+ *
+ * @throws {UsageError} if an option is invalid.
+ * @throws {TypeError} if the URL is invalid.
+ * @throws {LatchkeyError} as `findProtectedResource` does, and if the agreed scopes cannot be read.
+ */
+export async function needsOfServer(
+  address: string,
+  commandLine: CommandLine,
+  { named, challenge, held, signal }: ServerFacts,
+): Promise<ServerNeeds> {
+  const clientId = clientIdOf(commandLine), line = commandLine.with({ for: address });
+  const { correlationId } = line, tenantId = line.text("tenant");
+  const ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY), isMicrosoft = ofLine.kind !== "oidc";
+  const identifier = resourceIdentifier(address), url = new URL(address);
+  if (named.length > 0 && !held) {
+    const resource = isMicrosoft ? undefined : line.text("resource") ?? identifier;
+    const target = { scopes: named, tenantId, resource };
+    return { url, authority: ofLine, target, unagreed: [], isNamedByUser: true, line, loginScopes: named };
+  }
+  const authority = tenantId === undefined ? ofLine : authorityOfTenant(ofLine, tenantId);
+  const found = await findProtectedResource(address, {
+    ...{ authority, challenge, correlationId, signal },
+    fetch: makeFetch(),
+    resource: line.text("resource"),
+  });
+  // At Microsoft's authorities, a scope that the user named rules out other services.
+  const resources = named.map(resourceOfScope);
+  const foreign = found.scopes.find((scope) => isMicrosoft && !resources.includes(resourceOfScope(scope)));
+  if (named.length > 0 && foreign !== undefined) throw foreignScope(url.host, foreign, correlationId);
+  const { resource, proposed } = found, ofServer = { server: url.href, authority: authority.url, clientId };
+  const agreed = proposed.length === 0 || resource === undefined
+    ? []
+    : [...named, ...held ?? [], ...await agreedScopes({ ...ofServer, resource }, signal)];
+  const scopes = [...new Set([...held ?? [], ...found.scopes])];
+  const specific = scopes.filter((each) => !each.endsWith("/.default")); // Entra takes /.default only by itself
+  const target = {
+    scopes: held && specific.length > 0 ? specific : scopes,
+    tenantId: tenantId ?? found.tenantId,
+    resource,
+  };
+  return {
+    ...{ url, authority, target, line },
+    unagreed: proposed.filter((scope) => !agreed.includes(scope)),
+    isNamedByUser: false,
+    loginScopes: held ? target.scopes : [],
+  };
+}
+
+/** A sign-in, or a silent token, for a server. */
+export interface ServerRequest extends ServerTarget, Pick<AcquireTokenRequest, "onBeforeLaunchingUi"> {
+  /** True if only a sign-in will do, since the user agrees by it. */
+  readonly mustPrompt: boolean;
+}
+
+/** Options of {@linkcode acquireForServer}. */
+export interface ServerTokenOptions {
+  /** True if the user may be prompted. */
+  readonly mayPrompt: boolean;
+  /** True for a sign-in: it shows the scopes in any case, and the user agrees to those of the command line as well. @default false */
+  readonly isSignIn?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Acquires a token for a server. The provider and the scopes are shown before the user is prompted. Scopes that the user has not
+ * agreed to are requested by a sign-in at a terminal only, and remembered.
+ *
+ * @throws {LatchkeyError} `interaction_required` if the user must agree first; `untrusted_authority` if the token is not for
+ * the server alone; and as `acquire` does.
+ */
+export async function acquireForServer(
+  needs: ServerNeeds,
+  acquire: (request: ServerRequest) => Promise<AuthenticationResult>,
+  { mayPrompt, isSignIn = false, signal }: ServerTokenOptions,
+): Promise<AuthenticationResult> {
+  const { unagreed, target, isNamedByUser } = needs, mustPrompt = unagreed.length > 0;
+  if (mustPrompt && !(mayPrompt && isTerminal("stderr"))) throw notAgreed(needs);
+  const isShownAtOnce = mustPrompt || isSignIn;
+  if (isShownAtOnce) announce(needs);
+  const result = await acquire({
+    ...target,
+    mustPrompt,
+    ...(!isShownAtOnce && { onBeforeLaunchingUi: () => announce(needs) }),
+  }).catch((error) => {
+    throw error instanceof LatchkeyError ? withLoginOptions(error, needs.line) : error;
+  });
+  if (!isNamedByUser) checkAudience(result, needs);
+  const agreed = isSignIn && isNamedByUser ? target.scopes : unagreed;
+  if (agreed.length > 0) await remember(needs, agreed, signal);
+  return result;
+}
+
+function announce({ url, authority, target, unagreed }: ServerNeeds): void {
+  const trust = unagreed.length > 0 ? `. Sign in only if you trust ${url.host} with them` : "";
+  say(`the token for ${url.host} is of ${authority.url}, for the scopes ${target.scopes.join(" ")}${trust}`);
+}
+
+function notAgreed({ url, authority, unagreed, line, loginScopes }: ServerNeeds): LatchkeyError {
+  const message = `${url.host} asks ${authority.url} for scopes that you have not agreed to: ${unagreed.join(" ")}`;
+  return new LatchkeyError("interaction_required", message, {
+    correlationId: line.correlationId,
+    hint: `Only if you trust ${url.host} with them, sign in at a terminal: ${loginCommand(line, loginScopes)}`,
+  });
+}
+
+/**
+ * A provider that ignores the resource can issue a token that is good at all its services. An opaque one cannot be looked into.
+ */
+function checkAudience({ accessToken, correlationId }: AuthenticationResult, needs: ServerNeeds): void {
+  const { url, authority, target: { resource } } = needs, claims = readJwt(accessToken);
+  if (resource === undefined || claims === undefined) return;
+  const audiences: unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
+  // Some providers add the address of their own claims about the user.
+  const isOther = (audience: unknown) =>
+    audience !== resource && !(URL.canParse(String(audience)) && new URL(String(audience)).origin === authority.origin);
+  const others = audiences.filter(isOther).map((audience) => escapeControlCharacters(String(audience)).slice(0, 200));
+  if (others.length === 0 && audiences.includes(resource)) return;
+  const whose = others.length > 0 ? others.join(", ") : "the provider itself";
+  throw new LatchkeyError(
+    "untrusted_authority",
+    `${authority.url} issued a token that is not for ${url.host}: ${whose}`,
+    {
+      correlationId,
+      hint: `Only if you trust ${url.host} with that token, name the scope: --scope`,
+    },
+  );
+}
+
+async function remember(
+  { url, authority, target: { resource }, line }: ServerNeeds,
+  scopes: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (resource === undefined) return; // Microsoft's
+  const server: AgreedServer = { server: url.href, resource, authority: authority.url, clientId: clientIdOf(line) };
+  try {
+    await rememberAgreement(server, scopes, signal);
+  } catch (error) {
+    // The token is good all the same.
+    if (!(error instanceof LatchkeyError)) throw error;
+    say(`you will be asked for the scopes of ${url.host} again, since they could not be stored: ${messageOf(error)}`);
+  }
+}

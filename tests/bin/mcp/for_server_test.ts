@@ -1,0 +1,138 @@
+// `--for URL` of login and token, and latchkey mcp after it: at a real OpenID provider, for a server that says what it needs.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readJwt } from "../../../lib/encoding.ts";
+import { type Resource, startResource } from "../../fakes/resource.ts";
+import { makeOwnHome, type OwnHome } from "../own_home.ts";
+import { type ProviderStage, startProviderStage } from "../provider_stage.ts";
+import { startLatchkey } from "../running_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "../tested_latchkey.ts";
+import { startMcp } from "./mcp_stage.ts";
+
+let provider: ProviderStage, server: Resource, url: string, scopes: readonly string[];
+beforeAll(async () => {
+  provider = await startProviderStage();
+  server = await startResource();
+  url = `${server.origin}/mcp`;
+});
+beforeEach(() => {
+  scopes = ["openid", "api.read"];
+  server.requests.length = 0;
+  server.answer = ({ path, headers }) => {
+    if (path.startsWith("/.well-known/")) {
+      return { body: { resource: url, authorization_servers: [provider.url], scopes_supported: scopes } };
+    }
+    return headers.authorization === undefined
+      ? { status: 401, headers: { "www-authenticate": "Bearer" } }
+      : { body: { jsonrpc: "2.0", id: 1, result: {} } };
+  };
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await provider[Symbol.asyncDispose]();
+});
+
+const words = (line: string) => [...provider.appWordsOf(line), "--store", "plaintext"];
+const run = (home: OwnHome, line: string) => provider.latchkey(words(line), { home });
+/** The same at a terminal, where the user sees what is asked for. */
+const atTerminal = (home: OwnHome, line: string) => {
+  const { BROWSER } = provider.playedBrowser(), env = { ...home.env, BROWSER };
+  return startLatchkey([...LATCHKEY_ON_BUN, ...words(line)], { terminal: true, env }).ended();
+};
+const claimsOf = (stdout: string) => readJwt(JSON.parse(stdout).access_token);
+const agreements = (home: OwnHome) => JSON.parse(readFileSync(join(home.state, "agreed_scopes.json"), "utf8")).servers;
+/** What latchkey mcp tells its client about a request. */
+async function ping(home: OwnHome, more: readonly string[] = []): Promise<{ readonly error?: { message: string } }> {
+  await using mcp = startMcp(url, { words: [...words("mcp").slice(1), ...more], env: home.env });
+  mcp.send({ jsonrpc: "2.0", id: 1, method: "ping" });
+  return await mcp.message();
+}
+
+describe("latchkey login --for", () => {
+  // The hint was `latchkey login --scope api.read`, which signed in for another resource: the next call failed the same way.
+  test("is the way out that latchkey mcp names, and signs in for exactly the server", async () => {
+    using home = makeOwnHome();
+    const { error } = await ping(home, ["--interactive", "never"]);
+    const [, command] = /sign in at a terminal: latchkey (login .*)$/.exec(error!.message)!;
+    expect(error!.message).toContain(
+      `${new URL(url).host} asks ${provider.url} for scopes that you have not agreed to: api.read`,
+    );
+    expect(error!.message).toContain("Only if you trust");
+    expect(command!.split(" ")).toEqual(expect.arrayContaining(["--for", url, "--client-id", provider.clientId]));
+    expect(command).not.toContain("--scope");
+
+    const { code, stderr } = await atTerminal(home, `login --for ${url}`);
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      `the token for ${new URL(url).host} is of ${provider.url}, for the scopes api.read. Sign in only if you trust`,
+    );
+    expect(agreements(home)).toEqual([
+      { server: url, resource: url, authority: provider.url, scopes: ["api.read"], client_id: provider.clientId },
+    ]);
+
+    expect(await ping(home, ["--interactive", "never"])).toMatchObject({ result: {} });
+    const sent = server.requests.findLast(({ headers }) => headers.authorization)!.headers.authorization!;
+    expect(readJwt(sent.replace("Bearer ", ""))).toMatchObject({ aud: url, scope: "api.read" });
+  });
+
+  test("gives latchkey token a token for the server, renewed for the same resource", async () => {
+    using home = makeOwnHome();
+    expect((await atTerminal(home, `login --for ${url}`)).code).toBe(0);
+    for (const more of ["", " --force-refresh"]) {
+      const { code, stdout } = await run(home, `token --for ${url} --format json${more}`);
+      expect({ code, claims: claimsOf(stdout) }).toMatchObject({ code: 0, claims: { aud: url, scope: "api.read" } });
+    }
+  });
+
+  test("agrees to nothing without a terminal, unless the user names the scopes", async () => {
+    using home = makeOwnHome();
+    const refused = await run(home, `login --for ${url}`);
+    expect(refused.code).toBe(3);
+    expect(refused.stderr).toContain("scopes that you have not agreed to: api.read");
+    expect((await run(home, `login --for ${url} --scope api.read`)).code).toBe(0);
+    expect(agreements(home)).toMatchObject([{ server: url, scopes: ["api.read"] }]);
+    expect((await run(home, `token --for ${url}`)).code).toBe(0);
+  });
+
+  test("asks again if the server names more scopes, or another app asks", async () => {
+    using home = makeOwnHome();
+    expect((await atTerminal(home, `login --for ${url}`)).code).toBe(0);
+    scopes = ["api.read", "api.write"];
+    const { code, stderr } = await run(home, `token --for ${url}`);
+    expect(code).toBe(3);
+    expect(stderr).toContain("have not agreed to: api.write");
+    scopes = ["api.read"];
+    const other = [...words(`token --for ${url}`), "--client-id", "another-app"];
+    expect((await provider.latchkey(other, { home })).stderr).toContain("have not agreed to: api.read");
+  });
+
+  test("a prompt that is forbidden is no agreement", async () => {
+    using home = makeOwnHome();
+    expect((await atTerminal(home, `login --for ${url} --prompt none`)).code).toBe(3);
+  });
+});
+
+test("latchkey token --for agrees by a sign-in at a terminal", async () => {
+  using home = makeOwnHome();
+  const { code, stderr } = await atTerminal(home, `token --for ${url} --format json`);
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/is of .*, for the scopes api\.read\. Sign in only if you trust[^]*sign in with the browser/);
+  expect((await run(home, `token --for ${url}`)).code).toBe(0);
+});
+
+test("a URL that --for cannot have is wrong usage", async () => {
+  using home = makeOwnHome();
+  for (const command of ["login", "token"]) {
+    expect((await run(home, `${command} --for http://mcp.contoso.com`)).code).toBe(2);
+  }
+});
+
+test("--resource names a resource that the metadata has to have", async () => {
+  using home = makeOwnHome();
+  const { stderr } = await atTerminal(home, `login --for ${url} --resource ${server.origin}/`);
+  expect(stderr).toContain(`needs tokens for another resource: ${url}`);
+  expect((await run(home, `login --for ${url} --resource ${server.origin}/ --scope api.read`)).code).toBe(0);
+  const { stdout } = await run(home, `token --for ${url} --resource ${server.origin}/ --scope api.read --format json`);
+  expect(claimsOf(stdout)).toMatchObject({ aud: `${server.origin}/` });
+});
