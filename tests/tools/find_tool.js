@@ -94,6 +94,10 @@ export function findRuntime(runtime, tested = process.env[TESTED_RUNTIMES]) {
 function findIn(folders, name, places) {
   const candidates = folders.flatMap((folder) => places.map((place) => join(folder, place)));
   const found = candidates.find((path) => existsSync(path));
-  if (!found) throw new Error(`${name} is not installed (looked for ${candidates.join(", ")}): run npm test`);
+  if (!found) {
+    throw new Error(
+      `${name} is not installed (looked for ${candidates.join(", ")}): start the script by npm run, which installs it`,
+    );
+  }
   return found;
 }

@@ -5,14 +5,17 @@ const transpiler = new Bun.Transpiler({ loader: "ts" });
 
 /** Returns true if a module imports another one, or one that does. Type imports do not count. Paths are below the folder `root`. */
 export function reachesModule(from: string, to: string, root: string): boolean {
-  const seen = new Set<string>(), left = [from];
-  for (let path = left.pop(); path !== undefined; path = left.pop()) {
-    if (path === to) return true;
-    if (seen.has(path) || !existsSync(join(root, path))) continue;
-    seen.add(path);
+  return modulesReachedBy([from], root).includes(to);
+}
+
+/** Returns modules with all that they import, also through others. Type imports do not count. Paths are below the folder `root`. */
+export function modulesReachedBy(from: readonly string[], root: string): readonly string[] {
+  const reached = new Set(from);
+  for (const path of reached) { // a Set visits what is added meanwhile
+    if (!existsSync(join(root, path))) continue;
     for (const { path: specifier } of transpiler.scanImports(readFileSync(join(root, path), "utf8"))) {
-      if (specifier.startsWith(".") && !specifier.endsWith(".json")) left.push(join(path, "..", specifier));
+      if (specifier.startsWith(".") && !specifier.endsWith(".json")) reached.add(join(path, "..", specifier));
     }
   }
-  return false;
+  return [...reached];
 }

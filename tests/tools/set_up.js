@@ -32,10 +32,18 @@ import {
 } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const TESTS = "tests/run_tests.ts";
+const PEERS = "tests/peers/run_peers.ts";
+const WINDOWS = "tests/windows/run_windows.ts";
+const SOAK = "tests/soak/run.ts";
 const BENCH = "tests/bench/run.ts";
 const ARTIFACTS = "tests/artifacts/run_artifacts.ts";
 const ARM64 = "tests/arm64/run_arm64.ts";
 const OLDEST = "tests/run_oldest.ts";
+/** The scripts that start Node, or run MSAL for Node. */
+export const NODE_SCRIPTS = [TESTS, PEERS, WINDOWS, SOAK, BENCH, ARTIFACTS, OLDEST];
+/** The scripts that run MSAL for Python. */
+export const PYTHON_SCRIPTS = [TESTS, BENCH, ARTIFACTS, OLDEST];
 /** The oldest supported version of each runtime. */
 const OLDEST_VERSIONS = { deno: "2.6.0", bun: "1.3.0", node: "22.18.0" };
 const NODE_VERSION = "24.x";
@@ -60,10 +68,10 @@ const machineNeeds = [
     scripts: [
       "tests/demo.ts",
       "tests/draw_pictures.ts",
-      "tests/run_tests.ts",
-      "tests/bench/run.ts",
-      "tests/soak/run.ts",
-      "tests/peers/run_peers.ts",
+      TESTS,
+      BENCH,
+      SOAK,
+      PEERS,
       ARM64,
     ],
     isThere: () => hasCommand("dbus-daemon"),
@@ -73,47 +81,47 @@ const machineNeeds = [
     scripts: [
       "tests/demo.ts",
       "tests/draw_pictures.ts",
-      "tests/run_tests.ts",
-      "tests/bench/run.ts",
-      "tests/soak/run.ts",
-      "tests/peers/run_peers.ts",
+      TESTS,
+      BENCH,
+      SOAK,
+      PEERS,
     ],
     isThere: () => hasLibrary("libdbus-1.so.3"),
     packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
   },
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasCommand("dbus-send"),
     packages: { debian: "dbus", fedora: "dbus-tools", arch: "dbus" },
   },
   {
-    scripts: ["tests/run_tests.ts", "tests/peers/run_peers.ts"],
+    scripts: [TESTS, PEERS],
     isThere: () => hasCommand("gnome-keyring-daemon"),
     packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
   },
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasCommand("redis-server"),
     // The same by another name, since Redis is not free software everywhere.
     packages: { debian: "redis-server", fedora: "valkey-compat-redis", arch: "valkey" },
   },
   {
-    scripts: ["tests/run_tests.ts", "tests/bench/run.ts", "tests/peers/run_peers.ts"],
+    scripts: [TESTS, BENCH, PEERS],
     isThere: () => hasCommand("python3"),
     packages: { debian: "python3", fedora: "python3", arch: "python" },
   },
   {
-    scripts: ["tests/run_tests.ts", "tests/bench/run.ts"],
+    scripts: [TESTS, BENCH],
     isThere: () => isMsalForPythonInstalled() || hasCommand("pip3"),
     packages: { debian: "python3-pip", fedora: "python3-pip", arch: "python-pip" },
   },
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasLibrary("libgcr-base-3.so.1") || hasLibrary("libgcr-4.so.4"),
     packages: { debian: "gcr", fedora: "gcr", arch: "gcr" },
   },
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => findChromium() !== undefined,
     packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
   },
@@ -126,43 +134,43 @@ const machineNeeds = [
     ["groff", "groff", "groff", "groff"],
     ["mandoc", "mandoc", "mandoc", "mandoc"],
   ].map(([command, debian, fedora, arch]) => ({
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasCommand(command),
     packages: { debian, fedora, arch },
   })),
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasCommand("psql") && (hasCommand("initdb") || existsSync("/usr/lib/postgresql")),
     packages: { debian: "postgresql", fedora: "postgresql-server", arch: "postgresql" },
   },
   {
-    scripts: ["tests/peers/run_peers.ts"],
+    scripts: [PEERS],
     isThere: () => hasCommand("go"),
     packages: { debian: "golang-go", fedora: "golang", arch: "go" },
   },
   {
-    scripts: ["tests/peers/run_peers.ts"],
+    scripts: [PEERS],
     isThere: () => hasCommand("mvn"),
     packages: { debian: "maven", fedora: "maven", arch: "maven" },
   },
   {
-    scripts: ["tests/peers/run_peers.ts"],
+    scripts: [PEERS],
     isThere: () => hasCommand("java"),
     packages: { debian: "default-jdk-headless", fedora: "java-latest-openjdk-devel", arch: "jdk-openjdk" },
   },
   {
-    scripts: ["tests/run_tests.ts"],
+    scripts: [TESTS],
     isThere: () => hasCommand("ip"),
     packages: { debian: "iproute2", fedora: "iproute", arch: "iproute2" },
   },
   {
-    scripts: ["tests/bench/run.ts"],
+    scripts: [BENCH],
     optional: true,
     isThere: () => hasCommand("busctl"),
     packages: { debian: "systemd", fedora: "systemd", arch: "systemd" },
   },
   {
-    scripts: ["tests/bench/run.ts"],
+    scripts: [BENCH],
     optional: true,
     isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
     packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
@@ -175,7 +183,7 @@ const machineNeeds = [
     ["libsecret-1.so.0", "libsecret-1-0", "libsecret", "libsecret"],
   ].flatMap(([library, debian, fedora, arch]) => {
     const need = { isThere: () => hasLibrary(library), packages: { debian, fedora, arch } };
-    return [{ ...need, scripts: ["tests/peers/run_peers.ts"] }, { ...need, scripts: [BENCH], optional: true }];
+    return [{ ...need, scripts: [PEERS] }, { ...need, scripts: [BENCH], optional: true }];
   }),
   {
     scripts: [BENCH],
@@ -202,16 +210,15 @@ machineNeeds.push(
 export function setUp(script) {
   installNpmPackages();
   // The suites of what was built, and on the oldest runtimes, are among those of the sources.
-  const needy = script === ARTIFACTS || script === OLDEST ? "tests/run_tests.ts" : script;
-  const needsMsal = needy === "tests/run_tests.ts" || needy === BENCH;
-  if (needsMsal || ["tests/soak/run.ts", "tests/windows/run_windows.ts"].includes(needy ?? "")) installTools();
+  const needy = script === ARTIFACTS || script === OLDEST ? TESTS : script;
+  if (NODE_SCRIPTS.includes(script ?? "")) installTools();
   if (process.platform === "linux") {
     const missing = machineNeeds.filter(({ scripts, isThere }) =>
       scripts.some((one) => one === script || one === needy) && !isThere()
     );
     if (missing.length > 0) installMachinePackages(missing);
   }
-  if (needsMsal) installMsalForPython();
+  if (PYTHON_SCRIPTS.includes(script ?? "")) installMsalForPython();
   if (script === BENCH) installPymsalruntime();
   if (script === OLDEST) installRuntimes(OLDEST_FOLDER, "oldest", process.arch, OLDEST_VERSIONS);
   if (script === ARM64) {
