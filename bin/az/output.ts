@@ -84,6 +84,11 @@ function sorted(value: unknown): unknown {
 
 /** Longer ones are nobody's. */
 const MAX_QUERY_CHARACTERS = 16_384;
+/**
+ * Values in the result of a query. `{a:@,b:@}|{a:@,b:@}|…` refers to the same value again and again: the result is small in memory,
+ * and would be printed with 2 to the power of its length.
+ */
+const MAX_RESULT_VALUES = 1_000_000;
 /** A literal in a query: raw, quoted, or JSON. The last alternative is one that is not closed, which jmespath.js takes for whole. */
 const LITERAL = /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|['"`]/gs;
 
@@ -118,13 +123,35 @@ async function compileQuery(query: string): Promise<(value: unknown) => unknown>
     throw invalid(error instanceof RangeError ? "it is nested too deeply" : reasonOf(error));
   }
   return (value) => {
-    try {
-      return search(value, query);
-    } catch (error) {
-      const reason = error instanceof RangeError ? "it is nested too deeply" : reasonOf(error);
-      throw new LatchkeyError("refused", `Invalid jmespath query supplied for \`--query\`: ${reason}`);
-    }
+    const result = searchOrRefuse(() => search(value, query));
+    if (!hasMoreValues(result, MAX_RESULT_VALUES)) return result;
+    const limit = MAX_RESULT_VALUES.toLocaleString("en-US");
+    throw new LatchkeyError("refused", `The result of \`--query\` has more than ${limit} values`, {
+      hint: "Select fewer values",
+    });
   };
+}
+
+/** @throws {LatchkeyError} `refused` if the query fails. */
+function searchOrRefuse(search: () => unknown): unknown {
+  try {
+    return search();
+  } catch (error) {
+    const reason = error instanceof RangeError ? "it is nested too deeply" : reasonOf(error);
+    throw new LatchkeyError("refused", `Invalid jmespath query supplied for \`--query\`: ${reason}`);
+  }
+}
+
+/** Returns true if a value and all that it contains, printed as a tree, are more than a number of values. */
+function hasMoreValues(value: unknown, limit: number): boolean {
+  const left = [value];
+  for (let count = 1; count <= limit; count++) {
+    if (left.length === 0) return false;
+    const next = left.pop();
+    if (typeof next !== "object" || next === null) continue;
+    for (const each of Object.values(next)) left.push(each);
+  }
+  return left.length > 0;
 }
 
 function reasonOf(error: unknown): string {

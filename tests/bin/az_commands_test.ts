@@ -123,6 +123,26 @@ test("azOutput() sorts keys, and takes rows of a table only without a query", as
   expect(await azOutput({ value: [ANSWER], output: "table", query: "[].count", tableOf })).toContain("Result\n");
 });
 
+// The value is there once, and would be printed 2^60 times, or 2^24.
+test.each([
+  ["{a:@,b:@}", 60],
+  ["[@,@]", 24],
+])("azOutput() refuses the query %s after itself %d times, whose result has too many values", async (part, times) => {
+  const query = Array(times).fill(part).join("|");
+  await expect(azOutput({ value: ANSWER, output: "json", query })).rejects.toMatchObject({
+    code: "refused",
+    message: "The result of `--query` has more than 1,000,000 values",
+  });
+});
+
+test("azOutput() prints as many values as it may", async () => {
+  const value = Array(999_999).fill(1);
+  expect(await azOutput({ value, output: "tsv", query: "@" })).toHaveLength(2 * value.length);
+  await expect(azOutput({ value: [...value, 1], output: "tsv", query: "@" })).rejects.toMatchObject({
+    code: "refused",
+  });
+});
+
 test("azOutput() prints no control characters of others", async () => {
   const value = { id: "\x1b[2J\tx\ny", name: "\x1b[2J\tx\ny" };
   expect(await azOutput({ value, output: "tsv", query: "id" })).toBe("\u{FFFD}[2J\u{FFFD}x\u{FFFD}y\n");
