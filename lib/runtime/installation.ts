@@ -11,7 +11,7 @@ import { LatchkeyError } from "../errors.ts";
 import { currentRuntime, denoNamespace } from "./host.ts";
 
 /**
- * Loads a package by a specifier such as `npm:yaml@^2.9.1`, which only Deno understands. Deno looks up every package that it sees in
+ * Loads a package by a specifier such as `npm:yaml@2.9.1`, which only Deno understands. Deno looks up every package that it sees in
  * an import at each start, and downloads it at the first: this it does not see.
  *
  * @throws {LatchkeyError} `missing_dependency` if Deno cannot get the package.

@@ -81,6 +81,21 @@ describe("bun.lock", () => {
   });
 });
 
+// Deno has no lock file of ours: with a range it took whatever a registry had that day.
+test("Deno takes the packages of npm in the versions of package-lock.json", () => {
+  const files = [...new Bun.Glob("lib/npm/*.js").scanSync({ cwd: root }), "deno.json"];
+  const specifiers = files.flatMap((file) => [...read(file).matchAll(/"npm:([^"]+)"/g)].map(([, each]) => each!));
+  const wrong = specifiers.filter((specifier) => {
+    const [, name = "", version = ""] = /^((?:@[^/]+\/)?[^/@]+)@([^/]+)/.exec(specifier) ?? [];
+    const locked = Object.entries(npmLock).find(([path, { name: own }]) =>
+      own === name || path === `node_modules/${name}`
+    );
+    return locked?.[1].version !== version;
+  });
+  expect(specifiers.length).toBeGreaterThan(10);
+  expect(wrong).toEqual([]);
+});
+
 test("what users get runs nothing when it is installed, and may be used by everybody", () => {
   const forUsers = Object.entries(npmLock).filter(([path, { dev, devOptional, link }]) =>
     path.startsWith("node_modules/") && !dev && !devOptional && !link
