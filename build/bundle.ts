@@ -1,8 +1,8 @@
 /** Bundles our sources, with the packages that users do not install. */
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Plugin, type RenderedChunk, rolldown, type RolldownPlugin } from "rolldown";
 import { esmExternalRequirePlugin } from "rolldown/plugins";
@@ -63,12 +63,13 @@ export interface BundleOptions {
  * Bundles entries, each to a file of its own name below the folder: `lib/web.ts` to `lib/web.js`.
  *
  * @param entries Their paths below the root.
+ * @returns the packages whose code the files contain, as package-lock.json names them: `node_modules/yaml`.
  * @throws {Error} with all errors and warnings of the bundler.
  */
 export async function bundle(
   entries: readonly string[],
   { folder, facts, external = [], minify = false, hot = new Set(), plugins = NODE_MODULES }: BundleOptions,
-): Promise<void> {
+): Promise<readonly string[]> {
   const bundler = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry.replace(/^\.\/|\.ts$/g, ""), join(ROOT, entry)])),
     cwd: ROOT,
@@ -91,7 +92,7 @@ export async function bundle(
     },
   });
   try {
-    await bundler.write({
+    const { output } = await bundler.write({
       dir: folder,
       format: "esm",
       entryFileNames: "[name].js",
@@ -101,6 +102,8 @@ export async function bundle(
       comments: false,
       postBanner: licencesOf,
     });
+    const packages = output.flatMap((file) => file.type === "chunk" ? packageFoldersOf(file) : []);
+    return [...new Set(packages.map(lockedPath))].sort();
   } finally {
     await bundler.close();
   }
@@ -111,12 +114,15 @@ export async function bundle(
  * entry stays in a file of its own: it awaits the command, so nothing may import it. What other commands import late is in
  * files of its own, too: evaluating all of it at once would make each of them start slower.
  *
+ * @returns the packages whose code the files contain, as {@linkcode bundle} does.
  * @throws {Error} with all errors and warnings of the bundler.
  */
-export async function bundleCommandLine(options: Pick<BundleOptions, "folder" | "facts" | "external">): Promise<void> {
+export async function bundleCommandLine(
+  options: Pick<BundleOptions, "folder" | "facts" | "external">,
+): Promise<readonly string[]> {
   const hot = early([COMMAND_LINE, ...LATE]);
   hot.delete(join(ROOT, COMMAND_LINE));
-  await bundle([COMMAND_LINE], {
+  return await bundle([COMMAND_LINE], {
     ...options,
     minify: true, // the messages of errors suffice
     hot,
@@ -201,12 +207,22 @@ const isTranspiled: RolldownPlugin = {
   },
 };
 
-/** Returns the licences of the packages in a file, as a comment: most of them ask for that. */
-function licencesOf({ modules }: RenderedChunk): string {
+/** Returns the folders of the packages whose code is in a file. */
+function packageFoldersOf({ modules }: Pick<RenderedChunk, "modules">): readonly string[] {
   const folders = Object.keys(modules).flatMap((path) =>
-    /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []
+    /^(.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+)[\\/]/.exec(path)?.[1] ?? []
   );
-  return [...new Set(folders)].map((folder) => {
+  return [...new Set(folders)];
+}
+
+/** Returns the folder of a package as package-lock.json names it. The bundler follows the link where `node_modules` is one. */
+function lockedPath(folder: string): string {
+  return `node_modules/${relative(realpathSync(join(ROOT, "node_modules")), folder).replaceAll(sep, "/")}`;
+}
+
+/** Returns the licences of the packages in a file, as a comment: most of them ask for that. */
+function licencesOf(chunk: RenderedChunk): string {
+  return packageFoldersOf(chunk).map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const file = readdirSync(folder).find((each) => /^licen[cs]e\b/i.test(each));
     const text = file ? `\n${readFileSync(join(folder, file), "utf8").trim().replaceAll("*/", "* /")}\n` : " ";

@@ -7,7 +7,15 @@ import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { bundleCommandLine, COMMAND_LINE, currentCommit, ROOT } from "./bundle.ts";
 import { addCodeCache } from "./code_cache.ts";
+import { type DenoRuntime, denoRuntime, requireSameRuntime, runtimeVariable } from "./deno_runtime.ts";
 import { type Target, targetNamed } from "./targets.ts";
+
+/** What is in an executable. */
+export interface ExecutableContents {
+  /** The packages whose code it contains, as package-lock.json names them: `node_modules/yaml`. */
+  readonly packages: readonly string[];
+  readonly runtime: DenoRuntime;
+}
 
 export interface ExecutableOptions {
   readonly target: Target;
@@ -49,45 +57,76 @@ export function denoForCompile(): string {
  * to include, unless an environment variable names it: `DENORT_BIN` for this machine, `DENORT_BIN_LINUX_ARM64` and its like
  * for a target.
  *
- * @throws {Error} with Deno's messages.
+ * @returns what the executable contains.
+ * @throws {Error} with Deno's messages, or if the downloaded runtime is not the one that we know.
  */
-export async function compileByDeno({ target, output }: ExecutableOptions): Promise<void> {
-  const deno = denoForCompile(), isOwn = target === targetNamed();
-  const path = resolve(output), made = join(dirname(path), `new-${basename(path)}`);
-  await withBundle(target.deno, async (folder) => {
+export async function compileByDeno({ target, output }: ExecutableOptions): Promise<ExecutableContents> {
+  const deno = denoForCompile();
+  const runtime = denoRuntime(deno, target);
+  const packages = await withBundle(target.deno, async (folder) => {
+    const path = resolve(output), made = join(dirname(path), `new-${basename(path)}`);
     await mkdir(dirname(path), { recursive: true });
-    const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
-    if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
-    const run = (program: string, words: readonly string[], flags: readonly string[]) =>
-      runDeno(deno, folder, ["run", ...ISOLATED, "--allow-read", "--allow-write", v8Flags(flags), program, ...words]);
-    const included = isOwn ? addCodeCache(folder, V8_FLAGS, run) : []; // only the target's V8 makes one that it accepts
-    await resetTimes(folder);
-    const words = [
-      ...["compile", ...ISOLATED, "--no-check"],
-      // Deno would keep compiled code in /tmp under a predictable name, where anybody can put files, and run what it finds.
-      "--no-code-cache",
-      v8Flags(V8_FLAGS),
-      ...included.map((path) => `--include=${path}`),
-      ...BAKED_PERMISSIONS,
-      ...(isLinux ? [] : [`--env-file=${environment}`]),
-      ...["--target", target.deno, "--output", made, join(folder, COMMAND_LINE.replace(/ts$/, "js"))],
-    ];
-    // The runtime of this machine must not get into the executable of another target.
-    const runtime = process.env[runtimeVariable("DENORT_BIN", target)] ??
-      (isOwn ? process.env["DENORT_BIN"] : undefined);
+    const words = await compileWords(deno, folder, target);
     try {
-      runDeno(deno, folder, words, { DENORT_BIN: runtime });
-      if (isOwn) requireStart(made, deno);
+      requireSameRuntime(runtime);
+      compile({ deno, folder, words: [...words.options, "--output", made, words.entry], target, runtime });
+      requireSameRuntime(runtime); // it may have been downloaded only now
+      if (target === targetNamed()) requireStart(made, deno);
       await rename(made, path);
     } catch (error) {
       await rm(made, { force: true }); // what was there before stays
-      const { message } = error as Error, variable = isOwn ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target);
-      const hint = "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
-        `${variable}. Without them, npm run compile:bun makes an executable for this machine`;
-      const isMissing = /base binary|find denort/.test(message);
-      throw new Error(`${deno} compile for ${target.deno} failed: ${message}${isMissing ? `\n${hint}` : ""}`);
+      throw error;
     }
   });
+  return { packages, runtime };
+}
+
+/** Returns the arguments of `deno compile` for a bundle; for this machine's target it makes the code cache that is included. */
+async function compileWords(
+  deno: string,
+  folder: string,
+  target: Target,
+): Promise<{ readonly options: readonly string[]; readonly entry: string }> {
+  const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
+  if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
+  const run = (program: string, words: readonly string[], flags: readonly string[]) =>
+    runDeno(deno, folder, ["run", ...ISOLATED, "--allow-read", "--allow-write", v8Flags(flags), program, ...words]);
+  // Only the target's V8 makes one that it accepts.
+  const included = target === targetNamed() ? addCodeCache(folder, V8_FLAGS, run) : [];
+  await resetTimes(folder);
+  const options = [
+    ...["compile", ...ISOLATED, "--no-check"],
+    // Deno would keep compiled code in /tmp under a predictable name, where anybody can put files, and run what it finds.
+    "--no-code-cache",
+    v8Flags(V8_FLAGS),
+    ...included.map((path) => `--include=${path}`),
+    ...BAKED_PERMISSIONS,
+    ...(isLinux ? [] : [`--env-file=${environment}`]),
+    ...["--target", target.deno],
+  ];
+  return { options, entry: join(folder, COMMAND_LINE.replace(/ts$/, "js")) };
+}
+
+interface Compilation {
+  readonly deno: string;
+  readonly folder: string;
+  readonly words: readonly string[];
+  readonly target: Target;
+  readonly runtime: DenoRuntime;
+}
+
+/** @throws {Error} with Deno's messages, and what to do if the runtime is missing. */
+function compile({ deno, folder, words, target, runtime }: Compilation): void {
+  try {
+    runDeno(deno, folder, words, { DENORT_BIN: runtime.variable === undefined ? undefined : runtime.path });
+  } catch (error) {
+    const { message } = error as Error;
+    const variable = target === targetNamed() ? "DENORT_BIN" : runtimeVariable("DENORT_BIN", target);
+    const hint = "It needs Deno's runtime for that target: a network that reaches Deno's downloads, or its path in " +
+      `${variable}. Without them, npm run compile:bun makes an executable for this machine`;
+    const isMissing = /base binary|find denort/.test(message);
+    throw new Error(`${deno} compile for ${target.deno} failed: ${message}${isMissing ? `\n${hint}` : ""}`);
+  }
 }
 
 /** A runtime of another version than the Deno that compiled does not find the program in the executable. */
@@ -118,11 +157,6 @@ function runDeno(deno: string, cwd: string, words: readonly string[], more: Node
 
 function v8Flags(flags: readonly string[]): string {
   return `--v8-flags=${flags.join(",")}`;
-}
-
-/** Returns the environment variable with the path of a runtime for a target. */
-function runtimeVariable(prefix: "DENORT_BIN" | "BUN_RUNTIME", { name }: Target): string {
-  return `${prefix}_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 
 /**
@@ -159,12 +193,17 @@ async function resetTimes(folder: string): Promise<void> {
   for (const file of await readdir(folder, { recursive: true })) await utimes(join(folder, file), 0, 0);
 }
 
-async function withBundle(target: string, use: (folder: string) => Promise<void>): Promise<void> {
+/** Bundles the command line for the time that a function takes, and returns the packages in it. */
+async function withBundle(target: string, use: (folder: string) => Promise<void>): Promise<readonly string[]> {
   // Outside the checkout, so that nothing of it, such as node_modules, gets into the program.
   const folder = await mkdtemp(join(tmpdir(), "latchkey-build-"));
   try {
-    await bundleCommandLine({ folder, facts: { kind: "executable", target, commit: currentCommit() } });
+    const packages = await bundleCommandLine({
+      folder,
+      facts: { kind: "executable", target, commit: currentCommit() },
+    });
     await use(folder);
+    return packages;
   } finally {
     await rm(folder, { recursive: true });
   }

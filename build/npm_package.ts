@@ -6,6 +6,7 @@ import process from "node:process";
 import { findTool } from "../tests/tools/find_tool.js";
 import { bundle, bundleCommandLine, COMMAND_LINE, currentCommit, ROOT } from "./bundle.ts";
 import { forTheEdge } from "./edge/for_the_edge.ts";
+import { billOfMaterials, PACKAGE_BILL, printBill } from "./sbom.ts";
 
 /** Entries as `deno.json` has them: `./web` to `./lib/web.ts`. */
 export type Entries = Readonly<Record<string, string>>;
@@ -45,6 +46,8 @@ export function exportsOfCheckout(entries: Entries): ReturnType<typeof exportsOf
 
 /** The fields of a package.json that the build reads. */
 export interface Manifest {
+  readonly name: string;
+  readonly version: string;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly bin: Readonly<Record<string, string>>;
@@ -62,26 +65,26 @@ export function externalPackages({ dependencies, peerDependencies }: Manifest): 
   return Object.keys({ ...dependencies, ...peerDependencies });
 }
 
-/** Builds the files of the package's `exports`. */
-export async function buildPackage(
-  entries: Entries,
-  manifest: Manifest,
-): Promise<void> {
+/** Builds the files of the package's `exports`, and the list of the packages that they contain. */
+export async function buildPackage(entries: Entries, manifest: Manifest): Promise<void> {
   const sources = Object.values(entries), libraries = sources.filter(isLibrary);
   const facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
   const external = externalPackages(manifest), modules = join(ROOT, FOLDERS.modules);
-  await bundle(libraries, { folder: modules, facts, external });
-  await bundleCommandLine({ folder: modules, facts, external });
+  const inLibrary = await bundle(libraries, { folder: modules, facts, external });
+  const inCommandLine = await bundleCommandLine({ folder: modules, facts, external });
   for (const command of Object.values(manifest.bin)) await addShebang(join(ROOT, command));
   // Together, so that all entries share one class of errors.
-  await bundle(libraries, {
+  const onTheEdge = await bundle(libraries, {
     folder: join(ROOT, FOLDERS.edge),
     facts,
     external: external.filter((name) => name !== "dbus-next"),
     plugins: [forTheEdge],
   });
   await declareTypes(sources, modules);
+  const { name, version } = manifest;
+  const packages = [...new Set([...inLibrary, ...inCommandLine, ...onTheEdge])];
+  await writeFile(join(ROOT, PACKAGE_BILL), printBill(billOfMaterials({ type: "library", name, version }, packages)));
 }
 
 async function addShebang(command: string): Promise<void> {

@@ -1,9 +1,10 @@
 // npm's package: what is in it, and what it is to those who install it in an empty folder.
 import { describe, expect, test } from "bun:test";
-import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportsOf } from "../../build/npm_package.ts";
+import { type Bill, PACKAGE_BILL } from "../../build/sbom.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
@@ -37,10 +38,38 @@ describe("npm's package", () => {
 
   test("has modules, declarations and what npm always packs, under names that every system has", async () => {
     const files = await filesIn();
-    expect(files).toEqual(expect.arrayContaining(["package.json", "README.md", "LICENSE", "dist/esm/mod.js"]));
-    expect(files.filter((file) => !/^(package\.json|[A-Z]+(\.md)?|dist\/(esm|edge)\/[\w./-]+\.(js|d\.ts))$/.test(file)))
-      .toEqual([]);
+    const always = ["package.json", "README.md", "LICENSE", "dist/esm/mod.js", PACKAGE_BILL];
+    expect(files).toEqual(expect.arrayContaining(always));
+    const rest = files.filter((file) => !always.includes(file));
+    expect(rest.filter((file) => !/^([A-Z]+(\.md)?|dist\/(esm|edge)\/[\w./-]+\.(js|d\.ts))$/.test(file))).toEqual([]);
   });
+
+  test("lists the packages that it contains: those whose licenses its files state", () => {
+    const installed = join(npmFolder, PACKAGE);
+    const { metadata, components }: Bill = JSON.parse(readFileSync(join(installed, PACKAGE_BILL), "utf8"));
+    expect(metadata.component).toMatchObject({ name: "@latchkey/latchkey", version: manifest.version });
+    const files = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"));
+    const stated = files.flatMap((file) => {
+      const text = readFileSync(join(installed, file), "utf8");
+      return [...text.matchAll(/^\/\*! (\S+ \S+) \(/gm)].map(([, each]) => each!);
+    });
+    const listed = components.map(({ group, name, version }) => `${group ? `${group}/` : ""}${name} ${version}`);
+    expect(listed.toSorted()).toEqual([...new Set(stated)].toSorted());
+    expect(listed.length).toBeGreaterThan(0);
+  });
+
+  test("lists them with the hashes and package URLs that npm lists", async () => {
+    const words = ["npm", "sbom", "--prefix", root, "--sbom-format", "cyclonedx", "--package-lock-only"];
+    const { code, stdout } = await runProgram(words, { PATH: process.env.PATH!, HOME: stage.folder() });
+    expect(code).toBe(0);
+    const npm: Bill = JSON.parse(stdout);
+    const own: Bill = JSON.parse(readFileSync(join(npmFolder, PACKAGE, PACKAGE_BILL), "utf8"));
+    expect(own.bomFormat).toBe(npm.bomFormat);
+    const hashesByUrl = (bill: Bill) => new Map(bill.components.map(({ purl, hashes }) => [purl, hashes]));
+    const byNpm = hashesByUrl(npm);
+    const wrong = [...hashesByUrl(own)].filter(([purl, hashes]) => !Bun.deepEquals(byNpm.get(purl), hashes));
+    expect(wrong).toEqual([]);
+  }, TIMEOUT_MS);
 
   test("has each entry of deno.json, and runs nothing when it is installed", () => {
     expect(manifest.exports).toEqual(exportsOf(denoJson.exports));

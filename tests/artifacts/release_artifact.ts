@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import type { Bill } from "../../build/sbom.ts";
 import { starterOf } from "../../build/starters.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
@@ -39,7 +40,23 @@ test("npm run release makes executables that start, npm's package and checksums 
   }
   const folder = join(copy.path, "dist/release"), archive = `latchkey-${version}-${name}`;
   const executables = [...ARCHIVES.values()].map((file) => `latchkey-${version}-${file}`);
-  expect(readdirSync(folder).sort()).toEqual(["SHA256SUMS", ...executables, `latchkey-latchkey-${version}.tgz`].sort());
+  const lists = [
+    ...[...ARCHIVES.keys()].map((target) => `latchkey-${version}-${target}`),
+    `latchkey-latchkey-${version}`,
+  ]
+    .map((artifact) => `${artifact}.cdx.json`);
+  expect(readdirSync(folder).sort()).toEqual(
+    ["SHA256SUMS", ...executables, `latchkey-latchkey-${version}.tgz`, ...lists].sort(),
+  );
+  for (const list of lists) {
+    const { metadata, components }: Bill = JSON.parse(readFileSync(join(folder, list), "utf8"));
+    const isExecutable = metadata.component.type === "application";
+    expect(components.filter(({ type }) => type === "platform").map(({ name }) => name))
+      .toEqual(isExecutable ? ["deno"] : []);
+    // Users of the package install the former; an executable contains it.
+    expect(components.map(({ name }) => name).filter((name) => ["oauth4webapi", "yaml"].includes(name)))
+      .toEqual(isExecutable ? ["oauth4webapi", "yaml"] : ["yaml"]);
+  }
   const check = 'cd "$0" && sha256sum --check --strict SHA256SUMS && tar xzf "$1.tar.gz" && "$1/latchkey" --version';
   expect(await runProgram(["sh", "-c", check, folder, archive], { PATH: process.env.PATH! })).toMatchObject({
     code: 0,
@@ -48,19 +65,23 @@ test("npm run release makes executables that start, npm's package and checksums 
   expect(readdirSync(join(folder, archive)).sort()).toEqual(["LICENSE", "README.md", "latchkey"]);
 }, TIMEOUT_MS);
 
-test("npm run release --publish publishes nothing from here, and says all that is missing", async () => {
-  using copy = copyCheckout(); // no repository, and so no commit
-  const { code, stderr } = await release(copy.path, "--publish");
-  expect(code).toBe(1);
-  for (
-    const missing of [
-      /differ from what is committed/,
-      /does not have the tag v/,
-      /has no repository/,
-      /job of the forge/,
-    ]
-  ) {
-    expect(stderr).toMatch(missing);
-  }
-  expect(readdirSync(copy.path)).not.toContain("dist");
-}, TIMEOUT_MS);
+test(
+  "npm run release --publishable builds nothing that may not be published, and says all that is missing",
+  async () => {
+    using copy = copyCheckout(); // no repository, and so no commit
+    const { code, stderr } = await release(copy.path, "--publishable");
+    expect(code).toBe(1);
+    for (
+      const missing of [
+        /differ from what is committed/,
+        /does not have the tag v/,
+        /has no repository/,
+        /has no checksum of v.*\/denort-x86_64-apple-darwin\.zip/,
+      ]
+    ) {
+      expect(stderr).toMatch(missing);
+    }
+    expect(readdirSync(copy.path)).not.toContain("dist");
+  },
+  TIMEOUT_MS,
+);
