@@ -402,9 +402,12 @@ async function readReply(json: string, context: RefusalContext): Promise<JsonObj
 /** Parses a reply, which may be a refusal. */
 export function parseReply(json: string, { correlationId }: Pick<RefusalContext, "correlationId">): JsonObject {
   if (json === "") throw emptyReply(correlationId);
+  if (json.length > MAX_REPLY_LENGTH) {
+    throw invalidResponse(`it has more than ${MAX_REPLY_LENGTH} characters`, correlationId);
+  }
   let reply: unknown;
   try {
-    reply = json.length > MAX_REPLY_LENGTH ? undefined : parseJson(json);
+    reply = parseJson(json);
   } catch {
     throw invalidResponse("it is not JSON", correlationId); // no cause: the parser's message quotes the reply
   }

@@ -55,7 +55,7 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
       (metadata === undefined || family === metadata.family_id);
   });
   const tokensOf = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): CachedRefreshToken[] =>
-    entries.toSorted((one, other) => age(other) - age(one))
+    entries.toSorted((one, other) => storedAtSeconds(other) - storedAtSeconds(one))
       .map(({ entry }) => {
         const shown = { holder, declinedScopes: declinedScopesIn(entry) };
         return redacted({ refreshToken: text(entry.secret)!, ...shown }, () => shown);
@@ -81,8 +81,8 @@ function isUsable({ secret, userAssertionHash, user_assertion_hash }: CacheEntry
   return isSecret(secret) && !text(userAssertionHash) && !text(user_assertion_hash);
 }
 
-/** MSAL for Node stores no time. */
-function age({ entry }: KeyedEntry): number {
+/** Returns the time at which an entry was stored, in seconds since 1970; zero for those of MSAL for Node, which stores no time. */
+function storedAtSeconds({ entry }: KeyedEntry): number {
   return readEpochSeconds(entry.last_modification_time) ?? 0;
 }
 

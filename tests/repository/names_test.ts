@@ -60,14 +60,15 @@ function packageOf(specifier: string): string {
 }
 
 /**
- * Whether npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare; what npm
- * carries under another name has the same version there.
+ * Returns true if npm brings what deno.json names. What is at JSR alone has a stand-in, which has no version to compare; what npm
+ * carries under another name has the same version there. For a package of npm deno.json names the oldest version that package.json
+ * takes, and no range: dependencies_test.ts compares it with the lock file.
  */
 function isSamePackage(specifier: string, npm: string | undefined, own: string): boolean {
   const [, name, version] = /^jsr:@[\w-]+\/([\w-]+)@(.+)$/.exec(specifier) ?? [];
   return name
     ? npm?.startsWith("file:") || npm === `npm:${name}@${version}`
-    : [npm, `npm:${own}@${npm}`].includes(specifier);
+    : [npm, `npm:${own}@${npm}`].map((each) => each?.replace("@^", "@")).includes(specifier);
 }
 
 test("no file names a machine's folders or a registry's host", () => {

@@ -45,7 +45,7 @@ export const NODE_SCRIPTS = [TESTS, PEERS, WINDOWS, SOAK, BENCH, ARTIFACTS, OLDE
 /** The scripts that run MSAL for Python. */
 export const PYTHON_SCRIPTS = [TESTS, BENCH, ARTIFACTS, OLDEST];
 /** The oldest supported version of each runtime. */
-const OLDEST_VERSIONS = { deno: "2.6.0", bun: "1.3.0", node: "22.18.0" };
+export const OLDEST_VERSIONS = { deno: "2.6.0", bun: "1.3.0", node: "22.18.0" };
 const NODE_VERSION = "24.x";
 /** A download that takes longer has stalled. */
 const MINUTES = 10;

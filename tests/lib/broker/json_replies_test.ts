@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { commandLineHint } from "../../../bin/cli/output.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { readToken } from "../../../lib/broker/wire.ts";
+import { parseReply, readToken } from "../../../lib/broker/wire.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
 import { HOSTILE_TEXTS, UNSAFE } from "../../fakes/hostile_texts.ts";
 import { fillWire } from "../../fakes/wire.ts";
@@ -29,6 +29,13 @@ async function read(claims: object | undefined, more: object = {}) {
   });
   return result;
 }
+
+// A reply that was too long was said to be no object.
+test("parseReply() says of a reply that is too long that it is too long", () => {
+  const parse = (json: string) => () => parseReply(json, { correlationId: "id" });
+  expect(parse(`{"a":"${"a".repeat(4_000_000)}"}`)).toThrow("it has more than 4000000 characters");
+  expect(parse("[]")).toThrow("it is not a JSON object");
+});
 
 describe("readToken() of a reply that names no account", () => {
   test.each([
