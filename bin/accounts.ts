@@ -3,6 +3,9 @@
  *
  * @module
  */
+import type { PublicClientApplication } from "../lib/application.ts";
+import type { CacheCall } from "../lib/cache/store.ts";
+import { LatchkeyError } from "../lib/errors.ts";
 import { isNamed } from "../lib/sources/account_choice.ts";
 import { deferredNotices, makeApplication, whyNoAccount } from "./cli/application.ts";
 import type { Command, CommandLine } from "./cli/command_line.ts";
@@ -34,18 +37,40 @@ export const command: Command = {
   run: listAccounts,
 };
 
-async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+/** The exit code if no account is signed in, as that of `latchkey status`. */
+const EXIT_NOT_SIGNED_IN = 3;
+
+async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<number | void> {
   const { hold, around } = deferredNotices(), app = await makeApplication(line, { hold, signal });
   const nameOrId = line.text("account"), { correlationId } = line;
   const all = await around(() => app.getAccounts({ correlationId, signal }));
   const accounts = all.filter((account) => nameOrId === undefined || isNamed(account, nameOrId));
-  if (line.get(TEXT_FORMAT) === "json") return printJson(accounts.map(accountJson));
-  for (const account of accounts) print(accountLine(account));
+  const who = nameOrId === undefined ? "" : ` ${nameOrId}`, signIn = `Sign in: ${loginCommand(line, [])}`;
+  const why = accounts.length > 0 ? undefined : await whyNoAccount(app, nameOrId, signal);
+  const what = `here is no account${who}${why === undefined ? "" : `: ${why}`}`;
+  if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signIn, signal });
+  if (line.get(TEXT_FORMAT) === "json") printJson(accounts.map(accountJson));
+  else for (const account of accounts) print(accountLine(account));
   if (accounts.length > 0) return;
-  const why = await whyNoAccount(app, nameOrId, signal);
+  say(`t${what}. ${signIn}`);
+  return EXIT_NOT_SIGNED_IN;
+}
+
+/**
+ * Throws if an empty list would say nothing: neither a broker nor a token cache could be asked.
+ *
+ * @throws {LatchkeyError} `broker_unavailable`, `account_not_found`.
+ */
+async function requireSource(
+  app: PublicClientApplication,
+  line: CommandLine,
+  { message, signIn, signal }: { readonly message: string; readonly signIn: string } & CacheCall,
+): Promise<void> {
+  const { state } = await app.brokerStatus({ signal });
+  if (state === "active") return;
   const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
-  const memory = place.kind === "memory" && why !== undefined ? `. ${notStored(place)}` : "";
-  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
-  const what = `there is no account${who}${why === undefined ? "" : `: ${why}`}`;
-  say(`${what}${memory}. Sign in: ${loginCommand(line, [])}`);
+  if (place.kind !== "memory") return;
+  throw new LatchkeyError(state === "off" ? "account_not_found" : "broker_unavailable", message, {
+    hint: `${notStored(place)}. ${signIn}`,
+  });
 }

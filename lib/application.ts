@@ -208,7 +208,7 @@ export class PublicClientApplication implements AsyncDisposable {
       case "always":
         return await this.#sources.signIn(query, "window");
       case "never":
-        return await this.#sources.silently(query);
+        return await this.#sources.silently(query, { isLast: true });
       case "if-needed":
         try {
           return await this.#sources.silently(query);

@@ -157,14 +157,19 @@ export async function chooseAccount(
   });
 }
 
-/** Explains why there is no account; `undefined` with an active broker: there is no more to say than that it has none. */
+/**
+ * Explains why there is no account; `undefined` with an active broker: there is no more to say than that it has none.
+ *
+ * @throws {LatchkeyError} `broker_unavailable` if a broker is installed and cannot be started: it may have the account.
+ */
 export async function whyNoAccount(
   app: PublicClientApplication,
   given: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const { state, reason } = await app.brokerStatus({ signal });
+  const { state, reason, failure } = await app.brokerStatus({ signal });
   signal?.throwIfAborted();
+  if (failure) throw failure;
   if (state === "active") return undefined;
   const why = `nothing is stored ${given === undefined ? "for this app" : "of it for this app"}`;
   return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;

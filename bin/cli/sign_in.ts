@@ -12,9 +12,10 @@ import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { LatchkeyError } from "../../lib/errors.ts";
+import { LatchkeyError, SignInNeededError } from "../../lib/errors.ts";
 import { accountNames } from "../../lib/sources/account_choice.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
+import { loginCommand } from "./failures.ts";
 import { VERBOSE } from "./options.ts";
 import { say, sayLine, showStatus } from "./output.ts";
 
@@ -82,6 +83,7 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
     const { missingBrowserFlags, openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
     missingFlags = await missingBrowserFlags(url);
+    if (!isTyped && !await isAddressRead()) throw noUserToAsk(line, missingFlags);
     return false;
   }
 
@@ -124,6 +126,25 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
     },
     end: () => endCountDown(),
   };
+}
+
+/** Returns true if a user reads standard error, and can open an address in a browser of this machine. */
+async function isAddressRead(): Promise<boolean> {
+  if (!isTerminal("stderr")) return false;
+  const { isRemoteSession, readSessionFacts } = await import("../../lib/runtime/browser.ts");
+  return !isRemoteSession(await readSessionFacts());
+}
+
+/** Returns the error of a sign-in that would wait in vain: no browser opens, and no user can open or paste an address. */
+function noUserToAsk(line: CommandLine, missingFlags: readonly string[]): LatchkeyError {
+  const login = loginCommand(line, []);
+  const permit = missingFlags.length > 0 ? `To open a browser, run deno with ${quoteCommand(missingFlags)}. ` : "";
+  return new SignInNeededError("missing_dependency", "No browser could be opened, and no user can be asked", {
+    hint:
+      `${permit}Sign in at a terminal, where you can paste the address: \`${login}\`. Or on another device, if the organization ` +
+      `allows it: \`${login} --device-code\`. A container or an SSH session can also use the sign-in of your own machine: ` +
+      "see latchkey serve --help",
+  });
 }
 
 /**

@@ -85,6 +85,8 @@ export interface BrokerStatus {
   readonly version: string | null;
   /** The reason why the broker is not active; if it is active, why a preferred one is not. */
   readonly reason: string | null;
+  /** The failure, `broker_unavailable`, of a broker that is installed and cannot be started. @default none */
+  readonly failure?: LatchkeyError;
 }
 
 /** Time limits in milliseconds. */
@@ -118,7 +120,13 @@ export type BrokerFinding =
     /** The reason why a preferred broker is not used. */
     readonly reason?: string | undefined;
   }
-  | { readonly state: "off" | "unavailable"; readonly reason: string; readonly hint?: string | undefined };
+  | {
+    readonly state: "off" | "unavailable";
+    readonly reason: string;
+    readonly hint?: string | undefined;
+    /** True if a broker is installed: then its failure is the cause of what fails without it. @default false */
+    readonly isInstalled?: boolean | undefined;
+  };
 
 /** Returns the error of a call that needs a broker, after a search that found no usable one. */
 export function noBroker(
@@ -143,6 +151,9 @@ export interface BrokerFlags {
 
 /** The error of a broker whose package is not installed. */
 export class NotInstalledError extends LatchkeyError {}
+
+/** The error of a broker that is installed and cannot be started. */
+export class StartFailedError extends LatchkeyError {}
 
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;

@@ -51,7 +51,9 @@ export interface JsonBrokerOptions {
   readonly now: () => number;
   readonly log: Logger;
   /** Called if the broker lacks what every client needs. */
-  readonly onUnusable: (reason: string, hint?: string) => void;
+  readonly onUnusable: (
+    why: { readonly reason: string; readonly hint?: string; readonly isInstalled: boolean },
+  ) => void;
 }
 
 export interface CallOptions extends BrokerCall {
@@ -114,7 +116,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
       const { message, correlationId, hint, cause } = error;
-      onUnusable(message, "Update the broker");
+      onUnusable({ reason: message, hint: "Update the broker", isInstalled: true });
       throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
     }
   }

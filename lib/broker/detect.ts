@@ -14,6 +14,7 @@ import {
   type BrokerKind,
   isAnyWanted,
   NotInstalledError,
+  StartFailedError,
 } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
@@ -117,7 +118,12 @@ function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatfor
   const inWsl = system === "linux" && isWsl === undefined ? [`in WSL, run deno with ${WSL_FLAG}`] : [];
   const hint = [...sorted.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
   if (fixable) throw new LatchkeyError(fixable.code, reason, { cause: fixable.cause, hint });
-  return { state: "unavailable", reason, hint };
+  return {
+    state: "unavailable",
+    reason,
+    hint,
+    isInstalled: failures.some((error) => error instanceof StartFailedError),
+  };
 }
 
 export interface BrokerPlatform {

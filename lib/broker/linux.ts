@@ -19,7 +19,7 @@ import {
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Broker, BrokerTimeLimits } from "./broker.ts";
+import { type Broker, type BrokerTimeLimits, StartFailedError } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -83,10 +83,18 @@ export async function watchBroker(
 function throwUnavailable(error: unknown): never {
   const isDBusError = error instanceof DBusError;
   if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) throw error;
-  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
+  const Failure = !isDBusError || isBrokerFailure(error.errorName) ? StartFailedError : LatchkeyError;
+  throw new Failure("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
     cause: printableCause(error),
     hint: isDBusError ? startHint(error.errorName) : RESTART,
   });
+}
+
+/** Returns true if an error is of a broker that is installed, and not of the bus, or of a name that no service has. */
+function isBrokerFailure(errorName: string): boolean {
+  if (!errorName.startsWith(BUS_ERROR)) return true; // the broker's own
+  const name = errorName.slice(BUS_ERROR.length);
+  return ["NoReply", "TimedOut"].includes(name) || name.startsWith("Spawn.") && name !== "Spawn.ServiceNotFound";
 }
 
 function startHint(errorName: string): string {

@@ -93,7 +93,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
         throw error;
       }
       const message = "Windows has no account manager (0x80040154): Server Core and sessions without a shell lack it";
-      options.onUnusable(message);
+      options.onUnusable({ reason: message, isInstalled: false });
       throw new LatchkeyError("broker_unavailable", message, { correlationId, broker: error.broker, cause: error });
     }
   }

@@ -22,7 +22,7 @@ import {
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
 import { isThere, readTextFile } from "../runtime/program.ts";
-import { NotInstalledError } from "./broker.ts";
+import { NotInstalledError, StartFailedError } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
@@ -149,7 +149,9 @@ export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
   const opened = await openFirst(await candidates()), { StartupError: error } = opened.library;
   if (!error) return opened;
   const reason = escapeControlCharacters(error.errorContext), hint = HINTS[operatingSystem()];
-  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reason}`, { hint });
+  // Only Windows always has a broker: elsewhere the library says the same if none is installed.
+  const Failure = operatingSystem() === "win32" ? StartFailedError : LatchkeyError;
+  throw new Failure("broker_unavailable", `Cannot start the broker: ${reason}`, { hint });
 }
 
 /** Returns the version of an addon's package; `undefined` if it is unknown, or Deno may not read it. */

@@ -13,7 +13,7 @@ import type { LocalFiles } from "../files/files.ts";
 import { openLocalFiles } from "../files/private_files.ts";
 import { isProcessGone, mayReadEnvironment, readEnvironment, requirePermission, shellWord } from "../runtime/host.ts";
 import { type CommandOptions, type CommandResult, runCommand, StartError } from "../runtime/process.ts";
-import type { Broker } from "./broker.ts";
+import { type Broker, StartFailedError } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 /** Absolute, since the `PATH` of services does not have its folder. */
@@ -40,8 +40,10 @@ export const WSL_HINTS = {
 
 export async function startWslBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { log, timeLimits: { startMs: timeoutMs } } = options;
+  let isFound = false;
   try {
     const path = await findWslProxy(signal);
+    isFound = true;
     await pingProxy(path, { timeoutMs, signal, log });
     // Windows' broker does not know the method that Linux' has for its version.
     return { ...jsonBroker(wslTransport(path, log), options), version: () => Promise.resolve(undefined) };
@@ -49,7 +51,8 @@ export async function startWslBroker(options: JsonBrokerOptions, signal?: AbortS
     signal?.throwIfAborted();
     if (!(error instanceof LatchkeyError) || error.code === "missing_dependency") throw error;
     const hint = error.code === "broker_unavailable" ? error.hint : WSL_HINTS.restart;
-    throw new LatchkeyError("broker_unavailable", `Cannot reach Windows' broker: ${error.message}`, { hint });
+    const Failure = isFound ? StartFailedError : LatchkeyError;
+    throw new Failure("broker_unavailable", `Cannot reach Windows' broker: ${error.message}`, { hint });
   }
 }
 

@@ -92,11 +92,11 @@ export class BrokerSource {
     return this.#turnedOff;
   }
 
-  #turnOff(reason: string, hint?: string): void {
+  #turnOff(why: Parameters<JsonBrokerOptions["onUnusable"]>[0]): void {
     const finding = this.#finding;
     if (finding?.state !== "active") return;
-    this.#options.log("warn", `Going on without a broker: ${reason}`);
-    this.#finding = { state: "unavailable", reason, hint };
+    this.#options.log("warn", `Going on without a broker: ${why.reason}`);
+    this.#finding = { state: "unavailable", ...why };
     this.#turnedOff = true;
     finding.broker.close();
   }
@@ -126,7 +126,9 @@ export class BrokerSource {
     try {
       const finding = await this.find({ signal });
       const { state, reason = null } = finding;
-      if (state !== "active") return { state, reason, ...NO_VERSION };
+      if (finding.state !== "active") {
+        return { state, reason, ...NO_VERSION, ...(finding.isInstalled && { failure: noBroker(finding) }) };
+      }
       const { broker } = finding, call = { correlationId: crypto.randomUUID(), signal };
       return { state, kind: broker.kind, version: await broker.version(call) ?? null, reason };
     } catch (error) {

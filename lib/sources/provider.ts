@@ -19,7 +19,14 @@ import type { CachedToken } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { ArgumentError, GRANT_SCOPES, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
+import {
+  ArgumentError,
+  GRANT_SCOPES,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type Logger,
+  SignInNeededError,
+} from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
@@ -400,7 +407,7 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
 function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
   const who = account?.username || username, hint = "Sign in: acquireTokenInteractive";
   const message = who ? `${who} has to sign in` : "Nobody is signed in";
-  return new LatchkeyError("interaction_required", message, { correlationId, hint });
+  return new SignInNeededError("interaction_required", message, { correlationId, hint });
 }
 
 const MAX_NAMES = 5;

@@ -10,7 +10,7 @@ import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
-import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
+import { isInteractionRequired, LatchkeyError, SignInNeededError, withCorrelationId, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/fetch.ts";
 import {
@@ -69,17 +69,20 @@ export class TokenRouter {
     return [...known.filter(isNamed), ...others];
   }
 
-  /** Returns a token without a window. */
-  async silently(query: TokenQuery): Promise<AuthenticationResult> {
+  /**
+   * Returns a token without a window. `isLast`: no sign-in follows, which could go on in the browser: the failure of a broker that
+   * is installed is then the cause.
+   */
+  async silently(query: TokenQuery, how: { readonly isLast?: boolean } = {}): Promise<AuthenticationResult> {
     const finding = await this.#find(query);
-    if (finding.state !== "active") return await this.#silentlyWithoutBroker(query, finding);
+    if (finding.state !== "active") return await this.#silentlyWithoutBroker(query, finding, how);
     const origin = await this.#originOf(query);
     if (origin === "provider") return await (await this.provider()).acquireSilently(query);
     try {
       return await this.broker.acquireSilently(query);
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
-      if (this.#mayFallBack(error)) return await this.#silentlyWithoutBroker(query, await this.#find(query));
+      if (this.#mayFallBack(error)) return await this.#silentlyWithoutBroker(query, await this.#find(query), how);
       if (origin !== "unknown" || !(error.broker || isInteractionRequired(error))) throw error;
       // The cache does not say how this account signed in, so the broker's refusal is not final.
       return await (await this.provider()).acquireSilently(query).catch((second) => {
@@ -88,10 +91,16 @@ export class TokenRouter {
     }
   }
 
-  async #silentlyWithoutBroker(query: TokenQuery, finding: BrokerFinding): Promise<AuthenticationResult> {
+  async #silentlyWithoutBroker(
+    query: TokenQuery,
+    finding: BrokerFinding,
+    { isLast = false }: { readonly isLast?: boolean },
+  ): Promise<AuthenticationResult> {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
+      const failure = isLast ? brokerFailureBehind(error, finding, query) : undefined;
+      if (failure) throw failure;
       throw isInteractionRequired(error) && finding.state === "off" ? error : withReason(error, finding);
     }
   }
@@ -112,6 +121,8 @@ export class TokenRouter {
     try {
       return await this.#signInByBrowser(query, how);
     } catch (error) {
+      const failure = brokerFailureBehind(error, finding, query);
+      if (failure) throw failure;
       throw query.pop ? withReason(error, finding) : error;
     }
   }
@@ -240,6 +251,25 @@ export class TokenRouter {
     const [only, ...more] = accountsMeant(cached.map(({ account }) => account), wish);
     return more.length === 0 ? cached.find(({ account }) => account === only) : undefined;
   }
+}
+
+/**
+ * Returns the failure of a broker that is installed, if a call needs a sign-in only because of it: with the broker's fix, and then
+ * another way on.
+ */
+function brokerFailureBehind(
+  error: unknown,
+  finding: BrokerFinding,
+  { correlationId }: TokenQuery,
+): LatchkeyError | undefined {
+  if (!(error instanceof SignInNeededError) || finding.state !== "unavailable" || !finding.isInstalled) {
+    return undefined;
+  }
+  const otherWay = isInteractionRequired(error)
+    ? "Or, to go on without the broker, sign in: acquireTokenInteractive"
+    : error.hint;
+  const failure = noBroker(finding, correlationId);
+  return withDetails(failure, { hint: sentences(failure.hint, otherWay), cause: error });
 }
 
 /** Adds to a failure why there was no broker, if one could have helped. */

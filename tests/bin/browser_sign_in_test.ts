@@ -98,10 +98,11 @@ describe("latchkey login without a broker", () => {
   testOfSources("names the permission of Deno that is missing, and never asks", async () => {
     const { host } = new URL(provider.url), { BROWSER } = playedBrowser();
     const without = (permissions: string[]) => run("login", { BROWSER }, permissions);
-    /** Until the program has said so: it goes on, as a person can open the address. */
     const told = async (permissions: string[], what: string) => {
-      const latchkey = start("login", { env: { BROWSER } }, [...denoRun(), ...permissions]);
-      await latchkey.printed(new RegExp(`Deno needs ${RegExp.escape(what)}\\n`));
+      const { code, stderr } = await without(permissions);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`run deno with ${what}. `) });
+      const latchkey = start("login --no-browser", { env: { BROWSER } }, [...denoRun(), ...permissions]);
+      await latchkey.printed(/^latchkey: to sign in, open this address:$/m);
       latchkey.interrupt();
       expect((await latchkey.ended()).code).toBe(4);
     };

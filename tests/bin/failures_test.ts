@@ -10,7 +10,8 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
-import { type Run, runLatchkey } from "./run_latchkey.ts";
+import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
 let stage: Stage;
 
@@ -101,6 +102,29 @@ describe("latchkey, when the broker cannot be started", () => {
         expectFailure(listed, "text", code);
       } finally {
         await installed?.kill();
+        await bus.stop();
+      }
+    },
+  );
+
+  // "Nobody is signed in" came first, with exit code 3 and the advice to use the browser; the cause was the last sentence.
+  test.each(TESTED_PATHS)(
+    "says so first on $name, where no broker is required and no user can be asked",
+    async ({ program }) => {
+      const bus = await startPrivateBus();
+      try {
+        await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+        for (const command of ["token --scope User.Read", "accounts", "accounts --format json", "logout", "login"]) {
+          const words = [...command.split(" "), "--client-id", CLIENT_ID];
+          const run = await runProgram([...latchkeyBy(program()), ...words], { DBUS_SESSION_BUS_ADDRESS: bus.address });
+          expect({ command, code: run.code, stderr: run.stderr }).toEqual({
+            ...{ command, code: 5 },
+            stderr: expect.stringMatching(
+              /^error: broker_unavailable\nerror_description: Cannot start the broker: .*\n(.*\n)*hint: Give the bus the display/m,
+            ),
+          });
+        }
+      } finally {
         await bus.stop();
       }
     },

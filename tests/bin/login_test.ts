@@ -60,7 +60,30 @@ describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) 
   });
 });
 
+// They waited for 300 seconds for an answer that could not come.
+describe.each(TESTED_PATHS)("where no browser opens and no user can be asked, on $name", ({ program: programOf }) => {
+  test.each([["login"], ["token --scope api.read --interactive always"]])("latchkey %s ends at once", async (words) => {
+    using home = makeOwnHome();
+    const place = { home, program: latchkeyBy(programOf()), env: { BROWSER: "" } };
+    const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf(words), place);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^error: missing_dependency\nerror_description: No browser could be opened, and no user can be asked$/m,
+    );
+    expect(stderr).toMatch(
+      /^hint: .*`latchkey login --client-id \S+ --authority \S+ --device-code`.*latchkey serve --help$/m,
+    );
+  });
+});
+
 describe("latchkey login", () => {
+  test("of the az that stands in for Azure CLI ends at once where no user can be asked", async () => {
+    using home = makeOwnHome();
+    const words = [...provider.appWordsOf("az"), "--", "login"];
+    const { code, stderr } = await provider.latchkey(words, { home, env: { BROWSER: "" } });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("no user can be asked\n") });
+  });
+
   test("asks for what every provider knows where the authority is not Microsoft's", async () => {
     using home = makeOwnHome();
     const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf("login"), { home });
@@ -198,13 +221,13 @@ test("latchkey accounts says that nothing is kept, and how to sign in", async ()
   using home = makeOwnHome();
   const accounts = (...more: string[]) => provider.latchkey([...provider.appWordsOf("accounts"), ...more], { home });
   expect(await accounts()).toEqual({
-    ...{ code: 0, stdout: "" },
+    ...{ code: 3, stdout: "" },
     stderr: expect.stringMatching(
       /^latchkey: there is no account: nothing is stored for this app\. Sign in: latchkey login --client-id \S+ --authority \S+.*\n$/,
     ),
   });
   expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is stored of it");
-  expect((await accounts("--store", "memory")).stderr).toContain(
-    "for this app. Sign-ins last for this run only. Sign in: latchkey login --client-id ",
-  );
+  const { code, stderr } = await accounts("--store", "memory");
+  expect({ code, error: stderr.split("\n")[0] }).toEqual({ code: 3, error: "error: account_not_found" });
+  expect(stderr).toContain("hint: Sign-ins last for this run only. Sign in: latchkey login --client-id ");
 });

@@ -10,6 +10,8 @@ export interface FailedStart {
   readonly install: (bus: PrivateBus) => Promise<FakeBroker | void>;
   /** Whether the bus itself never says so, and only the time limit ends it. */
   readonly isSilent: boolean;
+  /** Whether there is a broker to start. @default true */
+  readonly isInstalled?: boolean;
   /** Where the hint points. */
   readonly hint: RegExp;
 }
@@ -21,7 +23,7 @@ const command = (...words: string[]) => (bus: PrivateBus) => bus.addService(BROK
 
 /** No broker comes of these. */
 export const FAILED_STARTS: readonly FailedStart[] = [
-  { name: "is not installed", install: () => Promise.resolve(), isSilent: false, hint: INSTALL },
+  { name: "is not installed", install: () => Promise.resolve(), isSilent: false, isInstalled: false, hint: INSTALL },
   { name: "has a service file that names no program", install: command("/nobody"), isSilent: false, hint: AGAIN },
   { name: "fails when it is started", install: command("/bin/false"), isSilent: false, hint: DISPLAY },
   {

@@ -1,6 +1,6 @@
 // Brokers that the bus starts when they are first called, and those that it cannot start.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
+import { type AccountInfo, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { expectConnections } from "../fakes/bus_census.ts";
 import { FAILED_STARTS } from "../fakes/failed_starts.ts";
 import { expectHarmless } from "../fakes/harmless_error.ts";
@@ -26,13 +26,18 @@ function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicC
   return app;
 }
 
+const JANE: AccountInfo = {
+  ...{ homeAccountId: "o.t", localAccountId: "o", environment: "login.microsoftonline.com", realm: "t" },
+  ...{ username: "jane@contoso.com", source: "broker" },
+};
+
 const silently = (app: PublicClientApplication, more: object = {}) =>
   app.acquireToken({ scopes: ["User.Read"], interactive: "never", ...more });
 
 describe("PublicClientApplication, when the broker cannot be started", () => {
   test.each(FAILED_STARTS.map((start) => [start.name, start] as const))(
     "because it %s, says so, once, and stays without",
-    async (_name, { install, isSilent, hint }) => {
+    async (_name, { install, isSilent, isInstalled = true, hint }) => {
       const installed = await install(bus), lines: string[] = [];
       const options = {
         timeLimits: isSilent ? { startMs: 300 } : {},
@@ -42,13 +47,18 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
       expect(await app.getAccounts()).toEqual([]);
       await expectConnections(bus, 0);
       const error = await failure(silently(app, { correlationId }));
-      expect(error).toMatchObject({ code: "interaction_required", correlationId });
+      expect(error).toMatchObject({ code: isInstalled ? "broker_unavailable" : "interaction_required", correlationId });
       expectHarmless(error);
-      const { reason, ...status } = await app.brokerStatus();
+      const { reason, failure: failed, ...status } = await app.brokerStatus();
       expect(status).toEqual({ state: "unavailable", kind: null, version: null });
       expect(reason).toMatch(/^Cannot start the broker: ./);
-      expect(error.hint!.split(`There was no broker to ask: ${reason}. `)[1]).toMatch(hint);
+      if (isInstalled) expect([error.message, failed?.message, failed?.code]).toEqual([reason!, reason!, error.code]);
+      else expect(failed).toBeUndefined();
+      expect(isInstalled ? error.hint : error.hint!.split(`There was no broker to ask: ${reason}. `)[1]).toMatch(hint);
+      expect(error.hint).toContain("acquireTokenInteractive");
       expect(lines).toEqual([`warn: Going on without a broker: ${reason}`]);
+      // A sign-in that may follow goes on in the browser.
+      expect(await app.acquireTokenSilent({ scopes: ["User.Read"], account: JANE })).toBeNull();
       if (isSilent) return; // the bus waits for it on
 
       expect((await failure(makeApp({ requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
@@ -64,8 +74,9 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
     const broker = await startFakeBroker(bus);
     broker.pause();
     const error = await failure(silently(makeApp({ timeLimits: { pingMs: 50 } })));
-    expect(error.code).toBe("interaction_required");
-    expect(error.hint).toMatch(/did not answer Ping within 0\.05 s.*Restart it/);
+    expect(error.code).toBe("broker_unavailable");
+    expect(error.message).toMatch(/did not answer Ping within 0\.05 s/);
+    expect(error.hint).toMatch(/^Restart it/);
     broker.resume();
     expect((await silently(makeApp())).source).toBe("broker");
     await broker.stop();
