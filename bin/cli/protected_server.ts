@@ -23,7 +23,7 @@ import type { CommandLine } from "./command_line.ts";
 import { loginCommand, withLoginOptions } from "./failures.ts";
 import { messageOf, say } from "./output.ts";
 
-/** What tokens for a server are requested with. */
+/** The fields of a request that depend on the server. */
 export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
 
 /** The tokens that a server needs, and what the user has to say to that. */
@@ -41,7 +41,7 @@ export interface ServerNeeds {
   readonly loginScopes: readonly string[];
 }
 
-/** What is known of a server, and what the user named for it. */
+/** Facts about a server, and the scopes that the user named for it. */
 export interface ServerFacts {
   /** Scopes that the user named. */
   readonly named: readonly string[];

@@ -27,7 +27,7 @@ export interface TokenReason {
 }
 
 interface Challenge extends Pick<TokenReason, "kind" | "challenge"> {
-  /** What the server asks for: one that was answered is not answered again. */
+  /** The demand of the server. One that was met is not met again. */
   readonly demand?: string | undefined;
 }
 type Send = (url: string | URL, init?: RequestInit) => Promise<Response>;
