@@ -141,6 +141,81 @@ export class SingleFlight<T> {
   }
 }
 
+/** The last call that did not succeed. */
+export interface CallMark {
+  /** Start of the call, or its end if it has failed, in milliseconds since 1970. */
+  readonly since: number;
+  /** False if the call has not ended yet, or its program ended before it. */
+  readonly hasFailed: boolean;
+}
+
+/** Outcome of a call. */
+export type Outcome<T> = { readonly result: T } | { readonly error: unknown };
+
+export interface PauseOptions {
+  /** Time in milliseconds after a call that failed. */
+  readonly pauseMs: number;
+  /** Age in milliseconds at which a call without an end has failed. @default a call always ends */
+  readonly callMs?: number | undefined;
+  /** Reads and writes the mark where other programs find it. @default it stays in this object */
+  readonly marks?: {
+    readonly read: () => Promise<CallMark | undefined>;
+    readonly write: (mark: CallMark | undefined) => Promise<void>;
+  };
+  /** Returns the time in milliseconds since 1970. @default `Date.now` */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A pause after a call that failed, for calls each of which can prompt the user. The caller makes one call at a time. */
+export class PauseAfterFailure {
+  readonly #options: PauseOptions;
+  #mark: CallMark | undefined;
+
+  constructor(options: PauseOptions) {
+    this.#options = options;
+  }
+
+  /** Returns the time until the next call may be made, in milliseconds; 0 if it may be made now. */
+  async leftMs(): Promise<number> {
+    const { pauseMs, callMs = Infinity, marks } = this.#options;
+    const mark = marks ? await marks.read() : this.#mark;
+    if (!mark) return 0;
+    const ageMs = this.#now() - mark.since;
+    const isPaused = ageMs >= 0 && ageMs < pauseMs && (mark.hasFailed || ageMs > callMs);
+    return isPaused ? pauseMs - ageMs : 0;
+  }
+
+  /** Makes a call. The pause begins at its end if `isFailure` returns true. */
+  async call<T>(work: () => Promise<T>, isFailure: (outcome: Outcome<T>) => boolean): Promise<T> {
+    await this.#write({ since: this.#now(), hasFailed: false });
+    let hasFailed = true;
+    try {
+      const result = await work();
+      hasFailed = isFailure({ result });
+      return result;
+    } catch (error) {
+      hasFailed = isFailure({ error });
+      throw error;
+    } finally {
+      await this.#write(hasFailed ? { since: this.#now(), hasFailed } : undefined);
+    }
+  }
+
+  /** Ends the pause. */
+  async end(): Promise<void> {
+    await this.#write(undefined);
+  }
+
+  #now(): number {
+    return (this.#options.now ?? Date.now)();
+  }
+
+  async #write(mark: CallMark | undefined): Promise<void> {
+    this.#mark = mark;
+    await this.#options.marks?.write(mark);
+  }
+}
+
 /** Waits for a promise, but no longer than a time: then it returns `undefined`, and the promise goes on. */
 export async function withinTime<T>(
   promise: Promise<T>,

@@ -215,10 +215,11 @@ async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service>
     // The proxy answers claims challenges. What others do with a token is theirs.
     ...(!scopes && { clientCapabilities: ["cp1"] }),
   });
-  const send = async (request: AcquireTokenRequest) =>
-    prompter
-      ? await prompter.ask(request, (request) => app.acquireToken(request))
-      : await app.acquireToken({ ...request, interactive: "never" });
+  const silently = (request: AcquireTokenRequest) => app.acquireToken({ ...request, interactive: "never" });
+  const prompts = prompter && new (await import("./client_prompts.ts")).ClientPrompts({
+    silently,
+    withPrompt: (request) => prompter.ask(request, (request) => app.acquireToken(request)),
+  });
   const tenant = line.text("tenant"), onOutcome = signInNotices(line);
   const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
     const account = await resolveAccount(app, {
@@ -227,12 +228,17 @@ async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service>
       signal: asked.signal,
     });
     const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId, agentSession: agentSession() };
-    return await send(request).catch(async (error) => {
+    try {
+      return await (prompts?.acquire(request) ?? silently(request));
+    } catch (error) {
       throw await withConsentUrl(error, app, request);
-    });
+    }
   };
   // A renewal in flight is not waited for: it may still complete after the command has ended.
-  const close = () => void app.close();
+  const close = () => {
+    prompts?.close();
+    void app.close();
+  };
   if (scopes) {
     const identities = new Set(line.list("identity").map((id) => id.toLowerCase()));
     const answer = identityAnswers({ ...{ clientId, scopes, tenant, identities }, acquire, onOutcome });

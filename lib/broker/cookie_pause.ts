@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type CallMark, PauseAfterFailure } from "../async.ts";
 import { isObject, readJson, readNumber, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
@@ -15,14 +16,15 @@ const PAUSE_MS = 600_000;
 /** Age in milliseconds at which a call without an end has failed: its program was ended, perhaps with the dialog open. */
 const CALL_MS = 60_000;
 
-/** The last call that did not succeed. */
-interface Mark {
-  /** Time of the call, in milliseconds since 1970. */
-  readonly since: number;
-  readonly hasFailed: boolean;
-}
+let ownMark: CallMark | undefined;
+let isInFile = false;
+let isWritten = false;
 
-let ownMark: Mark | undefined, isInFile = false, isWritten = false;
+const pause = new PauseAfterFailure({
+  pauseMs: PAUSE_MS,
+  callMs: CALL_MS,
+  marks: { read: readMark, write: writeMark },
+});
 
 /** Returns the folder of the mark. It holds nothing else, so that a program can be permitted to use it alone. */
 export function cookiePauseFolder(): string {
@@ -72,28 +74,19 @@ async function callWithLock(work: () => Promise<string>, { correlationId, signal
 }
 
 async function callUnlessPaused(call: () => Promise<string>, correlationId: string): Promise<string> {
-  const since = Date.now(), mark = await readMark(), ageMs = mark ? since - mark.since : -1;
-  if (mark && ageMs >= 0 && ageMs < PAUSE_MS && (mark.hasFailed || ageMs > CALL_MS)) {
-    throw paused(Math.ceil((PAUSE_MS - ageMs) / 60_000), correlationId);
-  }
-  await writeMark({ since, hasFailed: false });
-  let hasFailed = true;
-  try {
-    const reply = await call();
-    hasFailed = isRefusal(reply);
-    return reply;
-  } catch (error) {
+  const leftMs = await pause.leftMs();
+  if (leftMs > 0) throw paused(Math.ceil(leftMs / 60_000), correlationId);
+  return await pause.call(call, (outcome) => {
+    if ("result" in outcome) return isRefusal(outcome.result);
     // A broker that is gone, or lacks the method, has opened no dialog.
-    if (error instanceof LatchkeyError) hasFailed = !["broker_unavailable", "refused"].includes(error.code);
-    throw error;
-  } finally {
-    await writeMark(hasFailed ? { since, hasFailed } : undefined);
-  }
+    const { error } = outcome;
+    return !(error instanceof LatchkeyError) || !["broker_unavailable", "refused"].includes(error.code);
+  });
 }
 
 /** Ends the pause if a sign-in succeeded. */
 export async function endCookiePause(reply: string): Promise<void> {
-  if (reply !== "" && !isRefusal(reply)) await writeMark(undefined); // himmelblau's is empty if its daemon does not answer
+  if (reply !== "" && !isRefusal(reply)) await pause.end(); // himmelblau's is empty if its daemon does not answer
 }
 
 function paused(minutes: number, correlationId: string): LatchkeyError {
@@ -108,14 +101,14 @@ function isRefusal(json: string): boolean {
   return (reply?.error ?? (isObject(token) ? token.error : undefined) ?? undefined) !== undefined;
 }
 
-async function readMark(): Promise<Mark | undefined> {
+async function readMark(): Promise<CallMark | undefined> {
   const file = isInFile ? await ifPossible(async (path) => ({ bytes: await readPrivateFile(path) })) : undefined;
   if (!file || !(file.bytes || isWritten)) return ownMark;
   const { since, hasFailed } = file.bytes ? readJson(file.bytes) ?? {} : {}, time = readNumber(since);
   return time === undefined ? undefined : { since: time, hasFailed: hasFailed === true };
 }
 
-async function writeMark(mark: Mark | undefined): Promise<void> {
+async function writeMark(mark: CallMark | undefined): Promise<void> {
   ownMark = mark;
   if (!isInFile) return;
   const bytes = new TextEncoder().encode(JSON.stringify(mark ?? {}));
