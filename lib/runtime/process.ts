@@ -55,16 +55,15 @@ export class StartError extends Error {
 }
 
 async function startProcess(command: readonly string[], options: ProcessOptions): Promise<RunningProcess> {
-  const [name = "", ...args] = command, deno = denoNamespace();
+  const [name = "", ...args] = command;
+  const deno = denoNamespace();
   requirePermission({ name: "run", command: name });
-  // In the foreground a person has chosen the program, and PATH as well.
+  // In the foreground the user has chosen PATH as well.
   const isForeground = options.streams === "inherit";
   const environment = { ...(isForeground ? {} : withoutCurrentFolder()), ...options.environment };
   try {
     if (deno) return startOnDeno(deno, command, { ...options, environment });
-    const isSearched = !isForeground && operatingSystem() === "win32";
-    const program = isSearched ? findOnWindows(name, readEnvironment("PATH"), isThere) : name;
-    if (program === undefined) throw new StartError(name, "ENOENT");
+    const program = programOnNode(name, { system: operatingSystem(), path: readEnvironment("PATH"), isThere });
     return await startOnNode([program, ...args], { ...options, environment });
   } catch (error) {
     if (error instanceof StartError) throw error;
@@ -87,16 +86,43 @@ const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /** Returns the entries of a PATH that are the same from everywhere. */
 export function absoluteEntries(path: string, isWindows: boolean): readonly string[] {
-  const isAbsolute = isWindows ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//;
-  return path.split(isWindows ? ";" : ":").filter((entry) => isAbsolute.test(entry));
+  if (!isWindows) return path.split(":").filter((entry) => entry.startsWith("/"));
+  // On Windows an entry can be in quotation marks, and then contain a semicolon.
+  const entries = path.match(/(?:"[^"]*"|[^;"])+/g) ?? [];
+  return entries.filter((entry) => /^"?([A-Za-z]:[\\/]|\\\\)/.test(entry));
 }
 
-/** Finds a program that is given by its name in a PATH: Windows itself would look into the current folder first. */
-export function findOnWindows(program: string, path = "", isThere: (path: string) => boolean): string | undefined {
-  if (/[\\/:]/.test(program)) return program;
-  const names = /\.(exe|com|cmd|bat)$/i.test(program) ? [program] : [`${program}.exe`, `${program}.com`];
-  return absoluteEntries(path, true).flatMap((entry) => names.map((name) => `${entry.replace(/[\\/]+$/, "")}\\${name}`))
-    .find(isThere);
+/** The machine that a program is started on. */
+export interface ProgramPlace {
+  readonly system: string;
+  readonly path: string | undefined;
+  readonly isThere: (path: string) => boolean;
+}
+
+/**
+ * Returns the program that Node and Bun are to start. On Windows a name becomes a path, in the foreground too: Windows, and cmd.exe
+ * for a batch file, would look into the current folder first, which can be another person's clone.
+ *
+ * @throws {StartError} if there is no such program.
+ */
+export function programOnNode(name: string, { system, path, isThere }: ProgramPlace): string {
+  if (system !== "win32") return name;
+  const program = /[\\/:]/.test(name) ? name : findOnWindows(name, path, isThere);
+  // cmd.exe would say so itself, in a code page and a language of its own, and exit with 1.
+  if (program === undefined || isBatch(program) && !isThere(program)) throw new StartError(name, "ENOENT");
+  return program;
+}
+
+/** Finds a program by its name in the folders of a PATH that are the same from everywhere. */
+export function findOnWindows(name: string, path = "", isThere: (path: string) => boolean): string | undefined {
+  // Windows ignores dots and spaces at the end of a name.
+  const names = /\.(exe|com|cmd|bat)[. ]*$/i.test(name) ? [name] : [`${name}.exe`, `${name}.com`];
+  const folders = absoluteEntries(path, true).map((entry) => entry.replaceAll('"', "").replace(/[\\/]+$/, ""));
+  return folders.flatMap((folder) => names.map((each) => `${folder}\\${each}`)).find(isThere);
+}
+
+function isBatch(program: string): boolean {
+  return /\.(cmd|bat)[. ]*$/i.test(program);
 }
 
 function startOnDeno(
@@ -150,14 +176,6 @@ function batchWord(word: string): string {
   return `"${word.replaceAll("%", "%%cd:~,%").replace(/(\\*)("|$)/g, twice)}"`;
 }
 
-/** Returns true if cmd.exe finds a batch file: it looks into the current folder, too. */
-function isBatchThere(program: string, path = ""): boolean {
-  const folders = /[\\/:]/.test(program)
-    ? [""]
-    : [".\\", ...path.split(";").filter(Boolean).map((each) => `${each}\\`)];
-  return folders.some((folder) => isThere(folder + program));
-}
-
 async function startOnNode(
   [program = "", ...args]: readonly string[],
   { streams, environment }: ProcessOptions,
@@ -169,12 +187,10 @@ async function startOnNode(
   ]);
   const { env, platform } = globalThis.process;
   const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
-  const isBatch = platform === "win32" && /\.(cmd|bat)[. ]*$/i.test(program);
+  const needsShell = platform === "win32" && isBatch(program);
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
-  // cmd.exe would say so itself, in a code page and a language of its own, and exit with 1.
-  if (isBatch && !isBatchThere(program, env["PATH"])) throw new StartError(program, "ENOENT");
-  const child = spawn(isBatch ? cmd : program, isBatch ? batchArguments(program, args) : args, {
-    windowsVerbatimArguments: isBatch,
+  const child = spawn(needsShell ? cmd : program, needsShell ? batchArguments(program, args) : args, {
+    windowsVerbatimArguments: needsShell,
     env: { ...(ownSurroundings()?.environment ?? env), ...environment },
     detached: isGroup,
     windowsHide: !isForeground,

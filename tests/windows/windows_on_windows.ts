@@ -170,6 +170,19 @@ function testOn(name: string, latchkey: readonly string[]): void {
     }
   });
 
+  // Windows looks there before PATH, and cmd.exe does: a clone's terraform.exe got the secret of the endpoint.
+  test("runs no command of the current folder", async () => {
+    const clone = join(folder, `clone ${name}`);
+    mkdirSync(clone);
+    copyFileSync(NODE, join(clone, "terraform.exe"));
+    writeFileSync(join(clone, "terraform.cmd"), "@echo %IDENTITY_HEADER%\r\n");
+    for (const program of ["terraform", "terraform.exe", "terraform.cmd"]) {
+      const words = serving("https://vault.azure.net");
+      const { code, stdout } = await run([...latchkey, ...words, "--", program, "--version"], { cwd: clone });
+      expect({ program, code, stdout }).toEqual({ program, code: 127, stdout: "" });
+    }
+  });
+
   test("prints paths with one kind of separator", async () => {
     const { stdout, stderr } = await run([...latchkey, "doctor", ...ENTRA_APP]);
     expect(stdout + stderr).toContain(`${folder}\\Local\\latchkey\\`);
