@@ -14,6 +14,7 @@ import {
   isSignedOutIn,
   ownRefreshTokens,
   readAccount,
+  resourcesIn,
   TOKEN_BINDINGS,
 } from "./lookup.ts";
 import {
@@ -55,6 +56,12 @@ export interface ReplyToSave {
   readonly accountSource?: string | undefined;
   /** Scopes that the provider did not grant; see {@linkcode CachedRefreshToken.declinedScopes}. @default none */
   readonly declinedScopes?: readonly string[] | undefined;
+  /**
+   * Resource of the request (RFC 8707), empty if it had none; see {@linkcode CachedRefreshToken.resources}.
+   *
+   * @default the provider knows no resources, as Microsoft's
+   */
+  readonly resource?: string | undefined;
   /** Tenant of the request: its id or its domain. @default the result's `tenantId` */
   readonly realm?: string | undefined;
   /** Client capabilities of the request. @default none */
@@ -68,7 +75,7 @@ export interface ReplyToSave {
 /** Optional fields that latchkey writes. Other fields of an entry are kept when it is replaced. */
 const OWN_FIELDS: Partial<Record<CacheSection, readonly string[]>> = {
   AccessToken: ["refresh_on", "client_capabilities", ...TOKEN_BINDINGS],
-  RefreshToken: ["family_id", "target", "declined_scopes"],
+  RefreshToken: ["family_id", "target", "declined_scopes", "granted_resources"],
   AppMetadata: ["family_id"],
 };
 
@@ -195,6 +202,7 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
       ...family,
       ...times,
       ...declined,
+      ...grantedResources(ownTokens, reply),
     };
     changes.push(...replace(document, "RefreshToken", ownTokens, refreshTokenKey(identity), entry));
   } else if (declined.declined_scopes !== undefined) {
@@ -221,6 +229,18 @@ function declinedScopes(
   const before = accountSource === undefined ? tokens.flatMap(({ entry }) => declinedScopesIn(entry)) : [];
   const all = [...new Set([...before, ...declinedScopes])].filter((scope) => !result.scopes.includes(scope));
   return all.length > 0 ? { declined_scopes: all.join(" ") } : {};
+}
+
+/** Returns the resources that a new refresh token covers, as the field of an entry. A sign-in begins anew. */
+function grantedResources(
+  tokens: readonly KeyedEntry[],
+  { accountSource, resource }: ReplyToSave,
+): { readonly granted_resources?: string } {
+  if (resource === undefined) return {};
+  const before = accountSource === undefined ? tokens.map(({ entry }) => resourcesIn(entry)) : [];
+  if (before.some((resources) => resources === undefined)) return {}; // another program's: nobody knows
+  const all = new Set([...before.flatMap((resources) => resources ?? []), resource]);
+  return { granted_resources: [...all].filter(Boolean).map(encodeURI).join(" ") };
 }
 
 /** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */

@@ -41,6 +41,11 @@ export interface CachedRefreshToken {
    * 6). MSAL does not know this field.
    */
   readonly declinedScopes: readonly string[];
+  /**
+   * Resources that it was issued for (RFC 8707, 2.2); `undefined` if that is not known. A request for another one cannot succeed,
+   * and can end the sign-in, as the provider may take the refresh token for used. MSAL does not know this field.
+   */
+  readonly resources: readonly string[] | undefined;
 }
 
 /**
@@ -57,7 +62,7 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
   const tokensOf = (entries: readonly KeyedEntry[], holder: CachedRefreshToken["holder"]): CachedRefreshToken[] =>
     entries.toSorted((one, other) => storedAtSeconds(other) - storedAtSeconds(one))
       .map(({ entry }) => {
-        const shown = { holder, declinedScopes: declinedScopesIn(entry) };
+        const shown = { holder, declinedScopes: declinedScopesIn(entry), resources: resourcesIn(entry) };
         return redacted({ refreshToken: text(entry.secret)!, ...shown }, () => shown);
       });
   const own = tokensOf(ownRefreshTokens(document, homeAccountId, app), "app");
@@ -68,6 +73,11 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
 /** Returns the scopes that a refresh token's entry says were not granted. */
 export function declinedScopesIn({ declined_scopes }: CacheEntry): readonly string[] {
   return (text(declined_scopes) ?? "").split(" ").filter(Boolean);
+}
+
+/** Returns the resources that a refresh token's entry names, encoded as URLs are; `undefined` if it does not say. */
+export function resourcesIn({ granted_resources: resources }: CacheEntry): readonly string[] | undefined {
+  return typeof resources === "string" ? resources.split(" ").filter(Boolean) : undefined;
 }
 
 /** Returns the refresh tokens that were issued to the app itself. */

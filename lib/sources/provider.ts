@@ -263,10 +263,13 @@ export class ProviderSource {
     const { account, correlationId, signal } = call, { maxAge } = query;
     const tried = new Set<string>();
     let refusal: LatchkeyError | undefined;
-    let isOfFamily = true;
+    let isOfFamily = true, isOtherResource = false;
     for (let look = 1; look <= 2; look++) {
-      for (const { refreshToken, holder, declinedScopes } of await this.#cache.findRefreshTokens(account, { signal })) {
+      for (const token of await this.#cache.findRefreshTokens(account, { signal })) {
+        const { refreshToken, holder, declinedScopes, resources } = token;
         if (tried.has(refreshToken) || holder === "perhaps" && !isOfFamily) continue;
+        isOtherResource = query.resource !== undefined && resources?.includes(encodeURI(query.resource)) === false;
+        if (isOtherResource) continue;
         const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
         if (known) return known;
         signal.throwIfAborted();
@@ -294,7 +297,7 @@ export class ProviderSource {
       const renewed = await this.#findToken(query, call);
       if (renewed?.state === "use") return renewed.result;
     }
-    throw refusal ?? signInRequired(query, correlationId);
+    throw refusal ?? (isOtherResource ? resourceNotGranted(query) : signInRequired(query, correlationId));
   }
 
   /**
@@ -328,7 +331,10 @@ export class ProviderSource {
     try {
       const extension = await extensionOf(agentSession);
       const declinedScopes = reply.declinedScopes?.map((scope) => nameOfScope(scope, resource));
-      await this.#cache.save({ ...reply, declinedScopes, accountSource, realm, capabilities, extension, ...kind });
+      await this.#cache.save({
+        ...{ ...reply, declinedScopes, accountSource, realm, capabilities, extension, ...kind },
+        ...(authority.kind === "oidc" && { resource: resource ?? "" }),
+      });
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       const stake = reply.refreshToken === undefined
@@ -343,6 +349,12 @@ export class ProviderSource {
 /** Returns the name under which the cache notes a scope that was not granted: one resource can have it, and another not. */
 function nameOfScope(scope: string, resource: string | undefined): string {
   return resource === undefined ? scope : `${scope}\\${encodeURI(resource)}`; // no scope contains a backslash
+}
+
+/** The error of a sign-in that was for another resource, or for none. */
+function resourceNotGranted({ resource, correlationId }: TokenQuery): LatchkeyError {
+  const message = `The sign-in was not for the resource ${resource}`, hint = "Sign in for it: acquireTokenInteractive";
+  return new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 
 function signInHint(clientId: string): string {

@@ -76,6 +76,25 @@ describe("latchkey login --for", () => {
     expect(readJwt(sent.replace("Bearer ", ""))).toMatchObject({ aud: url, scope: "api.read" });
   });
 
+  // The provider takes a refresh token that is sent for another resource for used: it ended the sign-in.
+  test("spends no refresh token of a sign-in for another resource", async () => {
+    using home = makeOwnHome();
+    for (
+      const signIn of ["login --scope api.read", `login --for ${url} --resource ${server.origin}/ --scope api.read`]
+    ) {
+      expect((await run(home, signIn)).code).toBe(0);
+      for (let times = 2; times > 0; times--) {
+        const { code, stderr } = await run(home, `token --for ${url} --scope api.read`);
+        expect([code, stderr]).toEqual([3, expect.stringContaining(`The sign-in was not for the resource ${url}`)]);
+        expect(stderr).toMatch(new RegExp(`hint: Sign in for it: latchkey login .*--for ${url} --scope api.read`));
+      }
+    }
+    const other = `--for ${url} --resource ${server.origin}/ --scope api.read`;
+    expect((await run(home, `token ${other} --force-refresh`)).code).toBe(0); // it is still good
+    expect((await run(home, `login --for ${url} --scope api.read`)).code).toBe(0);
+    expect((await run(home, `token --for ${url} --scope api.read --force-refresh`)).code).toBe(0);
+  });
+
   test("gives latchkey token a token for the server, renewed for the same resource", async () => {
     using home = makeOwnHome();
     expect((await atTerminal(home, `login --for ${url}`)).code).toBe(0);
