@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { runProgram } from "../bin/run_latchkey.ts";
+import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { findTool } from "../tools/find_tool.js";
 import { type McpTestServer, startMcpServer } from "../tools/start_mcp_server.ts";
@@ -15,7 +15,7 @@ const CONFORMANCE = join(packageOf("conformance"), "dist/index.js");
 
 /** Scenarios that a client passes whose app is registered and has no secret. */
 const PASSED = [
-  ...["initialize", "tools_call", "sse-retry"],
+  ...["initialize", "tools_call", "sse-retry", "elicitation-sep1034-client-defaults"],
   ...["auth/scope-from-www-authenticate", "auth/scope-from-scopes-supported", "auth/scope-step-up"],
   ...["auth/scope-retry-limit", "auth/token-endpoint-auth-none", "auth/resource-mismatch"],
   ...["auth/offline-access-scope", "auth/offline-access-not-supported"],
@@ -26,7 +26,6 @@ const PASSED_BUT_FOR_REGISTRATION = [
 ];
 const NO_SECRET = "an app on people's devices has no secret";
 const NOT_THE_APP = "the app itself gets the token there, and latchkey's are people's";
-const NO_METADATA = "before RFC 9728 a server said nowhere which scopes it needs: they have to be named";
 /** The others, which are not run, and why. */
 const NOT_FOR_US: Readonly<Record<string, string>> = {
   "auth/basic-cimd": "it warns if the id of the client is not an address",
@@ -38,9 +37,9 @@ const NOT_FOR_US: Readonly<Record<string, string>> = {
   "auth/client-credentials-basic": NOT_THE_APP,
   "auth/client-credentials-jwt": NOT_THE_APP,
   "auth/cross-app-access-complete-flow": "a company's identity provider exchanges tokens there",
-  "auth/2025-03-26-oauth-metadata-backcompat": NO_METADATA,
-  "auth/2025-03-26-oauth-endpoint-fallback": NO_METADATA,
-  "elicitation-sep1034-client-defaults": "the client fills in the defaults, and not what stands before the server",
+  "auth/2025-03-26-oauth-metadata-backcompat":
+    "the metadata of the origin names the issuer /oauth, which is refused (RFC 8414, 3.3)",
+  "auth/2025-03-26-oauth-endpoint-fallback": "the provider has no metadata, so that its endpoints are not known",
 };
 
 let folder: string, server: McpTestServer;
@@ -85,30 +84,49 @@ describe("the conformance suite of MCP", () => {
   });
 });
 
+const document = readFileSync(pathOf("../../docs/mcp.md"), "utf8");
 /** The configurations that docs/mcp.md shows, of the form that Claude Code, Copilot CLI and Cursor read, and the inspector. */
-const configurations = [...readFileSync(pathOf("../../docs/mcp.md"), "utf8").matchAll(/^```json\n([^]*?)^```$/gm)]
+const configurations = [...document.matchAll(/^```json\n([^]*?)^```$/gm)]
   .map(([, json]) => json!).filter((json) => json.includes('"mcpServers"') && json.includes('"command"'));
+/** The inspector's own line, and the command in it. */
+const [, ofInspector = ""] = /^npx @modelcontextprotocol\/inspector -- (.*)$/m.exec(document) ?? [];
 
 test("docs/mcp.md shows configurations", () => expect(configurations.length).toBeGreaterThanOrEqual(3));
 
-test.each(configurations)("the inspector's command line lists and calls tools by %s", async (json) => {
-  const config = join(folder, `config-${crypto.randomUUID()}.json`), path = mkdtempSync(join(folder, "path-"));
-  const words = json.replace("https://mcp.contoso.com/mcp", server.url)
-    .replace('"ID"', '"11111111-2222-4333-8444-555555555555", "--broker", "never"')
-    .replace('"type": "local"', '"type": "stdio"'); // Copilot CLI's own word
-  writeFileSync(config, words);
+/** Runs the inspector's command line with words, which call latchkey by its name. */
+async function inspect(words: readonly string[]): Promise<Run> {
+  const path = mkdtempSync(join(folder, "path-"));
   const script = `#!/bin/sh\ncd '${pathOf("../../")}' && exec ${LATCHKEY_ON_BUN.join(" ")} "$@"\n`;
   writeFileSync(join(path, "latchkey"), script, { mode: 0o755 });
   const inspector = join(packageOf("inspector"), "clients/launcher/build/index.js");
+  return await runProgram([findTool("node"), inspector, "--cli", ...words], {
+    PATH: `${path}:${process.env.PATH}`,
+    MCP_INSPECTOR_SECRET_STORE: "memory",
+  });
+}
+
+/** Returns what docs/mcp.md shows with the test's server and an app of no provider. */
+const withOwnServer = (text: string) =>
+  text.replace("https://mcp.contoso.com/mcp", server.url).replace(/\bID\b/, "11111111-2222-4333-8444-555555555555");
+
+test.each(configurations)("the inspector's command line lists and calls tools by %s", async (json) => {
+  const config = join(folder, `config-${crypto.randomUUID()}.json`);
+  const words = withOwnServer(json.replace('"ID"', '"ID", "--broker", "never"'))
+    .replace('"type": "local"', '"type": "stdio"'); // Copilot CLI's own word
+  writeFileSync(config, words);
   const call = async (...more: readonly string[]) => {
-    const { code, stdout, stderr } = await runProgram(
-      [findTool("node"), inspector, "--cli", "--config", config, "--server", "contoso", ...more],
-      { PATH: `${path}:${process.env.PATH}`, MCP_INSPECTOR_SECRET_STORE: "memory" },
-    );
+    const { code, stdout, stderr } = await inspect(["--config", config, "--server", "contoso", ...more]);
     expect({ code, isQuiet: !stderr.includes("latchkey") }).toEqual({ code: 0, isQuiet: true });
     return JSON.parse(stdout);
   };
   expect((await call("--method", "tools/list")).tools.map(({ name }: { name: string }) => name)).toContain("echo");
   const called = await call("--method", "tools/call", "--tool-name", "echo", "--tool-arg", "text=Grüße");
   expect(called.content).toEqual([{ type: "text", text: "Grüße" }]);
+});
+
+test("the inspector's command line lists tools by its own line, and only with -- in it", async () => {
+  const words = [...withOwnServer(ofInspector).split(" "), "--broker", "never"], list = ["--method", "tools/list"];
+  const { code, stdout } = await inspect([...list, "--", ...words]);
+  expect([code, JSON.parse(stdout).tools[0].name]).toEqual([0, "echo"]);
+  expect((await inspect([...words, ...list])).code).toBe(1);
 });

@@ -1,5 +1,6 @@
 // What the conformance suite of MCP runs as a client: the SDK's, through latchkey mcp. Its authorization servers know no OpenID
-// Connect, so identity.ts adds ID tokens; a person who is configured with the authority stands in for the first lines.
+// Connect, so identity.ts adds ID tokens; a user who names the authority, and the resource if the metadata has another one than
+// the URL, stands in for the first lines. Standard error is a terminal, since the user agrees to the server's scopes there.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,21 +12,24 @@ const url = process.argv.at(-1)!, folder = mkdtempSync(join(tmpdir(), "conforman
 const { client_id: clientId = "latchkey-conformance" } = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? "{}");
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url)), bun = process.execPath;
 
-/** The issuer that a person would have configured: the one that the server names. */
-async function authorityOf(server: URL): Promise<string> {
+/** The options that a user would give for a server: its issuer, and its resource if that is the origin. */
+async function optionsFor(server: URL): Promise<readonly string[]> {
   const { status, headers } = await fetch(server, {
     method: "POST",
     headers: { "content-type": "application/json", accept: "application/json, text/event-stream" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
   });
-  if (status !== 401) return server.origin; // it asks for no token
+  const atOrigin = ["--authority", server.origin];
+  if (status !== 401) return atOrigin; // it asks for no token
   const [, named] = /resource_metadata="([^"]+)"/.exec(headers.get("www-authenticate") ?? "") ?? [];
   const wellKnown = ["", server.pathname].map((path) => `${server.origin}/.well-known/oauth-protected-resource${path}`);
   for (const place of named ? [named] : wellKnown.reverse()) {
     const response = await fetch(place);
-    if (response.ok) return (await response.json()).authorization_servers[0];
+    if (!response.ok) continue;
+    const { authorization_servers: [issuer], resource } = await response.json();
+    return ["--authority", issuer, ...(resource === server.origin ? ["--resource", resource] : [])];
   }
-  return server.origin;
+  return [...atOrigin, "--scope", "email"]; // it says nowhere which it needs
 }
 
 const env = {
@@ -34,23 +38,21 @@ const env = {
   BROWSER: `${bun} ${pathOf("identity.ts")}`,
   NONCE_FILE: join(folder, "nonce"),
 };
-const words = ["--client-id", clientId, "--authority", await authorityOf(new URL(url)), "--interactive", "always"];
-const client = new Client({ name: "latchkey", version: "1.0.0" }, { capabilities: {} });
+const options = ["--client-id", clientId, ...await optionsFor(new URL(url)), "--interactive", "always"];
+const preload = ["--preload", pathOf("identity.ts")];
+const latchkey = [bun, ...preload, pathOf("../../../bin/latchkey.ts"), "mcp", url, ...options, "--store", "memory"];
+const quoted = latchkey.map((word) => `'${word}'`).join(" ");
+/** Messages pass by the terminal, on other descriptors. */
+const command = `exec script -qec "exec ${quoted} <&3 >&4" /dev/null 3<&0 4>&1 </dev/null >&2`;
+const client = new Client(
+  { name: "latchkey", version: "1.0.0" },
+  { capabilities: { elicitation: { form: { applyDefaults: true } } } },
+);
+client.setRequestHandler("elicitation/create", () => ({ action: "accept", content: {} }));
 try {
   await client.connect(
     new StdioClientTransport({
-      command: bun,
-      args: [
-        "--preload",
-        pathOf("identity.ts"),
-        pathOf("../../../bin/latchkey.ts"),
-        "mcp",
-        url,
-        ...words,
-        "--store",
-        "memory",
-      ],
-      env,
+      ...{ command: "sh", args: ["-c", command], env },
       cwd: pathOf("../../../"),
       stderr: "inherit",
     }),
