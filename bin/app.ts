@@ -4,8 +4,8 @@
  * @module
  */
 import { type RedirectUri, redirectUris, type SignInWay } from "../lib/authority.ts";
-import { clientIdOf, isAtMicrosoft, wellKnownName } from "./cli/application.ts";
-import type { Command } from "./cli/command_line.ts";
+import { clientIdOf, wellKnownName } from "./cli/application.ts";
+import { type Command, isAtMicrosoft } from "./cli/command_line.ts";
 import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH, TEXT_FORMAT } from "./cli/options.ts";
 import { escapeForTerminal, print, printJson } from "./cli/output.ts";
 

@@ -9,8 +9,8 @@ import { type CacheCall, memoryStore } from "../lib/cache/store.ts";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { TokenRequest } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { chooseAccount, isAtMicrosoft, makeApplication, storeOf } from "./cli/application.ts";
-import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { chooseAccount, makeApplication, storeOf } from "./cli/application.ts";
+import { type Command, type CommandLine, isAtMicrosoft, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
   ACCOUNT,

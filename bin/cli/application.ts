@@ -5,14 +5,13 @@
  */
 import { isGuid } from "../../lib/encoding.ts";
 import type { AccountInfo } from "../../lib/account.ts";
-import { isMicrosoftHost } from "../../lib/authority.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { accountNames, accountsMeant, isOneUser } from "../../lib/sources/account_choice.ts";
-import { type CommandLine, unknown, UsageError } from "./command_line.ts";
+import { type CommandLine, isAtMicrosoft, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
 import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
@@ -85,12 +84,6 @@ export function clientIdOf(line: CommandLine): string {
   if (names.includes(given)) return WELL_KNOWN_CLIENTS[given]!;
   if (!isAtMicrosoft(line)) return given; // only Microsoft calls its apps by GUIDs
   throw unknown(`client ${JSON.stringify(given)}: --client-id takes a GUID or ${names.join(", ")}`, given, names);
-}
-
-/** Returns true if Microsoft issues the tokens, as it does by default. */
-export function isAtMicrosoft(line: CommandLine): boolean {
-  const authority = line.text("authority");
-  return authority === undefined || URL.canParse(authority) && isMicrosoftHost(new URL(authority).hostname);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { isMicrosoftHost } from "../../lib/authority.ts";
 import { environmentReader } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
@@ -139,6 +140,12 @@ function makeCommandLine(
       return makeCommandLine(facts, new Map([...read, ...others]));
     },
   };
+}
+
+/** Returns true if Microsoft issues the tokens, as it does by default. */
+export function isAtMicrosoft(line: CommandLine): boolean {
+  const authority = line.text("authority");
+  return authority === undefined || URL.canParse(authority) && isMicrosoftHost(new URL(authority).hostname);
 }
 
 type Parsed = Record<string, unknown> & { readonly _: readonly unknown[]; readonly "--"?: readonly string[] };

@@ -8,8 +8,7 @@ import { isWsl } from "../../lib/runtime/program.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { resourceOf } from "../../lib/request.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
-import { isAtMicrosoft } from "./application.ts";
-import type { CommandLine } from "./command_line.ts";
+import { type CommandLine, isAtMicrosoft } from "./command_line.ts";
 import { commandLineHint } from "./output.ts";
 
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
