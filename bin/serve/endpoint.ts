@@ -4,13 +4,21 @@
  * @module
  */
 import { encodeHex, readJson } from "../../lib/encoding.ts";
-import { hostsOf, type HttpReply, readRequestHead, type RequestHead, secretComparer } from "../../lib/http/server.ts";
+import {
+  hostsOf,
+  type HttpReply,
+  isLoopbackHost,
+  readRequestHead,
+  type RequestHead,
+  secretComparer,
+} from "../../lib/http/server.ts";
 import { type EndpointAddress, openEndpoint } from "../../lib/http/unix_socket.ts";
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { commandLineHint, jsonForTerminal, say, sayLine } from "../cli/output.ts";
+import { commandLineHint, jsonForTerminal, say } from "../cli/output.ts";
+import { openRequestLog } from "./request_log.ts";
 
 export const IDENTITY_PATH = "/msi/token";
 /** Path below `AZD_AUTH_ENDPOINT` (azure-dev, external-authentication.md). */
@@ -54,12 +62,16 @@ export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequ
 /** azd sends scopes and a tenant. */
 const MAX_CONTENT_BYTES = 16 * 1024;
 
-/** Judges the head of a request. Web pages send an Origin, or reach this machine by another host name (DNS rebinding). */
+/** Judges the head of a request. A page sends Origin or Sec-Fetch-Site, or comes by another host name (DNS rebinding). */
 function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undefined): Refusal | undefined {
-  if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(fields.get("host")?.toLowerCase() ?? "")) {
-    return { statusCode: 421, message: "The Host field must be 127.0.0.1 with this port" };
+  const host = fields.get("host")?.toLowerCase() ?? "";
+  if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(host)) {
+    return { statusCode: 421, message: "The Host header must be 127.0.0.1 with this port" };
   }
-  if (fields.has("origin")) return { statusCode: 403, message: "Web pages get no token here" };
+  if (!at && !isLoopbackHost(host)) return { statusCode: 421, message: "The Host header must be localhost" };
+  if (fields.has("origin") || (fields.get("sec-fetch-site") ?? "none") !== "none") {
+    return { statusCode: 403, message: "Web pages get no token here" };
+  }
   if (path === AZD_PATH) return azdRefusalOf(method, fields, at);
   if (path !== IDENTITY_PATH) {
     return { statusCode: 404, message: `Not found: the only paths are ${IDENTITY_PATH} and ${AZD_PATH}` };
@@ -204,7 +216,6 @@ const MAX_CONNECTIONS = 1024;
 const MAX_REQUESTS = 256;
 /** Status in the log for a client that disconnected, as in nginx. */
 const CLIENT_CLOSED_REQUEST = 499;
-const MAX_LOGGED_CHARACTERS = 200;
 
 /** Opens an endpoint, on a socket, or on a port with a secret. */
 export async function openIdentityEndpoint(
@@ -213,6 +224,7 @@ export async function openIdentityEndpoint(
 ): Promise<IdentityEndpoint> {
   const closing = new AbortController();
   const isSecret = address.secret === undefined ? undefined : await secretComparer(address.secret);
+  const log = openRequestLog({ isLogged });
   let port = 0, busy = 0, last = Date.now();
 
   async function reply(request: AcceptedRequest | Refusal, signal: AbortSignal): Promise<HttpReply> {
@@ -220,23 +232,17 @@ export async function openIdentityEndpoint(
     busy++;
     try {
       const sent = "statusCode" in request ? refusalReply(request) : await answer(request, either);
-      log(sent.status, request, begin);
+      log.add(sent.status, () => requestedIn(request), begin);
       return sent;
     } catch (error) {
       const statusCode = closing.signal.aborted ? 503 : signal.aborted ? CLIENT_CLOSED_REQUEST : 500;
-      log(statusCode, request, begin);
+      log.add(statusCode, () => requestedIn(request), begin);
       if (statusCode === 500) say(String(error)); // a bug, whose details are not for clients
       return refusalReply({ statusCode, message: statusCode === 503 ? "The endpoint is closing" : "Internal error" });
     } finally {
       busy--;
       last = Date.now();
     }
-  }
-
-  function log(status: number, request: AcceptedRequest | Refusal, begin: number): void {
-    if (!isLogged) return;
-    const what = requestedIn(request).slice(0, MAX_LOGGED_CHARACTERS);
-    sayLine(`${new Date().toISOString()} ${status} ${what} ${Math.round(performance.now() - begin)} ms`);
   }
 
   const endpoint = await openEndpoint<AcceptedRequest | Refusal>(address, {
@@ -247,7 +253,7 @@ export async function openIdentityEndpoint(
       const refusal = trouble === "slow"
         ? { statusCode: 408, message: "The request did not arrive in time" }
         : { statusCode: 503, message: "Too many clients at once" };
-      log(refusal.statusCode, refusal, performance.now());
+      log.add(refusal.statusCode, () => requestedIn(refusal), performance.now());
       return { ...refusalReply(refusal), ...(trouble === "crowded" && { headers: { "retry-after": "1" } }) };
     },
     maxConnections: MAX_CONNECTIONS,
@@ -257,9 +263,10 @@ export async function openIdentityEndpoint(
   return {
     port,
     lastBusy: () => busy > 0 ? Date.now() : last,
-    close() {
+    async close() {
       closing.abort(new Error("The endpoint is closing"));
-      return endpoint.close();
+      await endpoint.close();
+      log.flush();
     },
   };
 }

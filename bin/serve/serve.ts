@@ -36,7 +36,7 @@ import {
   type IdentityEndpointOptions,
   openIdentityEndpoint,
 } from "./endpoint.ts";
-import type { Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream_rules.ts";
 
 /** The command. */
 export const command: Command = {
@@ -263,7 +263,7 @@ async function upstreamsOf(line: CommandLine): Promise<readonly Upstream[]> {
   if (other !== undefined) {
     throw new UsageError(`--upstream hands out no tokens: omit --${other}; a scope can follow the URL in --upstream`);
   }
-  const { readUpstream } = await import("./upstream.ts");
+  const { readUpstream } = await import("./upstream_rules.ts");
   return texts.map(readUpstream);
 }
 

@@ -38,7 +38,11 @@ export async function sendByNode(request: HttpRequest, route: HttpRoute): Promis
 }
 
 /** Opens a connection through the proxy to the server, without TLS as yet. */
-async function openTunnel(proxy: URL, request: HttpRequest, trust: tls.ConnectionOptions): Promise<Duplex> {
+export async function openTunnel(
+  proxy: URL,
+  request: Pick<HttpRequest, "url" | "signal">,
+  trust: tls.ConnectionOptions,
+): Promise<Duplex> {
   const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`;
   const options = { ...trust, ...addressOf(proxy), method: "CONNECT", path: target, agent: false, signal };
   const headers = { host: target, ...authorizationFor(proxy) };

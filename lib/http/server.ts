@@ -2,7 +2,8 @@
  * An HTTP/1.1 server for one request a connection, on a loopback port or a Unix socket.
  *
  * It is not `node:http`, which fails on the oldest supported runtimes: Deno 2.6.0 makes no socket file after `listen({ path })`,
- * and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing.
+ * and its `close()` hangs; Deno 2.6.0 and Bun 1.3.0 never cut off a client that sends nothing. `latchkey serve --upstream`, which
+ * needs newer runtimes, uses `node:http`.
  *
  * @module
  */
@@ -207,11 +208,14 @@ function bytesOf({ status, headers = {}, body }: HttpReply, always: Readonly<Rec
 /** Address of a server: a port of a loopback address, or a Unix socket. The port 0 lets the system choose one. */
 type ServerAddress = { readonly host: "127.0.0.1" | "::1"; readonly port: number } | { readonly path: string };
 
-/** Listens at an address, or throws the system's error. */
-export async function openServer(address: ServerAddress, onConnection: (socket: Socket) => void): Promise<Server> {
-  const { createServer } = await import("node:net"), ipv6Only = "host" in address && address.host === "::1";
+/** Listens at an address with a server, or one that passes its connections on, or throws the system's error. */
+export async function openServer(
+  address: ServerAddress,
+  handler: Server | ((socket: Socket) => void),
+): Promise<Server> {
+  const ipv6Only = "host" in address && address.host === "::1";
+  const server = typeof handler === "function" ? (await import("node:net")).createServer(handler) : handler;
   return await new Promise((resolve, reject) => {
-    const server = createServer(onConnection);
     // A later error concerns a connection that could not be accepted, as with too many open files. The client sees it.
     server.on("error", reject).once("listening", () => resolve(server));
     // `exclusive`: otherwise the workers of a cluster share the port.
@@ -232,9 +236,6 @@ export function portError(port: number, error: unknown): LatchkeyError {
   });
 }
 
-/** A header field: its name, and its value without the spaces around it. */
-export type HeaderField = readonly [name: string, value: string];
-
 /** The head of a request. */
 export interface RequestHead {
   readonly method: string;
@@ -242,11 +243,8 @@ export interface RequestHead {
   readonly path: string;
   /** The query as it was sent, with its question mark. */
   readonly query: string;
-  /** Header fields by their lower-case names. */
+  /** Headers by their lower-case names. */
   readonly fields: ReadonlyMap<string, string>;
-  /** All header fields as they were sent, in latin1. */
-  readonly lines: readonly HeaderField[];
-  readonly version: "1.0" | "1.1";
   /** Length of the head in bytes: there the body begins. */
   readonly length: number;
 }
@@ -254,43 +252,27 @@ export interface RequestHead {
 const MAX_HEAD_BYTES = 16 * 1024;
 /** Fields by which a request is judged. If one comes twice, two readers could each take another. */
 const ONCE =
-  /^(host|origin|authorization|content-length|content-type|transfer-encoding|x-identity-header|x-latchkey-secret|sec-fetch-.*)$/;
+  /^(host|origin|authorization|content-length|content-type|transfer-encoding|x-identity-header|sec-fetch-.*)$/;
 
 /** Reads the head of a request, or returns the status that rejects it; `undefined` if more has to come. */
 export function readRequestHead(received: Uint8Array): RequestHead | 400 | 431 | undefined {
-  const head = splitHead(received, MAX_HEAD_BYTES);
-  if (!head) return received.length >= MAX_HEAD_BYTES ? 431 : undefined;
-  const [, method, path, query = "", version] =
-    /^([A-Z]+) (\/[!->@-~]*)(\?[!-~]*)? HTTP\/(1\.[01])$/.exec(head.first) ?? [];
-  const { lines } = head, fields = lines && fieldsByName(lines);
-  if (!method || !path || !lines || !fields) return 400;
-  return { method, path, query, fields, lines, length: head.length, version: version as RequestHead["version"] };
+  const text = Buffer.from(received.subarray(0, MAX_HEAD_BYTES)).toString("latin1");
+  const end = text.indexOf("\r\n\r\n");
+  if (end === -1) return received.length >= MAX_HEAD_BYTES ? 431 : undefined;
+  const [first = "", ...lines] = text.slice(0, end).split("\r\n");
+  const [, method, path, query = ""] = /^([A-Z]+) (\/[!->@-~]*)(\?[!-~]*)? HTTP\/1\.[01]$/.exec(first) ?? [];
+  const fields = fieldsByName(lines);
+  return method && path && fields ? { method, path, query, fields, length: end + 4 } : 400;
 }
 
-/** Splits the head of a message; `lines` is `undefined` if a header field is invalid. */
-export function splitHead(received: Uint8Array, maxBytes: number): {
-  readonly first: string;
-  readonly lines: readonly HeaderField[] | undefined;
-  readonly length: number;
-} | undefined {
-  const text = Buffer.from(received.subarray(0, maxBytes)).toString("latin1"), end = text.indexOf("\r\n\r\n");
-  if (end === -1) return undefined;
-  const [first = "", ...rest] = text.slice(0, end).split("\r\n"), lines: HeaderField[] = [];
-  for (const line of rest) {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)$/.exec(line) ?? [];
-    if (!name) return { first, lines: undefined, length: end + 4 };
-    lines.push([name, value!.replace(/^[\t ]+|[\t ]+$/g, "")]);
-  }
-  return { first, lines, length: end + 4 };
-}
-
-/** @returns `undefined` if a field of {@linkcode ONCE} comes twice. */
-function fieldsByName(lines: readonly HeaderField[]): ReadonlyMap<string, string> | undefined {
+/** @returns `undefined` if a header is invalid, or one of {@linkcode ONCE} comes twice. */
+function fieldsByName(lines: readonly string[]): ReadonlyMap<string, string> | undefined {
   const fields = new Map<string, string>();
-  for (const [name, value] of lines) {
-    const key = name.toLowerCase();
-    if (fields.has(key) && ONCE.test(key)) return undefined;
-    fields.set(key, value);
+  for (const line of lines) {
+    const [, name, value = ""] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)$/.exec(line) ?? [];
+    const key = name?.toLowerCase();
+    if (key === undefined || fields.has(key) && ONCE.test(key)) return undefined;
+    fields.set(key, value.replace(/^[\t ]+|[\t ]+$/g, ""));
   }
   return fields;
 }
@@ -303,10 +285,20 @@ export function hostsOf(names: readonly string[], port: number): readonly string
   return names.flatMap((name) => port === 80 ? [name, `${name}:80`] : `${name}:${port}`);
 }
 
-/** Returns a function that compares a text with a secret, in a time that does not depend on the text. */
-export async function secretComparer(secret: string): Promise<(text: string) => boolean> {
-  const { createHash, timingSafeEqual } = await import("node:crypto");
-  // The digests have one length, whatever the client sends.
-  const digestOf = (text: string) => createHash("sha256").update(text).digest(), right = digestOf(secret);
-  return (text) => timingSafeEqual(digestOf(text), right);
+/**
+ * Returns true for a Host header that names this machine, with any port or none: what a client of a Unix socket sends, directly or
+ * through a relay on a port. A page that reaches such a relay by DNS rebinding sends its own site's name.
+ */
+export function isLoopbackHost(host: string): boolean {
+  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(host);
+}
+
+/** Returns a function that compares a string with a secret, in a time that tells no more of the secret than its length. */
+export async function secretComparer(secret: string): Promise<(value: string) => boolean> {
+  const { timingSafeEqual } = await import("node:crypto");
+  const right = Buffer.from(secret);
+  return (value) => {
+    const bytes = Buffer.from(value);
+    return bytes.length === right.length && timingSafeEqual(bytes, right);
+  };
 }

@@ -40,19 +40,20 @@ export async function openEndpoint<Request extends object>(
 /** Listens at an address. Returns the port, 0 on a socket, and a function that stops listening; throws as `openEndpoint` does. */
 export async function listenAt(
   address: EndpointAddress,
-  onConnection: OnConnection,
+  handler: Handler,
 ): Promise<{ readonly port: number; readonly stop: Stop }> {
-  if ("path" in address) return { port: 0, stop: await listenOnPrivateSocket(address.path, onConnection) };
-  return await listenOnPort(address.port, onConnection);
+  if ("path" in address) return { port: 0, stop: await listenOnPrivateSocket(address.path, handler) };
+  return await listenOnPort(address.port, handler);
 }
 
-type OnConnection = (socket: Socket) => void;
+/** A server that does not listen yet, or what serves a connection. */
+type Handler = Server | ((socket: Socket) => void);
 type Stop = () => void;
 
-async function listenOnPort(port: number, onConnection: OnConnection): Promise<{ port: number; stop: Stop }> {
+async function listenOnPort(port: number, handler: Handler): Promise<{ port: number; stop: Stop }> {
   const host = "127.0.0.1";
   requirePermission({ name: "net", host: `${host}:${port}` }, port === 0 ? host : `${host}:${port}`);
-  const server = await openServer({ host, port }, onConnection).catch((error) => {
+  const server = await openServer({ host, port }, handler).catch((error) => {
     throw portError(port, error);
   });
   return { port: portOf(server), stop: () => void server.close() };
@@ -62,7 +63,7 @@ async function listenOnPort(port: number, onConnection: OnConnection): Promise<{
 const MAX_PATH_BYTES: Readonly<Record<string, number>> = { linux: 107, darwin: 103 };
 
 /** Listens on a Unix socket. Creates its folder if it is missing, and removes the socket of a server that has ended. */
-async function listenOnPrivateSocket(path: string, onConnection: OnConnection): Promise<Stop> {
+async function listenOnPrivateSocket(path: string, handler: Handler): Promise<Stop> {
   const folder = folderOf(path);
   requirePossible(path);
   const files = await openLocalFiles(folder, "write");
@@ -73,7 +74,7 @@ async function listenOnPrivateSocket(path: string, onConnection: OnConnection): 
     // Of two servers that find an abandoned socket, the second would remove the socket of the first.
     return await withLock(`${path}.lockfile`, async () => {
       await removeAbandonedSocket(files, path);
-      return await listen(files, path, onConnection);
+      return await listen(files, path, handler);
     });
   } catch (error) {
     throw fileFailure(error, { doing: "listen on", path });
@@ -131,8 +132,8 @@ async function isListenedOn(path: string): Promise<boolean> {
   });
 }
 
-async function listen(files: LocalFiles, path: string, onConnection: OnConnection): Promise<Stop> {
-  const server: Server = await openServer({ path }, onConnection), { chmodSync } = await import("node:fs");
+async function listen(files: LocalFiles, path: string, handler: Handler): Promise<Stop> {
+  const server: Server = await openServer({ path }, handler), { chmodSync } = await import("node:fs");
   chmodSync(path, PRIVATE_FILE);
   const id = files.lstat(path)?.id;
   const isOurs = () => files.lstat(path)?.id === id;

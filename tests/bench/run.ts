@@ -1,6 +1,6 @@
 // npm run bench [-- --rounds N --keep]: what a silent token costs, a whole process each, and in one process; what a sign-in in the
-// browser costs. Nothing is asserted. With --keep the first of these alone, and the documentation's figures are those of this run:
-// npm run pictures draws them.
+// browser costs; how many requests the proxy of serve --upstream passes on. Nothing is asserted. With --keep the first of these
+// alone, and the documentation's figures are those of this run: npm run pictures draws them.
 import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -18,6 +18,7 @@ import { hasKeyring, type Program, programs, tokenRequest } from "./programs.ts"
 import { markdownTable, median, range } from "./report.ts";
 import { signInReport } from "./sign_in_report.ts";
 import { startUpReport } from "./start_up_report.ts";
+import { upstreamReport } from "./upstream_report.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPE = "User.Read";
@@ -52,6 +53,7 @@ try {
     print(await callsReport(broker, env));
     print(await keptTokensReport(env, Math.ceil(rounds / 3)));
     print(await signInReport(env));
+    print(await upstreamReport(env));
   }
 } finally {
   await bus.stop();

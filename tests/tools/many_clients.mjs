@@ -7,7 +7,7 @@ import process from "node:process";
 const [place = "", total = "", atOnce = ""] = process.argv.slice(2);
 const address = place.startsWith("/") ? { path: place } : { host: "127.0.0.1", port: Number(place) };
 const request = "GET /msi/token?resource=https://vault.azure.net&api-version=2019-08-01 HTTP/1.1\r\n" +
-  `Host: 127.0.0.1:${place}\r\nX-IDENTITY-HEADER: secret\r\n\r\n`;
+  `Host: ${"path" in address ? "localhost" : `127.0.0.1:${place}`}\r\nX-IDENTITY-HEADER: secret\r\n\r\n`;
 const outcomes = {};
 let left = Number(total);
 

@@ -74,7 +74,17 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/files/user_folders_contract.ts"], why: "it is about XDG's folders" },
   { suites: ["lib/files/file_failure_test.ts"], test: /by number/, why: "the numbers are Linux'" },
   {
-    suites: ["lib/http/endpoint_contract.ts", "bin/serve/forward_limit_test.ts", "bin/serve/upstream_contract.ts"],
+    suites: [
+      "lib/http/endpoint_contract.ts",
+      "bin/serve/forward_limit_test.ts",
+      "bin/serve/upstream_contract.ts",
+      "bin/serve/upstream_network_contract.ts",
+    ],
+    why: "they listen on Unix sockets, which latchkey refuses on Windows",
+  },
+  {
+    suites: ["bin/serve/upstream_attacks_contract.ts"],
+    test: /a socket takes requests|as many requests/,
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {

@@ -25,11 +25,21 @@ describe("readRequest()", () => {
     expect(ask(get(HOST, HEADER, "Content-Length: 0"))).toEqual({ query });
   });
 
-  test("asks for no secret, and no name, on a socket", () => {
-    for (const fields of [[], ["Host: anything"], [HEADER]]) {
-      expect(readRequest(bytesOf(get(...fields)))).toHaveProperty("query");
+  test("asks for no secret on a socket, under every name of this machine", () => {
+    for (const host of ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.0.0.1", "[::1]:8080"]) {
+      expect(readRequest(bytesOf(get(`Host: ${host}`)))).toHaveProperty("query");
     }
+    expect(readRequest(bytesOf(get("Host: localhost", HEADER)))).toHaveProperty("query");
   });
+
+  // Behind a relay from a port to the socket, a page reaches it by DNS rebinding.
+  test.each([["Host: rebind.evil.example:8080"], ["Host: localhost.evil.example"], ["Host: [::2]"], ["Host:"], []])(
+    "turns other names away on a socket: %p",
+    (...fields) => {
+      const lines = fields.filter((field) => typeof field === "string"); // the last one is Bun's callback
+      expect(readRequest(bytesOf(get(...lines)))).toMatchObject({ statusCode: 421 });
+    },
+  );
 
   test("waits for more as long as the head is not whole", () => {
     const bytes = bytesOf(get(HOST, HEADER));
@@ -58,6 +68,8 @@ describe("readRequest()", () => {
     [421, "the host without its port", get("Host: 127.0.0.1", HEADER)],
     [403, "a page", get(HOST, HEADER, "Origin: https://evil.example")],
     [403, "a page from a file", get(HOST, HEADER, "Origin: null")],
+    [403, "a page's image", get(HOST, HEADER, "Sec-Fetch-Site: cross-site")],
+    [403, "a page that was rebound", get(HOST, HEADER, "Sec-Fetch-Site: same-origin")],
     [404, "another path", ["GET /msi/token/ HTTP/1.1", HOST, HEADER]],
     [404, "another case of the path", ["GET /MSI/token HTTP/1.1", HOST, HEADER]],
     [404, "a path that leads there", ["GET /x/../msi/token HTTP/1.1", HOST, HEADER]],
@@ -75,7 +87,9 @@ describe("readRequest()", () => {
   });
 
   test("turns pages away on a socket, too", () => {
-    expect(readRequest(bytesOf(get("Origin: https://evil.example")))).toMatchObject({ statusCode: 403 });
+    expect(readRequest(bytesOf(get("Host: localhost", "Origin: https://evil.example")))).toMatchObject({
+      statusCode: 403,
+    });
   });
 
   test("repeats no secret", () => {
@@ -97,7 +111,7 @@ describe("readRequest(), of azd", () => {
     const whole = post(HOST, KEY, TYPE, LENGTH);
     expect(send(whole, SECRET_PORT)).toEqual({ query: QUERY, content: CONTENT });
     expect(send(whole, SECRET_PORT, CONTENT.slice(0, -1))).toBeUndefined();
-    expect(send(post("Host: azd-auth", "Authorization: Bearer any", TYPE, LENGTH))).toHaveProperty("content");
+    expect(send(post("Host: localhost", "Authorization: Bearer any", TYPE, LENGTH))).toHaveProperty("content");
   });
 
   test.each<[number, string, readonly string[]]>([

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readUpstream, routeOf } from "../../../bin/serve/upstream.ts";
+import { isUnambiguous, readTarget, readUpstream, routeOf } from "../../../bin/serve/upstream_rules.ts";
 
 const GRAPH = "https://graph.microsoft.com";
 
@@ -17,6 +17,9 @@ describe("readUpstream()", () => {
     });
     expect(readUpstream("https://contoso.vault.azure.net/secrets").scope).toBe("https://vault.azure.net/.default");
     expect(readUpstream("https://dev.azure.com/contoso").scope).toBe("499b84ac-1321-427f-aa17-267ca6975798/.default");
+    // A domain's end is compared by whole labels.
+    expect(readUpstream("https://evildev.azure.com").scope).toBe("https://evildev.azure.com/.default");
+    expect(readUpstream("https://evilvault.azure.net").scope).toBe("https://evilvault.azure.net/.default");
     expect(readUpstream("http://127.0.0.1:8080").host).toBe("127.0.0.1:8080");
   });
 
@@ -53,7 +56,7 @@ describe("routeOf()", () => {
     expect(route("/GRAPH.microsoft.com/v1.0/me/messages")).toMatchObject({ target: "/v1.0/me/messages?a=1" });
     expect(route("/graph.microsoft.com/v1.0/me/sendMail", "POST")).toMatchObject({ upstream: { methods: ["POST"] } });
     expect(route("/api.contoso.com")).toMatchObject({ target: "/?a=1" });
-    expect(route("/api.contoso.com/a%2Fb/c%20d//e/...")).toMatchObject({ target: "/a%2Fb/c%20d//e/...?a=1" });
+    expect(route("/api.contoso.com/a%2Fb/c%20d//e/v1...x")).toMatchObject({ target: "/a%2Fb/c%20d//e/v1...x?a=1" });
   });
 
   test.each<[number, string, string?]>([
@@ -87,4 +90,83 @@ describe("routeOf()", () => {
   ])("answers %d: %s %s", (...[statusCode, path, method]) => { // a third parameter would be Bun's callback
     expect(route(path, method)).toMatchObject({ statusCode });
   });
+});
+
+// What another server could take for a path that was not checked: .NET and IIS decode %uXXXX, old decoders take overlong UTF-8, best
+// fit and NFKC map full-width characters, Windows drops dots and spaces at the end.
+describe("isUnambiguous()", () => {
+  test.each([
+    "/%u002e%u002e/users",
+    "/%u002e%u002e%u2215users",
+    "/%c0%ae%c0%ae/users",
+    "/%e0%80%ae%e0%80%ae/users",
+    "/..%c0%afusers",
+    "/%ef%bc%8e%ef%bc%8e/users",
+    "/..%ef%bc%8fusers",
+    "/x%ef%bc%8f..%ef%bc%8fusers",
+    "/x%ef%bc%bcusers",
+    "/..%e2%88%95users",
+    "/x%e2%81%84users",
+    "/..%20/users",
+    "/.../users",
+    "/..../users",
+    "/.%20./users",
+    "/%20/users",
+    "/..%c2%a0/users",
+    "/%e2%80%a5/users",
+    "/%e2%80%a4%e2%80%a4/users",
+    "/.%e2%80%8b./users",
+    "/.%c2%ad./users",
+    "/..~/users",
+    "/..;x=y/users",
+    "/..%3bx/users",
+    "/%25u002e%25u002e/users",
+    "/%25c0%25ae/users",
+    "/%",
+    "/%2",
+    "/%zz",
+    "/100%25",
+    "/%ff",
+    "/%ed%a0%80",
+    "/%c2%85",
+    "/a%09b",
+    "/a%23b",
+  ])("refuses %s", (path) => {
+    expect(isUnambiguous(path)).toBe(false);
+  });
+
+  test.each([
+    "",
+    "/",
+    "/v1.0/me/messages",
+    "/v1.0/me//messages",
+    "/v1.0/users/jane@contoso.com/photo/$value",
+    "/v1.0/me/drive/root:/Documents/report.docx:/content",
+    "/v1.0/me/drive/items/01ABC!123/content",
+    "/secrets/a%20b",
+    "/Customers('ALFKI')/Orders(1,2)",
+    "/a;b=c/d",
+    "/caf%C3%A9/%E6%97%A5%E6%9C%AC.txt",
+    "/%F0%9F%91%A8%E2%80%8D%F0%9F%91%A9.png",
+    "/a%2Fb",
+    "/.well-known/openid-configuration",
+    "/a..b/x.",
+  ])("lets %s through", (path) => {
+    expect(isUnambiguous(path)).toBe(true);
+  });
+});
+
+describe("readTarget()", () => {
+  test("splits a path and its query as they were sent", () => {
+    expect(readTarget("GET", "//host/a%2f?b=/../c?d")).toEqual({
+      ...{ method: "GET", path: "//host/a%2f", query: "?b=/../c?d" },
+    });
+  });
+
+  test.each(["*", "https://graph.microsoft.com/", "graph.microsoft.com:443", "", "/a b", "/a?b#c", "/caf\xe9"])(
+    "refuses %j",
+    (target) => {
+      expect(readTarget("GET", target)).toBeUndefined();
+    },
+  );
 });
