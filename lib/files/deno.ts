@@ -12,6 +12,7 @@ import {
   type OpenFile,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
+  readProcessFacts,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
@@ -51,15 +52,19 @@ export function denoFiles(): LocalFiles {
 
   const lstat = (path: string) => undefinedIfNotFound(() => factsOf(deno.lstatSync(path)));
 
+  // Deno reads files of /proc only with --allow-all. The check comes first, so that Deno does not prompt.
+  const readFile = (path: string) => isPermitted({ name: "read", path }) ? deno.readTextFileSync(path) : "";
+  const readLink = (path: string) => isPermitted({ name: "read", path }) ? deno.readLinkSync(path) : "";
+
   return {
     ownUser: () => isWindows ? undefined : deno.uid() ?? undefined,
     processLocation: () =>
       locateProcessOnce({
         hostname: () => isPermitted({ name: "sys", kind: "hostname" }) ? deno.hostname() : "",
-        // Deno reads these files only with --allow-all. The check comes first, so that Deno does not prompt.
-        readFile: (path) => isPermitted({ name: "read", path }) ? deno.readTextFileSync(path) : "",
-        readLink: (path) => isPermitted({ name: "read", path }) ? deno.readLinkSync(path) : "",
+        readFile,
+        readLink,
       }),
+    processFacts: (pid) => readProcessFacts(pid, { ownPid: deno.pid, readFile, readLink }),
     lstat,
     readLink: (path) => deno.readLinkSync(path),
     // Deno has no O_NOFOLLOW, so the opened file is compared with the facts about the path.

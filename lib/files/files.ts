@@ -14,6 +14,8 @@ export interface LocalFiles {
   ownUser(): number | undefined;
   /** Returns the location of this process. */
   processLocation(): ProcessLocation;
+  /** Returns what Linux tells of a process; `undefined` elsewhere, if there is none, or if it cannot be read. */
+  processFacts(pid: number): ProcessFacts | undefined;
   /** Returns the facts about a path without following a link; `undefined` if it does not exist. */
   lstat(path: string): FileFacts | undefined;
   /** Returns the target of a link. */
@@ -80,6 +82,38 @@ export interface ProcessLocation {
   /** Number of the pid namespace on Linux. Each container has its own. */
   readonly pidNamespace?: string | undefined;
 }
+
+/** State of a process at a location. */
+export interface ProcessFacts {
+  /** Start of the process in clock ticks since the boot: a later process with the same pid has another one. */
+  readonly start: string;
+  /** True if the process has ended, and its parent has not asked for its exit code yet. */
+  readonly hasEnded: boolean;
+}
+
+/** Reads `/proc/PID/stat` (proc_pid_stat(5)), with functions that may throw. */
+export function readProcessFacts(
+  pid: number,
+  { ownPid, readFile, readLink }: Omit<LocationReader, "hostname"> & { readonly ownPid: number },
+): ProcessFacts | undefined {
+  let stat: string;
+  try {
+    // In a pid namespace without a /proc of its own, the pids there are of other processes.
+    if (readLink("/proc/self") !== String(ownPid)) return undefined;
+    stat = readFile(`/proc/${pid}/stat`);
+  } catch {
+    return undefined;
+  }
+  // The second of the fields is the program's name in parentheses, which can contain spaces and parentheses.
+  const [state = "", ...others] = stat.slice(stat.lastIndexOf(")") + 1).trim().split(" ");
+  const start = others[START_TIME];
+  return start !== undefined && /^\d+$/.test(start) ? { start, hasEnded: ENDED.includes(state) } : undefined;
+}
+
+/** Place of the start time, field 22, among the fields after the state, which is field 3. */
+const START_TIME = 18;
+/** Zombie, and dead. */
+const ENDED: readonly string[] = ["Z", "X", "x"];
 
 /** Permission bits of a file, and of a folder, that only its owner can use. */
 export const PRIVATE_FILE = 0o600, PRIVATE_FOLDER = 0o700;

@@ -2,9 +2,14 @@
  * Locks between processes, as lock files like MSAL's: the process that creates the file has the lock, and removes it when done.
  *
  * MSAL for Python waits 5 seconds for it, then goes on regardless; MSAL for Node waits 50. Both write `PID PROGRAM` into it.
- * Our text also names the machine, boot and pid namespace of the pid. Only if they match this process's own does a missing
- * process mean that nobody holds the lock: elsewhere it may run in another container, or on another machine that shares the
- * folder. Any other lock counts as held until its file has not changed for a while, by the clock of the process that watches it.
+ * Our content also names the machine, the boot, the pid namespace and the start of the process. If the first three match this
+ * process's own, the holder can be looked up:
+ * - It is gone, or another process has its pid now: the lock is taken over at once.
+ * - It runs: the lock is its own although it gives no sign of life, since it may be stopped (SIGSTOP, Ctrl-Z) or blocked in
+ *   the middle of a renewal. A second renewal with the same refresh token could end the sign-in. It is waited for, a minute.
+ * - It cannot be looked up, as on Deno without permission: it counts as running.
+ * A holder in another container, or on another machine that shares the folder, counts as gone once its lock has not changed
+ * for 10 seconds, by the clock of the process that watches it.
  *
  * @module
  */
@@ -18,8 +23,10 @@ import { folderOf, makePrivateFolder, openLocalFiles, openRegularFile } from "./
 export interface LockOptions {
   /** Ends the wait with the signal's reason; not the work. */
   readonly signal?: AbortSignal | undefined;
-  /** Longest wait in milliseconds. @default 15,000: long enough to take over an abandoned lock */
+  /** Longest wait in milliseconds. @default 75,000: long enough to take over a lock whose holder gives no sign of life */
   readonly waitMs?: number | undefined;
+  /** Clocks that count the waiting for other processes. @default the runtime's */
+  readonly clocks?: (() => Clocks) | undefined;
 }
 
 /** A lock that this process holds. */
@@ -28,13 +35,15 @@ export interface Lock {
   isHeld(): boolean;
 }
 
-const WAIT_MS = 15_000;
+const WAIT_MS = 75_000;
 /** First and longest delay between two checks of a lock, in milliseconds. */
 const FIRST_DELAY_MS = 3, LONGEST_DELAY_MS = 65;
 /** Interval at which a holder touches the lock file. */
 const HEARTBEAT_MS = 500;
-/** Time without a change after which a lock counts as abandoned. MSAL holds its locks for a moment. */
-const SILENT_MS = 10_000;
+/** Time without a change after which a lock counts as abandoned if its holder runs, or may run, on this machine. */
+const RUNNING_MS = 60_000;
+/** The same for a holder that cannot be on this machine, or that is MSAL, which holds its locks for a moment. */
+const ELSEWHERE_MS = 10_000;
 /** The same for MSAL's lock if no process here has its pid: MSAL does not say which machine the pid is on. */
 const MSAL_GONE_MS = 2000;
 /** A watcher that has not looked for this long was itself stopped, and cannot count that time. */
@@ -54,14 +63,15 @@ const NAME = "latchkey";
 export async function withLock<T>(
   path: string,
   work: (lock: Lock) => Promise<T>,
-  { signal, waitMs = WAIT_MS }: LockOptions = {},
+  { signal, waitMs = WAIT_MS, clocks = runtimeClocks }: LockOptions = {},
 ): Promise<T> {
   const folder = folderOf(path);
   if (!(waitMs >= 0)) throw new RangeError(`waitMs must not be negative: ${waitMs}`);
   signal?.throwIfAborted();
-  const files = await openLocalFiles(folder, "write"), untilMs = performance.now() + waitMs;
+  const files = await openLocalFiles(folder, "write");
+  const untilMs = clocks().monotonicMs + waitMs;
   return await withMutex(path, async () => {
-    const lock = await waitForLock(files, path, { signal, untilMs });
+    const lock = await waitForLock(files, path, { signal, untilMs, clocks });
     lock.keepAlive();
     let result: T;
     try {
@@ -86,9 +96,13 @@ export async function withLock<T>(
 async function waitForLock(
   files: LocalFiles,
   path: string,
-  { signal, untilMs }: { readonly signal: AbortSignal | undefined; readonly untilMs: number },
+  { signal, untilMs, clocks }: {
+    readonly signal: AbortSignal | undefined;
+    readonly untilMs: number;
+    readonly clocks: () => Clocks;
+  },
 ): Promise<HeldLock> {
-  const watches = { lock: watchLock(), takeover: watchLock() };
+  const watches = { lock: watchLock(clocks), takeover: watchLock(clocks) };
   try {
     makePrivateFolder(files, folderOf(path));
     for (let delayMs = FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 1.5, LONGEST_DELAY_MS)) {
@@ -96,7 +110,7 @@ async function waitForLock(
       if (lock) return lock;
       const look = lookAtLock(files, path);
       if (look && removeAbandonedLock(files, path, look, watches)) continue;
-      if (performance.now() >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
+      if (clocks().monotonicMs >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
       await delayWithJitter(delayMs, signal);
     }
   } catch (error) {
@@ -128,7 +142,9 @@ interface HeldLock extends Lock {
 function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const file = createIfFree(files, path);
   if (!file) return undefined;
-  const { id } = file.facts(), text = writeLockText(ownPid(), files.processLocation());
+  const { id } = file.facts();
+  const pid = ownPid();
+  const text = writeLockText(pid, files.processLocation(), files.processFacts(pid)?.start);
   let first: AbortSignal | undefined, timer: ReturnType<typeof setInterval> | undefined;
 
   // The file stays open while the lock is held, so that no other file gets its id. The path is opened again each time: for an
@@ -235,7 +251,12 @@ function removeAbandonedLock(
   watches: { readonly lock: LockWatch; readonly takeover: LockWatch },
 ): boolean {
   const isLeft = (look: LockLook, watch: LockWatch) =>
-    isAbandoned({ text: look.text, unchangedMs: watch(look), ownLocation: files.processLocation(), isProcessGone });
+    isAbandoned(look.text, {
+      unchangedMs: watch(look),
+      ownLocation: files.processLocation(),
+      processFacts: files.processFacts,
+      isProcessGone,
+    });
   if (!isLeft(look, watches.lock)) return false;
 
   const takeover = `${path}.takeover`, turn = createLock(files, takeover);
@@ -255,45 +276,86 @@ function removeAbandonedLock(
 }
 
 /** Returns the time for which a lock has been seen unchanged, in milliseconds. */
-type LockWatch = (look: LockLook, clocks?: Clocks) => number;
+type LockWatch = (look: LockLook) => number;
 
-interface Clocks {
+/** Times in milliseconds. */
+export interface Clocks {
   /** It stands still while the machine sleeps. */
   readonly monotonicMs: number;
   readonly wallMs: number;
 }
 
+function runtimeClocks(): Clocks {
+  return { monotonicMs: performance.now(), wallMs: Date.now() };
+}
+
 /** Starts to watch a lock. Another machine's clock does not count, nor does time in which this process was stopped. */
-export function watchLock(): LockWatch {
-  let seen: string | undefined, sinceMs = 0, last: Clocks = { monotonicMs: 0, wallMs: 0 };
-  return ({ id, changedMs, text }, clocks = { monotonicMs: performance.now(), wallMs: Date.now() }) => {
+export function watchLock(clocks: () => Clocks): LockWatch {
+  let seen: string | undefined;
+  let sinceMs = 0;
+  let last: Clocks = { monotonicMs: 0, wallMs: 0 };
+  return ({ id, changedMs, text }) => {
+    const now = clocks();
     const mark = JSON.stringify([id, changedMs, text]);
-    const gapMs = Math.max(clocks.monotonicMs - last.monotonicMs, Math.abs(clocks.wallMs - last.wallMs));
-    if (mark !== seen || gapMs > GAP_MS) seen = mark, sinceMs = clocks.monotonicMs;
-    last = clocks;
-    return clocks.monotonicMs - sinceMs;
+    const gapMs = Math.max(now.monotonicMs - last.monotonicMs, Math.abs(now.wallMs - last.wallMs));
+    if (mark !== seen || gapMs > GAP_MS) {
+      seen = mark;
+      sinceMs = now.monotonicMs;
+    }
+    last = now;
+    return now.monotonicMs - sinceMs;
   };
 }
 
-interface LockSigns extends Pick<LockLook, "text"> {
+interface LockSigns extends Pick<LocalFiles, "processFacts"> {
   /** Time for which the lock file has been seen unchanged, in milliseconds. */
   readonly unchangedMs: number;
   readonly ownLocation: ProcessLocation;
   readonly isProcessGone: (pid: number) => boolean | undefined;
 }
 
-/** Returns true if no process holds a lock any more. */
-export function isAbandoned({ text, unchangedMs, ownLocation, isProcessGone }: LockSigns): boolean {
-  if (unchangedMs >= SILENT_MS) return true;
-  const holder = readLockText(text ?? "");
-  // Our own pid may be a worker's, or an earlier process's.
-  if (!holder || holder.pid === ownPid()) return false;
-  if (!holder.isLatchkey) return unchangedMs >= MSAL_GONE_MS && isProcessGone(holder.pid) === true;
-  return isUnique(ownLocation) && holder.location === writeLocation(ownLocation) && isProcessGone(holder.pid) === true;
+/** Returns true if the holder of a lock with this content is gone, or counts as gone. */
+export function isAbandoned(text: string | undefined, signs: LockSigns): boolean {
+  return signs.unchangedMs >= silenceOf(readLockText(text ?? ""), signs);
 }
 
-export function writeLockText(pid: number, location: ProcessLocation): string {
-  return [pid, NAME, writeLocation(location)].join(" ").trim();
+/** Returns the time without a change, in milliseconds, after which a holder counts as gone. */
+function silenceOf(holder: LockHolder | undefined, signs: LockSigns): number {
+  if (!holder) return ELSEWHERE_MS;
+  const state = stateOf(holder, signs);
+  if (!holder.isLatchkey) return state === "gone" ? MSAL_GONE_MS : ELSEWHERE_MS;
+  const place = placeOf(holder.location, signs.ownLocation);
+  if (place === "elsewhere") return ELSEWHERE_MS;
+  if (state !== "gone") return RUNNING_MS;
+  return place === "here" ? 0 : ELSEWHERE_MS;
+}
+
+/** Returns the state of the process here that has the pid of a holder and, if both are known, its start. */
+function stateOf(
+  { pid, start }: LockHolder,
+  { processFacts, isProcessGone }: LockSigns,
+): "running" | "gone" | "unknown" {
+  const isGone = isProcessGone(pid);
+  if (isGone) return "gone";
+  const facts = processFacts(pid);
+  if (facts) return facts.hasEnded || (start !== undefined && start !== facts.start) ? "gone" : "running";
+  return isGone === undefined ? "unknown" : "running";
+}
+
+/** Returns `unknown` if one of the locations lacks a part, so that pids may be of the same place or not. */
+function placeOf(location: string, own: ProcessLocation): "here" | "elsewhere" | "unknown" {
+  const ownParts = writeLocation(own).split(" ");
+  if (isUnique(own) && location === ownParts.join(" ")) return "here";
+  const differs = location.split(" ").some((part) => {
+    const name = part.slice(0, part.indexOf("=") + 1);
+    return name !== "" && !ownParts.includes(part) && ownParts.some((each) => each.startsWith(name));
+  });
+  return differs ? "elsewhere" : "unknown";
+}
+
+/** Returns the content of a lock file. Versions without `start` take the whole for a location that is not their own. */
+export function writeLockText(pid: number, location: ProcessLocation, start?: string): string {
+  return [pid, NAME, writeLocation(location), start && `start=${start}`].filter(Boolean).join(" ");
 }
 
 function writeLocation({ host, bootId, pidNamespace }: ProcessLocation): string {
@@ -306,13 +368,20 @@ function isUnique({ host, bootId, pidNamespace }: ProcessLocation): boolean {
   return Boolean(host && (operatingSystem() !== "linux" || bootId && pidNamespace));
 }
 
-/** Reads the text of a lock file. @returns `undefined` if it has no pid. */
-export function readLockText(
-  text: string,
-): { readonly pid: number; readonly isLatchkey: boolean; readonly location: string } | undefined {
-  const [, pid = "", program, location = ""] = /^([1-9]\d{0,9})(?:\s+(\S+)(?:\s+(.*?))?)?\s*$/s.exec(text) ?? [];
+interface LockHolder {
+  readonly pid: number;
+  readonly isLatchkey: boolean;
+  readonly location: string;
+  /** Start of the process; see `ProcessFacts`. */
+  readonly start: string | undefined;
+}
+
+/** Reads the content of a lock file. @returns `undefined` if it has no pid. */
+export function readLockText(text: string): LockHolder | undefined {
+  const [, pid = "", program, rest = ""] = /^([1-9]\d{0,9})(?:\s+(\S+)(?:\s+(.*?))?)?\s*$/s.exec(text) ?? [];
   if (pid === "" || Number(pid) > 0x7fff_ffff) return undefined;
-  return { pid: Number(pid), isLatchkey: program === NAME, location };
+  const [, location = rest, start] = /^(.*?) ?\bstart=(\d+)$/s.exec(rest) ?? [];
+  return { pid: Number(pid), isLatchkey: program === NAME, location, start };
 }
 
 interface MutexOptions extends LockOptions {

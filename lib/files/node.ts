@@ -16,6 +16,7 @@ import {
   type OpenFile,
   PRIVATE_FILE,
   PRIVATE_FOLDER,
+  readProcessFacts,
   readWhole,
   undefinedIfNotFound,
 } from "./files.ts";
@@ -57,12 +58,17 @@ export function nodeFiles(): LocalFiles {
     return stats && factsOf(stats);
   };
 
+  const readers = {
+    readFile: (path: string) => fs.readFileSync(path, "utf8"),
+    readLink: (path: string) => fs.readlinkSync(path),
+  };
+
   return {
     ownUser: () => globalThis.process.getuid?.(),
-    processLocation: () =>
-      locateProcessOnce({ hostname, readFile: (path) => fs.readFileSync(path, "utf8"), readLink: fs.readlinkSync }),
+    processLocation: () => locateProcessOnce({ hostname, ...readers }),
+    processFacts: (pid) => readProcessFacts(pid, { ownPid: globalThis.process.pid, ...readers }),
     lstat,
-    readLink: (path) => fs.readlinkSync(path),
+    readLink: readers.readLink,
     open(path) {
       // Windows cannot open without following a link.
       if (isWindows && lstat(path)?.kind === "link") throw Object.assign(new Error("A link"), { code: "ELOOP" });

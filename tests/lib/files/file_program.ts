@@ -21,7 +21,7 @@ async function increment(): Promise<void> {
 switch (action) {
   case "count":
     for (let done = 0; done < Number(count); done++) {
-      await withLock(`${path}.lockfile`, increment, { waitMs: 60_000 });
+      await withLock(`${path}.lockfile`, increment, { waitMs: 300_000 });
     }
     break;
   case "hold":

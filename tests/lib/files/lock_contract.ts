@@ -9,6 +9,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { readProcessFacts } from "../../../lib/files/files.ts";
 import {
   isAbandoned,
   type LockOptions,
@@ -30,7 +31,8 @@ const { host, bootId, pidNamespace } = {
   pidNamespace: /\d+/.exec(fs.readlinkSync("/proc/self/ns/pid"))![0],
 };
 const HERE = `host=${host} boot=${bootId} pid_namespace=${pidNamespace}`;
-const OWN_TEXT = `${process.pid} latchkey ${HERE}`;
+const startOf = (pid: number) => fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ")[19]!;
+const OWN_TEXT = `${process.pid} latchkey ${HERE} start=${startOf(process.pid)}`;
 /** A number that no process has: Linux gives none beyond 4,194,304. */
 const NOBODY = 2_147_483_646;
 const children: ChildProcess[] = [];
@@ -68,6 +70,24 @@ async function hold(path: string): Promise<ChildProcess> {
   children.push(child);
   await once(child.stdout, "data");
   return child;
+}
+
+/** Clocks that run fast, and not so fast that a watcher counts as stopped between two looks. */
+function fastClocks() {
+  const beginMs = 1_000_000;
+  let nowMs = beginMs;
+  const clocks = () => {
+    nowMs += 600;
+    return { monotonicMs: nowMs, wallMs: nowMs };
+  };
+  return { clocks, elapsedMs: () => nowMs - beginMs };
+}
+
+/** Takes a lock that was left behind. Returns the time for which it was waited, in seconds. */
+async function waitedFor(path: string): Promise<number> {
+  const { clocks, elapsedMs } = fastClocks();
+  await withLock(path, () => Promise.resolve(), { clocks });
+  return elapsedMs() / 1000;
 }
 
 const namesBeside = (path: string) => fs.readdirSync(join(path, ".."));
@@ -143,7 +163,7 @@ describe("withLock()", () => {
     const ended = once(child, "close");
     child.kill("SIGKILL");
     await ended;
-    expect(textOf(path)).toBe(`${child.pid} latchkey ${HERE}`);
+    expect(textOf(path)).toMatch(new RegExp(`^${child.pid} latchkey ${HERE} start=\\d+$`));
   });
 
   test("gives up on a lock of this program as well", async () => {
@@ -253,34 +273,69 @@ describe("A lock that was left behind", () => {
 
   // A process of another container or machine was taken for dead: the lock named no place for its pid. A lock from the future
   // was believed for more than a minute, and one from the past for no time: the clocks of two machines were compared.
-  test(
-    "is taken over after it was seen not to change for a while, whatever its time is and wherever its process was",
-    async () => {
-      const elsewhere = [
-        `${NOBODY} latchkey host=other boot=${bootId} pid_namespace=${pidNamespace}`,
-        `${NOBODY} latchkey host=${host} boot=${crypto.randomUUID()} pid_namespace=${pidNamespace}`,
-        `${NOBODY} latchkey host=${host} boot=${bootId} pid_namespace=1`,
-      ];
-      const silent = [`${process.ppid} latchkey ${HERE}`, OWN_TEXT, `${process.pid} latchkey`, `${process.ppid}`];
-      const strange = ["", "python", "-1", "0", "99999999999", "\0", "🔑".repeat(5000)];
-      const paths = [...elsewhere, ...silent, ...strange].flatMap((text) =>
-        [3_600_000, -3_600_000].map((ageMs) => leave(text, ageMs))
-      );
-      for (const path of paths) {
-        expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject({ code: "timed_out" });
-        expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
-      }
-      expect(await Promise.all(paths.map((path) => taken(path)))).toEqual(paths.map(() => "taken"));
-    },
-    60_000,
-  );
+  test("is taken over after it was seen not to change for 10 seconds, unless its process may run here", async () => {
+    const elsewhere = [
+      `${NOBODY} latchkey host=other boot=${bootId} pid_namespace=${pidNamespace}`,
+      `${NOBODY} latchkey host=${host} boot=${crypto.randomUUID()} pid_namespace=${pidNamespace}`,
+      `${NOBODY} latchkey host=${host} boot=${bootId} pid_namespace=1`,
+      `${process.pid} latchkey host=other boot=${bootId} pid_namespace=${pidNamespace} start=${startOf(process.pid)}`,
+      `${NOBODY} latchkey`,
+    ];
+    const strange = [`${process.ppid}`, "", "python", "-1", "0", "99999999999", "\0", "🔑".repeat(5000)];
+    const paths = [...elsewhere, ...strange].flatMap((text) =>
+      [3_600_000, -3_600_000].map((ageMs) => leave(text, ageMs))
+    );
+    for (const path of paths) {
+      expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject({ code: "timed_out" });
+      expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
+    }
+    for (const seconds of await Promise.all(paths.map(waitedFor))) {
+      expect(seconds).toBeGreaterThanOrEqual(10);
+      expect(seconds).toBeLessThan(20);
+    }
+  });
+
+  test("is waited for a minute if its process runs here, or may run here", async () => {
+    const texts = [
+      `${process.ppid} latchkey ${HERE} start=${startOf(process.ppid)}`,
+      `${process.ppid} latchkey ${HERE}`,
+      `${process.ppid} latchkey`,
+      OWN_TEXT,
+      `${process.pid} latchkey`,
+    ];
+    for (const seconds of await Promise.all(texts.map((text) => waitedFor(leave(text, 3_600_000))))) {
+      expect(seconds).toBeGreaterThanOrEqual(60);
+      expect(seconds).toBeLessThan(75);
+    }
+  });
+
+  test("is taken over at once if a later process has the pid of its process", async () => {
+    for (const pid of [process.pid, process.ppid]) {
+      expect(await taken(leave(`${pid} latchkey ${HERE} start=1`, 0), { waitMs: 0 })).toBe("taken");
+    }
+  });
+
+  test("is taken over at once if its process has ended, and only its parent has not noticed", async () => {
+    // The shell becomes a program that never asks for its children's exit codes.
+    const script = "exec 3<&0; cat <&3 & echo $!; exec sleep 1000";
+    const parent = spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
+    children.push(parent);
+    const [pid] = await once(parent.stdout, "data");
+    const until = async (path: string, content: string) => {
+      while (!fs.readFileSync(path, "utf8").includes(content)) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await until(`/proc/${parent.pid}/comm`, "sleep");
+    parent.stdin.end();
+    await until(`/proc/${Number(pid)}/stat`, ") Z ");
+    expect(await taken(leave(`${Number(pid)} latchkey ${HERE}`, 0), { waitMs: 0 })).toBe("taken");
+  });
 
   test("is MSAL's, and taken over 2 seconds after its process is gone", async () => {
     const paths = [leave(`${NOBODY}`, 3000), leave(`${NOBODY} /usr/bin/az`, 0)];
     expect(await failureOf(taken(paths[1]!, { waitMs: 30 }))).toMatchObject(held(paths[1]!, `process ${NOBODY}`));
     expect(namesBeside(paths[1]!)).toEqual(["tokens.lockfile"]);
-    expect(await Promise.all(paths.map((path) => taken(path, { waitMs: 8000 })))).toEqual(["taken", "taken"]);
-  }, 60_000);
+    for (const path of paths) expect(await waitedFor(path)).toBeLessThan(8);
+  });
 
   test("is said to be of another machine", async () => {
     const path = leave(`${NOBODY} latchkey host=other.contoso.com boot=x pid_namespace=1`, 0);
@@ -301,29 +356,96 @@ describe("A lock that was left behind", () => {
   });
 });
 
+// A lock counted as abandoned after 10 seconds without a sign of life: a second process renewed with the same refresh token, and
+// the sign-in was lost.
+describe("A holder that stands still", () => {
+  test("is waited for, and has its lock until it is gone", async () => {
+    const path = newLock(), child = await hold(path);
+    child.kill("SIGSTOP");
+    const { clocks, elapsedMs } = fastClocks();
+    expect(await failureOf(taken(path, { waitMs: 50_000, clocks }))).toMatchObject(held(path, `process ${child.pid}`));
+    expect(elapsedMs()).toBeGreaterThanOrEqual(50_000);
+    expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
+
+    const waiting = taken(path);
+    child.kill("SIGKILL");
+    expect(await waiting).toBe("taken");
+  });
+
+  test("loses its lock after a minute", async () => {
+    const path = newLock(), child = await hold(path);
+    child.kill("SIGSTOP");
+    const seconds = await waitedFor(path);
+    expect(seconds).toBeGreaterThanOrEqual(60);
+    expect(seconds).toBeLessThan(75);
+  });
+});
+
 describe("isAbandoned()", () => {
   const own = { host, bootId, pidNamespace };
-  const abandoned = (text: string | undefined, unchangedMs: number, isGone?: boolean, ownLocation = own) =>
-    isAbandoned({ text, unchangedMs, ownLocation, isProcessGone: () => isGone });
+  const facts = { start: "7", hasEnded: false };
+  /** Seconds without a change after which a lock counts as abandoned. */
+  function silence(
+    text: string | undefined,
+    isGone: boolean | undefined,
+    { processFacts = undefined as typeof facts | undefined, ownLocation = own as Partial<typeof own> } = {},
+  ): number {
+    const signs = { ownLocation, isProcessGone: () => isGone, processFacts: () => processFacts };
+    return [0, 2, 10, 60].find((seconds) => isAbandoned(text, { ...signs, unchangedMs: seconds * 1000 }))!;
+  }
 
   test("believes only a missing process of the very same place to be gone", () => {
-    expect(abandoned(writeLockText(NOBODY, own), 0, true)).toBe(true);
-    expect(abandoned(writeLockText(NOBODY, own), 9999, false)).toBe(false);
-    expect(abandoned(writeLockText(NOBODY, own), 9999, undefined)).toBe(false);
+    expect(silence(writeLockText(NOBODY, own), true)).toBe(0);
+    expect(silence(writeLockText(NOBODY, own), false)).toBe(60);
     for (const missing of ["host", "bootId", "pidNamespace"] as const) {
       const place = { ...own, [missing]: undefined };
-      expect(abandoned(writeLockText(NOBODY, place), 9999, true)).toBe(false);
-      expect(abandoned(writeLockText(NOBODY, place), 9999, true, place as typeof own)).toBe(false);
+      expect(silence(writeLockText(NOBODY, place), true)).toBe(10);
+      expect(silence(writeLockText(NOBODY, own), true, { ownLocation: place })).toBe(10);
+      expect(silence(writeLockText(NOBODY, place), true, { ownLocation: place })).toBe(10);
     }
-    expect(abandoned(writeLockText(process.pid, own), 9999, true)).toBe(false);
+  });
+
+  test("compares the start of a process", () => {
+    const text = writeLockText(NOBODY, own, "7");
+    expect(silence(text, false, { processFacts: facts })).toBe(60);
+    expect(silence(text, undefined, { processFacts: facts })).toBe(60);
+    expect(silence(text, false, { processFacts: { ...facts, start: "8" } })).toBe(0);
+    expect(silence(text, false, { processFacts: { ...facts, hasEnded: true } })).toBe(0);
+    expect(silence(writeLockText(NOBODY, own), false, { processFacts: { ...facts, start: "8" } })).toBe(60);
+    expect(silence(writeLockText(NOBODY, {}, "7"), false, { processFacts: { ...facts, start: "8" } })).toBe(10);
+  });
+
+  test("takes a process that cannot be looked up, as on Deno without permission, for one that runs", () => {
+    for (const ownLocation of [own, {}]) {
+      expect(silence(writeLockText(NOBODY, own), undefined, { ownLocation })).toBe(60);
+      expect(silence(`${NOBODY} latchkey`, undefined, { ownLocation })).toBe(60);
+    }
   });
 
   test("believes any other lock until it was seen not to change for 10 seconds", () => {
-    for (const text of [undefined, "", "az", `${NOBODY} latchkey`, writeLockText(NOBODY, { ...own, host: "other" })]) {
-      expect([abandoned(text, 9999, true), abandoned(text, 10_000, false)]).toEqual([false, true]);
+    const elsewhere = writeLockText(NOBODY, { ...own, host: "other" });
+    for (const text of [undefined, "", "az", elsewhere]) {
+      for (const isGone of [true, false, undefined]) expect(silence(text, isGone)).toBe(10);
     }
-    expect([abandoned(`${NOBODY} az`, 1999, true), abandoned(`${NOBODY} az`, 2000, true)]).toEqual([false, true]);
-    expect(abandoned(`${NOBODY} az`, 9999, false)).toBe(false);
+    expect([true, false, undefined].map((isGone) => silence(`${NOBODY} az`, isGone))).toEqual([2, 10, 10]);
+  });
+});
+
+describe("readProcessFacts()", () => {
+  const read = (stat: string, self = "5") =>
+    readProcessFacts(9, { ownPid: 5, readFile: (path) => path === "/proc/9/stat" ? stat : "", readLink: () => self });
+  const fields = Array.from({ length: 48 }, (_, at) => String(at + 4)).join(" ");
+
+  test("reads the state and the start, whatever the name of the program", () => {
+    expect(read(`9 (sh) S ${fields}\n`)).toEqual({ start: "22", hasEnded: false });
+    expect(read(`9 (a) Z 1 2 (b c) Z ${fields}\n`)).toEqual({ start: "22", hasEnded: true });
+  });
+
+  test("reads nothing from what is not that, nor from the /proc of another pid namespace", () => {
+    for (const stat of ["", "9 (sh) S 1 2", "sh"]) expect(read(stat)).toBeUndefined();
+    expect(read(`9 (sh) S ${fields}\n`, "77")).toBeUndefined();
+    expect(readProcessFacts(9, { ownPid: 5, readFile: () => "", readLink: () => fs.readlinkSync("/nowhere") }))
+      .toBeUndefined();
   });
 });
 
@@ -331,7 +453,10 @@ describe("readLockText()", () => {
   test("reads the pid that latchkey and MSAL write", () => {
     const texts = [writeLockText(1234, { host: "a b" }), "1234", "1234 /usr/bin/az", "1234\n"];
     expect(texts.map((text) => readLockText(text)?.pid)).toEqual([1234, 1234, 1234, 1234]);
-    expect(readLockText(texts[0]!)).toEqual({ pid: 1234, isLatchkey: true, location: "host=a%20b" });
+    const known = { pid: 1234, isLatchkey: true, location: "host=a%20b" };
+    expect(readLockText(texts[0]!)).toEqual({ ...known, start: undefined });
+    expect(readLockText(writeLockText(1234, { host: "a b" }, "77"))).toEqual({ ...known, start: "77" });
+    expect(readLockText(writeLockText(1234, {}, "77"))).toEqual({ ...known, location: "", start: "77" });
   });
 
   test("reads no pid that no process has", () => {
@@ -343,28 +468,35 @@ describe("readLockText()", () => {
 
 describe("watchLock()", () => {
   const look = { id: "1:1", changedMs: 1, text: "" };
+  /** Starts to watch. Returns a function that looks at a time. */
+  function watchAt() {
+    let now = { monotonicMs: 0, wallMs: 0 };
+    const watch = watchLock(() => now);
+    return (seen: typeof look, monotonicMs: number, wallMs = monotonicMs) => {
+      now = { monotonicMs, wallMs };
+      return watch(seen);
+    };
+  }
   /** Looks every second until a lock has been the same for 10. */
-  const watchFor10 = (watch: ReturnType<typeof watchLock>, fromMs: number, wallFromMs = fromMs) => {
-    for (let ms = 0; ms < 10_000; ms += 1000) {
-      expect(watch(look, { monotonicMs: fromMs + ms, wallMs: wallFromMs + ms })).toBe(ms);
-    }
+  const watchFor10 = (watch: ReturnType<typeof watchAt>, fromMs: number, wallFromMs = fromMs) => {
+    for (let ms = 0; ms < 10_000; ms += 1000) expect(watch(look, fromMs + ms, wallFromMs + ms)).toBe(ms);
   };
 
   test("counts from the first look, and anew after each change", () => {
-    const watch = watchLock();
+    const watch = watchAt();
     watchFor10(watch, 1_000_000);
     for (const change of [{ changedMs: -5 }, { id: "1:2" }, { text: "x" }]) {
-      expect(watch({ ...look, ...change }, { monotonicMs: 1_010_000, wallMs: 1_010_000 })).toBe(0);
+      expect(watch({ ...look, ...change }, 1_010_000)).toBe(0);
     }
   });
 
   // A machine that slept woke to locks that had not changed for hours, and took them over before their holders went on.
   test("begins anew after this process was stopped, or the machine slept: only the clock on the wall shows that", () => {
-    const watch = watchLock();
+    const watch = watchAt();
     watchFor10(watch, 1_000_000);
     watchFor10(watch, 1_060_000);
     watchFor10(watch, 1_070_000, 9_000_000);
-    expect(watch(look, { monotonicMs: 1_080_000, wallMs: 9_010_000 })).toBe(10_000);
+    expect(watch(look, 1_080_000, 9_010_000)).toBe(10_000);
   });
 });
 
