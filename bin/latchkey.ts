@@ -39,7 +39,7 @@ const EXIT_USAGE = 2;
 const EXIT_AT: Readonly<Partial<Record<SignalName, number>>> = { SIGINT: 4, SIGHUP: 129, SIGTERM: 143 };
 /** Codes of a command that was aborted, by a signal or by its time limit: the broker may still have to be told. */
 const ABORTED_EXITS: readonly number[] = Object.values(EXIT_AT);
-/** Time in milliseconds for a renewal that was sent, after its command has ended. */
+/** Time in milliseconds for a renewal that was sent, after its command was aborted. */
 const RENEWAL_GRACE_MS = 5_000;
 /** Time in milliseconds for a command to end by itself after a signal. */
 const ENDING_MS = 500;
@@ -221,7 +221,8 @@ function attempt(write: () => void): void {
 async function finishRenewals(code: number): Promise<void> {
   if (renewalsInFlight.isEmpty) return;
   const listening = onSignals(["SIGINT", "SIGTERM"], () => exit(code));
-  await renewalsInFlight.drained(ABORTED_EXITS.includes(code) ? RENEWAL_GRACE_MS : undefined);
+  // Whoever started the program gets its output only when it ends: `$(…)`, git and kubectl wait for that.
+  await renewalsInFlight.drained(ABORTED_EXITS.includes(code) ? RENEWAL_GRACE_MS : renewalsInFlight.holdMs);
   listening[Symbol.dispose]();
 }
 

@@ -186,7 +186,14 @@ export async function acquireToken(
     if (secondsLeft(first) >= minTtl) return first;
     // Whoever has just signed in is not prompted again.
     const again = interactive === "always" ? "never" : interactive;
-    const renewed = await send({ ...whole, forceRefresh: true, interactive: again }).catch((error) => {
+    // A user who is prompted may take longer.
+    const limit = again === "never" ? lastMoment(first) : undefined;
+    const limited = { ...whole, signal: limit && signal ? AbortSignal.any([limit, signal]) : limit ?? signal };
+    const renewed = await send({ ...limited, forceRefresh: true, interactive: again }).catch((error) => {
+      if (limit?.aborted && !signal?.aborted) {
+        say("the token could not be renewed in time");
+        return first;
+      }
       // A token that expires soon is better than none, unless somebody gave up.
       if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
       const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
@@ -334,6 +341,17 @@ function popOf(line: CommandLine): PopScheme | undefined {
   const [method, url, ...more] = option.split(" ").filter(Boolean);
   if (method && url && more.length === 0) return { type: "pop", method, url, nonce };
   throw new UsageError(`--pop takes a method and an address, as "GET https://api.contoso.com/orders"`);
+}
+
+/** Seconds of a token's lifetime that are left to its caller. */
+const LEFT_TO_CALLER_S = 5;
+/** Lifetime in seconds of a token that a renewal can outlast: a provider is waited for twice 30 s. */
+const OUTLASTED_S = 70;
+
+/** Returns a signal that aborts when a token is about to expire; `undefined` if no renewal takes that long. */
+function lastMoment(token: AuthenticationResult): AbortSignal | undefined {
+  const seconds = secondsLeft(token);
+  return seconds < OUTLASTED_S ? AbortSignal.timeout(Math.max(0, seconds - LEFT_TO_CALLER_S) * 1000) : undefined;
 }
 
 function secondsLeft({ expiresOn }: AuthenticationResult): number {

@@ -58,11 +58,12 @@ export function afterRunning(milliseconds: number, listener: () => void): () => 
 
 /** Work that has to end although its callers gave up: a renewal can use up a refresh token, and its answer has to be stored. */
 export class InFlight {
-  readonly #works = new Set<Promise<void>>();
+  readonly #works = new Map<Promise<void>, () => number>();
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs a work. `holdMs` returns the milliseconds that it may keep a program which has nothing else to do. */
+  async run<T>(work: () => Promise<T>, holdMs: () => number = () => Infinity): Promise<T> {
     const end = Promise.withResolvers<void>();
-    this.#works.add(end.promise);
+    this.#works.set(end.promise, holdMs);
     try {
       return await work();
     } finally {
@@ -75,6 +76,11 @@ export class InFlight {
     return this.#works.size === 0;
   }
 
+  /** The milliseconds that the works in flight may keep a program which has nothing else to do; 0 if there are none. */
+  get holdMs(): number {
+    return Math.max(0, ...this.#works.values().map((holdMs) => holdMs()));
+  }
+
   /** Waits until no work is in flight, for at most `limitMs` milliseconds. By default without a limit. */
   async drained(limitMs?: number): Promise<void> {
     if (this.isEmpty) return;
@@ -82,7 +88,7 @@ export class InFlight {
     // A timer costs Deno 4 ms, and keeps the program from ending.
     const stopLimit = limitMs === undefined ? undefined : afterRunning(limitMs, () => limit.abort());
     while (!this.isEmpty && !signal.aborted) {
-      await untilAborted(Promise.all(this.#works), signal).catch(() => {}); // only the limit rejects it
+      await untilAborted(Promise.all(this.#works.keys()), signal).catch(() => {}); // only the limit rejects it
     }
     stopLimit?.();
   }

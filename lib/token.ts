@@ -19,7 +19,7 @@ export interface AuthenticationResult {
   readonly extendedExpiresOn?: Date;
   /** Time from which the token is to be renewed, before it expires. */
   readonly refreshOn?: Date;
-  /** Granted scopes. */
+  /** Granted scopes: the requested ones, and maybe more. */
   readonly scopes: readonly string[];
   /** OpenID Connect ID token, a JWT. */
   readonly idToken?: string;

@@ -88,6 +88,29 @@ const TOKEN_REFUSALS: readonly string[] = ["invalid_grant", "invalid_request"];
 /** Time limit of a renewal while the cached token is still good. */
 const RENEWAL_MS = 5_000;
 
+/** Time for an unfinished renewal whose refresh token may be used again: nothing is lost without its response. */
+const REPEATABLE_HOLD_MS = 2_000;
+/** Time for any other one. Without its response, the provider may want the user to sign in again. */
+const MAX_HOLD_MS = 30_000;
+/** Part of a token's lifetime that is left to the caller, who gets the token when the program ends. */
+const LEFT_TO_CALLER_MS = 5_000;
+
+/** Returns true if a refresh token may be used again after a renewal. */
+function mayReuseRefreshTokens(authority: Authority): boolean {
+  return authority.kind === "adfs" || isMicrosoftAuthority(authority);
+}
+
+/**
+ * Returns the milliseconds that an unfinished renewal may keep a program whose result is out: `expiresOn` is the expiry of the
+ * token that is at hand.
+ */
+function holdOf(authority: Authority, expiresOn: Date | undefined, now: number): number {
+  if (mayReuseRefreshTokens(authority)) return REPEATABLE_HOLD_MS;
+  const leftMs = expiresOn ? expiresOn.getTime() - now : 0;
+  if (leftMs <= 0) return MAX_HOLD_MS; // the caller has no token that could end
+  return Math.min(Math.max(leftMs - LEFT_TO_CALLER_MS, 0), MAX_HOLD_MS);
+}
+
 /** The identity provider as an application uses it. */
 export class ProviderSource {
   readonly #options: ProviderSourceOptions;
@@ -137,11 +160,11 @@ export class ProviderSource {
   }
 
   async #renewWithLock(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
-    const { authority } = query, isReusable = authority.kind === "adfs" || isMicrosoftAuthority(authority);
+    const mayGoUnsaved = mayReuseRefreshTokens(query.authority);
     return await this.#cache.withLock(call.account, async () => {
       const renewed = await this.#findToken(query, call); // by whoever had the lock before
       return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
-    }, { signal: call.signal, mayGoUnsaved: isReusable });
+    }, { signal: call.signal, mayGoUnsaved });
   }
 
   async signIn(query: TokenQuery, { key, sign, username, accountSource }: SignIn): Promise<AuthenticationResult> {
@@ -251,7 +274,10 @@ export class ProviderSource {
     const http = { fetch: await fetch(), now, correlationId }, request = { scopes, claims, resource, agentSession };
     const redeem = (refreshToken: string) =>
       refreshTokens(provider, { ...request, clientId, refreshToken, account }, http);
-    return await this.#renewals.run(() => renewalsInFlight.run(() => this.#redeemEach(redeem, query, call)));
+    const atHand = await this.#findToken({ ...query, skipCache: false }, call);
+    const holdMs = () => holdOf(query.authority, atHand?.result.expiresOn, now());
+    const work = () => this.#redeemEach(redeem, query, call);
+    return await this.#renewals.run(() => renewalsInFlight.run(work, holdMs));
   }
 
   /** Tries each refresh token until one is accepted: the app's own, then those of its family. */

@@ -40,6 +40,22 @@ describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) 
 });
 
 describe("latchkey token", () => {
+  // It printed the token and held the program for 25 s more: `$(…)`, git and kubectl got it when it was over.
+  test.each(["", "--min-ttl 3600"])("ends before its token does if the provider hangs %s", async (more) => {
+    using home = makeOwnHome();
+    const { env } = home, file = join(home.path, "cache.json"), store = `--store plaintext --cache-file ${file}`;
+    expect((await provider.login({ home }, store)).code).toBe(0);
+    const expiresOn = Math.floor(Date.now() / 1000) + 12;
+    const soon = `"$1":"${expiresOn}"`;
+    writeFileSync(file, readFileSync(file, "utf8").replaceAll(/"((?:extended_)?expires_on)":"\d+"/g, soon));
+    const held = provider.holdAnswer();
+    const words = provider.wordsOf(`token --interactive never --format json ${store} ${more}`);
+    const { code, stdout } = await startLatchkey([...LATCHKEY_ON_BUN, ...words], { env }).ended();
+    expect({ code, ...JSON.parse(stdout) }).toMatchObject({ code: 0, token_source: "cache", expires_on: expiresOn });
+    expect(Date.now()).toBeLessThan(expiresOn * 1000);
+    held.release();
+  }, 60_000);
+
   test("stores a renewal that is under way when --timeout has passed", async () => {
     using home = makeOwnHome();
     expect((await provider.login({ home })).code).toBe(0);

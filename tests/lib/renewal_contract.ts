@@ -8,6 +8,7 @@ import {
   PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
+import { renewalsInFlight } from "../../lib/async.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra } from "../fakes/fake_entra.ts";
 import { browsingPerson } from "../tools/browsing_person.ts";
@@ -349,6 +350,44 @@ test("a token that is still good is given after 5 seconds of waiting, and the re
   const next = await appOf({ now }).acquireToken(SILENT);
   expect(next.source).toBe("cache");
   expect(next.accessToken).not.toBe(accessToken);
+});
+
+// The token was printed after 5 s, and the program ended after 30 s, when the token was over: whoever started it had to wait.
+describe("an unfinished renewal keeps a program", () => {
+  test.each([[20_000, 15_000], [7_000, 2_000], [4_000, 0], [100_000, 30_000], [-1, 30_000]])(
+    "whose token has %d ms left for %d ms, if refresh tokens are good once",
+    async (leftMs, holdMs) => {
+      const { expiresOn } = await signIn(), end = Math.floor(expiresOn.getTime() / 1000) * 1000; // as it is cached
+      const held = provider.holdAnswer(), app = appOf({ now: () => end - leftMs });
+      const call = app.acquireToken({ ...SILENT, forceRefresh: leftMs === 7_000 });
+      await held.ready;
+      expect(renewalsInFlight.holdMs).toBe(holdMs);
+      held.release();
+      await call;
+      expect(renewalsInFlight.holdMs).toBe(0);
+    },
+  );
+
+  test("for 2 s, if the refresh token may be used again", async () => {
+    await using entra = await FakeEntra.start();
+    const sent = Promise.withResolvers<void>(), released = Promise.withResolvers<void>();
+    const options = {
+      authority: "https://login.microsoftonline.com/common",
+      openBrowser: entraPerson(entra).openBrowser,
+    };
+    const { expiresOn } = await signIn({ ...options, fetch: entra.fetch });
+    const slow: typeof entra.fetch = async (url, init) => {
+      sent.resolve();
+      await released.promise;
+      return await entra.fetch(url, init);
+    };
+    const app = appOf({ ...options, fetch: slow, now: () => expiresOn.getTime() - 20_000 });
+    const call = app.acquireToken(SILENT);
+    await sent.promise;
+    expect(renewalsInFlight.holdMs).toBe(2_000);
+    released.resolve();
+    await call;
+  });
 });
 
 // The id token was taken for one that had ended, and the new refresh token was thrown away with it.

@@ -134,6 +134,19 @@ test("InFlight.drained() waits for all work, and no longer than for its limit", 
   expect(await first).toBe("yes");
 });
 
+test("InFlight.holdMs is the longest time that a work in flight may take", async () => {
+  const works = new InFlight(), one = manual(), other = manual();
+  expect(works.holdMs).toBe(0);
+  const both = [works.run(() => one.start(), () => 2_000), works.run(() => other.start(), () => 15_000)];
+  expect(works.holdMs).toBe(15_000);
+  other.end.resolve("done");
+  await both[1];
+  expect(works.holdMs).toBe(2_000);
+  one.end.resolve("done");
+  await both[0];
+  expect(works.holdMs).toBe(0);
+});
+
 // A timer cost Deno 4 ms at the end of each program, and another ticked as long as there was no limit.
 test("InFlight.drained() starts no timer if there is nothing to wait for, or no limit", async () => {
   const works = new InFlight(), call = manual(), timer = spyOn(globalThis, "setTimeout");
