@@ -116,7 +116,7 @@ function testOn(name: string, latchkey: readonly string[]): void {
   test("signs in through a batch file, and keeps the sign-in in a path with spaces and umlauts", async () => {
     const words = [...appWords(), "--scope", "api.read", "--cache-file", cache];
     const login = await run([...latchkey, "login", ...words], { env: browser() });
-    expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\n" });
+    expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\t\n" });
     const token = await run([...latchkey, "token", "--interactive", "never", ...words]);
     expect(token).toEqual({ code: 0, stdout: expect.stringMatching(JWT_OR_OPAQUE), stderr: "" });
   });
@@ -129,7 +129,7 @@ function testOn(name: string, latchkey: readonly string[]): void {
     expect(await setBrowser(`"${NODE}" "${script}" "${path}" "%1"`)).toMatchObject({ code: 0 });
     try {
       const login = await run([...latchkey, "login", ...appWords(), "--scope", "api.read", "--store", "memory"]);
-      expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\n" });
+      expect(login).toMatchObject({ code: 0, stdout: "jane@contoso.com\tjane\tJane Doe\t\n" });
     } finally {
       await setBrowser('"C:\\windows\\system32\\winebrowser.exe" "%1"');
     }
