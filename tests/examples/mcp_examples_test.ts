@@ -45,11 +45,12 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))("
     });
     try {
       while (!await fetch(url).then(({ status }) => status === 401).catch(() => false)) await Bun.sleep(10);
-      const options = ["--client-id", provider.clientId, "--authority", provider.url, "--interactive", "always"];
-      const { code, stdout } = await runProgram(
-        [...program(), "examples/mcp_client.ts", url, "hello", ...options],
-        { ...home.env, PATH: `${folder}:${process.env.PATH}`, BROWSER },
-      );
+      const options = ["--client-id", provider.clientId, "--authority", provider.url, "--store", "plaintext"];
+      const env = { ...home.env, PATH: `${folder}:${process.env.PATH}`, BROWSER };
+      const login = ["login", "--for", url, "--scope", "api.read", ...options];
+      expect((await runProgram([...LATCHKEY_ON_BUN, ...login], env)).code).toBe(0);
+      const call = [...program(), "examples/mcp_client.ts", url, "hello", ...options, "--interactive", "never"];
+      const { code, stdout } = await runProgram(call, env);
       expect({ code, stdout }).toEqual({ code: 0, stdout: "Hello jane\n" });
     } finally {
       server.kill();
