@@ -12,6 +12,7 @@ import type { AuthenticationResult } from "../lib/token.ts";
 import { deferredNotices, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
+import { lineOfMistake } from "./cli/json_line.ts";
 import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { type Prompter, prompterFor } from "./cli/sign_in.ts";
 import { agentSession, interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
@@ -95,7 +96,7 @@ async function readConfig(path: string): Promise<Config> {
   try {
     config = JSON.parse(text);
   } catch {
-    throw wrong("it is not JSON"); // no more: a config can have a secret in it
+    throw wrong(`it is not JSON, from line ${lineOfMistake(text)} on`); // no more: a config can have a secret in it
   }
   const { client_id: clientId, authority, username, scope } = (config ?? {}) as Record<string, unknown>;
   const scopes = typeof scope === "string" ? scope.split(" ").filter(Boolean) : scope;

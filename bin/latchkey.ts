@@ -29,7 +29,15 @@ import {
   unknown,
   UsageError,
 } from "./cli/command_line.ts";
-import { type CommandEntry, commandNamed, COMMANDS, CONFIG_FILE, GROUPS, loadGroups } from "./cli/commands.ts";
+import {
+  type CommandEntry,
+  commandNamed,
+  COMMANDS,
+  CONFIG_FILE,
+  GROUPS,
+  loadGroups,
+  OTHER_WORDS,
+} from "./cli/commands.ts";
 // Always loaded: a late import that fails, as in an incomplete download, would hide the failure that is to be reported.
 import { EXIT, failureJson, failureText, withLoginOptions } from "./cli/failures.ts";
 import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
@@ -161,6 +169,8 @@ function findCommand(word: string): CommandEntry {
   const command = commandNamed(word);
   if (command) return command;
   if (word.endsWith(".json")) return CONFIG_FILE;
+  const meant = Object.hasOwn(OTHER_WORDS, word) ? OTHER_WORDS[word] : undefined;
+  if (meant !== undefined) throw new UsageError(`There is no command ${JSON.stringify(word)}; did you mean ${meant}?`);
   if (word.startsWith("-")) throw unknown(`option ${word} before a command`, word, ["--help", "--version"]);
   throw unknown(`command ${JSON.stringify(word)}`, word, COMMANDS.map(({ name }) => name));
 }

@@ -13,7 +13,14 @@ import { LatchkeyError } from "../lib/errors.ts";
 import { accountsMeant } from "../lib/sources/account_choice.ts";
 import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import { type AccountOptions, canChoose, chooseAccount, deferredNotices, makeApplication } from "./cli/application.ts";
+import {
+  type AccountOptions,
+  canChoose,
+  chooseAccount,
+  deferredNotices,
+  isAtMicrosoft,
+  makeApplication,
+} from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
@@ -291,9 +298,15 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   if (other) throw new UsageError("Give --scope or --resource, not both");
   if (named === "resource") return [scopeOfResource(line.text("resource")!)];
   const scopes = named === "scope" ? line.list("scope") : [];
-  const joined = scopes.find((scope) => scope.includes(","));
+  const joined = scopes.find((scope) => /[,;]/.test(scope));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);
+  }
+  const bare = isAtMicrosoft(line) ? scopes.find((scope) => /^https?:\/\/[^/]+\/?$/i.test(scope)) : undefined;
+  if (bare !== undefined) {
+    throw new UsageError(
+      `--scope takes a permission, and ${bare} is a resource: write --resource ${bare}, or --scope ${bare}/.default`,
+    );
   }
   if (scopes.length > 0) return scopes;
   if (otherwise) return otherwise;
@@ -303,13 +316,26 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
 /**
  * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
  *
- * @throws {UsageError} if it is neither a URL nor a GUID.
+ * @throws {UsageError} if it is neither a URL nor a GUID, or is a scope.
  */
 export function scopeOfResource(resource: string): string {
   const name = resourceOf(resource);
-  if (/^([a-z][a-z0-9+.-]*:\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
-  throw new UsageError(`--resource takes a URL such as https://graph.microsoft.com, not ${JSON.stringify(resource)}`);
+  const isScope = /\/user_impersonation$/i.test(name) || GRAPH_PERMISSION.test(name);
+  if (isScope) {
+    throw new UsageError(`--resource takes an API, and ${name} is a permission of one: write --scope ${name}`);
+  }
+  if (/^((https?|api):\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
+  throw new UsageError(
+    `--resource takes a URL such as https://graph.microsoft.com, an api:// URI or a GUID, not ${
+      JSON.stringify(resource)
+    }; ` +
+      "name another one by its scope: --scope RESOURCE/.default",
+  );
 }
+
+/** A permission of Microsoft Graph, whose resources have no path. */
+const GRAPH_PERMISSION =
+  /^https:\/\/(graph\.microsoft\.(com|us)|dod-graph\.microsoft\.us|microsoftgraph\.chinacloudapi\.cn)\/[^/]+$/i;
 
 /**
  * Returns the scopes that the command line names for a protected server; none if it names none. At a provider other than

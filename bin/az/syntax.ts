@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type CommandLine, readCommandLine, UsageError } from "../cli/command_line.ts";
+import { type CommandLine, nearestOf, readCommandLine, UsageError } from "../cli/command_line.ts";
 import type { CommandSyntax, Option } from "../cli/options.ts";
 import { RESOURCE_TYPES } from "./clouds.ts";
 
@@ -177,9 +177,11 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
 }
 
 function notAnswered(name: string): never {
-  const known = COMMANDS.map(({ name }) => `az ${name}`).join(", ");
+  const names = COMMANDS.map(({ name }) => name), known = names.map((each) => `az ${each}`).join(", ");
+  const nearest = nearestOf(name, names);
+  const meant = nearest === undefined ? "" : ` (did you mean az ${nearest}?)`;
   throw new UsageError(
-    `${JSON.stringify(`az ${name}`.trim())} needs Azure CLI itself; latchkey answers ${known}`,
+    `${JSON.stringify(`az ${name}`.trim())} needs Azure CLI itself${meant}; latchkey answers ${known}`,
   );
 }
 

@@ -76,7 +76,7 @@ export function clientIdOf(line: CommandLine): string {
     const flag = mayReadEnvironment("LATCHKEY_CLIENT_ID") ? "" : ", which needs Deno's --allow-env=LATCHKEY_CLIENT_ID,";
     throw new UsageError(
       "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID" +
-        `${flag} or --profile)`,
+        `${flag} or --profile). To store it for every command: latchkey login --profile default --client-id azure-cli`,
     );
   }
   const names = Object.keys(WELL_KNOWN_CLIENTS);

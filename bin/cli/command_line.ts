@@ -181,6 +181,7 @@ function normalizeSwitches(words: readonly string[], options: readonly Option[])
     ...optionWords(words).flatMap((word) => {
       const [, name, value] = /^--([^=]+)=(.*)$/s.exec(word) ?? [];
       const option = options.find((option) => option.name === name);
+      if (value === "" && option) throw new UsageError(`--${name} needs a value`);
       if (option?.kind === "switch") return [`--${name}=${isYes(`--${name}`, value)}`];
       if (option?.kind !== "count") return [word];
       const times = readTimes(`--${name}`, value!);
@@ -285,11 +286,17 @@ function readSeconds(name: string, value: string): number {
 
 /** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
+  const nearest = nearestOf(name, names);
+  return new UsageError(`There is no ${what}` + (nearest === undefined ? "" : `; did you mean ${prefix}${nearest}?`));
+}
+
+/** Returns the name that a misspelled one probably stands for, if there is one. */
+export function nearestOf(name: string, names: readonly string[]): string | undefined {
   const completes = (candidate: string) => Number(candidate.startsWith(name));
   const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
     .toSorted((one, other) => one.distance - other.distance || completes(other.candidate) - completes(one.candidate));
-  return new UsageError(`There is no ${what}` + (nearest ? `; did you mean ${prefix}${nearest.candidate}?` : ""));
+  return nearest?.candidate;
 }
 
 function editDistance(one: string, other: string): number {

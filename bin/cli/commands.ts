@@ -96,6 +96,14 @@ export function commandNamed(word: string | undefined): CommandEntry | undefined
   return COMMANDS.find(({ name, alias }) => name === word || alias !== undefined && alias === word);
 }
 
+/** Words of other programs for our commands, which no spelling error explains. */
+export const OTHER_WORDS: Readonly<Record<string, string>> = {
+  ...{ signin: "login", "sign-in": "login", auth: "login", signout: "logout", "sign-out": "logout" },
+  ...{ "get-token": "token", "get-access-token": "token", list: "accounts", ls: "accounts" },
+  ...{ profile: "login --profile NAME", profiles: "login --profile NAME" },
+  ...{ version: "--version", "-V": "--version", "-v": "--version" },
+};
+
 export async function loadGroups(): Promise<readonly CommandGroup[]> {
   return await Promise.all(
     GROUPS.map(async ({ title, commands }) => {

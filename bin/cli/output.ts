@@ -5,14 +5,26 @@
  * @module
  */
 import { oldestWait } from "../../lib/async.ts";
-import { isTerminal, write } from "../../lib/runtime/program.ts";
+import { isDeviceFull, isTerminal, write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
-import type { LatchkeyError } from "../../lib/errors.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
-/** Prints a result to stdout, as it is. */
+/**
+ * Prints a result to stdout, as it is.
+ *
+ * @throws {LatchkeyError} `unexpected` if the device is full.
+ */
 export function print(text: string): void {
-  write("stdout", text);
+  try {
+    write("stdout", text);
+  } catch (cause) {
+    if (!isDeviceFull(cause)) throw cause;
+    throw new LatchkeyError("unexpected", "Cannot write to standard output: no space is left on the device", {
+      cause,
+      hint: "Free some space, or write to another device",
+    });
+  }
 }
 
 export function printJson(value: unknown): void {

@@ -10,6 +10,7 @@ import { requirePermission } from "../../lib/runtime/host.ts";
 import { absolutePath } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { lineOfMistake } from "./json_line.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
 import { cacheFilePath } from "./token_cache.ts";
 
@@ -125,7 +126,7 @@ function rootOf(file: ProfileFile): Readonly<Record<string, unknown>> {
   try {
     root = JSON.parse(file.text?.trim() || "{}");
   } catch {
-    throw wrong(file, "it is not JSON"); // without the parser's message, which quotes the file
+    throw wrong(file, `it is not JSON, from line ${lineOfMistake(file.text!)} on`); // the parser's message quotes the file
   }
   if (isObject(root)) return root;
   throw wrong(file, "it must be a JSON object");

@@ -215,7 +215,7 @@ export async function askForAccount(
   accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
   for (let left = MAX_ANSWERS; left > 0; left--) {
     write("stderr", `latchkey: type the number of one (1 to ${accounts.length}) and press Enter; Ctrl-C cancels: `);
-    const answer = (await readLineOrEnd(signal))?.trim();
+    const answer = (await answerTo(readLineOrEnd(signal)))?.trim();
     if (answer === undefined) throw new LatchkeyError("user_canceled", "No account was chosen");
     const account = /^\d{1,6}$/.test(answer) ? accounts[Number(answer) - 1] : undefined;
     if (account) return account;
@@ -256,4 +256,15 @@ function countDown(until: number, reminder?: string): () => void {
 export function timeText(milliseconds: number): string {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** Returns the answer to a prompt. Without one, the prompt's line is ended: an error message follows. */
+async function answerTo(reading: Promise<string | undefined>): Promise<string | undefined> {
+  let answer: string | undefined;
+  try {
+    answer = await reading;
+    return answer;
+  } finally {
+    if (answer === undefined) write("stderr", "\n");
+  }
 }

@@ -38,6 +38,9 @@ const UNKNOWN: ReadonlySet<string> = new Set(["UnknownMethod", "UnknownInterface
 /** Methods that himmelblau does not implement; its first releases do not know them. */
 const OPTIONAL_METHODS: readonly string[] = ["removeAccount", "generateSignedHttpRequest", "cancelInteractiveFlow"];
 
+/** Errors of a bus that lets in only its own user: some refuse others at once, some end the connection. */
+const REFUSED_USER: ReadonlySet<string> = new Set(["AuthFailed", "Disconnected"].map((name) => BUS_ERROR + name));
+
 const RESTART = "Restart it: systemctl --user restart microsoft-identity-broker (himmelblau: himmelblau-broker)";
 /** himmelblau forwards one call at a time: a silent one waits behind the prompt of any program. */
 const ANSWER_PROMPT = "If the broker shows a prompt, for whichever program, answer or close it: others wait behind it";
@@ -84,7 +87,8 @@ function throwUnavailable(error: unknown): never {
   const isDBusError = error instanceof DBusError;
   if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) throw error;
   const Failure = !isDBusError || isBrokerFailure(error.errorName) ? StartFailedError : LatchkeyError;
-  throw new Failure("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}`, {
+  const refusal = isDBusError && REFUSED_USER.has(error.errorName) ? ": a bus refuses all users but its own" : "";
+  throw new Failure("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}${refusal}`, {
     cause: printableCause(error),
     hint: isDBusError ? startHint(error.errorName) : RESTART,
   });
@@ -107,6 +111,9 @@ function startHint(errorName: string): string {
   // A broker that the bus started without a display dies before it answers.
   if (errorName === `${BUS_ERROR}NoReply` || errorName.includes(".Spawn.")) {
     return "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY";
+  }
+  if (REFUSED_USER.has(errorName)) {
+    return "If the bus is another user's, as after sudo or su, run this program as the user of the session, without sudo";
   }
   // The broker did not take its name within the bus' own time limit, or returned an error of its own.
   if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;

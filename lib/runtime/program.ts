@@ -212,6 +212,12 @@ export function isBrokenPipe(error: unknown): boolean {
   return error instanceof Error && (error.name === "BrokenPipe" || "code" in error && error.code === "EPIPE");
 }
 
+/** Returns true if an error says that no space is left where something was written. */
+export function isDeviceFull(error: unknown): boolean {
+  return error instanceof Error &&
+    ("code" in error && error.code === "ENOSPC" || error.message.includes("(os error 28)"));
+}
+
 /** The release of the Linux kernel. Deno reads this file for `osRelease()`; programs need `--allow-all` to read it. */
 const OS_RELEASE_FILE = "/proc/sys/kernel/osrelease";
 

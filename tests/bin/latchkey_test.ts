@@ -360,8 +360,8 @@ describe("latchkey accounts", () => {
 
   test("says why there are none without a broker, and exits with 5 when it is required", async () => {
     const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${bus.directory}/nobody` };
-    // Deno may not read a token cache either: an empty list would be a lie.
-    const neither = await latchkey(`accounts --client-id ${CLIENT_ID} --format json`, { env });
+    // Neither a broker nor a token cache can be asked: an empty list would be a lie.
+    const neither = await latchkey(`accounts --client-id ${CLIENT_ID} --store memory --format json`, { env });
     expect(neither).toMatchObject({
       code: 5,
       stdout: expect.stringContaining('{"error":"broker_unavailable"'),
@@ -384,7 +384,7 @@ describe("latchkey accounts", () => {
       code: 3,
       stdout: "[]\n",
     });
-    const off = await latchkey(`accounts --client-id ${CLIENT_ID} --broker never --format json`);
+    const off = await latchkey(`accounts --client-id ${CLIENT_ID} --broker never --store memory --format json`);
     expect(off).toMatchObject({ code: 3, stdout: expect.stringContaining('{"error":"account_not_found"') });
   });
 });
@@ -488,7 +488,8 @@ describe("latchkey", () => {
     ["token --client_id a", "did you mean --client-id?"],
     ["token --no-verbose", "There is no option"],
     ["token --client-id", "--client-id needs a value"],
-    ["token --client-id= --scope a", "There is no option"],
+    ["token --client-id= --scope a", "--client-id needs a value"],
+    ["token --client-id azure-cli --resource=", "--resource needs a value"],
     ["token --scope a", "--client-id is missing"],
     ["token --client-id azure-cl --scope a", "did you mean azure-cli?"],
     ["token --client-id azure-cli", "--scope or --resource is missing"],
@@ -524,7 +525,33 @@ describe("latchkey", () => {
     ["token --client-id x --scope a --authority https://contoso.ciamlogin.com", "--client-id takes a GUID"],
     ["token --client-id x --scope a --authority https://contoso.b2clogin.com/contoso.com/b2c_1_in", "takes a GUID"],
     ["--verison", "did you mean --version?"],
-    ["-V", "There is no option -V before a command\n"],
+    ["-V", "did you mean --version?"],
+    ["version", "did you mean --version?"],
+    ["signin", "did you mean login?"],
+    ["sign-in", "did you mean login?"],
+    ["signout", "did you mean logout?"],
+    ["account", "did you mean accounts?"],
+    ["list", "did you mean accounts?"],
+    ["profiles", "did you mean login --profile NAME?"],
+    ["get-token", "did you mean token?"],
+    ["-W", "There is no option -W before a command\n"],
+    ["token --client-id azure-cli --resource htps://graph.microsoft.com", "--resource takes a URL such as https://"],
+    [
+      "token --client-id azure-cli --resource https://graph.microsoft.com/User.Read",
+      "write --scope https://graph.microsoft.com/User.Read\n",
+    ],
+    ["token --client-id azure-cli --resource api://a/user_impersonation", "write --scope api://a/user_impersonation\n"],
+    [
+      "token --client-id azure-cli --scope https://graph.microsoft.com",
+      "write --resource https://graph.microsoft.com, or",
+    ],
+    [
+      "token --client-id azure-cli --scope https://graph.microsoft.com/",
+      "or --scope https://graph.microsoft.com//.default\n",
+    ],
+    ["token --client-id azure-cli --scope User.Read;Mail.Read", "separated by spaces"],
+    ["token --scope User.Read", "latchkey login --profile default --client-id azure-cli\n"],
+    ["az --client-id azure-cli -- acount show", "(did you mean az account show?)"],
   ])("%p is wrong usage", async (line, says) => {
     const { code, stdout, stderr } = await latchkey(line);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

@@ -36,6 +36,17 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
     expect(await latchkey([...TOKEN, "--timeout", "3600"])).toMatchObject({ code: 0, stderr: "" });
   });
 
+  // It was a raw "Error: ENOSPC", as if latchkey had a bug.
+  test("says that a result cannot be written where no space is left", async () => {
+    const words = [...latchkeyBy(program()), "--version"].map((word) => `'${word}'`).join(" ");
+    expect(await runProgram(["sh", "-c", `${words} > /dev/full`], {})).toEqual({
+      ...{ code: 1, stdout: "" },
+      stderr: expect.stringMatching(
+        /^error: unexpected\nerror_description: Cannot write to standard output: no space is left/,
+      ),
+    });
+  });
+
   test("tells by its exit code what went wrong", async () => {
     const address = `unix:path=${bus.directory}/nobody`;
     expect(await latchkey([...TOKEN, "--broker", "require"], { DBUS_SESSION_BUS_ADDRESS: address })).toEqual({

@@ -52,7 +52,9 @@ test("three wrong answers are enough; the end of the input and Ctrl-C cancel", a
   const cancelled = atTerminal("token --scope read");
   await cancelled.printed(QUESTION);
   cancelled.type("\x03");
-  expect((await cancelled.ended()).code).toBe(4);
+  const { code, stderr } = await cancelled.ended();
+  expect(code).toBe(4);
+  expect(stderr.replaceAll("\r", "")).toMatch(/Ctrl-C cancels: (\^C)?\nerror: user_canceled\n/);
 });
 
 test("nobody is asked who named the account, or may not be asked, or is not at a terminal", async () => {

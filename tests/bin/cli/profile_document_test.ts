@@ -56,8 +56,8 @@ describe("readProfile()", () => {
   });
 
   test.each<[unknown, string]>([
-    ["{", "it is not JSON"],
-    ['{"secret":"hunter2",}', "it is not JSON"],
+    ["{", "it is not JSON, from line 1 on"],
+    ['{"secret":"hunter2",}', "it is not JSON, from line 1 on"],
     ["[]", "it must be a JSON object"],
     ["null", "it must be a JSON object"],
     ["7", "it must be a JSON object"],
