@@ -13,15 +13,8 @@ import { LatchkeyError } from "../lib/errors.ts";
 import { accountsMeant } from "../lib/sources/account_choice.ts";
 import { type AcquireTokenRequest, type PopScheme, resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
-import {
-  type AccountOptions,
-  canChoose,
-  chooseAccount,
-  deferredNotices,
-  isAtMicrosoft,
-  makeApplication,
-} from "./cli/application.ts";
-import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
+import { type AccountOptions, canChoose, chooseAccount, deferredNotices, makeApplication } from "./cli/application.ts";
+import { type Command, type CommandLine, isAtMicrosoft, UsageError } from "./cli/command_line.ts";
 import { withConsentUrl } from "./cli/failures.ts";
 import {
   ACCOUNT,

@@ -10,7 +10,7 @@ const TOKEN =
 /** Returns the number of the line, from 1, at which a text is no longer JSON. */
 export function lineOfMistake(text: string): number {
   const tokens = new RegExp(TOKEN), open: string[] = [];
-  /** What may come next: `value`, `key`, or `end` of a value. A list or object that has just begun may also end. */
+  // `isEmpty`: a list or an object has just begun, and may also end.
   let expected: "value" | "key" | "colon" | "end" = "value";
   let isEmpty = false, at = 0;
   for (;;) {
