@@ -6,11 +6,11 @@
 import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
 import { renewalsInFlight } from "../lib/async.ts";
 import {
-  enterSurroundings,
   operatingSystem,
+  type ProgramIo,
   readEnvironment,
+  replaceProgramIo,
   type SignalName,
-  type Surroundings,
 } from "../lib/runtime/host.ts";
 import {
   endedBy,
@@ -90,12 +90,12 @@ function listenForSignals(): Ending {
  * @param words Words of the command line, without the program's name.
  * @param io Environment, streams and signals that take the place of the process's.
  */
-export async function main(words: readonly string[], io?: Surroundings): Promise<number> {
-  const entered = io && enterSurroundings(io);
+export async function main(words: readonly string[], io?: ProgramIo): Promise<number> {
+  const replaced = io && replaceProgramIo(io);
   try {
     return await runWords(words);
   } finally {
-    entered?.[Symbol.dispose]();
+    replaced?.[Symbol.dispose]();
   }
 }
 

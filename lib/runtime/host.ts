@@ -16,8 +16,8 @@ export type StreamName = "stdin" | "stdout" | "stderr";
 
 export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
-/** The surroundings of a program that runs inside of another one, in place of those of the process. */
-export interface Surroundings {
+/** Environment, streams and signals of a program that runs inside another one, in place of those of the process. */
+export interface ProgramIo {
   readonly environment: Readonly<Record<string, string>>;
   readonly input: ReadableStream<Uint8Array>;
   /** The streams that are terminals. */
@@ -28,24 +28,24 @@ export interface Surroundings {
   readonly onSignals: (names: readonly SignalName[], listener: (name: SignalName) => void) => Disposable;
 }
 
-let surroundings: Surroundings | undefined;
+let replacedIo: ProgramIo | undefined;
 
-/** Returns the surroundings that take the place of the process's; `undefined` if the process's own count. */
-export function ownSurroundings(): Surroundings | undefined {
-  return surroundings;
+/** Returns what {@linkcode replaceProgramIo} has put in the place of the process's own; `undefined` for nothing. */
+export function programIo(): ProgramIo | undefined {
+  return replacedIo;
 }
 
 /**
- * Puts surroundings in the place of the process's until the result is disposed of.
+ * Puts an environment, streams and signals in the place of the process's until the result is disposed of.
  *
  * @throws {Error} if others are in place: a process runs one program at a time.
  */
-export function enterSurroundings(entered: Surroundings): Disposable {
-  if (surroundings) throw new Error("Another program of this process has surroundings of its own");
-  surroundings = entered;
+export function replaceProgramIo(io: ProgramIo): Disposable {
+  if (replacedIo) throw new Error("A program of this process is still running");
+  replacedIo = io;
   return {
     [Symbol.dispose]() {
-      surroundings = undefined;
+      replacedIo = undefined;
     },
   };
 }
@@ -89,7 +89,7 @@ export function processor(): string {
 
 /** Returns true if an environment variable may be read. Never makes Deno prompt. */
 export function mayReadEnvironment(name: string): boolean {
-  return surroundings !== undefined || isPermitted({ name: "env", variable: name });
+  return replacedIo !== undefined || isPermitted({ name: "env", variable: name });
 }
 
 /** Returns an environment variable; `undefined` if it is not set, is empty, or may not be read. */
@@ -103,7 +103,7 @@ export function environmentReader(): typeof readEnvironment {
 }
 
 function getVariable(name: string): string | undefined {
-  if (surroundings) return surroundings.environment[name] || undefined;
+  if (replacedIo) return replacedIo.environment[name] || undefined;
   const deno = denoNamespace();
   return (deno ? deno.env.get(name) : globalThis.process?.env[name]) || undefined;
 }

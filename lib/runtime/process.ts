@@ -11,7 +11,7 @@ import {
   denoNamespace,
   mayReadEnvironment,
   operatingSystem,
-  ownSurroundings,
+  programIo,
   readEnvironment,
   requirePermission,
   type SignalName,
@@ -134,8 +134,8 @@ function startOnDeno(
   const isGroup = streams !== "inherit" && deno.build.os !== "windows"; // there it would open a console
   const child = new deno.Command(program, {
     args,
-    env: { ...ownSurroundings()?.environment, ...environment },
-    clearEnv: ownSurroundings() !== undefined,
+    env: { ...programIo()?.environment, ...environment },
+    clearEnv: programIo() !== undefined,
     detached: isGroup,
     stdin: streams,
     stdout: streams,
@@ -191,7 +191,7 @@ async function startOnNode(
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
   const child = spawn(needsShell ? cmd : program, needsShell ? batchArguments(program, args) : args, {
     windowsVerbatimArguments: needsShell,
-    env: { ...(ownSurroundings()?.environment ?? env), ...environment },
+    env: { ...(programIo()?.environment ?? env), ...environment },
     detached: isGroup,
     windowsHide: !isForeground,
     stdio: ({ piped: "pipe", null: "ignore", inherit: "inherit" } as const)[streams],

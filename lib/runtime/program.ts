@@ -9,8 +9,8 @@ import {
   denoNamespace,
   isPermitted,
   operatingSystem,
-  ownSurroundings,
   processor,
+  programIo,
   readEnvironment,
   requirePermission,
   type SignalName,
@@ -35,7 +35,7 @@ const ON_WINDOWS: ReadonlySet<SignalName> = new Set(["SIGINT", "SIGHUP"]);
 
 /** Calls a function at signals instead of what they do otherwise, until the result is disposed of. Ignores unknown signals. */
 export function onSignals(names: readonly SignalName[], listener: (name: SignalName) => void): Disposable {
-  const own = ownSurroundings();
+  const own = programIo();
   if (own) return own.onSignals(names, listener);
   const deno = denoNamespace();
   const known = operatingSystem() === "win32" ? names.filter((name) => ON_WINDOWS.has(name)) : names;
@@ -78,7 +78,7 @@ export function exitSoon(code: number): void {
  */
 export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
-  const own = ownSurroundings();
+  const own = programIo();
   if (own) return own.write(stream, new TextEncoder().encode(text));
   if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
   const writeSome = writer(stream);
@@ -131,7 +131,7 @@ export function recogniseTerminalsBy(check: typeof isTerminal): void {
 
 /** Returns true if the stream is a terminal. */
 export function isTerminal(stream: StreamName): boolean {
-  const own = ownSurroundings();
+  const own = programIo();
   if (own) return own.terminals.includes(stream);
   return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
 }
@@ -159,7 +159,7 @@ const TYPE_BITS = 0o170000, FIFO = 0o010000;
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
-  if (ownSurroundings()) return !isTerminal("stdout");
+  if (programIo()) return !isTerminal("stdout");
   if (isMsysTerminal?.("stdout")) return false;
   const { fstatSync } = await import("node:fs");
   try {

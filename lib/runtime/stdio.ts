@@ -4,12 +4,12 @@
  * @module
  */
 import { untilAborted, withinTime } from "../async.ts";
-import { denoNamespace, ownSurroundings } from "./host.ts";
+import { denoNamespace, programIo } from "./host.ts";
 import { writeErrorsBy } from "./program.ts";
 
 /** Reads standard input until its end. */
 export function standardInput(): AsyncIterable<Uint8Array> {
-  return ownSurroundings()?.input ?? denoNamespace()?.stdin.readable ?? globalThis.process.stdin;
+  return programIo()?.input ?? denoNamespace()?.stdin.readable ?? globalThis.process.stdin;
 }
 
 /**
@@ -17,7 +17,7 @@ export function standardInput(): AsyncIterable<Uint8Array> {
  * slow. It fails with an error that `isBrokenPipe` knows once nobody reads any more.
  */
 export function standardOutput(): (bytes: Uint8Array) => Promise<void> {
-  const own = ownSurroundings();
+  const own = programIo();
   if (own) return (bytes) => Promise.resolve(own.write("stdout", bytes));
   const deno = denoNamespace();
   if (!deno) return writeByNode;
@@ -47,7 +47,7 @@ const LAST_LINES_MS = 500;
  * that serves others does not end or stand still because of its log. Disposing of the result ends that.
  */
 export async function dropUnreadErrors(): Promise<AsyncDisposable> {
-  if (ownSurroundings()) return { [Symbol.asyncDispose]: () => Promise.resolve() };
+  if (programIo()) return { [Symbol.asyncDispose]: () => Promise.resolve() };
   const deno = denoNamespace();
   const writeBytes = deno ? (bytes: Uint8Array) => writeAll(deno.stderr, bytes) : await errorWriter();
   let pending = 0, last = Promise.resolve();
@@ -101,7 +101,7 @@ export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<st
     if (end !== -1) line.resolve(text.slice(0, end));
     return end !== -1;
   };
-  const input = ownSurroundings()?.input ?? denoNamespace()?.stdin.readable;
+  const input = programIo()?.input ?? denoNamespace()?.stdin.readable;
   const stop = input ? readByStream(input, { take, end }) : readByNode(take, end);
   try {
     return await untilAborted(line.promise, signal);
