@@ -1,10 +1,8 @@
 /** Builds the npm package: ES modules of all entries, their types, and the same for the edge. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import process from "node:process";
-import { findTool } from "../tests/tools/find_tool.js";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { bundle, bundleCommandLine, COMMAND_LINE, currentCommit, ROOT } from "./bundle.ts";
+import { declareTypes } from "./declarations.ts";
 import { forTheEdge } from "./edge/for_the_edge.ts";
 import { billOfMaterials, PACKAGE_BILL, printBill } from "./sbom.ts";
 
@@ -89,46 +87,4 @@ export async function buildPackage(entries: Entries, manifest: Manifest): Promis
 
 async function addShebang(command: string): Promise<void> {
   await writeFile(command, `#!/usr/bin/env node\n${await readFile(command, "utf8")}`);
-}
-
-/** An import of one of our declarations. */
-const IMPORT = /(\bfrom |\bimport\()("\.{1,2}\/[^"]+)\.ts"/g;
-
-/** Writes only the declarations that the entries import. */
-async function declareTypes(sources: readonly string[], folder: string): Promise<void> {
-  const temporary = await mkdtemp(join(tmpdir(), "latchkey-types-"));
-  try {
-    await emitDeclarations(sources, temporary);
-    const kept = new Set<string>();
-    const keep = async (file: string): Promise<void> => {
-      if (kept.has(file)) return;
-      kept.add(file);
-      const text = await readFile(join(temporary, file), "utf8");
-      for (const [, , path] of text.matchAll(IMPORT)) {
-        await keep(join(dirname(file), `${path!.slice(1)}.d.ts`));
-      }
-      await Bun.write(join(folder, file), text.replace(IMPORT, '$1$2.js"'));
-    };
-    for (const source of sources) await keep(source.slice(2).replace(/\.ts$/, ".d.ts"));
-  } finally {
-    await rm(temporary, { recursive: true });
-  }
-}
-
-async function emitDeclarations(sources: readonly string[], folder: string): Promise<void> {
-  // Below the checkout, since TypeScript looks for packages of types from the configuration's folder.
-  const config = join(ROOT, "dist/tsconfig.json");
-  await Bun.write(
-    config,
-    JSON.stringify({
-      extends: "../tsconfig.json",
-      compilerOptions: { noEmit: false, declaration: true, emitDeclarationOnly: true, outDir: folder, rootDir: ROOT },
-      include: [],
-      files: sources.map((source) => join(ROOT, source)),
-    }),
-  );
-  const command = [process.execPath, findTool("tsc"), "--project", config];
-  const { exitCode, stdout } = Bun.spawnSync(command, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
-  await rm(config);
-  if (exitCode !== 0) throw new Error(`tsc failed:\n${stdout}`);
 }

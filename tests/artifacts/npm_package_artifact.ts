@@ -1,13 +1,23 @@
 // npm's package: what is in it, and what it is to those who install it in an empty folder.
 import { describe, expect, test } from "bun:test";
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportsOf } from "../../build/npm_package.ts";
 import { type Bill, PACKAGE_BILL } from "../../build/sbom.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { findTool } from "../tools/find_tool.js";
+import { findTool, TYPESCRIPT_FOLDER } from "../tools/find_tool.js";
 import { artifacts } from "./artifacts.ts";
 import { useStage } from "./use_stage.ts";
 
@@ -111,28 +121,47 @@ describe("npm's package", () => {
     expect(Object.keys(analysis.entrypoints)).toEqual(Object.keys(manifest.exports));
     expect(code).toBe(0);
   }, TIMEOUT_MS);
+});
 
-  test("compiles in a program that knows of no runtime", async () => {
-    // Beside the package, as it is found from there.
-    const program = join(npmFolder, "types.ts"), config = join(npmFolder, "tsconfig.json");
-    writeFileSync(
-      program,
-      `${entries.map((entry, index) => `import * as entry${index} from "${entry}";`).join("\n")}
+// TypeScript 7 has neither `AsyncDisposable` nor the types of @types/node unless a program asks for them, so that our declarations
+// did not compile.
+describe.each(["typescript-5.9", "typescript-6", "typescript-7"])("npm's package with %s", (typescript) => {
+  test.each([
+    ["no setting of libraries and types", {}],
+    ["the libraries of 2022, without dom or types", { lib: ["es2022"], types: [] }],
+    ["the libraries of 2022 and dom, without types", { lib: ["es2022", "dom"], types: [] }],
+    ["the libraries of 2022 and Node's types", { lib: ["es2022"], types: ["node"] }],
+  ])("compiles with %s", async (_, settings) => {
+    const folder = consumerFolder(), config = join(folder, "tsconfig.json");
+    const compilerOptions = {
+      ...{ target: "es2022", module: "nodenext", strict: true, noEmit: true, skipLibCheck: false },
+      ...{ exactOptionalPropertyTypes: true, ...settings },
+    };
+    writeFileSync(config, JSON.stringify({ compilerOptions, files: ["program.ts"] }));
+    const compiler = join(TYPESCRIPT_FOLDER, "node_modules", typescript, "bin/tsc");
+    expect(await checkedBy(compiler, "--project", config)).toMatchObject({ code: 0, stdout: "" });
+  }, TIMEOUT_MS);
+});
+
+/** Returns a folder with a program, our package as npm installed it, and Node's types. */
+function consumerFolder(): string {
+  const folder = mkdtempSync(join(stage.folder(), "consumer-")), modules = join(folder, "node_modules");
+  mkdirSync(join(modules, "@types"), { recursive: true });
+  symlinkSync(join(npmFolder, "node_modules/@latchkey"), join(modules, "@latchkey"));
+  symlinkSync(join(root, "node_modules/@types/node"), join(modules, "@types/node"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  writeFileSync(
+    join(folder, "program.ts"),
+    `${entries.map((entry, index) => `import * as entry${index} from "${entry}";`).join("\n")}
 export const entries = [${entries.map((_, index) => `entry${index}`)}];
 const app = new entry0.PublicClientApplication({ clientId: "11111111-2222-4333-8444-555555555555" });
 export const token: Promise<string> = app.acquireToken({ scopes: ["User.Read"] }).then(({ accessToken }) => accessToken);
 // @ts-expect-error: the types are there, and no any
 new entry0.PublicClientApplication({ clientId: 1 });
 `,
-    );
-    const compilerOptions = {
-      ...{ target: "esnext", module: "nodenext", lib: ["esnext", "dom"], types: [], strict: true, noEmit: true },
-      ...{ skipLibCheck: false, exactOptionalPropertyTypes: true },
-    };
-    writeFileSync(config, JSON.stringify({ compilerOptions, files: [program] }));
-    expect(await checkedBy(findTool("tsc"), "--project", config)).toMatchObject({ code: 0, stdout: "" });
-  }, TIMEOUT_MS);
-});
+  );
+  return folder;
+}
 
 describe.each([
   ["Node", [findTool("node")], npmFolder],

@@ -25,6 +25,9 @@ export const MSAL_NODE_EXTENSIONS = join(TOOLS_FOLDER, "node_modules/@azure/msal
 /** The folder with the oldest supported runtimes. */
 export const OLDEST_FOLDER = join(TOOLS_FOLDER, "oldest");
 
+/** The folder with the supported versions of TypeScript, each under a name of its own. */
+export const TYPESCRIPT_FOLDER = join(TOOLS_FOLDER, "typescript");
+
 /** The folder with the runtimes for arm64, and the libraries that they need. */
 export const ARM64_FOLDER = join(TOOLS_FOLDER, "arm64");
 

@@ -29,6 +29,7 @@ import {
   PYMSALRUNTIME,
   runtimePackage,
   TOOLS_FOLDER,
+  TYPESCRIPT_FOLDER,
 } from "./find_tool.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -47,6 +48,8 @@ export const PYTHON_SCRIPTS = [TESTS, BENCH, ARTIFACTS, OLDEST];
 /** The oldest supported version of each runtime. */
 export const OLDEST_VERSIONS = { deno: "2.6.0", bun: "1.3.0", node: "22.18.0" };
 const NODE_VERSION = "24.x";
+/** The versions of TypeScript that the package's types are compiled with. */
+const TYPESCRIPT_VERSIONS = { "typescript-5.9": "5.9.3", "typescript-6": "6.0.3", "typescript-7": "7.0.2" };
 /** A download that takes longer has stalled. */
 const MINUTES = 10;
 /**
@@ -220,6 +223,7 @@ export function setUp(script) {
   }
   if (PYTHON_SCRIPTS.includes(script ?? "")) installMsalForPython();
   if (script === BENCH) installPymsalruntime();
+  if (script === ARTIFACTS) installTypeScript();
   if (script === OLDEST) installRuntimes(OLDEST_FOLDER, "oldest", process.arch, OLDEST_VERSIONS);
   if (script === ARM64) {
     if (process.platform !== "linux" || process.arch !== "x64") throw new Error(`${ARM64} takes Linux on x64`);
@@ -275,6 +279,16 @@ function isToolThere(name) {
 function versionOf(folder) {
   const file = join(folder, "package.json");
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).version : undefined;
+}
+
+function installTypeScript() {
+  const versions = Object.entries(TYPESCRIPT_VERSIONS);
+  const isThere = ([name, version]) => versionOf(join(TYPESCRIPT_FOLDER, "node_modules", name)) === version;
+  if (versions.every(isThere)) return;
+  mkdirSync(TYPESCRIPT_FOLDER, { recursive: true });
+  const dependencies = Object.fromEntries(versions.map(([name, version]) => [name, `npm:typescript@${version}`]));
+  writeFileSync(join(TYPESCRIPT_FOLDER, "package.json"), JSON.stringify({ dependencies }));
+  installPackages(TYPESCRIPT_FOLDER, "install");
 }
 
 /** Installs the runtimes that `findRuntime` finds for `tested`. */
