@@ -38,6 +38,7 @@ export {
   type LatchkeyErrorDetails,
   type Logger,
   type LogLevel,
+  type Remedy,
 } from "./lib/errors.ts";
 export {
   redirectPath,
@@ -55,6 +56,7 @@ export {
   type InteractiveRequest,
   type PopScheme,
   type Prompt,
+  type RemoveAccountOptions,
   type RequestOptions,
   type SignedHttpRequest,
   type SignInOptions,

@@ -74,7 +74,8 @@ async function runSample(
   if (interactive === "always") {
     return await prompter.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
   }
-  const [account] = username ? await app.getAccounts({ username, ...call }) : [];
+  const { correlationId, signal } = call;
+  const [account] = username ? await app.getAccounts({ username, correlationId, signal }) : [];
   const silent = account && await app.acquireTokenSilent({ scopes, account, ...call });
   if (silent) return silent;
   if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, ...call });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ArgumentError, LatchkeyError } from "../lib/errors.ts";
+import { ArgumentError, LatchkeyError, SUPPORTED_RUNTIMES } from "../lib/errors.ts";
 import { renewalsInFlight } from "../lib/async.ts";
 import {
   operatingSystem,
@@ -238,7 +238,7 @@ async function finishRenewals(code: number): Promise<void> {
 
 // An older Node does not know import.meta.main. Doing nothing, with exit code 0, would pass for an empty result.
 if (import.meta.main === undefined) {
-  attempt(() => say("needs Node 22.18 or later, Bun 1.3 or Deno 2.6"));
+  attempt(() => say(`needs ${SUPPORTED_RUNTIMES}`));
   exit(1);
 } else if (import.meta.main) {
   const code = await main(programArguments());

@@ -13,11 +13,13 @@ export interface AccountInfo {
    * which is unique within one issuer only: compare it together with `environment`.
    */
   readonly homeAccountId: string;
-  /** Object id of the account in the tenant of `realm`. */
+  /** Object id of the account in the tenant `tenantId`. */
   readonly localAccountId: string;
   /** Host of the cloud, such as `login.microsoftonline.com`; an OpenID provider's issuer, without `https://`. */
   readonly environment: string;
   /** Tenant id. */
+  readonly tenantId: string;
+  /** The same tenant id, by its name in MSAL's cache. */
   readonly realm: string;
   /** User principal name, such as `jane@contoso.com`; empty if unknown. */
   readonly username: string;

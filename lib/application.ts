@@ -22,7 +22,7 @@ import {
 import { isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
-import { ArgumentError, isInteractionRequired, type LatchkeyError, type Logger } from "./errors.ts";
+import { ArgumentError, checkRuntime, isInteractionRequired, type LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
 import type { Fetch } from "./oauth/fetch.ts";
@@ -33,9 +33,14 @@ import {
   checkAccount,
   checkCall,
   checkCapabilities,
+  checkClientId,
+  checkOptions,
   checkPop,
+  checkRequest,
   type DeviceCodeSignIn,
   type InteractiveRequest,
+  type OptionNames,
+  type RemoveAccountOptions,
   type RequestOptions,
   type SignedHttpRequest,
   type SilentRequest,
@@ -75,6 +80,18 @@ export interface PublicClientApplicationOptions extends BrokerFlags, BrowserSign
   readonly now?: () => number;
 }
 
+const TIME_LIMITS: OptionNames<TimeLimits> = {
+  ...{ pingMs: true, startMs: true, accountsMs: true, silentMs: true, browserMs: true },
+};
+
+/** Everything that the options of an application may have. */
+export const APPLICATION_OPTIONS: OptionNames<PublicClientApplicationOptions> = {
+  ...{ clientId: true, authority: true, requireBroker: true, isBrokerOptional: true, clientCapabilities: true },
+  ...{ timeLimits: true, cache: true, fetch: true, logger: true, now: true },
+  ...{ enableBrokerOnWindows: true, enableBrokerOnWsl: true, enableBrokerOnMac: true, enableBrokerOnLinux: true },
+  ...{ openBrowser: true, onSignInAddress: true, readRedirect: true, redirectPath: true, resultPage: true },
+};
+
 /**
  * An app that signs people in: a public client, without a secret of its own. Create one and keep it: it caches tokens in memory
  * and shares calls in flight.
@@ -98,18 +115,20 @@ export class PublicClientApplication implements AsyncDisposable {
    * Creates an application. Nothing is opened before the first call.
    *
    * @param options Client id, brokers and more.
-   * @throws {TypeError} if `clientId` is missing, or `authority`, `clientCapabilities` or `redirectPath` is invalid.
+   * @throws {TypeError} if an option does not exist, or `clientId`, `authority`, `clientCapabilities` or `redirectPath` is invalid:
+   * Microsoft's client ids are GUIDs.
    * @throws {RangeError} if a time limit is not above 0.
    */
   constructor(options: PublicClientApplicationOptions) {
     const { clientId, authority = DEFAULT_AUTHORITY, timeLimits, logger, now = Date.now } = options ?? {};
-    if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new ArgumentError("Cannot make an application: clientId is missing");
-    }
+    checkRuntime();
+    checkOptions("PublicClientApplication", options, APPLICATION_OPTIONS);
+    checkOptions("timeLimits", timeLimits, TIME_LIMITS);
+    this.#authority = parseAuthority(authority);
+    checkClientId(clientId, this.#authority);
     checkCapabilities(options.clientCapabilities);
     checkRedirectPath(options.redirectPath);
     this.#options = options;
-    this.#authority = parseAuthority(authority);
     const limits = { ...DEFAULT_TIME_LIMITS, ...timeLimits };
     for (const [name, limit] of Object.entries(limits)) {
       if (!(typeof limit === "number" && limit > 0)) {
@@ -140,6 +159,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `broker_unavailable`, `timed_out`, `missing_dependency`, `invalid_response`, or the broker's refusal.
    */
   async getAccounts(filter: AccountFilter = {}): Promise<AccountInfo[]> {
+    checkRequest("getAccounts", filter);
     return await this.#sources.accounts(filter, checkCall(filter));
   }
 
@@ -153,6 +173,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `account`, `scopes` or `claims` is invalid.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
+    checkRequest("acquireTokenSilent", request);
     checkAccount(request?.account);
     try {
       return await this.#sources.silently(this.#query(request));
@@ -181,6 +202,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `scopes` or `claims` is invalid, or `parentWindowHandle` is missing and a broker is enabled.
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
+    checkRequest("acquireTokenInteractive", request);
     const requiredUsername = request?.username, username = request?.loginHint ?? requiredUsername;
     const query = this.#query(request, { username, requiredUsername });
     if (query.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
@@ -203,6 +225,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `scopes` or `claims` is invalid.
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
+    checkRequest("acquireToken", request);
     const query = this.#query(request), { interactive = "if-needed" } = request;
     switch (interactive) {
       case "always":
@@ -233,11 +256,11 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async removeAccount(
     account: AccountInfo,
-    options: RequestOptions & { readonly fromBroker?: boolean | undefined } = {},
+    options: RemoveAccountOptions = {},
   ): Promise<void> {
-    checkAccount(account);
-    const call = checkCall(options);
-    await (options.fromBroker ? this.#sources.forgetEverywhere(account, call) : this.#sources.forget(account, call));
+    checkRequest("removeAccount", options);
+    const known = checkAccount(account), call = checkCall(options);
+    await (options.fromBroker ? this.#sources.forgetEverywhere(known, call) : this.#sources.forget(known, call));
   }
 
   /**
@@ -250,8 +273,9 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `url` does not begin with `https://`.
    */
   async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
-    const call = checkCall(request), { account, url } = request;
-    checkAccount(account);
+    checkRequest("acquireSsoCookies", request);
+    const call = checkCall(request), { url } = request;
+    const account = checkAccount(request.account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
     }
@@ -270,9 +294,10 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `method` or `url` is invalid.
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
-    const call = checkCall(request), { account, method, url, nonce } = request;
+    checkRequest("signHttpRequest", request);
+    const call = checkCall(request), { method, url, nonce } = request;
     const scheme = { type: "pop", method, url, nonce } as const;
-    checkAccount(account);
+    const account = checkAccount(request.account);
     checkPop(scheme);
     return await (await this.#sources.broker.brokerFor(account, call)).signHttpRequest({ account, scheme }, call);
   }
@@ -284,6 +309,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {LatchkeyError} `timed_out`, `broker_unavailable` if the broker does not answer.
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
+    checkRequest("isPopSupported", options);
     const call = checkCall(options), finding = await this.#sources.broker.find(call);
     return finding.state === "active" && await finding.broker.isPopSupported(call);
   }
@@ -297,6 +323,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `scopes` is invalid.
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
+    checkRequest("getAuthorizationRequestUrl", request);
     const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
     const { authorizationUrl } = await import("./oauth/provider.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
@@ -315,6 +342,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `scopes`, `claims` or `onUserCode` is invalid.
    */
   async acquireTokenByDeviceCode(request: DeviceCodeSignIn): Promise<AuthenticationResult> {
+    checkRequest("acquireTokenByDeviceCode", request);
     if (typeof request?.onUserCode !== "function") throw new ArgumentError("onUserCode has to be a function");
     return await this.#sources.byDeviceCode(this.#query(request), request.onUserCode);
   }
@@ -329,6 +357,7 @@ export class PublicClientApplication implements AsyncDisposable {
    * @throws {TypeError} if `scopes`, `claims` or a parameter is invalid.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    checkRequest("initiateAuthCodeFlow", request);
     const query = this.#query(request, { username: request?.loginHint });
     return await (await this.#sources.provider()).startFlow(query, request);
   }
@@ -354,8 +383,9 @@ export class PublicClientApplication implements AsyncDisposable {
     return await (await this.#sources.provider()).finishFlow(flow, response, options);
   }
 
-  /** Returns the state of the broker, and starts it if it is enabled. Never throws. */
+  /** Returns the state of the broker, and starts it if it is enabled. Never throws, except a `TypeError` if an option does not exist. */
   async brokerStatus(options: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
+    checkRequest("brokerStatus", options);
     return await this.#sources.broker.status(options?.signal);
   }
 

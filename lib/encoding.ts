@@ -126,3 +126,26 @@ export function joinBytes(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Arra
 export function isGuid(text: string): boolean {
   return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text);
 }
+
+/** Returns the name that a misspelled one probably stands for; `undefined` if none is near. */
+export function nearestName(name: string, names: readonly string[]): string | undefined {
+  const completes = (candidate: string) => Number(candidate.startsWith(name));
+  const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
+    .toSorted((one, other) => one.distance - other.distance || completes(other.candidate) - completes(one.candidate));
+  return nearest?.candidate;
+}
+
+function editDistance(one: string, other: string): number {
+  let before: readonly number[] = [];
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 0; i < one.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < other.length; j++) {
+      const swap = one[i] === other[j - 1] && one[i - 1] === other[j] ? before[j - 1]! + 1 : Infinity;
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + Number(one[i] !== other[j]), swap));
+    }
+    [before, row] = [row, next];
+  }
+  return row[other.length]!;
+}

@@ -52,6 +52,16 @@ export interface BrokerErrorDetails {
   readonly errorCode?: number;
 }
 
+/**
+ * The next step after a failure, as data; `hint` says it in words. The set is closed, so the compiler checks a `switch` over it.
+ *
+ * - `sign_in`: a user must sign in.
+ * - `enable_broker`: nobody is signed in, and a broker could know the user: set one of these options of the application.
+ */
+export type Remedy =
+  | { readonly kind: "sign_in" }
+  | { readonly kind: "enable_broker"; readonly options: readonly string[] };
+
 /** Details of a failure. {@linkcode LatchkeyError} has the same fields. */
 export interface LatchkeyErrorDetails {
   /** OAuth 2.0 error code of the server, such as `invalid_grant` (RFC 6749, 5.2). */
@@ -68,7 +78,9 @@ export interface LatchkeyErrorDetails {
   readonly correlationId?: string | undefined;
   /** The broker's refusal, if a broker refused. */
   readonly broker?: BrokerErrorDetails | undefined;
-  /** The next step for the user or developer. */
+  /** The next step, as data. @default unknown, although `hint` may know one */
+  readonly remedy?: Remedy | undefined;
+  /** The next step for the user or developer. @default the words for `remedy` */
   readonly hint?: string | undefined;
   /** The error that caused this one. */
   readonly cause?: unknown;
@@ -110,6 +122,8 @@ export class LatchkeyError extends Error {
   readonly correlationId: string | undefined;
   /** The broker's refusal. */
   readonly broker: BrokerErrorDetails | undefined;
+  /** The next step, as data, where it is known. */
+  readonly remedy: Remedy | undefined;
   /** The next step for the user or developer. */
   readonly hint: string | undefined;
   readonly #claims: string | undefined;
@@ -130,7 +144,8 @@ export class LatchkeyError extends Error {
     this.subError = details.subError;
     this.correlationId = details.correlationId;
     this.broker = details.broker;
-    this.hint = details.hint;
+    this.remedy = details.remedy;
+    this.hint = details.hint ?? (details.remedy && hintOfRemedy(details.remedy));
     this.#claims = details.claims;
   }
 
@@ -218,6 +233,27 @@ export function systemWord(word: SystemWord, system: string = ownSystem()): stri
   return system === "win32" ? windows : system === "darwin" ? macos : linux;
 }
 
+function hintOfRemedy(remedy: Remedy): string {
+  switch (remedy.kind) {
+    case "sign_in":
+      return "Sign in: acquireTokenInteractive";
+    case "enable_broker":
+      return `To use the device's broker, set ${remedy.options.join(" or ")}; or sign in: acquireTokenInteractive`;
+  }
+}
+
+/**
+ * Returns a hint in the words of another interface than the library's, such as a command line.
+ *
+ * @param words The interface's words for the library's. Of two that begin alike, the longer one is the first.
+ * @param verbatim Matches what stays as it is.
+ */
+export function hintInWords(hint: string, words: Readonly<Record<string, string>>, verbatim = /(?!)/): string {
+  const escaped = Object.keys(words).map((word) => word.replaceAll(/[().]/g, "\\$&"));
+  const pattern = new RegExp([verbatim.source, ...escaped].join("|"), "gs");
+  return hint.replaceAll(pattern, (match) => words[match] ?? match);
+}
+
 /** Hint for a failure that a sign-in resolves. */
 export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 
@@ -229,6 +265,19 @@ export class SignInNeededError extends LatchkeyError {}
 
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
+
+/** The oldest supported runtimes. */
+export const SUPPORTED_RUNTIMES = "Node 22.18 or later, Bun 1.3 or Deno 2.6";
+
+/**
+ * Refuses a runtime that is too old before it fails on a function that it lacks.
+ *
+ * @throws {LatchkeyError} `missing_dependency` if the runtime is not supported.
+ */
+export function checkRuntime(): void {
+  if (typeof Map.groupBy === "function" && typeof Promise.withResolvers === "function") return;
+  throw new LatchkeyError("missing_dependency", `latchkey needs ${SUPPORTED_RUNTIMES}`, { hint: "Update the runtime" });
+}
 
 /** Returns a copy of an error with other details. */
 export function withDetails(error: LatchkeyError, details: LatchkeyErrorDetails): LatchkeyError {

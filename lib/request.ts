@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, accountKey } from "./account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMicrosoftAuthority } from "./authority.ts";
-import { isGuid, isObject, type JsonObject, readBase64Json, readJson } from "./encoding.ts";
+import { isGuid, isObject, type JsonObject, nearestName, readBase64Json, readJson } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
 
 /** Options of every request. */
@@ -212,6 +212,111 @@ export interface PopScheme {
   readonly kid?: string | undefined;
 }
 
+/** Options of `PublicClientApplication.removeAccount`. */
+export interface RemoveAccountOptions extends RequestOptions {
+  /** Removes the account from the broker as well, and so possibly from other apps. @default false */
+  readonly fromBroker?: boolean | undefined;
+}
+
+/** The names of all options of a type, each once. */
+export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]: true };
+
+/** The requests of the public calls. */
+interface Requests {
+  acquireSsoCookies: SsoCookieRequest;
+  acquireToken: AcquireTokenRequest;
+  acquireTokenByDeviceCode: DeviceCodeSignIn;
+  acquireTokenInteractive: InteractiveRequest;
+  acquireTokenSilent: SilentRequest;
+  brokerStatus: Pick<RequestOptions, "signal">;
+  getAccounts: AccountFilter;
+  getAuthorizationRequestUrl: InteractiveRequest;
+  initiateAuthCodeFlow: AuthCodeFlowRequest;
+  isPopSupported: RequestOptions;
+  removeAccount: RemoveAccountOptions;
+  signHttpRequest: SignedHttpRequest;
+}
+
+const CALL: OptionNames<RequestOptions> = { correlationId: true, signal: true };
+const TOKEN: OptionNames<TokenRequest> = {
+  ...CALL,
+  ...{ scopes: true, claims: true, clientCapabilities: true, authenticationScheme: true, tenantId: true },
+  ...{ resource: true, agentSession: true },
+};
+const SIGN_IN: OptionNames<SignInOptions> = {
+  ...{ parentWindowHandle: true, prompt: true, domainHint: true, maxAge: true, extraScopesToConsent: true },
+  ...{ extraQueryParameters: true, onBeforeLaunchingUi: true, port: true },
+};
+const INTERACTIVE: OptionNames<InteractiveRequest> = { ...TOKEN, ...SIGN_IN, loginHint: true, username: true };
+const POP: OptionNames<PopScheme> = { type: true, method: true, url: true, nonce: true, kid: true };
+
+/** Everything that the requests of the public calls may have. */
+const REQUEST_OPTIONS: { readonly [Call in keyof Requests]: OptionNames<Requests[Call]> } = {
+  acquireSsoCookies: { ...CALL, account: true, url: true },
+  acquireToken: { ...TOKEN, ...SIGN_IN, forceRefresh: true, account: true, username: true, interactive: true },
+  acquireTokenByDeviceCode: { ...TOKEN, username: true, onUserCode: true },
+  acquireTokenInteractive: INTERACTIVE,
+  acquireTokenSilent: { ...TOKEN, account: true, forceRefresh: true },
+  brokerStatus: { signal: true },
+  getAccounts: { ...CALL, username: true, includeSignedOut: true },
+  getAuthorizationRequestUrl: INTERACTIVE,
+  initiateAuthCodeFlow: {
+    ...{ correlationId: true, signal: true, scopes: true, claims: true, clientCapabilities: true, tenantId: true },
+    ...{ resource: true, agentSession: true, prompt: true, domainHint: true, maxAge: true, extraScopesToConsent: true },
+    ...{ extraQueryParameters: true, redirectUri: true, loginHint: true, responseMode: true },
+  },
+  isPopSupported: CALL,
+  removeAccount: { ...CALL, fromBroker: true },
+  signHttpRequest: { ...CALL, account: true, method: true, url: true, nonce: true },
+};
+
+/**
+ * Checks the names of a request's options, which TypeScript checks, and JavaScript does not.
+ *
+ * @throws {TypeError} if an option does not exist.
+ */
+export function checkRequest(call: keyof Requests, request: unknown): void {
+  checkOptions(call, request, REQUEST_OPTIONS[call]);
+}
+
+/**
+ * Checks the names of options. One that is misspelled would be ignored otherwise.
+ *
+ * @param owner Name of the class or function that has the options.
+ * @throws {TypeError} if an option does not exist.
+ */
+export function checkOptions(owner: string, options: unknown, known: Readonly<Record<string, true>>): void {
+  if (!isObject(options)) return; // what is missing is refused later
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(known, name)) continue;
+    throw new ArgumentError(`${owner} has no option ${JSON.stringify(name)}${suggestion(name, Object.keys(known))}`);
+  }
+}
+
+/** `enableBroker` stands for no single option, so all that it begins are named. */
+function suggestion(name: string, names: readonly string[]): string {
+  const longer = names.filter((each) => each.startsWith(name)), nearest = nearestName(name, names);
+  const likely = longer.length > 0 || nearest === undefined ? longer : [nearest];
+  if (likely.length === 0) return "";
+  return `: did you mean ${likely.length > 1 ? "one of " : ""}${likely.join(", ")}?`;
+}
+
+/**
+ * Checks a client id. Microsoft's are GUIDs; another provider chooses the form of its own.
+ *
+ * @throws {TypeError} if it is missing, or is not one of the authority's.
+ */
+export function checkClientId(clientId: unknown, authority: Authority): void {
+  if (typeof clientId !== "string" || !clientId.trim()) {
+    throw new ArgumentError("Cannot make an application: clientId is missing");
+  }
+  if (isGuid(clientId) || !isMicrosoftAuthority(authority)) return;
+  throw new ArgumentError(
+    `Cannot make an application: clientId must be a GUID at ${authority.url}, not ${JSON.stringify(clientId)}: ` +
+      "pass the Application (client) ID of the app registration",
+  );
+}
+
 /** A validated request with its defaults. */
 export interface TokenQuery
   extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "resource" | "signal"> {
@@ -251,9 +356,9 @@ export function tokenQuery(
   names: Pick<TokenQuery, "username" | "requiredUsername"> = {},
 ): TokenQuery {
   const { correlationId } = checkCall(request);
-  const { account, authenticationScheme: pop, tenantId, claims: challenge, forceRefresh = false, maxAge } = request;
+  const { authenticationScheme: pop, tenantId, claims: challenge, forceRefresh = false, maxAge } = request;
   const { clientCapabilities = app.clientCapabilities ?? [] } = request;
-  if (account !== undefined) checkAccount(account);
+  const account = request.account === undefined ? undefined : checkAccount(request.account);
   checkSignIn(request);
   checkPop(pop);
   checkResource(request.resource, app.authority);
@@ -261,6 +366,7 @@ export function tokenQuery(
   return withCacheKey({
     ...request,
     ...names,
+    account,
     correlationId,
     chosenCorrelationId: request.correlationId,
     scopes,
@@ -337,9 +443,18 @@ export function checkCapabilities(capabilities: unknown): void {
   throw new ArgumentError('clientCapabilities has to be a list of strings, such as ["cp1"]');
 }
 
-export function checkAccount(account: AccountInfo | undefined): void {
-  if (typeof account?.homeAccountId === "string") return;
-  throw new ArgumentError("account is missing, or is not one of getAccounts");
+/**
+ * Checks an account. Returns it with both names of its tenant: a stored one of MSAL for Node has only `tenantId`.
+ *
+ * @throws {TypeError} if it is not an account.
+ */
+export function checkAccount(account: AccountInfo | undefined): AccountInfo {
+  if (typeof account?.homeAccountId !== "string") {
+    throw new ArgumentError("account is missing, or is not one of getAccounts");
+  }
+  const { realm, tenantId }: Partial<AccountInfo> = account, tenant = realm ?? tenantId;
+  if (tenant === undefined || realm === tenantId) return account;
+  return { ...account, realm: tenant, tenantId: tenant };
 }
 
 /** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
@@ -390,6 +505,7 @@ export function checkSignIn(
 
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
+  checkOptions("authenticationScheme", scheme, POP);
   const { type, method, url, nonce, kid } = scheme;
   if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
   // RFC 9110, 5.6.2: the characters of a method.

@@ -26,14 +26,19 @@ import type { AccountInfo } from "./account.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
 import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
-import { ArgumentError, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
+import { checkRuntime, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/fetch.ts";
 import {
+  type AccountFilter,
   type AuthCodeFlowRequest,
   checkAccount,
   checkCall,
   checkCapabilities,
+  checkClientId,
+  checkOptions,
+  checkRequest,
+  type OptionNames,
   type RequestOptions,
   type SilentRequest,
   tokenQuery,
@@ -51,6 +56,7 @@ export {
   type LatchkeyErrorDetails,
   type Logger,
   type LogLevel,
+  type Remedy,
 } from "./errors.ts";
 export type { PopScheme, Prompt, SignInOptions, TokenRequest, WindowHandle } from "./request.ts";
 export type {
@@ -82,6 +88,13 @@ export interface WebApplicationOptions {
   /** Current time, in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
 }
+
+const WEB_APPLICATION: OptionNames<WebApplicationOptions> = {
+  ...{ clientId: true, authority: true, clientCapabilities: true, cache: true, fetch: true, logger: true, now: true },
+};
+const ACCOUNT_FILTER: OptionNames<Omit<AccountFilter, "includeSignedOut">> = {
+  ...{ correlationId: true, signal: true, username: true },
+};
 
 /**
  * An app that signs people in over the web: a public client, without a secret. It has the tokens of all who signed in: the
@@ -117,14 +130,14 @@ export class WebApplication {
    * Makes an application.
    *
    * @param options Options of the application. Nothing is requested before the first call.
-   * @throws {TypeError} if the client id is missing, or the authority or `clientCapabilities` is invalid.
+   * @throws {TypeError} if an option does not exist, or `clientId`, `authority` or `clientCapabilities` is invalid.
    */
   constructor(options: WebApplicationOptions) {
     const { clientId, cache: store = memoryStore(), fetch, logger, now = Date.now, clientCapabilities } = options ?? {};
-    if (typeof clientId !== "string" || !clientId.trim()) {
-      throw new ArgumentError("Cannot make an application: clientId is missing");
-    }
-    const authority = parseAuthority(options.authority ?? DEFAULT_AUTHORITY);
+    checkRuntime();
+    checkOptions("WebApplication", options, WEB_APPLICATION);
+    const authority = parseAuthority(options?.authority ?? DEFAULT_AUTHORITY);
+    checkClientId(clientId, authority);
     checkCapabilities(clientCapabilities);
     this.#app = { authority, clientCapabilities };
     this.#logger = logger;
@@ -141,7 +154,8 @@ export class WebApplication {
    * @returns The accounts.
    * @throws {LatchkeyError} `configuration` if the store cannot be read.
    */
-  async getAccounts(filter: RequestOptions & { readonly username?: string | undefined } = {}): Promise<AccountInfo[]> {
+  async getAccounts(filter: Omit<AccountFilter, "includeSignedOut"> = {}): Promise<AccountInfo[]> {
+    checkOptions("getAccounts", filter, ACCOUNT_FILTER);
     checkCall(filter);
     const { username, signal } = filter;
     return (await this.#cache.findAccounts({ username, signal })).map(({ account }) => account);
@@ -156,6 +170,7 @@ export class WebApplication {
    * @throws {TypeError} if `account`, `scopes` or `claims` is invalid.
    */
   async acquireTokenSilent(request: SilentRequest): Promise<AuthenticationResult | null> {
+    checkRequest("acquireTokenSilent", request);
     checkAccount(request?.account);
     try {
       return await this.#provider.acquireSilently(tokenQuery(request, this.#app));
@@ -177,6 +192,7 @@ export class WebApplication {
    * @throws {TypeError} if a parameter is invalid.
    */
   async initiateAuthCodeFlow(request: AuthCodeFlowRequest): Promise<AuthCodeFlow> {
+    checkRequest("initiateAuthCodeFlow", request);
     const query = tokenQuery(request, this.#app, { username: request?.loginHint });
     return await this.#provider.startFlow(query, request);
   }
@@ -210,8 +226,9 @@ export class WebApplication {
    * @throws {TypeError} if the account is invalid.
    */
   async removeAccount(account: AccountInfo, options: RequestOptions = {}): Promise<void> {
-    checkAccount(account);
+    checkRequest("removeAccount", options);
+    const known = checkAccount(account);
     checkCall(options);
-    await this.#cache.removeAccount(account, { signal: options.signal });
+    await this.#cache.removeAccount(known, { signal: options.signal });
   }
 }

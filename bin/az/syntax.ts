@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type CommandLine, nearestOf, readCommandLine, UsageError } from "../cli/command_line.ts";
+import { type CommandLine, readCommandLine, UsageError } from "../cli/command_line.ts";
+import { nearestName } from "../../lib/encoding.ts";
 import type { CommandSyntax, Option } from "../cli/options.ts";
 import { RESOURCE_TYPES } from "./clouds.ts";
 
@@ -178,7 +179,7 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
 
 function notAnswered(name: string): never {
   const names = COMMANDS.map(({ name }) => name), known = names.map((each) => `az ${each}`).join(", ");
-  const nearest = nearestOf(name, names);
+  const nearest = nearestName(name, names);
   const meant = nearest === undefined ? "" : ` (did you mean az ${nearest}?)`;
   throw new UsageError(
     `${JSON.stringify(`az ${name}`.trim())} needs Azure CLI itself${meant}; latchkey answers ${known}`,

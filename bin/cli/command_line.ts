@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { isMicrosoftHost } from "../../lib/authority.ts";
+import { nearestName } from "../../lib/encoding.ts";
 import { environmentReader } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
@@ -286,28 +287,6 @@ function readSeconds(name: string, value: string): number {
 
 /** Returns the error for a name that does not exist, with the nearest one that does. */
 export function unknown(what: string, name: string, names: readonly string[], prefix = ""): UsageError {
-  const nearest = nearestOf(name, names);
+  const nearest = nearestName(name, names);
   return new UsageError(`There is no ${what}` + (nearest === undefined ? "" : `; did you mean ${prefix}${nearest}?`));
-}
-
-/** Returns the name that a misspelled one probably stands for, if there is one. */
-export function nearestOf(name: string, names: readonly string[]): string | undefined {
-  const completes = (candidate: string) => Number(candidate.startsWith(name));
-  const [nearest] = names.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate: { length }, distance }) => distance <= Math.max(Math.min(2, length / 2), length / 3))
-    .toSorted((one, other) => one.distance - other.distance || completes(other.candidate) - completes(one.candidate));
-  return nearest?.candidate;
-}
-
-function editDistance(one: string, other: string): number {
-  let before: readonly number[] = [], row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (let i = 0; i < one.length; i++) {
-    const next = [i + 1];
-    for (let j = 0; j < other.length; j++) {
-      const swap = one[i] === other[j - 1] && one[i - 1] === other[j] ? before[j - 1]! + 1 : Infinity;
-      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + Number(one[i] !== other[j]), swap));
-    }
-    [before, row] = [row, next];
-  }
-  return row[other.length]!;
 }

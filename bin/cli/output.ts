@@ -7,7 +7,7 @@
 import { oldestWait } from "../../lib/async.ts";
 import { isDeviceFull, isTerminal, write } from "../../lib/runtime/program.ts";
 import type { AccountInfo } from "../../lib/account.ts";
-import { LatchkeyError } from "../../lib/errors.ts";
+import { hintInWords, LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 
 /**
@@ -100,8 +100,16 @@ export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: 
   );
 }
 
+const SIGN_IN = "Sign in: latchkey login";
 /** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
 const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
+  // Only --broker never leaves the brokers out, so nobody has to be told of them.
+  ...Object.fromEntries(
+    ["Wsl or enableBrokerOnLinux", "Linux", "Mac", "Windows"]
+      .map((
+        on,
+      ) => [`To use the device's broker, set enableBrokerOn${on}; or sign in: acquireTokenInteractive`, SIGN_IN]),
+  ),
   "acquireTokenInteractive with these scopes": "latchkey login --scope",
   "acquireTokenInteractive with the error's claims": "latchkey login --claims, with the error's claims",
   "acquireTokenInteractive with a prompt": "latchkey login --prompt login",
@@ -131,9 +139,7 @@ const VERBATIM = /latchkey \w+ -.*|(?<!\w)'[^']*'|"[^"]*"|\\.|\S*[/=]\S*/s;
 
 /** Returns a hint of the library in the words of the command line. */
 export function commandLineHint(hint: string | undefined): string | undefined {
-  const words = Object.keys(COMMAND_LINE_WORDS).map((word) => word.replaceAll(/[().]/g, "\\$&"));
-  const pattern = new RegExp([VERBATIM.source, ...words].join("|"), "gs");
-  return hint?.replaceAll(pattern, (found) => COMMAND_LINE_WORDS[found] ?? found);
+  return hint === undefined ? undefined : hintInWords(hint, COMMAND_LINE_WORDS, VERBATIM);
 }
 
 export function messageOf({ message, hint }: Error & Partial<Pick<LatchkeyError, "hint">>): string {

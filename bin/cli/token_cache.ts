@@ -135,7 +135,8 @@ export function openTokenStore(
 /** Opens a store that reports damaged documents, once, and those that it sets aside. */
 function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; readonly logger: Logger }): CacheStore {
   const isFile = place.kind === "file", said = new Set<string>();
-  const store = isFile ? fileStore({ folder: place.folder, ...options }) : plaintextStore(place.path, options);
+  const { logger } = options;
+  const store = isFile ? fileStore({ folder: place.folder, ...options }) : plaintextStore(place.path, { logger });
   if (!isFile && place.isNamed) {
     const { setAside: _, ...named } = store; // the person's own file stays in its place
     return named;

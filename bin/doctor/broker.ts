@@ -282,7 +282,8 @@ export const sessionBus: Check = {
       return failed(
         error.message || error.errorName,
         "Name the bus of this session: export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus; " +
-          "if it has none: dbus-run-session -- COMMAND. A container has no broker: --broker never",
+          "if it has none: dbus-run-session -- COMMAND. A container or an SSH session has no broker: get tokens from the device " +
+          "by latchkey serve --socket SOCKET there and latchkey serve --forward SOCKET -- COMMAND here, or pass --broker never",
       );
     }
     const address = readEnvironment("DBUS_SESSION_BUS_ADDRESS") ??

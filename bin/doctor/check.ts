@@ -11,6 +11,9 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import { commandLineHint } from "../cli/output.ts";
 import type { TokenPlace } from "../cli/token_cache.ts";
 
+/** Placeholder of a client id for checks that send none. */
+export const NO_CLIENT_ID = "00000000-0000-0000-0000-000000000000";
+
 /**
  * Result of a check. `unknown`: not needed, or not permitted by Deno, which is no failure. `blocked`: needed, but not
  * possible; checks that need this one are blocked too.

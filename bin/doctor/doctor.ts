@@ -41,7 +41,7 @@ import {
   wsl,
 } from "./broker.ts";
 import { deviceRegistration } from "./device.ts";
-import { type Check, type CheckResult, type Finding, notChecked, ok, runChecks } from "./check.ts";
+import { type Check, type CheckResult, type Finding, NO_CLIENT_ID, notChecked, ok, runChecks } from "./check.ts";
 import { clock, network, platform, profile, runtime } from "./machine.ts";
 import { tokenCache } from "./token_cache.ts";
 
@@ -111,7 +111,7 @@ async function whyNoBroker(line: CommandLine): Promise<string | undefined> {
   if (broker !== "auto") return broker === "never" ? "no broker is asked for" : undefined;
   // Without a broker the reason is the same for all authorities that brokers serve.
   const reasonAt = async (authority: string) =>
-    (await new PublicClientApplication({ clientId: "latchkey", authority }).brokerStatus()).reason ?? undefined;
+    (await new PublicClientApplication({ clientId: NO_CLIENT_ID, authority }).brokerStatus()).reason ?? undefined;
   const own = await reasonAt(line.text("authority") ?? DEFAULT_AUTHORITY);
   return own === await reasonAt(DEFAULT_AUTHORITY) ? undefined : own;
 }
@@ -138,9 +138,6 @@ function checksOf(system: string): readonly Check[] {
   if (isWsl()) return [...first, broker, wsl, ...last];
   return [...first, dbusClient, sessionBus, broker, ...last, display, keyring, deviceRegistration()];
 }
-
-/** Placeholder if no client id is given: only checks that send none use the app then. */
-const NO_CLIENT_ID = "00000000-0000-0000-0000-000000000000";
 
 /** Checks why this machine cannot get a token, prints a report, and returns the exit code: 1 if a check failed. */
 async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {

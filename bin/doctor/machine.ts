@@ -9,7 +9,7 @@ import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment
 import { readMachine } from "../../lib/runtime/program.ts";
 import { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, systemWord } from "../../lib/errors.ts";
-import { asFailure, type Check, failed, type Finding, notChecked, ok, tolerated } from "./check.ts";
+import { asFailure, type Check, failed, type Finding, NO_CLIENT_ID, notChecked, ok, tolerated } from "./check.ts";
 
 /** Names the operating system, distribution and processor, for bug reports. */
 export const platform: Check = {
@@ -59,7 +59,7 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
   const send = makeFetch(), url = new URL(authority), begin = performance.now();
   let hasSent = false;
   const app = new PublicClientApplication({
-    ...{ clientId: "latchkey", authority },
+    ...{ clientId: NO_CLIENT_ID, authority },
     fetch: (url, init) => {
       hasSent = true;
       return send(url, { ...init, signal: AbortSignal.any([signal, ...init.signal ? [init.signal] : []]) });

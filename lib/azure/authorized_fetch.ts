@@ -5,7 +5,7 @@
  */
 import { isHttpsOrLoopback } from "../authority.ts";
 import { ArgumentError } from "../errors.ts";
-import { claimsRequest } from "../request.ts";
+import { checkOptions, checkScopes, claimsRequest, type OptionNames } from "../request.ts";
 import type { GetTokenOptions, TokenCredential } from "./credential.ts";
 
 /** A function like `fetch` that adds a token. */
@@ -20,6 +20,8 @@ export interface AuthorizedFetchOptions {
   /** Function that sends the requests. @default globalThis.fetch */
   readonly fetch?: AuthorizedFetch | undefined;
 }
+
+const AUTHORIZED_FETCH: OptionNames<AuthorizedFetchOptions> = { scopes: true, origins: true, fetch: true };
 
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 /** Fetch, 4.4: the limit of `fetch` itself. */
@@ -44,7 +46,8 @@ const BODY_HEADERS: readonly string[] = ["encoding", "language", "length", "loca
  * @param credential Source of the tokens.
  * @param options Scopes and origins.
  * @returns The function.
- * @throws {TypeError} if `origins` is empty, or has an origin that is neither `https:` nor loopback.
+ * @throws {TypeError} if an option does not exist, `scopes` is missing or invalid, or `origins` is empty, or has an origin that is
+ * neither `https:` nor loopback.
  *
  * @example Microsoft Graph
  * ```ts
@@ -61,9 +64,15 @@ const BODY_HEADERS: readonly string[] = ["encoding", "language", "length", "loca
  * ```
  */
 export function authorizedFetch(credential: TokenCredential, options: AuthorizedFetchOptions): AuthorizedFetch {
-  const scopes = typeof options.scopes === "string" ? [options.scopes] : [...options.scopes];
+  checkOptions("authorizedFetch", options, AUTHORIZED_FETCH);
+  if (typeof credential?.getToken !== "function") {
+    throw new ArgumentError("Cannot send a token: credential must have getToken, such as a LatchkeyCredential");
+  }
+  const scopes = checkScopes(typeof options?.scopes === "string" ? [options.scopes] : options?.scopes);
+  if (!Array.isArray(options.origins) || options.origins.length === 0) {
+    throw new ArgumentError('Cannot send a token: origins must be a list, such as ["https://graph.microsoft.com"]');
+  }
   const origins = new Set(options.origins.map(checkOrigin));
-  if (origins.size === 0) throw new ArgumentError("Cannot send a token: origins has to name at least one origin");
   const send: AuthorizedFetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
 
   async function sendOnce({ url, init, canRepeat }: Step, call: Call): Promise<Response> {
@@ -171,9 +180,9 @@ function challengeOf({ status, headers }: Response): string | undefined {
   }
 }
 
-function checkOrigin(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isOrigin = text.replace(/\/$/, "").toLowerCase() === url?.origin;
+function checkOrigin(text: unknown): string {
+  const url = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
+  const isOrigin = String(text).replace(/\/$/, "").toLowerCase() === url?.origin;
   if (url && isOrigin && isHttpsOrLoopback(url) && !url.hostname.includes("*")) return url.origin;
   throw new ArgumentError(
     `Cannot send a token to ${JSON.stringify(text)}: origins are such as https://graph.microsoft.com, without a path`,

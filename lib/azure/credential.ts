@@ -4,11 +4,11 @@
  * @module
  */
 import type { AccountInfo } from "../account.ts";
-import { PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
+import { APPLICATION_OPTIONS, PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, isInteractionRequired, LatchkeyError } from "../errors.ts";
-import type { AcquireTokenRequest, SignInOptions } from "../request.ts";
+import { ArgumentError, hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "../errors.ts";
+import { type AcquireTokenRequest, checkOptions, type OptionNames, type SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
 /** A credential as Azure's SDKs accept it: latchkey's, or any other. */
@@ -92,7 +92,7 @@ export class AuthenticationRequiredError extends Error {
    * @param options Options of the request.
    */
   constructor(cause: LatchkeyError, scopes: readonly string[], options: GetTokenOptions) {
-    super(messageOf(cause), { cause });
+    super(messageOf(cause), { cause: withoutHint(cause) });
     this.scopes = [...scopes];
     this.#options = cause.claims === undefined ? options : { ...options, claims: cause.claims };
   }
@@ -123,6 +123,12 @@ export interface LatchkeyCredentialOptions
    */
   readonly additionallyAllowedTenants?: readonly string[] | undefined;
 }
+
+const CREDENTIAL_OPTIONS: OptionNames<LatchkeyCredentialOptions> = {
+  ...APPLICATION_OPTIONS,
+  ...{ account: true, username: true, interactive: true, additionallyAllowedTenants: true },
+  ...{ parentWindowHandle: true, onBeforeLaunchingUi: true },
+};
 
 /** Capability that tells resources that the client answers claims challenges. */
 const CONTINUOUS_ACCESS_EVALUATION = "cp1";
@@ -157,12 +163,14 @@ export class LatchkeyCredential implements AsyncDisposable {
    * Makes a credential.
    *
    * @param options Options of the credential. Nothing is opened or requested before the first call.
-   * @throws {TypeError} if the client id is missing, or the authority or `interactive` is invalid.
+   * @throws {TypeError} if an option does not exist, or `clientId`, `authority` or `interactive` is invalid.
    * @throws {RangeError} if a time limit is not above 0.
    */
   constructor(options: LatchkeyCredentialOptions) {
-    this.app = new PublicClientApplication(options);
-    const { account, username, interactive = "if-needed" } = options;
+    checkOptions("LatchkeyCredential", options, CREDENTIAL_OPTIONS);
+    const { account, username, interactive = "if-needed", ...others } = options ?? {};
+    const { additionallyAllowedTenants: _, parentWindowHandle: __, onBeforeLaunchingUi: ___, ...ofApp } = others;
+    this.app = new PublicClientApplication(ofApp);
     if (!["if-needed", "never"].includes(interactive)) {
       throw new ArgumentError('Cannot make a credential: interactive has to be "if-needed" or "never"');
     }
@@ -258,10 +266,11 @@ export class LatchkeyCredential implements AsyncDisposable {
       return result;
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
+      const failure = inCredentialWords(error);
       const isUnavailable = error.code === "broker_unavailable" || error.code === "missing_dependency";
-      if (isUnavailable) throw new CredentialUnavailableError(messageOf(error), { cause: error });
-      if (interactive !== "never" || !isInteractionRequired(error)) throw error;
-      throw new AuthenticationRequiredError(error, scopeList, options);
+      if (isUnavailable) throw new CredentialUnavailableError(messageOf(failure), { cause: withoutHint(failure) });
+      if (interactive !== "never" || !isInteractionRequired(error)) throw failure;
+      throw new AuthenticationRequiredError(failure, scopeList, options);
     } finally {
       turn.resolve();
       stop();
@@ -283,9 +292,32 @@ export class LatchkeyCredential implements AsyncDisposable {
   }
 }
 
-/** Azure's chains show only the message. */
+/** Words of the credential for those in the library's hints. Of two that begin alike, the longer one is the first. */
+const CREDENTIAL_WORDS: Readonly<Record<string, string>> = {
+  "acquireTokenInteractive with a prompt": "authenticate",
+  "acquireTokenInteractive": "authenticate",
+  "tenantId or account in the request": "account or username in the credential's options",
+  "account in the request": "account or username in the credential's options",
+  "authenticationScheme": "proofOfPossessionOptions",
+  "(getAccounts)": "(app.getAccounts)",
+  "(see isPopSupported)": "(see app.isPopSupported)",
+  "getAuthorizationRequestUrl": "app.getAuthorizationRequestUrl",
+};
+
+/** Returns a failure whose hint names what the credential has. */
+function inCredentialWords(error: LatchkeyError): LatchkeyError {
+  const hint = error.hint && hintInWords(error.hint, CREDENTIAL_WORDS);
+  return hint === error.hint ? error : withDetails(error, { hint });
+}
+
+/** Returns the message with the hint: Azure's chains show only the message. */
 function messageOf({ message, hint }: LatchkeyError): string {
   return hint ? `${message}. ${hint}` : message;
+}
+
+/** Returns the cause of an error whose message has the hint already. */
+function withoutHint(error: LatchkeyError): LatchkeyError {
+  return withDetails(error, { hint: undefined, remedy: undefined });
 }
 
 /** Returns a signal of the platform for one that is like it, and a function that stops listening to the latter. */
@@ -332,6 +364,7 @@ export function graphAuthenticationProvider(
   credential: TokenCredential,
   options: { readonly scopes?: readonly string[] } = {},
 ): GraphAuthenticationProvider {
+  checkOptions("graphAuthenticationProvider", options, { scopes: true });
   const { scopes: own = ["https://graph.microsoft.com/.default"] } = options;
   return {
     async getAccessToken({ scopes } = {}) {

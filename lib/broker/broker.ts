@@ -126,6 +126,8 @@ export type BrokerFinding =
     readonly hint?: string | undefined;
     /** True if a broker is installed: then its failure is the cause of what fails without it. @default false */
     readonly isInstalled?: boolean | undefined;
+    /** Options that enable the broker of this platform, if none of them is set. */
+    readonly enabledBy?: readonly (keyof BrokerFlags)[] | undefined;
   };
 
 /** Returns the error of a call that needs a broker, after a search that found no usable one. */

@@ -38,7 +38,7 @@ export async function findBroker(
   const { platform = ownPlatform(flags), start = startBroker, isOptional = false, signal } = search,
     { authority } = options;
   const plan = planBrokers({ ...platform, flags, authority });
-  if ("off" in plan) return { state: "off", reason: plan.off };
+  if ("off" in plan) return { state: "off", reason: plan.off, enabledBy: plan.enabledBy };
   const failures: LatchkeyError[] = [];
   for (const kind of plan.kinds) {
     try {
@@ -143,7 +143,9 @@ export interface BrokerFacts extends BrokerPlatform {
 }
 
 /** The brokers to try, at least one, the preferred one first; or why there is none to try. */
-export type BrokerPlan = { readonly kinds: readonly BrokerKind[] } | { readonly off: string };
+export type BrokerPlan =
+  | { readonly kinds: readonly BrokerKind[] }
+  | { readonly off: string; readonly enabledBy?: readonly (keyof BrokerFlags)[] };
 
 const WSL_FLAG = "--allow-sys=osRelease";
 
@@ -172,7 +174,7 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
     case "linux":
       // Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare.
       if (flags.enableBrokerOnLinux) return { kinds: isWsl ? ["wsl", "linux"] : ["linux"] };
-      if (isWsl && !flags.enableBrokerOnWsl) return notEnabled("WSL", "enableBrokerOnWsl or enableBrokerOnLinux");
+      if (isWsl && !flags.enableBrokerOnWsl) return notEnabled("WSL", "enableBrokerOnWsl", "enableBrokerOnLinux");
       if (isWsl) return { kinds: ["wsl"] };
       if (flags.enableBrokerOnWsl && isWsl === undefined) {
         return { off: `the broker is enabled only on WSL, which Deno detects only with ${WSL_FLAG}` };
@@ -183,6 +185,6 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
   }
 }
 
-function notEnabled(where: string, flags: string): BrokerPlan {
-  return { off: `the broker is not enabled on ${where} (${flags})` };
+function notEnabled(where: string, ...flags: readonly (keyof BrokerFlags)[]): BrokerPlan {
+  return { off: `the broker is not enabled on ${where} (${flags.join(" or ")})`, enabledBy: flags };
 }

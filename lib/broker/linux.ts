@@ -101,6 +101,12 @@ function isBrokerFailure(errorName: string): boolean {
   return ["NoReply", "TimedOut"].includes(name) || name.startsWith("Spawn.") && name !== "Spawn.ServiceNotFound";
 }
 
+/** Programs without a session are mostly elsewhere than the user's device, where a bus' address is no way on. */
+const NO_BUS =
+  "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus). " +
+  "In a container or over SSH, get tokens from the device that has the broker: latchkey serve --socket SOCKET there, " +
+  "latchkey serve --forward SOCKET -- COMMAND here";
+
 function startHint(errorName: string): string {
   if (errorName === `${BUS_ERROR}ServiceUnknown`) {
     return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
@@ -117,7 +123,7 @@ function startHint(errorName: string): string {
   }
   // The broker did not take its name within the bus' own time limit, or returned an error of its own.
   if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
-  return "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
+  return NO_BUS;
 }
 
 function reasonOf(error: Error): string {

@@ -313,6 +313,7 @@ export function readAccount(
     homeAccountId: identity ?? username.toLowerCase(),
     localAccountId: readText(raw.localAccountId) ?? readText(claims.oid) ?? oid,
     environment: readText(raw.environment) ?? authority.host,
+    tenantId: realm,
     realm,
     username,
     ...(name && { name }),

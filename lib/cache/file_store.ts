@@ -5,6 +5,7 @@
  * @module
  */
 import { ArgumentError, type LatchkeyError, type Logger } from "../errors.ts";
+import { checkOptions, type OptionNames } from "../request.ts";
 import { type CacheCall, type CacheStore, lazyStore } from "./store.ts";
 
 /** Options of {@linkcode fileStore}. */
@@ -23,6 +24,8 @@ export interface FileStoreOptions {
   /** Receives log lines. @default none */
   readonly logger?: Logger | undefined;
 }
+
+const FILE_STORE: OptionNames<FileStoreOptions> = { folder: true, keyLocation: true, mayPrompt: true, logger: true };
 
 /**
  * Returns a store in an encrypted file (AES-GCM), which any number of processes can use at once. The file is 0600 in a
@@ -44,6 +47,7 @@ export interface FileStoreOptions {
  * ```
  */
 export function fileStore(options: FileStoreOptions = {}): CacheStore {
+  checkOptions("fileStore", options, FILE_STORE);
   const { folder, keyLocation = "auto", mayPrompt, logger: log } = options;
   if (folder !== undefined && (typeof folder !== "string" || folder === "")) {
     throw new ArgumentError("Cannot keep tokens in a file: folder is not a path");
@@ -65,6 +69,8 @@ export interface PlaintextStoreOptions {
   /** Receives log lines. @default none */
   readonly logger?: Logger | undefined;
 }
+
+const PLAINTEXT_STORE: OptionNames<PlaintextStoreOptions> = { logger: true };
 
 /**
  * Returns a store in one JSON file that is not encrypted. MSAL for Python (`msal-extensions`), MSAL for Node
@@ -91,6 +97,7 @@ export interface PlaintextStoreOptions {
  * ```
  */
 export function plaintextStore(path: string, options: PlaintextStoreOptions = {}): CacheStore {
+  checkOptions("plaintextStore", options, PLAINTEXT_STORE);
   if (typeof path !== "string" || path === "") {
     throw new ArgumentError("Cannot keep tokens in a file: its path is missing");
   }

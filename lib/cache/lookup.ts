@@ -177,6 +177,7 @@ export function readAccount(entry: CacheEntry): AccountInfo | undefined {
     homeAccountId,
     localAccountId: text(entry.local_account_id) ?? homeAccountId.split(".")[0]!,
     environment,
+    tenantId: realm,
     realm,
     username: text(entry.username) ?? "",
     ...(name && { name }),

@@ -6,6 +6,7 @@
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { checkOptions, type OptionNames } from "../request.ts";
 import { accountsExcerpt } from "./changes.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
@@ -79,6 +80,8 @@ export interface RedisStoreOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+const REDIS_STORE: OptionNames<RedisStoreOptions> = { prefix: true, timeToLiveSeconds: true, timeoutMs: true };
+
 const MAX_INT32 = 2 ** 31 - 1;
 
 /** About two seconds. */
@@ -150,6 +153,7 @@ const LIST = "return redis.call('ZRANGE', KEYS[1], 0, -1)";
  * ```
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): CacheStore {
+  checkOptions("redisStore", options, REDIS_STORE);
   const { prefix = "latchkey:", timeToLiveSeconds = 90 * 24 * 60 * 60, timeoutMs = 5_000 } = options;
   check(client, { prefix, timeToLiveSeconds, timeoutMs });
   const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds), index = `${prefix}accounts`;

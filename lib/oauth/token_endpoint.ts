@@ -270,6 +270,7 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
     homeAccountId,
     localAccountId: oid ?? subject ?? expected?.localAccountId ?? homeAccountId.split(".")[0]!,
     environment: environmentOf(authority),
+    tenantId: realm,
     realm,
     username: username ?? expected?.username ?? "",
     ...(name && { name }),

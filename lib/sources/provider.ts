@@ -34,6 +34,8 @@ import type { TokenReply } from "../oauth/token_endpoint.ts";
 import {
   type AuthCodeFlowRequest,
   capabilitiesOf,
+  checkOptions,
+  type OptionNames,
   type RequestOptions,
   RESERVED_SCOPES,
   singleFlightKey,
@@ -78,6 +80,8 @@ export interface FinishOptions extends Pick<RequestOptions, "signal"> {
    */
   readonly redirectUri?: string | undefined;
 }
+
+const FINISH_OPTIONS: OptionNames<FinishOptions> = { signal: true, tenantId: true, redirectUri: true };
 
 /** Failures in which a token that has nearly expired is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
@@ -202,8 +206,10 @@ export class ProviderSource {
   async finishFlow(
     flow: AuthorizationFlow,
     response: URLSearchParams | Readonly<Record<string, string>>,
-    { signal, tenantId, redirectUri: address }: FinishOptions,
+    options: FinishOptions,
   ): Promise<AuthenticationResult> {
+    checkOptions("acquireTokenByAuthCodeFlow", options, FINISH_OPTIONS);
+    const { signal, tenantId, redirectUri: address } = options;
     if (typeof flow?.authority !== "string") {
       throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
     }
@@ -443,9 +449,9 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
 });
 
 function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
-  const who = account?.username || username, hint = "Sign in: acquireTokenInteractive";
+  const who = account?.username || username;
   const message = who ? `${who} has to sign in` : "Nobody is signed in";
-  return new SignInNeededError("interaction_required", message, { correlationId, hint });
+  return new SignInNeededError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
 }
 
 const MAX_NAMES = 5;

@@ -101,7 +101,8 @@ export class TokenRouter {
     } catch (error) {
       const failure = isLast ? brokerFailureBehind(error, finding, query) : undefined;
       if (failure) throw failure;
-      throw isInteractionRequired(error) && finding.state === "off" ? error : withReason(error, finding);
+      if (isInteractionRequired(error) && finding.state === "off") throw withOptIn(error as LatchkeyError, finding);
+      throw withReason(error, finding);
     }
   }
 
@@ -270,6 +271,16 @@ function brokerFailureBehind(
     : error.hint;
   const failure = noBroker(finding, correlationId);
   return withDetails(failure, { hint: sentences(failure.hint, otherWay), cause: error });
+}
+
+/** Says that no broker is enabled if nobody is signed in, since it could know the user. */
+function withOptIn(
+  error: LatchkeyError,
+  { enabledBy: options }: Exclude<BrokerFinding, { readonly state: "active" }>,
+): LatchkeyError {
+  if (error.remedy?.kind !== "sign_in" || options === undefined) return error;
+  const details = { ...error, remedy: { kind: "enable_broker", options }, hint: undefined } as const;
+  return new LatchkeyError(error.code, `${error.message}, and no broker is enabled`, details);
 }
 
 /** Adds to a failure why there was no broker, if one could have helped. */

@@ -73,7 +73,15 @@ function oneDocumentOf(accounts: readonly AccountInfo[], tokens: number): Promis
 function accountOf(number: number): AccountInfo {
   const localAccountId = `11111111-1111-4111-8111-${String(number).padStart(12, "0")}`;
   const homeAccountId = `${localAccountId}.${TENANT}`;
-  return { homeAccountId, localAccountId, environment: HOST, realm: TENANT, username: "", source: "cache" };
+  return {
+    homeAccountId,
+    localAccountId,
+    environment: HOST,
+    tenantId: TENANT,
+    realm: TENANT,
+    username: "",
+    source: "cache",
+  };
 }
 
 /** A document with so many tokens for each account. */

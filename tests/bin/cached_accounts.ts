@@ -15,7 +15,8 @@ export async function writeCachedAccounts(path: string, usernames: readonly stri
   const environment = environmentOf(parseAuthority(AUTHORITY)), expiresOn = new Date(Date.now() + 3_600_000);
   const tokens = new TokenCache(plaintextStore(path), { clientId: CLIENT_ID, environment });
   for (const [index, username] of usernames.entries()) {
-    const id = `subject ${index}`, account = { homeAccountId: id, localAccountId: id, environment, realm: "realms/a" };
+    const id = `subject ${index}`,
+      account = { homeAccountId: id, localAccountId: id, environment, tenantId: "realms/a", realm: "realms/a" };
     await tokens.save({
       result: {
         ...{ accessToken: `token-${index}`, tokenType: "Bearer", expiresOn, scopes: ["read"] },

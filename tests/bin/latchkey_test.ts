@@ -296,6 +296,8 @@ describe("latchkey token that fails", () => {
       expect(stderr).toMatch(
         /^hint: Sign in: `latchkey login --client-id \S+ --scope \S+`.*There was no broker to ask: Cannot start the broker: /m,
       );
+      // In a container or over SSH a bus' address is no way on.
+      expect(stderr).toContain("latchkey serve --forward SOCKET -- COMMAND here");
     }
     const { code, stderr } = await latchkey(`${TOKEN} --broker require`, nobody);
     expect(code).toBe(5);

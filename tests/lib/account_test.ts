@@ -5,16 +5,26 @@ const JANE = "22222222-aaaa-4222-8222-222222222222", CONTOSO = "11111111-bbbb-41
 const ENTRA_ID = `${JANE}.${CONTOSO}`;
 
 function account(more: Partial<AccountInfo> = {}): AccountInfo {
-  const id = { homeAccountId: ENTRA_ID, localAccountId: JANE, realm: CONTOSO };
+  const id = { homeAccountId: ENTRA_ID, localAccountId: JANE, tenantId: CONTOSO, realm: CONTOSO };
   return { ...id, environment: "login.microsoftonline.com", username: "jane@contoso.com", source: "cache", ...more };
 }
 
 function ofIssuer(homeAccountId: string, environment = "id.contoso.com/realms/a"): AccountInfo {
-  return account({ homeAccountId, environment, realm: environment.slice(environment.indexOf("/") + 1) });
+  return account({
+    homeAccountId,
+    environment,
+    tenantId: environment.slice(environment.indexOf("/") + 1),
+    realm: environment.slice(environment.indexOf("/") + 1),
+  });
 }
 
 test("isSameAccount() compares the ids of Microsoft's accounts without case, in whatever tenant and cloud's name", () => {
-  const elsewhere = { homeAccountId: ENTRA_ID.toUpperCase(), realm: "other", environment: "login.windows.net" };
+  const elsewhere = {
+    homeAccountId: ENTRA_ID.toUpperCase(),
+    tenantId: "other",
+    realm: "other",
+    environment: "login.windows.net",
+  };
   expect(isSameAccount(account(), account(elsewhere))).toBe(true);
   expect(isSameAccount(account(), account({ environment: "" }))).toBe(true); // brokers can leave it out
   expect(isSameAccount(account(), account({ homeAccountId: `${CONTOSO}.${CONTOSO}` }))).toBe(false);
@@ -46,8 +56,10 @@ test("accountKey() cannot be forged by what an issuer writes into a subject", ()
 });
 
 test("accountKey() tells the tenants of an account apart", () => {
-  expect(accountKey(account())).toBe(accountKey(account({ realm: CONTOSO.toUpperCase() })));
-  expect(accountKey(account())).not.toBe(accountKey(account({ realm: "fabrikam" })));
+  expect(accountKey(account())).toBe(
+    accountKey(account({ tenantId: CONTOSO.toUpperCase(), realm: CONTOSO.toUpperCase() })),
+  );
+  expect(accountKey(account())).not.toBe(accountKey(account({ tenantId: "fabrikam", realm: "fabrikam" })));
 });
 
 test("clientKey() compares GUIDs without case, and no other ids", () => {

@@ -23,6 +23,7 @@ for (const sender of SENDERS) {
       expect(accounts[0]).toMatchObject({
         homeAccountId: `${accounts[0]!.localAccountId}.${CONTOSO}`,
         environment: expect.stringMatching(/^login\.(microsoftonline\.com|windows\.net)$/),
+        tenantId: CONTOSO,
         realm: CONTOSO,
         name: "Jane Doe",
         source: "broker",

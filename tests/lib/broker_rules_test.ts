@@ -14,6 +14,7 @@ const ACCOUNT = {
   homeAccountId: "o.t",
   localAccountId: "o",
   environment: "login.microsoftonline.com",
+  tenantId: "t",
   realm: "t",
   username: "jane@contoso.com",
   source: "broker",

@@ -3,7 +3,7 @@ import { PublicClientApplication } from "../../mod.ts";
 
 const ACCOUNT = {
   ...{ homeAccountId: "jane.contoso", localAccountId: "jane", environment: "login.microsoftonline.com" },
-  ...{ realm: "contoso", username: "jane@contoso.com", source: "cache" } as const,
+  ...{ tenantId: "contoso", realm: "contoso", username: "jane@contoso.com", source: "cache" } as const,
 };
 
 /** What a call gives, or is refused with. */

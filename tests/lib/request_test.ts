@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../lib/authority.ts";
 import {
+  checkAccount,
   checkCall,
   checkPop,
   checkScopes,
@@ -165,4 +166,15 @@ describe("checkCall()", () => {
       expect(() => checkCall(request as object)).toThrow(TypeError);
     },
   );
+});
+
+// Accounts that an earlier version, or MSAL for Node, stored have one of the tenant's names only.
+test("checkAccount() returns an account with both names of its tenant", () => {
+  const account = { homeAccountId: "o.t" }, known = { ...account, realm: "t", tenantId: "t" };
+  expect(checkAccount({ ...account, tenantId: "t" } as never)).toEqual(known as never);
+  expect(checkAccount({ ...account, realm: "t" } as never)).toEqual(known as never);
+  expect(checkAccount(account as never)).toBe(account as never);
+  for (const wrong of [undefined, null, "jane@contoso.com", {}]) {
+    expect(() => checkAccount(wrong as never)).toThrow("account is missing, or is not one of getAccounts");
+  }
 });

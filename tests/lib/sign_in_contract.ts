@@ -53,7 +53,7 @@ for (const sender of SENDERS) {
       const app = makeApp(), asked = Date.now();
       const result = await signIn(app, { prompt: "login", loginHint: "jane@contoso.com" });
       expect(result).toMatchObject({ tokenType: "Bearer", scopes: SCOPES, source: "broker", tenantId: CONTOSO });
-      expect(result.account).toMatchObject({ username: "jane@contoso.com", realm: CONTOSO });
+      expect(result.account).toMatchObject({ username: "jane@contoso.com", tenantId: CONTOSO, realm: CONTOSO });
       expect(Number(result.idTokenClaims!.auth_time)).toBeGreaterThan(asked / 1000 - 60);
       expect(await steps()).toEqual(["window"]);
       const { accessToken, source } = (await app.acquireTokenSilent({ scopes: SCOPES, account: result.account }))!;
@@ -172,7 +172,11 @@ describe("acquireTokenInteractive() silently first", () => {
 
   test("takes whoever is signed in when the hint is for two accounts and one of them answers", async () => {
     const account = { homeAccountId: `o.${CONTOSO}`, localAccountId: "o", username: "jane@contoso.com" };
-    const accounts = [CONTOSO, "33333333-3333-3333-3333-333333333333"].map((realm) => ({ ...account, realm }));
+    const accounts = [CONTOSO, "33333333-3333-3333-3333-333333333333"].map((realm) => ({
+      ...account,
+      tenantId: realm,
+      realm,
+    }));
     await behave({ replies: { getAccounts: { kind: "text", text: JSON.stringify({ accounts }) } } });
     expect((await signIn(makeApp(), { loginHint: "JANE@contoso.com" })).account.username).toBe("jane@contoso.com");
     expect(await steps()).toEqual(["silently whoever is signed in"]);

@@ -8,6 +8,7 @@ test("concealTokens() keeps tokens out of inspection and in JSON", () => {
     homeAccountId: "a.b",
     localAccountId: "a",
     environment: "e",
+    tenantId: "b",
     realm: "b",
     username: "jane@contoso.com",
     source: "broker",

@@ -73,6 +73,7 @@ export function accountOf(person: number): AccountInfo {
     homeAccountId: `${localAccountId}.${CONTOSO}`,
     localAccountId,
     environment: HOST,
+    tenantId: CONTOSO,
     realm: CONTOSO,
     username: `person${person}@contoso.com`,
     source: "cache",

@@ -154,7 +154,7 @@ test("for a window for an account interactiveRequest writes what Microsoft's cli
   const ours = interactiveRequest(CLIENT_ID, {
     scopes: ["User.Read"],
     authority: parseAuthority(`https://login.microsoftonline.com/${account!.realm}`),
-    account: { ...account!, source: "broker" },
+    account: { ...account!, tenantId: account!.realm, source: "broker" },
     parentWindowHandle: 1,
   }, raw);
   expect(Object.keys(differencesOf(call!.request, JSON.parse(ours))).sort()).toEqual([

@@ -13,7 +13,13 @@ async function appOf(...subjects: readonly string[]): Promise<PublicClientApplic
   const cache = memoryStore(), environment = environmentOf(parseAuthority(AUTHORITY));
   const tokens = new TokenCache(cache, { clientId: CLIENT_ID, environment });
   for (const subject of subjects) {
-    const account = { homeAccountId: subject, localAccountId: subject, environment, realm: "realms/a" };
+    const account = {
+      homeAccountId: subject,
+      localAccountId: subject,
+      environment,
+      tenantId: "realms/a",
+      realm: "realms/a",
+    };
     await tokens.save({
       result: {
         ...{ accessToken: "a", tokenType: "Bearer", expiresOn: new Date(Date.now() + 3_600_000), scopes: ["read"] },

@@ -14,7 +14,7 @@ import { command as TOKEN } from "../../../bin/token.ts";
 
 const JANE = {
   ...{ homeAccountId: "jane.contoso", localAccountId: "jane", environment: "login.microsoftonline.com" },
-  ...{ realm: "contoso", username: "jane@contoso.com", source: "cache" as const },
+  ...{ tenantId: "contoso", realm: "contoso", username: "jane@contoso.com", source: "cache" as const },
 };
 const fileOf = (value: unknown) => ({
   path: "/home/jane/.config/latchkey/config.json",

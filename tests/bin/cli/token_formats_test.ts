@@ -11,7 +11,13 @@ async function formatted(
   accessToken: string,
   tokenType = "Bearer",
 ): Promise<string> {
-  const account = { homeAccountId: "jane", localAccountId: "jane", environment: "id.contoso.com", realm: "" };
+  const account = {
+    homeAccountId: "jane",
+    localAccountId: "jane",
+    environment: "id.contoso.com",
+    tenantId: "",
+    realm: "",
+  };
   return await TOKEN_FORMATS[format](
     {
       ...{ accessToken, tokenType: tokenType as "Bearer", expiresOn: new Date(4_000_000_000_000), scopes: ["read"] },

@@ -11,7 +11,7 @@ const NOW = Date.UTC(2026, 10, 24), CONTOSO = "11111111-1111-1111-1111-111111111
 const FABRIKAM = "33333333-3333-3333-3333-333333333333", [JANE, JOE] = ["aaaaaaaa", "bbbbbbbb"].map(oidOf);
 const JANES = {
   ...{ homeAccountId: `${JANE}.${CONTOSO}`, localAccountId: JANE!, environment: "login.microsoftonline.com" },
-  ...{ realm: CONTOSO, username: "jane@contoso.com", source: "broker" } as const,
+  ...{ tenantId: CONTOSO, realm: CONTOSO, username: "jane@contoso.com", source: "broker" } as const,
 };
 
 function oidOf(start: string): string {

@@ -10,6 +10,7 @@ const JANE = {
   homeAccountId: "22222222-2222-2222-2222-222222222222.11111111-1111-1111-1111-111111111111",
   localAccountId: "22222222-2222-2222-2222-222222222222",
   environment: "login.microsoftonline.com",
+  tenantId: "11111111-1111-1111-1111-111111111111",
   realm: "11111111-1111-1111-1111-111111111111",
   username: "jane@contoso.com",
   source: "broker",

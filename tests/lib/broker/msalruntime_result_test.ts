@@ -21,6 +21,7 @@ const ACCOUNT = {
   homeAccountId: "22222222-2222-2222-2222-222222222222.11111111-1111-1111-1111-111111111111",
   localAccountId: "22222222-2222-2222-2222-222222222222",
   environment: "login.microsoftonline.com",
+  tenantId: "11111111-1111-1111-1111-111111111111",
   realm: "11111111-1111-1111-1111-111111111111",
   username: "jane@contoso.com",
   displayName: "Jane Doe",
@@ -49,6 +50,7 @@ test("rawAccountOf() has an account in the words of the brokers' JSON", () => {
   expect(readAccount(rawAccountOf({ username: "joe@contoso.com" }), {}, AUTHORITY, "")).toMatchObject({
     homeAccountId: "joe@contoso.com",
     environment: "login.microsoftonline.com",
+    tenantId: "",
     realm: "",
   });
 });

@@ -17,6 +17,7 @@ test("TokenCache keeps the accounts of two providers on one host apart, whatever
     homeAccountId: "jane",
     localAccountId: "jane",
     environment: a!.environment,
+    tenantId: "realms/a",
     realm: "realms/a",
     username: "jane@contoso.com",
     source: "cache",
@@ -48,7 +49,13 @@ test("TokenCache keeps the accounts of two realms apart whose names differ in ca
     return { environment, cache: new TokenCache(store, { clientId: CLIENT, environment }) };
   });
   const account: AccountInfo = {
-    ...{ homeAccountId: "jane", localAccountId: "jane", environment: upper!.environment, realm: "realms/Staff" },
+    ...{
+      homeAccountId: "jane",
+      localAccountId: "jane",
+      environment: upper!.environment,
+      tenantId: "realms/Staff",
+      realm: "realms/Staff",
+    },
     ...{ username: "jane@contoso.com", source: "cache" },
   };
   const result: AuthenticationResult = {
@@ -69,7 +76,15 @@ test("TokenCache keeps the accounts of two realms apart whose names differ in ca
 test("TokenCache has nothing for an account of another issuer with the same id, and signs nobody else out", async () => {
   const environment = "a.contoso.com", cache = new TokenCache(memoryStore(), { clientId: CLIENT, environment });
   const alice: AccountInfo = {
-    ...{ homeAccountId: "1", localAccountId: "1", environment, realm: "", username: "alice", source: "cache" },
+    ...{
+      homeAccountId: "1",
+      localAccountId: "1",
+      environment,
+      tenantId: "",
+      realm: "",
+      username: "alice",
+      source: "cache",
+    },
   };
   const result: AuthenticationResult = {
     ...{ accessToken: "a.b.c", tokenType: "Bearer", expiresOn: new Date(Date.now() + 3_600_000), scopes: ["read"] },

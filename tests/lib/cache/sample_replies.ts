@@ -17,6 +17,7 @@ export function person(name: string, oid: string): AccountInfo {
     homeAccountId: `${oid}.${CONTOSO}`,
     localAccountId: oid,
     environment: HOST,
+    tenantId: CONTOSO,
     realm: CONTOSO,
     username: `${name}@contoso.com`,
     source: "cache",

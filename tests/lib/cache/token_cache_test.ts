@@ -284,7 +284,7 @@ test("TokenCache.save() and .findAccessToken() take a section that is none for a
 
 test("TokenCache.findAccounts() gives each account once, its home tenant first, and where it was signed in", async () => {
   for (const store of [memoryStore(), oneDocumentStore()]) {
-    const cache = tokenCache(store), guest = { ...jane, realm: FABRIKAM, name: "Jane" };
+    const cache = tokenCache(store), guest = { ...jane, tenantId: FABRIKAM, realm: FABRIKAM, name: "Jane" };
     await cache.save(reply("access", ["A"], { account: guest, tenantId: FABRIKAM, accountSource: "device_code" }));
     expect(await cache.findAccounts()).toEqual([{ account: guest, accountSource: "device_code" }]);
     await cache.save(reply("access", ["A"]));

@@ -91,7 +91,13 @@ describe("lib/oauth/authorization_code with Entra", () => {
     expect(reply.result).toMatchObject({
       ...{ tokenType: "Bearer", tenantId: TENANT, source: "identity_provider" },
       account: {
-        ...{ homeAccountId: `${JANE}.${TENANT}`, localAccountId: JANE, realm: TENANT, source: "cache" },
+        ...{
+          homeAccountId: `${JANE}.${TENANT}`,
+          localAccountId: JANE,
+          tenantId: TENANT,
+          realm: TENANT,
+          source: "cache",
+        },
         ...{ environment: "login.microsoftonline.com", username: "jane@contoso.com", name: "Jane Doe" },
       },
     });

@@ -110,6 +110,7 @@ const ACCOUNTS: readonly [
     ...{
       homeAccountId: `${JANE}.${TENANT}`,
       localAccountId: "guest",
+      tenantId: "other",
       realm: "other",
       environment: "login.microsoftonline.com",
     },
@@ -120,7 +121,13 @@ const ACCOUNTS: readonly [
     tid: TENANT,
     upn: "jane@contoso.com",
   }, {
-    ...{ homeAccountId: `${JANE}.${TENANT}`, localAccountId: JANE, realm: TENANT, username: "jane@contoso.com" },
+    ...{
+      homeAccountId: `${JANE}.${TENANT}`,
+      localAccountId: JANE,
+      tenantId: TENANT,
+      realm: TENANT,
+      username: "jane@contoso.com",
+    },
   }],
   [
     "B2C's client_info",
@@ -131,6 +138,7 @@ const ACCOUNTS: readonly [
       ...{
         homeAccountId: `${JANE}-b2c_1_signin.${TENANT}`,
         localAccountId: JANE,
+        tenantId: TENANT,
         realm: TENANT,
         environment: "contoso.b2clogin.com",
       },
@@ -144,6 +152,7 @@ const ACCOUNTS: readonly [
   }, {
     ...{
       homeAccountId: `${JANE}.${TENANT}`,
+      tenantId: TENANT,
       realm: TENANT,
       environment: "contoso.ciamlogin.com",
       username: "jane@contoso.com",
@@ -153,6 +162,7 @@ const ACCOUNTS: readonly [
     ...{
       homeAccountId: "subject",
       localAccountId: "subject",
+      tenantId: "adfs",
       realm: "adfs",
       environment: "adfs.contoso.com",
       username: "jane@contoso.com",
@@ -162,6 +172,7 @@ const ACCOUNTS: readonly [
     ...{
       homeAccountId: "subject",
       localAccountId: "subject",
+      tenantId: "realms/a",
       realm: "realms/a",
       environment: "id.contoso.com/realms/a",
       username: "",
@@ -213,6 +224,7 @@ test("tokenReply() takes what the answer does not say from the account that was 
       homeAccountId: `${JANE}.${TENANT}`,
       localAccountId: JANE,
       environment: "login.microsoftonline.com",
+      tenantId: TENANT,
       realm: TENANT,
     },
     ...{ username: "jane@contoso.com", name: "Jane", source: "cache" },
@@ -235,6 +247,7 @@ const account: AccountInfo = {
     homeAccountId: "other",
     localAccountId: "other",
     environment: "id.contoso.com",
+    tenantId: "",
     realm: "",
     username: "",
     source: "cache",

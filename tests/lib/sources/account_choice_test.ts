@@ -9,7 +9,15 @@ const ID = `aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa.${HOME}`, OTHER_ID = `bbbbbbbb-
 
 function account(homeAccountId: string, realm: string, username = "jane@contoso.com"): AccountInfo {
   const localAccountId = homeAccountId.split(".")[0]!;
-  return { homeAccountId, localAccountId, environment: "login.microsoftonline.com", realm, username, source: "broker" };
+  return {
+    homeAccountId,
+    localAccountId,
+    environment: "login.microsoftonline.com",
+    tenantId: realm,
+    realm,
+    username,
+    source: "broker",
+  };
 }
 
 const HERE = account(ID, HOME), GUEST = account(ID, OTHER), MEMBER = account(OTHER_ID, OTHER);
