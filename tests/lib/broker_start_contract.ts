@@ -27,7 +27,7 @@ function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicC
 }
 
 const JANE: AccountInfo = {
-  ...{ homeAccountId: "o.t", localAccountId: "o", environment: "login.microsoftonline.com", realm: "t" },
+  ...{ homeAccountId: "o.t", localAccountId: "o", environment: "login.microsoftonline.com", tenantId: "t", realm: "t" },
   ...{ username: "jane@contoso.com", source: "broker" },
 };
 
