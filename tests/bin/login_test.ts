@@ -77,6 +77,14 @@ describe.each(TESTED_PATHS)("where no browser opens and no user can be asked, on
 });
 
 describe("latchkey login", () => {
+  test("--profile default stores the client id for every command, as the message about a missing one says", async () => {
+    using home = makeOwnHome();
+    expect((await provider.login({ home }, "--profile default")).code).toBe(0);
+    const { code, stdout } = await provider.latchkey(["token", "--format", "json", "--interactive", "never"], { home });
+    expect({ code, source: JSON.parse(stdout).token_source }).toEqual({ code: 0, source: "cache" });
+    expect((await provider.latchkey(["accounts"], { home })).stdout).toBe(JANE_LINE);
+  });
+
   test("of the az that stands in for Azure CLI ends at once where no user can be asked", async () => {
     using home = makeOwnHome();
     const words = [...provider.appWordsOf("az"), "--", "login"];
