@@ -12,7 +12,7 @@ import { type Command, type CommandLine, UsageError } from "./cli/command_line.t
 import { withLoginHint } from "./cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, FORCE_REFRESH, INTERACTIVE, MIN_TTL, TENANT, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { jsonForTerminal, print } from "./cli/output.ts";
-import { microsoftApiOf } from "./cli/microsoft_apis.ts";
+import { microsoftApiOf } from "../lib/oauth/microsoft_apps.ts";
 import { acquireToken, interactiveOf, type TokenOptions } from "./token.ts";
 
 /** The command. */

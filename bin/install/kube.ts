@@ -16,7 +16,7 @@ import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.t
 import { PROGRAM } from "../az_shim.ts";
 import { unknown, UsageError } from "../cli/command_line.ts";
 import { escapeForTerminal, print, say } from "../cli/output.ts";
-import { microsoftApiOf } from "../cli/microsoft_apis.ts";
+import { AKS_SERVER, microsoftApiOf } from "../../lib/oauth/microsoft_apps.ts";
 
 /** The `exec` section to write. */
 interface Exec {
@@ -35,9 +35,6 @@ interface ClusterIds {
   readonly serverId?: string | undefined;
   readonly tenant?: string | undefined;
 }
-
-/** Id of the server app that all clusters of Azure Kubernetes Service share. */
-export const AKS_SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 
 /** Keys of a user that sign in, and exclude `exec`. The others (`as`, `extensions`, …) stay. */
 const CREDENTIALS = [
@@ -408,7 +405,7 @@ function idsToTake(
   const known = kubelogin(exec);
   const serverId = named.serverId === undefined ? known?.serverId : undefined;
   const tenant = named.tenant === undefined ? known?.tenant : undefined;
-  if (serverId !== undefined && serverId.toLowerCase() !== AKS_SERVER_ID) {
+  if (serverId !== undefined && serverId.toLowerCase() !== AKS_SERVER) {
     const name = microsoftApiOf(serverId);
     const wanted = `The kubeconfig wants tokens for ${
       name ?? `the app ${JSON.stringify(serverId)}`
