@@ -48,10 +48,12 @@ export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();
 }
 
+/** One pattern, since a cached token takes several checks: to split the id and check two GUIDs takes three times as long. */
+const ENTRA_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
 /** Returns true if a text has the form of a home account id of Microsoft Entra ID: `<object id>.<tenant id>`. */
 export function isEntraId(id: string): boolean {
-  const parts = id.split(".");
-  return parts.length === 2 && parts.every(isGuid);
+  return ENTRA_ID.test(id);
 }
 
 /** Returns an account's home tenant. Ids of ADFS and other providers have none. */

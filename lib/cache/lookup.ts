@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
-import { isGuid, readJwt, readText as text } from "../encoding.ts";
+import { isGuid, type JsonObject, readJwt, readText as text } from "../encoding.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, redacted, redactTokens } from "../token.ts";
 import {
@@ -301,10 +301,22 @@ function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {
   return wanted.every((scope) => granted.includes(scope.toLowerCase()));
 }
 
+/** Entries whose secrets were checked, which takes microseconds for a token. Entries never change. */
+const checkedSecrets = new WeakMap<CacheEntry, boolean>();
+
+function hasSecret(entry: CacheEntry): boolean {
+  let isChecked = checkedSecrets.get(entry);
+  if (isChecked === undefined) {
+    isChecked = isSecret(entry.secret);
+    checkedSecrets.set(entry, isChecked);
+  }
+  return isChecked;
+}
+
 function stateOf(entry: CacheEntry, now: number, extension?: string): CachedToken["state"] | undefined {
-  const { secret, cached_at, expires_on, refresh_on } = entry;
+  const { cached_at, expires_on, refresh_on } = entry;
   const expiresOn = readEpochSeconds(expires_on), cachedAt = readEpochSeconds(cached_at) ?? 0;
-  if (expiresOn === undefined || !isSecret(secret) || !isPlainToken(entry, extension)) return undefined;
+  if (expiresOn === undefined || !hasSecret(entry) || !isPlainToken(entry, extension)) return undefined;
   // The clock was set back since, so that the token's end is unknown.
   if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
   if (expiresOn - now > EXPIRY_MARGIN_MS) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
@@ -320,8 +332,10 @@ function readResult(
   const { expires_on, extended_expires_on, refresh_on } = entry;
   const [expiresOn = 0, extendedExpiresOn = 0, refreshOn] = [expires_on, extended_expires_on, refresh_on]
     .map(readEpochSeconds);
-  const realm = text(entry.realm) ?? "", idToken = idTokenBeside(document, entry, account, app);
-  const idTokenClaims = readJwt(idToken);
+  const realm = text(entry.realm) ?? "";
+  const idTokenEntry = idTokenBeside(document, entry, account, app);
+  const idToken = text(idTokenEntry?.secret);
+  const idTokenClaims = idTokenEntry && claimsOf(idTokenEntry);
   return redactTokens({
     accessToken: text(entry.secret)!,
     tokenType: "Bearer",
@@ -340,21 +354,29 @@ function readResult(
   });
 }
 
+/** Claims of the id tokens that were decoded: to decode one takes longer than the rest of a lookup. */
+const decoded = new WeakMap<CacheEntry, JsonObject | undefined>();
+
+/** Returns the claims of an id token's entry, as an object of the caller's own. */
+function claimsOf(entry: CacheEntry): JsonObject | undefined {
+  if (!decoded.has(entry)) decoded.set(entry, readJwt(text(entry.secret)));
+  const claims = decoded.get(entry);
+  return claims && { ...claims };
+}
+
 /** Returns the id token of the same account, app and tenant. */
 function idTokenBeside(
   document: CacheDocument,
   { environment, realm }: CacheEntry,
   { homeAccountId }: AccountInfo,
   app: CacheApp,
-): string | undefined {
+): CacheEntry | undefined {
   const isBeside = (entry: CacheEntry | undefined): boolean =>
-    entry !== undefined && isSecret(entry.secret) && isOfApp(entry, app) && entry.realm === realm &&
+    entry !== undefined && hasSecret(entry) && isOfApp(entry, app) && entry.realm === realm &&
     holderOf(entry) === idKey(homeAccountId);
   const host = text(environment) ?? "", tenant = text(realm) ?? "";
   const identity = { homeAccountId, clientId: app.clientId, environment: host, realm: tenant };
   const byKey = document.entry("IdToken", idTokenKey(identity));
-  const entry = isBeside(byKey)
-    ? byKey
-    : document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isBeside(entry))?.entry;
-  return text(entry?.secret);
+  if (isBeside(byKey)) return byKey;
+  return document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isBeside(entry))?.entry;
 }

@@ -63,6 +63,15 @@ test("TokenCache.findAccessToken() gives what was saved, as a result from the ca
   expect(Bun.inspect(found)).not.toContain('"access"');
 });
 
+// Each call decoded the id token, which took longer than the rest of it; now the claims of an entry are decoded once.
+test("TokenCache.findAccessToken() gives each caller claims of its own", async () => {
+  const cache = tokenCache(), claims = { oid: jane.localAccountId, name: "Jané" };
+  await cache.save(reply("access", ["User.Read"], { idToken: idToken(claims) }));
+  const find = () => cache.findAccessToken({ account: jane, scopes: ["User.Read"], correlationId });
+  Object.assign((await find())!.result.idTokenClaims!, { name: "Other" });
+  expect((await find())!.result.idTokenClaims).toEqual(claims);
+});
+
 test("TokenCache.findAccessToken() gives nothing for other scopes, accounts, apps, clouds and tenants", async () => {
   const store = memoryStore();
   await tokenCache(store).save(reply("access", ["User.Read"]));
