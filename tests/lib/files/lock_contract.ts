@@ -361,7 +361,7 @@ describe("A lock that was left behind", () => {
 describe("A holder that stands still", () => {
   test("is waited for, and has its lock until it is gone", async () => {
     const path = newLock(), child = await hold(path);
-    child.kill("SIGSTOP");
+    process.kill(child.pid!, "SIGSTOP"); // Deno's child.kill() sends one signal only
     const { clocks, elapsedMs } = fastClocks();
     expect(await failureOf(taken(path, { waitMs: 50_000, clocks }))).toMatchObject(held(path, `process ${child.pid}`));
     expect(elapsedMs()).toBeGreaterThanOrEqual(50_000);
@@ -374,7 +374,7 @@ describe("A holder that stands still", () => {
 
   test("loses its lock after a minute", async () => {
     const path = newLock(), child = await hold(path);
-    child.kill("SIGSTOP");
+    process.kill(child.pid!, "SIGSTOP"); // Deno's child.kill() sends one signal only
     const seconds = await waitedFor(path);
     expect(seconds).toBeGreaterThanOrEqual(60);
     expect(seconds).toBeLessThan(75);
