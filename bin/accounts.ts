@@ -41,11 +41,14 @@ export const command: Command = {
 const EXIT_NOT_SIGNED_IN = 3;
 
 async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<number | void> {
-  const { hold, around } = deferredNotices(), app = await makeApplication(line, { hold, signal });
-  const nameOrId = line.text("account"), { correlationId } = line;
+  const { hold, around } = deferredNotices();
+  const app = await makeApplication(line, { hold, signal });
+  const nameOrId = line.text("account");
+  const { correlationId } = line;
   const all = await around(() => app.getAccounts({ correlationId, signal }));
   const accounts = all.filter((account) => nameOrId === undefined || isNamed(account, nameOrId));
-  const who = nameOrId === undefined ? "" : ` ${nameOrId}`, signIn = `Sign in: ${loginCommand(line, [])}`;
+  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
+  const signIn = `Sign in: ${loginCommand(line, [])}`;
   const why = accounts.length > 0 ? undefined : await whyNoAccount(app, nameOrId, signal);
   const what = `here is no account${who}${why === undefined ? "" : `: ${why}`}`;
   if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signIn, signal });
@@ -68,7 +71,8 @@ async function requireSource(
 ): Promise<void> {
   const { state } = await app.brokerStatus({ signal });
   if (state === "active") return;
-  const { notStored, tokenPlace } = await import("./cli/token_cache.ts"), place = tokenPlace(line);
+  const { notStored, tokenPlace } = await import("./cli/token_cache.ts");
+  const place = tokenPlace(line);
   if (place.kind !== "memory") return;
   throw new LatchkeyError(state === "off" ? "account_not_found" : "broker_unavailable", message, {
     hint: `${notStored(place)}. ${signIn}`,

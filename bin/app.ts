@@ -25,7 +25,9 @@ export const command: Command = {
     ],
   ],
   run(line) {
-    const clientId = clientIdOf(line), authority = line.text("authority"), redirectPath = line.text("redirect-path");
+    const clientId = clientIdOf(line);
+    const authority = line.text("authority");
+    const redirectPath = line.text("redirect-path");
     const uris = redirectUris(clientId, { authority, redirectPath });
     const otherAuthority = isAtMicrosoft(line) ? undefined : authority;
     const name = otherAuthority === undefined ? wellKnownName(clientId) : undefined;

@@ -57,7 +57,8 @@ export function givenWords(line: CommandLine, options: readonly Option[]): reado
 }
 
 /** The version of Azure CLI that latchkey answers as: the one that its answers are compared with. */
-const AZURE_CLI_VERSION = "2.91.0", TELEMETRY_VERSION = "1.1.0";
+const AZURE_CLI_VERSION = "2.91.0";
+const TELEMETRY_VERSION = "1.1.0";
 /** Azure CLI's name of an account without subscriptions. */
 const TENANT_LEVEL = "N/A(tenant level account)";
 /** Azure CLI's exit code for all failures but a wrong use, whatever the reason. */
@@ -82,10 +83,13 @@ async function answerAzureCli(options: CommandLine, signal: AbortSignal | undefi
   const read = readAzCall(options.operands);
   if (typeof read === "string") return print(read);
   if (!("line" in read)) return print((await import("./cli/help.ts")).helpOf(read));
-  const clouds = cloudsOf(options.text("authority")), cloud = clouds.find(({ isActive }) => isActive)!;
-  const call: Call = { ...read, options, signal, clouds, cloud }, { line } = call;
+  const clouds = cloudsOf(options.text("authority"));
+  const cloud = clouds.find(({ isActive }) => isActive)!;
+  const call: Call = { ...read, options, signal, clouds, cloud };
+  const { line } = call;
   try {
-    const answer = await answerTo(call), query = line.text("query");
+    const answer = await answerTo(call);
+    const query = line.text("query");
     print(await azOutput({ value: answer.value, tableOf: answer.tableOf, output: line.text("output")!, query }));
   } catch (error) {
     if (signal?.aborted || !(error instanceof LatchkeyError)) throw error;
@@ -118,7 +122,8 @@ async function answerTo(call: Call): Promise<Answer> {
       return { value: clouds.map(cloudJson), tableOf: cloudTable };
     case "cloud show":
     case "cloud set": {
-      const name = line.text("name"), found = name === undefined ? cloud : clouds.find((each) => each.name === name);
+      const name = line.text("name");
+      const found = name === undefined ? cloud : clouds.find((each) => each.name === name);
       if (!found) throw refused(`The cloud '${name}' is not registered.`);
       if (call.name === "cloud show") return { value: cloudJson(found) };
       if (found === cloud) return {};
@@ -213,20 +218,24 @@ function azLoginHint(
 }
 
 async function tokenAnswer(call: Call): Promise<unknown> {
-  const { line, cloud } = call, type = line.text("resource-type") as (typeof RESOURCE_TYPES)[number] | undefined;
+  const { line, cloud } = call;
+  const type = line.text("resource-type") as (typeof RESOURCE_TYPES)[number] | undefined;
   const isNamed = line.text("resource") !== undefined || line.list("scope").length > 0;
   const scopes = !isNamed && type ? [scopeOf(cloud, type)] : scopesOf(line, [scopeOf(cloud, "arm")]);
-  const tenant = line.text("tenant"), wanted = line.text("subscription");
+  const tenant = line.text("tenant");
+  const wanted = line.text("subscription");
   // Azure CLI refuses both. Libraries pass both, and mean the tenant.
   if (tenant !== undefined) {
     const { subscription: _, ...token } = azureCliJson(await tokenFor(call, { scopes, tenant }));
     return { ...token, ...(wanted !== undefined && { subscription: wanted }) };
   }
   if (wanted === undefined) {
-    const result = await tokenFor(call, { scopes }), { current } = await subscriptionsOf(call, result, "known");
+    const result = await tokenFor(call, { scopes });
+    const { current } = await subscriptionsOf(call, result, "known");
     return { ...azureCliJson(result), subscription: current?.id ?? result.tenantId };
   }
-  const { find, failure } = await subscriptionsOf(call, await tokenFor(call), { wanted }), found = find(wanted);
+  const { find, failure } = await subscriptionsOf(call, await tokenFor(call), { wanted });
+  const found = find(wanted);
   // Without a list nobody knows the tenant of a subscription: it is probably the account's.
   if (!found && !failure) throw notFound(wanted);
   const result = await tokenFor(call, { scopes, tenant: found?.tenantId });
@@ -253,11 +262,12 @@ type Need = "known" | { readonly wanted: string | undefined } | "list" | "new li
 
 /** Returns the subscriptions of an account. Azure Resource Manager is asked only if what is needed is not known. */
 async function subscriptionsOf(call: Call, token: AuthenticationResult, need: Need): Promise<Subscriptions> {
-  const { options, signal } = call,
-    { fetchSubscriptions, keepSubscriptions, knownSubscriptions } = await import(
-      "./az/subscriptions.ts"
-    );
-  const holder = await holderOf(call, token), { list: kept, isFresh, chosen } = await knownSubscriptions(holder);
+  const { options, signal } = call;
+  const { fetchSubscriptions, keepSubscriptions, knownSubscriptions } = await import(
+    "./az/subscriptions.ts"
+  );
+  const holder = await holderOf(call, token);
+  const { list: kept, isFresh, chosen } = await knownSubscriptions(holder);
   const given = [options.text("subscription"), readEnvironment("ARM_SUBSCRIPTION_ID")].filter((id) => id !== undefined);
   const isIn = (list: readonly Subscription[], wanted: string) => list.some((each) => isNamed(each, wanted));
   const isKnown = () => {
@@ -265,7 +275,8 @@ async function subscriptionsOf(call: Call, token: AuthenticationResult, need: Ne
     const wanted = need.wanted ?? chosen ?? given[0];
     return wanted === undefined ? isFresh : given.includes(wanted) || isIn(kept ?? [], wanted);
   };
-  let list = kept ?? [], failure: LatchkeyError | undefined;
+  let list = kept ?? [];
+  let failure: LatchkeyError | undefined;
   if (!isKnown()) {
     try {
       list = await fetchSubscriptions(holder.resourceManager, token, signal);
@@ -277,13 +288,15 @@ async function subscriptionsOf(call: Call, token: AuthenticationResult, need: Ne
     }
   }
   const added = [...new Set(given)].filter((id) => !isIn(list, id)).map((id) => placeholder(id, token.tenantId));
-  const all = [...list, ...added], find = (wanted: string) => all.find((each) => isNamed(each, wanted));
+  const all = [...list, ...added];
+  const find = (wanted: string) => all.find((each) => isNamed(each, wanted));
   const [preferred] = [chosen, ...given].flatMap((id) => id === undefined ? [] : find(id) ?? []);
   return { all, failure, find, current: preferred ?? all.find(({ state }) => state === "Enabled") };
 }
 
 async function holderOf({ options, cloud }: Call, { account, tenantId }: AuthenticationResult): Promise<Holder> {
-  const { serviceAddress } = await import("./az/subscriptions.ts"), option = "endpoint-resource-manager";
+  const { serviceAddress } = await import("./az/subscriptions.ts");
+  const option = "endpoint-resource-manager";
   const resourceManager = serviceAddress(option, options.text(option) ?? cloud.resourceManager);
   return { resourceManager, account, tenantId, profile: options.profile };
 }
@@ -303,7 +316,8 @@ function tenantLevel(tenantId: string): Subscription {
 }
 
 async function shownAccount(call: Call): Promise<unknown> {
-  const wanted = call.line.text("subscription"), token = await tokenFor(call);
+  const wanted = call.line.text("subscription");
+  const token = await tokenFor(call);
   const { current, find, failure } = await subscriptionsOf(call, token, { wanted });
   const found = wanted === undefined ? current ?? tenantLevel(token.tenantId) : find(wanted);
   if (wanted === undefined && !current && failure) {
@@ -375,8 +389,10 @@ function cloudTable(clouds: unknown): unknown {
 }
 
 async function setSubscription(call: Call): Promise<void> {
-  const wanted = call.line.text("subscription")!, token = await tokenFor(call);
-  const { find, failure } = await subscriptionsOf(call, token, { wanted }), found = find(wanted);
+  const wanted = call.line.text("subscription")!;
+  const token = await tokenFor(call);
+  const { find, failure } = await subscriptionsOf(call, token, { wanted });
+  const found = find(wanted);
   if (!found) throw failure ?? refused(`The subscription of '${wanted}' doesn't exist in cloud '${call.cloud.name}'.`);
   const { chooseSubscription } = await import("./az/subscriptions.ts");
   await chooseSubscription(await holderOf(call, token), found.id);
@@ -386,9 +402,11 @@ async function setSubscription(call: Call): Promise<void> {
 async function signOut({ name, line, options, signal }: Call): Promise<void> {
   const { chooseAccount, makeApplication } = await import("./cli/application.ts");
   const app = await makeApplication(options, { needsCache: true, signal });
-  const given = line.text("username"), all = await app.getAccounts({ signal });
+  const given = line.text("username");
+  const all = await app.getAccounts({ signal });
   if (name === "logout" && all.length === 0) throw refused("There are no active accounts.");
-  const nameOrId = given ?? options.text("account"), tenant = options.text("tenant");
+  const nameOrId = given ?? options.text("account");
+  const tenant = options.text("tenant");
   const accounts = name === "logout" ? [await chooseAccount(app, { nameOrId, tenant, signal })] : all;
   for (const account of accounts) {
     await app.removeAccount(account, { correlationId: options.correlationId, signal });
@@ -402,7 +420,8 @@ async function logIn(call: Call): Promise<unknown> {
   const other = OTHER_SIGN_INS.find(({ name }) => line.origin(name) === "command line");
   if (other) throw refused(`latchkey signs a person in, without --${other.name}`, "Run Azure CLI itself for this");
   const { command: login, completeSignIn } = await import("./login.ts");
-  const challenge = line.text("claims-challenge"), tenant = line.text("tenant");
+  const challenge = line.text("claims-challenge");
+  const tenant = line.text("tenant");
   // The last of two values counts. Without --profile, login does not write to the profile.
   const words = [
     ...givenWords(options, login.options.filter(({ name }) => name !== "profile")),
@@ -416,11 +435,13 @@ async function logIn(call: Call): Promise<unknown> {
     : await (await import("./cli/profiles.ts")).profileOf(options, { mayBeNew: false });
   const result = await completeSignIn(readCommandLine(login, words, profile), signal);
   // The token can be for another API than Azure Resource Manager.
-  const account = { account: result.account.homeAccountId }, signedIn = { ...call, options: options.with(account) };
+  const account = { account: result.account.homeAccountId };
+  const signedIn = { ...call, options: options.with(account) };
   const found = line.isOn("skip-subscription-discovery")
     ? await subscriptionsOf(signedIn, result, "known")
     : await subscriptionsAfterSignIn(signedIn, result, tenant);
-  const wanted = line.text("subscription"), chosen = wanted === undefined ? undefined : found.find(wanted);
+  const wanted = line.text("subscription");
+  const chosen = wanted === undefined ? undefined : found.find(wanted);
   if (wanted === undefined) return accountsJson(call, result, found, false);
   if (!chosen) throw found.failure ?? notFound(wanted);
   await (await import("./az/subscriptions.ts")).chooseSubscription(await holderOf(call, result), chosen.id);
@@ -442,7 +463,8 @@ async function subscriptionsAfterSignIn(
 }
 
 async function signedInUser(call: Call): Promise<unknown> {
-  const { options, signal, cloud } = call, option = "endpoint-microsoft-graph";
+  const { options, signal, cloud } = call;
+  const option = "endpoint-microsoft-graph";
   const { getJson, serviceAddress } = await import("./az/subscriptions.ts");
   const graph = serviceAddress(option, options.text(option) ?? cloud.resources["ms-graph"]!);
   const { accessToken } = await tokenFor(call, { scopes: [scopeOf(cloud, "ms-graph")] });

@@ -56,7 +56,8 @@ async function installShim(line: CommandLine): Promise<void> {
   const folder = line.text("install");
   if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
   clientIdOf(line); // an error now is better than one in the first program that runs it
-  const isWindows = operatingSystem() === "win32", place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
+  const isWindows = operatingSystem() === "win32";
+  const place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
   const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
   requirePermission({ name: "read", path: place });
   if (isThere(path) && !line.isOn("force") && !(await isOwnProgram(path))) {
@@ -83,7 +84,8 @@ async function isOwnProgram(path: string): Promise<boolean> {
  * command line. The path of a file is absolute, since programs run it from a folder of their own.
  */
 export function storedCommand(line: CommandLine, name: string, options: readonly Option[]): readonly string[] {
-  const own = ownCommand(() => denoPermissions(name)), isGiven = line.origin("cache-file") === "command line";
+  const own = ownCommand(() => denoPermissions(name));
+  const isGiven = line.origin("cache-file") === "command line";
   const words = givenWords(
     line,
     options.filter(({ name, environment }) => name !== "cache-file" && environment !== false),
@@ -185,7 +187,8 @@ function startsWithFolder(path: string, folder: string): boolean {
 /** Returns a path of a drive or share relative to a folder of the same one; `undefined` for any other path. */
 function relativePath(folder: string, path: string): string | undefined {
   if (!/^([A-Za-z]:[\\/]|\\\\)/.test(path) || /(^|[\\/])\.\.?([\\/]|$)/.test(`${folder}\\${path}`)) return undefined;
-  const from = folder.split(/[\\/]/), to = path.split(/[\\/]/);
+  const from = folder.split(/[\\/]/);
+  const to = path.split(/[\\/]/);
   const different = from.findIndex((part, index) => part.toLowerCase() !== to[index]?.toLowerCase());
   const common = different === -1 ? from.length : different;
   if (common < (path.startsWith("\\\\") ? 4 : 1)) return undefined; // \\server\share is four

@@ -35,9 +35,12 @@ interface Config {
 }
 
 async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const config = await readConfig(line.operands[0]!), { clientId, authority, scopes } = config;
+  const config = await readConfig(line.operands[0]!);
+  const { clientId, authority, scopes } = config;
   const { correlationId } = line;
-  const prompter = prompterFor(line), interactive = interactiveOf(line), mayPrompt = interactive !== "never";
+  const prompter = prompterFor(line);
+  const interactive = interactiveOf(line);
+  const mayPrompt = interactive !== "never";
   const { hold, around } = deferredNotices();
   const options = { clientId, ...(authority && { authority }), ...prompter.browser, mayPrompt, signal };
   const app = await makeApplication(line, mayPrompt ? options : { ...options, hold });

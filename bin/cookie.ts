@@ -72,7 +72,8 @@ async function printCookies(line: CommandLine, signal: AbortSignal | undefined):
     tenant: line.text("tenant"),
     signal,
   });
-  const { correlationId } = line, url = line.get(URL_OPTION);
+  const { correlationId } = line;
+  const url = line.get(URL_OPTION);
   const cookies = await app.acquireSsoCookies({ account, url, correlationId, signal });
   const pairs = cookies.map(({ name, value }) => `${name}=${value}`);
   switch (line.get(FORMAT)) {

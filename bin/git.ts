@@ -110,11 +110,13 @@ export function isWholeRequest(bytes: Uint8Array, from: number): boolean {
 /** Reads a request. Errors quote none of it: it can contain a password. */
 export function readRequest(bytes: Uint8Array): CredentialRequest {
   if (bytes.length > MAX_REQUEST_BYTES) throw malformed(`it has more than ${MAX_REQUEST_BYTES} bytes`);
-  const single = new Map<string, string>(), lists = new Map<string, string[]>();
+  const single = new Map<string, string>();
+  const lists = new Map<string, string[]>();
   for (const line of linesOf(bytes)) {
     const at = line.indexOf("=");
     if (at < 1) throw malformed("a line is not KEY=VALUE");
-    const key = line.slice(0, at), value = line.slice(at + 1);
+    const key = line.slice(0, at);
+    const value = line.slice(at + 1);
     if (key.endsWith("[]")) {
       lists.set(key, value === "" ? [] : [...lists.get(key) ?? [], value]);
     } else if (["protocol", "host"].includes(key) && single.has(key)) {
@@ -136,7 +138,8 @@ export function readRequest(bytes: Uint8Array): CredentialRequest {
 function* linesOf(bytes: Uint8Array): Generator<string> {
   const decoder = new TextDecoder();
   for (let begin = 0; begin < bytes.length;) {
-    const found = bytes.indexOf(10, begin), end = found < 0 ? bytes.length : found;
+    const found = bytes.indexOf(10, begin);
+    const end = found < 0 ? bytes.length : found;
     if (end - begin >= MAX_LINE_BYTES) throw malformed(`a line has more than ${MAX_LINE_BYTES} bytes`);
     const line = decoder.decode(bytes.subarray(begin, end));
     if (line === "") return;
@@ -210,14 +213,16 @@ export function isGitHost(name: string): boolean {
  */
 function originsOf(name: string): readonly string[] {
   const [, scheme, host = ""] = /^(?:(https?):\/\/)?([^/]+)\/?$/i.exec(name) ?? [];
-  const secure = originOf("https", host), plain = originOf("http", host);
+  const secure = originOf("https", host);
+  const plain = originOf("http", host);
   if (secure === undefined || plain === undefined) return [];
   if (scheme !== undefined) return [scheme.toLowerCase() === "https" ? secure : plain];
   return isLoopbackHost(new URL(plain).hostname) ? [secure, plain] : [secure];
 }
 
 function originOf(protocol: string, host: string): string | undefined {
-  const address = `${protocol}://${host}`, isValid = /^https?$/.test(protocol) && HOST.test(host);
+  const address = `${protocol}://${host}`;
+  const isValid = /^https?$/.test(protocol) && HOST.test(host);
   return isValid && URL.canParse(address) ? new URL(address).origin : undefined;
 }
 
@@ -236,7 +241,8 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
     const [, quoted, bare = ""] = /authorization_uri\s*=\s*(?:"([^"]*)"|([^\s,]+))/i.exec(challenge) ?? [];
     const address = quoted ?? bare;
     if (!URL.canParse(address)) continue;
-    const { protocol, host, pathname } = new URL(address), tenant = pathname.split("/")[1]!.toLowerCase();
+    const { protocol, host, pathname } = new URL(address);
+    const tenant = pathname.split("/")[1]!.toLowerCase();
     // Azure DevOps has its tenants in the public cloud.
     const isPublicCloud = environmentAliases(host)[0] === new URL(DEFAULT_AUTHORITY).host;
     if (protocol === "https:" && isPublicCloud && isGuid(tenant) && tenant !== NO_TENANT) return tenant;
@@ -248,7 +254,8 @@ export function challengedTenant({ challenges }: Pick<CredentialRequest, "challe
 const OWN_STATE = "latchkey:token";
 
 async function runGit(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const isInstalled = line.isOn("install"), isRemoved = line.isOn("uninstall");
+  const isInstalled = line.isOn("install");
+  const isRemoved = line.isOn("uninstall");
   if (isInstalled && isRemoved) throw new UsageError("--install and --uninstall exclude each other");
   if (!isInstalled && !isRemoved) {
     if (line.list("host").length > 0) throw new UsageError("--host goes with --install or --uninstall");
@@ -282,7 +289,8 @@ function placesOf(line: CommandLine): readonly { readonly url: string; readonly 
 async function checkPlaces(line: CommandLine, places: readonly { readonly url: string }[]): Promise<void> {
   const entries = await gitHostEntries(isGitHost);
   for (const { url } of places) {
-    const { protocol, host } = new URL(url), found = findGitHost({ protocol: protocol.slice(0, -1), host }, entries);
+    const { protocol, host } = new URL(url);
+    const found = findGitHost({ protocol: protocol.slice(0, -1), host }, entries);
     clientIdOf(withValues(line, found?.values ?? {}));
     if (!found) say(`${host} gets a token only once it has a scope, under "git" in latchkey/config.json`);
   }
@@ -298,7 +306,8 @@ async function answerGit(line: CommandLine, signal: AbortSignal | undefined): Pr
   // "store" does nothing: the tokens are stored already.
   if (operation !== "get" && operation !== "erase") return;
   const bytes = await readStandardInput({ maxBytes: MAX_REQUEST_BYTES, isComplete: isWholeRequest, signal });
-  const request = readRequest(bytes), host = findGitHost(request, await gitHostEntries(isGitHost));
+  const request = readRequest(bytes);
+  const host = findGitHost(request, await gitHostEntries(isGitHost));
   if (!host) return;
   const task: Task = { request, scopes: host.scopes, lines: linesFor(line, request, host.values), signal };
   return operation === "get" ? await get(task) : await erase(task);
@@ -315,7 +324,8 @@ interface Task {
 async function get({ request, scopes, lines: [line], signal }: Task): Promise<void> {
   const { capabilities, username } = request;
   try {
-    const interactive = gitInteractive(line), asked = () => ({ scopes });
+    const interactive = gitInteractive(line);
+    const asked = () => ({ scopes });
     const { account, accessToken: token, expiresOn } = await acquireToken(line, { interactive, signal, asked });
     print(writeCredential({
       username: username ?? (account.username || account.homeAccountId),
@@ -332,7 +342,8 @@ async function get({ request, scopes, lines: [line], signal }: Task): Promise<vo
 
 /** The server rejected a token. If the cache has it, replaces it by a new one. */
 async function erase({ request: { secret, capabilities, states }, scopes, lines, signal }: Task): Promise<void> {
-  const isOwn = states.includes(OWN_STATE), isOthers = capabilities.has("state") && !isOwn;
+  const isOwn = states.includes(OWN_STATE);
+  const isOthers = capabilities.has("state") && !isOwn;
   if (secret === undefined || isOthers || lines[0].text("client-id") === undefined) return;
   for (const line of lines) {
     const acquire = (forceRefresh: boolean) =>
@@ -362,7 +373,8 @@ function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
  * none is given. After a rejection git passes the user name of the credential, although the token was requested without it.
  */
 function linesFor(line: CommandLine, request: CredentialRequest, entry: Values): Task["lines"] {
-  const { username } = request, plain = withTenant(withValues(line, entry), request);
+  const { username } = request;
+  const plain = withTenant(withValues(line, entry), request);
   if (!username?.includes("@") || line.isGiven("account")) return [plain];
   return [withTenant(withValues(line, { ...entry, account: username }), request), plain];
 }

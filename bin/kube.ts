@@ -117,7 +117,9 @@ export function writeExecCredential(
 }
 
 async function runKube(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const isInstalled = line.isOn("install"), isRemoved = line.isOn("uninstall"), context = line.text("context");
+  const isInstalled = line.isOn("install");
+  const isRemoved = line.isOn("uninstall");
+  const context = line.text("context");
   if (isInstalled && isRemoved) throw new UsageError("--install and --uninstall exclude each other");
   if (!isInstalled && !isRemoved) {
     if (context !== undefined) throw new UsageError("--context goes with --install or --uninstall");
@@ -146,7 +148,8 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const scopes = [`${serverIdOf(line)}/.default`], { apiVersion, isInteractive } = execRequest();
+  const scopes = [`${serverIdOf(line)}/.default`];
+  const { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
   try {

@@ -62,9 +62,12 @@ interface Ending extends Disposable {
 
 /** Listens for signals. Only the first one counts: a terminal that is closed can send several. */
 function listenForSignals(): Ending {
-  const controller = new AbortController(), { signal } = controller, tooLong = Promise.withResolvers<never>();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const tooLong = Promise.withResolvers<never>();
   tooLong.promise.catch(() => {}); // unhandled if the command has ended
-  let came: SignalName | undefined, timer: ReturnType<typeof setTimeout> | undefined;
+  let came: SignalName | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const listening = onSignals(Object.keys(EXIT_AT) as SignalName[], (name) => {
     if (came) return;
     came = name;
@@ -101,7 +104,8 @@ export async function main(words: readonly string[], io?: ProgramIo): Promise<nu
 
 async function runWords(words: readonly string[]): Promise<number> {
   const [first, ...rest] = words;
-  let line: CommandLine | undefined, listening: Ending | undefined;
+  let line: CommandLine | undefined;
+  let listening: Ending | undefined;
   try {
     return await perform() ?? 0;
   } catch (error) {
@@ -120,7 +124,9 @@ async function runWords(words: readonly string[]): Promise<number> {
   }
 
   async function performCommand(name: string, ending: Ending): Promise<number | void> {
-    const entry = findCommand(name), { command } = await entry.load(), given = entry === CONFIG_FILE ? words : rest;
+    const entry = findCommand(name);
+    const { command } = await entry.load();
+    const given = entry === CONFIG_FILE ? words : rest;
     line = readCommandLine(command, given);
     if (line.help) return await printHelp(name);
     line = await withProfile(command, given, line);

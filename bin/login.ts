@@ -106,7 +106,8 @@ export async function completeSignIn(
   }
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const signInBy = line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser, server = line.text("for");
+  const signInBy = line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser;
+  const server = line.text("for");
   const result = await (server === undefined ? signInBy(line, signal) : signInFor(server, line, { signal, signInBy }));
   const { account } = result;
   try {
@@ -114,7 +115,8 @@ export async function completeSignIn(
   } catch (error) {
     // The sign-in counts even so.
     if (signal?.aborted || !(error instanceof UsageError || error instanceof LatchkeyError)) throw error;
-    const name = account.username || account.homeAccountId, problem = messageOf(error);
+    const name = account.username || account.homeAccountId;
+    const problem = messageOf(error);
     say(`${name} is signed in, but the profile was not written: ${problem}`);
   }
   return result;
@@ -142,9 +144,10 @@ async function signInFor(
 }
 
 const byBrokerOrBrowser: SignInBy = async (line, signal, server) => {
-  const prompter = prompterFor(line),
-    { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
-  const username = await usernameOf(app, line, signal), prompt = line.get(PROMPT);
+  const prompter = prompterFor(line);
+  const { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
+  const username = await usernameOf(app, line, signal);
+  const prompt = line.get(PROMPT);
   // Whoever chooses an account may choose another one than the profile's.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";
   const request = { ...requestOf(line, signal, server), prompt, loginHint: username, ...(!isFree && { username }) };

@@ -41,7 +41,10 @@ export const command: Command = {
 };
 
 async function printSignedRequest(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const url = line.text("url"), method = line.get(METHOD), nonce = line.text("nonce"), { correlationId } = line;
+  const url = line.text("url");
+  const method = line.get(METHOD);
+  const nonce = line.text("nonce");
+  const { correlationId } = line;
   if (url === undefined) throw new UsageError("--url is missing: the address of the request");
   const app = await makeApplication(line, { requireBroker: true, signal });
   const account = await chooseAccount(app, {

@@ -63,7 +63,8 @@ interface Status {
 }
 
 async function showStatus(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
-  const status = await readStatus(line, signal), isSignedIn = status.accounts.length > 0;
+  const status = await readStatus(line, signal);
+  const isSignedIn = status.accounts.length > 0;
   if (line.get(TEXT_FORMAT) === "json") printJson(statusJson(line, status));
   else print(statusText(status));
   if (isSignedIn) return 0;
@@ -73,8 +74,8 @@ async function showStatus(line: CommandLine, signal: AbortSignal | undefined): P
 }
 
 async function readStatus(line: CommandLine, signal: AbortSignal | undefined): Promise<Status> {
-  const clientId = clientIdOf(line),
-    environment = environmentOf(parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY));
+  const clientId = clientIdOf(line);
+  const environment = environmentOf(parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY));
   let problem: string | undefined;
   const store = await storeOf(line, {
     mayPrompt: false, // a keyring that is locked is what there is to tell
@@ -127,9 +128,11 @@ async function knownAccounts(
  * or the only one of the broker, which comes first, or the only one.
  */
 function withDefault(all: readonly AccountInfo[], line: CommandLine): readonly (readonly [AccountInfo, boolean])[] {
-  const given = line.text("account"), ofBroker = all.filter(({ source }) => source === "broker");
+  const given = line.text("account");
+  const ofBroker = all.filter(({ source }) => source === "broker");
   const isMeant = (account: AccountInfo) => given !== undefined && isNamed(account, given);
-  const preferred = ofBroker.length > 0 ? ofBroker : all, only = preferred.length === 1 ? preferred[0] : undefined;
+  const preferred = ofBroker.length > 0 ? ofBroker : all;
+  const only = preferred.length === 1 ? preferred[0] : undefined;
   const shown = given !== undefined && line.origin("account") !== "profile" ? all.filter(isMeant) : all;
   return shown.map((account) => [account, given === undefined ? account === only : isMeant(account)]);
 }
@@ -160,8 +163,10 @@ function statusText({ accounts, broker, place, problem }: Status): string {
     `  until: ${untilText(account, expiresOn, isRenewed)}`,
   ]);
   const { state, kind, version, reason } = broker;
-  const used = `${kind} broker, version ${version ?? "unknown"}`, why = reason === null ? "" : `: ${reason}`;
-  const path = pathOf(place), isEncrypted = place.kind === "file" ? "encrypted" : "unencrypted";
+  const used = `${kind} broker, version ${version ?? "unknown"}`;
+  const why = reason === null ? "" : `: ${reason}`;
+  const path = pathOf(place);
+  const isEncrypted = place.kind === "file" ? "encrypted" : "unencrypted";
   return [
     ...rows,
     `broker: ${state === "active" ? used : state}${why}`,

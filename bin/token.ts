@@ -161,18 +161,21 @@ export async function acquireToken(
   { interactive, signal, asked }: TokenOptions,
 ): Promise<AuthenticationResult> {
   const prompter = interactive === "never" ? undefined : (await import("./cli/sign_in.ts")).prompterFor(line);
-  const { hold, around } = deferredNotices(), mayPrompt = prompter !== undefined;
+  const { hold, around } = deferredNotices();
+  const mayPrompt = prompter !== undefined;
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const app = await makeApplication(line, { ...prompter?.browser, mayPrompt, signal, ...(!prompter && { hold }) });
   const result = await around(async () => {
     const wish = { nameOrId: line.text("account"), tenant: line.text("tenant"), signal };
-    const given = await resolveAccount(app, wish), isOpen = interactive === "if-needed";
+    const given = await resolveAccount(app, wish);
+    const isOpen = interactive === "if-needed";
     const request = {
       ...asked(),
       ...given,
       ...(isOpen && !given.account && await chooseCached(app, { ...wish, nameOrId: given.username })),
     };
-    const { correlationId } = line, tenantId = line.text("tenant");
+    const { correlationId } = line;
+    const tenantId = line.text("tenant");
     const whole = { ...request, tenantId, interactive, correlationId, signal, agentSession: agentSession() };
     const send = async (request: AcquireTokenRequest) => {
       try {
@@ -182,7 +185,8 @@ export async function acquireToken(
         throw await withConsentUrl(error, app, request);
       }
     };
-    const first = await send(whole), minTtl = line.seconds("min-ttl") ?? 0;
+    const first = await send(whole);
+    const minTtl = line.seconds("min-ttl") ?? 0;
     if (secondsLeft(first) >= minTtl) return first;
     // Whoever has just signed in is not prompted again.
     const again = interactive === "always" ? "never" : interactive;
@@ -196,7 +200,8 @@ export async function acquireToken(
       }
       // A token that expires soon is better than none, unless somebody gave up.
       if (!(error instanceof LatchkeyError) || signal?.aborted || error.code === "user_canceled") throw error;
-      const { code, message, correlationId } = error, id = correlationId ? ` (correlation id ${correlationId})` : "";
+      const { code, message, correlationId } = error;
+      const id = correlationId ? ` (correlation id ${correlationId})` : "";
       say(`the token could not be renewed: ${code}: ${message}${id}`);
       return first;
     });
@@ -349,7 +354,8 @@ export function interactiveOf(line: CommandLine): TokenOptions["interactive"] {
 }
 
 function popOf(line: CommandLine): PopScheme | undefined {
-  const option = line.text("pop"), nonce = line.text("nonce");
+  const option = line.text("pop");
+  const nonce = line.text("nonce");
   if (option === undefined) {
     // The environment's can be meant for other commands.
     if (line.origin("nonce") === "command line") {

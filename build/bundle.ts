@@ -132,7 +132,8 @@ export async function bundleCommandLine(
 
 /** Returns sources, given by their paths below the root, with all that they do not import late. */
 function early(paths: readonly string[]): Set<string> {
-  const all = new Set(paths.map((path) => join(ROOT, path))), transpiler = new Bun.Transpiler({ loader: "ts" });
+  const all = new Set(paths.map((path) => join(ROOT, path)));
+  const transpiler = new Bun.Transpiler({ loader: "ts" });
   for (const path of all) { // a Set visits what is added meanwhile
     for (const { kind, path: other } of transpiler.scanImports(readFileSync(path, "utf8"))) {
       if (kind === "import-statement" && /^\..*\.ts$/.test(other)) all.add(join(dirname(path), other));
@@ -153,9 +154,11 @@ function importEarly(sources: ReadonlySet<string>): Plugin {
       handler(code, id) {
         let text = code;
         for (const { start, end, source } of dynamicImports(this.parse(code, { lang: "ts" })).toReversed()) {
-          const path = source.type === "Literal" ? String(source.value) : "", module = join(dirname(id), path);
+          const path = source.type === "Literal" ? String(source.value) : "";
+          const module = join(dirname(id), path);
           if (!sources.has(module)) continue;
-          const names = constantsExportedBy(module), own = (name: string) => `early_${start}_${name}`;
+          const names = constantsExportedBy(module);
+          const own = (name: string) => `early_${start}_${name}`;
           text = `${text.slice(0, start)}Promise.resolve({${names.map((name) => `${name}: ${own(name)}`)}})${
             text.slice(end)
           }\nimport { ${names.map((name) => `${name} as ${own(name)}`)} } from "${path}";`;

@@ -9,7 +9,8 @@ import { type ESTree, parseSync } from "rolldown/utils";
 import { constantsOf, dynamicImports, HOT_FILE } from "./bundle.ts";
 
 /** Names of the files that the executable includes: a script, and V8's code cache of it. */
-const SCRIPT = "hot.script", CACHE = "hot.cache";
+const SCRIPT = "hot.script";
+const CACHE = "hot.cache";
 /** Compiles every function at once. This flag decides when a function is compiled, not what bytecode comes out. */
 const EAGER = "--no-lazy";
 /** Where a code cache has the hash of V8's flags: `SerializedCodeData::kFlagHashOffset` in V8's sources. */
@@ -31,15 +32,19 @@ export function addCodeCache(
   flags: readonly string[],
   run: (program: string, words: readonly string[], flags: readonly string[]) => void,
 ): readonly string[] {
-  const chunks = join(folder, "chunks"), file = readdirSync(chunks).find((name) => name.startsWith(`${HOT_FILE}-`));
+  const chunks = join(folder, "chunks");
+  const file = readdirSync(chunks).find((name) => name.startsWith(`${HOT_FILE}-`));
   if (!file) throw new Error(`the bundle has no file ${HOT_FILE}`);
-  const script = join(chunks, SCRIPT), cache = join(chunks, CACHE), lazy = join(chunks, "lazy.cache");
+  const script = join(chunks, SCRIPT);
+  const cache = join(chunks, CACHE);
+  const lazy = join(chunks, "lazy.cache");
   const { code, loader } = asScript(readFileSync(join(chunks, file), "utf8"));
   writeFileSync(script, code);
   writeFileSync(join(chunks, file), loader);
   run(MAKER, ["make", script, cache], [...flags, EAGER]);
   run(MAKER, ["make", script, lazy], flags);
-  const bytes = readFileSync(cache), { start, end } = FLAG_HASH;
+  const bytes = readFileSync(cache);
+  const { start, end } = FLAG_HASH;
   readFileSync(lazy).copy(bytes, start, start, end); // the executable's V8 is not eager
   writeFileSync(cache, bytes);
   run(MAKER, ["check", script, cache], flags);
@@ -48,11 +53,16 @@ export function addCodeCache(
 
 /** Turns a module into a script, since only scripts take a code cache from a program, and a module that loads the script. */
 function asScript(code: string): { readonly code: string; readonly loader: string } {
-  const { body } = parseSync("file.js", code).program, own = unusedName(code), late: string[] = [];
-  const imports: string[] = [], parameters: string[] = [own], exported: { local: string; name: string }[] = [];
+  const { body } = parseSync("file.js", code).program;
+  const own = unusedName(code);
+  const late: string[] = [];
+  const imports: string[] = [];
+  const parameters: string[] = [own];
+  const exported: { local: string; name: string }[] = [];
   const edits: { start: number; end: number; text: string }[] = [];
   for (const node of body) {
-    const { type, start, end } = node, text = code.slice(start, end);
+    const { type, start, end } = node;
+    const text = code.slice(start, end);
     if (type === "ImportDeclaration") {
       imports.push(text);
       parameters.push(...node.specifiers.map(({ local }) => local.name));
@@ -71,10 +81,12 @@ function asScript(code: string): { readonly code: string; readonly loader: strin
     if (!isPlain) throw new Error(`a script cannot import what is only known when it runs: ${text}`);
     edits.push({ start, end, text: `${own}[${late.push(text) - 1}]()` });
   }
-  const locals = [...new Set(exported.map(({ local }) => local))], constants = new Set(body.flatMap(constantsOf));
+  const locals = [...new Set(exported.map(({ local }) => local))];
+  const constants = new Set(body.flatMap(constantsOf));
   const variable = locals.find((name) => !constants.has(name));
   if (variable) throw new Error(`a script cannot export ${variable}, which may change`);
-  let rest = "", at = 0;
+  let rest = "";
+  let at = 0;
   for (const { start, end, text } of edits.toSorted((one, other) => one.start - other.start)) {
     rest += code.slice(at, start) + text;
     at = end;

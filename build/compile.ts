@@ -15,7 +15,8 @@ const { values } = parseArgs({
 });
 
 try {
-  const target = targetNamed(values.target), output = values.output ?? defaultOutput(target);
+  const target = targetNamed(values.target);
+  const output = values.output ?? defaultOutput(target);
   if (values.by !== "deno" && values.by !== "bun") throw new RangeError("--by takes deno or bun");
   await (values.by === "bun" ? compileByBun : compileByDeno)({ target, output });
   const mib = statSync(output).size / 2 ** 20;

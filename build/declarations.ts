@@ -8,7 +8,9 @@ import { findTool } from "../tests/tools/find_tool.js";
 import { ROOT } from "./bundle.ts";
 
 /** Ends of the names of a source, of its declarations, and of the module that imports of the declarations name. */
-const SOURCE = /\.ts$/, DECLARATION = ".d.ts", MODULE = ".js";
+const SOURCE = /\.ts$/;
+const DECLARATION = ".d.ts";
+const MODULE = ".js";
 
 /** Name of the module that stands for the Web's types. */
 const WEB_TYPES = "web_types";
@@ -166,7 +168,8 @@ class DeclarationFile {
       if (isReexport) return statement.text.replace(/\.ts("|')(;?)$/, `${MODULE}$1$2`);
       return this.#kept.has(statement) ? [statement.text] : [];
     });
-    const body = kept.join("\n"), code = withoutComments(body);
+    const body = kept.join("\n");
+    const code = withoutComments(body);
     const web = Object.keys(WEB).filter((name) => new RegExp(`(?<![.\\w])${name}\\b(?!\\s*[:?])`).test(code));
     const path = relative(dirname(this.path), `${WEB_TYPES}${MODULE}`);
     return [
@@ -181,8 +184,8 @@ class DeclarationFile {
 
   #importText({ source, specifiers }: ESTree.ImportDeclaration): readonly string[] {
     const needed = specifiers.filter(({ local }) => this.#names.has(local.name)).map((specifier) => {
-      const { name } = specifier.local,
-        imported = specifier.type === "ImportSpecifier" ? nameOf(specifier.imported) : "";
+      const { name } = specifier.local;
+      const imported = specifier.type === "ImportSpecifier" ? nameOf(specifier.imported) : "";
       return imported === name ? name : `${imported} as ${name}`;
     });
     if (needed.length === 0) return [];

@@ -58,7 +58,8 @@ export function requireSameRuntime(
   { path, variable, download }: DenoRuntime,
   checksums: ReadonlyMap<string, string> = readChecksums(),
 ): void {
-  const wanted = checksums.get(download), actual = variable === undefined ? sha256Of(path) : undefined;
+  const wanted = checksums.get(download);
+  const actual = variable === undefined ? sha256Of(path) : undefined;
   if (wanted === undefined || actual === undefined || actual === wanted) return;
   throw new Error(
     `${path} has the SHA-256 ${actual}, and ${CHECKSUMS} has ${wanted} for ${download}: remove the file and try again`,

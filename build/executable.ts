@@ -64,7 +64,8 @@ export async function compileByDeno({ target, output }: ExecutableOptions): Prom
   const deno = denoForCompile();
   const runtime = denoRuntime(deno, target);
   const packages = await withBundle(target.deno, async (folder) => {
-    const path = resolve(output), made = join(dirname(path), `new-${basename(path)}`);
+    const path = resolve(output);
+    const made = join(dirname(path), `new-${basename(path)}`);
     await mkdir(dirname(path), { recursive: true });
     const words = await compileWords(deno, folder, target);
     try {
@@ -87,7 +88,8 @@ async function compileWords(
   folder: string,
   target: Target,
 ): Promise<{ readonly options: readonly string[]; readonly entry: string }> {
-  const environment = join(folder, "environment"), isLinux = target.name.startsWith("linux-");
+  const environment = join(folder, "environment");
+  const isLinux = target.name.startsWith("linux-");
   if (!isLinux) await writeFile(environment, BAKED_ENVIRONMENT);
   const run = (program: string, words: readonly string[], flags: readonly string[]) =>
     runDeno(deno, folder, ["run", ...ISOLATED, "--allow-read", "--allow-write", v8Flags(flags), program, ...words]);
@@ -167,7 +169,8 @@ function v8Flags(flags: readonly string[]): string {
  */
 export async function compileByBun({ target, output }: ExecutableOptions): Promise<void> {
   await withBundle(target.bun, async (folder) => {
-    const entry = join(folder, COMMAND_LINE.replace(/ts$/, "js")), path = resolve(output);
+    const entry = join(folder, COMMAND_LINE.replace(/ts$/, "js"));
+    const path = resolve(output);
     const runtime = process.env[runtimeVariable("BUN_RUNTIME", target)];
     await mkdir(dirname(path), { recursive: true });
     await resetTimes(folder);

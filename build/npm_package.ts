@@ -65,10 +65,12 @@ export function externalPackages({ dependencies, peerDependencies }: Manifest): 
 
 /** Builds the files of the package's `exports`, and the list of the packages that they contain. */
 export async function buildPackage(entries: Entries, manifest: Manifest): Promise<void> {
-  const sources = Object.values(entries), libraries = sources.filter(isLibrary);
+  const sources = Object.values(entries);
+  const libraries = sources.filter(isLibrary);
   const facts = { kind: "bundle", target: null, commit: currentCommit() } as const;
   await Promise.all(Object.values(FOLDERS).map((folder) => rm(join(ROOT, folder), { recursive: true, force: true })));
-  const external = externalPackages(manifest), modules = join(ROOT, FOLDERS.modules);
+  const external = externalPackages(manifest);
+  const modules = join(ROOT, FOLDERS.modules);
   const inLibrary = await bundle(libraries, { folder: modules, facts, external });
   const inCommandLine = await bundleCommandLine({ folder: modules, facts, external });
   for (const command of Object.values(manifest.bin)) await addShebang(join(ROOT, command));

@@ -7,7 +7,8 @@ import { CHECKOUT_MANIFEST, PACKAGE_MANIFEST } from "./manifests.ts";
 
 // It exists if an earlier run was killed.
 if (existsSync(CHECKOUT_MANIFEST)) renameSync(CHECKOUT_MANIFEST, PACKAGE_MANIFEST);
-const text = readFileSync(PACKAGE_MANIFEST, "utf8"), manifest: Manifest = JSON.parse(text);
+const text = readFileSync(PACKAGE_MANIFEST, "utf8");
+const manifest: Manifest = JSON.parse(text);
 const { exports: entries }: { exports: Entries } = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8"));
 await buildPackage(entries, manifest);
 writeFileSync(CHECKOUT_MANIFEST, text);

@@ -21,10 +21,12 @@ const { values } = parseArgs({
     "publishable": { type: "boolean", default: false },
   },
 });
-const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")), { version } = manifest;
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+const { version } = manifest;
 /** Far more than a start takes under an emulator. */
 const START_LIMIT_MS = 120_000;
-const folder = join(ROOT, "dist/release"), failures: string[] = [];
+const folder = join(ROOT, "dist/release");
+const failures: string[] = [];
 
 try {
   const targets = values.target?.map(targetNamed) ?? TARGETS;
@@ -59,7 +61,8 @@ function obstaclesToPublishing(): readonly string[] {
   if (!manifest.repository) {
     obstacles.push("package.json has no repository, and npm's provenance says from which one a package came");
   }
-  const checksums = readChecksums(), runtimes = TARGETS.map((target) => denoRuntime(denoForCompile(), target));
+  const checksums = readChecksums();
+  const runtimes = TARGETS.map((target) => denoRuntime(denoForCompile(), target));
   for (const { variable, download } of runtimes) {
     if (variable !== undefined) {
       obstacles.push(`${variable} names a runtime, and only those of ${CHECKSUMS} are published: unset it`);
@@ -72,7 +75,8 @@ function obstaclesToPublishing(): readonly string[] {
 
 /** Returns what to say of its start, for people. */
 async function makeExecutable(target: Target): Promise<string> {
-  const name = `latchkey-${version}-${target.name}`, inside = join(folder, name);
+  const name = `latchkey-${version}-${target.name}`;
+  const inside = join(folder, name);
   // Windows does not open a tar archive with a click.
   const output = target.suffix ? join(folder, `${name}${target.suffix}`) : join(inside, "latchkey");
   try {

@@ -4,7 +4,9 @@
 import { CONSOLE_WINDOW_HANDLE, fileStore, LatchkeyError } from "@latchkey/latchkey";
 import { AuthenticationRequiredError, authorizedFetch, LatchkeyCredential } from "@latchkey/latchkey/azure";
 
-const EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PERSON_NEEDED = 3;
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const EXIT_PERSON_NEEDED = 3;
 const [command = ""] = "Deno" in globalThis ? Deno.args : process.argv.slice(2);
 const { CLIENT_ID: clientId = "", API: api = "", SCOPE: scope = "" } = process.env;
 

@@ -16,9 +16,11 @@ const [address = "http://localhost:3000/mcp", tenant = "", appId = "", ...other]
   ? Deno.args
   : process.argv.slice(2);
 if (!appId) throw new Error("remote_mcp_server.ts URL TENANT APP_ID [ISSUER KEYS]");
-const url = new URL(address), entra = `https://login.microsoftonline.com/${tenant}`;
+const url = new URL(address);
+const entra = `https://login.microsoftonline.com/${tenant}`;
 const [issuer = `${entra}/v2.0`, keys = `${entra}/discovery/v2.0/keys`] = other;
-const metadataUrl = getOAuthProtectedResourceMetadataUrl(url), keySet = createRemoteJWKSet(new URL(keys));
+const metadataUrl = getOAuthProtectedResourceMetadataUrl(url);
+const keySet = createRemoteJWKSet(new URL(keys));
 const metadata = {
   resource: url.href,
   authorization_servers: [issuer],
@@ -56,7 +58,8 @@ async function answer(request: Request): Promise<Response> {
 }
 
 createServer(async (incoming, outgoing) => {
-  const { method = "GET", headers } = incoming, gone = new AbortController();
+  const { method = "GET", headers } = incoming;
+  const gone = new AbortController();
   outgoing.on("close", () => gone.abort());
   const body = method === "POST" ? { body: await text(incoming) } : {};
   const init = { method, headers: headers as Record<string, string>, signal: gone.signal, ...body };

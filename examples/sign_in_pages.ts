@@ -74,7 +74,8 @@ async function endSignIn(request: Request, { app, redirectUri, flow, session }: 
   const begun = await flow.read(request) as AuthorizationFlow | undefined;
   if (!begun) return page(`This sign-in was not begun here. <a href="/sign-in">Sign in</a>`, 400);
   // With the authority /common anybody can sign in. An app for one organisation names the organisation in its authority.
-  const { pathname, searchParams } = new URL(request.url), came = new URL(pathname, redirectUri).href;
+  const { pathname, searchParams } = new URL(request.url);
+  const came = new URL(pathname, redirectUri).href;
   const { account } = await app.acquireTokenByAuthCodeFlow(begun, searchParams, { redirectUri: came });
   return redirect("/", [flow.clear, await session.write(account)]);
 }

@@ -38,7 +38,8 @@ export function isSameAccount(one: AccountInfo, other: AccountInfo): boolean {
 export function accountKey(
   { homeAccountId, environment = "", realm = "" }: Pick<AccountInfo, "homeAccountId" | "environment" | "realm">,
 ): string {
-  const id = idKey(homeAccountId), host = environment.toLowerCase();
+  const id = idKey(homeAccountId);
+  const host = environment.toLowerCase();
   // Microsoft's tenants compare without case, and an account has one id in all of the clouds' names.
   return isMicrosoftHost(host) || host === "" ? `${id}\n${realm.toLowerCase()}\n` : `${id}\n${realm}\n${environment}`;
 }

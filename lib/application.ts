@@ -203,7 +203,8 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async acquireTokenInteractive(request: InteractiveRequest): Promise<AuthenticationResult> {
     checkRequest("acquireTokenInteractive", request);
-    const requiredUsername = request?.username, username = request?.loginHint ?? requiredUsername;
+    const requiredUsername = request?.username;
+    const username = request?.loginHint ?? requiredUsername;
     const query = this.#query(request, { username, requiredUsername });
     if (query.parentWindowHandle === undefined && isBrokerEnabled(this.#options, this.#authority)) {
       throw new ArgumentError(
@@ -226,7 +227,8 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async acquireToken(request: AcquireTokenRequest): Promise<AuthenticationResult> {
     checkRequest("acquireToken", request);
-    const query = this.#query(request), { interactive = "if-needed" } = request;
+    const query = this.#query(request);
+    const { interactive = "if-needed" } = request;
     switch (interactive) {
       case "always":
         return await this.#sources.signIn(query, "window");
@@ -259,7 +261,8 @@ export class PublicClientApplication implements AsyncDisposable {
     options: RemoveAccountOptions = {},
   ): Promise<void> {
     checkRequest("removeAccount", options);
-    const known = checkAccount(account), call = checkCall(options);
+    const known = checkAccount(account);
+    const call = checkCall(options);
     await (options.fromBroker ? this.#sources.forgetEverywhere(known, call) : this.#sources.forget(known, call));
   }
 
@@ -274,7 +277,8 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async acquireSsoCookies(request: SsoCookieRequest): Promise<SsoCookie[]> {
     checkRequest("acquireSsoCookies", request);
-    const call = checkCall(request), { url } = request;
+    const call = checkCall(request);
+    const { url } = request;
     const account = checkAccount(request.account);
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
       throw new ArgumentError("Cannot acquire cookies: url has to begin with https://");
@@ -295,7 +299,8 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async signHttpRequest(request: SignedHttpRequest): Promise<string> {
     checkRequest("signHttpRequest", request);
-    const call = checkCall(request), { method, url, nonce } = request;
+    const call = checkCall(request);
+    const { method, url, nonce } = request;
     const scheme = { type: "pop", method, url, nonce } as const;
     const account = checkAccount(request.account);
     checkPop(scheme);
@@ -310,7 +315,8 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async isPopSupported(options: RequestOptions = {}): Promise<boolean> {
     checkRequest("isPopSupported", options);
-    const call = checkCall(options), finding = await this.#sources.broker.find(call);
+    const call = checkCall(options);
+    const finding = await this.#sources.broker.find(call);
     return finding.state === "active" && await finding.broker.isPopSupported(call);
   }
 
@@ -324,7 +330,9 @@ export class PublicClientApplication implements AsyncDisposable {
    */
   async getAuthorizationRequestUrl(request: InteractiveRequest): Promise<string> {
     checkRequest("getAuthorizationRequestUrl", request);
-    const { clientId } = this.#options, query = this.#query(request), { loginHint } = request;
+    const { clientId } = this.#options;
+    const query = this.#query(request);
+    const { loginHint } = request;
     const { authorizationUrl } = await import("./oauth/provider.ts");
     const { provider } = await (await this.#sources.provider()).find(query.authority, query);
     const redirectUri = loopbackRedirectUri(query.authority, this.#options);
@@ -413,7 +421,8 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   #logRefusal(what: string, error: unknown): LatchkeyError {
-    const refusal = error as LatchkeyError, { code, correlationId } = refusal;
+    const refusal = error as LatchkeyError;
+    const { code, correlationId } = refusal;
     this.#options.logger?.("info", `${what}: ${code} (correlation id ${correlationId})`);
     return refusal;
   }

@@ -42,9 +42,11 @@ const TICK_MS = 1_000;
  * came meanwhile is read before the time is up. Returns a function that stops the timer.
  */
 export function afterRunning(milliseconds: number, listener: () => void): () => void {
-  let left = milliseconds, timer: ReturnType<typeof setTimeout>;
+  let left = milliseconds;
+  let timer: ReturnType<typeof setTimeout>;
   function tick(): void {
-    const stepMs = Math.min(left, TICK_MS), begin = performance.now();
+    const stepMs = Math.min(left, TICK_MS);
+    const begin = performance.now();
     timer = setTimeout(() => {
       left -= stepMs;
       if (performance.now() - begin > stepMs + TICK_MS) left = Math.max(left, TICK_MS);
@@ -84,7 +86,8 @@ export class InFlight {
   /** Waits until no work is in flight, for at most `limitMs` milliseconds. By default without a limit. */
   async drained(limitMs?: number): Promise<void> {
     if (this.isEmpty) return;
-    const limit = new AbortController(), { signal } = limit;
+    const limit = new AbortController();
+    const { signal } = limit;
     // A timer costs Deno 4 ms, and keeps the program from ending.
     const stopLimit = limitMs === undefined ? undefined : afterRunning(limitMs, () => limit.abort());
     while (!this.isEmpty && !signal.aborted) {
@@ -228,7 +231,8 @@ export async function withinTime<T>(
   milliseconds: number,
   signal?: AbortSignal,
 ): Promise<T | undefined> {
-  const late = Promise.withResolvers<undefined>(), timer = startTimer(() => late.resolve(undefined), milliseconds);
+  const late = Promise.withResolvers<undefined>();
+  const timer = startTimer(() => late.resolve(undefined), milliseconds);
   try {
     return await untilAborted(Promise.race([promise, late.promise]), signal);
   } finally {

@@ -62,7 +62,8 @@ const PRIVATE_LABELS: ReadonlySet<string> = new Set([
  * private networks. IP addresses, in all their spellings, are not. It looks no name up.
  */
 export function isPublicHost(hostname: string): boolean {
-  const labels = hostname.replace(/\.$/, "").split("."), last = labels.at(-1)!;
+  const labels = hostname.replace(/\.$/, "").split(".");
+  const last = labels.at(-1)!;
   return labels.length > 1 && labels.every((label) => /^[a-z\d_-]+$/.test(label)) && /^[a-z]/.test(last) &&
     !PRIVATE_LABELS.has(last);
 }

@@ -78,7 +78,8 @@ function base64UrlBytes(encoded: string): Uint8Array {
   const base64 = encoded.replaceAll("-", "+").replaceAll("_", "/");
   const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array };
   if (fromBase64) return fromBase64.call(Uint8Array, base64);
-  const binary = atob(base64), bytes = new Uint8Array(binary.length);
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
   for (let at = 0; at < binary.length; at++) bytes[at] = binary.charCodeAt(at); // Uint8Array.from() takes twenty times as long
   return bytes;
 }

@@ -295,7 +295,8 @@ export function checkOptions(owner: string, options: unknown, known: Readonly<Re
 
 /** `enableBroker` stands for no single option, so all that it begins are named. */
 function suggestion(name: string, names: readonly string[]): string {
-  const longer = names.filter((each) => each.startsWith(name)), nearest = nearestName(name, names);
+  const longer = names.filter((each) => each.startsWith(name));
+  const nearest = nearestName(name, names);
   const likely = longer.length > 0 || nearest === undefined ? longer : [nearest];
   if (likely.length === 0) return "";
   return `: did you mean ${likely.length > 1 ? "one of " : ""}${likely.join(", ")}?`;
@@ -362,7 +363,8 @@ export function tokenQuery(
   checkSignIn(request);
   checkPop(pop);
   checkResource(request.resource, app.authority);
-  const scopes = checkScopes(request.scopes), claims = claimsRequest(challenge, clientCapabilities);
+  const scopes = checkScopes(request.scopes);
+  const claims = claimsRequest(challenge, clientCapabilities);
   return withCacheKey({
     ...request,
     ...names,
@@ -452,7 +454,8 @@ export function checkAccount(account: AccountInfo | undefined): AccountInfo {
   if (typeof account?.homeAccountId !== "string") {
     throw new ArgumentError("account is missing, or is not one of getAccounts");
   }
-  const { realm, tenantId }: Partial<AccountInfo> = account, tenant = realm ?? tenantId;
+  const { realm, tenantId }: Partial<AccountInfo> = account;
+  const tenant = realm ?? tenantId;
   if (tenant === undefined || realm === tenantId) return account;
   return { ...account, realm: tenant, tenantId: tenant };
 }

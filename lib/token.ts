@@ -99,7 +99,8 @@ export function refuseOther(
 
 /** Throws `interaction_required` if an answer's sign-in is older than `maxAge` seconds, or of unknown age. */
 export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
-  const at = result.idTokenClaims?.auth_time, age = typeof at === "number" ? now / 1000 - at : Infinity;
+  const at = result.idTokenClaims?.auth_time;
+  const age = typeof at === "number" ? now / 1000 - at : Infinity;
   if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // a time in the future means that the clock is wrong
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,

@@ -28,9 +28,11 @@ type Row = Readonly<Record<string, unknown>>;
  * @throws {LatchkeyError} `refused` if the query fails, or a table cannot have the answer.
  */
 export async function azOutput({ value, output, query, tableOf }: AzAnswer): Promise<string> {
-  const isQueried = query !== undefined, compiled = isQueried ? await compileQuery(query) : undefined;
+  const isQueried = query !== undefined;
+  const compiled = isQueried ? await compileQuery(query) : undefined;
   // Objects that a query makes have its order; all others are printed in order of their keys.
-  const answered = new Set<unknown>(), plain = copyOf(value, answered);
+  const answered = new Set<unknown>();
+  const plain = copyOf(value, answered);
   const result = compiled ? compiled(plain) : plain;
   if (result === undefined || result === null || output === "none") return "";
   switch (output) {
@@ -45,7 +47,8 @@ export async function azOutput({ value, output, query, tableOf }: AzAnswer): Pro
     case "tsv":
       return [result].flat(1).map((row) => `${tsvRow(row, answered)}\n`).join("");
     default: {
-      const rows = tableOf && !isQueried ? tableOf(result) : result, isInOrder = isQueried || tableOf !== undefined;
+      const rows = tableOf && !isQueried ? tableOf(result) : result;
+      const isInOrder = isQueried || tableOf !== undefined;
       return table([rows].flat(1).map((row) => isInOrder ? row : isRow(row) ? ordered(row) : row));
     }
   }
@@ -191,7 +194,8 @@ const PADDING = 2;
 
 /** Formats rows as Python's tabulate does by its format `simple`. */
 function table(rows: readonly unknown[]): string {
-  const cells = rows.map(tableRow), columns = [...new Set(cells.flatMap((row) => [...row.keys()]))];
+  const cells = rows.map(tableRow);
+  const columns = [...new Set(cells.flatMap((row) => [...row.keys()]))];
   if (columns.length === 0) return "\n";
   const widths = columns.map((name) =>
     Math.max(name.length + PADDING, ...cells.map((row) => (row.get(name) ?? "").length))

@@ -35,9 +35,11 @@ export interface KnownSubscriptions {
 }
 
 /** Time for which a list is used, and the number of lists that are kept. */
-const KEPT_MS = 60 * 60_000, MAX_LISTS = 16;
+const KEPT_MS = 60 * 60_000;
+const MAX_LISTS = 16;
 /** Limits of a request, and the greatest number of pages. */
-const REQUEST_MS = 15_000, MAX_PAGES = 50;
+const REQUEST_MS = 15_000;
+const MAX_PAGES = 50;
 const API_VERSION = "2022-12-01";
 
 /** Fetches the subscriptions that a token of Azure Resource Manager can see. */
@@ -46,8 +48,8 @@ export async function fetchSubscriptions(
   { accessToken, tenantId }: Pick<AuthenticationResult, "accessToken" | "tenantId">,
   signal: AbortSignal | undefined,
 ): Promise<readonly Subscription[]> {
-  const first = new URL(`subscriptions?api-version=${API_VERSION}`, withSlash(resourceManager)),
-    found: Subscription[] = [];
+  const first = new URL(`subscriptions?api-version=${API_VERSION}`, withSlash(resourceManager));
+  const found: Subscription[] = [];
   let next: URL | undefined = first;
   for (let page = 0; next && page < MAX_PAGES; page++) {
     const body: JsonObject = await getJson(next, accessToken, signal);
@@ -84,7 +86,8 @@ function readSubscription(entry: JsonObject, tenantId: string): Subscription | u
 export async function getJson(url: URL, accessToken: string, signal: AbortSignal | undefined): Promise<JsonObject> {
   const fetch = boundedFetch({ fetch: makeFetch(), timeoutMs: REQUEST_MS, signal }, { retry: true });
   const headers = { accept: "application/json", authorization: `Bearer ${accessToken}` };
-  const response = await fetch(url.href, { headers, redirect: "manual" }), { status } = response;
+  const response = await fetch(url.href, { headers, redirect: "manual" });
+  const { status } = response;
   const body = readJson(await response.text());
   if (status === 200 && body) return body;
   const { code, message } = isObject(body?.error) ? body.error : {};
@@ -135,7 +138,8 @@ function choiceKey({ profile = "", account }: Pick<Holder, "profile" | "account"
 
 /** Reads what is kept; nothing if there is no folder for it, or it is damaged. */
 export async function knownSubscriptions(holder: Holder, now: number = Date.now()): Promise<KnownSubscriptions> {
-  const { lists, chosen } = await readState(), kept = lists[listKey(holder)];
+  const { lists, chosen } = await readState();
+  const kept = lists[listKey(holder)];
   const age = kept && now - kept.fetchedOn;
   return {
     list: kept?.subscriptions,

@@ -148,7 +148,8 @@ function az<const Name extends string>(
  * @throws {UsageError} if Azure CLI would not take them, or if it is needed itself.
  */
 export function readAzCall(words: readonly string[]): AzCall | CommandSyntax | string {
-  const [first = ""] = words, end = words.findIndex((word) => word.startsWith("-"));
+  const [first = ""] = words;
+  const end = words.findIndex((word) => word.startsWith("-"));
   const given = words.slice(0, end === -1 ? undefined : end);
   // Arguments beside options follow the name of a command: the longest name counts.
   const names = given.map((_, index) => given.slice(0, index + 1).join(" ")).reverse();
@@ -178,7 +179,8 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
 }
 
 function notAnswered(name: string): never {
-  const names = COMMANDS.map(({ name }) => name), known = names.map((each) => `az ${each}`).join(", ");
+  const names = COMMANDS.map(({ name }) => name);
+  const known = names.map((each) => `az ${each}`).join(", ");
   const nearest = nearestName(name, names);
   const meant = nearest === undefined ? "" : ` (did you mean az ${nearest}?)`;
   throw new UsageError(
@@ -190,7 +192,10 @@ const HELP: AzOption = flag("help", "Show the help", { alias: "h" });
 
 /** Returns the words as latchkey's own reader takes them: `--name=value`, and `--` before arguments that are no options. */
 function readWords(command: AzCommand, words: readonly string[]): readonly string[] {
-  const options = [...command.options, HELP], read: string[] = [], operands: string[] = [], unknown: string[] = [];
+  const options = [...command.options, HELP];
+  const read: string[] = [];
+  const operands: string[] = [];
+  const unknown: string[] = [];
   const isOption = (word: string) => /^-[^\s]+$/.test(word);
   for (let at = 0; at < words.length; at++) {
     const word = words[at]!;
@@ -203,7 +208,8 @@ function readWords(command: AzCommand, words: readonly string[]): readonly strin
       (isOption(word) || operands.length >= command.operands ? unknown : operands).push(word);
       continue;
     }
-    const { option, attached } = found, name = `--${option.name}`;
+    const { option, attached } = found;
+    const name = `--${option.name}`;
     if (option.kind === "switch") {
       if (attached !== undefined) throw new UsageError(`argument ${word}: it takes no value`);
       read.push(name);
@@ -230,15 +236,16 @@ function optionOf(
   word: string,
   options: readonly AzOption[],
 ): { readonly option: AzOption; readonly attached: string | undefined } | undefined {
-  const letter = /^-([^-])(=?)(.*)$/s.exec(word), long = /^--([^=]+)(?:=(.*))?$/s.exec(word);
+  const letter = /^-([^-])(=?)(.*)$/s.exec(word);
+  const long = /^--([^=]+)(?:=(.*))?$/s.exec(word);
   const namesOf = ({ name, alias, also = [] }: AzOption) => [name, ...(alias ? [alias] : []), ...also];
   if (letter) {
     const option = options.find((each) => namesOf(each).includes(letter[1]!));
     return option && { option, attached: letter[2] || letter[3] ? letter[3] : undefined };
   }
   if (!long) return undefined;
-  const [, given = "", attached] = long,
-    longNames = (each: AzOption) => namesOf(each).filter(({ length }) => length > 1);
+  const [, given = "", attached] = long;
+  const longNames = (each: AzOption) => namesOf(each).filter(({ length }) => length > 1);
   const exact = options.find((each) => longNames(each).includes(given));
   const alike = options.filter((each) => longNames(each).some((name) => name.startsWith(given)));
   if (!exact && alike.length > 1) {

@@ -63,7 +63,9 @@ export type IncomingMessage =
 /** Splits a stream of bytes into messages. Those with more bytes than the limit are skipped. */
 export async function* readMessages(input: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<IncomingMessage> {
   const length = new Uint8Array(LENGTH_BYTES);
-  let part: Uint8Array = length, filled = 0, toSkip = 0;
+  let part: Uint8Array = length;
+  let filled = 0;
+  let toSkip = 0;
   for await (let bytes of input) {
     while (bytes.length > 0) {
       const taken = Math.min(bytes.length, toSkip || part.length - filled);
@@ -74,7 +76,8 @@ export async function* readMessages(input: AsyncIterable<Uint8Array>, limit: num
       }
       bytes = bytes.subarray(taken);
       if (toSkip > 0 || filled < part.length) continue;
-      const whole = part, size = new Uint32Array(length.buffer)[0]!;
+      const whole = part;
+      const size = new Uint32Array(length.buffer)[0]!;
       part = length;
       filled = 0;
       if (whole !== length) yield { kind: "message", bytes: whole };
@@ -128,7 +131,8 @@ function readBrowserMessage(bytes: Uint8Array): BrowserMessage {
     return invalid(null, "The message is not JSON"); // the parser's error would quote it
   }
   if (!isObject(message)) return invalid(null, "The message is not a JSON object");
-  const { command } = message, object = message;
+  const { command } = message;
+  const object = message;
   if (typeof command !== "string") return invalid(null, "The message has no command");
   if (Object.hasOwn(QUESTIONS, command)) return { command, question: () => QUESTIONS[command]!(object) };
   return invalid(command.slice(0, MAX_COMMAND_CHARACTERS), "There is no such command");
@@ -230,7 +234,9 @@ export class BrowserConnection {
   }
 
   #answer(message: BrowserMessage): void {
-    const { command } = message, before = this.#last.get(command), reply = this.#replyTo(message);
+    const { command } = message;
+    const before = this.#last.get(command);
+    const reply = this.#replyTo(message);
     const sent = (async () => {
       try {
         const [answer] = await Promise.all([reply, before]);
@@ -251,7 +257,8 @@ export class BrowserConnection {
 
   /** Returns the broker's answer, or an object with the error. */
   async #replyTo(message: BrowserMessage): Promise<JsonObject> {
-    const { channel, version, logError } = this.#options, isVersion = message.command === "getVersion";
+    const { channel, version, logError } = this.#options;
+    const isVersion = message.command === "getVersion";
     const more = isVersion ? { native: version } : {};
     try {
       await this.#watch(); // the first message to the browser is the state of the broker
@@ -269,7 +276,8 @@ export class BrowserConnection {
 
   /** A broker that answers is online, unless it came or went meanwhile. */
   async #observed<T>(call: () => Promise<T>): Promise<T> {
-    const before = this.#changes, answer = await call();
+    const before = this.#changes;
+    const answer = await call();
     if (this.#changes === before) this.#report(true);
     return answer;
   }
@@ -277,7 +285,8 @@ export class BrowserConnection {
   /** Starts the broker and watches it from then on. Tries again on the next call if there is no bus. */
   #watch(): Promise<void> {
     return this.#watching ??= (async () => {
-      const { channel, logError } = this.#options, before = this.#changes;
+      const { channel, logError } = this.#options;
+      const before = this.#changes;
       try {
         await channel.onChange(({ running }) => {
           this.#changes++;
@@ -323,7 +332,8 @@ const LINGER_MS = 5_000;
 const EXIT_CUT_OFF = 1;
 
 async function serveBrowser(line: CommandLine): Promise<number | void> {
-  const isInstall = line.isOn("install"), isUninstall = line.isOn("uninstall");
+  const isInstall = line.isOn("install");
+  const isUninstall = line.isOn("uninstall");
   if (isInstall && isUninstall) throw new UsageError("Give --install or --uninstall, not both");
   if (isInstall || isUninstall) {
     if (line.operands.length > 0) {

@@ -24,13 +24,15 @@ import { print, say, sayLine } from "../cli/output.ts";
 
 /** Name by which linux-entra-sso connects to its host. */
 const HOST_NAME = "linux_entra_sso";
-const PROGRAM_MODE = 0o755, MANIFEST_MODE = 0o644;
+const PROGRAM_MODE = 0o755;
+const MANIFEST_MODE = 0o644;
 
 /** Installs the host for browsers, and prints the paths of its manifests. */
 export async function installHost(line: CommandLine): Promise<void> {
   requireLinux();
   clientIdOf(line); // an error now is better than one in the browser
-  const browsers = namedBrowsers(line) ?? await startedBrowsers(), ids = extensionIds(line, browsers);
+  const browsers = namedBrowsers(line) ?? await startedBrowsers();
+  const ids = extensionIds(line, browsers);
   const manifests = await readManifests(browsers);
   const foreign = manifests.filter(({ owner }) => owner === "foreign");
   if (foreign.length > 0 && !line.isOn("force")) {
@@ -52,7 +54,8 @@ export async function installHost(line: CommandLine): Promise<void> {
 /** Removes what {@linkcode installHost} installed, and prints the paths. */
 export async function uninstallHost(line: CommandLine): Promise<void> {
   requireLinux();
-  const named = (namedBrowsers(line) ?? BROWSERS).map(manifestPath), manifests = await readManifests(BROWSERS);
+  const named = (namedBrowsers(line) ?? BROWSERS).map(manifestPath);
+  const manifests = await readManifests(BROWSERS);
   for (const { path, owner } of manifests.filter(({ path }) => named.includes(path))) {
     if (owner === "own") {
       await removePlacedFile(path);
@@ -101,7 +104,8 @@ function mozilla(name: string, profileFolders: Browser["profileFolders"], folder
 }
 
 function chromium(name: string, folder: string): Browser {
-  const path = () => `${configHome()}/${folder}`, manifestFolder = () => `${path()}/NativeMessagingHosts`;
+  const path = () => `${configHome()}/${folder}`;
+  const manifestFolder = () => `${path()}/NativeMessagingHosts`;
   return { name, kind: "chromium", profileFolders: () => [path()], manifestFolder };
 }
 
@@ -153,7 +157,8 @@ interface Manifest {
 
 /** Reads each manifest once: Firefox and Thunderbird share one. */
 async function readManifests(browsers: readonly Browser[]): Promise<readonly Manifest[]> {
-  const byPath = new Map(browsers.map((browser) => [manifestPath(browser), browser])), launcher = launcherPath();
+  const byPath = new Map(browsers.map((browser) => [manifestPath(browser), browser]));
+  const launcher = launcherPath();
   return await Promise.all([...byPath].map(async ([path, browser]): Promise<Manifest> => {
     const text = await readPlacedFile(path);
     const owner = text === undefined ? "none" : readJson(text)?.path === launcher ? "own" : "foreign";

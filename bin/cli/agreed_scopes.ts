@@ -39,9 +39,11 @@ export async function rememberAgreement(
   scopes: readonly string[],
   signal?: AbortSignal,
 ): Promise<void> {
-  const { withLock } = await import("../../lib/files/lock.ts"), path = filePath();
+  const { withLock } = await import("../../lib/files/lock.ts");
+  const path = filePath();
   await withLock(`${path}.lockfile`, async () => {
-    const entries = await readEntries(signal), known = entries.find((entry) => isSameServer(entry, server));
+    const entries = await readEntries(signal);
+    const known = entries.find((entry) => isSameServer(entry, server));
     const all = [...new Set([...scopesIn(known), ...scopes])];
     const { clientId: client_id, ...names } = server;
     const servers = [...entries.filter((entry) => entry !== known), { ...names, client_id, scopes: all }];
@@ -52,7 +54,8 @@ export async function rememberAgreement(
 
 /** A file that is damaged has no agreements: the user is asked again. */
 async function readEntries(signal: AbortSignal | undefined): Promise<readonly JsonObject[]> {
-  const bytes = await readPrivateFile(filePath(), { signal }), servers = bytes && readJson(bytes)?.servers;
+  const bytes = await readPrivateFile(filePath(), { signal });
+  const servers = bytes && readJson(bytes)?.servers;
   return Array.isArray(servers) ? servers.filter(isObject) : [];
 }
 

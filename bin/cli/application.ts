@@ -43,8 +43,10 @@ export async function makeApplication(
     & TokenStoreOptions
     & CacheCall = {},
 ): Promise<PublicClientApplication> {
-  const broker = line.get(BROKER), verbosity = line.count("verbose");
-  const authority = line.text("authority"), redirectPath = line.text("redirect-path");
+  const broker = line.get(BROKER);
+  const verbosity = line.count("verbose");
+  const authority = line.text("authority");
+  const redirectPath = line.text("redirect-path");
   const cache = options.cache ?? await storeOf(line, { mayPrompt, needsCache, hold, signal });
   const app = new PublicClientApplication({
     clientId: options.clientId ?? clientIdOf(line),
@@ -98,7 +100,8 @@ export async function storeOf(
   { signal, ...options }: TokenStoreOptions & CacheCall,
 ): Promise<TokenStore | undefined> {
   const isRequested = line.origin("store") !== "default" || line.origin("cache-file") !== undefined;
-  const isPossible = !denoNamespace() || mayReadEnvironment("HOME"), verbosity = line.get(VERBOSE);
+  const isPossible = !denoNamespace() || mayReadEnvironment("HOME");
+  const verbosity = line.get(VERBOSE);
   if (!isRequested && !isPossible && verbosity === 0) return undefined;
   const { openTokenStore, requireCacheFile } = await import("./token_cache.ts");
   // Warnings of the token cache are about the user's own files, or a prompt that they have to answer.
@@ -144,7 +147,8 @@ export async function chooseAccount(
   if (accounts.length > 1 && canChoose()) return await (await import("./sign_in.ts")).askForAccount(accounts, signal);
   if (accounts.length > 1) throw new UsageError(ambiguous(accounts, nameOrId));
   if (accounts[0]) return accounts[0];
-  const why = await whyNoAccount(app, nameOrId, signal), who = nameOrId === undefined ? "" : ` ${nameOrId}`;
+  const why = await whyNoAccount(app, nameOrId, signal);
+  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
   throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
     hint: "List the accounts: latchkey accounts; or sign in: latchkey login",
   });

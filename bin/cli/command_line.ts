@@ -84,7 +84,8 @@ export function readCommandLine(
   words: readonly string[],
   profile?: ProfileValues | Error,
 ): CommandLine {
-  const options = [...command.options, HELP], normalized = normalizeSwitches(words, options);
+  const options = [...command.options, HELP];
+  const normalized = normalizeSwitches(words, options);
   const parsed = parse(command, normalized, options);
   // The parser reports a switch that is missing as off.
   const givenOf = ({ kind, name }: Option) =>
@@ -93,7 +94,8 @@ export function readCommandLine(
   const environment = environmentReader();
   const read = new Map(
     options.map((option) => {
-      const isSet = option.environment !== false, set = isSet ? environment(variableOf(option)) : undefined;
+      const isSet = option.environment !== false;
+      const set = isSet ? environment(variableOf(option)) : undefined;
       return [option.name, readOption(option, { given: givenOf(option), set, profile: values })];
     }),
   );
@@ -114,7 +116,8 @@ function makeCommandLine(
   facts: Pick<CommandLine, "correlationId" | "profile" | "profileProblem" | "operands">,
   read: ReadonlyMap<string, ReadValue>,
 ): CommandLine {
-  const value = <T>(name: string) => read.get(name)?.value as T, origin = (name: string) => read.get(name)?.origin;
+  const value = <T>(name: string) => read.get(name)?.value as T;
+  const origin = (name: string) => read.get(name)?.origin;
   return {
     ...facts,
     help: value<boolean>("help"),
@@ -214,7 +217,8 @@ interface GivenValues {
 }
 
 function readOption(option: Option, { given, set, profile }: GivenValues): ReadValue {
-  const name = `--${option.name}`, variable = variableOf(option);
+  const name = `--${option.name}`;
+  const variable = variableOf(option);
   const told = option.fromProfile === false ? undefined : profile?.values[option.name];
   switch (option.kind) {
     case "switch":

@@ -164,7 +164,8 @@ function wordList(words: readonly string[]): string {
 
 /** Returns a script that makes fish complete `latchkey`. The name of a `.json` file calls the last command. */
 export function fishCompletions(commands: readonly CommandSyntax[], configFile: CommandSyntax): string {
-  const isFirst = "__latchkey_is_first", names = commands.map(({ name }) => name);
+  const isFirst = "__latchkey_is_first";
+  const names = commands.map(({ name }) => name);
   const lines = [
     ...commands.map(({ name, summary }) => line(isFirst, ["-a", fishWord(fishWord(name)), "-d", fishWord(summary)])),
     line(isFirst, ["-k", "-a", "'(__fish_complete_suffix .json)'"]),
@@ -194,7 +195,8 @@ ${lines.join("")}`;
 }
 
 function linesOf(pattern: string, command: CommandSyntax): string {
-  const condition = `__latchkey_calls ${fishWord(pattern)}`, operand = completedOperandOf(command);
+  const condition = `__latchkey_calls ${fishWord(pattern)}`;
+  const operand = completedOperandOf(command);
   return [
     ...command.options.map((option) => line(condition, optionWords(option))),
     line(condition, ["-s", "h", "-l", "help", "-d", "'Show this help'"]),
@@ -287,7 +289,8 @@ ${lines.join(" \\\n")}
 }
 
 function specsOf(option: Option): readonly string[] {
-  const value = completedValueOf(option), flags = flagsOf(option);
+  const value = completedValueOf(option);
+  const flags = flagsOf(option);
   const isMany = option.kind === "list" || option.kind === "count";
   const exclusive = isMany ? "*" : flags.length > 1 ? `(${flags.join(" ")})` : "";
   const summary = option.summary.replaceAll(/[\\[\]]/g, "\\$&");
@@ -297,7 +300,8 @@ function specsOf(option: Option): readonly string[] {
 }
 
 function operandSpecs(command: CommandSyntax): readonly string[] {
-  const value = completedOperandOf(command), name = command.operand?.value ?? "FILE";
+  const value = completedOperandOf(command);
+  const name = command.operand?.value ?? "FILE";
   if (!value) return [];
   if (value === "command") return [`*::${name}:_normal`];
   const tail = `:${escapeColons(name)}:${actionOf(value)}`;

@@ -115,7 +115,9 @@ function given(line: CommandLine, names: readonly string[]): readonly (readonly 
     .map((name) => [`--${name}`, line.text(name)!]);
 }
 
-const LOGIN = "latchkey login", ACCOUNTS = "latchkey accounts", WITH_CLAIMS = ", with the error's claims";
+const LOGIN = "latchkey login";
+const ACCOUNTS = "latchkey accounts";
+const WITH_CLAIMS = ", with the error's claims";
 /** A command in a hint: without options, or with one that the library's words stand for. */
 const BARE_COMMAND =
   /latchkey accounts(?! -)|latchkey login(?: --claims, with the error's claims| --scope(?= ?(?:[.;]|$))| --prompt login| --claims| --scope)?(?! -)/g;
@@ -125,7 +127,8 @@ const BARE_COMMAND =
  * follows a command is kept apart by quotation marks.
  */
 export function withLoginOptions(error: LatchkeyError, line: CommandLine): LatchkeyError {
-  const isApp = !["default", undefined].includes(line.origin("client-id")), hint = commandLineHint(error.hint);
+  const isApp = !["default", undefined].includes(line.origin("client-id"));
+  const hint = commandLineHint(error.hint);
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
   const scopes = line.origin("scope") ? line.list("scope") : [];
   const resource = line.origin("resource") && line.text("resource");

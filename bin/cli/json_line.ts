@@ -9,14 +9,17 @@ const TOKEN =
 
 /** Returns the number of the line, from 1, at which a text is no longer JSON. */
 export function lineOfMistake(text: string): number {
-  const tokens = new RegExp(TOKEN), open: string[] = [];
+  const tokens = new RegExp(TOKEN);
+  const open: string[] = [];
   // `isEmpty`: a list or an object has just begun, and may also end.
   let expected: "value" | "key" | "colon" | "end" = "value";
-  let isEmpty = false, at = 0;
+  let isEmpty = false;
+  let at = 0;
   for (;;) {
     const match = tokens.exec(text);
     if (!match) return lineAt(text, at + /^\s*/.exec(text.slice(at))![0].length);
-    const mark = match[1], isString = mark === undefined && match[0].trimStart().startsWith('"');
+    const mark = match[1];
+    const isString = mark === undefined && match[0].trimStart().startsWith('"');
     const start = tokens.lastIndex - match[0].trimStart().length;
     if (mark === "{" || mark === "[") {
       if (expected !== "value") return lineAt(text, start);

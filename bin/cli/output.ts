@@ -58,7 +58,8 @@ export function announceLongWait(): Disposable {
 
   function lookAfter(milliseconds: number): void {
     timer = setTimeout(() => {
-      const wait = oldestWait(), leftMs = wait ? wait.sinceMs + LONG_WAIT_MS - performance.now() : LONG_WAIT_MS;
+      const wait = oldestWait();
+      const leftMs = wait ? wait.sinceMs + LONG_WAIT_MS - performance.now() : LONG_WAIT_MS;
       if (!wait || leftMs > 0) return lookAfter(leftMs);
       try {
         say(`still waiting for ${wait.whose}`);

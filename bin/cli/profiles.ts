@@ -38,7 +38,8 @@ export function checkProfileName(name: string): void {
 
 /** Reads a profile; `undefined` if the file does not have it. @throws {UsageError} if the file is invalid. */
 export function readProfile(file: ProfileFile, name: string): ProfileValues | undefined {
-  const profiles = profilesIn(file), profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
+  const profiles = profilesIn(file);
+  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) return undefined;
   return { name, values: valuesIn(file, profile, { options: OPTIONS, of: `the profile ${name}` }) };
 }
@@ -97,7 +98,8 @@ export function noSuchProfile(file: ProfileFile, name: string): UsageError {
  * @throws {UsageError} if the file is invalid.
  */
 export function withProfile(file: ProfileFile, { name, values }: ProfileValues): string {
-  const root = rootOf(file), profiles = profilesIn(file);
+  const root = rootOf(file);
+  const profiles = profilesIn(file);
   const old = Object.hasOwn(profiles, name) && isObject(profiles[name]) ? profiles[name] : {};
   const gone = ALTERNATIVES.flatMap(([one, other]) => one in values ? [other] : other in values ? [one] : []);
   const profile = Object.fromEntries([
@@ -198,11 +200,13 @@ export async function requireWritableProfiles(line: CommandLine, signal: AbortSi
  * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if it cannot be written.
  */
 export async function writeProfile(line: CommandLine, account: AccountInfo, signal?: AbortSignal): Promise<void> {
-  const { "cache-file": given, ...others } = valuesOf(line, account), name = line.text("profile")!;
+  const { "cache-file": given, ...others } = valuesOf(line, account);
+  const name = line.text("profile")!;
   // The next command may run in another folder.
   const values = given === undefined ? others : { ...others, "cache-file": absolutePath(cacheFilePath(line)!) };
   await withFileLock(async () => {
-    const file = await readFile(), text = withProfile(file, { name, values });
+    const file = await readFile();
+    const text = withProfile(file, { name, values });
     if (text !== file.text) await replacePrivateFile(file.path, new TextEncoder().encode(text), { signal });
   }, signal);
 }
@@ -221,7 +225,8 @@ async function readFile(): Promise<ProfileFile> {
     if (error instanceof TypeError) throw wrong({ path }, "it is not UTF-8");
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
     // The check is that of token files; this one has no tokens.
-    const message = error.message.replace(" is not safe for tokens:", " is not safe:"), { hint } = error;
+    const message = error.message.replace(" is not safe for tokens:", " is not safe:");
+    const { hint } = error;
     throw new UsageError(`${message}. ${hint}`, { cause: new LatchkeyError(error.code, message, { hint }) });
   }
 }

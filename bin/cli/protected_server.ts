@@ -65,10 +65,14 @@ export async function needsOfServer(
   commandLine: CommandLine,
   { named, challenge, held, signal }: ServerFacts,
 ): Promise<ServerNeeds> {
-  const clientId = clientIdOf(commandLine), line = commandLine.with({ for: address });
-  const { correlationId } = line, tenantId = line.text("tenant");
-  const ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY), isMicrosoft = ofLine.kind !== "oidc";
-  const identifier = resourceIdentifier(address), url = new URL(address);
+  const clientId = clientIdOf(commandLine);
+  const line = commandLine.with({ for: address });
+  const { correlationId } = line;
+  const tenantId = line.text("tenant");
+  const ofLine = parseAuthority(line.text("authority") ?? DEFAULT_AUTHORITY);
+  const isMicrosoft = ofLine.kind !== "oidc";
+  const identifier = resourceIdentifier(address);
+  const url = new URL(address);
   if (named.length > 0 && !held) {
     const resource = isMicrosoft ? undefined : line.text("resource") ?? identifier;
     const target = { scopes: named, tenantId, resource };
@@ -84,7 +88,8 @@ export async function needsOfServer(
   const resources = named.map(resourceOfScope);
   const foreign = found.scopes.find((scope) => isMicrosoft && !resources.includes(resourceOfScope(scope)));
   if (named.length > 0 && foreign !== undefined) throw foreignScope(url.host, foreign, correlationId);
-  const { resource, proposed } = found, ofServer = { server: url.href, authority: authority.url, clientId };
+  const { resource, proposed } = found;
+  const ofServer = { server: url.href, authority: authority.url, clientId };
   const agreed = proposed.length === 0 || resource === undefined
     ? []
     : [...named, ...held ?? [], ...await agreedScopes({ ...ofServer, resource }, signal)];
@@ -130,7 +135,8 @@ export async function acquireForServer(
   acquire: (request: ServerRequest) => Promise<AuthenticationResult>,
   { mayPrompt, isSignIn = false, signal }: ServerTokenOptions,
 ): Promise<AuthenticationResult> {
-  const { unagreed, target, isNamedByUser } = needs, mustPrompt = unagreed.length > 0;
+  const { unagreed, target, isNamedByUser } = needs;
+  const mustPrompt = unagreed.length > 0;
   if (mustPrompt && !(mayPrompt && isTerminal("stderr"))) throw notAgreed(needs);
   const isShownAtOnce = mustPrompt || isSignIn;
   if (isShownAtOnce) announce(needs);
@@ -164,7 +170,8 @@ function notAgreed({ url, authority, unagreed, line, loginScopes }: ServerNeeds)
  * A provider that ignores the resource can issue a token that is good at all its services. An opaque one cannot be looked into.
  */
 function checkAudience({ accessToken, correlationId }: AuthenticationResult, needs: ServerNeeds): void {
-  const { url, authority, target: { resource } } = needs, claims = readJwt(accessToken);
+  const { url, authority, target: { resource } } = needs;
+  const claims = readJwt(accessToken);
   if (resource === undefined || claims === undefined) return;
   const audiences: unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
   // Some providers add the address of their own claims about the user.

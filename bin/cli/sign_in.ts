@@ -34,7 +34,8 @@ export interface Prompter {
 
 /** Returns the prompter for a command line, whose port has to be valid. */
 export function prompterFor(line: CommandLine): Prompter {
-  const port = portOf(line), browser = consoleBrowser(line);
+  const port = portOf(line);
+  const browser = consoleBrowser(line);
   return {
     browser: browser.options,
     async ask(request, send) {
@@ -72,9 +73,14 @@ const DEAD_END_OF_ENTRA =
   "broker can pass (--broker require)";
 
 function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
-  const timeout = line.seconds("timeout"), begin = Date.now();
+  const timeout = line.seconds("timeout");
+  const begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
-  let limitMs = (timeout ?? 0) * 1000, until = 0, redirectUri = "", timesRead = 0, missingFlags: readonly string[] = [];
+  let limitMs = (timeout ?? 0) * 1000;
+  let until = 0;
+  let redirectUri = "";
+  let timesRead = 0;
+  let missingFlags: readonly string[] = [];
   let endCountDown = () => {};
 
   async function open(url: string): Promise<boolean> {
@@ -157,7 +163,8 @@ export async function signInByDeviceCode(
   request: Omit<DeviceCodeSignIn, "onUserCode">,
   line: CommandLine,
 ): Promise<AuthenticationResult> {
-  const timeout = line.seconds("timeout"), until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
+  const timeout = line.seconds("timeout");
+  const until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
   let endCountDown = () => {};
   try {
     return await app.acquireTokenByDeviceCode({
@@ -178,7 +185,8 @@ const COLUMNS = 80;
 /** Light squares around a code: readers need some. */
 const QR_BORDER = 2;
 /** Colors of the squares that are drawn, the light ones, and of the others, whatever those of the terminal are. */
-const LIGHT_ON_DARK = "\x1b[97;40m", USUAL_COLORS = "\x1b[0m";
+const LIGHT_ON_DARK = "\x1b[97;40m";
+const USUAL_COLORS = "\x1b[0m";
 
 /** Shows an address as a QR code, two rows of squares in one line of text; or says why not. */
 async function showQrCode(address: string): Promise<void> {
@@ -228,14 +236,16 @@ const NOTHING_CAME_BACK =
   "the browser has not come back yet. If you declined there, or its page shows an error, press " +
   "Ctrl-C and sign in again";
 /** Part of the time for a sign-in, and time in milliseconds, after which a reminder is due. */
-const REMINDER_PART = 0.2, REMINDER_MS = 60_000;
+const REMINDER_PART = 0.2;
+const REMINDER_MS = 60_000;
 
 /**
  * Shows the time that is left, if standard error is a terminal, and after a while a reminder. Returns a function that ends both.
  */
 function countDown(until: number, reminder?: string): () => void {
   if (!isTerminal("stderr")) return () => {};
-  const begin = Date.now(), remindAt = begin + Math.min(REMINDER_MS, (until - begin) * REMINDER_PART);
+  const begin = Date.now();
+  const remindAt = begin + Math.min(REMINDER_MS, (until - begin) * REMINDER_PART);
   let isDue = reminder !== undefined;
   // Not at once: a prompt may follow.
   const timer = setInterval(() => {

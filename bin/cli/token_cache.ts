@@ -30,7 +30,8 @@ type StoredPlace = Exclude<TokenPlace, { readonly kind: "memory" }>;
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if the folder of a requested place is not known.
  */
 export function tokenPlace(line: CommandLine): TokenPlace {
-  const nearest = line.nearest("store", "cache-file"), store = line.get(STORE);
+  const nearest = line.nearest("store", "cache-file");
+  const store = line.get(STORE);
   const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
   if (path !== undefined && nearest.includes("cache-file")) {
     if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, true);
@@ -134,7 +135,8 @@ export function openTokenStore(
 
 /** Opens a store that reports damaged documents, once, and those that it sets aside. */
 function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; readonly logger: Logger }): CacheStore {
-  const isFile = place.kind === "file", said = new Set<string>();
+  const isFile = place.kind === "file";
+  const said = new Set<string>();
   const { logger } = options;
   const store = isFile ? fileStore({ folder: place.folder, ...options }) : plaintextStore(place.path, { logger });
   if (!isFile && place.isNamed) {
@@ -201,7 +203,8 @@ export function bestEffortStore(
   /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
   const unusable = new Map<string, LatchkeyError>();
   const told = new Set<string>();
-  let used = store, spare: CacheStore | undefined;
+  let used = store;
+  let spare: CacheStore | undefined;
 
   function notifyOnce(what: string, error: LatchkeyError): void {
     if (told.has(what)) return;

@@ -68,7 +68,8 @@ export const redirectUri: Check = {
   id: "redirect_uri",
   limitMs: 2_000,
   async run({ clientId = "<client id>" }) {
-    const { system, isWsl } = await readMachine(), uris = redirectUris(clientId);
+    const { system, isWsl } = await readMachine();
+    const uris = redirectUris(clientId);
     const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
     const way = system === "win32" || isWsl ? "windows" : system === "darwin" ? "macos" : "linux";
     const name = wellKnownName(clientId);
@@ -91,7 +92,8 @@ export const accounts: Check = {
   async run(context, { signal, stateOf }) {
     const { app, clientId, username } = context;
     if (clientId === undefined) return NO_CLIENT_ID;
-    const found = await app.getAccounts({ username, signal }), who = username === undefined ? "" : ` ${username}`;
+    const found = await app.getAccounts({ username, signal });
+    const who = username === undefined ? "" : ` ${username}`;
     if (found.length > 0) return ok(found.map((account) => account.username || account.homeAccountId).join(", "));
     const fix = signInFix(context);
     return stateOf("broker") === "unknown"
@@ -106,7 +108,8 @@ export const silentToken: Check = {
   limitMs: 25_000,
   needs: ["broker"],
   async run(context, { signal }) {
-    const { app, clientId, scopes, username, tenantId } = context, what = scopes.join(" ");
+    const { app, clientId, scopes, username, tenantId } = context;
+    const what = scopes.join(" ");
     if (clientId === undefined) return NO_CLIENT_ID;
     try {
       const request = { scopes, username, tenantId, interactive: "never", signal } as const;
@@ -144,7 +147,8 @@ export const msalRuntime: Check = {
   isForBroker: true,
   after: ["broker"],
   async run({ app }, { signal, stateOf }) {
-    const runs = stateOf("broker") === "ok", { folder, version, isUnreadable } = await findPackage();
+    const runs = stateOf("broker") === "ok";
+    const { folder, version, isUnreadable } = await findPackage();
     if (!runs && isUnreadable) {
       const fix = `Run deno with ${quoteCommand([`--allow-read=${folder}`, "--allow-ffi"])}`;
       return notChecked(`Deno may not read the folder of ${PACKAGE}`, fix);
@@ -198,14 +202,16 @@ export const wsl: Check = {
   isForBroker: true,
   after: ["broker"],
   async run({ app }, { signal, stateOf }) {
-    const runs = stateOf("broker") === "ok", finding = await checkWsl(runs, signal);
+    const runs = stateOf("broker") === "ok";
+    const finding = await checkWsl(runs, signal);
     if (finding.state !== "failed" || !runs) return finding;
     return tolerated(finding, `the ${(await app.brokerStatus({ signal })).kind} broker is used instead`);
   },
 };
 
 async function checkWsl(brokerRuns: boolean, signal: AbortSignal): Promise<Finding> {
-  let proxy, version;
+  let proxy;
+  let version;
   try {
     proxy = await findWslProxy(signal);
     version = await wslVersion(signal);
@@ -333,7 +339,8 @@ export function withWindowFix(finding: Finding, { variables }: ActivationEnviron
 
 function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: boolean): Finding {
   const where = source === "systemd" ? "systemd's user manager" : "the bus daemon";
-  const given = DISPLAYS.filter((name) => variables.get(name)), own = DISPLAYS.filter(readEnvironment);
+  const given = DISPLAYS.filter((name) => variables.get(name));
+  const own = DISPLAYS.filter(readEnvironment);
   if (given.length > 0) {
     const detail = `${where} has ${given.map((name) => `${name}=${variables.get(name)}`).join(", ")}`;
     const others = own.filter((name) => readEnvironment(name) !== variables.get(name));

@@ -128,7 +128,8 @@ async function runCheck(
   if (missing) return missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id);
   if (isForBroker && stateOf("broker") === "unknown") return notChecked("no broker is asked for");
   if (signal?.aborted) return { state: "blocked", detail: "not checked: the time was over", fix: RAISE_TIMEOUT };
-  const limit = new AbortController(), ends = AbortSignal.any([...(signal ? [signal] : []), limit.signal]);
+  const limit = new AbortController();
+  const ends = AbortSignal.any([...(signal ? [signal] : []), limit.signal]);
   const timer = setTimeout(() => limit.abort(new Error(`it took longer than ${limitMs / 1000} s`)), limitMs);
   const running = async () => await run(context, { signal: ends, stateOf });
   // A check that ignores its signal is abandoned; one that returns leaves nothing running.

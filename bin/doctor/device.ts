@@ -65,13 +65,15 @@ export function judgeDevice({ code, stdout, stderr }: CommandResult, now: number
     const finding = EXIT_CODES[code]?.(line && `: ${line.slice(0, 200)}`);
     return finding ?? notChecked(`dsreg --status ended with the exit code ${code}`);
   }
-  const fields = fieldsIn(stdout), status = fields.get("device registration status") ?? "";
+  const fields = fieldsIn(stdout);
+  const status = fields.get("device registration status") ?? "";
   if (/^not\b/i.test(status)) return failed("the device is not registered", REGISTER);
   if (!/^registered$/i.test(status)) return notChecked("dsreg --status does not say whether the device is registered");
-  const tenant = fields.get("tenant name") ?? fields.get("tenant id"), id = fields.get("device id");
+  const tenant = fields.get("tenant name") ?? fields.get("tenant id");
+  const id = fields.get("device id");
   const device = `registered${tenant ? ` in ${tenant}` : ""}${id ? ` as ${id}` : ""}`;
-  const present = fields.get("prt present") ?? "",
-    expiry = fields.get("prt expires on") ?? fields.get("prt expiration time");
+  const present = fields.get("prt present") ?? "";
+  const expiry = fields.get("prt expires on") ?? fields.get("prt expiration time");
   if (/^no$/i.test(present)) return failed(`${device}, but without a primary refresh token (PRT)`, RENEW);
   if (!/^yes$/i.test(present)) return ok(`${device}; dsreg does not say whether there is a primary refresh token`);
   const end = endOf(expiry);

@@ -132,7 +132,8 @@ function withoutBroker(check: Check, reason: string): Check {
 
 /** The checks in the order of the report: each stands after those that it needs. */
 function checksOf(system: string): readonly Check[] {
-  const first = [platform, runtime, profile, clock], last = [redirectUri, accounts, silentToken, network, tokenCache];
+  const first = [platform, runtime, profile, clock];
+  const last = [redirectUri, accounts, silentToken, network, tokenCache];
   if (system !== "linux") return [...first, broker, msalRuntime, ...last];
   // On WSL the session bus is only the second way to a broker, which the broker's check covers.
   if (isWsl()) return [...first, broker, wsl, ...last];
@@ -143,9 +144,11 @@ function checksOf(system: string): readonly Check[] {
 async function examineMachine(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const clientId = line.text("client-id") === undefined ? undefined : clientIdOf(line);
   const cache = openStore(line) ?? memoryStore();
-  const reason = await whyNoBroker(line), requireBroker = reason === undefined;
+  const reason = await whyNoBroker(line);
+  const requireBroker = reason === undefined;
   const options = { clientId: clientId ?? NO_CLIENT_ID, requireBroker, timeLimits: BROKER_LIMITS, cache };
-  const app = await makeApplication(line, options), all = checksOf(operatingSystem());
+  const app = await makeApplication(line, options);
+  const all = checksOf(operatingSystem());
   const checks = requireBroker ? all : all.map((check) => withoutBroker(check, reason));
   let bus: Promise<SessionBus> | undefined;
   const results = await runChecks(checks, {

@@ -50,13 +50,16 @@ export const network: Check = {
 };
 
 function notPermitted(url: string): Finding | undefined {
-  const { host } = new URL(url), deno = denoNamespace();
+  const { host } = new URL(url);
+  const deno = denoNamespace();
   if (!deno || deno.permissions.querySync({ name: "net", host }).state === "granted") return undefined;
   return notChecked(`Deno may not connect to ${host}`, `Run deno with ${quoteCommand([`--allow-net=${host}`])}`);
 }
 
 async function connect(authority: string, signal: AbortSignal): Promise<Finding> {
-  const send = makeFetch(), url = new URL(authority), begin = performance.now();
+  const send = makeFetch();
+  const url = new URL(authority);
+  const begin = performance.now();
   let hasSent = false;
   const app = new PublicClientApplication({
     ...{ clientId: NO_CLIENT_ID, authority },
@@ -99,7 +102,9 @@ export const clock: Check = {
   async run({ authority }, { signal }) {
     const denied = notPermitted(authority);
     if (denied) return denied;
-    const { host, origin } = new URL(authority), begin = Date.now(), date = await serverTime(origin, signal);
+    const { host, origin } = new URL(authority);
+    const begin = Date.now();
+    const date = await serverTime(origin, signal);
     if (date === undefined) return notChecked(`${host} did not return its time; check the network`);
     const offset = Math.round(((begin + Date.now()) / 2 - date) / 1000);
     const detail = offset === 0

@@ -30,17 +30,22 @@ export async function installHelper(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   requireConfiguration();
-  const { helper, program } = helpersOf(command), inherited = await inheritedHelpers(program, signal);
+  const { helper, program } = helpersOf(command);
+  const inherited = await inheritedHelpers(program, signal);
   for (const { url, host } of places) {
-    const key = `credential.${url}.helper`, before = await valuesOf(key, signal), others = withoutOwn(before, program);
-    const wanted = [...others, "", helper], isDone = JSON.stringify(before) === JSON.stringify(wanted);
+    const key = `credential.${url}.helper`;
+    const before = await valuesOf(key, signal);
+    const others = withoutOwn(before, program);
+    const wanted = [...others, "", helper];
+    const isDone = JSON.stringify(before) === JSON.stringify(wanted);
     if (!isDone) {
       await remove(key, before, others);
       await changeGit(["--add", key, ""]);
       await changeGit(["--add", key, helper]);
     }
     for (const value of ["", helper]) print(`${key}=${value}\n`);
-    const where = await whereIs(key, signal), undo = quoteCommand(["latchkey", "git", "--uninstall", "--host", host]);
+    const where = await whereIs(key, signal);
+    const undo = quoteCommand(["latchkey", "git", "--uninstall", "--host", host]);
     say(`${where} ${isDone ? "already has" : "now has"} these lines: git asks latchkey for ${url}. To undo: ${undo}`);
     const storing = await laterHelpers(key, helper, signal);
     const reset = [...new Set([...inherited, ...others])].filter((value) => value && !storing.includes(value));
@@ -71,9 +76,11 @@ export async function uninstallHelper(
   const keys = places?.map(({ url }) => `credential.${url}.helper`) ?? await helperKeys(signal);
   let removed = 0;
   for (const key of keys) {
-    const before = await valuesOf(key, signal), others = withoutOwn(before, program);
+    const before = await valuesOf(key, signal);
+    const others = withoutOwn(before, program);
     if (before.length === others.length) continue;
-    const where = await whereIs(key, signal), gone = before.filter((value) => isOwn(value, program));
+    const where = await whereIs(key, signal);
+    const gone = before.filter((value) => isOwn(value, program));
     await remove(key, before, others);
     removed += gone.length;
     for (const value of gone) print(`${key}=${value}\n`);
@@ -84,7 +91,8 @@ export async function uninstallHelper(
 
 /** Returns the helper to write, and its beginning, which all helpers of this latchkey have, whatever their options. */
 function helpersOf(command: readonly string[]): { readonly helper: string; readonly program: string } {
-  const isWindows = operatingSystem() === "win32", program = command.slice(0, command.indexOf("git") + 1);
+  const isWindows = operatingSystem() === "win32";
+  const program = command.slice(0, command.indexOf("git") + 1);
   return { helper: helperOf(command, isWindows), program: helperOf(program, isWindows) };
 }
 
@@ -211,7 +219,8 @@ const NOTHING_TO_UNSET = 5;
 /** Exit code if the file cannot be locked: another git has just locked it, or its folder is read-only. */
 const CANNOT_LOCK = 255;
 /** Tries, and milliseconds between them: git holds a lock for as long as it writes a small file. */
-const LOCK_TRIES = 20, LOCK_DELAY_MS = 100;
+const LOCK_TRIES = 20;
+const LOCK_DELAY_MS = 100;
 
 function gitFailure({ code, stderr }: CommandResult): LatchkeyError {
   const why = stderr.trim().split("\n").at(-1) || `exit code ${code}`;

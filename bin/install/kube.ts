@@ -281,7 +281,8 @@ function contextsOf(files: readonly Kubeconfig[], user: string): readonly string
 
 /** The parts of a user: keys that sign in, their values, and the rest. */
 function credentialsIn(config: Kubeconfig, name: string) {
-  const value = findEntry(config, "users", name)?.user, user = isObject(value) ? value : {};
+  const value = findEntry(config, "users", name)?.user;
+  const user = isObject(value) ? value : {};
   const keys = Object.keys(user).filter((key) => CREDENTIALS.includes(key));
   const part = (isWanted: (key: string) => boolean) =>
     Object.fromEntries(Object.entries(user).filter(([key]) => isWanted(key)));
@@ -305,7 +306,9 @@ export function isOwn(
   exec: Readonly<Record<string, unknown>>,
   own: readonly string[] = ownCommand(() => []),
 ): boolean {
-  const words = wordsOf(exec), at = words.indexOf("kube"), isExecutable = own.length === 1 && at === 1;
+  const words = wordsOf(exec);
+  const at = words.indexOf("kube");
+  const isExecutable = own.length === 1 && at === 1;
   return at > 0 && (RUNS_LATCHKEY.test(words[at - 1]!) || isExecutable && words[0] === own[0]);
 }
 
@@ -432,7 +435,8 @@ function idsToTake(
  * file has the usual form; else the file is written anew, with its comments and in its order.
  */
 export function withUser(config: Kubeconfig, name: string, user: Readonly<Record<string, unknown>>): string {
-  const { path, text, document, value } = config, list = document.get("users", true);
+  const { path, text, document, value } = config;
+  const list = document.get("users", true);
   const entry = isSeq<YAMLMap>(list) ? list.items.find((each) => each.get("name") === name) : undefined;
   const pair = entry?.items.find(({ key }) => isScalar(key) && key.value === "user") as Pair<ParsedNode, ParsedNode>;
   const expected = JSON.stringify(withUserIn(value, name, user));
@@ -467,20 +471,23 @@ export function withUser(config: Kubeconfig, name: string, user: Readonly<Record
 
 /** Puts a value into the text in place of a pair's. */
 function splice(text: string, { key, value }: Pair<ParsedNode, ParsedNode>, user: object): string {
-  const from = key.range[0], to = value!.range[1], end = /\s*$/.exec(text.slice(from, to))![0];
+  const from = key.range[0];
+  const to = value!.range[1];
+  const end = /\s*$/.exec(text.slice(from, to))![0];
   return text.slice(0, from) + indented({ user }, text, from) + end + text.slice(to);
 }
 
 /** Puts an item into the text after the last one of a list. */
 function append(text: string, [from, to]: readonly number[], item: object): string {
-  const line = text.slice(text.lastIndexOf("\n", from! - 1) + 1, from),
-    at = to! - /\s*$/.exec(text.slice(from, to))![0].length;
+  const line = text.slice(text.lastIndexOf("\n", from! - 1) + 1, from);
+  const at = to! - /\s*$/.exec(text.slice(from, to))![0].length;
   return `${text.slice(0, at)}${eolOf(text)}${line}${indented(item, text, from!)}${text.slice(at)}`;
 }
 
 /** Returns YAML for a place in the text: indented as what is there, and with the same ends of lines. */
 function indented(value: object, text: string, at: number): string {
-  const column = at - (text.lastIndexOf("\n", at - 1) + 1), block = yamlOf(value, formOf(text)).trimEnd();
+  const column = at - (text.lastIndexOf("\n", at - 1) + 1);
+  const block = yamlOf(value, formOf(text)).trimEnd();
   return block.replaceAll("\n", `${eolOf(text)}${" ".repeat(column)}`);
 }
 

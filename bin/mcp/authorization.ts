@@ -48,7 +48,8 @@ const RENEW_BEFORE_MS = 5 * 60_000;
 /** Time in milliseconds until a renewal that failed is tried again. */
 const PAUSE_MS = 60_000;
 /** New tokens that a server's challenges can cause in a time, in milliseconds. */
-const MAX_NEW_TOKENS = 5, NEW_TOKENS_MS = 10 * 60_000;
+const MAX_NEW_TOKENS = 5;
+const NEW_TOKENS_MS = 10 * 60_000;
 /** Shortest time between two prompts, in milliseconds. */
 const PROMPT_MS = 60_000;
 /** Greatest number of different demands that are answered in a session. */
@@ -144,7 +145,8 @@ class TokenHolder {
     sent: ServerToken | undefined,
     { method, signal }: RequestInit,
   ): Promise<ServerToken> {
-    const isForMessage = method === "POST", message = MESSAGES[challenge.kind];
+    const isForMessage = method === "POST";
+    const message = MESSAGES[challenge.kind];
     if (isForMessage && this.#renewal?.mayPrompt === false) {
       await untilAborted(this.#renewal.token.catch(() => {}), signal ?? undefined);
     }
@@ -169,7 +171,8 @@ class TokenHolder {
       onPrompt: () => this.limits.countPrompt(),
     }, this.#token);
     this.limits.countToken(challenge);
-    const now = this.#now(), leftMs = token.expiresOn.getTime() - now;
+    const now = this.#now();
+    const leftMs = token.expiresOn.getTime() - now;
     this.#renewAtMs = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
     this.#token = token;
     return token;
@@ -191,7 +194,8 @@ export function fetchWithToken(server: URL, options: Options): Send {
   }
 
   return async (address, init = {}) => {
-    const url = new URL(address), answered = new Set<string>();
+    const url = new URL(address);
+    const answered = new Set<string>();
     if (url.origin !== server.origin) {
       throw new LatchkeyError("invalid_response", `${server.host} redirects to ${url.host}, which gets no token`);
     }
@@ -215,7 +219,8 @@ export function fetchWithToken(server: URL, options: Options): Send {
 /** Returns the challenge of a response; `undefined` if the server asks for no other token. */
 function challengeOf({ status, headers }: Response, sent: ServerToken | undefined): Challenge | undefined {
   if (status !== 401 && status !== 403) return undefined;
-  const challenge = headers.get("www-authenticate") ?? "", claims = sent && claimsIn(challenge);
+  const challenge = headers.get("www-authenticate") ?? "";
+  const claims = sent && claimsIn(challenge);
   if (claims !== undefined) return { kind: "claims", challenge, demand: `claims ${claims}` };
   if (status === 401) return { kind: sent ? "refused" : "first", challenge };
   const parameters = [...challengeParameters(challenge)];

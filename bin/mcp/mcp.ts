@@ -56,7 +56,9 @@ export const command: Command = {
 async function runMcp(line: CommandLine): Promise<void> {
   const [address] = line.operands;
   if (address === undefined) throw new UsageError("The address of the server is missing");
-  const url = readServerAddress(address), isEager = scopesForServer(line).length > 0, ended = new AbortController();
+  const url = readServerAddress(address);
+  const isEager = scopesForServer(line).length > 0;
+  const ended = new AbortController();
   const { app, acquire } = await tokensFor(url, line, ended.signal);
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
@@ -78,8 +80,8 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
   readonly app: PublicClientApplication;
   readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
 }> {
-  const option = line.get(INTERACTIVE),
-    isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
+  const option = line.get(INTERACTIVE);
+  const isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
   const prompter = isInteractive ? (await import("../cli/sign_in.ts")).prompterFor(line) : undefined;
   const app = await makeApplication(line, {
     ...{ ...prompter?.browser, readRedirect: undefined },
@@ -88,7 +90,8 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
   let known: ServerNeeds | undefined;
 
   async function acquire(reason: TokenReason, held: ServerToken | undefined): Promise<ServerToken> {
-    const { kind, challenge, onPrompt } = reason, mayPrompt = prompter !== undefined && reason.mayPrompt;
+    const { kind, challenge, onPrompt } = reason;
+    const mayPrompt = prompter !== undefined && reason.mayPrompt;
     const needs = held && known && kind !== "scopes" ? known : await needsOfServer(url.href, line, {
       ...{ named: scopesForServer(line), challenge, held: held?.scopes, signal },
     });
@@ -115,7 +118,8 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       }
     }, { mayPrompt, signal });
     known = { ...needs, unagreed: [] };
-    const { accessToken, tokenType, expiresOn } = result, { scopes } = needs.target;
+    const { accessToken, tokenType, expiresOn } = result;
+    const { scopes } = needs.target;
     return { authorization: `${tokenType} ${accessToken}`, expiresOn, scopes };
   }
 

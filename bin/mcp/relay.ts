@@ -28,9 +28,11 @@ export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 /** Limit in bytes of an answer that says why a request failed. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** Limits of what is under way to the server before the client has to wait. */
-const MAX_PENDING = 1_000, MAX_SENDING_BYTES = 2 * MAX_MESSAGE_BYTES;
+const MAX_PENDING = 1_000;
+const MAX_SENDING_BYTES = 2 * MAX_MESSAGE_BYTES;
 /** Times in milliseconds: for answers once the client has ended its messages, and for the server to end the session. */
-const LAST_ANSWERS_MS = 1_000, END_SESSION_MS = 1_000;
+const LAST_ANSWERS_MS = 1_000;
+const END_SESSION_MS = 1_000;
 /** Time in milliseconds that later messages wait until the server has accepted a notification, an answer or the first request. */
 const ACCEPT_MS = 30_000;
 /** Streams that end are opened again, however often. The server's own `retry` counts before these. */
@@ -41,11 +43,14 @@ const RECONNECTION = {
   maxRetries: Infinity,
 };
 /** Streams are opened again so many times as soon as the server says; from then on, until a message comes, once a second. */
-const MAX_QUICK_REOPENINGS = 10, SLOW_REOPENING_MS = 1_000;
+const MAX_QUICK_REOPENINGS = 10;
+const SLOW_REOPENING_MS = 1_000;
 /** Statuses of a server that cannot resume a stream: trying again does not help. */
 const CANNOT_RESUME: readonly number[] = [400, 404, 410];
 /** JSON-RPC's code for an invalid message, and those of MCP's SDKs for a failed connection and a lost session. */
-const INVALID_REQUEST = -32600, CONNECTION_FAILED = -32000, SESSION_NOT_FOUND = -32001;
+const INVALID_REQUEST = -32600;
+const CONNECTION_FAILED = -32000;
+const SESSION_NOT_FOUND = -32001;
 const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
 /** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */
 const MESSAGE_FIELD = "latchkey-message";
@@ -81,13 +86,15 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     reconnectionOptions: RECONNECTION,
     reconnectionScheduler: reopenLater,
   });
-  const pending = new Map<string, Pending>(), sendings = new Map<string, Sending>(), ended = new AbortController();
+  const pending = new Map<string, Pending>();
+  const sendings = new Map<string, Sending>();
+  const ended = new AbortController();
   const parameters = new ParameterHeaders();
-  let sent = 0,
-    sendingBytes = 0,
-    reopened = 0,
-    changed = Promise.withResolvers<void>(),
-    before: Promise<unknown> = Promise.resolve();
+  let sent = 0;
+  let sendingBytes = 0;
+  let reopened = 0;
+  let changed = Promise.withResolvers<void>();
+  let before: Promise<unknown> = Promise.resolve();
   signal.addEventListener("abort", () => ended.abort(), { once: true });
   if (signal.aborted) ended.abort();
   transport.onerror = () => {}; // the caller is told, or the stream is opened again
@@ -125,7 +132,9 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     reopened = 0;
     const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
     for (const each of answers) {
-      const key = keyOf(each.id), request = pending.get(key), { result } = each;
+      const key = keyOf(each.id);
+      const request = pending.get(key);
+      const { result } = each;
       pending.delete(key);
       if (!isObject(result)) continue;
       if (request?.method === "initialize" && typeof result.protocolVersion === "string") {
@@ -155,10 +164,13 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
 
   /** The SDK's requests, with the texts of the messages; and its answers without them. */
   async function fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
-    const headers = new Headers(init.headers), sending = sendings.get(headers.get(MESSAGE_FIELD) ?? "");
+    const headers = new Headers(init.headers);
+    const sending = sendings.get(headers.get(MESSAGE_FIELD) ?? "");
     headers.delete(MESSAGE_FIELD);
     const response = await options.fetch(address, { ...init, headers, ...(sending && { body: sending.bytes }) });
-    const { status, body } = response, type = mediaType(response), lastId = headers.get("last-event-id");
+    const { status, body } = response;
+    const type = mediaType(response);
+    const lastId = headers.get("last-event-id");
     const answer = (text: BodyInit | null) => new Response(text, { status, headers: response.headers });
     if (status >= 300 && status < 400) return response;
     if (!response.ok) {
@@ -205,7 +217,9 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     sending: Sending,
     { response, signal }: { readonly response: Response; readonly signal: AbortSignal | null | undefined },
   ): Promise<Response> {
-    let id = "", nextId = "", retry = "";
+    let id = "";
+    let nextId = "";
+    let retry = "";
     try {
       for await (const line of events) {
         if (line.startsWith("id")) nextId = line;
@@ -215,7 +229,8 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     } catch {
       signal?.throwIfAborted(); // else the connection broke
     }
-    const { status } = response, headers = new Headers(response.headers);
+    const { status } = response;
+    const headers = new Headers(response.headers);
     sending.isOfSdk = id !== "" && sending.requests.some(isPending);
     if (sending.isOfSdk) return new Response(`${retry}${id}data:\n\n`, { status, headers });
     headers.set("content-type", "application/json");
@@ -230,7 +245,8 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
 
   async function send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
     const messages = Array.isArray(message) ? message as readonly JsonObject[] : [message as JsonObject];
-    const controller = new AbortController(), number = String(++sent);
+    const controller = new AbortController();
+    const number = String(++sent);
     const sending: Sending = { bytes, requests: [], isOfSdk: false, stop: () => controller.abort() };
     const requests = messages.filter(({ id, method }) => id !== undefined && typeof method === "string")
       .map((request): Pending => ({
@@ -269,7 +285,8 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     }
     const single = Array.isArray(message) ? undefined : message as JsonObject;
     if (single?.method === "notifications/cancelled" && isObject(single.params)) {
-      const key = keyOf(single.params.requestId), request = pending.get(key);
+      const key = keyOf(single.params.requestId);
+      const request = pending.get(key);
       pending.delete(key); // it gets no answer of ours
       change();
       if (request?.isModern) return request.sending.stop();
@@ -313,12 +330,14 @@ export async function* readLines(
   limit: number = MAX_MESSAGE_BYTES,
 ): AsyncGenerator<Line> {
   const chunks = input[Symbol.asyncIterator]();
-  let parts: Uint8Array<ArrayBuffer>[] = [], length = 0;
+  let parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
   for (;;) {
     const next = await untilAborted(chunks.next(), signal);
     if (next.done) break;
     for (let from = 0; from < next.value.length;) {
-      const end = next.value.indexOf(LINE_END, from), to = end === -1 ? next.value.length : end;
+      const end = next.value.indexOf(LINE_END, from);
+      const to = end === -1 ? next.value.length : end;
       length += to - from;
       if (length > limit) parts = [];
       else if (to > from) parts.push(next.value.slice(from, to));
@@ -377,7 +396,8 @@ class LineSplitter {
     for (const { index, 0: lineEnd } of chunk.matchAll(/\r\n|\r|\n/g)) {
       if (index < from) continue;
       this.#add(chunk.slice(from, index));
-      const line = this.#line.take(), isCut = this.#isCut;
+      const line = this.#line.take();
+      const isCut = this.#isCut;
       this.#length = 0;
       this.#isCut = false;
       from = index + lineEnd.length;
@@ -426,7 +446,8 @@ class EventReader {
 
   /** Reads a line. Returns it if the SDK needs it. */
   read(line: string): string | undefined {
-    const colon = line.indexOf(":"), name = colon === -1 ? line : line.slice(0, colon);
+    const colon = line.indexOf(":");
+    const name = colon === -1 ? line : line.slice(0, colon);
     const value = colon === -1 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
     if (name === "event") this.#type = value;
     if (name === "data" && !this.isTooLong) this.#data.add(`${value}\n`);
@@ -435,7 +456,8 @@ class EventReader {
 
   /** Ends the event. Returns the text of its message; empty if it has none. */
   end(): string {
-    const text = this.#data.take().slice(0, -1), isMessage = this.#type === "" || this.#type === "message";
+    const text = this.#data.take().slice(0, -1);
+    const isMessage = this.#type === "" || this.#type === "message";
     this.#type = "";
     this.#length = 0;
     return isMessage ? text : "";
@@ -452,7 +474,9 @@ export async function* eventsOf(
   onTooLong: () => Promise<void>,
   limit: number = MAX_MESSAGE_BYTES,
 ): AsyncGenerator<string> {
-  const decoder = new TextDecoder(), lines = new LineSplitter(), event = new EventReader(limit);
+  const decoder = new TextDecoder();
+  const lines = new LineSplitter();
+  const event = new EventReader(limit);
 
   async function count(length: number): Promise<void> {
     const isKnown = event.isTooLong;
@@ -464,7 +488,8 @@ export async function* eventsOf(
     for (const line of lines.push(decoder.decode(chunk, { stream: true }))) {
       if (line === undefined) continue; // it was counted when it was cut
       if (line === "") {
-        const { isTooLong } = event, text = event.end();
+        const { isTooLong } = event;
+        const text = event.end();
         yield isTooLong || text !== "" && await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
         continue;
       }
@@ -531,7 +556,8 @@ const MAX_SCHEMA_DEPTH = 20;
 
 function declarations(schema: unknown, path: readonly string[]): readonly (readonly [string, readonly string[]])[] {
   if (!isObject(schema) || path.length > MAX_SCHEMA_DEPTH) return [];
-  const header = schema["x-mcp-header"], isField = typeof header === "string" && /^[!#$%&'*+.^_`|~\w-]+$/.test(header);
+  const header = schema["x-mcp-header"];
+  const isField = typeof header === "string" && /^[!#$%&'*+.^_`|~\w-]+$/.test(header);
   const below = isObject(schema.properties) ? Object.entries(schema.properties) : [];
   return [
     ...isField && path.length > 0 ? [[header, path] as const] : [],
@@ -580,7 +606,8 @@ function mediaType({ headers }: Response): string {
 /** Reads a body; `undefined` if it is longer than the limit. */
 async function readText(body: Response["body"], limit: number): Promise<string | undefined> {
   const decoder = new TextDecoder();
-  let text = "", length = 0;
+  let text = "";
+  let length = 0;
   for await (const chunk of body ?? []) {
     length += chunk.length;
     if (length > limit) return undefined; // this cancels the body

@@ -51,7 +51,8 @@ export function readRequest(received: Uint8Array, at?: SecretPort): AcceptedRequ
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return { statusCode: head, message: HEAD_ERRORS[head] };
-  const { path, query, fields, length } = head, refusal = refusalOf(head, at);
+  const { path, query, fields, length } = head;
+  const refusal = refusalOf(head, at);
   if (refusal || path === IDENTITY_PATH) return refusal ?? { query };
   const end = length + Number(fields.get("content-length"));
   return received.length < end
@@ -117,8 +118,10 @@ const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 
 /** Reads the query of a request. */
 export function readIdentityQuery(query: string): IdentityRequest | Refusal {
-  const parameters = new URLSearchParams(query), keys = [...parameters.keys()];
-  const version = parameters.get("api-version") ?? "", resource = parameters.get("resource");
+  const parameters = new URLSearchParams(query);
+  const keys = [...parameters.keys()];
+  const version = parameters.get("api-version") ?? "";
+  const resource = parameters.get("resource");
   const identities = IDENTITY_KEYS.flatMap((key) => parameters.get(key) ?? []);
   const badRequest = (message: string): Refusal => ({ statusCode: 400, message });
   if (new Set(keys).size < keys.length) return badRequest("A parameter appears twice");
@@ -225,10 +228,13 @@ export async function openIdentityEndpoint(
   const closing = new AbortController();
   const isSecret = address.secret === undefined ? undefined : await secretComparer(address.secret);
   const log = openRequestLog({ isLogged });
-  let port = 0, busy = 0, last = Date.now();
+  let port = 0;
+  let busy = 0;
+  let last = Date.now();
 
   async function reply(request: AcceptedRequest | Refusal, signal: AbortSignal): Promise<HttpReply> {
-    const begin = performance.now(), either = AbortSignal.any([signal, closing.signal]);
+    const begin = performance.now();
+    const either = AbortSignal.any([signal, closing.signal]);
     busy++;
     try {
       const sent = "statusCode" in request ? refusalReply(request) : await answer(request, either);
@@ -322,7 +328,8 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
     { scopes, tenantId, signal }: Pick<AcquireTokenRequest, "scopes" | "tenantId" | "signal">,
     read: (acquire: () => Promise<AuthenticationResult>, renew: () => Promise<AuthenticationResult>) => Promise<string>,
   ): Promise<HttpReply> {
-    const asked = { scopes, tenantId, signal }, scope = scopes.join(" ");
+    const asked = { scopes, tenantId, signal };
+    const scope = scopes.join(" ");
     try {
       const body = await read(() => acquire(asked), () => acquire({ ...asked, forceRefresh: true }));
       onOutcome(scope, undefined);
@@ -343,7 +350,8 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
   async function answerIdentity(request: AcceptedRequest, signal: AbortSignal): Promise<HttpReply> {
     const asked = readIdentityQuery(request.query);
     if ("statusCode" in asked) return refusalReply(asked);
-    const { resource, tokenToRefresh } = asked, scope = scopeOf(asked, options);
+    const { resource, tokenToRefresh } = asked;
+    const scope = scopeOf(asked, options);
     if (typeof scope !== "string") return refusalReply(scope);
     return await acquired(request, { scopes: [scope], signal }, async (acquire, renew) => {
       const first = await acquire();
@@ -377,7 +385,8 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
 }
 
 function azdScopeRefusal({ scopes, tenantId }: AzdRequest, options: IdentityAnswersOptions): Refusal | undefined {
-  const other = scopes.find((scope) => !options.scopes.has(scope)), { tenant } = options;
+  const other = scopes.find((scope) => !options.scopes.has(scope));
+  const { tenant } = options;
   if (other !== undefined) return notServed(other.replace(/\/\.default$/, ""));
   if (tenant === undefined || tenantId === undefined || tenantId.toLowerCase() === tenant.toLowerCase()) {
     return undefined;

@@ -17,7 +17,8 @@ export interface RequestLog {
 /** Longest request in a line. */
 const MAX_CHARACTERS = 200;
 /** Time in ms after which lines are written, and number of lines that are written at once: a write costs as much as a request. */
-const DELAY_MS = 50, MAX_LINES = 64;
+const DELAY_MS = 50;
+const MAX_LINES = 64;
 
 /** Opens a log. Its lines are written in groups, and all of them by `flush`. */
 export function openRequestLog({ isLogged }: { readonly isLogged: boolean }): RequestLog {

@@ -204,8 +204,10 @@ const IDENTITY_SERVICE = (options: IdentityEndpointOptions): Service => ({
 
 /** Returns tokens, or a proxy, for the application of a command line. `close` closes the application. */
 async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service> {
-  const upstreams = await upstreamsOf(line), scopes = upstreams.length > 0 ? undefined : allowedScopes(line);
-  const isInteractive = interactiveOf(line) !== "never", clientId = clientIdOf(line);
+  const upstreams = await upstreamsOf(line);
+  const scopes = upstreams.length > 0 ? undefined : allowedScopes(line);
+  const isInteractive = interactiveOf(line) !== "never";
+  const clientId = clientIdOf(line);
   // --port is the endpoint's. The system chooses the browser's.
   const browserLine = line.with({ port: undefined });
   const prompter = isInteractive ? (await import("../cli/sign_in.ts")).prompterFor(browserLine) : undefined;
@@ -220,7 +222,8 @@ async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service>
     silently,
     withPrompt: (request) => prompter.ask(request, (request) => app.acquireToken(request)),
   });
-  const tenant = line.text("tenant"), onOutcome = signInNotices(line);
+  const tenant = line.text("tenant");
+  const onOutcome = signInNotices(line);
   const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
     const account = await resolveAccount(app, {
       nameOrId: line.text("account"),
@@ -288,12 +291,14 @@ function signInNotices(line: CommandLine): (scope: string, error: LatchkeyError 
 }
 
 async function onSocket(line: CommandLine, service: Service): Promise<number> {
-  const path = absolutePath(line.text("socket")!), endpoint = await service.open({ path });
+  const path = absolutePath(line.text("socket")!);
+  const endpoint = await service.open({ path });
   return await untilEnded(endpoint, line, () => say(`serving at ${path}${service.help ?? ""}`));
 }
 
 async function onPort(line: CommandLine, service: Service): Promise<number> {
-  const wanted = line.text("port")!, file = line.text("secret-file");
+  const wanted = line.text("port")!;
+  const file = line.text("secret-file");
   if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
     throw new UsageError(`--port takes a port, 0 to 65535, not ${JSON.stringify(wanted)}`);
   }
@@ -327,7 +332,9 @@ export function variableLines(
     return [...lines(value, (name, value) => `export ${name}=${value}`), noProxy, 'export no_proxy="$NO_PROXY"', ""]
       .join("\n");
   }
-  const secret = "file" in header ? "" : header.secret, file = "file" in header ? header.file : "", OF_FILE = "\0";
+  const secret = "file" in header ? "" : header.secret;
+  const file = "file" in header ? header.file : "";
+  const OF_FILE = "\0";
   const inCmd = file && `<${quoteCommand([file], system) || "con"}`;
   const inPowerShell = file && `(Get-Content -Raw -LiteralPath ${powershellWord(file)}).Trim()`;
   return [
@@ -386,7 +393,8 @@ async function secretIn(path: string): Promise<string> {
 
 /** Waits for a signal or the end of --idle. Announces the endpoint once signals are handled. */
 async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announce: () => void): Promise<number> {
-  const idleMs = (line.seconds("idle") ?? Infinity) * 1000, ended = Promise.withResolvers<void>();
+  const idleMs = (line.seconds("idle") ?? Infinity) * 1000;
+  const ended = Promise.withResolvers<void>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const checkIdle = () => {
     const left = endpoint.lastBusy() + idleMs - Date.now();
@@ -410,11 +418,13 @@ async function untilEnded(endpoint: IdentityEndpoint, line: CommandLine, announc
 }
 
 /** Exit codes of a shell for a command that does not exist, and for one that cannot be run. */
-const NOT_FOUND = 127, NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
 
 /** Runs a command with an endpoint of its own, on a port with a secret, and returns its exit code. */
 async function runWithEndpoint(command: readonly string[], service: Service): Promise<number> {
-  const secret = newSecret(), endpoint = await service.open({ port: 0, secret });
+  const secret = newSecret();
+  const endpoint = await service.open({ port: 0, secret });
   try {
     return await runInForeground(command, {
       ...service.variables(endpoint.port, secret),
@@ -437,7 +447,8 @@ function emptied(names: readonly string[]): Readonly<Record<string, string>> {
 function proxyExceptions(): Readonly<Record<string, string>> {
   const proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
   if (!proxies.some((name) => readEnvironment(name))) return {};
-  const listed = readEnvironment("no_proxy") ?? readEnvironment("NO_PROXY"), own = "127.0.0.1";
+  const listed = readEnvironment("no_proxy") ?? readEnvironment("NO_PROXY");
+  const own = "127.0.0.1";
   if (listed?.split(/[\s,]+/).some((host) => host === own || host === "*")) return {};
   const hosts = listed ? `${listed},${own}` : own;
   return { NO_PROXY: hosts, no_proxy: hosts };
@@ -459,7 +470,8 @@ const ANSWER_LIMIT_MS = 6 * 60_000;
 
 /** Forwards a request to a socket, and returns the reply, or an error in the form of the protocol. */
 export async function forward(path: string, request: AcceptedRequest, signal: AbortSignal): Promise<HttpReply> {
-  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS), { query, content: json } = request;
+  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+  const { query, content: json } = request;
   const target = `${json === undefined ? IDENTITY_PATH : AZD_PATH}${query}`;
   const fails = (statusCode: number, message: string) => failureReply(request, { statusCode, message });
   try {

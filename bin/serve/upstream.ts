@@ -44,9 +44,12 @@ const IDEMPOTENT = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
 const WITHOUT_BODY = ["GET", "HEAD"];
 /** A client that sends a body of this length or less can be answered after a claims challenge. */
 const MAX_KEPT_BYTES = 64 * 1024;
-const MAX_REQUEST_HEAD_BYTES = 16 * 1024, MAX_RESPONSE_HEAD_BYTES = 64 * 1024;
+const MAX_REQUEST_HEAD_BYTES = 16 * 1024;
+const MAX_RESPONSE_HEAD_BYTES = 64 * 1024;
 /** Time limits in ms: for a head, between requests, and without any byte in the middle of a message or before a response. */
-const HEAD_LIMIT_MS = 10_000, IDLE_LIMIT_MS = 60_000, STALL_LIMIT_MS = 5 * 60_000;
+const HEAD_LIMIT_MS = 10_000;
+const IDLE_LIMIT_MS = 60_000;
+const STALL_LIMIT_MS = 5 * 60_000;
 /** Longest time in ms between two looks at the limits. */
 const LOOK_MS = 1000;
 const MAX_INTERIM_RESPONSES = 10;

@@ -99,7 +99,8 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
     let step = firstStep(input, init);
     const call = { isAnswered: false, getsToken: !step.init.headers.has("authorization") };
     for (let redirects = 0;; redirects++) {
-      const response = await sendOnce(step, call), location = response.headers.get("location");
+      const response = await sendOnce(step, call);
+      const location = response.headers.get("location");
       if (mode === "manual" || location === null || !REDIRECTS.includes(response.status)) return response;
       await response.body?.cancel();
       if (mode === "error") throw new TypeError("The server redirects, which the request does not allow");
@@ -155,7 +156,9 @@ function firstStep(input: string | URL | Request, init: RequestInit): Step {
 function nextStep({ url, init, canRepeat }: Step, status: number, location: string): Step {
   const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
   if (!next || !/^https?:$/.test(next.protocol)) throw new TypeError("The server redirects to an invalid address");
-  const { body, ...bare } = init, method = init.method?.toUpperCase() ?? "GET", headers = new Headers(init.headers);
+  const { body, ...bare } = init;
+  const method = init.method?.toUpperCase() ?? "GET";
+  const headers = new Headers(init.headers);
   const becomesGet = status === 303 ? !["GET", "HEAD"].includes(method) : status < 303 && method === "POST";
   if (!becomesGet && body && !canRepeat) {
     throw new TypeError("The server redirects a request whose body can be sent once");

@@ -237,7 +237,8 @@ export class LatchkeyCredential implements AsyncDisposable {
   ): Promise<AuthenticationResult> {
     const { parentWindowHandle, onBeforeLaunchingUi, clientCapabilities = [] } = this.#options;
     const { claims, enableCae = false, proofOfPossessionOptions: pop, abortSignal } = options;
-    const scopeList = typeof scopes === "string" ? [scopes] : scopes, { signal, stop } = signalOf(abortSignal);
+    const scopeList = typeof scopes === "string" ? [scopes] : scopes;
+    const { signal, stop } = signalOf(abortSignal);
     const others = clientCapabilities.filter((each) => each.toLowerCase() !== CONTINUOUS_ACCESS_EVALUATION);
     const turn = Promise.withResolvers<void>();
     try {

@@ -64,7 +64,8 @@ export interface CallOptions extends BrokerCall {
 
 /** Makes a call to a broker, and logs how long it took. */
 export async function callBroker<T>(method: string, call: () => Promise<T>, options: CallOptions): Promise<T> {
-  const { correlationId, signal, retry, log } = options, begin = performance.now();
+  const { correlationId, signal, retry, log } = options;
+  const begin = performance.now();
   let end = "failed";
   try {
     // A window waits for a person, who sees it.
@@ -221,7 +222,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     },
     async isPopSupported(call) {
       // A broker that knows the method answers that its parameters are missing.
-      const json = JSON.stringify({ clientId, popParams: {} }), sent = { ...call, timeoutMs: accountsMs };
+      const json = JSON.stringify({ clientId, popParams: {} });
+      const sent = { ...call, timeoutMs: accountsMs };
       try {
         await wire.readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
         return true;
@@ -233,7 +235,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       }
     },
     async version(call) {
-      const json = wire.versionRequest(), sent = { ...call, timeoutMs: accountsMs };
+      const json = wire.versionRequest();
+      const sent = { ...call, timeoutMs: accountsMs };
       try {
         return await wire.readVersion(await send("getLinuxBrokerVersion", json, sent), contextOf(call));
       } catch (error) {

@@ -54,7 +54,8 @@ export async function callForCookie(
 
 /** Waits for the calls under way, of the user's other programs too: if they fail, this one is not made. */
 async function callWithLock(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
-  const { withLock, withMutex } = await import("../files/lock.ts"), waitMs = CALL_MS;
+  const { withLock, withMutex } = await import("../files/lock.ts");
+  const waitMs = CALL_MS;
   const onTimeout = () =>
     new LatchkeyError("timed_out", "Not asked for a cookie: other calls for one are under way", { correlationId });
   return await withMutex("cookie", async () => {
@@ -97,14 +98,16 @@ function paused(minutes: number, correlationId: string): LatchkeyError {
 }
 
 function isRefusal(json: string): boolean {
-  const reply = readJson(json), token = reply?.brokerTokenResponse;
+  const reply = readJson(json);
+  const token = reply?.brokerTokenResponse;
   return (reply?.error ?? (isObject(token) ? token.error : undefined) ?? undefined) !== undefined;
 }
 
 async function readMark(): Promise<CallMark | undefined> {
   const file = isInFile ? await ifPossible(async (path) => ({ bytes: await readPrivateFile(path) })) : undefined;
   if (!file || !(file.bytes || isWritten)) return ownMark;
-  const { since, hasFailed } = file.bytes ? readJson(file.bytes) ?? {} : {}, time = readNumber(since);
+  const { since, hasFailed } = file.bytes ? readJson(file.bytes) ?? {} : {};
+  const time = readNumber(since);
   return time === undefined ? undefined : { since: time, hasFailed: hasFailed === true };
 }
 

@@ -35,8 +35,8 @@ export async function findBroker(
   options: JsonBrokerOptions,
   search: BrokerSearch = {},
 ): Promise<BrokerFinding> {
-  const { platform = ownPlatform(flags), start = startBroker, isOptional = false, signal } = search,
-    { authority } = options;
+  const { platform = ownPlatform(flags), start = startBroker, isOptional = false, signal } = search;
+  const { authority } = options;
   const plan = planBrokers({ ...platform, flags, authority });
   if ("off" in plan) return { state: "off", reason: plan.off, enabledBy: plan.enabledBy };
   const failures: LatchkeyError[] = [];

@@ -120,7 +120,8 @@ function serverErrorIn(text: string): { readonly error?: string | undefined; rea
 
 /** Returns the code of the server's error, which is more exact than the broker's status, if the server refused at all. */
 function codeOfRefusal(status: number, error: string | undefined): LatchkeyErrorCode {
-  const code = codeOfStatus(status), serverCode = OWN_STATUSES.has(status) ? undefined : codeOfOAuthError(error);
+  const code = codeOfStatus(status);
+  const serverCode = OWN_STATUSES.has(status) ? undefined : codeOfOAuthError(error);
   const areForPerson = [code, serverCode].every((each) => each && INTERACTION_REQUIRED_CODES.has(each));
   return areForPerson ? code : serverCode ?? code;
 }

@@ -78,7 +78,8 @@ export async function watchBroker(
   bus: SessionBus,
   listener: (change: { readonly running: boolean }) => void,
 ): Promise<Disposable> {
-  const { destination: sender, ...daemon } = BUS_DAEMON, match = { ...daemon, sender, member: "NameOwnerChanged" };
+  const { destination: sender, ...daemon } = BUS_DAEMON;
+  const match = { ...daemon, sender, member: "NameOwnerChanged" };
   const report = ({ body: [, , owner] }: Signal) => listener({ running: owner !== "" });
   return await bus.subscribe({ ...match, arg0: NAME }, report).catch(throwUnavailable);
 }
@@ -184,7 +185,8 @@ async function callError(error: unknown, method: string, correlationId: string):
     return new LatchkeyError(error.code, error.message, { cause: error, correlationId, hint });
   }
   if (!(error instanceof DBusError)) return error;
-  const { errorName } = error, details = { cause: printableCause(error), correlationId };
+  const { errorName } = error;
+  const details = { cause: printableCause(error), correlationId };
   const busError = errorName.startsWith(BUS_ERROR) ? errorName.slice(BUS_ERROR.length) : "";
   if (GONE.has(busError) || errorName.includes(".Spawn.")) {
     return new LatchkeyError("broker_unavailable", `The broker went away during ${method}: ${reasonOf(error)}`, {

@@ -58,11 +58,13 @@ interface AskOptions extends BrokerCall {
 export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { library, path } = await openMsalRuntime();
   signal?.throwIfAborted();
-  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log } = options, system = operatingSystem();
+  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log } = options;
+  const system = operatingSystem();
   const redirectUri = redirectUriOf(clientId, system);
   /** The library's accounts, by {@linkcode accountKey}. */
   const known = new Map<string, NativeAccount>();
-  const closing = new AbortController(), logging = passLogOn(library, log);
+  const closing = new AbortController();
+  const logging = passLogOn(library, log);
   // On Linux the library waits on its only connection: a cancellation would wait for the call's reply.
   const isLinux = system === "linux";
 
@@ -71,7 +73,8 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
   }
 
   async function ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
-    const { correlationId, timeoutMs, retry } = call, context = contextOf(call, call.scopes);
+    const { correlationId, timeoutMs, retry } = call;
+    const context = contextOf(call, call.scopes);
     const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
     const mutex = isLinux ? CALLS : timeoutMs === undefined ? WINDOWS : undefined;
     const onNotCancelled = (thrown: unknown) => {
@@ -171,7 +174,8 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     },
     async acquireTokenSilently(request, call) {
       refuseKey(request, call);
-      const { correlationId } = call, account = request.account && await findAccount(request.account, call);
+      const { correlationId } = call;
+      const account = request.account && await findAccount(request.account, call);
       const parameters = parametersOf(request, call);
       const start: Start<NativeToken> = account
         ? (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done)
@@ -181,7 +185,9 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
     },
     async acquireTokenInteractively(request, call) {
       refuseKey(request, call);
-      const { correlationId } = call, window = windowBytes(request.parentWindowHandle), hint = signInHint(request);
+      const { correlationId } = call;
+      const window = windowBytes(request.parentWindowHandle);
+      const hint = signInHint(request);
       const account = hint === undefined ? await findAccount(request.account!, call) : undefined;
       const parameters = parametersOf(request, call);
       const start: Start<NativeToken> = account
@@ -191,7 +197,8 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       return resultOf(await ask("acquireTokenInteractively", start, limits), request, call);
     },
     async removeAccount(account, call) {
-      const found = await findAccount(account, call), { correlationId } = call;
+      const found = await findAccount(account, call);
+      const { correlationId } = call;
       const start: Start<NativeResult> = (done) => library.SignOutSilentlyAsync(clientId, correlationId, found, done);
       await ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
       known.delete(accountKey(account));
@@ -237,7 +244,8 @@ export interface NativeCallOptions {
 export async function callNative<T>(start: Start<T>, options: NativeCallOptions): Promise<T> {
   const { name, signal, timeoutMs, mutex, isCancellable, onNotCancelled, correlationId, closingMs = 5_000 } = options;
   signal?.throwIfAborted();
-  const answer = Promise.withResolvers<T>(), limit = new AbortController();
+  const answer = Promise.withResolvers<T>();
+  const limit = new AbortController();
   const gone = AbortSignal.any([limit.signal, ...(signal ? [signal] : [])]);
   const timedOut = () =>
     new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
@@ -339,7 +347,8 @@ export function signInHint({ account, loginHint, extraParameters }: BrokerIntera
  * finds, or the desktop if there is no console. macOS and Linux need no window.
  */
 export function windowBytes(handle: WindowHandle | undefined): Uint8Array {
-  const bytes = new Uint8Array(8), bits = windowBits(handle);
+  const bytes = new Uint8Array(8);
+  const bits = windowBits(handle);
   const window = bits === undefined ? readWindow(handle) : { id: bits };
   if (!("id" in window)) {
     throw new ArgumentError("Cannot acquire a token: MSALRuntime does not support Wayland windows");
@@ -392,6 +401,7 @@ export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyE
       hint: "Try again; if it stays away, restart this program",
     });
   }
-  const tag = readNumber(thrown.errorTag), errorCode = readNumber(thrown.errorCode);
+  const tag = readNumber(thrown.errorTag);
+  const errorCode = readNumber(thrown.errorCode);
   return refusalError({ status, tag, errorCode, text }, context);
 }

@@ -146,9 +146,11 @@ const loaded = new Map<string, MsalRuntime>();
  * @throws {LatchkeyError} `broker_unavailable` if it finds no broker, or does not support this machine.
  */
 export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
-  const opened = await openFirst(await candidates()), { StartupError: error } = opened.library;
+  const opened = await openFirst(await candidates());
+  const { StartupError: error } = opened.library;
   if (!error) return opened;
-  const reason = escapeControlCharacters(error.errorContext), hint = HINTS[operatingSystem()];
+  const reason = escapeControlCharacters(error.errorContext);
+  const hint = HINTS[operatingSystem()];
   // Only Windows always has a broker: elsewhere the library says the same if none is installed.
   const Failure = operatingSystem() === "win32" ? StartFailedError : LatchkeyError;
   throw new Failure("broker_unavailable", `Cannot start the broker: ${reason}`, { hint });
@@ -156,7 +158,8 @@ export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
 
 /** Returns the version of an addon's package; `undefined` if it is unknown, or Deno may not read it. */
 export async function versionOfMsalRuntime(path: string): Promise<string | undefined> {
-  const folder = packageOfAddon(path), file = `${folder}/package.json`;
+  const folder = packageOfAddon(path);
+  const file = `${folder}/package.json`;
   if (folder === undefined || !isPermitted({ name: "read", path: file })) return undefined;
   try {
     const { name, version } = JSON.parse(await readTextFile(file));
@@ -167,9 +170,11 @@ export async function versionOfMsalRuntime(path: string): Promise<string | undef
 }
 
 async function candidates(): Promise<readonly string[]> {
-  const system = operatingSystem(), osRelease = system === "linux" ? await readOsRelease() : undefined;
+  const system = operatingSystem();
+  const osRelease = system === "linux" ? await readOsRelease() : undefined;
   const below = addonBelowPackage({ system, arch: processor(), osRelease });
-  const separator = system === "win32" ? "\\" : "/", place = readEnvironment(VARIABLE);
+  const separator = system === "win32" ? "\\" : "/";
+  const place = readEnvironment(VARIABLE);
   if (place === undefined) return packageFolders(PACKAGE).map((folder) => `${folder}${separator}${below}`);
   if (!(system === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//).test(place)) {
     throw new LatchkeyError("configuration", `Cannot use ${VARIABLE}: it is not an absolute path`, {
@@ -185,7 +190,9 @@ async function readOsRelease(): Promise<string | undefined> {
 }
 
 async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
-  const system = operatingSystem(), install = howToInstall(currentRuntime().name), failures: LatchkeyError[] = [];
+  const system = operatingSystem();
+  const install = howToInstall(currentRuntime().name);
+  const failures: LatchkeyError[] = [];
   for (const path of paths) {
     const known = loaded.get(path);
     if (known) return { library: known, path };
@@ -201,7 +208,8 @@ async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
       loaded.set(path, library);
       return { library, path };
     } catch (error) {
-      const isOurs = error instanceof LatchkeyError, message = error instanceof Error ? error.message : String(error);
+      const isOurs = error instanceof LatchkeyError;
+      const message = error instanceof Error ? error.message : String(error);
       // If Deno may not look, this is how a missing addon fails.
       if (!isThere && (isOurs || message.startsWith(`${path}: cannot open shared object file`))) continue;
       failures.push(isOurs ? error : addonFailure(message, { path, system, install }));

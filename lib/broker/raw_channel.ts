@@ -72,8 +72,11 @@ export interface BrokerChannel extends Disposable {
 
 /** Returns a channel, which opens the bus on first use. */
 export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
-  const { clientId, logger } = options, timeLimits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
-  let opening: Promise<SessionBus> | undefined, isClosed = false, isStarted = false;
+  const { clientId, logger } = options;
+  const timeLimits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
+  let opening: Promise<SessionBus> | undefined;
+  let isClosed = false;
+  let isStarted = false;
 
   /** If the bus cannot be opened, the next call tries again. */
   function openBus(): Promise<SessionBus> {
@@ -99,7 +102,8 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
   return {
     start,
     async ask(question, options = {}) {
-      const { method } = question, json = requestOf(question, clientId);
+      const { method } = question;
+      const json = requestOf(question, clientId);
       const { correlationId, signal } = checkCall(options);
       if (!isStarted) await start({ signal }); // its error says more than that of a call
       const timeoutMs = "account" in question ? timeLimits.silentMs : timeLimits.accountsMs;
@@ -144,6 +148,7 @@ function tokenRequest(account: BrokerAnswer, scopes: readonly string[]): BrokerT
   if (!isObject(account) || isTooDeep(account)) {
     throw new ArgumentError("Cannot ask the broker: account has to be an object as the broker sent it");
   }
-  const realm = readText(account.realm) ?? "", cloud = authorityOfEnvironment(readText(account.environment) ?? "");
+  const realm = readText(account.realm) ?? "";
+  const cloud = authorityOfEnvironment(readText(account.environment) ?? "");
   return { scopes, authority: isTenant(realm) ? authorityOfAccount(cloud, { realm }) : cloud };
 }

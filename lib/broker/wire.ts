@@ -68,7 +68,9 @@ export function checkWindow(handle: WindowHandle | undefined, system: string = o
 }
 
 /** Values of `authorizationType`. */
-const SILENT = 1, INTERACTIVE = 6, SSO_COOKIE = 8;
+const SILENT = 1;
+const INTERACTIVE = 6;
+const SSO_COOKIE = 8;
 /** A cookie is for no resource; the browsers' requests name this scope. */
 const SCOPE_OF_COOKIES = "https://graph.microsoft.com/.default";
 /** Version of Microsoft's client whose requests these resemble. */
@@ -96,7 +98,8 @@ export function interactiveRequest(
   request: BrokerInteractiveRequest,
   account: JsonObject | undefined,
 ): string {
-  const window = readWindow(request.parentWindowHandle), isNumber = "id" in window;
+  const window = readWindow(request.parentWindowHandle);
+  const isNumber = "id" in window;
   const authParameters = {
     ...authParametersOf(clientId, request, account, INTERACTIVE),
     parentWindow: isNumber ? { handle: window.id } : window,
@@ -129,7 +132,8 @@ export function cookieRequest(
   request: BrokerTokenRequest & { readonly url: string },
   account: JsonObject,
 ): string {
-  const { url: ssoUrl } = request, cookie = { ...request, scopes: [SCOPE_OF_COOKIES] };
+  const { url: ssoUrl } = request;
+  const cookie = { ...request, scopes: [SCOPE_OF_COOKIES] };
   const authParameters = { ...authParametersOf(clientId, cookie, account, SSO_COOKIE), ssoUrl };
   return JSON.stringify({ account, authParameters, mamEnrollment: false, ssoUrl });
 }
@@ -163,7 +167,8 @@ function authParametersOf(
 
 /** Returns the parameters of a bound token and of a signed HTTP request. */
 export function popParameters({ method, url, nonce = "", kid }: PopScheme, homeAccountId: string): JsonObject {
-  const { host, pathname } = new URL(url), ofKey = kid === undefined ? {} : { authenticationScheme: "pop", kid };
+  const { host, pathname } = new URL(url);
+  const ofKey = kid === undefined ? {} : { authenticationScheme: "pop", kid };
   return { clientClaims: "", homeAccountId, httpMethod: method, nonce, uriHost: host, uriPath: pathname, ...ofKey };
 }
 
@@ -172,7 +177,8 @@ const MAX_REPLY_LENGTH = 4_000_000;
 /** RFC 6750, 2.1: no other characters fit into a header. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 /** RFC 6265, 4.1.1: the same for a cookie. */
-const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/, COOKIE_VALUE = /^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/;
+const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+const COOKIE_VALUE = /^[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]+$/;
 
 /** An account, and the form in which the broker sent it and wants it back. */
 export interface BrokerAccount {
@@ -189,7 +195,8 @@ export async function readAccounts(
   authority: Authority,
   context: RefusalContext,
 ): Promise<BrokerAccount[]> {
-  const reply = parseReply(json, context), { correlationId } = context;
+  const reply = parseReply(json, context);
+  const { correlationId } = context;
   if (!(Array.isArray(reply.accounts) && reply.accounts.length > 0)) await throwErrorIn(reply, context);
   if (!Array.isArray(reply.accounts)) throw invalidResponse("it lists no accounts", correlationId);
   return reply.accounts.map((raw: unknown) => {
@@ -246,10 +253,12 @@ export async function readToken(json: string, context: TokenContext): Promise<Br
 }
 
 export function readTokenResponse(token: JsonObject, context: TokenContext): BrokerToken {
-  const { request, correlationId, now } = context, accessToken = readText(token.accessToken) ?? "";
+  const { request, correlationId, now } = context;
+  const accessToken = readText(token.accessToken) ?? "";
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is missing or malformed", correlationId);
   const tokenType = readBoundType(accessToken, readTokenType(token.accessTokenType, correlationId), context);
-  const idToken = readText(token.idToken), claims = readIdTokenClaims(idToken);
+  const idToken = readText(token.idToken);
+  const claims = readIdTokenClaims(idToken);
   const rawAccount = isObject(token.account) ? token.account : undefined;
   const account = accountOfToken(token, rawAccount, claims, context);
   const extendedExpiresOn = readTime(token.extendedExpiresOn) ?? 0;
@@ -369,9 +378,12 @@ const MAX_MIXED_MS = 120_000;
  * right time then. No token lives for less than ten minutes, but one of Microsoft's brokers can be about to expire.
  */
 function readExpiry(token: JsonObject, claims: JsonObject | undefined, context: TokenContext): Date {
-  const { correlationId, now } = context, expiresOn = readTime(token.expiresOn);
+  const { correlationId, now } = context;
+  const expiresOn = readTime(token.expiresOn);
   if (expiresOn === undefined) throw invalidResponse("it does not say when the token expires", correlationId);
-  const issued = readTime(claims?.iat), idTokenExpiresOn = readTime(claims?.exp) ?? 0, left = expiresOn - now;
+  const issued = readTime(claims?.iat);
+  const idTokenExpiresOn = readTime(claims?.exp) ?? 0;
+  const left = expiresOn - now;
   const isSecondsAhead = left > 0 && left < MAX_MIXED_MS && isInMilliseconds(token.expiresOn) &&
     !isInMilliseconds(token.extendedExpiresOn);
   const isMixed = isSecondsAhead || issued !== undefined && expiresOn - issued < 400_000;
@@ -421,7 +433,8 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
   const token = isObject(reply.brokerTokenResponse) ? reply.brokerTokenResponse : {};
   const error = token.error ?? reply.error;
   if (error === undefined || error === null) return;
-  const details = isObject(error) ? error : { context: error }, claims = readText(details.claims);
+  const details = isObject(error) ? error : { context: error };
+  const claims = readText(details.claims);
   const { refusalError, statusOfWire } = await import("./errors.ts");
   throw refusalError({
     status: statusOfWire(readNumber(details.status) ?? 0),

@@ -73,7 +73,8 @@ function wslTransport(path: string, log: Logger): JsonTransport {
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof LatchkeyError)) throw error;
-        const { code, message } = error, isGone = code === "broker_unavailable";
+        const { code, message } = error;
+        const isGone = code === "broker_unavailable";
         const hint = code === "timed_out" ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause` : error.hint;
         const what = isGone ? `Cannot ask Windows' broker for ${method}: ${message}` : message;
         throw new LatchkeyError(code, what, { correlationId, hint });
@@ -99,7 +100,8 @@ async function pingProxy(path: string, limits: ProxyOptions): Promise<void> {
 }
 
 async function askProxy(path: string, request: ProxyRequest, limits: ProxyOptions): Promise<string> {
-  const result = await runProxy(path, request, limits), reply = textOf(result.stdout);
+  const result = await runProxy(path, request, limits);
+  const reply = textOf(result.stdout);
   // The proxy may exit with any code along with a refusal.
   if (result.code === 0 || readJson(reply)) return reply;
   throw interopError(result, path) ?? unavailable(`it failed (exit code ${result.code})`, WSL_HINTS.restart);
@@ -137,7 +139,8 @@ function textOf(output: string): string {
 export function commandLineLength(words: readonly string[]): number {
   return words.reduce((length, word) => {
     if (word !== "" && !/[\s"]/.test(word)) return length + word.length + 1;
-    const quoted = `${word}"`, escaped = quoted.match(/\\+"?|"/g)!.filter((run) => run.endsWith('"')).join("");
+    const quoted = `${word}"`;
+    const escaped = quoted.match(/\\+"?|"/g)!.filter((run) => run.endsWith('"')).join("");
     return length + quoted.length + escaped.length + 1;
   }, 0);
 }
@@ -150,7 +153,8 @@ export function commandLineLength(words: readonly string[]): number {
  * @throws {LatchkeyError} `missing_dependency` if Deno may not run `wslinfo`.
  */
 export async function findWslProxy(signal?: AbortSignal): Promise<string> {
-  const result = await runWslinfo(["--msal-proxy-path", "-n"], signal), { code, stdout } = result;
+  const result = await runWslinfo(["--msal-proxy-path", "-n"], signal);
+  const { code, stdout } = result;
   if (code !== 0) {
     throw interopError(result, WSLINFO) ??
       unavailable(`wslinfo does not know --msal-proxy-path (exit code ${code})`, WSL_HINTS.update);
@@ -246,7 +250,8 @@ function isInUse(files: LocalFiles, path: string): boolean {
 /** Everybody on the machine can create files in the folder, so the socket has to be root's or ours. */
 function findNewest(files: LocalFiles): string | undefined {
   const sockets = files.list(INTEROP_FOLDER).filter(({ name }) => INTEROP_SOCKET.test(name)).flatMap(({ name }) => {
-    const path = `${INTEROP_FOLDER}/${name}`, facts = files.lstat(path);
+    const path = `${INTEROP_FOLDER}/${name}`;
+    const facts = files.lstat(path);
     const isOurs = facts?.kind === "other" && [0, files.ownUser()].includes(facts.owner);
     return isOurs && isInUse(files, path) ? [{ path, changedMs: facts.changedMs }] : [];
   });

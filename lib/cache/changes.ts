@@ -85,7 +85,8 @@ export function changesOfReply(
   reply: ReplyToSave,
   app: CacheApp,
 ): readonly CacheChange[] | undefined {
-  const { result, accountSource } = reply, { homeAccountId } = result.account;
+  const { result, accountSource } = reply;
+  const { homeAccountId } = result.account;
   const records = accountRecords(document, homeAccountId, app);
   if (homeAccountId === "") return undefined;
   if (accountSource === undefined && (records.length === 0 || isSignedOutIn(document, homeAccountId, app))) {
@@ -94,7 +95,8 @@ export function changesOfReply(
   // An account keeps its name of the cloud: under two names, MSAL would list it twice.
   const environment = (records[0] && hostOf(records[0].entry)) ?? app.environments[0]!;
   const identity = { homeAccountId, environment, clientId: app.clientId, realm: reply.realm ?? result.tenantId };
-  const context = { document, reply, app, identity }, changes: CacheChange[] = [];
+  const context = { document, reply, app, identity };
+  const changes: CacheChange[] = [];
   if (accountSource !== undefined) {
     const marks = document.ofAccount("LatchkeySignedOut", homeAccountId).filter(({ entry }) => isOfApp(entry, app));
     changes.push(accountChange(context, records));
@@ -119,7 +121,8 @@ export function changesOfSignOut(
   const isOfFamily = ({ entry }: KeyedEntry): boolean => familyId !== undefined && entry.family_id === familyId;
   const family = new Set(ofCloud("RefreshToken").filter(isOfFamily).map(({ entry }) => entry.client_id));
 
-  const environment = app.environments[0]!, { clientId } = app;
+  const environment = app.environments[0]!;
+  const { clientId } = app;
   const mark = {
     home_account_id: homeAccountId,
     environment,
@@ -142,7 +145,8 @@ export function changesOfSignOut(
 
 /** Returns the place of an access token, under any name of the cloud; `undefined` if it is a broker's, or bound to a request. */
 export function accessTokenPlace({ result, realm, extension }: ReplyToSave, app: CacheApp): string | undefined {
-  const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result, { clientId, environments } = app;
+  const { account: { homeAccountId }, tenantId, scopes, source, tokenType } = result;
+  const { clientId, environments } = app;
   if (source === "broker" || tokenType !== "Bearer" || scopes.length === 0) return undefined;
   const identity = { homeAccountId, environment: environments[0]!, clientId, realm: realm ?? tenantId };
   return `${idKey(homeAccountId)} ${accessTokenKey(identity, scopes, extension)}`; // only some accounts' ids ignore case
@@ -156,11 +160,13 @@ interface ReplyContext {
 }
 
 function accountChange({ reply, identity }: ReplyContext, records: readonly KeyedEntry[]): CacheChange {
-  const { account } = reply.result, { homeAccountId, environment } = identity;
+  const { account } = reply.result;
+  const { homeAccountId, environment } = identity;
   // MSAL for Python names records by the authority's path, so that this tenant's record can have another key than ours.
   const isSame = ({ entry }: KeyedEntry): boolean =>
     readAccount(entry)?.realm.toLowerCase() === account.realm.toLowerCase();
-  const known = records.find(isSame), old = known?.entry;
+  const known = records.find(isSame);
+  const old = known?.entry;
   const key = known?.key ?? accountKey({ homeAccountId, environment, realm: account.realm });
   const entry = {
     realm: account.realm,
@@ -178,8 +184,10 @@ function accountChange({ reply, identity }: ReplyContext, records: readonly Keye
 }
 
 function tokenChanges(context: ReplyContext): CacheChange[] {
-  const { document, reply, app, identity } = context, { result, refreshToken, familyId } = reply;
-  const { homeAccountId, environment, clientId, realm } = identity, { idToken } = result;
+  const { document, reply, app, identity } = context;
+  const { result, refreshToken, familyId } = reply;
+  const { homeAccountId, environment, clientId, realm } = identity;
+  const { idToken } = result;
   const ofIdentity = { home_account_id: homeAccountId, environment, client_id: clientId };
   const family = familyId ? { family_id: familyId } : {};
   const changes: CacheChange[] = [];
@@ -191,7 +199,8 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
     const entry = { credential_type: "IdToken", secret: idToken, ...ofIdentity, realm };
     changes.push(...replace(document, "IdToken", old, idTokenKey(identity), entry));
   }
-  const ownTokens = ownRefreshTokens(document, homeAccountId, app), declined = declinedScopes(ownTokens, reply);
+  const ownTokens = ownRefreshTokens(document, homeAccountId, app);
+  const declined = declinedScopes(ownTokens, reply);
   if (refreshToken) {
     // An old one must not be tried: a server that rotates them takes that for theft (RFC 9700, 4.14.2).
     const times = { last_modification_time: epochSeconds(app.now) };
@@ -212,7 +221,8 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
     })));
   }
   // One entry: MSAL for Node fails if there are several under different names of the cloud.
-  const old = appMetadataIn(document, app), [known] = old;
+  const old = appMetadataIn(document, app);
+  const [known] = old;
   changes.push(...replace(document, "AppMetadata", old, known?.key ?? appMetadataKey(identity), {
     client_id: text(known?.entry.client_id) ?? clientId,
     environment: text(known?.entry.environment) ?? environment,
@@ -246,9 +256,11 @@ function grantedResources(
 /** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */
 function accessTokenChanges({ document, reply, app, identity }: ReplyContext): CacheChange[] {
   const { result, capabilities, extension } = reply;
-  const { homeAccountId, environment, clientId, realm } = identity, scopes = scopesOf(targetOf(result.scopes));
+  const { homeAccountId, environment, clientId, realm } = identity;
+  const scopes = scopesOf(targetOf(result.scopes));
   const old = document.ofAccount("AccessToken", homeAccountId).filter(({ entry }) => {
-    const others = scopesOf(entry.target), end = endOf(entry);
+    const others = scopesOf(entry.target);
+    const end = endOf(entry);
     // Tokens of agents' sessions that are over are removed once they have expired.
     const own = end <= app.now ? text(entry.ext_cache_key) : extension;
     if (!isOfApp(entry, app) || !isPlainToken(entry, own) || others.length === 0 || end === 0) return false;

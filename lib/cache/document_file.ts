@@ -60,7 +60,8 @@ export const MSAL_FORMAT: DocumentFormat = {
 /** Milliseconds by which the file's time is set ahead: a program can take that long from reading the file to the clock. */
 const AHEAD_MS = 100;
 /** Time in milliseconds after which an incomplete, unchanged file counts as damaged. */
-const STILL_MS = 300, DELAY_MS = 30;
+const STILL_MS = 300;
+const DELAY_MS = 30;
 /** Number of looks at it, besides: a machine that stood still itself has seen nothing meanwhile. */
 const STILL_LOOKS = 6;
 /** Time in milliseconds that it may keep changing: writing a cache takes much less, and others wait for the lock. */
@@ -131,7 +132,8 @@ export class DocumentFile implements Required<CacheStore> {
     call: CacheCall = {},
   ): Promise<void> {
     if (this.#format.prepare) {
-      const { document } = await this.#readForChange(call), wanted = change(document);
+      const { document } = await this.#readForChange(call);
+      const wanted = change(document);
       if (wanted === undefined || wanted === document) return;
       await this.#format.prepare(call);
     }
@@ -148,7 +150,8 @@ export class DocumentFile implements Required<CacheStore> {
     await this.#format.prepare?.(call);
     let place: string | undefined;
     await this.#lockedUntilDone(call, async (lock) => {
-      const files = await this.#openFolder("write"), read = await this.#readForChange(call);
+      const files = await this.#openFolder("write");
+      const read = await this.#readForChange(call);
       if (read.document === undefined || !isDamaged(read.document)) return true;
       const beforeRenaming = () => {
         if (!lock.isHeld() || !isAsRead(files, this.#path, read)) throw new Overtaken();
@@ -171,7 +174,8 @@ export class DocumentFile implements Required<CacheStore> {
     const isMissing = await this.#openFolder("read").then((files) => !files.lstat(this.#path)).catch(() => false);
     if (isMissing) return await work(); // there is nothing to renew
     const { withLock } = await import("../files/lock.ts"); // not needed for a cached token
-    const account = idKey(homeAccountId), path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
+    const account = idKey(homeAccountId);
+    const path = `${this.#path}.${await hashOf(account)}.renewal.lockfile`;
     let working: Promise<T> | undefined;
     try {
       return await withLock(path, async () => {
@@ -209,14 +213,17 @@ export class DocumentFile implements Required<CacheStore> {
    * @throws {LatchkeyError} `timed_out` if it does not stop writing.
    */
   async #readForChange(call: CacheCall): Promise<ReadFile> {
-    const files = await this.#openFolder("read"), startMs = performance.now();
+    const files = await this.#openFolder("read");
+    const startMs = performance.now();
     // Both times are by the file system's clock: a file server's can differ from this machine's.
     const lockedMs = this.#guarded("read", () => files.lstat(this.#lockPath))?.changedMs ?? -Infinity;
     for (let seen: string | undefined, sinceMs = 0, looks = 0;;) {
-      const facts = this.#guarded("read", () => files.lstat(this.#path)), mark = markOf(facts);
+      const facts = this.#guarded("read", () => files.lstat(this.#path));
+      const mark = markOf(facts);
       const bytes = await readPrivateFile(this.#path, call);
       const document = bytes && await this.#format.decode(bytes, { ...call, isForChange: true });
-      const nowMs = performance.now(), isChanged = mark !== seen;
+      const nowMs = performance.now();
+      const isChanged = mark !== seen;
       if (isChanged) seen = mark, sinceMs = nowMs, looks = 0;
       const isStill = ++looks >= STILL_LOOKS && nowMs - sinceMs >= STILL_MS ||
         facts && lockedMs - facts.changedMs >= OLD_MS;
@@ -237,9 +244,11 @@ export class DocumentFile implements Required<CacheStore> {
     change: (document: string | undefined) => string | undefined,
     { lock, reserved, ...call }: CacheCall & { readonly lock: Lock; readonly reserved: ReservedSpace | undefined },
   ): Promise<boolean> {
-    const files = await this.#openFolder("write"), { isShared } = this.#format;
+    const files = await this.#openFolder("write");
+    const { isShared } = this.#format;
     const lookAtLock = () => files.lstat(this.#lockPath)?.id;
-    const lockId = this.#guarded("write", lookAtLock), read = await this.#readForChange(call);
+    const lockId = this.#guarded("write", lookAtLock);
+    const read = await this.#readForChange(call);
     const after = change(read.document);
     if (after === undefined || after === read.document) return true;
     const bytes = await this.#format.encode(after, call);
@@ -326,7 +335,8 @@ function markOf(facts: FileFacts | undefined): string | undefined {
 function isAsRead(files: LocalFiles, path: string, { bytes, mark }: ReadFile): boolean {
   if (markOf(files.lstat(path)) !== mark) return false;
   if (!bytes || bytes.length > MOMENTS_BYTES) return true;
-  const file = files.open(path), now = file?.read();
+  const file = files.open(path);
+  const now = file?.read();
   file?.close();
   return now !== undefined && isSameContent(now, bytes);
 }

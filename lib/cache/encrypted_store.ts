@@ -54,7 +54,8 @@ export function encryptedStore(
 }
 
 const MAGIC = new TextEncoder().encode("LKS1");
-const ID_LENGTH = 16, NONCE_LENGTH = 12;
+const ID_LENGTH = 16;
+const NONCE_LENGTH = 12;
 const HEAD_LENGTH = MAGIC.length + ID_LENGTH;
 /** Each key is imported once. */
 const imported = new WeakMap<KeyBytes, Promise<CryptoKey>>();
@@ -64,7 +65,8 @@ export type KeyBytes = Pick<EncryptionKey, "id" | "bytes">;
 
 /** Encrypts a text for the file of that name. */
 export async function encrypt(text: string, key: KeyBytes, { name }: { readonly name: string }): Promise<Uint8Array> {
-  const head = headOf(key), nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
+  const head = headOf(key);
+  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
   const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
   const encrypted = await crypto.subtle.encrypt(options, await importKey(key), new TextEncoder().encode(text));
   return joinBytes([head, nonce, new Uint8Array(encrypted)]);
@@ -77,7 +79,8 @@ export async function decrypt(
   { name }: { readonly name: string },
 ): Promise<string | undefined> {
   if (keyIdOf(bytes) !== key.id.toLowerCase()) return undefined;
-  const head = bytes.subarray(0, HEAD_LENGTH), nonce = bytes.subarray(HEAD_LENGTH, HEAD_LENGTH + NONCE_LENGTH);
+  const head = bytes.subarray(0, HEAD_LENGTH);
+  const nonce = bytes.subarray(HEAD_LENGTH, HEAD_LENGTH + NONCE_LENGTH);
   const options = { name: "AES-GCM", iv: nonce, additionalData: authenticatedData(head, name) };
   let text;
   try {

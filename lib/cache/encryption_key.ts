@@ -136,7 +136,8 @@ export async function describeEncryptionKey(
 async function describeNewKey(folder: string, options: EncryptionKeyOptions): Promise<EncryptionKeyDescription> {
   const { keyLocation = "auto" } = options;
   if (keyLocation === "file") return { place: "file", isMade: false, why: ASKED_FOR };
-  const keyring = findKeyring(), { place } = keyring;
+  const keyring = findKeyring();
+  const { place } = keyring;
   try {
     await keyring.probe(promptCall(options));
     return { place, isMade: false, why: USABLE };
@@ -164,7 +165,8 @@ async function lookForKey(
 }
 
 async function readRecord(folder: string, { signal }: EncryptionKeyOptions): Promise<LostRecord | undefined> {
-  const path = pathOf(folder), bytes = await readPrivateFile(path, { signal, isSecret: true });
+  const path = pathOf(folder);
+  const bytes = await readPrivateFile(path, { signal, isSecret: true });
   if (!bytes) return undefined;
   const record = readKeyRecord(bytes);
   if (record !== "unknown_place") return record ?? "damaged";
@@ -194,7 +196,8 @@ async function getFromKeyring(
   record: Exclude<KeyRecord, { readonly place: "file" }>,
   options: EncryptionKeyOptions,
 ): Promise<string | undefined> {
-  const keyring = findKeyring(), { id, place } = record;
+  const keyring = findKeyring();
+  const { id, place } = record;
   if (place !== keyring.place) {
     const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, which this system does not have`;
     throw new LatchkeyError("configuration", message, {
@@ -222,7 +225,9 @@ async function makeKey(
   before: LostRecord | undefined,
   { lock, ...options }: EncryptionKeyOptions & { readonly lock: Lock },
 ): Promise<EncryptionKey> {
-  const bytes = crypto.getRandomValues(new Uint8Array(KEY_BYTES)), id = crypto.randomUUID(), { signal, log } = options;
+  const bytes = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
+  const id = crypto.randomUUID();
+  const { signal, log } = options;
   const { reference, why } = await keepKey({ id, text: encodeBase64(bytes) }, folder, options);
   const record: KeyRecord = { id, why, ...reference };
   const beforeRenaming = () => {
@@ -231,7 +236,8 @@ async function makeKey(
   const idIn = (record: LostRecord | undefined) => typeof record === "object" ? record.id : record;
   if (idIn(await readRecord(folder, options)) !== idIn(before)) throw new Overtaken();
   if (before !== undefined) {
-    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming }), { message } = keyLost(folder, before);
+    const aside = await setAsideFile(pathOf(folder), { signal, beforeRenaming });
+    const { message } = keyLost(folder, before);
     log?.(
       "warn",
       `${message}; key.json was set aside as ${aside}. A new key replaces it. Files that were encrypted with the old one cannot ` +
@@ -247,9 +253,11 @@ async function keepKey(
   folder: string,
   options: EncryptionKeyOptions,
 ): Promise<{ readonly reference: KeyReference; readonly why: string }> {
-  const { keyLocation = "auto", signal, log } = options, inFile = { place: "file", key: key.text } as const;
+  const { keyLocation = "auto", signal, log } = options;
+  const inFile = { place: "file", key: key.text } as const;
   if (keyLocation === "file") return { reference: inFile, why: ASKED_FOR };
-  const keyring = findKeyring(), { place } = keyring;
+  const keyring = findKeyring();
+  const { place } = keyring;
   try {
     const reference = await keyring.put(key, promptCall(options));
     log?.("info", `The key of the token cache was put into ${NAMES[place]}`);
@@ -319,8 +327,10 @@ export function writeKeyRecord(record: KeyRecord): Uint8Array<ArrayBuffer> {
 
 /** Reads `key.json`. Returns `unknown_place` for a later version's, and `undefined` for a damaged one. */
 export function readKeyRecord(bytes: Uint8Array): KeyRecord | "unknown_place" | undefined {
-  const fields = readJson(bytes), field = (name: string): string => readText(fields?.[name]) ?? "";
-  const id = field("id").toLowerCase(), place = field("place");
+  const fields = readJson(bytes);
+  const field = (name: string): string => readText(fields?.[name]) ?? "";
+  const id = field("id").toLowerCase();
+  const place = field("place");
   const base = { id, why: escapeControlCharacters(field("why")) };
   if (!isGuid(id) || place === "") return undefined;
   switch (place) {

@@ -138,7 +138,8 @@ export async function describeFileStore(
     import("./encryption_key.ts"),
     import("../files/user_folders.ts"),
   ]);
-  const folder = given ?? stateFolder(), path = pathIn(folder, DOCUMENT_NAME);
+  const folder = given ?? stateFolder();
+  const path = pathIn(folder, DOCUMENT_NAME);
   const { place, isMade, why, problem } = await describeEncryptionKey(folder, { keyLocation, signal });
   return { folder, path, keyLocation: place, isKeyMade: isMade, why, problem };
 }

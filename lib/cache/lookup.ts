@@ -170,9 +170,11 @@ export function isSignedOutIn(document: CacheDocument, homeAccountId: string, ap
 
 /** Returns the account of a record; `undefined` if the record has no account id. */
 export function readAccount(entry: CacheEntry): AccountInfo | undefined {
-  const homeAccountId = text(entry.home_account_id), environment = hostOf(entry);
+  const homeAccountId = text(entry.home_account_id);
+  const environment = hostOf(entry);
   if (!homeAccountId || !environment) return undefined;
-  const realm = tenantOf(homeAccountId, text(entry.realm) ?? ""), name = text(entry.name);
+  const realm = tenantOf(homeAccountId, text(entry.realm) ?? "");
+  const name = text(entry.name);
   return {
     homeAccountId,
     localAccountId: text(entry.local_account_id) ?? homeAccountId.split(".")[0]!,
@@ -224,10 +226,11 @@ export function accessTokenIn(
   query: CachedTokenQuery,
   app: CacheApp,
 ): CachedToken | undefined {
-  const { homeAccountId, realm: ownRealm } = query.account, { clientId, environments } = app;
+  const { homeAccountId, realm: ownRealm } = query.account;
+  const { clientId, environments } = app;
   const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
-  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
-    { capabilities = "", extension } = query;
+  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope));
+  const { capabilities = "", extension } = query;
   if (wanted.length === 0 || homeAccountId === "") return undefined;
   for (const environment of environments) {
     const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted, extension);
@@ -258,7 +261,8 @@ export function accessTokenIn(
 
 /** Limits a token to its end by the monotonic clock, in case the clock was set; `undefined` if it has expired. */
 export function boundedToken(endMs: number, token: CachedToken, now: number): CachedToken | undefined {
-  const { result, state } = token, bounded = boundedBy(endMs, result, now);
+  const { result, state } = token;
+  const bounded = boundedBy(endMs, result, now);
   if (bounded === result) return token;
   const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
   if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {
@@ -315,7 +319,8 @@ function hasSecret(entry: CacheEntry): boolean {
 
 function stateOf(entry: CacheEntry, now: number, extension?: string): CachedToken["state"] | undefined {
   const { cached_at, expires_on, refresh_on } = entry;
-  const expiresOn = readEpochSeconds(expires_on), cachedAt = readEpochSeconds(cached_at) ?? 0;
+  const expiresOn = readEpochSeconds(expires_on);
+  const cachedAt = readEpochSeconds(cached_at) ?? 0;
   if (expiresOn === undefined || !hasSecret(entry) || !isPlainToken(entry, extension)) return undefined;
   // The clock was set back since, so that the token's end is unknown.
   if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
@@ -374,7 +379,8 @@ function idTokenBeside(
   const isBeside = (entry: CacheEntry | undefined): boolean =>
     entry !== undefined && hasSecret(entry) && isOfApp(entry, app) && entry.realm === realm &&
     holderOf(entry) === idKey(homeAccountId);
-  const host = text(environment) ?? "", tenant = text(realm) ?? "";
+  const host = text(environment) ?? "";
+  const tenant = text(realm) ?? "";
   const identity = { homeAccountId, clientId: app.clientId, environment: host, realm: tenant };
   const byKey = document.entry("IdToken", idTokenKey(identity));
   if (isBeside(byKey)) return byKey;

@@ -86,7 +86,8 @@ const MAX_INT32 = 2 ** 31 - 1;
 
 /** About two seconds. */
 const MAX_ATTEMPTS = 60;
-const FIRST_DELAY_MS = 2, MAX_DELAY_MS = 50;
+const FIRST_DELAY_MS = 2;
+const MAX_DELAY_MS = 50;
 /** Lifetime of a damaged document that was set aside, in seconds: it has tokens in it. */
 const DAMAGED_S = 24 * 60 * 60;
 /** Number of accounts that are read at a time. */
@@ -156,7 +157,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   checkOptions("redisStore", options, REDIS_STORE);
   const { prefix = "latchkey:", timeToLiveSeconds = 90 * 24 * 60 * 60, timeoutMs = 5_000 } = options;
   check(client, { prefix, timeToLiveSeconds, timeoutMs });
-  const run = scriptRunner(client, timeoutMs), lifetime = String(timeToLiveSeconds), index = `${prefix}accounts`;
+  const run = scriptRunner(client, timeoutMs);
+  const lifetime = String(timeToLiveSeconds);
+  const index = `${prefix}accounts`;
   const keyOf = (homeAccountId: string): string => `${prefix}account:${homeAccountId}`;
 
   /** Returns an account's document, and a version that no other document of it ever had. */
@@ -169,7 +172,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 
   return {
     async readAccounts(call = {}) {
-      const ids = await run({ lua: LIST, key: index }, call), documents: string[] = [];
+      const ids = await run({ lua: LIST, key: index }, call);
+      const documents: string[] = [];
       if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) throw unexpectedReply();
       for (let start = 0; start < ids.length; start += BATCH) {
         const batch = ids.slice(start, start + BATCH);
@@ -185,9 +189,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
     read: async (homeAccountId, call = {}) => (await readEntry(homeAccountId, call)).document,
 
     async update(homeAccountId, change, call = {}) {
-      const next = crypto.randomUUID(), key = keyOf(homeAccountId);
+      const next = crypto.randomUUID();
+      const key = keyOf(homeAccountId);
       for (let attempt = 1, delayMs = FIRST_DELAY_MS; attempt <= MAX_ATTEMPTS; attempt++) {
-        const { version, document } = await readEntry(homeAccountId, call), changed = change(document);
+        const { version, document } = await readEntry(homeAccountId, call);
+        const changed = change(document);
         if (changed === undefined || changed === document) return;
         // Before the entry: an account that is listed and missing does no harm.
         if (attempt === 1) isDone(await run({ lua: NOTE, key: index, words: [homeAccountId, lifetime] }, call));
@@ -218,7 +224,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 }
 
 function check(client: RedisClient, { prefix, ...numbers }: Required<RedisStoreOptions>): void {
-  const fail = "Cannot make a store in Redis: ", code = alternativeTo(client);
+  const fail = "Cannot make a store in Redis: ";
+  const code = alternativeTo(client);
   if (code) {
     throw new ArgumentError(`${fail}the client is invalid. Pass node-redis's client, or for another library ${code}`);
   }
@@ -288,7 +295,8 @@ function scriptRunner(client: RedisClient, limitMs: number): RunScript {
 const LEASE_MS = 15_000;
 /** A renewal can take two timeouts of 30 seconds, and the wait between them that the server asks for. */
 const WAIT_MS = 120_000;
-const LOCK_FIRST_DELAY_MS = 10, LOCK_MAX_DELAY_MS = 200;
+const LOCK_FIRST_DELAY_MS = 10;
+const LOCK_MAX_DELAY_MS = 200;
 /** Short, since a lock that cannot be released expires by itself. */
 const RELEASE_MS = 1_000;
 
@@ -311,7 +319,8 @@ async function withRedisLock<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   // A secret of the holder, so that nobody else releases the lock.
-  const secret = crypto.randomUUID(), words = [secret, String(LEASE_MS)];
+  const secret = crypto.randomUUID();
+  const words = [secret, String(LEASE_MS)];
   const release = () => run({ lua: RELEASE, key, words }, { timeoutMs: RELEASE_MS }).catch(() => {}); // the lease expires by itself
   // If one fails, the next makes up for it.
   const extend = () => void run({ lua: EXTEND, key, words }, { timeoutMs: LEASE_MS }).catch(() => {});
@@ -388,11 +397,12 @@ export function redisFailure(reason: unknown): LatchkeyError {
     });
   }
   // Redis 6 puts words of its own before the error that a script got.
-  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!, word = words.find(meaningOf) ?? words[0];
+  const words = text.match(/\b[A-Z][A-Z\d]+\b/g)!;
+  const word = words.find(meaningOf) ?? words[0];
   const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : meaningOf(word);
   if (meaning) {
-    const [, cause, hint] = meaning,
-      code = MISCONFIGURED.includes(meaning) ? "configuration" : "temporarily_unavailable";
+    const [, cause, hint] = meaning;
+    const code = MISCONFIGURED.includes(meaning) ? "configuration" : "temporarily_unavailable";
     return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { hint });
   }
   return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {

@@ -30,14 +30,16 @@ export const MOVE_AWAY_HINT = "Move the token cache away, then sign in again: ac
 
 /** Scopes are sorted, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[], extension = ""): string {
-  const { homeAccountId, environment, clientId, realm } = identity, type = extension ? "atext" : "AccessToken";
+  const { homeAccountId, environment, clientId, realm } = identity;
+  const type = extension ? "atext" : "AccessToken";
   const parts = [homeAccountId, environment, type, clientId, realm, targetOf(scopes)];
   return keyOf(...parts, ...(extension ? [extension] : []));
 }
 
 /** Returns MSAL's `ext_cache_key`: the hash of the parameters beside the standards' that a token was requested with. */
 export async function extendedCacheKey(parameters: Readonly<Record<string, string>>): Promise<string> {
-  const encoder = new TextEncoder(), sized = (text: string) => `${encoder.encode(text).length}:${text}`;
+  const encoder = new TextEncoder();
+  const sized = (text: string) => `${encoder.encode(text).length}:${text}`;
   const text = Object.keys(parameters).sort().map((name) => sized(name) + sized(parameters[name]!)).join("");
   const hash = await crypto.subtle.digest("SHA-256", encoder.encode(text));
   return encodeBase64(new Uint8Array(hash)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "").toLowerCase();
@@ -137,7 +139,8 @@ export class CacheDocument {
    */
   static parse(json: string | undefined): CacheDocument | undefined {
     try {
-      const trimmed = json?.trim(), root: unknown = trimmed ? JSON.parse(trimmed) : {}; // a byte order mark goes, too
+      const trimmed = json?.trim();
+      const root: unknown = trimmed ? JSON.parse(trimmed) : {}; // a byte order mark goes, too
       return isObject(root) ? new CacheDocument(root) : undefined;
     } catch {
       return undefined;
@@ -145,12 +148,14 @@ export class CacheDocument {
   }
 
   entry(section: CacheSection, key: string): CacheEntry | undefined {
-    const entries = this.#section(section), entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
+    const entries = this.#section(section);
+    const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
     return isObject(entry) ? entry : undefined;
   }
 
   entries(section: CacheSection): readonly KeyedEntry[] {
-    const entries = this.#section(section), found: KeyedEntry[] = [];
+    const entries = this.#section(section);
+    const found: KeyedEntry[] = [];
     for (const key of Object.keys(entries)) { // Object.entries() would make a pair for each: MSAL's own file can have tens of thousands
       const entry = entries[key];
       if (isObject(entry)) found.push({ key, entry });
@@ -178,7 +183,8 @@ export class CacheDocument {
     let tokensByKey = this.#tokens.get(holder);
     if (!tokensByKey) {
       const tokens = this.ofAccount("AccessToken", holder).flatMap(({ entry }) => {
-        const environment = text(entry.environment) ?? "", clientId = text(entry.client_id) ?? "";
+        const environment = text(entry.environment) ?? "";
+        const clientId = text(entry.client_id) ?? "";
         const identity = { homeAccountId: holder, environment, clientId, realm: text(entry.realm) ?? "" };
         const scopes = [...new Set(scopesOf(entry.target))];
         return scopes.map((scope) => ({ entry, key: tokenQueryKey({ ...identity, scope }) }));

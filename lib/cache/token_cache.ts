@@ -39,7 +39,8 @@ export interface TokenCacheOptions {
 }
 
 /** Delays between retries of a failed write, in milliseconds: the first, and the longest. */
-const FIRST_RETRY_MS = 250, MAX_RETRY_MS = 30_000;
+const FIRST_RETRY_MS = 250;
+const MAX_RETRY_MS = 30_000;
 
 /** Returns true if a store reported, before a renewal, that it could not store the new tokens. */
 export function isNotWritable(error: unknown): error is LatchkeyError {
@@ -95,7 +96,8 @@ export class TokenCache {
 
   /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
-    const app = this.#app(), token = accessTokenIn(await this.#read(query.account, query), query, app);
+    const app = this.#app();
+    const token = accessTokenIn(await this.#read(query.account, query), query, app);
     const endMs = token && this.#ends.get(token.result.accessToken)?.endMs;
     return endMs === undefined ? token : boundedToken(endMs, token!, app.now);
   }
@@ -110,7 +112,9 @@ export class TokenCache {
     account: AccountInfo,
     call: CacheCall = {},
   ): Promise<{ readonly expiresOn: Date | undefined; readonly isRenewable: boolean }> {
-    const document = await this.#read(account, call), app = this.#app(), { homeAccountId } = account;
+    const document = await this.#read(account, call);
+    const app = this.#app();
+    const { homeAccountId } = account;
     return {
       expiresOn: lastTokenEndIn(document, homeAccountId, app),
       isRenewable: refreshTokensIn(document, homeAccountId, app).length > 0,
@@ -130,7 +134,9 @@ export class TokenCache {
    * @returns False if it was not stored: a renewal whose account has signed out meanwhile.
    */
   async save(reply: ReplyToSave, call: CacheCall = {}): Promise<boolean> {
-    const { homeAccountId } = reply.result.account, app = this.#app(), endMs = monotonicEnd(reply.result, app.now);
+    const { homeAccountId } = reply.result.account;
+    const app = this.#app();
+    const endMs = monotonicEnd(reply.result, app.now);
     const changesOf = (document: CacheDocument) => changesOfReply(document, reply, this.#app());
     try {
       const isSaved = await this.#change(homeAccountId, changesOf, call);
@@ -189,7 +195,8 @@ export class TokenCache {
    */
   #isForeign({ environment }: AccountInfo): boolean {
     if (!environment) return false;
-    const key = environmentKey(environment), [own] = this.#environments;
+    const key = environmentKey(environment);
+    const [own] = this.#environments;
     return !this.#environments.includes(key) && !(isMicrosoftHost(key) && isMicrosoftHost(own!));
   }
 
@@ -206,7 +213,9 @@ export class TokenCache {
     work: () => Promise<T>,
     { signal, mayGoUnsaved = false }: CacheCall & { readonly mayGoUnsaved?: boolean } = {},
   ): Promise<T> {
-    const id = idKey(homeAccountId), before = this.#renewals.get(id), over = Promise.withResolvers<void>();
+    const id = idKey(homeAccountId);
+    const before = this.#renewals.get(id);
+    const over = Promise.withResolvers<void>();
     const all = Promise.all([before, over.promise]).then(() => {});
     this.#renewals.set(id, all);
     let working: Promise<T> | undefined; // a store may stop waiting for it at an abort
@@ -260,7 +269,8 @@ export class TokenCache {
     { signal }: CacheCall,
   ): Promise<boolean> {
     return await this.#pastDamage(homeAccountId, signal, async () => {
-      let isChanged: boolean | undefined, saved = this.#unsaved.of(homeAccountId);
+      let isChanged: boolean | undefined;
+      let saved = this.#unsaved.of(homeAccountId);
       await this.#store.update(idKey(homeAccountId), (json) => {
         const stored = this.#parse(json);
         saved = this.#unsaved.of(homeAccountId);
@@ -321,7 +331,8 @@ class UnsavedReplies {
   readonly #replies = new Map<string, readonly UnsavedReply[]>();
 
   add(reply: ReplyToSave, receivedAt: number): void {
-    const { homeAccountId } = reply.result.account, before = this.of(homeAccountId);
+    const { homeAccountId } = reply.result.account;
+    const before = this.of(homeAccountId);
     this.#replies.set(idKey(homeAccountId), [...before, { reply, receivedAt }].slice(-MAX_REPLIES));
   }
 

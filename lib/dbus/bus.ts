@@ -119,7 +119,8 @@ export function matchRule(match: SignalMatch): string {
  * compared again, except a well-known sender: only the bus knows its unique name.
  */
 export function isMatch(match: SignalMatch, signal: Signal): boolean {
-  const { sender, ...others } = match, { body, ...fields } = signal;
+  const { sender, ...others } = match;
+  const { body, ...fields } = signal;
   const isUnique = sender?.startsWith(":") || sender === BUS_DAEMON.destination;
   const facts: Readonly<Record<string, unknown>> = { ...fields, arg0: body[0] };
   return (!isUnique || sender === signal.sender) &&

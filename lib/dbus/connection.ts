@@ -63,7 +63,8 @@ export class DBusConnection {
   /** As `SessionBus.call`. */
   async call(call: MethodCall, { timeoutMs = Infinity, signal }: CallLimits): Promise<readonly DBusValue[]> {
     signal?.throwIfAborted();
-    const serial = this.send(call), { destination, member } = call;
+    const serial = this.send(call);
+    const { destination, member } = call;
     return await new Promise((resolve, reject) => {
       const settle = () => {
         this.#calls.delete(serial);
@@ -101,7 +102,8 @@ export class DBusConnection {
   }
 
   receive(bytes: Uint8Array<ArrayBuffer>): void {
-    const message = decodeMessage(bytes), { type, body, replySerial = 0 } = message;
+    const message = decodeMessage(bytes);
+    const { type, body, replySerial = 0 } = message;
     if (type === METHOD_CALL) return this.#refuse(message);
     if (type === SIGNAL) {
       const { sender = "", path = "", interface: name = "", member = "" } = message;
@@ -119,7 +121,8 @@ export class DBusConnection {
   /** Answers a call to us, which would wait for its time limit otherwise. */
   #refuse({ flags = 0, sender, serial }: DBusMessage): void {
     if (flags & NO_REPLY_EXPECTED) return;
-    const errorName = `${BUS_ERROR}UnknownMethod`, text = { signature: "s", body: ["latchkey serves no methods"] };
+    const errorName = `${BUS_ERROR}UnknownMethod`;
+    const text = { signature: "s", body: ["latchkey serves no methods"] };
     this.#sendMessage({ type: ERROR, errorName, destination: sender, replySerial: serial, ...text });
   }
 

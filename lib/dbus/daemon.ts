@@ -39,7 +39,8 @@ const ALL_PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi", "im
 export async function readActivationEnvironment(bus: SessionBus, limits?: CallLimits): Promise<ActivationEnvironment> {
   const managerReply = await undefinedIfNoOwner(bus.call(SYSTEMD, limits));
   if (managerReply) return { source: "systemd", variables: toMap(textsIn(managerReply)) };
-  const body = [BUS_DAEMON.destination], member = "GetConnectionUnixProcessID";
+  const body = [BUS_DAEMON.destination];
+  const member = "GetConnectionUnixProcessID";
   const [pid] = await bus.call({ ...BUS_DAEMON, member, signature: "s", body }, limits);
   return { source: "daemon", variables: toMap((await readProcess(Number(pid), "environ")).split("\0")) };
 }

@@ -23,7 +23,9 @@ export const CHECKED_VERSION = "0.11.3";
  * @throws {DBusError} `…BadAddress` if the bus is not on a unix socket.
  */
 export async function openDBusNext(address: string): Promise<(onSignal: (signal: Signal) => void) => DBusTransport> {
-  const sockets = unixSockets(address), addresses = sockets.map(asAddress), deno = denoNamespace();
+  const sockets = unixSockets(address);
+  const addresses = sockets.map(asAddress);
+  const deno = denoNamespace();
   if (deno) checkPermissions(deno, sockets);
   const library = await loadDBusNext();
   return (onSignal) => new DBusNextTransport(library, addresses, onSignal);

@@ -29,7 +29,8 @@ export async function findLibdbus<T>(deno: typeof Deno, open: (path: string) => 
 
 /** Ignores `LATCHKEY_LIBDBUS`; otherwise as {@linkcode findLibdbus}. */
 export function findUsualLibdbus<T>(deno: typeof Deno, open: (path: string) => T): T {
-  let permitted = false, failure: unknown;
+  let permitted = false;
+  let failure: unknown;
   for (const path of candidates(deno)) {
     if (!isGranted(deno, { name: "ffi", path })) continue;
     permitted = true;
@@ -132,7 +133,8 @@ function isGranted(deno: typeof Deno, permission: Deno.PermissionDescriptor): bo
  * AAPCS64, 6.8.2 and 6.9). When Deno binds a function without any structure it compiles machine code, which takes 0.2 ms, and
  * pays off after thousands of calls only.
  */
-const WORD = { struct: ["usize"] } as const, HALF_WORD = { struct: ["u32"] } as const;
+const WORD = { struct: ["usize"] } as const;
+const HALF_WORD = { struct: ["u32"] } as const;
 
 /** Symbols of every method call. The rest have tables of their own, and are bound on first use. */
 const CALLS = {
@@ -226,7 +228,8 @@ async function bindLibdbus(deno: typeof Deno): Promise<Libdbus> {
 /** Reads and frees a C `DBusError`: name and message are its first two pointers. */
 function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBusError {
   const [name, message] = [...failure].slice(0, 2).map((pointer) => {
-    const address = word(pointer), text = new Uint8Array(Number(library.failing().strlen(address)));
+    const address = word(pointer);
+    const text = new Uint8Array(Number(library.failing().strlen(address)));
     library.calls.memcpy(text, address, BigInt(text.length));
     return new TextDecoder().decode(text);
   });
@@ -234,8 +237,10 @@ function takeError(library: Libdbus, failure: BigUint64Array<ArrayBuffer>): DBus
   return new DBusError(name!, message!);
 }
 
-const POLLIN = 1, POLLOUT = 4;
-const EFD_NONBLOCK = 0o4000, EFD_CLOEXEC = 0o2000000;
+const POLLIN = 1;
+const POLLOUT = 4;
+const EFD_NONBLOCK = 0o4000;
+const EFD_CLOEXEC = 0o2000000;
 
 /** libdbus reads a line of the authentication in one step and answers it in the next. */
 const AUTHENTICATION_STEPS = 3;
@@ -268,7 +273,8 @@ export class LibdbusTransport implements DBusTransport {
    * @throws {DBusError} if nothing listens at the address.
    */
   constructor(library: Libdbus, address: string, onSignal: (signal: Signal) => void) {
-    const failure = new BigUint64Array(4), socket = new Int32Array(1);
+    const failure = new BigUint64Array(4);
+    const socket = new Int32Array(1);
     this.#library = library;
     const onWaiting = () => {
       if (this.#polling) this.#wakeUp();
@@ -342,7 +348,8 @@ export class LibdbusTransport implements DBusTransport {
     if (this.#pumping) return;
     this.#pumping = true;
     const { calls } = this.#library;
-    const fds = new Int32Array(4), events = new Int16Array(fds.buffer);
+    const fds = new Int32Array(4);
+    const events = new Int16Array(fds.buffer);
     let waitMs = AUTHENTICATION_POLL_MS.first;
     this.#process();
     while (this.connection.isWaiting) {
@@ -369,7 +376,9 @@ export class LibdbusTransport implements DBusTransport {
 
   /** Copies a message, and frees it. */
   #takeBytes(message: Word): Uint8Array<ArrayBuffer> {
-    const { calls } = this.#library, address = new BigUint64Array(1), length = new Int32Array(1);
+    const { calls } = this.#library;
+    const address = new BigUint64Array(1);
+    const length = new Int32Array(1);
     const done = calls.dbus_message_marshal(message, bytesOf(address), bytesOf(length));
     calls.dbus_message_unref(message);
     if (!done) throw new RangeError("Cannot read from D-Bus: memory is short");

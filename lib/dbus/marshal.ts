@@ -27,14 +27,16 @@ export function parseSignature(signature: string): DBusType[] {
   const wrong = () => new TypeError(`${JSON.stringify(signature)} is not a D-Bus signature`);
 
   function type(arrays: number, structs: number): DBusType {
-    const start = position, code = signature[position++] ?? "";
+    const start = position;
+    const code = signature[position++] ?? "";
     const end = <T extends object>(rest: T) => ({ ...rest, signature: signature.slice(start, position) });
     if (code && BASIC.includes(code)) return end({ kind: "basic", code });
     if (code === "v") return { kind: "variant", signature: code };
     if (code === "a" && arrays < MAX_DEPTH) {
       if (signature[position] !== "{") return end({ kind: "array", element: type(arrays + 1, structs) });
       position++;
-      const key = type(arrays + 1, structs + 1), value = type(arrays + 1, structs + 1);
+      const key = type(arrays + 1, structs + 1);
+      const value = type(arrays + 1, structs + 1);
       if (key.kind !== "basic" || signature[position++] !== "}") throw wrong();
       return end({ kind: "dictionary", key, value });
     }
@@ -74,7 +76,8 @@ function isNumberCode(code: string): code is keyof typeof NUMBERS {
 function isNumber(code: keyof typeof NUMBERS, value: DBusValue): value is number | bigint | boolean {
   if (code === "b") return typeof value === "boolean";
   if (code === "d") return typeof value === "number";
-  const bits = 8 * NUMBERS[code][0], isSigned = "nix".includes(code);
+  const bits = 8 * NUMBERS[code][0];
+  const isSigned = "nix".includes(code);
   if (bits === 64 ? typeof value !== "bigint" : !Number.isInteger(value)) return false;
   const integer = BigInt(value as number | bigint);
   return (isSigned ? BigInt.asIntN(bits, integer) : BigInt.asUintN(bits, integer)) === integer;
@@ -154,7 +157,8 @@ class ValueWriter {
     if (typeof value !== "string" || !isText(code, value)) throw misfit(code, value);
     const size = code === "g" ? 1 : 4;
     this.align(size);
-    const at = this.#grow(size), start = this.#grow(3 * value.length + 1); // the longest UTF-8, and the NUL
+    const at = this.#grow(size);
+    const start = this.#grow(3 * value.length + 1); // the longest UTF-8, and the NUL
     const { written } = encoder.encodeInto(value, this.#bytes.subarray(start));
     this.length = start + written + 1;
     if (size === 4) this.#view.setUint32(at, written, true);
@@ -230,7 +234,8 @@ class ValueReader {
   }
 
   #readElements(element: DBusType): DBusValue[] {
-    const length = this.readBasic("u") as number, values: DBusValue[] = [];
+    const length = this.readBasic("u") as number;
+    const values: DBusValue[] = [];
     this.align(alignment(element));
     for (const end = this.position + length; this.position < end;) values.push(this.read(element));
     return values;
@@ -309,11 +314,14 @@ const FIELDS: readonly (readonly [name: keyof DBusMessage, type: string] | undef
 ];
 /** The byte "l". */
 const LITTLE_ENDIAN = 0x6c;
-const PROTOCOL_VERSION = 1, BODY_LENGTH_AT = 4, FIELDS_START = 16;
+const PROTOCOL_VERSION = 1;
+const BODY_LENGTH_AT = 4;
+const FIELDS_START = 16;
 
 /** @throws {TypeError} if the body does not fit the signature. */
 export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
-  const types = parseSignature(message.signature ?? ""), values = message.body ?? [];
+  const types = parseSignature(message.signature ?? "");
+  const values = message.body ?? [];
   if (types.length !== values.length) {
     throw new TypeError(`Cannot call over D-Bus: expected ${types.length} arguments, got ${values.length}`);
   }
@@ -323,7 +331,8 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
   whole.writeBasic("u", message.serial);
   whole.writeArray(8, () => {
     for (let code = 1; code < FIELDS.length; code++) {
-      const [name, type] = FIELDS[code]!, value = message[name] as DBusValue | undefined;
+      const [name, type] = FIELDS[code]!;
+      const value = message[name] as DBusValue | undefined;
       if (value === undefined || value === "") continue;
       whole.align(8);
       whole.writeBasic("y", code);
@@ -345,7 +354,8 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
   const end = FIELDS_START + reader.readAt(12);
   while (reader.position < end) {
     reader.align(8);
-    const field = FIELDS[reader.readBasic("y") as number], type = reader.readBasic("g") as string;
+    const field = FIELDS[reader.readBasic("y") as number];
+    const type = reader.readBasic("g") as string;
     const value = reader.read(parseSignature(type)[0]!);
     if (field) message[field[0]] = value;
   }

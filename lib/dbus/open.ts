@@ -33,7 +33,8 @@ import type { StreamSockets } from "./socket.ts";
  * @throws {DBusError} `…NoServer` if this session has no bus, `…BadAddress` if its address is not usable.
  */
 export async function openSessionBus(): Promise<SessionBus> {
-  const deno = denoNamespace(), address = await localAddress(sessionBusAddress());
+  const deno = denoNamespace();
+  const address = await localAddress(sessionBusAddress());
   if (!deno) return await openWithSockets(address);
   try {
     const library = await openLibdbus(deno);
@@ -131,7 +132,8 @@ class ReconnectingBus implements SessionBus {
 
   async subscribe(match: SignalMatch, listener: OnSignal, limits: CallLimits = {}): Promise<Disposable> {
     limits.signal?.throwIfAborted();
-    const subscription = { match, listener }, { connection } = this.#connected();
+    const subscription = { match, listener };
+    const { connection } = this.#connected();
     this.#subscriptions.add(subscription); // signals may come with the reply
     try {
       await connection.call(ruleCall("AddMatch", match), limits);
@@ -200,7 +202,8 @@ class ReconnectingBus implements SessionBus {
 
 /** Sets an interval that does not keep the program alive. */
 function idleInterval(poll: () => void, ms: number): ReturnType<typeof setInterval> {
-  const timer: unknown = setInterval(poll, ms), deno = denoNamespace();
+  const timer: unknown = setInterval(poll, ms);
+  const deno = denoNamespace();
   if (typeof timer === "number") deno?.unrefTimer(timer);
   else (timer as { unref(): void }).unref();
   return timer as ReturnType<typeof setInterval>;

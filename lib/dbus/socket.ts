@@ -92,8 +92,11 @@ export class MessageSplitter {
 }
 
 function lengthOf(message: Uint8Array<ArrayBuffer>): number {
-  const order = String.fromCharCode(message[0]!), isLittle = order === "l", view = new DataView(message.buffer);
-  const body = view.getUint32(4, isLittle), fields = view.getUint32(12, isLittle);
+  const order = String.fromCharCode(message[0]!);
+  const isLittle = order === "l";
+  const view = new DataView(message.buffer);
+  const body = view.getUint32(4, isLittle);
+  const fields = view.getUint32(12, isLittle);
   const length = HEADER_LENGTH + Math.ceil(fields / 8) * 8 + body;
   if (!(isLittle || order === "B") || length > MAX_LENGTH) throw new RangeError("The bytes are not a D-Bus message");
   return length;
@@ -115,7 +118,8 @@ export abstract class SocketTransport implements DBusTransport {
 
   /** @param lastSerial Serial of the last message that was sent without the connection. */
   constructor(onSignal: (signal: Signal) => void, lastSerial?: number) {
-    const write = (message: Uint8Array<ArrayBuffer>) => this.write(message), onWaiting = () => this.keepTime();
+    const write = (message: Uint8Array<ArrayBuffer>) => this.write(message);
+    const onWaiting = () => this.keepTime();
     this.connection = new DBusConnection({ write, onSignal, onWaiting }, lastSerial);
   }
 
@@ -292,7 +296,8 @@ export class StreamTransport extends SocketTransport {
   #flush(): void {
     const socket = this.#connected;
     if (!socket) return;
-    const bytes = joinBytes(this.#unsent.splice(0)), taken = bytes.length > 0 ? socket.write(bytes) : 0;
+    const bytes = joinBytes(this.#unsent.splice(0));
+    const taken = bytes.length > 0 ? socket.write(bytes) : 0;
     if (taken < bytes.length) this.#unsent.unshift(bytes.subarray(Math.max(0, taken)));
     else if (!this.isOpen()) socket.end();
   }

@@ -22,7 +22,8 @@ const MAX_ATTEMPTS = 100;
 
 /** Returns the file system on Deno. */
 export function denoFiles(): LocalFiles {
-  const deno = denoNamespace()!, isWindows = deno.build.os === "windows";
+  const deno = denoNamespace()!;
+  const isWindows = deno.build.os === "windows";
 
   const factsOf = (info: Deno.FileInfo): FileFacts => ({
     kind: info.isSymlink ? "link" : info.isFile ? "file" : info.isDirectory ? "folder" : "other",

@@ -147,7 +147,8 @@ export function locateProcessOnce({ hostname, readFile, readLink }: LocationRead
 /** Reads to the end of a file, even if it grows meanwhile. `read` returns the number of bytes, 0 at the end. */
 export function readWhole(size: number, read: (buffer: Uint8Array, at: number) => number): Uint8Array<ArrayBuffer> {
   // One byte more, so that the end shows without another buffer.
-  let bytes = new Uint8Array(size + 1), length = 0;
+  let bytes = new Uint8Array(size + 1);
+  let length = 0;
   for (let more; (more = read(bytes.subarray(length), length)) > 0;) {
     length += more;
     if (length === bytes.length) bytes = new Uint8Array(bytes.buffer.transfer(length * 2));
@@ -194,7 +195,8 @@ interface FileTask {
   readonly system?: string | undefined;
 }
 
-const ELSEWHERE = "choose a writable folder", SPACE = "Free some space and try again";
+const ELSEWHERE = "choose a writable folder";
+const SPACE = "Free some space and try again";
 
 /** Reason and hint for the system's error codes. */
 const REASONS: Readonly<Record<string, readonly [reason: string, hint: string | SystemWord]>> = {

@@ -37,7 +37,8 @@ export interface Lock {
 
 const WAIT_MS = 75_000;
 /** First and longest delay between two checks of a lock, in milliseconds. */
-const FIRST_DELAY_MS = 3, LONGEST_DELAY_MS = 65;
+const FIRST_DELAY_MS = 3;
+const LONGEST_DELAY_MS = 65;
 /** Interval at which a holder touches the lock file. */
 const HEARTBEAT_MS = 500;
 /** Time without a change after which a lock counts as abandoned if its holder runs, or may run, on this machine. */
@@ -125,7 +126,8 @@ function timedOut(path: string, holder: string): LatchkeyError {
 }
 
 function nameOfHolder(files: LocalFiles, text = ""): string {
-  const holder = readLockText(text), host = /\bhost=(\S+)/.exec(holder?.location ?? "")?.[1];
+  const holder = readLockText(text);
+  const host = /\bhost=(\S+)/.exec(holder?.location ?? "")?.[1];
   if (!holder) return "another program";
   const isElsewhere = host !== undefined && host !== encodeURIComponent(files.processLocation().host ?? "");
   return `process ${holder.pid}${isElsewhere ? ` on ${host}` : ""}`;
@@ -145,7 +147,8 @@ function createLock(files: LocalFiles, path: string): HeldLock | undefined {
   const { id } = file.facts();
   const pid = ownPid();
   const text = writeLockText(pid, files.processLocation(), files.processFacts(pid)?.start);
-  let first: AbortSignal | undefined, timer: ReturnType<typeof setInterval> | undefined;
+  let first: AbortSignal | undefined;
+  let timer: ReturnType<typeof setInterval> | undefined;
 
   // The file stays open while the lock is held, so that no other file gets its id. The path is opened again each time: for an
   // open file, a network file system may show old content. MSAL for Python writes its own pid into the existing file once it
@@ -259,7 +262,8 @@ function removeAbandonedLock(
     });
   if (!isLeft(look, watches.lock)) return false;
 
-  const takeover = `${path}.takeover`, turn = createLock(files, takeover);
+  const takeover = `${path}.takeover`;
+  const turn = createLock(files, takeover);
   if (!turn) {
     const other = lookAtLock(files, takeover);
     if (other && isLeft(other, watches.takeover)) files.remove(takeover);
@@ -399,7 +403,8 @@ export async function withMutex<T>(
   work: () => Promise<T>,
   { signal, waitMs, onTimeout }: MutexOptions,
 ): Promise<T> {
-  const before = queues.get(name), done = Promise.withResolvers<void>();
+  const before = queues.get(name);
+  const done = Promise.withResolvers<void>();
   // After a caller gives up, the next one still waits for those before.
   const all = Promise.all([before, done.promise]).then(() => {});
   queues.set(name, all);

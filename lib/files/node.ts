@@ -100,7 +100,8 @@ function makeFolder(path: string, isParentThere = false): void {
   try {
     fs.mkdirSync(path, { mode: PRIVATE_FOLDER });
   } catch (error) {
-    const above = dirname(path), code = errorCodeOf(error);
+    const above = dirname(path);
+    const code = errorCodeOf(error);
     if (code === "EEXIST") return; // the caller checks its kind
     if (code !== "ENOENT" || above === path || isParentThere) throw error; // the parent can be a link to nothing
     makeFolder(above);

@@ -57,7 +57,8 @@ export async function requireClosedPlace(path: string): Promise<void> {
 
 /** Writes a file with permission bits in place of any link or file that has its path. Creates its folder if it is missing. */
 export async function placeFile(path: string, text: string, mode: number): Promise<void> {
-  const folder = dirname(path), temporary = `${folder}/.latchkey-${randomUUID()}.tmp`;
+  const folder = dirname(path);
+  const temporary = `${folder}/.latchkey-${randomUUID()}.tmp`;
   requirePermission({ name: "read", path: folder });
   requirePermission({ name: "write", path: folder });
   try {

@@ -52,7 +52,8 @@ const SET_ASIDE = /\.damaged-\d{8}T\d{6}Z(?:-\d+)?$/;
 /** Age of a change in milliseconds at which the next change gets another time on any file system. */
 const SETTLED_MS = 5000;
 /** Windows lets a program open a file for itself alone, such as a scanner for viruses or for a backup. It usually takes a moment. */
-const WINDOWS_ATTEMPTS = 50, WINDOWS_DELAY_MS = 20;
+const WINDOWS_ATTEMPTS = 50;
+const WINDOWS_DELAY_MS = 20;
 const MAY_BE_IN_USE: readonly string[] = ["EPERM", "EACCES", "EBUSY"];
 /** Limit of attempts while other processes create the same folders. */
 const MAX_ATTEMPTS = 5;
@@ -100,7 +101,8 @@ export async function readPrivateFile(
     const file = isPrivateFolder(files, folder) ? openRegularFile(files, path) : undefined;
     if (!file) return undefined;
     try {
-      const facts = file.facts(), { mode = 0, size } = facts;
+      const facts = file.facts();
+      const { mode = 0, size } = facts;
       requirePrivateFile(files, path, facts);
       if (isSecret && (mode & OTHERS_READ) !== 0) {
         refuse(path, "others can read it", `Run ${quoteCommand(["chmod", "600", path])}`);
@@ -130,7 +132,8 @@ export async function readKnownFile(
   known: KnownFile | undefined,
   { signal }: PrivateFileCall = {},
 ): Promise<KnownFile | undefined> {
-  const folder = folderOf(path), nowMs = Date.now();
+  const folder = folderOf(path);
+  const nowMs = Date.now();
   signal?.throwIfAborted();
   const files = await openLocalFiles(folder, "read");
   const before = factsIfReadable();
@@ -236,7 +239,8 @@ export async function reserveSpace(
 ): Promise<ReservedSpace> {
   return await perform({ doing: "write", path, signal }, async (files, folder) => {
     prepareToWrite(files, path, size);
-    const temporary = createTemporary(files, folder), space = new ReservedSpace(files, temporary);
+    const temporary = createTemporary(files, folder);
+    const space = new ReservedSpace(files, temporary);
     try {
       const bytes = new Uint8Array(size);
       for (let at = 0; at < size; at += MAX_RANDOM_BYTES) {
@@ -319,7 +323,8 @@ function prepareToWrite(files: LocalFiles, path: string, size: number): void {
 
 function requireSize(path: string, size: number): void {
   if (size <= MAX_BYTES) return;
-  const hint = `Check what ${path} is, and move it away`, reason = `${size} bytes, more than any token cache has`;
+  const hint = `Check what ${path} is, and move it away`;
+  const reason = `${size} bytes, more than any token cache has`;
   throw new LatchkeyError("configuration", `${path} is too large: ${reason}`, { hint });
 }
 

@@ -70,7 +70,8 @@ async function readRequest(url: string | URL, init: RequestInit = {}): Promise<H
       signal: signal ?? new AbortController().signal,
     };
   }
-  const request = new Request(url, init), headers = new Headers(request.headers); // Bun drops the content type with the body
+  const request = new Request(url, init);
+  const headers = new Headers(request.headers); // Bun drops the content type with the body
   const body = await request.arrayBuffer();
   return {
     url: new URL(request.url),
@@ -105,7 +106,9 @@ function withoutTimeLimits(): object {
 }
 
 async function sendByDeno(deno: typeof Deno, request: HttpRequest, route: HttpRoute): Promise<Response> {
-  const { url } = request, { proxy, certificates = [] } = route, caCerts = [...certificates];
+  const { url } = request;
+  const { proxy, certificates = [] } = route;
+  const caCerts = [...certificates];
   if (proxy instanceof URL) requirePermission({ name: "net", host: `${proxy.hostname}:${portOf(proxy)}` });
   const relay = needsRelay(url, proxy) ? openProxyRelay(deno, url, { proxy, caCerts }) : undefined;
   let client: Deno.HttpClient | undefined;

@@ -69,7 +69,8 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
   const { port: wanted = 0, allowedOrigins, onRequest, clientLimitMs, signal } = options;
   if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new RangeError("port must be 0 to 65535");
   signal?.throwIfAborted();
-  let port = wanted, closed: Promise<void> | undefined;
+  let port = wanted;
+  let closed: Promise<void> | undefined;
   const connections = httpConnections<LoopbackRequest>({
     headers: HEADERS,
     read: (received) => readLoopbackRequest(received, { port, allowedOrigins }),
@@ -103,7 +104,8 @@ export function readLoopbackRequest(
   const head = readRequestHead(received);
   if (!head) return undefined;
   if (typeof head === "number") return reject(head);
-  const { method, path, query, fields } = head, host = fields.get("host")?.toLowerCase() ?? "";
+  const { method, path, query, fields } = head;
+  const host = fields.get("host")?.toLowerCase() ?? "";
   const hosts = hostsOf(["localhost", "127.0.0.1", "[::1]"], port);
   if (!hosts.includes(host)) return reject(421);
   if (method !== "GET" && method !== "POST") return reject(405, { allow: "GET, POST" });
@@ -128,7 +130,8 @@ export function readLoopbackRequest(
  * sign-in.
  */
 function isCrossSite(fields: ReadonlyMap<string, string>, origins: readonly string[]): boolean {
-  const origin = fields.get("origin") ?? "null", site = fields.get("sec-fetch-site") ?? "none";
+  const origin = fields.get("origin") ?? "null";
+  const site = fields.get("sec-fetch-site") ?? "none";
   const isPage = (fields.get("sec-fetch-dest") ?? "document") === "document";
   return !(origin === "null" || origins.includes(origin)) || !(isPage || site === "none" || site === "same-origin");
 }
@@ -232,7 +235,8 @@ export function ownerOf(
   return own.includes(client.user) ? "this user" : "another user";
 }
 
-const ESTABLISHED = "01", LISTEN = "0A";
+const ESTABLISHED = "01";
+const LISTEN = "0A";
 
 /** A row of a table. The inode is `0` once no process has the connection open. */
 type TcpRow = Readonly<Record<"from" | "to" | "state" | "user" | "inode", string>>;
@@ -254,7 +258,8 @@ function rowsOf(table: string, port: number): readonly TcpRow[] {
 function readEnd(text: string): string {
   const [words = "", port = ""] = text.split(":");
   const numbers = words.match(/.{8}/g)!.map((word) => Number.parseInt(word, 16));
-  const bytes = new Uint8Array(Uint32Array.from(numbers).buffer), view = new DataView(bytes.buffer);
+  const bytes = new Uint8Array(Uint32Array.from(numbers).buffer);
+  const view = new DataView(bytes.buffer);
   const address = bytes.length === 4
     ? bytes.join(".")
     : Array.from({ length: bytes.length / 2 }, (_, at) => view.getUint16(2 * at).toString(16)).join(":");

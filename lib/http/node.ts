@@ -13,8 +13,10 @@ import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxy
 
 /** Sends a request, and returns the answer as soon as its head has come. Throws Node's error unless the proxy refuses. */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {
-  const { url, method, headers, body, redirect, signal } = request, proxy = route.proxy;
-  const trust = trustOf(route), secure = url.protocol === "https:";
+  const { url, method, headers, body, redirect, signal } = request;
+  const proxy = route.proxy;
+  const trust = trustOf(route);
+  const secure = url.protocol === "https:";
   const options: RequestOptions & tls.ConnectionOptions = {
     ...trust,
     ...{ ...addressOf(url), method, path: `${url.pathname}${url.search}`, agent: false, signal },
@@ -43,7 +45,8 @@ export async function openTunnel(
   request: Pick<HttpRequest, "url" | "signal">,
   trust: tls.ConnectionOptions,
 ): Promise<Duplex> {
-  const { url, signal } = request, target = `${url.hostname}:${portOf(url)}`;
+  const { url, signal } = request;
+  const target = `${url.hostname}:${portOf(url)}`;
   const options = { ...trust, ...addressOf(proxy), method: "CONNECT", path: target, agent: false, signal };
   const headers = { host: target, ...authorizationFor(proxy) };
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();

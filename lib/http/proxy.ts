@@ -47,7 +47,9 @@ function isLoopback(url: URL): boolean {
 
 /** Applies `NO_PROXY`: `*`, or domains, addresses and address ranges, each with an optional port. */
 async function isExcepted(url: URL, exceptions: string): Promise<boolean> {
-  const host = hostOf(url), port = portOf(url), net = await import("node:net");
+  const host = hostOf(url);
+  const port = portOf(url);
+  const net = await import("node:net");
   return exceptions.split(/[\s,]+/).filter(Boolean).some((exception) => {
     const [, bracketed, plain, onPort] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(exception) ?? [];
     const name = (bracketed ?? plain ?? exception.replace(/^\[(.*)\]$/, "$1")).toLowerCase();
@@ -63,9 +65,11 @@ function isBelow(host: string, name: string): boolean {
 
 /** Returns true if an address is in a range such as `10.0.0.0/8`. */
 function isInRange(host: string, range: string, { BlockList, isIP }: typeof import("node:net")): boolean {
-  const [network = "", length = ""] = range.split("/"), family = isIP(host);
+  const [network = "", length = ""] = range.split("/");
+  const family = isIP(host);
   if (family === 0 || isIP(network) !== family || !/^\d{1,3}$/.test(length)) return false;
-  const kind = family === 6 ? "ipv6" : "ipv4", list = new BlockList();
+  const kind = family === 6 ? "ipv6" : "ipv4";
+  const list = new BlockList();
   if (Number(length) > (family === 6 ? 128 : 32)) return false;
   list.addSubnet(network, Number(length), kind);
   return list.check(host, kind);
@@ -96,10 +100,13 @@ export function openProxyRelay(
   url: URL,
   { proxy, caCerts }: { readonly proxy: HttpRoute["proxy"]; readonly caCerts: string[] },
 ): ProxyRelay {
-  const listener = deno.listen({ hostname: "127.0.0.1", port: 0 }), password = crypto.randomUUID();
+  const listener = deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const password = crypto.randomUUID();
   /** Connections without a tunnel. */
   const early = new Set<Deno.Conn>();
-  let isOpen = true, isTaken = false, failure: unknown;
+  let isOpen = true;
+  let isTaken = false;
+  let failure: unknown;
   const timer = setTimeout(() => {
     const { host } = proxy instanceof URL ? proxy : url;
     // Not a failure of the network, which would be retried: another 30 seconds.
@@ -166,14 +173,16 @@ export async function openTunnelByDeno(
   { proxy, caCerts }: { readonly proxy: HttpRoute["proxy"]; readonly caCerts: string[] },
   onOpen: (far: Deno.Conn) => void,
 ): Promise<Deno.TcpConn | Deno.TlsConn> {
-  const isThrough = proxy instanceof URL, place = isThrough ? proxy : url;
+  const isThrough = proxy instanceof URL;
+  const place = isThrough ? proxy : url;
   const address = { hostname: hostOf(place), port: portOf(place) };
   const byTls = isThrough && proxy.protocol === "https:";
   const far = await (byTls ? deno.connectTls({ ...address, caCerts }) : deno.connect(address));
   onOpen(far);
   if ("setNoDelay" in far) far.setNoDelay();
   if (!isThrough) return far;
-  const target = `${url.hostname}:${portOf(url)}`, authorization = proxyAuthorization(proxy);
+  const target = `${url.hostname}:${portOf(url)}`;
+  const authorization = proxyAuthorization(proxy);
   const fields = [`Host: ${target}`, ...(authorization ? [`Proxy-Authorization: ${authorization}`] : [])];
   await writeAll(far, new TextEncoder().encode(`CONNECT ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`));
   const [, status = ""] = /^HTTP\/1\.[01] (\d{3})/.exec(await readHead(far)) ?? [];

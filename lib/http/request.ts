@@ -83,7 +83,8 @@ export function httpFailure(
 ): unknown {
   if (request.signal.aborted) return request.signal.reason;
   if (error instanceof LatchkeyError) return error;
-  const host = hostOf(request.url), text = textOf(error);
+  const host = hostOf(request.url);
+  const text = textOf(error);
   const way = proxy instanceof URL ? ` through the proxy ${proxy.host}` : "";
   const cannot = `Cannot reach ${host}${way}`;
 
@@ -110,7 +111,8 @@ export function httpFailure(
 
 /** Returns the error for a proxy that requires a user name and password. */
 export function passwordWanted({ url }: Pick<HttpRequest, "url">, proxy: HttpRoute["proxy"]): LatchkeyError {
-  const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY", isKnown = proxy instanceof URL;
+  const name = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY";
+  const isKnown = proxy instanceof URL;
   const [which, host] = isKnown ? [` ${proxy.host}`, proxy.host] : ["", "HOST:PORT"]; // Deno may use one that we may not read
   return new LatchkeyError("configuration", `The proxy${which} requires a user name and password, or other ones`, {
     hint: `Set ${name} to http://USER:PASSWORD@${host} (only Basic authentication is supported)`,

@@ -53,7 +53,9 @@ const MAX_REJECTIONS = 256;
 /** Serves the connections that are passed to `accept`. */
 export function httpConnections<Request extends object>(service: HttpService<Request>): HttpConnections {
   const { onTrouble, maxConnections = MAX_CONNECTIONS, maxRequests = Infinity } = service;
-  const connections = new Set<Connection>(), rejections = new Set<Connection>(), semaphore = makeSemaphore(maxRequests);
+  const connections = new Set<Connection>();
+  const rejections = new Set<Connection>();
+  const semaphore = makeSemaphore(maxRequests);
   let closed: Promise<void> | undefined;
 
   function add(to: Set<Connection>, connection: Connection): void {
@@ -125,11 +127,16 @@ interface Connection {
 }
 
 function serve<Request extends object>(socket: Socket, service: HttpService<Request>, permits: Semaphore): Connection {
-  const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service, begin = performance.now();
-  const disconnected = new AbortController(), gone = Promise.withResolvers<void>(), late = new AbortController();
+  const { read, onRequest, onTrouble, clientLimitMs = CLIENT_LIMIT_MS } = service;
+  const begin = performance.now();
+  const disconnected = new AbortController();
+  const gone = Promise.withResolvers<void>();
+  const late = new AbortController();
   // A client that is told of the crowd waits. One that is not would be kept out by those that connect and stay silent.
   const slowMs = onTrouble ? SLOW_MS : 0;
-  let received: Uint8Array = new Uint8Array(), answering = false, ending = false;
+  let received: Uint8Array = new Uint8Array();
+  let answering = false;
+  let ending = false;
   const cut = () => void socket.destroy();
   let timer = setTimeout(onTrouble ? () => reject(onTrouble("slow")) : cut, clientLimitMs);
 

@@ -27,7 +27,8 @@ export async function openEndpoint<Request extends object>(
   address: EndpointAddress,
   service: HttpService<Request>,
 ): Promise<Endpoint> {
-  const connections = httpConnections(service), { port, stop } = await listenAt(address, connections.accept);
+  const connections = httpConnections(service);
+  const { port, stop } = await listenAt(address, connections.accept);
   return {
     port,
     close() {
@@ -100,7 +101,8 @@ function requireClosedFolder(files: LocalFiles, folder: string): void {
 
 async function removeAbandonedSocket(files: LocalFiles, path: string): Promise<void> {
   if (!files.lstat(path)) return;
-  const { lstatSync } = await import("node:fs"), cannot = `Cannot listen on ${path}`;
+  const { lstatSync } = await import("node:fs");
+  const cannot = `Cannot listen on ${path}`;
   if (!lstatSync(path).isSocket()) {
     throw unusable(`${cannot}: it exists and is not a socket`, "Choose another path, or move away what is there");
   }
@@ -133,7 +135,8 @@ async function isListenedOn(path: string): Promise<boolean> {
 }
 
 async function listen(files: LocalFiles, path: string, handler: Handler): Promise<Stop> {
-  const server: Server = await openServer({ path }, handler), { chmodSync } = await import("node:fs");
+  const server: Server = await openServer({ path }, handler);
+  const { chmodSync } = await import("node:fs");
   chmodSync(path, PRIVATE_FILE);
   const id = files.lstat(path)?.id;
   const isOurs = () => files.lstat(path)?.id === id;
@@ -235,10 +238,12 @@ export async function requestFromSocket(
 
 /** Returns all bytes until the connection ends, or until they are too many. */
 async function exchange(path: string, text: string, signal: AbortSignal): Promise<Uint8Array> {
-  const { connect } = await import("node:net"), chunks: Uint8Array[] = [];
+  const { connect } = await import("node:net");
+  const chunks: Uint8Array[] = [];
   let length = 0;
   return await new Promise((resolve, reject) => {
-    const socket = connect({ path }), leave = () => void socket.destroy();
+    const socket = connect({ path });
+    const leave = () => void socket.destroy();
     signal.addEventListener("abort", leave);
     socket.once("connect", () => socket.write(text));
     socket.on("data", (chunk: Uint8Array) => {
@@ -258,7 +263,8 @@ async function exchange(path: string, text: string, signal: AbortSignal): Promis
 
 /** Reads an answer, and of its header only `retry-after`. Returns `undefined` if the answer is incomplete or invalid. */
 function readAnswer(received: Uint8Array): HttpReply | undefined {
-  const text = new TextDecoder("latin1").decode(received), end = text.indexOf("\r\n\r\n");
+  const text = new TextDecoder("latin1").decode(received);
+  const end = text.indexOf("\r\n\r\n");
   const [first = "", ...fields] = text.slice(0, Math.max(0, end)).split("\r\n");
   const status = /^HTTP\/1\.1 (\d{3})( |$)/.exec(first)?.[1];
   const length = fields.map((field) => /^content-length: *(\d{1,9})$/i.exec(field)?.[1]).find(Boolean);

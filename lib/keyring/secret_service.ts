@@ -157,7 +157,8 @@ export async function readSecret(
  * @throws {LatchkeyError} `invalid_response` if the keyring breaks the specification.
  */
 export async function storeSecret(bus: SessionBus, secret: NewSecret, call: PromptCall): Promise<SecretLocation> {
-  const { label, attributes, text } = secret, { signal } = call;
+  const { label, attributes, text } = secret;
+  const { signal } = call;
   const collection = await openCollection(bus, call);
   const [session, owner] = await Promise.all([openSession(bus, { signal }), secretsOwner(bus, { signal })]);
   const { parameters, value } = await encryptSecret(new TextEncoder().encode(text), session.key);
@@ -263,7 +264,8 @@ async function unlock(bus: SessionBus, path: string, call: PromptCall): Promise<
 }
 
 /** Timeouts of a call in milliseconds: to a keyring that runs, and to one that the bus starts first. */
-const CALL_MS = 10_000, START_MS = 25_000;
+const CALL_MS = 10_000;
+const START_MS = 25_000;
 
 interface SecretCall {
   readonly signal?: AbortSignal | undefined;
@@ -315,7 +317,8 @@ interface Reply {
 /** Interval in milliseconds of checks that the keyring still runs. */
 const LOOK_MS = 1000;
 /** Timeouts of calls about the prompt, in milliseconds; to dismiss it delays the end of a call. */
-const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
+const PROMPT_CALL_MS = 10_000;
+const DISMISS_MS = 1000;
 
 /**
  * Shows a reply's prompt, if it has one, and returns the result.
@@ -326,7 +329,8 @@ const PROMPT_CALL_MS = 10_000, DISMISS_MS = 1000;
  * @throws {KeyringError} `locked` if prompts are not allowed; `dismissed`, `unanswered`, `gone` …
  */
 async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Promise<DBusValue | undefined> {
-  const { path, owner, otherwise, purpose = "unlock" } = reply, { mayPrompt, onPrompt, signal } = call;
+  const { path, owner, otherwise, purpose = "unlock" } = reply;
+  const { mayPrompt, onPrompt, signal } = call;
   if (path === NO_OBJECT) return otherwise;
   const object = { destination: owner, path, interface: PROMPT, autoStart: false };
   // A prompt that has ended by itself is not a failure.
@@ -335,10 +339,12 @@ async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Pro
     await dismiss();
     throw new KeyringError("locked");
   }
-  const completed = Promise.withResolvers<Signal>(), limits = { timeoutMs: PROMPT_CALL_MS, signal };
+  const completed = Promise.withResolvers<Signal>();
+  const limits = { timeoutMs: PROMPT_CALL_MS, signal };
   const match = { sender: owner, path, interface: PROMPT, member: "Completed" };
   const subscription = await bus.subscribe(match, completed.resolve, limits);
-  const ending = new AbortController(), over = watchPrompt(bus, owner, ending.signal);
+  const ending = new AbortController();
+  const over = watchPrompt(bus, owner, ending.signal);
   over.catch(() => {}); // the prompt may have ended before
   try {
     signal?.throwIfAborted();
@@ -413,7 +419,8 @@ async function openSession(
   bus: SessionBus,
   call: SecretCall,
 ): Promise<{ readonly path: string; readonly key: CryptoKey }> {
-  const share = makeKeyShare(), ours = { signature: "ay", value: share.publicValue };
+  const share = makeKeyShare();
+  const ours = { signature: "ay", value: share.publicValue };
   const method = { ...SECRET_SERVICE, member: "OpenSession", signature: "sv", body: [SESSION_ALGORITHM, ours] };
   const [theirs, path] = await callSecrets(bus, method, call);
   return { path: readPath(path), key: await agreeOnKey(share, readBytes(readVariant(theirs).value)) };
@@ -438,7 +445,8 @@ export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<C
   if (theirs.length > 2 * PRIME_BYTES || value <= 1n || value >= PRIME - 1n) {
     throw new LatchkeyError("invalid_response", "The keyring offered a key agreement that is not safe");
   }
-  const shared = bytesOf(power(value, share.exponent)), none = new Uint8Array();
+  const shared = bytesOf(power(value, share.exponent));
+  const none = new Uint8Array();
   const secret = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
   const algorithm = { name: "HKDF", hash: "SHA-256", salt: none, info: none };
   const key = { name: "AES-CBC", length: KEY_BITS };

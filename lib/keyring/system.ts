@@ -152,7 +152,8 @@ function undefinedIfNotOurs(code: number): undefined {
 }
 
 function runPowerShell(method: DpapiMethod, input: string, call: SystemCall): Promise<CommandResult> {
-  const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows"), { signal } = call;
+  const command = commandOf(method, readEnvironment("SystemRoot") ?? "C:\\Windows");
+  const { signal } = call;
   return run(command, { input, timeoutMs: TIMEOUT_MS, signal, timeout: "silent" });
 }
 

@@ -178,7 +178,8 @@ export async function finishAuthorization(
   checkFlow(flow, provider);
   const { clientId, redirectUri, scopes, claims, resource, agentSession } = flow;
   const { codeVerifier, state, nonce, maxAge, startedOn } = flow;
-  const { correlationId = flow.correlationId, now = Date.now, signal } = http, { authority } = provider;
+  const { correlationId = flow.correlationId, now = Date.now, signal } = http;
+  const { authority } = provider;
   const context: TokenContext = {
     ...{ flow: "browser", redirectUri: uriToRegister(redirectUri), clientId, scopes, claims, correlationId },
     resource,
@@ -192,7 +193,8 @@ export async function finishAuthorization(
   signal?.throwIfAborted();
   if (!isAnswerTo(flow, parameters)) throw failure("invalid_response", "The answer is not to this sign-in");
   if (now() - startedOn > FLOW_LIFETIME_MS) throw failure("timed_out", "The sign-in took too long");
-  const issuer = parameters.get("iss"), server = serverOfResponse(provider, issuer);
+  const issuer = parameters.get("iss");
+  const server = serverOfResponse(provider, issuer);
   const response = await translateErrors(() => {
     try {
       return validateAuthResponse(server, clientOf(clientId, now), parameters, state);

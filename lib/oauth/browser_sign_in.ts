@@ -82,13 +82,18 @@ export async function signInByBrowser(
   options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
   const { port = 0, timeLimitMs = SIGN_IN_LIMIT_MS, signal, now, correlationId, readRedirect, redirectPath } = options;
-  const over = new AbortController(), ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
+  const over = new AbortController();
+  const ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
-  const reply = Promise.withResolvers<TokenReply>(), shown = Promise.withResolvers<void>();
+  const reply = Promise.withResolvers<TokenReply>();
+  const shown = Promise.withResolvers<void>();
   // At this address the browser no longer shows the response's parameters. Others cannot guess it.
   const resultPath = `/done/${crypto.randomUUID()}`;
   const started: AuthCodeFlow[] = [];
-  let taken: AuthCodeFlow | undefined, announced = false, isPageDue = false, result: HttpReply | undefined;
+  let taken: AuthCodeFlow | undefined;
+  let announced = false;
+  let isPageDue = false;
+  let result: HttpReply | undefined;
 
   const allowedOrigins = originsOf(provider);
   const loopback = await listenOnLoopback({ port, signal: ended, onRequest: respond, allowedOrigins });
@@ -142,7 +147,8 @@ export async function signInByBrowser(
       shown.resolve();
       return result;
     }
-    const parameters = method === "POST" ? form : url.searchParams, flow = take(url, parameters);
+    const parameters = method === "POST" ? form : url.searchParams;
+    const flow = take(url, parameters);
     if (!flow) return NOT_A_RESPONSE;
     isPageDue = true;
     result = await finish(flow, parameters);
@@ -154,7 +160,8 @@ export async function signInByBrowser(
     while (!ended.aborted) {
       const text = (await read(ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
-      const address = new URL(URL.canParse(text) ? text : "about:blank"), parameters = address.searchParams;
+      const address = new URL(URL.canParse(text) ? text : "about:blank");
+      const parameters = address.searchParams;
       const flow = take(address, parameters);
       if (flow) return void await finish(flow, parameters);
       await new Promise((resolve) => setTimeout(resolve)); // a `read` that does not wait must not block the event loop
@@ -195,7 +202,8 @@ export async function signInByBrowser(
 
 /** Returns the origins that post the form: Microsoft's personal accounts sign in at a host of their own. */
 function originsOf({ server, authority }: Provider): readonly string[] {
-  const { authorization_endpoint: page } = server, personal = `https://${PERSONAL_ACCOUNTS_HOST}`;
+  const { authorization_endpoint: page } = server;
+  const personal = `https://${PERSONAL_ACCOUNTS_HOST}`;
   return [...page ? [new URL(page).origin] : [], ...isMicrosoftAuthority(authority) ? [personal] : []];
 }
 
@@ -236,7 +244,8 @@ p{margin:.5rem 0 0;text-wrap:pretty}
 dl{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size:.875rem;color:var(--soft)}
 dt{font-weight:600}dd{margin:0}dd+dt{margin-top:.5rem}`;
 
-const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>', CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
+const CHECK_MARK = '<path d="m7.5 12.5 3 3 6-6.5"/>';
+const CROSS = '<path d="m8.5 8.5 7 7m0-7-7 7"/>';
 
 /** An `HttpReply`, whose module names `node:net`: the declarations of the npm package must not. */
 interface ResultPage {

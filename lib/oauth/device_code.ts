@@ -58,8 +58,11 @@ export async function startDeviceCode(
   request: DeviceCodeRequest,
   http: HttpOptions = {},
 ): Promise<DeviceCode> {
-  const { now = Date.now, correlationId = crypto.randomUUID() } = http, { clientId, scopes, claims } = request;
-  const { server, authority } = provider, client = clientOf(clientId, now), step = { ...http, correlationId };
+  const { now = Date.now, correlationId = crypto.randomUUID() } = http;
+  const { clientId, scopes, claims } = request;
+  const { server, authority } = provider;
+  const client = clientOf(clientId, now);
+  const step = { ...http, correlationId };
   if (!server.device_authorization_endpoint) {
     throw new LatchkeyError("configuration", `${authority.url} has no device codes`, {
       correlationId,
@@ -102,7 +105,9 @@ export async function startDeviceCode(
     if (request.resource !== undefined) parameters.set("resource", request.resource);
     const options = sendOptions(authority.url, step, { retry: true });
     const ask = () => deviceAuthorizationRequest(server, client, None(), parameters, options);
-    const response = await translateErrors(ask, step), { status, headers } = response, body = await response.text();
+    const response = await translateErrors(ask, step);
+    const { status, headers } = response;
+    const body = await response.text();
     if (status !== 200) {
       throw refusalOf({ status, body }, contextOf(provider, request, correlationId), retryAfterMs(response, now()));
     }

@@ -27,7 +27,8 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     const text = secrets.reduce((rest, secret) => rest.replaceAll(secret, "[concealed]"), readText(value) ?? "");
     return escapeControlCharacters(text) || undefined;
   };
-  const error = textOf(fields.error)?.slice(0, 100), subError = textOf(fields.suberror ?? fields.error_subcode);
+  const error = textOf(fields.error)?.slice(0, 100);
+  const subError = textOf(fields.suberror ?? fields.error_subcode);
   const errorDescription = textOf(fields.error_description);
   const listed = Array.isArray(fields.error_codes) ? fields.error_codes.filter(Number.isSafeInteger) : []; // by Entra
   const errorCodes: readonly number[] = listed.length > 0 ? listed : errorCodesIn(errorDescription ?? "");
@@ -71,7 +72,8 @@ export function refusalOf(
   context: RefusalContext,
   retryAfterMs?: number,
 ): LatchkeyError {
-  const { status, body } = response, fields = readJson(body);
+  const { status, body } = response;
+  const fields = readJson(body);
   const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
   if (readText(fields?.error)) {
     const error = oauthError(fields!, context, status);

@@ -130,9 +130,11 @@ export function retryAfterMs(response: Response, now: number): number | undefine
 }
 
 async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Promise<Response> {
-  const { fetch = globalThis.fetch, timeoutMs = TIMEOUT_MS, correlationId } = http, { host } = new URL(url);
+  const { fetch = globalThis.fetch, timeoutMs = TIMEOUT_MS, correlationId } = http;
+  const { host } = new URL(url);
   http.signal?.throwIfAborted();
-  const limit = new AbortController(), stopLimit = afterRunning(timeoutMs, () => limit.abort());
+  const limit = new AbortController();
+  const stopLimit = afterRunning(timeoutMs, () => limit.abort());
   const signal = http.signal ? AbortSignal.any([http.signal, limit.signal]) : limit.signal;
   const fail = (code: "no_network" | "timed_out" | "invalid_response", message: string, hint?: string) =>
     new LatchkeyError(code, message, { correlationId, hint });
@@ -150,7 +152,8 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
   }
 
   async function fetchBody(): Promise<Response> {
-    const response = await fetch(url, { ...init, redirect: "manual", signal }), { status, headers, type } = response;
+    const response = await fetch(url, { ...init, redirect: "manual", signal });
+    const { status, headers, type } = response;
     if (type === "opaqueredirect" || status >= 300 && status < 400) {
       void response.body?.cancel().catch(() => {});
       throw fail("invalid_response", `${host} redirects where it has to answer`);

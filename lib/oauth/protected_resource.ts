@@ -73,7 +73,9 @@ export async function findProtectedResource(
   url: string,
   { authority, challenge, resource, ...http }: ProtectedResourceOptions,
 ): Promise<ProtectedResource> {
-  const address = readServerAddress(url), { host } = address, { kind } = authority;
+  const address = readServerAddress(url);
+  const { host } = address;
+  const { kind } = authority;
   const parameters = challengeOf(challenge ?? await askForChallenge(address, http));
   const wanted = kind === "oidc" && resource !== undefined ? [resource] : identifiersOf(address);
   const metadata = await findMetadata(address, { named: parameters.metadata, wanted, kind }, http);
@@ -83,13 +85,15 @@ export async function findProtectedResource(
       hint: "Pass the scope in the request",
     });
   }
-  const servers = metadata?.servers ?? [], server = servers.find((server) => isServerOf(authority, server));
+  const servers = metadata?.servers ?? [];
+  const server = servers.find((server) => isServerOf(authority, server));
   if (servers.length > 0 && !server) {
     throw new LatchkeyError("untrusted_authority", `${host} takes no tokens of ${authority.url}`, {
       hint: `Use an authority that it takes tokens of, only if you trust it: ${shown(servers.join(", "))}`,
     });
   }
-  const identifier = metadata?.resource ?? wanted[0]!, supported = metadata?.scopes ?? [];
+  const identifier = metadata?.resource ?? wanted[0]!;
+  const supported = metadata?.scopes ?? [];
   if (kind === "oidc") {
     const proposed = named.length > 0 ? named : supported;
     return { scopes: proposed.length > 0 ? proposed : ["email"], proposed, resource: identifier, tenantId: undefined };
@@ -145,7 +149,8 @@ async function askForChallenge(address: URL, http: HttpOptions): Promise<string>
 }
 
 function challengeOf(header: string): { readonly metadata?: string; readonly scope?: string } {
-  let metadata: string | undefined, scope: string | undefined;
+  let metadata: string | undefined;
+  let scope: string | undefined;
   for (const { name, value } of challengeParameters(header)) {
     if (name === "resource_metadata") metadata ??= value;
     if (name === "scope") scope ??= value;
@@ -173,7 +178,8 @@ async function findMetadata(
   { named, wanted, kind }: WantedMetadata,
   http: HttpOptions,
 ): Promise<Metadata | undefined> {
-  const send = boundedFetch(http, { retry: true }), path = address.pathname.replace(/\/$/, "");
+  const send = boundedFetch(http, { retry: true });
+  const path = address.pathname.replace(/\/$/, "");
   const wellKnown = [...new Set([path, ""])].map((path) => `${address.origin}${WELL_KNOWN}${path}`);
   const first = named === undefined ? undefined : checkPlace(named, address);
   let failure: unknown;
@@ -211,7 +217,8 @@ function readMetadata(
   place: string,
   { wanted, host, kind }: Omit<WantedMetadata, "named"> & Pick<URL, "host">,
 ): Metadata {
-  const document = readJson(json), resource = readText(document?.resource) ?? "";
+  const document = readJson(json);
+  const resource = readText(document?.resource) ?? "";
   if (!document || !URL.canParse(resource) || !SCOPE_TOKEN.test(resource)) { // it becomes part of a scope
     throw new LatchkeyError("invalid_response", `${new URL(place).host} has no metadata of a protected resource`);
   }
@@ -246,12 +253,14 @@ function shown(foreign: string): string {
 function ownScopes(named: readonly string[], supported: readonly string[], address: URL): readonly string[] {
   const identifiers = identifiersOf(address);
   const isOwn = (scope: string) => identifiers.includes(resourceOfScope(scope)) || isOrganizationScope(scope);
-  const own = supported.filter(isOwn), resources = new Set(own.map(resourceOfScope));
+  const own = supported.filter(isOwn);
+  const resources = new Set(own.map(resourceOfScope));
   // Tokens have scopes without their resource, and servers ask for them as tokens have them.
   const full = named.map((scope) =>
     /[/:]/.test(scope) || resources.size !== 1 ? scope : `${[...resources][0]}/${scope}`
   );
-  const fallback = own.length > 0 ? own : supported, scopes = named.length > 0 ? full : fallback;
+  const fallback = own.length > 0 ? own : supported;
+  const scopes = named.length > 0 ? full : fallback;
   const foreign = scopes.find((scope) => !isOwn(scope));
   if (foreign !== undefined) throw foreignScope(address.host, foreign);
   // Entra takes /.default only by itself.

@@ -93,15 +93,18 @@ function knownProvider(authority: Authority): Provider {
 const SIGNING_ALGORITHM = /^(RS|PS|ES)(256|384|512)$|^Ed(DSA|25519)$/;
 
 async function discover(authority: Authority, http: HttpOptions): Promise<Provider> {
-  const { correlationId } = http, base = new URL(discoveryBase(authority));
+  const { correlationId } = http;
+  const base = new URL(discoveryBase(authority));
   const options = sendOptions(authority.url, http, { retry: true });
   let response = await translateErrors(() => discoveryRequest(base, options), http);
   if (response.status === 404 && authority.kind === "oidc") {
     response = await translateErrors(() => discoveryRequest(base, { ...options, algorithm: "oauth2" }), http);
   }
-  const { status, headers } = response, body = await response.text();
+  const { status, headers } = response;
+  const body = await response.text();
   if (status !== 200) {
-    const app = { clientId: "", redirectUri: "", scopes: [] }, { now = Date.now } = http;
+    const app = { clientId: "", redirectUri: "", scopes: [] };
+    const { now = Date.now } = http;
     const context = { flow: "browser", ...app, correlationId: correlationId ?? "" } as const;
     const refusal = refusalOf({ status, body }, context, retryAfterMs(response, now()));
     if (refusal.code === "temporarily_unavailable") throw refusal;
@@ -144,7 +147,8 @@ function checkEndpoints(server: AuthorizationServer, authority: Authority, corre
     if (endpoint && isHttpsOrLoopback(endpoint) && (isPlain || endpoint.protocol === "https:")) return endpoint.host;
     throw failure("untrusted_authority", `${url} has an endpoint that does not begin with https://`, correlationId);
   });
-  const [, tokenHost] = hosts, allowed = kind === "oidc" ? [host, tokenHost] : [host];
+  const [, tokenHost] = hosts;
+  const allowed = kind === "oidc" ? [host, tokenHost] : [host];
   if (!hosts.every((each) => allowed.includes(each))) {
     throw failure("untrusted_authority", `${url} has endpoints at another host`, correlationId);
   }
@@ -168,8 +172,10 @@ export function isIssuerOf(authority: Authority, issuer: string): boolean {
   const url = URL.canParse(issuer) ? new URL(issuer) : undefined;
   if (!url || url.search || url.hash || url.username || url.password) return false;
   if (url.protocol !== new URL(authority.url).protocol) return false;
-  const path = url.pathname.split("/").filter(Boolean), first = path[0] ?? "";
-  const isAtOwnHost = url.host === authority.host, isV2 = path.at(-1) === "v2.0";
+  const path = url.pathname.split("/").filter(Boolean);
+  const first = path[0] ?? "";
+  const isAtOwnHost = url.host === authority.host;
+  const isV2 = path.at(-1) === "v2.0";
   const isOfTenant = isGuid(first) && isRequestedTenant(authority, first) && path.length === 2 && isV2;
   const isOfExternalId = isOfTenant && url.host === `${first.toLowerCase()}${CIAM_SUFFIX}`;
   switch (authority.kind) {

@@ -76,8 +76,11 @@ export async function requestToken(
   grant: Grant,
   { context, http }: { readonly context: TokenContext; readonly http: HttpOptions },
 ): Promise<TokenReply> {
-  const { now = Date.now } = http, { clientId, correlationId, claims: claimsRequest, agentSession } = context;
-  const { isRenewal = false } = grant, step = { ...http, correlationId }, client = clientOf(clientId, now);
+  const { now = Date.now } = http;
+  const { clientId, correlationId, claims: claimsRequest, agentSession } = context;
+  const { isRenewal = false } = grant;
+  const step = { ...http, correlationId };
+  const client = clientOf(clientId, now);
   const isMicrosoft = isMicrosoftAuthority(provider.authority);
   const options = {
     ...sendOptions(provider.authority.url, step, { retry: isRenewal }),
@@ -93,9 +96,11 @@ export async function requestToken(
     },
   };
   const response = await translateErrors(() => grant.send(provider.server, client, options), step);
-  const { status, headers } = response, body = await response.text();
+  const { status, headers } = response;
+  const body = await response.text();
   if (status !== 200) throw refusalOf({ status, body }, context, retryAfterMs(response, now()));
-  const date = Date.parse(headers.get("date") ?? ""), serverTime = Number.isNaN(date) ? undefined : date;
+  const date = Date.parse(headers.get("date") ?? "");
+  const serverTime = Number.isNaN(date) ? undefined : date;
   const server = serverOfToken(provider, readText(readJson(body)?.id_token), correlationId);
   const reader = isRenewal && serverTime !== undefined ? clientOf(clientId, () => serverTime) : client;
   const read = () => grant.read(server, reader, new Response(body, { headers }));
@@ -124,7 +129,8 @@ export async function refreshTokens(
   request: RefreshRequest,
   http: Omit<HttpOptions, "signal">,
 ): Promise<TokenReply> {
-  const { refreshToken, ...rest } = request, { correlationId = crypto.randomUUID() } = http;
+  const { refreshToken, ...rest } = request;
+  const { correlationId = crypto.randomUUID() } = http;
   const isMicrosoft = isMicrosoftAuthority(provider.authority);
   // Elsewhere the sign-in may have been without the profile, and a refresh cannot request more than was granted.
   const scope = scopesToAsk(provider, request.scopes).filter((each) => each !== "profile" || isMicrosoft).join(" ");
@@ -189,10 +195,12 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
   if (!TOKEN.test(accessToken)) throw invalidResponse("the access token is malformed", correlationId);
   if (body.token_type !== "bearer") throw invalidResponse("the access token is of an unknown type", correlationId);
   const isMicrosoft = isMicrosoftAuthority(authority);
-  const clientInfo = isMicrosoft ? readText(body.client_info) : undefined, familyId = readText(body.foci);
+  const clientInfo = isMicrosoft ? readText(body.client_info) : undefined;
+  const familyId = readText(body.foci);
   const account = accountOf(clientInfo, context);
   const lifetime = readSeconds(body.expires_in) ?? DEFAULT_LIFETIME_S;
-  const extended = readSeconds(body.ext_expires_in), refresh = readSeconds(body.refresh_in);
+  const extended = readSeconds(body.ext_expires_in);
+  const refresh = readSeconds(body.refresh_in);
   const after = (seconds: number) => new Date(now + seconds * 1000);
   const named = body.scope?.split(/\s+/).filter(Boolean) ?? [];
   // RFC 6749, 5.1: omitted if equal to the requested ones.
@@ -247,19 +255,23 @@ function without(scopes: readonly string[], others: readonly string[]): readonly
 }
 
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
-  const { provider: { authority }, account: expected, correlationId } = context, claims = context.claims ?? {};
+  const { provider: { authority }, account: expected, correlationId } = context;
+  const claims = context.claims ?? {};
   // Ids in Microsoft's tenants: where it signed in, and at home. Those of another provider are ignored: it could impersonate
   // a Microsoft account.
-  const isMicrosoft = isMicrosoftAuthority(authority), home = isMicrosoft ? readBase64Json(clientInfo) : undefined;
+  const isMicrosoft = isMicrosoftAuthority(authority);
+  const home = isMicrosoft ? readBase64Json(clientInfo) : undefined;
   const [oid, tid] = isMicrosoft ? [readText(claims.oid), readText(claims.tid)] : [];
-  const uid = readText(home?.uid) ?? oid, utid = readText(home?.utid) ?? tid;
+  const uid = readText(home?.uid) ?? oid;
+  const utid = readText(home?.utid) ?? tid;
   // Without a tenant: `adfs` for ADFS, else the authority's path, so that the realms of one host differ.
   const path = authority.kind === "oidc" ? authority.url.slice(authority.origin.length + 1) : authority.tenant;
   const realm = tid ?? expected?.realm ?? utid ?? path;
   if (authority.kind === "entra" && !isTenant(realm)) throw invalidResponse("the tenant is invalid", correlationId);
   // The subject is the home account id elsewhere, as in MSAL. It is unique at its issuer only (OpenID Connect Core, 5.7), so
   // one that looks like a Microsoft id gets the issuer added.
-  const subject = readText(claims.sub), isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoft;
+  const subject = readText(claims.sub);
+  const isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoft;
   const subjectId = isAmbiguous ? `${subject}#${environmentOf(authority)}` : subject;
   const homeAccountId = (uid && utid ? `${uid}.${utid}` : subjectId) ?? expected?.homeAccountId;
   if (!homeAccountId) throw invalidResponse("it does not name the account", correlationId);

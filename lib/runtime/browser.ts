@@ -22,7 +22,8 @@ export interface SessionFacts {
 
 /** Reads the facts of this session. */
 export async function readSessionFacts(): Promise<SessionFacts> {
-  const { system, isWsl = false } = await readMachine(), variable = readEnvironment;
+  const { system, isWsl = false } = await readMachine();
+  const variable = readEnvironment;
   const isMarked = (path: string) => isPermitted({ name: "read", path }) && isThere(path, { ifUnknown: false });
   const isContainer = CONTAINER_FILES.some(isMarked) ||
     CONTAINER_VARIABLES.some((name) => variable(name) !== undefined);
@@ -120,7 +121,8 @@ function hasDisplay(variable: SessionFacts["variable"]): boolean {
  * whoever filled the current folder would choose it.
  */
 function chosenBrowsers(value: string, system: string): readonly (readonly string[])[] {
-  const isWindows = system === "win32", commands = isWindows ? [value] : value.split(":");
+  const isWindows = system === "win32";
+  const commands = isWindows ? [value] : value.split(":");
   const isSafe = isWindows ? /^([A-Za-z]:[\\/]|\\\\|[^\\/:]+$)/ : /^(\/|[^/]+$)/;
   return commands.map(wordsOf).filter(([program = ""]) => isSafe.test(program));
 }
@@ -148,7 +150,8 @@ function checkAddress(url: string | URL): URL {
 /** Returns the flags that Deno lacks to open an address; none if they are not the reason why no browser was opened. */
 export async function missingBrowserFlags(url: string): Promise<readonly string[]> {
   if (!denoNamespace()) return [];
-  const session = await readSessionFacts(), isLinux = session.system === "linux";
+  const session = await readSessionFacts();
+  const isLinux = session.system === "linux";
   const names = ["BROWSER", ...(isLinux ? ["DISPLAY", "WAYLAND_DISPLAY"] : [])]
     .filter((name) => !mayReadEnvironment(name));
   const known = browserCommands(new URL(url), session).map(({ command }) => command[0]!);

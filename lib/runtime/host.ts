@@ -169,7 +169,8 @@ export function currentRuntime(): Runtime {
 /** Returns true if a version is at least as new as another one. A suffix after a dash does not count. */
 export function isAtLeast(version: string, oldest: string): boolean {
   const parts = (text: string) => text.split("-")[0]!.split(".").map(Number);
-  const has = parts(version), wanted = parts(oldest);
+  const has = parts(version);
+  const wanted = parts(oldest);
   const different = wanted.findIndex((part, index) => part !== (has[index] ?? 0));
   return different === -1 || (has[different] ?? 0) > wanted[different]!;
 }
@@ -191,7 +192,8 @@ export function isPermitted(permission: Deno.PermissionDescriptor): boolean {
  */
 export function requirePermission(permission: Permission, grant?: string): void {
   if (isPermitted(permission)) return;
-  const { name } = permission, object = objectOf(permission);
+  const { name } = permission;
+  const object = objectOf(permission);
   const doing = name === "net" ? "use the network address" : name;
   throw notPermitted(
     `${doing} ${object}`,

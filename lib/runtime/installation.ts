@@ -49,8 +49,10 @@ export function packageFolders(name: string): readonly string[] {
  * since everybody may make folders there on Windows.
  */
 export function packageFoldersAbove(file: string, name: string): readonly string[] {
-  const isWindows = file.includes("\\"), separator = isWindows ? "\\" : "/";
-  const isShare = file.startsWith("\\\\"), roots = isShare ? 4 : isWindows ? 1 : 0; // \\server\share is four
+  const isWindows = file.includes("\\");
+  const separator = isWindows ? "\\" : "/";
+  const isShare = file.startsWith("\\\\");
+  const roots = isShare ? 4 : isWindows ? 1 : 0; // \\server\share is four
   const parts = file.split(/[\\/]/);
   const above = parts.slice(0, -1).map((_, index, all) => all.slice(0, all.length - index));
   return above.filter((folder) => folder.length > roots && folder.at(-1) !== "node_modules")
@@ -91,7 +93,8 @@ export function ownCommand(denoPermissions: () => readonly string[]): readonly s
   const deno = denoNamespace();
   if (deno) {
     if (deno.build.standalone) return [deno.execPath()];
-    const { mainModule } = deno, own = ["run", "--no-prompt", ...denoConfiguration(mainModule), ...denoPermissions()];
+    const { mainModule } = deno;
+    const own = ["run", "--no-prompt", ...denoConfiguration(mainModule), ...denoPermissions()];
     return [deno.execPath(), ...own, moduleWord(mainModule)];
   }
   const { execPath, execArgv, argv: [, program = ""] } = globalThis.process;

@@ -76,7 +76,8 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
 /** PATH for the program, and to find it in, if ours has entries that depend on the current folder. */
 function withoutCurrentFolder(): Readonly<Record<string, string>> {
   if (!mayReadEnvironment("PATH")) return {};
-  const path = readEnvironment("PATH") ?? "", isWindows = operatingSystem() === "win32";
+  const path = readEnvironment("PATH") ?? "";
+  const isWindows = operatingSystem() === "win32";
   const safe = absoluteEntries(path, isWindows).join(isWindows ? ";" : ":") || (isWindows ? "" : USUAL_PATH);
   return safe === path ? {} : { PATH: safe };
 }
@@ -186,7 +187,8 @@ async function startOnNode(
     import("node:os"),
   ]);
   const { env, platform } = globalThis.process;
-  const isForeground = streams === "inherit", isGroup = !isForeground && platform !== "win32";
+  const isForeground = streams === "inherit";
+  const isGroup = !isForeground && platform !== "win32";
   const needsShell = platform === "win32" && isBatch(program);
   const cmd = `${env["SystemRoot"] ?? "C:\\Windows"}\\System32\\cmd.exe`;
   const child = spawn(needsShell ? cmd : program, needsShell ? batchArguments(program, args) : args, {
@@ -309,7 +311,8 @@ export async function startDetached(command: readonly string[], options: StartOp
 
 /** Gathers what a stream gives. `ended` resolves at its end; `leave` reads no further. */
 function gather(stream: ReadableStream<Uint8Array>, maxBytes: number, tooMuch: Error) {
-  const reader = stream.getReader(), chunks: Uint8Array[] = [];
+  const reader = stream.getReader();
+  const chunks: Uint8Array[] = [];
   const readAll = async (): Promise<void> => {
     let size = 0;
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
@@ -348,7 +351,8 @@ export async function runInForeground(
   command: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): Promise<number> {
-  const isAtTerminal = isTerminal("stdin"), early: SignalName[] = [];
+  const isAtTerminal = isTerminal("stdin");
+  const early: SignalName[] = [];
   let running: RunningProcess | undefined;
   const listening = onSignals(PASSED_ON, (signal) => {
     if (isAtTerminal && OF_TERMINAL.has(signal)) return;

@@ -62,7 +62,8 @@ const GRACE_MS = 500;
 
 /** Ends the program as soon as nothing is under way any more, and in any case soon. */
 export function exitSoon(code: number): void {
-  const deno = denoNamespace(), timer = setTimeout(() => exit(code), GRACE_MS);
+  const deno = denoNamespace();
+  const timer = setTimeout(() => exit(code), GRACE_MS);
   if (deno) {
     deno.exitCode = code;
     deno.unrefTimer(Number(timer));
@@ -102,7 +103,8 @@ export function writeErrorsBy(writer: ((text: string) => void) | undefined): voi
 function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const deno = denoNamespace();
   if (deno) return (bytes) => deno[stream].writeSync(bytes);
-  const { writeSync } = globalThis.process.getBuiltinModule("node:fs"), fd = stream === "stdout" ? 1 : 2;
+  const { writeSync } = globalThis.process.getBuiltinModule("node:fs");
+  const fd = stream === "stdout" ? 1 : 2;
   if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
     // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
     return (bytes) => (globalThis.process[stream].write(bytes), bytes.length);
@@ -120,7 +122,8 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
 }
 
 /** Major numbers of Linux' devices (Documentation/admin-guide/devices.txt): `/dev/null` and its like, pseudoterminals. */
-const MEMORY_MAJOR = 1, PTY_MAJORS = { first: 136, last: 143 };
+const MEMORY_MAJOR = 1;
+const PTY_MAJORS = { first: 136, last: 143 };
 
 let isMsysTerminal: typeof isTerminal | undefined;
 
@@ -142,7 +145,8 @@ function isSystemTerminal(stream: StreamName): boolean {
   // To read process.stdin takes Bun as long as the rest of a silent token.
   const { fstatSync } = globalThis.process.getBuiltinModule("node:fs");
   try {
-    const facts = fstatSync(["stdin", "stdout", "stderr"].indexOf(stream)), major = facts.rdev >> 8 & 0xfff;
+    const facts = fstatSync(["stdin", "stdout", "stderr"].indexOf(stream));
+    const major = facts.rdev >> 8 & 0xfff;
     if (!facts.isCharacterDevice()) return false;
     if (operatingSystem() === "linux") {
       if (major === MEMORY_MAJOR) return false;
@@ -155,7 +159,8 @@ function isSystemTerminal(stream: StreamName): boolean {
 }
 
 /** S_IFMT, S_IFIFO */
-const TYPE_BITS = 0o170000, FIFO = 0o010000;
+const TYPE_BITS = 0o170000;
+const FIFO = 0o010000;
 
 /** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
 export async function isPiped(): Promise<boolean> {
@@ -163,7 +168,8 @@ export async function isPiped(): Promise<boolean> {
   if (isMsysTerminal?.("stdout")) return false;
   const { fstatSync } = await import("node:fs");
   try {
-    const facts = fstatSync(1), isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false
+    const facts = fstatSync(1);
+    const isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false
     return isFifo || facts.isSocket();
   } catch (error) {
     // Deno for Windows knows the facts about files only.
@@ -260,7 +266,8 @@ const OS_RELEASE = "/etc/os-release";
 
 /** Reads the facts of the machine. Never makes Deno prompt. */
 export async function readMachine(): Promise<Machine> {
-  const system = operatingSystem(), isLinux = system === "linux";
+  const system = operatingSystem();
+  const isLinux = system === "linux";
   const mayRead = isPermitted({ name: "read", path: OS_RELEASE });
   const mayAsk = isPermitted({ name: "sys", kind: "osRelease" });
   const text = isLinux && mayRead ? await readTextFile(OS_RELEASE).catch(() => "") : ""; // not every distribution has it

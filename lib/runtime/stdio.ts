@@ -50,7 +50,8 @@ export async function dropUnreadErrors(): Promise<AsyncDisposable> {
   if (programIo()) return { [Symbol.asyncDispose]: () => Promise.resolve() };
   const deno = denoNamespace();
   const writeBytes = deno ? (bytes: Uint8Array) => writeAll(deno.stderr, bytes) : await errorWriter();
-  let pending = 0, last = Promise.resolve();
+  let pending = 0;
+  let last = Promise.resolve();
   writeErrorsBy((text) => {
     const bytes = new TextEncoder().encode(text);
     if (pending + bytes.length > MAX_PENDING_BYTES) return;
@@ -92,7 +93,8 @@ export async function readLine(signal: AbortSignal): Promise<string> {
 /** Reads a line of standard input, without its end; `undefined` at the end of the input. */
 export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<string | undefined> {
   signal?.throwIfAborted();
-  const line = Promise.withResolvers<string | undefined>(), decoder = new TextDecoder();
+  const line = Promise.withResolvers<string | undefined>();
+  const decoder = new TextDecoder();
   let text = "";
   const end = () => line.resolve(text || undefined); // the last line may have no end
   const take = (chunk: Uint8Array): boolean => {
@@ -148,9 +150,11 @@ interface InputOptions {
 export async function readStandardInput({ maxBytes, isComplete, signal }: InputOptions): Promise<Uint8Array> {
   signal?.throwIfAborted();
   const chunks = standardInput()[Symbol.asyncIterator]();
-  let bytes = new Uint8Array(0), length = 0;
+  let bytes = new Uint8Array(0);
+  let length = 0;
   for (;;) {
-    const next = await untilAborted(chunks.next(), signal), from = length;
+    const next = await untilAborted(chunks.next(), signal);
+    const from = length;
     if (next.done) return bytes.subarray(0, length);
     length += next.value.length;
     if (length > bytes.length) bytes = new Uint8Array(bytes.buffer.transfer(Math.max(length, bytes.length * 2)));

@@ -60,7 +60,8 @@ let api: WindowsApi | undefined;
 export function openWindowsApi(): WindowsApi | undefined {
   if (api || operatingSystem() !== "win32") return api;
   const folder = `${readEnvironment("SystemRoot") ?? "C:\\Windows"}\\System32`;
-  const crypt32 = `${folder}\\crypt32.dll`, kernel32 = `${folder}\\kernel32.dll`;
+  const crypt32 = `${folder}\\crypt32.dll`;
+  const kernel32 = `${folder}\\kernel32.dll`;
   try {
     const open = opener([crypt32, kernel32]);
     return api = open && { ...open(crypt32, CRYPT32), ...open(kernel32, KERNEL32) };
@@ -105,7 +106,8 @@ export function isMsysTerminal(stream: keyof typeof HANDLES): boolean {
   const api = openWindowsApi();
   if (!api) return denoNamespace() === undefined && isTerminalByTest(DESCRIPTORS[stream]);
   // FILE_NAME_INFO: a DWORD with the length in bytes, and the name in UTF-16.
-  const information = new Uint8Array(1024), handle = api.GetStdHandle(HANDLES[stream]);
+  const information = new Uint8Array(1024);
+  const handle = api.GetStdHandle(HANDLES[stream]);
   if (!api.GetFileInformationByHandleEx(handle, FILE_NAME_INFO, information, information.length)) return false;
   return PTY.test(new TextDecoder("utf-16le").decode(information.subarray(4, 4 + valueOf(information))));
 }
@@ -140,8 +142,11 @@ export function callDpapi(
   method: "CryptProtectData" | "CryptUnprotectData",
   base64: string,
 ): string | { readonly error: number } {
-  const text = new TextEncoder().encode(base64), size = word(text.length), given = new Uint8Array(16);
-  const taken = new Uint8Array(16), length = new Uint8Array(4);
+  const text = new TextEncoder().encode(base64);
+  const size = word(text.length);
+  const given = new Uint8Array(16);
+  const taken = new Uint8Array(16);
+  const length = new Uint8Array(4);
   const memory = api.LocalAlloc(0, text.length);
   if (!memory) return failure();
   let chars: Uint8Array | undefined;

@@ -61,7 +61,8 @@ function isSameTenant(one: string, other: string): boolean {
  */
 export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
   return accounts.map(({ username, homeAccountId, realm }) => {
-    const name = username || homeAccountId, tenant = isGuid(realm) ? `tenant ${realm}` : "";
+    const name = username || homeAccountId;
+    const tenant = isGuid(realm) ? `tenant ${realm}` : "";
     if (accounts.length === 1) return name;
     const alike = accounts.filter((other) => isSameUsername(other.username, username));
     const isUnique = alike.filter((other) => isSameTenant(other.realm, realm)).length === 1;

@@ -77,7 +77,8 @@ export class BrokerSource {
   }
 
   async #search(signal: AbortSignal): Promise<BrokerFinding> {
-    const { flags, log, search } = this.#options, onUnusable = this.#turnOff.bind(this);
+    const { flags, log, search } = this.#options;
+    const onUnusable = this.#turnOff.bind(this);
     const finding = await findBroker(flags, { ...this.#options, onUnusable }, { ...search, signal });
     if (signal.aborted && finding.state === "active") finding.broker.close(); // nobody waits for it any more
     signal.throwIfAborted();
@@ -129,7 +130,8 @@ export class BrokerSource {
       if (finding.state !== "active") {
         return { state, reason, ...NO_VERSION, ...(finding.isInstalled && { failure: noBroker(finding) }) };
       }
-      const { broker } = finding, call = { correlationId: crypto.randomUUID(), signal };
+      const { broker } = finding;
+      const call = { correlationId: crypto.randomUUID(), signal };
       return { state, kind: broker.kind, version: await broker.version(call) ?? null, reason };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -174,7 +176,8 @@ export class BrokerSource {
 
   /** Frees the connection. Calls in flight fail, and a later call connects again. */
   close(): void {
-    const finding = this.#finding, reason = new LatchkeyError("broker_unavailable", "The application was closed");
+    const finding = this.#finding;
+    const reason = new LatchkeyError("broker_unavailable", "The application was closed");
     this.#finding = undefined;
     this.#turnedOff = false;
     this.#findCalls.abort(reason);
@@ -183,12 +186,14 @@ export class BrokerSource {
   }
 
   async #requestSilently(query: RunningQuery): Promise<AuthenticationResult> {
-    const { correlationId, signal, username, maxAge } = query, call = { correlationId, signal };
+    const { correlationId, signal, username, maxAge } = query;
+    const call = { correlationId, signal };
     if (query.account) await this.#refuseSignedOut(query.account, call);
     const broker = await this.broker(call);
     let { account } = query;
     if (!account) {
-      const accounts = await broker.getAccounts(call), wish = { username, tenant: realmOf(query.authority) };
+      const accounts = await broker.getAccounts(call);
+      const wish = { username, tenant: realmOf(query.authority) };
       const [only, ...more] = accountsMeant(accounts, wish);
       if (only && more.length === 0) {
         await this.#refuseSignedOut(only, call);
@@ -213,7 +218,8 @@ export class BrokerSource {
 
   async #requestByWindow(query: RunningQuery, username: string | undefined): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(query), request = brokerRequest(query, account);
+    const broker = await this.broker(query);
+    const request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
       ...request,
@@ -232,7 +238,9 @@ export class BrokerSource {
   /** Caches a token under the given keys, and under its account. A token that is bound to one request is not cached. */
   #save(query: TokenQuery, keys: readonly string[], result: AuthenticationResult): void {
     if (query.pop) return;
-    const { account } = result, { username } = account, isOwnTenant = result.tenantId === account.realm;
+    const { account } = result;
+    const { username } = account;
+    const isOwnTenant = result.tenantId === account.realm;
     const holders = [{ account }, ...(!query.account && username && isOwnTenant ? [{ username }] : [])];
     const own = holders.map((holder) => cacheKeyOf(query, holder));
     this.#cache.save([...keys, ...own], result, this.#options.now());
@@ -251,7 +259,8 @@ export class BrokerSource {
   }
 
   #logToken({ accessToken, tokenType, expiresOn, correlationId }: AuthenticationResult): void {
-    const { log, isLogged } = this.#options, id = `(correlation id ${correlationId})`;
+    const { log, isLogged } = this.#options;
+    const id = `(correlation id ${correlationId})`;
     if (!isLogged) return; // to read the token takes time
     log("info", `Token from the broker until ${expiresOn.toISOString()} ${id}`);
     // Windows' broker is known to do so sometimes (microsoft/vscode issue 319673).
@@ -355,7 +364,8 @@ export class MemoryCache {
 
   /** Returns a token that is good for five more minutes. `now` is in milliseconds since 1970. */
   find(key: string, now: number): AuthenticationResult | undefined {
-    const cached = this.#tokens.get(key), token = cached && boundedBy(cached.endMs, cached.token, now);
+    const cached = this.#tokens.get(key);
+    const token = cached && boundedBy(cached.endMs, cached.token, now);
     return token && token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS ? token : undefined;
   }
 

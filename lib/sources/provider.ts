@@ -151,7 +151,8 @@ export class ProviderSource {
 
   /** Stops waiting for a renewal after a short time. One that was sent is finished even so. */
   async #renewSoon(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
-    const limit = new AbortController(), { correlationId } = call;
+    const limit = new AbortController();
+    const { correlationId } = call;
     const message = `No answer within ${RENEWAL_MS / 1000} seconds`;
     const abort = () => limit.abort(new LatchkeyError("timed_out", message, { correlationId }));
     const timer = setTimeout(abort, RENEWAL_MS);
@@ -195,7 +196,8 @@ export class ProviderSource {
     { redirectUri, responseMode }: Pick<AuthCodeFlowRequest, "redirectUri" | "responseMode">,
   ): Promise<AuthCodeFlow> {
     if (!URL.canParse(redirectUri)) throw new ArgumentError("Cannot sign in: redirectUri is missing, or is no address");
-    const { clientId, now } = this.#options, { provider } = await this.find(query.authority, query);
+    const { clientId, now } = this.#options;
+    const { provider } = await this.find(query.authority, query);
     const { checkRedirectUri, startAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, redirectUri, query);
     const request = { ...query, clientId, loginHint: query.username, redirectUri, responseMode, now };
@@ -213,7 +215,8 @@ export class ProviderSource {
     if (typeof flow?.authority !== "string") {
       throw new ArgumentError("Cannot finish a sign-in: the flow is not one that was started");
     }
-    const authority = parseAuthority(flow.authority), { correlationId } = flow;
+    const authority = parseAuthority(flow.authority);
+    const { correlationId } = flow;
     if (flow.clientId !== this.#options.clientId || !isOwn(authority, this.#options.authority, tenantId)) {
       throw new ArgumentError("Cannot finish a sign-in: it was started by another app, or at another authority");
     }
@@ -222,7 +225,8 @@ export class ProviderSource {
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
     refuseDeclined(reply.declinedScopes, flow, signInHint(flow.clientId));
-    const { agentSession } = flow, capabilities = capabilitiesOf(flow.claims, flow.resource);
+    const { agentSession } = flow;
+    const capabilities = capabilitiesOf(flow.claims, flow.resource);
     await this.#save({ authority, capabilities, agentSession, resource: flow.resource }, reply, "authorization_code");
     return reply.result;
   }
@@ -250,7 +254,8 @@ export class ProviderSource {
   }
 
   async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
-    const { username, authority } = query, cached = await this.#cache.findAccounts({ username, signal });
+    const { username, authority } = query;
+    const cached = await this.#cache.findAccounts({ username, signal });
     const accounts = cached.map(({ account }) => account);
     const meant = accountsMeant(accounts, { username, tenant: realmOf(authority) });
     if (meant.length > 1) throw ambiguousAccount(meant, correlationId);
@@ -276,8 +281,10 @@ export class ProviderSource {
     const { refreshTokens } = await import("../oauth/token_endpoint.ts");
     // The refresh tokens of the app's family can still be there.
     if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
-    const { clientId, fetch, now } = this.#options, { scopes, claims, resource, agentSession } = query;
-    const http = { fetch: await fetch(), now, correlationId }, request = { scopes, claims, resource, agentSession };
+    const { clientId, fetch, now } = this.#options;
+    const { scopes, claims, resource, agentSession } = query;
+    const http = { fetch: await fetch(), now, correlationId };
+    const request = { scopes, claims, resource, agentSession };
     const redeem = (refreshToken: string) =>
       refreshTokens(provider, { ...request, clientId, refreshToken, account }, http);
     const atHand = await this.#findToken({ ...query, skipCache: false }, call);
@@ -292,10 +299,12 @@ export class ProviderSource {
     query: TokenQuery,
     call: Call,
   ): Promise<AuthenticationResult> {
-    const { account, correlationId, signal } = call, { maxAge } = query;
+    const { account, correlationId, signal } = call;
+    const { maxAge } = query;
     const tried = new Set<string>();
     let refusal: LatchkeyError | undefined;
-    let isOfFamily = true, isOtherResource = false;
+    let isOfFamily = true;
+    let isOtherResource = false;
     for (let look = 1; look <= 2; look++) {
       for (const token of await this.#cache.findRefreshTokens(account, { signal })) {
         const { refreshToken, holder, declinedScopes, resources } = token;
@@ -359,7 +368,8 @@ export class ProviderSource {
     reply: TokenReply & Pick<ReplyToSave, "replaces">,
     accountSource?: SignIn["accountSource"] | "broker",
   ): Promise<void> {
-    const realm = realmOf(authority), kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
+    const realm = realmOf(authority);
+    const kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
       const extension = await extensionOf(agentSession);
       const declinedScopes = reply.declinedScopes?.map((scope) => nameOfScope(scope, resource));
@@ -385,7 +395,8 @@ function nameOfScope(scope: string, resource: string | undefined): string {
 
 /** The error of a sign-in that was for another resource, or for none. */
 function resourceNotGranted({ resource, correlationId }: TokenQuery): LatchkeyError {
-  const message = `The sign-in was not for the resource ${resource}`, hint = "Sign in for it: acquireTokenInteractive";
+  const message = `The sign-in was not for the resource ${resource}`;
+  const hint = "Sign in for it: acquireTokenInteractive";
   return new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 

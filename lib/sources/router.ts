@@ -51,8 +51,10 @@ export class TokenRouter {
 
   /** Lists the accounts of the broker and of the cache. An account that both have is listed as the broker's. */
   async accounts({ username, includeSignedOut = false }: AccountFilter, call: BrokerCall): Promise<AccountInfo[]> {
-    const finding = await this.#find(call), { signal } = call;
-    let known: readonly AccountInfo[] = [], cached: readonly CachedAccount[] = [];
+    const finding = await this.#find(call);
+    const { signal } = call;
+    let known: readonly AccountInfo[] = [];
+    let cached: readonly CachedAccount[] = [];
     if (finding.state === "active") {
       const { broker } = finding;
       try {
@@ -130,7 +132,8 @@ export class TokenRouter {
 
   async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
-    const { clientId, browser } = this.#options, { port, account, username, prompt } = query;
+    const { clientId, browser } = this.#options;
+    const { port, account, username, prompt } = query;
     const request = { ...query, clientId, loginHint: account?.username || username };
     const onBeforeLaunching = () => query.onBeforeLaunchingUi?.({ ui: "browser" });
     const options = { ...browser, port, onBeforeLaunching };
@@ -189,7 +192,8 @@ export class TokenRouter {
       throw withDetails(first, { hint: sentences(first.hint, done) });
     }
     const message = `${first.message}. The app cannot forget the account: ${second.message}`;
-    const cause = new AggregateError(failures, message), hint = sentences(first.hint, second.hint);
+    const cause = new AggregateError(failures, message);
+    const hint = sentences(first.hint, second.hint);
     const details = { ...first, claims: first.claims, cause, errorDescription: message, hint };
     throw new LatchkeyError(first.code, message, details);
   }
@@ -201,7 +205,8 @@ export class TokenRouter {
 
   async #makeProvider(): Promise<ProviderSource> {
     const { ProviderSource } = await import("./provider.ts");
-    const cache = await this.#cached.cache(), { fetch, ...options } = this.#options;
+    const cache = await this.#cached.cache();
+    const { fetch, ...options } = this.#options;
     let made: Promise<Fetch> | undefined; // one for all calls: it remembers what it found out about the network
     const makeFetch = async () => fetch ?? (await import("../http/client.ts")).makeFetch();
     return new ProviderSource({ ...options, cache, fetch: () => made ??= makeFetch() });

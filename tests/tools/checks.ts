@@ -14,6 +14,7 @@ const root = new URL("../../", import.meta.url);
 export const checks: readonly Check[] = [
   { name: "deno fmt", command: [findTool("deno"), "fmt", "--check", "--config=deno.json"] },
   { name: "deno lint", command: [findTool("deno"), "lint", "--config=deno.json"] },
+  { name: "biome lint", command: [findTool("bun"), findTool("biome"), "lint", "--error-on-warnings"] },
   { name: "tsc", command: [findTool("bun"), findTool("tsc"), "--project", "."] },
   {
     name: "deno check",

@@ -65,9 +65,12 @@ export function runtimePackage(runtime, arch = process.arch) {
   return /^(@[^/]+\/)?[^/]+/.exec(programs[runtime](arch)[0])[0];
 }
 
+/** Tools that are scripts, which a runtime runs. */
+const SCRIPTS = { biome: ["@biomejs/biome/bin/biome"], tsc: ["typescript/bin/tsc"] };
+
 /**
  * The absolute path of a tool that `npm ci` has installed, or set_up.js: Node, which is in no list of dependencies.
- * @param {"bun" | "deno" | "node" | "tsc"} name
+ * @param {"biome" | "bun" | "deno" | "node" | "tsc"} name
  * @returns {string}
  * @throws {Error} when it is not there
  */
@@ -75,7 +78,7 @@ export function findTool(name) {
   const usual = name === "node" ? join(TOOLS_FOLDER, "node_modules") : modules;
   // What is for Windows stands with the tools where Wine runs it: node_modules is this machine's.
   const folders = windows ? [usual, join(TOOLS_FOLDER, "windows/node_modules")] : [usual];
-  return findIn(folders, name, name === "tsc" ? ["typescript/bin/tsc"] : programs[name](process.arch));
+  return findIn(folders, name, SCRIPTS[name] ?? programs[name](process.arch));
 }
 
 /**
