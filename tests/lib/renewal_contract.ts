@@ -19,6 +19,11 @@ const SCOPES = ["api.read"];
 const FORCED = { scopes: SCOPES, interactive: "never", forceRefresh: true } as const;
 const SILENT = { scopes: SCOPES, interactive: "never" } as const;
 const HOUR_MS = 60 * 60_000;
+/** An app at Microsoft. Elsewhere, apps have the client id that the provider knows. */
+const AT_MICROSOFT = {
+  clientId: "11111111-2222-4333-8444-555555555555",
+  authority: "https://login.microsoftonline.com/common",
+} as const;
 
 let provider: OidcProvider, store: CacheStore;
 beforeAll(async () => {
@@ -199,8 +204,8 @@ describe("a store that cannot be written", () => {
 
   test("does not keep a refresh token of Microsoft's from being used, which is good for longer", async () => {
     await using entra = await FakeEntra.start();
-    const { logger, lines } = logLine(), authority = "https://login.microsoftonline.com/common";
-    const options = { authority, fetch: entra.fetch, openBrowser: entraPerson(entra).openBrowser };
+    const { logger, lines } = logLine();
+    const options = { ...AT_MICROSOFT, fetch: entra.fetch, openBrowser: entraPerson(entra).openBrowser };
     await signIn(options);
     const app = appOf({ ...options, cache: storeWith({ withLock: alone }), logger });
     expect(await app.acquireToken(FORCED)).toMatchObject({ source: "identity_provider" });
@@ -230,7 +235,7 @@ describe("a refresh token that was refused", () => {
   test("is followed by the one that another process has stored meanwhile", async () => {
     await using entra = await FakeEntra.start();
     const options = {
-      authority: "https://login.microsoftonline.com/common",
+      ...AT_MICROSOFT,
       openBrowser: entraPerson(entra).openBrowser,
       fetch: entra.fetch,
     };
@@ -372,7 +377,7 @@ describe("an unfinished renewal keeps a program", () => {
     await using entra = await FakeEntra.start();
     const sent = Promise.withResolvers<void>(), released = Promise.withResolvers<void>();
     const options = {
-      authority: "https://login.microsoftonline.com/common",
+      ...AT_MICROSOFT,
       openBrowser: entraPerson(entra).openBrowser,
     };
     const { expiresOn } = await signIn({ ...options, fetch: entra.fetch });
