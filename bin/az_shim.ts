@@ -55,7 +55,10 @@ const WRITTEN_BY = "latchkey in place of az; written by latchkey az-shim";
 async function installShim(line: CommandLine): Promise<void> {
   const folder = line.text("install");
   if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
-  clientIdOf(line); // an error now is better than one in the first program that runs it
+  // An error now is better than one in the first program that runs it.
+  clientIdOf(line);
+  // On Deno, the permissions that the program is to run with cover those that writing it takes.
+  const stored = storedCommand(line, az.name, az.options);
   const isWindows = operatingSystem() === "win32";
   const place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
   const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
@@ -64,7 +67,6 @@ async function installShim(line: CommandLine): Promise<void> {
     throw new UsageError(`${path} is another program's: --force puts latchkey in its place`);
   }
   await requireClosedPlace(path);
-  const stored = storedCommand(line, az.name, az.options);
   const words = [...stored, "--"];
   const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
   await placeFile(path, text, PROGRAM_MODE);

@@ -237,38 +237,53 @@ interface Requests {
   signHttpRequest: SignedHttpRequest;
 }
 
-const CALL: OptionNames<RequestOptions> = { correlationId: true, signal: true };
-const TOKEN: OptionNames<TokenRequest> = {
-  ...CALL,
-  ...{ scopes: true, claims: true, clientCapabilities: true, authenticationScheme: true, tenantId: true },
-  ...{ resource: true, agentSession: true },
-};
-const SIGN_IN: OptionNames<SignInOptions> = {
-  ...{ parentWindowHandle: true, prompt: true, domainHint: true, maxAge: true, extraScopesToConsent: true },
-  ...{ extraQueryParameters: true, onBeforeLaunchingUi: true, port: true },
-};
-const INTERACTIVE: OptionNames<InteractiveRequest> = { ...TOKEN, ...SIGN_IN, loginHint: true, username: true };
 const POP: OptionNames<PopScheme> = { type: true, method: true, url: true, nonce: true, kid: true };
 
-/** Everything that the requests of the public calls may have. */
-const REQUEST_OPTIONS: { readonly [Call in keyof Requests]: OptionNames<Requests[Call]> } = {
-  acquireSsoCookies: { ...CALL, account: true, url: true },
-  acquireToken: { ...TOKEN, ...SIGN_IN, forceRefresh: true, account: true, username: true, interactive: true },
-  acquireTokenByDeviceCode: { ...TOKEN, username: true, onUserCode: true },
-  acquireTokenInteractive: INTERACTIVE,
-  acquireTokenSilent: { ...TOKEN, account: true, forceRefresh: true },
-  brokerStatus: { signal: true },
-  getAccounts: { ...CALL, username: true, includeSignedOut: true },
-  getAuthorizationRequestUrl: INTERACTIVE,
-  initiateAuthCodeFlow: {
-    ...{ correlationId: true, signal: true, scopes: true, claims: true, clientCapabilities: true, tenantId: true },
-    ...{ resource: true, agentSession: true, prompt: true, domainHint: true, maxAge: true, extraScopesToConsent: true },
-    ...{ extraQueryParameters: true, redirectUri: true, loginHint: true, responseMode: true },
-  },
-  isPopSupported: CALL,
-  removeAccount: { ...CALL, fromBroker: true },
-  signHttpRequest: { ...CALL, account: true, method: true, url: true, nonce: true },
-};
+let optionsOfCalls: { readonly [Call in keyof Requests]: OptionNames<Requests[Call]> } | undefined;
+
+/** Returns everything that a call's request may have. The lists are made on first use: bundlers keep spreads at a module's top. */
+function optionsOf(call: keyof Requests): Readonly<Record<string, true>> {
+  optionsOfCalls ??= listOptions();
+  return optionsOfCalls[call];
+}
+
+function listOptions(): NonNullable<typeof optionsOfCalls> {
+  const all: OptionNames<RequestOptions> = { correlationId: true, signal: true };
+  const token: OptionNames<TokenRequest> = {
+    ...all,
+    ...{ scopes: true, claims: true, clientCapabilities: true, authenticationScheme: true, tenantId: true },
+    ...{ resource: true, agentSession: true },
+  };
+  const signIn: OptionNames<SignInOptions> = {
+    ...{ parentWindowHandle: true, prompt: true, domainHint: true, maxAge: true, extraScopesToConsent: true },
+    ...{ extraQueryParameters: true, onBeforeLaunchingUi: true, port: true },
+  };
+  const interactive: OptionNames<InteractiveRequest> = { ...token, ...signIn, loginHint: true, username: true };
+  return {
+    acquireSsoCookies: { ...all, account: true, url: true },
+    acquireToken: { ...token, ...signIn, forceRefresh: true, account: true, username: true, interactive: true },
+    acquireTokenByDeviceCode: { ...token, username: true, onUserCode: true },
+    acquireTokenInteractive: interactive,
+    acquireTokenSilent: { ...token, account: true, forceRefresh: true },
+    brokerStatus: { signal: true },
+    getAccounts: { ...all, username: true, includeSignedOut: true },
+    getAuthorizationRequestUrl: interactive,
+    initiateAuthCodeFlow: {
+      ...{ correlationId: true, signal: true, scopes: true, claims: true, clientCapabilities: true, tenantId: true },
+      ...{ resource: true, agentSession: true, prompt: true, domainHint: true, maxAge: true },
+      ...{
+        extraScopesToConsent: true,
+        extraQueryParameters: true,
+        redirectUri: true,
+        loginHint: true,
+        responseMode: true,
+      },
+    },
+    isPopSupported: all,
+    removeAccount: { ...all, fromBroker: true },
+    signHttpRequest: { ...all, account: true, method: true, url: true, nonce: true },
+  };
+}
 
 /**
  * Checks the names of a request's options, which TypeScript checks, and JavaScript does not.
@@ -276,7 +291,7 @@ const REQUEST_OPTIONS: { readonly [Call in keyof Requests]: OptionNames<Requests
  * @throws {TypeError} if an option does not exist.
  */
 export function checkRequest(call: keyof Requests, request: unknown): void {
-  checkOptions(call, request, REQUEST_OPTIONS[call]);
+  checkOptions(call, request, optionsOf(call));
 }
 
 /**

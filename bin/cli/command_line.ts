@@ -185,8 +185,8 @@ function normalizeSwitches(words: readonly string[], options: readonly Option[])
     ...optionWords(words).flatMap((word) => {
       const [, name, value] = /^--([^=]+)=(.*)$/s.exec(word) ?? [];
       const option = options.find((option) => option.name === name);
-      if (value === "" && option) throw new UsageError(`--${name} needs a value`);
       if (option?.kind === "switch") return [`--${name}=${isYes(`--${name}`, value)}`];
+      if (value === "" && option) throw new UsageError(`--${name} needs a value`);
       if (option?.kind !== "count") return [word];
       const times = readTimes(`--${name}`, value!);
       return times === 0 ? [`--${name}=false`] : Array<string>(times).fill(`--${name}`);

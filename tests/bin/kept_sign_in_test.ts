@@ -84,7 +84,13 @@ describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ progr
       stderr: "latchkey: jane@contoso.com is signed out of this app; other apps keep their sign-ins\n",
     });
     expect(errorOf(await provider.token(options, SILENT))).toEqual(SIGN_IN);
-    expect(await provider.accounts(options)).toMatchObject({ code: 0, stdout: "" });
+    expect(await provider.accounts(options)).toMatchObject({
+      ...{
+        code: 3,
+        stdout: "",
+        stderr: expect.stringContaining("there is no account: nothing is stored for this app. "),
+      },
+    });
   });
 });
 

@@ -86,7 +86,7 @@ describe("a damaged token cache", () => {
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     expect(await provider.accounts({ home })).toMatchObject({
-      ...{ code: 0, stdout: "" },
+      ...{ code: 3, stdout: "" },
       stderr: expect.stringMatching(
         /^latchkey: The token cache cannot be read: it is damaged, or its key is lost\. Sign in again: latchkey login$/m,
       ),

@@ -383,7 +383,9 @@ describe("latchkey logout", () => {
     expect(await run("token --scope User.Read")).toMatchObject({
       ...{ code: 3, stdout: "", stderr: expect.stringContaining("signed out of this app") },
     });
-    expect(await run("accounts")).toMatchObject({ code: 0, stdout: "" });
+    expect(await run("accounts")).toMatchObject({
+      ...{ code: 3, stdout: "", stderr: expect.stringContaining("there is no account. Sign in: latchkey login") },
+    });
     expect(await run("login --account jane@contoso.com --prompt login")).toMatchObject({ code: 0 });
     expect(await run("token --scope User.Read")).toMatchObject({ code: 0, stderr: "" });
   });

@@ -57,6 +57,7 @@ test("findBroker() goes on without an optional broker whose package is missing, 
     state: "unavailable",
     reason: "It is not installed",
     hint: "Install it",
+    isInstalled: false,
   });
   await expect(find(false, "win32")).rejects.toBe(missing);
   await expect(find(true, "linux")).rejects.toBe(missing);
