@@ -10,6 +10,7 @@ import type { BrokerStatus } from "../lib/broker/broker.ts";
 import { loginCommand } from "./cli/failures.ts";
 import { TokenCache } from "../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../lib/errors.ts";
+import { folderOf } from "../lib/files/private_files.ts";
 import { accountNames, isNamed } from "../lib/sources/account_choice.ts";
 import { clientIdOf, makeApplication, storeOf } from "./cli/application.ts";
 import type { Command, CommandLine } from "./cli/command_line.ts";
@@ -54,12 +55,17 @@ interface AccountStatus {
   readonly isRenewed: boolean;
 }
 
+interface CacheProblem {
+  readonly cannot: "be read" | "be written";
+  readonly why: string;
+}
+
 interface Status {
   readonly accounts: readonly AccountStatus[];
   readonly broker: BrokerStatus;
   readonly place: TokenPlace;
-  /** Reason why the token cache cannot be read. */
-  readonly problem: string | undefined;
+  /** Reason why the token cache cannot be read, or else written. */
+  readonly problem: CacheProblem | undefined;
 }
 
 async function showStatus(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
@@ -101,7 +107,26 @@ async function readStatus(line: CommandLine, signal: AbortSignal | undefined): P
       return { account, isDefault, expiresOn: stored?.expiresOn, isRenewed: isBrokers || stored?.isRenewable === true };
     }),
   );
-  return { accounts, broker, place: tokenPlace(line), problem };
+  const place = tokenPlace(line);
+  return {
+    accounts,
+    broker,
+    place,
+    problem: problem === undefined ? await writeProblem(place) : { cannot: "be read", why: problem },
+  };
+}
+
+/** Returns the reason why nothing can be stored, as far as that is known. */
+async function writeProblem(place: TokenPlace): Promise<CacheProblem | undefined> {
+  if (place.kind === "memory") return undefined;
+  const { testFolder } = await import("../lib/files/placed_file.ts");
+  try {
+    await testFolder(place.kind === "plaintext" ? folderOf(place.path) : place.folder);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    return { cannot: "be written", why: messageOf(error) };
+  }
 }
 
 /** Returns the accounts of the broker and the cache; only the cache's if the broker does not answer. */
@@ -149,7 +174,7 @@ function statusJson(line: CommandLine, { accounts, broker, place, problem }: Sta
       renewable: isRenewed,
     })),
     broker: { state: broker.state, kind: broker.kind, version: broker.version, reason: broker.reason },
-    cache: { kind: place.kind, path: pathOf(place), problem: problem ?? null },
+    cache: { kind: place.kind, path: pathOf(place), problem: problem?.why ?? null },
   };
 }
 
@@ -171,7 +196,7 @@ function statusText({ accounts, broker, place, problem }: Status): string {
     ...rows,
     `broker: ${state === "active" ? used : state}${why}`,
     `cache: ${path === null ? "none, sign-ins last for one run" : `${path}, ${isEncrypted}`}`,
-    ...problem === undefined ? [] : [`  cannot be read: ${problem}`],
+    ...problem === undefined ? [] : [`  cannot ${problem.cannot}: ${problem.why}`],
   ].map((row) => `${escapeForTerminal(row)}\n`).join("");
 }
 

@@ -3,13 +3,11 @@
  *
  * @module
  */
-import { mkdtemp, rmdir } from "node:fs/promises";
-import { dirname } from "node:path";
-import { fileFailure } from "../../lib/files/files.ts";
+import { testFolder } from "../../lib/files/placed_file.ts";
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../lib/files/private_files.ts";
 import { pathIn } from "../../lib/files/user_folders.ts";
-import { isPermitted, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
-import { isThere, isWsl } from "../../lib/runtime/program.ts";
+import { operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
+import { isWsl } from "../../lib/runtime/program.ts";
 import { describeFileStore, type FileStoreDescription } from "../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../lib/cache/store.ts";
 import { isObject } from "../../lib/encoding.ts";
@@ -121,18 +119,19 @@ async function checkPlaintext(
     : failed(`${path} is damaged`, "Sign in again: latchkey login sets it aside and creates a new one");
 }
 
-/** Checks that something can be created in a folder, which need not exist: its file system can be read-only. Returns what is wrong. */
+/** Returns what is wrong if nothing can be stored in a folder, or that this is not known. */
 async function checkWritable(folder: string): Promise<readonly Finding[]> {
-  const may = (name: "read" | "write") => isPermitted({ name, path });
-  let path = folder;
-  while (may("read") && !isThere(path) && dirname(path) !== path) path = dirname(path);
-  if (!may("read") || !may("write")) return [ok("Deno does not permit testing whether it can be written to")];
-  const made = await mkdtemp(pathIn(path, ".latchkey-")).catch((error) =>
-    asFailure(fileFailure(error, { doing: "create a folder in", path }))
-  );
-  if (typeof made === "string") return await rmdir(made), [];
-  const fix = `${made.fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`;
-  return [failed(`nothing can be stored there: ${made.detail}`, fix)];
+  try {
+    return await testFolder(folder) ? [] : [ok("Deno does not permit testing whether it can be written to")];
+  } catch (error) {
+    const { detail, fix } = asFailure(error);
+    return [
+      failed(
+        `nothing can be stored there: ${detail}`,
+        `${fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`,
+      ),
+    ];
+  }
 }
 
 function countAccounts(documents: readonly string[]): string {

@@ -6,10 +6,23 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { chmod, lstat, mkdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { LatchkeyError } from "../errors.ts";
-import { operatingSystem, requirePermission } from "../runtime/host.ts";
+import { isPermitted, operatingSystem, requirePermission } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, PRIVATE_FOLDER } from "./files.ts";
 import { type OpenPlace, placeOpenToOthers } from "./private_files.ts";
 
@@ -124,6 +137,30 @@ export async function changeSharedFile(
     throw fileFailure(error, { doing: "write", path });
   } finally {
     await rm(lock, { force: true });
+  }
+}
+
+/**
+ * Checks that something can be created in a folder, which need not exist: its file system can be read-only. Nothing is left there.
+ *
+ * @returns False if Deno does not permit the test; the user is not asked for more.
+ * @throws {LatchkeyError} `configuration` if nothing can be created.
+ */
+export async function testFolder(folder: string): Promise<boolean> {
+  let path = folder;
+  const may = (name: "read" | "write") => isPermitted({ name, path });
+  try {
+    while (may("read") && !await isThere(path) && dirname(path) !== path) path = dirname(path);
+    if (!may("read") || !may("write")) return false;
+    await rmdir(await mkdtemp(join(path, ".latchkey-")));
+    return true;
+  } catch (error) {
+    const target = errorCodeOf(error) === "ENOENT" ? await readlink(path).catch(() => undefined) : undefined;
+    if (target === undefined) throw fileFailure(error, { doing: "create a folder in", path });
+    const whole = resolve(dirname(path), target);
+    throw new LatchkeyError("configuration", `Cannot create a folder in ${path}: it is a symbolic link to nothing`, {
+      hint: `Create the folder that it links to (${whole}), or remove the link`,
+    });
   }
 }
 

@@ -1,12 +1,13 @@
 // latchkey status: who is signed in, without a token and without a network.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
+import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { cachedWords, writeCachedAccounts } from "./cached_accounts.ts";
 import { makeOwnHome } from "./own_home.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
@@ -149,6 +150,26 @@ describe("latchkey status", () => {
     expect(run.stdout).toMatch(/\n {2}cannot be read: .*chmod/);
     const { cache } = await jsonOf(words);
     expect(cache).toEqual({ kind: "plaintext", path, problem: expect.any(String) });
+  });
+
+  // It said nothing, and the next sign-in was lost with the process.
+  test("tells that the cache cannot be written", async () => {
+    using home = makeOwnHome();
+    const run = async (folder: string, format: string) => {
+      const place = join(folder, "cache.json");
+      const words = ["status", "--client-id", CLIENT_ID, "--cache-file", place, "--format", format];
+      const result = await runProgram(READ_ONLY_DISK.command(home.path, [...LATCHKEY_ON_BUN, ...words]), environment());
+      chmodSync(home.path, 0o700); // where no disk can be mounted, its permissions stand for one
+      return result.stdout;
+    };
+    const problem = `Cannot create a folder in ${home.path}: ${READ_ONLY_DISK.reason}`;
+    for (const folder of [home.path, join(home.path, "missing")]) {
+      expect(await run(folder, "text")).toContain(`\n  cannot be written: ${problem}. `);
+      expect(JSON.parse(await run(folder, "json")).cache.problem).toStartWith(problem);
+    }
+    expect((await status(["--client-id", CLIENT_ID, "--cache-file", join(home.path, "cache.json")])).stdout)
+      .toEndWith(", unencrypted\n");
+    expect(readdirSync(home.path)).toEqual([]);
   });
 
   test("has the options that it needs, and no --tenant", async () => {

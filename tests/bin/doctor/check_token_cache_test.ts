@@ -126,6 +126,23 @@ describe("the doctor's token_cache", () => {
     expect(await checkOn(READ_ONLY_DISK, home.state)).toEqual(refused("1 account in", home.state));
   });
 
+  // It said that the link does not exist, which ls shows.
+  test.each(TESTED_PATHS)("names a link to nothing above the folder on $name", async ({ program: programOf }) => {
+    using home = makeOwnHome();
+    const program = latchkeyBy(programOf());
+    const above = `${home.path}/moved`;
+    symlinkSync("gone", above);
+    expect(await check({ home, program, env: { XDG_STATE_HOME: `${above}/state` } })).toEqual({
+      ...{ id: "token_cache", ok: false },
+      detail: expect.stringMatching(
+        new RegExp(
+          `; nothing can be stored there: Cannot create a folder in ${above}: it is a symbolic link to nothing$`,
+        ),
+      ),
+      fix: expect.stringContaining(`Create the folder that it links to (${home.path}/gone), or remove the link. `),
+    });
+  });
+
   testOfSources("does not ask Deno for permissions to see whether a folder can be written to", async () => {
     using home = makeOwnHome();
     const above = dirname(home.state), read = `--allow-read=${home.state}`;
