@@ -12,6 +12,8 @@ import {
   endOf,
   isPlainToken,
   isSignedOutIn,
+  nameOfResource,
+  nameOfScope,
   ownRefreshTokens,
   readAccount,
   resourcesIn,
@@ -214,11 +216,11 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
       ...grantedResources(ownTokens, reply),
     };
     changes.push(...replace(document, "RefreshToken", ownTokens, refreshTokenKey(identity), entry));
-  } else if (declined.declined_scopes !== undefined) {
-    changes.push(...ownTokens.map(({ key, entry }) => ({
-      ...{ section: "RefreshToken" as const, key },
-      entry: { ...entry, ...declined },
-    })));
+  } else {
+    for (const { key, entry: { declined_scopes: before, ...entry } } of ownTokens) {
+      if (before === declined.declined_scopes) continue;
+      changes.push({ section: "RefreshToken", key, entry: { ...entry, ...declined } });
+    }
   }
   // One entry: MSAL for Node fails if there are several under different names of the cloud.
   const old = appMetadataIn(document, app);
@@ -234,11 +236,13 @@ function tokenChanges(context: ReplyContext): CacheChange[] {
 /** Returns the scopes that refresh tokens do not cover, as the field of an entry. A sign-in begins anew. */
 function declinedScopes(
   tokens: readonly KeyedEntry[],
-  { accountSource, declinedScopes = [], result }: ReplyToSave,
+  { accountSource, declinedScopes = [], result, resource }: ReplyToSave,
 ): { readonly declined_scopes?: string } {
-  const before = accountSource === undefined ? tokens.flatMap(({ entry }) => declinedScopesIn(entry)) : [];
-  const all = [...new Set([...before, ...declinedScopes])].filter((scope) => !result.scopes.includes(scope));
-  return all.length > 0 ? { declined_scopes: all.join(" ") } : {};
+  const namesOf = (scopes: readonly string[]) => scopes.map((scope) => nameOfScope(scope, resource));
+  const names = new Set(accountSource === undefined ? tokens.flatMap(({ entry }) => declinedScopesIn(entry)) : []);
+  for (const name of namesOf(declinedScopes)) names.add(name);
+  for (const name of namesOf(result.scopes)) names.delete(name);
+  return names.size > 0 ? { declined_scopes: [...names].join(" ") } : {};
 }
 
 /** Returns the resources that a new refresh token covers, as the field of an entry. A sign-in begins anew. */
@@ -249,8 +253,9 @@ function grantedResources(
   if (resource === undefined) return {};
   const before = accountSource === undefined ? tokens.map(({ entry }) => resourcesIn(entry)) : [];
   if (before.some((resources) => resources === undefined)) return {}; // another program's: nobody knows
-  const all = new Set([...before.flatMap((resources) => resources ?? []), resource]);
-  return { granted_resources: [...all].filter(Boolean).map(encodeURI).join(" ") };
+  const names = new Set(before.flatMap((resources) => resources ?? []));
+  if (resource !== "") names.add(nameOfResource(resource));
+  return { granted_resources: [...names].join(" ") };
 }
 
 /** A token replaces those for more or for fewer scopes: nobody could tell which of them are still valid. */

@@ -37,13 +37,13 @@ export interface CachedRefreshToken {
    */
   readonly holder: "app" | "family" | "perhaps";
   /**
-   * Scopes that the provider left out of a renewal: the user has not granted them, and only a sign-in can change that (RFC 6749,
-   * 6). MSAL does not know this field.
+   * Names of the scopes that the provider left out of a response; see {@linkcode nameOfScope}. The user has not granted them,
+   * and only a sign-in can change that (RFC 6749, 6). MSAL does not know this field.
    */
   readonly declinedScopes: readonly string[];
   /**
-   * Resources that it was issued for (RFC 8707, 2.2); `undefined` if that is not known. A request for another one cannot succeed,
-   * and can end the sign-in, as the provider may take the refresh token for used. MSAL does not know this field.
+   * Names of the resources that it was issued for (RFC 8707, 2.2), as {@linkcode nameOfResource} returns them; `undefined` if
+   * they are not known. A request for another one cannot succeed, and can end the sign-in, as the provider may take the refresh token for used. MSAL does not know this field.
    */
   readonly resources: readonly string[] | undefined;
 }
@@ -70,12 +70,23 @@ export function refreshTokensIn(document: CacheDocument, homeAccountId: string, 
   return [...Map.groupBy(all, ({ refreshToken }) => refreshToken).values()].map(([first]) => first!);
 }
 
-/** Returns the scopes that a refresh token's entry says were not granted. */
+/** Returns the name of a resource in an entry, which separates names by spaces. An HTTP form replaces lone surrogates, too. */
+export function nameOfResource(resource: string): string {
+  return encodeURI(resource.toWellFormed());
+}
+
+/** Returns the name of a declined scope in an entry, without case. One resource can have the scope, and another not. */
+export function nameOfScope(scope: string, resource: string | undefined): string {
+  const name = scope.toLowerCase();
+  return resource ? `${name}\\${nameOfResource(resource)}` : name; // no scope contains a backslash
+}
+
+/** Returns the names of the scopes that a refresh token's entry says were not granted; see {@linkcode nameOfScope}. */
 export function declinedScopesIn({ declined_scopes }: CacheEntry): readonly string[] {
   return (text(declined_scopes) ?? "").split(" ").filter(Boolean);
 }
 
-/** Returns the resources that a refresh token's entry names, encoded as URLs are; `undefined` if it does not say. */
+/** Returns the names of the resources that a refresh token's entry is for; `undefined` if it does not say. */
 export function resourcesIn({ granted_resources: resources }: CacheEntry): readonly string[] | undefined {
   return typeof resources === "string" ? resources.split(" ").filter(Boolean) : undefined;
 }

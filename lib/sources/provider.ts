@@ -15,7 +15,7 @@ import {
   realmOf,
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import type { CachedToken } from "../cache/lookup.ts";
+import { type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
@@ -309,7 +309,7 @@ export class ProviderSource {
       for (const token of await this.#cache.findRefreshTokens(account, { signal })) {
         const { refreshToken, holder, declinedScopes, resources } = token;
         if (tried.has(refreshToken) || holder === "perhaps" && !isOfFamily) continue;
-        isOtherResource = query.resource !== undefined && resources?.includes(encodeURI(query.resource)) === false;
+        isOtherResource = query.resource !== undefined && resources?.includes(nameOfResource(query.resource)) === false;
         if (isOtherResource) continue;
         const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
         if (known) return known;
@@ -372,9 +372,8 @@ export class ProviderSource {
     const kind = authority.kind === "adfs" ? { authorityType: "ADFS" } as const : {};
     try {
       const extension = await extensionOf(agentSession);
-      const declinedScopes = reply.declinedScopes?.map((scope) => nameOfScope(scope, resource));
       await this.#cache.save({
-        ...{ ...reply, declinedScopes, accountSource, realm, capabilities, extension, ...kind },
+        ...{ ...reply, accountSource, realm, capabilities, extension, ...kind },
         ...(authority.kind === "oidc" && { resource: resource ?? "" }),
       });
     } catch (error) {
@@ -386,11 +385,6 @@ export class ProviderSource {
       this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
-}
-
-/** Returns the name under which the cache notes a scope that was not granted: one resource can have it, and another not. */
-function nameOfScope(scope: string, resource: string | undefined): string {
-  return resource === undefined ? scope : `${scope}\\${encodeURI(resource)}`; // no scope contains a backslash
 }
 
 /** The error of a sign-in that was for another resource, or for none. */
