@@ -136,10 +136,10 @@ async function signInFor(
 ): Promise<AuthenticationResult> {
   const { acquireForServer, needsOfServer } = await import("./cli/protected_server.ts");
   const needs = await needsOfServer(url, line, { named: scopesForServer(line), signal });
-  const mayPrompt = line.get(PROMPT) !== "none";
   return await acquireForServer(needs, (server) => signInBy(line, signal, server), {
-    ...{ mayPrompt, signal },
+    mayAsk: line.get(PROMPT) !== "none",
     isSignIn: true,
+    signal,
   });
 }
 

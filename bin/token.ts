@@ -130,13 +130,13 @@ async function tokenForServer(
   const needs = await needsOfServer(url, line, { named: scopesForServer(line), signal });
   return await acquireForServer(
     needs,
-    ({ mustPrompt, tenantId, ...request }) =>
+    ({ tenantId, ...request }) =>
       acquireToken(line.with({ tenant: tenantId }), {
-        interactive: mustPrompt ? "always" : interactive,
+        interactive,
         signal,
         asked: () => ({ ...request, ...more() }),
       }),
-    { mayPrompt: interactive !== "never", signal },
+    { mayAsk: interactive !== "never", signal },
   );
 }
 

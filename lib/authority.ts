@@ -51,10 +51,14 @@ export function isLoopbackHost(hostname: string): boolean {
   return ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
 }
 
-/** Last labels of names that no public server has (RFC 6761, RFC 6762, RFC 8375, and what private networks use). */
+/**
+ * Last labels of names that no public server has (RFC 6761, RFC 6762, RFC 8375), and that private networks, Kubernetes, Consul
+ * and Docker use. The root zone has none of them.
+ */
 const PRIVATE_LABELS: ReadonlySet<string> = new Set([
-  ...["localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan"],
-  ...["arpa", "test", "invalid", "onion", "alt"],
+  ...["localhost", "localdomain", "local", "internal", "intranet", "intra", "private", "corp", "home", "lan", "mail"],
+  ...["domain", "workgroup", "dhcp", "router", "gateway", "arpa", "test", "example", "invalid", "onion", "alt"],
+  ...["svc", "pod", "cluster", "consul", "nomad", "docker", "lxd", "incus"],
 ]);
 
 /**

@@ -8,12 +8,14 @@ import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } 
 import { escapeControlCharacters, readJwt } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { makeFetch } from "../../lib/http/client.ts";
+import type { HttpOptions } from "../../lib/oauth/fetch.ts";
 import {
   findProtectedResource,
   foreignScope,
   resourceIdentifier,
   resourceOfScope,
 } from "../../lib/oauth/protected_resource.ts";
+import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
@@ -26,7 +28,7 @@ import { messageOf, say } from "./output.ts";
 /** The fields of a request that depend on the server. */
 export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
 
-/** The tokens that a server needs, and what the user has to say to that. */
+/** The tokens that a server needs, and the agreement that is missing. */
 export interface ServerNeeds {
   readonly url: URL;
   readonly authority: Authority;
@@ -109,52 +111,68 @@ export async function needsOfServer(
 }
 
 /** A sign-in, or a silent token, for a server. */
-export interface ServerRequest extends ServerTarget, Pick<AcquireTokenRequest, "onBeforeLaunchingUi"> {
-  /** True if only a sign-in will do, since the user agrees by it. */
-  readonly mustPrompt: boolean;
-}
+export interface ServerRequest extends ServerTarget, Pick<AcquireTokenRequest, "onBeforeLaunchingUi"> {}
 
 /** Options of {@linkcode acquireForServer}. */
 export interface ServerTokenOptions {
-  /** True if the user may be prompted. */
-  readonly mayPrompt: boolean;
-  /** True for a sign-in: it shows the scopes in any case, and the user agrees to those of the command line as well. @default false */
+  /** True if the user may be asked to agree to scopes. */
+  readonly mayAsk: boolean;
+  /**
+   * True if the user ordered a sign-in for this server: the user agrees to its scopes by that, and to those of the command line.
+   * @default false
+   */
   readonly isSignIn?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Acquires a token for a server. The provider and the scopes are shown before the user is prompted. Scopes that the user has not
- * agreed to are requested by a sign-in at a terminal only, and remembered.
+ * agreed to are requested only after the user agreed at a terminal, and then remembered.
  *
- * @throws {LatchkeyError} `interaction_required` if the user must agree first; `untrusted_authority` if the token is not for
- * the server alone; and as `acquire` does.
+ * @throws {LatchkeyError} `interaction_required` if the user must agree first; `user_canceled` if the user did not agree;
+ * `untrusted_authority` if the token is not for the server alone; and as `acquire` does.
  */
 export async function acquireForServer(
   needs: ServerNeeds,
   acquire: (request: ServerRequest) => Promise<AuthenticationResult>,
-  { mayPrompt, isSignIn = false, signal }: ServerTokenOptions,
+  options: ServerTokenOptions,
 ): Promise<AuthenticationResult> {
   const { unagreed, target, isNamedByUser } = needs;
-  const mustPrompt = unagreed.length > 0;
-  if (mustPrompt && !(mayPrompt && isTerminal("stderr"))) throw notAgreed(needs);
-  const isShownAtOnce = mustPrompt || isSignIn;
-  if (isShownAtOnce) announce(needs);
+  const { isSignIn = false, signal } = options;
+  if (unagreed.length > 0) await requireAgreement(needs, options);
+  if (isSignIn) announce(needs);
+  const isShown = isSignIn || unagreed.length > 0;
   const result = await acquire({
     ...target,
-    mustPrompt,
-    ...(!isShownAtOnce && { onBeforeLaunchingUi: () => announce(needs) }),
+    ...(!isShown && { onBeforeLaunchingUi: () => announce(needs) }),
   }).catch((error) => {
     throw error instanceof LatchkeyError ? withLoginOptions(error, needs.line) : error;
   });
-  if (!isNamedByUser) checkAudience(result, needs);
+  if (!isNamedByUser) await checkAudience(result, needs, signal);
   const agreed = isSignIn && isNamedByUser ? target.scopes : unagreed;
   if (agreed.length > 0) await remember(needs, agreed, signal);
   return result;
 }
 
+/**
+ * Asks the user at the terminal to agree to a server's scopes. A browser is no question: where the user is signed in to the
+ * provider, it can come back by itself.
+ */
+async function requireAgreement(needs: ServerNeeds, { mayAsk, isSignIn, signal }: ServerTokenOptions): Promise<void> {
+  if (!mayAsk || !isTerminal("stderr")) throw notAgreed(needs);
+  if (isSignIn) return;
+  if (!isTerminal("stdin")) throw notAgreed(needs);
+  announce(needs);
+  const { host } = needs.url;
+  const { isConfirmed } = await import("./sign_in.ts");
+  if (await isConfirmed(`Do you trust ${host} with them?`, signal)) return;
+  throw new LatchkeyError("user_canceled", `You did not agree to the scopes that ${host} asks for`, {
+    correlationId: needs.line.correlationId,
+  });
+}
+
 function announce({ url, authority, target, unagreed }: ServerNeeds): void {
-  const trust = unagreed.length > 0 ? `. Sign in only if you trust ${url.host} with them` : "";
+  const trust = unagreed.length > 0 ? `. Go on only if you trust ${url.host} with them` : "";
   say(`the token for ${url.host} is of ${authority.url}, for the scopes ${target.scopes.join(" ")}${trust}`);
 }
 
@@ -167,27 +185,42 @@ function notAgreed({ url, authority, unagreed, line, loginScopes }: ServerNeeds)
 }
 
 /**
- * A provider that ignores the resource can issue a token that is good at all its services. An opaque one cannot be looked into.
+ * Checks that a token is for the server alone, except for the provider's issuer and its claims about the user, which some
+ * providers add: a provider that ignores the resource can issue a token that is good at all its services. An opaque token cannot
+ * be looked into.
  */
-function checkAudience({ accessToken, correlationId }: AuthenticationResult, needs: ServerNeeds): void {
-  const { url, authority, target: { resource } } = needs;
+async function checkAudience(
+  { accessToken, correlationId }: AuthenticationResult,
+  { url, authority, target: { resource } }: ServerNeeds,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const claims = readJwt(accessToken);
   if (resource === undefined || claims === undefined) return;
   const audiences: unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
-  // Some providers add the address of their own claims about the user.
-  const isOther = (audience: unknown) =>
-    audience !== resource && !(URL.canParse(String(audience)) && new URL(String(audience)).origin === authority.origin);
-  const others = audiences.filter(isOther).map((audience) => escapeControlCharacters(String(audience)).slice(0, 200));
-  if (others.length === 0 && audiences.includes(resource)) return;
-  const whose = others.length > 0 ? others.join(", ") : "the provider itself";
+  const others = audiences.filter((audience) => audience !== resource);
+  const isForServer = others.length < audiences.length;
+  if (isForServer && others.length === 0) return;
+  const permitted = isForServer ? await ownAudiences(authority, { correlationId, signal }) : [];
+  const foreign = others.filter((audience) => !permitted.includes(audience));
+  if (isForServer && foreign.length === 0) return;
+  const names = foreign.map((audience) => escapeControlCharacters(String(audience)).slice(0, 200)).join(", ");
   throw new LatchkeyError(
     "untrusted_authority",
-    `${authority.url} issued a token that is not for ${url.host}: ${whose}`,
+    `${authority.url} issued a token that is not for ${url.host}: ${names || "it names no audience"}`,
     {
       correlationId,
       hint: `Only if you trust ${url.host} with that token, name the scope: --scope`,
     },
   );
+}
+
+/** Returns the audiences that are no API of a provider: its issuer, and its claims about the user. */
+async function ownAudiences(
+  authority: Authority,
+  call: Pick<HttpOptions, "correlationId" | "signal">,
+): Promise<readonly unknown[]> {
+  const { server } = await findProvider(authority, { ...call, fetch: makeFetch() });
+  return [server.issuer, ...(server.userinfo_endpoint === undefined ? [] : [server.userinfo_endpoint])];
 }
 
 async function remember(

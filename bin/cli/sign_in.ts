@@ -231,6 +231,14 @@ export async function askForAccount(
   throw new UsageError("No account was chosen: name one with --account");
 }
 
+/** Asks the user at the terminal a question. Returns true for `y` and `yes` only. */
+export async function isConfirmed(question: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const { readLineOrEnd } = await import("../../lib/runtime/stdio.ts");
+  write("stderr", `latchkey: ${question} [y/N] `);
+  const answer = await answerTo(readLineOrEnd(signal));
+  return /^y(es)?$/i.test(answer?.trim() ?? "");
+}
+
 /** Providers such as Dex end a sign-in that the user declined at a page of their own. */
 const NOTHING_CAME_BACK =
   "the browser has not come back yet. If you declined there, or its page shows an error, press " +

@@ -96,13 +96,12 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       ...{ named: scopesForServer(line), challenge, held: held?.scopes, signal },
     });
     const account = await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal });
-    const result = await acquireForServer(needs, async ({ mustPrompt, onBeforeLaunchingUi, ...target }) => {
+    const result = await acquireForServer(needs, async ({ onBeforeLaunchingUi, ...target }) => {
       const request: AcquireTokenRequest = {
         ...target,
         ...account,
         ...(kind === "claims" && { claims: challenge }),
         ...(kind === "refused" && { forceRefresh: true }),
-        ...(mustPrompt && { interactive: "always" }),
         agentSession: agentSession(),
         signal,
         onBeforeLaunchingUi(event) {
@@ -116,8 +115,8 @@ async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Prom
       } catch (error) {
         throw withLoginHint(await withConsentUrl(error, app, request), needs.line, needs.loginScopes);
       }
-    }, { mayPrompt, signal });
-    known = { ...needs, unagreed: [] };
+    }, { mayAsk: false, signal }); // standard input has messages, and no answer
+    known = needs;
     const { accessToken, tokenType, expiresOn } = result;
     const { scopes } = needs.target;
     return { authorization: `${tokenType} ${accessToken}`, expiresOn, scopes };

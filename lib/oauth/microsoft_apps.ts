@@ -48,21 +48,31 @@ export function isMicrosoftApp(id: string): boolean {
 }
 
 /** Domains of Microsoft's services. */
-const DOMAINS =
-  /(^|\.)((microsoft|azure|office|office365|sharepoint|powerbi|dynamics|visualstudio)\.com|(azure|windows)\.net|azure\.(cn|us)|chinacloudapi\.cn|microsoftonline\.\w+)$/i;
+const DOMAINS: readonly string[] = [
+  ...["microsoft.com", "azure.com", "office.com", "office365.com", "outlook.com", "sharepoint.com", "onenote.com"],
+  ...["powerbi.com", "powerapps.com", "powerplatform.com", "dynamics.com", "visualstudio.com", "yammer.com"],
+  ...["azure.net", "windows.net", "azuredatabricks.net", "azuresynapse.net", "office.net"],
+  ...["applicationinsights.io", "loganalytics.io"],
+  ...["azure.cn", "azure.us", "chinacloudapi.cn", "microsoft.us", "office365.us", "usgovcloudapi.net"],
+];
+const SIGN_IN_DOMAIN = /(^|\.)microsoftonline\.\w+$/;
 
 /**
  * Returns the name of an API of Microsoft's, for which a cluster gets no token; `undefined` for an id that can be a cluster's. An
  * id says nothing about its owner, so not every API is known; ids other than {@linkcode AKS_SERVER} count only if the user names
- * them.
+ * them. Entra takes an application id by itself, after `spn:` and in `api://`.
  */
 export function microsoftApiOf(id: string): string | undefined {
-  const key = id.toLowerCase();
-  if (key === AKS_SERVER) return undefined;
-  if (isMicrosoftApp(key)) return NAMES.get(key) ?? `the API ${id} of Microsoft`;
-  if (!URL.canParse(id)) return undefined;
-  const { protocol, hostname } = new URL(id);
-  return protocol === "https:" && DOMAINS.test(hostname) ? `the API ${id} of Microsoft` : undefined;
+  const names = id.toLowerCase().replace(/^(spn:|api:\/\/)+/, "").split("/");
+  const app = names.find((name) => name !== AKS_SERVER && isMicrosoftApp(name));
+  if (app !== undefined) return NAMES.get(app) ?? `the API ${id} of Microsoft`;
+  return URL.canParse(id) && isMicrosoftService(new URL(id)) ? `the API ${id} of Microsoft` : undefined;
+}
+
+function isMicrosoftService({ protocol, hostname }: URL): boolean {
+  if (!["https:", "http:"].includes(protocol)) return false;
+  const host = hostname.replace(/\.+$/, "");
+  return SIGN_IN_DOMAIN.test(host) || DOMAINS.some((domain) => host === domain || host.endsWith(`.${domain}`));
 }
 
 /**

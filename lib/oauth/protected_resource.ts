@@ -23,8 +23,8 @@ export interface ProtectedResource {
   /** Scopes to request. */
   readonly scopes: readonly string[];
   /**
-   * Those of them that only the resource's word stands for: at providers other than Microsoft any scope can be of any service.
-   * Request them only if the user agreed to them for this resource.
+   * Those of them that the user must have agreed to for this resource: all at providers other than Microsoft, where any scope can
+   * be of any service. A token for `email` alone can be good at all of them as well.
    */
   readonly proposed: readonly string[];
   /** Resource indicator to send (RFC 8707); `undefined` for Microsoft's authorities: there the scopes name the resource. */
@@ -62,7 +62,7 @@ const IDENTITY_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email"];
  *
  * A resource cannot get tokens for another one: its metadata must name exactly its URL (RFC 9728, 3.3). At Microsoft's
  * authorities, which take any scope, the scopes must be of that resource, or of an app of an organization (`api://…`). At other
- * providers the caller asks the user about the scopes that are {@linkcode ProtectedResource.proposed}.
+ * providers the user must agree to the scopes, which are {@linkcode ProtectedResource.proposed}.
  *
  * @param url URL of the resource: `https:`, or `http:` on loopback.
  * @throws {TypeError} if the URL is invalid.
@@ -95,8 +95,8 @@ export async function findProtectedResource(
   const identifier = metadata?.resource ?? wanted[0]!;
   const supported = metadata?.scopes ?? [];
   if (kind === "oidc") {
-    const proposed = named.length > 0 ? named : supported;
-    return { scopes: proposed.length > 0 ? proposed : ["email"], proposed, resource: identifier, tenantId: undefined };
+    const scopes = [named, supported, ["email"]].find(({ length }) => length > 0)!;
+    return { scopes, proposed: scopes, resource: identifier, tenantId: undefined };
   }
   const scopes = ownScopes(named, supported, address);
   return {

@@ -1,6 +1,6 @@
 // `--for URL` of login and token, and latchkey mcp after it: at a real OpenID provider, for a server that says what it needs.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readJwt } from "../../../lib/encoding.ts";
 import { type Resource, startResource } from "../../fakes/resource.ts";
@@ -65,7 +65,7 @@ describe("latchkey login --for", () => {
     const { code, stderr } = await atTerminal(home, `login --for ${url}`);
     expect(code).toBe(0);
     expect(stderr).toContain(
-      `the token for ${new URL(url).host} is of ${provider.url}, for the scopes api.read. Sign in only if you trust`,
+      `the token for ${new URL(url).host} is of ${provider.url}, for the scopes api.read. Go on only if you trust`,
     );
     expect(agreements(home)).toEqual([
       { server: url, resource: url, authority: provider.url, scopes: ["api.read"], client_id: provider.clientId },
@@ -132,12 +132,64 @@ describe("latchkey login --for", () => {
   });
 });
 
-test("latchkey token --for agrees by a sign-in at a terminal", async () => {
+// The browser opened without a question: where the user was signed in to the provider, it came back by itself, and that counted.
+describe("latchkey token --for asks at a terminal", () => {
+  const startAtTerminal = (home: OwnHome) => {
+    const { BROWSER, page } = provider.playedBrowser();
+    const env = { ...home.env, BROWSER };
+    const line = words(`token --for ${url} --format json`);
+    return { page, latchkey: startLatchkey([...LATCHKEY_ON_BUN, ...line], { terminal: true, env }) };
+  };
+  const QUESTION =
+    /is of .*, for the scopes api\.read\. Go on only if you trust .*\s+latchkey: Do you trust .* with them\? \[y\/N\] $/;
+
+  test.each(["y", "Yes"])("before the browser opens, and agrees by %s", async (answer) => {
+    using home = makeOwnHome();
+    const { latchkey } = startAtTerminal(home);
+    await latchkey.printed(QUESTION);
+    latchkey.type(`${answer}\n`);
+    expect(await latchkey.ended()).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("sign in with the browser"),
+    });
+    expect((await run(home, `token --for ${url}`)).code).toBe(0);
+  });
+
+  test.each(["\n", "n\n", "yep\n"])("and opens no browser after %j", async (answer) => {
+    using home = makeOwnHome();
+    const { latchkey, page } = startAtTerminal(home);
+    await latchkey.printed(QUESTION);
+    latchkey.type(answer);
+    const { code, stderr } = await latchkey.ended();
+    expect(code).toBe(4);
+    expect(stderr).toContain("You did not agree to the scopes that");
+    expect(stderr).not.toContain("sign in with the browser");
+    expect(existsSync(page)).toBe(false);
+    expect(existsSync(join(home.state, "agreed_scopes.json"))).toBe(false);
+  });
+});
+
+// Standard input has messages, so there is no question, and a browser alone is none: it opened if standard error was a terminal.
+test("latchkey mcp at a terminal takes no sign-in for an agreement", async () => {
   using home = makeOwnHome();
-  const { code, stderr } = await atTerminal(home, `token --for ${url} --format json`);
-  expect(code).toBe(0);
-  expect(stderr).toMatch(/is of .*, for the scopes api\.read\. Sign in only if you trust[^]*sign in with the browser/);
-  expect((await run(home, `token --for ${url}`)).code).toBe(0);
+  const { BROWSER, page } = provider.playedBrowser();
+  const line = [...words(`mcp ${url}`), "--interactive", "always"];
+  const mcp = startLatchkey([...LATCHKEY_ON_BUN, ...line], { terminal: true, env: { ...home.env, BROWSER } });
+  mcp.type(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" })}\n`);
+  await mcp.printed(/have not agreed to: api\.read.* sign in at a terminal: latchkey login /);
+  mcp.interrupt();
+  await mcp.ended();
+  expect(existsSync(page)).toBe(false);
+});
+
+// Without a scope there was nothing to agree to: any server got a token, and an opaque one can be good at all services.
+test("a server that names no scope gets no token before the user agreed to it", async () => {
+  using home = makeOwnHome();
+  for (const named of [[], ["openid", "offline_access"]]) {
+    scopes = named;
+    const { code, stderr } = await run(home, `token --for ${url}`);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringContaining("have not agreed to: email") });
+  }
 });
 
 test("a URL that --for cannot have is wrong usage", async () => {

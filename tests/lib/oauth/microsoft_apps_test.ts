@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { isMicrosoftApp, isOrganizationScope } from "../../../lib/oauth/microsoft_apps.ts";
+import { AKS_SERVER, isMicrosoftApp, isOrganizationScope, microsoftApiOf } from "../../../lib/oauth/microsoft_apps.ts";
 
 const TENANT = "22222222-3333-4444-8555-666666666666";
 
@@ -22,3 +22,20 @@ test.each([
   ["api://contoso%2f/read", false],
   ["API://contoso/read", false],
 ])("isOrganizationScope() of %s", (scope, isOrganizations) => expect(isOrganizationScope(scope)).toBe(isOrganizations));
+
+// Entra takes an application id in api:// as well, and a host with a dot at its end: the cluster got the token of another API.
+test.each([
+  ["797f4846-ba00-4fd7-ba43-dac1f8f63013", "Azure Resource Manager"],
+  ["api://797F4846-ba00-4fd7-ba43-dac1f8f63013", "Azure Resource Manager"],
+  ["spn:797f4846-ba00-4fd7-ba43-dac1f8f63013", "Azure Resource Manager"],
+  ["api://00000003-0000-0000-c000-000000000000/x", "Microsoft Graph"],
+  ["https://graph.microsoft.com.", "the API https://graph.microsoft.com. of Microsoft"],
+  ["http://graph.microsoft.com", "the API http://graph.microsoft.com of Microsoft"],
+  ["https://service.powerapps.com/", "the API https://service.powerapps.com/ of Microsoft"],
+  ["https://login.microsoftonline.com", "the API https://login.microsoftonline.com of Microsoft"],
+  [AKS_SERVER, undefined],
+  [`spn:${AKS_SERVER}`, undefined],
+  ["api://contoso", undefined],
+  [`api://${TENANT}`, undefined],
+  ["https://notmicrosoft.com", undefined],
+])("microsoftApiOf() of %s", (id, name) => expect(microsoftApiOf(id)).toBe(name));

@@ -72,8 +72,6 @@ describe("findProtectedResource()", () => {
     serve({ [WELL_KNOWN]: { resource: url, scopes_supported: ["openid", "admin", "repo:write"] } });
     expect((await find(OTHER)).proposed).toEqual(["admin", "repo:write"]);
     expect((await find(OTHER, 'Bearer scope="admin"')).proposed).toEqual(["admin"]);
-    serve({ [WELL_KNOWN]: { resource: url, scopes_supported: ["openid"] } });
-    expect((await find(OTHER)).proposed).toEqual([]);
   });
 
   test("takes another resource than the URL only from the caller, and then no other", async () => {
@@ -96,8 +94,11 @@ describe("findProtectedResource()", () => {
   });
 
   test("asks a provider that is not Microsoft for an email address if no scope is named", async () => {
-    serve({ [WELL_KNOWN]: { resource: url } });
-    expect((await find(OTHER)).scopes).toEqual(["email"]);
+    // Without a scope there was nothing to agree to: any server got a token.
+    for (const more of [{}, { scopes_supported: [] }, { scopes_supported: ["openid", "email", "offline_access"] }]) {
+      serve({ [WELL_KNOWN]: { resource: url, ...more } });
+      expect(await find(OTHER)).toMatchObject({ scopes: ["email"], proposed: ["email"] });
+    }
   });
 
   test.each([
@@ -267,6 +268,8 @@ describe("findProtectedResource()", () => {
     ...["https://100.64.0.1/x", "https://[fe80::1]/x", "https://[fd00::1]/x", "https://[64:ff9b::7f00:1]/x"],
     ...["https://localhost/x", "https://localhost./x", "https://LOCALHOST/x", "https://app.localhost/x"],
     ...["https://internal/x", "https://printer.local/x", "https://internal.corp/x", "https://db.internal./x"],
+    ...["https://kubernetes.default.svc/x", "https://db.service.consul/x", "https://wiki.intra/x"],
+    ...["https://nas.workgroup/x", "https://db.docker/x"],
     ...[
       "https://nas.home.arpa/x",
       "http://contoso.com/x",
