@@ -246,8 +246,24 @@ export async function delay(milliseconds: number, signal: AbortSignal | undefine
   await withinTime(new Promise<never>(() => {}), milliseconds, signal);
 }
 
+/** A time, as work that waits for others counts it and lets it pass. All in milliseconds. */
+export interface Clock {
+  /** Returns a time that stands still while the machine sleeps. */
+  readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
+  /** Waits for a time. Throws the reason of the signal. */
+  readonly delay: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+}
+
+/** The clock of the runtime. */
+export const runtimeClock: Clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now(), delay };
+
 /** Waits for a half to the whole of a time, at random, so that those who were in each other's way once are not so again. */
-export async function delayWithJitter(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+export async function delayWithJitter(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+  { delay }: Pick<Clock, "delay"> = runtimeClock,
+): Promise<void> {
   await delay(milliseconds * (0.5 + Math.random() / 2), signal);
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Clock, runtimeClock } from "../async.ts";
 import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
@@ -37,6 +38,8 @@ export interface EncryptionKeyOptions {
   readonly known?: EncryptionKey | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly log?: Logger | undefined;
+  /** Clock of the waits for the user and for other programs. @default the runtime's */
+  readonly clock?: Clock | undefined;
 }
 
 /** State of a key, or of a future key. */
@@ -289,25 +292,29 @@ function isUnusable(error: unknown): error is KeyringError | LatchkeyError {
 /** Lets processes that start at the same time make one key. */
 async function underLock<T>(
   folder: string,
-  { signal, log }: EncryptionKeyOptions,
+  { signal, log, clock = runtimeClock }: EncryptionKeyOptions,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
   const { PROMPT_MS } = await import("../keyring/secret_service.ts");
-  const notice = log && setTimeout(log, QUIET_MS, "warn", WAITING);
+  const waiting = new AbortController();
+  const workUnderLock = async (lock: Lock) => {
+    waiting.abort();
+    return await work(lock);
+  };
+  if (log) void clock.delay(QUIET_MS, waiting.signal).then(() => log("warn", WAITING), () => {}); // the end of the wait
   try {
-    return await withLock(pathIn(folder, "key.lockfile"), async (lock) => (clearTimeout(notice), await work(lock)), {
-      signal,
-      waitMs: PROMPT_MS + MAKING_MS,
-    });
+    const options = { signal, clock, waitMs: PROMPT_MS + MAKING_MS };
+    return await withLock(pathIn(folder, "key.lockfile"), workUnderLock, options);
   } finally {
-    clearTimeout(notice);
+    waiting.abort();
   }
 }
 
-function promptCall({ mayPrompt = true, signal, log }: EncryptionKeyOptions): PromptCall {
+function promptCall({ mayPrompt = true, signal, log, clock }: EncryptionKeyOptions): PromptCall {
   return {
     mayPrompt,
     signal,
+    clock,
     onPrompt: log && ((purpose) => log("warn", PROMPT_NOTICES[purpose])),
   };
 }

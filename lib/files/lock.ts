@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { delayWithJitter, withinTime } from "../async.ts";
+import { type Clock, delayWithJitter, runtimeClock, withinTime } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
@@ -25,8 +25,8 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
   /** Longest wait in milliseconds. @default 75,000: long enough to take over a lock whose holder gives no sign of life */
   readonly waitMs?: number | undefined;
-  /** Clocks that count the waiting for other processes. @default the runtime's */
-  readonly clocks?: (() => Clocks) | undefined;
+  /** Clock of the waiting for other processes. @default the runtime's */
+  readonly clock?: Clock | undefined;
 }
 
 /** A lock that this process holds. */
@@ -64,15 +64,15 @@ const NAME = "latchkey";
 export async function withLock<T>(
   path: string,
   work: (lock: Lock) => Promise<T>,
-  { signal, waitMs = WAIT_MS, clocks = runtimeClocks }: LockOptions = {},
+  { signal, waitMs = WAIT_MS, clock = runtimeClock }: LockOptions = {},
 ): Promise<T> {
   const folder = folderOf(path);
   if (!(waitMs >= 0)) throw new RangeError(`waitMs must not be negative: ${waitMs}`);
   signal?.throwIfAborted();
   const files = await openLocalFiles(folder, "write");
-  const untilMs = clocks().monotonicMs + waitMs;
+  const untilMs = clock.monotonicMs() + waitMs;
   return await withMutex(path, async () => {
-    const lock = await waitForLock(files, path, { signal, untilMs, clocks });
+    const lock = await waitForLock(files, path, { signal, untilMs, clock });
     lock.keepAlive();
     let result: T;
     try {
@@ -97,13 +97,13 @@ export async function withLock<T>(
 async function waitForLock(
   files: LocalFiles,
   path: string,
-  { signal, untilMs, clocks }: {
+  { signal, untilMs, clock }: {
     readonly signal: AbortSignal | undefined;
     readonly untilMs: number;
-    readonly clocks: () => Clocks;
+    readonly clock: Clock;
   },
 ): Promise<HeldLock> {
-  const watches = { lock: watchLock(clocks), takeover: watchLock(clocks) };
+  const watches = { lock: watchLock(clock), takeover: watchLock(clock) };
   try {
     makePrivateFolder(files, folderOf(path));
     for (let delayMs = FIRST_DELAY_MS;; delayMs = Math.min(delayMs * 1.5, LONGEST_DELAY_MS)) {
@@ -111,8 +111,8 @@ async function waitForLock(
       if (lock) return lock;
       const look = lookAtLock(files, path);
       if (look && removeAbandonedLock(files, path, look, watches)) continue;
-      if (clocks().monotonicMs >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
-      await delayWithJitter(delayMs, signal);
+      if (clock.monotonicMs() >= untilMs) throw timedOut(path, nameOfHolder(files, look?.text));
+      await delayWithJitter(delayMs, signal, clock);
     }
   } catch (error) {
     throw fileFailure(error, { doing: "lock", path, signal });
@@ -282,24 +282,13 @@ function removeAbandonedLock(
 /** Returns the time for which a lock has been seen unchanged, in milliseconds. */
 type LockWatch = (look: LockLook) => number;
 
-/** Times in milliseconds. */
-export interface Clocks {
-  /** It stands still while the machine sleeps. */
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
-
-function runtimeClocks(): Clocks {
-  return { monotonicMs: performance.now(), wallMs: Date.now() };
-}
-
 /** Starts to watch a lock. Another machine's clock does not count, nor does time in which this process was stopped. */
-export function watchLock(clocks: () => Clocks): LockWatch {
+export function watchLock(clock: Pick<Clock, "monotonicMs" | "wallMs">): LockWatch {
   let seen: string | undefined;
   let sinceMs = 0;
-  let last: Clocks = { monotonicMs: 0, wallMs: 0 };
+  let last = { monotonicMs: 0, wallMs: 0 };
   return ({ id, changedMs, text }) => {
-    const now = clocks();
+    const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
     const mark = JSON.stringify([id, changedMs, text]);
     const gapMs = Math.max(now.monotonicMs - last.monotonicMs, Math.abs(now.wallMs - last.wallMs));
     if (mark !== seen || gapMs > GAP_MS) {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { delay, untilAborted } from "../async.ts";
+import { type Clock, runtimeClock, untilAborted } from "../async.ts";
 import {
   BUS_DAEMON,
   type CallLimits,
@@ -117,13 +117,12 @@ export const PROMPT_MS = 120_000;
 /** Options of a call that may prompt the user. */
 export interface PromptCall {
   readonly mayPrompt: boolean;
-  /**
-   * Called before the keyring's window is shown, which may be behind others: to unlock a keyring or an item, or to make
-   * a keyring.
-   */
+  /** Called before the keyring's prompt is shown, which may be behind other windows. */
   readonly onPrompt?: ((purpose: "unlock" | "make") => void) | undefined;
   /** Dismisses the prompt, and ends the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Clock of the wait for the user. @default the runtime's */
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -330,7 +329,7 @@ const DISMISS_MS = 1000;
  */
 async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Promise<DBusValue | undefined> {
   const { path, owner, otherwise, purpose = "unlock" } = reply;
-  const { mayPrompt, onPrompt, signal } = call;
+  const { mayPrompt, onPrompt, signal, clock = runtimeClock } = call;
   if (path === NO_OBJECT) return otherwise;
   const object = { destination: owner, path, interface: PROMPT, autoStart: false };
   // A prompt that has ended by itself is not a failure.
@@ -344,7 +343,7 @@ async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Pro
   const match = { sender: owner, path, interface: PROMPT, member: "Completed" };
   const subscription = await bus.subscribe(match, completed.resolve, limits);
   const ending = new AbortController();
-  const over = watchPrompt(bus, owner, ending.signal);
+  const over = watchPrompt(bus, owner, { signal: ending.signal, clock });
   over.catch(() => {}); // the prompt may have ended before
   try {
     signal?.throwIfAborted();
@@ -366,12 +365,12 @@ async function afterPrompt(bus: SessionBus, reply: Reply, call: PromptCall): Pro
 async function watchPrompt(
   bus: SessionBus,
   owner: string,
-  signal: AbortSignal,
+  { signal, clock }: { readonly signal: AbortSignal; readonly clock: Clock },
 ): Promise<never> {
-  const untilMs = performance.now() + PROMPT_MS;
+  const untilMs = clock.monotonicMs() + PROMPT_MS;
   for (;;) {
-    await delay(Math.max(0, Math.min(LOOK_MS, untilMs - performance.now())), signal);
-    if (performance.now() >= untilMs) throw new KeyringError("unanswered");
+    await clock.delay(Math.max(0, Math.min(LOOK_MS, untilMs - clock.monotonicMs())), signal);
+    if (clock.monotonicMs() >= untilMs) throw new KeyringError("unanswered");
     try {
       const method = { ...BUS_DAEMON, member: "GetNameOwner", signature: "s", body: [owner] };
       await bus.call(method, { timeoutMs: PROMPT_CALL_MS });

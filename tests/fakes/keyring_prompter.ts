@@ -9,7 +9,7 @@ import { findTool } from "../tools/find_tool.js";
 export interface KeyringPrompter {
   /** Its unique bus name, for the keyring. */
   readonly name: string;
-  /** Resolves when the next prompt that is to be ignored is shown, or has gone. */
+  /** Resolves when the prompt that is to be ignored, by the last answer, is shown, or has gone. */
   next(event: "shown" | "gone"): Promise<void>;
   /** Whether there are answers that no prompt has got. */
   hasAnswersLeft(): Promise<boolean>;

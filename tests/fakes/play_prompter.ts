@@ -1,7 +1,7 @@
 /**
  * libgcr's own mock prompter, which speaks gnome-keyring's real protocol and answers in place of a person. Run by Bun, with
- * the answers as arguments: `password:TEXT`, `cancel`, or `ignore`. It prints its bus name, then `shown` and `gone` for
- * prompts that stand for a while, and `left` or `none left` for each line of its standard input, with which it ends.
+ * the answers as arguments: `password:TEXT`, `cancel`, or `ignore`. It prints its bus name, then `shown` and `gone` for the
+ * prompt that takes the last of them, if it stands for a while, and `left` or `none left` for each line of its standard input, with which it ends.
  */
 import { dlopen, FFIType } from "bun:ffi";
 
@@ -45,7 +45,8 @@ for (const answer of process.argv.slice(2)) {
 process.stdout.write(`${name}\n`);
 let shown = false;
 setInterval(() => {
-  const now = gcr.gcr_mock_prompter_is_prompting();
+  // It is prompting a moment before it takes its answer.
+  const now = gcr.gcr_mock_prompter_is_prompting() && !gcr.gcr_mock_prompter_is_expecting();
   if (now !== shown) process.stdout.write(now ? "shown\n" : "gone\n");
   shown = now;
 }, 1);

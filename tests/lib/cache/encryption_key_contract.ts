@@ -19,9 +19,10 @@ import { PROMPT_MS } from "../../../lib/keyring/secret_service.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
-import { addPrivateKeyring, keyringProcess, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
+import { addPrivateKeyring, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { fastClock, standingClock } from "../../tools/test_clocks.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const LOCKED = "the keyring (Secret Service) is locked";
@@ -67,18 +68,6 @@ async function addKeyring(
 // deno-lint-ignore require-await -- as the other beginnings
 async function useNoBus(): Promise<void> {
   process.env.DBUS_SESSION_BUS_ADDRESS = "unix:path=/nonexistent";
-}
-
-/** Puts the clock past the end of a prompt that is ignored, once it is shown. By then, the keyring owes no answer. */
-async function passTimeOf<T>(prompter: KeyringPrompter, work: Promise<T>): Promise<T> {
-  const { now } = performance;
-  await prompter.next("shown");
-  performance.now = () => now.call(performance) + PROMPT_MS;
-  try {
-    return await work;
-  } finally {
-    performance.now = now;
-  }
 }
 
 /** A key in an open keyring, which is then locked by its restart. */
@@ -214,9 +203,13 @@ describe("openEncryptionKey()", () => {
     "puts it into a file when the keyring is %s and the person would %s (mayPrompt: %p)",
     async (state, answer, mayPrompt, why) => {
       const prompter = await addKeyring(state, [answer]);
-      const opening = open({ mayPrompt });
-      const key = await (answer === "ignore" ? passTimeOf(prompter, opening) : opening);
-      expect(key).toMatchObject({ place: "file", why });
+      const { clock, moveOn } = standingClock();
+      const opening = open({ mayPrompt, clock });
+      if (answer === "ignore") {
+        await prompter.next("shown");
+        moveOn(PROMPT_MS);
+      }
+      expect(await opening).toMatchObject({ place: "file", why });
       expect(await prompter.hasAnswersLeft()).toBe(!mayPrompt);
       const first = state === "empty" ? "make a default keyring" : "unlock the keyring";
       expect(lines.slice(mayPrompt ? 1 : 0)).toEqual([
@@ -249,7 +242,8 @@ describe("openEncryptionKey()", () => {
     await mkdir(folder, { mode: 0o700 });
     let opening: Promise<unknown> | undefined;
     await withLock(join(folder, "key.lockfile"), async () => {
-      opening = open({ keyLocation: "file", log: (level, message) => resolve(`${level} ${message}`) });
+      const { clock } = fastClock();
+      opening = open({ keyLocation: "file", clock, log: (level, message) => resolve(`${level} ${message}`) });
       expect(await warned).toBe(
         "warn Another program is making the key of the token cache, and may be waiting for somebody to unlock the keyring",
       );
@@ -266,7 +260,9 @@ describe("openEncryptionKey()", () => {
     try {
       await prompter.next("shown");
       process.kill(stopped.pid!, "SIGSTOP"); // Ctrl-Z
-      const key = await open({ keyLocation: "file" }); // takes the lock over, as nobody shows a sign of life
+      const { clock, elapsedMs } = fastClock();
+      const key = await open({ keyLocation: "file", clock }); // takes the lock over from a process that stands still
+      expect(elapsedMs()).toBeGreaterThanOrEqual(60_000);
       const written = await readFile(join(folder, "key.json"), "utf8");
       await prompter.kill(); // the prompt is gone, and the key would go into a file
       process.kill(stopped.pid!, "SIGCONT"); // fg
@@ -276,7 +272,7 @@ describe("openEncryptionKey()", () => {
     } finally {
       stopped.kill("SIGKILL");
     }
-  }, 60_000);
+  });
 
   test("sets nothing aside that another process has mended while this one was stopped at the prompt", async () => {
     const prompter = await addKeyring("locked", ["ignore"]);
@@ -387,8 +383,13 @@ describe("findEncryptionKey()", () => {
     ] as const,
   )("says what to do when the person would %s (mayPrompt: %p)", async (answer, mayPrompt, code, says) => {
     const { prompter } = await addLockedKey([answer]);
-    const failing = failureOf(find({ mayPrompt }));
-    const error = await (answer === "ignore" ? passTimeOf(prompter, failing) : failing);
+    const { clock, moveOn } = standingClock();
+    const failing = failureOf(find({ mayPrompt, clock }));
+    if (answer === "ignore") {
+      await prompter.next("shown");
+      moveOn(PROMPT_MS);
+    }
+    const error = await failing;
     expect(error).toMatchObject({ code, message: `Cannot read the token cache in ${folder}: ${says}` });
     expect(error.hint).toContain("seahorse");
     expect(error.hint).toContain(`move ${folder} away`);
@@ -413,10 +414,12 @@ describe("findEncryptionKey()", () => {
   });
 
   test("ends when the keyring is killed while its prompt is shown", async () => {
-    const { prompter } = await addLockedKey(["ignore"]), pid = await keyringProcess(daemon.address);
-    const finding = failureOf(find());
+    const { prompter } = await addLockedKey(["ignore"]);
+    const { clock, moveOn } = standingClock();
+    const finding = failureOf(find({ clock }));
     await prompter.next("shown");
-    process.kill(pid, "SIGKILL");
+    await killKeyring(daemon.address);
+    moveOn(PROMPT_MS - 1); // the time for a look, not the end of the prompt
     expect(await finding).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("the keyring (Secret Service) went away"),
@@ -424,9 +427,12 @@ describe("findEncryptionKey()", () => {
   });
 
   test("ends when the bus is killed while a prompt is shown", async () => {
-    const { prompter } = await addLockedKey(["ignore"]), finding = failureOf(find());
+    const { prompter } = await addLockedKey(["ignore"]);
+    const { clock, moveOn } = standingClock();
+    const finding = failureOf(find({ clock }));
     await prompter.next("shown");
     await daemon.restart();
+    moveOn(PROMPT_MS - 1);
     expect(await finding).toMatchObject({ code: "configuration" });
   });
 

@@ -21,6 +21,7 @@ import {
 } from "../../../lib/files/lock.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { failureOf } from "../../tools/failure_of.ts";
+import { fastClock } from "../../tools/test_clocks.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 
 const program = [...ownRuntimePath().program(), fileURLToPath(new URL("file_program.ts", import.meta.url))];
@@ -72,21 +73,10 @@ async function hold(path: string): Promise<ChildProcess> {
   return child;
 }
 
-/** Clocks that run fast, and not so fast that a watcher counts as stopped between two looks. */
-function fastClocks() {
-  const beginMs = 1_000_000;
-  let nowMs = beginMs;
-  const clocks = () => {
-    nowMs += 600;
-    return { monotonicMs: nowMs, wallMs: nowMs };
-  };
-  return { clocks, elapsedMs: () => nowMs - beginMs };
-}
-
 /** Takes a lock that was left behind. Returns the time for which it was waited, in seconds. */
 async function waitedFor(path: string): Promise<number> {
-  const { clocks, elapsedMs } = fastClocks();
-  await withLock(path, () => Promise.resolve(), { clocks });
+  const { clock, elapsedMs } = fastClock();
+  await withLock(path, () => Promise.resolve(), { clock });
   return elapsedMs() / 1000;
 }
 
@@ -362,8 +352,8 @@ describe("A holder that stands still", () => {
   test("is waited for, and has its lock until it is gone", async () => {
     const path = newLock(), child = await hold(path);
     process.kill(child.pid!, "SIGSTOP"); // Deno's child.kill() sends one signal only
-    const { clocks, elapsedMs } = fastClocks();
-    expect(await failureOf(taken(path, { waitMs: 50_000, clocks }))).toMatchObject(held(path, `process ${child.pid}`));
+    const { clock, elapsedMs } = fastClock();
+    expect(await failureOf(taken(path, { waitMs: 50_000, clock }))).toMatchObject(held(path, `process ${child.pid}`));
     expect(elapsedMs()).toBeGreaterThanOrEqual(50_000);
     expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
 
@@ -471,7 +461,7 @@ describe("watchLock()", () => {
   /** Starts to watch. Returns a function that looks at a time. */
   function watchAt() {
     let now = { monotonicMs: 0, wallMs: 0 };
-    const watch = watchLock(() => now);
+    const watch = watchLock({ monotonicMs: () => now.monotonicMs, wallMs: () => now.wallMs });
     return (seen: typeof look, monotonicMs: number, wallMs = monotonicMs) => {
       now = { monotonicMs, wallMs };
       return watch(seen);
