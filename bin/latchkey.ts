@@ -194,7 +194,10 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
     const hint = `See ${commandNamed(words[0]) ? `latchkey ${words[0]}` : "latchkey"} --help`;
-    attempt(() => (say(error.message), sayLine(hint)));
+    attempt(() => {
+      say(error.message);
+      sayLine(hint);
+    });
     await printIfJson(() => ({ error: "wrong_usage", error_description: error.message, error_codes: [], hint }));
     return EXIT_USAGE;
   }

@@ -218,5 +218,6 @@ function untilText({ source }: AccountInfo, expiresOn: Date | undefined, isRenew
 }
 
 function pathOf(place: TokenPlace): string | null {
-  return place.kind === "file" ? place.folder : place.kind === "plaintext" ? place.path : null;
+  if (place.kind === "file") return place.folder;
+  return place.kind === "plaintext" ? place.path : null;
 }

@@ -49,7 +49,7 @@ export async function azOutput({ value, output, query, tableOf }: AzAnswer): Pro
     default: {
       const rows = tableOf && !isQueried ? tableOf(result) : result;
       const isInOrder = isQueried || tableOf !== undefined;
-      return table([rows].flat(1).map((row) => isInOrder ? row : isRow(row) ? ordered(row) : row));
+      return table(isInOrder ? [rows].flat(1) : [rows].flat(1).map((row) => isRow(row) ? ordered(row) : row));
     }
   }
 }
@@ -225,5 +225,11 @@ function tableRow(row: unknown): ReadonlyMap<string, string> {
 const JSON_PART = /("(?:[^"\\]|\\.)*")(?=:)|("(?:[^"\\]|\\.)*")|\b(true|false|null|-?\d[\d.eE+-]*)\b/g;
 
 function colored(json: string): string {
-  return json.replace(JSON_PART, (part, key, string) => `\x1b[${key ? "94" : string ? "33" : "34"}m${part}\x1b[39m`);
+  return json.replace(JSON_PART, (part, key, string) => `\x1b[${colorOf({ key, string })}m${part}\x1b[39m`);
+}
+
+/** Returns the ANSI code of a part's color. */
+function colorOf({ key, string }: { readonly key?: string; readonly string?: string }): string {
+  if (key) return "94";
+  return string ? "33" : "34";
 }

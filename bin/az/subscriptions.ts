@@ -6,7 +6,7 @@
 import { idKey } from "../../lib/account.ts";
 import { isHttpsOrLoopback } from "../../lib/authority.ts";
 import { isGuid, isObject, type JsonObject, readJson, readText } from "../../lib/encoding.ts";
-import { LatchkeyError } from "../../lib/errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
 import { withLock } from "../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
@@ -92,12 +92,13 @@ export async function getJson(url: URL, accessToken: string, signal: AbortSignal
   if (status === 200 && body) return body;
   const { code, message } = isObject(body?.error) ? body.error : {};
   const reason = [readText(code), readText(message)].filter(Boolean).join(": ") || `HTTP status ${status}`;
-  const kind = status === 429 || status >= 500
-    ? "temporarily_unavailable"
-    : status === 200
-    ? "invalid_response"
-    : "refused";
-  throw new LatchkeyError(kind, `${url.hostname} answered: ${reason}`);
+  throw new LatchkeyError(failureCode(status), `${url.hostname} answered: ${reason}`);
+}
+
+/** Returns the code for a response with this status and no usable JSON. */
+function failureCode(status: number): LatchkeyErrorCode {
+  if (status === 429 || status >= 500) return "temporarily_unavailable";
+  return status === 200 ? "invalid_response" : "refused";
 }
 
 /** Returns the address of a service, with a slash at its end. @throws {UsageError} if it is not https. */

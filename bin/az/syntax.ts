@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type CommandLine, readCommandLine, UsageError } from "../cli/command_line.ts";
+import { type CommandLine, optionWords, readCommandLine, UsageError } from "../cli/command_line.ts";
 import { nearestName } from "../../lib/encoding.ts";
 import type { CommandSyntax, Option } from "../cli/options.ts";
 import { RESOURCE_TYPES } from "./clouds.ts";
@@ -193,55 +193,72 @@ const HELP: AzOption = flag("help", "Show the help", { alias: "h" });
 /** Returns the words as latchkey's own reader takes them: `--name=value`, and `--` before arguments that are no options. */
 function readWords(command: AzCommand, words: readonly string[]): readonly string[] {
   const options = [...command.options, HELP];
+  const before = optionWords(words);
   const read: string[] = [];
   const operands: string[] = [];
   const unknown: string[] = [];
-  const isOption = (word: string) => /^-[^\s]+$/.test(word);
-  for (let at = 0; at < words.length; at++) {
-    const word = words[at]!;
-    if (word === "--") {
-      operands.push(...words.slice(at + 1));
-      break;
-    }
+  for (let at = 0; at < before.length; at++) {
+    const word = before[at]!;
     const found = optionOf(word, options);
-    if (found === undefined) {
-      (isOption(word) || operands.length >= command.operands ? unknown : operands).push(word);
-      continue;
+    if (found) {
+      const values = valuesAfter(found, before.slice(at + 1));
+      read.push(...readOption(found, values));
+      at += values.length;
+    } else if (isOption(word) || operands.length >= command.operands) {
+      unknown.push(word);
+    } else {
+      operands.push(word);
     }
-    const { option, attached } = found;
-    const name = `--${option.name}`;
-    if (option.kind === "switch") {
-      if (attached !== undefined) throw new UsageError(`argument ${word}: it takes no value`);
-      read.push(name);
-      continue;
-    }
-    const values = attached === undefined ? [] : [attached];
-    while (attached === undefined && at + 1 < words.length && !isOption(words[at + 1]!)) {
-      values.push(words[++at]!);
-      if (option.kind !== "list") break;
-    }
-    if (values.length === 0 && option.kind !== "list") throw new UsageError(`argument ${name}: expected one argument`);
-    // Scripts pass a variable that may be empty. A query has to be one.
-    const isGiven = (value: string) => value !== "" || option.name === "query";
-    // Azure CLI compares such values without case.
-    const written = option.choices ? values.map((value) => value.toLowerCase()) : values;
-    read.push(...written.filter(isGiven).map((value) => `${name}=${value}`));
   }
+  operands.push(...words.slice(before.length + 1));
   if (unknown.length > 0) throw new UsageError(`unrecognized arguments: ${unknown.join(" ")}`);
   return [...read, ...operands];
 }
 
+function isOption(word: string): boolean {
+  return /^-[^\s]+$/.test(word);
+}
+
+/** Returns those of the following words that are values of an option. */
+function valuesAfter({ option, attached }: NamedOption, words: readonly string[]): readonly string[] {
+  if (option.kind === "switch" || attached !== undefined) return [];
+  const end = words.findIndex(isOption);
+  const values = end === -1 ? words : words.slice(0, end);
+  return option.kind === "list" ? values : values.slice(0, 1);
+}
+
+/** Returns an option and its values as latchkey's own reader takes them. */
+function readOption({ word, option, attached }: NamedOption, following: readonly string[]): readonly string[] {
+  const name = `--${option.name}`;
+  if (option.kind === "switch") {
+    if (attached !== undefined) throw new UsageError(`argument ${word}: it takes no value`);
+    return [name];
+  }
+  const values = attached === undefined ? following : [attached];
+  if (values.length === 0 && option.kind !== "list") throw new UsageError(`argument ${name}: expected one argument`);
+  // Scripts pass a variable that may be empty. A query has to be one.
+  const isGiven = (value: string) => value !== "" || option.name === "query";
+  // Azure CLI compares such values without case.
+  const written = option.choices ? values.map((value) => value.toLowerCase()) : values;
+  return written.filter(isGiven).map((value) => `${name}=${value}`);
+}
+
+/** An option as a word names it. */
+interface NamedOption {
+  readonly word: string;
+  readonly option: AzOption;
+  /** Its value, if it is part of the word. */
+  readonly attached: string | undefined;
+}
+
 /** Finds the option that a word names, by a beginning that only it has, and the value that is part of the word. */
-function optionOf(
-  word: string,
-  options: readonly AzOption[],
-): { readonly option: AzOption; readonly attached: string | undefined } | undefined {
+function optionOf(word: string, options: readonly AzOption[]): NamedOption | undefined {
   const letter = /^-([^-])(=?)(.*)$/s.exec(word);
   const long = /^--([^=]+)(?:=(.*))?$/s.exec(word);
   const namesOf = ({ name, alias, also = [] }: AzOption) => [name, ...(alias ? [alias] : []), ...also];
   if (letter) {
     const option = options.find((each) => namesOf(each).includes(letter[1]!));
-    return option && { option, attached: letter[2] || letter[3] ? letter[3] : undefined };
+    return option && { word, option, attached: letter[2] || letter[3] ? letter[3] : undefined };
   }
   if (!long) return undefined;
   const [, given = "", attached] = long;
@@ -253,5 +270,5 @@ function optionOf(
     throw new UsageError(`ambiguous option: ${word} could match ${could}`);
   }
   const option = exact ?? alike[0];
-  return option && { option, attached };
+  return option && { word, option, attached };
 }

@@ -284,24 +284,27 @@ export class BrowserConnection {
 
   /** Starts the broker and watches it from then on. Tries again on the next call if there is no bus. */
   #watch(): Promise<void> {
-    return this.#watching ??= (async () => {
-      const { channel, logError } = this.#options;
-      const before = this.#changes;
-      try {
-        await channel.onChange(({ running }) => {
-          this.#changes++;
-          this.#report(running);
-        });
-        await this.#observed(() => channel.start()).catch((error) => {
-          if (this.#changes === before) this.#report(false);
-          logError(textOf(error));
-        });
-      } catch (error) {
-        this.#watching = undefined;
-        this.#report(false);
+    this.#watching ??= this.#startWatching();
+    return this.#watching;
+  }
+
+  async #startWatching(): Promise<void> {
+    const { channel, logError } = this.#options;
+    const before = this.#changes;
+    try {
+      await channel.onChange(({ running }) => {
+        this.#changes++;
+        this.#report(running);
+      });
+      await this.#observed(() => channel.start()).catch((error) => {
+        if (this.#changes === before) this.#report(false);
         logError(textOf(error));
-      }
-    })();
+      });
+    } catch (error) {
+      this.#watching = undefined;
+      this.#report(false);
+      logError(textOf(error));
+    }
   }
 
   /** Sends the state of the broker if the browser does not know it. A slow browser gets only the last one. */

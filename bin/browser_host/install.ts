@@ -161,8 +161,8 @@ async function readManifests(browsers: readonly Browser[]): Promise<readonly Man
   const launcher = launcherPath();
   return await Promise.all([...byPath].map(async ([path, browser]): Promise<Manifest> => {
     const text = await readPlacedFile(path);
-    const owner = text === undefined ? "none" : readJson(text)?.path === launcher ? "own" : "foreign";
-    return { browser, path, owner };
+    if (text === undefined) return { browser, path, owner: "none" };
+    return { browser, path, owner: readJson(text)?.path === launcher ? "own" : "foreign" };
   }));
 }
 

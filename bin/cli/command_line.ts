@@ -216,47 +216,66 @@ interface GivenValues {
   readonly profile: ProfileValues | undefined;
 }
 
-function readOption(option: Option, { given, set, profile }: GivenValues): ReadValue {
-  const name = `--${option.name}`;
-  const variable = variableOf(option);
-  const told = option.fromProfile === false ? undefined : profile?.values[option.name];
+function readOption(option: Option, values: GivenValues): ReadValue {
   switch (option.kind) {
     case "switch":
-      if (given !== undefined && typeof given !== "boolean") throw new UsageError(`${name} takes no value`);
-      if (given !== undefined) return { value: given, origin: "command line" };
-      return { value: isYes(variable, set), origin: originOf(set) };
-    case "count": {
-      const times = Array.isArray(given) ? given : [];
-      if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`${name} takes no value`);
-      if (times.length > 0) return { value: times.filter(Boolean).length, origin: "command line" };
-      return { value: set === undefined ? 0 : readTimes(variable, set), origin: originOf(set) };
-    }
-    case "list": {
-      const values = Array.isArray(given) ? given : [];
-      const scopes = (value: string) => option.hasSpaces ? [value] : value.split(/\s+/).filter(Boolean);
-      if (values.some((value) => typeof value !== "string" || value === "")) {
-        throw new UsageError(`${name} needs a value`);
-      }
-      if (values.length > 0) return { value: values.flatMap(scopes), origin: "command line" };
-      const value = set ?? told;
-      return { value: value ? scopes(value) : [], origin: originOf(set, told) };
-    }
+      return readSwitch(option, values);
+    case "count":
+      return readCount(option, values);
+    case "list":
+      return readList(option, values);
     case "text":
-    case "seconds": {
-      if (given !== undefined && (given === "" || typeof given !== "string")) {
-        throw new UsageError(`${name} needs a value`);
-      }
-      const check = option.kind === "seconds" ? readSeconds : checkChoice;
-      const read = (name: string, value: string, origin: Origin) => ({ value: check(name, value, option), origin });
-      if (typeof given === "string") return read(name, given, "command line");
-      // The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have.
-      const isForeign = option.foreignChoices?.includes(set ?? "") && !option.choices?.includes(set ?? "");
-      if (set !== undefined && !isForeign) return read(variable, set, "environment");
-      if (told !== undefined) return read(`${option.name} of the profile ${profile?.name}`, told, "profile");
-      if (option.default !== undefined) return read(name, option.default, "default");
-      return { value: undefined, origin: undefined };
-    }
+    case "seconds":
+      return readSingle(option, values);
   }
+}
+
+function readSwitch(option: Option, { given, set }: GivenValues): ReadValue {
+  if (given === undefined) return { value: isYes(variableOf(option), set), origin: originOf(set) };
+  if (typeof given !== "boolean") throw new UsageError(`--${option.name} takes no value`);
+  return { value: given, origin: "command line" };
+}
+
+function readCount(option: Option, { given, set }: GivenValues): ReadValue {
+  const times = Array.isArray(given) ? given : [];
+  if (times.some((one) => typeof one !== "boolean")) throw new UsageError(`--${option.name} takes no value`);
+  if (times.length > 0) return { value: times.filter(Boolean).length, origin: "command line" };
+  return { value: set === undefined ? 0 : readTimes(variableOf(option), set), origin: originOf(set) };
+}
+
+function readList(option: Option, { given, set, profile }: GivenValues): ReadValue {
+  const values = Array.isArray(given) ? given : [];
+  const split = (value: string) => option.hasSpaces ? [value] : value.split(/\s+/).filter(Boolean);
+  if (values.some((value) => typeof value !== "string" || value === "")) {
+    throw new UsageError(`--${option.name} needs a value`);
+  }
+  if (values.length > 0) return { value: values.flatMap(split), origin: "command line" };
+  const profileValue = valueInProfile(option, profile);
+  const value = set ?? profileValue;
+  return { value: value ? split(value) : [], origin: originOf(set, profileValue) };
+}
+
+function readSingle(option: Option, { given, set, profile }: GivenValues): ReadValue {
+  const name = `--${option.name}`;
+  if (given !== undefined && (given === "" || typeof given !== "string")) {
+    throw new UsageError(`${name} needs a value`);
+  }
+  const check = option.kind === "seconds" ? readSeconds : checkChoice;
+  const read = (name: string, value: string, origin: Origin) => ({ value: check(name, value, option), origin });
+  if (given !== undefined) return read(name, given, "command line");
+  // The environment is set for all commands: `az` is a format of tokens that lists of accounts do not have.
+  const isForeign = option.foreignChoices?.includes(set ?? "") && !option.choices?.includes(set ?? "");
+  if (set !== undefined && !isForeign) return read(variableOf(option), set, "environment");
+  const profileValue = valueInProfile(option, profile);
+  if (profileValue !== undefined) {
+    return read(`${option.name} of the profile ${profile?.name}`, profileValue, "profile");
+  }
+  if (option.default !== undefined) return read(name, option.default, "default");
+  return { value: undefined, origin: undefined };
+}
+
+function valueInProfile({ name, fromProfile }: Option, profile: ProfileValues | undefined): string | undefined {
+  return fromProfile === false ? undefined : profile?.values[name];
 }
 
 export function variableOf({ name }: Pick<Option, "name">): string {
@@ -264,7 +283,8 @@ export function variableOf({ name }: Pick<Option, "name">): string {
 }
 
 function originOf(set: string | undefined, told?: string): Origin | undefined {
-  return set !== undefined ? "environment" : told !== undefined ? "profile" : undefined;
+  if (set !== undefined) return "environment";
+  return told === undefined ? undefined : "profile";
 }
 
 function isYes(name: string, value: string | undefined, wanted = "yes or no"): boolean {

@@ -291,12 +291,21 @@ ${lines.join(" \\\n")}
 function specsOf(option: Option): readonly string[] {
   const value = completedValueOf(option);
   const flags = flagsOf(option);
-  const isMany = option.kind === "list" || option.kind === "count";
-  const exclusive = isMany ? "*" : flags.length > 1 ? `(${flags.join(" ")})` : "";
+  const exclusive = exclusiveOf(option, flags);
   const summary = option.summary.replaceAll(/[\\[\]]/g, "\\$&");
   const action = value ? `:${escapeColons(option.value ?? option.name)}:${actionOf(value)}` : "";
-  const jointOf = (flag: string) => value ? flag.startsWith("--") ? "=" : "+" : "";
-  return flags.map((flag) => `${exclusive}${flag}${jointOf(flag)}[${summary}]${action}`);
+  return flags.map((flag) => `${exclusive}${flag}${value ? jointOf(flag) : ""}[${summary}]${action}`);
+}
+
+/** Returns what tells zsh how often an option may be given: any number of times, or once in one of its forms. */
+function exclusiveOf({ kind }: Option, flags: readonly string[]): string {
+  if (kind === "list" || kind === "count") return "*";
+  return flags.length > 1 ? `(${flags.join(" ")})` : "";
+}
+
+/** Returns what joins a flag and its value: `--name=VALUE`, or `-nVALUE`. */
+function jointOf(flag: string): string {
+  return flag.startsWith("--") ? "=" : "+";
 }
 
 function operandSpecs(command: CommandSyntax): readonly string[] {

@@ -99,14 +99,19 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
 
 /** Returns the sign-in that a command needs, quoted for the shell of this platform; `claims` are a challenge to answer. */
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
-  // For a server, --resource is a resource indicator, except at Microsoft's authorities, where it is a scope.
-  const ofServer = line.origin("for") === undefined ? [] : isAtMicrosoft(line) ? ["for"] : ["for", "resource"];
   return quoteCommand([
     ...["latchkey", "login"],
-    ...given(line, [...SIGN_IN_OPTIONS, ...ofServer]),
+    ...given(line, [...SIGN_IN_OPTIONS, ...serverOptions(line)]),
     ...scopes.map((scope) => ["--scope", scope]),
     ...(claims === undefined ? [] : [["--claims", claims]]),
   ]);
+}
+
+/** Returns the options that name a server. */
+function serverOptions(line: CommandLine): readonly string[] {
+  if (line.origin("for") === undefined) return [];
+  // For a server, --resource is a resource indicator, except at Microsoft's authorities, where it is a scope.
+  return isAtMicrosoft(line) ? ["for"] : ["for", "resource"];
 }
 
 /** Returns those options that were given. */

@@ -174,9 +174,15 @@ function exampleLines([line, why]: Example): readonly string[] {
   return [".PP", text(`${capital(why)}:`), ".PP", ".nf", ".RS 4", verbatim(line), ".RE", ".fi"];
 }
 
-function flags({ name, alias, choices, value }: Option): string {
-  const meta = choices ? ` ${choices.map(bold).join("|")}` : value ? ` \\fI${inline(value)}\\fR` : "";
-  return `${alias ? `${bold(`-${alias}`)}, ` : ""}${bold(`--${name}`)}${meta}`;
+function flags(option: Option): string {
+  const { name, alias } = option;
+  return `${alias ? `${bold(`-${alias}`)}, ` : ""}${bold(`--${name}`)}${valueOf(option)}`;
+}
+
+/** Returns what follows an option's name: its choices, or the name of its value. */
+function valueOf({ choices, value }: Option): string {
+  if (choices) return ` ${choices.map(bold).join("|")}`;
+  return value ? ` \\fI${inline(value)}\\fR` : "";
 }
 
 /** Returns the variables of the environment, and the options that they stand for. */

@@ -101,9 +101,12 @@ export function withProfile(file: ProfileFile, { name, values }: ProfileValues):
   const root = rootOf(file);
   const profiles = profilesIn(file);
   const old = Object.hasOwn(profiles, name) && isObject(profiles[name]) ? profiles[name] : {};
-  const gone = ALTERNATIVES.flatMap(([one, other]) => one in values ? [other] : other in values ? [one] : []);
+  const excluded = ALTERNATIVES.flatMap(([one, other]) => {
+    if (one in values) return [keyOf(other)];
+    return other in values ? [keyOf(one)] : [];
+  });
   const profile = Object.fromEntries([
-    ...Object.entries(old).filter(([key]) => !gone.map(keyOf).includes(key)),
+    ...Object.entries(old).filter(([key]) => !excluded.includes(key)),
     ...Object.entries(values).map(([option, value]) => [keyOf(option), value] as const),
   ]);
   return `${JSON.stringify({ ...root, profiles: { ...profiles, [name]: profile } }, undefined, 2)}\n`;

@@ -71,7 +71,7 @@ export const redirectUri: Check = {
     const { system, isWsl } = await readMachine();
     const uris = redirectUris(clientId);
     const uriFor = (way: SignInWay) => uris.find(({ ways }) => ways.includes(way))!.uri;
-    const way = system === "win32" || isWsl ? "windows" : system === "darwin" ? "macos" : "linux";
+    const way = signInWay(system, isWsl);
     const name = wellKnownName(clientId);
     if (name !== undefined) {
       return ok(`${name} is one of Microsoft's own apps: only Microsoft can change its redirect URIs`);
@@ -83,6 +83,12 @@ export const redirectUri: Check = {
     );
   },
 };
+
+/** Returns the way that this platform's broker signs people in; on WSL that is the broker of Windows. */
+function signInWay(system: string, isWsl: boolean | undefined): SignInWay {
+  if (system === "win32" || isWsl) return "windows";
+  return system === "darwin" ? "macos" : "linux";
+}
 
 /** Lists the accounts that the broker has for the app, or those in the cache if no broker is wanted. */
 export const accounts: Check = {

@@ -162,10 +162,14 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
     profile: { name: line.profile, problem: line.profileProblem },
     tokenPlace: () => tokenPlace(line),
     cache,
-    bus: () => bus ??= openSessionBus(),
+    bus: () => {
+      bus ??= openSessionBus();
+      return bus;
+    },
   }, signal);
-  app.close();
-  bus?.then((bus) => bus.close(), () => {});
+  // The report waits for neither: a renewal may be in flight, and the bus may never answer.
+  void app.close();
+  void bus?.then((bus) => bus.close(), () => {});
   write("stdout", line.text("format") === "json" ? reportJson(results) : reportText(results));
   return isWell(results) ? 0 : 1;
 }

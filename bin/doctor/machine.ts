@@ -88,7 +88,7 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
     }
     return asFailure(error);
   } finally {
-    app.close();
+    await app.close();
   }
 }
 

@@ -137,26 +137,40 @@ export async function uninstallExec(context: string | undefined): Promise<void> 
   const only = context === undefined ? undefined : userOf(files, context);
   let removed = 0;
   for (const file of only ? [only.file] : files) {
-    const back: string[] = [];
-    await changeSharedFile(file.path, async ({ text, target }) => {
-      let config = parseKubeconfig(file.path, text);
-      const kept = await readKept(target);
-      for (const user of only ? [only.user] : namesIn(config, "users")) {
-        const { exec, others } = credentialsIn(config, user);
-        if (!exec || !isOwn(exec)) continue;
-        const old = kept && findEntry(kept, "users", user) ? credentialsIn(kept, user) : undefined;
-        const restored = old ? { ...others, ...old.credentials } : others;
-        config = parseKubeconfig(file.path, withUser(config, user, restored));
-        back.push(user);
-        print(`${user}\n`);
-        const now = old ? `; it has this again: ${old.keys.map((key) => nameOf(key, old.exec)).join(", ")}` : "";
-        say(`the user ${JSON.stringify(user)} in ${file.path} no longer runs latchkey${now}`);
-      }
-      removed += back.length;
-      return back.length > 0 ? config.text : undefined;
-    }, (target) => forget(target, back));
+    const users = await uninstallFrom(file, only?.user);
+    removed += users.length;
   }
   if (removed === 0) say("no user of the kubeconfig runs latchkey: nothing to remove");
+}
+
+/** Removes the entries of one file, for a user or for all. Returns the users that had one. */
+async function uninstallFrom({ path }: Kubeconfig, onlyUser: string | undefined): Promise<readonly string[]> {
+  const changed: string[] = [];
+  await changeSharedFile(path, async ({ text, target }) => {
+    let config = parseKubeconfig(path, text);
+    const kept = await readKept(target);
+    for (const user of onlyUser === undefined ? namesIn(config, "users") : [onlyUser]) {
+      const restored = restoreUser(config, kept, user);
+      if (restored === undefined) continue;
+      config = restored;
+      changed.push(user);
+    }
+    return changed.length > 0 ? config.text : undefined;
+  }, (target) => forget(target, changed));
+  return changed;
+}
+
+/** Gives a user what it had before, and says so. Returns `undefined` if the user does not run latchkey. */
+function restoreUser(config: Kubeconfig, kept: Kubeconfig | undefined, user: string): Kubeconfig | undefined {
+  const { exec, others } = credentialsIn(config, user);
+  if (!exec || !isOwn(exec)) return undefined;
+  const old = kept && findEntry(kept, "users", user) ? credentialsIn(kept, user) : undefined;
+  const restored = old ? { ...others, ...old.credentials } : others;
+  const changed = parseKubeconfig(config.path, withUser(config, user, restored));
+  print(`${user}\n`);
+  const now = old ? `; it has this again: ${old.keys.map((key) => nameOf(key, old.exec)).join(", ")}` : "";
+  say(`the user ${JSON.stringify(user)} in ${config.path} no longer runs latchkey${now}`);
+  return changed;
 }
 
 /** Returns a key of a user for a message; of `exec` with its command. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PublicClientApplication } from "../../lib/application.ts";
+import { withinTime } from "../../lib/async.ts";
 import { makeFetch } from "../../lib/http/client.ts";
 import { readServerAddress } from "../../lib/oauth/protected_resource.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
@@ -53,6 +54,9 @@ export const command: Command = {
   run: runMcp,
 };
 
+/** Time in milliseconds for tokens that are not stored yet. */
+const LAST_SAVES_MS = 2_000;
+
 async function runMcp(line: CommandLine): Promise<void> {
   const [address] = line.operands;
   if (address === undefined) throw new UsageError("The address of the server is missing");
@@ -69,7 +73,7 @@ async function runMcp(line: CommandLine): Promise<void> {
     await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
   } finally {
     ended.abort();
-    app.close();
+    await withinTime(app.close(), LAST_SAVES_MS); // a renewal that takes longer is finished as in every command
     listening[Symbol.dispose]();
     await errors[Symbol.asyncDispose]();
   }

@@ -9,6 +9,7 @@ import { startTimer, untilAborted, withinTime } from "../../lib/async.ts";
 import { escapeControlCharacters, isObject, joinBytes, type JsonObject } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { messageOf } from "../cli/output.ts";
+import { ANSWERED, eventsOf, resumedAfter, streamOf } from "./event_stream.ts";
 
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
@@ -54,9 +55,6 @@ const SESSION_NOT_FOUND = -32001;
 const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
 /** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */
 const MESSAGE_FIELD = "latchkey-message";
-/** Stands for an answer that went to the client, so that the SDK does not resume the stream to get it. */
-const ANSWERED = JSON.stringify({ jsonrpc: "2.0", id: 0, result: {} });
-
 /** A request of the client that has no answer yet. */
 interface Pending {
   readonly id: unknown;
@@ -79,143 +77,279 @@ interface Sending {
 
 /** Relays messages until the client ends them, nobody reads its answers any more, or the signal aborts. */
 export async function relayMessages(url: URL, options: RelayOptions): Promise<void> {
-  const { input, output, signal, tell } = options;
-  const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
-  const transport = new StreamableHTTPClientTransport(url, {
-    fetch,
-    reconnectionOptions: RECONNECTION,
-    reconnectionScheduler: reopenLater,
-  });
-  const pending = new Map<string, Pending>();
-  const sendings = new Map<string, Sending>();
-  const ended = new AbortController();
-  const parameters = new ParameterHeaders();
-  let sent = 0;
-  let sendingBytes = 0;
-  let reopened = 0;
-  let changed = Promise.withResolvers<void>();
-  let before: Promise<unknown> = Promise.resolve();
-  signal.addEventListener("abort", () => ended.abort(), { once: true });
-  if (signal.aborted) ended.abort();
-  transport.onerror = () => {}; // the caller is told, or the stream is opened again
-  await transport.start();
+  await new Relay(url, options, await import("@modelcontextprotocol/client")).run();
+}
 
-  function change(): void {
-    changed.resolve();
-    changed = Promise.withResolvers();
+type Sdk = Pick<typeof import("@modelcontextprotocol/client"), "StreamableHTTPClientTransport">;
+
+/** A request of the SDK's transport, for a response of the server. */
+interface Exchange {
+  readonly response: Response;
+  /** True for the request that opens a stream, or opens it again. */
+  readonly isGet: boolean;
+  readonly headers: Headers;
+  readonly signal: AbortSignal | null | undefined;
+  /** The message or batch that the request sends. */
+  readonly sending: Sending | undefined;
+}
+
+/** The state of a relay: what the client waits for, and what is under way to the server. */
+class Relay {
+  readonly #url: URL;
+  readonly #options: RelayOptions;
+  readonly #transport: InstanceType<Sdk["StreamableHTTPClientTransport"]>;
+  readonly #ended = new AbortController();
+  readonly #parameters = new ParameterHeaders();
+  readonly #pending = new Map<string, Pending>();
+  readonly #sendings = new Map<string, Sending>();
+  #sent = 0;
+  #sendingBytes = 0;
+  #reopened = 0;
+  /** Resolves at the next change of what is pending or under way. */
+  #changed = Promise.withResolvers<void>();
+  /** The message that the server has to accept before the next one goes out. */
+  #before: Promise<unknown> = Promise.resolve();
+
+  constructor(url: URL, options: RelayOptions, { StreamableHTTPClientTransport }: Sdk) {
+    this.#url = url;
+    this.#options = options;
+    this.#transport = new StreamableHTTPClientTransport(url, {
+      fetch: (address, init) => this.#fetch(address, init),
+      reconnectionOptions: RECONNECTION,
+      reconnectionScheduler: (reopen, delayMs) => this.#reopenLater(reopen, delayMs),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { input, signal } = this.#options;
+    const ended = this.#ended;
+    signal.addEventListener("abort", () => ended.abort(), { once: true });
+    if (signal.aborted) ended.abort();
+    this.#transport.onerror = () => {}; // the caller is told, or the stream is opened again
+    await this.#transport.start();
+    try {
+      for await (const line of readLines(input, ended.signal)) await this.#take(line);
+      await this.#awaitLastAnswers();
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
+    } finally {
+      await withinTime(this.#transport.terminateSession().catch(() => {}), END_SESSION_MS); // many servers do not know it
+      await this.#transport.close();
+    }
+  }
+
+  async #awaitLastAnswers(): Promise<void> {
+    const until = Date.now() + LAST_ANSWERS_MS;
+    while ((this.#pending.size > 0 || this.#sendings.size > 0) && Date.now() < until) {
+      await withinTime(this.#changed.promise, until - Date.now(), this.#ended.signal);
+    }
+  }
+
+  #change(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 
   /** A server may end its streams at once, without a message and with a short `retry`, or with one that is too long for a timer. */
-  function reopenLater(reopen: () => void, delayMs: number): () => void {
-    const timer = startTimer(
-      reopen,
-      ++reopened > MAX_QUICK_REOPENINGS ? Math.max(delayMs, SLOW_REOPENING_MS) : delayMs,
-    );
+  #reopenLater(reopen: () => void, delayMs: number): () => void {
+    this.#reopened++;
+    const isSlow = this.#reopened > MAX_QUICK_REOPENINGS;
+    const timer = startTimer(reopen, isSlow ? Math.max(delayMs, SLOW_REOPENING_MS) : delayMs);
     return () => clearTimeout(timer);
   }
 
-  async function write(text: string): Promise<void> {
+  // Messages of the client
+
+  async #take(line: Line): Promise<void> {
+    const message = line === "too long" ? undefined : readMessage(new TextDecoder().decode(line));
+    if (line === "too long" || message === undefined) {
+      const error = line === "too long" ? tooLong("The message") : { code: -32700, message: "The message is not JSON" };
+      return await this.#write(JSON.stringify({ jsonrpc: "2.0", id: null, error }));
+    }
+    const single = Array.isArray(message) ? undefined : message as JsonObject;
+    if (single?.method === "notifications/cancelled" && isObject(single.params)) {
+      const { isDone } = this.#cancel(single.params.requestId);
+      if (isDone) return;
+    }
+    while (this.#pending.size >= MAX_PENDING || this.#sendingBytes >= MAX_SENDING_BYTES) {
+      await untilAborted(this.#changed.promise, this.#ended.signal);
+    }
+    // Requests go out in order, but do not wait for the answers of others. Others are accepted before the next one goes out.
+    await untilAborted(this.#before, this.#ended.signal);
+    const work = this.#send(line, message);
+    const isFirst = single?.method === "initialize"; // its answer has the session
+    if (isFirst || single && (single.method === undefined || single.id === undefined)) {
+      this.#before = withinTime(work, ACCEPT_MS);
+    }
+  }
+
+  /** Forgets a request, which gets no answer of ours. `isDone` is false if the server has to be told. */
+  #cancel(id: unknown): { readonly isDone: boolean } {
+    const key = keyOf(id);
+    const request = this.#pending.get(key);
+    this.#pending.delete(key);
+    this.#change();
+    if (!request) return { isDone: false };
+    const { isModern, sending } = request;
+    // Nothing comes on a stream without pending requests any more, which would be opened again and again.
+    if (isModern || sending.isOfSdk && !sending.requests.some((other) => this.#isPending(other))) sending.stop();
+    return { isDone: isModern };
+  }
+
+  async #send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
+    const messages = Array.isArray(message) ? message as readonly JsonObject[] : [message as JsonObject];
+    const controller = new AbortController();
+    this.#sent++;
+    const number = String(this.#sent);
+    const sending: Sending = { bytes, requests: [], isOfSdk: false, stop: () => controller.abort() };
+    const requests = messages.filter(({ id, method }) => id !== undefined && typeof method === "string")
+      .map((request): Pending => ({
+        id: request.id,
+        method: request.method as string,
+        isModern: isModern(request),
+        sending,
+      }));
+    sending.requests = requests;
+    for (const request of requests) this.#pending.set(keyOf(request.id), request);
+    this.#sendings.set(number, sending);
+    this.#sendingBytes += bytes.length;
     try {
-      await untilAborted(output(new TextEncoder().encode(`${text}\n`)), ended.signal);
+      await this.#transport.send(message as JSONRPCMessage, {
+        requestSignal: controller.signal,
+        headers: { [MESSAGE_FIELD]: number, ...this.#parameters.of(messages[0]!) },
+        onRequestStreamEnd: () => void this.#fail(requests, failure(ENDED_EARLY)),
+      });
+      if (!sending.isOfSdk) await this.#fail(requests, failure(ENDED_EARLY));
+    } catch (error) {
+      if (controller.signal.aborted || this.#ended.signal.aborted) return;
+      const reason = reasonOf(error, this.#url);
+      this.#options.tell(reason);
+      await this.#fail(requests, failure(reason));
+    } finally {
+      this.#sendings.delete(number);
+      this.#release(sending);
+    }
+  }
+
+  #release(sending: Sending): void {
+    this.#sendingBytes -= sending.bytes.length;
+    sending.bytes = new Uint8Array();
+    this.#change();
+  }
+
+  // Messages for the client
+
+  async #write(text: string): Promise<void> {
+    try {
+      await untilAborted(this.#options.output(new TextEncoder().encode(`${text}\n`)), this.#ended.signal);
     } catch {
-      ended.abort(); // the client has gone
+      this.#ended.abort(); // the client has gone
     }
   }
 
   /** Passes a text of the server on. Returns true if it answers a request. */
-  async function deliver(text: string): Promise<boolean> {
+  async #deliver(text: string): Promise<boolean> {
     const message = readMessage(text);
     if (message === undefined) {
-      tell(`${url.host} sent something that is not a message`);
+      this.#options.tell(`${this.#url.host} sent something that is not a message`);
       return false;
     }
-    reopened = 0;
+    this.#reopened = 0;
     const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
-    for (const each of answers) {
-      const key = keyOf(each.id);
-      const request = pending.get(key);
-      const { result } = each;
-      pending.delete(key);
-      if (!isObject(result)) continue;
-      if (request?.method === "initialize" && typeof result.protocolVersion === "string") {
-        transport.setProtocolVersion(result.protocolVersion);
-      }
-      if (request?.method === "tools/list") parameters.learn(result);
-    }
-    change();
+    for (const answer of answers) this.#noteAnswer(answer);
+    this.#change();
     // Between its tokens JSON may have line ends, which end a message here.
-    await write(/[\r\n]/.test(text) ? text.replaceAll(/[\r\n]+/g, " ") : text);
+    await this.#write(/[\r\n]/.test(text) ? text.replaceAll(/[\r\n]+/g, " ") : text);
     return answers.length > 0;
   }
 
-  function isPending(request: Pending): boolean {
-    return pending.get(keyOf(request.id)) === request;
+  #noteAnswer({ id, result }: JsonObject): void {
+    const key = keyOf(id);
+    const request = this.#pending.get(key);
+    this.#pending.delete(key);
+    if (!isObject(result)) return;
+    if (request?.method === "initialize" && typeof result.protocolVersion === "string") {
+      this.#transport.setProtocolVersion(result.protocolVersion);
+    }
+    if (request?.method === "tools/list") this.#parameters.learn(result);
+  }
+
+  #isPending(request: Pending): boolean {
+    return this.#pending.get(keyOf(request.id)) === request;
   }
 
   /** Answers requests that the server did not. */
-  async function fail(requests: readonly Pending[], error: JsonObject): Promise<void> {
+  async #fail(requests: readonly Pending[], error: JsonObject): Promise<void> {
     for (const request of requests) {
-      if (!isPending(request)) continue;
-      pending.delete(keyOf(request.id));
-      await write(JSON.stringify({ jsonrpc: "2.0", id: request.id, error }));
+      if (!this.#isPending(request)) continue;
+      this.#pending.delete(keyOf(request.id));
+      await this.#write(JSON.stringify({ jsonrpc: "2.0", id: request.id, error }));
     }
-    change();
+    this.#change();
   }
 
+  // HTTP
+
   /** The SDK's requests, with the texts of the messages; and its answers without them. */
-  async function fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
+  async #fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
-    const sending = sendings.get(headers.get(MESSAGE_FIELD) ?? "");
+    const sending = this.#sendings.get(headers.get(MESSAGE_FIELD) ?? "");
     headers.delete(MESSAGE_FIELD);
-    const response = await options.fetch(address, { ...init, headers, ...(sending && { body: sending.bytes }) });
+    const body = sending && { body: sending.bytes };
+    const response = await this.#options.fetch(address, { ...init, headers, ...body });
+    const exchange = { response, isGet: init.method === "GET", headers, signal: init.signal, sending };
+    if (response.status >= 300 && response.status < 400) return response;
+    if (!response.ok) return await this.#passFailure(exchange);
+    if (sending) this.#release(sending);
+    if (mediaType(response) === "text/event-stream" && response.body) return await this.#passEvents(exchange);
+    return await this.#passAnswer(exchange);
+  }
+
+  /** Answers the client for a server that refuses. Returns the response that the SDK gets. */
+  async #passFailure({ response, isGet, headers, sending }: Exchange): Promise<Response> {
     const { status, body } = response;
-    const type = mediaType(response);
-    const lastId = headers.get("last-event-id");
-    const answer = (text: BodyInit | null) => new Response(text, { status, headers: response.headers });
-    if (status >= 300 && status < 400) return response;
-    if (!response.ok) {
-      const text = await readText(body, MAX_ERROR_BYTES) ?? "";
-      const isLost = status === 404 && headers.has("mcp-session-id");
-      if (isLost) tell(`${url.host} has ended the session: the client has to initialize again`);
-      const error = isLost ? { code: SESSION_NOT_FOUND, message: "Session not found" } : errorIn(text);
-      if (error) await fail(sending?.requests ?? [], error);
+    const text = await readText(body, MAX_ERROR_BYTES) ?? "";
+    if (status === 404 && headers.has("mcp-session-id")) {
+      const error = { code: SESSION_NOT_FOUND, message: "Session not found" };
+      this.#options.tell(`${this.#url.host} has ended the session: the client has to initialize again`);
+      await this.#fail(sending?.requests ?? [], error);
       // A stream of a session that has ended must not be opened again: for the SDK it is one that the server does not offer.
-      if (isLost && init.method === "GET") {
-        await fail([...pending.values()], error!);
+      if (isGet) {
+        await this.#fail([...this.#pending.values()], error);
         return new Response(null, { status: 405 });
       }
-      if (lastId !== null && CANNOT_RESUME.includes(status)) return new Response(null, { status: 405 });
-      return answer(text);
+    } else {
+      const error = errorIn(text);
+      if (error) await this.#fail(sending?.requests ?? [], error);
     }
-    if (sending) release(sending);
-    if (type === "text/event-stream" && body) {
-      const events = eventsOf(body, deliver, async () => {
-        tell(`${url.host} sent a message of more than ${MAX_MESSAGE_BYTES} bytes, which is left out`);
-        await fail(sending?.requests ?? [], tooLong("The server's message"));
-      });
-      if (!sending) return answer(streamOf(resumedAfter(lastId, events)));
-      // The SDK takes the session from this response, which may be long after the answer.
-      if (sending.requests.some(({ method }) => method === "initialize")) {
-        sending.isOfSdk = true;
-        return answer(streamOf(events));
-      }
-      return await readAnswers(events, sending, { response, signal: init.signal });
+    if (headers.has("last-event-id") && CANNOT_RESUME.includes(status)) return new Response(null, { status: 405 });
+    return new Response(text, { status, headers: response.headers });
+  }
+
+  /** Passes the messages of a stream on. Returns the stream that the SDK gets. */
+  async #passEvents(exchange: Exchange): Promise<Response> {
+    const { response, headers, sending } = exchange;
+    const events = eventsOf(response.body!, (text) => this.#deliver(text), async () => {
+      this.#options.tell(
+        `${this.#url.host} sent a message of more than ${MAX_MESSAGE_BYTES} bytes, which is left out`,
+      );
+      await this.#fail(sending?.requests ?? [], tooLong("The server's message"));
+    }, MAX_MESSAGE_BYTES);
+    const init = { status: response.status, headers: response.headers };
+    if (!sending) return new Response(streamOf(resumedAfter(headers.get("last-event-id"), events)), init);
+    // The SDK takes the session from this response, which may be long after the answer.
+    if (sending.requests.some(({ method }) => method === "initialize")) {
+      sending.isOfSdk = true;
+      return new Response(streamOf(events), init);
     }
-    if (status === 202 || type !== "application/json" || !sending?.requests.length) {
-      await body?.cancel();
-      return new Response(null, { status, headers: response.headers });
-    }
-    const text = await readText(body, MAX_MESSAGE_BYTES);
-    if (text === undefined) await fail(sending.requests, tooLong("The server's answer"));
-    else await deliver(text);
-    return answer(ANSWERED);
+    return await this.#readAnswers(events, sending, exchange);
   }
 
   /** Reads a stream of answers, and returns one for the SDK: it opens the stream again if it broke and has event ids. */
-  async function readAnswers(
+  async #readAnswers(
     events: AsyncIterable<string>,
     sending: Sending,
-    { response, signal }: { readonly response: Response; readonly signal: AbortSignal | null | undefined },
+    { response, signal }: Exchange,
   ): Promise<Response> {
     let id = "";
     let nextId = "";
@@ -231,91 +365,24 @@ export async function relayMessages(url: URL, options: RelayOptions): Promise<vo
     }
     const { status } = response;
     const headers = new Headers(response.headers);
-    sending.isOfSdk = id !== "" && sending.requests.some(isPending);
+    sending.isOfSdk = id !== "" && sending.requests.some((request) => this.#isPending(request));
     if (sending.isOfSdk) return new Response(`${retry}${id}data:\n\n`, { status, headers });
     headers.set("content-type", "application/json");
     return new Response(ANSWERED, { status, headers });
   }
 
-  function release(sending: Sending): void {
-    sendingBytes -= sending.bytes.length;
-    sending.bytes = new Uint8Array();
-    change();
-  }
-
-  async function send(bytes: Uint8Array<ArrayBuffer>, message: JsonObject | readonly JsonObject[]): Promise<void> {
-    const messages = Array.isArray(message) ? message as readonly JsonObject[] : [message as JsonObject];
-    const controller = new AbortController();
-    const number = String(++sent);
-    const sending: Sending = { bytes, requests: [], isOfSdk: false, stop: () => controller.abort() };
-    const requests = messages.filter(({ id, method }) => id !== undefined && typeof method === "string")
-      .map((request): Pending => ({
-        id: request.id,
-        method: request.method as string,
-        isModern: isModern(request),
-        sending,
-      }));
-    sending.requests = requests;
-    for (const request of requests) pending.set(keyOf(request.id), request);
-    sendings.set(number, sending);
-    sendingBytes += bytes.length;
-    try {
-      await transport.send(message as JSONRPCMessage, {
-        requestSignal: controller.signal,
-        headers: { [MESSAGE_FIELD]: number, ...parameters.of(messages[0]!) },
-        onRequestStreamEnd: () => void fail(requests, failure(ENDED_EARLY)),
-      });
-      if (!sending.isOfSdk) await fail(requests, failure(ENDED_EARLY));
-    } catch (error) {
-      if (controller.signal.aborted || ended.signal.aborted) return;
-      const reason = reasonOf(error, url);
-      tell(reason);
-      await fail(requests, failure(reason));
-    } finally {
-      sendings.delete(number);
-      release(sending);
+  /** Passes a body on that is one message or batch, if it is one. Returns the response that the SDK gets. */
+  async #passAnswer({ response, sending }: Exchange): Promise<Response> {
+    const { status, body } = response;
+    const init = { status, headers: response.headers };
+    if (status === 202 || mediaType(response) !== "application/json" || !sending?.requests.length) {
+      await body?.cancel();
+      return new Response(null, init);
     }
-  }
-
-  async function take(line: Line): Promise<void> {
-    const message = line === "too long" ? undefined : readMessage(new TextDecoder().decode(line));
-    if (line === "too long" || message === undefined) {
-      const error = line === "too long" ? tooLong("The message") : { code: -32700, message: "The message is not JSON" };
-      return await write(JSON.stringify({ jsonrpc: "2.0", id: null, error }));
-    }
-    const single = Array.isArray(message) ? undefined : message as JsonObject;
-    if (single?.method === "notifications/cancelled" && isObject(single.params)) {
-      const key = keyOf(single.params.requestId);
-      const request = pending.get(key);
-      pending.delete(key); // it gets no answer of ours
-      change();
-      if (request?.isModern) return request.sending.stop();
-      // Nothing comes on its stream any more, which would be opened again and again.
-      if (request?.sending.isOfSdk && !request.sending.requests.some(isPending)) request.sending.stop();
-    }
-    while (pending.size >= MAX_PENDING || sendingBytes >= MAX_SENDING_BYTES) {
-      await untilAborted(changed.promise, ended.signal);
-    }
-    // Requests go out in order, but do not wait for the answers of others. Others are accepted before the next one goes out.
-    await untilAborted(before, ended.signal);
-    const work = send(line, message as JsonObject);
-    const isFirst = single?.method === "initialize"; // its answer has the session
-    if (isFirst || single && (single.method === undefined || single.id === undefined)) {
-      before = withinTime(work, ACCEPT_MS);
-    }
-  }
-
-  try {
-    for await (const line of readLines(input, ended.signal)) await take(line);
-    const until = Date.now() + LAST_ANSWERS_MS;
-    while ((pending.size > 0 || sendings.size > 0) && Date.now() < until) {
-      await withinTime(changed.promise, until - Date.now(), ended.signal);
-    }
-  } catch (error) {
-    if (!ended.signal.aborted) throw error;
-  } finally {
-    await withinTime(transport.terminateSession().catch(() => {}), END_SESSION_MS); // many servers do not know it
-    await transport.close();
+    const text = await readText(body, MAX_MESSAGE_BYTES);
+    if (text === undefined) await this.#fail(sending.requests, tooLong("The server's answer"));
+    else await this.#deliver(text);
+    return new Response(ANSWERED, init);
   }
 }
 
@@ -330,195 +397,51 @@ export async function* readLines(
   limit: number = MAX_MESSAGE_BYTES,
 ): AsyncGenerator<Line> {
   const chunks = input[Symbol.asyncIterator]();
-  let parts: Uint8Array<ArrayBuffer>[] = [];
-  let length = 0;
+  const line = new LineReader(limit);
   for (;;) {
     const next = await untilAborted(chunks.next(), signal);
     if (next.done) break;
-    for (let from = 0; from < next.value.length;) {
-      const end = next.value.indexOf(LINE_END, from);
-      const to = end === -1 ? next.value.length : end;
-      length += to - from;
-      if (length > limit) parts = [];
-      else if (to > from) parts.push(next.value.slice(from, to));
-      from = to + 1;
-      if (end === -1) continue;
-      if (length > limit) yield "too long";
-      else if (length > 0) yield joinBytes(parts);
-      [parts, length] = [[], 0];
-    }
+    yield* line.push(next.value);
   }
-  if (length > limit) yield "too long";
-  else if (length > 0) yield joinBytes(parts);
+  yield* line.end();
 }
 
-/**
- * Joins many strings. Strings of like length are joined to longer ones, so that there are never many, and none is copied often,
- * however small the pieces are that a server sends.
- */
-class TextBuilder {
-  #pieces: string[] = [];
-
-  add(text: string): void {
-    this.#pieces.push(text);
-    for (;;) {
-      const [one, other] = this.#pieces.slice(-2);
-      if (one === undefined || other === undefined || one.length > other.length) return;
-      this.#pieces.splice(-2, 2, [one, other].join(""));
-    }
-  }
-
-  /** Returns the whole string, and begins again. */
-  take(): string {
-    const text = this.#pieces.join("");
-    this.#pieces = [];
-    return text;
-  }
-}
-
-/** Splits decoded text into lines. */
-class LineSplitter {
-  readonly #line = new TextBuilder();
-  #length = 0;
-  #isCut = false;
-  #endsInReturn = false;
-
-  /** Length of the unfinished line. */
-  get unfinished(): number {
-    return this.#length;
-  }
-
-  /** Yields the lines that a chunk completes; `undefined` for one that was cut. */
-  *push(chunk: string): Generator<string | undefined> {
-    if (chunk === "") return;
-    let from = this.#endsInReturn && chunk.startsWith("\n") ? 1 : 0; // the second half of a line end
-    this.#endsInReturn = chunk.endsWith("\r");
-    for (const { index, 0: lineEnd } of chunk.matchAll(/\r\n|\r|\n/g)) {
-      if (index < from) continue;
-      this.#add(chunk.slice(from, index));
-      const line = this.#line.take();
-      const isCut = this.#isCut;
-      this.#length = 0;
-      this.#isCut = false;
-      from = index + lineEnd.length;
-      yield isCut ? undefined : line;
-    }
-    this.#add(chunk.slice(from));
-  }
-
-  /** Forgets the unfinished line, and what is still to come of it. */
-  cut(): void {
-    this.#isCut = this.#length > 0;
-    this.#line.take();
-  }
-
-  #add(text: string): void {
-    this.#length += text.length;
-    if (!this.#isCut && text !== "") this.#line.add(text);
-  }
-}
-
-/** A server-sent event while it is read. Every line counts toward its limit, with data or without. */
-class EventReader {
+/** A line while it is read. */
+class LineReader {
   readonly #limit: number;
-  readonly #data = new TextBuilder();
-  #type = "";
+  #parts: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  get isTooLong(): boolean {
-    return this.#length > this.#limit;
-  }
-
-  /** Returns true if a line of this length makes the event too long. */
-  isTooLongWith(length: number): boolean {
-    return this.#length + length > this.#limit;
-  }
-
-  /** Counts a line. Nothing is kept of an event that is too long. */
-  count(length: number): void {
-    this.#length += length + 1;
-    if (this.isTooLong) this.#data.take();
-  }
-
-  /** Reads a line. Returns it if the SDK needs it. */
-  read(line: string): string | undefined {
-    const colon = line.indexOf(":");
-    const name = colon === -1 ? line : line.slice(0, colon);
-    const value = colon === -1 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
-    if (name === "event") this.#type = value;
-    if (name === "data" && !this.isTooLong) this.#data.add(`${value}\n`);
-    return name === "id" || name === "retry" ? `${line}\n` : undefined;
-  }
-
-  /** Ends the event. Returns the text of its message; empty if it has none. */
-  end(): string {
-    const text = this.#data.take().slice(0, -1);
-    const isMessage = this.#type === "" || this.#type === "message";
-    this.#type = "";
-    this.#length = 0;
-    return isMessage ? text : "";
-  }
-}
-
-/**
- * Takes the messages out of a stream of server-sent events (WHATWG HTML, 9.2), each before the next is read, so that a slow
- * client slows the server down. Yields the lines that the SDK needs: ids, and marks of the answers.
- */
-export async function* eventsOf(
-  body: ReadableStream<Uint8Array>,
-  deliver: (text: string) => Promise<boolean>,
-  onTooLong: () => Promise<void>,
-  limit: number = MAX_MESSAGE_BYTES,
-): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  const lines = new LineSplitter();
-  const event = new EventReader(limit);
-
-  async function count(length: number): Promise<void> {
-    const isKnown = event.isTooLong;
-    event.count(length);
-    if (event.isTooLong && !isKnown) await onTooLong();
-  }
-
-  for await (const chunk of body) {
-    for (const line of lines.push(decoder.decode(chunk, { stream: true }))) {
-      if (line === undefined) continue; // it was counted when it was cut
-      if (line === "") {
-        const { isTooLong } = event;
-        const text = event.end();
-        yield isTooLong || text !== "" && await deliver(text) ? `data: ${ANSWERED}\n\n` : "data:\n\n";
-        continue;
-      }
-      await count(line.length);
-      const needed = event.read(line);
-      if (needed !== undefined) yield needed;
+  /** Yields the lines that a chunk completes. */
+  *push(chunk: Uint8Array): Generator<Line> {
+    let from = 0;
+    for (let end = chunk.indexOf(LINE_END); end !== -1; end = chunk.indexOf(LINE_END, from)) {
+      this.#add(chunk.subarray(from, end));
+      yield* this.end();
+      from = end + 1;
     }
-    if (!event.isTooLongWith(lines.unfinished)) continue;
-    await count(lines.unfinished);
-    lines.cut();
+    this.#add(chunk.subarray(from));
   }
-}
 
-/** The SDK forgets where a resumed stream was if it breaks again before an event. */
-async function* resumedAfter(lastId: string | null, lines: AsyncIterable<string>): AsyncGenerator<string> {
-  if (lastId !== null) yield `id: ${lastId}\ndata:\n\n`;
-  yield* lines;
-}
+  /** Ends the line, and yields it unless it is empty. */
+  *end(): Generator<Line> {
+    const parts = this.#parts;
+    const length = this.#length;
+    this.#parts = [];
+    this.#length = 0;
+    if (length > this.#limit) yield "too long";
+    else if (length > 0) yield joinBytes(parts);
+  }
 
-function streamOf(lines: AsyncGenerator<string>): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const encoder = new TextEncoder();
-  return new ReadableStream({
-    async pull(controller) {
-      const { value, done } = await lines.next();
-      if (done) controller.close();
-      else controller.enqueue(encoder.encode(value));
-    },
-    cancel: async () => void await lines.return(undefined),
-  }, { highWaterMark: 0 });
+  #add(bytes: Uint8Array): void {
+    this.#length += bytes.length;
+    if (this.#length > this.#limit) this.#parts = [];
+    else if (bytes.length > 0) this.#parts.push(bytes.slice()); // the reader may use its buffer again
+  }
 }
 
 /**

@@ -241,7 +241,7 @@ export async function openIdentityEndpoint(
       log.add(sent.status, () => requestedIn(request), begin);
       return sent;
     } catch (error) {
-      const statusCode = closing.signal.aborted ? 503 : signal.aborted ? CLIENT_CLOSED_REQUEST : 500;
+      const statusCode = failureStatus(signal);
       log.add(statusCode, () => requestedIn(request), begin);
       if (statusCode === 500) say(String(error)); // a bug, whose details are not for clients
       return refusalReply({ statusCode, message: statusCode === 503 ? "The endpoint is closing" : "Internal error" });
@@ -249,6 +249,11 @@ export async function openIdentityEndpoint(
       busy--;
       last = Date.now();
     }
+  }
+
+  function failureStatus(signal: AbortSignal): number {
+    if (closing.signal.aborted) return 503;
+    return signal.aborted ? CLIENT_CLOSED_REQUEST : 500;
   }
 
   const endpoint = await openEndpoint<AcceptedRequest | Refusal>(address, {
@@ -282,7 +287,8 @@ function requestedIn(request: AcceptedRequest | Refusal): string {
   if ("statusCode" in request) return `(${request.message})`;
   const { query, content } = request;
   const asked = content === undefined ? readIdentityQuery(query) : readAzdRequest(query, content);
-  return "scopes" in asked ? asked.scopes.join(" ") : "resource" in asked ? asked.resource : `(${asked.message})`;
+  if ("scopes" in asked) return asked.scopes.join(" ");
+  return "resource" in asked ? asked.resource : `(${asked.message})`;
 }
 
 interface IdentityAnswersOptions {

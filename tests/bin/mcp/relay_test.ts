@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { eventsOf, readLines } from "../../../bin/mcp/relay.ts";
+import { eventsOf } from "../../../bin/mcp/event_stream.ts";
+import { readLines } from "../../../bin/mcp/relay.ts";
 
 const never = new AbortController().signal;
 
