@@ -356,16 +356,20 @@ async function listedAccounts(call: Call): Promise<unknown> {
     const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or run latchkey az-shim with --subscription";
     throw withDetails(found.failure, { hint, cause: found.failure });
   }
-  return accountsJson(call, token, found, line.isOn("all"));
+  return accountsJson(call, token, { ...found, includesDisabled: line.isOn("all") });
+}
+
+interface ListedSubscriptions extends Pick<Subscriptions, "all" | "current"> {
+  /** True if subscriptions are listed that are not enabled, too. */
+  readonly includesDisabled: boolean;
 }
 
 function accountsJson(
   call: Call,
   token: AuthenticationResult,
-  { all, current = tenantLevel(token.tenantId) }: Subscriptions,
-  includeDisabled: boolean,
+  { all, current = tenantLevel(token.tenantId), includesDisabled }: ListedSubscriptions,
 ): readonly unknown[] {
-  const listed = (all.length > 0 ? all : [current]).filter(({ state }) => includeDisabled || state === "Enabled");
+  const listed = (all.length > 0 ? all : [current]).filter(({ state }) => includesDisabled || state === "Enabled");
   return listed.map((each) =>
     accountJson(call, token, each, { isDefault: each.id === current.id, cloudKey: "cloudName" })
   );
@@ -442,10 +446,10 @@ async function logIn(call: Call): Promise<unknown> {
     : await subscriptionsAfterSignIn(signedIn, result, tenant);
   const wanted = line.text("subscription");
   const chosen = wanted === undefined ? undefined : found.find(wanted);
-  if (wanted === undefined) return accountsJson(call, result, found, false);
+  if (wanted === undefined) return accountsJson(call, result, { ...found, includesDisabled: false });
   if (!chosen) throw found.failure ?? notFound(wanted);
   await (await import("./az/subscriptions.ts")).chooseSubscription(await holderOf(call, result), chosen.id);
-  return accountsJson(call, result, { ...found, all: [chosen], current: chosen }, true);
+  return accountsJson(call, result, { all: [chosen], current: chosen, includesDisabled: true });
 }
 
 /** Returns the subscriptions. The sign-in counts, even if they cannot be listed. */

@@ -73,7 +73,7 @@ async function installShim(line: CommandLine): Promise<void> {
   warnIfCopied(stored);
   const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
   say(`wrote ${path}; programs find it if its folder is first in PATH${shells}`);
-  print(pathLines(place, isWindows).map((each) => `${each}\n`).join(""));
+  print(pathLines(place, { isWindows }).map((each) => `${each}\n`).join(""));
 }
 
 /** Returns true for a program that latchkey wrote. One that cannot be read is another's. */
@@ -198,7 +198,7 @@ function relativePath(folder: string, path: string): string | undefined {
 }
 
 /** Returns the lines that put the folder into PATH, one for each shell that the system's users have. */
-function pathLines(folder: string, isWindows: boolean): readonly string[] {
+function pathLines(folder: string, { isWindows }: { readonly isWindows: boolean }): readonly string[] {
   if (!isWindows) return [`export PATH=${shellWord(folder)}:"$PATH"`];
   const word = quoteCommand([folder], "win32").replaceAll('"', "");
   return [

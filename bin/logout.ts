@@ -57,7 +57,7 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
     throw error;
   }
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
-  say(outcome(account, place, fromBroker));
+  say(outcome(account, { place, fromBroker }));
   await clearDamage(app, place, signal);
 }
 
@@ -73,10 +73,13 @@ async function clearDamage(
   return cleared?.isDone ?? false;
 }
 
-function outcome({ username, homeAccountId, source }: AccountInfo, at: TokenPlace, fromBroker: boolean): string {
+function outcome(
+  { username, homeAccountId, source }: AccountInfo,
+  { place, fromBroker }: { readonly place: TokenPlace; readonly fromBroker: boolean },
+): string {
   const name = username || homeAccountId;
   if (fromBroker) return `the device's broker forgot ${name}`;
   const rest = source === "broker" ? "; --from-broker removes it from the device's broker" : "";
-  if (at.kind !== "memory") return `${name} is signed out of this app; other apps keep their sign-ins${rest}`;
-  return `${name} is signed out for this run only, since nothing is stored${rest}. ${notStored(at)}`;
+  if (place.kind !== "memory") return `${name} is signed out of this app; other apps keep their sign-ins${rest}`;
+  return `${name} is signed out for this run only, since nothing is stored${rest}. ${notStored(place)}`;
 }

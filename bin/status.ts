@@ -185,7 +185,7 @@ function statusText({ accounts, broker, place, problem }: Status): string {
     ...account.name ? [`  name: ${account.name}`] : [],
     `  tenant: ${account.realm || "unknown"} at ${account.environment}`,
     `  through: ${account.source === "broker" ? "the device's broker" : "the token cache"}`,
-    `  until: ${untilText(account, expiresOn, isRenewed)}`,
+    `  until: ${untilText(account, { expiresOn, isRenewed })}`,
   ]);
   const { state, kind, version, reason } = broker;
   const used = `${kind} broker, version ${version ?? "unknown"}`;
@@ -209,7 +209,10 @@ function headingsOf(accounts: readonly AccountInfo[]): readonly string[] {
   });
 }
 
-function untilText({ source }: AccountInfo, expiresOn: Date | undefined, isRenewed: boolean): string {
+function untilText(
+  { source }: AccountInfo,
+  { expiresOn, isRenewed }: { readonly expiresOn: Date | undefined; readonly isRenewed: boolean },
+): string {
   if (source === "broker") return "the broker decides: it renews tokens, and says when a sign-in is needed";
   const renewed = "renewed without a person, until the server refuses";
   if (!expiresOn) return isRenewed ? renewed : "a sign-in is needed for the next token";

@@ -21,13 +21,13 @@ const fetchFromApi = authorizedFetch(credential, { scopes: scope, origins: [api]
 
 const server = new McpServer({ name: "who-am-i", version: "1.0.0" });
 server.registerTool("who_am_i", { description: "The profile of the person who is signed in" }, async ({ signal }) => {
-  const answer = (text: string, isError: boolean) => ({ content: [{ type: "text" as const, text }], isError });
+  const contentOf = (text: string) => [{ type: "text" as const, text }];
   try {
     const response = await fetchFromApi(`${api}/v1.0/me`, { signal });
-    return answer(await response.text(), !response.ok);
+    return { content: contentOf(await response.text()), isError: !response.ok };
   } catch (error) {
     if (!(error instanceof AuthenticationRequiredError)) throw error;
-    return answer(`The person has to sign in first. ${error.message}`, true);
+    return { content: contentOf(`The person has to sign in first. ${error.message}`), isError: true };
   }
 });
 server.server.onclose = () => credential.close();

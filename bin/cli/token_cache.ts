@@ -34,14 +34,14 @@ export function tokenPlace(line: CommandLine): TokenPlace {
   const store = line.get(STORE);
   const path = nearest.includes("cache-file") || store === "plaintext" ? cacheFilePath(line) : undefined;
   if (path !== undefined && nearest.includes("cache-file")) {
-    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, true);
+    if (!nearest.includes("store") || store === "plaintext") return plaintextIn(path, { isNamed: true });
     throw new UsageError(`--cache-file goes with --store plaintext, not with --store ${store}`);
   }
   switch (store) {
     case "memory":
       return { kind: "memory" };
     case "plaintext": // without a path, a file with the name of MSAL's own examples
-      return plaintextIn(path ?? pathIn(stateFolder(), "msal_token_cache.json"), path !== undefined);
+      return plaintextIn(path ?? pathIn(stateFolder(), "msal_token_cache.json"), { isNamed: path !== undefined });
     case "file":
     case "auto":
       try {
@@ -71,7 +71,7 @@ export function cacheFilePath(line: CommandLine): string | undefined {
   );
 }
 
-function plaintextIn(path: string, isNamed: boolean): TokenPlace {
+function plaintextIn(path: string, { isNamed }: { readonly isNamed: boolean }): TokenPlace {
   const [, folder = "."] = /^(.*?)[\\/]+[^\\/]*$/s.exec(path) ?? [];
   permitted(folder || "/");
   return { kind: "plaintext", path, isNamed };

@@ -209,13 +209,18 @@ export const wsl: Check = {
   after: ["broker"],
   async run({ app }, { signal, stateOf }) {
     const runs = stateOf("broker") === "ok";
-    const finding = await checkWsl(runs, signal);
+    const finding = await checkWsl(signal, { isBrokerRunning: runs });
     if (finding.state !== "failed" || !runs) return finding;
     return tolerated(finding, `the ${(await app.brokerStatus({ signal })).kind} broker is used instead`);
   },
 };
 
-async function checkWsl(brokerRuns: boolean, signal: AbortSignal): Promise<Finding> {
+/** What an earlier check found out. */
+interface BrokerState {
+  readonly isBrokerRunning: boolean;
+}
+
+async function checkWsl(signal: AbortSignal, { isBrokerRunning }: BrokerState): Promise<Finding> {
   let proxy;
   let version;
   try {
@@ -230,7 +235,9 @@ async function checkWsl(brokerRuns: boolean, signal: AbortSignal): Promise<Findi
   const isMissing = (path: string) => isPermitted({ name: "read", path }) && !isThere(path);
   if (isMissing(proxy)) return failed(`${facts}: there is no such program`, WSL_HINTS.drive);
   // The handlers are only a clue: some versions name them differently.
-  if (!brokerRuns && INTEROP.every(isMissing)) return failed(`${facts}: interop seems to be off`, WSL_HINTS.interop);
+  if (!isBrokerRunning && INTEROP.every(isMissing)) {
+    return failed(`${facts}: interop seems to be off`, WSL_HINTS.interop);
+  }
   const isOld = version === undefined || !isAtLeast(version, FIRST_WITH_WINDOW);
   return ok(facts, isOld ? `${WSL_HINTS.update}, if no sign-in window appears` : undefined);
 }
@@ -317,7 +324,7 @@ export const display: Check = {
   async run({ bus }, { signal, stateOf }) {
     try {
       const environment = await readActivationEnvironment(await bus(), { signal });
-      const finding = judgeDisplay(environment, stateOf("broker") === "ok");
+      const finding = judgeDisplay(environment, { isBrokerRunning: stateOf("broker") === "ok" });
       return isThere(NVIDIA, { ifUnknown: false }) ? withWindowFix(finding, environment) : finding;
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !["missing_dependency", "unexpected"].includes(error.code)) throw error;
@@ -343,7 +350,10 @@ export function withWindowFix(finding: Finding, { variables }: ActivationEnviron
   return { ...finding, fix: [finding.fix, fix].filter(Boolean).join(". ") };
 }
 
-function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: boolean): Finding {
+function judgeDisplay(
+  { source, variables }: ActivationEnvironment,
+  { isBrokerRunning }: BrokerState,
+): Finding {
   const where = source === "systemd" ? "systemd's user manager" : "the bus daemon";
   const given = DISPLAYS.filter((name) => variables.get(name));
   const own = DISPLAYS.filter(readEnvironment);
@@ -360,10 +370,12 @@ function judgeDisplay({ source, variables }: ActivationEnvironment, brokerRuns: 
   const detail = `${where} has neither ${DISPLAYS.join(" nor ")}` +
     (source === "daemon" ? ", unless one was set later, which this check cannot see" : "");
   const finding = failed(
-    brokerRuns ? detail : `${detail}: Microsoft's broker crashes without a display`,
+    isBrokerRunning ? detail : `${detail}: Microsoft's broker crashes without a display`,
     own.length > 0 ? PASS_DISPLAY : `From a terminal of the desktop: ${PASS_DISPLAY}`,
   );
-  return brokerRuns ? tolerated(finding, "the broker runs, but Microsoft's will crash on its next start") : finding;
+  return isBrokerRunning
+    ? tolerated(finding, "the broker runs, but Microsoft's will crash on its next start")
+    : finding;
 }
 
 const LOG_IN = "log out and in again with your password (not by autologin or fingerprint)";

@@ -91,14 +91,14 @@ export async function uninstallHelper(
 
 /** Returns the helper to write, and its beginning, which all helpers of this latchkey have, whatever their options. */
 function helpersOf(command: readonly string[]): { readonly helper: string; readonly program: string } {
-  const isWindows = operatingSystem() === "win32";
+  const system = operatingSystem();
   const program = command.slice(0, command.indexOf("git") + 1);
-  return { helper: helperOf(command, isWindows), program: helperOf(program, isWindows) };
+  return { helper: helperOf(command, system), program: helperOf(program, system) };
 }
 
 /** Returns the value of a `credential.helper` that runs a command: git gives it to sh, on Windows to its own. */
-export function helperOf(command: readonly string[], isWindows: boolean): string {
-  return `!${command.map((word) => shellWord(isWindows ? withSlashes(word) : word)).join(" ")}`;
+export function helperOf(command: readonly string[], system: string): string {
+  return `!${command.map((word) => shellWord(system === "win32" ? withSlashes(word) : word)).join(" ")}`;
 }
 
 /** Windows takes both slashes in a path. In sh a backslash would have to be escaped, which nobody reads. */

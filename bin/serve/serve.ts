@@ -160,7 +160,7 @@ async function serve(line: CommandLine): Promise<number> {
   const log = await dropUnreadErrors();
   try {
     if (listener === "forward") return await runForwarding(line);
-    const service = await serviceOf(line, listener !== "command" || line.count("verbose") > 0);
+    const service = await serviceOf(line, { isLogged: listener !== "command" || line.count("verbose") > 0 });
     try {
       if (listener === "command") return await runWithEndpoint(line.operands, service);
       return await (listener === "socket" ? onSocket : onPort)(line, service);
@@ -203,7 +203,7 @@ const IDENTITY_SERVICE = (options: IdentityEndpointOptions): Service => ({
 });
 
 /** Returns tokens, or a proxy, for the application of a command line. `close` closes the application. */
-async function serviceOf(line: CommandLine, isLogged: boolean): Promise<Service> {
+async function serviceOf(line: CommandLine, { isLogged }: { readonly isLogged: boolean }): Promise<Service> {
   const upstreams = await upstreamsOf(line);
   const scopes = upstreams.length > 0 ? undefined : allowedScopes(line);
   const isInteractive = interactiveOf(line) !== "never";

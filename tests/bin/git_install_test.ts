@@ -206,11 +206,11 @@ test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder
 
 test("helperOf() writes a path of Windows for git's sh", () => {
   const path = "C:\\Program Files\\latchkey\\latchkey.exe";
-  expect(helperOf([path, "git", "--cache-file=D:\\a b\\cache.json", "--account=CONTOSO\\jane"], true)).toBe(
+  expect(helperOf([path, "git", "--cache-file=D:\\a b\\cache.json", "--account=CONTOSO\\jane"], "win32")).toBe(
     `!'C:/Program Files/latchkey/latchkey.exe' git '--cache-file=D:/a b/cache.json' '--account=CONTOSO'\\\\'jane'`,
   );
-  expect(helperOf(["\\\\contoso\\tools\\latchkey.exe", "git"], true)).toBe("!//contoso/tools/latchkey.exe git");
-  expect(helperOf(["/opt/a b\\c/latchkey", "git"], false)).toBe(`!'/opt/a b'\\\\'c/latchkey' git`);
+  expect(helperOf(["\\\\contoso\\tools\\latchkey.exe", "git"], "win32")).toBe("!//contoso/tools/latchkey.exe git");
+  expect(helperOf(["/opt/a b\\c/latchkey", "git"], "linux")).toBe(`!'/opt/a b'\\\\'c/latchkey' git`);
 });
 
 test("withoutOwn() knows the helpers that run latchkey, and the empty one before each", () => {
