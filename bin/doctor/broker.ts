@@ -215,7 +215,7 @@ export const wsl: Check = {
   },
 };
 
-/** What an earlier check found out. */
+/** Result of the earlier check of the broker. */
 interface BrokerState {
   readonly isBrokerRunning: boolean;
 }
