@@ -55,7 +55,6 @@ export async function callForCookie(
 /** Waits for the calls under way, of the user's other programs too: if they fail, this one is not made. */
 async function callWithLock(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
   const { withLock, withMutex } = await import("../files/lock.ts");
-  const waitMs = CALL_MS;
   const onTimeout = () =>
     new LatchkeyError("timed_out", "Not asked for a cookie: other calls for one are under way", { correlationId });
   return await withMutex("cookie", async () => {
@@ -66,12 +65,12 @@ async function callWithLock(work: () => Promise<string>, { correlationId, signal
       return work();
     };
     try {
-      return await withLock(`${cookiePauseFolder()}/cookie.lockfile`, start, { signal, waitMs });
+      return await withLock(`${cookiePauseFolder()}/cookie.lockfile`, start, { signal });
     } catch (error) {
       if (isStarted || !(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
       return await work(); // a program that may not use the folder
     }
-  }, { signal, waitMs, onTimeout });
+  }, { signal, onTimeout });
 }
 
 async function callUnlessPaused(call: () => Promise<string>, correlationId: string): Promise<string> {

@@ -7,9 +7,9 @@
  * - It is gone, or another process has its pid now: the lock is taken over at once.
  * - It runs: the lock is its own although it gives no sign of life, since it may be stopped (SIGSTOP, Ctrl-Z) or blocked in
  *   the middle of a renewal. A second renewal with the same refresh token could end the sign-in. It is waited for, a minute.
- * - It cannot be looked up, as on Deno without permission: it counts as running.
- * A holder in another container, or on another machine that shares the folder, counts as gone once its lock has not changed
- * for 10 seconds, by the clock of the process that watches it.
+ * A holder that cannot be looked up, as on Deno without permission, in another container, or on another machine that shares the
+ * folder, counts as gone once its lock has not changed for 10 seconds, by the clock of the process that watches it. A holder
+ * that runs touches its lock twice a second.
  *
  * @module
  */
@@ -41,10 +41,10 @@ const FIRST_DELAY_MS = 3;
 const LONGEST_DELAY_MS = 65;
 /** Interval at which a holder touches the lock file. */
 const HEARTBEAT_MS = 500;
-/** Time without a change after which a lock counts as abandoned if its holder runs, or may run, on this machine. */
+/** Time without a change after which a lock counts as abandoned if its holder runs on this machine. */
 const RUNNING_MS = 60_000;
-/** The same for a holder that cannot be on this machine, or that is MSAL, which holds its locks for a moment. */
-const ELSEWHERE_MS = 10_000;
+/** The same for a holder that cannot be looked up, or that is MSAL, which holds its locks for a moment. */
+const UNKNOWN_MS = 10_000;
 /** The same for MSAL's lock if no process here has its pid: MSAL does not say which machine the pid is on. */
 const MSAL_GONE_MS = 2000;
 /** A watcher that has not looked for this long was itself stopped, and cannot count that time. */
@@ -314,13 +314,13 @@ export function isAbandoned(text: string | undefined, signs: LockSigns): boolean
 
 /** Returns the time without a change, in milliseconds, after which a holder counts as gone. */
 function silenceOf(holder: LockHolder | undefined, signs: LockSigns): number {
-  if (!holder) return ELSEWHERE_MS;
+  if (!holder) return UNKNOWN_MS;
   const state = stateOf(holder, signs);
-  if (!holder.isLatchkey) return state === "gone" ? MSAL_GONE_MS : ELSEWHERE_MS;
+  if (!holder.isLatchkey) return state === "gone" ? MSAL_GONE_MS : UNKNOWN_MS;
   const place = placeOf(holder.location, signs.ownLocation);
-  if (place === "elsewhere") return ELSEWHERE_MS;
-  if (state !== "gone") return RUNNING_MS;
-  return place === "here" ? 0 : ELSEWHERE_MS;
+  if (place === "elsewhere") return UNKNOWN_MS;
+  if (state === "running") return RUNNING_MS;
+  return state === "gone" && place === "here" ? 0 : UNKNOWN_MS;
 }
 
 /** Returns the state of the process here that has the pid of a holder and, if both are known, its start. */
@@ -377,8 +377,7 @@ export function readLockText(text: string): LockHolder | undefined {
   return { pid: Number(pid), isLatchkey: program === NAME, location, start };
 }
 
-interface MutexOptions extends LockOptions {
-  readonly waitMs: number;
+interface MutexOptions extends Pick<LockOptions, "signal" | "waitMs"> {
   /** Returns the error of a longer wait. */
   readonly onTimeout: () => Error;
 }
@@ -390,7 +389,7 @@ const queues = new Map<string, Promise<void>>();
 export async function withMutex<T>(
   name: string,
   work: () => Promise<T>,
-  { signal, waitMs, onTimeout }: MutexOptions,
+  { signal, waitMs = WAIT_MS, onTimeout }: MutexOptions,
 ): Promise<T> {
   const before = queues.get(name);
   const done = Promise.withResolvers<void>();
