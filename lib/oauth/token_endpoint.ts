@@ -14,7 +14,7 @@ import {
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
 import { environmentOf, isMicrosoftAuthority, isMicrosoftHost, isTenant, loopbackRedirectUri } from "../authority.ts";
-import { type JsonObject, readBase64Json, readJson, readText } from "../encoding.ts";
+import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
 import { RESERVED_SCOPES } from "../request.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
@@ -204,7 +204,7 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
   const after = (seconds: number) => new Date(now + seconds * 1000);
   const named = body.scope?.split(/\s+/).filter(Boolean) ?? [];
   // RFC 6749, 5.1: omitted if equal to the requested ones.
-  const granted = named.length > 0 ? grantedScopes(named, context.scopes) : context.scopes;
+  const granted = named.length > 0 ? grantedScopes(named, accessToken, context) : context.scopes;
   const declinedScopes = comparesScopes(context.provider) ? without(context.scopes, granted) : [];
   const result: AuthenticationResult = {
     accessToken,
@@ -235,9 +235,24 @@ export function tokenReply(body: TokenEndpointResponse, context: TokenReplyConte
  */
 const CLAIMS_SCOPES: readonly string[] = [...RESERVED_SCOPES, "email", "address", "phone"];
 
-/** Returns the granted scopes, to which the requested ones that name claims are added. */
-function grantedScopes(named: readonly string[], requested: readonly string[]): readonly string[] {
-  return [...new Set([...named, ...requested.filter((scope) => CLAIMS_SCOPES.includes(scope))])];
+/** Returns the granted scopes, to which the requested ones are added that name claims, or that the access token has. */
+function grantedScopes(
+  named: readonly string[],
+  accessToken: string,
+  { provider, scopes }: Pick<TokenReplyContext, "provider" | "scopes">,
+): readonly string[] {
+  const omitted = without(scopes, named);
+  const inToken = omitted.length > 0 && comparesScopes(provider) ? scopesOfJwt(accessToken) : [];
+  const missing = without(omitted, inToken);
+  return [
+    ...new Set([...named, ...scopes.filter((scope) => CLAIMS_SCOPES.includes(scope)), ...without(omitted, missing)]),
+  ];
+}
+
+/** Returns the scopes of an access token that is a JWT (RFC 9068, 2.2.3). Okta names them `scp`, and some servers send a list. */
+function scopesOfJwt(accessToken: string): readonly string[] {
+  const { scope, scp } = readJwt(accessToken) ?? {};
+  return [scope, scp].flat().flatMap((names) => typeof names === "string" ? names.split(" ") : []);
 }
 
 /**

@@ -181,11 +181,11 @@ export class ProviderSource {
       const expected = { account: query.account, username };
       const accept = (reply: TokenReply) => {
         refuseOther(reply.result, expected, otherAccount);
-        refuseDeclined(reply.declinedScopes, query, signInHint(this.#options.clientId));
       };
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
+      refuseDeclined(reply, query, this.#options.clientId); // the sign-in is good for the granted scopes
       return reply.result;
     });
   }
@@ -224,10 +224,10 @@ export class ProviderSource {
     const { checkRedirectUri, finishAuthorization } = await import("../oauth/authorization_code.ts");
     checkRedirectUri(provider, flow.redirectUri, { correlationId, answered: { address } });
     const reply = await finishAuthorization(provider, flow, new URLSearchParams(response), http);
-    refuseDeclined(reply.declinedScopes, flow, signInHint(flow.clientId));
     const { agentSession } = flow;
     const capabilities = capabilitiesOf(flow.claims, flow.resource);
     await this.#save({ authority, capabilities, agentSession, resource: flow.resource }, reply, "authorization_code");
+    refuseDeclined(reply, flow, flow.clientId);
     return reply.result;
   }
 
@@ -329,7 +329,7 @@ export class ProviderSource {
         }
         // Before anything else: the old refresh token may be invalid now.
         await this.#save(query, { ...reply, replaces: [...tried] });
-        refuseDeclined(reply.declinedScopes, query, GRANT_SCOPES);
+        refuseDeclined(reply, query, this.#options.clientId);
         if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
         return reply.result;
       }
@@ -353,7 +353,7 @@ export class ProviderSource {
     const { scopes, resource } = query;
     const declinedScopes = scopes.filter((scope) => declinedNames.includes(nameOfScope(scope, resource)));
     if (declinedScopes.length === 0) return undefined;
-    refuseDeclined(declinedScopes, query, GRANT_SCOPES);
+    refuseDeclined({ declinedScopes }, query, this.#options.clientId);
     const granted = scopes.filter((scope) => !declinedScopes.includes(scope));
     const cached = await this.#findToken({ ...query, scopes: granted }, call);
     return cached?.state === "use" ? cached.result : undefined;
@@ -394,9 +394,10 @@ function resourceNotGranted({ resource, correlationId }: TokenQuery): LatchkeyEr
   return new LatchkeyError("interaction_required", message, { correlationId, hint });
 }
 
-function signInHint(clientId: string): string {
+function declinedHint(clientId: string): string {
   return `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
-    GRANT_SCOPES;
+    'Keycloak does not name a scope that it grants if the switch "Include in token scope" of that client scope is off: turn it ' +
+    `on. A request without these scopes needs no new sign-in. ${GRANT_SCOPES}`;
 }
 
 /**
@@ -404,17 +405,16 @@ function signInHint(clientId: string): string {
  * enough: they are what its server proposes, and it says which one a request lacks (RFC 6750, 3.1).
  */
 function refuseDeclined(
-  declined: readonly string[] = [],
+  { declinedScopes: declined = [], result }: Pick<TokenReply, "declinedScopes"> & Partial<Pick<TokenReply, "result">>,
   { scopes, resource, correlationId }: Pick<TokenQuery, "scopes" | "resource" | "correlationId">,
-  hint: string,
+  clientId: string,
 ): void {
   if (declined.length === 0) return;
   const isUseful = scopes.some((scope) => !declined.includes(scope) && !RESERVED_SCOPES.includes(scope));
   if (resource !== undefined && isUseful) return;
-  throw new LatchkeyError("interaction_required", `The identity provider has not granted ${declined.join(", ")}`, {
-    correlationId,
-    hint,
-  });
+  const granted = result ? `. It granted ${firstOf(result.scopes)}` : "";
+  const message = `The identity provider has not granted ${declined.join(", ")}${granted}`;
+  throw new LatchkeyError("interaction_required", message, { correlationId, hint: declinedHint(clientId) });
 }
 
 async function extensionOf(agentSession: string | undefined): Promise<string | undefined> {
@@ -461,10 +461,15 @@ function signInRequired({ account, username }: TokenQuery, correlationId: string
 
 const MAX_NAMES = 5;
 
+/** Returns the first of some names that a server chose, and the number of the others. */
+function firstOf(names: readonly string[]): string {
+  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
+  return names.slice(0, MAX_NAMES).map(escapeControlCharacters).join(", ") + more;
+}
+
 function ambiguousAccount(accounts: readonly AccountInfo[], correlationId: string): LatchkeyError {
-  const names = accountNames(accounts).slice(0, MAX_NAMES).map(escapeControlCharacters);
-  const more = accounts.length > MAX_NAMES ? ` and ${accounts.length - MAX_NAMES} more` : "";
-  return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names.join(", ")}${more}`, {
+  const names = firstOf(accountNames(accounts));
+  return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names}`, {
     correlationId,
     hint: isOneUser(accounts)
       ? "Choose one: tenantId or account in the request (getAccounts)"

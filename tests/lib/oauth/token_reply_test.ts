@@ -82,6 +82,22 @@ test.each([
   expect(read({ scope }, { authority, claims, scopes }).declinedScopes).toEqual(declinedScopes);
 });
 
+// A provider may leave a scope out of the response that its token has: the token was refused.
+test.each<[object, string[]]>([
+  [{ scope: "openid Api.Write" }, ["api.write"]],
+  [{ scp: ["api.read", "api.write"] }, ["api.write"]],
+  [{ scp: "api.write", scope: 7 }, ["api.write"]],
+  [{ scope: "api.read" }, []],
+])("tokenReply() finds the scopes of a token with %p", (claims, found) => {
+  const access_token = ["e30", Buffer.from(JSON.stringify(claims)).toString("base64url"), "sig"].join(".");
+  const { result, declinedScopes } = read({ scope: "openid", access_token }, {
+    authority: PLAIN,
+    scopes: ["api.write"],
+  });
+  expect(result.scopes).toEqual(["openid", ...found]);
+  expect(declinedScopes).toEqual(found.length > 0 ? undefined : ["api.write"]);
+});
+
 test("tokenReply() does not compare scopes at a custom domain of Entra External ID", () => {
   const authority = parseAuthority(`https://id.contoso.com/${TENANT}`);
   const server = { issuer: `https://${TENANT}.ciamlogin.com/${TENANT}/v2.0` };

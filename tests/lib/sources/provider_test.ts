@@ -55,10 +55,11 @@ function rewriting(change: (body: Record<string, string>) => void): Fetch {
   };
 }
 
-/** Leaves a scope out of what a token response says was granted. */
+/** Leaves a scope out of what a token response says was granted, and hides that the token has it. */
 function omitting(scope: string): Fetch {
   return rewriting((body) => {
     body.scope = body.scope!.split(" ").filter((each) => each !== scope).concat("openid").join(" ");
+    body.access_token = "opaque";
   });
 }
 
