@@ -411,7 +411,9 @@ async function signOut({ name, line, options, signal }: Call): Promise<void> {
   if (name === "logout" && all.length === 0) throw refused("There are no active accounts.");
   const nameOrId = given ?? options.text("account");
   const tenant = options.text("tenant");
-  const accounts = name === "logout" ? [await chooseAccount(app, { nameOrId, tenant, signal })] : all;
+  const accounts = name === "logout"
+    ? [await chooseAccount(app, { nameOrId, tenant, takesAnyTenant: true, signal })]
+    : all;
   for (const account of accounts) {
     await app.removeAccount(account, { correlationId: options.correlationId, signal });
   }

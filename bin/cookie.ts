@@ -5,7 +5,7 @@
  */
 import { shareCookiePause } from "../lib/broker/cookie_pause.ts";
 import { isPiped } from "../lib/runtime/program.ts";
-import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { accountOptionsOf, chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import {
   ACCOUNT_TENANT,
@@ -67,11 +67,7 @@ async function printCookies(line: CommandLine, signal: AbortSignal | undefined):
   }
   shareCookiePause();
   const app = await makeApplication(line, { requireBroker: true, signal });
-  const account = await chooseAccount(app, {
-    nameOrId: line.text("account"),
-    tenant: line.text("tenant"),
-    signal,
-  });
+  const account = await chooseAccount(app, { ...accountOptionsOf(line), signal });
   const { correlationId } = line;
   const url = line.get(URL_OPTION);
   const cookies = await app.acquireSsoCookies({ account, url, correlationId, signal });

@@ -6,7 +6,7 @@
 import type { AccountInfo } from "../lib/account.ts";
 import type { PublicClientApplication } from "../lib/application.ts";
 import { LatchkeyError } from "../lib/errors.ts";
-import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { accountOptionsOf, chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import { ACCOUNT_TENANT, APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "./cli/options.ts";
 import { say } from "./cli/output.ts";
@@ -44,8 +44,8 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
   try {
     // The broker may still have accounts that have signed out of this app.
     account = await chooseAccount(app, {
-      nameOrId: line.text("account"),
-      tenant: line.text("tenant"),
+      ...accountOptionsOf(line),
+      takesAnyTenant: true,
       signal,
       includeSignedOut: fromBroker,
     });

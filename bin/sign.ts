@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { chooseAccount, makeApplication } from "./cli/application.ts";
+import { accountOptionsOf, chooseAccount, makeApplication } from "./cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "./cli/command_line.ts";
 import {
   ACCOUNT_TENANT,
@@ -47,11 +47,7 @@ async function printSignedRequest(line: CommandLine, signal: AbortSignal | undef
   const { correlationId } = line;
   if (url === undefined) throw new UsageError("--url is missing: the address of the request");
   const app = await makeApplication(line, { requireBroker: true, signal });
-  const account = await chooseAccount(app, {
-    nameOrId: line.text("account"),
-    tenant: line.text("tenant"),
-    signal,
-  });
+  const account = await chooseAccount(app, { ...accountOptionsOf(line), signal });
   const signed = await app.signHttpRequest({ account, method, url, nonce, correlationId, signal });
   switch (line.get(FORMAT)) {
     case "json":

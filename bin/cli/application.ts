@@ -4,13 +4,14 @@
  * @module
  */
 import { isGuid } from "../../lib/encoding.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { type AccountInfo, idKey } from "../../lib/account.ts";
 import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
-import { accountNames, accountsMeant, isOneUser } from "../../lib/sources/account_choice.ts";
+import { isTenant } from "../../lib/authority.ts";
+import { accountNames, accountsIn, accountsMeant, isOneUser } from "../../lib/sources/account_choice.ts";
 import { type CommandLine, isAtMicrosoft, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
@@ -127,25 +128,52 @@ export function canChoose(): boolean {
 /** The account that a command line asks for: its user name or home account id, and its tenant. */
 export interface AccountOptions extends CacheCall {
   readonly nameOrId: string | undefined;
+  /** Tenant that chooses among the accounts of one user. The account can be in another one. @default none */
   readonly tenant?: string | undefined;
+  /** Tenant that the account must be in. @default none */
+  readonly requiredTenant?: string | undefined;
+  /** Takes any account of the one user with a home account id: the command has the same effect on each. @default false */
+  readonly takesAnyTenant?: boolean;
   /** Also chooses from the broker's accounts that have signed out of this app. @default false */
   readonly includeSignedOut?: boolean;
+}
+
+/**
+ * Returns the account options of a command that acts on an account. A tenant on the command line is the account's; one from the
+ * environment or a profile is for all commands, and only chooses among the accounts of one user.
+ */
+export function accountOptionsOf(line: CommandLine): Pick<AccountOptions, "nameOrId" | "tenant" | "requiredTenant"> {
+  const tenant = line.text("tenant");
+  const isRequired = line.origin("tenant") === "command line";
+  return { nameOrId: line.text("account"), tenant, requiredTenant: isRequired ? tenant : undefined };
 }
 
 /**
  * Chooses the account with a user name or home account id, or the only account. The tenant chooses where one user has accounts in
  * several. Otherwise a user at a terminal chooses.
  *
- * @throws {UsageError} if there are several, and nobody can choose.
+ * @throws {UsageError} if there are several, and no user can choose; if the required tenant is neither an id nor a domain.
  * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.
  */
 export async function chooseAccount(
   app: PublicClientApplication,
-  { nameOrId, tenant, signal, includeSignedOut }: AccountOptions,
+  { nameOrId, tenant, requiredTenant, takesAnyTenant, signal, includeSignedOut }: AccountOptions,
 ): Promise<AccountInfo> {
-  const accounts = accountsMeant(await app.getAccounts({ signal, includeSignedOut }), { nameOrId, tenant });
+  if (requiredTenant !== undefined && !isTenant(requiredTenant)) {
+    throw new UsageError(`--tenant takes a tenant's id, not ${JSON.stringify(requiredTenant)}`);
+  }
+  const meant = accountsMeant(await app.getAccounts({ signal, includeSignedOut }), { nameOrId, tenant });
+  const inTenant = requiredTenant === undefined ? meant : accountsIn(meant, requiredTenant);
+  if (meant.length > 0 && inTenant.length === 0) {
+    throw new LatchkeyError(
+      "account_not_found",
+      `No account is in the tenant ${requiredTenant}: there is ${accountNames(meant).join(", ")}`,
+      { hint: "Give the id of the account's tenant: latchkey accounts" },
+    );
+  }
+  const accounts = takesAnyTenant ? oneOfEachUser(inTenant) : inTenant;
   if (accounts.length > 1 && canChoose()) return await (await import("./sign_in.ts")).askForAccount(accounts, signal);
-  if (accounts.length > 1) throw new UsageError(ambiguous(accounts, nameOrId));
+  if (accounts.length > 1) throw new UsageError(ambiguous(accounts, { nameOrId, tenant }));
   if (accounts[0]) return accounts[0];
   const why = await whyNoAccount(app, nameOrId, signal);
   const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
@@ -172,15 +200,29 @@ export async function whyNoAccount(
   return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
 }
 
+/** Returns one account for each home account id: in the home tenant, or the first one. */
+function oneOfEachUser(accounts: readonly AccountInfo[]): readonly AccountInfo[] {
+  const users = [...Map.groupBy(accounts, ({ homeAccountId }) => idKey(homeAccountId)).values()];
+  return users.map((ofUser) => accountsMeant(ofUser, { nameOrId: ofUser[0]!.homeAccountId })[0]!);
+}
+
 /** Lists the accounts so that each can be chosen. */
-function ambiguous(accounts: readonly AccountInfo[], nameOrId: string | undefined): string {
+function ambiguous(
+  accounts: readonly AccountInfo[],
+  { nameOrId, tenant }: Pick<AccountOptions, "nameOrId" | "tenant">,
+): string {
+  const names = accountNames(accounts).join(", ");
   const tenants = new Set(accounts.map(({ realm }) => realm.toLowerCase()));
-  const isTenantMissing = isOneUser(accounts) && tenants.size === accounts.length;
-  const why = nameOrId === undefined
-    ? `--${isTenantMissing ? "tenant" : "account"} is missing`
-    : `--account ${nameOrId} is ambiguous`;
-  const more = isTenantMissing ? "; choose one with --tenant, or with the home account id (latchkey accounts)" : "";
-  return `${why}: there are ${accountNames(accounts).join(", ")}${more}`;
+  const canTenantChoose = isOneUser(accounts) && tenants.size === accounts.length;
+  const account = nameOrId === undefined ? "--account is missing" : `--account ${nameOrId} is ambiguous`;
+  if (!canTenantChoose) return `${account}: there are ${names}`;
+  const missing = nameOrId === undefined ? "--tenant is missing" : account;
+  const why = tenant === undefined ? missing : `No account is in the tenant ${tenant}`;
+  const canIdChoose = accounts.every(({ homeAccountId }) =>
+    accountsMeant(accounts, { nameOrId: homeAccountId }).length === 1
+  );
+  const otherWay = canIdChoose ? ", or with the home account id (latchkey accounts)" : "";
+  return `${why}: there are ${names}; choose one with --tenant and the tenant's id${otherWay}`;
 }
 
 /** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */

@@ -37,11 +37,21 @@ export function accountsMeant<Account extends AccountInfo>(
     (nameOrId === undefined || isNamed(account, nameOrId))
   );
   if (named.length < 2 || !isOneUser(named)) return named;
-  const inTenant = named.filter(({ realm }) => tenant !== undefined && isSameTenant(realm, tenant));
+  const inTenant = tenant === undefined ? [] : accountsIn(named, tenant);
   if (inTenant.length > 0) return inTenant;
   const isById = nameOrId !== undefined && named.every(({ homeAccountId }) => idKey(homeAccountId) === idKey(nameOrId));
   const atHome = named.filter(({ realm, homeAccountId }) => realm.toLowerCase() === homeTenantOf(homeAccountId));
   return isById && atHome.length > 0 ? atHome : named;
+}
+
+/** Returns the accounts in a tenant. One without a tenant is in its home tenant. */
+export function accountsIn<Account extends AccountInfo>(
+  accounts: readonly Account[],
+  tenant: string,
+): readonly Account[] {
+  return accounts.filter(({ realm, homeAccountId }) =>
+    isSameTenant(realm || homeTenantOf(homeAccountId) || "", tenant)
+  );
 }
 
 /** Returns true if all accounts have one user name, or one home account id: then a tenant chooses. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { endStage, type Stage, startStage } from "../fakes/stage.ts";
 import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
-import { type Run, runProgram } from "./run_latchkey.ts";
+import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -37,6 +37,12 @@ async function latchkey(words: string, program = LATCHKEY_ON_BUN): Promise<Run> 
   await stage.broker.forgetCalls();
   return await runProgram([...program, ...words.split(" "), "--client-id", CLIENT_ID], {
     DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
+  });
+}
+
+async function inProcess(words: string, env: Readonly<Record<string, string>> = {}): Promise<Run> {
+  return await runLatchkey([...words.split(" ").filter(Boolean), "--client-id", CLIENT_ID], {
+    env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, ...env },
   });
 }
 
@@ -86,13 +92,41 @@ describe.each(TESTED_PATHS)("a guest's accounts on $name", ({ program: programOf
   });
 });
 
-test("logout signs a guest out of the app", async () => {
-  expect(await latchkey("logout")).toMatchObject({ code: 2, stderr: expect.stringContaining(NAMES) });
-  for (const words of [`--tenant ${FABRIKAM}`, `--account ${ID}`]) {
-    expect((await latchkey(`logout ${words}`)).stderr).toStartWith(
-      "latchkey: jane@contoso.com is signed out of this app",
-    );
+test("logout signs a guest out of the app in all tenants, and does not ask for one", async () => {
+  for (const words of ["", `--tenant ${FABRIKAM}`, `--account ${ID}`, "--account jane@contoso.com"]) {
+    expect(await inProcess(`logout ${words}`)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringMatching(/^latchkey: jane@contoso\.com is signed out of this app/),
+    });
   }
+});
+
+test.each(["logout", "cookie --show-secret", "sign --url https://graph.microsoft.com/"])(
+  "%s refuses a tenant that the account is not in, or that is none",
+  async (words) => {
+    for (const tenant of ["55555555-5555-5555-5555-555555555555", "fabrikam.com"]) {
+      const { code, stderr } = await inProcess(`${words} --tenant ${tenant}`);
+      expect({ code, stderr }).toEqual({
+        code: 3,
+        stderr: expect.stringContaining(`No account is in the tenant ${tenant}: there is ${NAMES}`),
+      });
+      expect(stderr).toContain("hint: Give the id of the account's tenant: latchkey accounts --client-id");
+    }
+    expect(await inProcess(`${words} --tenant not/a/tenant`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--tenant takes a tenant\'s id, not "not/a/tenant"'),
+    });
+  },
+);
+
+test("a tenant of the environment, which is for all commands, only chooses", async () => {
+  const env = { LATCHKEY_TENANT: "fabrikam.com" };
+  expect(await inProcess("logout", env)).toMatchObject({ code: 0 });
+  expect(await inProcess("cookie --show-secret", env)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(`No account is in the tenant fabrikam.com: there are ${NAMES}; choose one with`),
+  });
 });
 
 test("the list that a user chooses from has the tenants", async () => {

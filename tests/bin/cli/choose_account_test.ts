@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { chooseAccount } from "../../../bin/cli/application.ts";
 import { resolveAccount } from "../../../bin/token.ts";
+import type { AccountInfo } from "../../../lib/account.ts";
 import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
 import { memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
@@ -45,4 +46,21 @@ test("--account means nobody whose subject is written otherwise", async () => {
   expect(await chooseAccount(app, { nameOrId: "jane" }).catch((error) => error)).toMatchObject({
     code: "account_not_found",
   });
+});
+
+// The message offered the home account id as well, which means no account where none is in the home tenant.
+test("chooseAccount() offers the home account id only where it chooses", async () => {
+  const home = "11111111-1111-1111-1111-111111111111";
+  const guestIn = (realm: string): AccountInfo => ({
+    homeAccountId: `22222222-2222-2222-2222-222222222222.${home}`,
+    ...{ localAccountId: realm, realm, tenantId: realm, username: "jane@contoso.com", source: "cache" },
+    environment: "login.microsoftonline.com",
+  });
+  const messageOf = async (...realms: readonly string[]): Promise<string> => {
+    const app = { getAccounts: () => Promise.resolve(realms.map(guestIn)) } as unknown as PublicClientApplication;
+    return (await chooseAccount(app, { nameOrId: undefined }).catch((error) => error)).message;
+  };
+  const [fabrikam, adatum] = ["44444444-4444-4444-8444-444444444444", "55555555-5555-4555-8555-555555555555"] as const;
+  expect(await messageOf(home, fabrikam)).toEndWith("the tenant's id, or with the home account id (latchkey accounts)");
+  expect(await messageOf(fabrikam, adatum)).toEndWith("choose one with --tenant and the tenant's id");
 });
