@@ -5,7 +5,8 @@
  */
 import { encodeBase64 } from "../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../lib/runtime/host.ts";
-import { isInteractionRequired, LatchkeyError, withDetails } from "../lib/errors.ts";
+import { hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "../lib/errors.ts";
+import { resourceOf } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./az/clouds.ts";
 import { azOutput } from "./az/output.ts";
@@ -188,8 +189,12 @@ async function tokenFor(
   try {
     return await acquireToken(tenantLine, { interactive: "never", signal, asked: () => ({ scopes }) });
   } catch (error) {
-    if (!(error instanceof LatchkeyError && isInteractionRequired(error))) throw error;
-    throw withDetails(error, { hint: azLoginHint(error, { scopes, tenant }) });
+    if (!(error instanceof LatchkeyError)) throw error;
+    const login = azLoginHint(error, { scopes, tenant });
+    if (isInteractionRequired(error)) throw withDetails(error, { hint: login });
+    // A broker that cannot be started: its fix comes first.
+    const hint = error.hint && hintInWords(error.hint, { ", sign in: acquireTokenInteractive": `: ${login}` });
+    throw withDetails(error, { hint });
   }
 }
 
@@ -209,19 +214,41 @@ function azLoginHint(
   { scopes, tenant }: { readonly scopes: readonly string[]; readonly tenant: string | undefined },
 ): string {
   if (errorCodes.length === 0) return "Please run 'az login' to setup account.";
-  const options = [
+  const challenge = claims === undefined ? undefined : encodeBase64(new TextEncoder().encode(claims));
+  return `Interactive authentication is needed. Please run: ${azLoginCommand({ scopes, tenant, challenge })}`;
+}
+
+function azLoginCommand(
+  { scopes, tenant, challenge }: {
+    readonly scopes: readonly string[];
+    readonly tenant: string | undefined;
+    readonly challenge: string | undefined;
+  },
+  ...more: readonly string[]
+): string {
+  return quoteCommand([
+    ...["az", "login"],
     ...scopes.map((scope) => ["--scope", scope]),
     ...(tenant === undefined ? [] : [["--tenant", tenant]]),
-    ...(claims === undefined ? [] : [["--claims-challenge", encodeBase64(new TextEncoder().encode(claims))]]),
-  ];
-  return `Interactive authentication is needed. Please run: ${quoteCommand(["az", "login", ...options])}`;
+    ...(challenge === undefined ? [] : [["--claims-challenge", challenge]]),
+    ...more,
+  ]);
+}
+
+/** Returns the scopes of a call. As with Azure CLI, only the server refuses a resource or a scope. */
+function scopesAsked({ line, cloud }: Call): readonly string[] {
+  const resource = line.text("resource");
+  const scopes = line.list("scope");
+  if (resource !== undefined && scopes.length === 0) return [`${resourceOf(resource)}/.default`];
+  if (resource === undefined && scopes.length > 0) return scopes;
+  return scopesOf(line, [scopeOf(cloud, "arm")]);
 }
 
 async function tokenAnswer(call: Call): Promise<unknown> {
   const { line, cloud } = call;
   const type = line.text("resource-type") as (typeof RESOURCE_TYPES)[number] | undefined;
   const isNamed = line.text("resource") !== undefined || line.list("scope").length > 0;
-  const scopes = !isNamed && type ? [scopeOf(cloud, type)] : scopesOf(line, [scopeOf(cloud, "arm")]);
+  const scopes = !isNamed && type ? [scopeOf(cloud, type)] : scopesAsked(call);
   const tenant = line.text("tenant");
   const wanted = line.text("subscription");
   // Azure CLI refuses both. Libraries pass both, and mean the tenant.
@@ -422,7 +449,7 @@ async function signOut({ name, line, options, signal }: Call): Promise<void> {
 
 /** Signs in, for a program that told a person to run `az login`. Returns the subscriptions. */
 async function logIn(call: Call): Promise<unknown> {
-  const { line, options, signal, cloud } = call;
+  const { line, options, signal } = call;
   const other = OTHER_SIGN_INS.find(({ name }) => line.origin(name) === "command line");
   if (other) throw refused(`latchkey signs a person in, without --${other.name}`, "Run Azure CLI itself for this");
   const { command: login, completeSignIn } = await import("./login.ts");
@@ -431,7 +458,7 @@ async function logIn(call: Call): Promise<unknown> {
   // The last of two values counts. Without --profile, login does not write to the profile.
   const words = [
     ...givenWords(options, login.options.filter(({ name }) => name !== "profile")),
-    ...scopesOf(line, [scopeOf(cloud, "arm")]).map((scope) => `--scope=${scope}`),
+    ...scopesAsked(call).map((scope) => `--scope=${scope}`),
     ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
     ...(challenge === undefined ? [] : [`--claims=${challenge}`]),
     ...(line.isOn("use-device-code") ? ["--device-code"] : []),
@@ -439,7 +466,11 @@ async function logIn(call: Call): Promise<unknown> {
   const profile = options.profile === undefined
     ? undefined
     : await (await import("./cli/profiles.ts")).profileOf(options, { mayBeNew: false });
-  const result = await completeSignIn(readCommandLine(login, words, profile), signal);
+  const asked = { scopes: line.list("scope"), tenant, challenge };
+  const result = await completeSignIn(readCommandLine(login, words, profile), signal, {
+    atTerminal: azLoginCommand(asked),
+    onOtherDevice: azLoginCommand(asked, "--use-device-code"),
+  });
   // The token can be for another API than Azure Resource Manager.
   const account = { account: result.account.homeAccountId };
   const signedIn = { ...call, options: options.with(account) };

@@ -124,6 +124,10 @@ async function runWords(words: readonly string[]): Promise<number> {
   }
 
   async function performCommand(name: string, ending: Ending): Promise<number | void> {
+    if (PROFILE_WORDS.includes(name)) {
+      const { profilesPath } = await import("./cli/profiles.ts");
+      throw new UsageError(`There is no command ${JSON.stringify(name)}; the profiles are in ${profilesPath()}`);
+    }
     const entry = findCommand(name);
     const { command } = await entry.load();
     const given = entry === CONFIG_FILE ? words : rest;
@@ -170,6 +174,9 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
     waiting?.[Symbol.dispose]();
   }
 }
+
+/** Words of users who look for a list of the profiles. */
+const PROFILE_WORDS: readonly string[] = ["profile", "profiles", "--profiles"];
 
 function findCommand(word: string): CommandEntry {
   const command = commandNamed(word);

@@ -11,7 +11,7 @@ import type { TokenRequest } from "../lib/request.ts";
 import type { AuthenticationResult } from "../lib/token.ts";
 import { chooseAccount, makeApplication, storeOf } from "./cli/application.ts";
 import { type Command, type CommandLine, isAtMicrosoft, UsageError } from "./cli/command_line.ts";
-import { withConsentUrl } from "./cli/failures.ts";
+import { type SignInCommands, signInCommands, withConsentUrl } from "./cli/failures.ts";
 import {
   ACCOUNT,
   APP,
@@ -96,17 +96,18 @@ async function signIn(line: CommandLine, signal: AbortSignal | undefined): Promi
   else print(accountLine(account));
 }
 
-/** Signs a person in, and writes the profile that the command line names. */
+/** Signs a user in, and writes the profile that the command line names; `commands` repeat it where a user can be asked. */
 export async function completeSignIn(
   line: CommandLine,
   signal: AbortSignal | undefined,
+  commands: SignInCommands = signInCommands(line),
 ): Promise<AuthenticationResult> {
   if (line.origin("qr") === "command line" && line.isOn("qr") && !line.isOn("device-code")) {
     throw new UsageError("--qr goes with --device-code: it shows its address");
   }
   const profiles = line.origin("profile") === undefined ? undefined : await import("./cli/profiles.ts");
   await profiles?.requireWritableProfiles(line, signal);
-  const signInBy = line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser;
+  const signInBy = line.isOn("device-code") ? byDeviceCode : byBrokerOrBrowser(commands);
   const server = line.text("for");
   const result = await (server === undefined ? signInBy(line, signal) : signInFor(server, line, { signal, signInBy }));
   const { account } = result;
@@ -143,8 +144,8 @@ async function signInFor(
   });
 }
 
-const byBrokerOrBrowser: SignInBy = async (line, signal, server) => {
-  const prompter = prompterFor(line);
+const byBrokerOrBrowser = (commands: SignInCommands): SignInBy => async (line, signal, server) => {
+  const prompter = prompterFor(line, commands);
   const { app, tryStore } = await signInApplication(line, { ...prompter.browser, signal });
   const username = await usernameOf(app, line, signal);
   const prompt = line.get(PROMPT);

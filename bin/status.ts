@@ -71,6 +71,8 @@ interface Status {
 async function showStatus(line: CommandLine, signal: AbortSignal | undefined): Promise<number> {
   const status = await readStatus(line, signal);
   const isSignedIn = status.accounts.length > 0;
+  // It may have the account.
+  if (!isSignedIn && status.broker.failure) throw status.broker.failure;
   if (line.get(TEXT_FORMAT) === "json") printJson(statusJson(line, status));
   else print(statusText(status));
   if (isSignedIn) return 0;

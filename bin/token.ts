@@ -4,7 +4,7 @@
  * @module
  */
 import { idKey, isEntraId } from "../lib/account.ts";
-import { type JsonObject, readJwt } from "../lib/encoding.ts";
+import { isGuid, type JsonObject, nearestName, readJwt } from "../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, parseAuthority } from "../lib/authority.ts";
 import { readEnvironment, shellWord } from "../lib/runtime/host.ts";
 import { isTerminal } from "../lib/runtime/program.ts";
@@ -314,26 +314,42 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
 /**
  * Returns the scope that --resource names. It has two slashes if the resource ends in one: Azure SQL and others are named so.
  *
- * @throws {UsageError} if it is neither a URL nor a GUID, or is a scope.
+ * @throws {UsageError} if it is neither a URI (RFC 3986, 3) nor a GUID, is a permission, or has a mistake in http: or https:.
  */
 export function scopeOfResource(resource: string): string {
   const name = resourceOf(resource);
-  const isScope = /\/user_impersonation$/i.test(name) || GRAPH_PERMISSION.test(name);
+  const isScope = !GRAPH_VERSION.test(name) && (/\/user_impersonation$/i.test(name) || GRAPH_PERMISSION.test(name));
   if (isScope) {
     throw new UsageError(`--resource takes an API, and ${name} is a permission of one: write --scope ${name}`);
   }
-  if (/^((https?|api):\/\/|[0-9a-f-]{36}$)/i.test(name)) return `${name}/.default`;
+  const version = GRAPH_VERSION.exec(name);
+  if (version) {
+    throw new UsageError(`--resource takes an API, and ${name} is a version of one: write --resource ${version[1]}`);
+  }
+  const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(name) ?? [];
+  const isUri = /^\/\/[^/]/.test(rest) || scheme?.toLowerCase() === "urn";
+  if (isGuid(name) || scheme !== undefined && isUri && !isMisspelledHttp(scheme)) return `${name}/.default`;
   throw new UsageError(
-    `--resource takes a URL such as https://graph.microsoft.com, an api:// URI or a GUID, not ${
+    `--resource takes a URL such as https://graph.microsoft.com, another URI such as api://ID, or a GUID, not ${
       JSON.stringify(resource)
     }; ` +
       "name another one by its scope: --scope RESOURCE/.default",
   );
 }
 
+/** Returns true if a scheme is nearly `http` or `https`: no API has such a one. */
+function isMisspelledHttp(scheme: string): boolean {
+  const lower = scheme.toLowerCase();
+  const isNear = /^(h|tt)/.test(lower) && nearestName(lower, ["http", "https"]) !== undefined;
+  return isNear && !["http", "https"].includes(lower);
+}
+
 /** A permission of Microsoft Graph, whose resources have no path. */
 const GRAPH_PERMISSION =
-  /^https:\/\/(graph\.microsoft\.(com|us)|dod-graph\.microsoft\.us|microsoftgraph\.chinacloudapi\.cn)\/[^/]+$/i;
+  /^https:\/\/(graph\.microsoft\.(com|us)|dod-graph\.microsoft\.us|microsoftgraph\.chinacloudapi\.cn)\/[\w-]+(\.[\w-]+)+$/i;
+/** A version in the URLs of Microsoft Graph, which is no part of the resource. */
+const GRAPH_VERSION =
+  /^(https:\/\/(?:graph\.microsoft\.(?:com|us)|dod-graph\.microsoft\.us|microsoftgraph\.chinacloudapi\.cn))\/(?:v1\.0|beta)(?:\/.*)?$/i;
 
 /**
  * Returns the scopes that the command line names for a protected server; none if it names none. At a provider other than

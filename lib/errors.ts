@@ -260,9 +260,6 @@ export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 /** Hint for scopes that the user has not granted. */
 export const GRANT_SCOPES = `${SIGN_IN_AGAIN} with these scopes`;
 
-/** The error of a call that needs a sign-in: nothing usable is stored, or no user can be asked. */
-export class SignInNeededError extends LatchkeyError {}
-
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
 

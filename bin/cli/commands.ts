@@ -99,8 +99,7 @@ export function commandNamed(word: string | undefined): CommandEntry | undefined
 /** Words of other programs for our commands, which no spelling error explains. */
 export const OTHER_WORDS: Readonly<Record<string, string>> = {
   ...{ signin: "login", "sign-in": "login", auth: "login", signout: "logout", "sign-out": "logout" },
-  ...{ "get-token": "token", "get-access-token": "token", list: "accounts", ls: "accounts" },
-  ...{ profile: "login --profile NAME", profiles: "login --profile NAME" },
+  ...{ "get-token": "token", get_token: "token", "get-access-token": "token", list: "accounts", ls: "accounts" },
   ...{ version: "--version", "-V": "--version", "-v": "--version" },
 };
 

@@ -120,6 +120,30 @@ function given(line: CommandLine, names: readonly string[]): readonly (readonly 
     .map((name) => [`--${name}`, line.text(name)!]);
 }
 
+/** Commands that repeat a sign-in elsewhere, quoted for the shell of this platform. */
+export interface SignInCommands {
+  readonly atTerminal: string;
+  readonly onOtherDevice: string;
+}
+
+/** Returns the commands for the sign-in that a command line asks for: with its scopes, claims and prompt. */
+export function signInCommands(line: CommandLine): SignInCommands {
+  const prompt = line.text("prompt");
+  const login = loginCommand(line, scopesAsked(line), line.text("claims"));
+  return {
+    atTerminal: prompt === undefined ? login : `${login} --prompt ${prompt}`,
+    onOtherDevice: `${login} --device-code`, // which has no prompts
+  };
+}
+
+/** Returns the scopes that a command line asks for; none if its resource is a server's (RFC 8707). */
+function scopesAsked(line: CommandLine): readonly string[] {
+  const scopes = line.origin("scope") ? line.list("scope") : [];
+  const resource = line.origin("resource") && line.text("resource");
+  const isScope = resource && scopes.length === 0 && (line.origin("for") === undefined || isAtMicrosoft(line));
+  return [...scopes, ...(isScope ? [`${resourceOf(resource)}/.default`] : [])];
+}
+
 const LOGIN = "latchkey login";
 const ACCOUNTS = "latchkey accounts";
 const WITH_CLAIMS = ", with the error's claims";
@@ -135,10 +159,7 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   const isApp = !["default", undefined].includes(line.origin("client-id"));
   const hint = commandLineHint(error.hint);
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
-  const scopes = line.origin("scope") ? line.list("scope") : [];
-  const resource = line.origin("resource") && line.text("resource");
-  const isScope = resource && scopes.length === 0 && (line.origin("for") === undefined || isAtMicrosoft(line));
-  const wanted = [...scopes, ...(isScope ? [`${resourceOf(resource)}/.default`] : [])];
+  const wanted = scopesAsked(line);
   const command = (found: string) => {
     if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
     const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);

@@ -216,11 +216,11 @@ export async function writeProfile(line: CommandLine, account: AccountInfo, sign
 
 async function withFileLock(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
   const { withLock } = await import("../../lib/files/lock.ts"); // reading needs none
-  await withLock(`${filePath()}.lockfile`, work, { signal });
+  await withLock(`${profilesPath()}.lockfile`, work, { signal });
 }
 
 async function readFile(): Promise<ProfileFile> {
-  const path = filePath();
+  const path = profilesPath();
   try {
     const bytes = await readPrivateFile(path);
     return { path, text: bytes && new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
@@ -234,6 +234,7 @@ async function readFile(): Promise<ProfileFile> {
   }
 }
 
-function filePath(): string {
+/** Returns the path of the file that the profiles are in. */
+export function profilesPath(): string {
   return pathIn(configFolder(), "config.json");
 }

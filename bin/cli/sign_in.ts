@@ -12,10 +12,10 @@ import type { CacheCall } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
 import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { LatchkeyError, SignInNeededError } from "../../lib/errors.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
 import { accountNames } from "../../lib/sources/account_choice.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { loginCommand } from "./failures.ts";
+import { type SignInCommands, signInCommands } from "./failures.ts";
 import { VERBOSE } from "./options.ts";
 import { say, sayLine, showStatus } from "./output.ts";
 
@@ -32,10 +32,10 @@ export interface Prompter {
   ask<R extends SignInOptions & CacheCall, T>(request: R, send: (request: R) => Promise<T>): Promise<T>;
 }
 
-/** Returns the prompter for a command line, whose port has to be valid. */
-export function prompterFor(line: CommandLine): Prompter {
+/** Returns the prompter for a command line, whose port must be valid; `commands` repeat its sign-in where a user can be asked. */
+export function prompterFor(line: CommandLine, commands: SignInCommands = signInCommands(line)): Prompter {
   const port = portOf(line);
-  const browser = consoleBrowser(line);
+  const browser = consoleBrowser(line, commands);
   return {
     browser: browser.options,
     async ask(request, send) {
@@ -72,7 +72,10 @@ const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
   "broker can pass (--broker require)";
 
-function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
+function consoleBrowser(
+  line: CommandLine,
+  commands: SignInCommands,
+): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
   const timeout = line.seconds("timeout");
   const begin = Date.now();
   const isTyped = isTerminal("stdin") && isTerminal("stderr");
@@ -89,7 +92,7 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
     const { missingBrowserFlags, openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
     missingFlags = await missingBrowserFlags(url);
-    if (!isTyped && !await isAddressRead()) throw noUserToAsk(line, missingFlags);
+    if (!isTyped && !await isAddressRead()) throw noUserToAsk(commands, missingFlags);
     return false;
   }
 
@@ -120,7 +123,13 @@ function consoleBrowser(line: CommandLine): { readonly options: ConsoleBrowserOp
         : "that is not where this sign-in ends: paste the whole address",
     );
     const { readLine } = await import("../../lib/runtime/stdio.ts");
-    return await readLine(signal);
+    try {
+      return await readLine(signal);
+    } catch (error) {
+      // A terminal shows ^C, and the error follows. After a sign-in in the browser nothing is to be ended.
+      if (isTyped && error instanceof LatchkeyError && error.code === "user_canceled") write("stderr", "\n");
+      throw error;
+    }
   }
 
   return {
@@ -142,13 +151,16 @@ async function isAddressRead(): Promise<boolean> {
 }
 
 /** Returns the error of a sign-in that would wait in vain: no browser opens, and no user can open or paste an address. */
-function noUserToAsk(line: CommandLine, missingFlags: readonly string[]): LatchkeyError {
-  const login = loginCommand(line, []);
+function noUserToAsk(
+  { atTerminal, onOtherDevice }: SignInCommands,
+  missingFlags: readonly string[],
+): LatchkeyError {
   const permit = missingFlags.length > 0 ? `To open a browser, run deno with ${quoteCommand(missingFlags)}. ` : "";
-  return new SignInNeededError("missing_dependency", "No browser could be opened, and no user can be asked", {
+  return new LatchkeyError("missing_dependency", "No browser could be opened, and no user can be asked", {
+    remedy: { kind: "sign_in" },
     hint:
-      `${permit}Sign in at a terminal, where you can paste the address: \`${login}\`. Or on another device, if the organization ` +
-      `allows it: \`${login} --device-code\`. A container or an SSH session can also use the sign-in of your own machine: ` +
+      `${permit}Sign in at a terminal, where you can paste the address: \`${atTerminal}\`. Or on another device, if the organization ` +
+      `allows it: \`${onOtherDevice}\`. A container or an SSH session can also use the sign-in of your own machine: ` +
       "see latchkey serve --help",
   });
 }

@@ -84,14 +84,14 @@ export async function watchBroker(
   return await bus.subscribe({ ...match, arg0: NAME }, report).catch(throwUnavailable);
 }
 
-function throwUnavailable(error: unknown): never {
+async function throwUnavailable(error: unknown): Promise<never> {
   const isDBusError = error instanceof DBusError;
   if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) throw error;
   const Failure = !isDBusError || isBrokerFailure(error.errorName) ? StartFailedError : LatchkeyError;
   const refusal = isDBusError && REFUSED_USER.has(error.errorName) ? ": a bus refuses all users but its own" : "";
   throw new Failure("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}${refusal}`, {
     cause: printableCause(error),
-    hint: isDBusError ? startHint(error.errorName) : RESTART,
+    hint: isDBusError ? await startHint(error.errorName) : RESTART,
   });
 }
 
@@ -102,13 +102,19 @@ function isBrokerFailure(errorName: string): boolean {
   return ["NoReply", "TimedOut"].includes(name) || name.startsWith("Spawn.") && name !== "Spawn.ServiceNotFound";
 }
 
-/** Programs without a session are mostly elsewhere than the user's device, where a bus' address is no way on. */
-const NO_BUS =
-  "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus). " +
-  "In a container or over SSH, get tokens from the device that has the broker: latchkey serve --socket SOCKET there, " +
+const FIND_BUS =
+  "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
+const SERVE = "et tokens from the device that has the broker: latchkey serve --socket SOCKET there, " +
   "latchkey serve --forward SOCKET -- COMMAND here";
 
-function startHint(errorName: string): string {
+/** Returns the hint for a missing bus: where a container or SSH shows, the user's broker is on another device. */
+async function noBusHint(): Promise<string> {
+  const { isRemoteSession, readSessionFacts } = await import("../runtime/browser.ts");
+  if (isRemoteSession(await readSessionFacts())) return `G${SERVE}. If the broker is on this machine: ${FIND_BUS}`;
+  return `${FIND_BUS}. In a container or over SSH, g${SERVE}`;
+}
+
+async function startHint(errorName: string): Promise<string> {
   if (errorName === `${BUS_ERROR}ServiceUnknown`) {
     return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
   }
@@ -124,7 +130,7 @@ function startHint(errorName: string): string {
   }
   // The broker did not take its name within the bus' own time limit, or returned an error of its own.
   if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
-  return NO_BUS;
+  return await noBusHint();
 }
 
 function reasonOf(error: Error): string {

@@ -13,7 +13,7 @@ import {
   uriToRegister,
 } from "../authority.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, SignInNeededError } from "../errors.ts";
+import { LatchkeyError } from "../errors.ts";
 import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";
 import type { HttpReply } from "../http/server.ts";
 import {
@@ -123,7 +123,8 @@ export async function signInByBrowser(
     announce(authUri, opened);
     if (readRedirect && canPaste) await paste(readRedirect);
     else if (await opening === false && !options.onSignInAddress) {
-      throw new SignInNeededError("missing_dependency", "No browser could be opened", {
+      throw new LatchkeyError("missing_dependency", "No browser could be opened", {
+        remedy: { kind: "sign_in" },
         correlationId,
         hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
       });

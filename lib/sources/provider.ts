@@ -19,14 +19,7 @@ import { type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.t
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import {
-  ArgumentError,
-  GRANT_SCOPES,
-  LatchkeyError,
-  type LatchkeyErrorCode,
-  type Logger,
-  SignInNeededError,
-} from "../errors.ts";
+import { ArgumentError, GRANT_SCOPES, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
@@ -456,7 +449,7 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
 function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
   const who = account?.username || username;
   const message = who ? `${who} has to sign in` : "Nobody is signed in";
-  return new SignInNeededError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
+  return new LatchkeyError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
 }
 
 const MAX_NAMES = 5;

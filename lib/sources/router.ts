@@ -10,7 +10,7 @@ import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
-import { isInteractionRequired, LatchkeyError, SignInNeededError, withCorrelationId, withDetails } from "../errors.ts";
+import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/fetch.ts";
 import {
@@ -268,9 +268,8 @@ function brokerFailureBehind(
   finding: BrokerFinding,
   { correlationId }: TokenQuery,
 ): LatchkeyError | undefined {
-  if (!(error instanceof SignInNeededError) || finding.state !== "unavailable" || !finding.isInstalled) {
-    return undefined;
-  }
+  if (!(error instanceof LatchkeyError) || error.remedy?.kind !== "sign_in") return undefined;
+  if (finding.state !== "unavailable" || !finding.isInstalled) return undefined;
   const otherWay = isInteractionRequired(error)
     ? "Or, to go on without the broker, sign in: acquireTokenInteractive"
     : error.hint;

@@ -114,7 +114,15 @@ describe("latchkey, when the broker cannot be started", () => {
       const bus = await startPrivateBus();
       try {
         await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
-        for (const command of ["token --scope User.Read", "accounts", "accounts --format json", "logout", "login"]) {
+        for (
+          const command of [
+            "token --scope User.Read",
+            "accounts",
+            "accounts --format json",
+            "logout",
+            "login",
+          ]
+        ) {
           const words = [...command.split(" "), "--client-id", CLIENT_ID];
           const run = await runProgram([...latchkeyBy(program()), ...words], { DBUS_SESSION_BUS_ADDRESS: bus.address });
           expect({ command, code: run.code, stderr: run.stderr }).toEqual({
@@ -129,6 +137,58 @@ describe("latchkey, when the broker cannot be started", () => {
       }
     },
   );
+
+  test("ends status so, and does not say that nobody is signed in", async () => {
+    const bus = await startPrivateBus();
+    try {
+      await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+      for (const format of ["text", "json"]) {
+        const { code, stderr } = await runLatchkey(["status", "--client-id", CLIENT_ID, "--format", format], { env });
+        expect({ code, stderr }).toEqual({
+          code: 5,
+          stderr: expect.stringMatching(/^error: broker_unavailable\nerror_description: Cannot start the broker: /),
+        });
+        expect(stderr).not.toContain("nobody is signed in");
+      }
+    } finally {
+      await bus.stop();
+    }
+  });
+
+  // The hint named latchkey login, without the client id; AzureCliCredential looks for "az login".
+  test("has az name az login after the broker's fix", async () => {
+    const bus = await startPrivateBus();
+    try {
+      await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+      const words = ["az", "--client-id", CLIENT_ID, "--", "account", "get-access-token"];
+      const { code, stdout, stderr } = await runLatchkey(words, { env });
+      expect({ code, stdout, stderr }).toEqual({
+        ...{ code: 1, stdout: "" },
+        stderr: expect.stringMatching(
+          /^error: broker_unavailable\n(.*\n)*hint: Give the bus the display.*\. Or, to go on without the broker: Please run 'az login' to setup account\.\n$/,
+        ),
+      });
+    } finally {
+      await bus.stop();
+    }
+  });
+
+  // An address of a bus is no way on where the broker is on another device.
+  test("names latchkey serve first over SSH and in a container, where there is no bus", async () => {
+    const words = ["token", "--client-id", CLIENT_ID, "--scope", "User.Read", "--broker", "require"];
+    for (
+      const remote of [{ SSH_CONNECTION: "192.0.2.1 1 192.0.2.2 22" }, { SSH_TTY: "/dev/pts/1" }, {
+        container: "podman",
+      }]
+    ) {
+      const env = { DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere/bus", ...remote };
+      expect((await runLatchkey(words, { env })).stderr).toMatch(
+        /^hint: Get tokens from the device that has the broker: /m,
+      );
+    }
+  });
 
   test("because it takes seconds, waits for it", async () => {
     const bus = await startPrivateBus(), broker = await activatableFakeBroker(bus, { startDelayMs: 1_000 });

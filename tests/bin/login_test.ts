@@ -71,7 +71,9 @@ describe.each(TESTED_PATHS)("where no browser opens and no user can be asked, on
       /^error: missing_dependency\nerror_description: No browser could be opened, and no user can be asked$/m,
     );
     expect(stderr).toMatch(
-      /^hint: .*`latchkey login --client-id \S+ --authority \S+ --device-code`.*latchkey serve --help$/m,
+      words === "login"
+        ? /^hint: .*`latchkey login --client-id \S+ --authority \S+ --device-code`.*latchkey serve --help$/m
+        : /^hint: .*`latchkey login --client-id \S+ --authority \S+ --scope api\.read --device-code`.*latchkey serve --help$/m,
     );
   });
 });
@@ -87,9 +89,25 @@ describe("latchkey login", () => {
 
   test("of the az that stands in for Azure CLI ends at once where no user can be asked", async () => {
     using home = makeOwnHome();
-    const words = [...provider.appWordsOf("az"), "--", "login"];
+    const words = [...provider.appWordsOf("az"), "--", "login", "--scope", "api.read"];
     const { code, stderr } = await provider.latchkey(words, { home, env: { BROWSER: "" } });
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("no user can be asked\n") });
+    // It named latchkey login, without the scope: the user typed az login.
+    expect(stderr).toMatch(
+      /^hint: .*: `az login --scope api\.read`\. .*: `az login --scope api\.read --use-device-code`\./m,
+    );
+  });
+
+  // The error was written behind the terminal's ^C, on the prompt's line.
+  test("ends the line of its prompt for a pasted address at Ctrl-C", async () => {
+    using home = makeOwnHome();
+    const words = provider.wordsOf("login --no-browser");
+    const latchkey = startLatchkey([...LATCHKEY_ON_BUN, ...words], { terminal: true, env: home.env });
+    await latchkey.printed(/and press Enter\r?\n/);
+    latchkey.type("\x03");
+    const { code, stderr } = await latchkey.ended();
+    expect(code).toBe(4);
+    expect(stderr.replaceAll("\r", "")).toMatch(/and press Enter\n(\^C)?\nerror: user_canceled\n/);
   });
 
   test("asks for what every provider knows where the authority is not Microsoft's", async () => {

@@ -5,7 +5,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
-import { failureText, withLoginHint, withLoginOptions } from "../../../bin/cli/failures.ts";
+import { failureText, signInCommands, withLoginHint, withLoginOptions } from "../../../bin/cli/failures.ts";
 import { command as accounts } from "../../../bin/accounts.ts";
 import { command as git } from "../../../bin/git.ts";
 import { command as kube } from "../../../bin/kube.ts";
@@ -150,4 +150,18 @@ test.each([
   "Move /opt/requireBroker/authenticationScheme away",
 ])("commandLineHint() leaves the command and the path in %p as they are", (hint) => {
   expect(commandLineHint(hint)).toBe(hint);
+});
+
+// The command for a sign-in that no user can answer here left out what was asked for.
+test.each([
+  ["login --scope Mail.Read --scope User.Read", "--scope Mail.Read --scope User.Read", ""],
+  ["login --resource https://vault.azure.net", "--scope https://vault.azure.net/.default", ""],
+  ['login --claims {"a":1} --prompt select_account', "--claims '{\"a\":1}'", " --prompt select_account"],
+  ["token --scope User.Read --interactive always", "--scope User.Read", ""],
+])("signInCommands() repeats what latchkey %s asks for", (words, asked, prompt) => {
+  const [name, ...options] = words.split(" ");
+  const command = name === "login" ? login : token;
+  const line = readCommandLine(command, ["--client-id", "azure-cli", "--tenant", "contoso.com", ...options]);
+  const wanted = `latchkey login --client-id azure-cli --tenant contoso.com ${asked}`;
+  expect(signInCommands(line)).toEqual({ atTerminal: `${wanted}${prompt}`, onOtherDevice: `${wanted} --device-code` });
 });
