@@ -18,5 +18,5 @@ try {
   const { value } = await new SecretClient(vault, credential).getSecret(name);
   console.log(value);
 } finally {
-  credential.close();
+  await credential.close();
 }

@@ -51,5 +51,5 @@ try {
   console.error(isPersonNeeded ? "Sign in first: cli.ts login" : error.message);
   process.exitCode = isPersonNeeded ? EXIT_PERSON_NEEDED : EXIT_FAILED;
 } finally {
-  credential.close();
+  await credential.close();
 }
