@@ -386,13 +386,20 @@ function popOf(line: CommandLine): PopScheme | undefined {
 
 /** Seconds of a token's lifetime that are left to its caller. */
 const LEFT_TO_CALLER_S = 5;
+/** Seconds that a renewal gets in any case: a token that is about to expire is of little use to the caller. */
+const MIN_RENEWAL_S = 2;
 /** Lifetime in seconds of a token that a renewal can outlast: a provider is waited for twice 30 s. */
 const OUTLASTED_S = 70;
 
 /** Returns a signal that aborts when a token is about to expire; `undefined` if no renewal takes that long. */
 function lastMoment(token: AuthenticationResult): AbortSignal | undefined {
-  const seconds = secondsLeft(token);
-  return seconds < OUTLASTED_S ? AbortSignal.timeout(Math.max(0, seconds - LEFT_TO_CALLER_S) * 1000) : undefined;
+  const limitMs = renewalLimitMs(secondsLeft(token));
+  return limitMs === undefined ? undefined : AbortSignal.timeout(limitMs);
+}
+
+/** Returns the time for the renewal of a token that is still good, in milliseconds; `undefined` if it needs no limit. */
+export function renewalLimitMs(secondsLeft: number): number | undefined {
+  return secondsLeft < OUTLASTED_S ? Math.max(MIN_RENEWAL_S, secondsLeft - LEFT_TO_CALLER_S) * 1000 : undefined;
 }
 
 function secondsLeft({ expiresOn }: AuthenticationResult): number {
