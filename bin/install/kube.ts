@@ -42,6 +42,15 @@ const CREDENTIALS = [
   ...["username", "password", "auth-provider", "exec"],
 ];
 
+/** Keys of a user that make kubectl act as another user. */
+const IMPERSONATION = ["as", "as-uid", "as-groups", "as-user-extra"];
+
+/** Domains of the servers of Azure Kubernetes Service: the public cloud's, China's and those of the US government. */
+const AKS_DOMAINS = [".azmk8s.io", ".cx.prod.service.azk8s.cn", ".cx.aks.containerservice.azure.us"];
+
+/** Keys of a cluster of Azure Kubernetes Service, as `az aks get-credentials` writes it. Others can lead its requests elsewhere. */
+const AKS_CLUSTER_KEYS = ["server", "certificate-authority-data", "extensions"];
+
 /**
  * Variables of an `exec` section that stay: they choose among what is the user's own, or how the user is asked. All others could
  * come from the author of the file, and run code, name another authority, or read and write files.
@@ -62,7 +71,7 @@ const KEPT_VARIABLES = [
 export async function installExec(context: string, exec: Exec): Promise<void> {
   const files = await readKubeconfigs();
   const { user, file } = userOf(files, context);
-  const server = serverOf(files, context);
+  const cluster = clusterOf(files, context);
   const sharing = contextsOf(files, user).filter((name) => name !== context);
   const place = `the user ${JSON.stringify(user)} in ${file.path}`;
   let change: UserChange | undefined;
@@ -70,7 +79,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
     const config = parseKubeconfig(file.path, text);
     const old = credentialsIn(config, user);
     requireUserLogin(old.exec, { user, context });
-    const ids = idsToTake(old.exec, { named: exec.named, server });
+    const ids = idsToTake(old.exec, { named: exec.named, cluster });
     const [command = "", ...args] = exec.commandFor(ids);
     const environment = environmentIn(old.exec, exec.command);
     const section = {
@@ -82,7 +91,8 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
       provideClusterInfo: false,
     };
     const isDone = JSON.stringify(old.exec) === JSON.stringify(section) && old.keys.length === 1;
-    change = { ...{ section, isDone, ids, target }, dropped: environment.dropped, before: [] };
+    const impersonating = Object.keys(old.others).filter((key) => IMPERSONATION.includes(key));
+    change = { ...{ section, isDone, ids, impersonating, target }, dropped: environment.dropped, before: [] };
     if (isDone) return undefined;
     const isReplaced = !isRunBy(old.exec, exec.command) || environment.dropped.length > 0;
     change = { ...change, before: await keep(target, { user, config, isReplaced }) };
@@ -93,7 +103,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
   print(entry.split("\n").map(escapeForTerminal).join("\n"));
   const undo = quoteCommand(["latchkey", "kube", "--uninstall", "--context", context]);
   say(`${change.isDone ? "had already written" : "wrote"} ${place}; the context ${context} uses it. To undo: ${undo}`);
-  sayTaken(change, server);
+  sayTaken(change, cluster);
   if (sharing.length > 0) {
     say(`other contexts have the same user, and now run latchkey, too: ${sharing.join(", ")}`);
   }
@@ -106,6 +116,8 @@ interface UserChange {
   readonly isDone: boolean;
   /** Ids that come from the entry before. */
   readonly ids: ClusterIds;
+  /** Keys of the entry, which stay, by which kubectl acts as another user. */
+  readonly impersonating: readonly string[];
   /** Names of variables that the entry had before, and has no longer. */
   readonly dropped: readonly string[];
   /** Names of the keys of the entry before that were kept. */
@@ -114,13 +126,17 @@ interface UserChange {
 }
 
 /** Says what came from the entry that was there before, what did not, and where the rest is. */
-function sayTaken({ ids: { serverId, tenant }, dropped, before, target }: UserChange, server: string): void {
+function sayTaken({ ids, impersonating, dropped, before, target }: UserChange, { server }: Cluster): void {
+  const { serverId, tenant } = ids;
   const taken = [
     ...(serverId === undefined ? [] : [`--server-id=${serverId} (Azure Kubernetes Service)`]),
     ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
   ];
   if (taken.length > 0) say(`taken from the entry before it: ${taken.join(", ")}. The tokens go to ${server}`);
   if (dropped.length > 0) say(`not taken from the entry before it: env ${dropped.map(escapeForTerminal).join(", ")}`);
+  if (impersonating.length > 0) {
+    say(`the entry still has ${impersonating.join(", ")}: with your token, kubectl acts as the user that this names`);
+  }
   if (before.length > 0) {
     say(`what it had before (${before.join(", ")}) is in ${keptPath(target)}; --uninstall brings it back`);
   }
@@ -277,15 +293,34 @@ function userOf(files: readonly Kubeconfig[], context: string): { readonly user:
   return { user, file: files.find((file) => findEntry(file, "users", user)) ?? owner };
 }
 
-/** Returns the URL of a context's cluster, for a message. */
-function serverOf(files: readonly Kubeconfig[], context: string): string {
+/** The cluster of a context. */
+interface Cluster {
+  /** URL of its server, for a message. */
+  readonly server: string;
+  /** True if requests for it can only reach a server of Azure Kubernetes Service. */
+  readonly isAks: boolean;
+}
+
+/** Returns the cluster of a context: of several that have its name, the first counts. */
+function clusterOf(files: readonly Kubeconfig[], context: string): Cluster {
   const owner = files.find((file) => findEntry(file, "contexts", context));
   const entry = owner && findEntry(owner, "contexts", context);
   const name = isObject(entry?.context) ? entry.context.cluster : undefined;
-  const clusters = files.map((file) => typeof name === "string" ? findEntry(file, "clusters", name) : undefined);
-  const cluster = clusters.find((entry) => entry !== undefined)?.cluster;
-  const server = isObject(cluster) ? cluster.server : undefined;
-  return typeof server === "string" ? escapeForTerminal(server) : "the server of the context";
+  const entries = files.map((file) => typeof name === "string" ? findEntry(file, "clusters", name) : undefined);
+  const cluster = entries.find((each) => each !== undefined)?.cluster;
+  if (!isObject(cluster) || typeof cluster.server !== "string") {
+    return { server: "the server of the context", isAks: false };
+  }
+  const { server } = cluster;
+  const isPlain = Object.keys(cluster).every((key) => AKS_CLUSTER_KEYS.includes(key));
+  return { server: escapeForTerminal(server), isAks: isPlain && isAksServer(server) };
+}
+
+function isAksServer(server: string): boolean {
+  if (!URL.canParse(server)) return false;
+  const { protocol, hostname, username, password } = new URL(server);
+  const isPublicName = /^[a-z\d.-]+$/.test(hostname) && AKS_DOMAINS.some((domain) => hostname.endsWith(domain));
+  return protocol === "https:" && username === "" && password === "" && isPublicName;
 }
 
 function contextsOf(files: readonly Kubeconfig[], user: string): readonly string[] {
@@ -368,29 +403,39 @@ function environmentIn(exec: JsonObject | undefined, command: readonly string[])
 const USER_LOGINS = ["devicecode", "interactive", "azurecli", "azd", "ropc"];
 
 /**
- * Refuses to replace an app's sign-in by a user's.
+ * Refuses to replace an app's sign-in by a user's, and an entry of kubelogin that is not understood.
  *
- * @throws {UsageError} if an `exec` section runs kubelogin for an app.
+ * @throws {UsageError} if an `exec` section runs kubelogin for an app, or otherwise than to get a token.
  */
 function requireUserLogin(exec: JsonObject | undefined, { user, context }: { user: string; context: string }): void {
+  if (!exec || !runsKubelogin(exec)) return;
   const login = kubelogin(exec)?.login;
-  if (login === undefined || USER_LOGINS.includes(login)) return;
+  if (login !== undefined && USER_LOGINS.includes(login)) return;
   const fix = quoteCommand(["kubectl", "config", "set-context", context, `--user=${context}-latchkey`]);
+  const what = login === undefined
+    ? "runs kubelogin without get-token, so latchkey cannot tell whether it signs in a user"
+    : `signs in as an app (kubelogin --login ${escapeForTerminal(login)}), and latchkey kube signs in a user`;
+  const keep = login === undefined ? "Keep kubelogin" : "Keep kubelogin for the app";
   throw new UsageError(
-    `The user ${JSON.stringify(user)} signs in as an app (kubelogin --login ${
-      escapeForTerminal(login)
-    }), and latchkey kube ` +
-      `signs in a user. Keep kubelogin for the app; to use latchkey in this context, give the context a user of its own ` +
+    `The user ${
+      JSON.stringify(user)
+    } ${what}. ${keep}; to use latchkey in this context, give the context a user of its own ` +
       `(${fix}), then run this again with --server-id and --tenant`,
   );
 }
 
-/** Returns what kubelogin's arguments say; `undefined` for another program. */
+function runsKubelogin(exec: Readonly<Record<string, unknown>>): boolean {
+  return /(^|[\\/])kubelogin(\.exe)?$/i.test(wordsOf(exec)[0]!);
+}
+
+/** Returns what kubelogin's arguments say; `undefined` for another program, and another command than `get-token`. */
 export function kubelogin(
   exec: Readonly<Record<string, unknown>> | undefined,
 ): ClusterIds & { readonly login: string } | undefined {
-  const words = exec ? wordsOf(exec) : [];
-  if (!/(^|[\\/])kubelogin(\.exe)?$/.test(words[0] ?? "") || words[1] !== "get-token") return undefined;
+  if (!exec || !runsKubelogin(exec)) return undefined;
+  const words = wordsOf(exec);
+  // Flags, such as -v 5, can stand before the command.
+  if (!words.includes("get-token")) return undefined;
   // Of several values the last one counts. A short name can stand right before its value.
   const valueOf = (name: string, short?: string): string | undefined => {
     const isShort = (word: string) => short !== undefined && word.startsWith(short) && !word.startsWith("--");
@@ -399,29 +444,41 @@ export function kubelogin(
     const attached = isShort(word) ? word.slice(short!.length).replace(/^=/, "") : word.slice(name.length + 1);
     return at === -1 ? undefined : attached || words[at + 1];
   };
-  const variables: readonly unknown[] = Array.isArray(exec?.env) ? exec.env : [];
-  const variable = variables.find((each) => isObject(each) && each.name === "AAD_LOGIN_METHOD");
-  const method = isObject(variable) ? String(variable.value) : "devicecode";
+  const variables: readonly unknown[] = Array.isArray(exec.env) ? exec.env : [];
+  // Of several variables of one name, a process gets the last.
+  const variable = variables.findLast((each) => isObject(each) && each.name === "AAD_LOGIN_METHOD");
+  const methods = [valueOf("--login", "-l"), isObject(variable) ? String(variable.value) : undefined]
+    .filter((method) => method !== undefined);
   return {
     serverId: valueOf("--server-id"),
     tenant: valueOf("--tenant-id", "-t"),
-    login: valueOf("--login", "-l") ?? method,
+    // Which of the two counts depends on another flag: an app's sign-in in either is one.
+    login: methods.find((method) => !USER_LOGINS.includes(method)) ?? methods[0] ?? "devicecode",
   };
 }
 
 /**
  * Returns the ids of kubelogin's arguments that may be taken without a question: the id that all clusters of Azure Kubernetes
- * Service share, and the id of a tenant, in which such a token is good at clusters of that tenant only.
+ * Service share, if the token goes to one of them, since it is good at all clusters of the user's tenant; and the id of a tenant.
  *
  * @throws {UsageError} if the arguments have others: whoever wrote the file would choose what the user's token is for.
  */
 function idsToTake(
   exec: JsonObject | undefined,
-  { named, server }: { readonly named: ClusterIds; readonly server: string },
+  { named, cluster: { server, isAks } }: { readonly named: ClusterIds; readonly cluster: Cluster },
 ): ClusterIds {
   const known = kubelogin(exec);
   const serverId = named.serverId === undefined ? known?.serverId : undefined;
   const tenant = named.tenant === undefined ? known?.tenant : undefined;
+  if (serverId?.toLowerCase() === AKS_SERVER && !isAks) {
+    throw new UsageError(
+      `The kubeconfig wants tokens for Azure Kubernetes Service to go to ${server}, which is none of its servers, or is ` +
+        "reached in an unusual way (a proxy, another TLS name, no check of its certificate). The server could use them at " +
+        `every cluster of your tenant. Only if you trust it with that, name the app: ${
+          quoteCommand([["--server-id", serverId]])
+        }`,
+    );
+  }
   if (serverId !== undefined && serverId.toLowerCase() !== AKS_SERVER) {
     const name = microsoftApiOf(serverId);
     const wanted = `The kubeconfig wants tokens for ${

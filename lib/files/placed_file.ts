@@ -44,20 +44,26 @@ export async function readPlacedFile(path: string): Promise<string | undefined> 
 }
 
 /**
- * Checks, before anything is written, that only root and this user can change a file that programs run, or that tells them what
- * to run. Its folder need not exist. Windows, which has no modes, is not checked.
+ * Checks, before a file is written, that only root and this user can change it: one that programs run, or that tells them what to
+ * run. Creates its folder if it is missing. Windows, which has no modes, is not checked.
  *
  * @throws {LatchkeyError} `configuration` if others can.
  */
 export async function requireClosedPlace(path: string): Promise<void> {
   if (operatingSystem() === "win32") return;
-  let folder = dirname(path);
+  const folder = dirname(path);
   requirePermission({ name: "read", path: folder });
   requirePermission({ name: "write", path: folder });
   let place: OpenPlace | undefined;
   try {
-    while (!await isThere(folder)) folder = dirname(folder);
-    place = await placeOpenToOthers(folder);
+    let existing = folder;
+    while (!await isThere(existing)) existing = dirname(existing);
+    place = await placeOpenToOthers(existing);
+    if (!place && existing !== folder) {
+      await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
+      // Another user may have created a missing folder first, below one with the sticky bit.
+      place = await placeOpenToOthers(folder);
+    }
   } catch (error) {
     throw fileFailure(error, { doing: "write", path });
   }

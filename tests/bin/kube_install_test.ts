@@ -22,6 +22,7 @@ import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts"
 
 const AKS = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const TENANT = "99999999-8888-4777-8666-555555555555";
+const AKS_SERVER = "https://contoso-1a2b3c4d.hcp.westeurope.azmk8s.io:443";
 const CONFIG = `# work clusters
 apiVersion: v1
 kind: Config
@@ -29,6 +30,10 @@ clusters:
 - cluster:
     server: https://127.0.0.1:1   # on this machine
   name: c1
+- cluster:
+    certificate-authority-data: QUFB
+    server: ${AKS_SERVER}
+  name: c2
 contexts:
 - {name: shared, context: {cluster: c1, user: jane}}
 - context:
@@ -36,7 +41,7 @@ contexts:
     user: jane
   name: contoso
 - context:
-    cluster: c1
+    cluster: c2
     user: aks
   name: aks
 - context:
@@ -86,8 +91,8 @@ const lost = (one: string, other: string) => one.split("\n").filter((line) => !o
 const kept = () => `${path}.before-latchkey`;
 
 /** A kubeconfig with one user, as another person could have sent it. */
-function foreignConfig(exec: object, server = "https://evil.example"): string {
-  const cluster = { name: "c", cluster: { server } };
+function foreignConfig(exec: object, server = "https://evil.example", more: object = {}): string {
+  const cluster = { name: "c", cluster: { server, ...more } };
   const context = { name: "contoso", context: { cluster: "c", user: "jane" } };
   return JSON.stringify({ clusters: [cluster], contexts: [context], users: [{ name: "jane", user: { exec } }] });
 }
@@ -120,6 +125,9 @@ describe("latchkey kube --install", () => {
     expect(first.stderr).toContain(
       `what it had before (client-certificate-data, client-key-data) is in ${kept()}; --uninstall brings it back`,
     );
+    expect(first.stderr).toContain(
+      "the entry still has as: with your token, kubectl acts as the user that this names\n",
+    );
     expect(first.stderr).toContain("other contexts have the same user, and now run latchkey, too: shared");
     expect(first.stdout + first.stderr).not.toContain("c2VjcmV0");
     // Windows has no modes.
@@ -140,7 +148,7 @@ describe("latchkey kube --install", () => {
     expect(stderr).toContain("what it had before (exec of kubelogin) is in");
     expect(stderr).toContain(
       `taken from the entry before it: --server-id=${AKS} (Azure Kubernetes Service), --tenant=${TENANT}. ` +
-        "The tokens go to https://127.0.0.1:1\n",
+        `The tokens go to ${AKS_SERVER}\n`,
     );
     expect(userOf("aks").exec.args).toEqual(expect.arrayContaining([`--server-id=${AKS}`, `--tenant=${TENANT}`]));
     expect(await install("aks", "--server-id", "api://x", "--interactive", "never")).toMatchObject({ code: 0 });
@@ -255,7 +263,6 @@ describe("latchkey kube --install", () => {
     ["00000002-0000-0ff1-ce00-000000000000", TENANT, "wants tokens for the API 00000002-"],
     ["https://graph.microsoft.com", TENANT, "do not trust this file"],
     ["api://contoso", TENANT, "If the cluster accepts these, name the app: --server-id api://contoso\n"],
-    [AKS, "evil.example", "If that is the cluster's tenant, name it: --tenant evil.example\n"],
   ])("takes no server id %s and tenant %s from kubelogin's arguments", async (serverId, tenant, says) => {
     const args = ["get-token", "--server-id", serverId, "--tenant-id", tenant];
     const text = foreignConfig({ command: "kubelogin", args });
@@ -266,12 +273,21 @@ describe("latchkey kube --install", () => {
     expect(content()).toBe(text);
   });
 
+  test("takes no domain for a tenant from kubelogin's arguments", async () => {
+    const args = ["get-token", "--server-id", AKS, "--tenant-id", "evil.example"];
+    writeFileSync(path, foreignConfig({ command: "kubelogin", args }, AKS_SERVER));
+    const { code, stderr } = await install("contoso");
+    expect(code).toBe(2);
+    expect(stderr).toContain("If that is the cluster's tenant, name it: --tenant evil.example\n");
+  });
+
   test("takes a server id that the user names, if it can be a cluster's", async () => {
     const args = ["get-token", "--server-id", "api://x", "--tenant-id", "contoso.com"];
     writeFileSync(path, foreignConfig({ command: "kubelogin", args }, "https://k8s.contoso.com"));
     expect((await install("contoso", "--server-id", "api://x", "--tenant", "contoso.com")).code).toBe(0);
     expect(userOf("jane").exec.args).toEqual(expect.arrayContaining(["--server-id=api://x", "--tenant=contoso.com"]));
-    for (const id of ["00000003-0000-0000-c000-000000000000", "https://management.azure.com"]) {
+    const others = ["api://797f4846-ba00-4fd7-ba43-dac1f8f63013", "https://graph.microsoft.com."];
+    for (const id of ["00000003-0000-0000-c000-000000000000", "https://management.azure.com", ...others]) {
       const { code, stderr } = await install("contoso", "--server-id", id);
       expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("the app of a cluster, not") });
     }
@@ -285,8 +301,11 @@ describe("latchkey kube --install", () => {
     ["azurepipelines", ["--login=azurepipelines"], []],
     ["githubactions", ["--login", "devicecode", "--login", "githubactions"], []],
     ["spn", [], [{ name: "AAD_LOGIN_METHOD", value: "spn" }]],
-  ])("replaces no app's sign-in by a user's: %s", async (login, words, env) => {
-    const exec = { command: "kubelogin", args: ["get-token", "--server-id", AKS, ...words], env };
+    ["spn", ["--login", "devicecode"], [{ name: "AAD_LOGIN_METHOD", value: "spn" }]],
+    ["msi", [], [{ name: "AAD_LOGIN_METHOD", value: "azurecli" }, { name: "AAD_LOGIN_METHOD", value: "msi" }]],
+  ])("replaces no app's sign-in by a user's: %s, %j %j", async (login, words, env) => {
+    // Flags before the command hid it.
+    const exec = { command: "kubelogin", args: ["-v", "5", "get-token", "--server-id", AKS, ...words], env };
     const text = foreignConfig(exec);
     writeFileSync(path, text);
     const { code, stdout, stderr } = await install("contoso");
@@ -295,6 +314,44 @@ describe("latchkey kube --install", () => {
     expect(stderr).toContain("kubectl config set-context contoso --user=contoso-latchkey");
     expect(content()).toBe(text);
   });
+
+  test("replaces no entry of kubelogin that it does not understand", async () => {
+    const text = foreignConfig({ command: "kubelogin.EXE", args: ["token", "--login", "spn"] });
+    writeFileSync(path, text);
+    const { code, stderr } = await install("contoso", "--server-id", AKS);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("runs kubelogin without get-token") });
+    expect(content()).toBe(text);
+  });
+
+  // A token for the app of Azure Kubernetes Service is good at every cluster of the user's tenant, and went to any server.
+  test.each([
+    ["https://evil.example", {}],
+    ["https://azmk8s.io.evil.example", {}],
+    ["https://evilazmk8s.io", {}],
+    ["http://contoso.hcp.westeurope.azmk8s.io", {}],
+    ["https://jane@contoso.hcp.westeurope.azmk8s.io", {}],
+    [AKS_SERVER, { "proxy-url": "http://evil.example" }],
+    [AKS_SERVER, { "insecure-skip-tls-verify": true }],
+    [AKS_SERVER, { "tls-server-name": "evil.example" }],
+  ])("takes the id of Azure Kubernetes Service for no other server: %s %j", async (server, more) => {
+    const text = foreignConfig({ command: "kubelogin", args: ["get-token", "--server-id", AKS] }, server, more);
+    writeFileSync(path, text);
+    const { code, stdout, stderr } = await install("contoso");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(`tokens for Azure Kubernetes Service to go to ${server}`);
+    expect(stderr).toContain(`name the app: --server-id ${AKS}\n`);
+    expect(content()).toBe(text);
+    expect((await install("contoso", "--server-id", AKS)).code).toBe(0);
+  });
+
+  test.each(["chinaeast2.cx.prod.service.azk8s.cn", "usgovvirginia.cx.aks.containerservice.azure.us"])(
+    "takes the id of Azure Kubernetes Service for a server of %s",
+    async (domain) => {
+      const exec = { command: "kubelogin", args: ["get-token", "--server-id", AKS] };
+      writeFileSync(path, foreignConfig(exec, `https://contoso.hcp.${domain}:443`));
+      expect((await install("contoso")).code).toBe(0);
+    },
+  );
 
   test.each(["devicecode", "interactive", "azurecli", "azd", "ropc"])(
     "replaces kubelogin --login %s",
@@ -477,7 +534,10 @@ test("kubelogin() reads kubelogin's arguments, on Windows too, and no other prog
   expect(kubelogin({ command: "C:\\tools\\kubelogin.exe", args })).toEqual(read);
   expect(kubelogin({ command: "kubelogin", args: ["get-token", "--server-id=x", "-tb", "--server-id=a", "-l=msi"] }))
     .toEqual({ ...read, login: "msi" });
-  for (const other of [undefined, { command: "aws", args }, { command: "kubelogin", args: ["convert", ...args] }]) {
+  expect(kubelogin({ command: "kubelogin", args: ["-v", "5", ...args] })).toEqual(read);
+  for (
+    const other of [undefined, { command: "aws", args }, { command: "kubelogin", args: ["convert", ...args.slice(1)] }]
+  ) {
     expect(kubelogin(other)).toBeUndefined();
   }
 });

@@ -44,10 +44,19 @@ describe("requireClosedPlace()", () => {
   test("permits what only root and this user can change, be it there or not", async () => {
     await requireClosedPlace(join(folder, "az"));
     await requireClosedPlace(join(folder, "new/bin/az"));
-    expect(existsSync(join(folder, "new"))).toBe(false);
     mkdirSync(join(folder, "sticky/bin"), { recursive: true });
     chmodSync(join(folder, "sticky"), 0o1777);
     await requireClosedPlace(join(folder, "sticky/bin/az"));
+  });
+
+  // The missing folder was created after the check: below a sticky one, another user could create it in between.
+  test("creates the folder before it checks the path, and none where others can change it", async () => {
+    await requireClosedPlace(join(folder, "new/bin/az"));
+    for (const below of ["new", "new/bin"]) expect(statSync(join(folder, below)).mode & 0o777).toBe(0o700);
+    mkdirSync(join(folder, "open"));
+    chmodSync(join(folder, "open"), 0o777);
+    await failureOf(requireClosedPlace(join(folder, "open/new/az")));
+    expect(existsSync(join(folder, "open/new"))).toBe(false);
   });
 
   test.each([[0o775, true], [0o777, true], [0o2775, false]])(
