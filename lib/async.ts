@@ -124,7 +124,8 @@ export class SingleFlight<T> {
         controller,
         callers: 0,
       };
-      this.#running.set(key, call = started);
+      this.#running.set(key, started);
+      call = started;
     }
     call.callers++;
     try {

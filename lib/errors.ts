@@ -220,7 +220,8 @@ export type SystemWord = keyof typeof SYSTEM_WORDS;
 /** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
 function ownSystem(): string {
   const platform = globalThis.navigator?.platform ?? "";
-  return /^win/i.test(platform) ? "win32" : /^mac/i.test(platform) ? "darwin" : "linux";
+  if (/^win/i.test(platform)) return "win32";
+  return /^mac/i.test(platform) ? "darwin" : "linux";
 }
 
 export function isSystemWord(text: string): text is SystemWord {
@@ -230,7 +231,8 @@ export function isSystemWord(text: string): text is SystemWord {
 /** Returns a hint's words for an operating system, which is named as by Node. @default this one */
 export function systemWord(word: SystemWord, system: string = ownSystem()): string {
   const [linux, windows, macos] = SYSTEM_WORDS[word];
-  return system === "win32" ? windows : system === "darwin" ? macos : linux;
+  if (system === "win32") return windows;
+  return system === "darwin" ? macos : linux;
 }
 
 function hintOfRemedy(remedy: Remedy): string {

@@ -175,7 +175,8 @@ export class LatchkeyCredential implements AsyncDisposable {
       throw new ArgumentError('Cannot make a credential: interactive has to be "if-needed" or "never"');
     }
     this.#options = options;
-    this.#account = account ? { account } : username === undefined ? undefined : { username };
+    if (account) this.#account = { account };
+    else if (username !== undefined) this.#account = { username };
   }
 
   /**

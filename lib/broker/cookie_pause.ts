@@ -114,8 +114,11 @@ async function writeMark(mark: CallMark | undefined): Promise<void> {
   ownMark = mark;
   if (!isInFile) return;
   const bytes = new TextEncoder().encode(JSON.stringify(mark ?? {}));
-  const write = (path: string) => mark ? replacePrivateFile(path, bytes) : removePrivateFile(path);
-  isWritten = await ifPossible(async (path) => (await write(path), true)) ?? false;
+  const write = async (path: string): Promise<true> => {
+    await (mark ? replacePrivateFile(path, bytes) : removePrivateFile(path));
+    return true;
+  };
+  isWritten = await ifPossible(write) ?? false;
 }
 
 /** A program that may not use the file, or has no folder for it, keeps the pause to itself. */

@@ -49,7 +49,7 @@ export async function findBroker(
       failures.push(error);
     }
   }
-  return noneStarted(failures, platform, isOptional && platform.system !== "linux");
+  return noneStarted(failures, { ...platform, isOptional: isOptional && platform.system !== "linux" });
 }
 
 export function isBrokerEnabled(flags: BrokerFlags, authority: Authority): boolean {
@@ -107,8 +107,10 @@ function isMissing(error: unknown): error is LatchkeyError {
 }
 
 /** Reports first what an installation or a permission can fix. */
-function noneStarted(failures: readonly LatchkeyError[], platform: BrokerPlatform, isOptional: boolean): BrokerFinding {
-  const { system, isWsl } = platform;
+function noneStarted(
+  failures: readonly LatchkeyError[],
+  { system, isWsl, isOptional }: BrokerPlatform & { readonly isOptional: boolean },
+): BrokerFinding {
   const fixable = failures.find((error) =>
     error.code !== "broker_unavailable" && !(isOptional && error instanceof NotInstalledError)
   );
@@ -172,17 +174,25 @@ function planPlatform({ flags, system, arch, isWsl }: BrokerFacts): BrokerPlan {
       if (!flags.enableBrokerOnMac) return notEnabled("macOS", "enableBrokerOnMac");
       return arch === "aarch64" ? { kinds: ["msalruntime"] } : { off: "on macOS the broker needs Apple silicon" };
     case "linux":
-      // Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare.
-      if (flags.enableBrokerOnLinux) return { kinds: isWsl ? ["wsl", "linux"] : ["linux"] };
-      if (isWsl && !flags.enableBrokerOnWsl) return notEnabled("WSL", "enableBrokerOnWsl", "enableBrokerOnLinux");
-      if (isWsl) return { kinds: ["wsl"] };
-      if (flags.enableBrokerOnWsl && isWsl === undefined) {
-        return { off: `the broker is enabled only on WSL, which Deno detects only with ${WSL_FLAG}` };
-      }
-      return notEnabled("Linux", "enableBrokerOnLinux");
+      return isWsl ? planWsl(flags) : planLinux(flags, isWsl);
     default:
       return { off: `latchkey knows no broker for ${system ? `the platform ${system}` : "this platform"}` };
   }
+}
+
+function planWsl({ enableBrokerOnLinux, enableBrokerOnWsl }: BrokerFlags): BrokerPlan {
+  // Windows' broker has the account that the user signed in to the machine with; a broker inside WSL is rare.
+  if (enableBrokerOnLinux) return { kinds: ["wsl", "linux"] };
+  return enableBrokerOnWsl ? { kinds: ["wsl"] } : notEnabled("WSL", "enableBrokerOnWsl", "enableBrokerOnLinux");
+}
+
+/** @param isWsl `undefined` if Deno may not find out. */
+function planLinux({ enableBrokerOnLinux, enableBrokerOnWsl }: BrokerFlags, isWsl: false | undefined): BrokerPlan {
+  if (enableBrokerOnLinux) return { kinds: ["linux"] };
+  if (enableBrokerOnWsl && isWsl === undefined) {
+    return { off: `the broker is enabled only on WSL, which Deno detects only with ${WSL_FLAG}` };
+  }
+  return notEnabled("Linux", "enableBrokerOnLinux");
 }
 
 function notEnabled(where: string, ...flags: readonly (keyof BrokerFlags)[]): BrokerPlan {

@@ -80,13 +80,14 @@ export function brokerChannel(options: BrokerChannelOptions): BrokerChannel {
 
   /** If the bus cannot be opened, the next call tries again. */
   function openBus(): Promise<SessionBus> {
-    return opening ??= openBrokerBus().then((bus) => {
+    opening ??= openBrokerBus().then((bus) => {
       if (isClosed) bus.close();
       return bus;
     }, (error) => {
       opening = undefined;
       throw error;
     });
+    return opening;
   }
 
   async function start({ signal }: Pick<RequestOptions, "signal"> = {}): Promise<void> {

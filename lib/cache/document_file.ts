@@ -182,7 +182,8 @@ export class DocumentFile implements Required<CacheStore> {
         const reserved = await this.#reserve(call);
         this.#reserved.set(account, reserved);
         try {
-          return await (working = work());
+          working = work();
+          return await working;
         } finally {
           this.#reserved.delete(account);
           reserved.release();
@@ -224,7 +225,11 @@ export class DocumentFile implements Required<CacheStore> {
       const document = bytes && await this.#format.decode(bytes, { ...call, isForChange: true });
       const nowMs = performance.now();
       const isChanged = mark !== seen;
-      if (isChanged) seen = mark, sinceMs = nowMs, looks = 0;
+      if (isChanged) {
+        seen = mark;
+        sinceMs = nowMs;
+        looks = 0;
+      }
       const isStill = ++looks >= STILL_LOOKS && nowMs - sinceMs >= STILL_MS ||
         facts && lockedMs - facts.changedMs >= OLD_MS;
       if (document === undefined || !this.#format.isShared || isStill || isWhole(document)) {

@@ -111,7 +111,8 @@ function authenticatedData(head: Uint8Array<ArrayBuffer>, name: string): Uint8Ar
 function importKey(key: KeyBytes): Promise<CryptoKey> {
   let promise = imported.get(key);
   if (!promise) {
-    promise = crypto.subtle.importKey("raw", key.bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
+    const isExtractable = false;
+    promise = crypto.subtle.importKey("raw", key.bytes, "AES-GCM", isExtractable, ["encrypt", "decrypt"]);
     imported.set(key, promise);
   }
   return promise;

@@ -65,7 +65,9 @@ export function cachePluginStore(plugin: CachePlugin): CacheStore {
   let last: Promise<unknown> = Promise.resolve();
   const tokenCache = {
     serialize: () => document ?? "{}",
-    deserialize: (cache: string) => void (document = cache || undefined),
+    deserialize: (cache: string) => {
+      document = cache || undefined;
+    },
     getKVStore: () => accountEntities(document), // MSAL's DistributedCachePlugin names its partition by the account
   };
 

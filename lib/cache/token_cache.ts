@@ -219,10 +219,13 @@ export class TokenCache {
     const all = Promise.all([before, over.promise]).then(() => {});
     this.#renewals.set(id, all);
     let working: Promise<T> | undefined; // a store may stop waiting for it at an abort
-    const begin = () => working = work();
+    const begin = (): Promise<T> => {
+      working = work();
+      return working;
+    };
     try {
       // A call that was given up may have left a renewal under way, and not every store lets others wait for it.
-      if (before) await untilAborted(before, signal);
+      if (before !== undefined) await untilAborted(before, signal);
       return await (this.#store.withLock?.(id, begin, { signal }) ?? begin());
     } catch (error) {
       const isGoingOn = mayGoUnsaved || this.#unsaved.of(homeAccountId).length > 0;

@@ -73,7 +73,10 @@ export class DBusConnection {
         this.nextDeadline = Infinity;
         this.#handlers.onWaiting();
       };
-      const fail = (error: unknown) => (settle(), reject(error));
+      const fail = (error: unknown) => {
+        settle();
+        reject(error);
+      };
       const onAbort = () => fail(signal?.reason);
       const deadline = performance.now() + timeoutMs;
       signal?.addEventListener("abort", onAbort, { once: true });
@@ -81,7 +84,10 @@ export class DBusConnection {
         deadline,
         timeOut: () =>
           fail(new LatchkeyError("timed_out", `${destination} did not answer ${member} within ${timeoutMs / 1000} s`)),
-        resolve: (body) => (settle(), resolve(body)),
+        resolve: (body) => {
+          settle();
+          resolve(body);
+        },
         reject: fail,
       });
       if (deadline >= this.nextDeadline && this.#calls.size > 1) return;

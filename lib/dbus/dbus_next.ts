@@ -81,7 +81,8 @@ class DBusNextTransport extends SocketTransport {
 
   #connect([busAddress = "", ...others]: readonly string[]): void {
     const bus = this.#library.sessionBus({ busAddress, authMethods: ["EXTERNAL"] }) as unknown as UndeclaredBus;
-    const inner = this.#inner = bus._connection;
+    const inner = bus._connection;
+    this.#inner = inner;
     const fail = (error: DBusError) => {
       if (this.#inner !== inner || !this.isOpen()) return;
       this.#inner = undefined;
@@ -105,7 +106,11 @@ class DBusNextTransport extends SocketTransport {
 
   #takeOver(stream: Socket): void {
     stream.on("readable", () => {
-      for (let piece: Uint8Array | null; this.isOpen() && (piece = stream.read()) !== null;) this.read(piece);
+      while (this.isOpen()) {
+        const piece: Uint8Array | null = stream.read();
+        if (piece === null) return;
+        this.read(piece);
+      }
     });
     for (const message of this.#unsent ?? []) stream.write(message);
     this.#unsent = undefined;
@@ -115,8 +120,12 @@ class DBusNextTransport extends SocketTransport {
 
 function notConnected(address: string, error: Error): DBusError {
   const { code, message } = error as NodeJS.ErrnoException;
-  const name = code === undefined ? "AuthFailed" : code === "ENOENT" ? "FileNotFound" : "NoServer";
-  return new DBusError(BUS_ERROR + name, `cannot connect to ${address}: ${message}`);
+  return new DBusError(BUS_ERROR + connectErrorName(code), `cannot connect to ${address}: ${message}`);
+}
+
+function connectErrorName(code: string | undefined): string {
+  if (code === undefined) return "AuthFailed"; // not an error of the system
+  return code === "ENOENT" ? "FileNotFound" : "NoServer";
 }
 
 /** `dbus-next` does not unescape addresses. */

@@ -205,7 +205,8 @@ let opened: Promise<Libdbus> | undefined;
 /** Opens libdbus, once in this process. */
 export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
   try {
-    return await (opened ??= bindLibdbus(deno));
+    opened ??= bindLibdbus(deno);
+    return await opened;
   } catch (error) {
     opened = undefined; // the next call may find it
     throw error;
@@ -215,7 +216,10 @@ export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
 async function bindLibdbus(deno: typeof Deno): Promise<Libdbus> {
   const once = <T>(bind: () => T) => {
     let symbols: T | undefined;
-    return () => symbols ??= bind();
+    return () => {
+      symbols ??= bind();
+      return symbols;
+    };
   };
   return await findLibdbus(deno, (path) => ({
     calls: deno.dlopen(path, CALLS).symbols,
@@ -333,7 +337,9 @@ export class LibdbusTransport implements DBusTransport {
     let steps = AUTHENTICATION_STEPS;
     for (let turn = 0; turn < STEPS_A_TURN && steps > 0; turn++) {
       this.#connected = calls.dbus_connection_read_write(this.#handle, 0) !== 0;
-      for (let message; !isNull(message = calls.dbus_connection_pop_message(this.#handle));) {
+      for (;;) {
+        const message = calls.dbus_connection_pop_message(this.#handle);
+        if (isNull(message)) break;
         this.#authenticated = true;
         this.connection.receive(this.#takeBytes(message));
       }

@@ -168,7 +168,8 @@ class ReconnectingBus implements SessionBus {
     const transport = this.#connect((signal) => this.#deliver(signal));
     // The daemon handles messages in order, and has accepted these rules before, so nobody waits for the replies.
     for (const { match } of this.#subscriptions) transport.connection.send(ruleCall("AddMatch", match));
-    return this.#transport = transport;
+    this.#transport = transport;
+    return transport;
   }
 
   #poll(): void {

@@ -152,7 +152,10 @@ export abstract class SocketTransport implements DBusTransport {
     else this.socket?.unref();
     if (!isWaiting || nextDeadline === Infinity) return;
     const delayMs = Math.max(0, Math.ceil(nextDeadline - performance.now()));
-    this.#timer = startTimer(() => (this.connection.expire(), this.keepTime()), delayMs);
+    this.#timer = startTimer(() => {
+      this.connection.expire();
+      this.keepTime();
+    }, delayMs);
   }
 
   protected end(error: DBusError): void {
@@ -243,8 +246,14 @@ export class StreamTransport extends SocketTransport {
 
   protected get socket(): SocketControls | undefined {
     const socket = this.#connected;
-    return socket &&
-      { ref: () => socket.ref(), unref: () => socket.unref(), end: () => (socket.unref(), this.#flush()) };
+    return socket && {
+      ref: () => socket.ref(),
+      unref: () => socket.unref(),
+      end: () => {
+        socket.unref();
+        this.#flush();
+      },
+    };
   }
 
   #connect([at, ...others]: readonly UnixSocket[]): void {

@@ -26,7 +26,7 @@ export function denoFiles(): LocalFiles {
   const isWindows = deno.build.os === "windows";
 
   const factsOf = (info: Deno.FileInfo): FileFacts => ({
-    kind: info.isSymlink ? "link" : info.isFile ? "file" : info.isDirectory ? "folder" : "other",
+    kind: kindOf(info),
     id: `${info.dev}:${info.ino}`,
     owner: isWindows ? undefined : info.uid ?? undefined,
     mode: isWindows ? undefined : info.mode ?? undefined,
@@ -109,4 +109,10 @@ function unopened(facts: FileFacts): OpenFile {
     throw Object.assign(new Error("Not a file"), { code: "EINVAL" });
   };
   return { facts: () => facts, read: refuse, write: refuse, resize: refuse, touch: refuse, flush: refuse, close() {} };
+}
+
+function kindOf(info: Deno.FileInfo): FileFacts["kind"] {
+  if (info.isSymlink) return "link";
+  if (info.isFile) return "file";
+  return info.isDirectory ? "folder" : "other";
 }

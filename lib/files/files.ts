@@ -137,11 +137,12 @@ export function locateProcessOnce({ hostname, readFile, readLink }: LocationRead
       return undefined;
     }
   };
-  return location ??= {
+  location ??= {
     host: attempt(hostname),
     bootId: attempt(() => readFile("/proc/sys/kernel/random/boot_id"))?.trim(),
     pidNamespace: /\d+/.exec(attempt(() => readLink("/proc/self/ns/pid")) ?? "")?.[0],
   };
+  return location;
 }
 
 /** Reads to the end of a file, even if it grows meanwhile. `read` returns the number of bytes, 0 at the end. */
@@ -149,11 +150,12 @@ export function readWhole(size: number, read: (buffer: Uint8Array, at: number) =
   // One byte more, so that the end shows without another buffer.
   let bytes = new Uint8Array(size + 1);
   let length = 0;
-  for (let more; (more = read(bytes.subarray(length), length)) > 0;) {
-    length += more;
+  for (;;) {
+    const count = read(bytes.subarray(length), length);
+    if (count <= 0) return bytes.subarray(0, length);
+    length += count;
     if (length === bytes.length) bytes = new Uint8Array(bytes.buffer.transfer(length * 2));
   }
-  return bytes.subarray(0, length);
 }
 
 /** Errors for which Deno gives only the number, in the message. */

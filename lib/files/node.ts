@@ -32,7 +32,7 @@ export function nodeFiles(): LocalFiles {
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
 
   const factsOf = (stats: BigIntStats): FileFacts => ({
-    kind: stats.isSymbolicLink() ? "link" : stats.isFile() ? "file" : stats.isDirectory() ? "folder" : "other",
+    kind: kindOf(stats),
     id: `${stats.dev}:${stats.ino}`,
     owner: isWindows ? undefined : Number(stats.uid),
     mode: isWindows ? undefined : Number(stats.mode) & 0o7777,
@@ -96,15 +96,27 @@ export function nodeFiles(): LocalFiles {
 }
 
 /** Creates a folder. With `recursive`, Node reports `ENOENT` for a read-only file system. */
-function makeFolder(path: string, isParentThere = false): void {
+function makeFolder(path: string): void {
+  const above = dirname(path);
+  try {
+    makeLastFolder(path);
+  } catch (error) {
+    if (errorCodeOf(error) !== "ENOENT" || above === path) throw error;
+    makeFolder(above);
+    makeLastFolder(path); // fails again if the parent is a link to nothing
+  }
+}
+
+function makeLastFolder(path: string): void {
   try {
     fs.mkdirSync(path, { mode: PRIVATE_FOLDER });
   } catch (error) {
-    const above = dirname(path);
-    const code = errorCodeOf(error);
-    if (code === "EEXIST") return; // the caller checks its kind
-    if (code !== "ENOENT" || above === path || isParentThere) throw error; // the parent can be a link to nothing
-    makeFolder(above);
-    makeFolder(path, true);
+    if (errorCodeOf(error) !== "EEXIST") throw error; // the caller checks the kind of what is there
   }
+}
+
+function kindOf(stats: BigIntStats): FileFacts["kind"] {
+  if (stats.isSymbolicLink()) return "link";
+  if (stats.isFile()) return "file";
+  return stats.isDirectory() ? "folder" : "other";
 }

@@ -43,12 +43,12 @@ export function makeFetch(
       proxy = await findProxy(request.url, variable);
       const certificates = await more;
       try {
-        return await send(request, { proxy, certificates }, isPatient);
+        return await send(request, { proxy, certificates }, { isPatient });
       } catch (error) {
         // The handshake failed before anything was sent.
         if (certificates || !isUnknownIssuer(error)) throw error;
         more ??= trustedCertificates(variable);
-        return await send(request, { proxy, certificates: await more }, isPatient);
+        return await send(request, { proxy, certificates: await more }, { isPatient });
       }
     } catch (error) {
       throw httpFailure(error, request, { proxy });
@@ -83,7 +83,11 @@ async function readRequest(url: string | URL, init: RequestInit = {}): Promise<H
   };
 }
 
-async function send(request: HttpRequest, route: HttpRoute, isPatient: boolean): Promise<Response> {
+async function send(
+  request: HttpRequest,
+  route: HttpRoute,
+  { isPatient }: { readonly isPatient: boolean },
+): Promise<Response> {
   if (!route.proxy && !route.certificates) {
     return await fetch(request.url, isPatient ? { ...request, ...withoutTimeLimits() } : request);
   }

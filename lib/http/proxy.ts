@@ -204,9 +204,13 @@ async function admit(near: Deno.Conn, password: string): Promise<void> {
   if (new TextDecoder().decode(await readExactly(near, length)) !== password) throw new TypeError("not our client");
   await writeAll(near, [1, 0]);
   const [, , , type] = await readExactly(near, 4);
-  const addressLength = type === 1 ? 4 : type === 4 ? 16 : (await readExactly(near, 1))[0]!;
-  await readExactly(near, addressLength + 2);
+  const addressLength = type === undefined ? undefined : ADDRESS_LENGTHS[type];
+  await readExactly(near, (addressLength ?? (await readExactly(near, 1))[0]!) + PORT_LENGTH);
 }
+
+/** Bytes of the addresses that do not begin with their length: IPv4 and IPv6 (RFC 1928, 5). */
+const ADDRESS_LENGTHS: Readonly<Record<number, number>> = { 1: 4, 4: 16 };
+const PORT_LENGTH = 2;
 
 async function readExactly(connection: Deno.Conn, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);

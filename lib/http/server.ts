@@ -78,12 +78,15 @@ export function httpConnections<Request extends object>(service: HttpService<Req
 
   return {
     accept(socket) {
-      if (closed) return void socket.destroy();
+      if (closed !== undefined) return void socket.destroy();
       if (makeRoom(connections, maxConnections)) return add(connections, serve(socket, service, semaphore));
       if (!onTrouble || !makeRoom(rejections, MAX_REJECTIONS)) return void socket.destroy();
       add(rejections, serve(socket, { ...service, read: () => onTrouble("crowded") }, semaphore));
     },
-    close: () => closed ??= closeAll(),
+    close() {
+      closed ??= closeAll();
+      return closed;
+    },
   };
 }
 

@@ -446,10 +446,11 @@ export async function agreeOnKey(share: KeyShare, theirs: Uint8Array): Promise<C
   }
   const shared = bytesOf(power(value, share.exponent));
   const none = new Uint8Array();
-  const secret = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
+  const isExtractable = false;
+  const secret = await crypto.subtle.importKey("raw", shared, "HKDF", isExtractable, ["deriveKey"]);
   const algorithm = { name: "HKDF", hash: "SHA-256", salt: none, info: none };
   const key = { name: "AES-CBC", length: KEY_BITS };
-  return await crypto.subtle.deriveKey(algorithm, secret, key, false, ["encrypt", "decrypt"]);
+  return await crypto.subtle.deriveKey(algorithm, secret, key, isExtractable, ["encrypt", "decrypt"]);
 }
 
 /** Fields of a `Secret` of the specification: the initialization vector, and the ciphertext. */

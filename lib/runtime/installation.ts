@@ -51,13 +51,16 @@ export function packageFolders(name: string): readonly string[] {
 export function packageFoldersAbove(file: string, name: string): readonly string[] {
   const isWindows = file.includes("\\");
   const separator = isWindows ? "\\" : "/";
-  const isShare = file.startsWith("\\\\");
-  const roots = isShare ? 4 : isWindows ? 1 : 0; // \\server\share is four
+  const driveLength = isWindows ? 1 : 0;
+  const roots = file.startsWith("\\\\") ? SHARE_LENGTH : driveLength;
   const parts = file.split(/[\\/]/);
   const above = parts.slice(0, -1).map((_, index, all) => all.slice(0, all.length - index));
   return above.filter((folder) => folder.length > roots && folder.at(-1) !== "node_modules")
     .map((folder) => [...folder, "node_modules", ...name.split("/")].join(separator));
 }
+
+/** Parts of a share's path: `\\server\share` has four. */
+const SHARE_LENGTH = 4;
 
 /** Returns the executable that this program was compiled to. Its modules have paths at which there is no file. */
 function ownExecutable(): string | undefined {

@@ -77,17 +77,18 @@ async function startProcess(command: readonly string[], options: ProcessOptions)
 function withoutCurrentFolder(): Readonly<Record<string, string>> {
   if (!mayReadEnvironment("PATH")) return {};
   const path = readEnvironment("PATH") ?? "";
-  const isWindows = operatingSystem() === "win32";
-  const safe = absoluteEntries(path, isWindows).join(isWindows ? ";" : ":") || (isWindows ? "" : USUAL_PATH);
+  const system = operatingSystem();
+  const isWindows = system === "win32";
+  const safe = absoluteEntries(path, system).join(isWindows ? ";" : ":") || (isWindows ? "" : USUAL_PATH);
   return safe === path ? {} : { PATH: safe };
 }
 
 /** Folders to search if nothing of PATH remains: an empty PATH means the current folder. */
 const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin";
 
-/** Returns the entries of a PATH that are the same from everywhere. */
-export function absoluteEntries(path: string, isWindows: boolean): readonly string[] {
-  if (!isWindows) return path.split(":").filter((entry) => entry.startsWith("/"));
+/** Returns the entries of a PATH that are the same from everywhere, on an operating system that is named as by Node. */
+export function absoluteEntries(path: string, system: string): readonly string[] {
+  if (system !== "win32") return path.split(":").filter((entry) => entry.startsWith("/"));
   // On Windows an entry can be in quotation marks, and then contain a semicolon.
   const entries = path.match(/(?:"[^"]*"|[^;"])+/g) ?? [];
   return entries.filter((entry) => /^"?([A-Za-z]:[\\/]|\\\\)/.test(entry));
@@ -118,7 +119,7 @@ export function programOnNode(name: string, { system, path, isThere }: ProgramPl
 export function findOnWindows(name: string, path = "", isThere: (path: string) => boolean): string | undefined {
   // Windows ignores dots and spaces at the end of a name.
   const names = /\.(exe|com|cmd|bat)[. ]*$/i.test(name) ? [name] : [`${name}.exe`, `${name}.com`];
-  const folders = absoluteEntries(path, true).map((entry) => entry.replaceAll('"', "").replace(/[\\/]+$/, ""));
+  const folders = absoluteEntries(path, "win32").map((entry) => entry.replaceAll('"', "").replace(/[\\/]+$/, ""));
   return folders.flatMap((folder) => names.map((each) => `${folder}\\${each}`)).find(isThere);
 }
 

@@ -107,7 +107,10 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   const fd = stream === "stdout" ? 1 : 2;
   if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
     // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
-    return (bytes) => (globalThis.process[stream].write(bytes), bytes.length);
+    return (bytes) => {
+      globalThis.process[stream].write(bytes);
+      return bytes.length;
+    };
   }
   return (bytes) => {
     try {

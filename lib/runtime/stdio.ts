@@ -57,7 +57,9 @@ export async function dropUnreadErrors(): Promise<AsyncDisposable> {
     if (pending + bytes.length > MAX_PENDING_BYTES) return;
     pending += bytes.length;
     last = last.then(() => writeBytes(bytes)).catch(() => {}) // nobody reads, or the disk is full
-      .then(() => void (pending -= bytes.length));
+      .then(() => {
+        pending -= bytes.length;
+      });
   });
   return {
     async [Symbol.asyncDispose]() {

@@ -64,7 +64,8 @@ export function openWindowsApi(): WindowsApi | undefined {
   const kernel32 = `${folder}\\kernel32.dll`;
   try {
     const open = opener([crypt32, kernel32]);
-    return api = open && { ...open(crypt32, CRYPT32), ...open(kernel32, KERNEL32) };
+    api = open && { ...open(crypt32, CRYPT32), ...open(kernel32, KERNEL32) };
+    return api;
   } catch {
     return undefined; // Bun has no FFI on every processor
   }

@@ -85,7 +85,8 @@ export class BrokerSource {
     if (finding.state === "active") {
       log("info", `The broker (${finding.broker.kind}) is active${finding.reason ? `; ${finding.reason}` : ""}`);
     } else log(finding.state === "off" ? "info" : "warn", `Going on without a broker: ${finding.reason}`);
-    return this.#finding = finding;
+    this.#finding = finding;
+    return finding;
   }
 
   /** Returns true if a broker was found that lacks what every client needs. */

@@ -200,7 +200,8 @@ export class TokenRouter {
 
   /** Returns the identity provider. Its code is loaded on first use. */
   async provider(): Promise<ProviderSource> {
-    return await (this.#provider ??= this.#makeProvider());
+    this.#provider ??= this.#makeProvider();
+    return await this.#provider;
   }
 
   async #makeProvider(): Promise<ProviderSource> {
@@ -209,7 +210,11 @@ export class TokenRouter {
     const { fetch, ...options } = this.#options;
     let made: Promise<Fetch> | undefined; // one for all calls: it remembers what it found out about the network
     const makeFetch = async () => fetch ?? (await import("../http/client.ts")).makeFetch();
-    return new ProviderSource({ ...options, cache, fetch: () => made ??= makeFetch() });
+    const fetchOnce = (): Promise<Fetch> => {
+      made ??= makeFetch();
+      return made;
+    };
+    return new ProviderSource({ ...options, cache, fetch: fetchOnce });
   }
 
   /** Aborts all calls in flight, and frees the connection to the broker. Resolves when renewals that were sent are stored. */
@@ -312,7 +317,8 @@ class CachedAccounts {
 
   /** Returns the cache. Its code is loaded on first use. */
   async cache(): Promise<TokenCache> {
-    return await (this.#cache ??= this.#makeCache());
+    this.#cache ??= this.#makeCache();
+    return await this.#cache;
   }
 
   async #makeCache(): Promise<TokenCache> {
@@ -324,29 +330,29 @@ class CachedAccounts {
 
   /** Lists the accounts that signed in without the broker. */
   async accounts(username: string | undefined, signal: AbortSignal | undefined): Promise<CachedAccount[]> {
-    return await this.#readOr([], async (store) => {
+    return await this.#readOr(async (store) => {
       if (!this.#cache && (await store?.readAccounts({ signal }))?.length === 0) return [];
       return await (await this.cache()).findAccounts({ username, signal });
-    });
+    }, { empty: [] });
   }
 
   async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
-    return await this.#readOr(undefined, async (store) => {
+    return await this.#readOr(async (store) => {
       if (!await this.#has(store, account, signal)) return undefined;
       return await (await this.cache()).findAccount(account, { signal });
-    });
+    }, { empty: undefined });
   }
 
   /** Returns true if an account signed out of the app, in this run or an earlier one. */
   async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
     const read = async (store?: CacheStore) =>
       await this.#has(store, account, signal) && await (await this.cache()).isSignedOut(account, { signal });
-    return await this.#readOr(false, read);
+    return await this.#readOr(read, { empty: false });
   }
 
   /** Returns true if the cache knows an account, even if only that it signed out. */
   async has(account: AccountInfo): Promise<boolean> {
-    return await this.#readOr(false, (store) => this.#has(store, account, undefined));
+    return await this.#readOr((store) => this.#has(store, account, undefined), { empty: false });
   }
 
   async #has(
@@ -359,7 +365,10 @@ class CachedAccounts {
   }
 
   /** Reads the cache. Returns `empty` if that fails, which must not stop a broker, or if nothing is stored in memory yet. */
-  async #readOr<T>(empty: T, read: (store: CacheStore | undefined) => Promise<T>): Promise<T> {
+  async #readOr<T>(
+    read: (store: CacheStore | undefined) => Promise<T>,
+    { empty }: { readonly empty: T },
+  ): Promise<T> {
     const { store, log } = this.#options;
     if (!store && !this.#cache) return empty;
     try {

@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import { absoluteEntries, batchArguments, programOnNode, StartError } from "../../../lib/runtime/process.ts";
 
 test("absoluteEntries() leaves out what depends on the current folder", () => {
-  expect(absoluteEntries("/usr/bin::.:bin:../bin:~/bin:/bin:", false)).toEqual(["/usr/bin", "/bin"]);
-  expect(absoluteEntries("C:\\Windows;;.;bin;C:bin;\\bin;\\\\server\\share;d:/b", true)).toEqual([
+  expect(absoluteEntries("/usr/bin::.:bin:../bin:~/bin:/bin:", "linux")).toEqual(["/usr/bin", "/bin"]);
+  expect(absoluteEntries("C:\\Windows;;.;bin;C:bin;\\bin;\\\\server\\share;d:/b", "win32")).toEqual([
     ...["C:\\Windows", "\\\\server\\share", "d:/b"],
   ]);
-  expect(absoluteEntries('"C:\\a;b";".\\c";"x";C:\\d', true)).toEqual(['"C:\\a;b"', "C:\\d"]);
+  expect(absoluteEntries('"C:\\a;b";".\\c";"x";C:\\d', "win32")).toEqual(['"C:\\a;b"', "C:\\d"]);
 });
 
 // Windows looks for a program in the current folder before PATH, and so does cmd.exe for a batch file: "serve -- terraform" ran
