@@ -5,6 +5,7 @@
  */
 import { untilAborted } from "../../lib/async.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { ChallengeLimits } from "../../lib/oauth/challenge_limits.ts";
 import { challengeParameters, claimsRequest } from "../../lib/request.ts";
 
 /** A token, and what it was requested with. */
@@ -47,13 +48,8 @@ interface Options {
 const RENEW_BEFORE_MS = 5 * 60_000;
 /** Time in milliseconds until a renewal that failed is tried again. */
 const PAUSE_MS = 60_000;
-/** New tokens that a server's challenges can cause in a time, in milliseconds. */
-const MAX_NEW_TOKENS = 5;
-const NEW_TOKENS_MS = 10 * 60_000;
-/** Shortest time between two prompts, in milliseconds. */
+/** Shortest time between two prompts, in milliseconds: users who are prompted again and again give in. */
 const PROMPT_MS = 60_000;
-/** Greatest number of different demands that are answered in a session. */
-const MAX_DEMANDS = 100;
 const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
   first: undefined,
   expired: undefined,
@@ -62,57 +58,13 @@ const MESSAGES: Readonly<Record<TokenReason["kind"], string | undefined>> = {
   scopes: "asks for a token with more scopes: a new one is sent",
 };
 
-/**
- * Limits of what one server can cause, whatever it responds to the tokens: Entra takes many requests for a loop (AADSTS50196),
- * and users who are prompted again and again give in.
- */
-class ChallengeLimits {
-  readonly #now: () => number;
-  readonly #answered = new Set<string>();
-  #requestedMs: number[] = [];
-  #promptedMs = -Infinity;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  /** Returns true if a challenge may be answered by a new token. */
-  isWithin({ demand }: Challenge): boolean {
-    const sinceMs = this.#now() - NEW_TOKENS_MS;
-    this.#requestedMs = this.#requestedMs.filter((time) => time > sinceMs);
-    const isNew = demand === undefined || !this.#answered.has(demand) && this.#answered.size < MAX_DEMANDS;
-    return isNew && this.#requestedMs.length < MAX_NEW_TOKENS;
-  }
-
-  get mayPrompt(): boolean {
-    return this.#now() - this.#promptedMs >= PROMPT_MS;
-  }
-
-  /** Counts a challenge before it is answered. */
-  countChallenge({ kind }: Challenge): void {
-    // A renewal is not the server's doing; the first token comes once, however often the user has to be waited for.
-    if (kind !== "expired" && kind !== "first") this.#requestedMs.push(this.#now());
-  }
-
-  countPrompt(): void {
-    this.#promptedMs = this.#now();
-  }
-
-  /** Counts a token that was issued. The first sign-in delays no prompt: many servers ask for more scopes right after it. */
-  countToken({ kind, demand }: Challenge): void {
-    if (demand !== undefined) this.#answered.add(demand);
-    if (kind !== "first") return;
-    this.#requestedMs.push(this.#now());
-    this.#promptedMs = -Infinity;
-  }
-}
-
 /** The token of one server. */
 class TokenHolder {
   readonly #host: string;
   readonly #options: Options;
   readonly #now: () => number;
-  readonly limits: ChallengeLimits;
+  readonly #limits: ChallengeLimits;
+  #promptedMs = -Infinity;
   #token: ServerToken | undefined;
   #renewAtMs = 0;
   #renewal: { readonly token: Promise<ServerToken>; readonly mayPrompt: boolean } | undefined;
@@ -121,7 +73,12 @@ class TokenHolder {
     this.#host = host;
     this.#options = options;
     this.#now = options.now ?? Date.now;
-    this.limits = new ChallengeLimits(this.#now);
+    this.#limits = new ChallengeLimits(this.#now);
+  }
+
+  /** Returns true if a challenge may be answered by a new token. */
+  mayAnswer({ demand }: Challenge): boolean {
+    return this.#limits.isWithin(demand);
   }
 
   /** Returns the token to send with a request; `undefined` if the server has asked for none. */
@@ -163,14 +120,20 @@ class TokenHolder {
     challenge: Challenge,
     { isForMessage }: { readonly isForMessage: boolean },
   ): Promise<ServerToken> {
-    this.limits.countChallenge(challenge);
+    const { kind, demand } = challenge;
+    // A renewal is not the server's doing; the first token comes once, however often the user has to be waited for.
+    if (kind !== "expired" && kind !== "first") this.#limits.countRequest();
     const token = await this.#options.acquire({
-      kind: challenge.kind,
+      kind,
       challenge: challenge.challenge,
-      mayPrompt: isForMessage && this.limits.mayPrompt,
-      onPrompt: () => this.limits.countPrompt(),
+      mayPrompt: isForMessage && this.#now() - this.#promptedMs >= PROMPT_MS,
+      onPrompt: () => this.#promptedMs = this.#now(),
     }, this.#token);
-    this.limits.countToken(challenge);
+    if (demand !== undefined) this.#limits.addAnswered(demand);
+    if (kind === "first") {
+      this.#limits.countRequest();
+      this.#promptedMs = -Infinity; // it delays no prompt: many servers ask for more scopes right after the first sign-in
+    }
     const now = this.#now();
     const leftMs = token.expiresOn.getTime() - now;
     this.#renewAtMs = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
@@ -204,7 +167,7 @@ export function fetchWithToken(server: URL, options: Options): Send {
     for (;;) {
       const challenge = challengeOf(response, token);
       if (!challenge || answered.has(challenge.kind)) return response;
-      if (!holder.limits.isWithin(challenge)) {
+      if (!holder.mayAnswer(challenge)) {
         options.tell(`${server.host} asks for new tokens too often, or again for the same: it gets none`);
         return response;
       }

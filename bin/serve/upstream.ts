@@ -12,11 +12,13 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { Socket } from "node:net";
+import { untilAborted } from "../../lib/async.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError } from "../../lib/errors.ts";
 import { ServerAgent } from "../../lib/http/agent.ts";
 import { secretComparer } from "../../lib/http/server.ts";
 import { type EndpointAddress, listenAt } from "../../lib/http/unix_socket.ts";
 import { currentRuntime, isAtLeast } from "../../lib/runtime/host.ts";
+import type { AuthenticationResult } from "../../lib/token.ts";
 import { commandLineHint, say } from "../cli/output.ts";
 import { type IdentityEndpoint, type Refusal, STATUS } from "./endpoint.ts";
 import { openRequestLog, type RequestLog } from "./request_log.ts";
@@ -214,14 +216,14 @@ class UpstreamProxy {
     const client = this.#clients.of(request.socket);
     if (!client || client.pending >= MAX_PIPELINED) return void request.socket.destroy();
     const exchange = new Exchange(client, { request, response, isContinueExpected });
-    client.turn = client.pending === 0 ? this.#serve(exchange) : client.turn.then(() => this.#serve(exchange));
-    client.pending++;
+    const isFirst = client.pending === 0;
+    client.add(exchange);
+    client.turn = isFirst ? this.#serve(exchange) : client.turn.then(() => this.#serve(exchange));
   }
 
   /** Answers a request. It never fails. */
   async #serve(exchange: Exchange): Promise<void> {
     const { client, request, response } = exchange;
-    client.exchange = exchange;
     this.#busy++;
     const headers = pairHeaders(request.rawHeaders);
     const length = bodyLengthOf(headers, request.httpVersion);
@@ -242,9 +244,7 @@ class UpstreamProxy {
     this.#log.add(exchange.status, () => `${request.method} ${request.url?.split("?")[0]}`, exchange.beginMs);
     this.#busy--;
     this.#last = Date.now();
-    client.pending--;
-    client.exchange = undefined;
-    client.idleSinceMs = performance.now();
+    client.remove(exchange);
   }
 
   /** Finds the rule for a request, or throws why it is refused. */
@@ -254,6 +254,7 @@ class UpstreamProxy {
   ): Route {
     const { method = "", url = "" } = exchange.request;
     const invalid = (message: string) => new RefusedRequest({ statusCode: 400, message });
+    if (!isHttp1(exchange.request)) throw invalid("The request is not HTTP/1.1");
     const target = readTarget(method, url);
     if (!target) throw invalid("The target of the request is not a path");
     if (length === undefined) throw invalid("Two servers could read the length of the body differently");
@@ -278,22 +279,31 @@ class UpstreamProxy {
     if (exchange.isContinueExpected && length !== 0) exchange.response.writeContinue();
     const isKept = typeof length === "number" && length <= MAX_KEPT_BYTES;
     const kept = isKept && length > 0 ? await exchange.readBody() : undefined;
-    let claims: string | undefined;
-    for (;;) {
-      exchange.pauseLimit();
-      const token = await this.#tokens.acquire(upstream.scope, { claims, signal: exchange.signal });
-      const authorization = `${token.tokenType} ${token.accessToken}`;
-      const answer = await this.#send({ ...route, exchange, authorization, headers, length, kept });
-      const challenge = [401, 403].includes(answer.statusCode ?? 0)
-        ? claimsOf(pairHeaders(answer.rawHeaders))
-        : undefined;
-      if (challenge === undefined || claims !== undefined || !isKept) {
-        if (challenge !== undefined && claims === undefined) this.#tokens.answerNext(upstream.scope, challenge);
-        return returnAnswer(answer, exchange, { ...route, headers, token: token.accessToken });
-      }
-      claims = challenge;
+    const tokens = this.#tokens.of(upstream.scope);
+    const send = (token: AuthenticationResult) =>
+      this.#send({
+        ...route,
+        exchange,
+        authorization: `${token.tokenType} ${token.accessToken}`,
+        headers,
+        length,
+        kept,
+      });
+    exchange.pauseLimit();
+    let token = await tokens.acquire(exchange.signal);
+    let answer = await send(token);
+    const claims = [401, 403].includes(answer.statusCode ?? 0) ? claimsOf(pairHeaders(answer.rawHeaders)) : undefined;
+    if (claims !== undefined && !isKept) tokens.answerNext({ claims, refused: token });
+    const renewal = claims !== undefined && isKept
+      ? tokens.answer({ claims, refused: token }, exchange.signal)
+      : undefined;
+    if (renewal !== undefined) {
       answer.destroy();
+      exchange.pauseLimit();
+      token = await renewal;
+      answer = await send(token);
     }
+    returnAnswer(answer, exchange, { ...route, headers, token: token.accessToken });
   }
 
   /** Sends a request, once more on a new connection if the server had closed the old one, and returns the response. */
@@ -336,21 +346,34 @@ async function sendBy(agent: ServerAgent, sent: Sent): Promise<IncomingMessage> 
     insecureHTTPParser: false,
   });
   exchange.outgoing = outgoing;
+  const breakOff = () => {
+    reject(new BrokenResponse()); // what the runtime has read already is not an answer any more
+    outgoing.destroy();
+  };
   let interim = 0;
   outgoing.on("information", () => {
     interim++;
-    if (interim > MAX_INTERIM_RESPONSES) outgoing.destroy(new BrokenResponse());
+    if (interim > MAX_INTERIM_RESPONSES) breakOff();
   });
   outgoing.on("response", (answer) => {
-    // 101 would leave HTTP.
-    if ((answer.statusCode ?? 0) < 200) outgoing.destroy(new BrokenResponse());
+    if ((answer.statusCode ?? 0) < 200 || !isHttp1(answer)) breakOff();
     else resolve(answer);
   });
-  outgoing.on("error", reject);
+  // 101 would leave HTTP.
+  outgoing.on("upgrade", (_, socket) => {
+    socket.destroy();
+    breakOff();
+  });
+  outgoing.on("error", reject).once("close", () => reject(new BrokenResponse()));
   if (length === 0) outgoing.end();
   else if (kept) outgoing.end(kept);
   else pump(exchange.request, outgoing, exchange.touch);
-  return await promise;
+  return await untilAborted(promise, exchange.signal);
+}
+
+/** Returns true for the versions whose messages this proxy understands. Some parsers take others, and read them as HTTP/1.1. */
+function isHttp1({ httpVersion }: IncomingMessage): boolean {
+  return httpVersion === "1.1" || httpVersion === "1.0";
 }
 
 /** Sends a response to the client, as it comes. */

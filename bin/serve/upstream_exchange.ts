@@ -51,10 +51,13 @@ export class Exchange {
     this.response = response;
     this.isContinueExpected = isContinueExpected;
     request.on("error", ignoreError);
-    response.on("error", ignoreError).once("close", () => {
-      if (!response.writableFinished) this.fail(new RefusedRequest(GONE));
-      this.#closed.resolve();
-    });
+    response.on("error", ignoreError).once("close", () => this.end());
+  }
+
+  /** Ends what is not sent yet: the connection to the client is closed. */
+  end(): void {
+    if (!this.response.writableFinished) this.fail(new RefusedRequest(GONE));
+    this.#closed.resolve();
   }
 
   /** Aborts with the reason why the exchange fails. */
@@ -167,9 +170,8 @@ export class Client {
   readonly socket: Socket;
   /** True once it has shown the secret. */
   isAdmitted = false;
-  exchange: Exchange | undefined;
-  /** Requests that came, and are not answered yet. */
-  pending = 0;
+  /** Requests that came, and are not answered yet: the first one is being answered. */
+  readonly #exchanges = new Set<Exchange>();
   /** Resolves once all requests so far are answered: they are answered one after the other. */
   turn: Promise<void> = Promise.resolve();
   /** Time of `performance.now()` since which there is no request. */
@@ -179,6 +181,31 @@ export class Client {
 
   constructor(socket: Socket) {
     this.socket = socket;
+  }
+
+  /** Number of requests that came, and are not answered yet. */
+  get pending(): number {
+    return this.#exchanges.size;
+  }
+
+  /** The request that is being answered. */
+  get exchange(): Exchange | undefined {
+    const [first] = this.#exchanges;
+    return first;
+  }
+
+  add(exchange: Exchange): void {
+    this.#exchanges.add(exchange);
+  }
+
+  remove(exchange: Exchange): void {
+    this.#exchanges.delete(exchange);
+    this.idleSinceMs = performance.now();
+  }
+
+  /** Ends all requests: on Deno, the responses to those that wait for their turn do not emit `close` with the connection. */
+  end(): void {
+    for (const exchange of this.#exchanges) exchange.end();
   }
 
   get isIdle(): boolean {
@@ -206,8 +233,12 @@ export class Clients {
   /** Adds a connection. If there are too many, one is cut: of a client that has not shown the secret, and is idle the longest. */
   add(socket: Socket): void {
     if (this.#clients.size >= MAX_CLIENTS && !this.#makeRoom()) return void socket.destroy();
-    this.#clients.set(socket, new Client(socket));
-    socket.on("error", ignoreError).once("close", () => this.#clients.delete(socket));
+    const client = new Client(socket);
+    this.#clients.set(socket, client);
+    socket.on("error", ignoreError).once("close", () => {
+      this.#clients.delete(socket);
+      client.end();
+    });
   }
 
   #makeRoom(): boolean {

@@ -116,18 +116,26 @@ export function routeOf({ method, path, query }: RequestTarget, upstreams: reado
 /** Some servers decode a path more than once. One that goes on longer than this is refused. */
 const MAX_DECODINGS = 4;
 
-/** Returns true if no server can take another path for the one that was checked, however often it decodes it. */
+/**
+ * Returns true if no server can take another path for the one that was checked, however often it decodes it, and compares it by
+ * NFKC in between.
+ */
 export function isUnambiguous(path: string): boolean {
   if (isPlain(path)) return true;
   let current = path;
   for (let times = 0; times <= MAX_DECODINGS; times++) {
     if (!current.split("/").every(isPlainSegment)) return false;
-    const decoded = decodePercent(current);
+    const decoded = decodePercent(withoutIgnorables(current.normalize("NFKC")));
     if (decoded === undefined) return false;
     if (decoded === current) return true;
     current = decoded;
   }
   return false;
+}
+
+/** Removes the characters that are drawn as nothing, which some servers drop. */
+function withoutIgnorables(path: string): string {
+  return path.replaceAll(/[\p{Cf}\p{Default_Ignorable_Code_Point}]/gu, "");
 }
 
 /** Returns true for segments of letters, digits and marks, none of which begins or ends with a dot: nearly all paths. */
@@ -136,18 +144,25 @@ function isPlain(path: string): boolean {
 }
 
 /**
+ * Characters that a segment may consist of, in its NFKC and without invisible characters: those of names in all languages, and
+ * emoji. Others end the string or the path for some servers (control characters, a number sign, line separators), or are the
+ * nearest character to a backslash, slash or percent sign in a code page (the yen and won signs, division slashes, U+066A).
+ */
+const PASSING =
+  /^(?:(?![\\#\xA5\u20A9\u0337\u0338\u20E5])[ -~\xA1-\xBF\xD7\xF7\u2190-\u21FF\u3001\u3002\u30FB\p{L}\p{M}\p{N}\p{Zs}\p{Pc}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Sc}\p{Sk}\p{So}\p{Extended_Pictographic}])*$/u;
+
+/**
  * Returns false for a segment that some server takes for `.` or `..`, for none, or for more than one: Windows drops dots and spaces
- * at the end, some servers cut parameters off, compare by NFKC, drop invisible characters, or map to a code page by the nearest
- * character.
+ * at the end and reads a colon as the name of a stream, some servers cut parameters off, compare by NFKC, drop invisible characters,
+ * or map to a code page by the nearest character.
  */
 function isPlainSegment(segment: string): boolean {
-  // A control character ends the string for some, a number sign the path.
-  if (/[\p{Cc}\\#\u2044\u2215\u2216\u29F5\u29F8]/u.test(segment)) return false;
-  const normalized = segment.normalize("NFKC").replaceAll(/\p{Cf}/gu, "");
-  if (/[\\/#\p{Cc}]/u.test(normalized)) return false;
-  if (normalized.startsWith("..")) return false;
-  const withoutParameters = normalized.replace(/;.*$/s, "");
-  return withoutParameters === "" || withoutParameters.replace(/[. ]+$/, "") !== "";
+  const normalized = withoutIgnorables(segment.normalize("NFKC"));
+  if (!PASSING.test(normalized) || normalized.includes("/")) return false;
+  if (/[\p{Cc}\p{Zl}\p{Zp}\\#]/u.test(segment)) return false;
+  if (segment.startsWith("..") || normalized.startsWith("..")) return false;
+  const name = normalized.replace(/[;:].*$/s, "");
+  return name === "" || name.replace(/[.\p{Zs}]+$/u, "") !== "";
 }
 
 /** Decodes `%XX` once; `undefined` for other percent signs (IIS reads `%uXXXX`), and for bytes that are not UTF-8. */

@@ -42,11 +42,12 @@ describe("SECURITY.md", () => {
     expect(parts.filter((part) => !namesTests(part))).toEqual([]);
   });
 
-  test("has the limits of an MCP server that the code has", () => {
-    const file = "bin/mcp/authorization.ts";
-    const tokens = WORDS[constantIn(file, "MAX_NEW_TOKENS")],
-      minutes = WORDS[constantIn(file, "NEW_TOKENS_MS") / MINUTE_MS];
-    const promptMinutes = constantIn(file, "PROMPT_MS") / MINUTE_MS;
+  test("has the limits of an MCP server and of an upstream that the code has", () => {
+    const limits = "lib/oauth/challenge_limits.ts";
+    const tokens = WORDS[constantIn(limits, "MAX_NEW_TOKENS")];
+    const minutes = WORDS[constantIn(limits, "NEW_TOKENS_MS") / MINUTE_MS];
+    const promptMinutes = constantIn("bin/mcp/authorization.ts", "PROMPT_MS") / MINUTE_MS;
+    expect(sentences("docs/agents.md")).toContain(`more than ${tokens} new tokens in ${minutes} minutes`);
     expect(sentences("SECURITY.md")).toContain(`at most ${tokens} new tokens in ${minutes} minutes`);
     expect(sentences("SECURITY.md")).toContain(
       promptMinutes === 1 ? "one prompt a minute" : `${promptMinutes} minutes`,

@@ -24,6 +24,14 @@ afterEach(async () => {
 
 /** Opens the proxy on a port with a secret, or on a socket. Returns where. */
 async function open(rule: string, on: "port" | "socket" = "port"): Promise<number | string> {
+  const { endpoint, path } = await openEndpoint(rule, on);
+  return on === "port" ? endpoint.port : path;
+}
+
+async function openEndpoint(
+  rule: string,
+  on: "port" | "socket",
+): Promise<{ readonly endpoint: IdentityEndpoint; readonly path: string }> {
   const folder = mkdtempSync(join(tmpdir(), "upstream-attacks-")), path = join(folder, "socket");
   folders.push(folder);
   const endpoint = await openUpstreamProxy(on === "port" ? { port: 0, secret: SECRET } : { path }, {
@@ -36,7 +44,29 @@ async function open(rule: string, on: "port" | "socket" = "port"): Promise<numbe
       ),
   });
   endpoints.push(endpoint);
-  return on === "port" ? endpoint.port : path;
+  return { endpoint, path };
+}
+
+/** A server that answers what it receives with bytes as they are, and keeps the connection open. */
+async function rawServer(bytes: string): Promise<string> {
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => {});
+    socket.once("data", () => socket.write(bytes));
+  });
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Waits until no request counts as being answered. */
+async function untilIdle(endpoint: IdentityEndpoint): Promise<void> {
+  for (;;) {
+    const now = Date.now();
+    if (endpoint.lastBusy() < now) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 /** A server that takes whatever follows a head for the next request, and lists what it was asked with which token. */
@@ -176,4 +206,35 @@ test("as many requests as a client sends without reading, and no more, are answe
   const one = `GET /${host}/ HTTP/1.1\r\nHost: localhost\r\n\r\n`;
   const last = `GET /${host}/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
   expect((await answerTo(path, one.repeat(20) + last)).match(/HTTP\/1\.1 200/g)?.length).toBe(21);
+});
+
+// The exchange was never over, past every limit: 256 of them kept every client out, and the proxy could not be closed.
+test.each(["GET", "HEAD", "POST"])("a server that switches protocols after a %s ends the request", async (method) => {
+  const host = await rawServer("HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nfree");
+  const { endpoint } = await openEndpoint(`http://${host}`, "port");
+  const length = method === "POST" ? "Content-Length: 0\r\n" : "";
+  const request = `${method} /${host}/ HTTP/1.1\r\n${own(endpoint.port)}${length}Connection: close\r\n\r\n`;
+  expect(statusOf(await answerTo(endpoint.port, request))).toBe(502);
+  await untilIdle(endpoint);
+});
+
+// On Deno, the response to a request that waits for its turn does not emit `close` with its connection: the proxy never ended by
+// itself.
+describe("requests that came together are over with their connection", () => {
+  test("of a client without the secret", async () => {
+    const { endpoint } = await openEndpoint("http://127.0.0.1:1", "port");
+    await answerTo(endpoint.port, `GET /x HTTP/1.1\r\nHost: 127.0.0.1:${endpoint.port}\r\n\r\n`.repeat(2));
+    await untilIdle(endpoint);
+  });
+
+  test("of a client that disconnects", async () => {
+    const host = await rawServer("");
+    const { endpoint } = await openEndpoint(`http://${host}`, "port");
+    const asked = once(servers.at(-1)!, "connection");
+    const socket = await client(endpoint.port);
+    socket.write(`GET /${host}/ HTTP/1.1\r\n${own(endpoint.port)}\r\n`.repeat(5));
+    await asked;
+    socket.destroy();
+    await untilIdle(endpoint);
+  });
 });

@@ -222,6 +222,7 @@ describe("openUpstreamProxy(), requests", () => {
       "POST /H/x HTTP/1.1\r\nHost: localhost\r\nX-HTTP-Method-Override: DELETE\r\nContent-Length: 0\r\n\r\n",
     ],
     ["another path in a field", "GET /H/x HTTP/1.1\r\nHost: localhost\r\nX-Original-URL: /admin\r\n\r\n"],
+    ["another version", "GET /H/x HTTP/2.0\r\nHost: localhost\r\n\r\n"],
     ["another protocol", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
   ])("refuses %s, and sends nothing on", async (_, text) => {
     handle = (_, response) => response.end();
@@ -306,6 +307,12 @@ describe("openUpstreamProxy(), answers", () => {
     ["nothing", "", 502],
     ["half a head", "HTTP/1.1 200 x\r\nCont", 502],
     ["interim responses without end", "HTTP/1.1 103 x\r\n\r\n".repeat(20), 502],
+    [
+      "too many interim responses, and a response with them",
+      `${"HTTP/1.1 103 x\r\n\r\n".repeat(200)}HTTP/1.1 204 x\r\n\r\n`,
+      502,
+    ],
+    ["another version", "HTTP/2.0 200 x\r\nContent-Length: 0\r\n\r\n", 502],
     ["an interim response, and another one", "HTTP/1.1 100 x\r\n\r\nHTTP/1.1 204 x\r\n\r\n", 204],
   ])("of a server that sends %s", async (_, bytes, status) => {
     const to = await hostile(bytes);
@@ -451,9 +458,13 @@ describe("openUpstreamProxy(), tokens", () => {
     expect(asked.length).toBe(2);
   });
 
-  test("gives a second challenge to the client", async () => {
+  test("gives a second challenge to the client, and asks for no new token for the same claims", async () => {
     handle = (_, response) => challenge(response);
-    expect(statusOf(await answerTo(await open(), request()))).toBe(401);
+    const path = await open();
+    expect(statusOf(await answerTo(path, request()))).toBe(401);
+    expect(asked).toEqual([undefined, CHALLENGE]);
+    // Entra takes many requests for the same token for a loop.
+    expect(statusOf(await answerTo(path, request()))).toBe(401);
     expect(asked).toEqual([undefined, CHALLENGE]);
   });
 

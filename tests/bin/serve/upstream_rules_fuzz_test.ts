@@ -41,6 +41,8 @@ const piece = fc.oneof(
       "%e2%88%95",
       "%e2%80%a5",
     ],
+    ...["%ef%bc%852e", "%ef%b9%aa2e", "%ef%bc%852f", "%cd%8f", "%ef%b8%8f", "%e3%85%a4", "%f3%a0%84%80"],
+    ...["%c2%a5", "%e2%82%a9", "%ef%bf%a5", "%e2%a7%b9", "%d9%aa2e", "%e2%80%a8", "%e2%80%a9", "::$INDEX_ALLOCATION"],
     ...[
       "%20",
       "%09",
@@ -66,6 +68,9 @@ const path = fc.array(piece, { maxLength: 12 }).map((pieces) => `/graph.microsof
 
 const fromLatin1 = (text: string) =>
   text.replaceAll(/%([\da-f]{2})/gi, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
+/** Characters that are drawn as nothing (DerivedCoreProperties.txt), and the line separators, by their numbers. */
+const INVISIBLE =
+  /[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 /** One step in which some server reads a path. */
 const READERS: readonly ((path: string) => string)[] = [
   fromLatin1,
@@ -76,6 +81,10 @@ const READERS: readonly ((path: string) => string)[] = [
   (text) => text.normalize("NFKC"),
   (text) => text.replaceAll(/[\u2044\u2215]/g, "/"),
   (text) => text.replaceAll(/\p{Cf}/gu, ""),
+  (text) => text.replaceAll(INVISIBLE, ""),
+  (text) => text.replaceAll(/[\xa5\u20a9\u29f5\u29f8\u29f9]/g, "\\"),
+  (text) => text.replaceAll("\u066a", "%"),
+  (text) => text.replaceAll(/::\$INDEX_ALLOCATION(?=\/|$)/g, ""),
   (text) => text.replaceAll("\\", "/"),
   (text) => text.replaceAll(/;[^/]*/g, ""),
   (text) => text.replace(/[\0#].*$/s, ""),

@@ -131,6 +131,25 @@ describe("isUnambiguous()", () => {
     "/%c2%85",
     "/a%09b",
     "/a%23b",
+    // NFKC makes an ASCII percent sign of these, and what follows is decoded once more.
+    "/%EF%BC%852e%EF%BC%852e/users",
+    "/%EF%B9%AA2e%EF%B9%AA2e/users",
+    // Characters that are drawn as nothing, and are no formatting characters.
+    "/.%CD%8F./users",
+    "/.%EF%B8%8F./users",
+    "/.%E3%85%A4./users",
+    "/%F3%A0%84%80../users",
+    // The yen and won signs are the backslash of code pages; U+066A is the nearest character to a percent sign.
+    "/x%C2%A5..%C2%A5..%C2%A5users",
+    "/x%E2%82%A9..%E2%82%A9users",
+    "/x%EF%BF%A5..%EF%BF%A5users",
+    "/x%E2%A7%B9..%E2%A7%B9users",
+    "/%D9%AA2e%D9%AA2e/users",
+    "/.%E2%80%A8./users",
+    "/.%E2%80%A9./users",
+    // A stream of the folder itself (NTFS), and a private character that stands for a reserved one on shares.
+    "/.::$INDEX_ALLOCATION/users",
+    "/x%EF%80%A2users",
   ])("refuses %s", (path) => {
     expect(isUnambiguous(path)).toBe(false);
   });
@@ -151,6 +170,9 @@ describe("isUnambiguous()", () => {
     "/a%2Fb",
     "/.well-known/openid-configuration",
     "/a..b/x.",
+    "/Report%20%E2%80%93%20jane%E2%80%99s%20%E2%80%9Cv2%E2%80%9D%20%28a%29%5Bb%5D%20%C2%B150%E2%82%AC.docx",
+    "/%E6%97%A5%E6%9C%AC%E8%AA%9E%E3%83%BB%E8%B3%87%E6%96%99%E3%80%81%EF%BC%92%E3%80%8C%E6%A1%88%E3%80%8D.txt",
+    "/%E2%9C%94%EF%B8%8F%20%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80%20%E2%86%92%20%ED%95%9C%EA%B8%80",
   ])("lets %s through", (path) => {
     expect(isUnambiguous(path)).toBe(true);
   });
