@@ -100,20 +100,29 @@ interface SendOptions extends Omit<CallOptions, "log"> {
   readonly required?: boolean;
 }
 
-export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
-  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log, onUnusable } = options;
-  const redirectUri = transport.redirectUri(clientId);
+/** What the calls to a broker share: how they are sent, and the accounts that the broker listed. */
+class JsonCalls {
+  readonly #transport: JsonTransport;
+  readonly #options: JsonBrokerOptions;
   /** Accounts as the broker sent them, by {@linkcode accountKey}. */
-  const known = new Map<string, JsonObject>();
+  readonly #known = new Map<string, JsonObject>();
 
-  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
+  constructor(transport: JsonTransport, options: JsonBrokerOptions) {
+    this.#transport = transport;
+    this.#options = options;
+  }
+
+  contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
+    const { clientId } = this.#options;
+    const redirectUri = this.#transport.redirectUri(clientId);
     return { correlationId, flow: "broker", clientId, redirectUri, scopes };
   }
 
   /** A broker that lacks a `required` method is too old to be used at all. */
-  async function send(method: string, json: string, { required, ...call }: SendOptions): Promise<string> {
+  async send(method: string, json: string, { required, ...call }: SendOptions): Promise<string> {
+    const { log, onUnusable } = this.#options;
     try {
-      return await callBroker(method, () => transport.send(method, json, call), { ...call, log });
+      return await callBroker(method, () => this.#transport.send(method, json, call), { ...call, log });
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
       const { message, correlationId, hint, cause } = error;
@@ -122,25 +131,30 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
     }
   }
 
-  async function listAccounts(call: BrokerCall): Promise<wire.BrokerAccount[]> {
-    const sent = { ...call, timeoutMs: accountsMs, retry: true, required: true };
-    const json = await send("getAccounts", wire.accountsRequest(clientId), sent);
-    const accounts = await wire.readAccounts(json, authority, contextOf(call));
-    known.clear();
-    for (const { info, raw } of accounts) known.set(accountKey(info), raw);
+  async listAccounts(call: BrokerCall): Promise<wire.BrokerAccount[]> {
+    const { clientId, authority, timeLimits } = this.#options;
+    const sent = { ...call, timeoutMs: timeLimits.accountsMs, retry: true, required: true };
+    const json = await this.send("getAccounts", wire.accountsRequest(clientId), sent);
+    const accounts = await wire.readAccounts(json, authority, this.contextOf(call));
+    this.#known.clear();
+    for (const { info, raw } of accounts) this.#known.set(accountKey(info), raw);
     return accounts;
   }
 
   /** The account may come from an earlier run of the program, so the broker is asked for its accounts. */
-  async function rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
-    if (!known.has(accountKey(account))) await listAccounts(call);
-    return knownAccount(known, account, call);
+  async rawAccount(account: AccountInfo, call: BrokerCall): Promise<JsonObject> {
+    if (!this.#known.has(accountKey(account))) await this.listAccounts(call);
+    return knownAccount(this.#known, account, call);
   }
 
-  async function tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
-    const context = { ...contextOf(call, request.scopes), request, now: now() };
+  forget(account: AccountInfo): void {
+    this.#known.delete(accountKey(account));
+  }
+
+  async tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
+    const context = { ...this.contextOf(call, request.scopes), request, now: this.#options.now() };
     const { result, rawAccount } = await wire.readToken(json, context);
-    if (rawAccount) known.set(accountKey(result.account), rawAccount);
+    if (rawAccount) this.#known.set(accountKey(result.account), rawAccount);
     return result;
   }
 
@@ -148,84 +162,96 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
    * himmelblau opens its window only for an account that the request names, and it serves one user. Unlike Microsoft's, its
    * accounts have no `clientInfo`. It is reached over the session bus only.
    */
-  async function accountForWindow({ account }: BrokerTokenRequest, call: BrokerCall): Promise<JsonObject | undefined> {
-    if (account) return await rawAccount(account, call);
-    if (transport.kind !== "linux") return undefined;
-    if (known.size === 0) {
-      await listAccounts(call).catch((error) => {
+  async accountForWindow({ account }: BrokerTokenRequest, call: BrokerCall): Promise<JsonObject | undefined> {
+    if (account) return await this.rawAccount(account, call);
+    if (this.#transport.kind !== "linux") return undefined;
+    if (this.#known.size === 0) {
+      await this.listAccounts(call).catch((error) => {
         // Microsoft's window needs no account, and may fix a broker that cannot list them.
         if (!(error instanceof LatchkeyError)) throw error;
       });
     }
-    const [only, ...more] = known.values();
+    const [only, ...more] = this.#known.values();
     return only && more.length === 0 && !only.clientInfo ? only : undefined;
   }
 
-  function cancelWindow({ correlationId }: BrokerCall): void {
-    const { cancelMs: timeoutMs = 1_000 } = transport;
-    send("cancelInteractiveFlow", wire.cancelRequest(), { correlationId, timeoutMs }).catch((error) =>
-      log("debug", `The broker did not confirm the cancellation: ${String(error)} (correlation id ${correlationId})`)
-    );
+  cancelWindow({ correlationId }: BrokerCall): void {
+    const { cancelMs: timeoutMs = 1_000 } = this.#transport;
+    this.send("cancelInteractiveFlow", wire.cancelRequest(), { correlationId, timeoutMs }).catch((error) => {
+      const reason = `${String(error)} (correlation id ${correlationId})`;
+      this.#options.log("debug", `The broker did not confirm the cancellation: ${reason}`);
+    });
   }
 
   /** Others must not read a token in the process list. */
-  function forTransport(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
-    const { requestsAreVisible, parentWindow } = transport;
+  forTransport(request: BrokerInteractiveRequest): BrokerInteractiveRequest {
+    const { requestsAreVisible } = this.#transport;
+    const hasParentWindow = this.#transport.parentWindow !== undefined;
     return {
       ...request,
       ...(requestsAreVisible && { accessTokenToRenew: undefined }),
-      ...(parentWindow && { parentWindowHandle: parentWindow(request.parentWindowHandle) }),
+      ...(hasParentWindow && { parentWindowHandle: this.#transport.parentWindow?.(request.parentWindowHandle) }),
     };
   }
+}
 
+export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions): Broker {
+  const { clientId, timeLimits: { accountsMs, silentMs } } = options;
+  const calls = new JsonCalls(transport, options);
   return {
     kind: transport.kind,
     ...(transport.requestsAreVisible && { requestsAreVisible: true }),
     async getAccounts(call) {
-      return (await listAccounts(call)).map(({ info }) => info);
+      return (await calls.listAccounts(call)).map(({ info }) => info);
     },
     async acquireTokenSilently(request, call) {
-      const account = request.account && await rawAccount(request.account, call);
-      const json = wire.silentRequest(clientId, forTransport(request), account);
+      const account = request.account && await calls.rawAccount(request.account, call);
+      const json = wire.silentRequest(clientId, calls.forTransport(request), account);
       const sent = { ...call, timeoutMs: silentMs, retry: true, required: true };
-      return await tokenIn(await send("acquireTokenSilently", json, sent), request, call);
+      return await calls.tokenIn(await calls.send("acquireTokenSilently", json, sent), request, call);
     },
     async acquireTokenInteractively(request, call) {
-      const account = await accountForWindow(request, call);
-      const json = wire.interactiveRequest(clientId, forTransport(request), account);
+      const account = await calls.accountForWindow(request, call);
+      const json = wire.interactiveRequest(clientId, calls.forTransport(request), account);
       call.signal?.throwIfAborted();
       request.onBeforeWindow?.();
-      const onAbort = () => cancelWindow(call);
+      const onAbort = () => calls.cancelWindow(call);
       call.signal?.addEventListener("abort", onAbort, { once: true });
       try {
-        return await tokenIn(await send("acquireTokenInteractively", json, call), request, call);
+        return await calls.tokenIn(await calls.send("acquireTokenInteractively", json, call), request, call);
       } finally {
         call.signal?.removeEventListener("abort", onAbort);
       }
     },
     async removeAccount(account, call) {
-      const json = JSON.stringify({ clientId, account: await rawAccount(account, call) });
-      await wire.readDone(await send("removeAccount", json, { ...call, timeoutMs: accountsMs }), contextOf(call));
-      known.delete(accountKey(account));
+      const json = JSON.stringify({ clientId, account: await calls.rawAccount(account, call) });
+      await wire.readDone(
+        await calls.send("removeAccount", json, { ...call, timeoutMs: accountsMs }),
+        calls.contextOf(call),
+      );
+      calls.forget(account);
     },
     async acquireSsoCookies(request, call) {
-      const account = await rawAccount(request.account, call);
+      const account = await calls.rawAccount(request.account, call);
       const json = wire.cookieRequest(clientId, { ...request, scopes: [] }, account);
       const sent = { ...call, timeoutMs: silentMs, retry: true };
-      return await wire.readCookies(await send("acquirePrtSsoCookie", json, sent), contextOf(call));
+      return await wire.readCookies(await calls.send("acquirePrtSsoCookie", json, sent), calls.contextOf(call));
     },
     async signHttpRequest({ account, scheme }, call) {
-      await rawAccount(account, call);
+      await calls.rawAccount(account, call);
       const json = JSON.stringify({ clientId, popParams: wire.popParameters(scheme, account.homeAccountId) });
       const sent = { ...call, timeoutMs: silentMs, retry: true };
-      return await wire.readSignedHttpRequest(await send("generateSignedHttpRequest", json, sent), contextOf(call));
+      return await wire.readSignedHttpRequest(
+        await calls.send("generateSignedHttpRequest", json, sent),
+        calls.contextOf(call),
+      );
     },
     async isPopSupported(call) {
       // A broker that knows the method answers that its parameters are missing.
       const json = JSON.stringify({ clientId, popParams: {} });
       const sent = { ...call, timeoutMs: accountsMs };
       try {
-        await wire.readDone(await send("generateSignedHttpRequest", json, sent), contextOf(call));
+        await wire.readDone(await calls.send("generateSignedHttpRequest", json, sent), calls.contextOf(call));
         return true;
       } catch (error) {
         if (!(error instanceof LatchkeyError) || call.signal?.aborted) throw error;
@@ -238,7 +264,7 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       const json = wire.versionRequest();
       const sent = { ...call, timeoutMs: accountsMs };
       try {
-        return await wire.readVersion(await send("getLinuxBrokerVersion", json, sent), contextOf(call));
+        return await wire.readVersion(await calls.send("getLinuxBrokerVersion", json, sent), calls.contextOf(call));
       } catch (error) {
         const isKnown = error instanceof LatchkeyError && error.code !== "broker_unavailable";
         if (isKnown && !call.signal?.aborted) return undefined; // not every broker has the method

@@ -203,19 +203,32 @@ async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {
       continue;
     }
     try {
-      await requireTrusted(path);
-      const library = loaded.get(path) ?? openAddon(path) as MsalRuntime; // another call may have been faster
-      loaded.set(path, library);
-      return { library, path };
+      return { library: await openTrusted(path), path };
     } catch (error) {
-      const isOurs = error instanceof LatchkeyError;
-      const message = error instanceof Error ? error.message : String(error);
-      // If Deno may not look, this is how a missing addon fails.
-      if (!isThere && (isOurs || message.startsWith(`${path}: cannot open shared object file`))) continue;
-      failures.push(isOurs ? error : addonFailure(message, { path, system, install }));
+      // If Deno may not look, the error tells whether the addon is there.
+      if (isThere || !isMissingAddon(path, error)) failures.push(openFailure(error, { path, system, install }));
     }
   }
   throw failures[0] ?? notFound(paths, install);
+}
+
+async function openTrusted(path: string): Promise<MsalRuntime> {
+  await requireTrusted(path);
+  const library = loaded.get(path) ?? openAddon(path) as MsalRuntime; // another call may have been faster
+  loaded.set(path, library);
+  return library;
+}
+
+function isMissingAddon(path: string, error: unknown): boolean {
+  return error instanceof LatchkeyError || messageOf(error).startsWith(`${path}: cannot open shared object file`);
+}
+
+function openFailure(error: unknown, facts: Parameters<typeof addonFailure>[1]): LatchkeyError {
+  return error instanceof LatchkeyError ? error : addonFailure(messageOf(error), facts);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function notFound(paths: readonly string[], install: string): LatchkeyError {
@@ -325,9 +338,10 @@ export function passLogOn(library: MsalRuntime, log: Logger): Disposable {
   const own = bestEffortLogger(log); // a new one: two applications can have the same logger
   if (!isRegistered) {
     try {
+      const hasPersonalData = false;
       library.RegisterLogger((message, level) => {
         for (const listener of listeners) listener(levelOf(level), `MSALRuntime: ${escapeControlCharacters(message)}`);
-      }, false); // without personal data
+      }, hasPersonalData);
       isRegistered = true;
     } catch {
       own("warn", "Cannot register a logger with MSALRuntime");
@@ -350,7 +364,8 @@ export function bestEffortLogger(log: Logger): Logger {
 
 /** Translates a level: 1 trace, 2 debug, 3 info, 4 warning, 5 error, 6 fatal. The library's "info" is for debugging. */
 export function levelOf(level: number): LogLevel {
-  return level >= 5 ? "error" : level === 4 ? "warn" : "debug";
+  if (level >= 5) return "error";
+  return level === 4 ? "warn" : "debug";
 }
 
 /** Returns `undefined` if Deno may not look. */

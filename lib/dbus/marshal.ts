@@ -34,20 +34,26 @@ export function parseSignature(signature: string): DBusType[] {
     if (code === "v") return { kind: "variant", signature: code };
     if (code === "a" && arrays < MAX_DEPTH) {
       if (signature[position] !== "{") return end({ kind: "array", element: type(arrays + 1, structs) });
-      position++;
-      const key = type(arrays + 1, structs + 1);
-      const value = type(arrays + 1, structs + 1);
-      if (key.kind !== "basic" || signature[position++] !== "}") throw wrong();
-      return end({ kind: "dictionary", key, value });
+      return end({ kind: "dictionary", ...entry(arrays + 1, structs + 1) });
     }
-    if (code === "(" && structs < MAX_DEPTH) {
-      const fields: DBusType[] = [];
-      while (signature[position] !== ")") fields.push(type(arrays, structs + 1));
-      position++;
-      if (fields.length === 0) throw wrong();
-      return end({ kind: "struct", fields });
-    }
+    if (code === "(" && structs < MAX_DEPTH) return end({ kind: "struct", fields: fields(arrays, structs + 1) });
     throw wrong();
+  }
+
+  function entry(arrays: number, structs: number): { readonly key: DBusType; readonly value: DBusType } {
+    position++;
+    const key = type(arrays, structs);
+    const value = type(arrays, structs);
+    if (key.kind !== "basic" || signature[position++] !== "}") throw wrong();
+    return { key, value };
+  }
+
+  function fields(arrays: number, structs: number): readonly DBusType[] {
+    const found: DBusType[] = [];
+    while (signature[position] !== ")") found.push(type(arrays, structs));
+    position++;
+    if (found.length === 0) throw wrong();
+    return found;
   }
 
   const types: DBusType[] = [];
@@ -87,7 +93,8 @@ function alignment(type: DBusType): number {
   if (type.kind === "struct") return 8;
   if (type.kind === "variant") return 1;
   if (type.kind !== "basic") return 4;
-  return isNumberCode(type.code) ? NUMBERS[type.code][0] : type.code === "g" ? 1 : 4;
+  if (isNumberCode(type.code)) return NUMBERS[type.code][0];
+  return type.code === "g" ? 1 : 4;
 }
 
 /** Writes values in little-endian byte order. */
@@ -196,10 +203,10 @@ class ValueReader {
   position: number;
 
   /** @param bytes The whole message: values are aligned to its beginning. */
-  constructor(bytes: Uint8Array<ArrayBuffer>, littleEndian: boolean, position: number) {
+  constructor(bytes: Uint8Array<ArrayBuffer>, position: number) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#littleEndian = littleEndian;
+    this.#littleEndian = bytes[0] === LITTLE_ENDIAN;
     this.position = position;
   }
 
@@ -349,7 +356,7 @@ export function encodeMessage(message: DBusMessage): Uint8Array<ArrayBuffer> {
 
 /** The message must be valid. */
 export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): DBusMessage {
-  const reader = new ValueReader(bytes, bytes[0] === LITTLE_ENDIAN, FIELDS_START);
+  const reader = new ValueReader(bytes, FIELDS_START);
   const message: Record<string, DBusValue> = { type: bytes[1]!, flags: bytes[2]!, serial: reader.readAt(8) };
   const end = FIELDS_START + reader.readAt(12);
   while (reader.position < end) {

@@ -548,8 +548,7 @@ export async function placeOpenToOthers(file: string): Promise<OpenPlace | undef
       continue;
     }
     const path = name === "" ? "/" : `${at}/${name}`;
-    const facts = files.lstat(path);
-    if (!facts) throw Object.assign(new Error(`${path} does not exist`), { code: "ENOENT" }); // as the system does
+    const facts = requireThere(files, path);
     const reason = links > MAX_LINKS ? "too many links lead there" : reasonOpen(facts, files.ownUser());
     if (reason) {
       return { path, reason, command: chmodCommand("go-w", path, { ...facts, user: files.ownUser() }) };
@@ -562,6 +561,13 @@ export async function placeOpenToOthers(file: string): Promise<OpenPlace | undef
     } else if (name !== "") at = path;
   }
   return undefined;
+}
+
+/** Returns facts about a part of a path. Fails as the system does if it is missing. */
+function requireThere(files: LocalFiles, path: string): FileFacts {
+  const facts = files.lstat(path);
+  if (!facts) throw Object.assign(new Error(`${path} does not exist`), { code: "ENOENT" });
+  return facts;
 }
 
 /** Returns the reason why users other than root and the given one can change a part of a path, if they can. */

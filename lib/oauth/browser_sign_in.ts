@@ -64,6 +64,8 @@ interface SignInCall extends HttpOptions {
   readonly accept?: ((reply: TokenReply) => void) | undefined;
 }
 
+type SignInRequest = Omit<AuthorizationRequest, "redirectUri" | "responseMode">;
+
 /** Time for the person to sign in. */
 export const SIGN_IN_LIMIT_MS = 300_000;
 const OPENING_LIMIT_MS = 3_000;
@@ -78,51 +80,101 @@ const RESULT_PAGE_LIMIT_MS = 2_000;
  */
 export async function signInByBrowser(
   provider: Provider,
-  request: Omit<AuthorizationRequest, "redirectUri" | "responseMode">,
+  request: SignInRequest,
   options: BrowserSignInOptions & SignInCall,
 ): Promise<TokenReply> {
-  const { port = 0, timeLimitMs = SIGN_IN_LIMIT_MS, signal, now, correlationId, readRedirect, redirectPath } = options;
+  const { port = 0, timeLimitMs = SIGN_IN_LIMIT_MS, signal, correlationId, redirectPath } = options;
   const over = new AbortController();
   const ended = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
-  const openBrowser = options.openBrowser ?? ((url: string) => openSystemBrowser(url, { signal: ended }));
-  const reply = Promise.withResolvers<TokenReply>();
-  const shown = Promise.withResolvers<void>();
-  // At this address the browser no longer shows the response's parameters. Others cannot guess it.
-  const resultPath = `/done/${crypto.randomUUID()}`;
-  const started: AuthCodeFlow[] = [];
-  let taken: AuthCodeFlow | undefined;
-  let announced = false;
-  let isPageDue = false;
-  let result: HttpReply | undefined;
-
+  const signIn = new LoopbackSignIn(provider, request, { ...options, signal: ended });
+  const onRequest = (browser: LoopbackRequest): Promise<HttpReply> => signIn.respond(browser);
   const allowedOrigins = originsOf(provider);
-  const loopback = await listenOnLoopback({ port, signal: ended, onRequest: respond, allowedOrigins });
+  const loopback = await listenOnLoopback({ port, signal: ended, onRequest, allowedOrigins });
   const redirectUri = loopbackRedirectUri(provider.authority, { port: loopback.port, redirectPath });
   const limit = startTimer(() => over.abort(timedOut(redirectUri, timeLimitMs, correlationId)), timeLimitMs);
   try {
-    launch().catch(reply.reject);
-    return await untilAborted(reply.promise, ended);
+    return await untilAborted(signIn.run(redirectUri), ended);
   } finally {
-    if (isPageDue) await withinTime(shown.promise, RESULT_PAGE_LIMIT_MS, ended).catch(() => {}); // the browser may be gone
+    await signIn.showPage();
     clearTimeout(limit);
     over.abort(new LatchkeyError("unexpected", "The sign-in is over"));
     await loopback.close();
   }
+}
 
-  async function launch(): Promise<void> {
-    options.onBeforeLaunching?.();
+/** A sign-in from the browser's start to the page that it ends with. */
+class LoopbackSignIn {
+  readonly #provider: Provider;
+  readonly #request: SignInRequest;
+  readonly #options: BrowserSignInOptions & SignInCall;
+  /** Aborts when the sign-in is over. */
+  readonly #ended: AbortSignal;
+  readonly #reply = Promise.withResolvers<TokenReply>();
+  readonly #pageShown = Promise.withResolvers<void>();
+  // At this address the browser no longer shows the response's parameters. Others cannot guess it.
+  readonly #resultPath = `/done/${crypto.randomUUID()}`;
+  readonly #started: AuthCodeFlow[] = [];
+  /** The flow whose response has come. */
+  #answered: AuthCodeFlow | undefined;
+  #isAnnounced = false;
+  /** `due` once the browser has brought the response. */
+  #page: HttpReply | "due" | undefined;
+
+  constructor(
+    provider: Provider,
+    request: SignInRequest,
+    options: BrowserSignInOptions & SignInCall & { readonly signal: AbortSignal },
+  ) {
+    this.#provider = provider;
+    this.#request = request;
+    this.#options = options;
+    this.#ended = options.signal;
+  }
+
+  /** Opens the browser, and waits for the tokens. */
+  async run(redirectUri: string): Promise<TokenReply> {
+    this.#launch(redirectUri).catch(this.#reply.reject);
+    return await this.#reply.promise;
+  }
+
+  /** Waits until the browser has fetched the result page, if one is due. */
+  async showPage(): Promise<void> {
+    if (this.#page === undefined) return;
+    await withinTime(this.#pageShown.promise, RESULT_PAGE_LIMIT_MS, this.#ended).catch(() => {}); // the browser may be gone
+  }
+
+  /** Responds to the browser. */
+  async respond({ method, url, form }: LoopbackRequest): Promise<HttpReply> {
+    if (url.pathname === this.#resultPath && typeof this.#page === "object") {
+      this.#pageShown.resolve();
+      return this.#page;
+    }
+    const parameters = method === "POST" ? form : url.searchParams;
+    const flow = this.#take(url, parameters);
+    if (!flow) return NOT_A_RESPONSE;
+    this.#page = "due";
+    const page = await this.#finish(flow, parameters);
+    this.#page = page;
+    if (this.#ended.aborted && method === "POST") return page; // the listener is closed: a redirect would lead nowhere
+    return { status: 303, headers: { location: this.#resultPath }, body: "" };
+  }
+
+  async #launch(redirectUri: string): Promise<void> {
+    const { readRedirect, session, openingLimitMs = OPENING_LIMIT_MS, correlationId } = this.#options;
+    const openBrowser = this.#options.openBrowser ?? ((url) => openSystemBrowser(url, { signal: this.#ended }));
+    this.#options.onBeforeLaunching?.();
     // A person can paste the address only, which does not contain what a browser posts.
-    let canPaste = readRedirect !== undefined && isRemoteSession(options.session ?? await readSessionFacts());
-    let { authUri } = await start(canPaste ? "query" : undefined);
+    let canPaste = readRedirect !== undefined && isRemoteSession(session ?? await readSessionFacts());
+    let { authUri } = await this.#start(redirectUri, canPaste ? "query" : undefined);
     const opening = (async () => await openBrowser(authUri))();
-    const opened = await withinTime(opening, options.openingLimitMs ?? OPENING_LIMIT_MS, ended) ?? false;
-    if (opened === false && readRedirect && !canPaste && !taken) {
-      ({ authUri } = await start("query")); // the first address remains valid: a browser may have it even so
+    const opened = await withinTime(opening, openingLimitMs, this.#ended) ?? false;
+    if (opened === false && readRedirect && !canPaste && !this.#answered) {
+      ({ authUri } = await this.#start(redirectUri, "query")); // the first address remains valid: a browser may have it
       canPaste = true;
     }
-    announce(authUri, opened);
-    if (readRedirect && canPaste) await paste(readRedirect);
-    else if (await opening === false && !options.onSignInAddress) {
+    this.#announce({ url: authUri, opened });
+    if (readRedirect && canPaste) await this.#paste(readRedirect);
+    else if (await opening === false && !this.#options.onSignInAddress) {
       throw new LatchkeyError("missing_dependency", "No browser could be opened", {
         remedy: { kind: "sign_in" },
         correlationId,
@@ -131,40 +183,28 @@ export async function signInByBrowser(
     }
   }
 
-  async function start(responseMode?: "query"): Promise<AuthCodeFlow> {
-    const flow = await startAuthorization(provider, { ...request, redirectUri, responseMode, now, correlationId });
-    started.push(flow);
+  async #start(redirectUri: string, responseMode?: "query"): Promise<AuthCodeFlow> {
+    const { now, correlationId } = this.#options;
+    const request = { ...this.#request, redirectUri, responseMode, now, correlationId };
+    const flow = await startAuthorization(this.#provider, request);
+    this.#started.push(flow);
     return flow;
   }
 
   /** Announces once: the browser can come back before `openBrowser` returns. */
-  function announce(url: string, opened: boolean): void {
-    if (!announced && !ended.aborted) options.onSignInAddress?.({ url, opened });
-    announced = true;
+  #announce(address: { readonly url: string; readonly opened: boolean }): void {
+    if (!this.#isAnnounced && !this.#ended.aborted) this.#options.onSignInAddress?.(address);
+    this.#isAnnounced = true;
   }
 
-  async function respond({ method, url, form }: LoopbackRequest): Promise<HttpReply> {
-    if (url.pathname === resultPath && result) {
-      shown.resolve();
-      return result;
-    }
-    const parameters = method === "POST" ? form : url.searchParams;
-    const flow = take(url, parameters);
-    if (!flow) return NOT_A_RESPONSE;
-    isPageDue = true;
-    result = await finish(flow, parameters);
-    if (ended.aborted && method === "POST") return result; // the listener is closed: a redirect would lead nowhere
-    return { status: 303, headers: { location: resultPath }, body: "" };
-  }
-
-  async function paste(read: (signal: AbortSignal) => Promise<string>): Promise<void> {
-    while (!ended.aborted) {
-      const text = (await read(ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
+  async #paste(read: (signal: AbortSignal) => Promise<string>): Promise<void> {
+    while (!this.#ended.aborted) {
+      const text = (await read(this.#ended) ?? "").replaceAll(/\s/g, ""); // a terminal may have broken the line
       if (!text) return;
       const address = new URL(URL.canParse(text) ? text : "about:blank");
       const parameters = address.searchParams;
-      const flow = take(address, parameters);
-      if (flow) return void await finish(flow, parameters);
+      const flow = this.#take(address, parameters);
+      if (flow) return void await this.#finish(flow, parameters);
       await new Promise((resolve) => setTimeout(resolve)); // a `read` that does not wait must not block the event loop
     }
   }
@@ -173,28 +213,34 @@ export async function signInByBrowser(
    * Takes the first response whose state matches; it ends the sign-in, whatever it says. One that arrived at another address
    * belongs to another authority, to which this authority has redirected the person.
    */
-  function take(address: URL, parameters: URLSearchParams): AuthCodeFlow | undefined {
-    if (taken) return undefined;
-    return taken = started.find((flow) => isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters));
+  #take(address: URL, parameters: URLSearchParams): AuthCodeFlow | undefined {
+    if (this.#answered) return undefined;
+    const isAnswered = (flow: AuthCodeFlow): boolean =>
+      isAtRedirectUri(address, flow.redirectUri) && isAnswerTo(flow, parameters);
+    this.#answered = this.#started.find(isAnswered);
+    return this.#answered;
   }
 
-  async function finish(flow: AuthCodeFlow, parameters: URLSearchParams): Promise<HttpReply> {
+  async #finish(flow: AuthCodeFlow, parameters: URLSearchParams): Promise<HttpReply> {
     try {
-      announce(flow.authUri, true);
-      const answer = await finishAuthorization(provider, flow, parameters, { ...options, signal: ended });
-      options.accept?.(answer);
-      reply.resolve(answer);
-      return pageFor({ ok: true, username: answer.result.account.username });
+      this.#announce({ url: flow.authUri, opened: true });
+      const answer = await finishAuthorization(this.#provider, flow, parameters, this.#options);
+      this.#options.accept?.(answer);
+      this.#reply.resolve(answer);
+      return this.#pageFor({ ok: true, username: answer.result.account.username });
     } catch (error) {
-      reply.reject(error);
+      this.#reply.reject(error);
       const isOurs = error instanceof LatchkeyError;
-      return pageFor({ ok: false, error: isOurs ? error : new LatchkeyError("unexpected", "The program gave up") });
+      return this.#pageFor({
+        ok: false,
+        error: isOurs ? error : new LatchkeyError("unexpected", "The program gave up"),
+      });
     }
   }
 
-  function pageFor(outcome: SignInOutcome): HttpReply {
+  #pageFor(outcome: SignInOutcome): HttpReply {
     try {
-      return resultPage(outcome, options.resultPage?.(outcome));
+      return resultPage(outcome, this.#options.resultPage?.(outcome));
     } catch {
       return resultPage(outcome); // an error in the app's page does not change the outcome
     }

@@ -13,7 +13,14 @@ import {
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
-import { environmentOf, isMicrosoftAuthority, isMicrosoftHost, isTenant, loopbackRedirectUri } from "../authority.ts";
+import {
+  type Authority,
+  environmentOf,
+  isMicrosoftAuthority,
+  isMicrosoftHost,
+  isTenant,
+  loopbackRedirectUri,
+} from "../authority.ts";
 import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
 import { RESERVED_SCOPES } from "../request.ts";
@@ -272,26 +279,14 @@ function without(scopes: readonly string[], others: readonly string[]): readonly
 function accountOf(clientInfo: string | undefined, context: TokenReplyContext): AccountInfo {
   const { provider: { authority }, account: expected, correlationId } = context;
   const claims = context.claims ?? {};
-  // Ids in Microsoft's tenants: where it signed in, and at home. Those of another provider are ignored: it could impersonate
-  // a Microsoft account.
-  const isMicrosoft = isMicrosoftAuthority(authority);
-  const home = isMicrosoft ? readBase64Json(clientInfo) : undefined;
-  const [oid, tid] = isMicrosoft ? [readText(claims.oid), readText(claims.tid)] : [];
-  const uid = readText(home?.uid) ?? oid;
-  const utid = readText(home?.utid) ?? tid;
+  const { oid, tid, uid, utid } = isMicrosoftAuthority(authority) ? microsoftIds(claims, clientInfo) : NO_IDS;
   // Without a tenant: `adfs` for ADFS, else the authority's path, so that the realms of one host differ.
   const path = authority.kind === "oidc" ? authority.url.slice(authority.origin.length + 1) : authority.tenant;
   const realm = tid ?? expected?.realm ?? utid ?? path;
   if (authority.kind === "entra" && !isTenant(realm)) throw invalidResponse("the tenant is invalid", correlationId);
-  // The subject is the home account id elsewhere, as in MSAL. It is unique at its issuer only (OpenID Connect Core, 5.7), so
-  // one that looks like a Microsoft id gets the issuer added.
   const subject = readText(claims.sub);
-  const isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoft;
-  const subjectId = isAmbiguous ? `${subject}#${environmentOf(authority)}` : subject;
-  const homeAccountId = (uid && utid ? `${uid}.${utid}` : subjectId) ?? expected?.homeAccountId;
+  const homeAccountId = (uid && utid ? `${uid}.${utid}` : subjectId(subject, authority)) ?? expected?.homeAccountId;
   if (!homeAccountId) throw invalidResponse("it does not name the account", correlationId);
-  const [email] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
-  const [username] = [claims.preferred_username, claims.upn, claims.email, email].map(readText).filter(Boolean);
   const name = readText(claims.name) ?? expected?.name;
   const account: AccountInfo = {
     homeAccountId,
@@ -299,12 +294,44 @@ function accountOf(clientInfo: string | undefined, context: TokenReplyContext): 
     environment: environmentOf(authority),
     tenantId: realm,
     realm,
-    username: username ?? expected?.username ?? "",
+    username: usernameIn(claims) ?? expected?.username ?? "",
     ...(name && { name }),
     source: "cache",
   };
   if (!expected || isSameAccount(account, expected)) return account;
   throw new LatchkeyError("interaction_required", "The server answered for another account", { correlationId });
+}
+
+/** Ids in Microsoft's tenants: where an account signed in, and at home. */
+interface MicrosoftIds {
+  readonly oid: string | undefined;
+  readonly tid: string | undefined;
+  readonly uid: string | undefined;
+  readonly utid: string | undefined;
+}
+
+/** Another provider's are ignored: it could impersonate a Microsoft account. */
+const NO_IDS: MicrosoftIds = { oid: undefined, tid: undefined, uid: undefined, utid: undefined };
+
+function microsoftIds(claims: JsonObject, clientInfo: string | undefined): MicrosoftIds {
+  const home = readBase64Json(clientInfo);
+  const oid = readText(claims.oid);
+  const tid = readText(claims.tid);
+  return { oid, tid, uid: readText(home?.uid) ?? oid, utid: readText(home?.utid) ?? tid };
+}
+
+/**
+ * Returns the home account id of an account that has a subject only, as in MSAL. A subject is unique at its issuer only (OpenID
+ * Connect Core, 5.7), so one that looks like a Microsoft id gets the issuer added.
+ */
+function subjectId(subject: string | undefined, authority: Authority): string | undefined {
+  const isAmbiguous = subject !== undefined && isEntraId(subject) && !isMicrosoftAuthority(authority);
+  return isAmbiguous ? `${subject}#${environmentOf(authority)}` : subject;
+}
+
+function usernameIn(claims: JsonObject): string | undefined {
+  const [email] = Array.isArray(claims.emails) ? claims.emails : []; // B2C has a list
+  return [claims.preferred_username, claims.upn, claims.email, email].map(readText).find(Boolean);
 }
 
 /** Older servers send seconds as text. */

@@ -293,45 +293,63 @@ export class ProviderSource {
     call: Call,
   ): Promise<AuthenticationResult> {
     const { account, correlationId, signal } = call;
-    const { maxAge } = query;
-    const tried = new Set<string>();
-    let refusal: LatchkeyError | undefined;
-    let isOfFamily = true;
-    let isOtherResource = false;
+    const renewal: Renewal = {
+      redeem,
+      query,
+      call,
+      tried: new Set(),
+      refusal: undefined,
+      isFamilyMember: true,
+      isOtherResource: false,
+    };
     for (let look = 1; look <= 2; look++) {
       for (const token of await this.#cache.findRefreshTokens(account, { signal })) {
-        const { refreshToken, holder, declinedScopes, resources } = token;
-        if (tried.has(refreshToken) || holder === "perhaps" && !isOfFamily) continue;
-        isOtherResource = query.resource !== undefined && resources?.includes(nameOfResource(query.resource)) === false;
-        if (isOtherResource) continue;
-        const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
-        if (known) return known;
-        signal.throwIfAborted();
-        tried.add(refreshToken);
-        let reply: TokenReply;
-        try {
-          reply = await redeem(refreshToken);
-        } catch (error) {
-          // Only a server's refusal: a reply for another account may have spent the refresh token.
-          if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
-          refusal ??= error;
-          // The request, and not the token, may be the reason: then each sign-in is for this renewal only.
-          if (error.error === "invalid_request") this.#options.log("warn", `A renewal was refused: ${error.message}`);
-          isOfFamily = error.subError !== "client_mismatch"; // this app has no family
-          continue;
-        }
-        // Before anything else: the old refresh token may be invalid now.
-        await this.#save(query, { ...reply, replaces: [...tried] });
-        refuseDeclined(reply, query, this.#options.clientId);
-        if (maxAge !== undefined) refuseOld(reply.result, maxAge, this.#options.now());
-        return reply.result;
+        const result = await this.#tryToken(token, renewal);
+        if (result) return result;
       }
-      if (!TOKEN_REFUSALS.includes(refusal?.error ?? "")) break;
+      if (!TOKEN_REFUSALS.includes(renewal.refusal?.error ?? "")) break;
       // Another process may have renewed meanwhile: a process that stands still for long loses its lock.
       const renewed = await this.#findToken(query, call);
       if (renewed?.state === "use") return renewed.result;
     }
-    throw refusal ?? (isOtherResource ? resourceNotGranted(query) : signInRequired(query, correlationId));
+    if (renewal.refusal) throw renewal.refusal;
+    throw renewal.isOtherResource ? resourceNotGranted(query) : signInRequired(query, correlationId);
+  }
+
+  /** Renews with one refresh token. Returns `undefined` if the next one is to be tried. */
+  async #tryToken(token: CachedRefreshToken, renewal: Renewal): Promise<AuthenticationResult | undefined> {
+    const { query, call, tried } = renewal;
+    const { refreshToken, holder, declinedScopes, resources } = token;
+    if (tried.has(refreshToken) || holder === "perhaps" && !renewal.isFamilyMember) return undefined;
+    renewal.isOtherResource = query.resource !== undefined &&
+      resources?.includes(nameOfResource(query.resource)) === false;
+    if (renewal.isOtherResource) return undefined;
+    const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
+    if (known) return known;
+    call.signal.throwIfAborted();
+    tried.add(refreshToken);
+    const reply = await this.#redeem(refreshToken, renewal);
+    if (!reply) return undefined;
+    // Before anything else: the old refresh token may be invalid now.
+    await this.#save(query, { ...reply, replaces: [...tried] });
+    refuseDeclined(reply, query, this.#options.clientId);
+    if (query.maxAge !== undefined) refuseOld(reply.result, query.maxAge, this.#options.now());
+    return reply.result;
+  }
+
+  /** Returns the server's reply to a refresh token, and `undefined` if the server refused the token. */
+  async #redeem(refreshToken: string, renewal: Renewal): Promise<TokenReply | undefined> {
+    try {
+      return await renewal.redeem(refreshToken);
+    } catch (error) {
+      // Only a server's refusal: a reply for another account may have spent the refresh token.
+      if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
+      renewal.refusal ??= error;
+      // The request, and not the token, may be the reason: then each sign-in is for this renewal only.
+      if (error.error === "invalid_request") this.#options.log("warn", `A renewal was refused: ${error.message}`);
+      renewal.isFamilyMember = error.subError !== "client_mismatch"; // this app has no family
+      return undefined;
+    }
   }
 
   /**
