@@ -15,7 +15,7 @@ import {
   realmOf,
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import { type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
+import { type CachedRefreshToken, type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { escapeControlCharacters } from "../encoding.ts";
@@ -396,6 +396,20 @@ export class ProviderSource {
       this.#options.log("warn", `The token could not be stored: ${stake}${error.message}`);
     }
   }
+}
+
+/** A renewal that tries one refresh token after the other. */
+interface Renewal {
+  readonly redeem: (refreshToken: string) => Promise<TokenReply>;
+  readonly query: TokenQuery;
+  readonly call: Call;
+  readonly tried: Set<string>;
+  /** The first refusal by the server. */
+  refusal: LatchkeyError | undefined;
+  /** False once the server said that the app is in no family of apps, which share refresh tokens. */
+  isFamilyMember: boolean;
+  /** True if the token that was tried last is for another resource. */
+  isOtherResource: boolean;
 }
 
 /** The error of a sign-in that was for another resource, or for none. */
