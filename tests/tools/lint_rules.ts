@@ -1,0 +1,59 @@
+// Rules of `deno lint` that it does not have itself. deno.json names this file.
+
+/** The product's sources, in which the rules hold. */
+const SOURCES = /^(mod\.ts$|(lib|bin|build|examples)\/)/;
+const ROOT = new URL("../../", import.meta.url);
+/** Methods of the platform and of packages whose boolean argument is not ours to name: WebCrypto, `DataView`, `yaml`. */
+const PLATFORM = /^(importKey|deriveKey|generateKey|(get|set)(Big)?(Int|Uint|Float)\d+|get|set)$/;
+
+const plugin: Deno.lint.Plugin = {
+  name: "latchkey",
+  rules: {
+    /** Refuses `call(value, true)` and `function (value, isNew: boolean)`: an options object names what is true. */
+    "no-boolean-argument": {
+      create(context): Deno.lint.LintVisitor {
+        const url = new URL(context.filename, ROOT).href;
+        if (!url.startsWith(ROOT.href) || !SOURCES.test(url.slice(ROOT.href.length))) return {};
+        return {
+          CallExpression: (call) => checkCall(call),
+          NewExpression: (call) => checkCall(call),
+          FunctionDeclaration: ({ params }) => checkParameters(params),
+          FunctionExpression: ({ params }) => checkParameters(params),
+          ArrowFunctionExpression: ({ params }) => checkParameters(params),
+        };
+
+        function checkCall({ arguments: values, callee }: Deno.lint.CallExpression | Deno.lint.NewExpression): void {
+          const method = callee.type === "MemberExpression" && callee.property.type === "Identifier"
+            ? callee.property.name
+            : "";
+          if (values.length < 2 || PLATFORM.test(method)) return;
+          for (const node of values) {
+            if (!isBoolean(node)) continue;
+            context.report({ node, message: "A boolean among several arguments does not say what it means" });
+          }
+        }
+
+        function checkParameters(parameters: readonly Deno.lint.Parameter[]): void {
+          if (parameters.length < 2) return;
+          for (const node of parameters) {
+            const { name, value } = node.type === "AssignmentPattern"
+              ? { name: node.left, value: node.right }
+              : { name: node, value: undefined };
+            const type = name.type === "Identifier" ? name.typeAnnotation?.typeAnnotation.type : undefined;
+            if (type !== "TSBooleanKeyword" && !(value && isBoolean(value))) continue;
+            context.report({
+              range: node.range,
+              message: "A boolean among several parameters says nothing at the call",
+            });
+          }
+        }
+      },
+    },
+  },
+};
+
+export default plugin;
+
+function isBoolean(node: Deno.lint.Node): boolean {
+  return node.type === "Literal" && typeof node.value === "boolean";
+}
