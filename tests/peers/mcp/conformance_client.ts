@@ -1,7 +1,7 @@
 // What the conformance suite of MCP runs as a client: the SDK's, through latchkey mcp. Its authorization servers know no OpenID
 // Connect, so identity.ts adds ID tokens; a user who names the authority, and the resource if the metadata has another one than
-// the URL, stands in for the first lines. Standard error is a terminal, since the user agrees to the server's scopes there.
-import { mkdtempSync, rmSync } from "node:fs";
+// the URL, stands in for the first lines. The user has agreed to the server's scopes, as by latchkey login --for.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,11 +39,22 @@ const env = {
   NONCE_FILE: join(folder, "nonce"),
 };
 const options = ["--client-id", clientId, ...await optionsFor(new URL(url)), "--interactive", "always"];
+/** All scopes of the suite's servers, and the one that latchkey asks for if a server names none. */
+const SCOPES = ["email", "mcp:basic", "mcp:read", "mcp:write", "mcp:admin"];
+const valueOf = (name: string) => options[options.indexOf(name) + 1]!;
+const agreed = {
+  server: new URL(url).href,
+  resource: options.includes("--resource") ? valueOf("--resource") : url,
+  authority: valueOf("--authority"),
+  client_id: clientId,
+  scopes: SCOPES,
+};
+const state = join(folder, ".local/state/latchkey");
+mkdirSync(state, { recursive: true, mode: 0o700 });
+writeFileSync(join(state, "agreed_scopes.json"), JSON.stringify({ servers: [agreed] }), { mode: 0o600 });
+
 const preload = ["--preload", pathOf("identity.ts")];
 const latchkey = [bun, ...preload, pathOf("../../../bin/latchkey.ts"), "mcp", url, ...options, "--store", "memory"];
-const quoted = latchkey.map((word) => `'${word}'`).join(" ");
-/** Messages pass by the terminal, on other descriptors. */
-const command = `exec script -qec "exec ${quoted} <&3 >&4" /dev/null 3<&0 4>&1 </dev/null >&2`;
 const client = new Client(
   { name: "latchkey", version: "1.0.0" },
   { capabilities: { elicitation: { form: { applyDefaults: true } } } },
@@ -52,7 +63,7 @@ client.setRequestHandler("elicitation/create", () => ({ action: "accept", conten
 try {
   await client.connect(
     new StdioClientTransport({
-      ...{ command: "sh", args: ["-c", command], env },
+      ...{ command: latchkey[0]!, args: latchkey.slice(1), env },
       cwd: pathOf("../../../"),
       stderr: "inherit",
     }),
