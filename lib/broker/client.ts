@@ -100,7 +100,7 @@ interface SendOptions extends Omit<CallOptions, "log"> {
   readonly required?: boolean;
 }
 
-/** What the calls to a broker share: how they are sent, and the accounts that the broker listed. */
+/** Parts that the calls to a broker share: how they are sent, and the accounts that the broker listed. */
 class JsonCalls {
   readonly #transport: JsonTransport;
   readonly #options: JsonBrokerOptions;
