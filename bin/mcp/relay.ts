@@ -77,7 +77,9 @@ interface Sending {
 
 /** Relays messages until the client ends them, nobody reads its answers any more, or the signal aborts. */
 export async function relayMessages(url: URL, options: RelayOptions): Promise<void> {
-  await new Relay(url, options, await import("@modelcontextprotocol/client")).run();
+  // By its name, so that bundlers leave out the rest of the SDK.
+  const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
+  await new Relay(url, options, { StreamableHTTPClientTransport }).run();
 }
 
 type Sdk = Pick<typeof import("@modelcontextprotocol/client"), "StreamableHTTPClientTransport">;
