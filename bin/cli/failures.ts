@@ -140,7 +140,9 @@ export function signInCommands(line: CommandLine): SignInCommands {
 function scopesAsked(line: CommandLine): readonly string[] {
   const scopes = line.origin("scope") ? line.list("scope") : [];
   const resource = line.origin("resource") && line.text("resource");
-  const isScope = resource && scopes.length === 0 && (line.origin("for") === undefined || isAtMicrosoft(line));
+  // Those of serve are a list: what its clients may ask for.
+  const isScope = typeof resource === "string" && scopes.length === 0 &&
+    (line.origin("for") === undefined || isAtMicrosoft(line));
   return [...scopes, ...(isScope ? [`${resourceOf(resource)}/.default`] : [])];
 }
 

@@ -122,13 +122,12 @@ function consoleBrowser(
           ` within ${timeText(until - Date.now())} minutes${isTyped ? ", and press Enter" : ""}`
         : "that is not where this sign-in ends: paste the whole address",
     );
-    const { readLine } = await import("../../lib/runtime/stdio.ts");
+    const stop = isTyped ? endLineAtInterrupt(signal) : undefined; // a sign-in in the browser ends no line
     try {
+      const { readLine } = await import("../../lib/runtime/stdio.ts");
       return await readLine(signal);
-    } catch (error) {
-      // A terminal shows ^C, and the error follows. After a sign-in in the browser nothing is to be ended.
-      if (isTyped && error instanceof LatchkeyError && error.code === "user_canceled") write("stderr", "\n");
-      throw error;
+    } finally {
+      stop?.();
     }
   }
 
@@ -235,7 +234,7 @@ export async function askForAccount(
   accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
   for (let left = MAX_ANSWERS; left > 0; left--) {
     write("stderr", `latchkey: type the number of one (1 to ${accounts.length}) and press Enter; Ctrl-C cancels: `);
-    const answer = (await answerTo(readLineOrEnd(signal)))?.trim();
+    const answer = (await answerTo(readLineOrEnd(signal), signal))?.trim();
     if (answer === undefined) throw new LatchkeyError("user_canceled", "No account was chosen");
     const account = /^\d{1,6}$/.test(answer) ? accounts[Number(answer) - 1] : undefined;
     if (account) return account;
@@ -247,7 +246,7 @@ export async function askForAccount(
 export async function isConfirmed(question: string, signal: AbortSignal | undefined): Promise<boolean> {
   const { readLineOrEnd } = await import("../../lib/runtime/stdio.ts");
   write("stderr", `latchkey: ${question} [y/N] `);
-  const answer = await answerTo(readLineOrEnd(signal));
+  const answer = await answerTo(readLineOrEnd(signal), signal);
   return /^y(es)?$/i.test(answer?.trim() ?? "");
 }
 
@@ -288,13 +287,35 @@ export function timeText(milliseconds: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** Returns the answer to a prompt. Without one, the prompt's line is ended: an error message follows. */
-async function answerTo(reading: Promise<string | undefined>): Promise<string | undefined> {
+/** Waits for an answer at the terminal. Without one, ends the prompt's line: an error message follows. */
+async function answerTo(
+  reading: Promise<string | undefined>,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const stop = endLineAtInterrupt(signal);
   let answer: string | undefined;
   try {
     answer = await reading;
     return answer;
   } finally {
-    if (answer === undefined) write("stderr", "\n");
+    stop();
+    if (answer === undefined && !isInterrupted(signal)) write("stderr", "\n");
   }
+}
+
+/**
+ * Ends the terminal's line, which shows `^C`, at once if the user interrupts: the error can be reported before the reading of a
+ * line has ended. Returns a function that ends this.
+ */
+function endLineAtInterrupt(signal: AbortSignal | undefined): () => void {
+  const onAbort = (): void => {
+    if (isInterrupted(signal)) write("stderr", "\n");
+  };
+  signal?.addEventListener("abort", onAbort);
+  return () => signal?.removeEventListener("abort", onAbort);
+}
+
+function isInterrupted(signal: AbortSignal | undefined): boolean {
+  const reason: unknown = signal?.aborted ? signal.reason : undefined;
+  return reason instanceof LatchkeyError && reason.code === "user_canceled";
 }
