@@ -44,7 +44,7 @@ const PROMPT = {
 
 export const command: Command = {
   name: "login",
-  summary: "Sign in, silently if possible, and print the account",
+  summary: "Sign in, silently if a broker can, and print the account",
   usage: "login --client-id ID [options]",
   operands: 0,
   options: [
@@ -70,7 +70,7 @@ export const command: Command = {
     VERBOSE,
   ],
   examples: [
-    ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],
+    ["latchkey login --client-id azure-cli", "silently if a broker can, otherwise in a prompt or the browser"],
     ["latchkey login --client-id azure-cli --prompt select_account", "another account"],
     ["latchkey login --client-id azure-cli --no-browser", "over SSH: with the browser of another machine"],
     [

@@ -306,6 +306,11 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
       `--scope takes a permission, and ${bare} is a resource: write --resource ${bare}, or --scope ${bare}/.default`,
     );
   }
+  const misspelled = scopes.find((scope) => isMisspelledHttp(/^([a-z]+):\/\//i.exec(scope)?.[1] ?? ""));
+  if (misspelled !== undefined) {
+    const meant = httpsFormOf(misspelled) ?? "https://…";
+    throw new UsageError(`--scope ${JSON.stringify(misspelled)} does not begin with https: did you mean ${meant}?`);
+  }
   if (scopes.length > 0) return scopes;
   if (otherwise) return otherwise;
   throw new UsageError("--scope or --resource is missing: the API that the token is for");
@@ -329,12 +334,19 @@ export function scopeOfResource(resource: string): string {
   const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(name) ?? [];
   const isUri = /^\/\/[^/]/.test(rest) || scheme?.toLowerCase() === "urn";
   if (isGuid(name) || scheme !== undefined && isUri && !isMisspelledHttp(scheme)) return `${name}/.default`;
-  throw new UsageError(
-    `--resource takes a URL such as https://graph.microsoft.com, another URI such as api://ID, or a GUID, not ${
-      JSON.stringify(resource)
-    }; ` +
-      "name another one by its scope: --scope RESOURCE/.default",
-  );
+  const forms = "--resource takes a URL such as https://graph.microsoft.com, another URI such as api://ID, or a GUID";
+  const meant = httpsFormOf(name);
+  const advice = meant === undefined
+    ? "name another one by its scope: --scope RESOURCE/.default"
+    : `did you mean ${meant}?`;
+  throw new UsageError(`${forms}, not ${JSON.stringify(resource)}; ${advice}`);
+}
+
+/** Returns the https URL that a name without a scheme, or with a misspelled one, can mean. */
+function httpsFormOf(name: string): string | undefined {
+  const [, scheme, rest = ""] = /^(?:([a-z][a-z0-9+.-]*):)?\/*([\w-]+(?:\.[\w-]+)+(?:[/:].*)?)$/is.exec(name) ?? [];
+  if (rest === "" || scheme !== undefined && !/^https?$/i.test(scheme) && !isMisspelledHttp(scheme)) return undefined;
+  return `https://${rest}`;
 }
 
 /** Returns true if a scheme is nearly `http` or `https`: no API has such a one. */

@@ -5,7 +5,13 @@
  */
 import { isGuid } from "../../lib/encoding.ts";
 import { type AccountInfo, idKey } from "../../lib/account.ts";
-import { denoNamespace, mayReadEnvironment, operatingSystem, readEnvironment } from "../../lib/runtime/host.ts";
+import {
+  denoNamespace,
+  mayReadEnvironment,
+  operatingSystem,
+  quoteCommand,
+  readEnvironment,
+} from "../../lib/runtime/host.ts";
 import { isTerminal } from "../../lib/runtime/program.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
@@ -76,6 +82,13 @@ async function sayWithoutBroker(app: PublicClientApplication): Promise<void> {
 export function clientIdOf(line: CommandLine): string {
   const given = line.text("client-id");
   if (given === undefined) {
+    if (line.isGiven("profile")) {
+      const profile = line.text("profile");
+      throw new UsageError(
+        `--client-id is missing, and the profile ${profile} has none. To store one in it: latchkey login --profile ` +
+          `${quoteCommand([profile!])} --client-id azure-cli`,
+      );
+    }
     const flag = mayReadEnvironment("LATCHKEY_CLIENT_ID") ? "" : ", which needs Deno's --allow-env=LATCHKEY_CLIENT_ID,";
     throw new UsageError(
       "--client-id is missing: the id of your app registration, or a name such as azure-cli (or set LATCHKEY_CLIENT_ID" +

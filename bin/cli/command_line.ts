@@ -43,6 +43,8 @@ export interface ProfileValues {
 }
 
 export interface CommandLine {
+  /** Name of the command. */
+  readonly command: string;
   /** UUID of the request, in the logs of the broker and the server. */
   readonly correlationId: string;
   readonly help: boolean;
@@ -108,12 +110,18 @@ export function readCommandLine(
   if (operands.length > command.operands) {
     throw new UsageError(`${JSON.stringify(operands[command.operands])} is not an option of ${command.name}`);
   }
-  const facts = { correlationId: crypto.randomUUID(), profile: values?.name, profileProblem, operands };
+  const facts = {
+    command: command.name,
+    correlationId: crypto.randomUUID(),
+    profile: values?.name,
+    profileProblem,
+    operands,
+  };
   return makeCommandLine(facts, read);
 }
 
 function makeCommandLine(
-  facts: Pick<CommandLine, "correlationId" | "profile" | "profileProblem" | "operands">,
+  facts: Pick<CommandLine, "command" | "correlationId" | "profile" | "profileProblem" | "operands">,
   read: ReadonlyMap<string, ReadValue>,
 ): CommandLine {
   const value = <T>(name: string) => read.get(name)?.value as T;

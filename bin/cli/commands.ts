@@ -23,7 +23,7 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
   group(
     "Tokens and accounts",
     ["token", "Print an access token", () => import("../token.ts")],
-    ["login", "Sign in, silently if possible, and print the account", () => import("../login.ts")],
+    ["login", "Sign in, silently if a broker can, and print the account", () => import("../login.ts")],
     ["logout", "Sign an account out of this app", () => import("../logout.ts")],
     [
       "status",

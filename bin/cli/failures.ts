@@ -101,7 +101,8 @@ export function isSignInNeeded(error: unknown): error is LatchkeyError {
 export function loginCommand(line: CommandLine, scopes: readonly string[], claims?: string): string {
   return quoteCommand([
     ...["latchkey", "login"],
-    ...given(line, [...SIGN_IN_OPTIONS, ...serverOptions(line)]),
+    // A sign-in that stores a profile does so when it is repeated. Another command's would change the profile.
+    ...given(line, [...(line.command === "login" ? ["profile"] : []), ...SIGN_IN_OPTIONS, ...serverOptions(line)]),
     ...scopes.map((scope) => ["--scope", scope]),
     ...(claims === undefined ? [] : [["--claims", claims]]),
   ]);
@@ -138,8 +139,9 @@ export function signInCommands(line: CommandLine): SignInCommands {
 
 /** Returns the scopes that a command line asks for; none if its resource is a server's (RFC 8707). */
 function scopesAsked(line: CommandLine): readonly string[] {
-  const scopes = line.origin("scope") ? line.list("scope") : [];
-  const resource = line.origin("resource") && line.text("resource");
+  const nearest = line.nearest("scope", "resource"); // a resource on the command line counts before a profile's scope
+  const scopes = nearest.includes("scope") ? line.list("scope") : [];
+  const resource = nearest.includes("resource") ? line.text("resource") : undefined;
   // Those of serve are a list: what its clients may ask for.
   const isScope = typeof resource === "string" && scopes.length === 0 &&
     (line.origin("for") === undefined || isAtMicrosoft(line));

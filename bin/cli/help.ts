@@ -45,7 +45,7 @@ type Example = CommandSyntax["examples"][number];
 /** First examples of `token` and `login`, repeated here so that --help loads neither. */
 export const FIRST_EXAMPLES: readonly Example[] = [
   ["latchkey token --client-id azure-cli --resource https://management.azure.com", "only the token, for a script"],
-  ["latchkey login --client-id azure-cli", "silently if possible, otherwise in a window or the browser"],
+  ["latchkey login --client-id azure-cli", "silently if a broker can, otherwise in a prompt or the browser"],
 ];
 
 export function overview(

@@ -124,10 +124,10 @@ export const silentToken: Check = {
     } catch (cause) {
       const error = await withConsentUrl(cause, app, { scopes, tenantId });
       if (!(error instanceof LatchkeyError)) throw error;
-      const { code, errorDescription, message, correlationId, hint } = error;
+      const { code, errorDescription, message, correlationId } = error;
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
       const fix = SIGN_IN_HELPS.includes(code) ? signInFix(context) : RUN_VERBOSE;
-      return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, hint ?? fix);
+      return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, context.hintOf(error) ?? fix);
     }
   },
 };

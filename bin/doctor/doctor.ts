@@ -13,6 +13,7 @@ import { type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { clientIdOf, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
+import { withLoginOptions } from "../cli/failures.ts";
 import {
   ACCOUNT,
   APP,
@@ -160,6 +161,7 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
     redirectPath: line.text("redirect-path"),
     tenantId: line.text("tenant"),
     profile: { name: line.profile, problem: line.profileProblem },
+    hintOf: (error) => withLoginOptions(error, line).hint,
     tokenPlace: () => tokenPlace(line),
     cache,
     bus: () => {

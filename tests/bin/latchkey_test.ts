@@ -539,7 +539,13 @@ describe("latchkey", () => {
     ["--profiles", "the profiles are in /"],
     ["get-token", "did you mean token?"],
     ["-W", "There is no option -W before a command\n"],
-    ["token --client-id azure-cli --resource htps://graph.microsoft.com", "--resource takes a URL such as https://"],
+    ["token --client-id azure-cli --resource htps://graph.microsoft.com", "did you mean https://graph.microsoft.com?"],
+    ["token --client-id azure-cli --resource graph.microsoft.com", "did you mean https://graph.microsoft.com?"],
+    ["token --client-id azure-cli --scope htps://graph.microsoft.com/.default", "did you mean https://graph.microsoft"],
+    [
+      "login --profile work",
+      "--client-id is missing, and the profile work has none. To store one in it: latchkey login",
+    ],
     [
       "token --client-id azure-cli --resource https://graph.microsoft.com/User.Read",
       "write --scope https://graph.microsoft.com/User.Read\n",

@@ -165,3 +165,23 @@ test.each([
   const wanted = `latchkey login --client-id azure-cli --tenant contoso.com ${asked}`;
   expect(signInCommands(line)).toEqual({ atTerminal: `${wanted}${prompt}`, onOtherDevice: `${wanted} --device-code` });
 });
+
+// The hint named the profile's scope, and the token would have failed again.
+test("signInCommands() takes a resource of the command line before the scope of a profile", () => {
+  const profile = { name: "work", values: { "client-id": "azure-cli", scope: "api.read" } };
+  const line = readCommandLine(token, ["--resource", "https://vault.azure.net"], profile);
+  expect(signInCommands(line).atTerminal).toBe(
+    "latchkey login --client-id azure-cli --scope https://vault.azure.net/.default",
+  );
+});
+
+// The sign-in that was repeated stored no profile.
+test("signInCommands() repeats the profile that a sign-in stores, and no other command's", () => {
+  const words = ["--profile", "work", "--client-id", "azure-cli"];
+  expect(signInCommands(readCommandLine(login, words)).atTerminal).toBe(
+    "latchkey login --profile work --client-id azure-cli",
+  );
+  expect(signInCommands(readCommandLine(token, [...words, "--scope", "a"])).atTerminal).toBe(
+    "latchkey login --client-id azure-cli --scope a",
+  );
+});

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { accounts, broker, silentToken } from "../../../bin/doctor/broker.ts";
 import { runChecks } from "../../../bin/doctor/check.ts";
-import { memoryStore, PublicClientApplication } from "../../../mod.ts";
+import { type LatchkeyError, memoryStore, PublicClientApplication } from "../../../mod.ts";
 import { FAILED_STARTS } from "../../fakes/failed_starts.ts";
 import { FAILURES } from "../../fakes/failures.ts";
 import { startPrivateBus } from "../../fakes/private_bus.ts";
@@ -32,7 +32,8 @@ async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
       const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
       const context = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
       const profile = { name: undefined, problem: undefined }, at = { authority: "", tenantId: undefined };
-      const kept = { ...at, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+      const hintOf = ({ hint }: LatchkeyError) => hint;
+      const kept = { ...at, hintOf, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
       const found = await runChecks([broker, accounts, silentToken], { ...context, ...kept, bus: nobody });
       app.close();
       return found;
