@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { parse } from "yaml";
 import { isOwn, kubeconfigPaths, kubelogin } from "../../bin/install/kube.ts";
+import { quoteCommand } from "../../lib/runtime/host.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -311,7 +312,7 @@ describe("latchkey kube --install", () => {
     const { code, stdout, stderr } = await install("contoso");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(`The user "jane" signs in as an app (kubelogin --login ${login})`);
-    expect(stderr).toContain("kubectl config set-context contoso --user=contoso-latchkey");
+    expect(stderr).toContain(quoteCommand(["kubectl", "config", "set-context", "contoso", "--user=contoso-latchkey"]));
     expect(content()).toBe(text);
   });
 

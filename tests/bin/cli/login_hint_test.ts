@@ -13,6 +13,7 @@ import { command as login } from "../../../bin/login.ts";
 import { command as token } from "../../../bin/token.ts";
 import { commandLineHint } from "../../../bin/cli/output.ts";
 import { hintFor } from "../../../lib/aadsts.ts";
+import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { LatchkeyError } from "../../../mod.ts";
 
 test("withLoginHint() has the sign-in pass the broker where the command does", () => {
@@ -153,16 +154,17 @@ test.each([
 });
 
 // The command for a sign-in that no user can answer here left out what was asked for.
-test.each([
-  ["login --scope Mail.Read --scope User.Read", "--scope Mail.Read --scope User.Read", ""],
-  ["login --resource https://vault.azure.net", "--scope https://vault.azure.net/.default", ""],
-  ['login --claims {"a":1} --prompt select_account', "--claims '{\"a\":1}'", " --prompt select_account"],
-  ["token --scope User.Read --interactive always", "--scope User.Read", ""],
+test.each<[words: string, asked: string[][], prompt: string]>([
+  ["login --scope Mail.Read --scope User.Read", [["--scope", "Mail.Read"], ["--scope", "User.Read"]], ""],
+  ["login --resource https://vault.azure.net", [["--scope", "https://vault.azure.net/.default"]], ""],
+  ['login --claims {"a":1} --prompt select_account', [["--claims", '{"a":1}']], " --prompt select_account"],
+  ["token --scope User.Read --interactive always", [["--scope", "User.Read"]], ""],
 ])("signInCommands() repeats what latchkey %s asks for", (words, asked, prompt) => {
   const [name, ...options] = words.split(" ");
   const command = name === "login" ? login : token;
   const line = readCommandLine(command, ["--client-id", "azure-cli", "--tenant", "contoso.com", ...options]);
-  const wanted = `latchkey login --client-id azure-cli --tenant contoso.com ${asked}`;
+  const app = ["latchkey", "login", "--client-id", "azure-cli", "--tenant", "contoso.com"];
+  const wanted = quoteCommand([...app, ...asked]);
   expect(signInCommands(line)).toEqual({ atTerminal: `${wanted}${prompt}`, onOtherDevice: `${wanted} --device-code` });
 });
 
