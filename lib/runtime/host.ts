@@ -16,10 +16,18 @@ export type StreamName = "stdin" | "stdout" | "stderr";
 
 export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
+/** The part of a `ReadableStream` that is used here: its own type is not there for programs without `dom` or Node's types. */
+export interface ByteStream extends AsyncIterable<Uint8Array> {
+  getReader(): {
+    read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+    releaseLock(): void;
+  };
+}
+
 /** Environment, streams and signals of a program that runs inside another one, in place of those of the process. */
 export interface ProgramIo {
   readonly environment: Readonly<Record<string, string>>;
-  readonly input: ReadableStream<Uint8Array>;
+  readonly input: ByteStream;
   /** The streams that are terminals. */
   readonly terminals: readonly StreamName[];
   /** Takes what the program writes. Throws if the stream cannot be written. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { untilAborted, withinTime } from "../async.ts";
-import { denoNamespace, programIo } from "./host.ts";
+import { type ByteStream, denoNamespace, programIo } from "./host.ts";
 import { writeErrorsBy } from "./program.ts";
 
 /** Reads standard input until its end. */
@@ -116,14 +116,16 @@ export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<st
 
 /** A read under way cannot be called off; the program does not wait for it when it exits. */
 function readByStream(
-  input: ReadableStream<Uint8Array>,
+  input: ByteStream,
   { take, end }: { readonly take: (chunk: Uint8Array) => boolean; readonly end: () => void },
 ): () => void {
   const reader = input.getReader();
   const read = async (): Promise<void> => {
-    let next = await reader.read();
-    while (!next.done && !take(next.value)) next = await reader.read();
-    if (next.done) end();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || value === undefined) return end();
+      if (take(value)) return;
+    }
   };
   read().catch(end); // nobody can type anything
   return () => reader.releaseLock();
