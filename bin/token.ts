@@ -308,7 +308,7 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   }
   const misspelled = scopes.find((scope) => isMisspelledHttp(/^([a-z]+):\/\//i.exec(scope)?.[1] ?? ""));
   if (misspelled !== undefined) {
-    const meant = httpsFormOf(misspelled) ?? "https://…";
+    const meant = httpsFormOf(misspelled) ?? "https://";
     throw new UsageError(`--scope ${JSON.stringify(misspelled)} does not begin with https: did you mean ${meant}?`);
   }
   if (scopes.length > 0) return scopes;
