@@ -236,7 +236,7 @@ function readOption({ word, option, attached }: NamedOption, following: readonly
   }
   const values = attached === undefined ? following : [attached];
   if (values.length === 0 && option.kind !== "list") throw new UsageError(`argument ${name}: expected one argument`);
-  // Scripts pass a variable that may be empty. A query has to be one.
+  // Scripts pass variables that may be empty. An empty query is a mistake.
   const isGiven = (value: string) => value !== "" || option.name === "query";
   // Azure CLI compares such values without case.
   const written = option.choices ? values.map((value) => value.toLowerCase()) : values;

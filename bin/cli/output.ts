@@ -104,7 +104,7 @@ export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: 
 const SIGN_IN = "Sign in: latchkey login";
 /** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
 const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
-  // Only --broker never leaves the brokers out, so nobody has to be told of them.
+  // Only --broker never leaves the brokers out, so the user need not be told of them.
   ...Object.fromEntries(
     ["Wsl or enableBrokerOnLinux", "Linux", "Mac", "Windows"]
       .map((

@@ -233,7 +233,7 @@ async function remember(
   try {
     await rememberAgreement(server, scopes, signal);
   } catch (error) {
-    // The token is good all the same.
+    // The token is still good.
     if (!(error instanceof LatchkeyError)) throw error;
     say(`you will be asked for the scopes of ${url.host} again, since they could not be stored: ${messageOf(error)}`);
   }

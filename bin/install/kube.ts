@@ -461,7 +461,7 @@ export function kubelogin(
  * Returns the ids of kubelogin's arguments that may be taken without a question: the id that all clusters of Azure Kubernetes
  * Service share, if the token goes to one of them, since it is good at all clusters of the user's tenant; and the id of a tenant.
  *
- * @throws {UsageError} if the arguments have others: whoever wrote the file would choose what the user's token is for.
+ * @throws {UsageError} if the arguments have others: the author of the file would choose what the user's token is for.
  */
 function idsToTake(
   exec: JsonObject | undefined,
