@@ -22,7 +22,7 @@ export const HOT_FILE = "hot";
  * Modules that are imported late since not every command or runtime needs them, and that a silent token needs. Bun takes longer to
  * load the small last one than Deno to parse it.
  */
-const LATE = ["bin/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts", "lib/dbus/socket.ts"];
+const LATE = ["bin/commands/token.ts", "bin/cli/token_cache.ts", "lib/broker/linux.ts", "lib/dbus/socket.ts"];
 
 /** Keeps imports of Node's modules, under the names that Deno wants: older packages leave `node:` out, or call `require`. */
 export const NODE_MODULES: readonly RolldownPlugin[] = [

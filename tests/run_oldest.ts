@@ -13,13 +13,13 @@ import { isWanted, readTestArguments } from "./tools/test_arguments.ts";
 const SUITES = [
   "tests/bin/kept_sign_in_test.ts",
   "tests/bin/latchkey_test.ts",
-  "tests/bin/login_test.ts",
+  "tests/bin/commands/login_test.ts",
   "tests/bin/renewal_test.ts",
   "tests/bin/runtimes_test.ts",
   "tests/bin/sign_in_test.ts",
-  "tests/bin/serve/forward_test.ts",
-  "tests/bin/serve/serve_log_test.ts",
-  "tests/bin/serve/serve_test.ts",
+  "tests/bin/commands/serve/forward_test.ts",
+  "tests/bin/commands/serve/serve_log_test.ts",
+  "tests/bin/commands/serve/serve_test.ts",
 ];
 /** Longer than any takes, several times. */
 const BATCH_LIMIT_MS = 300_000;

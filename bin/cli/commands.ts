@@ -22,22 +22,26 @@ function group(title: string, ...rows: readonly Row[]): { title: string; command
 export const GROUPS: readonly { readonly title: string; readonly commands: readonly CommandEntry[] }[] = [
   group(
     "Tokens and accounts",
-    ["token", "Print an access token", () => import("../token.ts")],
-    ["login", "Sign in, silently if a broker can, and print the account", () => import("../login.ts")],
-    ["logout", "Sign an account out of this app", () => import("../logout.ts")],
+    ["token", "Print an access token", () => import("../commands/token.ts")],
+    ["login", "Sign in, silently if a broker can, and print the account", () => import("../commands/login.ts")],
+    ["logout", "Sign an account out of this app", () => import("../commands/logout.ts")],
     [
       "status",
       "Show who is signed in, how, and until when; requests no token",
-      () => import("../status.ts"),
+      () => import("../commands/status.ts"),
       "whoami",
     ],
-    ["accounts", "List the accounts that tokens are available for", () => import("../accounts.ts")],
-    ["cookie", "Print a cookie that signs a browser in", () => import("../cookie.ts")],
-    ["sign", "Print a token that is bound to one HTTP request (a Signed HTTP Request)", () => import("../sign.ts")],
+    ["accounts", "List the accounts that tokens are available for", () => import("../commands/accounts.ts")],
+    ["cookie", "Print a cookie that signs a browser in", () => import("../commands/cookie.ts")],
+    [
+      "sign",
+      "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
+      () => import("../commands/sign.ts"),
+    ],
     [
       "CONFIG.json",
       "Print a token for the client_id, authority, username and scope in a file",
-      () => import("../config_file.ts"),
+      () => import("../commands/config_file.ts"),
     ],
   ),
   group(
@@ -45,29 +49,29 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     [
       "az-shim",
       "Install an az program that answers Azure's SDKs and Terraform through latchkey",
-      () => import("../az_shim.ts"),
+      () => import("../commands/az_shim.ts"),
     ],
     [
       "az",
       "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
-      () => import("../az.ts"),
+      () => import("../commands/az/az.ts"),
     ],
-    ["git", "Git credential helper for Azure DevOps and your own servers", () => import("../git.ts")],
-    ["kube", "Credential plugin for kubectl", () => import("../kube.ts")],
+    ["git", "Git credential helper for Azure DevOps and your own servers", () => import("../commands/git/git.ts")],
+    ["kube", "Credential plugin for kubectl", () => import("../commands/kube/kube.ts")],
     [
       "mcp",
       "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
-      () => import("../mcp/mcp.ts"),
+      () => import("../commands/mcp/mcp.ts"),
     ],
     [
       "serve",
       "Serve tokens to programs and containers, or let agents call APIs without a token",
-      () => import("../serve/serve.ts"),
+      () => import("../commands/serve/serve.ts"),
     ],
     [
       "browser-host",
       "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",
-      () => import("../browser_host/browser_host.ts"),
+      () => import("../commands/browser_host/browser_host.ts"),
     ],
   ),
   group(
@@ -75,9 +79,13 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     [
       "doctor",
       "Find out why this machine cannot get a token, and how to fix it",
-      () => import("../doctor/doctor.ts"),
+      () => import("../commands/doctor/doctor.ts"),
     ],
-    ["app", "Print the redirect URIs that an app registration needs, and how to add them", () => import("../app.ts")],
+    [
+      "app",
+      "Print the redirect URIs that an app registration needs, and how to add them",
+      () => import("../commands/app.ts"),
+    ],
     ["completions", "Print a shell's completions for latchkey", () => import("./completions.ts")],
     ["man", "Print the manual page", () => import("./help.ts")],
   ),

@@ -1,7 +1,7 @@
 // Which resources --resource takes.
 import { expect, test } from "bun:test";
 import { UsageError } from "../../bin/cli/command_line.ts";
-import { scopeOfResource } from "../../bin/token.ts";
+import { scopeOfResource } from "../../bin/commands/token.ts";
 import { failureOf } from "../tools/failure_of.ts";
 
 const ID = "11111111-2222-4333-8444-555555555555";

@@ -1,6 +1,6 @@
 /** A native messaging host as a browser holds it: started, sent messages, and its answers read. */
 import { fileURLToPath } from "node:url";
-import { frameOf } from "../../bin/browser_host/browser_host.ts";
+import { frameOf } from "../../bin/commands/browser_host/browser_host.ts";
 import { makeOwnHome } from "./own_home.ts";
 
 /** What a host says. */

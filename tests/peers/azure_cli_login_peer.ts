@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { azureScopes } from "../../bin/serve/azure.ts";
+import { azureScopes } from "../../bin/commands/serve/azure.ts";
 import { makeOwnHome, type OwnHome } from "../bin/own_home.ts";
 import type { Run } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";

@@ -29,19 +29,19 @@ export const EXCEPTIONS: readonly Exception[] = [
     ],
     why: "they hold the checkout, or start Linux' programs; the system makes no difference to what they test",
   },
-  { suites: ["bin/browser_host/browser_host_test.ts"], why: "it plays a browser on Unix' pipes" },
-  { suites: ["bin/doctor/device_test.ts"], test: /deviceRegistration/, why: "dsreg is Linux' program" },
+  { suites: ["bin/commands/browser_host/browser_host_test.ts"], why: "it plays a browser on Unix' pipes" },
+  { suites: ["bin/commands/doctor/device_test.ts"], test: /deviceRegistration/, why: "dsreg is Linux' program" },
   {
-    suites: ["bin/several_accounts_test.ts", "bin/mcp/for_server_test.ts"],
+    suites: ["bin/several_accounts_test.ts", "bin/commands/mcp/for_server_test.ts"],
     why: "they play a terminal with script(1)",
   },
   {
-    suites: ["bin/kube_install_test.ts"],
+    suites: ["bin/commands/kube/kube_install_test.ts"],
     test: /cannot read the kubeconfig|follows KUBECONFIG|that others could have put there/,
     why: "it makes symbolic links, which take a privilege on Windows",
   },
   {
-    suites: ["bin/mcp/mcp_test.ts"],
+    suites: ["bin/commands/mcp/mcp_test.ts"],
     why: "Bun under Wine prints messages of its own on stderr, and does not end a process that reads from a pipe",
     isWineOnly: true,
   },
@@ -55,7 +55,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["bin/cli/login_hint_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },
-  { suites: ["bin/serve/identity_answers_test.ts"], test: /as a shell takes it/, why: SHELLS },
+  { suites: ["bin/commands/serve/identity_answers_test.ts"], test: /as a shell takes it/, why: SHELLS },
   {
     suites: ["lib/runtime/command_contract.ts"],
     test: /the signal's number|friendly signal|cannot be run|prints too much|kills what|by a grandchild|startDetached/,
@@ -65,8 +65,8 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/runtime/permission_test.ts", "lib/files/file_permission_test.ts"], why: SHELLS },
   { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
-  { suites: ["bin/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
-  { suites: ["bin/az_shim_test.ts"], test: /that others can change/, why: MODES },
+  { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
+  { suites: ["bin/commands/az_shim_test.ts"], test: /that others can change/, why: MODES },
   {
     suites: ["lib/cache/plaintext_store_contract.ts"],
     test: /for this user alone|a link is refused|where nothing may be written/,
@@ -82,19 +82,19 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     suites: [
       "lib/http/endpoint_contract.ts",
-      "bin/serve/forward_limit_test.ts",
-      "bin/serve/upstream_contract.ts",
-      "bin/serve/upstream_network_contract.ts",
+      "bin/commands/serve/forward_limit_test.ts",
+      "bin/commands/serve/upstream_contract.ts",
+      "bin/commands/serve/upstream_network_contract.ts",
     ],
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
-    suites: ["bin/serve/upstream_attacks_contract.ts"],
+    suites: ["bin/commands/serve/upstream_attacks_contract.ts"],
     test: /a socket takes requests|as many requests/,
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
-    suites: ["bin/serve/identity_endpoint_contract.ts"],
+    suites: ["bin/commands/serve/identity_endpoint_contract.ts"],
     test: /ten thousand requests|one too many|three hundred clients/,
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
@@ -154,12 +154,15 @@ export const EXCEPTIONS: readonly Exception[] = [
     runtimes: ["Bun", "Deno"],
     why: "only Node gives a named pipe to the programs that it starts, and those are Bun and Deno",
   },
-  { suites: ["lib/chromium_test.ts", "bin/browser_host/browser_chromium_test.ts"], why: "they start Chromium" },
+  {
+    suites: ["lib/chromium_test.ts", "bin/commands/browser_host/browser_chromium_test.ts"],
+    why: "they start Chromium",
+  },
   {
     suites: [
       ...["browser_host/browser_install", "browser_sign_in", "doctor/without_broker", "failure_report", "renewal"]
         .map((suite) => `bin/${suite}_test.ts`),
-      ...["bin/serve/serve_log_test.ts", "lib/broker/msalruntime_library_test.ts"],
+      ...["bin/commands/serve/serve_log_test.ts", "lib/broker/msalruntime_library_test.ts"],
     ],
     why: "they start shell scripts, or play Linux' broker; Windows' own suite starts the command line",
   },

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { chooseAccount } from "../../../bin/cli/application.ts";
-import { resolveAccount } from "../../../bin/token.ts";
+import { resolveAccount } from "../../../bin/commands/token.ts";
 import type { AccountInfo } from "../../../lib/account.ts";
 import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
 import { memoryStore } from "../../../lib/cache/store.ts";

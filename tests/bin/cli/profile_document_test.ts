@@ -8,9 +8,9 @@ import {
   valuesOf,
   withProfile,
 } from "../../../bin/cli/profiles.ts";
-import { command as ACCOUNTS } from "../../../bin/accounts.ts";
-import { command as LOGIN } from "../../../bin/login.ts";
-import { command as TOKEN } from "../../../bin/token.ts";
+import { command as ACCOUNTS } from "../../../bin/commands/accounts.ts";
+import { command as LOGIN } from "../../../bin/commands/login.ts";
+import { command as TOKEN } from "../../../bin/commands/token.ts";
 
 const JANE = {
   ...{ homeAccountId: "jane.contoso", localAccountId: "jane", environment: "login.microsoftonline.com" },

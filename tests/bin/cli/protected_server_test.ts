@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { acquireForServer, type ServerNeeds } from "../../../bin/cli/protected_server.ts";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
-import { command as token } from "../../../bin/token.ts";
+import { command as token } from "../../../bin/commands/token.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Resource, startResource } from "../../fakes/resource.ts";

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { brokerFix } from "../../../bin/doctor/broker.ts";
-import { variableLines } from "../../../bin/serve/serve.ts";
+import { brokerFix } from "../../../bin/commands/doctor/broker.ts";
+import { variableLines } from "../../../bin/commands/serve/serve.ts";
 import { GROUPS, loadGroups } from "../../../bin/cli/commands.ts";
 import { helpOf, overview } from "../../../bin/cli/help.ts";
 import { hintFor } from "../../../lib/aadsts.ts";

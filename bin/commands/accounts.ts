@@ -1,0 +1,80 @@
+/**
+ * `latchkey accounts`.
+ *
+ * @module
+ */
+import type { PublicClientApplication } from "../../lib/application.ts";
+import type { CacheCall } from "../../lib/cache/store.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { isNamed } from "../../lib/sources/account_choice.ts";
+import { deferredNotices, makeApplication, whyNoAccount } from "../cli/application.ts";
+import type { Command, CommandLine } from "../cli/command_line.ts";
+import { loginCommand } from "../cli/failures.ts";
+import { ACCOUNT, APP, TEXT_FORMAT, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import { accountJson, accountLine, print, printJson, say } from "../cli/output.ts";
+
+export const command: Command = {
+  name: "accounts",
+  summary: "List the accounts that tokens are available for",
+  usage: "accounts --client-id ID [options]",
+  operands: 0,
+  options: [
+    { ...ACCOUNT, fromProfile: false, summary: "Only accounts with this user name or home account id" },
+    ...APP,
+    TEXT_FORMAT,
+    TIMEOUT,
+    VERBOSE,
+  ],
+  unlike: { tenant: "it lists the accounts of all tenants; --account USER lists only one" },
+  examples: [
+    ["latchkey accounts --client-id azure-cli", "user name, home account id, name and tenant, one account a line"],
+    [
+      "latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'",
+      "for a script",
+      "(latchkey accounts --client-id azure-cli --format json | ConvertFrom-Json).username",
+    ],
+  ],
+  run: listAccounts,
+};
+
+/** The exit code if no account is signed in, as that of `latchkey status`. */
+const EXIT_NOT_SIGNED_IN = 3;
+
+async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<number | void> {
+  const { hold, around } = deferredNotices();
+  const app = await makeApplication(line, { hold, signal });
+  const nameOrId = line.text("account");
+  const { correlationId } = line;
+  const all = await around(() => app.getAccounts({ correlationId, signal }));
+  const accounts = all.filter((account) => nameOrId === undefined || isNamed(account, nameOrId));
+  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
+  const signIn = `Sign in: ${loginCommand(line, [])}`;
+  const why = accounts.length > 0 ? undefined : await whyNoAccount(app, nameOrId, signal);
+  const what = `here is no account${who}${why === undefined ? "" : `: ${why}`}`;
+  if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signIn, signal });
+  if (line.get(TEXT_FORMAT) === "json") printJson(accounts.map(accountJson));
+  else for (const account of accounts) print(accountLine(account));
+  if (accounts.length > 0) return;
+  say(`t${what}. ${signIn}`);
+  return EXIT_NOT_SIGNED_IN;
+}
+
+/**
+ * Throws if an empty list would say nothing: neither a broker nor a token cache could be asked.
+ *
+ * @throws {LatchkeyError} `broker_unavailable`, `account_not_found`.
+ */
+async function requireSource(
+  app: PublicClientApplication,
+  line: CommandLine,
+  { message, signIn, signal }: { readonly message: string; readonly signIn: string } & CacheCall,
+): Promise<void> {
+  const { state } = await app.brokerStatus({ signal });
+  if (state === "active") return;
+  const { notStored, tokenPlace } = await import("../cli/token_cache.ts");
+  const place = tokenPlace(line);
+  if (place.kind !== "memory") return;
+  throw new LatchkeyError(state === "off" ? "account_not_found" : "broker_unavailable", message, {
+    hint: `${notStored(place)}. ${signIn}`,
+  });
+}

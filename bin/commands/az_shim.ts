@@ -1,0 +1,217 @@
+/**
+ * `latchkey az-shim`: a program named `az` that runs `latchkey az`.
+ *
+ * @module
+ */
+import { placeFile, requireClosedPlace } from "../../lib/files/placed_file.ts";
+import {
+  isPermitted,
+  operatingSystem,
+  powershellWord,
+  quoteCommand,
+  readEnvironment,
+  requirePermission,
+  shellWord,
+} from "../../lib/runtime/host.ts";
+import { ownCommand } from "../../lib/runtime/installation.ts";
+import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az/az.ts";
+import { clientIdOf } from "../cli/application.ts";
+import { type Command, type CommandLine, UsageError, variableOf } from "../cli/command_line.ts";
+import { ACCOUNT, APP, type Option, TENANT } from "../cli/options.ts";
+import { print, say } from "../cli/output.ts";
+import { cacheFilePath } from "../cli/token_cache.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "az-shim",
+  summary: "Install an az program that answers Azure's SDKs and Terraform through latchkey",
+  usage: "az-shim --install DIR --client-id ID [options]",
+  operands: 0,
+  options: [
+    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
+    { name: "force", kind: "switch", environment: false, summary: "Replace an az that latchkey did not write" },
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    SUBSCRIPTION,
+    ...ENDPOINTS,
+  ],
+  examples: [
+    [
+      'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
+      "AzureCliCredential and Terraform in this shell get the broker's tokens",
+      'latchkey az-shim --install "$env:LOCALAPPDATA\\latchkey\\bin" --client-id azure-cli | Select-Object -Last 1 | Invoke-Expression',
+    ],
+  ],
+  run: installShim,
+};
+
+const PROGRAM_MODE = 0o755;
+const WRITTEN_BY = "latchkey in place of az; written by latchkey az-shim";
+
+/** Writes the program, and prints the lines with which shells find it. */
+async function installShim(line: CommandLine): Promise<void> {
+  const folder = line.text("install");
+  if (folder === undefined) throw new UsageError("--install is missing: the folder to write az to");
+  // An error now is better than one in the first program that runs it.
+  clientIdOf(line);
+  // On Deno, the permissions that the program is to run with cover those that writing it takes.
+  const stored = storedCommand(line, az.name, az.options);
+  const isWindows = operatingSystem() === "win32";
+  const place = absolutePath(folder).replace(/(?<=.)[\\/]+$/, "");
+  const path = isWindows ? `${place}\\az.cmd` : `${place}/az`;
+  requirePermission({ name: "read", path: place });
+  if (isThere(path) && !line.isOn("force") && !(await isOwnProgram(path))) {
+    throw new UsageError(`${path} is another program's: --force puts latchkey in its place`);
+  }
+  await requireClosedPlace(path);
+  const words = [...stored, "--"];
+  const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
+  await placeFile(path, text, PROGRAM_MODE);
+  warnIfCopied(stored);
+  const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
+  say(`wrote ${path}; programs find it if its folder is first in PATH${shells}`);
+  print(pathLines(place, { isWindows }).map((each) => `${each}\n`).join(""));
+}
+
+/** Returns true for a program that latchkey wrote. One that cannot be read is another's. */
+async function isOwnProgram(path: string): Promise<boolean> {
+  return (await readTextFile(path).catch(() => "")).includes(WRITTEN_BY);
+}
+
+/**
+ * Returns the command that other programs are to run: this latchkey, a command of it, and those of its options that are on the
+ * command line. The path of a file is absolute, since programs run it from a folder of their own.
+ */
+export function storedCommand(line: CommandLine, name: string, options: readonly Option[]): readonly string[] {
+  const own = ownCommand(() => denoPermissions(name));
+  const isGiven = line.origin("cache-file") === "command line";
+  const words = givenWords(
+    line,
+    options.filter(({ name, environment }) => name !== "cache-file" && environment !== false),
+  );
+  return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
+}
+
+/** Pattern of the last part of latchkey's path or package in a command: a program, a script, or the entry `…/latchkey/cli`. */
+export const PROGRAM: string = String.raw`latchkey[^\\/\s'"=;&|]*([\\/]cli(\.\w+)?)?`;
+
+/** Says that a command may be gone soon, if it is a copy that `npx` or `bunx` made. */
+export function warnIfCopied(command: readonly string[]): void {
+  const copy = command.find(isPackageCopy);
+  if (copy !== undefined) {
+    say(`${copy} is a copy that npm or Bun may remove: install latchkey, and run this command with that one`);
+  }
+}
+
+/** Returns true for a path in the cache of `npx`, or in the temporary folder of `bunx`. */
+export function isPackageCopy(path: string): boolean {
+  return /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(path);
+}
+
+/** Facts that a batch file is written with. */
+interface BatchPlace {
+  /** Absolute path of its folder. */
+  readonly folder: string;
+  readonly readEnvironment: (name: string) => string | undefined;
+}
+
+/** Returns the script that runs the command with its own arguments after the command's. */
+export function shimText(command: readonly string[]): string {
+  return `#!/bin/sh
+# ${WRITTEN_BY}
+exec ${command.map(shellWord).join(" ")} "$@"
+`;
+}
+
+/** Variables of folders that a user's programs can be in, the deeper ones first. */
+const FOLDER_VARIABLES = ["LOCALAPPDATA", "APPDATA", "USERPROFILE", "ProgramData", "PUBLIC"];
+/** Holds the folder of the batch file: `%~dp0` itself is the current folder if somebody calls `"az"` with quotation marks. */
+const OWN_FOLDER = "az_folder";
+const FIND_OWN_FOLDER = ["@goto run", ":folder", `@set "${OWN_FOLDER}=%~dp0"`, "@exit /b", ":run", "@call :folder"];
+
+/**
+ * Returns the batch file that runs the command with its own arguments after the command's. It is ASCII, since cmd.exe reads it
+ * in a code page that depends on the computer: other letters of a path come from a variable.
+ *
+ * @throws {UsageError} if a word cannot be written so.
+ */
+export function batchText(command: readonly string[], place: BatchPlace): string {
+  const words = command.map((word) => batchWord(word, place));
+  const isOwnFolderUsed = words.some((word) => word.includes(`%${OWN_FOLDER}%`));
+  return [
+    `@rem ${WRITTEN_BY}`,
+    "@setlocal EnableExtensions DisableDelayedExpansion",
+    ...isOwnFolderUsed ? FIND_OWN_FOLDER : [],
+    `@${words.join(" ")} %*`,
+    "",
+  ].join("\r\n");
+}
+
+function batchWord(word: string, place: BatchPlace): string {
+  if (/["\r\n]/.test(word)) throw new UsageError(`A quotation mark has no place in ${JSON.stringify(word)}`);
+  const written = isAscii(word) ? word.replaceAll("%", "%%") : byVariable(word, place);
+  // Programs read a backslash before a quotation mark as an escape.
+  return /^[\w.\\/:@+=,-]+$/.test(written) ? written : `"${written.replace(/\\+$/, "$&$&")}"`;
+}
+
+function isAscii(text: string): boolean {
+  return /^[ -~]*$/.test(text);
+}
+
+/** Writes a word whose path begins with the value of a variable, or is near the batch file. */
+function byVariable(word: string, { folder, readEnvironment }: BatchPlace): string {
+  const [, option = "", path = ""] = /^(--[\w-]+=)?(.*)$/.exec(word)!;
+  const variables = FOLDER_VARIABLES.map((name) => [name, readEnvironment(name)?.replace(/[\\/]+$/, "")] as const);
+  const found = variables.flatMap(([name, value]) => {
+    const rest = value && startsWithFolder(path, value) ? path.slice(value.length) : undefined;
+    return rest !== undefined && isAscii(rest) ? [[name, rest] as const] : [];
+  })[0];
+  if (found) return `${option}%${found[0]}%${found[1].replaceAll("%", "%%")}`;
+  const near = relativePath(folder, path);
+  if (near !== undefined && isAscii(near)) return `${option}%${OWN_FOLDER}%${near.replaceAll("%", "%%")}`;
+  const name = /^--([\w-]+)=$/.exec(option)?.[1];
+  throw new UsageError(
+    `az.cmd cannot contain ${JSON.stringify(word)}: cmd.exe reads only ASCII the same way on every computer. ` +
+      (name === undefined
+        ? "Install latchkey in a folder whose path is ASCII, or az.cmd in a folder beside it"
+        : `Set ${variableOf({ name })} instead of --${name}`),
+  );
+}
+
+function startsWithFolder(path: string, folder: string): boolean {
+  const same = (text: string) => text.replaceAll("/", "\\").toLowerCase();
+  return same(path.slice(0, folder.length + 1)).replace(/\\$/, "") === same(folder);
+}
+
+/** Returns a path of a drive or share relative to a folder of the same one; `undefined` for any other path. */
+function relativePath(folder: string, path: string): string | undefined {
+  if (!/^([A-Za-z]:[\\/]|\\\\)/.test(path) || /(^|[\\/])\.\.?([\\/]|$)/.test(`${folder}\\${path}`)) return undefined;
+  const from = folder.split(/[\\/]/);
+  const to = path.split(/[\\/]/);
+  const different = from.findIndex((part, index) => part.toLowerCase() !== to[index]?.toLowerCase());
+  const common = different === -1 ? from.length : different;
+  if (common < (path.startsWith("\\\\") ? 4 : 1)) return undefined; // \\server\share is four
+  return "..\\".repeat(from.length - common) + to.slice(common).join("\\");
+}
+
+/** Returns the lines that put the folder into PATH, one for each shell that the system's users have. */
+function pathLines(folder: string, { isWindows }: { readonly isWindows: boolean }): readonly string[] {
+  if (!isWindows) return [`export PATH=${shellWord(folder)}:"$PATH"`];
+  const word = quoteCommand([folder], "win32").replaceAll('"', "");
+  return [
+    word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`,
+    `$env:PATH = ${powershellWord(`${folder};`)} + $env:PATH`,
+  ];
+}
+
+/** Deno does not list the permissions of a program: without all of them, the ones that a command needs are not known. */
+function denoPermissions(name: string): readonly string[] {
+  const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
+  if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
+  throw new LatchkeyError("missing_dependency", `Deno does not tell which permissions latchkey ${name} needs`, {
+    hint: `Run deno with --allow-all, as latchkey ${name} then runs; or install the executable or the npm package`,
+  });
+}

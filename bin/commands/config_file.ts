@@ -1,0 +1,116 @@
+/**
+ * `latchkey CONFIG.json`: the sample that Microsoft documents for MSAL Python, with the broker of every platform.
+ *
+ * @module
+ */
+import { errorCodeOf } from "../../lib/files/files.ts";
+import { readTextFile } from "../../lib/runtime/program.ts";
+import type { PublicClientApplication } from "../../lib/application.ts";
+import { LatchkeyError, withDetails } from "../../lib/errors.ts";
+import type { AcquireTokenRequest, RequestOptions } from "../../lib/request.ts";
+import type { AuthenticationResult } from "../../lib/token.ts";
+import { deferredNotices, makeApplication } from "../cli/application.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
+import { withConsentUrl } from "../cli/failures.ts";
+import { lineOfMistake } from "../cli/json_line.ts";
+import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import { type Prompter, prompterFor } from "../cli/sign_in.ts";
+import { agentSession, interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
+
+export const command: Command = {
+  name: "CONFIG.json",
+  summary: "Print a token for the client_id, authority, username and scope in a file",
+  usage: "CONFIG.json [options]",
+  operands: 1,
+  options: [BROKER, ...CACHE, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
+  examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
+  run: runConfigFile,
+};
+
+interface Config {
+  readonly clientId: string;
+  readonly authority: string | undefined;
+  readonly username: string | undefined;
+  readonly scopes: readonly string[];
+}
+
+async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const config = await readConfig(line.operands[0]!);
+  const { clientId, authority, scopes } = config;
+  const { correlationId } = line;
+  const prompter = prompterFor(line);
+  const interactive = interactiveOf(line);
+  const mayPrompt = interactive !== "never";
+  const { hold, around } = deferredNotices();
+  const options = { clientId, ...(authority && { authority }), ...prompter.browser, mayPrompt, signal };
+  const app = await makeApplication(line, mayPrompt ? options : { ...options, hold });
+  try {
+    const result = await around(() =>
+      runSample({ app, prompter, interactive }, config, { correlationId, signal, agentSession: agentSession() })
+    );
+    if (result.source === "identity_provider") (await import("../cli/token_cache.ts")).warnIfNotStored(line);
+    printToken(result, line);
+  } catch (error) {
+    throw withOwnSignIn(await withConsentUrl(error, app, { scopes }));
+  }
+}
+
+/** Returns the error with this command as the sign-in of its hint: latchkey login does not read the file. */
+function withOwnSignIn(error: unknown): unknown {
+  if (!(error instanceof LatchkeyError) || !error.hint) return error;
+  const signIn = /acquireTokenInteractive( with these scopes)?(?! with)/;
+  return withDetails(error, { hint: error.hint.replace(signIn, "add --interactive always"), cause: error });
+}
+
+interface Sample {
+  readonly app: PublicClientApplication;
+  readonly prompter: Prompter;
+  readonly interactive: TokenOptions["interactive"];
+}
+
+/** Runs the documented pattern; `always` skips its first half, and `never` its second. */
+async function runSample(
+  { app, prompter, interactive }: Sample,
+  { username, scopes }: Config,
+  call: RequestOptions & Pick<AcquireTokenRequest, "agentSession">,
+): Promise<AuthenticationResult> {
+  if (interactive === "always") {
+    return await prompter.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
+  }
+  const { correlationId, signal } = call;
+  const [account] = username ? await app.getAccounts({ username, correlationId, signal }) : [];
+  const silent = account && await app.acquireTokenSilent({ scopes, account, ...call });
+  if (silent) return silent;
+  if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, ...call });
+  const request = { scopes, loginHint: username, ...call };
+  return await prompter.ask(request, (request) => app.acquireTokenInteractive(request));
+}
+
+async function readConfig(path: string): Promise<Config> {
+  const wrong = (why: string) => new UsageError(`Cannot use ${JSON.stringify(path)}: ${why}`);
+  let text;
+  try {
+    text = await readTextFile(path);
+  } catch (error) {
+    if (error instanceof LatchkeyError) throw error;
+    if (errorCodeOf(error) === "ENOENT") throw wrong("there is no such file");
+    throw wrong(error instanceof Error ? error.message : String(error));
+  }
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch {
+    throw wrong(`it is not JSON, from line ${lineOfMistake(text)} on`); // no more: a config can have a secret in it
+  }
+  const { client_id: clientId, authority, username, scope } = (config ?? {}) as Record<string, unknown>;
+  const scopes = typeof scope === "string" ? scope.split(" ").filter(Boolean) : scope;
+  const textOf = (name: string, value: unknown) => {
+    if (value === undefined || typeof value === "string") return value || undefined;
+    throw wrong(`${name} must be a string`);
+  };
+  if (typeof clientId !== "string") throw wrong("client_id is missing");
+  if (!Array.isArray(scopes) || !scopes.every((one) => typeof one === "string")) {
+    throw wrong("scope must be a list of strings");
+  }
+  return { clientId, scopes, authority: textOf("authority", authority), username: textOf("username", username) };
+}

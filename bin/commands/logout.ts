@@ -1,0 +1,85 @@
+/**
+ * `latchkey logout`.
+ *
+ * @module
+ */
+import type { AccountInfo } from "../../lib/account.ts";
+import type { PublicClientApplication } from "../../lib/application.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { accountOptionsOf, chooseAccount, makeApplication } from "../cli/application.ts";
+import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
+import { ACCOUNT_TENANT, APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import { say } from "../cli/output.ts";
+import { clearDamagedCaches, notStored, type TokenPlace, tokenPlace } from "../cli/token_cache.ts";
+
+export const command: Command = {
+  name: "logout",
+  summary: "Sign an account out of this app",
+  usage: "logout --client-id ID [--account USER] [--from-broker] [options]",
+  operands: 0,
+  options: [
+    CHOSEN_ACCOUNT,
+    ACCOUNT_TENANT,
+    ...APP,
+    switchOption("from-broker", "Remove the account from the device's broker, too; that may sign it out of other apps"),
+    TIMEOUT,
+    VERBOSE,
+  ],
+  examples: [
+    ["latchkey logout --client-id azure-cli", "sign out of this app; other apps stay signed in"],
+    ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
+  ],
+  run: signOut,
+};
+
+async function signOut(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
+  const fromBroker = line.isOn("from-broker");
+  if (fromBroker && line.get(BROKER) === "never") {
+    throw new UsageError("--from-broker needs the broker, which --broker never turns off");
+  }
+  // Whoever is told that they are signed out has to be: an unusable cache is a failure.
+  const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
+  const place = tokenPlace(line);
+  let account: AccountInfo;
+  try {
+    // The broker may still have accounts that have signed out of this app.
+    account = await chooseAccount(app, {
+      ...accountOptionsOf(line),
+      takesAnyTenant: true,
+      signal,
+      includeSignedOut: fromBroker,
+    });
+  } catch (error) {
+    if (!(error instanceof LatchkeyError) || error.code !== "account_not_found") throw error;
+    // After damage there usually is no account, but the files with its tokens are there.
+    const isDone = await clearDamage(app, place, signal);
+    if (isDone && !fromBroker && (await app.getAccounts({ signal })).length === 0) return;
+    throw error;
+  }
+  await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
+  say(outcome(account, { place, fromBroker }));
+  await clearDamage(app, place, signal);
+}
+
+/** Clears damaged token caches, and says so. Returns true if some were removed, and none is left. */
+async function clearDamage(
+  app: PublicClientApplication,
+  place: TokenPlace,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
+  const cleared = await clearDamagedCaches(place, { isAnyAccountLeft: left.length > 0, signal });
+  if (cleared) say(cleared.message);
+  return cleared?.isDone ?? false;
+}
+
+function outcome(
+  { username, homeAccountId, source }: AccountInfo,
+  { place, fromBroker }: { readonly place: TokenPlace; readonly fromBroker: boolean },
+): string {
+  const name = username || homeAccountId;
+  if (fromBroker) return `the device's broker forgot ${name}`;
+  const rest = source === "broker" ? "; --from-broker removes it from the device's broker" : "";
+  if (place.kind !== "memory") return `${name} is signed out of this app; other apps keep their sign-ins${rest}`;
+  return `${name} is signed out for this run only, since nothing is stored${rest}. ${notStored(place)}`;
+}

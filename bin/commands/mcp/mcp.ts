@@ -1,0 +1,130 @@
+/**
+ * `latchkey mcp`: an MCP server on standard input and output, in front of a remote one that needs tokens.
+ *
+ * @module
+ */
+import type { PublicClientApplication } from "../../../lib/application.ts";
+import { withinTime } from "../../../lib/async.ts";
+import { makeFetch } from "../../../lib/http/client.ts";
+import { readServerAddress } from "../../../lib/oauth/protected_resource.ts";
+import type { AcquireTokenRequest } from "../../../lib/request.ts";
+import { isTerminal, onSignals } from "../../../lib/runtime/program.ts";
+import { dropUnreadErrors, standardInput, standardOutput } from "../../../lib/runtime/stdio.ts";
+import { makeApplication } from "../../cli/application.ts";
+import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
+import { withConsentUrl, withLoginHint } from "../../cli/failures.ts";
+import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
+import { say } from "../../cli/output.ts";
+import { acquireForServer, needsOfServer, type ServerNeeds } from "../../cli/protected_server.ts";
+import { agentSession, resolveAccount, scopesForServer } from "../token.ts";
+import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
+import { relayMessages } from "./relay.ts";
+
+/** The command. */
+export const command: Command = {
+  name: "mcp",
+  summary: "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+  usage: "mcp URL --client-id ID [options]",
+  operands: 1,
+  operand: { value: "URL" },
+  isService: true,
+  options: [
+    ...SCOPES.map((option) => ({ ...option, summary: `${option.summary} (what the server asks for)` })),
+    ACCOUNT,
+    ...APP,
+    TENANT,
+    {
+      ...INTERACTIVE,
+      summary: "Whether a window or the browser may be opened if a person is needed; auto: if stderr is a terminal",
+    },
+    // Standard input has messages: no address can be read from it.
+    ...BROWSER.filter(({ name }) => name !== "no-browser"),
+    VERBOSE,
+  ],
+  examples: [
+    [
+      "latchkey mcp https://mcp.dev.azure.com/contoso --client-id ID",
+      "the command of a stdio server, for an MCP client",
+    ],
+    [
+      "claude mcp add contoso -- latchkey mcp https://mcp.contoso.com/mcp --client-id ID --interactive always",
+      "for Claude Code; a window opens if somebody has to sign in",
+    ],
+  ],
+  run: runMcp,
+};
+
+/** Time in milliseconds for tokens that are not stored yet. */
+const LAST_SAVES_MS = 2_000;
+
+async function runMcp(line: CommandLine): Promise<void> {
+  const [address] = line.operands;
+  if (address === undefined) throw new UsageError("The address of the server is missing");
+  const url = readServerAddress(address);
+  const isEager = scopesForServer(line).length > 0;
+  const ended = new AbortController();
+  const { app, acquire } = await tokensFor(url, line, ended.signal);
+  const errors = await dropUnreadErrors();
+  const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
+  try {
+    // A tool may work for longer than five minutes.
+    const fetch = fetchWithToken(url, { fetch: makeFetch({ isPatient: true }), acquire, isEager, tell: say });
+    const [input, output] = [standardInput(), standardOutput()];
+    await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
+  } finally {
+    ended.abort();
+    await withinTime(app.close(), LAST_SAVES_MS); // a renewal that takes longer is finished as in every command
+    listening[Symbol.dispose]();
+    await errors[Symbol.asyncDispose]();
+  }
+}
+
+/** Returns the app of the command line, and a function that acquires tokens for the server. */
+async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Promise<{
+  readonly app: PublicClientApplication;
+  readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
+}> {
+  const option = line.get(INTERACTIVE);
+  const isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
+  const prompter = isInteractive ? (await import("../../cli/sign_in.ts")).prompterFor(line) : undefined;
+  const app = await makeApplication(line, {
+    ...{ ...prompter?.browser, readRedirect: undefined },
+    ...{ mayPrompt: isInteractive, signal },
+  });
+  let known: ServerNeeds | undefined;
+
+  async function acquire(reason: TokenReason, held: ServerToken | undefined): Promise<ServerToken> {
+    const { kind, challenge, onPrompt } = reason;
+    const mayPrompt = prompter !== undefined && reason.mayPrompt;
+    const needs = held && known && kind !== "scopes" ? known : await needsOfServer(url.href, line, {
+      ...{ named: scopesForServer(line), challenge, held: held?.scopes, signal },
+    });
+    const account = await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal });
+    const result = await acquireForServer(needs, async ({ onBeforeLaunchingUi, ...target }) => {
+      const request: AcquireTokenRequest = {
+        ...target,
+        ...account,
+        ...(kind === "claims" && { claims: challenge }),
+        ...(kind === "refused" && { forceRefresh: true }),
+        agentSession: agentSession(),
+        signal,
+        onBeforeLaunchingUi(event) {
+          onPrompt();
+          onBeforeLaunchingUi?.(event);
+        },
+      };
+      try {
+        if (!mayPrompt) return await app.acquireToken({ ...request, interactive: "never" });
+        return await prompter.ask(request, (request) => app.acquireToken(request));
+      } catch (error) {
+        throw withLoginHint(await withConsentUrl(error, app, request), needs.line, needs.loginScopes);
+      }
+    }, { mayAsk: false, signal }); // standard input has messages, and no answer
+    known = needs;
+    const { accessToken, tokenType, expiresOn } = result;
+    const { scopes } = needs.target;
+    return { authorization: `${tokenType} ${accessToken}`, expiresOn, scopes };
+  }
+
+  return { app, acquire };
+}

@@ -1,0 +1,168 @@
+import { expect, test } from "bun:test";
+import { azOutput } from "../../../../bin/commands/az/output.ts";
+import { type AzCall, readAzCall } from "../../../../bin/commands/az/syntax.ts";
+import { UsageError } from "../../../../bin/cli/command_line.ts";
+import { failureOf } from "../../../tools/failure_of.ts";
+
+const GET = "account get-access-token --resource https://management.azure.com";
+
+function read(line: string | readonly string[]): AzCall {
+  const call = readAzCall(typeof line === "string" ? line.split(" ").filter(Boolean) : line);
+  if (typeof call === "object" && "line" in call) return call;
+  throw new Error("it is the help");
+}
+
+test.each(["--output json", "--output=json", "-o json", "-o=json", "-ojson", "-o JSON", "--out json", "--outpu json"])(
+  "readAzCall() takes %s as Azure CLI does",
+  (options) => {
+    const { name, line } = read(`${GET} ${options}`);
+    expect(name).toBe("account get-access-token");
+    expect(line.text("output")).toBe("json");
+  },
+);
+
+test.each([
+  ["account show --name a", "subscription", "a"],
+  ["account show -n a", "subscription", "a"],
+  ["account show -sa", "subscription", "a"],
+  ["account set --subs a", "subscription", "a"],
+  ["account get-access-token --resource-type ARM", "resource-type", "arm"],
+  ["account get-access-token --resource r", "resource", "r"],
+  ["login -t x --only-show-errors --debug --verbose", "tenant", "x"],
+])("readAzCall() reads az %s", (line, option, value) => {
+  expect(read(line).line.text(option)).toBe(value);
+});
+
+test("readAzCall() reads lists, arguments, and variables that are empty", () => {
+  const scoped = read("account get-access-token --scope a b -o tsv").line;
+  expect([scoped.list("scope"), scoped.text("output")]).toEqual([["a", "b"], "tsv"]);
+  expect(read("config set core.a=1 --only-show-errors core.b=2").line.operands).toEqual(["core.a=1", "core.b=2"]);
+  expect(read(["account", "show", "-s", ""]).line.text("subscription")).toBeUndefined();
+  expect(read(["account", "show", "--query", "[a, b]"]).line.text("query")).toBe("[a, b]");
+});
+
+test.each([
+  ...[
+    "vm list",
+    "account",
+    "account show now",
+    "--foo",
+    "logout -u jane",
+    "account set",
+    "config set",
+    "account get-access",
+  ],
+  ...[
+    "account show --foo",
+    "account show -o xml",
+    "account show --resource r",
+    "account show --query",
+    "account show -o",
+  ],
+  ...[
+    "account show --o json",
+    "account show -x",
+    "account show --subscription --query id",
+    "account show --only-show-errors=no",
+    "account show --query=",
+  ],
+  ...["account get-access-token --res r", "account get-access-token --resource-type foo", "account show more"],
+])("readAzCall() does not take az %s", (line) => {
+  expect(() => read(line)).toThrow(UsageError);
+});
+
+test("readAzCall() has the help of a command and of a group, and the version by either name", () => {
+  const help = readAzCall(["account", "show", "--help"]);
+  expect(help).toMatchObject({ name: "account show" });
+  expect("line" in (help as object)).toBe(false);
+  expect(readAzCall(["account", "-h"])).toMatch(/^ {2}az account list +Print/m);
+  expect(readAzCall([])).toContain("az version");
+  expect([read("--version").name, read("-v").name]).toEqual(["--version", "--version"]);
+});
+
+const ANSWER = {
+  ...{ user: { type: "user", name: "jane" }, id: "1", isDefault: true, state: null, count: 2, tags: ["a", "b"] },
+  ...{ list: [{ name: "x", id: 1 }, { name: "yy", id: 2 }], nothing: [] },
+};
+
+test.each([
+  ["--query id", '"1"\n'],
+  ["--query user.name -o tsv", "jane\n"],
+  ["--query user -o json", '{\n  "name": "jane",\n  "type": "user"\n}\n'],
+  ["--query user.nobody -o tsv", ""],
+  ["--query constructor", ""],
+  ["--query __proto__", ""],
+  ["--query isDefault -o tsv", "true\n"],
+  ["--query [isDefault,state,tags,user] -o tsv", "true\nNone\na\tb\njane\tuser\n"],
+  ["--query [[isDefault,state,tags,user]] -o tsv", "True\tNone\t2\t\n"],
+  ["--query {b:id,a:user.name} -o tsv", "1\tjane\n"],
+  ["--query user -o tsv", "jane\tuser\n"],
+  ["--query list[?id==`2`].name|[0] -o tsv", "yy\n"],
+  ["--query nothing", "[]\n"],
+  ["--query nothing -o tsv", ""],
+  ["--query nothing -o table", "\n"],
+  ["--query {a:user} -o table", "\n"],
+  ["--query {b:id,a:user.name} -o table", "B    A\n---  ----\n1    jane\n"],
+  ["--query list -o table", "Name\n------\nx\nyy\n"],
+  ["--query list[].[name,id] -o table", "Column1    Column2\n---------  ---------\nx          1\nyy         2\n"],
+  ["--query list[].name -o table", "Result\n--------\nx\nyy\n"],
+  ["--query list -o yaml", "- id: 1\n  name: x\n- id: 2\n  name: yy\n"],
+  ["--query user -o jsonc", '{\n  "name": "jane",\n  "type": "user"\n}\n'],
+  ["--output none", ""],
+])("azOutput() with %s", async (options, text) => {
+  const { line } = read(`account show ${options}`);
+  expect(await azOutput({ value: ANSWER, output: line.text("output")!, query: line.text("query") })).toBe(text);
+});
+
+test("azOutput() sorts keys, and takes rows of a table only without a query", async () => {
+  expect(await azOutput({ value: { b: 1, a: { d: undefined, c: "é" } }, output: "json" })).toBe(
+    '{\n  "a": {\n    "c": "é"\n  },\n  "b": 1\n}\n',
+  );
+  const tableOf = () => [{ Z: 1, A: true }];
+  expect(await azOutput({ value: [ANSWER], output: "table", tableOf })).toBe("Z    A\n---  ----\n1    True\n");
+  expect(await azOutput({ value: [ANSWER], output: "table", query: "[].count", tableOf })).toContain("Result\n");
+});
+
+// The value is there once, and would be printed 2^60 times, or 2^24.
+test.each([
+  ["{a:@,b:@}", 60],
+  ["[@,@]", 24],
+])("azOutput() refuses the query %s after itself %d times, whose result has too many values", async (part, times) => {
+  const query = Array(times).fill(part).join("|");
+  await expect(azOutput({ value: ANSWER, output: "json", query })).rejects.toMatchObject({
+    code: "refused",
+    message: "The result of `--query` has more than 1,000,000 values",
+  });
+});
+
+test("azOutput() prints as many values as it may", async () => {
+  const value = Array(999_999).fill(1);
+  expect(await azOutput({ value, output: "tsv", query: "@" })).toHaveLength(2 * value.length);
+  await expect(azOutput({ value: [...value, 1], output: "tsv", query: "@" })).rejects.toMatchObject({
+    code: "refused",
+  });
+});
+
+test("azOutput() prints no control characters of others", async () => {
+  const value = { id: "\x1b[2J\tx\ny", name: "\x1b[2J\tx\ny" };
+  expect(await azOutput({ value, output: "tsv", query: "id" })).toBe("\u{FFFD}[2J\u{FFFD}x\u{FFFD}y\n");
+  for (const output of ["table", "yaml", "json", "jsonc"]) {
+    expect(await azOutput({ value, output })).not.toMatch(/(?!\n)\p{Cc}/u);
+  }
+});
+
+// jmespath.js takes a literal without its end, and overflows the stack of a deep query.
+test.each(["", "[", "a b", "'a", '"a', "`1", "a[?b=='c]", "a.", "[".repeat(9_000), "a".repeat(20_000), "é", "foo("])(
+  "azOutput() refuses the query %p",
+  async (query) => {
+    const attempt = azOutput({ value: ANSWER, output: "json", query });
+    await attempt.then(() => expect.unreachable(), (error) => expect(error).toBeInstanceOf(UsageError));
+  },
+);
+
+test.each(["nofunction(@)", "abs('x')", "sort_by(@, &a)", "length(`1`)", "list[::0]"])(
+  "azOutput() fails at %s, as Azure CLI does",
+  async (query) => {
+    expect((await failureOf(azOutput({ value: ANSWER, output: "json", query }))).code).toBe("refused");
+  },
+);
