@@ -49,7 +49,7 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     [
       "az-shim",
       "Install an az program that answers Azure's SDKs and Terraform through latchkey",
-      () => import("../commands/az_shim.ts"),
+      () => import("../commands/az/shim.ts"),
     ],
     [
       "az",

@@ -66,7 +66,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
   { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
-  { suites: ["bin/commands/az_shim_test.ts"], test: /that others can change/, why: MODES },
+  { suites: ["bin/commands/az/shim_test.ts"], test: /that others can change/, why: MODES },
   {
     suites: ["lib/cache/plaintext_store_contract.ts"],
     test: /for this user alone|a link is refused|where nothing may be written/,

@@ -16,6 +16,7 @@ import { type Command, type CommandLine, readCommandLine } from "../../cli/comma
 import { failureText } from "../../cli/failures.ts";
 import { ACCOUNT, APP, type Option, TENANT, textOption, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { azureCliJson, print, say, sayLine } from "../../cli/output.ts";
+import { givenWords } from "../../cli/stored_command.ts";
 import { acquireToken, scopesOf } from "../token.ts";
 
 /** Subscription of the account, which `az-shim` passes on. */
@@ -50,12 +51,6 @@ export const command: Command = {
   ],
   run: answerAzureCli,
 };
-
-/** Returns those of the options that are on the command line itself, as words for another one. */
-export function givenWords(line: CommandLine, options: readonly Option[]): readonly string[] {
-  const given = options.filter(({ name }) => line.origin(name) === "command line");
-  return given.flatMap((option) => [line.get(option)].flat().map((value) => `--${option.name}=${value}`));
-}
 
 /** The version of Azure CLI that latchkey answers as: the one that its answers are compared with. */
 const AZURE_CLI_VERSION = "2.91.0";

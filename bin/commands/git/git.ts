@@ -265,7 +265,7 @@ async function runGit(line: CommandLine, signal: AbortSignal | undefined): Promi
   const places = placesOf(line);
   const [{ installHelper, uninstallHelper }, { storedCommand, warnIfCopied }] = await Promise.all([
     import("./install.ts"),
-    import("../az_shim.ts"),
+    import("../../cli/stored_command.ts"),
   ]);
   const stored = storedCommand(line, "git", command.options.filter(({ name }) => name !== "host"));
   if (isRemoved) return await uninstallHelper(line.list("host").length > 0 ? places : undefined, stored, signal);

@@ -7,7 +7,7 @@ import { delayWithJitter } from "../../../lib/async.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { operatingSystem, quoteCommand, readEnvironment, shellWord } from "../../../lib/runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../../../lib/runtime/process.ts";
-import { PROGRAM } from "../az_shim.ts";
+import { PROGRAM } from "../../cli/stored_command.ts";
 import { escapeForTerminal, print, say } from "../../cli/output.ts";
 
 /** A server, or a part of one, that git asks latchkey for. */

@@ -13,7 +13,7 @@ import { homeFolder } from "../../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { ownCommand } from "../../../lib/runtime/installation.ts";
 import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/program.ts";
-import { PROGRAM } from "../az_shim.ts";
+import { PROGRAM } from "../../cli/stored_command.ts";
 import { unknown, UsageError } from "../../cli/command_line.ts";
 import { escapeForTerminal, print, say } from "../../cli/output.ts";
 import { AKS_SERVER, microsoftApiOf } from "../../../lib/oauth/microsoft_apps.ts";

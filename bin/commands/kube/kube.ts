@@ -139,7 +139,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
   if (isRemoved) return await uninstallExec(context);
   if (context === undefined) throw new UsageError("--context is missing: kubectl config get-contexts lists them");
   clientIdOf(line); // an error now is better than one in kubectl
-  const { storedCommand, warnIfCopied } = await import("../az_shim.ts");
+  const { storedCommand, warnIfCopied } = await import("../../cli/stored_command.ts");
   const stored = storedCommand(line, "kube", command.options);
   const named = { serverId: line.text("server-id"), tenant: line.text("tenant") };
   await installExec(context, {

@@ -3,25 +3,22 @@
  *
  * @module
  */
-import { placeFile, requireClosedPlace } from "../../lib/files/placed_file.ts";
+import { placeFile, requireClosedPlace } from "../../../lib/files/placed_file.ts";
 import {
-  isPermitted,
   operatingSystem,
   powershellWord,
   quoteCommand,
   readEnvironment,
   requirePermission,
   shellWord,
-} from "../../lib/runtime/host.ts";
-import { ownCommand } from "../../lib/runtime/installation.ts";
-import { absolutePath, isThere, readTextFile } from "../../lib/runtime/program.ts";
-import { LatchkeyError } from "../../lib/errors.ts";
-import { command as az, ENDPOINTS, givenWords, SUBSCRIPTION } from "./az/az.ts";
-import { clientIdOf } from "../cli/application.ts";
-import { type Command, type CommandLine, UsageError, variableOf } from "../cli/command_line.ts";
-import { ACCOUNT, APP, type Option, TENANT } from "../cli/options.ts";
-import { print, say } from "../cli/output.ts";
-import { cacheFilePath } from "../cli/token_cache.ts";
+} from "../../../lib/runtime/host.ts";
+import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/program.ts";
+import { clientIdOf } from "../../cli/application.ts";
+import { type Command, type CommandLine, UsageError, variableOf } from "../../cli/command_line.ts";
+import { ACCOUNT, APP, TENANT } from "../../cli/options.ts";
+import { print, say } from "../../cli/output.ts";
+import { storedCommand, warnIfCopied } from "../../cli/stored_command.ts";
+import { command as az, ENDPOINTS, SUBSCRIPTION } from "./az.ts";
 
 /** The command. */
 export const command: Command = {
@@ -79,36 +76,6 @@ async function installShim(line: CommandLine): Promise<void> {
 /** Returns true for a program that latchkey wrote. One that cannot be read is another's. */
 async function isOwnProgram(path: string): Promise<boolean> {
   return (await readTextFile(path).catch(() => "")).includes(WRITTEN_BY);
-}
-
-/**
- * Returns the command that other programs are to run: this latchkey, a command of it, and those of its options that are on the
- * command line. The path of a file is absolute, since programs run it from a folder of their own.
- */
-export function storedCommand(line: CommandLine, name: string, options: readonly Option[]): readonly string[] {
-  const own = ownCommand(() => denoPermissions(name));
-  const isGiven = line.origin("cache-file") === "command line";
-  const words = givenWords(
-    line,
-    options.filter(({ name, environment }) => name !== "cache-file" && environment !== false),
-  );
-  return [...own, name, ...words, ...(isGiven ? [`--cache-file=${absolutePath(cacheFilePath(line)!)}`] : [])];
-}
-
-/** Pattern of the last part of latchkey's path or package in a command: a program, a script, or the entry `…/latchkey/cli`. */
-export const PROGRAM: string = String.raw`latchkey[^\\/\s'"=;&|]*([\\/]cli(\.\w+)?)?`;
-
-/** Says that a command may be gone soon, if it is a copy that `npx` or `bunx` made. */
-export function warnIfCopied(command: readonly string[]): void {
-  const copy = command.find(isPackageCopy);
-  if (copy !== undefined) {
-    say(`${copy} is a copy that npm or Bun may remove: install latchkey, and run this command with that one`);
-  }
-}
-
-/** Returns true for a path in the cache of `npx`, or in the temporary folder of `bunx`. */
-export function isPackageCopy(path: string): boolean {
-  return /[\\/](_npx|bunx-[^\\/]+)[\\/]/.test(path);
 }
 
 /** Facts that a batch file is written with. */
@@ -205,13 +172,4 @@ function pathLines(folder: string, { isWindows }: { readonly isWindows: boolean 
     word === "" ? "rem its folder's name has a character that cmd.exe reads" : `set "PATH=${word};%PATH%"`,
     `$env:PATH = ${powershellWord(`${folder};`)} + $env:PATH`,
   ];
-}
-
-/** Deno does not list the permissions of a program: without all of them, the ones that a command needs are not known. */
-function denoPermissions(name: string): readonly string[] {
-  const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
-  if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
-  throw new LatchkeyError("missing_dependency", `Deno does not tell which permissions latchkey ${name} needs`, {
-    hint: `Run deno with --allow-all, as latchkey ${name} then runs; or install the executable or the npm package`,
-  });
 }
