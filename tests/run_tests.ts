@@ -19,21 +19,8 @@ interface Runner extends Pick<RuntimePath, "name" | "suite"> {
   readonly isNeedless?: (file: string) => boolean;
 }
 
-/** Suites of what an application makes of a broker, however that is reached. */
-const BROKER_SUITES = [
-  "lib/application_contract.ts",
-  "lib/acquire_token_contract.ts",
-  "lib/sign_in_contract.ts",
-  "lib/sign_out_contract.ts",
-  "lib/account_source_contract.ts",
-  "lib/proof_of_possession_contract.ts",
-];
-
-/** The longest of them: two hundred replies, and each is a process there. How each runtime reads one is in a suite of WSL's. */
-const FAILURES_SUITE = "lib/failures_contract.ts";
-
-/** Starts a hundred processes at once: what they wait for each other is about all that a machine with others on it could take. */
-const CROWDED_SUITE = "tests/lib/cache/many_processes_contract.ts";
+/** Starts many processes at once: what they wait for each other is about all that a machine with others on it could take. */
+const CROWDED_SUITE = "tests/lib/cache/many_processes_test.ts";
 
 /** What a suite imports that meets a bus. */
 const BUS = "tests/fakes/private_bus.ts";
@@ -41,8 +28,8 @@ const BUS = "tests/fakes/private_bus.ts";
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /**
- * The unit tests run under Bun; the contracts of what is made for each path to the bus run on each, but on Deno once where
- * they never meet a bus; those of brokers, and of WSL itself, on WSL as well.
+ * Most suites run under Bun alone. Contracts are about code that differs by runtime, and run on each; on Deno once where they
+ * never meet a bus. The one of applications, and those of WSL itself, run on WSL as well.
  */
 const runners: readonly Runner[] = [
   { ...UNITS, suites: ["**/*_test.ts"] },
@@ -51,10 +38,7 @@ const runners: readonly Runner[] = [
     suites: ["**/*_contract.ts"],
     isNeedless: (file: string) => index === 1 && !reachesModule(file, BUS, root),
   })),
-  ...WSL_PATHS.map((path, index) => ({
-    ...path,
-    suites: ["**/*_on_wsl.ts", ...BROKER_SUITES, ...(index === 0 ? [FAILURES_SUITE] : [])],
-  })),
+  ...WSL_PATHS.map((path) => ({ ...path, suites: ["**/*_on_wsl.ts", "lib/application_contract.ts"] })),
 ];
 
 /** The first of the suites that have groups of tests for each broker's shape. */

@@ -1,10 +1,10 @@
 /** Which broker a suite is about, and what is true of that one alone. */
 import type { BrokerKind } from "../../lib/broker/broker.ts";
-import { runtimePath } from "../runtimes/runtime_paths.ts";
+import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 import type { Sender } from "./behaviour.ts";
 
 /** How it is reached. */
-export const BROKER: BrokerKind = runtimePath()?.broker ?? "linux";
+export const BROKER: BrokerKind = ownRuntimePath().broker;
 
 const ALL_SENDERS: readonly Sender[] = [
   "microsoft-2.0.1",

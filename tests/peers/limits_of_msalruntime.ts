@@ -5,7 +5,7 @@
 
 /** A test that is not run over Microsoft's library. */
 export interface Limit {
-  /** The suite's name, without `_contract.ts`. */
+  /** The suite's name, without `_test.ts` or `_contract.ts`. */
   readonly suite: string;
   /** The test's name as it stands in the suite. */
   readonly test: string;
@@ -17,7 +17,7 @@ export interface Limit {
 
 /** The limits that a suite meets. */
 export function limitsOf(address: string): readonly Limit[] {
-  return LIMITS.filter(({ suite }) => address.endsWith(`/${suite}_contract.ts`));
+  return LIMITS.filter(({ suite }) => ["test", "contract"].some((kind) => address.endsWith(`/${suite}_${kind}.ts`)));
 }
 
 /** Which tests of a suite. */

@@ -39,8 +39,11 @@ const peers = { ...UNITS, name: "Bun, peers" };
 const batches = [
   ...filesOf("tests/peers/*_peer.ts").map((file) => batchOn(peers, file)),
   ...MSALRUNTIME_PATHS.flatMap((path) =>
-    [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/*_contract.ts", isOfBrokers)]
+    [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/application_contract.ts")]
       .map((file) => batchOn(path, file))
+  ),
+  ...MSALRUNTIME_PATHS.filter(({ client }) => client === "bun").flatMap((path) =>
+    filesOf("tests/lib/*_test.ts", isOfBrokers).map((file) => batchOn(path, file))
   ),
 ];
 for (const { file } of batches) GO_PEERS[file]?.forEach(buildGoClient);

@@ -68,12 +68,12 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
   { suites: ["bin/commands/az/shim_test.ts"], test: /that others can change/, why: MODES },
   {
-    suites: ["lib/cache/plaintext_store_contract.ts"],
+    suites: ["lib/cache/plaintext_store_test.ts"],
     test: /for this user alone|a link is refused|where nothing may be written/,
     why: MODES,
   },
   {
-    suites: ["lib/cache/plaintext_store_contract.ts"],
+    suites: ["lib/cache/plaintext_store_test.ts"],
     test: /the file cannot be looked at/,
     why: "it makes a loop of symbolic links, which take a privilege on Windows",
   },
@@ -99,7 +99,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
-    suites: ["lib/http/loopback_contract.ts", "lib/browser_attacks_contract.ts"],
+    suites: ["lib/http/loopback_contract.ts", "lib/browser_attacks_test.ts"],
     test: /another user of the machine/,
     why: "it becomes another user with sudo",
   },
@@ -137,13 +137,6 @@ export const EXCEPTIONS: readonly Exception[] = [
     isWineOnly: true,
   },
   {
-    suites: ["lib/cache/plaintext_store_contract.ts"],
-    test: /another program has removed its lock/,
-    runtimes: ["Deno"],
-    why: "under Wine a file that Deno has open and removes keeps its name until it is closed",
-    isWineOnly: true,
-  },
-  {
     suites: ["lib/runtime/own_command_test.ts"],
     test: /from the network/,
     why: "it plays JSR's registry with a cache folder of Deno's, which Deno under Wine does not make",
@@ -168,21 +161,26 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   { suites: ["lib/dbus/open_session_bus_test.ts"], why: "Windows has no session bus" },
   { suites: ["lib/http/loopback_test.ts"], why: "it takes the address ::1 away in a network namespace" },
-  { suites: ["lib/cache/file_store_contract.ts"], test: /for this user alone/, why: MODES },
+  { suites: ["lib/cache/file_store_test.ts"], test: /for this user alone/, why: MODES },
   {
     suites: ["lib/files/private_file_contract.ts"],
     test: /path that is not safe|disk that does not serve|others may read|owner alone|has it open|through a link/,
     why: MODES,
   },
   {
-    suites: ["lib/cache/file_store_", "lib/cache/many_processes_", "lib/files/private_file_"],
+    suites: ["lib/files/private_file_"],
     runtimes: ["Deno"],
-    why: "they hang under Wine, where a file that Deno has open and removes keeps its name until it is closed",
+    why: "it hangs under Wine, where a file that Deno has open and removes keeps its name until it is closed",
+    isWineOnly: true,
+  },
+  {
+    suites: ["lib/cache/many_processes_"],
+    why:
+      "Deno's processes hang under Wine, where a file that one has open and removes keeps its name until it is closed",
     isWineOnly: true,
   },
   {
     suites: ["lib/files/lock_contract.ts"],
-    why:
-      "it plays other machines and boots with what Linux' /proc says; many_processes_contract.ts has the lock itself",
+    why: "it plays other machines and boots with what Linux' /proc says; many_processes_test.ts has the lock itself",
   },
 ];

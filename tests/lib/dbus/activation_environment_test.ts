@@ -1,8 +1,11 @@
-// What a real dbus-daemon gives to services. Deno may not read that without all permissions, so these tests are Bun's alone.
-import { afterEach, beforeEach, expect, test } from "bun:test";
+// What systemd and dbus-daemon give to services that the bus starts. A peer stands for systemd's user manager, which no test
+// machine runs; the daemon is a real one.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { Variant } from "dbus-next";
 import type { SessionBus } from "../../../lib/dbus/bus.ts";
 import { readActivationEnvironment } from "../../../lib/dbus/daemon.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
+import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 
 let daemon: PrivateBus;
@@ -21,12 +24,32 @@ afterEach(async () => {
   await daemon.stop();
 });
 
-test("readActivationEnvironment() reads that of the bus' daemon where systemd is not on the bus", async () => {
-  const { source, variables } = await readActivationEnvironment(bus);
-  expect([source, variables.get("TEST_OF_DISPLAY")]).toEqual(["daemon", ":7=x"]);
-});
+const startSystemd = (environment: Variant) =>
+  startAnsweringPeer(daemon.address, ["org.freedesktop.systemd1"], { Get: ["v", environment] });
 
-test("readActivationEnvironment() does not have the bus start a systemd", async () => {
-  await daemon.addService("org.freedesktop.systemd1", ["/bin/false"]);
-  expect((await readActivationEnvironment(bus)).source).toBe("daemon");
+describe("readActivationEnvironment()", () => {
+  test("reads that of systemd's user manager where there is one", async () => {
+    const peer = await startSystemd(new Variant("as", ["DISPLAY=:0", "A=b=c", "EMPTY=", "NONE"]));
+    expect(await readActivationEnvironment(bus)).toEqual({
+      source: "systemd",
+      variables: new Map([["DISPLAY", ":0"], ["A", "b=c"], ["EMPTY", ""], ["NONE", ""]]),
+    });
+    peer.stop();
+  });
+
+  test("takes no variables from a reply of another type", async () => {
+    const peer = await startSystemd(new Variant("s", "DISPLAY=:0"));
+    expect(await readActivationEnvironment(bus)).toEqual({ source: "systemd", variables: new Map() });
+    peer.stop();
+  });
+
+  test("reads that of the bus' daemon where systemd is not on the bus", async () => {
+    const { source, variables } = await readActivationEnvironment(bus);
+    expect([source, variables.get("TEST_OF_DISPLAY")]).toEqual(["daemon", ":7=x"]);
+  });
+
+  test("does not have the bus start a systemd", async () => {
+    await daemon.addService("org.freedesktop.systemd1", ["/bin/false"]);
+    expect((await readActivationEnvironment(bus)).source).toBe("daemon");
+  });
 });

@@ -1,9 +1,17 @@
+// A result has its tokens concealed from whatever a runtime's console.log shows.
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type AuthenticationResult, redactTokens, refuseOld } from "../../lib/token.ts";
 
-test("concealTokens() keeps tokens out of inspection and in JSON", () => {
+/** What console.log uses on Deno, on Bun and on Node. */
+const INSPECTORS: readonly ((value: unknown) => string)[] = [
+  inspect,
+  ...(typeof Deno === "undefined" ? [] : [Deno.inspect]),
+  ...(typeof Bun === "undefined" ? [] : [Bun.inspect]),
+];
+
+test("redactTokens() keeps tokens out of inspection and in JSON", () => {
   const account = {
     homeAccountId: "a.b",
     localAccountId: "a",
@@ -24,8 +32,10 @@ test("concealTokens() keeps tokens out of inspection and in JSON", () => {
     },
     ...{ account, tenantId: "b", source: "broker", correlationId: "c" },
   });
-  expect(inspect(result)).toContain("jane@contoso.com");
-  expect(inspect({ result })).not.toContain("secret");
+  for (const show of INSPECTORS) {
+    expect(show(result)).toContain("jane@contoso.com");
+    expect(show({ result })).not.toContain("secret");
+  }
   expect(JSON.parse(JSON.stringify(result)).accessToken).toBe("secret-at");
   expect({ ...result }.idToken).toBe("secret-it");
 });

@@ -6,7 +6,7 @@ import { type AuthenticationResult, PublicClientApplication, type PublicClientAp
 import { deliver } from "../tools/browsing_person.ts";
 import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
-import { exchangeAsOtherUser, showsOwners } from "../tools/other_user.ts";
+import { exchangeAsOtherUser } from "../tools/other_user.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
@@ -122,7 +122,6 @@ describe("a sign-in under way", () => {
 
   // Another user of the machine can read the state in the browser's command line, and answer first.
   test("takes no answer with the right state from another user of the machine, be it a refusal", async () => {
-    if (!showsOwners()) return expect("Deno" in globalThis).toBe(true); // it permits that with all permissions only
     const waiting = await signIn(), { landing, port } = waiting, host = "127.0.0.1";
     const state = landing.parameters.get("state")!;
     const refusal = new URLSearchParams({ error: "access_denied", state, iss: provider.url });

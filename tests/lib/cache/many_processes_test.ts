@@ -1,4 +1,4 @@
-// A hundred processes at once that read, renew and write one cache, with a real OpenID provider.
+// Processes of all runtimes that read, renew and write one cache at the same time, with a real OpenID provider.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,13 +8,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import process from "node:process";
 import { type CacheStore, fileStore, plaintextStore, PublicClientApplication } from "../../../mod.ts";
-import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
-const path = ownRuntimePath();
-/** The others take more of the processor to start than to do what is tested here. */
-const PROCESSES = path.name === "Deno + libdbus" ? 100 : 12;
+const RUNTIMES = RUNTIME_PATHS.filter(({ client }) => client !== "dbus-next");
+const PROCESSES = 10 * RUNTIMES.length;
 
 let folder: string, provider: OidcProvider;
 
@@ -50,7 +49,7 @@ for (const [kind, makeStore] of Object.entries(STORES)) {
     const before = grants.length;
 
     const names = Array.from({ length: PROCESSES }, (_, number) => `process-${number}`);
-    const tokens = await Promise.all(names.map((name) => run([clientId, authority, kind, place, name])));
+    const tokens = await Promise.all(names.map((name, index) => run(index, [clientId, authority, kind, place, name])));
     expect([...new Set(tokens)]).toHaveLength(1);
     expect(tokens[0]).not.toBe("");
     expect(grants.slice(before)).toEqual(["refresh_token"]);
@@ -62,8 +61,9 @@ for (const [kind, makeStore] of Object.entries(STORES)) {
   });
 }
 
-async function run(args: readonly string[]): Promise<string> {
-  const [command = "", ...words] = [...path.program(), "tests/tools/renewing_program.ts", ...args];
+async function run(index: number, args: readonly string[]): Promise<string> {
+  const program = RUNTIMES[index % RUNTIMES.length]!.program();
+  const [command = "", ...words] = [...program, "tests/tools/renewing_program.ts", ...args];
   const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"], env: process.env });
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   expect(errors).toBe("");
