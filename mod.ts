@@ -51,6 +51,7 @@ export {
   type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
+  type BrokerStatusOptions,
   CONSOLE_WINDOW_HANDLE,
   type DeviceCodeSignIn,
   type InteractiveRequest,

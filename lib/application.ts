@@ -30,6 +30,7 @@ import {
   type AccountFilter,
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
+  type BrokerStatusOptions,
   checkAccount,
   checkCall,
   checkCapabilities,
@@ -392,9 +393,9 @@ export class PublicClientApplication implements AsyncDisposable {
   }
 
   /** Returns the state of the broker, and starts it if it is enabled. Never throws, except a `TypeError` if an option does not exist. */
-  async brokerStatus(options: Pick<RequestOptions, "signal"> = {}): Promise<BrokerStatus> {
+  async brokerStatus(options: BrokerStatusOptions = {}): Promise<BrokerStatus> {
     checkRequest("brokerStatus", options);
-    return await this.#sources.broker.status(options?.signal);
+    return await this.#sources.broker.status(options ?? {});
   }
 
   /**

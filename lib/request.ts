@@ -218,6 +218,12 @@ export interface RemoveAccountOptions extends RequestOptions {
   readonly fromBroker?: boolean | undefined;
 }
 
+/** Options of `PublicClientApplication.brokerStatus`. */
+export interface BrokerStatusOptions extends Pick<RequestOptions, "signal"> {
+  /** Asks the broker for its version, which is one more call. @default false */
+  readonly version?: boolean | undefined;
+}
+
 /** The names of all options of a type, each once. */
 export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]: true };
 
@@ -228,7 +234,7 @@ interface Requests {
   acquireTokenByDeviceCode: DeviceCodeSignIn;
   acquireTokenInteractive: InteractiveRequest;
   acquireTokenSilent: SilentRequest;
-  brokerStatus: Pick<RequestOptions, "signal">;
+  brokerStatus: BrokerStatusOptions;
   getAccounts: AccountFilter;
   getAuthorizationRequestUrl: InteractiveRequest;
   initiateAuthCodeFlow: AuthCodeFlowRequest;
@@ -265,7 +271,7 @@ function listOptions(): NonNullable<typeof optionsOfCalls> {
     acquireTokenByDeviceCode: { ...token, username: true, onUserCode: true },
     acquireTokenInteractive: interactive,
     acquireTokenSilent: { ...token, account: true, forceRefresh: true },
-    brokerStatus: { signal: true },
+    brokerStatus: { signal: true, version: true },
     getAccounts: { ...all, username: true, includeSignedOut: true },
     getAuthorizationRequestUrl: interactive,
     initiateAuthCodeFlow: {

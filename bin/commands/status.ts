@@ -138,7 +138,7 @@ async function knownAccounts(
   cached: readonly AccountInfo[],
   signal: AbortSignal | undefined,
 ): Promise<{ readonly all: readonly AccountInfo[]; readonly broker: BrokerStatus }> {
-  const broker = await app.brokerStatus({ signal });
+  const broker = await app.brokerStatus({ version: true, signal });
   signal?.throwIfAborted();
   if (line.get(BROKER) === "never") return { all: cached, broker: { ...broker, reason: "--broker never" } };
   if (broker.state !== "active") return { all: line.get(BROKER) === "require" ? [] : cached, broker };

@@ -81,7 +81,7 @@ export interface BrokerStatus {
   readonly state: "active" | "off" | "unavailable";
   /** The way to the broker, if it is active. */
   readonly kind: BrokerKind | null;
-  /** The broker's version, if it reports one. */
+  /** The broker's version, if it was asked for, and the broker reports one. */
   readonly version: string | null;
   /** The reason why the broker is not active; if it is active, why a preferred one is not. */
   readonly reason: string | null;

@@ -20,6 +20,7 @@ import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
 import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId, withDetails } from "../errors.ts";
 import {
+  type BrokerStatusOptions,
   cacheKeyOf,
   type InteractiveRequest,
   type RequestOptions,
@@ -124,7 +125,7 @@ export class BrokerSource {
   }
 
   /** Starts the broker if it is enabled. Never throws. */
-  async status(signal: AbortSignal | undefined): Promise<BrokerStatus> {
+  async status({ signal, version: isAsked = false }: BrokerStatusOptions): Promise<BrokerStatus> {
     try {
       const finding = await this.find({ signal });
       const { state, reason = null } = finding;
@@ -133,7 +134,8 @@ export class BrokerSource {
       }
       const { broker } = finding;
       const call = { correlationId: crypto.randomUUID(), signal };
-      return { state, kind: broker.kind, version: await broker.version(call) ?? null, reason };
+      const version = isAsked ? await broker.version(call) : undefined;
+      return { state, kind: broker.kind, version: version ?? null, reason };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       return { state: "unavailable", reason, ...NO_VERSION };

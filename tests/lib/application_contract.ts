@@ -94,9 +94,11 @@ for (const sender of SENDERS) {
       expect(again!.account.homeAccountId).toBe(account!.homeAccountId);
     });
 
-    test("PublicClientApplication.brokerStatus() tells the version", async () => {
+    test("PublicClientApplication.brokerStatus() tells the version if it is asked for", async () => {
       await behave({ sender });
-      const status = await makeApp().brokerStatus();
+      const app = makeApp();
+      expect(await app.brokerStatus()).toMatchObject({ state: "active", kind: BROKER, version: null, reason: null });
+      const status = await app.brokerStatus({ version: true });
       expect(status).toMatchObject({ state: "active", kind: BROKER, reason: null });
       expect(status.version === null || /^\d+\.\d+/.test(status.version)).toBe(true);
     });

@@ -146,7 +146,7 @@ async function outcomeOf({ platform, flags, authority, requireBroker, state, nex
   const query = tokenQuery({ scopes: ["User.Read"] }, app);
   const silently = await ended(sources.silently(query));
   const signIn = await ended(sources.signIn(query, "window"));
-  const { state: status } = await sources.broker.status(undefined);
+  const { state: status } = await sources.broker.status({});
   sources.close();
   return {
     tried: tried.join(" "),

@@ -29,7 +29,12 @@ const byWindow = (app: PublicClientApplication, more: object = {}) =>
 
 test("brokerStatus() names the library, and the version of its package", async () => {
   await behave();
-  expect(await makeApp().brokerStatus()).toEqual({ state: "active", kind: "msalruntime", version, reason: null });
+  expect(await makeApp().brokerStatus({ version: true })).toEqual({
+    state: "active",
+    kind: "msalruntime",
+    version,
+    reason: null,
+  });
 });
 
 test("addonBelowPackage() names what the package has for each machine", () => {

@@ -49,7 +49,7 @@ export const broker: Check = {
   isForBroker: true,
   needs: ["session_bus"],
   async run({ app }, { signal }) {
-    const { state, kind, version, reason } = await app.brokerStatus({ signal });
+    const { state, kind, version, reason } = await app.brokerStatus({ version: true, signal });
     if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
     if (state === "off") return notChecked(reason ?? "it is off");
     // The status has no hint, but a call that needs the broker fails with one.
@@ -162,7 +162,7 @@ export const msalRuntime: Check = {
     if (!runs && !folder) {
       return failed(`the package ${PACKAGE} is not installed`, `Install it beside the program: npm install ${PACKAGE}`);
     }
-    const status = await app.brokerStatus({ signal });
+    const status = await app.brokerStatus({ version: true, signal });
     const location = folder === undefined || isUnreadable ? "in an unknown folder" : `in ${folder}`;
     const what = `${PACKAGE} ${version ?? status.version ?? "of an unknown version"}, ${location}`;
     if (runs) return ok(`${what}, starts`);
