@@ -20,7 +20,7 @@ import {
   onSignals,
   programArguments,
   recogniseTerminalsBy,
-} from "../lib/runtime/program.ts";
+} from "../lib/runtime/lifecycle.ts";
 import {
   type Command,
   type CommandLine,

@@ -21,7 +21,7 @@ import {
   readEnvironment,
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
-import { isThere, readTextFile } from "../runtime/program.ts";
+import { isThere, readTextFile } from "../runtime/lifecycle.ts";
 import { NotInstalledError, StartFailedError } from "./broker.ts";
 
 /** The package, which the app's author installs. */

@@ -8,7 +8,7 @@
  */
 import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from "./host.ts";
 import { startDetached, type StartOptions } from "./process.ts";
-import { isThere, readMachine } from "./program.ts";
+import { isThere, readMachine } from "./lifecycle.ts";
 
 /** Facts of the session that the program runs in. */
 export interface SessionFacts {

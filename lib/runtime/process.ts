@@ -16,7 +16,7 @@ import {
   requirePermission,
   type SignalName,
 } from "./host.ts";
-import { isTerminal, isThere, onSignals } from "./program.ts";
+import { isTerminal, isThere, onSignals } from "./lifecycle.ts";
 
 interface ProcessOptions {
   /** `inherit`: in the foreground. Otherwise the program gets a process group of its own. */

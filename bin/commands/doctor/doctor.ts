@@ -7,7 +7,7 @@ import { DEFAULT_AUTHORITY, redirectUris } from "../../../lib/authority.ts";
 import type { SessionBus } from "../../../lib/dbus/bus.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { operatingSystem } from "../../../lib/runtime/host.ts";
-import { isWsl, write } from "../../../lib/runtime/program.ts";
+import { isWsl, write } from "../../../lib/runtime/lifecycle.ts";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";

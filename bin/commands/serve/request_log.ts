@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { write } from "../../../lib/runtime/program.ts";
+import { write } from "../../../lib/runtime/lifecycle.ts";
 import { escapeForTerminal } from "../../cli/output.ts";
 
 /** A log of requests. */

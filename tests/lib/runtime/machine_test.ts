@@ -1,7 +1,7 @@
 // What cannot be arranged on one machine: other systems, and grants that are missing. Deno is played.
 import { expect, test } from "bun:test";
 import { arch, release } from "node:os";
-import { readMachine } from "../../../lib/runtime/program.ts";
+import { readMachine } from "../../../lib/runtime/lifecycle.ts";
 
 interface Played {
   readonly os?: string;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
 import { openRequestLog } from "../../../../bin/commands/serve/request_log.ts";
-import { writeErrorsBy } from "../../../../lib/runtime/program.ts";
+import { writeErrorsBy } from "../../../../lib/runtime/lifecycle.ts";
 
 /** Everything that was written, one entry a write. */
 function captureWrites(): readonly string[] {

@@ -2,10 +2,10 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readTextFile } from "../../../lib/runtime/program.ts";
+import { readTextFile } from "../../../lib/runtime/lifecycle.ts";
 import { findTool } from "../../tools/find_tool.js";
 
-const PROGRAM = new URL("../../../lib/runtime/program.ts", import.meta.url).href;
+const PROGRAM = new URL("../../../lib/runtime/lifecycle.ts", import.meta.url).href;
 
 test.each([["Bun", process.execPath, ["-e"]], ["Node", findTool("node"), ["--input-type=module", "-e"]]])(
   "exit() on %s waits for nothing that still runs, and what was written is there",

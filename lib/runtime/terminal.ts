@@ -5,7 +5,7 @@
  */
 import { untilAborted, withinTime } from "../async.ts";
 import { type ByteStream, denoNamespace, programIo } from "./host.ts";
-import { writeErrorsBy } from "./program.ts";
+import { writeErrorsBy } from "./lifecycle.ts";
 
 /** Reads standard input until its end. */
 export function standardInput(): AsyncIterable<Uint8Array> {
