@@ -12,15 +12,8 @@ import {
   replaceProgramIo,
   type SignalName,
 } from "../lib/runtime/host.ts";
-import {
-  endedBy,
-  exit,
-  exitSoon,
-  isBrokenPipe,
-  onSignals,
-  programArguments,
-  recogniseTerminalsBy,
-} from "../lib/runtime/lifecycle.ts";
+import { endedBy, exit, exitSoon, onSignals, programArguments } from "../lib/runtime/lifecycle.ts";
+import { isBrokenPipe, recognizeTerminalsBy } from "../lib/runtime/terminal.ts";
 import {
   type Command,
   type CommandLine,
@@ -136,7 +129,7 @@ async function runWords(words: readonly string[]): Promise<number> {
     line = await withProfile(command, given, line);
     // The terminals of Git Bash are pipes to Windows.
     if (operatingSystem() === "win32" && readEnvironment("MSYSTEM") !== undefined) {
-      recogniseTerminalsBy((await import("../lib/runtime/windows_api.ts")).isMsysTerminal);
+      recognizeTerminalsBy((await import("../lib/runtime/windows_api.ts")).isMsysTerminal);
     }
     return await run(command, line, ending);
   }

@@ -12,7 +12,7 @@ import {
   quoteCommand,
   readEnvironment,
 } from "../../lib/runtime/host.ts";
-import { isTerminal } from "../../lib/runtime/lifecycle.ts";
+import { isTerminal } from "../../lib/runtime/terminal.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";

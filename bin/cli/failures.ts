@@ -4,7 +4,7 @@
  * @module
  */
 import { quoteCommand } from "../../lib/runtime/host.ts";
-import { isWsl } from "../../lib/runtime/lifecycle.ts";
+import { isWsl } from "../../lib/runtime/machine.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { resourceOf } from "../../lib/request.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";

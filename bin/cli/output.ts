@@ -5,7 +5,7 @@
  * @module
  */
 import { oldestWait } from "../../lib/async.ts";
-import { isDeviceFull, isTerminal, write } from "../../lib/runtime/lifecycle.ts";
+import { isDeviceFull, isTerminal, write } from "../../lib/runtime/terminal.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import { hintInWords, LatchkeyError } from "../../lib/errors.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";

@@ -17,7 +17,7 @@ import {
 } from "../../lib/oauth/protected_resource.ts";
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import { isTerminal } from "../../lib/runtime/lifecycle.ts";
+import { isTerminal } from "../../lib/runtime/terminal.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { agreedScopes, type AgreedServer, rememberAgreement } from "./agreed_scopes.ts";
 import { clientIdOf } from "./application.ts";

@@ -5,7 +5,8 @@
  */
 import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
-import { endedBy, isTerminal, onSignals, write } from "../../lib/runtime/lifecycle.ts";
+import { endedBy, onSignals } from "../../lib/runtime/lifecycle.ts";
+import { isTerminal, readLine, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
 import type { AccountInfo } from "../../lib/account.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
@@ -124,7 +125,6 @@ function consoleBrowser(
     );
     const stop = isTyped ? endLineAtInterrupt(signal) : undefined; // a sign-in in the browser ends no line
     try {
-      const { readLine } = await import("../../lib/runtime/terminal.ts");
       return await readLine(signal);
     } finally {
       stop?.();
@@ -229,7 +229,6 @@ export async function askForAccount(
   accounts: readonly AccountInfo[],
   signal: AbortSignal | undefined,
 ): Promise<AccountInfo> {
-  const { readLineOrEnd } = await import("../../lib/runtime/terminal.ts");
   say("several accounts are signed in:");
   accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
   for (let left = MAX_ANSWERS; left > 0; left--) {
@@ -244,7 +243,6 @@ export async function askForAccount(
 
 /** Asks the user at the terminal a question. Returns true for `y` and `yes` only. */
 export async function isConfirmed(question: string, signal: AbortSignal | undefined): Promise<boolean> {
-  const { readLineOrEnd } = await import("../../lib/runtime/terminal.ts");
   write("stderr", `latchkey: ${question} [y/N] `);
   const answer = await answerTo(readLineOrEnd(signal), signal);
   return /^y(es)?$/i.test(answer?.trim() ?? "");

@@ -6,7 +6,8 @@
 import { isObject } from "../../lib/encoding.ts";
 import { homeFolder, pathIn, stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, missingFlags, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
-import { isTerminal, isThere } from "../../lib/runtime/lifecycle.ts";
+import { isThere } from "../../lib/runtime/paths.ts";
+import { isTerminal } from "../../lib/runtime/terminal.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { errorCodeOf } from "../../lib/files/files.ts";
-import { readTextFile } from "../../lib/runtime/lifecycle.ts";
+import { readTextFile } from "../../lib/runtime/paths.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError, withDetails } from "../../lib/errors.ts";
 import type { AcquireTokenRequest, RequestOptions } from "../../lib/request.ts";

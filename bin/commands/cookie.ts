@@ -4,7 +4,7 @@
  * @module
  */
 import { shareCookiePause } from "../../lib/broker/cookie_pause.ts";
-import { isPiped } from "../../lib/runtime/lifecycle.ts";
+import { isPiped } from "../../lib/runtime/terminal.ts";
 import { accountOptionsOf, chooseAccount, makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import {

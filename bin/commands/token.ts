@@ -7,7 +7,7 @@ import { idKey, isEntraId } from "../../lib/account.ts";
 import { isGuid, type JsonObject, nearestName, readJwt } from "../../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, parseAuthority } from "../../lib/authority.ts";
 import { readEnvironment, shellWord } from "../../lib/runtime/host.ts";
-import { isTerminal } from "../../lib/runtime/lifecycle.ts";
+import { isTerminal } from "../../lib/runtime/terminal.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { accountsMeant } from "../../lib/sources/account_choice.ts";

@@ -6,7 +6,7 @@
 import type { Authority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { operatingSystem, processor, readEnvironment } from "../runtime/host.ts";
-import { isWsl } from "../runtime/lifecycle.ts";
+import { isWsl } from "../runtime/machine.ts";
 import {
   type Broker,
   type BrokerFinding,

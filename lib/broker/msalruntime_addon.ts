@@ -21,13 +21,13 @@ import {
   readEnvironment,
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
-import { isThere, readTextFile } from "../runtime/lifecycle.ts";
+import { readOsRelease } from "../runtime/machine.ts";
+import { isAbsolutePath, isThere, readTextFile } from "../runtime/paths.ts";
 import { NotInstalledError, StartFailedError } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
 const VARIABLE = "LATCHKEY_MSALRUNTIME";
-const OS_RELEASE = "/etc/os-release";
 
 /** The part of the addon that latchkey uses. Each call gives its result to the callback, once, on this thread. */
 export interface MsalRuntime {
@@ -171,22 +171,16 @@ export async function versionOfMsalRuntime(path: string): Promise<string | undef
 
 async function candidates(): Promise<readonly string[]> {
   const system = operatingSystem();
-  const osRelease = system === "linux" ? await readOsRelease() : undefined;
-  const below = addonBelowPackage({ system, arch: processor(), osRelease });
+  const below = addonBelowPackage({ system, arch: processor(), osRelease: await readOsRelease() });
   const separator = system === "win32" ? "\\" : "/";
   const place = readEnvironment(VARIABLE);
   if (place === undefined) return packageFolders(PACKAGE).map((folder) => `${folder}${separator}${below}`);
-  if (!(system === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//).test(place)) {
+  if (!isAbsolutePath(place)) {
     throw new LatchkeyError("configuration", `Cannot use ${VARIABLE}: it is not an absolute path`, {
       hint: `Set it to the absolute path of the folder of ${PACKAGE}, or of its addon (.node)`,
     });
   }
   return [place.endsWith(".node") ? place : `${place.replace(/[\\/]+$/, "")}${separator}${below}`];
-}
-
-async function readOsRelease(): Promise<string | undefined> {
-  if (!isPermitted({ name: "read", path: OS_RELEASE })) return undefined;
-  return await readTextFile(OS_RELEASE).catch(() => undefined); // not every distribution has it
 }
 
 async function openFirst(paths: readonly string[]): Promise<OpenMsalRuntime> {

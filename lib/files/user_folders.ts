@@ -8,6 +8,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { mayReadEnvironment, operatingSystem, readEnvironment, requireFlags } from "../runtime/host.ts";
+import { isAbsolutePath } from "../runtime/paths.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {
@@ -77,8 +78,7 @@ function requireFolder(name: string): string {
 /** Reads a variable, without slashes at its end. A relative path counts as not set, as the XDG specification says. */
 function readFolder(name: string): string | undefined {
   const value = readEnvironment(name);
-  const isAbsolute = operatingSystem() === "win32" ? /^([A-Za-z]:[\\/]|\\\\)/ : /^\//;
-  return value !== undefined && isAbsolute.test(value) ? value.replace(/[\\/]+$/, "") : undefined;
+  return value !== undefined && isAbsolutePath(value) ? value.replace(/[\\/]+$/, "") : undefined;
 }
 
 function requireReadable(...names: readonly string[]): void {

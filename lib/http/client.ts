@@ -7,7 +7,7 @@
  * @module
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
-import { readTextFile } from "../runtime/lifecycle.ts";
+import { readTextFile } from "../runtime/paths.ts";
 import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";
 import {
   credentialsOf,

@@ -8,7 +8,8 @@
  */
 import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from "./host.ts";
 import { startDetached, type StartOptions } from "./process.ts";
-import { isThere, readMachine } from "./lifecycle.ts";
+import { readMachine } from "./machine.ts";
+import { isThere } from "./paths.ts";
 
 /** Facts of the session that the program runs in. */
 export interface SessionFacts {

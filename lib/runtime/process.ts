@@ -16,7 +16,9 @@ import {
   requirePermission,
   type SignalName,
 } from "./host.ts";
-import { isTerminal, isThere, onSignals } from "./lifecycle.ts";
+import { onSignals } from "./lifecycle.ts";
+import { isThere } from "./paths.ts";
+import { isTerminal } from "./terminal.ts";
 
 interface ProcessOptions {
   /** `inherit`: in the foreground. Otherwise the program gets a process group of its own. */

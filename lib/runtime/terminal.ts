@@ -1,11 +1,126 @@
 /**
- * Standard input and output as another program speaks through them: bytes, and neither side waits for the other.
+ * Standard input, output and error: terminals, pipes and files.
  *
  * @module
  */
 import { untilAborted, withinTime } from "../async.ts";
-import { type ByteStream, denoNamespace, programIo } from "./host.ts";
-import { writeErrorsBy } from "./lifecycle.ts";
+import { type ByteStream, currentRuntime, denoNamespace, operatingSystem, programIo, type StreamName } from "./host.ts";
+
+/** Takes what goes to standard error, while {@linkcode dropUnreadErrors} is in effect. */
+let writeErrors: ((text: string) => void) | undefined;
+
+/**
+ * Writes to standard output or standard error, all of it before it returns. Throws an error that {@linkcode isBrokenPipe} knows
+ * if the reader has gone: a stream of Node's would end the program with a stack trace.
+ */
+export function write(stream: "stdout" | "stderr", text: string): void {
+  if (stream === "stderr" && writeErrors) return writeErrors(text);
+  const own = programIo();
+  if (own) return own.write(stream, new TextEncoder().encode(text));
+  if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
+  const writeSome = writer(stream);
+  for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
+}
+
+/** A console takes bytes in its code page, and Node's stream writes to it in Unicode. Deno and Bun set the code page to UTF-8. */
+function isConsoleOfNode(stream: "stdout" | "stderr"): boolean {
+  if (operatingSystem() !== "win32" || currentRuntime().name !== "Node") return false;
+  return globalThis.process.getBuiltinModule("node:tty").isatty(stream === "stdout" ? 1 : 2);
+}
+
+/** Returns a function that writes some of its bytes and returns their number. */
+function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
+  const deno = denoNamespace();
+  if (deno) return (bytes) => deno[stream].writeSync(bytes);
+  const { writeSync } = globalThis.process.getBuiltinModule("node:fs");
+  const fd = stream === "stdout" ? 1 : 2;
+  if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
+    // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
+    return (bytes) => {
+      globalThis.process[stream].write(bytes);
+      return bytes.length;
+    };
+  }
+  return (bytes) => {
+    try {
+      return writeSync(fd, bytes);
+    } catch (error) {
+      // Another program that shares the pipe can have set it not to wait, and its reader can be slow.
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      return 0;
+    }
+  };
+}
+
+/** Major numbers of Linux' devices (Documentation/admin-guide/devices.txt): `/dev/null` and its like, pseudoterminals. */
+const MEMORY_MAJOR = 1;
+const PTY_MAJORS = { first: 136, last: 143 };
+
+let isMsysTerminal: typeof isTerminal | undefined;
+
+/** Sets a function that recognizes terminals that the system does not, such as those of Git Bash. */
+export function recognizeTerminalsBy(check: typeof isTerminal): void {
+  isMsysTerminal = check;
+}
+
+/** Returns true if the stream is a terminal. */
+export function isTerminal(stream: StreamName): boolean {
+  const own = programIo();
+  if (own) return own.terminals.includes(stream);
+  return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
+}
+
+function isSystemTerminal(stream: StreamName): boolean {
+  const deno = denoNamespace();
+  if (deno) return deno[stream].isTerminal();
+  // To read process.stdin takes Bun as long as the rest of a silent token.
+  const { fstatSync } = globalThis.process.getBuiltinModule("node:fs");
+  try {
+    const facts = fstatSync(["stdin", "stdout", "stderr"].indexOf(stream));
+    const major = facts.rdev >> 8 & 0xfff;
+    if (!facts.isCharacterDevice()) return false;
+    if (operatingSystem() === "linux") {
+      if (major === MEMORY_MAJOR) return false;
+      if (major >= PTY_MAJORS.first && major <= PTY_MAJORS.last) return true;
+    }
+  } catch {
+    return false; // it is closed
+  }
+  return globalThis.process[stream].isTTY ?? false;
+}
+
+/** S_IFMT, S_IFIFO */
+const TYPE_BITS = 0o170000;
+const FIFO = 0o010000;
+
+/** Returns true if standard output is a pipe or a socket, not a terminal or a file. */
+export async function isPiped(): Promise<boolean> {
+  if (programIo()) return !isTerminal("stdout");
+  if (isMsysTerminal?.("stdout")) return false;
+  const { fstatSync } = await import("node:fs");
+  try {
+    const facts = fstatSync(1);
+    const isFifo = (facts.mode & TYPE_BITS) === FIFO; // on Windows Node's isFIFO() is always false
+    return isFifo || facts.isSocket();
+  } catch (error) {
+    // Deno for Windows knows the facts about files only.
+    const deno = denoNamespace();
+    if (deno?.build.os !== "windows") throw error;
+    return !deno.stdout.isTerminal();
+  }
+}
+
+/** Returns true if an error says that the reader of a pipe has gone. */
+export function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && (error.name === "BrokenPipe" || "code" in error && error.code === "EPIPE");
+}
+
+/** Returns true if an error says that no space is left where something was written. */
+export function isDeviceFull(error: unknown): boolean {
+  return error instanceof Error &&
+    ("code" in error && error.code === "ENOSPC" || error.message.includes("(os error 28)"));
+}
 
 /** Reads standard input until its end. */
 export function standardInput(): AsyncIterable<Uint8Array> {
@@ -14,7 +129,7 @@ export function standardInput(): AsyncIterable<Uint8Array> {
 
 /**
  * Returns a function that writes to standard output in the order of its calls, without holding up the program if the reader is
- * slow. It fails with an error that `isBrokenPipe` knows once nobody reads any more.
+ * slow. It fails with an error that {@linkcode isBrokenPipe} knows if the reader has gone.
  */
 export function standardOutput(): (bytes: Uint8Array) => Promise<void> {
   const own = programIo();
@@ -29,10 +144,10 @@ async function writeAll(stream: Pick<typeof Deno.stdout, "write">, bytes: Uint8A
   for (let left = bytes; left.length > 0;) left = left.subarray(await stream.write(left));
 }
 
-/** By the stream: Node would not end before a write of its file functions, which a reader that stands still never lets end. */
+/** Writes by the stream: Node does not end before a write of its file functions does, and a reader that stands still keeps that from ending. */
 function writeByNode(bytes: Uint8Array): Promise<void> {
   const { stdout } = globalThis.process;
-  // Whoever writes is told of a failure; without a listener it would end the program.
+  // The caller is told of a failure; without a listener it would end the program.
   if (stdout.listenerCount("error") === 0) stdout.on("error", () => {});
   return new Promise((resolve, reject) => stdout.write(bytes, (error) => error ? reject(error) : resolve()));
 }
@@ -43,8 +158,8 @@ const MAX_PENDING_BYTES = 64 * 1024;
 const LAST_LINES_MS = 500;
 
 /**
- * Makes `write` drop what goes to standard error and cannot be written: it neither throws nor waits for a reader, and a program
- * that serves others does not end or stand still because of its log. Disposing of the result ends that.
+ * Makes {@linkcode write} drop what goes to standard error and cannot be written, until the result is disposed of. It neither
+ * throws nor waits for a reader: a program that serves others does not end or stand still because of its log.
  */
 export async function dropUnreadErrors(): Promise<AsyncDisposable> {
   if (programIo()) return { [Symbol.asyncDispose]: () => Promise.resolve() };
@@ -52,26 +167,27 @@ export async function dropUnreadErrors(): Promise<AsyncDisposable> {
   const writeBytes = deno ? (bytes: Uint8Array) => writeAll(deno.stderr, bytes) : await errorWriter();
   let pending = 0;
   let last = Promise.resolve();
-  writeErrorsBy((text) => {
+  writeErrors = (text) => {
     const bytes = new TextEncoder().encode(text);
     if (pending + bytes.length > MAX_PENDING_BYTES) return;
     pending += bytes.length;
-    last = last.then(() => writeBytes(bytes)).catch(() => {}) // nobody reads, or the disk is full
+    last = last.then(() => writeBytes(bytes)).catch(() => {}) // the reader has gone, or the disk is full
       .then(() => {
         pending -= bytes.length;
       });
-  });
+  };
   return {
     async [Symbol.asyncDispose]() {
       // Where a write is stuck, another one would be as well.
-      if (await withinTime(last.then(() => true), LAST_LINES_MS)) writeErrorsBy(undefined);
+      if (await withinTime(last.then(() => true), LAST_LINES_MS)) writeErrors = undefined;
     },
   };
 }
 
 /**
- * A pipe or terminal is opened once more, so as not to wait: to set that on standard error itself would set it for all who share it,
- * and a command that we run could fail to write. A socket cannot be opened.
+ * Returns a function that writes to standard error without waiting. A pipe or terminal is opened once more for that: not to wait
+ * is set for all programs that share standard error itself, and a command that we run could fail to write. A socket cannot be
+ * opened.
  */
 async function errorWriter(): Promise<(bytes: Uint8Array) => Promise<void>> {
   const { constants, fstatSync, openSync, writeSync } = await import("node:fs");
@@ -114,7 +230,7 @@ export async function readLineOrEnd(signal: AbortSignal | undefined): Promise<st
   }
 }
 
-/** A read under way cannot be called off; the program does not wait for it when it exits. */
+/** Reads by a stream. A read under way cannot be canceled; the program does not wait for it when it exits. */
 function readByStream(
   input: ByteStream,
   { take, end }: { readonly take: (chunk: Uint8Array) => boolean; readonly end: () => void },
@@ -127,7 +243,7 @@ function readByStream(
       if (take(value)) return;
     }
   };
-  read().catch(end); // nobody can type anything
+  read().catch(end); // standard input is closed
   return () => reader.releaseLock();
 }
 

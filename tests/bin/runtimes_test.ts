@@ -68,7 +68,7 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   );
 
   testOfSources("writes all of a long answer, also where standard output does not wait for its reader", async () => {
-    const file = `${bus.directory}/long_answer.ts`, url = new URL("../../lib/runtime/lifecycle.ts", import.meta.url);
+    const file = `${bus.directory}/long_answer.ts`, url = new URL("../../lib/runtime/terminal.ts", import.meta.url);
     // A runtime that has looked at its stream has set it not to wait.
     const body = `import process from "node:process";
 import { write } from ${JSON.stringify(url.href)};

@@ -12,5 +12,5 @@ const failure = await app.getAccounts().then(() => null, (error) => {
   if (!(error instanceof LatchkeyError)) throw error;
   return { code: error.code, message: error.message, hint: error.hint };
 });
-(await import("../../lib/runtime/lifecycle.ts")).write("stdout", `${JSON.stringify({ status, failure })}\n`);
+(await import("../../lib/runtime/terminal.ts")).write("stdout", `${JSON.stringify({ status, failure })}\n`);
 app.close();

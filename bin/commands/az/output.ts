@@ -4,7 +4,7 @@
  * @module
  */
 import { readEnvironment } from "../../../lib/runtime/host.ts";
-import { isTerminal } from "../../../lib/runtime/lifecycle.ts";
+import { isTerminal } from "../../../lib/runtime/terminal.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { UsageError } from "../../cli/command_line.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";

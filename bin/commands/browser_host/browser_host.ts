@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { isBrokenPipe, isTerminal } from "../../../lib/runtime/lifecycle.ts";
-import { standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
+import { isBrokenPipe, isTerminal, standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
 import { shareCookiePause } from "../../../lib/broker/cookie_pause.ts";
 import { openBrokerChannel } from "../../../lib/broker/detect.ts";
 import type { BrokerChannel, BrokerQuestion } from "../../../lib/broker/raw_channel.ts";

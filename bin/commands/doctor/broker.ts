@@ -20,7 +20,8 @@ import {
   readEnvironment,
 } from "../../../lib/runtime/host.ts";
 import { packageFolders } from "../../../lib/runtime/installation.ts";
-import { isThere, isWsl, readMachine, readTextFile } from "../../../lib/runtime/lifecycle.ts";
+import { isWsl, readMachine } from "../../../lib/runtime/machine.ts";
+import { isThere, readTextFile } from "../../../lib/runtime/paths.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../../lib/errors.ts";
 import { wellKnownName } from "../../cli/application.ts";

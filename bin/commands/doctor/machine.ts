@@ -6,7 +6,7 @@
 import { makeFetch } from "../../../lib/http/client.ts";
 import { findProxy } from "../../../lib/http/proxy.ts";
 import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
-import { readMachine } from "../../../lib/runtime/lifecycle.ts";
+import { readMachine } from "../../../lib/runtime/machine.ts";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError, systemWord } from "../../../lib/errors.ts";
 import { asFailure, type Check, failed, type Finding, NO_CLIENT_ID, notChecked, ok, tolerated } from "./check.ts";

@@ -7,7 +7,7 @@ import { testFolder } from "../../../lib/files/placed_file.ts";
 import { folderOf, listPrivateFolder, openLocalFiles } from "../../../lib/files/private_files.ts";
 import { pathIn } from "../../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand } from "../../../lib/runtime/host.ts";
-import { isWsl } from "../../../lib/runtime/lifecycle.ts";
+import { isWsl } from "../../../lib/runtime/machine.ts";
 import { describeFileStore, type FileStoreDescription } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { isObject } from "../../../lib/encoding.ts";

@@ -6,8 +6,7 @@
 import { isGuid } from "../../../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../../../lib/authority.ts";
 import { readEnvironment } from "../../../lib/runtime/host.ts";
-import { isTerminal } from "../../../lib/runtime/lifecycle.ts";
-import { readStandardInput } from "../../../lib/runtime/terminal.ts";
+import { isTerminal, readStandardInput } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import { isSignInNeeded, withLoginHint } from "../../cli/failures.ts";

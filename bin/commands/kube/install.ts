@@ -12,7 +12,7 @@ import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../..
 import { homeFolder } from "../../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { ownCommand } from "../../../lib/runtime/installation.ts";
-import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/lifecycle.ts";
+import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/paths.ts";
 import { PROGRAM } from "../../cli/stored_command.ts";
 import { unknown, UsageError } from "../../cli/command_line.ts";
 import { escapeForTerminal, print, say } from "../../cli/output.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { write } from "../../../lib/runtime/lifecycle.ts";
+import { write } from "../../../lib/runtime/terminal.ts";
 import { escapeForTerminal } from "../../cli/output.ts";
 
 /** A log of requests. */

@@ -23,7 +23,8 @@ import {
   shellWord,
 } from "../../../lib/runtime/host.ts";
 import { runInForeground, StartError } from "../../../lib/runtime/process.ts";
-import { absolutePath, isThere, onSignals } from "../../../lib/runtime/lifecycle.ts";
+import { onSignals } from "../../../lib/runtime/lifecycle.ts";
+import { absolutePath, isThere } from "../../../lib/runtime/paths.ts";
 import { dropUnreadErrors } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf, makeApplication } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";

@@ -1,7 +1,7 @@
 // What cannot be arranged on one machine: other systems, and grants that are missing. Deno is played.
 import { expect, test } from "bun:test";
 import { arch, release } from "node:os";
-import { readMachine } from "../../../lib/runtime/lifecycle.ts";
+import { readMachine } from "../../../lib/runtime/machine.ts";
 
 interface Played {
   readonly os?: string;
@@ -22,10 +22,7 @@ async function readPlayed(machine: Played) {
       querySync: ({ name }: { name: string }) => ({ state: grants.includes(name) ? "granted" : "prompt" }),
     },
     osRelease: () => machine.release ?? "6.1.0-44-amd64",
-    readFile: () =>
-      osRelease === undefined
-        ? Promise.reject(new Error("not there"))
-        : Promise.resolve(new TextEncoder().encode(osRelease)),
+    readTextFile: () => osRelease === undefined ? Promise.reject(new Error("not there")) : Promise.resolve(osRelease),
   };
   Object.assign(globalThis, { Deno: deno });
   try {

@@ -1,16 +1,24 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
 import { openRequestLog } from "../../../../bin/commands/serve/request_log.ts";
-import { writeErrorsBy } from "../../../../lib/runtime/lifecycle.ts";
+import { replaceProgramIo } from "../../../../lib/runtime/host.ts";
+
+let replaced: Disposable | undefined;
 
 /** Everything that was written, one entry a write. */
 function captureWrites(): readonly string[] {
   const writes: string[] = [];
-  writeErrorsBy((text) => writes.push(text));
+  replaced = replaceProgramIo({
+    environment: {},
+    input: new Blob([]).stream(),
+    terminals: [],
+    write: (_, bytes) => writes.push(new TextDecoder().decode(bytes)),
+    onSignals: () => ({ [Symbol.dispose]() {} }),
+  });
   return writes;
 }
 
 afterEach(() => {
-  writeErrorsBy(undefined);
+  replaced?.[Symbol.dispose]();
   jest.useRealTimers();
 });
 
