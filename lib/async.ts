@@ -18,15 +18,11 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
 /** Answers that this process waits for, the oldest first. */
 const waits = new Set<{ readonly whose: string; readonly sinceMs: number }>();
 
-/** Waits for an answer, of which {@linkcode oldestWait} tells. */
-export async function waitForAnswer<T>(whose: string, ask: () => Promise<T>): Promise<T> {
+/** Notes a wait for an answer, of which {@linkcode oldestWait} tells until the returned object is disposed of. */
+export function noteWait(whose: string): Disposable {
   const wait = { whose, sinceMs: performance.now() };
   waits.add(wait);
-  try {
-    return await ask();
-  } finally {
-    waits.delete(wait);
-  }
+  return { [Symbol.dispose]: () => void waits.delete(wait) };
 }
 
 /** Returns whose answer this process has waited for longest, and since when by `performance.now()`. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
-import { waitForAnswer } from "../async.ts";
+import { noteWait } from "../async.ts";
 import type { Authority } from "../authority.ts";
 import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
@@ -67,16 +67,17 @@ export async function callBroker<T>(method: string, call: () => Promise<T>, opti
   const { correlationId, signal, retry, log } = options;
   const begin = performance.now();
   let end = "failed";
+  // A window waits for a person, who sees it.
+  const wait = /interactive/i.test(method) ? undefined : noteWait(`the device's broker (${method})`);
   try {
-    // A window waits for a person, who sees it.
-    const isSilent = !/interactive/i.test(method);
-    const reply = await (isSilent ? waitForAnswer(`the device's broker (${method})`, call) : call());
+    const reply = await call();
     end = "was answered";
     return reply;
   } catch (error) {
     const isGone = error instanceof LatchkeyError && error.code === "broker_unavailable" && !error.broker;
     if (!retry || !isGone) throw error;
   } finally {
+    wait?.[Symbol.dispose]();
     const ms = Math.round(performance.now() - begin);
     log("debug", `${method} ${end} after ${ms} ms (correlation id ${correlationId})`);
   }
@@ -151,8 +152,12 @@ class JsonCalls {
     this.#known.delete(accountKey(account));
   }
 
-  async tokenIn(json: string, request: BrokerTokenRequest, call: BrokerCall): Promise<AuthenticationResult> {
-    const context = { ...this.contextOf(call, request.scopes), request, now: this.#options.now() };
+  async tokenIn(
+    json: string,
+    request: BrokerTokenRequest,
+    { isSilent, ...call }: BrokerCall & Pick<RefusalContext, "isSilent">,
+  ): Promise<AuthenticationResult> {
+    const context = { ...this.contextOf(call, request.scopes), isSilent, request, now: this.#options.now() };
     const { result, rawAccount } = await wire.readToken(json, context);
     if (rawAccount) this.#known.set(accountKey(result.account), rawAccount);
     return result;
@@ -208,7 +213,8 @@ export function jsonBroker(transport: JsonTransport, options: JsonBrokerOptions)
       const account = request.account && await calls.rawAccount(request.account, call);
       const json = wire.silentRequest(clientId, calls.forTransport(request), account);
       const sent = { ...call, timeoutMs: silentMs, retry: true, required: true };
-      return await calls.tokenIn(await calls.send("acquireTokenSilently", json, sent), request, call);
+      const reply = await calls.send("acquireTokenSilently", json, sent);
+      return await calls.tokenIn(reply, request, { ...call, isSilent: true });
     },
     async acquireTokenInteractively(request, call) {
       const account = await calls.accountForWindow(request, call);

@@ -16,6 +16,8 @@ import {
 
 const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
 const LATER = "Try again in a minute";
+/** Himmelblau's refusals have no status, so only a try shows whether a sign-in helps. */
+const SIGN_IN_MAY_HELP = "The broker does not say what helps; a sign-in may: acquireTokenInteractive with a prompt";
 
 /** Returns the words of the system that a hint is for. */
 type Word = (word: SystemWord) => string;
@@ -94,6 +96,8 @@ interface BrokerRefusal {
 /** Facts of the request for the error of its refusal. */
 export interface RefusalContext extends HintContext {
   readonly correlationId: string;
+  /** True for a silent request: a sign-in may help after its refusal. @default false */
+  readonly isSilent?: boolean | undefined;
 }
 
 function numbersOf({ status, tag, errorCode }: BrokerRefusal): string {
@@ -134,7 +138,8 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
   const subError = escapeControlCharacters(refusal.subError ?? "") || ofText.subError;
   const code = codeOfRefusal(status, error);
   const hint = hintFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
-    hintOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code));
+    hintOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code)) ??
+    (context.isSilent && status === 0 ? SIGN_IN_MAY_HELP : undefined);
   return new LatchkeyError(code, `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
     error,
     errorDescription,

@@ -3,18 +3,16 @@
  *
  * @module
  */
-import { waitForAnswer } from "../async.ts";
+import { noteWait } from "../async.ts";
 import { NATIVE_CLIENT_URI } from "../authority.ts";
 import {
   BUS_DAEMON,
   BUS_ERROR,
-  type CallLimits,
   DBusError,
   type DBusValue,
-  isNoOwner,
-  type MethodCall,
   type SessionBus,
   type Signal,
+  undefinedIfNoOwner,
 } from "../dbus/bus.ts";
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
@@ -65,12 +63,15 @@ export async function openBrokerBus(): Promise<SessionBus> {
  */
 export async function pingBroker(bus: SessionBus, limits: BrokerTimeLimits, signal?: AbortSignal): Promise<void> {
   const { pingMs, startMs } = limits;
-  const ping = () =>
-    bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }).catch((error) => {
-      if (!isNoOwner(error)) throw error;
-      return bus.call(PING, { timeoutMs: startMs, signal });
-    });
-  await waitForAnswer("the device's broker, which starts", ping).catch(throwUnavailable);
+  const wait = noteWait("the device's broker, which starts");
+  try {
+    const reply = await undefinedIfNoOwner(bus.call({ ...PING, autoStart: false }, { timeoutMs: pingMs, signal }));
+    if (!reply) await bus.call(PING, { timeoutMs: startMs, signal });
+  } catch (error) {
+    await throwUnavailable(error);
+  } finally {
+    wait[Symbol.dispose]();
+  }
 }
 
 /** Reports when the broker starts and stops. */
@@ -140,18 +141,6 @@ function reasonOf(error: Error): string {
 }
 
 export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimits, "startMs">): JsonTransport {
-  /** A broker that stopped because it was idle gets as much time to start as at first. */
-  async function callStarted(call: MethodCall, limits: CallLimits): Promise<readonly DBusValue[]> {
-    try {
-      return await bus.call({ ...call, autoStart: false }, limits);
-    } catch (error) {
-      // A stopped broker has no window to close.
-      if (!isNoOwner(error) || call.member === "cancelInteractiveFlow") throw error;
-    }
-    await bus.call(PING, { ...limits, timeoutMs: startMs });
-    return await bus.call(call, limits);
-  }
-
   return {
     kind: "linux",
     async send(method, json, { correlationId, timeoutMs, signal }): Promise<string> {
@@ -163,14 +152,21 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
       return reply;
 
       async function exchange(): Promise<string> {
-        const call = { ...OBJECT, interface: INTERFACE, member: method };
         const body = [PROTOCOL_VERSION, correlationId, json];
-        const reply = await callStarted({ ...call, signature: "sss", body }, { timeoutMs, signal }).catch(
-          async (error) => {
-            signal?.throwIfAborted();
-            throw await callError(error, method, correlationId);
-          },
-        );
+        const call = { ...OBJECT, interface: INTERFACE, member: method, signature: "sss", body };
+        const limits = { timeoutMs, signal };
+        let reply: readonly DBusValue[] | undefined;
+        try {
+          const replied = bus.call({ ...call, autoStart: false }, limits);
+          // A stopped broker has no window to close.
+          reply = await (method === "cancelInteractiveFlow" ? replied : undefinedIfNoOwner(replied));
+          // A broker that stopped because it was idle gets as much time to start as at first.
+          if (!reply) await bus.call(PING, { ...limits, timeoutMs: startMs });
+          reply ??= await bus.call(call, limits);
+        } catch (error) {
+          signal?.throwIfAborted();
+          throw await callError(error, method, correlationId);
+        }
         if (reply.length === 1 && typeof reply[0] === "string") return reply[0];
         throw new LatchkeyError("invalid_response", `Cannot read the broker's reply: ${method} returned no string`, {
           correlationId,

@@ -47,7 +47,7 @@ const CLASS_NOT_REGISTERED = 0x80040154;
 /** Starts a call, which gives its result to `done`, perhaps before it returns. */
 type Start<T> = (done: (result: T) => void) => NativeCall;
 
-interface AskOptions extends BrokerCall {
+interface AskOptions extends BrokerCall, Pick<RefusalContext, "isSilent"> {
   readonly timeoutMs?: number;
   readonly scopes?: readonly string[];
   readonly retry?: boolean;
@@ -74,7 +74,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
 
   async function ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
     const { correlationId, timeoutMs, retry } = call;
-    const context = contextOf(call, call.scopes);
+    const context = { ...contextOf(call, call.scopes), isSilent: call.isSilent };
     const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
     const mutex = isLinux ? CALLS : timeoutMs === undefined ? WINDOWS : undefined;
     const onNotCancelled = (thrown: unknown) => {
@@ -180,7 +180,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       const start: Start<NativeToken> = account
         ? (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done)
         : (done) => library.SignInSilentlyAsync(parameters, correlationId, done);
-      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true };
+      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true, isSilent: true };
       return resultOf(await ask("acquireTokenSilently", start, limits), request, call);
     },
     async acquireTokenInteractively(request, call) {

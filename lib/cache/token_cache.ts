@@ -38,6 +38,12 @@ export interface TokenCacheOptions {
   readonly log?: Logger | undefined;
 }
 
+/** A call for one account. */
+interface AccountCall extends CacheCall {
+  /** The account's document, if it was read just now. @default it is read */
+  readonly document?: string | undefined;
+}
+
 /** Delays between retries of a failed write, in milliseconds: the first, and the longest. */
 const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 30_000;
@@ -77,11 +83,18 @@ export class TokenCache {
     this.#environments = [...new Set([own, ...environmentAliases(own)])];
   }
 
-  /** Returns the accounts that are signed in to this app; only those of a user name if one is given. */
+  /**
+   * Returns the accounts that are signed in to this app; only those of a user name if one is given.
+   *
+   * @param call `stored`: the records of all accounts, if they were read just now.
+   */
   async findAccounts(
-    { username, signal }: CacheCall & { readonly username?: string | undefined } = {},
+    { username, stored, signal }: CacheCall & {
+      readonly username?: string | undefined;
+      readonly stored?: readonly string[] | undefined;
+    } = {},
   ): Promise<CachedAccount[]> {
-    const documents = (await this.#store.readAccounts({ signal })).flatMap((json) => {
+    const documents = (stored ?? await this.#store.readAccounts({ signal })).flatMap((json) => {
       const document = this.#parse(json);
       if (!document) this.#options.log?.("warn", "A document of the token cache is damaged and was skipped");
       return document ?? [];
@@ -90,7 +103,7 @@ export class TokenCache {
   }
 
   /** Returns one account if it is signed in, without a look at others. */
-  async findAccount(account: AccountInfo, call: CacheCall = {}): Promise<CachedAccount | undefined> {
+  async findAccount(account: AccountInfo, call: AccountCall = {}): Promise<CachedAccount | undefined> {
     return accountIn(await this.#read(account, call), account.homeAccountId, this.#app());
   }
 
@@ -122,7 +135,7 @@ export class TokenCache {
   }
 
   /** Returns true if an account signed out of this app. Then no silent call may get it a token, a broker's included. */
-  async isSignedOut(account: AccountInfo, call: CacheCall = {}): Promise<boolean> {
+  async isSignedOut(account: AccountInfo, call: AccountCall = {}): Promise<boolean> {
     return isSignedOutIn(await this.#read(account, call), account.homeAccountId, this.#app());
   }
 
@@ -256,11 +269,13 @@ export class TokenCache {
   }
 
   /** Reads an account's document. Of a foreign account, there is nothing. */
-  async #read(account: AccountInfo, { signal }: CacheCall): Promise<CacheDocument> {
+  async #read(account: AccountInfo, { signal, document: stored }: AccountCall): Promise<CacheDocument> {
     if (this.#isForeign(account)) return CacheDocument.EMPTY;
     const { homeAccountId } = account;
+    let json = stored;
     return await this.#pastDamage(homeAccountId, signal, async () => {
-      const document = this.#parse(await this.#store.read(idKey(homeAccountId), { signal }));
+      const document = this.#parse(json ?? await this.#store.read(idKey(homeAccountId), { signal }));
+      json = undefined;
       return document && this.#unsaved.over(document, homeAccountId, this.#app());
     });
   }

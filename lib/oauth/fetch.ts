@@ -13,7 +13,7 @@ import {
   OperationProcessingError,
   UnsupportedOperationError,
 } from "@panva/oauth4webapi";
-import { afterRunning, delay, untilAborted, waitForAnswer } from "../async.ts";
+import { afterRunning, delay, noteWait, untilAborted } from "../async.ts";
 import { LatchkeyError, systemWord, withCorrelationId } from "../errors.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
@@ -138,8 +138,9 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
   const signal = http.signal ? AbortSignal.any([http.signal, limit.signal]) : limit.signal;
   const fail = (code: "no_network" | "timed_out" | "invalid_response", message: string, hint?: string) =>
     new LatchkeyError(code, message, { correlationId, hint });
+  const wait = noteWait(host);
   try {
-    return await waitForAnswer(host, () => untilAborted(fetchBody(), signal)); // a fetch of the caller's may ignore the signal
+    return await untilAborted(fetchBody(), signal); // a fetch of the caller's may ignore the signal
   } catch (error) {
     http.signal?.throwIfAborted();
     if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
@@ -148,6 +149,7 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
     const hint = "Check the network, and the proxy if there is one";
     throw fail("no_network", `Cannot reach ${host}${reasonOf(error)}`, hint);
   } finally {
+    wait[Symbol.dispose]();
     stopLimit();
   }
 

@@ -18,7 +18,7 @@ import {
 import type { JsonBrokerOptions } from "../broker/client.ts";
 import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { readJwt } from "../encoding.ts";
-import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId, withDetails } from "../errors.ts";
+import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId } from "../errors.ts";
 import {
   type BrokerStatusOptions,
   cacheKeyOf,
@@ -142,13 +142,36 @@ export class BrokerSource {
     }
   }
 
-  /** Returns a cached token, or the result of one call for all equal queries. */
-  async acquireSilently(query: TokenQuery): Promise<AuthenticationResult> {
-    const { correlationId } = query;
+  /**
+   * Returns a cached token, or the result of one call for all equal queries.
+   *
+   * @param signedIn The account that is known not to have signed out of this app. @default the store is read
+   */
+  async acquireSilently(query: TokenQuery, broker: Broker, signedIn?: AccountInfo): Promise<AuthenticationResult> {
+    const { correlationId, username, maxAge } = query;
     const cached = query.skipCache ? undefined : this.#cache.find(query.cacheKey, this.#options.now());
     if (cached) return redactTokens({ ...cached, source: "cache", correlationId });
     const key = query.pop ? crypto.randomUUID() : singleFlightKey("silent", query); // a signed request is sent once
-    return await this.#tokenCalls.run(key, query.signal, (signal) => this.#requestSilently({ ...query, signal }));
+    return await this.#tokenCalls.run(key, query.signal, async (signal) => {
+      const call = { correlationId, signal };
+      const account = query.account ?? await onlyAccount(query, broker, call);
+      if (account) await this.#refuseSignedOut(account, call, signedIn);
+      // The only account was not chosen: the request names it, but its tenant does not replace /common.
+      const isChosen = query.account !== undefined || username !== undefined;
+      const request = brokerRequest({ ...query, account }, isChosen ? account : undefined);
+      // A broker renews only a token that it is shown.
+      const isRenewal = query.renew && !query.pop && !broker.requestsAreVisible;
+      const old = isRenewal
+        ? this.#cache.findAny(query.cacheKey) ?? await broker.acquireTokenSilently(request, call)
+        : undefined;
+      const result = await broker.acquireTokenSilently({ ...request, accessTokenToRenew: old?.accessToken }, call);
+      this.#logToken(result);
+      refuseOther(result, { account, username }, otherAccount);
+      await this.#refuseSignedOut(result.account, call, account);
+      if (maxAge !== undefined) refuseOld(result, maxAge, this.#options.now());
+      this.#save(query, [query.cacheKey], result);
+      return result;
+    });
   }
 
   /** Signs the person in: `silent-first` as `acquireTokenInteractive` does, `window` at once. */
@@ -163,7 +186,8 @@ export class BrokerSource {
       }
       const result = await signIn({ prompt, loginHint: username, tenantId: realmOf(query.authority) }, {
         accounts: async () => await this.accounts(await this.broker(running), running),
-        silently: (account) => this.acquireSilently(withAccount(running, { account })),
+        silently: async (account) =>
+          await this.acquireSilently(withAccount(running, { account }), await this.broker(running)),
         byWindow: () => this.#requestByWindow(running, requiredUsername),
       }, signal);
       refuseOther(result, { username: requiredUsername }, otherAccount);
@@ -186,37 +210,6 @@ export class BrokerSource {
     this.#findCalls.abort(reason);
     this.#tokenCalls.abort(reason);
     if (finding?.state === "active") finding.broker.close();
-  }
-
-  async #requestSilently(query: RunningQuery): Promise<AuthenticationResult> {
-    const { correlationId, signal, username, maxAge } = query;
-    const call = { correlationId, signal };
-    if (query.account) await this.#refuseSignedOut(query.account, call);
-    const broker = await this.broker(call);
-    let { account } = query;
-    if (!account) {
-      const accounts = await broker.getAccounts(call);
-      const wish = { username, tenant: realmOf(query.authority) };
-      const [only, ...more] = accountsMeant(accounts, wish);
-      if (only && more.length === 0) {
-        await this.#refuseSignedOut(only, call);
-        account = only;
-      }
-    }
-    // The only account was not chosen: the request names it, but its tenant does not replace /common.
-    const isChosen = query.account !== undefined || username !== undefined;
-    const request = brokerRequest({ ...query, account }, isChosen ? account : undefined);
-    // A broker renews only a token that it is shown.
-    const old = query.renew && !query.pop && !broker.requestsAreVisible
-      ? this.#cache.findAny(query.cacheKey) ?? await silentToken(broker, request, call)
-      : undefined;
-    const result = await silentToken(broker, { ...request, accessTokenToRenew: old?.accessToken }, call);
-    this.#logToken(result);
-    refuseOther(result, { account, username }, otherAccount);
-    await this.#refuseSignedOut(result.account, call);
-    if (maxAge !== undefined) refuseOld(result, maxAge, this.#options.now());
-    this.#save(query, [query.cacheKey], result);
-    return result;
   }
 
   async #requestByWindow(query: RunningQuery, username: string | undefined): Promise<AuthenticationResult> {
@@ -249,12 +242,19 @@ export class BrokerSource {
     this.#cache.save([...keys, ...own], result, this.#options.now());
   }
 
-  async #isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#signedOut.has(idKey(account.homeAccountId)) || await this.#options.isSignedOut(account, signal);
+  /** Returns true if an account signed out of this app. The store is not read for `signedIn`. */
+  async #isSignedOut(account: AccountInfo, signal: AbortSignal | undefined, signedIn?: AccountInfo): Promise<boolean> {
+    const id = idKey(account.homeAccountId);
+    if (this.#signedOut.has(id)) return true; // perhaps since a moment ago
+    return (!signedIn || idKey(signedIn.homeAccountId) !== id) && await this.#options.isSignedOut(account, signal);
   }
 
-  async #refuseSignedOut(account: AccountInfo, { correlationId, signal }: BrokerCall): Promise<void> {
-    if (!await this.#isSignedOut(account, signal)) return;
+  async #refuseSignedOut(
+    account: AccountInfo,
+    { correlationId, signal }: BrokerCall,
+    signedIn?: AccountInfo,
+  ): Promise<void> {
+    if (!await this.#isSignedOut(account, signal, signedIn)) return;
     throw new LatchkeyError("interaction_required", "The account has signed out of this app", {
       correlationId,
       hint: SIGN_IN_AGAIN,
@@ -274,20 +274,15 @@ export class BrokerSource {
 
 const NO_VERSION = { kind: null, version: null };
 
-/** Himmelblau's refusals have no status, so only a try shows whether a sign-in helps. */
-const SIGN_IN_MAY_HELP = "The broker does not say what helps; a sign-in may: acquireTokenInteractive with a prompt";
-
-async function silentToken(
+/** Returns the broker's account that a query without one means, unless it can mean several. */
+async function onlyAccount(
+  { username, authority }: TokenQuery,
   broker: Broker,
-  request: BrokerTokenRequest,
   call: BrokerCall,
-): Promise<AuthenticationResult> {
-  try {
-    return await broker.acquireTokenSilently(request, call);
-  } catch (error) {
-    if (!(error instanceof LatchkeyError) || error.broker?.status !== 0 || error.hint !== undefined) throw error;
-    throw withDetails(error, { hint: SIGN_IN_MAY_HELP });
-  }
+): Promise<AccountInfo | undefined> {
+  const wish = { username, tenant: realmOf(authority) };
+  const [only, ...more] = accountsMeant(await broker.getAccounts(call), wish);
+  return more.length === 0 ? only : undefined;
 }
 
 function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {

@@ -35,6 +35,14 @@ interface TokenRouterOptions extends Omit<BrokerSourceOptions, "isSignedOut"> {
   readonly browser: BrowserSignInOptions & { readonly timeLimitMs?: number | undefined };
 }
 
+/** What the cache knows of an account. */
+interface AccountState {
+  /** The source that renews the account's tokens. */
+  readonly origin: "broker" | "provider" | "unknown";
+  /** The account, if it is known that it has not signed out of the app. */
+  readonly signedIn?: AccountInfo;
+}
+
 /** The broker and the identity provider, one after the other. */
 export class TokenRouter {
   readonly broker: BrokerSource;
@@ -78,14 +86,18 @@ export class TokenRouter {
   async silently(query: TokenQuery, how: { readonly isLast?: boolean } = {}): Promise<AuthenticationResult> {
     const finding = await this.#find(query);
     if (finding.state !== "active") return await this.#silentlyWithoutBroker(query, finding, how);
-    const origin = await this.#originOf(query);
-    if (origin === "provider") return await (await this.provider()).acquireSilently(query);
+    // Without a name, the account of the device has priority over one that signed in to this app only.
+    const isNamed = query.account !== undefined || query.username !== undefined;
+    const state = isNamed ? await this.#stateOf(query) : undefined;
+    if (state?.origin === "provider") return await (await this.provider()).acquireSilently(query);
     try {
-      return await this.broker.acquireSilently(query);
+      return await this.broker.acquireSilently(query, finding.broker, state?.signedIn);
     } catch (error) {
       if (!(error instanceof LatchkeyError)) throw error;
       if (this.#mayFallBack(error)) return await this.#silentlyWithoutBroker(query, await this.#find(query), how);
-      if (origin !== "unknown" || !(error.broker || isInteractionRequired(error))) throw error;
+      if (!(error.broker || isInteractionRequired(error))) throw error;
+      const { origin } = state ?? await this.#stateOf(query);
+      if (origin === "broker") throw error;
       // The cache does not say how this account signed in, so the broker's refusal is not final.
       return await (await this.provider()).acquireSilently(query).catch((second) => {
         throw isInteractionRequired(second) ? error : second;
@@ -101,10 +113,7 @@ export class TokenRouter {
     try {
       return await (await this.provider()).acquireSilently(query);
     } catch (error) {
-      const failure = isLast ? brokerFailureBehind(error, finding, query) : undefined;
-      if (failure) throw failure;
-      if (isInteractionRequired(error) && finding.state === "off") throw withOptIn(error as LatchkeyError, finding);
-      throw withReason(error, finding);
+      throw withFinding(error, finding, { ...query, isSilent: true, isLast });
     }
   }
 
@@ -124,9 +133,7 @@ export class TokenRouter {
     try {
       return await this.#signInByBrowser(query, how);
     } catch (error) {
-      const failure = brokerFailureBehind(error, finding, query);
-      if (failure) throw failure;
-      throw query.pop ? withReason(error, finding) : error;
+      throw withFinding(error, finding, { ...query, isSilent: false, isLast: true });
     }
   }
 
@@ -158,8 +165,9 @@ export class TokenRouter {
       username: query.username,
       sign: async (provider, http) => {
         const code = await startDeviceCode(provider, { ...query, clientId }, http);
-        const { deviceCode: _, codeVerifier: __, interval: ___, request: ____, correlationId: _____, ...shown } = code;
-        await onUserCode(shown);
+        const { userCode, verificationUri, verificationUriComplete, message, expiresOn } = code;
+        const link = verificationUriComplete === undefined ? {} : { verificationUriComplete };
+        await onUserCode({ userCode, verificationUri, ...link, message, expiresOn });
         return await pollDeviceCode(provider, code, http);
       },
     });
@@ -181,21 +189,8 @@ export class TokenRouter {
       this.forget(account, call),
       this.broker.broker(call).then((broker) => broker.removeAccount(account, call)),
     ]);
-    const failures = [removed, forgotten].filter((half) => half.status === "rejected").map(({ reason }) => reason);
-    for (const failure of failures) if (!(failure instanceof LatchkeyError)) throw failure;
-    const [first, second] = failures as LatchkeyError[];
-    if (!first) return;
-    if (!second) {
-      const done = removed.status === "fulfilled"
-        ? "The broker has forgotten the account all the same"
-        : "The account is signed out of this app all the same";
-      throw withDetails(first, { hint: sentences(first.hint, done) });
-    }
-    const message = `${first.message}. The app cannot forget the account: ${second.message}`;
-    const cause = new AggregateError(failures, message);
-    const hint = sentences(first.hint, second.hint);
-    const details = { ...first, claims: first.claims, cause, errorDescription: message, hint };
-    throw new LatchkeyError(first.code, message, details);
+    const failure = removalFailure(forgotten, removed);
+    if (failure !== undefined) throw failure;
   }
 
   /** Returns the identity provider. Its code is loaded on first use. */
@@ -243,16 +238,15 @@ export class TokenRouter {
     return this.#options.store !== undefined || this.#provider !== undefined;
   }
 
-  /** Returns the source that renews an account's tokens. */
-  async #originOf(query: TokenQuery): Promise<"broker" | "provider" | "unknown"> {
-    const { account, username, signal } = query;
-    if (account?.source === "broker" || this.#options.requireBroker || !this.#mayHoldTokens()) return "broker";
+  /** Returns what the cache knows of the account of a query. */
+  async #stateOf(query: TokenQuery): Promise<AccountState> {
+    const { account, signal } = query;
+    const isBrokers = account?.source === "broker" || this.#options.requireBroker;
+    if (isBrokers || !this.#mayHoldTokens()) return { origin: "broker" };
     const cached = account ? await this.#cached.account(account, signal) : await this.#onlyCached(query);
-    if (!cached && account) return "provider"; // it was the cache's, and signed out
-    if (!cached || cached.accountSource === "broker") return "broker";
-    if (cached.accountSource === undefined) return "unknown";
-    // Without a name, the account of the device has priority over one that signed in to this app only.
-    return account || username !== undefined ? "provider" : "unknown";
+    if (!cached) return { origin: account ? "provider" : "broker" }; // an account of the cache that is gone has signed out
+    const origins: Readonly<Record<string, AccountState["origin"]>> = { broker: "broker", "": "unknown" };
+    return { origin: origins[cached.accountSource ?? ""] ?? "provider", signedIn: cached.account };
   }
 
   /** Returns the cached account that a query without one means, unless it can mean several. */
@@ -264,42 +258,65 @@ export class TokenRouter {
   }
 }
 
+/** Returns the error of a removal from the app and from the broker; `undefined` if both were done. */
+function removalFailure(forgotten: PromiseSettledResult<void>, removed: PromiseSettledResult<void>): unknown {
+  const reasons = [removed, forgotten].flatMap((half) => half.status === "rejected" ? [half.reason] : []);
+  const [first, second] = reasons;
+  const unknown = reasons.find((reason) => !(reason instanceof LatchkeyError));
+  if (unknown !== undefined || first === undefined) return unknown;
+  if (second !== undefined) return bothFailures(first, second);
+  const done = removed.status === "fulfilled"
+    ? "The broker has forgotten the account all the same"
+    : "The account is signed out of this app all the same";
+  return withDetails(first, { hint: sentences(first.hint, done) });
+}
+
+function bothFailures(removed: LatchkeyError, forgotten: LatchkeyError): LatchkeyError {
+  const message = `${removed.message}. The app cannot forget the account: ${forgotten.message}`;
+  const cause = new AggregateError([removed, forgotten], message);
+  const hint = sentences(removed.hint, forgotten.hint);
+  const details = { ...removed, claims: removed.claims, cause, errorDescription: message, hint };
+  return new LatchkeyError(removed.code, message, details);
+}
+
 /**
- * Returns the failure of a broker that is installed, if a call needs a sign-in only because of it: with the broker's fix, and then
- * another way on.
+ * Returns the failure of a call without a broker, with why there was none if one could have helped.
+ *
+ * 1. A broker that is installed and could not be started is the cause of a sign-in that only its failure makes necessary: its fix
+ *    comes first.
+ * 2. A broker that is not enabled could know the user.
+ * 3. The reason for any other finding is added to the hint.
  */
-function brokerFailureBehind(
+function withFinding(
   error: unknown,
   finding: BrokerFinding,
-  { correlationId }: TokenQuery,
-): LatchkeyError | undefined {
-  if (!(error instanceof LatchkeyError) || error.remedy?.kind !== "sign_in") return undefined;
-  if (finding.state !== "unavailable" || !finding.isInstalled) return undefined;
-  const otherWay = isInteractionRequired(error)
-    ? "Or, to go on without the broker, sign in: acquireTokenInteractive"
-    : error.hint;
-  const failure = noBroker(finding, correlationId);
-  return withDetails(failure, { hint: sentences(failure.hint, otherWay), cause: error });
-}
-
-/** Says that no broker is enabled if nobody is signed in, since it could know the user. */
-function withOptIn(
-  error: LatchkeyError,
-  { enabledBy: options }: Exclude<BrokerFinding, { readonly state: "active" }>,
-): LatchkeyError {
-  if (error.remedy?.kind !== "sign_in" || options === undefined) return error;
-  const details = { ...error, remedy: { kind: "enable_broker", options }, hint: undefined } as const;
-  return new LatchkeyError(error.code, `${error.message}, and no broker is enabled`, details);
-}
-
-/** Adds to a failure why there was no broker, if one could have helped. */
-function withReason(error: unknown, finding: BrokerFinding): unknown {
-  const isHelped = isInteractionRequired(error) ||
-    error instanceof LatchkeyError && error.code === "broker_unavailable";
-  if (!isHelped || finding.state === "active") return error;
-  const { hint } = error as LatchkeyError;
-  return withDetails(error as LatchkeyError, {
-    hint: sentences(hint, `There was no broker to ask: ${finding.reason}`, finding.hint),
+  { correlationId, isSilent, isLast }: {
+    readonly correlationId: string;
+    /** True if a sign-in may follow, which a broker could make unnecessary. */
+    readonly isSilent: boolean;
+    /** True if no other step follows. */
+    readonly isLast: boolean;
+  },
+): unknown {
+  if (!(error instanceof LatchkeyError) || finding.state === "active") return error;
+  const isSignInDue = isSilent && isInteractionRequired(error);
+  const isForSignIn = error.remedy?.kind === "sign_in";
+  if (isLast && isForSignIn && finding.state === "unavailable" && finding.isInstalled) {
+    const failure = noBroker(finding, correlationId);
+    const otherWay = isInteractionRequired(error)
+      ? "Or, to go on without the broker, sign in: acquireTokenInteractive"
+      : error.hint;
+    return withDetails(failure, { hint: sentences(failure.hint, otherWay), cause: error });
+  }
+  if (isSignInDue && finding.state === "off") {
+    const options = isForSignIn ? finding.enabledBy : undefined;
+    if (options === undefined) return error;
+    const details = { ...error, remedy: { kind: "enable_broker", options }, hint: undefined } as const;
+    return new LatchkeyError(error.code, `${error.message}, and no broker is enabled`, details);
+  }
+  if (!isSignInDue && error.code !== "broker_unavailable") return error;
+  return withDetails(error, {
+    hint: sentences(error.hint, `There was no broker to ask: ${finding.reason}`, finding.hint),
   });
 }
 
@@ -331,37 +348,41 @@ class CachedAccounts {
   /** Lists the accounts that signed in without the broker. */
   async accounts(username: string | undefined, signal: AbortSignal | undefined): Promise<CachedAccount[]> {
     return await this.#readOr(async (store) => {
-      if (!this.#cache && (await store?.readAccounts({ signal }))?.length === 0) return [];
-      return await (await this.cache()).findAccounts({ username, signal });
+      const stored = await store?.readAccounts({ signal });
+      if (!this.#cache && stored?.length === 0) return [];
+      return await (await this.cache()).findAccounts({ username, stored, signal });
     }, { empty: [] });
   }
 
+  /** Returns an account if it is signed in. */
   async account(account: AccountInfo, signal: AbortSignal | undefined): Promise<CachedAccount | undefined> {
-    return await this.#readOr(async (store) => {
-      if (!await this.#has(store, account, signal)) return undefined;
-      return await (await this.cache()).findAccount(account, { signal });
-    }, { empty: undefined });
+    const find = (cache: TokenCache, document?: string) => cache.findAccount(account, { document, signal });
+    return await this.#readOf(account, signal, find, { empty: undefined });
   }
 
   /** Returns true if an account signed out of the app, in this run or an earlier one. */
   async isSignedOut(account: AccountInfo, signal: AbortSignal | undefined): Promise<boolean> {
-    const read = async (store?: CacheStore) =>
-      await this.#has(store, account, signal) && await (await this.cache()).isSignedOut(account, { signal });
-    return await this.#readOr(read, { empty: false });
+    const find = (cache: TokenCache, document?: string) => cache.isSignedOut(account, { document, signal });
+    return await this.#readOf(account, signal, find, { empty: false });
   }
 
   /** Returns true if the cache knows an account, even if only that it signed out. */
   async has(account: AccountInfo): Promise<boolean> {
-    return await this.#readOr((store) => this.#has(store, account, undefined), { empty: false });
+    return await this.#readOf(account, undefined, () => Promise.resolve(true), { empty: false });
   }
 
-  async #has(
-    store: CacheStore | undefined,
-    { homeAccountId }: AccountInfo,
+  /** Reads an account's document, once. The cache's code is not loaded if there is none. */
+  async #readOf<T>(
+    account: AccountInfo,
     signal: AbortSignal | undefined,
-  ): Promise<boolean> {
-    if (!store) return this.#cache !== undefined;
-    return await store.read(idKey(homeAccountId), { signal }) !== undefined;
+    read: (cache: TokenCache, document?: string) => Promise<T>,
+    { empty }: { readonly empty: T },
+  ): Promise<T> {
+    return await this.#readOr(async (store) => {
+      if (!store || this.#cache) return await read(await this.cache());
+      const document = await store.read(idKey(account.homeAccountId), { signal });
+      return document === undefined ? empty : await read(await this.cache(), document);
+    }, { empty });
   }
 
   /** Reads the cache. Returns `empty` if that fails, which must not stop a broker, or if nothing is stored in memory yet. */
