@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { makeOwnHome } from "../bin/own_home.ts";
+import { openHome } from "../fixture.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { startMcpServer } from "../tools/start_mcp_server.ts";
 
@@ -10,7 +10,7 @@ const [calls = 500, messages = 100_000] = process.argv.slice(2, 4).map(Number), 
 const print = (row: readonly string[]) => process.stdout.write(`| ${row.join(" | ")} |\n`);
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", MIB = 1024 * 1024;
 await using server = await startMcpServer();
-using home = makeOwnHome();
+using home = openHome();
 
 const newClient = () => new Client({ name: "bench", version: "1.0.0" });
 const call = (client: Client) => client.callTool({ name: "echo", arguments: { text: "x" } });

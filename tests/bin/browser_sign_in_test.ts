@@ -9,7 +9,7 @@ import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
 import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 import {
   BROWSER_ENVIRONMENT,
   JANE_LINE,
@@ -295,7 +295,7 @@ describe("latchkey login --device-code", () => {
   });
 
   test("--account is who has to sign in: of somebody else nothing is kept", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "cache.json"), more = `--account joe@contoso.com --cache-file ${path}`;
     const latchkey = start(`login --device-code ${more}`, { env: home.env }, [...denoRun(), "--allow-all"]);
     const [, address, code] = await latchkey.printed(/open (\S+) .* code (\S+)\n/);

@@ -6,7 +6,7 @@ import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun } from "../tools/deno_command.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { type StartedHost, startHost } from "./started_host.ts";
 import { latchkeyBy } from "./tested_latchkey.ts";
@@ -32,14 +32,14 @@ afterAll(async () => {
 });
 
 const program = (...permissions: readonly string[]) => latchkeyBy([...denoRun(), ...permissions]);
-const environment = (home: OwnHome) => ({ ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address });
-const run = async (line: string, home: OwnHome): Promise<Run> =>
+const environment = (home: Home) => ({ ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address });
+const run = async (line: string, home: Home): Promise<Run> =>
   await runProgram([...program("--allow-all"), ...line.split(" ")], environment(home));
 const asked = async () => (await broker.calls("acquirePrtSsoCookie")).length;
-const markIn = (home: OwnHome) => join(home.state, "broker/cookie.json");
+const markIn = (home: Home) => join(home.state, "broker/cookie.json");
 
 test("latchkey cookie and browser-host ask once in ten minutes while it fails, whichever asks", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const first = await run("cookie", home);
   expect([first.code, await asked()]).toEqual([1, 1]);
   const second = await run("cookie", home);
@@ -75,7 +75,7 @@ test.each([
   ["a moment ago, by a program that still waits", { since: -100, hasFailed: false }, 1],
   ["in an hour, by a clock that was wrong", { since: 60 * MINUTE, hasFailed: true }, 1],
 ])("latchkey cookie minds a call that failed %s", async (_, mark, calls) => {
-  using home = makeOwnHome();
+  using home = openHome();
   writeMark(home, JSON.stringify({ ...mark, since: Date.now() + mark.since }));
   await run("cookie", home);
   expect(await asked()).toBe(calls);
@@ -84,7 +84,7 @@ test.each([
 test.each([[""], ["{"], ['{"since":"now"}'], ["[1]"], ['{"since":1e999}']])(
   "latchkey cookie takes no harm from the mark %p",
   async (text) => {
-    using home = makeOwnHome();
+    using home = openHome();
     writeMark(home, text);
     expect((await run("cookie", home)).code).toBe(1);
     expect(JSON.parse(readFileSync(markIn(home), "utf8"))).toEqual({ since: expect.any(Number), hasFailed: true });
@@ -92,7 +92,7 @@ test.each([[""], ["{"], ['{"since":"now"}'], ["[1]"], ['{"since":1e999}']])(
 );
 
 test("latchkey cookie pauses for no other broker, and for none that is gone", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   await broker.behave({ sender: "microsoft-3.0.1", replies: FAILS });
   for (const calls of [1, 2]) {
     expect([(await run("cookie", home)).code, await asked()]).toEqual([1, calls]);
@@ -108,7 +108,7 @@ test("latchkey cookie pauses for no other broker, and for none that is gone", as
 
 // Calls at the same time were all made before the first one failed: himmelblau opened a dialog for each page of a browser.
 test("programs that ask at the same time ask once if it fails", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   await using host = startHost([...program("--allow-all"), "browser-host"], environment(home));
   const account = await accountOf(host);
   for (let count = 0; count < 3; count++) host.send({ command: "acquirePrtSsoCookie", account });
@@ -130,7 +130,7 @@ test("programs that ask at the same time ask once if it fails", async () => {
 });
 
 test("a host that may write nothing keeps the pause to itself", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const env = { ...environment(home), HOME: "", XDG_STATE_HOME: "" };
   await using host = startHost([...program("--allow-all"), "browser-host"], env);
   const account = await accountOf(host);
@@ -146,7 +146,7 @@ async function accountOf(host: StartedHost): Promise<unknown> {
   return (await host.answers(1))[0]!.message.accounts[0];
 }
 
-function writeMark(home: OwnHome, text: string): void {
+function writeMark(home: Home, text: string): void {
   mkdirSync(dirname(markIn(home)), { recursive: true, mode: 0o700 });
   writeFileSync(markIn(home), text, { mode: 0o600 });
 }

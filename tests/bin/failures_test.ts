@@ -9,7 +9,7 @@ import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID } from "../fixture.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 

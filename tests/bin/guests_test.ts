@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { endStage, type Stage, startStage } from "../fakes/stage.ts";
-import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID } from "../fixture.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";

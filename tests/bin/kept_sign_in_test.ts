@@ -15,7 +15,7 @@ import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { denoRun, joinFlags } from "../tools/deno_command.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../tools/worn_disk.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import {
   errorOf,
   JANE_LINE,
@@ -38,7 +38,7 @@ const SIGN_IN = { code: 3, error: "interaction_required" };
 const UNREADABLE = { code: 1, error: "configuration" };
 
 /** Every file in a home, by its path. */
-function filesIn({ path: home }: OwnHome): ReadonlyMap<string, Buffer> {
+function filesIn({ path: home }: Home): ReadonlyMap<string, Buffer> {
   const paths = readdirSync(home, { recursive: true, encoding: "utf8" });
   return new Map(
     paths.map((path) => join(home, path)).filter((path) => statSync(path).isFile())
@@ -48,7 +48,7 @@ function filesIn({ path: home }: OwnHome): ReadonlyMap<string, Buffer> {
 
 describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ program: programOf }) => {
   test("is the last sign-in until latchkey logout: other processes have tokens without a window", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
     expect(await provider.login(options)).toMatchObject({ code: 0, stdout: JANE_LINE });
 
@@ -96,7 +96,7 @@ describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ progr
 
 describe("latchkey --store", () => {
   test("plaintext is one file of MSAL's, which --cache-file alone names as well", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "shared.json");
     expect(await provider.login({ home }, `--cache-file ${path}`)).toMatchObject({ code: 0, stdout: JANE_LINE });
     expect(Object.keys(JSON.parse(readFileSync(path, "utf8")))).toEqual(
@@ -113,7 +113,7 @@ describe("latchkey --store", () => {
   });
 
   test("plaintext without a file is one in the folder of the others", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home }, "--store plaintext")).code).toBe(0);
     expect(existsSync(`${home.state}/msal_token_cache.json`)).toBe(true);
     expect(sourceOf(await provider.token({ home, env: { LATCHKEY_STORE: "plaintext" } }, SILENT))).toEqual(FROM_CACHE);
@@ -121,7 +121,7 @@ describe("latchkey --store", () => {
   });
 
   test("memory keeps nothing, and says so", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect(await provider.login({ home }, "--store memory")).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
       stderr: expect.stringMatching(/^latchkey: Sign-ins last for this run only$/m),
@@ -131,13 +131,13 @@ describe("latchkey --store", () => {
   });
 
   test("auto and file are the same files", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home }, "--store file")).code).toBe(0);
     expect(sourceOf(await provider.token({ home }, `${SILENT} --store auto`))).toEqual(FROM_CACHE);
   });
 
   test("is what latchkey CONFIG.json keeps tokens in, too", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "parameters.json"), { clientId: client_id, url: authority } = provider;
     writeFileSync(path, JSON.stringify({ client_id, authority, scope: ["api.read"] }));
     const run = (...more: string[]) => provider.latchkey([path, "--format", "json", ...more], { home });
@@ -154,7 +154,7 @@ describe("latchkey --store", () => {
     ["--store cloud", "--store takes auto, file, plaintext, memory"],
     ["--cache-file", "--cache-file needs a value"],
   ])("with %s is wrong usage", async (more, says) => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect(await provider.accounts({ home }, more)).toMatchObject({
       code: 2,
       stdout: "",
@@ -171,7 +171,7 @@ describe("latchkey --store auto where it cannot be used", () => {
   const NAMES = "BROWSER,DISPLAY,WAYLAND_DISPLAY,SSH_CONNECTION,HOME,XDG_STATE_HOME";
 
   testOfSources("keeps nothing without Deno's permissions, and names them to who signs in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { code, stderr } = await provider.login({ home, program: deno() });
     expect(code).toBe(0);
     expect(stderr).toMatch(
@@ -192,7 +192,7 @@ describe("latchkey --store auto where it cannot be used", () => {
   });
 
   test("keeps tokens with the permissions that it names", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     const folder = [`--allow-read=${home.state}`, `--allow-write=${home.state}`, "--allow-sys=uid"];
     const program = deno(`--allow-env=${NAMES}`, ...folder);
@@ -202,7 +202,7 @@ describe("latchkey --store auto where it cannot be used", () => {
   });
 
   testOfSources("a place that was asked for is an error there, before anybody signs in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect(await provider.accounts({ home, program: deno() }, "--store file")).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("hint: Run deno with --allow-env=") },
     });
@@ -216,7 +216,7 @@ describe("latchkey --store auto where it cannot be used", () => {
   });
 
   test("keeps nothing without a home folder", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const env = { HOME: "", XDG_STATE_HOME: "" };
     expect(await provider.login({ home, env })).toMatchObject({
       ...{ code: 0, stdout: JANE_LINE },
@@ -226,7 +226,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     expect(await provider.accounts({ home, env }, "--store file")).toMatchObject({ code: 1, stdout: "" });
   });
 
-  const SPOILT: readonly [string, (home: OwnHome) => void, RegExp][] = [
+  const SPOILT: readonly [string, (home: Home) => void, RegExp][] = [
     ["is one that others can write", ({ state }) => {
       mkdirSync(state);
       chmodSync(state, 0o777);
@@ -238,7 +238,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     ["is a file", ({ state }) => writeFileSync(state, ""), /it is no(t a)? folder|a component of its path is a file/],
   ];
   test.each(SPOILT)("prints the token all the same, and warns once, where the folder %s", async (_, spoil, why) => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(join(home.state, ".."), { recursive: true });
     spoil(home);
     const { stderr, ...run } = await provider.token({ home }, BY_BROWSER);
@@ -264,7 +264,7 @@ describe("a disk that cannot be written", () => {
   test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])(
     "and is %s leaves the token to who asked for it, with a warning",
     async (_, disk) => {
-      using home = makeOwnHome();
+      using home = openHome();
       mkdirSync(home.state, { recursive: true, mode: 0o700 });
       const program = disk.command(home.state, LATCHKEY_ON_BUN);
       const places = ["", `--cache-file ${home.state}/cache.json`];
@@ -279,7 +279,7 @@ describe("a disk that cannot be written", () => {
   );
 
   test("is in the way of a sign-out, which says so", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = `${home.state}/cache.json`;
     expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
     const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
@@ -292,7 +292,7 @@ describe("a disk that cannot be written", () => {
 
 describe("latchkey --cache-file", () => {
   test("refuses a link: the error says why, and who signs in has the token", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "link.json"), target = join(home.path, "target.json");
     writeFileSync(target, "{}", { mode: 0o600 });
     symlinkSync(target, path);
@@ -310,7 +310,7 @@ describe("latchkey --cache-file", () => {
 test("latchkey login keeps the key of its files in the keyring where there is one", async () => {
   await using bus = disposable(await startPrivateBus());
   await addPrivateKeyring(bus.bus, "unlocked");
-  using home = makeOwnHome();
+  using home = openHome();
   const env = { DBUS_SESSION_BUS_ADDRESS: bus.bus.address };
   expect((await provider.login({ home, env })).code).toBe(0);
   const key = JSON.parse(readFileSync(`${home.state}/key.json`, "utf8"));

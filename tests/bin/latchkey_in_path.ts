@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import type { OwnHome } from "./own_home.ts";
+import { type Home } from "../fixture.ts";
 import { latchkeyBy } from "./tested_latchkey.ts";
 
 /**
@@ -14,7 +14,7 @@ import { latchkeyBy } from "./tested_latchkey.ts";
  * @returns The environment of those who call it.
  */
 export function putLatchkeyInPath(
-  home: OwnHome,
+  home: Home,
   permissions: readonly string[] = LEAST_PERMISSIONS,
 ): Readonly<Record<string, string>> {
   const folder = join(home.path, "bin"), root = fileURLToPath(new URL("../../", import.meta.url));

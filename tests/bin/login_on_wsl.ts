@@ -6,11 +6,11 @@ import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { usePlayedWsl } from "../fakes/play_wsl.ts";
-import { CLIENT_ID, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
 const LATCHKEY = fileURLToPath(new URL("../../bin/latchkey.ts", import.meta.url));
-const { broker, behave } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave } = stage;
 const { folder } = usePlayedWsl();
 const PERSON_NEEDED = { kind: "broker_error", status: 2 } as const;
 beforeEach(() =>
@@ -19,7 +19,7 @@ beforeEach(() =>
 
 async function whenAsked(method: "acquireTokenInteractively" | "cancelInteractiveFlow") {
   for (;;) {
-    const [call] = await broker().calls(method);
+    const [call] = await stage.broker.calls(method);
     if (call) return call;
     await setTimeout(5);
   }

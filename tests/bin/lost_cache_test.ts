@@ -6,7 +6,7 @@ import { fileStore } from "../../mod.ts";
 import { addPrivateKeyring } from "../fakes/private_keyring.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 
@@ -22,16 +22,16 @@ const UNREADABLE =
   /^latchkey: The token cache cannot be read: it is damaged, or its key is lost\. Sign in again: latchkey login$/m;
 const SIGN_IN = { code: 3, error: "interaction_required" };
 
-const filesOf = ({ state }: OwnHome) =>
+const filesOf = ({ state }: Home) =>
   readdirSync(state).toSorted().map((name) => [name, readFileSync(join(state, name))]);
-const documentOf = ({ state }: OwnHome) => join(state, "tokens.encrypted");
+const documentOf = ({ state }: Home) => join(state, "tokens.encrypted");
 
 describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ program: programOf }) => {
   test.each([
     ["missing", (path: string) => rmSync(path)],
     ["damaged", (path: string) => writeFileSync(path, "{}", { mode: 0o600 })],
   ])("stays as it is when it is read, which says so: key.json is %s; a sign-in begins anew", async (how, lose) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
     expect((await provider.login(options)).code).toBe(0);
     lose(join(home.state, "key.json"));
@@ -69,7 +69,7 @@ describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ prog
 
 describe("a damaged token cache", () => {
   test("is set aside, and that is said", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     const silent = await provider.token({ home }, SILENT);
@@ -82,7 +82,7 @@ describe("a damaged token cache", () => {
   });
 
   test("is said to be unreadable where accounts are listed", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     expect(await provider.accounts({ home })).toMatchObject({
@@ -94,7 +94,7 @@ describe("a damaged token cache", () => {
   });
 
   test("is no cache on a disk that cannot be written: tokens are had all the same", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     truncateSync(documentOf(home), 100);
     const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
@@ -109,7 +109,7 @@ describe("a damaged token cache", () => {
   });
 
   test("in MSAL's one file of our own is set aside, and that is said", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     writeFileSync(join(home.state, "msal_token_cache.json"), "{", { mode: 0o600 });
     const { code, stderr } = await provider.login({ home }, "--store plaintext");
@@ -121,7 +121,7 @@ describe("a damaged token cache", () => {
 describe("latchkey logout", () => {
   // What was set aside as damaged stayed after the last sign-out, with tokens in it.
   test("removes what was set aside once nobody is signed in, and names it until then", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     const aside = join(home.state, "tokens.encrypted.damaged-20261125T120000Z");
     writeFileSync(aside, "", { mode: 0o600 });
@@ -156,7 +156,7 @@ describe("latchkey logout", () => {
     ["tokens.encrypted", "", ["key.json"]],
     ["msal_token_cache.json", "--store plaintext", []],
   ])("removes a damaged %s, and what was quarantined, where there is no account", async (name, words, left) => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home }, words)).code).toBe(0);
     const document = join(home.state, name);
     const aside = `${document}.damaged-20261125T120000Z`;
@@ -176,7 +176,7 @@ describe("latchkey logout", () => {
   });
 
   test("keeps what was quarantined, and fails, if the named account is none of those that are signed in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     const aside = join(home.state, "tokens.encrypted.damaged-20261125T120000Z");
     writeFileSync(aside, "REFRESH-SECRET", { mode: 0o600 });
@@ -189,7 +189,7 @@ describe("latchkey logout", () => {
 
 describe("latchkey --cache-file with a file that is no token cache", () => {
   test.each(["shopping: bread", "[]", '{"a": 1', '"{}"'])("(%s) is wrong usage, and the file stays", async (text) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "notes.txt"), sample = join(home.path, "sample.json");
     writeFileSync(path, text, { mode: 0o600 });
     const { clientId: client_id, url: authority } = provider;
@@ -210,7 +210,7 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
   });
 
   test.each(["", " \n", "{}", '\ufeff{"Account": {}}'])("is not one with %j in it: that is a cache", async (text) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "cache.json");
     writeFileSync(path, text, { mode: 0o600 });
     expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
@@ -220,7 +220,7 @@ describe("latchkey --cache-file with a file that is no token cache", () => {
 
 // The refresh token was sent although the answer could not be stored: this provider takes it only once.
 test("latchkey renews nothing that a --cache-file cannot keep, and says what is at stake", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const path = join(home.state, "cache.json");
   expect((await provider.login({ home }, `--cache-file ${path}`)).code).toBe(0);
   const program = READ_ONLY_DISK.command(home.state, LATCHKEY_ON_BUN);
@@ -235,7 +235,7 @@ test("latchkey login says that the keyring asks, and where the key goes when nob
   const bus = await startPrivateBus();
   try {
     await addPrivateKeyring(bus, "locked");
-    using home = makeOwnHome();
+    using home = openHome();
     const { code, stderr } = await provider.login({ home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
     expect(code).toBe(0);
     expect(stderr).toMatch(/^latchkey: The keyring asks to be unlocked, in a window of its own$/m);
@@ -249,7 +249,7 @@ test("latchkey login says that the keyring asks, and where the key goes when nob
 
 describe("latchkey login --profile where the profile cannot be written", () => {
   test("fails before anybody signs in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
     const { BROWSER, page } = provider.playedBrowser();
     const program = READ_ONLY_DISK.command(home.config, LATCHKEY_ON_BUN);
@@ -260,7 +260,7 @@ describe("latchkey login --profile where the profile cannot be written", () => {
   });
 
   test("prints the account, with a warning, when that shows after the sign-in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const script = join(home.path, "browser");
     writeFileSync(script, `#!/bin/sh\nchmod 777 ${home.config}\nexec ${provider.playedBrowser().BROWSER} "$@"\n`);
     chmodSync(script, 0o755);

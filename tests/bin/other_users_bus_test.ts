@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID } from "../fixture.ts";
 import { runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
 

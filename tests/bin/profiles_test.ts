@@ -14,7 +14,7 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 interface Options {
-  readonly home: OwnHome;
+  readonly home: Home;
   readonly program?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -47,9 +47,9 @@ const latchkey = (line: string, { home, program = LATCHKEY_ON_BUN, env }: Option
     DBUS_SESSION_BUS_ADDRESS: bus.address,
     ...env,
   });
-const pathIn = ({ config }: OwnHome) => `${config}/config.json`;
-const configOf = (home: OwnHome) => JSON.parse(readFileSync(pathIn(home), "utf8"));
-function configure(home: OwnHome, config: unknown): void {
+const pathIn = ({ config }: Home) => `${config}/config.json`;
+const configOf = (home: Home) => JSON.parse(readFileSync(pathIn(home), "utf8"));
+function configure(home: Home, config: unknown): void {
   mkdirSync(home.config, { recursive: true, mode: 0o700 });
   writeFileSync(pathIn(home), typeof config === "string" ? config : JSON.stringify(config), { mode: 0o600 });
 }
@@ -57,7 +57,7 @@ const asked = async (member = "acquireTokenSilently") => (await broker.calls(mem
 
 describe.each(TESTED_PATHS)("latchkey --profile on $name", ({ program: programOf }) => {
   test("login writes it, and other commands take it", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
     const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --tenant contoso.com`;
     expect(await latchkey(`login ${words}`, options)).toMatchObject({ code: 0, stderr: "" });
@@ -84,7 +84,7 @@ describe.each(TESTED_PATHS)("latchkey --profile on $name", ({ program: programOf
 
 describe("latchkey login --profile", () => {
   test("changes what it is given and who signed in; other profiles, and what it does not know, stay", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const home_ = { client_id: OTHER_ID, tenant: "fabrikam.com" };
     const work = { client_id: OTHER_ID, account: "joe@contoso.com", scope: ["Mail.Read"], note: { is: "mine" } };
     configure(home, { $schema: "x", profiles: { home: home_, work } });
@@ -108,7 +108,7 @@ describe("latchkey login --profile", () => {
   });
 
   test("signs in with what the profile has already", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, { profiles: { work: { client_id: CLIENT_ID, account: "joe@contoso.com" } } });
     expect((await latchkey("login", { home, env: { LATCHKEY_PROFILE: "work" } })).stdout).toStartWith(
       "joe@contoso.com\t",
@@ -119,7 +119,7 @@ describe("latchkey login --profile", () => {
   test(
     "--prompt select_account lets somebody else sign in than the profile names, and nobody else than --account does",
     async () => {
-      using home = makeOwnHome();
+      using home = openHome();
       const words = "login --profile work --prompt select_account";
       configure(home, { profiles: { work: { client_id: CLIENT_ID, account: "joe@contoso.com" } } });
       expect((await latchkey(`${words} --account joe@contoso.com`, { home })).code).toBe(3);
@@ -130,7 +130,7 @@ describe("latchkey login --profile", () => {
   );
 
   test("takes a home account id for the account that it is of", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { stdout } = await latchkey(`accounts --client-id ${CLIENT_ID} --account joe@contoso.com`, { home });
     const [, id] = stdout.split("\t"), words = `login --client-id ${CLIENT_ID} --account`;
     expect((await latchkey(`${words} ${id}`, { home })).stdout).toStartWith("joe@contoso.com\t");
@@ -141,14 +141,14 @@ describe("latchkey login --profile", () => {
   });
 
   test("writes an absolute path of a cache file", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const words = `--profile work --client-id ${CLIENT_ID} --account jane@contoso.com --cache-file ./some/cache.json`;
     expect((await latchkey(`login ${words}`, { home })).code).toBe(0);
     expect(configOf(home).profiles.work.cache_file).toBe(`${process.cwd()}/some/cache.json`);
   });
 
   test("by many processes at once loses none", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const names = ["a", "b", "c", "d", "e", "f"];
     const runs = await Promise.all(
       names.map((name) =>
@@ -160,7 +160,7 @@ describe("latchkey login --profile", () => {
   });
 
   test("writes nothing when nobody signed in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { code } = await latchkey(
       `login --profile work --client-id ${CLIENT_ID} --account nobody@contoso.com --prompt none`,
       {
@@ -171,7 +171,7 @@ describe("latchkey login --profile", () => {
   });
 
   testOfSources("names Deno's permissions before anybody signs in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const login = (...more: string[]) =>
       runLatchkey(["login", "--profile", "work", "--client-id", CLIENT_ID], {
         env: { ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
@@ -199,7 +199,7 @@ describe("latchkey with a profile", () => {
   };
 
   test("takes the command line first, then the environment, then the profile", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, { profiles: PROFILES });
     const env = { LATCHKEY_TENANT: "fabrikam.com", LATCHKEY_ACCOUNT: "nobody@contoso.com" };
     const words = "token --profile work --account jane@contoso.com --resource https://graph.microsoft.com";
@@ -213,7 +213,7 @@ describe("latchkey with a profile", () => {
   });
 
   test("is the one named default where neither profile nor client id is given", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, { profiles: PROFILES });
     expect((await latchkey("token", { home })).stdout).toMatch(JWT);
     expect(await asked()).toMatchObject({ clientId: CLIENT_ID, requestedScopes: ["User.Read"] });
@@ -225,7 +225,7 @@ describe("latchkey with a profile", () => {
   });
 
   testOfSources("is none where there is none, or Deno may not look", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect(await latchkey("token --scope a", { home })).toMatchObject({
       ...{ code: 2, stderr: expect.stringMatching(/^latchkey: --client-id is missing: .*or --profile/) },
     });
@@ -249,7 +249,7 @@ describe("latchkey with a profile", () => {
     ["--profile toString", "There is no profile toString"],
     ["--profile", "--profile needs a value"],
   ])("and %s is wrong usage", async (words, says) => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, { profiles: PROFILES });
     for (const env of words === "--profile" ? [{}] : [{}, { LATCHKEY_PROFILE: words.split(" ")[1]! }]) {
       const line = "LATCHKEY_PROFILE" in env ? "token --scope a" : `token --scope a ${words}`;
@@ -272,7 +272,7 @@ describe("latchkey with a profile", () => {
     ["100,000 brackets", "[".repeat(100_000), "it is not JSON"],
   ];
   test.each(HOSTILE)("refuses a file with %s as wrong usage, and leaves it as it is", async (_, config, says) => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, "");
     const bytes = Buffer.isBuffer(config)
       ? config
@@ -288,7 +288,7 @@ describe("latchkey with a profile", () => {
   });
 
   test("refuses a file that others could have written, and says what mends it", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     configure(home, { profiles: PROFILES });
     chmodSync(pathIn(home), 0o666);
     expect(await latchkey("token --profile work", { home })).toMatchObject({
@@ -300,7 +300,7 @@ describe("latchkey with a profile", () => {
   });
 
   test("refuses a link in its place", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const target = `${home.path}/elsewhere.json`;
     writeFileSync(target, JSON.stringify({ profiles: PROFILES }), { mode: 0o600 });
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
@@ -311,7 +311,7 @@ describe("latchkey with a profile", () => {
   });
 
   test("that cannot be read is a failed check of the doctor, which looks at all else without", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const check = async (more = "") => {
       const { code, stdout } = await latchkey(`doctor --broker never --format json ${more}`, { home, env: OFFLINE });
       const { checks } = JSON.parse(stdout) as { checks: readonly { id: string }[] };

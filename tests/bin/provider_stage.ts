@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findTool } from "../tools/find_tool.js";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
-import type { OwnHome } from "./own_home.ts";
+import { type Home } from "../fixture.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 /** Where the command line runs at a provider. */
 export interface RunPlace {
-  readonly home: OwnHome;
+  readonly home: Home;
   /** What starts it. @default the command line on Bun */
   readonly program?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { askEndpoint, startAsking } from "./ask_endpoint.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
 import { startLatchkey } from "./running_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
@@ -17,7 +17,7 @@ afterAll(() => provider[Symbol.asyncDispose]());
 
 const RENEW = "token --interactive never --force-refresh", FRESH = { code: 0, source: "identity_provider" };
 
-async function expectSignedIn(home: OwnHome): Promise<void> {
+async function expectSignedIn(home: Home): Promise<void> {
   expect(sourceOf(await provider.token({ home }, "--interactive never --force-refresh"))).toEqual(FRESH);
 }
 
@@ -25,7 +25,7 @@ describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) 
   test.each([["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129]] as const)(
     "stores a renewal that is under way at %s",
     async (signal, code) => {
-      using home = makeOwnHome();
+      using home = openHome();
       expect((await provider.login({ home })).code).toBe(0);
       const held = provider.holdAnswer(), { env } = home;
       const running = startLatchkey([...latchkeyBy(programOf()), ...provider.wordsOf(RENEW)], { env });
@@ -42,7 +42,7 @@ describe.each(TESTED_PATHS)("latchkey token on $name", ({ program: programOf }) 
 describe("latchkey token", () => {
   // It printed the token and held the program for 25 s more: `$(…)`, git and kubectl got it when it was over.
   test.each(["", "--min-ttl 3600"])("ends before its token does if the provider hangs %s", async (more) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { env } = home, file = join(home.path, "cache.json"), store = `--store plaintext --cache-file ${file}`;
     expect((await provider.login({ home }, store)).code).toBe(0);
     const expiresOn = Math.floor(Date.now() / 1000) + 12;
@@ -57,7 +57,7 @@ describe("latchkey token", () => {
   }, 60_000);
 
   test("stores a renewal that is under way when --timeout has passed", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     const held = provider.holdAnswer(), { env } = home;
     const words = provider.wordsOf(`${RENEW} --timeout 5`);
@@ -70,7 +70,7 @@ describe("latchkey token", () => {
   });
 
   test("ends at once at the second signal", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     const held = provider.holdAnswer(), { env } = home;
     const running = startLatchkey([...LATCHKEY_ON_BUN, ...provider.wordsOf(RENEW)], { env });
@@ -85,7 +85,7 @@ describe("latchkey token", () => {
 
 describe("latchkey serve", () => {
   test.each(["leaves", "is ended"])("stores a renewal that is under way when the client %s", async (how) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { env } = home, file = join(home.path, "cache.json"), place = { socketPath: join(home.path, "identity") };
     const store = `--store plaintext --cache-file ${file}`;
     expect((await provider.login({ home }, store)).code).toBe(0);

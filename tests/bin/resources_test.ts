@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { UsageError } from "../../bin/cli/command_line.ts";
 import { scopeOfResource } from "../../bin/commands/token.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { rejection } from "../fixture.ts";
 
 const ID = "11111111-2222-4333-8444-555555555555";
 
@@ -38,7 +38,7 @@ test.each([
     "deadbeef-deadbeef-deadbeef-deadbeef-",
   ],
 ])("scopeOfResource() refuses %p", async (resource) => {
-  const error = await failureOf(Promise.try(() => scopeOfResource(resource)));
+  const error = await rejection(Promise.try(() => scopeOfResource(resource)));
   expect(error).toBeInstanceOf(UsageError);
   expect(error).toMatchObject({ message: expect.stringContaining("--resource takes a URL such as") });
 });
@@ -54,6 +54,6 @@ test.each([
     "write --scope https://graph.microsoft.com/User-LifeCycleInfo.Read.All",
   ],
 ])("scopeOfResource() says what to write for %s", async (resource, advice) => {
-  const error = await failureOf(Promise.try(() => scopeOfResource(resource)));
+  const error = await rejection(Promise.try(() => scopeOfResource(resource)));
   expect((error as Error).message).toEndWith(advice);
 });

@@ -2,7 +2,7 @@
 import { main } from "../../bin/latchkey.ts";
 import { renewalsInFlight } from "../../lib/async.ts";
 import type { SignalName, StreamName } from "../../lib/runtime/host.ts";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 import type { Run } from "./run_latchkey.ts";
 
 /** How it is run. */
@@ -30,7 +30,7 @@ async function runNow(
   words: readonly string[],
   { env = {}, input = "", terminals = [], signal }: InProcessOptions,
 ): Promise<Run> {
-  using home = makeOwnHome();
+  using home = openHome();
   const written = { stdout: "", stderr: "" };
   const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
   const code = await main(words, {

@@ -1,7 +1,7 @@
 /** The command line inside the test's process, or as a program where what is tested is the program. */
 import { fileURLToPath } from "node:url";
 import { denoRun, joinFlags, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 import { runInProcess } from "./run_in_process.ts";
 import { isBuilt, latchkeyBy } from "./tested_latchkey.ts";
 
@@ -52,7 +52,7 @@ export async function runProgram(
   env: Readonly<Record<string, string>>,
   { input }: Pick<RunOptions, "input"> = {},
 ): Promise<Run> {
-  using home = makeOwnHome();
+  using home = openHome();
   const child = Bun.spawn(
     [...command],
     {

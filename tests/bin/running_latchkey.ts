@@ -1,6 +1,6 @@
 /** The command line while it runs: what it printed so far, what is typed, and how it ends. */
 import { fileURLToPath } from "node:url";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 
 /** A run under way. */
 export interface RunningLatchkey {
@@ -33,7 +33,7 @@ export function startLatchkey(
   const quoted = command.map((word) => `'${word}'`).join(" ");
   // Without the echo, what is typed is not among what was printed.
   const all = terminal ? ["script", "-qec", `stty -echo; exec ${quoted}`, "/dev/null"] : [...command];
-  const home = makeOwnHome();
+  const home = openHome();
   const child = Bun.spawn(all, {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
     env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env, ...env },

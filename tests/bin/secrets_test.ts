@@ -6,8 +6,7 @@ import { join } from "node:path";
 import type { Reply } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID } from "../fakes/use_fake_broker.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { CLIENT_ID, type Home, openHome } from "../fixture.ts";
 import { startProviderStage } from "./provider_stage.ts";
 import { runLatchkey, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
@@ -103,7 +102,7 @@ function secretsOf(path: string): string[] {
 }
 
 /** All that is written in a home. */
-function textsIn({ path }: OwnHome): string {
+function textsIn({ path }: Home): string {
   const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
   return files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join("\n");
 }
@@ -112,7 +111,7 @@ test.each(TESTED_PATHS.map(({ name, program }) => [name, program] as const))(
   "latchkey -vv without a broker on %s tells no secret, and writes none that is not sealed",
   async (_, program) => {
     await using provider = await startProviderStage();
-    using home = makeOwnHome();
+    using home = openHome();
     const shared = join(provider.folder, "cache.json");
     const run = (line: string, words = provider.appWordsOf(line)) =>
       runProgram([...latchkeyBy(program()), ...words, "-vv"], { ...home.env, ...provider.playedBrowser() });

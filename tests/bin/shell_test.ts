@@ -5,17 +5,17 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
 import { putLatchkeyInPath } from "./latchkey_in_path.ts";
-import { makeOwnHome, type OwnHome } from "./own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-let bus: PrivateBus, broker: FakeBroker, home: OwnHome, path: Readonly<Record<string, string>>;
+let bus: PrivateBus, broker: FakeBroker, home: Home, path: Readonly<Record<string, string>>;
 beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  home = makeOwnHome();
+  home = openHome();
   path = putLatchkeyInPath(home);
 });
 afterAll(async () => {

@@ -6,7 +6,7 @@ import type { Behaviour } from "../fakes/behaviour.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 import { type RunningLatchkey, startLatchkey } from "./running_latchkey.ts";
 import { runLatchkey, runLatchkeyOnDeno, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
@@ -236,7 +236,7 @@ describe("latchkey token", () => {
     ];
     const file = `${bus.directory}/token`;
     const quoted = command.map((word) => `'${word}'`).join(" ");
-    using home = makeOwnHome();
+    using home = openHome();
     const child = Bun.spawn(["script", "-qec", `${quoted} > '${file}'`, "/dev/null"], {
       env: { ...process.env, ...home.env, ...environment() },
       stdio: ["ignore", "pipe", "pipe"],
@@ -369,7 +369,7 @@ describe("latchkey logout", () => {
   );
 
   test("lasts: the broker's token is not taken before the next sign-in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const run = (line: string) =>
       runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], {
         env: { ...environment(), ...home.env },
@@ -402,7 +402,7 @@ describe("latchkey logout", () => {
 
   test("--from-broker takes an account that has signed out of the app before", async () => {
     await broker.behave({ accounts: [JANE, JOE] });
-    using home = makeOwnHome();
+    using home = openHome();
     const run = (line: string) =>
       runLatchkey([...line.split(" "), "--client-id", CLIENT_ID], {
         env: { ...environment(), ...home.env },
@@ -511,7 +511,7 @@ describe("latchkey cookie", () => {
       says: true,
     });
     expect(refused.stderr).not.toContain("x-ms-RefreshTokenCredential");
-    using home = makeOwnHome();
+    using home = openHome();
     const file = join(home.path, "cookie"), words = ["cookie", "--format", format];
     const command = [...latchkeyBy([...denoRun(), ...LEAST_PERMISSIONS]), ...words];
     const toFile = await runProgram(["sh", "-c", '"$@" > "$0"', file, ...command], environment());

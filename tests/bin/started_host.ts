@@ -1,7 +1,7 @@
 /** A native messaging host as a browser holds it: started, sent messages, and its answers read. */
 import { fileURLToPath } from "node:url";
 import { frameOf } from "../../bin/commands/browser_host/browser_host.ts";
-import { makeOwnHome } from "./own_home.ts";
+import { openHome } from "../fixture.ts";
 
 /** What a host says. */
 export interface HostMessage {
@@ -30,7 +30,7 @@ export interface StartedHost extends AsyncDisposable {
 
 /** Starts a host; the environment has little but what is given, and a new home unless that names one. */
 export function startHost(command: readonly string[], env: Readonly<Record<string, string>>): StartedHost {
-  const home = makeOwnHome();
+  const home = openHome();
   const child = Bun.spawn([...command], {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
     env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env, ...env },

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { makeOwnHome, type OwnHome } from "../bin/own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type ConnectProxy, startConnectProxy } from "../fakes/connect_proxy.ts";
@@ -89,8 +89,8 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
 });
 
 describe.each(runtimes)("cli.ts on $name", ({ program }) => {
-  let home: OwnHome;
-  beforeAll(() => void (home = makeOwnHome()));
+  let home: Home;
+  beforeAll(() => void (home = openHome()));
   afterAll(() => home[Symbol.dispose]());
 
   const cli = (command: string) =>

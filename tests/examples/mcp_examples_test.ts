@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { makeOwnHome } from "../bin/own_home.ts";
+import { openHome } from "../fixture.ts";
 import { type ProviderStage, startProviderStage } from "../bin/provider_stage.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
@@ -36,7 +36,7 @@ async function freePort(): Promise<number> {
 
 describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))("On $name", ({ program }) => {
   test("mcp_client.ts calls the tool of remote_mcp_server.ts as the person who signed in", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const url = `http://127.0.0.1:${await freePort()}/mcp`, { BROWSER } = provider.playedBrowser();
     const words = [url, "common", "contoso", provider.url, `${provider.url}/jwks`];
     const server = Bun.spawn([...program(), "examples/remote_mcp_server.ts", ...words], {

@@ -12,7 +12,7 @@ import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER } from "../fakes/tested_broker.ts";
-import { failure, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { failure, JOE, useStage } from "../fixture.ts";
 import type { BrowsingPerson } from "../tools/browsing_person.ts";
 
 const test = limitedTest(import.meta.url);
@@ -22,7 +22,7 @@ const SCOPES = ["User.Read"];
 const SAME_JANE = { username: "jane@contoso.com", oid: JANE, tid: TENANT };
 const HOUR_MS = 60 * 60_000;
 
-const { broker, makeApp, behave, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, steps } = stage;
 let entra: FakeEntra, store: CacheStore, browser: BrowsingPerson;
 
 beforeAll(async () => {
@@ -174,7 +174,7 @@ describe("an account of unknown origin", () => {
 
 describe("where a broker is wanted", () => {
   test("and cannot be started, the browser takes over, and the status says why", async () => {
-    await broker().kill();
+    await stage.broker.kill();
     const app = appOf({ timeLimits: { pingMs: 1_000 } }), uis: string[] = [];
     const result = await app.acquireTokenInteractive({
       ...{ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE },
@@ -186,7 +186,7 @@ describe("where a broker is wanted", () => {
     const required = appOf({ requireBroker: true, timeLimits: { pingMs: 1_000 } });
     expect((await failure(required.acquireToken({ scopes: SCOPES }))).code).toBe("broker_unavailable");
     expect(browser.times()).toBe(1);
-    await broker().start();
+    await stage.broker.start();
   });
 
   // A program of Windows' does not tell that its broker knows a method not.

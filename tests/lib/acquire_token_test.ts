@@ -3,12 +3,12 @@ import { describe, expect } from "bun:test";
 import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PublicClientApplication } from "../../mod.ts";
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
-import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CONTOSO, failure, JANE, JOE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
-const { broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, called, requestOf, steps } = stage;
 
 const refusal = (status: number): Reply => ({ kind: "broker_error", status });
 /** What a call is refused or let go with. */
@@ -122,14 +122,14 @@ describe("acquireToken()", () => {
     await behave();
     const mistake = makeApp().acquireToken({ scopes: SCOPES, interactive: "always", prompt: "none" });
     expect(await mistake.catch(caught)).toBeInstanceOf(TypeError);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("always goes to the window at once, whatever is held", async () => {
     await behave({ accounts: [JANE, JOE] });
     const app = makeApp(), account = (await app.getAccounts())[1]!;
     const held = await app.acquireTokenSilent({ scopes: SCOPES, account });
-    await broker().forgetCalls();
+    await stage.broker.forgetCalls();
     const result = await app.acquireToken({ scopes: SCOPES, account, interactive: "always" });
     expect(result.accessToken).not.toBe(held!.accessToken);
     expect(await steps()).toEqual(["window"]);
@@ -186,7 +186,7 @@ describe("acquireToken()", () => {
     expect(same!.accessToken).toBe(one!.accessToken);
     expect(other!.accessToken).not.toBe(one!.accessToken);
     expect(await steps()).toEqual(["window", "window"]);
-    await broker().forgetCalls();
+    await stage.broker.forgetCalls();
     await behave({ replies: { acquireTokenSilently: refusal(2) } });
     await Promise.all([1, 2, 3].map(() => app.acquireToken({ scopes: ["Files.Read"], account })));
     expect(await steps()).toEqual(["silently jane@contoso.com", "window"]);
@@ -202,7 +202,7 @@ describe("acquireToken()", () => {
     leaving[0]!.abort("first");
     expect(await gone[0]).toBe("first");
     await app.getAccounts();
-    expect(await broker().calls("cancelInteractiveFlow")).toEqual([]);
+    expect(await stage.broker.calls("cancelInteractiveFlow")).toEqual([]);
     leaving[1]!.abort("second");
     expect(await gone[1]).toBe("second");
     expect(await called("cancelInteractiveFlow")).toHaveLength(1);

@@ -4,12 +4,12 @@ import { type AccountInfo, ArgumentError, CONSOLE_WINDOW_HANDLE, PublicClientApp
 import type { Reply } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
-const { bus, broker, makeApp, behave } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave } = stage;
 
 const silently = (app: PublicClientApplication, more: object = {}) =>
   app.acquireToken({ scopes: SCOPES, interactive: "never", ...more });
@@ -81,7 +81,7 @@ for (const sender of SENDERS) {
       });
       expect(error.errorDescription).toBe("AADSTS50076: multi-factor authentication needed [31m, see AADSTS53003");
       expect(error.correlationId).toMatch(/^[0-9a-f-]{36}$/);
-      expect((await broker().calls("acquireTokenSilently"))[0]!.correlationId).toBe(error.correlationId!);
+      expect((await stage.broker.calls("acquireTokenSilently"))[0]!.correlationId).toBe(error.correlationId!);
       const [account] = await app.getAccounts();
       expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBeNull();
     });
@@ -132,7 +132,7 @@ describe("Clouds of their own", () => {
     expect(account).toMatchObject({ environment, source: "broker" });
     const token = await app.acquireTokenSilent({ scopes: SCOPES, account: account! });
     expect(token).toMatchObject({ source: "broker", account: { environment, username: JANE.username } });
-    const { authParameters } = (await broker().calls("acquireTokenSilently"))[0]!.request;
+    const { authParameters } = (await stage.broker.calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters).toMatchObject({
       authority: `https://${BROKER === "msalruntime" ? environment : host}/${CONTOSO}`, // it knows the cloud's names
       account: { environment },
@@ -142,7 +142,7 @@ describe("Clouds of their own", () => {
       ...{ scopes: SCOPES, prompt: "login", loginHint: JANE.username, parentWindowHandle: CONSOLE_WINDOW_HANDLE },
     });
     expect(signedIn.account.environment).toBe(environment);
-    const [window] = await broker().calls("acquireTokenInteractively");
+    const [window] = await stage.broker.calls("acquireTokenInteractively");
     expect(window!.request.authParameters.authority).toMatch(/^https:\/\/[^/]+\/organizations$/);
   });
 });
@@ -156,7 +156,7 @@ describe("PublicClientApplication's requests", () => {
       account: account!,
       correlationId: "99999999-9999-4999-8999-999999999999",
     });
-    const [accounts, silent] = (await broker().calls()).filter(({ member }) => member !== "Ping");
+    const [accounts, silent] = (await stage.broker.calls()).filter(({ member }) => member !== "Ping");
     expect(accounts).toMatchObject({
       member: "getAccounts",
       signature: "sss",
@@ -199,7 +199,7 @@ describe("PublicClientApplication's requests", () => {
         username: "other@contoso.com",
       }),
     );
-    const { request } = (await broker().calls("acquireTokenSilently"))[0]!;
+    const { request } = (await stage.broker.calls("acquireTokenSilently"))[0]!;
     expect(request.authParameters).toMatchObject({
       account: null,
       isSignIn: true,
@@ -211,7 +211,7 @@ describe("PublicClientApplication's requests", () => {
   test("have the only account there is, whole", async () => {
     await behave();
     await silently(makeApp());
-    const { authParameters } = (await broker().calls("acquireTokenSilently"))[0]!.request;
+    const { authParameters } = (await stage.broker.calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters.account).toMatchObject({ username: "jane@contoso.com", familyName: expect.anything() });
     expect(authParameters.isSignIn).toBeUndefined();
   });
@@ -219,7 +219,7 @@ describe("PublicClientApplication's requests", () => {
   test("go to the tenant that was asked for", async () => {
     await behave();
     await silently(makeApp(), { tenantId: "fabrikam.com" });
-    expect((await broker().calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
+    expect((await stage.broker.calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
       "https://login.microsoftonline.com/fabrikam.com",
     );
   });
@@ -243,12 +243,12 @@ describe("PublicClientApplication's held tokens", () => {
     let now = Date.now();
     const app = makeApp({ now: () => now });
     const first = await silently(app), [account] = await app.getAccounts();
-    await broker().forgetCalls();
+    await stage.broker.forgetCalls();
     const held = await silently(app);
     expect(held).toMatchObject({ accessToken: first.accessToken, source: "cache" });
     expect(held.correlationId).not.toBe(first.correlationId);
     expect((await app.acquireTokenSilent({ scopes: SCOPES, account: account! }))!.accessToken).toBe(first.accessToken);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
     now = first.expiresOn.getTime() - 300_000;
     expect((await silently(app)).source).toBe("broker");
   });
@@ -261,7 +261,7 @@ describe("PublicClientApplication's held tokens", () => {
       await silently(app);
       expect((await silently(app, { forceRefresh: true })).source).toBe("broker");
       expect((await silently(makeApp(), { forceRefresh: true })).source).toBe("broker");
-      const requests = (await broker().calls("acquireTokenSilently")).map(({ request }) => request.authParameters);
+      const requests = (await stage.broker.calls("acquireTokenSilently")).map(({ request }) => request.authParameters);
       expect(requests.map(({ accessTokenToRenew }) => accessTokenToRenew)).toEqual(["", "", ""]);
     });
   }
@@ -271,7 +271,7 @@ describe("PublicClientApplication's held tokens", () => {
       await behave();
       const app = makeApp(), first = await silently(app), second = await silently(app, { forceRefresh: true });
       expect(second.accessToken).not.toBe(first.accessToken);
-      expect((await broker().calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
+      expect((await stage.broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
         first.accessToken,
       );
       expect((await silently(app)).accessToken).toBe(second.accessToken);
@@ -284,7 +284,7 @@ describe("PublicClientApplication's held tokens", () => {
       const app = makeApp(), scopes = ["Short.Read"];
       const { accessToken } = await silently(app, { scopes });
       await silently(app, { scopes, forceRefresh: true });
-      const sent = (await broker().calls("acquireTokenSilently")).map(({ request }) =>
+      const sent = (await stage.broker.calls("acquireTokenSilently")).map(({ request }) =>
         request.authParameters.accessTokenToRenew
       );
       expect(sent).toEqual(["", accessToken]);
@@ -296,7 +296,7 @@ describe("PublicClientApplication's held tokens", () => {
     const app = makeApp(), claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
     const first = await silently(app), challenged = await silently(app, { claims });
     expect(challenged.source).toBe("broker");
-    expect(JSON.parse((await broker().calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
+    expect(JSON.parse((await stage.broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.decodedClaims))
       .toEqual(JSON.parse(claims));
     expect(challenged.accessToken).not.toBe(first.accessToken);
     expect(await silently(app)).toMatchObject({ accessToken: challenged.accessToken, source: "cache" });
@@ -333,7 +333,7 @@ describe("PublicClientApplication with calls under way", () => {
       Array.from({ length: 1000 }, () => app.acquireTokenSilent({ scopes: SCOPES, account: account! })),
     );
     expect(new Set(results.map((result) => result!.accessToken)).size).toBe(1);
-    expect(await broker().calls("acquireTokenSilently")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenSilently")).toHaveLength(1);
   });
 
   test("answers each of many different requests with its own token", async () => {
@@ -376,7 +376,7 @@ describe("PublicClientApplication without a broker", () => {
     expect(await app.getAccounts()).toEqual([]);
     expect(await app.brokerStatus()).toMatchObject({ state: "off", kind: null, version: null });
     expect((await failure(silently(app))).code).toBe("interaction_required");
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test.each([
@@ -389,7 +389,7 @@ describe("PublicClientApplication without a broker", () => {
     const app = makeApp({ authority });
     expect(await app.brokerStatus()).toMatchObject({ state: "off" });
     expect(await app.getAccounts()).toEqual([]);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
     expect((await failure(makeApp({ authority, requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
   });
 
@@ -403,7 +403,7 @@ describe("PublicClientApplication without a broker", () => {
           state: "unavailable",
           reason: expect.stringContaining("DBUS_SESSION_BUS_ADDRESS"),
         });
-        process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${bus().directory}/nobody`;
+        process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${stage.bus.directory}/nobody`;
         expect(await makeApp().brokerStatus()).toMatchObject({ state: "unavailable" });
       } finally {
         process.env.DBUS_SESSION_BUS_ADDRESS = address;
@@ -527,13 +527,13 @@ describe("PublicClientApplication's reading of replies", () => {
     const app = makeApp();
     for (const account of await app.getAccounts()) {
       await app.acquireTokenSilent({ scopes: SCOPES, account });
-      const { authParameters } = (await broker().calls("acquireTokenSilently")).at(-1)!.request;
+      const { authParameters } = (await stage.broker.calls("acquireTokenSilently")).at(-1)!.request;
       expect([authParameters.account.realm, authParameters.authority]).toEqual([
         account.realm,
         `https://login.microsoftonline.com/${account.realm}`,
       ]);
     }
-    expect(await broker().calls("acquireTokenSilently")).toHaveLength(2);
+    expect(await stage.broker.calls("acquireTokenSilently")).toHaveLength(2);
   });
 
   test("does not make an expired token good", async () => {
@@ -557,7 +557,7 @@ describe("PublicClientApplication", () => {
     }
     const nobody = { scopes: SCOPES, account: undefined! };
     expect(await app.acquireTokenSilent(nobody).catch((error) => error)).toBeInstanceOf(TypeError);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("says what is wrong with a call, before it asks anything", async () => {
@@ -595,24 +595,24 @@ describe("PublicClientApplication", () => {
     }
     expect((await makeApp({ enableBrokerOnLinux: false }).brokerStatus(wrong(null))).state).toBe("off");
     expect(() => makeApp({ clientCapabilities: wrong("cp1") })).toThrow("clientCapabilities has to be a list");
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("ends its calls when it is closed, whatever they wait for, and asks nothing again", async () => {
     const closed = { code: "broker_unavailable", message: "The application was closed" };
     await behave({ noPing: true });
     const looking = makeApp(), found = failure(silently(looking));
-    while ((await broker().calls("Ping")).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    while ((await stage.broker.calls("Ping")).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     looking.close();
     expect(await found).toMatchObject(closed);
     await behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
     const asking = makeApp(), asked = failure(silently(asking));
-    while ((await broker().calls("acquireTokenSilently")).length === 0) {
+    while ((await stage.broker.calls("acquireTokenSilently")).length === 0) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     asking.close();
     expect(await asked).toMatchObject(closed);
-    expect(await broker().calls("acquireTokenSilently")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenSilently")).toHaveLength(1);
   });
 
   test("refuses time limits that are none", () => {

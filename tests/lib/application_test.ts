@@ -9,7 +9,7 @@ import {
 } from "../../mod.ts";
 import { operatingSystem } from "../../lib/runtime/host.ts";
 import { WebApplication } from "../../lib/web.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { failure } from "../fixture.ts";
 
 const clientId = "11111111-2222-4333-8444-555555555555", scopes = ["User.Read"];
 const account: AccountInfo = {
@@ -29,7 +29,7 @@ describe("acquireToken() without a broker and without accounts", () => {
     const app = new PublicClientApplication({ clientId });
     const flag = FLAGS[operatingSystem()]!;
     for (const whose of [{}, { username: "jane@contoso.com" }, { account }]) {
-      const error = await failureOf(app.acquireToken({ scopes, interactive: "never", ...whose }));
+      const error = await failure(app.acquireToken({ scopes, interactive: "never", ...whose }));
       expect(error).toMatchObject({
         code: "interaction_required",
         message: expect.stringMatching(
@@ -46,7 +46,7 @@ describe("acquireToken() without a broker and without accounts", () => {
       clientId,
       authority: "https://contoso.b2clogin.com/contoso/B2C_1_sign_in",
     });
-    expect(await failureOf(app.acquireToken({ scopes, interactive: "never" }))).toMatchObject({
+    expect(await failure(app.acquireToken({ scopes, interactive: "never" }))).toMatchObject({
       message: "Nobody is signed in",
       hint: "Sign in: acquireTokenInteractive",
       remedy: { kind: "sign_in" },

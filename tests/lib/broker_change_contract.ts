@@ -7,14 +7,14 @@ import { fileURLToPath } from "node:url";
 import { sessionBus } from "dbus-next";
 import { type BrokerChannel, openBrokerChannel } from "../../mod.ts";
 import { BROKER_NAME } from "../fakes/behaviour.ts";
-import { CLIENT_ID, failure, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure, useStage } from "../fixture.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
 type BrokerChange = Parameters<Parameters<BrokerChannel["onChange"]>[0]>[0];
 
 /** Flags of RequestName. */
 const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
-const { bus, broker, behave } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave } = stage;
 const channels: BrokerChannel[] = [];
 
 afterEach(() => {
@@ -40,9 +40,9 @@ describe("BrokerChannel.onChange()", () => {
   test("tells when the broker stops and starts", async () => {
     await behave();
     const { changes } = await listen(await open());
-    await broker().kill();
+    await stage.broker.kill();
     await until(() => changes.length === 1);
-    await broker().start();
+    await stage.broker.start();
     await until(() => changes.length === 2);
     expect(changes).toEqual([{ running: false }, { running: true }]);
   });
@@ -50,15 +50,15 @@ describe("BrokerChannel.onChange()", () => {
   test("tells when another process takes the broker's place", async () => {
     await behave();
     const { changes } = await listen(await open());
-    await broker().kill();
-    const [one, other] = [1, 2].map(() => sessionBus({ busAddress: bus().address }));
+    await stage.broker.kill();
+    const [one, other] = [1, 2].map(() => sessionBus({ busAddress: stage.bus.address }));
     await one!.requestName(BROKER_NAME, ALLOW_REPLACEMENT | DO_NOT_QUEUE); // else it would get the name back
     await other!.requestName(BROKER_NAME, REPLACE_EXISTING);
     await until(() => changes.length === 3);
     one!.disconnect();
     other!.disconnect();
     await until(() => changes.length === 4);
-    await broker().start();
+    await stage.broker.start();
     await until(() => changes.length === 5);
     expect(changes.map(({ running }) => running)).toEqual([false, true, true, false, true]);
   });
@@ -66,11 +66,11 @@ describe("BrokerChannel.onChange()", () => {
   test("goes on after the daemon restarted", async () => {
     await behave();
     const channel = await open(), { changes } = await listen(channel);
-    await broker().kill();
+    await stage.broker.kill();
     await until(() => changes.length === 1);
-    await bus().restart();
+    await stage.bus.restart();
     await failure(channel.ask({ method: "getAccounts" })); // it is connected again
-    await broker().start();
+    await stage.broker.start();
     await until(() => changes.length === 2);
     expect(changes[1]).toEqual({ running: true });
   });
@@ -81,18 +81,18 @@ describe("BrokerChannel.onChange()", () => {
     const listener = (change: BrokerChange) => void changes.push(change);
     const first = await channel.onChange(listener), second = await channel.onChange(listener); // one function, twice
     const { changes: all, listening } = await listen(channel);
-    await broker().kill();
+    await stage.broker.kill();
     await until(() => all.length === 1);
     expect(changes).toHaveLength(2);
     first[Symbol.dispose]();
     first[Symbol.dispose]();
-    await broker().start();
+    await stage.broker.start();
     await until(() => all.length === 2);
     expect(changes).toHaveLength(3);
     second[Symbol.dispose]();
     listening[Symbol.dispose]();
-    await broker().kill();
-    await broker().start();
+    await stage.broker.kill();
+    await stage.broker.start();
     await channel.ask({ method: "getAccounts" }); // what were told would have come before this
     expect([changes.length, all.length]).toEqual([3, 2]);
   });
@@ -102,8 +102,8 @@ describe("BrokerChannel.onChange()", () => {
     const closed = await open(), { changes } = await listen(closed);
     closed.close();
     const { changes: later } = await listen(await open());
-    await broker().kill();
-    await broker().start();
+    await stage.broker.kill();
+    await stage.broker.start();
     await until(() => later.length === 2);
     expect(changes).toEqual([]);
   });

@@ -4,11 +4,11 @@ import { afterEach, describe, expect } from "bun:test";
 import { type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../mod.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure, JANE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
-const { broker, behave, called, requestOf } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave, called, requestOf } = stage;
 const channels: BrokerChannel[] = [];
 
 afterEach(() => {
@@ -37,7 +37,7 @@ for (const sender of SENDERS) {
       await channel.ask({ method: "acquirePrtSsoCookie", account, url }),
       await channel.ask({ method: "getLinuxBrokerVersion" }),
     ];
-    const replies = (await broker().replies()).slice(-answers.length).map(([json]) => JSON.parse(String(json)));
+    const replies = (await stage.broker.replies()).slice(-answers.length).map(([json]) => JSON.parse(String(json)));
     expect(answers).toEqual(replies);
     expect((await requestOf("acquirePrtSsoCookie")).ssoUrl).toBe(url);
   });
@@ -47,7 +47,7 @@ describe("A channel to the broker", () => {
   test("opens nothing before it is asked", async () => {
     await behave();
     await open();
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("shows no token when an answer is inspected", async () => {
@@ -63,7 +63,7 @@ describe("A channel to the broker", () => {
     const channel = await open(), correlationId = "99999999-9999-4999-8999-999999999999";
     await channel.ask({ method: "getAccounts" }, { correlationId });
     await channel.ask({ method: "getAccounts" });
-    const ids = (await broker().calls("getAccounts")).map(({ correlationId }) => correlationId);
+    const ids = (await stage.broker.calls("getAccounts")).map(({ correlationId }) => correlationId);
     expect(ids[0]).toBe(correlationId);
     expect(ids[1]).not.toBe(correlationId);
   });
@@ -101,10 +101,10 @@ describe("A channel to the broker", () => {
       changed.push(Promise.withResolvers());
     });
     await channel.start();
-    await broker().kill();
+    await stage.broker.kill();
     while (changes.length < 1) await changed.at(-1)!.promise;
     expect((await failure(channel.ask({ method: "getAccounts" }))).code).toBe("broker_unavailable");
-    await broker().start();
+    await stage.broker.start();
     while (changes.length < 2) await changed.at(-1)!.promise;
     expect(changes).toEqual([{ running: false }, { running: true }]);
     expect(await accountFrom(channel)).toMatchObject(JANE);
@@ -130,7 +130,7 @@ describe("A channel to the broker", () => {
     expect(await channel.ask({ method: "getAccounts" }, { correlationId: "1" }).catch((error) => error))
       .toBeInstanceOf(TypeError);
     expect(await openBrokerChannel({ clientId: "" }).catch((error) => error)).toBeInstanceOf(TypeError);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("is of no use when it was closed", async () => {
@@ -139,6 +139,6 @@ describe("A channel to the broker", () => {
     await channel.start();
     channel.close();
     expect((await failure(channel.ask({ method: "getAccounts" }))).code).toBe("broker_unavailable");
-    expect(await broker().calls("getAccounts")).toEqual([]);
+    expect(await stage.broker.calls("getAccounts")).toEqual([]);
   });
 });

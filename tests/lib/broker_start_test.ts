@@ -6,7 +6,7 @@ import { FAILED_STARTS } from "../fakes/failed_starts.ts";
 import { expectHarmless } from "../fakes/harmless_error.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure } from "../fixture.ts";
 
 let bus: PrivateBus;
 const apps: PublicClientApplication[] = [];

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { type AuthenticationResult, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
+import { expectNoSecret, failure } from "../fixture.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { exchangeAsOtherUser } from "../tools/other_user.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
@@ -243,7 +243,7 @@ describe("an answer with the right state", () => {
     const page = await finish({ ...attacked.landing, parameters });
     expect(page).toContain("Not signed in");
     expect(page).not.toContain(code);
-    const error = await failureOf(attacked.result);
+    const error = await failure(attacked.result);
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, code);
   });
@@ -252,7 +252,7 @@ describe("an answer with the right state", () => {
     const waiting = await signIn(), parameters = new URLSearchParams(waiting.landing.parameters);
     parameters.set("iss", "https://attacker.example");
     expect(await finish({ ...waiting.landing, parameters })).toContain("Not signed in");
-    expect((await failureOf(waiting.result)).code).toBe("invalid_response");
+    expect((await failure(waiting.result)).code).toBe("invalid_response");
     expect(waiting.exchanges()).toBe(0);
   });
 
@@ -269,7 +269,7 @@ describe("an answer with the right state", () => {
     expect(page).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
     expect(page).not.toMatch(/<script|<img|<b>|[^\P{Cc}\n]|\p{Cf}/u);
     expect(page).not.toContain(state);
-    expectNoSecret(await failureOf(waiting.result), state);
+    expectNoSecret(await failure(waiting.result), state);
   });
 
   test("ends at a page whose address nobody can guess: who asks for another does not have it, and it is waited for", async () => {

@@ -5,7 +5,7 @@ import { redirectPath } from "../../lib/authority.ts";
 import { memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";
-import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../fixture.ts";
 import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
@@ -148,7 +148,7 @@ describe("acquireTokenInteractive() without a broker", () => {
     await app.acquireTokenInteractive({ scopes: SCOPES, port });
     expect(portOf((await jane.visit()).address)).toBe(port);
     await listen(port);
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, port }));
+    const error = await failure(app.acquireTokenInteractive({ scopes: SCOPES, port }));
     expect(error).toMatchObject({ code: "configuration" });
     expect(error.message).toContain(`port ${port}`);
     expect(jane.times()).toBe(1);
@@ -181,7 +181,7 @@ describe("acquireTokenInteractive() without a broker", () => {
 
   test("with the prompt none and nobody signed in, is refused by the provider, and the page says so", async () => {
     const jane = browsingPerson(), app = appOf(jane);
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none" }));
+    const error = await failure(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none" }));
     expect(error).toMatchObject({ code: "interaction_required", error: "login_required" });
     const { page, pageStatus, status, location } = await jane.visit();
     expect([status, location, pageStatus]).toEqual([303, expect.stringMatching(DONE), 400]);
@@ -196,7 +196,7 @@ describe("acquireTokenInteractive() without a broker", () => {
       });
     await app.acquireTokenInteractive({ scopes: SCOPES });
     expect((await jane.visit()).page).toBe("<p>Welcome, jane@contoso.com");
-    await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none", maxAge: 0 }));
+    await failure(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none", maxAge: 0 }));
     expect((await jane.visit()).page).toBe("<p>No: interaction_required");
   });
 
@@ -210,7 +210,7 @@ describe("acquireTokenInteractive() without a broker", () => {
     const { account } = await app.acquireTokenInteractive({ scopes: SCOPES });
     expect((await jane.visit()).page).toContain(`You are signed in as <strong><bdi>${account.username}`);
     expect(await app.acquireTokenSilent({ scopes: SCOPES, account })).toMatchObject({ source: "cache" });
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none", maxAge: 0 }));
+    const error = await failure(app.acquireTokenInteractive({ scopes: SCOPES, prompt: "none", maxAge: 0 }));
     expect(error).toMatchObject({ code: "interaction_required" });
     expect((await jane.visit()).page).toContain("Not signed in");
   });
@@ -227,7 +227,7 @@ describe("acquireTokenInteractive() without a broker", () => {
       const silent = await app.acquireTokenSilent({ scopes: SCOPES, account });
       expect(silent).toMatchObject({ accessToken, source: "cache" });
     }
-    expect(await failureOf(app.acquireToken({ scopes: SCOPES, interactive: "never" })))
+    expect(await failure(app.acquireToken({ scopes: SCOPES, interactive: "never" })))
       .toMatchObject({ code: "interaction_required" });
   });
 
@@ -264,7 +264,7 @@ describe("acquireToken() without a broker", () => {
       interactive: "always",
     }] as const;
     for (const who of wanted) {
-      const error = await failureOf(app.acquireToken({ scopes: SCOPES, ...who }));
+      const error = await failure(app.acquireToken({ scopes: SCOPES, ...who }));
       expect(error).toMatchObject({ code: "interaction_required" });
       expect((await joe.visit()).address.searchParams.get("login_hint")).toBe("jane@contoso.com");
       expect((await joe.visit()).page).toContain("Not signed in");
@@ -273,7 +273,7 @@ describe("acquireToken() without a broker", () => {
   });
 
   test("with interactive never, tells what is missing and opens nothing", async () => {
-    const error = await failureOf(makeApp().acquireToken({ scopes: SCOPES, interactive: "never" }));
+    const error = await failure(makeApp().acquireToken({ scopes: SCOPES, interactive: "never" }));
     expect(error).toMatchObject({ code: "interaction_required", correlationId: expect.any(String) });
     expect(error.hint).toContain("Sign in: acquireTokenInteractive");
   });
@@ -330,7 +330,7 @@ describe("acquireTokenSilent() without a broker", () => {
     await app.acquireTokenSilent({ scopes: SCOPES, account, forceRefresh: true });
     const request = { scopes: SCOPES, account, forceRefresh: true };
     expect(await stale.acquireTokenSilent(request)).toBe(null);
-    const error = await failureOf(stale.acquireToken({ ...request, interactive: "never" }));
+    const error = await failure(stale.acquireToken({ ...request, interactive: "never" }));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, JSON.parse(document).RefreshToken[Object.keys(JSON.parse(document).RefreshToken)[0]!].secret);
   });
@@ -341,7 +341,7 @@ describe("acquireTokenSilent() without a broker", () => {
     const { account } = await app.acquireTokenInteractive({ scopes: SCOPES, maxAge: 3600 });
     now += 10 * MINUTE_MS;
     const request = { scopes: SCOPES, account, interactive: "never" } as const;
-    expect((await failureOf(app.acquireToken({ ...request, maxAge: 60 }))).code).toBe("interaction_required");
+    expect((await failure(app.acquireToken({ ...request, maxAge: 60 }))).code).toBe("interaction_required");
     const renewed = await app.acquireTokenSilent({ scopes: SCOPES, account, forceRefresh: true });
     expect(renewed?.source).toBe("identity_provider");
     expect(await app.acquireToken({ ...request, maxAge: 3600 })).toMatchObject({ account });
@@ -361,7 +361,7 @@ describe("acquireTokenSilent() without a broker", () => {
   test("a bound token is refused, since only a broker binds them", async () => {
     const app = appOf(browsingPerson()), { account } = await app.acquireToken({ scopes: SCOPES });
     const authenticationScheme = { type: "pop", method: "GET", url: "https://api.contoso.com/" } as const;
-    const error = await failureOf(app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme }));
+    const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account, authenticationScheme }));
     expect(error.code).toBe("broker_unavailable");
   });
 });
@@ -375,7 +375,7 @@ describe("a sign-in that nobody ends", () => {
       return true;
     };
     const app = makeApp({ openBrowser, ...options });
-    const failed = failureOf(app.acquireTokenInteractive({ scopes: SCOPES, signal }));
+    const failed = rejection(app.acquireTokenInteractive({ scopes: SCOPES, signal }));
     return { app, failed, port: portOf(await opened.promise) };
   }
 
@@ -409,7 +409,7 @@ describe("a sign-in that nobody ends", () => {
         return await new Promise(() => {});
       },
     });
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, signal: controller.signal }));
+    const error = await rejection(app.acquireTokenInteractive({ scopes: SCOPES, signal: controller.signal }));
     expect(error).toBe(reason as never);
     expect(await jane.visit()).toMatchObject({ status: 400, location: null });
     await untilFree(portOf((await jane.visit()).address));
@@ -423,7 +423,7 @@ describe("a sign-in that nobody ends", () => {
         return opening.promise;
       },
     });
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, signal: controller.signal }));
+    const error = await rejection(app.acquireTokenInteractive({ scopes: SCOPES, signal: controller.signal }));
     expect(error).toBe(reason as never);
     opening.resolve(true);
   });
@@ -436,7 +436,7 @@ describe("a sign-in that nobody ends", () => {
   });
 
   test("ends at once when no browser opens and nobody is told the address", async () => {
-    const error = await failureOf(makeApp({ openBrowser: () => false }).acquireTokenInteractive({ scopes: SCOPES }));
+    const error = await failure(makeApp({ openBrowser: () => false }).acquireTokenInteractive({ scopes: SCOPES }));
     expect(error).toMatchObject({ code: "missing_dependency", correlationId: expect.any(String) });
     expect(error.hint).toContain("onSignInAddress");
   });
@@ -444,7 +444,7 @@ describe("a sign-in that nobody ends", () => {
   test("fails with what opening the browser failed with", async () => {
     const reason = new Error("no such program");
     const openBrowser = () => Promise.reject(reason);
-    expect(await failureOf(makeApp({ openBrowser }).acquireTokenInteractive({ scopes: SCOPES }))).toBe(reason as never);
+    expect(await rejection(makeApp({ openBrowser }).acquireTokenInteractive({ scopes: SCOPES }))).toBe(reason);
   });
 
   /** The caller is let go before the listener has closed. */
@@ -512,7 +512,7 @@ describe("readRedirect", () => {
       ...{ openBrowser: () => false, onSignInAddress() {}, timeLimits: { browserMs: SHORT_MS } },
       readRedirect: () => Promise.resolve("no address"),
     });
-    expect((await failureOf(app.acquireTokenInteractive({ scopes: SCOPES }))).code).toBe("timed_out");
+    expect((await failure(app.acquireTokenInteractive({ scopes: SCOPES }))).code).toBe("timed_out");
   });
 
   test("a reader that fails fails the sign-in", async () => {
@@ -521,7 +521,7 @@ describe("readRedirect", () => {
       ...{ openBrowser: () => false, onSignInAddress() {} },
       readRedirect: () => Promise.reject(reason),
     });
-    expect(await failureOf(app.acquireTokenInteractive({ scopes: SCOPES }))).toBe(reason as never);
+    expect(await rejection(app.acquireTokenInteractive({ scopes: SCOPES }))).toBe(reason);
   });
 });
 
@@ -540,7 +540,7 @@ describe("other ways to sign in without a broker", () => {
         expect(Object.keys(code).sort())
           .toEqual(["expiresOn", "message", "userCode", "verificationUri", "verificationUriComplete"]);
         const page = browser.open(code.verificationUriComplete!, () => false, { login: "jane", password: "x" });
-        expect((await failureOf(page)).message).toContain("Sign-in Success");
+        expect((await rejection(page)).message).toContain("Sign-in Success");
       },
     });
     expect(account.username).toBe("jane@contoso.com");
@@ -553,10 +553,10 @@ describe("other ways to sign in without a broker", () => {
       app.acquireTokenByDeviceCode({
         ...{ scopes: SCOPES, username },
         onUserCode: async ({ verificationUriComplete }) => {
-          await failureOf(browser.open(verificationUriComplete!, () => false, { login: "jane", password: "x" }));
+          await rejection(browser.open(verificationUriComplete!, () => false, { login: "jane", password: "x" }));
         },
       });
-    expect(await failureOf(signIn("joe@contoso.com"))).toMatchObject({
+    expect(await rejection(signIn("joe@contoso.com"))).toMatchObject({
       ...{ code: "interaction_required", message: "jane@contoso.com signed in, and not joe@contoso.com" },
     });
     expect(await app.getAccounts()).toEqual([]);
@@ -566,7 +566,7 @@ describe("other ways to sign in without a broker", () => {
   test("acquireTokenByDeviceCode() ends with an abort", async () => {
     const controller = new AbortController(), reason = new Error("enough");
     const request = { scopes: SCOPES, signal: controller.signal, onUserCode: () => controller.abort(reason) };
-    expect(await failureOf(makeApp().acquireTokenByDeviceCode(request))).toBe(reason as never);
+    expect(await rejection(makeApp().acquireTokenByDeviceCode(request))).toBe(reason);
   });
 
   test("initiateAuthCodeFlow() gives plain JSON that acquireTokenByAuthCodeFlow() goes on with in another process", async () => {
@@ -580,7 +580,7 @@ describe("other ways to sign in without a broker", () => {
     );
     expect(result).toMatchObject({ account: { username: "jane@contoso.com" }, correlationId: flow.correlationId });
     expect(await second.getAccounts()).toEqual([result.account]);
-    const replayed = await failureOf(second.acquireTokenByAuthCodeFlow(flow, parameters));
+    const replayed = await failure(second.acquireTokenByAuthCodeFlow(flow, parameters));
     expect(replayed.code).toBe("interaction_required");
   });
 

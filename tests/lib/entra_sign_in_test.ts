@@ -11,7 +11,7 @@ import {
 import { entraLanding, entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { failure } from "../fixture.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const FAMILY = [CLIENT_ID, "22222222-2222-4333-8444-555555555555"];
@@ -68,13 +68,13 @@ describe("a browser sign-in at Entra", () => {
       return Promise.reject(new LatchkeyError("no_network", "Cannot reach login.microsoftonline.com"));
     };
     const app = makeApp({ fetch, openBrowser: jane.openBrowser });
-    const { code, correlationId } = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES }));
+    const { code, correlationId } = await failure(app.acquireTokenInteractive({ scopes: SCOPES }));
     expect({ code, ids }).toEqual({ code: "no_network", ids: [correlationId] });
   });
 
   test("keeps nothing of somebody else than the one who has to sign in; a hint lets anybody in", async () => {
     const cache = memoryStore(), app = makeApp({ cache }), joe = "joe@contoso.com";
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, username: joe }));
+    const error = await failure(app.acquireTokenInteractive({ scopes: SCOPES, username: joe }));
     expect(error).toMatchObject({ code: "interaction_required", hint: `Sign in as ${joe}` });
     expect(await cache.readAccounts()).toEqual([]);
     const { account: { username } } = await app.acquireTokenInteractive({ scopes: SCOPES, loginHint: joe });
@@ -86,14 +86,14 @@ describe("a browser sign-in at Entra", () => {
   test("does not take an answer without a user name for the one who has to sign in", async () => {
     entra.behaviour.idToken = { preferred_username: undefined };
     const cache = memoryStore(), app = makeApp({ cache }), jane = "jane@contoso.com";
-    const error = await failureOf(app.acquireTokenInteractive({ scopes: SCOPES, username: jane }));
+    const error = await failure(app.acquireTokenInteractive({ scopes: SCOPES, username: jane }));
     expect(error).toMatchObject({
       code: "interaction_required",
       message: `Somebody else signed in, and not ${jane}`,
       hint: expect.stringContaining("did not say who signed in"),
     });
     const always = app.acquireToken({ scopes: SCOPES, username: jane, interactive: "always" });
-    expect(await failureOf(always)).toMatchObject({ code: "interaction_required" });
+    expect(await failure(always)).toMatchObject({ code: "interaction_required" });
     expect(await cache.readAccounts()).toEqual([]);
     const { account } = await app.acquireTokenInteractive({ scopes: SCOPES, loginHint: jane });
     expect(account.username).toBe("");
@@ -110,7 +110,7 @@ describe("a browser sign-in at Entra", () => {
     };
     entra.behaviour.idToken = { preferred_username: "joe@contoso.com" };
     await app.acquireTokenInteractive({ scopes: SCOPES });
-    const { message } = await failureOf(app.acquireToken({ scopes: SCOPES, interactive: "never" }));
+    const { message } = await failure(app.acquireToken({ scopes: SCOPES, interactive: "never" }));
     const [, names] = /^Several accounts are signed in: (.*)$/.exec(message)!;
     expect(names!.split(/, (?![^(]*\))/).toSorted()).toEqual([
       `${JANE}.${TENANT} (jane@contoso.com, tenant ${TENANT})`,
@@ -167,7 +167,7 @@ describe("a browser sign-in at Entra", () => {
       error_subcode: "cancel",
       error_description: "AADSTS65001: The user or administrator has not consented to use the application.",
     });
-    const error = await failureOf(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
+    const error = await failure(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
     expect(error).toMatchObject({
       code: "user_canceled",
       error: "access_denied",
@@ -182,7 +182,7 @@ describe("a browser sign-in at Entra", () => {
     "AADSTS%i names the redirect URI to register, not the port of one sign-in",
     async (number, error) => {
       entra.behaviour.answers = [{ error, number, text: "It is not allowed." }];
-      const { hint } = await failureOf(makeApp().acquireToken({ scopes: SCOPES }));
+      const { hint } = await failure(makeApp().acquireToken({ scopes: SCOPES }));
       expect(hint).toContain(`dd the redirect URI http://localhost to the app registration ${CLIENT_ID}`);
     },
   );
@@ -194,7 +194,7 @@ describe("a browser sign-in at Entra", () => {
       text: "Access has been blocked by token protection.",
     }];
     const jane = entraPerson(entra);
-    const error = await failureOf(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
+    const error = await failure(makeApp({ openBrowser: jane.openBrowser }).acquireToken({ scopes: SCOPES }));
     expect(error.hint).toContain("broker");
     expect((await jane.visit()).page).toContain("530084");
   });
@@ -233,7 +233,7 @@ describe("claims", () => {
     };
     entra.behaviour.answers = [{ ...refusal, claims: JSON.stringify(CHALLENGE) }];
     const request = { scopes: SCOPES, account, forceRefresh: true };
-    const error = await failureOf(app.acquireToken({ ...request, interactive: "never" }));
+    const error = await failure(app.acquireToken({ ...request, interactive: "never" }));
     expect(error).toMatchObject({ code: "interaction_required", subError: "token_expired", errorCodes: [50173] });
     expect(JSON.parse(error.claims!)).toEqual(CHALLENGE);
     entra.behaviour.answers = [refusal];
@@ -295,7 +295,7 @@ describe("while Entra is unavailable", () => {
       now += minutes * MINUTE_MS;
       entra.behaviour.answers = [BUSY, BUSY];
       const call = app.acquireTokenSilent({ scopes: SCOPES, account });
-      if (code) expect((await failureOf(call)).code).toBe(code);
+      if (code) expect((await failure(call)).code).toBe(code);
       else expect(await call).toMatchObject({ source: "cache" });
     }
   });

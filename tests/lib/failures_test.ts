@@ -15,7 +15,7 @@ import { expectHarmless, expectHarmlessText } from "../fakes/harmless_error.ts";
 import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
 import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
 import { BROKER } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, failure } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure } from "../fixture.ts";
 
 const SCOPES = ["User.Read"];
 /** What a call may take that is not answered, and what others may: processes that start, and 64 MiB, take a busy machine long. */

@@ -8,7 +8,7 @@ import { type AuthCodeFlow, WebApplication } from "../../lib/web.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra, jwt, TENANT } from "../fakes/fake_entra.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { failure, rejection } from "../fixture.ts";
 
 const AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 const ENTRA = "https://login.microsoftonline.com/common";
@@ -156,7 +156,7 @@ for (const [authority, issuer] of AUTHORITIES) {
         expect([response.status, await response.text()]).toEqual([400, "This is not a response to a sign-in.\n"]);
       }
       over.abort(new Error("enough"));
-      expect(await failureOf(result)).toBe(over.signal.reason);
+      expect(await rejection(result)).toBe(over.signal.reason);
       expectNothingSent(parameters.get("code")!);
     });
 
@@ -186,7 +186,7 @@ for (const [authority, issuer] of AUTHORITIES) {
           return "";
         },
       });
-      expect(await failureOf(result)).toBe(over.signal.reason);
+      expect(await rejection(result)).toBe(over.signal.reason);
       expect(reads).toBe(pasted!.length);
       expectNothingSent(code);
     });
@@ -223,7 +223,7 @@ describe("a device code of a stranger's authority", () => {
       },
       signal: over.signal,
     });
-    return { error: await failureOf(call), shown };
+    return { error: await failure(call), shown };
   }
 
   // The stranger asks Entra for a code, and has latchkey send the person there with it: what they sign in to is the stranger's.
@@ -283,7 +283,7 @@ describe("a web app's sign-in at a stranger's authority", () => {
 
   test("needs a redirect URI of its own, unless it promises to name itself", async () => {
     for (const redirectUri of [SHARED, `${SHARED}/id.evil.example.com`, `${SHARED}?x=${redirectPath(EVIL)}`]) {
-      const error = await failureOf(begin(redirectUri));
+      const error = await failure(begin(redirectUri));
       expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("/id.evil.example,") });
     }
     expect(redirectUriOf((await begin(OWN)).authUri)).toBe(OWN);
@@ -294,9 +294,9 @@ describe("a web app's sign-in at a stranger's authority", () => {
   test("is held to the promise: Entra's answer, which names nobody, is refused", async () => {
     stranger.metadata = NAMES_ITSELF;
     const flow = await begin(SHARED), answer = sentOn(flow.authUri, SHARED)!;
-    expect((await failureOf(end(flow, answer, SHARED))).code).toBe("invalid_response");
+    expect((await failure(end(flow, answer, SHARED))).code).toBe("invalid_response");
     answer.set("iss", `https://login.microsoftonline.com/${TENANT}/v2.0`);
-    expect((await failureOf(end(flow, answer, SHARED))).code).toBe("invalid_response");
+    expect((await failure(end(flow, answer, SHARED))).code).toBe("invalid_response");
     expectNothingSent(answer.get("code")!);
   });
 
@@ -304,16 +304,16 @@ describe("a web app's sign-in at a stranger's authority", () => {
     stranger.metadata = NAMES_ITSELF;
     const flow = await begin(SHARED), answer = sentOn(flow.authUri, SHARED)!;
     stranger.metadata = {};
-    expect((await failureOf(end(flow, answer, SHARED))).code).toBe("configuration");
+    expect((await failure(end(flow, answer, SHARED))).code).toBe("configuration");
     expectNothingSent(answer.get("code")!);
   });
 
   test("takes no answer that came to Entra's redirect URI, or nobody says where", async () => {
     const flow = await begin(OWN), answer = sentOn(flow.authUri, SHARED)!;
     for (const address of [SHARED, `${SHARED}?${answer}`, `${OWN}/`, OWN.replace("https", "http"), "/signed-in", ""]) {
-      expect((await failureOf(end(flow, answer, address))).code).toBe("invalid_response");
+      expect((await failure(end(flow, answer, address))).code).toBe("invalid_response");
     }
-    expect((await failureOf(end(flow, answer))).code).toBe("configuration");
+    expect((await failure(end(flow, answer))).code).toBe("configuration");
     expectNothingSent(answer.get("code")!);
   });
 
@@ -327,7 +327,7 @@ describe("a web app's sign-in at a stranger's authority", () => {
     const flow = await app.initiateAuthCodeFlow({ scopes: ["User.Read"], redirectUri: SHARED });
     const answer = entra.authorize(flow.authUri);
     const elsewhere = app.acquireTokenByAuthCodeFlow(flow, answer, { redirectUri: OWN });
-    expect((await failureOf(elsewhere)).code).toBe("invalid_response");
+    expect((await failure(elsewhere)).code).toBe("invalid_response");
     const { account } = await app.acquireTokenByAuthCodeFlow(flow, answer, { redirectUri: SHARED });
     expect(account.username).toBe("jane@contoso.com");
   });

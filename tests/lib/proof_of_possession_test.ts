@@ -5,7 +5,7 @@ import { type AccountInfo, CONSOLE_WINDOW_HANDLE, type PopScheme, type PublicCli
 import type { Behaviour } from "../fakes/behaviour.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER, SENDERS } from "../fakes/tested_broker.ts";
-import { failure, JANE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { failure, JANE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
@@ -16,7 +16,7 @@ const POP: PopScheme = { type: "pop", ...ORDERS };
 const POP_PARAMETERS = {
   ...{ clientClaims: "", httpMethod: "POST", nonce: "n-1", uriHost: "api.contoso.com:8443", uriPath: "/orders/7" },
 };
-const { broker, makeApp, behave, called, requestOf } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, called, requestOf } = stage;
 
 async function appWithAccount(
   behaviour: Partial<Behaviour> = {},
@@ -230,7 +230,7 @@ describe("acquireSsoCookies()", () => {
   test.each(["http://login.microsoftonline.com/", "login.microsoftonline.com", ""])("is not for %p", async (url) => {
     const { app, account } = await appWithAccount();
     expect(await app.acquireSsoCookies({ account, url }).catch((error) => error)).toBeInstanceOf(TypeError);
-    expect(await broker().calls("acquirePrtSsoCookie")).toEqual([]);
+    expect(await stage.broker.calls("acquirePrtSsoCookie")).toEqual([]);
   });
 
   test("needs a broker", async () => {
@@ -254,7 +254,7 @@ describe("signHttpRequest()", () => {
     const { app, account } = await appWithAccount();
     const signing = app.signHttpRequest({ account, ...ORDERS, ...mistake });
     expect(await signing.catch((error) => error)).toBeInstanceOf(TypeError);
-    expect(await broker().calls("generateSignedHttpRequest")).toEqual([]);
+    expect(await stage.broker.calls("generateSignedHttpRequest")).toEqual([]);
   });
 
   test.each(["{}", '{"signedHttpRequest":""}', '{"signedHttpRequest":"secret\\r\\nx: y"}', '{"signedHttpRequest":1}'])(
@@ -274,7 +274,7 @@ describe("isPopSupported()", () => {
     await behave();
     expect(await makeApp({ enableBrokerOnLinux: false }).isPopSupported()).toBe(false);
     expect(await makeApp({ authority: "https://adfs.contoso.com/adfs" }).isPopSupported()).toBe(false);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 });
 
@@ -294,7 +294,7 @@ describe("Calls about an account", () => {
     for (const [index, [member, call]] of CALLS.entries()) {
       const correlationId = `99999999-9999-4999-8999-99999999999${index}`;
       await call(app, account, { correlationId });
-      expect((await broker().calls(member)).at(-1)!.correlationId).toBe(correlationId);
+      expect((await stage.broker.calls(member)).at(-1)!.correlationId).toBe(correlationId);
     }
   });
 
@@ -303,7 +303,7 @@ describe("Calls about an account", () => {
     for (const [member, call] of CALLS) {
       const { app, account } = await appWithAccount();
       await behave({ replies: { [member]: hang } });
-      const asked = (await broker().calls(member)).length, leaving = new AbortController();
+      const asked = (await stage.broker.calls(member)).length, leaving = new AbortController();
       const gone = call(app, account, { signal: leaving.signal }).catch((error) => error);
       await called(member, asked + 1);
       leaving.abort(reason);

@@ -12,7 +12,7 @@ import { renewalsInFlight } from "../../lib/async.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra } from "../fakes/fake_entra.ts";
 import { browsingPerson } from "../tools/browsing_person.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { failure, rejection } from "../fixture.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
@@ -71,10 +71,10 @@ describe("a renewal that was sent", () => {
       held = provider.holdAnswer(),
       controller = new AbortController(),
       reason = new Error("no more");
-    const failure = failureOf(app.acquireToken({ ...FORCED, signal: controller.signal }));
+    const ended = rejection(app.acquireToken({ ...FORCED, signal: controller.signal }));
     await held.ready;
     controller.abort(reason);
-    expect(await failure as Error).toBe(reason);
+    expect(await ended).toBe(reason);
     const next = app.acquireToken(FORCED); // waits for the renewal that is under way
     held.release();
     expect(await next).toMatchObject({ source: "identity_provider" });
@@ -83,10 +83,10 @@ describe("a renewal that was sent", () => {
 
   test("is stored before close() is over, although its callers end at once", async () => {
     const { accessToken } = await signIn();
-    const app = appOf(), held = provider.holdAnswer(), failure = failureOf(app.acquireToken(FORCED));
+    const app = appOf(), held = provider.holdAnswer(), ended = failure(app.acquireToken(FORCED));
     await held.ready;
     const closing = app.close();
-    expect(await failure).toMatchObject({ code: "unexpected" });
+    expect(await ended).toMatchObject({ code: "unexpected" });
     held.release();
     await closing;
     const kept = await appOf().acquireToken(SILENT);
@@ -102,7 +102,7 @@ describe("a renewal that was sent", () => {
       return store.read(id, call);
     };
     const app = appOf({ cache: storeWith({ read }) });
-    await failureOf(app.acquireToken({ ...FORCED, signal: controller.signal }));
+    await rejection(app.acquireToken({ ...FORCED, signal: controller.signal }));
     await app.close();
     expect(grants.length).toBe(before);
   });
@@ -162,7 +162,7 @@ describe("a renewal that cannot be stored", () => {
     disk.isFull = false;
     await app.removeAccount(account);
     await app.close();
-    expect(await failureOf(app.acquireToken(SILENT))).toMatchObject({ code: "interaction_required" });
+    expect(await failure(app.acquireToken(SILENT))).toMatchObject({ code: "interaction_required" });
   });
 
   test("a sign-in that cannot be stored lasts for as long as the app", async () => {
@@ -187,7 +187,7 @@ describe("a store that cannot be written", () => {
   test("leaves the refresh token unspent, and the caller with the error", async () => {
     await signIn();
     const { grants } = provider, before = grants.length;
-    const error = await failureOf(appOf({ cache: storeWith({ withLock: alone }) }).acquireToken(FORCED));
+    const error = await failure(appOf({ cache: storeWith({ withLock: alone }) }).acquireToken(FORCED));
     expect(error).toMatchObject({ code: "configuration", error: "cache_not_writable" });
     expect(grants.length).toBe(before);
   });
@@ -199,7 +199,7 @@ describe("a store that cannot be written", () => {
     expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken });
     expect(lines.join("\n")).toContain("warn The token could not be renewed (configuration)");
     const ended = appOf({ cache: storeWith({ withLock: alone }), now: () => expiresOn.getTime() });
-    expect(await failureOf(ended.acquireToken(SILENT))).toMatchObject({ error: "cache_not_writable" });
+    expect(await failure(ended.acquireToken(SILENT))).toMatchObject({ error: "cache_not_writable" });
   });
 
   test("does not keep a refresh token of Microsoft's from being used, which is good for longer", async () => {
@@ -260,7 +260,7 @@ describe("a refresh token that was refused", () => {
       source: "identity_provider",
     });
     entra.behaviour.answers = [refusal];
-    expect(await failureOf(appOf({ ...options, now }).acquireToken(FORCED))).toMatchObject({ error: "invalid_grant" });
+    expect(await failure(appOf({ ...options, now }).acquireToken(FORCED))).toMatchObject({ error: "invalid_grant" });
   });
 });
 
@@ -287,15 +287,15 @@ describe("a renewal that grants less than was requested", () => {
     };
     const before = grants.length;
     for (let call = 1; call <= 3; call++) {
-      expect(await failureOf(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
+      expect(await failure(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
     }
     expect(grants.length).toBe(before + 1);
-    expect(await failureOf(appOf({ fetch: hydra }).acquireToken({ ...WRITE, forceRefresh: true }))).toMatchObject(
+    expect(await failure(appOf({ fetch: hydra }).acquireToken({ ...WRITE, forceRefresh: true }))).toMatchObject(
       missing,
     );
     expect(grants.length).toBe(before + 2);
     expect(await appOf().acquireToken(FORCED)).toMatchObject({ source: "identity_provider" }); // the sign-in is there
-    expect(await failureOf(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
+    expect(await failure(appOf({ fetch: hydra }).acquireToken(WRITE))).toMatchObject(missing);
     expect(grants.length).toBe(before + 3);
 
     const app = appOf({ openBrowser: browsingPerson().openBrowser });
@@ -313,7 +313,7 @@ describe("a renewal that grants less than was requested", () => {
     expect(await appOf().acquireToken({ ...request, interactive: "never" })).toMatchObject({ source: "cache" });
     expect(grants.length).toBe(before);
     const none = { ...request, scopes: ["api.none"], interactive: "never" } as const;
-    expect(await failureOf(appOf().acquireToken(none))).toMatchObject({ code: "interaction_required" });
+    expect(await failure(appOf().acquireToken(none))).toMatchObject({ code: "interaction_required" });
     expect(grants.length).toBe(before);
   });
 });
@@ -321,7 +321,7 @@ describe("a renewal that grants less than was requested", () => {
 // Keycloak leaves out a scope that it grants if "Include in token scope" is off. Each sign-in was thrown away, with no way out.
 test("a sign-in that grants less than was requested is stored, and its token refused", async () => {
   const app = appOf({ openBrowser: browsingPerson().openBrowser });
-  expect(await failureOf(app.acquireToken({ scopes: ["api.read", "api.none"] }))).toMatchObject({
+  expect(await failure(app.acquireToken({ scopes: ["api.read", "api.none"] }))).toMatchObject({
     code: "interaction_required",
     message: "The identity provider has not granted api.none. It granted api.read, openid, profile, offline_access",
     hint: expect.stringMatching(
@@ -343,7 +343,7 @@ test("a refresh token that Dex refuses is followed by a sign-in", async () => {
     const error_description = "Refresh token is invalid or has already been claimed by another client.";
     return Response.json({ error: "invalid_request", error_description }, { status: 400 });
   };
-  expect(await failureOf(appOf({ fetch: dex }).acquireToken(FORCED))).toMatchObject({
+  expect(await failure(appOf({ fetch: dex }).acquireToken(FORCED))).toMatchObject({
     ...{ code: "interaction_required", error: "invalid_request" },
     hint: expect.stringMatching(/Dex.*\. Sign in again: acquireTokenInteractive$/),
   });

@@ -12,12 +12,12 @@ import { limitedTest } from "../fakes/test_within_limits.ts";
 import { startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { BROKER, registeredUri, SENDERS } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, CONTOSO, failure, JANE, JOE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
-const { bus, broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, called, requestOf, steps } = stage;
 
 const signIn = (app: PublicClientApplication, more: Partial<InteractiveRequest> = {}) =>
   app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE, ...more });
@@ -114,7 +114,7 @@ for (const sender of SENDERS) {
       const [cancel] = await called("cancelInteractiveFlow");
       expect(cancel!.correlationId).toBe(asked!.correlationId!);
       await app.getAccounts(); // what else were sent would have come before this
-      expect(await broker().calls("cancelInteractiveFlow")).toHaveLength(1);
+      expect(await stage.broker.calls("cancelInteractiveFlow")).toHaveLength(1);
       await behave({ sender });
       expect((await signIn(app, { prompt: "login" })).source).toBe("broker");
     });
@@ -276,7 +276,7 @@ describe("acquireTokenInteractive() with a prompt", () => {
     await behave();
     const mistake = signIn(makeApp(), { prompt: "never" as Prompt }).catch(caught);
     expect(await mistake).toBeInstanceOf(TypeError);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 });
 
@@ -355,7 +355,7 @@ describe("acquireTokenInteractive()'s window", () => {
       const mistake = await makeApp(more).acquireTokenInteractive({ scopes: SCOPES }).catch(caught);
       expect(mistake).toBeInstanceOf(TypeError);
       expect(String(mistake)).toContain("CONSOLE_WINDOW_HANDLE");
-      expect(await broker().calls()).toEqual([]);
+      expect(await stage.broker.calls()).toEqual([]);
     },
   );
 
@@ -371,7 +371,7 @@ describe("acquireTokenInteractive()'s window", () => {
     expect(await makeApp(more).acquireTokenInteractive({ scopes: SCOPES, signal }).catch(caught)).toBe(
       reason,
     );
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("cannot belong to what is no window, and the broker does not hear of it", async () => {
@@ -380,7 +380,7 @@ describe("acquireTokenInteractive()'s window", () => {
       const mistake = signIn(makeApp(), { parentWindowHandle: handle as number }).catch(caught);
       expect(await mistake).toBeInstanceOf(TypeError);
     }
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("is told of once, just before it opens", async () => {
@@ -475,7 +475,7 @@ describe("acquireTokenInteractive()'s request", () => {
     await behave();
     const mistake = signIn(makeApp(), { extraQueryParameters: { [name]: "x" } }).catch(caught);
     expect(await mistake).toBeInstanceOf(TypeError);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("is never repeated, although the bus would start the broker again", async () => {
@@ -488,7 +488,7 @@ describe("acquireTokenInteractive()'s request", () => {
       expect(await started.calls("acquireTokenInteractively")).toHaveLength(1);
       expect((await signIn(app, { prompt: "login" })).source).toBe("broker");
     } finally {
-      process.env.DBUS_SESSION_BUS_ADDRESS = bus().address;
+      process.env.DBUS_SESSION_BUS_ADDRESS = stage.bus.address;
       await started.kill();
       await other.stop();
     }
@@ -509,19 +509,19 @@ describe("acquireTokenInteractive()'s request", () => {
 
 describe("acquireTokenInteractive() that waits for the person", () => {
   // Windows' broker is ended with the program that asks it.
-  test.each(BROKER === "linux" ? [["broker", broker], ["bus", bus]] as const : [])(
+  test.each(BROKER === "linux" ? ["broker", "bus"] as const : [])(
     "lets go at an abort although the %s does not run",
-    async (_, stopped) => {
+    async (stopped) => {
       await behave();
       const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
       await app.getAccounts();
       const opening = Promise.withResolvers<void>(), onBeforeLaunchingUi = () => opening.resolve();
-      stopped().pause();
+      stage[stopped].pause();
       const gone = signIn(app, { prompt: "login", signal: leaving.signal, onBeforeLaunchingUi }).catch(caught);
       await opening.promise;
       leaving.abort(reason);
       expect(await gone).toBe(reason);
-      stopped().resume();
+      stage[stopped].resume();
       const [asked] = await called("acquireTokenInteractively"), [cancel] = await called("cancelInteractiveFlow");
       expect(cancel!.correlationId).toBe(asked!.correlationId!);
     },
@@ -536,7 +536,7 @@ describe("acquireTokenInteractive() that waits for the person", () => {
     expect(await gone).toBe(reason);
     await app.getAccounts();
     expect(await steps()).toEqual(["silently jane@contoso.com"]);
-    expect(await broker().calls("cancelInteractiveFlow")).toEqual([]);
+    expect(await stage.broker.calls("cancelInteractiveFlow")).toEqual([]);
   });
 
   test("ends when the application is closed, and ends the window once", async () => {
@@ -548,7 +548,7 @@ describe("acquireTokenInteractive() that waits for the person", () => {
     const [cancel] = await called("cancelInteractiveFlow");
     expect(cancel!.correlationId).toBe(asked!.correlationId!);
     await app.getAccounts();
-    expect(await broker().calls("cancelInteractiveFlow")).toHaveLength(1);
+    expect(await stage.broker.calls("cancelInteractiveFlow")).toHaveLength(1);
   });
 
   test("tells the broker nothing once it has answered", async () => {
@@ -557,7 +557,7 @@ describe("acquireTokenInteractive() that waits for the person", () => {
     await signIn(app, { prompt: "login", signal: leaving.signal });
     leaving.abort();
     await app.getAccounts();
-    expect(await broker().calls("cancelInteractiveFlow")).toEqual([]);
+    expect(await stage.broker.calls("cancelInteractiveFlow")).toEqual([]);
   });
 
   test("holds up no silent call", async () => {

@@ -3,12 +3,12 @@ import { describe, expect } from "bun:test";
 import { type CacheStore, CONSOLE_WINDOW_HANDLE, LatchkeyError, type PublicClientApplication } from "../../mod.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure, JANE, JOE, useStage } from "../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 
 const SCOPES = ["User.Read"];
-const { broker, makeApp, behave, called, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, called, steps } = stage;
 
 const signIn = (app: PublicClientApplication, more = {}) =>
   app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE, ...more });
@@ -21,7 +21,7 @@ for (const sender of SENDERS) {
       const app = makeApp(), [account] = await app.getAccounts();
       await app.acquireTokenSilent({ scopes: SCOPES, account: account! });
       await app.removeAccount(account!);
-      await broker().forgetCalls();
+      await stage.broker.forgetCalls();
       expect(await app.getAccounts()).toEqual([]);
       expect(await app.acquireTokenSilent({ scopes: SCOPES, account: account! })).toBeNull();
       expect(await failure(app.acquireToken({ scopes: SCOPES, interactive: "never" }))).toMatchObject({
@@ -33,7 +33,7 @@ for (const sender of SENDERS) {
       expect(await steps()).toEqual(["window"]);
       expect(await usernames(app)).toEqual(["jane@contoso.com"]);
       expect((await app.acquireTokenSilent({ scopes: SCOPES, account: account! }))!.source).toBe("cache");
-      expect(await broker().calls("removeAccount")).toEqual([]);
+      expect(await stage.broker.calls("removeAccount")).toEqual([]);
     });
 
     test("takes the account from the broker when that is wanted", async () => {
@@ -60,7 +60,7 @@ for (const sender of SENDERS) {
       }
       expect(await usernames(app)).toEqual(["joe@contoso.com"]); // it is forgotten even so
       expect(await app.acquireTokenSilent({ scopes: SCOPES, account: jane! })).toBeNull();
-      expect(await broker().calls("signOutSilently")).toEqual([]);
+      expect(await stage.broker.calls("signOutSilently")).toEqual([]);
     });
   });
 }
@@ -115,8 +115,8 @@ describe("removeAccount()", () => {
     await app.removeAccount(account);
     const calls = [app.acquireSsoCookies({ account, url }), app.signHttpRequest({ account, method: "GET", url })];
     for (const call of calls) expect((await failure(call)).code).toBe("interaction_required");
-    expect(await broker().calls("acquirePrtSsoCookie")).toEqual([]);
-    expect(await broker().calls("generateSignedHttpRequest")).toEqual([]);
+    expect(await stage.broker.calls("acquirePrtSsoCookie")).toEqual([]);
+    expect(await stage.broker.calls("generateSignedHttpRequest")).toEqual([]);
   });
 
   test("lets an account sign in again by its own name", async () => {
@@ -143,7 +143,7 @@ describe("removeAccount()", () => {
       ...{ code: "configuration", message: full.message },
       hint: "Free some. The broker has forgotten the account all the same",
     });
-    expect(await broker().calls("removeAccount")).toHaveLength(1);
+    expect(await stage.broker.calls("removeAccount")).toHaveLength(1);
     await behave({ accounts: [JOE], replies: { removeAccount: { kind: "broker_error", status: 5, context: "busy" } } });
     const error = await failure(app.removeAccount(joe!, { fromBroker: true }));
     expect(error).toMatchObject({ code: "temporarily_unavailable", broker: { status: 5 } });

@@ -4,7 +4,7 @@ import { redisStore } from "../../lib/redis.ts";
 import { type AccountInfo, LatchkeyError, WebApplication, type WebApplicationOptions } from "../../lib/web.ts";
 import { FakeEntra } from "../fakes/fake_entra.ts";
 import { type PrivateRedis, startPrivateRedis } from "../fakes/private_redis.ts";
-import { failureOf } from "../tools/failure_of.ts";
+import { failure } from "../fixture.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../tools/redis_clients.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -95,7 +95,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       const app = machine(0, { cache: redisStore(connections[0]!.client, { timeoutMs: 1_000 }) });
       redis.pause();
       try {
-        const error = await failureOf(app.acquireTokenSilent({ scopes: SCOPES, account }));
+        const error = await failure(app.acquireTokenSilent({ scopes: SCOPES, account }));
         expect(error).toBeInstanceOf(LatchkeyError);
         expect(error.code).toBe("timed_out");
       } finally {

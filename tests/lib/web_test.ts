@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { type AuthCodeFlowRequest, memoryStore, WebApplication, type WebApplicationOptions } from "../../lib/web.ts";
 import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
 import { bundleForEdge } from "../tools/bundle_for_edge.ts";
-import { expectNoSecret, failureOf } from "../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../fixture.ts";
 
 const MAX_BYTES = 40 * 1024;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -77,7 +77,7 @@ describe("lib/web.ts with Entra", () => {
   test("acquireTokenSilent() throws when asking again may help", async () => {
     const app = makeApp(), { account } = await signIn(app);
     entra.behaviour.answers.push({ status: 503, headers: { "retry-after": "3600" } });
-    const error = await failureOf(app.acquireTokenSilent({ scopes: ["Mail.Read"], account }));
+    const error = await failure(app.acquireTokenSilent({ scopes: ["Mail.Read"], account }));
     expect(error.code).toBe("temporarily_unavailable");
   });
 
@@ -119,7 +119,7 @@ describe("lib/web.ts with Entra", () => {
   test("an answer to another sign-in is refused, and nothing is sent", async () => {
     const app = makeApp(), flow = await app.initiateAuthCodeFlow(REQUEST);
     const other = await app.initiateAuthCodeFlow(REQUEST), answer = entra.authorize(other.authUri);
-    const error = await failureOf(app.acquireTokenByAuthCodeFlow(flow, answer));
+    const error = await failure(app.acquireTokenByAuthCodeFlow(flow, answer));
     expect(error.code).toBe("invalid_response");
     expectNoSecret(error, answer.get("code")!, flow.state, other.state, flow.codeVerifier);
     expect(entra.requests).toEqual([]);
@@ -132,7 +132,7 @@ describe("lib/web.ts with Entra", () => {
   ])("a flow that a person changed to that of %s is refused, and nothing is sent", async (_what, change) => {
     const app = makeApp(), flow = await app.initiateAuthCodeFlow(REQUEST);
     const finished = app.acquireTokenByAuthCodeFlow({ ...flow, ...change }, entra.authorize(flow.authUri));
-    expect(await failureOf(finished)).toBeInstanceOf(TypeError);
+    expect(await rejection(finished)).toBeInstanceOf(TypeError);
     expect(entra.requests).toEqual([]);
   });
 
@@ -142,7 +142,7 @@ describe("lib/web.ts with Entra", () => {
     const flow = await app.initiateAuthCodeFlow(REQUEST);
     const changed = { ...flow, authority: "https://id.contoso.com/realms/mallory" };
     const finished = app.acquireTokenByAuthCodeFlow(changed, entra.authorize(flow.authUri));
-    expect(await failureOf(finished)).toBeInstanceOf(TypeError);
+    expect(await rejection(finished)).toBeInstanceOf(TypeError);
   });
 
   test("mistakes of the caller are told before anything is sent", async () => {
@@ -166,7 +166,7 @@ describe("lib/web.ts with Entra", () => {
       () => app.getAccounts({ correlationId: "none" }),
     ];
     for (const mistake of mistakes) {
-      expect(await failureOf((async () => await mistake())())).toBeInstanceOf(TypeError);
+      expect(await rejection((async () => await mistake())())).toBeInstanceOf(TypeError);
     }
     expect(entra.requests).toEqual([]);
   });
@@ -175,10 +175,10 @@ describe("lib/web.ts with Entra", () => {
     const app = makeApp(), { account } = await signIn(app), reason = new Error("enough");
     const signal = AbortSignal.abort(reason);
     const silent = app.acquireTokenSilent({ scopes: ["User.Read"], account, forceRefresh: true, signal });
-    expect(await failureOf(silent) as Error).toBe(reason);
+    expect(await rejection(silent)).toBe(reason);
     const flow = await app.initiateAuthCodeFlow(REQUEST);
     const finished = app.acquireTokenByAuthCodeFlow(flow, entra.authorize(flow.authUri), { signal });
-    expect(await failureOf(finished) as Error).toBe(reason);
+    expect(await rejection(finished)).toBe(reason);
   });
 });
 

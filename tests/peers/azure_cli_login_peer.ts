@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { azureScopes } from "../../bin/commands/serve/azure.ts";
-import { makeOwnHome, type OwnHome } from "../bin/own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import type { Run } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
@@ -23,7 +23,7 @@ const CONTOSO = {
 /** Azure CLI takes ten seconds for its first command. */
 const LIMIT_MS = 120_000;
 
-let bus: PrivateBus, broker: FakeBroker, home: OwnHome, arm: ResourceManager;
+let bus: PrivateBus, broker: FakeBroker, home: Home, arm: ResourceManager;
 beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus);
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await broker.behave({ accounts: [{ username: "jane@contoso.com" }], replies: {}, tokenLifetimeSeconds: 4000 });
-  home = makeOwnHome();
+  home = openHome();
   arm.subscriptions = [CONTOSO];
   arm.audiences.length = 0;
 });
@@ -177,7 +177,7 @@ describe("the real Azure CLI under latchkey serve --resource azure", () => {
     expect(other.code).toBe(1);
     expect(other.stderr).toContain("--resource https://management.core.windows.net/");
     await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
-    home = makeOwnHome();
+    home = openHome();
     const signedOut = await inServedShell("az login --identity");
     expect(signedOut.code).toBe(1);
     expect(signedOut.stderr).toContain("interaction_required");

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { putLatchkeyInPath } from "../bin/latchkey_in_path.ts";
-import { makeOwnHome, type OwnHome } from "../bin/own_home.ts";
+import { type Home, openHome } from "../fixture.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
@@ -22,13 +22,13 @@ const VERSION = JSON.stringify({
 /** Java takes its time to start, and more on a busy machine. */
 const JAVA_LIMIT_MS = 90_000;
 
-let bus: PrivateBus, broker: FakeBroker, cluster: Cluster, home: OwnHome;
+let bus: PrivateBus, broker: FakeBroker, cluster: Cluster, home: Home;
 let path: Readonly<Record<string, string>>;
 beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   cluster = startCluster();
-  home = makeOwnHome();
+  home = openHome();
   path = putLatchkeyInPath(home, [
     LEAST_PERMISSIONS[0]!,
     "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,KUBERNETES_EXEC_INFO,LATCHKEY_CLIENT_ID",

@@ -11,14 +11,14 @@ import { CONSOLE_WINDOW_HANDLE, type PublicClientApplication, type WindowHandle 
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
 import { SENDERS } from "../fakes/tested_broker.ts";
-import { CONTOSO, failure, JANE, JOE, useFakeBroker } from "../fakes/use_fake_broker.ts";
+import { CONTOSO, failure, JANE, JOE, useStage } from "../fixture.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 
 const SCOPES = ["User.Read"];
 /** So long that what comes after it is told from what does not wait for it. */
 const SLOW = { kind: "delay", ms: 300 } as const;
 
-const { bus, broker, makeApp, behave, called, requestOf, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp, behave, called, requestOf, steps } = stage;
 const packageFolder = process.env.LATCHKEY_MSALRUNTIME!;
 const { name, version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8"));
 
@@ -129,19 +129,19 @@ describe("A call", () => {
   test("fails when the broker is gone, and is made again when it is back", async () => {
     await behave();
     const app = makeApp(), [account] = await app.getAccounts();
-    await broker().kill();
+    await stage.broker.kill();
     expect(await failure(silently(app, { account }))).toMatchObject({
       code: "broker_unavailable",
       message: expect.stringContaining("The broker went away"),
       broker: undefined,
     });
-    await broker().start();
+    await stage.broker.start();
     expect((await silently(app, { account })).account.username).toBe("jane@contoso.com");
   });
 
   test("is made once more when the broker dies over it, a window never", async () => {
-    const started = await activatableFakeBroker(bus());
-    await broker().kill();
+    const started = await activatableFakeBroker(stage.bus);
+    await stage.broker.kill();
     try {
       await started.behave({ replies: { acquireTokenSilently: { kind: "exit", times: 1 } } });
       const app = makeApp();
@@ -152,7 +152,7 @@ describe("A call", () => {
       expect(await started.calls("acquireTokenInteractively")).toHaveLength(1);
     } finally {
       await started.kill();
-      await broker().start();
+      await stage.broker.start();
     }
   });
 });
@@ -161,10 +161,10 @@ describe("An account", () => {
   test("of an earlier run is known to the library, and the broker is not asked for it", async () => {
     await behave({ accounts: [JANE, JOE] });
     const stored = JSON.parse(JSON.stringify((await makeApp().getAccounts())[1]));
-    await broker().forgetCalls();
+    await stage.broker.forgetCalls();
     const result = await makeApp().acquireTokenSilent({ scopes: SCOPES, account: stored });
     expect(result!.account.username).toBe("joe@contoso.com");
-    expect(await broker().calls("getAccounts")).toEqual([]);
+    expect(await stage.broker.calls("getAccounts")).toEqual([]);
   });
 
   test("that nobody knows is not found", async () => {
@@ -178,13 +178,13 @@ describe("An account", () => {
   test("is unusable once it was taken from the broker, of which that hears nothing", async () => {
     await behave({ accounts: [JANE, JOE] });
     const app = makeApp(), [jane] = await app.getAccounts();
-    await broker().forgetCalls();
+    await stage.broker.forgetCalls();
     await app.removeAccount(jane!, { fromBroker: true });
     expect(await failure(silently(makeApp(), { account: jane! }))).toMatchObject({
       code: "account_unusable",
       broker: { status: 13 },
     });
-    expect((await broker().calls()).filter(({ member }) => member !== "getAccounts")).toEqual([]);
+    expect((await stage.broker.calls()).filter(({ member }) => member !== "getAccounts")).toEqual([]);
   });
 });
 
@@ -325,7 +325,7 @@ describe("A program", () => {
     const lines = await outputOf([...ownRuntimePath().program(), program], "window", log);
     expect(lines).toMatch(/\ntoken of jane@contoso\.com\n$/);
     expect(lines).toMatch(/^debug MSALRuntime: .*SignInInteractively/m);
-    const [reply] = (await broker().replies()).slice(-1), tokens = JSON.stringify(reply).match(/eyJ[\w.-]{20,}/g)!;
+    const [reply] = (await stage.broker.replies()).slice(-1), tokens = JSON.stringify(reply).match(/eyJ[\w.-]{20,}/g)!;
     expect(tokens.length).toBeGreaterThan(1);
     for (const secret of [...tokens, "eyJ"]) expect(lines).not.toContain(secret);
   });
@@ -352,7 +352,7 @@ describe("A program", () => {
 
   test("is the documented sample as well", async () => {
     await behave();
-    const file = join(bus().directory, "config.json");
+    const file = join(stage.bus.directory, "config.json");
     writeFileSync(file, JSON.stringify({ client_id: "11111111-2222-4333-8444-555555555555", scope: SCOPES }));
     const sample = fileURLToPath(new URL("../../examples/console_app.ts", import.meta.url));
     const printed = await outputOf([...ownRuntimePath().program(), sample], file);
@@ -392,7 +392,7 @@ describe("A program", () => {
   if ("Bun" in globalThis) {
     test("that Bun compiled finds the package beside itself", async () => {
       await behave();
-      const folder = join(bus().directory, "compiled"), made = join(folder, "asking");
+      const folder = join(stage.bus.directory, "compiled"), made = join(folder, "asking");
       await promisify(execFile)(process.execPath, ["build", "--compile", `--outfile=${made}`, program]);
       mkdirSync(join(folder, "node_modules/@azure"), { recursive: true });
       symlinkSync(packageFolder, join(folder, "node_modules", name));

@@ -10,7 +10,7 @@ import {
 } from "../../../bin/cli/completions.ts";
 import type { CommandSyntax } from "../../../bin/cli/options.ts";
 import { denoRun } from "../../tools/deno_command.ts";
-import { makeOwnHome, type OwnHome } from "../own_home.ts";
+import { type Home, openHome } from "../../fixture.ts";
 import { runLatchkey, runProgram } from "../run_latchkey.ts";
 import { startLatchkey } from "../running_latchkey.ts";
 
@@ -44,10 +44,10 @@ const OF_FILE: CommandSyntax = {
   examples: [],
 };
 
-let home: OwnHome;
+let home: Home;
 
 beforeAll(async () => {
-  home = makeOwnHome();
+  home = openHome();
   for (const folder of ["bin", "here", "here/in a folder", "fish"]) mkdirSync(join(home.path, folder));
   mkdirSync(home.config, { recursive: true, mode: 0o700 });
   writeFileSync(join(home.config, "config.json"), JSON.stringify({ profiles: { "work-at-contoso": {} } }), {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { deferredNotices } from "../../../bin/cli/application.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
-import { makeOwnHome } from "../own_home.ts";
+import { openHome } from "../../fixture.ts";
 import { runProgram } from "../run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../tested_latchkey.ts";
 
@@ -30,7 +30,7 @@ test("heldNotices() gives what the work gives, and fails as it does", async () =
 test.each(["accounts", "token --scope User.Read"])(
   "latchkey %s has its answer from the broker, and says what is wrong with the token cache",
   async (line) => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(join(home.path, "elsewhere"), { mode: 0o700 });
     mkdirSync(join(home.state, ".."), { recursive: true });
     symlinkSync(join(home.path, "elsewhere"), home.state);

@@ -6,7 +6,7 @@ import { command as token } from "../../../bin/commands/token.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Resource, startResource } from "../../fakes/resource.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const RESOURCE = "https://mcp.contoso.com/mcp";
 /** Another path of the provider's origin, at which an API is. */
@@ -63,7 +63,7 @@ test.each([
   ["the server's and one like the issuer", [RESOURCE, "{provider}/"], "{provider}/"],
 ])("acquireForServer() refuses a token whose audience is %s", async (_what, aud, named) => {
   const audience = Array.isArray(aud) ? aud.map(ofProvider) : aud && ofProvider(aud);
-  const { code, message, hint } = await failureOf(send(audience));
+  const { code, message, hint } = await failure(send(audience));
   expect([code, message]).toEqual([
     "untrusted_authority",
     `${authorityUrl} issued a token that is not for mcp.contoso.com: ${ofProvider(named)}`,
@@ -87,7 +87,7 @@ test("acquireForServer() leaves the audience of scopes that the user named to th
 });
 
 test("acquireForServer() requests nothing that the user has not agreed to", async () => {
-  const { code, message, hint } = await failureOf(send(RESOURCE, { unagreed: ["admin"] }));
+  const { code, message, hint } = await failure(send(RESOURCE, { unagreed: ["admin"] }));
   expect([code, message]).toEqual([
     "interaction_required",
     `mcp.contoso.com asks ${authorityUrl} for scopes that you have not agreed to: admin`,

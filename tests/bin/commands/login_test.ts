@@ -6,7 +6,7 @@ import { addPrivateKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
 import { startPrivateBus } from "../../fakes/private_bus.ts";
 import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
-import { makeOwnHome } from "../own_home.ts";
+import { openHome } from "../../fixture.ts";
 import { JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "../provider_stage.ts";
 import type { Run } from "../run_latchkey.ts";
 import { startLatchkey } from "../running_latchkey.ts";
@@ -28,7 +28,7 @@ const saidBefore = ({ stderr }: Run) => stderr.slice(0, ADDRESS.exec(stderr)!.in
 
 describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) => {
   test("--account is who has to sign in: of another nothing is kept, and the profile stays", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
     const { code, stdout, stderr } = await provider.login(options, "--account joe@contoso.com --profile work");
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
@@ -39,7 +39,7 @@ describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) 
 
   // A last line without an end counted as no line: login waited for one that could not come.
   test.each([["\n"], [""]])("--no-browser takes the address that is written to a pipe, before %j", async (end) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const child = Bun.spawn([...latchkeyBy(programOf()), ...provider.wordsOf("login --no-browser")], {
       env: { NO_COLOR: "1", ...home.env },
       stdio: ["pipe", "pipe", "pipe"],
@@ -63,7 +63,7 @@ describe.each(TESTED_PATHS)("latchkey login on $name", ({ program: programOf }) 
 // They waited for 300 seconds for an answer that could not come.
 describe.each(TESTED_PATHS)("where no browser opens and no user can be asked, on $name", ({ program: programOf }) => {
   test.each([["login"], ["token --scope api.read --interactive always"]])("latchkey %s ends at once", async (words) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const place = { home, program: latchkeyBy(programOf()), env: { BROWSER: "" } };
     const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf(words), place);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -80,7 +80,7 @@ describe.each(TESTED_PATHS)("where no browser opens and no user can be asked, on
 
 describe("latchkey login", () => {
   test("--profile default stores the client id for every command, as the message about a missing one says", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home }, "--profile default")).code).toBe(0);
     const { code, stdout } = await provider.latchkey(["token", "--format", "json", "--interactive", "never"], { home });
     expect({ code, source: JSON.parse(stdout).token_source }).toEqual({ code: 0, source: "cache" });
@@ -88,7 +88,7 @@ describe("latchkey login", () => {
   });
 
   test("of the az that stands in for Azure CLI ends at once where no user can be asked", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const words = [...provider.appWordsOf("az"), "--", "login", "--scope", "api.read"];
     const { code, stderr } = await provider.latchkey(words, { home, env: { BROWSER: "" } });
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("no user can be asked\n") });
@@ -100,7 +100,7 @@ describe("latchkey login", () => {
 
   // The error was written behind the terminal's ^C, on the prompt's line.
   test("ends the line of its prompt for a pasted address at Ctrl-C", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const words = provider.wordsOf("login --no-browser");
     const latchkey = startLatchkey([...LATCHKEY_ON_BUN, ...words], { terminal: true, env: home.env });
     await latchkey.printed(/and press Enter\r?\n/);
@@ -111,7 +111,7 @@ describe("latchkey login", () => {
   });
 
   test("asks for what every provider knows where the authority is not Microsoft's", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf("login"), { home });
     expect({ code, stdout, scopes: scopesIn(stderr).toSorted() }).toEqual({
       ...{ code: 0, stdout: JANE_LINE, scopes: ["email", "offline_access", "openid", "profile"] },
@@ -119,7 +119,7 @@ describe("latchkey login", () => {
   });
 
   test("asks for Microsoft Graph at Microsoft's", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const words = "login --client-id azure-cli --broker never --no-browser --authority";
     const latchkey = startLatchkey(
       [...LATCHKEY_ON_BUN, ...words.split(" "), "https://login.microsoftonline.com/contoso.com"],
@@ -134,7 +134,7 @@ describe("latchkey login", () => {
 
 describe("latchkey login says before the browser opens that the sign-in will not be kept", () => {
   test("where memory is all there is", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     for (const env of [{ LATCHKEY_STORE: "memory" }, { HOME: "", XDG_STATE_HOME: "" }]) {
       const run = await provider.login({ home, env });
       expect(run.code).toBe(0);
@@ -144,7 +144,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
   });
 
   test("where the folder is a link", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(join(home.path, "elsewhere"), { mode: 0o700 });
     mkdirSync(join(home.state, ".."), { recursive: true });
     symlinkSync(join(home.path, "elsewhere"), home.state);
@@ -155,7 +155,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
   });
 
   test("where the key can be read by others", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await provider.login({ home })).code).toBe(0);
     chmodSync(join(home.state, "key.json"), 0o644);
     const run = await provider.login({ home });
@@ -164,7 +164,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
   });
 
   test.each([["full", FULL_DISK], ["read-only", READ_ONLY_DISK]])("where the disk is %s", async (_, disk) => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     const program = disk.command(home.state, LATCHKEY_ON_BUN);
     for (const place of ["", `--cache-file ${home.state}/cache.json`]) {
@@ -179,7 +179,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
     const bus = await startPrivateBus();
     try {
       await addPrivateKeyring(bus, "unlocked");
-      using home = makeOwnHome();
+      using home = openHome();
       const options = { home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } };
       expect((await provider.login(options)).code).toBe(0);
       await lockKeyring(bus.address);
@@ -199,7 +199,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
   });
 
   test("and nothing where it will be", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const run = await provider.login({ home });
     expect(saidBefore(run)).toBe("latchkey: sign in with the browser that opened, or open this address in one:\n");
     expect(readdirSync(home.state).filter((name) => name.includes("sign_in"))).toEqual([]);
@@ -208,7 +208,7 @@ describe("latchkey login says before the browser opens that the sign-in will not
 
 describe("latchkey --cache-file", () => {
   test("begins at the home folder with ~/, in a variable and in a profile as well", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "cache.json");
     expect((await provider.login({ home }, "--profile work --cache-file=~/cache.json")).code).toBe(0);
     expect(existsSync(path)).toBe(true);
@@ -220,14 +220,14 @@ describe("latchkey --cache-file", () => {
   });
 
   test.each(["~jane/cache.json", "~", "~/", "~cache.json"])("%s is wrong usage", async (path) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const run = await provider.latchkey(provider.appWordsOf("accounts"), { home, env: { LATCHKEY_CACHE_FILE: path } });
     expect(run).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(`"./${path}"`) });
     expect(readdirSync(home.path)).toEqual([]);
   });
 
   test("names the home folder's variable where it is not set, or Deno may not read it", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const env = { HOME: "", LATCHKEY_CACHE_FILE: "~/cache.json" };
     expect(await provider.latchkey(provider.appWordsOf("accounts"), { home, env })).toMatchObject({
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set to the absolute path of a folder") },
@@ -236,7 +236,7 @@ describe("latchkey --cache-file", () => {
 });
 
 test("latchkey accounts --tenant is wrong usage, which says what there is instead", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const run = await provider.latchkey(provider.appWordsOf("accounts --tenant contoso.com"), { home });
   expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 2, stdout: "" });
   expect(run.stderr).toStartWith("latchkey: latchkey accounts has no --tenant: ");
@@ -244,7 +244,7 @@ test("latchkey accounts --tenant is wrong usage, which says what there is instea
 });
 
 test("latchkey accounts says that nothing is kept, and how to sign in", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const accounts = (...more: string[]) => provider.latchkey([...provider.appWordsOf("accounts"), ...more], { home });
   expect(await accounts()).toEqual({
     ...{ code: 3, stdout: "" },

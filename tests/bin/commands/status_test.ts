@@ -9,7 +9,7 @@ import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.
 import { LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 import { cachedWords, writeCachedAccounts } from "../cached_accounts.ts";
-import { makeOwnHome } from "../own_home.ts";
+import { openHome } from "../../fixture.ts";
 import { type Run, runLatchkey, runProgram } from "../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
 
@@ -123,7 +123,7 @@ describe("latchkey status", () => {
 
   test("tells that the broker does not answer, and the cache all the same", async () => {
     await broker.behave({ replies: { getAccounts: { kind: "text", text: "no JSON" } } });
-    using home = makeOwnHome();
+    using home = openHome();
     const words = ["--client-id", CLIENT_ID], broken = await jsonOf(words, { ...environment(), ...home.env });
     expect(broken).toMatchObject({
       code: 3,
@@ -140,7 +140,7 @@ describe("latchkey status", () => {
   });
 
   test("tells that the cache cannot be read, and the broker's account all the same", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = join(home.path, "cache.json");
     await writeCachedAccounts(path, [JOE.username]);
     chmodSync(path, 0o666); // others could have written it
@@ -154,7 +154,7 @@ describe("latchkey status", () => {
 
   // It said nothing, and the next sign-in was lost with the process.
   test("tells that the cache cannot be written", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const run = async (folder: string, format: string) => {
       const place = join(folder, "cache.json");
       const words = ["status", "--client-id", CLIENT_ID, "--cache-file", place, "--format", format];

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { authorizedFetch, type GetTokenOptions, type TokenCredential } from "../../../lib/azure.ts";
 import { claimsChallenge, type Resource, startResource } from "../../fakes/resource.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { rejection } from "../../fixture.ts";
 
 const CHALLENGE = { access_token: { acrs: { essential: true, value: "c1" } } };
 const SCOPE = "api://contoso/.default";
@@ -178,22 +178,22 @@ describe("authorizedFetch()", () => {
     resource.answer = () => ({ status: 302, headers: { location: "/" } });
     const response = await fetching()(resource.origin, { redirect: "manual" });
     expect([response.status, response.headers.get("location")]).toEqual([302, "/"]);
-    expect(await failureOf(fetching()(resource.origin, { redirect: "error" }))).toBeInstanceOf(TypeError);
+    expect(await rejection(fetching()(resource.origin, { redirect: "error" }))).toBeInstanceOf(TypeError);
     resource.requests.length = 0;
-    expect(await failureOf(fetching()(resource.origin))).toBeInstanceOf(TypeError);
+    expect(await rejection(fetching()(resource.origin))).toBeInstanceOf(TypeError);
     expect(resource.requests.length).toBe(21);
     resource.answer = () => ({ status: 302, headers: { location: "file:///etc/passwd" } });
-    expect(await failureOf(fetching()(resource.origin))).toBeInstanceOf(TypeError);
+    expect(await rejection(fetching()(resource.origin))).toBeInstanceOf(TypeError);
     resource.answer = () => ({ status: 307, headers: { location: "/" } });
     const init = { method: "POST", body: new Blob(["all of it"]).stream(), duplex: "half" } as RequestInit;
-    expect(await failureOf(fetching()(resource.origin, init))).toBeInstanceOf(TypeError);
+    expect(await rejection(fetching()(resource.origin, init))).toBeInstanceOf(TypeError);
   });
 
   test("fails as the credential does", async () => {
     const error = new Error("nobody is signed in");
     const refusing = { getToken: () => Promise.reject(error) };
     const fetchIt = authorizedFetch(refusing, { scopes: [SCOPE], origins: [resource.origin] });
-    expect(await failureOf(fetchIt(resource.origin))).toBe(error as never);
+    expect(await rejection(fetchIt(resource.origin))).toBe(error);
     expect(resource.requests).toEqual([]);
   });
 

@@ -15,11 +15,11 @@ import { graphAuthenticationProvider, LatchkeyCredential, type LatchkeyCredentia
 import { entraPerson } from "../../fakes/entra_person.ts";
 import { FakeEntra } from "../../fakes/fake_entra.ts";
 import { refusesFirstToken, type Resource, startResource } from "../../fakes/resource.ts";
-import { CLIENT_ID, CONTOSO, useFakeBroker } from "../../fakes/use_fake_broker.ts";
+import { CLIENT_ID, CONTOSO, useStage } from "../../fixture.ts";
 
 const CHALLENGE = { access_token: { nbf: { essential: true, value: "1700000000" } } };
 const VAULT = "https://contoso.vault.azure.net", VAULT_SCOPE = "https://vault.azure.net/.default";
-const { broker, behave, requestOf } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave, requestOf } = stage;
 const made: LatchkeyCredential[] = [];
 let resource: Resource;
 
@@ -172,6 +172,6 @@ describe("@microsoft/microsoft-graph-client", () => {
     const client = graph(graphAuthenticationProvider(make()));
     await client.api("https://graph.microsoft.com.attacker.example/me").get();
     expect(authorizations()).toEqual([undefined]);
-    expect(await broker().calls("acquireTokenSilently")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenSilently")).toEqual([]);
   });
 });

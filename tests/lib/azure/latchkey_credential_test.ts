@@ -5,13 +5,12 @@ import { memoryStore } from "../../../mod.ts";
 import { type AbortSignalLike, LatchkeyCredential, type LatchkeyCredentialOptions } from "../../../lib/azure.ts";
 import { entraPerson } from "../../fakes/entra_person.ts";
 import { FakeEntra } from "../../fakes/fake_entra.ts";
-import { CLIENT_ID, CONTOSO, JANE, JOE, useFakeBroker } from "../../fakes/use_fake_broker.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { CLIENT_ID, CONTOSO, failure, JANE, JOE, rejection, useStage } from "../../fixture.ts";
 
 const SCOPE = "https://vault.azure.net/.default";
 const FABRIKAM = "33333333-3333-4333-8333-333333333333";
 const CHALLENGE = '{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}';
-const { broker, behave, called, requestOf, steps } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave, called, requestOf, steps } = stage;
 const made: LatchkeyCredential[] = [];
 
 function make(options: Partial<LatchkeyCredentialOptions> = {}): LatchkeyCredential {
@@ -62,7 +61,7 @@ describe("LatchkeyCredential.getToken()", () => {
     const [plain, evaluated] = [await get(false), await get(true)];
     expect(plain).not.toBe(evaluated);
     expect([await get(true), await get(false)]).toEqual([evaluated, plain]);
-    const claims = (await broker().calls("acquireTokenSilently"))
+    const claims = (await stage.broker.calls("acquireTokenSilently"))
       .map(({ request }) => JSON.parse(request.authParameters.decodedClaims).access_token.xms_cc.values);
     expect(claims).toEqual([["protapp"], ["protapp", "cp1"]]);
   });
@@ -110,13 +109,13 @@ describe("LatchkeyCredential.getToken()", () => {
     const other = { authority: at(CONTOSO), additionallyAllowedTenants: [FABRIKAM.toUpperCase()] };
     expect(await authorityOf(other, FABRIKAM)).toBe(at(FABRIKAM));
     expect(await authorityOf({ ...other, additionallyAllowedTenants: ["*"] }, FABRIKAM)).toBe(at(FABRIKAM));
-    const calls = (await broker().calls()).length;
-    const error = await failureOf(make({ authority: at(CONTOSO) }).getToken(SCOPE, { tenantId: FABRIKAM }));
+    const calls = (await stage.broker.calls()).length;
+    const error = await rejection(make({ authority: at(CONTOSO) }).getToken(SCOPE, { tenantId: FABRIKAM }));
     expect({ name: error.name as string, message: error.message }).toEqual({
       name: "CredentialUnavailableError",
       message: expect.stringContaining(FABRIKAM),
     });
-    expect((await broker().calls()).length).toBe(calls);
+    expect((await stage.broker.calls()).length).toBe(calls);
   });
 
   test("binds a token to a request, and says so", async () => {
@@ -149,7 +148,7 @@ describe("LatchkeyCredential.getToken()", () => {
     expect((await asked()).authority).not.toMatch(/common$/); // the second one asked by name
     expect(await credential.getToken(SCOPE)).toEqual(one);
     expect(await credential.getToken("User.Read")).toEqual(other);
-    expect((await broker().calls("acquireTokenSilently")).length).toBe(2);
+    expect((await stage.broker.calls("acquireTokenSilently")).length).toBe(2);
   });
 
   test("gives the tokens of the user name, or the account, that it was made with", async () => {
@@ -169,14 +168,14 @@ describe("LatchkeyCredential.getToken()", () => {
       removeEventListener: (_, listener) => void listeners.delete(listener as () => void),
     };
     const calls = [controller.signal, like].map((abortSignal) =>
-      failureOf(credential.getToken(SCOPE, { abortSignal }))
+      rejection(credential.getToken(SCOPE, { abortSignal }))
     );
     await called("acquireTokenSilently");
     controller.abort();
     for (const listener of listeners) listener();
     expect((await Promise.all(calls)).map(({ name }) => name as string)).toEqual(["AbortError", "AbortError"]);
     expect(listeners.size).toBe(0);
-    const error = await failureOf(credential.getToken(SCOPE, { abortSignal: { ...like, aborted: true } }));
+    const error = await rejection(credential.getToken(SCOPE, { abortSignal: { ...like, aborted: true } }));
     expect(error.name as string).toBe("AbortError");
   });
 });
@@ -208,13 +207,13 @@ describe("a credential that may ask nobody", () => {
   });
 
   test("cannot be used where there is no broker and one has to be", async () => {
-    const error = await failureOf(make({ enableBrokerOnLinux: false, requireBroker: true }).getToken(SCOPE));
+    const error = await rejection(make({ enableBrokerOnLinux: false, requireBroker: true }).getToken(SCOPE));
     expect([error.name, error.message].join(": ")).toMatch(/^CredentialUnavailableError: .*broker/);
   });
 
   test("fails by the error itself where no other credential is to be tried", async () => {
     await behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 3 } } });
-    expect(await failureOf(make({ interactive: "never" }).getToken(SCOPE))).toMatchObject({
+    expect(await failure(make({ interactive: "never" }).getToken(SCOPE))).toMatchObject({
       name: "LatchkeyError",
       code: "no_network",
     });

@@ -5,7 +5,7 @@ import { parseReply, readToken } from "../../../lib/broker/wire.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
 import { HOSTILE_TEXTS, UNSAFE } from "../../fakes/hostile_texts.ts";
 import { fillWire } from "../../fakes/wire.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const NOW = Date.UTC(2026, 10, 24), CONTOSO = "11111111-1111-1111-1111-111111111111";
 const FABRIKAM = "33333333-3333-3333-3333-333333333333", [JANE, JOE] = ["aaaaaaaa", "bbbbbbbb"].map(oidOf);
@@ -101,7 +101,7 @@ async function refusal(fields: { context?: string; status?: number; tag?: number
   const json = JSON.stringify(fillWire("microsoft-2.5.2", "error", values));
   const request = { scopes: ["User.Read"], authority: parseAuthority("https://login.microsoftonline.com/common") };
   const context = { correlationId: "id", flow: "broker", clientId: "app-1", redirectUri: NATIVE_CLIENT } as const;
-  return await failureOf(readToken(json, { ...context, scopes: request.scopes, request, now: NOW })) as LatchkeyError;
+  return await failure(readToken(json, { ...context, scopes: request.scopes, request, now: NOW })) as LatchkeyError;
 }
 
 describe("readToken() of a refusal without AADSTS numbers", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { callNative, type NativeCallOptions } from "../../../lib/broker/msalruntime.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure, rejection } from "../../fixture.ts";
 
 const OPTIONS: NativeCallOptions = { name: "SignIn", correlationId: "id", isCancellable: true };
 
@@ -46,7 +46,7 @@ test("callNative() throws what the call throws when it is made, and lets the nex
     throw new RangeError("no");
   };
   const queued = { ...OPTIONS, mutex: "broken" };
-  expect(await failureOf(callNative(broken, queued))).toBeInstanceOf(RangeError);
+  expect(await rejection(callNative(broken, queued))).toBeInstanceOf(RangeError);
   const call = makeCall(), result = callNative(call.start, queued);
   (await call.begun)("token");
   expect(await result).toBe("token");
@@ -57,7 +57,7 @@ test("callNative() makes no call for a signal that has gone off", async () => {
   const never = () => {
     throw new Error("it was called");
   };
-  expect<Error>(await failureOf(callNative(never, { ...OPTIONS, signal: AbortSignal.abort(reason) }))).toBe(reason);
+  expect<Error>(await rejection(callNative(never, { ...OPTIONS, signal: AbortSignal.abort(reason) }))).toBe(reason);
 });
 
 test("callNative() lets the caller go at once with the signal's reason, cancels, and drops the result", async () => {
@@ -65,7 +65,7 @@ test("callNative() lets the caller go at once with the signal's reason, cancels,
   const result = callNative(call.start, { ...OPTIONS, signal: controller.signal });
   const done = await call.begun;
   controller.abort(reason);
-  expect<Error>(await failureOf(result)).toBe(reason);
+  expect<Error>(await rejection(result)).toBe(reason);
   expect(call.cancelled()).toBe(1);
   done("too late");
 });
@@ -75,13 +75,13 @@ test("callNative() does not cancel where that would wait for the broker", async 
   const result = callNative(call.start, { ...OPTIONS, signal: controller.signal, isCancellable: false });
   await call.begun;
   controller.abort(new Error("enough"));
-  await failureOf(result);
+  await rejection(result);
   expect(call.cancelled()).toBe(0);
 });
 
 test("callNative() has a time limit", async () => {
   const call = makeCall();
-  const error = await failureOf(callNative(call.start, { ...OPTIONS, timeoutMs: 1 }));
+  const error = await failure(callNative(call.start, { ...OPTIONS, timeoutMs: 1 }));
   expect(error).toMatchObject({
     code: "timed_out",
     message: "The broker did not answer SignIn within 1 ms",
@@ -107,8 +107,8 @@ test("callNative() leaves a call that cannot be cancelled its turn when nobody w
   const left = callNative(first.start, { ...queued, signal: controller.signal });
   const done = await first.begun;
   controller.abort(new Error("enough"));
-  await failureOf(left);
-  const late = await failureOf(callNative(second.start, { ...queued, timeoutMs: 1 }));
+  await rejection(left);
+  const late = await failure(callNative(second.start, { ...queued, timeoutMs: 1 }));
   expect(late).toMatchObject({ code: "timed_out" });
   const third = makeCall(), result = callNative(third.start, queued);
   done("dropped");
@@ -126,7 +126,7 @@ test.each([["has ended", 600_000], ["does not end in its time", 1]])(
     const done = await first.begun;
     const result = callNative(second.start, queued);
     controller.abort(new Error("enough"));
-    await failureOf(left);
+    await rejection(left);
     if (how === "has ended") {
       expect(await Promise.race([second.begun.then(() => true), Promise.resolve(false)])).toBe(false);
       done("dropped");
@@ -145,7 +145,7 @@ test("callNative() lets go although the call cannot be cancelled after all", asy
   });
   const left = callNative(stubborn, { ...OPTIONS, signal: controller.signal });
   controller.abort(reason);
-  expect<Error>(await failureOf(left)).toBe(reason);
+  expect<Error>(await rejection(left)).toBe(reason);
 });
 
 /** What the library throws is of no class. */
@@ -171,8 +171,8 @@ test("callNative() lets the caller go, and tells of it, when a call cannot be ca
   const result = callNative(start, { ...options, signal: controller.signal });
   await begun;
   controller.abort(reason);
-  expect<Error>(await failureOf(result)).toBe(reason);
-  expect(await failureOf(callNative(makeUncancellable().start, { ...options, timeoutMs: 1 }))).toMatchObject({
+  expect<Error>(await rejection(result)).toBe(reason);
+  expect(await failure(callNative(makeUncancellable().start, { ...options, timeoutMs: 1 }))).toMatchObject({
     code: "timed_out",
   });
   expect(thrown).toEqual([NATIVE_FAILURE, NATIVE_FAILURE]);
@@ -185,6 +185,6 @@ test("callNative() cancels a call whose caller goes while it is made", async () 
     controller.abort(reason);
     return { CancelAsyncOperation: () => void cancelled++ };
   };
-  expect<Error>(await failureOf(callNative(start, { ...OPTIONS, signal: controller.signal }))).toBe(reason);
+  expect<Error>(await rejection(callNative(start, { ...OPTIONS, signal: controller.signal }))).toBe(reason);
   expect(cancelled).toBe(1);
 });

@@ -11,10 +11,10 @@ import {
 import { SECRET } from "../../fakes/failures.ts";
 import { expectHarmless, expectHarmlessText } from "../../fakes/harmless_error.ts";
 import { untilEnded, usePlayedWsl } from "../../fakes/play_wsl.ts";
-import { CLIENT_ID, failure, JANE, useFakeBroker } from "../../fakes/use_fake_broker.ts";
+import { CLIENT_ID, failure, JANE, useStage } from "../../fixture.ts";
 
 const SCOPES = ["User.Read"];
-const { broker, makeApp: makeAppOn, behave, called } = useFakeBroker();
+const stage = useStage({ broker: {} }), { makeApp: makeAppOn, behave, called } = stage;
 const { play, folder, started, forget } = usePlayedWsl();
 beforeEach(() => behave());
 
@@ -64,7 +64,7 @@ describe("the broker of WSL cannot be reached", () => {
     const error = await failure(app.getAccounts());
     expect(error).toMatchObject({ code: "broker_unavailable", hint: expect.stringMatching(hint) });
     expectHarmless(error);
-    expect(await broker().calls()).toEqual([]); // nor is the session bus asked
+    expect(await stage.broker.calls()).toEqual([]); // nor is the session bus asked
     await Promise.all(started().map(({ pid }) => untilEnded(pid)));
   });
 
@@ -193,9 +193,9 @@ describe("the broker of WSL", () => {
   test("is tried once more, and then well", async () => {
     const app = makeApp();
     await app.getAccounts();
-    await broker().kill();
+    await stage.broker.kill();
     expect((await failure(app.getAccounts())).code).toBe("broker_unavailable");
-    await broker().start();
+    await stage.broker.start();
     expect(await app.getAccounts()).toHaveLength(1);
   });
 
@@ -317,7 +317,7 @@ describe("with the flag for Linux", () => {
 
   test("neither is there, and both reasons are told", async () => {
     play({ wslinfo: "old" });
-    await broker().kill();
+    await stage.broker.kill();
     const lines: string[] = [];
     const app = both({ requireBroker: false, logger: (level, message) => void lines.push(`${level}: ${message}`) });
     const { reason, ...status } = await app.brokerStatus();
@@ -327,7 +327,7 @@ describe("with the flag for Linux", () => {
     expect(lines).toEqual([`warn: Going on without a broker: ${reason}`]);
     const { hint } = await failure(both().getAccounts());
     expect(hint).toMatch(/^Update WSL: .*; or: Install microsoft-identity-broker/);
-    await broker().start();
+    await stage.broker.start();
   });
 
   test("LATCHKEY_BROKER_KIND chooses one of the two, and no other", async () => {
@@ -357,6 +357,6 @@ describe("with the flag for Linux", () => {
     leaving.abort(reason);
     expect(await gone).toBe(reason);
     await untilEnded(started("ping")[0]!.pid);
-    expect(await broker().calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 });

@@ -3,13 +3,13 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { INTEROP_FOLDER, usePlayedWsl } from "../../fakes/play_wsl.ts";
-import { useFakeBroker } from "../../fakes/use_fake_broker.ts";
+import { useStage } from "../../fixture.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { MSAL_PROXY } from "../../tools/wsl_machine.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../fakes/broker_status_program.ts", import.meta.url));
-const { broker, behave } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave } = stage;
 const { play, started } = usePlayedWsl();
 beforeEach(() => behave());
 
@@ -57,10 +57,10 @@ if (ownRuntimePath().name === "WSL, Deno") {
         failure: null,
       });
       expect(started()).toEqual([]);
-      await broker().kill();
+      await stage.broker.kill();
       const { status } = await onDeno(LEAST_PERMISSIONS, "enableBrokerOnLinux");
       expect(status).toMatchObject({ state: "unavailable" });
-      await broker().start();
+      await stage.broker.start();
     });
 
     test("is off with the flag for WSL alone where it is not told the system, and says what to permit", async () => {

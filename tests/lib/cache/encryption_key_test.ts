@@ -21,7 +21,7 @@ import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure } from "../../fixture.ts";
 import { fastClock, standingClock } from "../../tools/test_clocks.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
@@ -160,7 +160,7 @@ describe("openEncryptionKey()", () => {
     ] as const,
   )("puts it into a file %s, and not when only a keyring will do", async (_, why, begin) => {
     await begin();
-    const error = await failureOf(open({ keyLocation: "keyring" }));
+    const error = await failure(open({ keyLocation: "keyring" }));
     expect(error).toMatchObject({ name: "LatchkeyError", code: "configuration" });
     expect(error.message).toContain(why);
     expect(error.hint).toContain('keyLocation "auto"');
@@ -314,7 +314,7 @@ describe("openEncryptionKey()", () => {
     await addKeyring("locked");
     await mkdir(folder, { mode: 0o700 });
     await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
-    expect(await failureOf(open({ keyLocation: "keyring", mayPrompt: false }))).toMatchObject({
+    expect(await failure(open({ keyLocation: "keyring", mayPrompt: false }))).toMatchObject({
       code: "configuration",
     });
     expect(await record()).toEqual({});
@@ -339,14 +339,14 @@ describe("openEncryptionKey()", () => {
     const id = crypto.randomUUID();
     for (const [place, says] of [["moon", "unknown place"], ["keychain", "is in the macOS Keychain"]]) {
       await writeFile(join(folder, "key.json"), JSON.stringify({ id, place, why: "" }), { mode: 0o600 });
-      expect(await failureOf(open())).toMatchObject({ code: "configuration", message: expect.stringContaining(says!) });
+      expect(await failure(open())).toMatchObject({ code: "configuration", message: expect.stringContaining(says!) });
     }
   });
 
   test.each([0o666, 0o620, 0o644, 0o640])("refuses a file that others can read or write (%o)", async (mode) => {
     await open({ keyLocation: "file" });
     await chmod(join(folder, "key.json"), mode);
-    expect(await failureOf(open())).toMatchObject({ code: "configuration", hint: expect.stringContaining("chmod") });
+    expect(await failure(open())).toMatchObject({ code: "configuration", hint: expect.stringContaining("chmod") });
   });
 
   test("gives back the key that was had before, while it is the one, without asking the keyring", async () => {
@@ -354,7 +354,7 @@ describe("openEncryptionKey()", () => {
     const known = await open();
     process.env.DBUS_SESSION_BUS_ADDRESS = "unix:path=/nonexistent";
     expect(await open({ known })).toBe(known);
-    expect(await failureOf(open({ known: { ...known, id: crypto.randomUUID() } }))).toMatchObject({
+    expect(await failure(open({ known: { ...known, id: crypto.randomUUID() } }))).toMatchObject({
       code: "configuration",
     });
   });
@@ -384,7 +384,7 @@ describe("findEncryptionKey()", () => {
   )("says what to do when the person would %s (mayPrompt: %p)", async (answer, mayPrompt, code, says) => {
     const { prompter } = await addLockedKey([answer]);
     const { clock, moveOn } = standingClock();
-    const failing = failureOf(find({ mayPrompt, clock }));
+    const failing = failure(find({ mayPrompt, clock }));
     if (answer === "ignore") {
       await prompter.next("shown");
       moveOn(PROMPT_MS);
@@ -416,7 +416,7 @@ describe("findEncryptionKey()", () => {
   test("ends when the keyring is killed while its prompt is shown", async () => {
     const { prompter } = await addLockedKey(["ignore"]);
     const { clock, moveOn } = standingClock();
-    const finding = failureOf(find({ clock }));
+    const finding = failure(find({ clock }));
     await prompter.next("shown");
     await killKeyring(daemon.address);
     moveOn(PROMPT_MS - 1); // the time for a look, not the end of the prompt
@@ -429,7 +429,7 @@ describe("findEncryptionKey()", () => {
   test("ends when the bus is killed while a prompt is shown", async () => {
     const { prompter } = await addLockedKey(["ignore"]);
     const { clock, moveOn } = standingClock();
-    const finding = failureOf(find({ clock }));
+    const finding = failure(find({ clock }));
     await prompter.next("shown");
     await daemon.restart();
     moveOn(PROMPT_MS - 1);
@@ -437,7 +437,7 @@ describe("findEncryptionKey()", () => {
   });
 
   test("says that the prompt could not be shown when the prompter dies", async () => {
-    const { prompter } = await addLockedKey(["ignore"]), finding = failureOf(find());
+    const { prompter } = await addLockedKey(["ignore"]), finding = failure(find());
     await prompter.next("shown");
     await prompter.kill();
     expect(await finding).toMatchObject({ message: expect.stringContaining(DISMISSED) });
@@ -453,10 +453,10 @@ describe("findEncryptionKey()", () => {
     await addPrivateKeyring(daemon, "unlocked");
     await open();
     await begin();
-    const error = await failureOf(find());
+    const error = await failure(find());
     expect(error).toMatchObject({ code: "configuration", message: expect.stringContaining(says) });
     expect(error.hint).toContain(`move ${folder} away and sign in again`);
-    expect(await failureOf(open())).toMatchObject({ code: "configuration", message: error.message });
+    expect(await failure(open())).toMatchObject({ code: "configuration", message: error.message });
   });
 
   test("does not take a key for lost whose keyring is not there", async () => {
@@ -464,7 +464,7 @@ describe("findEncryptionKey()", () => {
     await open();
     const written = await record(), elsewhere = { ...written, id: crypto.randomUUID(), collection: `${COLLECTION}2` };
     await writeFile(join(folder, "key.json"), JSON.stringify(elsewhere));
-    expect(await failureOf(find())).toMatchObject({
+    expect(await failure(find())).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("went away"),
     });
@@ -483,7 +483,7 @@ describe("findEncryptionKey()", () => {
       ] as const
     ) {
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
-      const error = await failureOf(find());
+      const error = await failure(find());
       expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining(hint) });
       expect(error.message).toBe(`The key of the token cache in ${folder} is lost: ${why}`);
       expect(await readFile(join(folder, "key.json"), "utf8")).toBe(text);
@@ -498,7 +498,7 @@ describe("findEncryptionKey()", () => {
     try {
       await addPrivateKeyring(another, "unlocked");
       process.env.DBUS_SESSION_BUS_ADDRESS = another.address;
-      expect((await failureOf(find())).message).toContain("is lost");
+      expect((await failure(find())).message).toContain("is lost");
     } finally {
       process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
       await another.stop();
@@ -526,7 +526,7 @@ describe("findEncryptionKey()", () => {
       JSON.stringify({ id, place: "secret-service", why: "", collection: COLLECTION }),
       { mode: 0o600 },
     );
-    const error = await failureOf(find());
+    const error = await failure(find());
     expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("Remove that item") });
     expectNoSecret(error, "bm8ga2V5");
   });
@@ -608,7 +608,7 @@ describe("a key", () => {
     await addPrivateKeyring(daemon, "unlocked");
     const keys = [await open(), await openEncryptionKey(join(daemon.directory, "file"), { log, keyLocation: "file" })];
     await lockKeyring(daemon.address);
-    const error = await failureOf(find({ mayPrompt: false }));
+    const error = await failure(find({ mayPrompt: false }));
     for (const key of keys) {
       const secrets = [
         base64(key.bytes),

@@ -13,7 +13,7 @@ import { fileStore } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { SMALL_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
@@ -140,7 +140,7 @@ describe("fileStore()", () => {
     const before = await readdir(folder);
     await rename(join(folder, "key.json"), join(root, "key.json"));
     for (const read of [newCache().cache.findAccounts(), newCache().cache.findAccessToken(QUERY)]) {
-      expect(await failureOf(read)).toMatchObject({
+      expect(await failure(read)).toMatchObject({
         code: "configuration",
         hint: expect.stringContaining("acquireTokenInteractive"),
       });

@@ -9,7 +9,7 @@ import { plaintextStore } from "../../../lib/cache/file_store.ts";
 import { accountsIn } from "../../../lib/cache/lookup.ts";
 import { CacheDocument } from "../../../lib/cache/schema.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";
 import { anyBytes, jsonDocument } from "./hostile_documents.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
@@ -95,7 +95,7 @@ test("TokenCache reads JSON that is deeper than a stack, and throws configuratio
   const text = `{"Other":${deep},"Account":{"john":${record}}}`,
     { cache, path } = fileOf(new TextEncoder().encode(text));
   expect((await cache.findAccounts()).map(({ account }) => account.username)).toEqual([john.username]);
-  const error = await failureOf(cache.save(reply("access", ["User.Read"])));
+  const error = await failure(cache.save(reply("access", ["User.Read"])));
   expect([error.name, error.code]).toEqual(["LatchkeyError", "configuration"]);
   expect(readFileSync(path, "utf8")).toBe(text);
 });

@@ -7,7 +7,7 @@ import process from "node:process";
 import { plaintextStore } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -139,7 +139,7 @@ describe("plaintextStore()", () => {
   test("update() gives up with timed_out when other programs write all the time", async () => {
     const { path, store } = newFile("{}");
     let round = 0;
-    const error = await failureOf(store.update("jane", () => {
+    const error = await failure(store.update("jane", () => {
       fs.writeFileSync(path, JSON.stringify({ round: ++round }));
       return '{"ours":1}';
     }));
@@ -158,7 +158,7 @@ describe("plaintextStore()", () => {
       const { folder, path, store } = newFile("{");
       const writing = setInterval(() => fs.appendFileSync(path, "x", { mode: 0o600 }), 20);
       try {
-        expect(await failureOf(call(store as Required<CacheStore>))).toMatchObject({
+        expect(await failure(call(store as Required<CacheStore>))).toMatchObject({
           ...{ code: "timed_out", message: `Cannot read ${path}: another program writes it all the time` },
         });
       } finally {
@@ -221,8 +221,8 @@ describe("plaintextStore()", () => {
     fs.symlinkSync(folder, folder); // a loop, which not even root can follow
     const { withLock } = plaintextStore(join(folder, "below", "tokens.json"));
     let isBegun = false;
-    const failure = await failureOf(withLock!("jane", () => Promise.resolve(isBegun = true)));
-    expect(failure).toMatchObject({ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" });
+    const error = await failure(withLock!("jane", () => Promise.resolve(isBegun = true)));
+    expect(error).toMatchObject({ name: "LatchkeyError", code: "configuration", error: "cache_not_writable" });
     expect(isBegun).toBe(false);
   });
 
@@ -244,12 +244,12 @@ describe("plaintextStore()", () => {
     fs.symlinkSync(real.path, link);
     fs.chmodSync(real.folder, 0o700);
     for (const call of [plaintextStore(link).read("jane"), plaintextStore(link).update("jane", () => "{}")]) {
-      expect(await failureOf(call)).toMatchObject({ code: "configuration", hint: expect.any(String) });
+      expect(await failure(call)).toMatchObject({ code: "configuration", hint: expect.any(String) });
     }
     const open = newFile(documentOf("jane"));
     fs.chmodSync(open.folder, 0o777);
-    expect(await failureOf(open.store.readAccounts())).toMatchObject({ code: "configuration" });
-    expect(await failureOf(open.store.update("jane", () => "{}"))).toMatchObject({ code: "configuration" });
+    expect(await failure(open.store.readAccounts())).toMatchObject({ code: "configuration" });
+    expect(await failure(open.store.update("jane", () => "{}"))).toMatchObject({ code: "configuration" });
     for (const { path } of [real, open]) expect(fs.readFileSync(path, "utf8")).toBe(documentOf("jane"));
   });
 
@@ -258,7 +258,7 @@ describe("plaintextStore()", () => {
     const { folder, store } = newFile(documentOf("jane"));
     fs.chmodSync(folder, 0o500);
     expect(await store.read("jane")).toBe(documentOf("jane"));
-    expect(await failureOf(store.update("jane", () => "{}"))).toMatchObject({ code: "configuration" });
+    expect(await failure(store.update("jane", () => "{}"))).toMatchObject({ code: "configuration" });
     fs.chmodSync(folder, 0o700);
   });
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type CachePlugin, cachePluginStore } from "../../../lib/cache/plugin_store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure } from "../../fixture.ts";
 import { MSAL_NODE_EXTENSIONS } from "../../tools/find_tool.js";
 import { APP, CONTOSO, HOST, idToken, jane, john, reply } from "./sample_replies.ts";
 
@@ -139,7 +139,7 @@ describe("cachePluginStore()", () => {
       beforeCacheAccess: () => (calls.push("before"), Promise.reject(new SyntaxError("unexpected secret"))),
       afterCacheAccess: ({ cacheHasChanged }) => (calls.push(`after ${cacheHasChanged}`), nothing()),
     });
-    const error = await failureOf(store.update("jane", () => "{}"));
+    const error = await failure(store.update("jane", () => "{}"));
     expect(error).toMatchObject({
       code: "configuration",
       message: "Cannot use the token cache: the plugin's beforeCacheAccess failed (SyntaxError)",
@@ -155,7 +155,7 @@ describe("cachePluginStore()", () => {
       afterCacheAccess: ({ cacheHasChanged }) =>
         cacheHasChanged && fails ? Promise.reject(Object.assign(new Error(), { code: "ENOSPC" })) : nothing(),
     });
-    expect((await failureOf(store.update("jane", () => "{}"))).message).toContain("afterCacheAccess failed (ENOSPC)");
+    expect((await failure(store.update("jane", () => "{}"))).message).toContain("afterCacheAccess failed (ENOSPC)");
     expect(await store.read("jane")).toBeUndefined();
     fails = false;
     await store.update("jane", () => "{}");

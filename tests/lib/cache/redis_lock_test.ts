@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { type CacheCall, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { rejection } from "../../fixture.ts";
 import { type ConnectedRedis, connectNodeRedis } from "../../tools/redis_clients.ts";
 
 const LOCK = "latchkey:lock:jane";
@@ -92,19 +92,19 @@ test("withLock() ends its waiting with the signal", async () => {
   const controller = new AbortController(), reason = new Error("no more");
   let works = 0;
   const { signal } = controller, work = () => Promise.resolve(++works);
-  const failure = failureOf(withLock(work, { signal }));
+  const ended = rejection(withLock(work, { signal }));
   await connected.send("PING"); // by now it has asked once
   controller.abort(reason);
-  expect(await failure as Error).toBe(reason);
+  expect(await ended).toBe(reason);
   expect([works, await connected.send("GET", LOCK)]).toEqual([0, "another's"]);
 });
 
 test("withLock() does not wait for the work after an abort, and holds the lock until it is done", async () => {
   const controller = new AbortController(), reason = new Error("no more"), { work, started, end } = gate();
-  const failure = failureOf(withLock(work, { signal: controller.signal }));
+  const ended = rejection(withLock(work, { signal: controller.signal }));
   await started;
   controller.abort(reason);
-  expect(await failure as Error).toBe(reason);
+  expect(await ended).toBe(reason);
   expect(await connected.send("EXISTS", LOCK)).toBe(1);
   end();
   while (await connected.send("EXISTS", LOCK) !== 0); // the test's own limit ends it

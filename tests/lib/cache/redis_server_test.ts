@@ -4,7 +4,7 @@ import { createClient, RESP_TYPES } from "redis";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 
@@ -126,7 +126,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       const hindered = before(client, async (command) => {
         if (command.includes("{}")) await store.update("jane", () => `{"round":${++round}}`);
       });
-      const error = await failureOf(redisStore(hindered).update("jane", () => "{}"));
+      const error = await failure(redisStore(hindered).update("jane", () => "{}"));
       expect(error).toMatchObject({ code: "temporarily_unavailable", hint: expect.any(String) });
       expect(await store.read("jane")).toBe(`{"round":${round}}`);
     });
@@ -285,7 +285,7 @@ test("redisStore with a client that gives buffers says so", async () => {
       () => store.setAside!("jane", () => true),
     ];
   for (const call of calls) {
-    const error = await failureOf(call());
+    const error = await failure(call());
     expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("buffers") });
   }
   expect(await store.withLock!("jane", () => Promise.resolve("worked all the same"))).toBe("worked all the same");

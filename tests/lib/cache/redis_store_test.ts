@@ -6,7 +6,7 @@ import { accountsExcerpt } from "../../../lib/cache/changes.ts";
 import { type RedisClient, redisFailure } from "../../../lib/cache/redis.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { redisStore, type RedisStoreOptions } from "../../../lib/redis.ts";
-import { expectNoSecret } from "../../tools/failure_of.ts";
+import { expectNoSecret } from "../../fixture.ts";
 
 const client = { sendCommand: () => Promise.reject(new Error("It was asked")) };
 const newSentinel = () => createSentinel({ name: "primary", sentinelRootNodes: [] });

@@ -8,7 +8,7 @@ import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { type RedisClient, redisStore } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
 import { startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { APP, HOST, jane, NOW, reply } from "./sample_replies.ts";
@@ -37,7 +37,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await store.update("jane", () => "{}");
       await connected.send("CONFIG", "SET", "maxmemory", "1mb");
       try {
-        const error = await failureOf(store.update("jane", () => DOCUMENT));
+        const error = await failure(store.update("jane", () => DOCUMENT));
         expect(error).toMatchObject({ code: "temporarily_unavailable", message: expect.stringContaining("OOM") });
         expect(error.hint).toContain("maxmemory");
         expectNoSecret(error, SECRET);
@@ -55,7 +55,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       await store.update("jane", () => "{}");
       await connected.send("REPLICAOF", "127.0.0.1", "1");
       try {
-        const error = await failureOf(store.update("jane", () => DOCUMENT));
+        const error = await failure(store.update("jane", () => DOCUMENT));
         expect(error).toMatchObject({ code: "temporarily_unavailable", message: expect.stringContaining("READONLY") });
         expect(error.hint).toContain("primary");
         expectNoSecret(error, SECRET);
@@ -70,7 +70,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       const store = redisStore(connected.client);
       await connected.send("SET", "latchkey:account:jane", "not ours");
       for (const call of [store.read("jane"), store.update("jane", () => DOCUMENT)]) {
-        const error = await failureOf(call);
+        const error = await failure(call);
         expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("prefix") });
         expectNoSecret(error, SECRET, "not ours");
       }
@@ -81,7 +81,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       for (const rule of ["-eval", "-hset", "resetkeys"]) {
         await connected.send("ACL", "SETUSER", "default", rule);
         try {
-          const error = await failureOf(store.update("jane", () => DOCUMENT));
+          const error = await failure(store.update("jane", () => DOCUMENT));
           expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("EVAL") });
           expectNoSecret(error, SECRET);
         } finally {
@@ -106,7 +106,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
 
     test("a server without scripts is told, and no word of the command", async () => {
       const client = { sendCommand: ([_, ...words]: string[]) => connected.client.sendCommand(["EVIL", ...words]) };
-      const error = await failureOf(redisStore(client).update("jane", () => DOCUMENT));
+      const error = await failure(redisStore(client).update("jane", () => DOCUMENT));
       expect(error).toMatchObject({ code: "unexpected", errorDescription: "ERR unknown command" });
       expectNoSecret(error, SECRET, "jane", "redis.call");
     });
@@ -117,7 +117,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       redis.pause();
       try {
         for (const call of [store.read("jane"), store.readAccounts(), store.update("jane", () => DOCUMENT)]) {
-          const error = await failureOf(call);
+          const error = await failure(call);
           expect(error).toMatchObject({ code: "timed_out", hint: expect.any(String) });
           expect(error.message).toContain("0.05 seconds");
         }
@@ -142,9 +142,9 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
           (signal: AbortSignal) => store.withLock!("jane", () => Promise.resolve(++works), { signal }),
         ];
         for (const call of calls) {
-          const controller = new AbortController(), failure = failureOf(call(controller.signal));
+          const controller = new AbortController(), ended = rejection(call(controller.signal));
           controller.abort(reason);
-          expect(await failure as Error).toBe(reason);
+          expect(await ended).toBe(reason);
         }
       } finally {
         redis.resume();
@@ -158,7 +158,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       const store = redisStore(connected.client);
       await store.update("jane", () => "{}");
       await redis.kill();
-      const error = await failureOf(redisStore(connected.client, { timeoutMs: 500 }).read("jane"));
+      const error = await failure(redisStore(connected.client, { timeoutMs: 500 }).read("jane"));
       expect(["no_network", "timed_out"]).toContain(error.code);
       await redis.start();
       await store.update("jane", (document) => JSON.stringify({ ...JSON.parse(document!), more: true }));
@@ -181,7 +181,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     await using connected = await connect(redis.socket);
     await connected.send("CONFIG", "SET", "requirepass", PASSWORD);
     await connected.send("RESET"); // this connection is as new
-    const error = await failureOf(redisStore(connected.client).update("jane", () => DOCUMENT));
+    const error = await failure(redisStore(connected.client).update("jane", () => DOCUMENT));
     expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("password") });
     expectNoSecret(error, SECRET, PASSWORD);
   });
@@ -191,7 +191,7 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
     const connected = await connect(redis.socket);
     await connected.send("PING");
     await connected[Symbol.asyncDispose]();
-    const error = await failureOf(redisStore(connected.client).update("jane", () => DOCUMENT));
+    const error = await failure(redisStore(connected.client).update("jane", () => DOCUMENT));
     expect(error).toMatchObject({ code: "no_network", hint: expect.any(String) });
     expectNoSecret(error, SECRET);
   });
@@ -250,7 +250,7 @@ for (const [name, make] of Object.entries(WITH_PASSWORD)) {
     async (_, password) => {
       await using redis = await startPrivateRedis(["--requirepass", PASSWORD]);
       using client = make(redis.socket, password);
-      const error = await failureOf(redisStore(client).update("jane", () => DOCUMENT));
+      const error = await failure(redisStore(client).update("jane", () => DOCUMENT));
       expect(error).toMatchObject({
         ...{ code: "configuration", hint: expect.stringContaining("password") },
         message: expect.stringContaining("password for Redis is wrong or missing"),

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readKnownFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const OLD = 1_000_000_000, NEW = 1_000_000_001;
 let folder: string, count = 0;
@@ -79,7 +79,7 @@ describe("readKnownFile()", () => {
   test("refuses a known file that others can write by now", async () => {
     const path = newFile("one"), known = await readKnownFile(path, undefined);
     fs.chmodSync(path, 0o666);
-    expect(await failureOf(readKnownFile(path, known))).toMatchObject({ code: "configuration" });
+    expect(await failure(readKnownFile(path, known))).toMatchObject({ code: "configuration" });
   });
 
   test("ends with the signal's reason", async () => {

@@ -20,7 +20,7 @@ import {
   writeLockText,
 } from "../../../lib/files/lock.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure, rejection } from "../../fixture.ts";
 import { fastClock } from "../../tools/test_clocks.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 
@@ -110,9 +110,9 @@ describe("withLock()", () => {
 
   test("removes the lock when the work fails, and throws what it threw", async () => {
     const path = newLock(), error = Object.assign(new Error("work"), { code: "ENOENT" });
-    expect(await failureOf(withLock(path, () => Promise.reject(error))) as Error).toBe(error);
+    expect(await rejection(withLock(path, () => Promise.reject(error)))).toBe(error);
     expect(
-      await failureOf(withLock(path, () => {
+      await rejection(withLock(path, () => {
         throw error;
       })) as Error,
     ).toBe(error);
@@ -148,8 +148,8 @@ describe("withLock()", () => {
 
   test("gives up after a while, and says who has it", async () => {
     const path = newLock(), child = await hold(path);
-    expect(await failureOf(taken(path, { waitMs: 20 }))).toMatchObject(held(path, `process ${child.pid}`));
-    expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject(held(path, `process ${child.pid}`));
+    expect(await failure(taken(path, { waitMs: 20 }))).toMatchObject(held(path, `process ${child.pid}`));
+    expect(await failure(taken(path, { waitMs: 0 }))).toMatchObject(held(path, `process ${child.pid}`));
     const ended = once(child, "close");
     child.kill("SIGKILL");
     await ended;
@@ -159,7 +159,7 @@ describe("withLock()", () => {
   test("gives up on a lock of this program as well", async () => {
     const path = newLock(), end = Promise.withResolvers<void>();
     const first = withLock(path, () => end.promise);
-    expect(await failureOf(taken(path, { waitMs: 10 }))).toMatchObject(held(path, "this program itself"));
+    expect(await failure(taken(path, { waitMs: 10 }))).toMatchObject(held(path, "this program itself"));
     end.resolve();
     await first;
     expect(await taken(path)).toBe("taken");
@@ -188,18 +188,18 @@ describe("withLock()", () => {
     await hold(path);
     for (const waiting of [1, 2]) {
       const controller = new AbortController(),
-        calls = Array.from({ length: waiting }, () => failureOf(taken(path, { signal: controller.signal })));
+        calls = Array.from({ length: waiting }, () => rejection(taken(path, { signal: controller.signal })));
       setImmediate(() => controller.abort(reason));
       for (const call of calls) expect(await call as Error).toBe(reason);
     }
-    expect(await failureOf(taken(newLock(), { signal: AbortSignal.abort(reason) })) as Error).toBe(reason);
+    expect(await rejection(taken(newLock(), { signal: AbortSignal.abort(reason) }))).toBe(reason);
   });
 
   test("tells a mistake before it does anything", async () => {
     const path = newLock();
-    expect(await failureOf(taken(path, { waitMs: -1 })) as Error).toBeInstanceOf(RangeError);
-    expect(await failureOf(taken(path, { waitMs: NaN })) as Error).toBeInstanceOf(RangeError);
-    expect(await failureOf(taken("folder/")) as Error).toBeInstanceOf(TypeError);
+    expect(await rejection(taken(path, { waitMs: -1 }))).toBeInstanceOf(RangeError);
+    expect(await rejection(taken(path, { waitMs: NaN }))).toBeInstanceOf(RangeError);
+    expect(await rejection(taken("folder/"))).toBeInstanceOf(TypeError);
     expect(namesBeside(path)).toEqual([]);
   });
 
@@ -276,7 +276,7 @@ describe("A lock that was left behind", () => {
       [3_600_000, -3_600_000].map((ageMs) => leave(text, ageMs))
     );
     for (const path of paths) {
-      expect(await failureOf(taken(path, { waitMs: 0 }))).toMatchObject({ code: "timed_out" });
+      expect(await failure(taken(path, { waitMs: 0 }))).toMatchObject({ code: "timed_out" });
       expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
     }
     for (const seconds of await Promise.all(paths.map(waitedFor))) {
@@ -322,21 +322,21 @@ describe("A lock that was left behind", () => {
 
   test("is MSAL's, and taken over 2 seconds after its process is gone", async () => {
     const paths = [leave(`${NOBODY}`, 3000), leave(`${NOBODY} /usr/bin/az`, 0)];
-    expect(await failureOf(taken(paths[1]!, { waitMs: 30 }))).toMatchObject(held(paths[1]!, `process ${NOBODY}`));
+    expect(await failure(taken(paths[1]!, { waitMs: 30 }))).toMatchObject(held(paths[1]!, `process ${NOBODY}`));
     expect(namesBeside(paths[1]!)).toEqual(["tokens.lockfile"]);
     for (const path of paths) expect(await waitedFor(path)).toBeLessThan(8);
   });
 
   test("is said to be of another machine", async () => {
     const path = leave(`${NOBODY} latchkey host=other.contoso.com boot=x pid_namespace=1`, 0);
-    expect(await failureOf(taken(path, { waitMs: 0 })))
+    expect(await failure(taken(path, { waitMs: 0 })))
       .toMatchObject(held(path, `process ${NOBODY} on other.contoso.com`));
   });
 
   test("is not taken over while another program is about to, unless that one is gone as well", async () => {
     const path = leave(`${NOBODY} latchkey ${HERE}`, 3000), takeover = `${path}.takeover`;
     leave(`${process.ppid} latchkey ${HERE}`, 3000, takeover);
-    expect(await failureOf(taken(path, { waitMs: 30 }))).toMatchObject(held(path, `process ${NOBODY}`));
+    expect(await failure(taken(path, { waitMs: 30 }))).toMatchObject(held(path, `process ${NOBODY}`));
     expect(namesBeside(path).sort()).toEqual(["tokens.lockfile", "tokens.lockfile.takeover"]);
 
     fs.rmSync(takeover);
@@ -353,7 +353,7 @@ describe("A holder that stands still", () => {
     const path = newLock(), child = await hold(path);
     process.kill(child.pid!, "SIGSTOP"); // Deno's child.kill() sends one signal only
     const { clock, elapsedMs } = fastClock();
-    expect(await failureOf(taken(path, { waitMs: 50_000, clock }))).toMatchObject(held(path, `process ${child.pid}`));
+    expect(await failure(taken(path, { waitMs: 50_000, clock }))).toMatchObject(held(path, `process ${child.pid}`));
     expect(elapsedMs()).toBeGreaterThanOrEqual(50_000);
     expect(namesBeside(path)).toEqual(["tokens.lockfile"]);
 
@@ -504,7 +504,7 @@ describe("A lock that is not safe", () => {
     for (const [script, reason] of places) {
       await promisify(execFile)("sh", ["-c", script, path]);
       const message = `${path} is not safe for tokens: ${reason}`;
-      expect(await failureOf(taken(path))).toMatchObject({ code: "configuration", message });
+      expect(await failure(taken(path))).toMatchObject({ code: "configuration", message });
       fs.rmSync(path, { recursive: true });
     }
     expect(namesBeside(path)).toEqual(["target"]);
@@ -513,7 +513,7 @@ describe("A lock that is not safe", () => {
   test("is refused when others could remove it", async () => {
     const path = newLock(), folder = join(path, "..");
     fs.chmodSync(folder, 0o777);
-    expect(await failureOf(taken(path))).toMatchObject({ code: "configuration", hint: `Run chmod go-w ${folder}` });
+    expect(await failure(taken(path))).toMatchObject({ code: "configuration", hint: `Run chmod go-w ${folder}` });
   });
 
   test("is told when the disk is full or read-only, and none is left there", async () => {

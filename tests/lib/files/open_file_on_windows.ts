@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { findTool } from "../../tools/find_tool.js";
 
 /** Opens a file without sharing it, says so, and ends when its standard input does. */
@@ -46,8 +46,8 @@ const IN_USE = { code: "configuration", message: expect.stringMatching(/tokens\.
 
 describe("a file that another program has open", () => {
   test("is not one whose permission is denied", async () => {
-    expect(await failureOf(readPrivateFile(path))).toMatchObject(IN_USE);
-    expect(await failureOf(replacePrivateFile(path, new TextEncoder().encode("after")))).toMatchObject(IN_USE);
+    expect(await failure(readPrivateFile(path))).toMatchObject(IN_USE);
+    expect(await failure(replacePrivateFile(path, new TextEncoder().encode("after")))).toMatchObject(IN_USE);
     await letGo();
     expect(readFileSync(path, "utf8")).toBe("before");
   });
@@ -65,6 +65,6 @@ describe("a file that another program has open", () => {
   test("can be waited for no longer than the signal says", async () => {
     const call = new AbortController(), read = readPrivateFile(path, { signal: call.signal });
     call.abort(new Error("no more"));
-    expect((await failureOf(read)).message).toBe("no more");
+    expect((await failure(read)).message).toBe("no more");
   });
 });

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { placeFile, requireClosedPlace } from "../../../lib/files/placed_file.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -25,7 +25,7 @@ test("placeFile() writes to no folder that every user may change", async () => {
   const path = join(folder, "config");
   for (const mode of [0o777, 0o1777]) {
     chmodSync(folder, mode);
-    expect(await failureOf(placeFile(path, "users: []\n", 0o600))).toMatchObject({
+    expect(await failure(placeFile(path, "users: []\n", 0o600))).toMatchObject({
       ...{ code: "configuration", hint: "Move the file to a folder of your own" },
     });
     expect(existsSync(path)).toBe(false);
@@ -39,7 +39,7 @@ test("placeFile() writes to no folder that every user may change", async () => {
 describe("requireClosedPlace()", () => {
   const isRoot = process.getuid?.() === 0;
   const NOBODY = 65_534;
-  const refusalOf = (...below: string[]) => failureOf(requireClosedPlace(join(folder, ...below, "az")));
+  const refusalOf = (...below: string[]) => failure(requireClosedPlace(join(folder, ...below, "az")));
 
   test("permits what only root and this user can change, be it there or not", async () => {
     await requireClosedPlace(join(folder, "az"));
@@ -55,7 +55,7 @@ describe("requireClosedPlace()", () => {
     for (const below of ["new", "new/bin"]) expect(statSync(join(folder, below)).mode & 0o777).toBe(0o700);
     mkdirSync(join(folder, "open"));
     chmodSync(join(folder, "open"), 0o777);
-    await failureOf(requireClosedPlace(join(folder, "open/new/az")));
+    await failure(requireClosedPlace(join(folder, "open/new/az")));
     expect(existsSync(join(folder, "open/new"))).toBe(false);
   });
 

@@ -17,7 +17,7 @@ import {
   setAsideFile,
 } from "../../../lib/files/private_files.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure, rejection } from "../../fixture.ts";
 import { FULL_DISK, READ_ONLY_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -58,7 +58,7 @@ const replace = (path: string, text: string) => replacePrivateFile(path, encoder
 
 /** What each of the functions says to a path that is not safe. */
 async function refusals(path: string): Promise<readonly object[]> {
-  const errors = [await failureOf(readPrivateFile(path)), await failureOf(replace(path, "new"))];
+  const errors = [await failure(readPrivateFile(path)), await failure(replace(path, "new"))];
   return errors.map(({ name, code, message, hint }) => ({ name, code, message, hint }));
 }
 
@@ -112,7 +112,7 @@ describe("readPrivateFile()", () => {
   test("does not read what has more bytes than any cache", async () => {
     const { path } = newFile();
     fs.truncateSync(path, 256 * 1024 * 1024 + 1); // takes no room on the disk
-    const { code, message, hint } = await failureOf(readPrivateFile(path));
+    const { code, message, hint } = await failure(readPrivateFile(path));
     expect([code, message]).toEqual([
       "configuration",
       `${path} is too large: 268435457 bytes, more than any token cache has`,
@@ -122,14 +122,14 @@ describe("readPrivateFile()", () => {
 
   test("does not begin when it is aborted", async () => {
     const reason = new Error("enough"), signal = AbortSignal.abort(reason);
-    expect(await failureOf(readPrivateFile(newFile().path, { signal })) as Error).toBe(reason);
+    expect(await rejection(readPrivateFile(newFile().path, { signal }))).toBe(reason);
   });
 
   test("tells a path of no file before it looks", async () => {
     for (const path of ["", "/", "folder/", ".", "..", "a/..", "a/.", "a\0b"]) {
-      expect(await failureOf(readPrivateFile(path)) as Error).toBeInstanceOf(TypeError);
-      expect(await failureOf(replace(path, "")) as Error).toBeInstanceOf(TypeError);
-      expect(await failureOf(setAsideFile(path)) as Error).toBeInstanceOf(TypeError);
+      expect(await rejection(readPrivateFile(path))).toBeInstanceOf(TypeError);
+      expect(await rejection(replace(path, ""))).toBeInstanceOf(TypeError);
+      expect(await rejection(setAsideFile(path))).toBeInstanceOf(TypeError);
     }
   });
 });
@@ -162,9 +162,9 @@ describe("replacePrivateFile()", () => {
 
   test("writes nothing when it is aborted", async () => {
     const { folder, path } = newFile(), reason = new Error("enough"), signal = AbortSignal.abort(reason);
-    expect(await failureOf(replacePrivateFile(path, new Uint8Array(9), { signal })) as Error).toBe(reason);
+    expect(await rejection(replacePrivateFile(path, new Uint8Array(9), { signal }))).toBe(reason);
     const controller = new AbortController();
-    const late = failureOf(replacePrivateFile(path, new Uint8Array(9), { signal: controller.signal }));
+    const late = rejection(replacePrivateFile(path, new Uint8Array(9), { signal: controller.signal }));
     controller.abort(reason);
     expect(await late as Error).toBe(reason);
     expect([textOf(path), fs.readdirSync(folder)]).toEqual(["old", ["tokens"]]);
@@ -196,7 +196,7 @@ describe("replacePrivateFile()", () => {
 
   test("does not write what could not be read again", async () => {
     const bytes = new Uint8Array(256 * 1024 * 1024 + 1), { path } = newFile();
-    expect(await failureOf(replacePrivateFile(path, bytes))).toMatchObject({ code: "configuration" });
+    expect(await failure(replacePrivateFile(path, bytes))).toMatchObject({ code: "configuration" });
     expect(textOf(path)).toBe("old");
   });
 });
@@ -239,11 +239,11 @@ describe("A reservation", () => {
       beforeRenaming,
       signal: controller.signal,
     });
-    expect(await failureOf(late) as Error).toBe(reason);
+    expect(await rejection(late)).toBe(reason);
     expect([textOf(path), fs.readdirSync(folder)]).toEqual(["old", ["tokens"]]);
 
     const removeFolder = () => fs.rmSync(folder, { recursive: true });
-    expect(await failureOf(replacePrivateFile(path, encoder.encode("new"), { beforeRenaming: removeFolder })))
+    expect(await failure(replacePrivateFile(path, encoder.encode("new"), { beforeRenaming: removeFolder })))
       .toMatchObject({ code: "configuration", message: `Cannot write ${path}: it does not exist, or was removed` });
   });
 
@@ -280,8 +280,8 @@ describe("A path that is not safe", () => {
     fs.symlinkSync(newFile().folder, link);
     expect(await refusals(join(link, "tokens"))).toEqual(refused(link, "it is a symbolic link", linkHint("folder")));
     // Slashes do not lead behind it.
-    expect(await failureOf(readPrivateFile(`${link}//tokens`))).toMatchObject({ code: "configuration" });
-    expect(await failureOf(listPrivateFolder(`${link}/`))).toMatchObject({ code: "configuration" });
+    expect(await failure(readPrivateFile(`${link}//tokens`))).toMatchObject({ code: "configuration" });
+    expect(await failure(listPrivateFolder(`${link}/`))).toMatchObject({ code: "configuration" });
   });
 
   test("is refused when it is a pipe, a socket or a folder, and is not waited for", async () => {
@@ -305,7 +305,7 @@ describe("A path that is not safe", () => {
     for (const mode of [0o620, 0o602, 0o666]) {
       const { path } = newFile("theirs", mode);
       expect(await refusals(path)).toEqual(refused(path, "others can write to it", `Run chmod go-w ${path}`));
-      expect(await failureOf(setAsideFile(path))).toMatchObject({ code: "configuration" });
+      expect(await failure(setAsideFile(path))).toMatchObject({ code: "configuration" });
       expect([textOf(path), modeOf(path)]).toEqual(["theirs", mode.toString(8)]);
     }
   });
@@ -315,7 +315,7 @@ describe("A path that is not safe", () => {
       const { folder, path } = newFile();
       fs.chmodSync(folder, mode);
       expect(await refusals(path)).toEqual(refused(folder, "others can write to it", `Run chmod go-w ${folder}`));
-      expect(await failureOf(listPrivateFolder(folder))).toMatchObject({ hint: `Run chmod go-w ${folder}` });
+      expect(await failure(listPrivateFolder(folder))).toMatchObject({ hint: `Run chmod go-w ${folder}` });
     }
   });
 
@@ -334,7 +334,7 @@ describe("A path that is not safe", () => {
     const folder = join(newFolder(), "jane's folder");
     fs.mkdirSync(folder);
     fs.chmodSync(folder, 0o777);
-    const { hint } = await failureOf(listPrivateFolder(folder));
+    const { hint } = await failure(listPrivateFolder(folder));
     const command = hint!.replace(/^Run /, "");
     await promisify(execFile)("sh", ["-c", command]);
     expect(await listPrivateFolder(folder)).toEqual([]);
@@ -397,7 +397,7 @@ describe("A disk that does not serve", () => {
   test("is told when a folder above is a link to nothing", async () => {
     const folder = newFolder(), link = join(folder, "link"), path = join(link, "new", "tokens");
     fs.symlinkSync(join(folder, "nothing"), link);
-    expect(await failureOf(replace(path, ""))).toMatchObject({
+    expect(await failure(replace(path, ""))).toMatchObject({
       code: "configuration",
       message: expect.stringContaining(`Cannot write ${path}: `),
     });
@@ -406,12 +406,12 @@ describe("A disk that does not serve", () => {
 
   test("is told when a path is too long or leads through a file", async () => {
     const { folder, path } = newFile(), long = join(folder, "x".repeat(300)), through = join(path, "a");
-    expect(await failureOf(replace(long, ""))).toMatchObject({
+    expect(await failure(replace(long, ""))).toMatchObject({
       message: `Cannot write ${long}: its name is too long`,
       hint: "Choose a shorter path",
     });
-    expect(await failureOf(readPrivateFile(through))).toMatchObject({ code: "configuration" });
-    expect(await failureOf(readPrivateFile(join(through, "b")))).toMatchObject({
+    expect(await failure(readPrivateFile(through))).toMatchObject({ code: "configuration" });
+    expect(await failure(readPrivateFile(join(through, "b")))).toMatchObject({
       message: `Cannot read ${join(through, "b")}: a component of its path is a file`,
     });
     expect(fs.readdirSync(folder)).toEqual(["tokens"]);
@@ -433,7 +433,7 @@ describe("setAsideFile()", () => {
 
   test("says that there is nothing, and leaves nothing", async () => {
     const folder = newFolder(), path = join(folder, "tokens");
-    expect(await failureOf(setAsideFile(path))).toMatchObject({
+    expect(await failure(setAsideFile(path))).toMatchObject({
       code: "configuration",
       message: `Cannot set aside ${path}: it does not exist, or was removed`,
     });
@@ -456,7 +456,7 @@ describe("listPrivateFolder()", () => {
 
   test("refuses a file", async () => {
     const { path } = newFile();
-    expect(await failureOf(listPrivateFolder(path))).toMatchObject({
+    expect(await failure(listPrivateFolder(path))).toMatchObject({
       message: `${path} is not safe for tokens: it is not a folder`,
     });
   });

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import type { FileFacts } from "../../../lib/files/files.ts";
 import { chmodCommand, isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const ELSEWHERE = "Choose a file in a folder of your own";
 
@@ -13,7 +13,7 @@ async function filesFor(user: number) {
 }
 
 async function hintOf(check: () => unknown): Promise<string | undefined> {
-  return (await failureOf(Promise.resolve().then(check))).hint;
+  return (await failure(Promise.resolve().then(check))).hint;
 }
 
 test("isPrivateFolder() advises no command that would change a folder of root's", async () => {

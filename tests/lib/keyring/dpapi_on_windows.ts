@@ -8,7 +8,7 @@ import { findEncryptionKey, openEncryptionKey } from "../../../lib/cache/encrypt
 import { commandOf, protect, readPowerShellReply, unprotect } from "../../../lib/keyring/system.ts";
 import { currentRuntime } from "../../../lib/runtime/host.ts";
 import { runCommand } from "../../../lib/runtime/process.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { whenWindows, whenWine } from "../../windows/tested_executables.ts";
 
 const hasFfi = currentRuntime().name !== "Node", { SystemRoot = "C:\\Windows" } = process.env;
@@ -36,8 +36,8 @@ describe("protect()", () => {
 
   whenProtected("is called with a signal that was aborted", async () => {
     const signal = AbortSignal.abort(new Error("no more"));
-    expect((await failureOf(protect(SECRET, { signal }))).message).toBe("no more");
-    expect((await failureOf(unprotect(SECRET, { signal }))).message).toBe("no more");
+    expect((await failure(protect(SECRET, { signal }))).message).toBe("no more");
+    expect((await failure(unprotect(SECRET, { signal }))).message).toBe("no more");
   });
 
   // Older versions of latchkey used PowerShell on all runtimes, and Node's still do.
@@ -70,7 +70,7 @@ describe("openEncryptionKey()", () => {
     await openEncryptionKey(folder, { log });
     const record = JSON.stringify({ ...JSON.parse(keyFile()), protected: btoa("another user's") });
     writeFileSync(join(folder, "key.json"), record);
-    const error = await failureOf(findEncryptionKey(folder, { log }));
+    const error = await failure(findEncryptionKey(folder, { log }));
     expect(error).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("is lost: Windows (DPAPI)"),
@@ -90,7 +90,7 @@ describe("openEncryptionKey()", () => {
   });
 
   whenUnprotected("fails when a keyring was asked for", async () => {
-    expect(await failureOf(openEncryptionKey(folder, { log, keyLocation: "keyring" }))).toMatchObject({
+    expect(await failure(openEncryptionKey(folder, { log, keyLocation: "keyring" }))).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("Windows (DPAPI) failed: PowerShell"),
     });
@@ -101,7 +101,7 @@ describe("openEncryptionKey()", () => {
     const record = JSON.stringify({ id: crypto.randomUUID(), why: "", place: "dpapi", protected: SECRET });
     writeFileSync(join(folder, "key.json"), record);
     for (const open of [openEncryptionKey, findEncryptionKey]) {
-      expect(await failureOf(open(folder, { log }))).toMatchObject({
+      expect(await failure(open(folder, { log }))).toMatchObject({
         code: "configuration",
         message: expect.stringMatching(/Cannot read the token cache in .*: Windows \(DPAPI\) failed: PowerShell/),
         hint: expect.stringContaining("Log out of Windows"),

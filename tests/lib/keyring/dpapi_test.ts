@@ -1,7 +1,7 @@
 // What Windows PowerShell is told to protect, and how its answers are read. The program itself runs on Windows alone.
 import { describe, expect, test } from "bun:test";
 import { commandOf, readPowerShellReply } from "../../../lib/keyring/system.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { rejection } from "../../fixture.ts";
 
 const read = (...printed: [string, string?]) =>
   new Promise((resolve) => resolve(readPowerShellReply(reply(...printed))));
@@ -35,7 +35,7 @@ describe("readReply()", () => {
   });
 
   test("tells other failures by their number", async () => {
-    expect(await failureOf(read("failed -2147024891"))).toMatchObject({
+    expect(await rejection(read("failed -2147024891"))).toMatchObject({
       name: "KeyringError",
       problem: "failed",
       detail: "error 0x80070005",
@@ -43,7 +43,7 @@ describe("readReply()", () => {
   });
 
   test.each(["", "A", "=", "failed", "failed x", "#< CLIXML"])("takes %j for a failure", async (stdout) => {
-    const error = await failureOf(read(stdout, "what was said\r\n"));
+    const error = await rejection(read(stdout, "what was said\r\n"));
     expect(error).toMatchObject({ problem: "failed", detail: "PowerShell: what was said" });
   });
 });

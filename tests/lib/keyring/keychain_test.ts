@@ -1,7 +1,7 @@
 // What is sent to macOS' `security`, and how its answers are read. The program itself runs on macOS alone.
 import { describe, expect, test } from "bun:test";
 import { addCommand, findCommand, readKeychainReply } from "../../../lib/keyring/system.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { rejection } from "../../fixture.ts";
 
 const NAME = { service: "latchkey", account: "0b6e6f5e-5c1a-4a52-9d3e-0f1de8a3c111" };
 const TEXT = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=";
@@ -38,7 +38,7 @@ describe("addCommand()", () => {
   });
 
   test("does not say the secret when it refuses it", async () => {
-    const error = await failureOf(called(() => addCommand({ ...NAME, label: "x", text: `${TEXT}"` })));
+    const error = await rejection(called(() => addCommand({ ...NAME, label: "x", text: `${TEXT}"` })));
     expect(String(error.stack)).not.toContain(TEXT);
   });
 });
@@ -63,7 +63,7 @@ describe("readReply()", () => {
     ["security: something else\n", "failed"],
     ["", "failed"],
   ])("tells what %j means", async (stderr, problem) => {
-    expect(await failureOf(called(() => readKeychainReply(reply("", stderr))))).toMatchObject({
+    expect(await rejection(called(() => readKeychainReply(reply("", stderr))))).toMatchObject({
       name: "KeyringError",
       problem,
     });

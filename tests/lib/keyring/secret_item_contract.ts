@@ -9,7 +9,7 @@ import { type Answers, startAnsweringPeer } from "../../fakes/answering_peer.ts"
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, keyringProcess, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure, rejection } from "../../fixture.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const NEW = { label: "test", attributes: { application: "latchkey", key: "one" }, text: "a secret" };
@@ -130,7 +130,7 @@ describe("readSecret()", () => {
       SearchItems: ["aoao", ["/item"], []],
       ...answers,
     });
-    expect(await failureOf(readSecret(bus, PLACE, ASKING))).toMatchObject({ code: "invalid_response" });
+    expect(await failure(readSecret(bus, PLACE, ASKING))).toMatchObject({ code: "invalid_response" });
   });
 
   test("fails when the keyring is killed while it has the call", async () => {
@@ -139,7 +139,7 @@ describe("readSecret()", () => {
     for (const member of ["OpenSession", "GetSecret"]) {
       const pid = await keyringProcess(daemon.address), { watched, called } = watching(member);
       if (member === "OpenSession") process.kill(pid, "SIGSTOP");
-      const reading = failureOf(readSecret(stopping(watched, member, pid), PLACE, QUIETLY));
+      const reading = rejection(readSecret(stopping(watched, member, pid), PLACE, QUIETLY));
       await called;
       process.kill(pid, "SIGKILL");
       expect(await reading).toMatchObject({ name: "KeyringError", problem: "gone" });
@@ -188,7 +188,7 @@ describe("readSecret()", () => {
     await storeSecret(bus, NEW, QUIETLY);
     await daemon.addService("org.freedesktop.secrets", ["/bin/false"]);
     await killKeyring(daemon.address);
-    expect(await failureOf(readSecret(bus, PLACE, QUIETLY))).toMatchObject({ problem: "no_service" });
+    expect(await rejection(readSecret(bus, PLACE, QUIETLY))).toMatchObject({ problem: "no_service" });
   });
 
   test("is not told by a stranger that a prompt has ended", async () => {
@@ -242,7 +242,7 @@ describe("readSecret()", () => {
       return true;
     });
     await peer.requestName("org.freedesktop.secrets", 0);
-    expect(await failureOf(readSecret(bus, PLACE, ASKING))).toMatchObject({ code: "invalid_response" });
+    expect(await failure(readSecret(bus, PLACE, ASKING))).toMatchObject({ code: "invalid_response" });
     peer.disconnect();
   });
 });
@@ -273,12 +273,12 @@ describe("storeSecret()", () => {
     ] as [string, Answers][],
   )("refuses a keyring that answers %s", async (_, answers) => {
     await startPeer(answers);
-    expect(await failureOf(storeSecret(bus, NEW, ASKING))).toMatchObject({ code: "invalid_response" });
+    expect(await failure(storeSecret(bus, NEW, ASKING))).toMatchObject({ code: "invalid_response" });
   });
 
   test("does not put a secret into the keyring that ends with the session", async () => {
     await startPeer({ ReadAlias: ["o", "/session"] });
-    expect(await failureOf(storeSecret(bus, NEW, QUIETLY))).toMatchObject({ problem: "no_keyring" });
+    expect(await rejection(storeSecret(bus, NEW, QUIETLY))).toMatchObject({ problem: "no_keyring" });
   });
 
   test("fails when a keyring takes a secret and does not keep it", async () => {
@@ -293,13 +293,13 @@ describe("storeSecret()", () => {
       close: () => bus.close(),
       [Symbol.dispose]: () => bus.close(),
     };
-    expect(await failureOf(storeSecret(forgetful, NEW, QUIETLY))).toMatchObject({
+    expect(await rejection(storeSecret(forgetful, NEW, QUIETLY))).toMatchObject({
       problem: "failed",
       detail: "it did not keep the secret",
     });
   });
 
   test("passes on that nobody has the name", async () => {
-    expect(await failureOf(storeSecret(bus, NEW, ASKING))).toMatchObject({ problem: "no_service" });
+    expect(await rejection(storeSecret(bus, NEW, ASKING))).toMatchObject({ problem: "no_service" });
   });
 });

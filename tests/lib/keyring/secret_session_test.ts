@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { createCipheriv, createDecipheriv, createDiffieHellman, type DiffieHellman, hkdfSync } from "node:crypto";
 import { agreeOnKey, decryptSecret, encryptSecret, makeKeyShare } from "../../../lib/keyring/secret_service.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 /** RFC 2409, 6.2: 2^1024 - 2^960 - 1 + 2^64 * ([2^894 pi] + 129093). */
 const PRIME = 2n ** 1024n - 2n ** 960n - 1n + 2n ** 64n * ((piTimes2To(1000n) >> 106n) + 129093n);
@@ -72,7 +72,7 @@ describe("agreeOnKey()", () => {
     ["more than the prime", new Uint8Array(129).fill(255)],
     ["what is far too long", new Uint8Array(1_000_000).fill(1)],
   ])("refuses %s", async (_, theirs) => {
-    expect(await failureOf(agreeOnKey(makeKeyShare(), theirs))).toMatchObject({ code: "invalid_response" });
+    expect(await failure(agreeOnKey(makeKeyShare(), theirs))).toMatchObject({ code: "invalid_response" });
   });
 });
 

@@ -5,7 +5,7 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, isAnswerTo, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { FakeEntra, JANE, jwt, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const OTHER_TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
@@ -136,7 +136,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
     entra.behaviour.idToken = { tid: CONSUMERS, iss };
     expect((await signIn("consumers")).result.tenantId).toBe(CONSUMERS);
     entra.behaviour.idToken = {};
-    expect((await failureOf(signIn("consumers"))).code).toBe("invalid_response");
+    expect((await failure(signIn("consumers"))).code).toBe("invalid_response");
   });
 
   test.each([
@@ -180,14 +180,14 @@ describe("lib/oauth/authorization_code with Entra", () => {
 
   test.each(WRONG.map((row) => [...row]))("an id token with %s is refused", async (_what, claims, header = {}) => {
     Object.assign(entra.behaviour, { idToken: claims, header });
-    const error = await failureOf(signIn());
+    const error = await failure(signIn());
     expect(error.code).toBe("invalid_response");
     expectNoSecret(error, "jane@contoso.com", JANE);
   });
 
   test("an id token of another tenant than was asked is refused, although it is that tenant's", async () => {
     entra.behaviour.idToken = { tid: OTHER_TENANT, iss: `https://login.microsoftonline.com/${OTHER_TENANT}/v2.0` };
-    const error = await failureOf(signIn(TENANT));
+    const error = await failure(signIn(TENANT));
     expect(error).toMatchObject({ code: "invalid_response" });
     expect(error.message).toContain("another tenant");
   });
@@ -198,14 +198,14 @@ describe("lib/oauth/authorization_code with Entra", () => {
     "an answer whose id token is %s is refused",
     async (_what, reply) => {
       entra.behaviour.reply = reply;
-      expect((await failureOf(signIn())).code).toBe("invalid_response");
+      expect((await failure(signIn())).code).toBe("invalid_response");
     },
   );
 
   test("an id token that is not valid yet, while the clocks differ, is the clock's fault", async () => {
     const provider = await providerOf(), early = () => Date.now() - 20 * 60_000;
     const { url, flow } = await start(provider, { now: early });
-    const error = await failureOf(
+    const error = await failure(
       finishAuthorization(provider, flow, entra.authorize(url), { ...entra, fetch: entra.fetch, now: early }),
     );
     const command = process.platform === "win32" ? "w32tm" : "hwclock";
@@ -224,10 +224,10 @@ describe("lib/oauth/authorization_code with Entra", () => {
   test("maxAge is checked against auth_time", async () => {
     const secondsAgo = (seconds: number) => ({ auth_time: Math.floor(Date.now() / 1000) - seconds });
     entra.behaviour.idToken = secondsAgo(300);
-    expect((await failureOf(signIn("common", { maxAge: 60 }))).code).toBe("interaction_required");
+    expect((await failure(signIn("common", { maxAge: 60 }))).code).toBe("interaction_required");
     expect((await signIn("common", { maxAge: 600 })).result.accessToken).toBeTruthy();
     entra.behaviour.idToken = { auth_time: undefined };
-    expect((await failureOf(signIn("common", { maxAge: 600 }))).code).toBe("interaction_required");
+    expect((await failure(signIn("common", { maxAge: 600 }))).code).toBe("interaction_required");
     expect((await signIn("common")).result.accessToken).toBeTruthy();
   });
 
@@ -251,7 +251,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
       ]
     ) {
       expect(isAnswerTo(flow, parameters)).toBe(false);
-      const error = await failureOf(finishAuthorization(provider, flow, parameters, entra));
+      const error = await failure(finishAuthorization(provider, flow, parameters, entra));
       expect(error.code).toBe("invalid_response");
       expectNoSecret(error, flow.state, answer.get("code")!);
     }
@@ -262,7 +262,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
   test("an answer that is replayed is refused", async () => {
     const provider = await providerOf(), { url, flow } = await start(provider), answer = entra.authorize(url);
     await finishAuthorization(provider, flow, answer, entra);
-    const error = await failureOf(finishAuthorization(provider, flow, answer, entra));
+    const error = await failure(finishAuthorization(provider, flow, answer, entra));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant", errorCodes: [54005] });
     expectNoSecret(error, answer.get("code")!, flow.codeVerifier);
   });
@@ -271,7 +271,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
     const provider = await providerOf(), own = await start(provider), victims = await start(provider);
     const answer = entra.authorize(own.url);
     answer.set("code", entra.authorize(victims.url).get("code")!);
-    const error = await failureOf(finishAuthorization(provider, own.flow, answer, entra));
+    const error = await failure(finishAuthorization(provider, own.flow, answer, entra));
     expect(error).toMatchObject({ code: "interaction_required", errorCodes: [501481] });
   });
 
@@ -287,42 +287,42 @@ describe("lib/oauth/authorization_code with Entra", () => {
     answer.set("iss", iss);
     const call = finishAuthorization(provider, flow, answer, entra);
     if (isTaken) expect((await call).result.tenantId).toBe(TENANT);
-    else expect((await failureOf(call)).code).toBe("invalid_response");
+    else expect((await failure(call)).code).toBe("invalid_response");
     expect(entra.requests).toHaveLength(isTaken ? 1 : 0);
   });
 
   test.each(["{tenantid}", OTHER_TENANT])("an answer of %s is refused when the token is another's", async (tenant) => {
     const provider = await providerOf(), { url, flow } = await start(provider), answer = entra.authorize(url);
     answer.set("iss", `https://login.microsoftonline.com/${tenant}/v2.0`);
-    expect((await failureOf(finishAuthorization(provider, flow, answer, entra))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, answer, entra))).code).toBe("invalid_response");
   });
 
   test("an answer of another tenant than was asked is refused before anything is sent", async () => {
     const provider = await providerOf(TENANT), { url, flow } = await start(provider), answer = entra.authorize(url);
     answer.set("iss", `https://login.microsoftonline.com/${OTHER_TENANT}/v2.0`);
-    expect((await failureOf(finishAuthorization(provider, flow, answer, entra))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, answer, entra))).code).toBe("invalid_response");
     expect(entra.requests).toEqual([]);
   });
 
   test("a flow that was started at another authority is a mistake", async () => {
     const { url, flow } = await start(await providerOf("contoso.com"));
     const call = finishAuthorization(await providerOf("fabrikam.com"), flow, entra.authorize(url), entra);
-    expect(await failureOf(call)).toBeInstanceOf(TypeError);
+    expect(await rejection(call)).toBeInstanceOf(TypeError);
     for (const none of [undefined, null, {}, { ...flow, codeVerifier: "" }, { ...flow, state: 1 }]) {
       const call = finishAuthorization(await providerOf("contoso.com"), none as never, new URLSearchParams(), entra);
-      expect(await failureOf(call)).toBeInstanceOf(TypeError);
+      expect(await rejection(call)).toBeInstanceOf(TypeError);
     }
   });
 
   test("a flow that lay around for an hour has timed out", async () => {
     const provider = await providerOf(), { url, flow } = await start(provider, { now: () => Date.now() - 3_700_000 });
-    expect((await failureOf(finishAuthorization(provider, flow, entra.authorize(url), entra))).code).toBe("timed_out");
+    expect((await failure(finishAuthorization(provider, flow, entra.authorize(url), entra))).code).toBe("timed_out");
   });
 
   test("a refusal in the answer is told with its hint, without control characters", async () => {
     const provider = await providerOf(), { flow } = await start(provider);
     const refused = (parameters: Record<string, string>) =>
-      failureOf(finishAuthorization(provider, flow, new URLSearchParams({ state: flow.state, ...parameters }), entra));
+      failure(finishAuthorization(provider, flow, new URLSearchParams({ state: flow.state, ...parameters }), entra));
     expect(await refused({ error: "access_denied", error_subcode: "cancel" })).toMatchObject({
       ...{ code: "user_canceled", error: "access_denied", subError: "cancel" },
     });
@@ -346,9 +346,9 @@ describe("lib/oauth/authorization_code with Entra", () => {
   test("a refusal with another state, or of another issuer, is not taken for an answer", async () => {
     const provider = await providerOf(), { flow } = await start(provider);
     const refusal = new URLSearchParams({ error: "access_denied", state: "x" });
-    expect((await failureOf(finishAuthorization(provider, flow, refusal, entra))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, refusal, entra))).code).toBe("invalid_response");
     const others = new URLSearchParams({ error: "access_denied", state: flow.state, iss: "https://id.contoso.com" });
-    expect((await failureOf(finishAuthorization(provider, flow, others, entra))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, others, entra))).code).toBe("invalid_response");
   });
 
   test("an answer without a code, with two, or with a token, is refused", async () => {
@@ -356,17 +356,17 @@ describe("lib/oauth/authorization_code with Entra", () => {
     const token = jwt({ alg: "none" }, {});
     for (const parameters of [{ state }, { state, code: "" }, { state, id_token: token }, { state, response: token }]) {
       const call = finishAuthorization(provider, flow, new URLSearchParams(parameters), entra);
-      expect((await failureOf(call)).code).toBe("invalid_response");
+      expect((await failure(call)).code).toBe("invalid_response");
     }
     const twice = entra.authorize(url);
     twice.append("code", "x");
-    expect((await failureOf(finishAuthorization(provider, flow, twice, entra))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, twice, entra))).code).toBe("invalid_response");
     expect(entra.requests).toEqual([]);
   });
 
   test("the code is sent once, whatever comes back", async () => {
     entra.behaviour.answers = [{ status: 503, body: "busy" }];
-    expect((await failureOf(signIn())).code).toBe("temporarily_unavailable");
+    expect((await failure(signIn())).code).toBe("temporarily_unavailable");
     expect(entra.requests).toHaveLength(1);
   });
 
@@ -374,7 +374,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
     const provider = await providerOf(), { url, flow } = await start(provider), answer = entra.authorize(url);
     const code = answer.get("code")!;
     entra.behaviour.answers = [{ error: "invalid_grant", number: 70000, text: `${code} and ${flow.codeVerifier}` }];
-    expectNoSecret(await failureOf(finishAuthorization(provider, flow, answer, entra)), code, flow.codeVerifier);
+    expectNoSecret(await failure(finishAuthorization(provider, flow, answer, entra)), code, flow.codeVerifier);
   });
 
   test("a signal that was aborted ends it with its reason, before anything is sent", async () => {
@@ -383,7 +383,7 @@ describe("lib/oauth/authorization_code with Entra", () => {
       ...entra,
       signal: AbortSignal.abort(reason),
     });
-    expect(await failureOf(call)).toBe(reason as never);
+    expect(await rejection(call)).toBe(reason);
     expect(entra.requests).toEqual([]);
   });
 });

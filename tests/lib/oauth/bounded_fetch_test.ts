@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { delay } from "../../../lib/async.ts";
 import { boundedFetch } from "../../../lib/oauth/fetch.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure, rejection } from "../../fixture.ts";
 
 describe("boundedFetch()", () => {
   let server: Server, origin: string, asked: string[];
@@ -53,7 +53,7 @@ describe("boundedFetch()", () => {
   });
 
   test.each(["/silent", "/slow"])("does not wait for ever for %s", async (path) => {
-    const error = await failureOf(boundedFetch({ timeoutMs: 50 })(origin + path, {}));
+    const error = await failure(boundedFetch({ timeoutMs: 50 })(origin + path, {}));
     expect(error).toMatchObject({
       code: "timed_out",
       message: `${new URL(origin).host} did not answer within 0.05 seconds`,
@@ -62,11 +62,11 @@ describe("boundedFetch()", () => {
 
   test("does not wait for a fetch that does not listen to its signal", async () => {
     const fetch = () => new Promise<Response>(() => {});
-    expect((await failureOf(boundedFetch({ fetch, timeoutMs: 50 })(origin, {}))).code).toBe("timed_out");
+    expect((await failure(boundedFetch({ fetch, timeoutMs: 50 })(origin, {}))).code).toBe("timed_out");
   });
 
   test("does not read for ever", async () => {
-    const error = await failureOf(boundedFetch({})(`${origin}/endless`, {}));
+    const error = await failure(boundedFetch({})(`${origin}/endless`, {}));
     expect(error).toMatchObject({
       code: "invalid_response",
       message: expect.stringContaining("more than 1048576 bytes"),
@@ -75,16 +75,16 @@ describe("boundedFetch()", () => {
 
   test("does not go round in circles", async () => {
     asked.length = 0;
-    expect((await failureOf(boundedFetch({}, { retry: true })(`${origin}/loop`, {}))).code).toBe("invalid_response");
+    expect((await failure(boundedFetch({}, { retry: true })(`${origin}/loop`, {}))).code).toBe("invalid_response");
     expect(asked).toEqual(["/loop"]);
   });
 
   test("ends at once with the caller's reason", async () => {
     const controller = new AbortController(), reason = { my: "reason" };
-    const call = failureOf(boundedFetch({ signal: controller.signal })(`${origin}/silent`, {}));
+    const call = rejection(boundedFetch({ signal: controller.signal })(`${origin}/silent`, {}));
     controller.abort(reason);
     expect(await call).toBe(reason as never);
-    expect(await failureOf(boundedFetch({ signal: controller.signal })(origin, {}))).toBe(reason as never);
+    expect(await rejection(boundedFetch({ signal: controller.signal })(origin, {}))).toBe(reason);
   });
 
   test("nobody there is no_network, with the system's word for it", async () => {
@@ -92,7 +92,7 @@ describe("boundedFetch()", () => {
     await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
     const { port } = gone.address() as AddressInfo;
     await new Promise((resolve) => gone.close(resolve));
-    const error = await failureOf(boundedFetch({ correlationId: "id" })(`http://127.0.0.1:${port}/`, {}));
+    const error = await failure(boundedFetch({ correlationId: "id" })(`http://127.0.0.1:${port}/`, {}));
     expect(error).toMatchObject({ code: "no_network", correlationId: "id" });
     expect(error.message).toMatch(/^Cannot reach 127\.0\.0\.1:\d+( \(\w+\))?$/);
   });
@@ -100,21 +100,21 @@ describe("boundedFetch()", () => {
   test("a fetch's own error gets the id that the request was sent with, and keeps what it has", async () => {
     const given = new LatchkeyError("configuration", "The proxy wants a password", { hint: "Set HTTPS_PROXY" });
     const fetch = () => Promise.reject(given);
-    const error = await failureOf(boundedFetch({ fetch, correlationId: "id" })(origin, {}));
+    const error = await failure(boundedFetch({ fetch, correlationId: "id" })(origin, {}));
     expect(error).toMatchObject({
       ...{ code: "configuration", message: given.message, hint: given.hint, correlationId: "id" },
     });
     const other = new LatchkeyError("no_network", "It is away", { correlationId: "other" });
     const kept = boundedFetch({ fetch: () => Promise.reject(other), correlationId: "id" })(origin, {});
-    expect(await failureOf(kept)).toBe(other);
+    expect(await rejection(kept)).toBe(other);
   });
 
   test("delay() waits, and no longer than its signal", async () => {
     await delay(1, undefined);
     await delay(1, new AbortController().signal);
-    const controller = new AbortController(), waiting = failureOf(delay(600_000, controller.signal));
+    const controller = new AbortController(), waiting = rejection(delay(600_000, controller.signal));
     controller.abort("over");
     expect(await waiting).toBe("over" as never);
-    expect(await failureOf(delay(1, controller.signal))).toBe("over" as never);
+    expect(await rejection(delay(1, controller.signal))).toBe("over");
   });
 });

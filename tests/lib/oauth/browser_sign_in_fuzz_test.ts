@@ -6,7 +6,7 @@ import { LatchkeyError } from "../../../lib/errors.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
 import type { SessionFacts } from "../../../lib/runtime/browser.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";
 
 const ISSUER = "https://login.contoso.com";
@@ -86,7 +86,7 @@ test("signInByBrowser() takes no pasted text but the answer, and then takes that
         return Promise.resolve(answer.slice(0, place) + space + answer.slice(place));
       },
     });
-    expect((await failureOf(signIn)).message).toBe("The token endpoint was asked");
+    expect((await failure(signIn)).message).toBe("The token endpoint was asked");
     expect(reads).toBe(pastes.length + 1);
   });
   await fc.assert(property, fuzzing(100));

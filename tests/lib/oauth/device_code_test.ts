@@ -8,7 +8,7 @@ import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import type { EntraRefusal } from "../../fakes/entra_error.ts";
 import { FakeEntra, type ScriptedAnswer } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const ANSWER = { device_code: "d", user_code: "A", expires_in: 900 };
@@ -91,7 +91,7 @@ describe("lib/oauth/device_code with Entra", () => {
 
   test("pollDeviceCode() ends when the code ends", async () => {
     const code = await start();
-    const error = await failureOf(pollDeviceCode(provider, code, { ...http(), now: () => time }));
+    const error = await failure(pollDeviceCode(provider, code, { ...http(), now: () => time }));
     expect(error).toMatchObject({ code: "timed_out", correlationId: code.correlationId });
     expect(waited.reduce((sum, seconds) => sum + seconds)).toBeCloseTo(900, 0);
     expectNoSecret(error, code.deviceCode);
@@ -107,7 +107,7 @@ describe("lib/oauth/device_code with Entra", () => {
   ])("pollDeviceCode() ends with %s as %s", async (error, code) => {
     const device = await start();
     entra.behaviour.answers = [{ error, number: 70000, text: device.deviceCode }];
-    const made = await failureOf(pollDeviceCode(provider, device, http()));
+    const made = await failure(pollDeviceCode(provider, device, http()));
     expect({ code: made.code as string, error: made.error }).toEqual({ code, error });
     expectNoSecret(made, device.deviceCode);
     expect(entra.requests).toHaveLength(1);
@@ -116,14 +116,14 @@ describe("lib/oauth/device_code with Entra", () => {
   test("pollDeviceCode() tells that the tenant may forbid device codes", async () => {
     const code = await start();
     entra.behaviour.answers = [{ error: "access_denied", number: 53003, text: "Blocked." }];
-    expect((await failureOf(pollDeviceCode(provider, code, http()))).hint).toContain("forbids device codes");
+    expect((await failure(pollDeviceCode(provider, code, http()))).hint).toContain("forbids device codes");
   });
 
   test("pollDeviceCode() ends at once when it is aborted while it waits", async () => {
     const code = await start(), controller = new AbortController(), reason = new Error("over");
     const call = pollDeviceCode(provider, code, { fetch: entra.fetch, signal: controller.signal });
     controller.abort(reason);
-    expect(await failureOf(call)).toBe(reason as never);
+    expect(await rejection(call)).toBe(reason);
     expect(entra.requests).toEqual([]);
   });
 
@@ -147,7 +147,7 @@ describe("lib/oauth/device_code with Entra", () => {
       expires_in: 900,
     };
     entra.behaviour.answers = [{ body: { ...body, ...change } }];
-    const error = await failureOf(startDeviceCode(provider, REQUEST, http()));
+    const error = await failure(startDeviceCode(provider, REQUEST, http()));
     expect(error.code).toBe("invalid_response");
     expectNoSecret(error, "secret");
   });
@@ -169,7 +169,7 @@ describe("lib/oauth/device_code with Entra", () => {
       code_challenge_method: "S256",
     });
     entra.behaviour.answers = [{ status: 400, body: { error: "access_denied", error_description: code.codeVerifier } }];
-    const error = await failureOf(pollDeviceCode(elsewhere, code, http()));
+    const error = await failure(pollDeviceCode(elsewhere, code, http()));
     const verifier = entra.requests.at(-1)!.parameters.get("code_verifier")!;
     expect(createHash("sha256").update(verifier).digest("base64url")).toBe(withPkce!.code_challenge!);
     expectNoSecret(error, verifier);
@@ -182,11 +182,11 @@ describe("lib/oauth/device_code with Entra", () => {
       body: { error: "invalid_request", error_description },
     });
     entra.behaviour.answers = [refused("first"), refused("second")];
-    const error = await failureOf(startDeviceCode(providerOf("https://id.contoso.com"), REQUEST, http()));
+    const error = await failure(startDeviceCode(providerOf("https://id.contoso.com"), REQUEST, http()));
     expect(error).toMatchObject({ code: "refused", errorDescription: "second" });
     entra.reset();
     entra.behaviour.answers = [refused("first")];
-    expect((await failureOf(startDeviceCode(provider, REQUEST, http()))).errorDescription).toBe("first");
+    expect((await failure(startDeviceCode(provider, REQUEST, http()))).errorDescription).toBe("first");
     expect(entra.requests).toHaveLength(1);
   });
 
@@ -204,7 +204,7 @@ describe("lib/oauth/device_code with Entra", () => {
       entra.behaviour.answers = [{ body: { ...ANSWER, verification_uri } }];
       const code = startDeviceCode(providerOf("https://id.contoso.com"), REQUEST, http());
       if (isTaken) expect((await code).verificationUri).toBe(verification_uri);
-      else expect((await failureOf(code)).code).toBe("invalid_response");
+      else expect((await failure(code)).code).toBe("invalid_response");
     },
   );
 
@@ -216,6 +216,6 @@ describe("lib/oauth/device_code with Entra", () => {
 
   test("startDeviceCode() where there are no device codes is the configuration's fault", async () => {
     const { device_authorization_endpoint: _, ...server } = provider.server;
-    expect((await failureOf(startDeviceCode({ ...provider, server }, REQUEST))).code).toBe("configuration");
+    expect((await failure(startDeviceCode({ ...provider, server }, REQUEST))).code).toBe("configuration");
   });
 });

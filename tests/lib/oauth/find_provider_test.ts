@@ -3,7 +3,7 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
 import { FakeEntra, jwt, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", REDIRECT_URI = "http://localhost";
 const B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_signin";
@@ -51,7 +51,7 @@ test.each([
   ["https://login-us.microsoftonline.com/common", "https://login-us.microsoftonline.com/common/v2.0"],
 ])("findProvider(%s) asks below %s", async (url, base) => {
   const { asked, http } = serve("{}");
-  expect((await failureOf(findProvider(parseAuthority(url), http))).code).toBe("invalid_response");
+  expect((await failure(findProvider(parseAuthority(url), http))).code).toBe("invalid_response");
   expect(asked).toEqual([`${base}/.well-known/openid-configuration`]);
 });
 
@@ -108,14 +108,14 @@ test("findProvider() does not keep a failure", async () => {
     wait: () => Promise.resolve(),
   };
   const authority = parseAuthority("https://id.contoso.com");
-  expect((await failureOf(findProvider(authority, http))).code).toBe("temporarily_unavailable");
+  expect((await failure(findProvider(authority, http))).code).toBe("temporarily_unavailable");
   expect((await findProvider(authority, http)).server.issuer).toBe("https://id.contoso.com");
 });
 
 test("findProvider() lets a caller who aborts go, and the others have their answer", async () => {
   const answer = Promise.withResolvers<Response>(), authority = parseAuthority("https://id.contoso.com");
   const fetch = () => answer.promise, controller = new AbortController(), reason = new Error("over");
-  const first = failureOf(findProvider(authority, { fetch, signal: controller.signal }));
+  const first = rejection(findProvider(authority, { fetch, signal: controller.signal }));
   const second = findProvider(authority, { fetch });
   controller.abort(reason);
   expect(await first).toBe(reason as never);
@@ -131,7 +131,7 @@ test("findProvider() does not wait for ever for a call that has lost its answer"
       : Promise.resolve(new Response(JSON.stringify(documentOf("https://id.contoso.com"))));
   const authority = parseAuthority("https://id.contoso.com"), now = () => time;
   const controller = new AbortController();
-  const lost = failureOf(findProvider(authority, { fetch, now, signal: controller.signal }));
+  const lost = rejection(findProvider(authority, { fetch, now, signal: controller.signal }));
   time += 31_000;
   expect((await findProvider(authority, { fetch, now })).server.issuer).toBe("https://id.contoso.com");
   controller.abort();
@@ -145,7 +145,7 @@ test("findProvider() asks by itself when a call that was under way does not come
       ? new Promise<Response>(() => {})
       : Promise.resolve(new Response(JSON.stringify(documentOf("https://id.contoso.com"))));
   const authority = parseAuthority("https://id.contoso.com"), controller = new AbortController();
-  const lost = failureOf(findProvider(authority, { fetch, signal: controller.signal }));
+  const lost = rejection(findProvider(authority, { fetch, signal: controller.signal }));
   const own = await findProvider(authority, { fetch, timeoutMs: 1_000 });
   expect(own.server.issuer).toBe("https://id.contoso.com");
   expect(await findProvider(authority, { fetch })).toBe(own);
@@ -202,7 +202,7 @@ test.each([
     documentOf("http://127.0.0.1:8080", { token_endpoint: "http://id.contoso.com/" }),
   ],
 ])("a discovery document with %s is untrusted", async (_what, url, document) => {
-  const error = await failureOf(findProvider(parseAuthority(url), serve(document).http));
+  const error = await failure(findProvider(parseAuthority(url), serve(document).http));
   expect(error.code).toBe("untrusted_authority");
   expectNoSecret(error, "id.example.com");
 });
@@ -215,7 +215,7 @@ test.each([
   ["no token endpoint", JSON.stringify({ ...documentOf(OWN), token_endpoint: undefined })],
   ["more than a megabyte", JSON.stringify(documentOf(OWN, { padding: "x".repeat(1024 * 1024) }))],
 ])("a discovery document with %s cannot be read", async (_what, body) => {
-  const error = await failureOf(findProvider(parseAuthority(OWN), serve(body).http));
+  const error = await failure(findProvider(parseAuthority(OWN), serve(body).http));
   expect(error.code).toBe("invalid_response");
   expectNoSecret(error, "xxx");
 });
@@ -224,13 +224,13 @@ test.each([301, 302, 303, 307, 308])(
   "a discovery document that is somewhere else (%d) is not fetched",
   async (status) => {
     const { asked, http } = serve("", { status, headers: { location: `${OWN}/.well-known/openid-configuration` } });
-    expect((await failureOf(findProvider(parseAuthority(OWN), http))).code).toBe("invalid_response");
+    expect((await failure(findProvider(parseAuthority(OWN), http))).code).toBe("invalid_response");
     expect(asked).toHaveLength(1);
   },
 );
 
 test.each([400, 401, 403, 404])("no discovery document (%d) is the configuration's fault", async (status) => {
-  const error = await failureOf(
+  const error = await failure(
     findProvider(parseAuthority(B2C), serve('{"error":"invalid_tenant"}', { status }).http),
   );
   expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("Check the authority") });
@@ -275,6 +275,6 @@ test("an id token without a signature is not taken, although the provider offers
     const answer = new URLSearchParams({ code: "c", state: flow.state });
     const call = finishAuthorization(provider, flow, answer, serve(reply).http);
     if (alg === "RS256") expect((await call).result.account.homeAccountId).toBe("jane");
-    else expect((await failureOf(call)).code).toBe("invalid_response");
+    else expect((await failure(call)).code).toBe("invalid_response");
   }
 });

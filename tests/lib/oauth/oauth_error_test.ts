@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { oauthError, type RefusalContext, refusalOf } from "../../../lib/oauth/errors.ts";
 import { entraError } from "../../fakes/entra_error.ts";
-import { expectNoSecret } from "../../tools/failure_of.ts";
+import { expectNoSecret } from "../../fixture.ts";
 
 const CONTEXT: RefusalContext = {
   ...{ flow: "browser", clientId: "app", redirectUri: "http://localhost", scopes: ["User.Read"] },

@@ -6,7 +6,7 @@ import { finishAuthorization, startAuthorization } from "../../../lib/oauth/auth
 import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
 import { type AuthorizationRequest, findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
@@ -97,7 +97,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("an answer that is replayed is refused", async () => {
     const { flow, landing } = await signIn();
     await finishAuthorization(provider, flow, landing.parameters);
-    const error = await failureOf(finishAuthorization(provider, flow, landing.parameters));
+    const error = await failure(finishAuthorization(provider, flow, landing.parameters));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, landing.parameters.get("code")!, flow.codeVerifier);
   });
@@ -107,7 +107,7 @@ describe("lib/oauth with oidc-provider", () => {
     const victims = await signIn({}, browser), own = await signIn({}, browser);
     const injected = new URLSearchParams(own.landing.parameters);
     injected.set("code", victims.landing.parameters.get("code")!);
-    const error = await failureOf(finishAuthorization(provider, own.flow, injected));
+    const error = await failure(finishAuthorization(provider, own.flow, injected));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
   });
 
@@ -115,7 +115,7 @@ describe("lib/oauth with oidc-provider", () => {
     const victims = await signIn(), own = await signIn();
     const injected = new URLSearchParams(own.landing.parameters);
     injected.set("code", victims.landing.parameters.get("code")!);
-    const error = await failureOf(
+    const error = await failure(
       finishAuthorization(provider, { ...own.flow, codeVerifier: victims.flow.codeVerifier }, injected),
     );
     expect(error).toMatchObject({ code: "invalid_response" });
@@ -127,9 +127,9 @@ describe("lib/oauth with oidc-provider", () => {
     const { flow, landing } = await signIn();
     const mixed = new URLSearchParams(landing.parameters);
     mixed.set("iss", "https://id.contoso.com");
-    expect((await failureOf(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
     mixed.delete("iss");
-    expect((await failureOf(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
     const reply = await finishAuthorization(provider, flow, landing.parameters); // the code was not spent
     expect(reply.result.accessToken).toBeTruthy();
   });
@@ -140,7 +140,7 @@ describe("lib/oauth with oidc-provider", () => {
     const { result } = await finishAuthorization(provider, flow, landing.parameters);
     expect(result.idTokenClaims).toHaveProperty("auth_time");
     const later = await signIn({ maxAge: 600 });
-    const error = await failureOf(
+    const error = await failure(
       finishAuthorization(provider, { ...later.flow, startedOn: Date.now() + 3_600_000 }, later.landing.parameters),
     );
     expect(error.code).toBe("interaction_required");
@@ -148,13 +148,13 @@ describe("lib/oauth with oidc-provider", () => {
 
   test("prompt none without a session is interaction_required", async () => {
     const { flow, landing } = await signIn({ prompt: "none" });
-    const error = await failureOf(finishAuthorization(provider, flow, landing.parameters));
+    const error = await failure(finishAuthorization(provider, flow, landing.parameters));
     expect(error).toMatchObject({ code: "interaction_required", error: "login_required" });
   });
 
   test("a redirect URI other than the flow's is refused", async () => {
     const { flow, landing } = await signIn();
-    const error = await failureOf(
+    const error = await failure(
       finishAuthorization(provider, { ...flow, redirectUri: "http://127.0.0.1:4712/signed-in" }, landing.parameters),
     );
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
@@ -169,7 +169,7 @@ describe("lib/oauth with oidc-provider", () => {
     expect(second.result.account).toEqual(first.result.account);
     expect(second.refreshToken).toBeTruthy();
     expect(second.refreshToken).not.toBe(first.refreshToken);
-    const error = await failureOf(refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {}));
+    const error = await failure(refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {}));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
     expectNoSecret(error, first.refreshToken!);
   });
@@ -177,7 +177,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("refreshTokens() for more than the person granted needs the person, and says for what", async () => {
     const { flow, landing } = await signIn({ scopes: ["api.read"], prompt: "consent" });
     const reply = await finishAuthorization(provider, flow, landing.parameters);
-    const error = await failureOf(
+    const error = await failure(
       refreshTokens(provider, {
         clientId: server.clientId,
         scopes: ["api.write"],
@@ -191,7 +191,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("finishAuthorization() says which scopes were refused", async () => {
     const flow = await startAuthorization(provider, request());
     const refused = new URLSearchParams({ error: "invalid_scope", state: flow.state, iss: server.url });
-    expect(await failureOf(finishAuthorization(provider, flow, refused))).toMatchObject({
+    expect(await failure(finishAuthorization(provider, flow, refused))).toMatchObject({
       code: "configuration",
       hint: expect.stringContaining("these: api.read openid profile offline_access"),
     });
@@ -210,12 +210,12 @@ describe("lib/oauth with oidc-provider", () => {
     const { result } = await pollDeviceCode(provider, code, { wait });
     expect(asked).toEqual([5000, 5000]);
     expect(result.account.username).toBe("jane@contoso.com");
-    const error = await failureOf(pollDeviceCode(provider, code, { wait: () => Promise.resolve() }));
+    const error = await failure(pollDeviceCode(provider, code, { wait: () => Promise.resolve() }));
     expect(error.error).toBe("invalid_grant");
   });
 
   async function typeCode(url: string): Promise<void> {
-    const end = await failureOf(new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" }));
+    const end = await rejection(new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" }));
     expect(end.message).toContain("Sign-in Success");
   }
 });

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { parseAuthority } from "../../../lib/authority.ts";
 import { findProtectedResource } from "../../../lib/oauth/protected_resource.ts";
 import { type Resource, type ResourceAnswer, startResource } from "../../fakes/resource.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const ENTRA = parseAuthority("https://login.microsoftonline.com/organizations");
 const OTHER = parseAuthority("https://id.contoso.com"), TENANT = "22222222-3333-4444-8555-666666666666";
@@ -80,7 +80,7 @@ describe("findProtectedResource()", () => {
     const found = await findProtectedResource(url, { authority: OTHER, resource });
     expect([found.resource, found.proposed]).toEqual([resource, ["read"]]);
     for (const other of [undefined, server.origin, url]) {
-      const { code } = await failureOf(findProtectedResource(url, { authority: OTHER, resource: other }));
+      const { code } = await failure(findProtectedResource(url, { authority: OTHER, resource: other }));
       expect(code).toBe("untrusted_authority");
     }
   });
@@ -123,7 +123,7 @@ describe("findProtectedResource()", () => {
     ["another issuer at the same host", OTHER, `${OTHER.url}/realms/a`],
   ])("refuses a server that takes tokens of %s", async (_what, authority, issuer) => {
     serve({ [WELL_KNOWN]: documentOf({ authorization_servers: [issuer] }) });
-    const { code, message, hint } = await failureOf(find(authority));
+    const { code, message, hint } = await failure(find(authority));
     expect(code).toBe("untrusted_authority");
     expect(message).toContain(`takes no tokens of ${authority.url}`);
     expect(hint).toContain(`only if you trust it: https://`);
@@ -145,7 +145,7 @@ describe("findProtectedResource()", () => {
     const text = resource.replace("{url}", url).replace("{origin}", server.origin);
     serve({ "/here": documentOf({ resource: text }) }, `Bearer resource_metadata="${server.origin}/here"`);
     for (const [authority, way] of [[ENTRA, "pass the scope"], [OTHER, "pass the resource"]] as const) {
-      const { code, message, hint } = await failureOf(find(authority));
+      const { code, message, hint } = await failure(find(authority));
       expect([code, message]).toEqual(["untrusted_authority", expect.stringContaining("for another resource")]);
       expect(hint).toMatch(new RegExp(`Only if you trust it .* ${way} in the request`));
     }
@@ -167,9 +167,9 @@ describe("findProtectedResource()", () => {
   ])("gives no server tokens of another service: %s", async (_what, text) => {
     const scope = text.replace("{origin}", server.origin);
     serve({ [WELL_KNOWN]: documentOf({ scopes_supported: [scope] }) });
-    expect((await failureOf(find())).code).toBe("untrusted_authority");
+    expect((await failure(find())).code).toBe("untrusted_authority");
     const both = `Bearer scope="api://contoso/read ${scope}"`;
-    const { message, hint } = await failureOf(find(ENTRA, both));
+    const { message, hint } = await failure(find(ENTRA, both));
     expect(message).toBe(`${new URL(url).host} asks for a token for another service: ${scope}`);
     expect(hint).toStartWith("Only if you trust it");
   });
@@ -181,8 +181,8 @@ describe("findProtectedResource()", () => {
   ])("gives no server tokens of another service at %s", async (at) => {
     const authority = parseAuthority(at), graph = "https://graph.microsoft.com/.default";
     serve({ [WELL_KNOWN]: { resource: url, scopes_supported: [graph] } });
-    expect((await failureOf(find(authority))).code).toBe("untrusted_authority");
-    expect((await failureOf(find(authority, `Bearer scope="${graph}"`))).code).toBe("untrusted_authority");
+    expect((await failure(find(authority))).code).toBe("untrusted_authority");
+    expect((await failure(find(authority, `Bearer scope="${graph}"`))).code).toBe("untrusted_authority");
     serve({ [WELL_KNOWN]: { resource: url, scopes_supported: [`${url}/read`] } });
     expect((await find(authority)).scopes).toEqual([`${url}/read`]);
   });
@@ -202,7 +202,7 @@ describe("findProtectedResource()", () => {
     async (text, code) => {
       const resource = text.replace("{url}", url).replace("{graph}", url.replace("//", "//graph.microsoft.com@"));
       serve({ [WELL_KNOWN]: documentOf({ resource }) });
-      expect((await failureOf(find())).code).toBe(code);
+      expect((await failure(find())).code).toBe(code);
     },
   );
 
@@ -212,14 +212,14 @@ describe("findProtectedResource()", () => {
       { "/here": documentOf({ resource: "https://graph.microsoft.com" }), [WELL_KNOWN]: documentOf() },
       `Bearer resource_metadata="${server.origin}/x/../here"`,
     );
-    expect((await failureOf(find())).code).toBe("untrusted_authority");
+    expect((await failure(find())).code).toBe("untrusted_authority");
     expect(asked()).toEqual(["POST /mcp", "GET /here"]);
   });
 
   // Such a tenant threw a TypeError in the request, as if the caller had made the mistake.
   test("takes no tokens of an authority whose tenant is invalid", async () => {
     serve({ [WELL_KNOWN]: documentOf({ authorization_servers: ["https://login.microsoftonline.com/a%20b"] }) });
-    expect((await failureOf(find())).code).toBe("untrusted_authority");
+    expect((await failure(find())).code).toBe("untrusted_authority");
   });
 
   // The message quoted the address before it looked for a password.
@@ -240,7 +240,7 @@ describe("findProtectedResource()", () => {
 
   test("says that a server does not say what it needs", async () => {
     serve({});
-    const { code, message } = await failureOf(find());
+    const { code, message } = await failure(find());
     expect([code, message]).toEqual([
       "configuration",
       `${new URL(url).host} does not say which scopes its tokens need`,
@@ -256,7 +256,7 @@ describe("findProtectedResource()", () => {
     ] as const,
   )("refuses a document that %s", async (_what, code, answer) => {
     server.answer = ({ path }) => path.startsWith(WELL_KNOWN) ? answer : NOT_FOUND;
-    expect((await failureOf(find())).code).toBe(code);
+    expect((await failure(find())).code).toBe(code);
     expect(server.requests.every(({ path }) => path === "/mcp" || path.startsWith(WELL_KNOWN))).toBe(true);
   });
 
@@ -281,14 +281,14 @@ describe("findProtectedResource()", () => {
     const sent: string[] = [], challenge = `Bearer resource_metadata="${place}"`;
     const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
     const finding = findProtectedResource("https://mcp.contoso.com/", { authority: ENTRA, challenge, fetch });
-    expect([(await failureOf(finding)).code, sent]).toEqual(["invalid_response", []]);
+    expect([(await failure(finding)).code, sent]).toEqual(["invalid_response", []]);
   });
 
   test("asks a public host, and for a server that is not public only its own origin", async () => {
     const askedBy = async (url: string, place: string) => {
       const sent: string[] = [], challenge = `Bearer resource_metadata="${place}"`;
       const fetch = (url: string) => Promise.resolve(new Response("", { status: sent.push(url) ? 404 : 500 }));
-      await failureOf(findProtectedResource(url, { authority: ENTRA, challenge, fetch }));
+      await failure(findProtectedResource(url, { authority: ENTRA, challenge, fetch }));
       return sent[0];
     };
     const place = "https://id.contoso.com/x";
@@ -323,7 +323,7 @@ describe("findProtectedResource()", () => {
 
   test("gives up a server that does not answer", async () => {
     const fetch = () => new Promise<Response>(() => {});
-    const { code } = await failureOf(findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 20 }));
+    const { code } = await failure(findProtectedResource(url, { authority: ENTRA, fetch, timeoutMs: 20 }));
     expect(code).toBe("timed_out");
   });
 });

@@ -6,7 +6,7 @@ import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { type RefreshRequest, refreshTokens, type TokenReply } from "../../../lib/oauth/token_endpoint.ts";
 import { FakeEntra, JANE, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failureOf } from "../../tools/failure_of.ts";
+import { expectNoSecret, failure } from "../../fixture.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const FAMILY_MEMBER = "22222222-2222-4333-8444-555555555555";
@@ -80,7 +80,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
   test("refreshTokens() does without an id token", async () => {
     entra.behaviour.reply = { id_token: undefined, client_info: undefined };
     expect((await refresh({ account: first.result.account })).result.account).toEqual(first.result.account);
-    expect((await failureOf(refresh())).code).toBe("invalid_response");
+    expect((await failure(refresh())).code).toBe("invalid_response");
   });
 
   test.each([
@@ -89,12 +89,12 @@ describe("lib/oauth/token_endpoint with Entra", () => {
     ["over", { exp: 1_600_000_000 }],
   ])("refreshTokens() refuses an id token that is %s", async (_what, idToken) => {
     entra.behaviour.idToken = idToken;
-    expect((await failureOf(refresh())).code).toBe("invalid_response");
+    expect((await failure(refresh())).code).toBe("invalid_response");
   });
 
   test("refreshTokens() refuses an answer for another account", async () => {
     const account = { ...first.result.account, homeAccountId: `${OTHER_TENANT}.${TENANT}` };
-    expect((await failureOf(refresh({ account }))).code).toBe("interaction_required");
+    expect((await failure(refresh({ account }))).code).toBe("interaction_required");
   });
 
   test("a refused refresh token is interaction_required, with all that the server said", async () => {
@@ -108,7 +108,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
         claims,
       },
     }];
-    const error = await failureOf(refresh());
+    const error = await failure(refresh());
     expect(error).toMatchObject({
       ...{
         code: "interaction_required",
@@ -125,7 +125,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
   });
 
   test("a refresh token that is none is interaction_required, and is not shown", async () => {
-    const error = await failureOf(refresh({ refreshToken: "no-such-token" }));
+    const error = await failure(refresh({ refreshToken: "no-such-token" }));
     expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant", subError: "bad_token" });
     expectNoSecret(error, "no-such-token");
   });
@@ -137,7 +137,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
     const theirs = await refresh({ clientId: FAMILY_MEMBER, refreshToken: ours.refreshToken! });
     expect(theirs).toMatchObject({ familyId: "1", result: { account: ours.result.account } });
     entra.behaviour.family = [CLIENT_ID];
-    const error = await failureOf(refresh({ clientId: FAMILY_MEMBER, refreshToken: ours.refreshToken! }));
+    const error = await failure(refresh({ clientId: FAMILY_MEMBER, refreshToken: ours.refreshToken! }));
     expect(error).toMatchObject({ code: "interaction_required", subError: "client_mismatch" });
   });
 
@@ -159,7 +159,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
       number: 1,
       text: "x",
     }];
-    expect((await failureOf(refresh({ now: () => now }))).code).toBe("interaction_required");
+    expect((await failure(refresh({ now: () => now }))).code).toBe("interaction_required");
     expect(waited).toEqual([3000]);
   });
 
@@ -168,13 +168,13 @@ describe("lib/oauth/token_endpoint with Entra", () => {
       status: 500,
       body: "busy",
     }];
-    expect((await failureOf(refresh())).code).toBe("temporarily_unavailable");
+    expect((await failure(refresh())).code).toBe("temporarily_unavailable");
     expect(entra.requests).toHaveLength(2);
   });
 
   test("a server that wants to be left alone for long is not waited for", async () => {
     entra.behaviour.answers = [{ status: 429, headers: { "retry-after": "120" } }];
-    expect(await failureOf(refresh())).toMatchObject({
+    expect(await failure(refresh())).toMatchObject({
       code: "temporarily_unavailable",
       hint: "Try again in 120 seconds",
     });
@@ -192,7 +192,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
     };
     expect((await refresh({ fetch: broken(1) })).result.accessToken).toBeTruthy();
     calls = 0;
-    const error = await failureOf(refresh({ fetch: broken(5) }));
+    const error = await failure(refresh({ fetch: broken(5) }));
     expect(error).toMatchObject({ code: "no_network", message: "Cannot reach login.microsoftonline.com (ECONNRESET)" });
     expectNoSecret(error, first.refreshToken!);
     expect(calls).toBe(2);
@@ -208,7 +208,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
     ["a lifetime that is none", { access_token: "at-secret", token_type: "Bearer", expires_in: "long" }],
   ])("an answer with %s is invalid, and is not shown", async (_what, body) => {
     entra.behaviour.answers = [{ body }];
-    const error = await failureOf(refresh({ account: first.result.account }));
+    const error = await failure(refresh({ account: first.result.account }));
     expect(error.code).toBe("invalid_response");
     expectNoSecret(error, "at-secret", first.refreshToken!);
   });
@@ -222,12 +222,12 @@ describe("lib/oauth/token_endpoint with Entra", () => {
         error_description: "AADSTS7000218: The request body must contain client_assertion.",
       },
     }];
-    expect(await failureOf(refresh())).toMatchObject({ code: "configuration", errorCodes: [7000218] });
+    expect(await failure(refresh())).toMatchObject({ code: "configuration", errorCodes: [7000218] });
   });
 
   test("a redirect is refused, and nothing follows it", async () => {
     entra.behaviour.answers = [{ status: 307, headers: { location: "https://login.example.com/token" } }];
-    const error = await failureOf(refresh());
+    const error = await failure(refresh());
     expect(error).toMatchObject({
       code: "invalid_response",
       message: "login.microsoftonline.com redirects where it has to answer",
@@ -237,7 +237,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
 
   test("an answer of more than a megabyte is refused", async () => {
     entra.behaviour.reply = { padding: "x".repeat(1024 * 1024) };
-    expect(await failureOf(refresh())).toMatchObject({
+    expect(await failure(refresh())).toMatchObject({
       code: "invalid_response",
       message: expect.stringContaining("bytes"),
     });

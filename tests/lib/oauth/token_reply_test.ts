@@ -5,7 +5,7 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { tokenReply, type TokenReplyContext } from "../../../lib/oauth/token_endpoint.ts";
 import { JANE, TENANT } from "../../fakes/fake_entra.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 
 const NOW = 1_700_000_000_000;
 const CLIENT_INFO = btoa(JSON.stringify({ uid: JANE, utid: TENANT }));
@@ -25,7 +25,7 @@ function read(
 
 const seconds = (date: Date | undefined) => date && (date.getTime() - NOW) / 1000;
 const errorOf = (body: Record<string, unknown>, context?: Partial<TokenReplyContext>) =>
-  failureOf((async () => await read(body, { authority: "https://id.contoso.com", ...context }))());
+  failure((async () => await read(body, { authority: "https://id.contoso.com", ...context }))());
 
 test("tokenReply() reads times that are numbers or texts", () => {
   const entra = { claims: { oid: JANE, tid: TENANT } };

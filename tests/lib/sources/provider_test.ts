@@ -7,7 +7,7 @@ import {
   type PublicClientApplicationOptions,
 } from "../../../mod.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
-import { failureOf } from "../../tools/failure_of.ts";
+import { failure } from "../../fixture.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
 type Fetch = NonNullable<PublicClientApplicationOptions["fetch"]>;
@@ -87,7 +87,7 @@ describe("a scope that a renewal did not grant", () => {
     async (resource) => {
       await appOf().acquireToken({ scopes: ["api.read", "api.write"], resource });
       const declined = appOf({ fetch: omitting("api.write") }).acquireToken({ ...WRITE, resource });
-      expect(await failureOf(declined)).toMatchObject({ code: "interaction_required" });
+      expect(await failure(declined)).toMatchObject({ code: "interaction_required" });
       expect(await refreshTokenEntry()).toHaveProperty("declined_scopes");
 
       const shouting = rewriting((body) => {
@@ -104,7 +104,7 @@ describe("a scope that a renewal did not grant", () => {
       url.endsWith("/token")
         ? Response.json({ access_token: "token", token_type: "Bearer", expires_in: 3600, scope })
         : await fetch(url, init);
-    expect(await failureOf(appOf({ fetch: granting("api.read") }).acquireToken(WRITE))).toMatchObject({
+    expect(await failure(appOf({ fetch: granting("api.read") }).acquireToken(WRITE))).toMatchObject({
       code: "interaction_required",
     });
     const { declined_scopes: declined, ...entry } = await refreshTokenEntry();

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { azOutput } from "../../../../bin/commands/az/output.ts";
 import { type AzCall, readAzCall } from "../../../../bin/commands/az/syntax.ts";
 import { UsageError } from "../../../../bin/cli/command_line.ts";
-import { failureOf } from "../../../tools/failure_of.ts";
+import { failure } from "../../../fixture.ts";
 
 const GET = "account get-access-token --resource https://management.azure.com";
 
@@ -163,6 +163,6 @@ test.each(["", "[", "a b", "'a", '"a', "`1", "a[?b=='c]", "a.", "[".repeat(9_000
 test.each(["nofunction(@)", "abs('x')", "sort_by(@, &a)", "length(`1`)", "list[::0]"])(
   "azOutput() fails at %s, as Azure CLI does",
   async (query) => {
-    expect((await failureOf(azOutput({ value: ANSWER, output: "json", query }))).code).toBe("refused");
+    expect((await failure(azOutput({ value: ANSWER, output: "json", query }))).code).toBe("refused");
   },
 );

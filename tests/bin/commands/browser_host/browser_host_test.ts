@@ -9,7 +9,7 @@ import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../.
 import { SENDERS } from "../../../fakes/tested_broker.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
-import { makeOwnHome } from "../../own_home.ts";
+import { openHome } from "../../../fixture.ts";
 import { runLatchkey } from "../../run_latchkey.ts";
 import { startLatchkey } from "../../running_latchkey.ts";
 import { type StartedHost, startHost } from "../../started_host.ts";
@@ -175,7 +175,7 @@ describe("latchkey browser-host", () => {
   });
 
   test("is for the app that the environment, the command line or a profile names, else for Edge", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
     const profiles = { work: { client_id: CLIENT_ID }, default: { client_id: "azure-cli" } };
     writeFileSync(join(home.config, "config.json"), JSON.stringify({ profiles }), { mode: 0o600 });

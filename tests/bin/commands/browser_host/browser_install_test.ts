@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { makeHostileFolder } from "../../../fakes/hostile_folder.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, LIBDBUS } from "../../../tools/deno_command.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 
 const OWN_ID = "abcdefghijklmnopabcdefghijklmnop", CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -13,10 +13,10 @@ const SIGNED = {
   firefox: "linux-entra-sso@example.com",
 };
 
-let home: OwnHome;
+let home: Home;
 
 beforeEach(() => {
-  home = makeOwnHome();
+  home = openHome();
 });
 afterEach(() => home[Symbol.dispose]());
 

@@ -7,7 +7,7 @@ import { FAILED_STARTS } from "../../../fakes/failed_starts.ts";
 import { FAILURES } from "../../../fakes/failures.ts";
 import { startPrivateBus } from "../../../fakes/private_bus.ts";
 import { endStage, play, type Stage, startStage } from "../../../fakes/stage.ts";
-import { CLIENT_ID } from "../../../fakes/use_fake_broker.ts";
+import { CLIENT_ID } from "../../../fixture.ts";
 
 const IMPATIENT = { accountsMs: 400, silentMs: 400 };
 

@@ -17,7 +17,7 @@ import { addPrivateKeyring, killKeyring, lockKeyring } from "../../../fakes/priv
 import { quoteCommand } from "../../../../lib/runtime/host.ts";
 import { denoRun } from "../../../tools/deno_command.ts";
 import { READ_ONLY_DISK, type WornDisk } from "../../../tools/worn_disk.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../../tested_latchkey.ts";
 
@@ -31,7 +31,7 @@ const DOCUMENT = JSON.stringify({
 });
 
 interface Options {
-  readonly home: OwnHome;
+  readonly home: Home;
   readonly env?: Readonly<Record<string, string>>;
   readonly program?: readonly string[];
 }
@@ -41,7 +41,7 @@ async function check({ home, env = {}, program = LATCHKEY_ON_BUN }: Options, mor
   const { stdout } = await runProgram([...program, ...words], { ...OFFLINE, ...home.env, ...env });
   return JSON.parse(stdout).checks.find(({ id }: { id: string }) => id === "token_cache");
 }
-const keep = ({ state }: OwnHome, ...ids: string[]) => {
+const keep = ({ state }: Home, ...ids: string[]) => {
   const store = fileStore({ folder: state, keyLocation: "file" });
   return Promise.all(ids.map((id) =>
     store.update(id, (json) => {
@@ -53,7 +53,7 @@ const keep = ({ state }: OwnHome, ...ids: string[]) => {
 
 describe.each(TESTED_PATHS)("the doctor's token_cache on $name", ({ program: programOf }) => {
   test("says where tokens are, or would be, and their key, and makes nothing", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
     expect(await check(options)).toEqual({
       ...{ id: "token_cache", ok: true },
@@ -76,7 +76,7 @@ describe("the doctor's token_cache", () => {
   testOfSources(
     "names the permissions of Deno that are missing: there is no cache without, and --store file fails",
     async () => {
-      using home = makeOwnHome();
+      using home = openHome();
       const fix = `Run deno with --allow-read=${home.state} --allow-write=${home.state} --allow-sys=uid`;
       const program = latchkeyBy([...denoRun(), "--allow-env"]);
       expect(await check({ home, program })).toMatchObject({
@@ -91,7 +91,7 @@ describe("the doctor's token_cache", () => {
   );
 
   test("is content with memory that was asked for", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect(await check({ home }, "--store memory")).toMatchObject({
       ok: true,
       detail: expect.stringContaining("one run"),
@@ -103,7 +103,7 @@ describe("the doctor's token_cache", () => {
 
   // It said ok of a home folder that is missing, or on a read-only file system, as in many containers.
   test.each(TESTED_PATHS)("fails on $name if nothing can be stored", async ({ program: programOf }) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const words = latchkeyBy(programOf().map((word) => word.startsWith("--allow-write") ? "--allow-write" : word));
     const checkOn = async (disk: WornDisk, folder: string, more?: string) => {
       const finding = await check({ home, program: disk.command(folder, words) }, more);
@@ -128,7 +128,7 @@ describe("the doctor's token_cache", () => {
 
   // It said that the link does not exist, which ls shows.
   test.each(TESTED_PATHS)("names a link to nothing above the folder on $name", async ({ program: programOf }) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const program = latchkeyBy(programOf());
     const above = `${home.path}/moved`;
     symlinkSync("gone", above);
@@ -144,7 +144,7 @@ describe("the doctor's token_cache", () => {
   });
 
   testOfSources("does not ask Deno for permissions to see whether a folder can be written to", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const above = dirname(home.state), read = `--allow-read=${home.state}`;
     for (const written of [home.state, above, home.path]) {
       const flags = [read, `--allow-write=${written}`, "--allow-sys=uid", "--allow-env"];
@@ -161,7 +161,7 @@ describe("the doctor's token_cache", () => {
   });
 
   test("says that a plaintext cache is not encrypted, and who else can read it", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const path = `${home.path}/its cache.json`, env = { LATCHKEY_CACHE_FILE: path };
     expect((await check({ home, env })).detail).toBe(`nothing is stored yet; tokens will be in ${path}, unencrypted`);
     writeFileSync(path, DOCUMENT, { mode: 0o600 });
@@ -173,7 +173,7 @@ describe("the doctor's token_cache", () => {
   });
 
   test("says which files other users can read, and how to fix that", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     await keep(home, "jane");
     const fix = `chmod -R go-rwx ${home.state}`;
     chmodSync(home.state, 0o755);
@@ -195,7 +195,7 @@ describe("the doctor's token_cache", () => {
   });
 
   test("counts nobody when all have signed out, and what cannot be read", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     await fileStore({ folder: home.state, keyLocation: "file" }).update("jane", () => "{}");
     expect((await check({ home })).detail).toStartWith(`0 accounts in ${home.state}`);
   });
@@ -203,7 +203,7 @@ describe("the doctor's token_cache", () => {
   test.each(["{", "[]", "shopping: bread"])(
     "fails for a --cache-file with %s in it, and leaves it there",
     async (text) => {
-      using home = makeOwnHome();
+      using home = openHome();
       const path = `${home.path}/notes.txt`;
       writeFileSync(path, text, { mode: 0o600 });
       expect(await check({ home }, `--cache-file ${path}`)).toMatchObject({
@@ -216,7 +216,7 @@ describe("the doctor's token_cache", () => {
   );
 
   test("says that MSAL's file of our own is damaged, and not that a key is lost", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     const path = `${home.state}/msal_token_cache.json`;
     writeFileSync(path, "{", { mode: 0o600 });
@@ -227,7 +227,7 @@ describe("the doctor's token_cache", () => {
   });
 
   test("fails when the key is missing, damaged, or another one than was encrypted with", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     await keep(home, "jane", "joe");
     const path = `${home.state}/key.json`, key = readFileSync(path);
     rmSync(path);
@@ -258,7 +258,7 @@ describe("the doctor's token_cache", () => {
 
   // A damaged cache that was set aside stayed for ever, with tokens in it, and nothing told of it.
   test("names what was set aside as damaged, and how to remove it", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     await keep(home, "jane");
     const aside = [
       `${home.state}/key.json.damaged-20261125T120000Z`,
@@ -287,7 +287,7 @@ describe("the doctor's token_cache", () => {
     afterAll(() => bus.stop());
 
     test("says so, what is in the way of it, and what becomes of the key then", async () => {
-      using home = makeOwnHome();
+      using home = openHome();
       const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
       expect((await check({ home, env })).detail).toContain("its key in the keyring (Secret Service)");
       await lockKeyring(bus.address);

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { INTEROP_FOLDER, usePlayedWsl } from "../../../fakes/play_wsl.ts";
-import { CLIENT_ID, useFakeBroker } from "../../../fakes/use_fake_broker.ts";
+import { CLIENT_ID, useStage } from "../../../fixture.ts";
 import { ownRuntimePath } from "../../../runtimes/runtime_paths.ts";
 import { denoRun } from "../../../tools/deno_command.ts";
 import { MSAL_PROXY } from "../../../tools/wsl_machine.ts";
@@ -14,7 +14,7 @@ import { MSAL_PROXY } from "../../../tools/wsl_machine.ts";
 const LATCHKEY = fileURLToPath(new URL("../../../../bin/latchkey.ts", import.meta.url));
 /** An app that gets a token, and keeps nothing. */
 const WELL = `--client-id ${CLIENT_ID} --store memory`;
-const { broker, behave } = useFakeBroker();
+const stage = useStage({ broker: {} }), { behave } = stage;
 const { play, folder } = usePlayedWsl();
 beforeEach(() => behave());
 
@@ -103,9 +103,9 @@ describe("latchkey doctor in WSL", () => {
     ["hangs", /did not end within 3000 ms/, /wsl --shutdown/],
   ])("says how to fix it when wslinfo is, or does: %s", async (wslinfo, detail, fix) => {
     play({ wslinfo });
-    await broker().kill();
+    await stage.broker.kill();
     const { code, of } = await report();
-    await broker().start();
+    await stage.broker.start();
     expect(code).toBe(1);
     for (const row of [of.broker!, of.wsl!]) {
       expect({ id: row.id, ok: row.ok }).toEqual({ id: row.id, ok: false });
@@ -124,14 +124,14 @@ describe("latchkey doctor in WSL", () => {
   });
 
   test("says where Windows' drive is missing, and where interop is off", async () => {
-    await broker().kill();
+    await stage.broker.kill();
     play({ path: `${folder()}/none.exe` });
     const missing = await report();
     expect(missing.of.wsl).toMatchObject({ ok: false, detail: expect.stringContaining("there is no such program") });
     expect(missing.of.wsl!.fix).toContain("[automount]");
     play({ proxy: "ping exit" });
     const off = await report();
-    await broker().start();
+    await stage.broker.start();
     expect(off.of.wsl).toMatchObject({ ok: false, detail: expect.stringContaining("interop seems to be off") });
     expect(off.of.wsl!.fix).toContain("[interop]");
   });

@@ -14,7 +14,7 @@ import { addPrivateKeyring } from "../../../fakes/private_keyring.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../../../tools/deno_command.ts";
-import { makeOwnHome } from "../../own_home.ts";
+import { openHome } from "../../../fixture.ts";
 import { runLatchkeyOnDeno, type RunOptions, runProgram } from "../../run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
@@ -115,7 +115,7 @@ describe("latchkey doctor on a machine that is well", () => {
   test.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))(
     "finds nothing wrong on %s",
     async (name, path) => {
-      using home = makeOwnHome();
+      using home = openHome();
       const child = Bun.spawn([...path.program(), "bin/latchkey.ts", "doctor", "--client-id", CLIENT_ID], {
         cwd: fileURLToPath(new URL("../../../../", import.meta.url)),
         env: { ...OFFLINE, ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },

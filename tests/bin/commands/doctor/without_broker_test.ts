@@ -1,7 +1,7 @@
 // The doctor where no broker is to serve: nothing is missed for want of one, and tokens are looked for in the cache.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { redirectPath } from "../../../../lib/authority.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { type ProviderStage, startProviderStage } from "../../provider_stage.ts";
 import { runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
@@ -27,7 +27,7 @@ interface Row {
   readonly fix?: string;
 }
 
-async function doctor(words: readonly string[], home: OwnHome, program: readonly string[] = LATCHKEY_ON_BUN) {
+async function doctor(words: readonly string[], home: Home, program: readonly string[] = LATCHKEY_ON_BUN) {
   const { code, stdout } = await runProgram(
     [...program, "doctor", "--format", "json", ...words],
     { ...home.env, ...(words.includes(provider.url) ? {} : OFFLINE) },
@@ -42,7 +42,7 @@ describe.each(TESTED_PATHS)(
   "latchkey doctor at another authority than Microsoft's on $name",
   ({ program: programOf }) => {
     test("looks for accounts and a token in the cache, and misses neither bus nor keyring", async () => {
-      using home = makeOwnHome();
+      using home = openHome();
       const program = latchkeyBy(programOf()), { BROWSER } = provider.playedBrowser();
       const { code: before, ...none } = await doctor(appWords(), home, program);
       const fix = `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url}`;
@@ -86,7 +86,7 @@ describe.each(TESTED_PATHS)(
 
 describe("latchkey doctor --broker never", () => {
   test("misses no bus, and says how to sign in where nobody is", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { code, ...of } = await doctor(["--broker", "never", "--client-id", CLIENT_ID], home);
     const skipped = { ok: true, detail: "not checked: no broker is asked for" };
     expect({ code, of }).toMatchObject({
@@ -107,7 +107,7 @@ describe("latchkey doctor --broker never", () => {
   });
 
   test("asks for no accounts without a client id", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { accounts, silent_token } = await doctor(["--broker", "never"], home);
     expect({ accounts, silent_token }).toMatchObject({
       accounts: { ok: true, detail: "not checked: no --client-id was given" },

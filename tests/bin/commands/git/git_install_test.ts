@@ -8,7 +8,7 @@ import { startPrivateBus } from "../../../fakes/private_bus.ts";
 import { startFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
 import { OWN_GIT_ENVIRONMENT, startGitServer } from "../../../tools/git_server.ts";
-import { makeOwnHome } from "../../own_home.ts";
+import { openHome } from "../../../fixture.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../../tested_latchkey.ts";
 
@@ -176,7 +176,7 @@ const ALLOWED = TESTED_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
 
 test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder", async ({ name, program }) => {
   const bus = await startPrivateBus();
-  using home = makeOwnHome();
+  using home = openHome();
   const broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   await using server = startGitServer({
     accepts: (authorization) =>

@@ -13,7 +13,7 @@ import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
 import { findTool } from "../../../tools/find_tool.js";
 import { type GitServer, OWN_GIT_ENVIRONMENT, startGitServer } from "../../../tools/git_server.ts";
 import { putLatchkeyInPath } from "../../latchkey_in_path.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { type Run, runLatchkey, type RunOptions, runProgram } from "../../run_latchkey.ts";
 import { startLatchkey } from "../../running_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
@@ -267,7 +267,7 @@ describe.each(TESTED_PATHS)("latchkey git on $name", ({ program }) => {
 
   /** Runs it with a standard input that does not end. */
   async function withOpenInput(input: string, ...options: string[]): Promise<Run> {
-    using home = makeOwnHome();
+    using home = openHome();
     const child = Bun.spawn(words(...options), {
       env: { ...home.env, ...environment() },
       stdio: ["pipe", "pipe", "pipe"],
@@ -298,7 +298,7 @@ describe.each(TESTED_PATHS)("latchkey git on $name", ({ program }) => {
 });
 
 describe("git itself", () => {
-  let server: GitServer, home: OwnHome, path: Readonly<Record<string, string>>;
+  let server: GitServer, home: Home, path: Readonly<Record<string, string>>;
   let isRefused: (token: string) => boolean;
   beforeAll(() => {
     isRefused = () => false;
@@ -310,7 +310,7 @@ describe("git itself", () => {
       },
       challenges: ['Basic realm="contoso"'],
     });
-    home = makeOwnHome();
+    home = openHome();
     path = putLatchkeyInPath(home, [
       ...[LEAST_PERMISSIONS[0]!, "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,HOME,XDG_CONFIG_HOME"],
       ...["--allow-sys=uid", `--allow-read=${home.config}`],

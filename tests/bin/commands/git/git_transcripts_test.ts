@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import { putLatchkeyInPath } from "../../latchkey_in_path.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { runLatchkey, runProgram } from "../../run_latchkey.ts";
 
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555", HOST = "protocol=https\nhost=dev.azure.com\n";
@@ -12,11 +12,11 @@ const OURS = `!latchkey git --client-id ${CLIENT_ID}`;
 const OTHER = "!f() { echo username=joe; echo password=his; }; f", QUITS = "!f() { echo quit=1; }; f";
 const TOKEN = "[\\w-]+\\.[\\w-]+\\.[\\w-]+";
 
-let bus: PrivateBus, broker: FakeBroker, home: OwnHome, path: Readonly<Record<string, string>>;
+let bus: PrivateBus, broker: FakeBroker, home: Home, path: Readonly<Record<string, string>>;
 beforeAll(async () => {
   bus = await startPrivateBus();
   broker = await startFakeBroker(bus);
-  home = makeOwnHome();
+  home = openHome();
   path = putLatchkeyInPath(home);
 });
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { fetchWithToken, type ServerToken, type TokenReason } from "../../../../bin/commands/mcp/authorization.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";
-import { failureOf } from "../../../tools/failure_of.ts";
+import { failure } from "../../../fixture.ts";
 
 const SERVER = new URL("https://mcp.contoso.com/mcp"), MINUTE = 60_000, HOUR = 60 * MINUTE;
 
@@ -49,7 +49,7 @@ describe("fetchWithToken()", () => {
     const { send, sent } = play((_authorization, { redirect }) => new Response(redirect));
     expect(await (await send(SERVER, { redirect: "follow" })).text()).toBe("manual");
     for (const other of ["https://mcp.contoso.com:444/mcp", "http://mcp.contoso.com/mcp", "https://contoso.com/mcp"]) {
-      expect((await failureOf(send(other))).code).toBe("invalid_response");
+      expect((await failure(send(other))).code).toBe("invalid_response");
     }
     expect(sent.length).toBe(1);
   });
@@ -66,7 +66,7 @@ describe("fetchWithToken()", () => {
       expect(count).toBe(calls); // after a failure, not at each request
     }
     pass(3);
-    expect((await failureOf(send(SERVER))).code).toBe("no_network");
+    expect((await failure(send(SERVER))).code).toBe("no_network");
   });
 
   test("renews tokens that last a few minutes at half of them, and not at each request", async () => {
@@ -86,7 +86,7 @@ describe("fetchWithToken()", () => {
       return reason.mayPrompt ? options.acquire(reason) : first.promise;
     };
     const send = fetchWithToken(SERVER, { ...options, acquire });
-    const stream = failureOf(send(SERVER, { method: "GET" })), message = send(SERVER, { method: "POST" });
+    const stream = failure(send(SERVER, { method: "GET" })), message = send(SERVER, { method: "POST" });
     first.reject(new LatchkeyError("interaction_required", "x"));
     expect((await stream).code).toBe("interaction_required");
     expect((await message).status).toBe(200);
@@ -160,7 +160,7 @@ describe("fetchWithToken()", () => {
         ? Promise.reject(new LatchkeyError("interaction_required", "x"))
         : options.acquire(reason);
     const send = fetchWithToken(SERVER, { ...options, acquire });
-    expect((await failureOf(send(SERVER))).code).toBe("interaction_required");
+    expect((await failure(send(SERVER))).code).toBe("interaction_required");
     expect((await send(SERVER)).status).toBe(200);
   });
 
@@ -195,7 +195,7 @@ describe("fetchWithToken()", () => {
     const send = fetchWithToken(SERVER, { ...options, acquire });
     for (const minutes of [0, 0, 1, 0]) {
       pass(minutes);
-      expect((await failureOf(send(SERVER, { method: "POST" }))).code).toBe("user_canceled");
+      expect((await failure(send(SERVER, { method: "POST" }))).code).toBe("user_canceled");
     }
     expect(prompts).toEqual([true, false, true, false]);
   });

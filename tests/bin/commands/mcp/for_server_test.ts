@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readJwt } from "../../../../lib/encoding.ts";
 import { type Resource, startResource } from "../../../fakes/resource.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { type ProviderStage, startProviderStage } from "../../provider_stage.ts";
 import { startLatchkey } from "../../running_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../../tested_latchkey.ts";
@@ -34,16 +34,16 @@ afterAll(async () => {
 });
 
 const words = (line: string) => [...provider.appWordsOf(line), "--store", "plaintext"];
-const run = (home: OwnHome, line: string) => provider.latchkey(words(line), { home });
+const run = (home: Home, line: string) => provider.latchkey(words(line), { home });
 /** The same at a terminal, where the user sees what is asked for. */
-const atTerminal = (home: OwnHome, line: string) => {
+const atTerminal = (home: Home, line: string) => {
   const { BROWSER } = provider.playedBrowser(), env = { ...home.env, BROWSER };
   return startLatchkey([...LATCHKEY_ON_BUN, ...words(line)], { terminal: true, env }).ended();
 };
 const claimsOf = (stdout: string) => readJwt(JSON.parse(stdout).access_token);
-const agreements = (home: OwnHome) => JSON.parse(readFileSync(join(home.state, "agreed_scopes.json"), "utf8")).servers;
+const agreements = (home: Home) => JSON.parse(readFileSync(join(home.state, "agreed_scopes.json"), "utf8")).servers;
 /** What latchkey mcp tells its client about a request. */
-async function ping(home: OwnHome, more: readonly string[] = []): Promise<{ readonly error?: { message: string } }> {
+async function ping(home: Home, more: readonly string[] = []): Promise<{ readonly error?: { message: string } }> {
   await using mcp = startMcp(url, { words: [...words("mcp").slice(1), ...more], env: home.env });
   mcp.send({ jsonrpc: "2.0", id: 1, method: "ping" });
   return await mcp.message();
@@ -52,7 +52,7 @@ async function ping(home: OwnHome, more: readonly string[] = []): Promise<{ read
 describe("latchkey login --for", () => {
   // The hint was `latchkey login --scope api.read`, which signed in for another resource: the next call failed the same way.
   test("is the way out that latchkey mcp names, and signs in for exactly the server", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { error } = await ping(home, ["--interactive", "never"]);
     const [, command] = /sign in at a terminal: latchkey (login .*)$/.exec(error!.message)!;
     expect(error!.message).toContain(
@@ -78,7 +78,7 @@ describe("latchkey login --for", () => {
 
   // The provider takes a refresh token that is sent for another resource for used: it ended the sign-in.
   test("spends no refresh token of a sign-in for another resource", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     for (
       const signIn of ["login --scope api.read", `login --for ${url} --resource ${server.origin}/ --scope api.read`]
     ) {
@@ -96,7 +96,7 @@ describe("latchkey login --for", () => {
   });
 
   test("gives latchkey token a token for the server, renewed for the same resource", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await atTerminal(home, `login --for ${url}`)).code).toBe(0);
     for (const more of ["", " --force-refresh"]) {
       const { code, stdout } = await run(home, `token --for ${url} --format json${more}`);
@@ -105,7 +105,7 @@ describe("latchkey login --for", () => {
   });
 
   test("agrees to nothing without a terminal, unless the user names the scopes", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     const refused = await run(home, `login --for ${url}`);
     expect(refused.code).toBe(3);
     expect(refused.stderr).toContain("scopes that you have not agreed to: api.read");
@@ -115,7 +115,7 @@ describe("latchkey login --for", () => {
   });
 
   test("asks again if the server names more scopes, or another app asks", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await atTerminal(home, `login --for ${url}`)).code).toBe(0);
     scopes = ["api.read", "api.write"];
     const { code, stderr } = await run(home, `token --for ${url}`);
@@ -127,14 +127,14 @@ describe("latchkey login --for", () => {
   });
 
   test("a prompt that is forbidden is no agreement", async () => {
-    using home = makeOwnHome();
+    using home = openHome();
     expect((await atTerminal(home, `login --for ${url} --prompt none`)).code).toBe(3);
   });
 });
 
 // The browser opened without a question: where the user was signed in to the provider, it came back by itself, and that counted.
 describe("latchkey token --for asks at a terminal", () => {
-  const startAtTerminal = (home: OwnHome) => {
+  const startAtTerminal = (home: Home) => {
     const { BROWSER, page } = provider.playedBrowser();
     const env = { ...home.env, BROWSER };
     const line = words(`token --for ${url} --format json`);
@@ -144,7 +144,7 @@ describe("latchkey token --for asks at a terminal", () => {
     /is of .*, for the scopes api\.read\. Go on only if you trust .*\s+latchkey: Do you trust .* with them\? \[y\/N\] $/;
 
   test.each(["y", "Yes"])("before the browser opens, and agrees by %s", async (answer) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { latchkey } = startAtTerminal(home);
     await latchkey.printed(QUESTION);
     latchkey.type(`${answer}\n`);
@@ -156,7 +156,7 @@ describe("latchkey token --for asks at a terminal", () => {
   });
 
   test.each(["\n", "n\n", "yep\n"])("and opens no browser after %j", async (answer) => {
-    using home = makeOwnHome();
+    using home = openHome();
     const { latchkey, page } = startAtTerminal(home);
     await latchkey.printed(QUESTION);
     latchkey.type(answer);
@@ -171,7 +171,7 @@ describe("latchkey token --for asks at a terminal", () => {
 
 // Standard input has messages, so there is no question, and a browser alone is none: it opened if standard error was a terminal.
 test("latchkey mcp at a terminal takes no sign-in for an agreement", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const { BROWSER, page } = provider.playedBrowser();
   const line = [...words(`mcp ${url}`), "--interactive", "always"];
   const mcp = startLatchkey([...LATCHKEY_ON_BUN, ...line], { terminal: true, env: { ...home.env, BROWSER } });
@@ -184,7 +184,7 @@ test("latchkey mcp at a terminal takes no sign-in for an agreement", async () =>
 
 // Without a scope there was nothing to agree to: any server got a token, and an opaque one can be good at all services.
 test("a server that names no scope gets no token before the user agreed to it", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   for (const named of [[], ["openid", "offline_access"]]) {
     scopes = named;
     const { code, stderr } = await run(home, `token --for ${url}`);
@@ -193,14 +193,14 @@ test("a server that names no scope gets no token before the user agreed to it", 
 });
 
 test("a URL that --for cannot have is wrong usage", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   for (const command of ["login", "token"]) {
     expect((await run(home, `${command} --for http://mcp.contoso.com`)).code).toBe(2);
   }
 });
 
 test("--resource names a resource that the metadata has to have", async () => {
-  using home = makeOwnHome();
+  using home = openHome();
   const { stderr } = await atTerminal(home, `login --for ${url} --resource ${server.origin}/`);
   expect(stderr).toContain(`needs tokens for another resource: ${url}`);
   expect((await run(home, `login --for ${url} --resource ${server.origin}/ --scope api.read`)).code).toBe(0);

@@ -12,7 +12,7 @@ import {
   type ReceivedRequest,
   startMcpServer,
 } from "../../../tools/start_mcp_server.ts";
-import { makeOwnHome, type OwnHome } from "../../own_home.ts";
+import { type Home, openHome } from "../../../fixture.ts";
 import { type ProviderStage, startProviderStage } from "../../provider_stage.ts";
 import { CLIENT_ID, connectClient, type McpLines, type McpOptions, startMcp } from "./mcp_stage.ts";
 
@@ -86,8 +86,8 @@ describe("latchkey mcp with an OpenID provider", () => {
     ...["--interactive", interactive],
   ];
   /** A home whose user has agreed to the scopes. */
-  function makeAgreedHome(): OwnHome {
-    const home = makeOwnHome(), names = { server: server.url, resource: server.url, authority: provider.url };
+  function makeAgreedHome(): Home {
+    const home = openHome(), names = { server: server.url, resource: server.url, authority: provider.url };
     const agreed = { ...names, client_id: provider.clientId, scopes: ["api.read", "api.write"] };
     mkdirSync(home.state, { recursive: true, mode: 0o700 });
     const json = JSON.stringify({ servers: [agreed] });
@@ -133,7 +133,7 @@ describe("latchkey mcp with an OpenID provider", () => {
   // A server got any scopes that it named, by a sign-in that did not show them.
   test("requests no scope that the server names before the user has agreed to it", async () => {
     server.documents[METADATA] = { resource: server.url, scopes_supported: ["admin", "repo:write"] };
-    using home = makeOwnHome();
+    using home = openHome();
     const mcp = start({ words: words("always"), env: browserOf(home) });
     mcp.send(INITIALIZE);
     const { error } = await mcp.message() as { error: { message: string } };

@@ -1,7 +1,7 @@
 /** latchkey mcp as a client starts it, and the client: the SDK's own, or lines as they are. */
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { makeOwnHome } from "../../own_home.ts";
+import { openHome } from "../../../fixture.ts";
 import { LATCHKEY_ON_BUN } from "../../tested_latchkey.ts";
 
 /** An app of no provider. */
@@ -34,7 +34,7 @@ export async function connectClient(
   url: string,
   { words = DEFAULT_WORDS, env = {}, program = LATCHKEY_ON_BUN, modern = false }: McpOptions = {},
 ): Promise<McpClient> {
-  const [command = "", ...args] = program, home = makeOwnHome(), decoder = new TextDecoder();
+  const [command = "", ...args] = program, home = openHome(), decoder = new TextDecoder();
   const transport = new StdioClientTransport({
     command,
     args: [...args, "mcp", url, ...words],
@@ -89,7 +89,7 @@ export function startMcp(
   url: string,
   { words = DEFAULT_WORDS, env = {}, program = LATCHKEY_ON_BUN }: McpOptions = {},
 ): McpLines {
-  const home = makeOwnHome();
+  const home = openHome();
   const child = Bun.spawn([...program, "mcp", url, ...words], {
     env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env, ...env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -4,7 +4,7 @@ import { ClientPrompts, PROMPT_PAUSE_MS } from "../../../../bin/commands/serve/c
 import { LatchkeyError } from "../../../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../../../lib/request.ts";
 import type { AuthenticationResult } from "../../../../lib/token.ts";
-import { failureOf } from "../../../tools/failure_of.ts";
+import { failure, rejection } from "../../../fixture.ts";
 
 const REQUEST: AcquireTokenRequest = {
   scopes: ["https://management.azure.com/.default"],
@@ -52,7 +52,7 @@ test("ClientPrompts opens one prompt for a client that gives up and asks again",
     const answer = prompts.acquire({ ...REQUEST, signal: client.signal });
     await untilShown(shown, 1);
     client.abort(new Error("gone"));
-    expect(await failureOf(answer)).toBe(client.signal.reason);
+    expect(await rejection(answer)).toBe(client.signal.reason);
   }
   expect(shown).toHaveLength(1);
   const answer = prompts.acquire(REQUEST);
@@ -78,11 +78,11 @@ test("ClientPrompts opens one prompt at a time, for other scopes as well", async
 test("ClientPrompts opens none for ten minutes after a prompt without a sign-in, and says so", async () => {
   const { prompts, shown, state } = play();
   const first = prompts.acquire(REQUEST);
-  const waiting = failureOf(prompts.acquire(REQUEST));
+  const waiting = failure(prompts.acquire(REQUEST));
   await untilShown(shown, 1);
   state.nowMs += 300_000; // the prompt's own time
   shown[0]!.end.reject(CANCELED);
-  expect(await failureOf(first)).toMatchObject({ code: "user_canceled" });
+  expect(await failure(first)).toMatchObject({ code: "user_canceled" });
   const paused = {
     code: "interaction_required",
     error: "invalid_grant",
@@ -91,7 +91,7 @@ test("ClientPrompts opens none for ten minutes after a prompt without a sign-in,
   };
   expect(await waiting).toMatchObject(paused);
   state.nowMs += PROMPT_PAUSE_MS - 1;
-  expect(await failureOf(prompts.acquire(REQUEST))).toMatchObject({ code: "interaction_required" });
+  expect(await failure(prompts.acquire(REQUEST))).toMatchObject({ code: "interaction_required" });
   expect(shown).toHaveLength(1);
   state.nowMs++;
   const later = prompts.acquire(REQUEST);
@@ -102,7 +102,7 @@ test("ClientPrompts opens none for ten minutes after a prompt without a sign-in,
 
 test("ClientPrompts gives a token in the pause if the user has signed in elsewhere", async () => {
   const { prompts, shown, state } = play();
-  const first = failureOf(prompts.acquire(REQUEST));
+  const first = failure(prompts.acquire(REQUEST));
   await untilShown(shown, 1);
   shown[0]!.end.reject(CANCELED);
   await first;
@@ -120,14 +120,14 @@ test("ClientPrompts makes no pause for a failure without a prompt, and passes ot
       return Promise.reject(offline);
     },
   });
-  expect(await failureOf(prompts.acquire(REQUEST))).toBe(offline);
-  expect(await failureOf(prompts.acquire(REQUEST))).toBe(offline);
+  expect(await rejection(prompts.acquire(REQUEST))).toBe(offline);
+  expect(await rejection(prompts.acquire(REQUEST))).toBe(offline);
   expect(asked).toBe(2);
   const refusing = new ClientPrompts({
     silently: () => Promise.reject(offline),
     withPrompt: () => expect.unreachable(),
   });
-  expect(await failureOf(refusing.acquire(REQUEST))).toBe(offline);
+  expect(await rejection(refusing.acquire(REQUEST))).toBe(offline);
 });
 
 test("ClientPrompts prompts where a broker that cannot start is the cause of a missing sign-in", async () => {
@@ -141,7 +141,7 @@ test("ClientPrompts prompts where a broker that cannot start is the cause of a m
 
 test("ClientPrompts ends an open prompt when the server ends", async () => {
   const { prompts, shown } = play();
-  const answer = failureOf(prompts.acquire(REQUEST));
+  const answer = failure(prompts.acquire(REQUEST));
   await untilShown(shown, 1);
   prompts.close();
   expect(await answer).toMatchObject({ code: "user_canceled", message: "latchkey serve is ending" });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { askEndpoint } from "../../ask_endpoint.ts";
-import { makeOwnHome } from "../../own_home.ts";
+import { openHome } from "../../../fixture.ts";
 
 let folder: string, count = 0;
 
@@ -54,7 +54,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
     ])("serves with its standard error %s", async (_, open) => {
       const socketPath = join(folder, `socket-${++count}`), [stderr, ...others] = open();
       const words = ["--client-id", "11111111-2222-4333-8444-555555555555", "--resource", "https://vault.azure.net"];
-      using home = makeOwnHome();
+      using home = openHome();
       const child = Bun.spawn([...program(), "bin/latchkey.ts", "serve", "--socket", socketPath, ...words], {
         cwd: fileURLToPath(new URL("../../../../", import.meta.url)),
         env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env },

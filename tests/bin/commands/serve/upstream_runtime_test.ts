@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { requireStrictHttp } from "../../../../bin/commands/serve/upstream.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";
-import { failureOf } from "../../../tools/failure_of.ts";
+import { failure } from "../../../fixture.ts";
 
 // The HTTP of older runtimes takes messages with two lengths, or never cuts off a client that sends nothing.
 test.each<["Deno" | "Bun" | "Node", string, string]>([
@@ -10,7 +10,7 @@ test.each<["Deno" | "Bun" | "Node", string, string]>([
   ["Bun", "1.3.9", "1.4"],
   ["Node", "22.17.1", "22.18"],
 ])("--upstream refuses %s %s, and names the first version that it takes", async (name, version, first) => {
-  const error = await failureOf(Promise.try(() => requireStrictHttp({ name, version })));
+  const error = await failure(Promise.try(() => requireStrictHttp({ name, version })));
   expect(error).toBeInstanceOf(LatchkeyError);
   expect(error).toMatchObject({
     code: "missing_dependency",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { UpstreamTokens } from "../../../../bin/commands/serve/upstream_tokens.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";
 import type { AuthenticationResult } from "../../../../lib/token.ts";
-import { failureOf } from "../../../tools/failure_of.ts";
+import { failure, rejection } from "../../../fixture.ts";
 
 const SCOPE = "https://graph.microsoft.com/.default";
 const MINUTE = 60_000;
@@ -63,7 +63,7 @@ describe("ScopeTokens", () => {
     for (const claims of ["a", "b", "c"]) refused = (await tokens.answer({ claims, refused }, signal))!;
     fail(new LatchkeyError("interaction_required", "A person has to sign in"));
     for (let times = 0; times < 2; times++) {
-      expect((await failureOf(tokens.answer({ claims: "d", refused }, signal)!)).code).toBe("interaction_required");
+      expect((await failure(tokens.answer({ claims: "d", refused }, signal)!)).code).toBe("interaction_required");
     }
     fail(undefined);
     expect(tokens.answer({ claims: "d", refused }, signal)).toBeUndefined();
@@ -77,7 +77,7 @@ describe("ScopeTokens", () => {
     const refused = await tokens.acquire(signal);
     const release = hold();
     const leaving = new AbortController();
-    const left = failureOf(tokens.answer({ claims: "a", refused }, leaving.signal)!);
+    const left = rejection(tokens.answer({ claims: "a", refused }, leaving.signal)!);
     const answers = Array.from({ length: 20 }, () => tokens.answer({ claims: "a", refused }, signal));
     leaving.abort(new Error("The client has disconnected"));
     expect(await left).toBe(leaving.signal.reason);
@@ -93,7 +93,7 @@ describe("ScopeTokens", () => {
     const refused = await tokens.acquire(signal);
     const release = hold();
     const leaving = new AbortController();
-    const left = failureOf(tokens.answer({ claims: "a", refused }, leaving.signal)!);
+    const left = rejection(tokens.answer({ claims: "a", refused }, leaving.signal)!);
     leaving.abort(new Error("The client has disconnected"));
     await left;
     expect(signals[1]!.aborted).toBe(true);
