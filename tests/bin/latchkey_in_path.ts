@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { type Home } from "../fixture.ts";
+import type { Home } from "../fixture.ts";
 import { latchkeyBy } from "./tested_latchkey.ts";
 
 /**

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findTool } from "../tools/find_tool.js";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
-import { type Home } from "../fixture.ts";
+import type { Home } from "../fixture.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
