@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 /** Terms on which users get what we depend on: they ask for no more than to be named. */
 const PERMISSIVE = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"];
 
-/** Packages of which npm's package and the executables contain a copy, so that nobody has to install them. */
+/** Packages of which npm's package and the executables contain a copy, so that users need not install them. */
 const BUNDLED = [
   "@modelcontextprotocol/client",
   "@modelcontextprotocol/server",
@@ -138,10 +138,10 @@ interface Row {
   readonly isForUsers: boolean;
 }
 
-/** README's table. A name in parentheses is what a registry calls the package; `*` stands for all that is in no other row. */
+/** The table of docs/dependencies.md. A name in parentheses is what a registry calls the package; `*` stands for all that is in no other row. */
 function dependencyTable(): readonly Row[] {
-  const [, body = ""] = /^\| package +\| why +\| licence +\| who gets it \|\n\|[ |-]+\|\n((?:\|.*\|\n)+)/m
-    .exec(read("README.md")) ?? [];
+  const [, body = ""] = /^\| package +\| why +\| license +\| who gets it +\|\n\|[ |-]+\|\n((?:\|.*\|\n)+)/m
+    .exec(read("docs/dependencies.md")) ?? [];
   const lines = body.trim().split("\n").map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
   const patternsOf = (packages: string) =>
     [...packages.replace(/ \([^)]*`[^)]*\)/g, "").matchAll(/`([^`]+)`/g)].map(([, each]) => each!);
