@@ -40,7 +40,7 @@ function prose(file: string): string {
 
 /** What is wrong with the calls of the command line among some commands. */
 function complaints(script: string): readonly string[] {
-  return shellCommands(script).flatMap((words) => {
+  return shellCommands(script).map(withoutNpm).flatMap((words) => {
     const at = words.findIndex((word) => PROGRAMS.test(word));
     // A command may stand behind variables, or behind what runs it; elsewhere the word is an argument like any other.
     if (at < 0 || at > 0 && words[at] === "latchkey" && !words.slice(0, at).every((word) => word.includes("="))) {
@@ -49,6 +49,13 @@ function complaints(script: string): readonly string[] {
     const complaint = complaintOf(words.slice(at + 1));
     return complaint === undefined ? [] : [`${words.join(" ")}: ${complaint}`];
   });
+}
+
+/** Returns `npm run latchkey -- token` as `latchkey token`. */
+function withoutNpm(words: readonly string[]): readonly string[] {
+  const end = words.indexOf("--");
+  const isScript = words[0] === "npm" && words[1] === "run" && words[end - 1] === "latchkey";
+  return isScript ? ["latchkey", ...words.slice(end + 1)] : words;
 }
 
 function complaintOf([name = "", ...rest]: readonly string[]): string | undefined {
@@ -109,7 +116,8 @@ test.each(documents)("every command and option that %s speaks of exists", (file)
 
 test.each(documents)("every script that %s names is there", (file) => {
   const { scripts } = JSON.parse(read("package.json"));
-  const named = [...read(file).matchAll(/\b(?:npm run|deno task) ([\w:-]+)/g)].map(([, name]) => name!);
+  const named = [...read(file).matchAll(/\b(?:npm run|deno task)(?: --silent| --prefix \S+)* ([\w:-]+)/g)]
+    .map(([, name]) => name!);
   expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
 });
 
@@ -139,6 +147,8 @@ test("the picture and the tables of what a token costs have the figures that wer
   };
   for (const [name, row] of Object.entries(rows)) {
     const { cpuMs, peakMiB } = figures.silentToken.find((figure) => figure.name === name)!;
-    expect(read("docs/comparison.md")).toMatch(new RegExp(`^\\| ${row}\\b.*\\| ${cpuMs} ms, ${peakMiB} MiB +\\|$`, "m"));
+    expect(read("docs/comparison.md")).toMatch(
+      new RegExp(`^\\| ${row}\\b.*\\| ${cpuMs} ms, ${peakMiB} MiB +\\|$`, "m"),
+    );
   }
 });
