@@ -5,6 +5,7 @@
  */
 import { isMicrosoftHost } from "./authority.ts";
 import { isGuid } from "./encoding.ts";
+import { ArgumentError } from "./errors.ts";
 
 /** An account of the broker or the cache. It is plain data: a program may store it and pass it to a later call. */
 export interface AccountInfo {
@@ -74,4 +75,19 @@ export function idKey(homeAccountId: string): string {
 /** Returns a client id in the form in which equal ids are equal texts. Only GUIDs compare without case. */
 export function clientKey(clientId: string): string {
   return isGuid(clientId) ? clientId.toLowerCase() : clientId;
+}
+
+/**
+ * Checks an account. Returns it with both names of its tenant: a stored one of MSAL for Node has only `tenantId`.
+ *
+ * @throws {TypeError} if it is not an account.
+ */
+export function checkAccount(account: AccountInfo | undefined): AccountInfo {
+  if (typeof account?.homeAccountId !== "string") {
+    throw new ArgumentError("account is missing, or is not one of getAccounts");
+  }
+  const { realm, tenantId }: Partial<AccountInfo> = account;
+  const tenant = realm ?? tenantId;
+  if (tenant === undefined || realm === tenantId) return account;
+  return { ...account, realm: tenant, tenantId: tenant };
 }

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import type { AccountInfo } from "./account.ts";
+import { type AccountInfo, checkAccount } from "./account.ts";
 import {
   type Authority,
   authorityOfAccount,
+  checkClientId,
   checkRedirectPath,
   DEFAULT_AUTHORITY,
   loopbackRedirectUri,
@@ -22,6 +23,7 @@ import {
 import { isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";
+import { checkCapabilities } from "./claims.ts";
 import { ArgumentError, checkRuntime, isInteractionRequired, type LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
@@ -31,10 +33,7 @@ import {
   type AcquireTokenRequest,
   type AuthCodeFlowRequest,
   type BrokerStatusOptions,
-  checkAccount,
   checkCall,
-  checkCapabilities,
-  checkClientId,
   checkOptions,
   checkPop,
   checkRequest,

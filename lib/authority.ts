@@ -1,8 +1,9 @@
 /**
- * Authorities, the clouds that they belong to, and their redirect URIs.
+ * Authorities, the clouds that they belong to, and their client ids and redirect URIs.
  *
  * @module
  */
+import { isGuid } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
 
 /** Kind of an authority's server. Brokers serve Microsoft Entra ID only. */
@@ -324,4 +325,20 @@ export function redirectUris(
     { uri: NATIVE_CLIENT_URI, ways: ["linux"] },
     browser,
   ];
+}
+
+/**
+ * Checks a client id. Microsoft's are GUIDs; another provider chooses the form of its own.
+ *
+ * @throws {TypeError} if it is missing, or is not one of the authority's.
+ */
+export function checkClientId(clientId: unknown, authority: Authority): void {
+  if (typeof clientId !== "string" || !clientId.trim()) {
+    throw new ArgumentError("Cannot make an application: clientId is missing");
+  }
+  if (isGuid(clientId) || !isMicrosoftAuthority(authority)) return;
+  throw new ArgumentError(
+    `Cannot make an application: clientId must be a GUID at ${authority.url}, not ${JSON.stringify(clientId)}: ` +
+      "pass the Application (client) ID of the app registration",
+  );
 }

@@ -3,10 +3,12 @@
  *
  * @module
  */
-import { type AccountInfo, accountKey } from "./account.ts";
+import { type AccountInfo, accountKey, checkAccount } from "./account.ts";
 import { type Authority, authorityOfAccount, authorityOfTenant, isMicrosoftAuthority } from "./authority.ts";
-import { isGuid, isObject, type JsonObject, nearestName, readBase64Json, readJson } from "./encoding.ts";
+import { capabilitiesOf, checkCapabilities, claimsRequest } from "./claims.ts";
+import { isGuid, isObject, nearestName } from "./encoding.ts";
 import { ArgumentError } from "./errors.ts";
+import { checkScopes } from "./scopes.ts";
 
 /** Options of every request. */
 export interface RequestOptions {
@@ -120,7 +122,7 @@ export const CONSOLE_WINDOW_HANDLE: unique symbol = Symbol.for("latchkey.console
 export interface InteractiveRequest extends TokenRequest, SignInOptions {
   /** User name that the sign-in suggests; another person may sign in. */
   readonly loginHint?: string | undefined;
-  /** User name that has to sign in: nothing of another is stored. @default anybody may sign in */
+  /** User name that must sign in: nothing of another user is stored. @default any user may sign in */
   readonly username?: string | undefined;
 }
 
@@ -141,7 +143,7 @@ export interface AcquireTokenRequest extends TokenRequest, SignInOptions, Pick<S
 
 /** Request of `PublicClientApplication.acquireTokenByDeviceCode`. */
 export interface DeviceCodeSignIn extends TokenRequest {
-  /** User name that has to sign in: anybody who is told the code can use it. @default anybody may sign in */
+  /** User name that must sign in: every user who is told the code can use it. @default any user may sign in */
   readonly username?: string | undefined;
   /** Shows the code to the person. */
   readonly onUserCode: (code: UserCode) => void | Promise<void>;
@@ -167,8 +169,8 @@ export interface AuthCodeFlowRequest
     Omit<TokenRequest, "authenticationScheme">,
     Pick<SignInOptions, "prompt" | "domainHint" | "maxAge" | "extraScopesToConsent" | "extraQueryParameters"> {
   /**
-   * Address of the app that receives the answer, as registered. It has to end in `redirectPath(authority)` if the authority is
-   * not Microsoft's and does not name itself in its answers (RFC 9207).
+   * URL of the app that receives the response, as registered. It must end in `redirectPath(authority)` if the authority is not
+   * Microsoft's and does not name itself in its responses (RFC 9207).
    */
   readonly redirectUri: string;
   /** User name that the sign-in suggests. */
@@ -245,13 +247,8 @@ interface Requests {
 
 const POP: OptionNames<PopScheme> = { type: true, method: true, url: true, nonce: true, kid: true };
 
+/** The options of each call's request. Made on first use: bundlers keep spreads at a module's top. */
 let optionsOfCalls: { readonly [Call in keyof Requests]: OptionNames<Requests[Call]> } | undefined;
-
-/** Returns everything that a call's request may have. The lists are made on first use: bundlers keep spreads at a module's top. */
-function optionsOf(call: keyof Requests): Readonly<Record<string, true>> {
-  optionsOfCalls ??= listOptions();
-  return optionsOfCalls[call];
-}
 
 function listOptions(): NonNullable<typeof optionsOfCalls> {
   const all: OptionNames<RequestOptions> = { correlationId: true, signal: true };
@@ -297,7 +294,8 @@ function listOptions(): NonNullable<typeof optionsOfCalls> {
  * @throws {TypeError} if an option does not exist.
  */
 export function checkRequest(call: keyof Requests, request: unknown): void {
-  checkOptions(call, request, optionsOf(call));
+  optionsOfCalls ??= listOptions();
+  checkOptions(call, request, optionsOfCalls[call]);
 }
 
 /**
@@ -323,28 +321,12 @@ function suggestion(name: string, names: readonly string[]): string {
   return `: did you mean ${likely.length > 1 ? "one of " : ""}${likely.join(", ")}?`;
 }
 
-/**
- * Checks a client id. Microsoft's are GUIDs; another provider chooses the form of its own.
- *
- * @throws {TypeError} if it is missing, or is not one of the authority's.
- */
-export function checkClientId(clientId: unknown, authority: Authority): void {
-  if (typeof clientId !== "string" || !clientId.trim()) {
-    throw new ArgumentError("Cannot make an application: clientId is missing");
-  }
-  if (isGuid(clientId) || !isMicrosoftAuthority(authority)) return;
-  throw new ArgumentError(
-    `Cannot make an application: clientId must be a GUID at ${authority.url}, not ${JSON.stringify(clientId)}: ` +
-      "pass the Application (client) ID of the app registration",
-  );
-}
-
 /** A validated request with its defaults. */
 export interface TokenQuery
   extends SignInOptions, Pick<AcquireTokenRequest, "scopes" | "account" | "username" | "resource" | "signal"> {
   /** The app's authority, or that of the requested tenant. */
   readonly authority: Authority;
-  /** User name that has to sign in; `username` only suggests one. */
+  /** User name that must sign in; `username` only suggests one. */
   readonly requiredUsername?: string | undefined;
   /** Claims request as JSON text, client capabilities included. */
   readonly claims?: string | undefined;
@@ -449,59 +431,15 @@ export function checkCall(request: RequestOptions): RequestOptions & { readonly 
   const fields = request as Readonly<Record<string, unknown>>;
   for (const name of STRING_FIELDS) {
     if (fields[name] !== undefined && typeof fields[name] !== "string") {
-      throw new ArgumentError(`${name} has to be a string`);
+      throw new ArgumentError(`${name} must be a string`);
     }
   }
   checkCapabilities(fields.clientCapabilities);
   const { correlationId = crypto.randomUUID(), signal } = request;
   if (typeof correlationId !== "string" || !isGuid(correlationId)) {
-    throw new ArgumentError("correlationId has to be a UUID");
+    throw new ArgumentError("correlationId must be a UUID");
   }
   return { correlationId, signal };
-}
-
-export function checkCapabilities(capabilities: unknown): void {
-  if (capabilities === undefined) return;
-  if (Array.isArray(capabilities) && capabilities.every((one) => typeof one === "string" && one !== "")) return;
-  throw new ArgumentError('clientCapabilities has to be a list of strings, such as ["cp1"]');
-}
-
-/**
- * Checks an account. Returns it with both names of its tenant: a stored one of MSAL for Node has only `tenantId`.
- *
- * @throws {TypeError} if it is not an account.
- */
-export function checkAccount(account: AccountInfo | undefined): AccountInfo {
-  if (typeof account?.homeAccountId !== "string") {
-    throw new ArgumentError("account is missing, or is not one of getAccounts");
-  }
-  const { realm, tenantId }: Partial<AccountInfo> = account;
-  const tenant = realm ?? tenantId;
-  if (tenant === undefined || realm === tenantId) return account;
-  return { ...account, realm: tenant, tenantId: tenant };
-}
-
-/** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
-export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
-
-/** Returns a resource without the `/.default` of its scope. */
-export const resourceOf = (text: string): string => text.replace(/\/\.default\/?$/i, "");
-
-/** A scope token (RFC 6749, 3.3). */
-export const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
-
-/** Returns scopes, each once. Throws a `TypeError` if none names a resource, or one is not a scope token. */
-export function checkScopes(scopes: readonly string[]): string[] {
-  if (!Array.isArray(scopes) || scopes.length === 0) throw mistake('scopes has to be a list, such as ["User.Read"]');
-  for (const scope of scopes) {
-    if (typeof scope !== "string" || !SCOPE_TOKEN.test(scope)) {
-      throw mistake(`${JSON.stringify(scope)} is not a scope`);
-    }
-  }
-  if (scopes.every((scope) => RESERVED_SCOPES.includes(scope))) {
-    throw mistake(`scopes has to name more than ${scopes.join(", ")}, as User.Read`);
-  }
-  return [...new Set(scopes)];
 }
 
 const PROMPTS: readonly Prompt[] = ["none", "login", "consent", "create", "select_account"];
@@ -513,35 +451,36 @@ const OWN_PARAMETERS =
 export function checkSignIn(
   { prompt, maxAge, extraQueryParameters = {}, interactive, port = 0 }: Omit<AcquireTokenRequest, "scopes">,
 ): void {
-  if (prompt !== undefined && !PROMPTS.includes(prompt)) throw mistake(`prompt has to be one of ${PROMPTS.join(", ")}`);
+  if (prompt !== undefined && !PROMPTS.includes(prompt)) throw mistake(`prompt must be one of ${PROMPTS.join(", ")}`);
   if (prompt === "none" && interactive === "always") throw mistake('the prompt "none" forbids interactive: "always"');
   if (maxAge !== undefined && !(Number.isSafeInteger(maxAge) && maxAge >= 0)) {
-    throw new RangeError("Cannot acquire a token: maxAge has to be a whole number of seconds, 0 or more");
+    throw new RangeError("Cannot acquire a token: maxAge must be a whole number of seconds, 0 or more");
   }
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new RangeError("Cannot acquire a token: port has to be 0 to 65535");
+    throw new RangeError("Cannot acquire a token: port must be 0 to 65535");
   }
   for (const [name, value] of Object.entries(extraQueryParameters)) {
     if (OWN_PARAMETERS.test(name)) throw mistake(`extraQueryParameters cannot have ${name}`);
-    if (typeof value !== "string") throw mistake(`extraQueryParameters.${name} has to be a string`);
+    if (typeof value !== "string") throw mistake(`extraQueryParameters.${name} must be a string`);
   }
 }
 
+/** Checks a scheme of proof of possession. Throws a `TypeError` if it is invalid. */
 export function checkPop(scheme: PopScheme | undefined): void {
   if (scheme === undefined) return;
   checkOptions("authenticationScheme", scheme, POP);
   const { type, method, url, nonce, kid } = scheme;
-  if (type !== "pop") throw mistake('authenticationScheme.type has to be "pop"');
+  if (type !== "pop") throw mistake('authenticationScheme.type must be "pop"');
   // RFC 9110, 5.6.2: the characters of a method.
   if (typeof method !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(method)) {
     throw mistake("the method is not one of HTTP's, such as GET");
   }
   if (typeof url !== "string" || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw mistake("the url is not an address such as https://graph.microsoft.com/v1.0/me");
+    throw mistake("the url is not a URL such as https://graph.microsoft.com/v1.0/me");
   }
-  if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce has to be a string");
+  if (nonce !== undefined && typeof nonce !== "string") throw mistake("the nonce must be a string");
   if (kid !== undefined && !(typeof kid === "string" && /^[\w-]{1,256}$/.test(kid))) {
-    throw mistake("the kid has to be the id of a key, in base64url");
+    throw mistake("the kid must be the id of a key, in base64url");
   }
 }
 
@@ -550,74 +489,7 @@ function checkResource(resource: string | undefined, { kind, url }: Authority): 
   if (resource === undefined) return;
   if (kind !== "oidc") throw mistake(`resource is not for ${url}: there a scope such as api://contoso/.default has it`);
   if (URL.canParse(resource) && !resource.includes("#")) return;
-  throw mistake("resource has to be an address without a fragment, such as https://mcp.contoso.com/mcp");
-}
-
-/**
- * Merges a claims challenge with client capabilities (OpenID Connect Core, 5.5).
- *
- * @param challenge A whole `WWW-Authenticate` header, whose `claims` are JSON or, usually, base64 of it; or either by itself.
- * @returns JSON text; `undefined` if there is neither.
- * @throws {TypeError} if the challenge has no claims. The message does not quote it.
- */
-export function claimsRequest(challenge: string | undefined, capabilities: readonly string[] = []): string | undefined {
-  const claims = parseChallenge(challenge);
-  if (capabilities.length === 0) return claims && JSON.stringify(claims);
-  const accessToken = isObject(claims?.access_token) ? claims.access_token : {};
-  return JSON.stringify({ ...claims, access_token: { ...accessToken, xms_cc: { values: capabilities } } });
-}
-
-function parseChallenge(challenge: string | undefined): JsonObject | undefined {
-  if (challenge === undefined || challenge.trim() === "") return undefined;
-  const claims = challenge.trimStart().startsWith("{")
-    ? readJson(challenge)
-    : parseHeader(challenge) ?? readBase64Json(challenge.trim());
-  if (claims) return claims;
-  throw mistake("claims has to be a JSON object, or base64 of one, or a WWW-Authenticate header with claims in it");
-}
-
-/** Parts of a header (RFC 9110, 11.2): quoted strings, which may be cut off, words, and separators. */
-const PART = /"((?:[^"\\]|\\.)*)(?:"|\\?$)|[^\s",=]+|[,=]/gs;
-
-/** A header may have several challenges; the first with valid claims counts. */
-function parseHeader(header: string): JsonObject | undefined {
-  for (const { name, value } of challengeParameters(header)) {
-    const claims = name === "claims" ? readJson(value) ?? readBase64Json(value) : undefined;
-    if (claims) return claims;
-  }
-  return undefined;
-}
-
-/** Yields the parameters of all challenges in a `WWW-Authenticate` header, their names in lower case. */
-export function* challengeParameters(header: string): Generator<{ readonly name: string; readonly value: string }> {
-  const parts = [...header.matchAll(PART)];
-  for (const [index, [name]] of parts.entries()) {
-    if (parts[index + 1]?.[0] !== "=") continue;
-    const [plain = "", quoted] = parts[index + 2] ?? [];
-    yield { name: name.toLowerCase(), value: quoted?.replaceAll(/\\(.)/gs, "$1") ?? plain };
-  }
-}
-
-/**
- * Returns a claims request that also marks the token with an agent's session. A broker passes it on, and keeps tokens by their
- * claims.
- */
-export function withAgentSession(claims: string | undefined, agentSession: string | undefined): string | undefined {
-  if (agentSession === undefined) return claims;
-  const request = claims === undefined ? {} : readJson(claims) ?? {};
-  const accessToken = isObject(request.access_token) ? request.access_token : {};
-  return JSON.stringify({ ...request, access_token: { ...accessToken, xms_cli_sid: { values: [agentSession] } } });
-}
-
-/**
- * Returns the client capabilities that a claims request names, in lower case and sorted, and the resource. A token for some of
- * them is not used for others.
- */
-export function capabilitiesOf(claims: string | undefined, resource?: string): string {
-  const accessToken = claims === undefined ? undefined : readJson(claims)?.access_token;
-  const capabilities = isObject(accessToken) && isObject(accessToken.xms_cc) ? accessToken.xms_cc.values : undefined;
-  const names = Array.isArray(capabilities) ? capabilities.map((each) => String(each).toLowerCase()).toSorted() : [];
-  return [...names, ...resource === undefined ? [] : [`resource=${resource}`]].join(" ");
+  throw mistake("resource must be a URL without a fragment, such as https://mcp.contoso.com/mcp");
 }
 
 function mistake(reason: string): ArgumentError {

@@ -22,20 +22,18 @@
  *
  * @module
  */
-import type { AccountInfo } from "./account.ts";
-import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
+import { type AccountInfo, checkAccount } from "./account.ts";
+import { checkClientId, DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "./authority.ts";
 import { type CacheStore, memoryStore } from "./cache/store.ts";
 import { TokenCache } from "./cache/token_cache.ts";
+import { checkCapabilities } from "./claims.ts";
 import { checkRuntime, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
 import type { Fetch } from "./oauth/fetch.ts";
 import {
   type AccountFilter,
   type AuthCodeFlowRequest,
-  checkAccount,
   checkCall,
-  checkCapabilities,
-  checkClientId,
   checkOptions,
   checkRequest,
   type OptionNames,

@@ -6,8 +6,8 @@
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/machine.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
-import { resourceOf } from "../../lib/request.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
+import { resourceOf } from "../../lib/scopes.ts";
 import { type CommandLine, isAtMicrosoft } from "./command_line.ts";
 import { commandLineHint } from "./output.ts";
 

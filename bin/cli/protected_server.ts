@@ -9,15 +9,11 @@ import { escapeControlCharacters, readJwt } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { makeFetch } from "../../lib/http/client.ts";
 import type { HttpOptions } from "../../lib/oauth/fetch.ts";
-import {
-  findProtectedResource,
-  foreignScope,
-  resourceIdentifier,
-  resourceOfScope,
-} from "../../lib/oauth/protected_resource.ts";
+import { findProtectedResource, foreignScope, resourceIdentifier } from "../../lib/oauth/protected_resource.ts";
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { isTerminal } from "../../lib/runtime/terminal.ts";
+import { resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { agreedScopes, type AgreedServer, rememberAgreement } from "./agreed_scopes.ts";
 import { clientIdOf } from "./application.ts";

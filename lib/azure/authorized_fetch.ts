@@ -4,8 +4,10 @@
  * @module
  */
 import { isHttpsOrLoopback } from "../authority.ts";
+import { claimsRequest } from "../claims.ts";
 import { ArgumentError } from "../errors.ts";
-import { checkOptions, checkScopes, claimsRequest, type OptionNames } from "../request.ts";
+import { checkOptions, type OptionNames } from "../request.ts";
+import { checkScopes } from "../scopes.ts";
 import type { GetTokenOptions, TokenCredential } from "./credential.ts";
 
 /** A function like `fetch` that adds a token. */

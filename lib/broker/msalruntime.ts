@@ -15,8 +15,9 @@ import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authori
 import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { withMutex } from "../files/lock.ts";
-import { RESERVED_SCOPES, type WindowHandle } from "../request.ts";
+import type { WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
+import { withoutReserved } from "../scopes.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerTokenRequest } from "./broker.ts";
 import { callBroker, type JsonBrokerOptions, knownAccount } from "./client.ts";
@@ -319,7 +320,7 @@ export function fillParameters(
   const { authority, claims, accessTokenToRenew, pop } = request;
   made.CreateAuthParameters(clientId, authority.url);
   made.SetRedirectUri(redirectUriOf(clientId, system));
-  made.SetRequestedScopes(request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)).join(" "));
+  made.SetRequestedScopes(withoutReserved(request.scopes).join(" "));
   if (claims !== undefined) made.SetDecodedClaims(claims);
   if (accessTokenToRenew !== undefined) made.SetAccessTokenToRenew(accessTokenToRenew);
   if (pop) {

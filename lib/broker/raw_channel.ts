@@ -7,7 +7,8 @@ import { authorityOfAccount, authorityOfEnvironment, isTenant } from "../authori
 import type { SessionBus } from "../dbus/bus.ts";
 import { isObject, isTooDeep, readText } from "../encoding.ts";
 import { ArgumentError, type Logger } from "../errors.ts";
-import { checkCall, checkScopes, type RequestOptions } from "../request.ts";
+import { checkCall, type RequestOptions } from "../request.ts";
+import { checkScopes } from "../scopes.ts";
 import { redacted } from "../token.ts";
 import { type BrokerTokenRequest, DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker.ts";
 import { callBroker } from "./client.ts";

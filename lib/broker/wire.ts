@@ -18,8 +18,9 @@ import {
   readTime,
 } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { CONSOLE_WINDOW_HANDLE, type PopScheme, RESERVED_SCOPES, type WindowHandle } from "../request.ts";
+import { CONSOLE_WINDOW_HANDLE, type PopScheme, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
+import { withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest, SsoCookie } from "./broker.ts";
 import type { RefusalContext } from "./errors.ts";
@@ -158,7 +159,7 @@ function authParametersOf(
     password: "",
     popParams: request.pop ? popParameters(request.pop, homeAccountId) : null,
     redirectUri: NATIVE_CLIENT_URI, // on every platform, although an app may have to register another one
-    requestedScopes: request.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope)),
+    requestedScopes: withoutReserved(request.scopes),
     username: readText(account?.username) ?? request.loginHint ?? "",
     uxContextHandle: -1,
     ...(!account && { isSignIn: true }),

@@ -6,7 +6,7 @@
 import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, type JsonObject, readJwt, readText as text } from "../encoding.ts";
-import { RESERVED_SCOPES } from "../request.ts";
+import { withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, redacted, redactTokens } from "../token.ts";
 import {
   accessTokenKey,
@@ -240,7 +240,7 @@ export function accessTokenIn(
   const { homeAccountId, realm: ownRealm } = query.account;
   const { clientId, environments } = app;
   const realm = tenantOf(homeAccountId, query.realm ?? ownRealm).toLowerCase();
-  const wanted = query.scopes.filter((scope) => !RESERVED_SCOPES.includes(scope));
+  const wanted = withoutReserved(query.scopes);
   const { capabilities = "", extension } = query;
   if (wanted.length === 0 || homeAccountId === "") return undefined;
   for (const environment of environments) {

@@ -11,9 +11,10 @@ import {
   isTenant,
   parseAuthority,
 } from "../authority.ts";
+import { challengeParameters } from "../claims.ts";
 import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { challengeParameters, RESERVED_SCOPES, SCOPE_TOKEN } from "../request.ts";
+import { RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
 import { boundedFetch, type HttpOptions } from "./fetch.ts";
 import { isOrganizationScope } from "./microsoft_apps.ts";
 import { isIssuerOf } from "./provider.ts";
@@ -266,11 +267,6 @@ function ownScopes(named: readonly string[], supported: readonly string[], addre
   // Entra takes /.default only by itself.
   const all = scopes.filter((scope) => scope.endsWith("/.default"));
   return all.length > 0 ? all : scopes;
-}
-
-/** Returns the resource that a scope of Microsoft's authorities names. */
-export function resourceOfScope(scope: string): string {
-  return scope.replace(/\/[^/]*$/, "");
 }
 
 /** Returns the error of a server that asks for another service's token. */

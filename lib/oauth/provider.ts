@@ -14,7 +14,8 @@ import {
 } from "../authority.ts";
 import { isGuid, readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import { type AuthCodeFlowRequest, RESERVED_SCOPES } from "../request.ts";
+import type { AuthCodeFlowRequest } from "../request.ts";
+import { RESERVED_SCOPES } from "../scopes.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
 import { type HttpOptions, retryAfterMs, sendOptions, TIMEOUT_MS, translateErrors } from "./fetch.ts";
 

@@ -23,7 +23,7 @@ import {
 } from "../authority.ts";
 import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
-import { RESERVED_SCOPES } from "../request.ts";
+import { RESERVED_SCOPES } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./fetch.ts";

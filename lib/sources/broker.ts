@@ -17,6 +17,7 @@ import {
 } from "../broker/broker.ts";
 import type { JsonBrokerOptions } from "../broker/client.ts";
 import { type BrokerSearch, findBroker } from "../broker/detect.ts";
+import { withAgentSession } from "../claims.ts";
 import { readJwt } from "../encoding.ts";
 import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId } from "../errors.ts";
 import {
@@ -27,7 +28,6 @@ import {
   singleFlightKey,
   type TokenQuery,
   withAccount,
-  withAgentSession,
 } from "../request.ts";
 import {
   type AuthenticationResult,

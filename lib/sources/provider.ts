@@ -18,6 +18,7 @@ import type { ReplyToSave } from "../cache/changes.ts";
 import { type CachedRefreshToken, type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
+import { capabilitiesOf } from "../claims.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { ArgumentError, GRANT_SCOPES, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
@@ -26,14 +27,13 @@ import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
 import {
   type AuthCodeFlowRequest,
-  capabilitiesOf,
   checkOptions,
   type OptionNames,
   type RequestOptions,
-  RESERVED_SCOPES,
   singleFlightKey,
   type TokenQuery,
 } from "../request.ts";
+import { RESERVED_SCOPES } from "../scopes.ts";
 import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
 import { accountNames, accountsMeant, isOneUser } from "./account_choice.ts";
 

@@ -14,7 +14,7 @@ describe("latchkey --format json", () => {
   test.each([
     [`${TOKEN} --format json --scop b`, "There is no option --scop; did you mean --scope?"],
     [`${TOKEN} --format=json --broker maybe`, '--broker takes auto, require, never, not "maybe"'],
-    [`${TOKEN} --format json --claims x`, "claims has to be a JSON object"],
+    [`${TOKEN} --format json --claims x`, "claims must be a JSON object"],
     [`${TOKEN} --format json --tenant ../x`, "neither an id nor a domain"],
     ["token --format json --scope a", "--client-id is missing"],
   ])("%s is wrong usage, in JSON as well", async (line, says) => {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type AccountInfo, accountKey, clientKey, idKey, isSameAccount } from "../../lib/account.ts";
+import { type AccountInfo, accountKey, checkAccount, clientKey, idKey, isSameAccount } from "../../lib/account.ts";
 
 const JANE = "22222222-aaaa-4222-8222-222222222222", CONTOSO = "11111111-bbbb-4111-8111-111111111111";
 const ENTRA_ID = `${JANE}.${CONTOSO}`;
@@ -65,4 +65,14 @@ test("accountKey() tells the tenants of an account apart", () => {
 test("clientKey() compares GUIDs without case, and no other ids", () => {
   expect(clientKey(JANE.toUpperCase())).toBe(clientKey(JANE));
   expect(clientKey("App")).not.toBe(clientKey("app"));
+});
+
+test("checkAccount() returns an account with both names of its tenant", () => {
+  const account = { homeAccountId: "o.t" }, known = { ...account, realm: "t", tenantId: "t" };
+  expect(checkAccount({ ...account, tenantId: "t" } as never)).toEqual(known as never);
+  expect(checkAccount({ ...account, realm: "t" } as never)).toEqual(known as never);
+  expect(checkAccount(account as never)).toBe(account as never);
+  for (const wrong of [undefined, null, "jane@contoso.com", {}]) {
+    expect(() => checkAccount(wrong as never)).toThrow("account is missing, or is not one of getAccounts");
+  }
 });

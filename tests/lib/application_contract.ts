@@ -576,15 +576,18 @@ describe("PublicClientApplication", () => {
       [() => app.acquireTokenByAuthCodeFlow(wrong(undefined), {}), "the flow is not one that was started"],
       [() => app.acquireTokenSilent(wrong(undefined)), "account is missing"],
       [() => app.isPopSupported(wrong(null)), "the request is missing"],
-      [() => app.acquireToken({ scopes: SCOPES, claims: wrong(5) }), "claims has to be a string"],
-      [() => app.getAccounts({ username: wrong(5) }), "username has to be a string"],
-      [() => app.acquireToken({ scopes: SCOPES, username: wrong(5) }), "username has to be a string"],
-      [() => app.acquireToken({ scopes: SCOPES, tenantId: wrong({}) }), "tenantId has to be a string"],
-      [() => app.acquireToken({ scopes: SCOPES, clientCapabilities: wrong("cp1") }), "clientCapabilities has to be"],
-      [() => app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle, loginHint: wrong(5) }), "loginHint has"],
+      [() => app.acquireToken({ scopes: SCOPES, claims: wrong(5) }), "claims must be a string"],
+      [() => app.getAccounts({ username: wrong(5) }), "username must be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, username: wrong(5) }), "username must be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, tenantId: wrong({}) }), "tenantId must be a string"],
+      [() => app.acquireToken({ scopes: SCOPES, clientCapabilities: wrong("cp1") }), "clientCapabilities must be"],
+      [
+        () => app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle, loginHint: wrong(5) }),
+        "loginHint must",
+      ],
       [
         () => app.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle, username: wrong(5) }),
-        "username has to",
+        "username must",
       ],
     ];
     for (const [call, says] of calls) {
@@ -594,7 +597,7 @@ describe("PublicClientApplication", () => {
       expect(String(error)).toContain(says);
     }
     expect((await makeApp({ enableBrokerOnLinux: false }).brokerStatus(wrong(null))).state).toBe("off");
-    expect(() => makeApp({ clientCapabilities: wrong("cp1") })).toThrow("clientCapabilities has to be a list");
+    expect(() => makeApp({ clientCapabilities: wrong("cp1") })).toThrow("clientCapabilities must be a list");
     expect(await stage.broker.calls()).toEqual([]);
   });
 

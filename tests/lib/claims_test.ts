@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { capabilitiesOf, claimsRequest } from "../../lib/request.ts";
+import { capabilitiesOf, claimsRequest } from "../../lib/claims.ts";
 
 const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}';
 const BASE64 = btoa(CLAIMS);

@@ -1,10 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../lib/authority.ts";
 import {
-  checkAccount,
   checkCall,
   checkPop,
-  checkScopes,
   checkSignIn,
   type PopScheme,
   type Prompt,
@@ -12,6 +10,7 @@ import {
   withAccount,
   withChallenge,
 } from "../../lib/request.ts";
+import { checkScopes } from "../../lib/scopes.ts";
 
 describe("checkScopes()", () => {
   test("takes scopes, each once", () => {
@@ -29,7 +28,7 @@ describe("checkScopes()", () => {
   });
 
   test("given as text are a mistake that names the list", () => {
-    expect(() => checkScopes("User.Read" as never)).toThrow('scopes has to be a list, such as ["User.Read"]');
+    expect(() => checkScopes("User.Read" as never)).toThrow('scopes must be a list, such as ["User.Read"]');
   });
 });
 
@@ -44,7 +43,7 @@ describe("checkSignIn()", () => {
   });
 
   test.each(["never", "", "Login", null, 1])("of the prompt %p is a mistake", (prompt) => {
-    expect(() => checkSignIn({ prompt: prompt as Prompt })).toThrow("prompt has to be one of none, login");
+    expect(() => checkSignIn({ prompt: prompt as Prompt })).toThrow("prompt must be one of none, login");
   });
 
   test("of a window although nobody may be asked is a mistake", () => {
@@ -64,7 +63,7 @@ describe("checkSignIn()", () => {
 
   test("of a parameter that is no text is a mistake, and does not repeat it", () => {
     const extraQueryParameters = { dc: ["secret"] } as unknown as Record<string, string>;
-    expect(() => checkSignIn({ extraQueryParameters })).toThrow("extraQueryParameters.dc has to be a string");
+    expect(() => checkSignIn({ extraQueryParameters })).toThrow("extraQueryParameters.dc must be a string");
   });
 });
 
@@ -121,7 +120,7 @@ describe("tokenQuery()", () => {
 
   test.each(["x", "[]", "null", "1", '"secret"'])("refuses the claims %p, and does not quote them", (challenge) => {
     for (const capabilities of [[], ["cp1"]]) {
-      expect(() => claimsOf(capabilities, challenge)).toThrow("claims has to be a JSON object");
+      expect(() => claimsOf(capabilities, challenge)).toThrow("claims must be a JSON object");
       expect(() => claimsOf(capabilities, challenge)).not.toThrow("secret");
     }
   });
@@ -169,12 +168,3 @@ describe("checkCall()", () => {
 });
 
 // Accounts that an earlier version, or MSAL for Node, stored have one of the tenant's names only.
-test("checkAccount() returns an account with both names of its tenant", () => {
-  const account = { homeAccountId: "o.t" }, known = { ...account, realm: "t", tenantId: "t" };
-  expect(checkAccount({ ...account, tenantId: "t" } as never)).toEqual(known as never);
-  expect(checkAccount({ ...account, realm: "t" } as never)).toEqual(known as never);
-  expect(checkAccount(account as never)).toBe(account as never);
-  for (const wrong of [undefined, null, "jane@contoso.com", {}]) {
-    expect(() => checkAccount(wrong as never)).toThrow("account is missing, or is not one of getAccounts");
-  }
-});

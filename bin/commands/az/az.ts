@@ -6,7 +6,7 @@
 import { encodeBase64 } from "../../../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/errors.ts";
-import { resourceOf } from "../../../lib/request.ts";
+import { resourceOf } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./clouds.ts";
 import { azOutput } from "./output.ts";

@@ -5,8 +5,8 @@
  */
 import { mayReadEnvironment, readEnvironment } from "../../../lib/runtime/host.ts";
 import { isGuid, isObject } from "../../../lib/encoding.ts";
-import { resourceOf } from "../../../lib/request.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
+import { resourceOf } from "../../../lib/scopes.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import { withLoginHint } from "../../cli/failures.ts";

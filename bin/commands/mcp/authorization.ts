@@ -4,9 +4,9 @@
  * @module
  */
 import { untilAborted } from "../../../lib/async.ts";
+import { challengeParameters, claimsRequest } from "../../../lib/claims.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { ChallengeLimits } from "../../../lib/oauth/challenge_limits.ts";
-import { challengeParameters, claimsRequest } from "../../../lib/request.ts";
 
 /** A token, and what it was requested with. */
 export interface ServerToken {

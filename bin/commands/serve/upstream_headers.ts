@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { claimsRequest } from "../../../lib/request.ts";
+import { claimsRequest } from "../../../lib/claims.ts";
 import { hostsOf, isLoopbackHost } from "../../../lib/http/server.ts";
 import type { Refusal } from "./endpoint.ts";
 import type { Route, Upstream } from "./upstream_rules.ts";

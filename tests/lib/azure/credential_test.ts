@@ -50,9 +50,9 @@ describe("authorizedFetch()", () => {
   const credential = new LatchkeyCredential({ clientId }), origins = ["https://vault.azure.net"];
 
   test.each<[string, unknown, unknown, string]>([
-    ["no scopes", credential, { origins }, 'scopes has to be a list, such as ["User.Read"]'],
-    ["empty scopes", credential, { origins, scopes: [] }, 'scopes has to be a list, such as ["User.Read"]'],
-    ["no options", credential, undefined, "scopes has to be a list"],
+    ["no scopes", credential, { origins }, 'scopes must be a list, such as ["User.Read"]'],
+    ["empty scopes", credential, { origins, scopes: [] }, 'scopes must be a list, such as ["User.Read"]'],
+    ["no options", credential, undefined, "scopes must be a list"],
     ["no origins", credential, { scopes: scope }, "origins must be a list"],
     ["an origin that is no string", credential, { scopes: scope, origins: [1] }, "Cannot send a token to 1"],
     ["no credential", undefined, { scopes: scope, origins }, "credential must have getToken"],
