@@ -35,7 +35,7 @@ interface TokenRouterOptions extends Omit<BrokerSourceOptions, "isSignedOut"> {
   readonly browser: BrowserSignInOptions & { readonly timeLimitMs?: number | undefined };
 }
 
-/** What the cache knows of an account. */
+/** Knowledge of the cache about an account. */
 interface AccountState {
   /** The source that renews the account's tokens. */
   readonly origin: "broker" | "provider" | "unknown";

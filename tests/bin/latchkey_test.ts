@@ -283,7 +283,7 @@ describe("latchkey token that fails", () => {
   test("--timeout ends what comes before it, too", async () => {
     await broker.behave({ noPing: true });
     expect((await latchkey(`${TOKEN} --timeout 0.2`)).code).toBe(4);
-    await broker.behave({ noPing: false, accounts: [], replies: { getLinuxBrokerVersion: { kind: "hang" } } });
+    await broker.behave({ noPing: false, replies: { getAccounts: { kind: "hang" } } });
     expect((await latchkey(`accounts --client-id ${CLIENT_ID} --timeout 0.2`)).code).toBe(4);
   });
 
