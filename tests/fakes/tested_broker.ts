@@ -1,4 +1,5 @@
 /** Which broker a suite is about, and what is true of that one alone. */
+import { readdirSync } from "node:fs";
 import type { BrokerKind } from "../../lib/broker/broker.ts";
 import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
 import type { Sender } from "./behaviour.ts";
@@ -6,15 +7,9 @@ import type { Sender } from "./behaviour.ts";
 /** How it is reached. */
 export const BROKER: BrokerKind = ownRuntimePath().broker;
 
-const ALL_SENDERS: readonly Sender[] = [
-  "microsoft-2.0.1",
-  "microsoft-2.0.2",
-  "microsoft-2.5.2",
-  "microsoft-3.0.1",
-  "himmelblau-0.1",
-  "himmelblau-2.0",
-  "himmelblau-4.0",
-];
+/** Each has a folder of captures. */
+const ALL_SENDERS = readdirSync(new URL("../wire/", import.meta.url), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory()).map(({ name }) => name as Sender).sort();
 
 /** Whose wire it may speak: himmelblau is on the session bus alone. */
 export const SENDERS: readonly Sender[] = ALL_SENDERS.filter((sender) =>

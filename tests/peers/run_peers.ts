@@ -4,12 +4,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MSALRUNTIME_PATHS, UNITS } from "../runtimes/runtime_paths.ts";
-import { printSum } from "../tools/print_sum.ts";
-import { batchOn } from "../tools/run_batch.ts";
-import { runBatches } from "../tools/run_batches.ts";
-import { isWanted, readTestArguments, unknownPatterns } from "../tools/test_arguments.ts";
-import { sumUp } from "../tools/sum_up.ts";
+import { BUN, MSALRUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
+import { batchOf, TestRun } from "../tools/test_run.ts";
 import { installAzureCli } from "./azure_cli_program.ts";
 import { buildGoClient } from "./go_client.ts";
 import { buildJavaClient } from "./java_client.ts";
@@ -27,54 +23,40 @@ const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_p
 /** Those that run the real Azure CLI. */
 const AZURE_CLI_PEERS = ["tests/peers/azure_cli_answers_peer.ts", "tests/peers/azure_cli_login_peer.ts"];
 /** Longer than any takes, several times: a library that waits for ever is seen. */
-const BATCH_LIMIT_MS = 900_000;
+const LIMIT_MS = 900_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Folder of the packages of a suite, and one of these; Microsoft's client is that of all others. */
 const MCP_SUITE = "tests/peers/mcp_peer.ts", MCP = ["mcp", "@modelcontextprotocol/conformance"] as const;
 const MSALRUNTIME = ["msalruntime", "@azure/msal-node-runtime"] as const;
-const asked = readTestArguments();
+const run = new TestRun({ environment: { ...process.env, NO_COLOR: "1" }, limitMs: LIMIT_MS });
 
-const peers = { ...UNITS, name: "Bun, peers" };
+const peers = run.find("tests/peers/*_peer.ts");
+const ofBrokers = run.find("tests/lib/*_test.ts").filter(isOfBrokers);
+const onEach = [...run.find("tests/**/*_on_msalruntime.ts"), ...run.wanted(["tests/lib/application_contract.ts"])];
 const batches = [
-  ...filesOf("tests/peers/*_peer.ts").map((file) => batchOn(peers, file)),
+  ...peers.map((file) => batchOf({ ...BUN, name: "Bun, peers" }, [file])),
   ...MSALRUNTIME_PATHS.flatMap((path) =>
-    [...filesOf("tests/**/*_on_msalruntime.ts"), ...filesOf("tests/lib/application_contract.ts")]
-      .map((file) => batchOn(path, file))
-  ),
-  ...MSALRUNTIME_PATHS.filter(({ client }) => client === "bun").flatMap((path) =>
-    filesOf("tests/lib/*_test.ts", isOfBrokers).map((file) => batchOn(path, file))
+    [...onEach, ...(path.client === "bun" ? ofBrokers : [])].map((file) => batchOf(path, [file]))
   ),
 ];
-for (const { file } of batches) GO_PEERS[file]?.forEach(buildGoClient);
-for (const { file } of batches) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
-if (batches.some(({ file }) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
-if (batches.some(({ file }) => file === MCP_SUITE)) installPackages(...MCP);
+const files = [...new Set(batches.flatMap(({ files }) => files))];
+for (const file of files) GO_PEERS[file]?.forEach(buildGoClient);
+for (const file of files) if (JAVA_PEERS[file]) buildJavaClient(JAVA_PEERS[file]);
+if (files.some((file) => AZURE_CLI_PEERS.includes(file))) installAzureCli();
+if (files.includes(MCP_SUITE)) installPackages(...MCP);
 const ownClients = [...Object.keys(GO_PEERS), ...AZURE_CLI_PEERS, MCP_SUITE];
-if (batches.some(({ file }) => !ownClients.includes(file))) installPackages(...MSALRUNTIME);
-const run = await runBatches(batches, {
-  repeat: asked.repeat,
-  limitMs: BATCH_LIMIT_MS,
-  environment: { ...process.env, NO_COLOR: "1" },
-});
+if (files.some((file) => !ownClients.includes(file))) installPackages(...MSALRUNTIME);
+await run.run(batches);
 process.stdout.write(
   `\nOver MSALRuntime ${LIMITS.length} tests of the suites of brokers are not run, since on Linux\n`,
 );
 for (const why of new Set(LIMITS.map(({ why }) => why))) process.stdout.write(`  ${why}\n`);
-const { sum, losses, unsteady } = sumUp(run, [
-  ...unknownPatterns(batches.map(({ file }) => file), asked),
-  ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
-]);
-printSum(sum, losses, unsteady);
+run.end();
 
 /** A suite that knows of limits is one of those that every way to a broker passes. */
 function isOfBrokers(file: string): boolean {
   return readFileSync(join(root, file), "utf8").includes("limitedTest(");
-}
-
-function filesOf(glob: string, isOurs: (file: string) => boolean = () => true): readonly string[] {
-  return [...new Bun.Glob(glob).scanSync({ cwd: root })].sort()
-    .filter((file) => isOurs(file) && isWanted(file, asked));
 }
 
 /** Installs the versions that are locked, unless they are there. */

@@ -1,4 +1,5 @@
 /** The ways to a broker that users have: each a runtime, and what it reaches the broker by. */
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import type { BrokerKind } from "../../lib/broker/broker.ts";
 import type { SessionBusClient } from "../../lib/dbus/bus.ts";
@@ -14,33 +15,33 @@ export interface RuntimePath {
   readonly broker: BrokerKind;
   /** Runs the program that follows, from its sources. */
   program(): string[];
-  /** Runs a suite and writes a JUnit report. */
-  suite(file: string, report: string): string[];
+  /** Runs suites and writes a JUnit report. On Deno they share one environment: it takes one at a time. */
+  suites(files: readonly string[], report: string): string[];
 }
 
-/** Where suites run that are for no path to a broker. */
-export const UNITS: Pick<RuntimePath, "name" | "suite"> = { name: "Bun, unit tests", suite: bunSuite };
+/** Where suites run that are for no path to a broker, in addition to the contracts. */
+export const BUN: RuntimePath = {
+  name: "Bun",
+  client: "bun",
+  broker: "linux",
+  program: () => [...findRuntime("bun"), "--conditions", "latchkey-source"],
+  suites: bunSuites,
+};
 
 /** The ways to the session bus; every contract suite runs on each. */
 export const RUNTIME_PATHS: readonly RuntimePath[] = [
   onDeno("Deno + libdbus", "libdbus", ["--allow-all"]),
   onDeno("Deno + dbus-next", "dbus-next", ["--allow-all", "--deny-ffi"]),
-  {
-    name: "Bun",
-    client: "bun",
-    broker: "linux",
-    program: () => [...findRuntime("bun"), "--conditions", "latchkey-source"],
-    suite: bunSuite,
-  },
+  BUN,
   {
     name: "Node",
     client: "node",
     broker: "linux",
     program: () => [...findRuntime("node"), "--conditions=latchkey-source"],
-    suite: (file, report) => [
+    suites: (files, report) => [
       ...[findTool("node"), "--conditions=latchkey-source", "--import=./tests/runtimes/node_bun_test.mjs"],
       ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
-      ...["--test-reporter=junit", `--test-reporter-destination=${report}`, file],
+      ...["--test-reporter=junit", `--test-reporter-destination=${report}`, ...files],
     ],
   },
 ];
@@ -51,7 +52,7 @@ export const WSL_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({ name })
     ...path,
     name: `WSL, ${path.name.split(" ")[0]}`,
     broker: "wsl",
-    suite: (file, report) => inWsl(path.suite(file, report)),
+    suites: (files, report) => inWsl(path.suites(files, report)),
   }));
 
 /** The ways to a broker through Microsoft's library; the suites of brokers run on each, among the peers. */
@@ -60,7 +61,7 @@ export const MSALRUNTIME_PATHS: readonly RuntimePath[] = RUNTIME_PATHS.filter(({
     ...path,
     name: `MSALRuntime, ${path.name.split(" ")[0]}`,
     broker: "msalruntime",
-    suite: (file, report) => [findTool("bun"), "tests/peers/msalruntime_stage.ts", ...path.suite(file, report)],
+    suites: (files, report) => [findTool("bun"), "tests/peers/msalruntime_stage.ts", ...path.suites(files, report)],
   }));
 
 /** Environment variable by which a suite learns on which path it runs. */
@@ -69,13 +70,15 @@ export const RUNTIME_PATH = "RUNTIME_PATH";
 /** Returns the path that this process runs on; Bun's on the session bus for a suite that is for no path. */
 export function ownRuntimePath(): RuntimePath {
   const paths = [...RUNTIME_PATHS, ...WSL_PATHS, ...MSALRUNTIME_PATHS];
-  return paths.find(({ name }) => name === process.env[RUNTIME_PATH]) ?? paths.find(({ name }) => name === "Bun")!;
+  return paths.find(({ name }) => name === process.env[RUNTIME_PATH]) ?? BUN;
 }
 
-function bunSuite(file: string, report: string): string[] {
+/** Several suites run in as many processes as there are processors, each suite with a global object and an environment of its own. */
+function bunSuites(files: readonly string[], report: string): string[] {
   return [
     ...[findTool("bun"), "test", "--conditions", "latchkey-source", `--timeout=${TEST_LIMIT_MS}`],
-    ...["--reporter=junit", `--reporter-outfile=${report}`, file],
+    ...(files.length > 1 ? [`--parallel=${availableParallelism()}`] : []),
+    ...["--reporter=junit", `--reporter-outfile=${report}`, ...files],
   ];
 }
 
@@ -85,9 +88,15 @@ function onDeno(name: string, client: SessionBusClient, permissions: readonly st
     client,
     broker: "linux",
     program: () => [...denoRun(), ...permissions],
-    suite: (file, report) => [
+    suites: (files, report) => [
       ...[findTool("deno"), "test", "--no-config", "--node-modules-dir=manual", "--conditions=latchkey-source"],
-      ...["--import-map=tests/runtimes/import_map.json", ...permissions, "--no-check", `--junit-path=${report}`, file],
+      ...[
+        "--import-map=tests/runtimes/import_map.json",
+        ...permissions,
+        "--no-check",
+        `--junit-path=${report}`,
+        ...files,
+      ],
     ],
   };
 }

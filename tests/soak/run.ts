@@ -11,7 +11,7 @@ import { markdownTable } from "../bench/report.ts";
 import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS, type RuntimePath } from "../runtimes/runtime_paths.ts";
-import { printSum } from "../tools/print_sum.ts";
+import { printSum } from "../tools/test_run.ts";
 import { quarterMedians, steadyRise } from "./growth.ts";
 import type { Told } from "./program.ts";
 
@@ -136,5 +136,5 @@ function report([brokers, buses]: readonly [number, number]): void {
   process.stdout.write(`The broker was restarted ${brokers} times, and the bus ${buses} times, in ${seconds} s.\n`);
   process.stdout.write(`Medians of the quarters of the time after its first third:\n\n`);
   process.stdout.write(markdownTable(["program", "measure", ...quarters, ""], rows));
-  printSum({ passed: rows.length - losses.length, failed: losses.length }, losses);
+  printSum({ passed: rows.length - losses.length, losses });
 }

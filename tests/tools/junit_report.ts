@@ -1,5 +1,7 @@
 /** A test in a report, by the names that the runner gave it. */
 export interface TestCase {
+  /** Path of its suite, if the report has that: Bun's has. */
+  readonly file?: string;
   readonly name: string;
   /** The `describe` around it, when it is in no more than one. */
   readonly group: string;
@@ -15,12 +17,12 @@ const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">",
 /** The tests in a JUnit report as Bun, Deno and Node write it. Their own sums are not read: Deno's count groups as well. */
 export function readJunitReport(xml: string): readonly TestCase[] {
   const cases = [...xml.matchAll(TEST_CASE)].map(([, attributes = "", body = ""]): TestCase => {
-    const name = attribute(attributes, "name"),
-      group = attribute(attributes, "classname"),
-      failure = FAILURE.exec(body);
-    if (!failure) return { name, group, outcome: /<skipped\b/.test(body) ? "skipped" : "passed" };
+    const [name, group, file] = ["name", "classname", "file"].map((key) => attribute(attributes, key));
+    const test = { name: name!, group: group!, ...(file && { file }) };
+    const failure = FAILURE.exec(body);
+    if (!failure) return { ...test, outcome: /<skipped\b/.test(body) ? "skipped" : "passed" };
     const [, of = "", text = ""] = failure;
-    return { name, group, outcome: "failed", failure: unescape(text).trim() || attribute(of, "message").trim() };
+    return { ...test, outcome: "failed", failure: unescape(text).trim() || attribute(of, "message").trim() };
   });
   return xml.includes('<testsuites name="deno test"') ? withoutGroups(cases) : cases;
 }

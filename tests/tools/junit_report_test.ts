@@ -18,10 +18,10 @@ test("readJunitReport reads Bun's, with groups as suites", () => {
   </testsuite>
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "x", group: "d", outcome: "passed" },
-    { name: "x > y", group: "d", outcome: "skipped" },
-    { name: "z", group: "d", outcome: "failed", failure: "at <testcase>" },
-    { name: "slow", group: "d", outcome: "failed", failure: "test timed out" },
+    { file: "tests/a_test.ts", name: "x", group: "d", outcome: "passed" },
+    { file: "tests/a_test.ts", name: "x > y", group: "d", outcome: "skipped" },
+    { file: "tests/a_test.ts", name: "z", group: "d", outcome: "failed", failure: "at <testcase>" },
+    { file: "tests/a_test.ts", name: "slow", group: "d", outcome: "failed", failure: "test timed out" },
   ]);
 });
 
@@ -63,8 +63,14 @@ test("readJunitReport reads Node's, which leaves > as it is", () => {
 \t<!-- tests 2 -->
 </testsuites>`;
   expect(readJunitReport(report)).toEqual([
-    { name: "a -> b", group: "with d", outcome: "passed" },
-    { name: "c", group: "test", outcome: "failed", failure: "[Error [ERR_TEST_FAILURE]: a > b]" },
+    { file: "/project/tests/runtimes/bun_test.ts", name: "a -> b", group: "with d", outcome: "passed" },
+    {
+      file: "/project/tests/runtimes/bun_test.ts",
+      name: "c",
+      group: "test",
+      outcome: "failed",
+      failure: "[Error [ERR_TEST_FAILURE]: a > b]",
+    },
   ]);
 });
 

@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 import { modulesReachedBy } from "./reaches_module.ts";
 import { NODE_SCRIPTS, PYTHON_SCRIPTS } from "./set_up.js";
 
-/** Starts its suites on Bun alone, and the programs under test on the runtimes for arm64. */
-const WITHOUT_NODE = ["tests/arm64/run_arm64.ts"];
+/** Start their suites on Bun alone, and one of them the programs under test on the runtimes for arm64. */
+const WITHOUT_NODE = ["tests/arm64/run_arm64.ts", "tests/run_fuzz.ts"];
 /** Names suites of others, to say which it leaves out. */
 const WITHOUT_PYTHON = ["tests/windows/run_windows.ts"];
 

@@ -7,24 +7,17 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { compileByBun, compileByDeno } from "../../build/executable.ts";
 import { targetNamed } from "../../build/targets.ts";
-import { RUNTIME_PATHS, type RuntimePath, UNITS } from "../runtimes/runtime_paths.ts";
-import { printSum } from "../tools/print_sum.ts";
+import { BUN, RUNTIME_PATHS, type RuntimePath } from "../runtimes/runtime_paths.ts";
 import { reachesModule } from "../tools/reaches_module.ts";
-import { type Batch, batchOn, type BatchRun } from "../tools/run_batch.ts";
-import { runBatches } from "../tools/run_batches.ts";
-import { isWanted, readTestArguments } from "../tools/test_arguments.ts";
-import { sumUp } from "../tools/sum_up.ts";
+import { type Batch, batchOf, TestRun } from "../tools/test_run.ts";
 import { type Exception, EXCEPTIONS, NEEDS } from "./exceptions.ts";
 import { EXECUTABLES_VARIABLE, WINE_VARIABLE } from "./tested_executables.ts";
 import { bunForWindows, enterNamespace, inWine, mountWine, onDriveZ, WINE_ENVIRONMENT, wineTool } from "./wine.ts";
 
-type Runner = Pick<RuntimePath, "name" | "suite">;
+type Runner = Pick<RuntimePath, "name" | "suites">;
 
 /** Longer than any takes, several times. */
-const BATCH_LIMIT_MS = 400_000;
-
-/** Wine's server crashes or hangs now and then, and takes with it the three suites that run at that time, each of which counts twice. */
-const WINE_CRASH_LOSSES = 8;
+const LIMIT_MS = 400_000;
 
 /** Of the command line; it runs on Node, which has the fewest faults under Wine. */
 const COMMAND_LINE_SUITE = "tests/windows/windows_on_windows.ts";
@@ -32,7 +25,7 @@ const COMMAND_LINE_SUITE = "tests/windows/windows_on_windows.ts";
 const CONSOLE_SUITE = "tests/windows/console_on_wine.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const isWine = process.platform !== "win32", asked = readTestArguments();
+const isWine = process.platform !== "win32";
 if (isWine) {
   enterNamespace();
   mountWine();
@@ -43,35 +36,29 @@ const needs = new Map<string, string | undefined>();
 /** The ways to a session bus are one on Windows, where there is none. */
 const onNode = RUNTIME_PATHS.find(({ name }) => name === "Node")!;
 const onDeno = RUNTIME_PATHS.find(({ name }) => name.startsWith("Deno"))!;
+const run = new TestRun({
+  limitMs: LIMIT_MS,
+  environment: isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" },
+  // Bun reports as skipped what a pattern of names leaves out.
+  isExcepted: (batch, test) => exceptionsOf(batch, batch.files[0]!).some((exception) => exception.test?.test(test)),
+});
 const units = filesOf("tests/**/*_test.ts"), contracts = filesOf("tests/**/*_contract.ts");
 /** Of what the library calls on Windows alone. */
 const own = filesOf("tests/lib/**/*_on_windows.ts");
 const batches = [
   ...batchesOf("node", { ...onNode, name: "Node, Windows' own" }, [...filesOf(COMMAND_LINE_SUITE), ...own]),
-  ...(isWine ? filesOf(CONSOLE_SUITE).map((file) => batchOn({ ...UNITS, name: "A console of Wine" }, file)) : []),
-  ...batchesOf("bun", { ...UNITS, name: "Bun, Windows' own" }, own),
+  ...(isWine ? filesOf(CONSOLE_SUITE).map((file) => batchOf({ ...BUN, name: "A console of Wine" }, [file])) : []),
+  ...batchesOf("bun", { ...BUN, name: "Bun, Windows' own" }, own),
   ...batchesOf("deno", { ...onDeno, name: "Deno, Windows' own" }, own),
-  ...batchesOf("bun", UNITS, units),
+  ...batchesOf("bun", { ...BUN, name: "Bun, unit tests" }, units),
   ...batchesOf("node", onNode, contracts),
   ...batchesOf("deno", onDeno, contracts),
 ];
-const run = await runBatches(batches, {
-  repeat: asked.repeat,
-  limitMs: BATCH_LIMIT_MS,
-  ...(isWine && { maxUnsteady: WINE_CRASH_LOSSES }),
-  counted: withoutExceptions,
-  environment: {
-    ...(isWine ? { ...WINE_ENVIRONMENT, [WINE_VARIABLE]: "1" } : { ...process.env, NO_COLOR: "1" }),
-    [EXECUTABLES_VARIABLE]: JSON.stringify(
-      batches.some(({ file }) => [COMMAND_LINE_SUITE, CONSOLE_SUITE].includes(file)) ? await executables() : {},
-    ),
-  },
-});
+const tested = batches.some(({ files }) => [COMMAND_LINE_SUITE, CONSOLE_SUITE].includes(files[0]!));
+const environment = { [EXECUTABLES_VARIABLE]: JSON.stringify(tested ? await executables() : {}) };
+await run.run(batches.map((batch) => ({ ...batch, environment: { ...batch.environment, ...environment } })));
 tellExceptions();
-const { sum, losses, unsteady } = sumUp(run, [
-  ...(batches.length === 0 ? [{ what: "nothing ran", why: "" }] : []),
-]);
-printSum(sum, losses, unsteady);
+run.end();
 
 /** The command line as executables: by Bun, and by Deno where its runtime for Windows is at hand. */
 async function executables(): Promise<Readonly<Record<string, string>>> {
@@ -87,8 +74,7 @@ async function executables(): Promise<Readonly<Record<string, string>>> {
 }
 
 function filesOf(glob: string): readonly string[] {
-  return [...new Bun.Glob(glob).scanSync({ cwd: root })].map((file) => file.replaceAll("\\", "/")).sort()
-    .filter((file) => isWanted(file, asked) && !needOf(file));
+  return run.find(glob).filter((file) => !needOf(file));
 }
 
 /** The module that a suite reaches and Windows has nothing for. */
@@ -98,18 +84,18 @@ function needOf(file: string): string | undefined {
 }
 
 function batchesOf(tool: "bun" | "deno" | "node", runner: Runner, files: readonly string[]): readonly Batch[] {
-  const played = isWine ? { ...runner, suite: suiteInWine } : runner;
+  const played = isWine ? { ...runner, suites: suitesInWine } : runner;
   return files.filter((file) => !exceptionsOf(runner, file).some(({ test }) => test === undefined)).map((file) => {
     // They do not even run: whatever is wrong with the rest then shows in the exit code.
     const leftOut = exceptionsOf(runner, file).flatMap(({ test }) => test ?? []).map(({ source }) => source).join("|");
-    const batch = batchOn(played, file);
+    const batch = batchOf(played, [file]);
     if (!leftOut) return batch;
     const command = (report: string) => [...batch.command(report), `--test-name-pattern=^(?!.*(?:${leftOut}))`];
     return tool === "bun" ? { ...batch, command } : { ...batch, environment: { LEFT_OUT_TESTS: leftOut } };
   });
 
-  function suiteInWine(file: string, report: string): string[] {
-    return inWine([wineTool(tool), ...runner.suite(file, onDriveZ(report)).slice(1)]);
+  function suitesInWine(files: readonly string[], report: string): string[] {
+    return inWine([wineTool(tool), ...runner.suites(files, onDriveZ(report)).slice(1)]);
   }
 }
 
@@ -118,18 +104,6 @@ function exceptionsOf({ name }: Pick<Runner, "name">, file: string): readonly Ex
     suites.some((suite) => file.startsWith(`tests/${suite}`)) && (isWine || !isWineOnly) &&
     (runtimes === undefined || runtimes.some((runtime) => name.startsWith(runtime)))
   );
-}
-
-/** Leaves out the tests that are excepted by name, which Bun reports as skipped. */
-function withoutExceptions(run: BatchRun): BatchRun {
-  const { batch, cases, losses } = run, known = exceptionsOf(batch, batch.file);
-  const isExcepted = (outcome: string, text: string) =>
-    outcome === "skipped" && known.some(({ test }) => test?.test(text));
-  return {
-    ...run,
-    cases: cases.filter(({ outcome, group, name }) => !isExcepted(outcome, [group, name].filter(Boolean).join(" "))),
-    losses: losses.filter(({ what }) => !isExcepted(what.endsWith(" (skipped)") ? "skipped" : "failed", what)),
-  };
 }
 
 function tellExceptions(): void {
