@@ -86,7 +86,7 @@ const ONLY_LINUX = [
   /^lib\/runtime\//,
   /^lib\/errors\.ts$/, // the table
   /^bin\/browser_host\//,
-  /^bin\/doctor\//, // checks by system
+  /^bin\/commands\/doctor\//, // checks by system
   /^bin\/std_cli\//,
 ];
 
