@@ -24,6 +24,7 @@ import { callBroker, type JsonBrokerOptions, knownAccount } from "./client.ts";
 import { type RefusalContext, refusalError } from "./errors.ts";
 import {
   bestEffortLogger,
+  type MsalRuntime,
   type NativeAccount,
   type NativeAccounts,
   type NativeCall,
@@ -56,153 +57,189 @@ interface AskOptions extends BrokerCall, Pick<RefusalContext, "isSilent"> {
   readonly onBefore?: (() => void) | undefined;
 }
 
-export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
-  const { library, path } = await openMsalRuntime();
-  signal?.throwIfAborted();
-  const { clientId, authority, timeLimits: { accountsMs, silentMs }, now, log } = options;
-  const system = operatingSystem();
-  const redirectUri = redirectUriOf(clientId, system);
+/** Parts that the calls to the library share: how they are made, and the accounts that the library has returned. */
+class NativeCalls {
+  readonly library: MsalRuntime;
+  readonly #options: JsonBrokerOptions;
+  readonly #redirectUri: string;
+  readonly #closing = new AbortController();
   /** The library's accounts, by {@linkcode accountKey}. */
-  const known = new Map<string, NativeAccount>();
-  const closing = new AbortController();
-  const logging = passLogOn(library, log);
-  // On Linux the library waits on its only connection: a cancellation would wait for the call's reply.
-  const isLinux = system === "linux";
+  readonly #known = new Map<string, NativeAccount>();
 
-  function contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
-    return { correlationId, flow: "broker", clientId, redirectUri, scopes };
+  constructor(library: MsalRuntime, options: JsonBrokerOptions) {
+    this.library = library;
+    this.#options = options;
+    this.#redirectUri = redirectUriOf(options.clientId, operatingSystem());
   }
 
-  async function ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
+  contextOf({ correlationId }: BrokerCall, scopes: readonly string[] = []): RefusalContext {
+    const { clientId } = this.#options;
+    return { correlationId, flow: "broker", clientId, redirectUri: this.#redirectUri, scopes };
+  }
+
+  async ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
     const { correlationId, timeoutMs, retry } = call;
-    const context = { ...contextOf(call, call.scopes), isSilent: call.isSilent };
-    const signal = call.signal ? AbortSignal.any([closing.signal, call.signal]) : closing.signal;
-    const mutex = isLinux ? CALLS : timeoutMs === undefined ? WINDOWS : undefined;
+    const { log } = this.#options;
+    const context = this.contextOf(call, call.scopes);
+    const signal = call.signal ? AbortSignal.any([this.#closing.signal, call.signal]) : this.#closing.signal;
     const onNotCancelled = (thrown: unknown) => {
       const { message } = nativeError(thrown, context);
       bestEffortLogger(log)("debug", `${name} was not cancelled: ${message} (correlation id ${correlationId})`);
     };
+    // On Linux the library waits on its only connection: a cancellation would wait for the call's reply.
+    const isCancellable = operatingSystem() !== "linux";
+    const limits = { name, correlationId, signal, timeoutMs, mutex: mutexOf(call), isCancellable, onNotCancelled };
     const callOnce = async () => {
       const result = await callNative<T>((done) => {
         call.onBefore?.();
         return withLatchkeyErrors(context, () => start(done));
-      }, { name, correlationId, signal, timeoutMs, mutex, isCancellable: !isLinux, onNotCancelled });
+      }, limits);
       withLatchkeyErrors(context, () => result.CheckError());
       return result;
     };
     try {
       return await callBroker(name, callOnce, { correlationId, signal, retry, log });
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || (error.broker?.errorCode ?? 0) >>> 0 !== CLASS_NOT_REGISTERED) {
-        throw error;
-      }
-      const message = "Windows has no account manager (0x80040154): Server Core and sessions without a shell lack it";
-      options.onUnusable({ reason: message, isInstalled: false });
-      throw new LatchkeyError("broker_unavailable", message, { correlationId, broker: error.broker, cause: error });
+      throw isClassMissing(error) ? this.#noAccountManager(error, correlationId) : error;
     }
   }
 
-  async function listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
-    const start: Start<NativeAccounts> = (done) => library.DiscoverAccountsAsync(clientId, call.correlationId, done);
-    const found = await ask("getAccounts", start, { ...call, timeoutMs: accountsMs, retry: true });
-    return withLatchkeyErrors(contextOf(call), () => {
-      const { accounts } = found;
-      known.clear();
-      for (const account of accounts) keep(account);
+  #noAccountManager(cause: LatchkeyError, correlationId: string): LatchkeyError {
+    const message = "Windows has no account manager (0x80040154): Server Core and sessions without a shell lack it";
+    this.#options.onUnusable({ reason: message, isInstalled: false });
+    return new LatchkeyError("broker_unavailable", message, { correlationId, broker: cause.broker, cause });
+  }
+
+  async listAccounts(call: BrokerCall): Promise<readonly NativeAccount[]> {
+    const { clientId, timeLimits } = this.#options;
+    const start: Start<NativeAccounts> = (done) =>
+      this.library.DiscoverAccountsAsync(clientId, call.correlationId, done);
+    const limits = { ...call, timeoutMs: timeLimits.accountsMs, retry: true };
+    const result = await this.ask("getAccounts", start, limits);
+    return withLatchkeyErrors(this.contextOf(call), () => {
+      const { accounts } = result;
+      this.#known.clear();
+      for (const account of accounts) this.#keep(account);
       return accounts;
     });
   }
 
-  function keep(account: NativeAccount): void {
+  #keep(account: NativeAccount): void {
     const { homeAccountId, realm = "", environment = "" } = account;
-    if (homeAccountId) known.set(accountKey({ homeAccountId, realm, environment }), account);
+    if (homeAccountId) this.#known.set(accountKey({ homeAccountId, realm, environment }), account);
+  }
+
+  forget(account: AccountInfo): void {
+    this.#known.delete(accountKey(account));
   }
 
   /** The account may come from an earlier run of the program, so the library is asked for it. */
-  async function findAccount(wanted: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
-    const key = accountKey(wanted);
-    if (!known.has(key)) await readCachedAccount(wanted, call);
-    if (!known.has(key)) await listAccounts(call);
-    return knownAccount(known, wanted, call);
+  async findAccount(account: AccountInfo, call: BrokerCall): Promise<NativeAccount> {
+    const key = accountKey(account);
+    if (!this.#known.has(key)) await this.#readCachedAccount(account, call);
+    if (!this.#known.has(key)) await this.listAccounts(call);
+    return knownAccount(this.#known, account, call);
   }
 
   /** The library finds an account that it has cached by its object id. It need not have it. */
-  async function readCachedAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
+  async #readCachedAccount({ homeAccountId }: AccountInfo, call: BrokerCall): Promise<void> {
     const [objectId = ""] = homeAccountId.split(".");
-    const start: Start<NativeReadAccount> = (done) => library.ReadAccountByIdAsync(objectId, call.correlationId, done);
+    const start: Start<NativeReadAccount> = (done) =>
+      this.library.ReadAccountByIdAsync(objectId, call.correlationId, done);
     try {
-      const found = await ask("readAccount", start, { ...call, timeoutMs: accountsMs });
-      withLatchkeyErrors(contextOf(call), () => {
-        const { account } = found;
-        if (account?.homeAccountId && idKey(account.homeAccountId) === idKey(homeAccountId)) keep(account);
+      const result = await this.ask("readAccount", start, {
+        ...call,
+        timeoutMs: this.#options.timeLimits.accountsMs,
+      });
+      withLatchkeyErrors(this.contextOf(call), () => {
+        const { account } = result;
+        if (account?.homeAccountId && idKey(account.homeAccountId) === idKey(homeAccountId)) this.#keep(account);
       });
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !error.broker) throw error;
     }
   }
 
-  function parametersOf(request: BrokerTokenRequest, call: BrokerCall): NativeParameters {
-    return withLatchkeyErrors(contextOf(call), () => {
-      const parameters = new library.AuthParameters();
-      for (const name of fillParameters(parameters, request, { clientId, system })) {
+  parametersOf(request: BrokerTokenRequest, call: BrokerCall): NativeParameters {
+    const { clientId, log } = this.#options;
+    return withLatchkeyErrors(this.contextOf(call), () => {
+      const parameters = new this.library.AuthParameters();
+      for (const name of fillParameters(parameters, request, { clientId, system: operatingSystem() })) {
         log("debug", `MSALRuntime does not take ${name}: it is not sent (correlation id ${call.correlationId})`);
       }
       return parameters;
     });
   }
 
-  function resultOf(token: NativeToken, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
-    const context = { ...contextOf(call, request.scopes), request, now: now() };
+  tokenIn(token: NativeToken, request: BrokerTokenRequest, call: BrokerCall): AuthenticationResult {
+    const context = { ...this.contextOf(call, request.scopes), request, now: this.#options.now() };
     const raw = withLatchkeyErrors(context, () => {
-      if (token.account) keep(token.account);
+      if (token.account) this.#keep(token.account);
       return rawTokenOf(token);
     });
     return readTokenResponse(raw, context).result;
   }
 
-  function cannot(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
-    return (_request, { correlationId }) =>
-      Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint }));
+  close(): void {
+    this.#closing.abort(new LatchkeyError("broker_unavailable", "The connection to the broker was closed"));
   }
+}
 
+function isClassMissing(error: unknown): error is LatchkeyError {
+  return error instanceof LatchkeyError && (error.broker?.errorCode ?? 0) >>> 0 === CLASS_NOT_REGISTERED;
+}
+
+/** Returns the mutex of a call. One without a time limit has a window. */
+function mutexOf({ timeoutMs }: AskOptions): string | undefined {
+  if (operatingSystem() === "linux") return CALLS;
+  return timeoutMs === undefined ? WINDOWS : undefined;
+}
+
+/** Opens the library, and returns its broker. */
+export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
+  const { library, path } = await openMsalRuntime();
+  signal?.throwIfAborted();
+  const { clientId, authority, timeLimits: { accountsMs, silentMs }, log } = options;
+  const calls = new NativeCalls(library, options);
+  const logging = passLogOn(library, log);
   return {
     kind: "msalruntime",
     async getAccounts(call) {
-      const accounts = await listAccounts(call);
-      const raw = withLatchkeyErrors(contextOf(call), () => accounts.map(rawAccountOf));
+      const accounts = await calls.listAccounts(call);
+      const raw = withLatchkeyErrors(calls.contextOf(call), () => accounts.map(rawAccountOf));
       return raw.map((account) => readAccount(account, {}, authority, call.correlationId))
         .sort(byName); // the library's order varies
     },
     async acquireTokenSilently(request, call) {
       refuseKey(request, call);
       const { correlationId } = call;
-      const account = request.account && await findAccount(request.account, call);
-      const parameters = parametersOf(request, call);
+      const account = request.account && await calls.findAccount(request.account, call);
+      const parameters = calls.parametersOf(request, call);
       const start: Start<NativeToken> = account
         ? (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done)
         : (done) => library.SignInSilentlyAsync(parameters, correlationId, done);
-      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true, isSilent: true };
-      return resultOf(await ask("acquireTokenSilently", start, limits), request, call);
+      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true };
+      return calls.tokenIn(await calls.ask("acquireTokenSilently", start, limits), request, call);
     },
     async acquireTokenInteractively(request, call) {
       refuseKey(request, call);
       const { correlationId } = call;
       const window = windowBytes(request.parentWindowHandle);
       const hint = signInHint(request);
-      const account = hint === undefined ? await findAccount(request.account!, call) : undefined;
-      const parameters = parametersOf(request, call);
+      const account = hint === undefined ? await calls.findAccount(request.account!, call) : undefined;
+      const parameters = calls.parametersOf(request, call);
       const start: Start<NativeToken> = account
         ? (done) => library.AcquireTokenInteractivelyAsync(window, parameters, correlationId, account, done)
         : (done) => library.SignInInteractivelyAsync(window, parameters, correlationId, hint!, done);
       const limits = { ...call, scopes: request.scopes, onBefore: request.onBeforeWindow };
-      return resultOf(await ask("acquireTokenInteractively", start, limits), request, call);
+      return calls.tokenIn(await calls.ask("acquireTokenInteractively", start, limits), request, call);
     },
     async removeAccount(account, call) {
-      const found = await findAccount(account, call);
+      const known = await calls.findAccount(account, call);
       const { correlationId } = call;
-      const start: Start<NativeResult> = (done) => library.SignOutSilentlyAsync(clientId, correlationId, found, done);
-      await ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
-      known.delete(accountKey(account));
+      const start: Start<NativeResult> = (done) => library.SignOutSilentlyAsync(clientId, correlationId, known, done);
+      await calls.ask("removeAccount", start, { ...call, timeoutMs: accountsMs });
+      calls.forget(account);
     },
     acquireSsoCookies: cannot("give cookies", "On Windows and macOS browsers get them from an extension of their own"),
     signHttpRequest: cannot(
@@ -210,13 +247,18 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       "Ask for a token with an authenticationScheme: it is signed as a whole",
     ),
     // Like MSAL for Python: on Linux it depends on the broker, and shows only when it is tried.
-    isPopSupported: () => Promise.resolve(!isLinux),
+    isPopSupported: () => Promise.resolve(operatingSystem() !== "linux"),
     version: () => versionOfMsalRuntime(path),
     close(): void {
-      closing.abort(new LatchkeyError("broker_unavailable", "The connection to the broker was closed"));
+      calls.close();
       logging[Symbol.dispose]();
     },
   };
+}
+
+function cannot(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
+  return (_request, { correlationId }) =>
+    Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint }));
 }
 
 function byName(one: AccountInfo, other: AccountInfo): number {
