@@ -51,11 +51,11 @@ function complaints(script: string): readonly string[] {
   });
 }
 
-/** Returns `npm run latchkey -- token` as `latchkey token`. */
+/** Returns `npm run latchkey -- token` as `latchkey token`, and of any other script its name. */
 function withoutNpm(words: readonly string[]): readonly string[] {
+  if (words[0] !== "npm" || words[1] !== "run") return words;
   const end = words.indexOf("--");
-  const isScript = words[0] === "npm" && words[1] === "run" && words[end - 1] === "latchkey";
-  return isScript ? ["latchkey", ...words.slice(end + 1)] : words;
+  return words[end - 1] === "latchkey" ? ["latchkey", ...words.slice(end + 1)] : words.slice(0, 2);
 }
 
 function complaintOf([name = "", ...rest]: readonly string[]): string | undefined {
