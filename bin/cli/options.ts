@@ -98,12 +98,12 @@ export function formatOption<const Choice extends (typeof FORMATS)[number]>(
 
 export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption(["text", "json"]);
 
-export const VERBOSE = {
+export const VERBOSE: Option & { readonly kind: "count" } = {
   name: "verbose",
   alias: "v",
   kind: "count",
   summary: "Log to stderr; -vv logs everything but secrets",
-} as const satisfies Option;
+};
 
 export const TIMEOUT: Option = {
   name: "timeout",

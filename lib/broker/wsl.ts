@@ -27,7 +27,8 @@ const CANCEL_MS = 10_000;
 /** Longest command line for CreateProcess on Windows, in UTF-16 units, the zero at its end included. */
 export const MAX_COMMAND_LINE = 32_767;
 
-export const WSL_HINTS = {
+/** Hints for what keeps WSL from Windows' broker. */
+export const WSL_HINTS: Readonly<Record<"update" | "restart" | "interop" | "session" | "drive", string>> = {
   update: "Update WSL: run wsl --update in Windows (2.4.13 or later)",
   restart: "Run wsl --shutdown in Windows and try again",
   interop:
@@ -36,7 +37,7 @@ export const WSL_HINTS = {
   session: "Run it in a WSL session, or set WSL_INTEROP to the newest socket of /run/WSL",
   drive:
     "Mount Windows' drive: in /etc/wsl.conf, under [automount], set enabled=true, then run wsl --shutdown in Windows",
-} as const;
+};
 
 export async function startWslBroker(options: JsonBrokerOptions, signal?: AbortSignal): Promise<Broker> {
   const { log, timeLimits: { startMs: timeoutMs } } = options;

@@ -202,11 +202,20 @@ interface Libdbus {
 
 let opened: Promise<Libdbus> | undefined;
 
-/** Opens libdbus, once in this process. */
-export async function openLibdbus(deno: typeof Deno): Promise<Libdbus> {
+/**
+ * Opens libdbus, once in this process.
+ *
+ * @returns A function that connects to the address.
+ * @throws {LatchkeyError} `missing_dependency` if libdbus is not installed, or Deno does not permit it.
+ */
+export async function openLibdbus(
+  deno: typeof Deno,
+  address: string,
+): Promise<(onSignal: (signal: Signal) => void) => DBusTransport> {
   try {
     opened ??= bindLibdbus(deno);
-    return await opened;
+    const library = await opened;
+    return (onSignal) => new LibdbusTransport(library, address, onSignal);
   } catch (error) {
     opened = undefined; // the next call may find it
     throw error;
@@ -255,7 +264,7 @@ const AUTHENTICATION_POLL_MS = { first: 1, longest: 64 };
 /** Longest time limit of poll, which takes an `int`. */
 const MAX_POLL_MS = 0x7fffffff;
 
-export class LibdbusTransport implements DBusTransport {
+class LibdbusTransport implements DBusTransport {
   readonly connection: DBusConnection;
   readonly #library: Libdbus;
   /** Pointer to libdbus' connection. */

@@ -20,7 +20,7 @@ import {
   type SignalMatch,
 } from "./bus.ts";
 import { type DBusTransport, disconnected } from "./connection.ts";
-import { LibdbusTransport, openLibdbus } from "./libdbus.ts";
+import { openLibdbus } from "./libdbus.ts";
 import type { StreamSockets } from "./socket.ts";
 
 /**
@@ -37,8 +37,7 @@ export async function openSessionBus(): Promise<SessionBus> {
   const address = await localAddress(sessionBusAddress());
   if (!deno) return await openWithSockets(address);
   try {
-    const library = await openLibdbus(deno);
-    return new ReconnectingBus("libdbus", (onSignal) => new LibdbusTransport(library, address, onSignal));
+    return new ReconnectingBus("libdbus", await openLibdbus(deno, address));
   } catch (error) {
     // LATCHKEY_LIBDBUS means that one or none.
     if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;

@@ -64,7 +64,28 @@ export const OTHER_SIGN_INS: readonly AzOption[] = [
   text("resource-id", "Resource id of a managed identity"),
 ].map((option) => ({ ...option, summary: `${option.summary} (only Azure CLI itself does)` }));
 
-const COMMANDS = [
+/** Names of the commands. */
+type AzName =
+  | "account clear"
+  | "account get-access-token"
+  | "account list"
+  | "account set"
+  | "account show"
+  | "ad signed-in-user show"
+  | "cloud list"
+  | "cloud set"
+  | "cloud show"
+  | "config get"
+  | "config set"
+  | "config unset"
+  | "configure"
+  | "extension list"
+  | "login"
+  | "logout"
+  | "version"
+  | "--version";
+
+const COMMANDS: readonly AzCommand[] = [
   az("account clear", "Sign all accounts out of the app", []),
   az("account get-access-token", "Print a token", [
     text("resource", "Resource of the token", { value: "URL" }),
@@ -114,10 +135,11 @@ const COMMANDS = [
   az("logout", "Sign an account out of the app", [text("username", "User name of the account")]),
   az("version", "Print the version of Azure CLI that latchkey answers as", [ANY_SUBSCRIPTION]),
   az("--version", "Print it as text", []),
-] as const;
+];
 
 /** A command of Azure CLI. */
 interface AzCommand extends CommandSyntax {
+  readonly name: AzName;
   readonly options: readonly AzOption[];
   /** Name of the option that it needs. */
   readonly required?: string;
@@ -127,16 +149,16 @@ interface AzCommand extends CommandSyntax {
 
 /** A call of `az`. */
 export interface AzCall {
-  readonly name: (typeof COMMANDS)[number]["name"];
+  readonly name: AzName;
   readonly line: CommandLine;
 }
 
-function az<const Name extends string>(
-  name: Name,
+function az(
+  name: AzName,
   summary: string,
   options: readonly AzOption[],
   more: { readonly operands?: number; readonly least?: number; readonly required?: string } = {},
-): AzCommand & { readonly name: Name } {
+): AzCommand {
   const operand = more.operands ? " [KEY...]" : "";
   const usage = `az -- ${name}${operand} [options]`;
   return { name, summary, options: [...options, ...GLOBAL], usage, operands: 0, examples: [], ...more };
@@ -160,7 +182,7 @@ export function readAzCall(words: readonly string[]): AzCall | CommandSyntax | s
   if (!called) return groupHelp(given.join(" "), words) ?? notAnswered(given.join(" "));
   const line = readCommandLine(called, readWords(called, words.slice(called.name.split(" ").length)));
   if (line.help) return called;
-  const { required, least = 0 }: AzCommand = called;
+  const { required, least = 0 } = called;
   if (required !== undefined && line.text(required) === undefined) {
     throw new UsageError(`the following arguments are required: --${required}`);
   }

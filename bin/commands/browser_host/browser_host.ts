@@ -50,7 +50,7 @@ export const command: Command = {
 };
 
 /** Length in bytes of the longest message: Chromium and Firefox kill a host that sends more. Accounts and URLs need less. */
-export const MAX_MESSAGE = 1024 * 1024;
+export const MAX_MESSAGE: number = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
 

@@ -25,7 +25,7 @@ interface RelayOptions {
 }
 
 /** Limit in bytes of a message, either way. */
-export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+export const MAX_MESSAGE_BYTES: number = 32 * 1024 * 1024;
 /** Limit in bytes of an answer that says why a request failed. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** Limits of what is under way to the server before the client has to wait. */

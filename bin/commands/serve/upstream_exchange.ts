@@ -177,7 +177,7 @@ export class Client {
   /** Time of `performance.now()` since which there is no request. */
   idleSinceMs: number = performance.now();
   /** Time since which only the rest of a body is waited for. */
-  drainingSinceMs = Infinity;
+  drainingSinceMs: number = Infinity;
 
   constructor(socket: Socket) {
     this.socket = socket;
